@@ -1,0 +1,3 @@
+//! Signatures and the coin, behind one trait so that scheduling simulations may use a cheap stand-in.
+
+pub mod suite;

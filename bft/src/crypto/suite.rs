@@ -1,0 +1,137 @@
+//! What the protocol needs of cryptography: signatures, batches of them, and a threshold coin.
+//!
+//! [`Suite`] is implemented by the real thing (`RealSuite`: cofactored ed25519, DLEQ coin over ristretto255) and by a
+//! keyed-hash stand-in (`HashSuite`) for simulations of many schedules, under which forging still fails.
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+use wire::ids::{Digest, Index, Round, Seq, ShardId, Signature, View};
+
+/// What a signature is for. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ view ‖ stage ‖ digest`, fixed
+/// width, so that no signature can be taken for one of another place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Statement {
+    /// ECHO of a lane entry.
+    Lane {
+        /// Whose lane.
+        owner: Index,
+        /// Which entry.
+        seq: Seq,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A stage of sMVBA.
+    Agreement {
+        /// The round of the instance.
+        round: Round,
+        /// The view.
+        view: View,
+        /// The member whose SPB it speaks of.
+        leader: Index,
+        /// The stage.
+        stage: Stage,
+        /// Digest of the cut; zero for [`Stage::No`] and [`Stage::Unlock`].
+        digest: Digest,
+    },
+    /// VOTE for a block header.
+    Block {
+        /// Its height.
+        height: Round,
+        /// The header's digest.
+        digest: Digest,
+    },
+}
+
+/// The stages of sMVBA that are signed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Stage {
+    /// ECHO: makes certificate 1.
+    Lock,
+    /// READY and yes-VOTE: makes certificate 2.
+    Finish,
+    /// no-PRE-VOTE.
+    No,
+    /// no-VOTE.
+    Unlock,
+}
+
+impl Statement {
+    /// The bytes that are signed: 93 of them, whatever the statement.
+    pub fn to_bytes(&self, testbed: &Digest, shard: ShardId) -> [u8; Statement::BYTES] {
+        const NO_ROUND: Round = Round(0);
+        let (tag, round, instance, seq, view, stage, digest) = match *self {
+            Statement::Lane { owner, seq, digest } => (b"LANE", NO_ROUND, owner, seq, View(0), 0, digest),
+            Statement::Agreement { round, view, leader, stage, digest } => {
+                (b"MVBA", round, leader, Seq(0), view, 1 + stage as u8, digest)
+            }
+            Statement::Block { height, digest } => (b"BLOK", height, Index(0), Seq(0), View(0), 0, digest),
+        };
+        let mut bytes = [0; Statement::BYTES];
+        let mut at = 0;
+        let parts: [&[u8]; 9] = [
+            tag,
+            &testbed.0,
+            &shard.0.to_le_bytes(),
+            &round.0.to_le_bytes(),
+            &instance.0.to_le_bytes(),
+            &seq.0.to_le_bytes(),
+            &view.0.to_le_bytes(),
+            &[stage],
+            &digest.0,
+        ];
+        for part in parts {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        assert_eq!(at, Statement::BYTES, "the parts have fixed widths");
+        bytes
+    }
+
+    /// Length of the signed bytes.
+    pub const BYTES: usize = 4 + 32 + 2 + 8 + 2 + 8 + 4 + 1 + 32;
+}
+
+/// The name of one coin toss.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct CoinName {
+    /// The round.
+    pub round: Round,
+    /// The view.
+    pub view: View,
+}
+
+/// One member's share of a coin: a group element and the proof that it has the right exponent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CoinShare {
+    /// H(name)^{s_i}, compressed.
+    pub value: [u8; 32],
+    /// Challenge of the DLEQ proof.
+    pub challenge: [u8; 32],
+    /// Response of the DLEQ proof.
+    pub response: [u8; 32],
+}
+
+/// Signatures and coin of one shard, seen by one of its members.
+///
+/// `&self` throughout and deterministic: the same call gives the same result on every node and at every replay.
+pub trait Suite: Debug + Send + Sync {
+    /// Our signature on a statement.
+    fn sign(&self, statement: &Statement) -> Signature;
+
+    /// Whether `signer` signed the statement. All nodes agree on the answer, whichever way they check it.
+    fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool;
+
+    /// Whether every signer signed the one statement; the same answer as verifying one by one.
+    fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool;
+
+    /// Our share of a coin.
+    fn coin_share(&self, name: &CoinName) -> CoinShare;
+
+    /// Whether `share` is the one share of `signer` for this coin.
+    fn verify_coin_share(&self, signer: Index, name: &CoinName, share: &CoinShare) -> bool;
+
+    /// The leader that N−f verified shares of distinct members elect; `None` if there are fewer. Any N−f give the
+    /// same leader.
+    fn elect(&self, name: &CoinName, shares: &[(Index, CoinShare)]) -> Option<Index>;
+}

@@ -1,0 +1,85 @@
+//! What a handler wants done: messages to send, outputs for its parent, faults of peers.
+//!
+//! Every sub-protocol is a struct with `handle(from, msg) -> Effects<Msg, Output>`. A parent absorbs its child's
+//! effects by wrapping the messages and routing the outputs; nothing is done until the root hands the effects to the
+//! driver. (The step algebra of hbbft, with messages to oneself kept out of it: the root queues those.)
+
+use crate::fault::{Fault, FaultKind};
+use wire::ids::NodeId;
+
+/// To whom a message of a sub-protocol goes. All protocols of one shard speak to members of that shard, so this is
+/// narrower than `wire::dest::Dest`, into which the root translates it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum To {
+    /// Every member of the shard, the sender included.
+    All,
+    /// Every member but the sender.
+    Others,
+    /// One member, maybe the sender itself.
+    Member(NodeId),
+}
+
+/// The effects of one step. `M` are messages, `O` outputs for the parent, in the order they arose.
+#[must_use = "effects must be absorbed or handed to the driver"]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Effects<M, O> {
+    /// Messages to send.
+    pub sends: Vec<(To, M)>,
+    /// Results for the parent.
+    pub outputs: Vec<O>,
+    /// Misbehaviour noticed.
+    pub faults: Vec<Fault>,
+}
+
+impl<M, O> Default for Effects<M, O> {
+    fn default() -> Effects<M, O> {
+        Effects { sends: Vec::new(), outputs: Vec::new(), faults: Vec::new() }
+    }
+}
+
+impl<M, O> Effects<M, O> {
+    /// No effects.
+    pub fn none() -> Effects<M, O> {
+        Effects::default()
+    }
+
+    /// Only this message.
+    pub fn send(to: To, message: M) -> Effects<M, O> {
+        Effects { sends: vec![(to, message)], ..Effects::default() }
+    }
+
+    /// Only this output.
+    pub fn output(output: O) -> Effects<M, O> {
+        Effects { outputs: vec![output], ..Effects::default() }
+    }
+
+    /// Only this fault.
+    pub fn fault(peer: NodeId, kind: FaultKind) -> Effects<M, O> {
+        Effects { faults: vec![Fault { peer, kind }], ..Effects::default() }
+    }
+
+    /// Adds a message.
+    pub fn push_send(&mut self, to: To, message: M) {
+        self.sends.push((to, message));
+    }
+
+    /// Adds a fault.
+    pub fn push_fault(&mut self, peer: NodeId, kind: FaultKind) {
+        self.faults.push(Fault { peer, kind });
+    }
+
+    /// Adds what `other` holds, after what is here.
+    pub fn extend(&mut self, other: Effects<M, O>) {
+        self.sends.extend(other.sends);
+        self.outputs.extend(other.outputs);
+        self.faults.extend(other.faults);
+    }
+
+    /// Takes over a child's messages and faults, wrapped, and returns its outputs for routing.
+    #[must_use = "a child's outputs must be routed"]
+    pub fn absorb<M2, O2>(&mut self, child: Effects<M2, O2>, wrap: impl Fn(M2) -> M) -> Vec<O2> {
+        self.sends.extend(child.sends.into_iter().map(|(to, message)| (to, wrap(message))));
+        self.faults.extend(child.faults);
+        child.outputs
+    }
+}

@@ -1,0 +1,113 @@
+//! What goes into the core and what comes out: the whole contract with its driver.
+
+use wire::bytes::Bytes;
+use wire::dest::Dest;
+use wire::envelope::{Class, Progress};
+use wire::ids::{ClientId, Digest, NodeId, Round};
+
+use crate::fault::Fault;
+
+/// Something that happened. Together with its time it is all that the core ever learns.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Bytes of an authenticated peer.
+    Peer {
+        /// Who sent them.
+        from: NodeId,
+        /// SHA-256 of them, computed by the driver's side when it checked the frame's tag.
+        digest: Digest,
+        /// The bytes.
+        body: Bytes,
+    },
+    /// A session with a peer was established by a new process of it: what was under way to it may be lost.
+    PeerUp {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The last session with a peer ended.
+    PeerDown {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// A peer says how far it has decided.
+    PeerDecided {
+        /// The peer.
+        peer: NodeId,
+        /// All its rounds up to this one are decided.
+        decided: Round,
+    },
+    /// One of our own children was restarted: what it was carrying may be lost.
+    ChildRestarted,
+    /// A request of a client.
+    Client {
+        /// Its connection.
+        client: ClientId,
+        /// The request.
+        body: Bytes,
+    },
+    /// A client's connection ended.
+    ClientGone {
+        /// Its connection.
+        client: ClientId,
+    },
+    /// Nothing but time: due at `Core::next_wakeup`, harmless at any other time.
+    Tick,
+}
+
+/// What the driver has to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Send a message to peers; never to ourselves.
+    Send {
+        /// To whom.
+        dest: Dest,
+        /// For how long it matters.
+        class: Class,
+        /// The message, encoded once.
+        body: Bytes,
+    },
+    /// Answer a client.
+    Reply {
+        /// Its connection.
+        client: ClientId,
+        /// The encoded `wire::client::Reply`.
+        body: Bytes,
+    },
+    /// Something is finished: tell the outboxes, and peers by pings.
+    Progress(Progress),
+    /// A block was executed.
+    Executed(Box<BlockReport>),
+    /// A peer misbehaved.
+    Fault(Fault),
+}
+
+/// What is to be told of one executed block: a line of `rounds-<id>.csv`. Spans in microseconds of the core's time.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BlockReport {
+    /// Round and height.
+    pub round: Round,
+    /// Digest of the header.
+    pub header: Digest,
+    /// Transactions finished by it.
+    pub finished: u64,
+    /// Transactions rejected for good by it.
+    pub rejected: u64,
+    /// Transactions in it that were skipped: duplicates, expired.
+    pub skipped: u64,
+    /// Lane entries in it.
+    pub entries: u64,
+    /// Bytes of their payloads.
+    pub payload_bytes: u64,
+    /// Views that its agreement took, from 1; 0 if the decision came by HALT before we took part.
+    pub views: u32,
+    /// From our input to N−f FINISHes of the deciding view.
+    pub spb_us: u64,
+    /// From there to the coin of the deciding view.
+    pub coin_us: u64,
+    /// From there to the decision.
+    pub decide_us: u64,
+    /// From our input to the decision; 0 if we gave none.
+    pub agreement_us: u64,
+    /// From the decision to the execution: the wait for payloads and for earlier blocks.
+    pub fetch_us: u64,
+}

@@ -1,0 +1,64 @@
+//! What peers do wrong: values, counted and logged by the driver, never errors of ours and never a panic.
+
+use wire::ids::NodeId;
+
+/// One thing a peer did that no correct node does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Fault {
+    /// The authenticated sender.
+    pub peer: NodeId,
+    /// What it did.
+    pub kind: FaultKind,
+}
+
+/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FaultKind {
+    /// Bytes that decode as no message.
+    Malformed,
+    /// Names a member, lane, round or size that cannot be.
+    OutOfRange,
+    /// A second, different message of one author where only one is allowed.
+    Equivocation,
+    /// A signature that does not verify.
+    BadSignature,
+    /// A certificate that is short, repeats a signer, or does not verify.
+    BadCertificate,
+    /// A coin share whose proof does not verify.
+    BadCoinShare,
+    /// A lane entry that breaks static validity.
+    InvalidEntry,
+    /// A cut that breaks the rules of its round.
+    InvalidCut,
+    /// A justification of a view's value that does not hold.
+    BadJustification,
+    /// Far beyond what may be open: more rounds, views or entries ahead than are buffered.
+    TooFarAhead,
+    /// More early messages than are buffered.
+    Flood,
+    /// A vote for another block than the one decided.
+    WrongBlock,
+    /// From a node that has no part in this.
+    NotAMember,
+}
+
+impl FaultKind {
+    /// The name under which logs, metrics and the summary count it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::Malformed => "malformed",
+            FaultKind::OutOfRange => "out_of_range",
+            FaultKind::Equivocation => "equivocation",
+            FaultKind::BadSignature => "bad_signature",
+            FaultKind::BadCertificate => "bad_certificate",
+            FaultKind::BadCoinShare => "bad_coin_share",
+            FaultKind::InvalidEntry => "invalid_entry",
+            FaultKind::InvalidCut => "invalid_cut",
+            FaultKind::BadJustification => "bad_justification",
+            FaultKind::TooFarAhead => "too_far_ahead",
+            FaultKind::Flood => "flood",
+            FaultKind::WrongBlock => "wrong_block",
+            FaultKind::NotAMember => "not_a_member",
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The consensus core: pure, deterministic, sans-IO.
+//!
+//! No clock, thread, socket, file or ambient randomness: time comes in with each event, effects go out as values.
+//! From the bottom up: `effects`, `fault` and `quorum` are the vocabulary; `crypto` signs and elects; `transaction`,
+//! `ledger` and `mempool` hold the money; `lane`, `spb`, `mvba`, `round` and `fetch` are the protocol; `core` is the
+//! root that a driver feeds; `sim` is the bench on which all of it is attacked.
+#![forbid(unsafe_code)]
+
+pub mod crypto;
+pub mod effects;
+pub mod event;
+pub mod fault;
+pub mod quorum;
+pub mod time;

@@ -1,0 +1,4 @@
+//! net_client
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! net_server
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! node
+#![forbid(unsafe_code)]
+
+fn main() {}

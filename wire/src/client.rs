@@ -1,0 +1,232 @@
+//! What clients and nodes say to each other, over the same port and the same kind of session as peers.
+//!
+//! A submission is a header and, as the frame's tail, its transactions in the list encoding of [`list`]: parsed in
+//! place, never copied through serde.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Digest, Round, TxId};
+
+/// What a client asks of a node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Order the transactions that follow as a [`list`]. Every one of them gets a receipt, at once if refused.
+    Submit,
+    /// Tell again what became of these transactions, at most `limits::QUERY_IDS_MAX` of them; who asks for a
+    /// transaction that is still open gets its receipt when there is one.
+    Query(Vec<TxId>),
+    /// Tell how the node is.
+    Status,
+}
+
+/// What a node answers a client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// What became of transactions of this client, in any order.
+    Receipts(Vec<Receipt>),
+    /// How the node is.
+    Status(Box<NodeStatus>),
+}
+
+/// What became of one transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The transaction.
+    pub id: TxId,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// The end of a transaction, or why it never began. `Finished`, `Rejected` and `Expired` are final everywhere;
+/// `Refused` is one node's word only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Fate {
+    /// Executed in the block of this height.
+    Finished(Round),
+    /// Can never execute.
+    Rejected(Rejection),
+    /// Its expiry passed before it was ordered.
+    Expired,
+    /// Not taken by this node.
+    Refused(Refusal),
+    /// Asked for, and not known here: neither open nor remembered.
+    Unknown,
+}
+
+/// Why execution rejected a transaction for good.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Rejection {
+    /// An input was spent by another transaction.
+    Spent,
+    /// An input names no coin.
+    UnknownCoin,
+    /// An input names another amount than its coin has.
+    WrongAmount,
+    /// The owner of an input did not sign.
+    NotOwner,
+    /// The expiry is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`.
+    ExpiryTooFar,
+}
+
+/// Why a node did not take a transaction.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Its bytes break a rule of static validity.
+    Invalid,
+    /// Longer than the protocol allows.
+    TooLarge,
+    /// This node's shard has no part in it, or does not take it from clients.
+    WrongShard,
+    /// It is open or finished here already.
+    Duplicate,
+    /// The mempool is full.
+    Full,
+    /// This client fills its share of the mempool.
+    ClientShare,
+    /// An input is already spent here.
+    Spent,
+    /// Its expiry has passed.
+    Expired,
+    /// This node only follows and takes no clients.
+    Following,
+}
+
+/// How a node is: for the live line, `tools status`, the diagnosis, and the check after a run.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The last decided round.
+    pub decided: Round,
+    /// The last executed round: the height.
+    pub executed: Round,
+    /// Digest of the header at that height.
+    pub header: Digest,
+    /// The height up to which VOTE certificates are known.
+    pub certified: Round,
+    /// The view the running sMVBA is in, if one runs.
+    pub view: Option<u32>,
+    /// Members of the shard whose messages in the running round or view are missing, most telling phase first.
+    pub waiting_for: Option<Waiting>,
+    /// Transactions in the mempool.
+    pub mempool: u64,
+    /// Own lane entries beyond the decided cut.
+    pub lane_open: u64,
+    /// Transactions finished since genesis.
+    pub finished: u64,
+    /// Transactions rejected since genesis.
+    pub rejected: u64,
+    /// Transactions expired since genesis.
+    pub expired: u64,
+    /// Unspent coins.
+    pub coins: u64,
+    /// The sum of their amounts, counted coin by coin when asked.
+    pub value: u128,
+    /// Views of decided rounds in total.
+    pub views: u64,
+    /// Peers with a session, by id.
+    pub peers_up: Vec<u16>,
+    /// Bytes sent by `net_client`.
+    pub bytes_sent: u64,
+    /// Frames dropped by the outbox rule.
+    pub frames_dropped: u64,
+    /// Child processes restarted.
+    pub restarts: u64,
+    /// Faults of peers by kind.
+    pub faults: Vec<(String, u64)>,
+    /// Connections refused and frames thrown away by `net_server`, by reason.
+    pub refused: Vec<(String, u64)>,
+}
+
+/// What agreement waits for: a phase and who has answered in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The phase in words, e.g. "FINISH of view 0".
+    pub phase: String,
+    /// How many are needed.
+    pub needed: u64,
+    /// Who has answered, by index in the shard.
+    pub from: Vec<u16>,
+}
+
+/// A list of byte strings in place: a count and, for each, a length and the bytes; all integers 32 bits, little
+/// endian. The whole input is the list: trailing bytes are refused.
+pub mod list {
+    /// Starts an empty list in `buffer` and returns where its count stands, for [`finish`].
+    pub fn begin(buffer: &mut Vec<u8>) -> usize {
+        buffer.extend([0; 4]);
+        buffer.len() - 4
+    }
+
+    /// Appends one byte string.
+    pub fn push(buffer: &mut Vec<u8>, item: &[u8]) {
+        let length = u32::try_from(item.len()).expect("items are bounded far below 4 GiB");
+        buffer.extend(length.to_le_bytes());
+        buffer.extend(item);
+    }
+
+    /// Writes the count of a list begun at `at`.
+    pub fn finish(buffer: &mut [u8], at: usize, count: usize) {
+        let count = u32::try_from(count).expect("lists are bounded far below 2^32 items");
+        buffer[at..at + 4].copy_from_slice(&count.to_le_bytes());
+    }
+
+    /// Bytes that an item of `length` bytes adds to a list.
+    pub fn item_bytes(length: usize) -> usize {
+        4 + length
+    }
+
+    /// The ranges of the items of the list that exactly `bytes` encode; `None` if they encode none, or one of more
+    /// than `count_max` items. Allocates for at most as many items as there are bytes to hold their lengths.
+    pub fn parse(bytes: &[u8], count_max: usize) -> Option<Vec<std::ops::Range<usize>>> {
+        let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
+        let count = number(0)?;
+        if count > count_max || count > bytes.len() / 4 {
+            return None;
+        }
+        let mut items = Vec::with_capacity(count);
+        let mut at = 4usize;
+        for _ in 0..count {
+            let start = at + 4;
+            let end = start.checked_add(number(at)?)?;
+            if end > bytes.len() {
+                return None;
+            }
+            items.push(start..end);
+            at = end;
+        }
+        (at == bytes.len()).then_some(items)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        fn sample() -> Vec<u8> {
+            let mut buffer = Vec::new();
+            let at = begin(&mut buffer);
+            for item in [&b"one"[..], b"", b"three"] {
+                push(&mut buffer, item);
+            }
+            finish(&mut buffer, at, 3);
+            buffer
+        }
+
+        #[test]
+        fn round_trips() {
+            let bytes = sample();
+            let items = parse(&bytes, 3).unwrap();
+            let items: Vec<&[u8]> = items.into_iter().map(|range| &bytes[range]).collect();
+            assert_eq!(items, [&b"one"[..], b"", b"three"]);
+        }
+
+        #[test]
+        fn anything_else_is_refused() {
+            let bytes = sample();
+            assert_eq!(parse(&bytes, 2), None, "more than allowed");
+            for end in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..end], 3), None, "truncated to {end}");
+            }
+            assert_eq!(parse(&[&bytes[..], &[0]].concat(), 3), None, "trailing byte");
+            assert_eq!(parse(&[0xFF; 64], usize::MAX), None, "a count beyond the bytes");
+        }
+    }
+}

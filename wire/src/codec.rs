@@ -1,0 +1,96 @@
+//! The one codec: bincode with fixed-width little-endian integers, a bound, and no trailing bytes.
+//!
+//! Fixed width everywhere, because a varint decodes more than one way: with fixed width a value has one encoding, so
+//! that what is signed or hashed cannot be said in two ways.
+//!
+//! Large bodies never pass through serde. A message that carries one is encoded as a small header followed by the
+//! body as the rest of the buffer (`decode_with_tail`).
+
+use bincode::config;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::FRAME_BYTES_MAX;
+
+/// Why bytes were refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CodecError {
+    /// They do not decode as the type asked for.
+    Malformed(String),
+    /// They go on after the value's end.
+    TrailingBytes(usize),
+}
+
+impl std::fmt::Display for CodecError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CodecError::Malformed(what) => write!(f, "malformed: {what}"),
+            CodecError::TrailingBytes(count) => write!(f, "{count} bytes follow the value's end"),
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+fn configuration() -> impl config::Config {
+    config::standard()
+        .with_little_endian()
+        .with_fixed_int_encoding()
+        .with_limit::<{ FRAME_BYTES_MAX as usize }>()
+}
+
+/// The encoding of `value`.
+///
+/// # Panics
+/// If the value has no encoding within a frame: what we send we have bounded ourselves.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    encode_into(value, &mut buffer);
+    buffer
+}
+
+/// Appends the encoding of `value` to `buffer`.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_into<T: Serialize>(value: &T, buffer: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, buffer, configuration())
+        .expect("our own messages are bounded below a frame and their types all have an encoding");
+}
+
+/// The value that exactly `bytes` encode.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    let (value, tail) = decode_with_tail(bytes)?;
+    if tail.is_empty() { Ok(value) } else { Err(CodecError::TrailingBytes(tail.len())) }
+}
+
+/// The value at the head of `bytes`, and the rest.
+pub fn decode_with_tail<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, configuration())
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    Ok((value, &bytes[used..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_have_one_width_and_trailing_bytes_are_refused() {
+        let bytes = encode(&(1u16, 7u64));
+        assert_eq!(bytes, [1, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode::<(u16, u64)>(&bytes), Ok((1, 7)));
+        assert_eq!(decode::<u16>(&bytes), Err(CodecError::TrailingBytes(8)));
+        assert!(matches!(decode::<(u64, u64)>(&bytes), Err(CodecError::Malformed(_))));
+        assert_eq!(decode_with_tail::<u16>(&bytes).unwrap().1, &bytes[2..]);
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing_it_does_not_have() {
+        let mut bytes = encode(&u64::MAX);
+        bytes.extend([0; 8]);
+        assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Malformed(_))));
+        let mut bytes = encode(&(1u64 << 40));
+        bytes.extend([0; 8]);
+        assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Malformed(_))));
+    }
+}

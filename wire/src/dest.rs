@@ -1,0 +1,44 @@
+//! Whom a message goes to. The core names a destination; `net_client` expands it, so that a broadcast crosses the
+//! IPC queue once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::committee::Committee;
+use crate::ids::{NodeId, ShardId};
+
+/// The recipients of one message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Dest {
+    /// One node.
+    Node(NodeId),
+    /// All members of a shard.
+    Shard(ShardId),
+    /// All members of the sender's own shard but itself.
+    ShardOthers,
+    /// All members of all other shards.
+    OtherShards,
+    /// Every node of the testbed but the sender.
+    All,
+    /// The nodes named, at most as many as the testbed has.
+    Set(Vec<NodeId>),
+}
+
+impl Dest {
+    /// The recipients, ascending, as `sender` means them. The sender itself is never among them: what a node has to
+    /// say to itself stays inside its core.
+    pub fn expand(&self, committee: &Committee, sender: NodeId) -> Vec<NodeId> {
+        let own = committee.shard_of(sender);
+        let mut nodes: Vec<NodeId> = match self {
+            Dest::Node(node) => vec![*node],
+            Dest::Shard(shard) => committee.members(*shard).collect(),
+            Dest::ShardOthers => committee.members(own).collect(),
+            Dest::OtherShards => committee.nodes().filter(|node| committee.shard_of(*node) != own).collect(),
+            Dest::All => committee.nodes().collect(),
+            Dest::Set(nodes) => nodes.clone(),
+        };
+        nodes.retain(|node| *node != sender && committee.contains(*node));
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+}

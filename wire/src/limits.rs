@@ -1,0 +1,98 @@
+//! Every limit of the testbed with its reason, in one place.
+//!
+//! Those that must agree between nodes stand in `committee.txt` as well (see `committee::Protocol`); the others are
+//! local and settable by flag.
+
+use std::time::Duration;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// Most members of a shard. Node ids are 16 bits and cuts and certificates grow with N; 128 keeps a HALT under 64 KiB.
+pub const NODES_PER_SHARD_MAX: u16 = 128;
+/// Most nodes of a testbed: one send thread a peer must stay affordable.
+pub const NODES_MAX: u16 = 1024;
+
+/// Longest frame body: a proposal body, its header, and room for what else may ride in one message.
+pub const FRAME_BYTES_MAX: u64 = 16 * MIB;
+/// Longest payload of one lane entry: half a frame, so that two fit the smallest buffer sized in frames.
+pub const PROPOSAL_BYTES_MAX: u64 = 8 * MIB;
+/// Longest transaction: a tenth of what the smallest sensible batch holds; keeps one client from filling an entry.
+pub const TRANSACTION_BYTES_MAX: u64 = 64 * KIB;
+
+/// How long a handshake may take: three round trips at the worst emulated delay (300 ms one way) fit well inside.
+pub const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
+/// What the listener may allocate for a connection that has not proved who it is.
+pub const HANDSHAKE_BYTES_MAX: u64 = KIB;
+/// Connections being shaken hands with at once; beyond it a random unfinished one is evicted.
+pub const HANDSHAKES_MAX: usize = 64;
+/// The same per remote address (loopback exempt: all nodes of a local run share it).
+pub const HANDSHAKES_PER_IP_MAX: usize = 8;
+/// Connections accepted per second in a burst before the listener pauses.
+pub const ACCEPTS_PER_S_MAX: u32 = 100;
+/// The pause after a refused connection.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a link is probed, how long a probe may stay unanswered, and how many may in a row.
+pub const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// See [`PING_INTERVAL`].
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// See [`PING_INTERVAL`].
+pub const PING_FAILURES_MAX: u32 = 5;
+
+/// First pause before dialling again; doubles to [`DIAL_BACKOFF_MAX`].
+pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// Longest pause before dialling again.
+pub const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Jitter on the pause, so that a restarted cluster does not dial in step.
+pub const DIAL_JITTER_PERCENT: u64 = 10;
+
+/// Per peer, bytes queued and unconfirmed in `net_client`.
+pub const OUTBOX_BYTES_MAX: u64 = 64 * MIB;
+
+/// Rounds ahead of the current one whose messages are buffered.
+pub const ROUNDS_AHEAD_MAX: u64 = 8;
+/// Views ahead of the current one whose messages are buffered.
+pub const VIEWS_AHEAD_MAX: u32 = 8;
+/// Bytes of buffered early messages a peer; the oldest are kept, HALT repairs the rest.
+pub const EARLY_BYTES_MAX: u64 = 32 * MIB;
+/// Rounds that may be decided but not yet executed before a node stops giving input.
+pub const ROUNDS_UNEXECUTED_MAX: u64 = 16;
+
+/// Lane entries beyond the last decided cut that their owner may have open, unless a flag says otherwise.
+pub const PIPELINE_DEFAULT: u64 = 8;
+/// Bytes the owner of a lane may have open beyond the last decided cut.
+pub const LANE_OPEN_BYTES_MAX: u64 = 32 * MIB;
+/// Bytes of another's lane kept beyond the own last decided cut: twice what an honest owner may have open, since
+/// the owner's cut may be ahead of ours.
+pub const LANE_KEPT_BYTES_MAX: u64 = 2 * LANE_OPEN_BYTES_MAX;
+
+/// Unicast fetches in flight a requester; a third is dropped.
+pub const FETCHES_IN_FLIGHT_MAX: usize = 2;
+/// Decided rounds whose cuts, proofs and entries are kept for those who are behind, whichever is less with
+/// [`HISTORY_BYTES_MAX`].
+pub const HISTORY_ROUNDS_MIN: u64 = 10_000;
+/// See [`HISTORY_ROUNDS_MIN`].
+pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
+
+/// Inputs of one transaction.
+pub const INPUTS_MAX: usize = 16;
+/// Outputs of one transaction.
+pub const OUTPUTS_MAX: usize = 16;
+/// An expiry further ahead than this rejects the transaction: bounds what must be remembered.
+pub const EXPIRY_ROUNDS_AHEAD_MAX: u64 = 10_000;
+/// Rounds after a transaction's expiry at which its traces are dropped.
+pub const FORGET_ROUNDS_AFTER_EXPIRY: u64 = 8;
+
+/// Client connections of one `net_server`.
+pub const CLIENTS_MAX: usize = 256;
+/// Transactions in one submission.
+pub const SUBMISSION_TRANSACTIONS_MAX: usize = 10_000;
+/// Ids in one query of a client.
+pub const QUERY_IDS_MAX: usize = 10_000;
+/// Transactions a mempool holds.
+pub const MEMPOOL_TRANSACTIONS_MAX: usize = 400_000;
+/// Bytes of transactions a mempool holds.
+pub const MEMPOOL_BYTES_MAX: u64 = 256 * MIB;
+/// Share of the mempool that one client may fill, in percent.
+pub const MEMPOOL_CLIENT_PERCENT_MAX: usize = 50;
