@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod crypto;
+pub mod cut;
 pub mod effects;
 pub mod event;
 pub mod fault;

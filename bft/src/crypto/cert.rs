@@ -1,0 +1,98 @@
+//! Certificates: N−f signatures of distinct members over the same statement.
+//!
+//! Guarantee: of N−f signers at least N−2f ≥ f+1 are honest, so what a certificate says, at least f+1 honest members
+//! have checked; and two certificates share an honest signer, so honest members that sign once for each place make
+//! two different certificates for one place impossible. Size: 66 bytes a signer. Cost: one batch of N−f signatures,
+//! once; verified ones are remembered by digest ([`CertificateCache`]).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wire::codec;
+use wire::committee::Committee;
+use wire::ids::{Digest, Index, Signature};
+
+use crate::crypto::suite::{Statement, Suite};
+
+/// N−f signatures over one statement, ascending by signer. What it certifies is said by the message around it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Certificate(pub Vec<(Index, Signature)>);
+
+impl Certificate {
+    /// A certificate of the first N−f of these votes; the caller has verified them.
+    pub fn from_votes<'a>(
+        committee: &Committee,
+        votes: impl Iterator<Item = (Index, &'a Signature)>,
+    ) -> Certificate {
+        let signatures: Vec<_> =
+            votes.take(committee.quorum()).map(|(signer, vote)| (signer, *vote)).collect();
+        assert_eq!(
+            signatures.len(),
+            committee.quorum(),
+            "a certificate is made when the threshold is reached"
+        );
+        Certificate(signatures)
+    }
+
+    /// Who signed, ascending.
+    pub fn signers(&self) -> impl Iterator<Item = Index> + '_ {
+        self.0.iter().map(|(signer, _)| *signer)
+    }
+
+    /// Exactly N−f signers, all members, strictly ascending (so none twice).
+    fn is_well_formed(&self, committee: &Committee) -> bool {
+        self.0.len() == committee.quorum()
+            && self.0.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && self.0.last().is_some_and(|(last, _)| usize::from(last.0) < committee.n())
+    }
+}
+
+/// Verifies certificates and remembers those that passed, so that each is paid for once however often it arrives.
+/// Bound: [`CertificateCache::ENTRIES_MAX`] digests, oldest forgotten first.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateCache {
+    verified: BTreeSet<Digest>,
+    order: VecDeque<Digest>,
+}
+
+impl CertificateCache {
+    /// Digests kept: several rounds' worth at N = 128, half a megabyte.
+    pub const ENTRIES_MAX: usize = 8_192;
+
+    /// Whether `certificate` proves `statement`.
+    pub fn verify(
+        &mut self,
+        committee: &Committee,
+        suite: &dyn Suite,
+        statement: &Statement,
+        certificate: &Certificate,
+    ) -> bool {
+        if !certificate.is_well_formed(committee) {
+            return false;
+        }
+        // The statement is hashed without testbed and shard: a cache belongs to one member of one shard.
+        let mut hash = Sha256::new();
+        hash.update(statement.to_bytes(&Digest::default(), wire::ids::ShardId(0)));
+        hash.update(codec::encode(certificate));
+        let digest = Digest(hash.finalize().into());
+        if self.verified.contains(&digest) {
+            return true;
+        }
+        let valid = suite.verify_all(statement, &certificate.0);
+        if valid {
+            self.remember(digest);
+        }
+        valid
+    }
+
+    fn remember(&mut self, digest: Digest) {
+        if self.verified.insert(digest) {
+            self.order.push_back(digest);
+        }
+        if self.order.len() > CertificateCache::ENTRIES_MAX {
+            let oldest = self.order.pop_front().expect("it holds more than its bound");
+            self.verified.remove(&oldest);
+        }
+    }
+}
