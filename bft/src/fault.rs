@@ -11,7 +11,8 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does.
+/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does, but for
+/// those that [`FaultKind::may_be_honest`] names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FaultKind {
     /// Bytes that decode as no message.
@@ -43,6 +44,11 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Whether a correct peer may cause this, by being far ahead of us; all the others prove misbehaviour.
+    pub fn may_be_honest(self) -> bool {
+        matches!(self, FaultKind::TooFarAhead | FaultKind::Flood)
+    }
+
     /// The name under which logs, metrics and the summary count it.
     pub fn name(self) -> &'static str {
         match self {

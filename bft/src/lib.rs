@@ -11,5 +11,6 @@ pub mod cut;
 pub mod effects;
 pub mod event;
 pub mod fault;
+pub mod mutant;
 pub mod quorum;
 pub mod time;

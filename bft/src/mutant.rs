@@ -1,0 +1,96 @@
+//! Protocol rules that can be switched off, to show that the checkers notice.
+//!
+//! Each variant is a rule marked [safety] in the design. Without the feature `mutants` every rule is on and this
+//! module compiles to nothing; with it a test or a simulation switches one rule off for its own thread. Release
+//! binaries are built without the feature.
+
+/// A rule that a mutant breaks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Mutant {
+    /// A member echoes at most one entry for each place of a lane.
+    EchoOncePerEntry,
+    /// A member echoes nothing at or below its own last decided cut.
+    EchoOnlyAboveCut,
+    /// An entry is echoed only if its bytes are valid.
+    EntryStaticValidity,
+    /// A lane that is not ahead equals the previous cut, digest included.
+    TipNotAheadIsEqual,
+    /// A cut needs a certificate for each lane that is ahead.
+    TipAheadIsCertified,
+    /// A member answers one SEND for each view and leader.
+    SpbEchoOnce,
+    /// The coin takes N−f shares, so f+1 honest ones.
+    CoinThreshold,
+    /// Once the coin is known, SPBs of its view get no answer.
+    StopAnsweringAfterCoin,
+    /// Nobody leaves a view before its own VOTE is sent.
+    VoteBeforeLeaving,
+    /// The value of a later view is the one that certificate 1 of the last leader names.
+    JustificationValue,
+    /// Only certificate 1 of the elected leader justifies, not that of any other SPB.
+    JustificationLeader,
+    /// A HALT proves by coin shares that the certificate is the leader's.
+    HaltProvesLeader,
+    /// A certificate has N−f distinct signers.
+    CertificateQuorum,
+    /// A transaction that was executed is not executed again.
+    ExecuteOnce,
+    /// A transaction that was rejected can never execute.
+    RejectedForGood,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 15] = [
+        Mutant::EchoOncePerEntry,
+        Mutant::EchoOnlyAboveCut,
+        Mutant::EntryStaticValidity,
+        Mutant::TipNotAheadIsEqual,
+        Mutant::TipAheadIsCertified,
+        Mutant::SpbEchoOnce,
+        Mutant::CoinThreshold,
+        Mutant::StopAnsweringAfterCoin,
+        Mutant::VoteBeforeLeaving,
+        Mutant::JustificationValue,
+        Mutant::JustificationLeader,
+        Mutant::HaltProvesLeader,
+        Mutant::CertificateQuorum,
+        Mutant::ExecuteOnce,
+        Mutant::RejectedForGood,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static OFF: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Switches a rule off for this thread, or all rules on again.
+    pub fn set(mutant: Option<Mutant>) {
+        OFF.with(|off| off.set(mutant));
+    }
+
+    pub(super) fn is_off(rule: Mutant) -> bool {
+        OFF.with(|off| off.get() == Some(rule))
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::set;
+
+/// Whether a rule is in force.
+#[cfg(feature = "mutants")]
+pub(crate) fn in_force(rule: Mutant) -> bool {
+    !switch::is_off(rule)
+}
+
+/// Whether a rule is in force: always.
+#[cfg(not(feature = "mutants"))]
+pub(crate) fn in_force(_rule: Mutant) -> bool {
+    true
+}
