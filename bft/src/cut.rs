@@ -8,6 +8,8 @@ use wire::codec;
 use wire::committee::Committee;
 use wire::ids::{Digest, Index, Seq};
 
+use crate::mutant::{Mutant, in_force};
+
 /// The last entry of a lane that a cut covers; sequence 0 with the zero digest is the empty lane.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Tip {
@@ -56,7 +58,10 @@ impl Cut {
     pub fn may_follow(&self, previous: &Cut) -> bool {
         self.0.len() == previous.0.len()
             && self.ahead_of(previous).next().is_some()
-            && self.0.iter().zip(&previous.0).all(|(tip, before)| tip.seq > before.seq || tip == before)
+            && self.0.iter().zip(&previous.0).all(|(tip, before)| {
+                let same = tip == before || (!in_force(Mutant::TipNotAheadIsEqual) && tip.seq == before.seq);
+                tip.seq > before.seq || same
+            })
     }
 }
 
