@@ -63,6 +63,11 @@ pub enum ToCore {
         /// The peer.
         peer: NodeId,
     },
+    /// A session was established again with the process it was with before: nothing that was under way is lost.
+    PeerBack {
+        /// The peer.
+        peer: NodeId,
+    },
     /// What a peer says it has decided, from a hello or a ping.
     PeerDecided {
         /// The peer.

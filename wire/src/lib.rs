@@ -10,6 +10,7 @@ pub mod codec;
 pub mod committee;
 pub mod dest;
 pub mod envelope;
+pub mod flags;
 pub mod hex;
 pub mod ids;
 pub mod limits;
