@@ -19,8 +19,8 @@ pub enum Mutant {
     TipAheadIsCertified,
     /// A member answers one SEND for each view and leader.
     SpbEchoOnce,
-    /// The coin takes N−f shares, so f+1 honest ones.
-    CoinThreshold,
+    /// A coin share is released only after N−f FINISHes, or f+1 shares of others.
+    CoinAfterFinishes,
     /// Once the coin is known, SPBs of its view get no answer.
     StopAnsweringAfterCoin,
     /// Nobody leaves a view before its own VOTE is sent.
@@ -48,7 +48,7 @@ impl Mutant {
         Mutant::TipNotAheadIsEqual,
         Mutant::TipAheadIsCertified,
         Mutant::SpbEchoOnce,
-        Mutant::CoinThreshold,
+        Mutant::CoinAfterFinishes,
         Mutant::StopAnsweringAfterCoin,
         Mutant::VoteBeforeLeaving,
         Mutant::JustificationValue,

@@ -1,0 +1,481 @@
+//! sMVBA: the members of a shard agree on one valid cut, whatever the network does.
+//!
+//! Guarantees, with at most f of N members Byzantine and every message between honest members delivered at last:
+//! - *Agreement*: no two honest members decide differently.
+//! - *External validity*: what is decided some honest member found valid (a cut that may follow the previous one, with
+//!   a certificate for each lane that is ahead).
+//! - *Termination*: expected constant number of views; a view decides with probability at least 2/3 when its messages
+//!   arrive, since the coin elects one of the N−f members whose SPB had finished before anybody could know the coin.
+//!
+//! Steps of view v (DESIGN §5 numbers them the same way):
+//! 1. every member leads an SPB ([`crate::spb`]) with its value and the justification of it;
+//! 2. with N−f FINISHes a member releases its coin share; so does one that saw f+1 valid shares;
+//! 3. the coin names leader L; SPBs of v get no answers any more;
+//! 4. who has FINISH of L decides; the others PRE-VOTE yes with L's certificate 1, or no;
+//! 5. on N−f PRE-VOTEs: VOTE yes if certificate 1 of L is known by now, else no with the N−f no-signatures;
+//! 6. on N−f VOTEs, once the own VOTE is sent: all yes → decide; some yes → next view with that value; all no → next
+//!    view with the own value, justified by the N−f UNLOCK signatures;
+//! 7. who decides sends HALT, which proves the decision on its own.
+//!
+//! Why the thresholds suffice: a decided x_L has certificate 2, so f+1 honest members hold certificate 1 and pre-vote
+//! yes; every N−f PRE-VOTEs contain one of theirs, so every VOTE is yes and no UNLOCK certificate can exist; hence the
+//! next view can only justify x_L. One coin of N−f shares needs f+1 honest ones, so nobody knows L before N−f SPBs
+//! have finished at some honest member.
+//!
+//! Views are judged each on its own: a message of view v counts as soon as the coin of v−1 is known here. Cost of a
+//! view: 4N + 2 messages a member, of the size of a cut (40 N bytes) and a certificate (66 (N−f)).
+//!
+//! Source: Guo et al., Speeding Dumbo, NDSS 2022, Alg. 2. Deviations: FINISH is broadcast and counted instead of a
+//! Done phase; the closing rules 3 and 6 and the proof of the leader inside HALT are explicit here.
+
+mod ballot;
+mod halt;
+mod message;
+mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wire::client::Waiting;
+use wire::ids::{Digest, Index, Round, View};
+use wire::limits::VIEWS_AHEAD_MAX;
+
+use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::crypto::suite::{Stage, Statement};
+use crate::cut::{Cut, Tip};
+use crate::effects::{Effects, To};
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
+use crate::spb::{Certified, Justification, SpbOutput, Verdict};
+
+pub use ballot::{Ballot, PreVote, Vote};
+pub use halt::{Halt, HaltError};
+pub use message::{FirstOnly, MvbaMessage, Novelty, Slot};
+
+use view::{Ending, ViewState};
+
+/// What the lanes know: the external validity of a cut depends on it.
+pub trait LaneCertificates {
+    /// Whether a certificate for this entry is known here, or a decided cut covers it.
+    fn is_certified(&self, lane: Index, tip: Tip) -> bool;
+}
+
+/// What the parent learns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MvbaOutput {
+    /// A SEND waits for certificates of these entries.
+    Wanted(Vec<(Index, Tip)>),
+    /// A step of a view is done here; for the figures.
+    Milestone(View, Milestone),
+    /// Decided; the proof goes to everybody.
+    Decided(Box<Halt>),
+}
+
+/// Steps of a view that the figures name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Milestone {
+    /// N−f FINISHes are here.
+    Finished,
+    /// The coin is known.
+    Elected,
+}
+
+type MvbaEffects = Effects<MvbaMessage, MvbaOutput>;
+
+/// The agreement of one round at one member. Bound: views up to [`VIEWS_AHEAD_MAX`] beyond the last one whose coin is
+/// known, in each at most eight messages a member, each of checked size.
+#[derive(Clone, Debug)]
+pub struct Mvba {
+    member: Member,
+    round: Round,
+    previous: Cut,
+    cache: CertificateCache,
+    first_only: FirstOnly,
+    views: BTreeMap<View, ViewState>,
+    /// The view we take part in as a leader; others are judged as far as coins are known.
+    current: View,
+    value: Option<Cut>,
+    /// Why a value may be proposed in the current view.
+    justification: Justification,
+    early: BTreeMap<View, Vec<(Index, MvbaMessage)>>,
+    decided: Decided,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Decided {
+    NotYet,
+    Reported,
+}
+
+impl Mvba {
+    /// The agreement on what follows `previous`.
+    pub fn new(member: Member, round: Round, previous: Cut) -> Mvba {
+        let mut mvba = Mvba {
+            member,
+            round,
+            previous,
+            cache: CertificateCache::default(),
+            first_only: FirstOnly::default(),
+            views: BTreeMap::new(),
+            current: View(0),
+            value: None,
+            justification: Justification::FirstView,
+            early: BTreeMap::new(),
+            decided: Decided::NotYet,
+        };
+        mvba.open_view(View(0));
+        mvba
+    }
+
+    /// The view we are in.
+    pub fn current_view(&self) -> View {
+        self.current
+    }
+
+    /// Whether we have a value to propose: our input, or one adopted from an earlier view.
+    pub fn has_input(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// The leader of a view, once its coin is known here.
+    pub fn leader(&self, view: View) -> Option<Index> {
+        self.views.get(&view)?.leader()
+    }
+
+    /// What the current view waits for, and who has given it.
+    pub fn waiting(&self) -> Waiting {
+        self.views[&self.current].waiting(&self.member.committee)
+    }
+
+    /// Entries whose certificates would settle pending SENDs.
+    pub fn wanted(&self, lanes: &dyn LaneCertificates) -> Vec<(Index, Tip)> {
+        let pending = self.views.values().flat_map(ViewState::pending_cuts);
+        let mut wanted: Vec<_> = pending.flat_map(|cut| missing(cut, &self.previous, lanes)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// Our input: a cut that may follow the previous one and whose certificates are known here. Call only while
+    /// [`Mvba::has_input`] is false.
+    pub fn input(&mut self, cut: Cut, lanes: &dyn LaneCertificates) -> MvbaEffects {
+        assert!(self.value.is_none(), "one input a round");
+        assert!(cut.may_follow(&self.previous), "the own input is valid");
+        self.value = Some(cut);
+        let mut effects = Effects::none();
+        self.lead_current_view(&mut effects);
+        self.progress(lanes, &mut effects);
+        effects
+    }
+
+    /// A message of a member; `digest` is that of its bytes.
+    pub fn handle(
+        &mut self,
+        author: Index,
+        digest: Digest,
+        message: MvbaMessage,
+        lanes: &dyn LaneCertificates,
+    ) -> MvbaEffects {
+        let peer = self.member.node_at(author);
+        if !message.has_shape(&self.member.committee) {
+            return Effects::fault(peer, FaultKind::OutOfRange);
+        }
+        let Some(slot) = message.slot(author, self.member.index) else {
+            return Effects::fault(peer, FaultKind::NotAMember);
+        };
+        let view = message.view();
+        let judged = self.judged_until();
+        if view.0 > judged.0 + VIEWS_AHEAD_MAX {
+            return Effects::fault(peer, FaultKind::TooFarAhead);
+        }
+        match self.first_only.admit(view, author, slot, digest) {
+            Novelty::First => {}
+            Novelty::Repeated => return Effects::none(),
+            Novelty::Different if !in_force(Mutant::SpbEchoOnce) && slot == Slot::Send => {}
+            Novelty::Different => return Effects::fault(peer, FaultKind::Equivocation),
+        }
+        if view > judged {
+            self.early.entry(view).or_default().push((author, message));
+            return Effects::none();
+        }
+        let mut effects = Effects::none();
+        self.judge(author, message, lanes, &mut effects);
+        self.progress(lanes, &mut effects);
+        effects
+    }
+
+    /// Certificates of lanes have arrived: SENDs that waited for them are judged again.
+    pub fn reconsider(&mut self, lanes: &dyn LaneCertificates) -> MvbaEffects {
+        let mut effects = Effects::none();
+        let views: Vec<View> = self.views.keys().copied().collect();
+        for view in views {
+            for leader in self.member.committee.indices() {
+                let (context, state) = self.split(view, lanes);
+                let child = state.spbs[usize::from(leader.0)].reconsider(
+                    context.member,
+                    context.cache,
+                    |cache, cut, justification| context.rules.verdict(cache, cut, justification),
+                );
+                self.absorb_spb(view, leader, child, &mut effects);
+            }
+        }
+        self.progress(lanes, &mut effects);
+        effects
+    }
+
+    /// The last view whose messages are judged: the one after the last known coin.
+    fn judged_until(&self) -> View {
+        *self.views.keys().next_back().expect("view 0 is opened at the start")
+    }
+
+    fn open_view(&mut self, view: View) {
+        let state = ViewState::new(&self.member, self.round, view);
+        self.views.insert(view, state);
+    }
+
+    /// Judges one message of a view that is open.
+    fn judge(
+        &mut self,
+        author: Index,
+        message: MvbaMessage,
+        lanes: &dyn LaneCertificates,
+        effects: &mut MvbaEffects,
+    ) {
+        let view = message.view();
+        match message {
+            MvbaMessage::Spb { leader, message, .. } => {
+                let (context, state) = self.split(view, lanes);
+                let spb = &mut state.spbs[usize::from(leader.0)];
+                let child = spb.handle(
+                    context.member,
+                    context.cache,
+                    author,
+                    message,
+                    |cache, cut, justification| context.rules.verdict(cache, cut, justification),
+                );
+                let waiting = spb.pending().map(|(cut, _)| missing(cut, context.rules.previous, lanes));
+                self.absorb_spb(view, leader, child, effects);
+                if let Some(missing) = waiting.filter(|missing| !missing.is_empty()) {
+                    effects.outputs.push(MvbaOutput::Wanted(missing));
+                }
+            }
+            MvbaMessage::CoinShare { share, .. } => {
+                let state = self.views.get_mut(&view).expect("only open views are judged");
+                if !state.add_share(&self.member, author, share) {
+                    effects.push_fault(self.member.node_at(author), FaultKind::BadCoinShare);
+                }
+            }
+            MvbaMessage::Ballot { ballot, .. } => {
+                let state = self.views.get_mut(&view).expect("only open views are judged");
+                if let Err(kind) = state.add_ballot(&self.member, &mut self.cache, author, ballot) {
+                    effects.push_fault(self.member.node_at(author), kind);
+                }
+            }
+        }
+    }
+
+    /// Takes every step that has become possible, in all open views, until none is left.
+    fn progress(&mut self, lanes: &dyn LaneCertificates, effects: &mut MvbaEffects) {
+        loop {
+            let open: Vec<View> = self.views.keys().copied().collect();
+            for view in open {
+                self.progress_view(view, effects);
+            }
+            let early = self.open_next_view();
+            if early.is_empty() && !self.leave_view(effects) {
+                return;
+            }
+            for (author, message) in early {
+                self.judge(author, message, lanes, effects);
+            }
+        }
+    }
+
+    /// Steps 2 to 5 of one view, and every way to decide in it.
+    fn progress_view(&mut self, view: View, effects: &mut MvbaEffects) {
+        let state = self.views.get_mut(&view).expect("only open views progress");
+        if let Some(share) = state.release_share(&self.member) {
+            effects.push_send(To::All, MvbaMessage::CoinShare { view, share });
+        }
+        if let Some(early) = state.elect(&self.member) {
+            effects.outputs.push(MvbaOutput::Milestone(view, Milestone::Elected));
+            for (author, ballot) in early {
+                if let Err(kind) = state.add_ballot(&self.member, &mut self.cache, author, ballot) {
+                    effects.push_fault(self.member.node_at(author), kind);
+                }
+            }
+        }
+        while let Some(ballot) = state.next_ballot(&self.member) {
+            effects.push_send(To::All, MvbaMessage::Ballot { view, ballot });
+        }
+        if let Some(proof) = state.decision(&self.member) {
+            self.decide(view, proof, effects);
+        }
+    }
+
+    /// Opens the view after the last one if the coin of that is known, and hands over what was early for it.
+    fn open_next_view(&mut self) -> VecDeque<(Index, MvbaMessage)> {
+        let last = self.judged_until();
+        if self.leader(last).is_none() {
+            return VecDeque::new();
+        }
+        self.open_view(last.next());
+        self.early.remove(&last.next()).unwrap_or_default().into()
+    }
+
+    /// Step 6: leaves the current view if it has ended here. Returns whether it did.
+    fn leave_view(&mut self, effects: &mut MvbaEffects) -> bool {
+        let state = self.views.get_mut(&self.current).expect("the current view is open");
+        match state.ending(&self.member) {
+            None => return false,
+            Some(Ending::Adopt(Certified { cut, certificate })) => {
+                self.value = Some(cut);
+                self.justification = Justification::Locked(certificate);
+            }
+            Some(Ending::Keep(unlocks)) => self.justification = Justification::Unlocked(unlocks),
+        }
+        self.current = self.current.next();
+        self.lead_current_view(effects);
+        true
+    }
+
+    /// Step 1: our own SPB in the current view, unless its coin is known already and nobody would answer.
+    fn lead_current_view(&mut self, effects: &mut MvbaEffects) {
+        let Some(cut) = self.value.clone() else { return };
+        let justification = self.justification.clone();
+        let view = self.current;
+        let state = self.views.get_mut(&view).expect("the current view is open");
+        if state.leader().is_some() {
+            return;
+        }
+        let leader = self.member.index;
+        let child = state.spbs[usize::from(leader.0)].propose(&self.member, cut, justification);
+        self.absorb_spb(view, leader, child, effects);
+    }
+
+    fn absorb_spb(
+        &mut self,
+        view: View,
+        leader: Index,
+        child: Effects<crate::spb::SpbMessage, SpbOutput>,
+        effects: &mut MvbaEffects,
+    ) {
+        let outputs = effects.absorb(child, |message| MvbaMessage::Spb { view, leader, message });
+        let state = self.views.get_mut(&view).expect("its child has just spoken");
+        for output in outputs {
+            if output == SpbOutput::Finished && state.count_finished(&self.member, leader) {
+                effects.outputs.push(MvbaOutput::Milestone(view, Milestone::Finished));
+            }
+        }
+    }
+
+    fn decide(&mut self, view: View, proof: Certified, effects: &mut MvbaEffects) {
+        if self.decided == Decided::Reported {
+            return;
+        }
+        self.decided = Decided::Reported;
+        let shares = self.views[&view].election_shares();
+        let Certified { cut, certificate } = proof;
+        let halt = Halt { round: self.round, view, cut, certificate, shares };
+        effects.outputs.push(MvbaOutput::Decided(Box::new(halt)));
+    }
+
+    /// The parts of ourselves that judging an SPB of `view` needs, borrowed side by side.
+    fn split<'a>(
+        &'a mut self,
+        view: View,
+        lanes: &'a dyn LaneCertificates,
+    ) -> (Context<'a>, &'a mut ViewState) {
+        let last_leader = view.0.checked_sub(1).and_then(|last| self.leader(View(last)));
+        let rules = Rules {
+            member: &self.member,
+            round: self.round,
+            view,
+            last_leader,
+            previous: &self.previous,
+            lanes,
+        };
+        let context = Context { member: &self.member, cache: &mut self.cache, rules };
+        (context, self.views.get_mut(&view).expect("only open views are judged"))
+    }
+}
+
+struct Context<'a> {
+    member: &'a Member,
+    cache: &'a mut CertificateCache,
+    rules: Rules<'a>,
+}
+
+/// What makes a proposed value valid in a view.
+struct Rules<'a> {
+    member: &'a Member,
+    round: Round,
+    view: View,
+    last_leader: Option<Index>,
+    previous: &'a Cut,
+    lanes: &'a dyn LaneCertificates,
+}
+
+impl Rules<'_> {
+    /// External validity and justification of a value.
+    ///
+    /// # Security
+    /// The justification is certificate 1 of the last view's *leader* with exactly this value, or N−f UNLOCKs for
+    /// it. Every other SPB of the last view has a certificate 1 too; accepting one of those forks. [safety]
+    fn verdict(&self, cache: &mut CertificateCache, cut: &Cut, justification: &Justification) -> Verdict {
+        if !cut.may_follow(self.previous) {
+            return Verdict::Invalid(FaultKind::InvalidCut);
+        }
+        let (stage, digest, certificate) = match (justification, self.view) {
+            (Justification::FirstView, View(0)) => return self.lanes_verdict(cut),
+            (Justification::FirstView, _) | (_, View(0)) => {
+                return Verdict::Invalid(FaultKind::BadJustification);
+            }
+            (Justification::Locked(certificate), _) => (Stage::Lock, cut.digest(), certificate),
+            (Justification::Unlocked(certificate), _) => (Stage::Unlock, Digest::default(), certificate),
+        };
+        if !self.is_justified(cache, stage, digest, certificate) {
+            return Verdict::Invalid(FaultKind::BadJustification);
+        }
+        match justification {
+            // f+1 honest members found it valid before they signed.
+            Justification::Locked(_) => Verdict::Valid,
+            Justification::Unlocked(_) | Justification::FirstView => self.lanes_verdict(cut),
+        }
+    }
+
+    fn is_justified(
+        &self,
+        cache: &mut CertificateCache,
+        stage: Stage,
+        digest: Digest,
+        certificate: &Certificate,
+    ) -> bool {
+        let Some(leader) = self.last_leader else { return false };
+        let view = View(self.view.0 - 1);
+        let mut by = |leader, digest| {
+            let statement = Statement::Agreement { round: self.round, view, leader, stage, digest };
+            cache.verify(&self.member.committee, &*self.member.suite, &statement, certificate)
+        };
+        by(leader, digest)
+            || (!in_force(Mutant::JustificationLeader)
+                && self.member.committee.indices().any(|other| by(other, digest)))
+            || (!in_force(Mutant::JustificationValue) && stage == Stage::Lock)
+    }
+
+    fn lanes_verdict(&self, cut: &Cut) -> Verdict {
+        if missing(cut, self.previous, self.lanes).is_empty() || !in_force(Mutant::TipAheadIsCertified) {
+            Verdict::Valid
+        } else {
+            Verdict::Pending
+        }
+    }
+}
+
+/// The entries of a cut whose certificates are not known here.
+fn missing(cut: &Cut, previous: &Cut, lanes: &dyn LaneCertificates) -> Vec<(Index, Tip)> {
+    if !cut.may_follow(previous) {
+        return Vec::new();
+    }
+    cut.ahead_of(previous).filter(|(lane, tip)| !lanes.is_certified(*lane, *tip)).collect()
+}

@@ -1,0 +1,100 @@
+//! HALT: the decision of a round and its proof, understood without any state but the previous cut.
+//!
+//! # Security
+//! Certificate 2 alone proves nothing: every SPB of a view ends with one, and only the elected leader's decides. So a
+//! HALT carries the N−f coin shares that elect the leader it speaks of. [safety]
+
+use serde::{Deserialize, Serialize};
+use wire::committee::Committee;
+use wire::ids::{Index, Round, View};
+
+use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement};
+use crate::cut::Cut;
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
+
+/// The decision of a round.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Halt {
+    /// The round.
+    pub round: Round,
+    /// The view that decided.
+    pub view: View,
+    /// What was decided.
+    pub cut: Cut,
+    /// Certificate 2 of the leader's SPB, or N−f yes-VOTEs, which sign the same statement.
+    pub certificate: Certificate,
+    /// N−f shares of the view's coin, ascending by member.
+    pub shares: Vec<(Index, CoinShare)>,
+}
+
+/// Why a HALT proves nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HaltError {
+    /// The cut may not follow the previous one.
+    Cut,
+    /// The shares elect nobody.
+    Coin,
+    /// The certificate is not one for the elected leader.
+    Certificate,
+}
+
+impl HaltError {
+    /// The fault of who sent it.
+    pub fn fault(self) -> FaultKind {
+        match self {
+            HaltError::Cut => FaultKind::InvalidCut,
+            HaltError::Coin => FaultKind::BadCoinShare,
+            HaltError::Certificate => FaultKind::BadCertificate,
+        }
+    }
+}
+
+impl Halt {
+    /// Whether every list in it has the only length it can have.
+    pub fn has_shape(&self, committee: &Committee) -> bool {
+        self.cut.0.len() == committee.n()
+            && self.certificate.0.len() <= committee.n()
+            && self.shares.len() <= committee.n()
+    }
+
+    /// Whether this proves that `cut` was decided after `previous`.
+    pub fn verify(
+        &self,
+        member: &Member,
+        cache: &mut CertificateCache,
+        previous: &Cut,
+    ) -> Result<(), HaltError> {
+        if !self.cut.may_follow(previous) {
+            return Err(HaltError::Cut);
+        }
+        let leader = self.elected(member).ok_or(HaltError::Coin)?;
+        let proves = |cache: &mut CertificateCache, leader| {
+            let (round, view, digest) = (self.round, self.view, self.cut.digest());
+            let statement = Statement::Agreement { round, view, leader, stage: Stage::Finish, digest };
+            cache.verify(&member.committee, &*member.suite, &statement, &self.certificate)
+        };
+        let any_leader = !in_force(Mutant::HaltProvesLeader)
+            && member.committee.indices().any(|leader| proves(cache, leader));
+        if any_leader || proves(cache, leader) { Ok(()) } else { Err(HaltError::Certificate) }
+    }
+
+    /// The leader that the shares elect, if they are N−f valid ones of distinct members.
+    fn elected(&self, member: &Member) -> Option<Index> {
+        let committee = &member.committee;
+        let distinct = self.shares.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && self.shares.last().is_some_and(|(last, _)| usize::from(last.0) < committee.n());
+        if !distinct || self.shares.len() != committee.quorum() {
+            return None;
+        }
+        let name = CoinName { round: self.round, view: self.view };
+        let valid =
+            |(signer, share): &(Index, CoinShare)| member.suite.verify_coin_share(*signer, &name, share);
+        if !self.shares.iter().all(valid) {
+            return None;
+        }
+        member.suite.elect(&name, &self.shares)
+    }
+}

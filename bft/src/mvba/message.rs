@@ -1,0 +1,158 @@
+//! The messages of sMVBA, their shapes, and the rule that of one author the first of each kind counts.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use serde::{Deserialize, Serialize};
+use wire::committee::Committee;
+use wire::ids::{Digest, Index, View};
+
+use crate::crypto::cert::Certificate;
+use crate::crypto::suite::CoinShare;
+use crate::cut::Cut;
+use crate::mvba::ballot::{Ballot, PreVote, Vote};
+use crate::spb::{Justification, SpbMessage};
+
+/// Messages of one instance of sMVBA. HALT is a message of the round, since it is understood without the instance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum MvbaMessage {
+    /// Of the SPB that `leader` leads in `view`.
+    Spb {
+        /// The view.
+        view: View,
+        /// Whose SPB.
+        leader: Index,
+        /// The message.
+        message: SpbMessage,
+    },
+    /// A share of the view's coin.
+    CoinShare {
+        /// The view.
+        view: View,
+        /// The share.
+        share: CoinShare,
+    },
+    /// PRE-VOTE or VOTE on the view's elected leader.
+    Ballot {
+        /// The view.
+        view: View,
+        /// The ballot.
+        ballot: Ballot,
+    },
+}
+
+/// The kinds of which an author may send one message a view.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Slot {
+    /// SEND of its own SPB.
+    Send,
+    /// ECHO for our SPB.
+    Echo,
+    /// LOCK of its own SPB.
+    Lock,
+    /// READY for our SPB.
+    Ready,
+    /// FINISH of its own SPB.
+    Finish,
+    /// Its coin share.
+    CoinShare,
+    /// Its PRE-VOTE.
+    PreVote,
+    /// Its VOTE.
+    Vote,
+}
+
+impl MvbaMessage {
+    /// The view it belongs to.
+    pub fn view(&self) -> View {
+        match self {
+            MvbaMessage::Spb { view, .. }
+            | MvbaMessage::CoinShare { view, .. }
+            | MvbaMessage::Ballot { view, .. } => *view,
+        }
+    }
+
+    /// Its kind as received by member `me`; `None` if `author` has no business sending it to us.
+    pub fn slot(&self, author: Index, me: Index) -> Option<Slot> {
+        let slot = match self {
+            MvbaMessage::Spb { leader, message, .. } => {
+                let (slot, entitled) = match message {
+                    SpbMessage::Send { .. } => (Slot::Send, *leader == author),
+                    SpbMessage::Echo(_) => (Slot::Echo, *leader == me),
+                    SpbMessage::Lock { .. } => (Slot::Lock, *leader == author),
+                    SpbMessage::Ready(_) => (Slot::Ready, *leader == me),
+                    SpbMessage::Finish { .. } => (Slot::Finish, *leader == author),
+                };
+                return entitled.then_some(slot);
+            }
+            MvbaMessage::CoinShare { .. } => Slot::CoinShare,
+            MvbaMessage::Ballot { ballot: Ballot::PreVote(_), .. } => Slot::PreVote,
+            MvbaMessage::Ballot { ballot: Ballot::Vote(_), .. } => Slot::Vote,
+        };
+        Some(slot)
+    }
+
+    /// Whether every list in it has the only length it can have, so that what is stored is bounded.
+    pub fn has_shape(&self, committee: &Committee) -> bool {
+        let cut_fits = |cut: &Cut| cut.0.len() == committee.n();
+        let certificate_fits = |certificate: &Certificate| certificate.0.len() <= committee.n();
+        match self {
+            MvbaMessage::Spb { leader, message, .. } => {
+                usize::from(leader.0) < committee.n()
+                    && match message {
+                        SpbMessage::Send { cut, justification } => {
+                            cut_fits(cut)
+                                && match justification {
+                                    Justification::FirstView => true,
+                                    Justification::Locked(certificate)
+                                    | Justification::Unlocked(certificate) => certificate_fits(certificate),
+                                }
+                        }
+                        SpbMessage::Echo(_) | SpbMessage::Ready(_) => true,
+                        SpbMessage::Lock { cut, certificate } | SpbMessage::Finish { cut, certificate } => {
+                            cut_fits(cut) && certificate_fits(certificate)
+                        }
+                    }
+            }
+            MvbaMessage::CoinShare { .. } => true,
+            MvbaMessage::Ballot { ballot, .. } => match ballot {
+                Ballot::PreVote(PreVote::Yes { cut, certificate })
+                | Ballot::Vote(Vote::Yes { cut, certificate, .. }) => {
+                    cut_fits(cut) && certificate_fits(certificate)
+                }
+                Ballot::PreVote(PreVote::No { .. }) => true,
+                Ballot::Vote(Vote::No { refusals, .. }) => certificate_fits(refusals),
+            },
+        }
+    }
+}
+
+/// Remembers which kinds of message an author has sent in a view, and what it said. Bound: eight digests an author
+/// and view; the owner bounds the views.
+#[derive(Clone, Debug, Default)]
+pub struct FirstOnly(BTreeMap<(View, Index, Slot), Digest>);
+
+/// What a message is in the light of earlier ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Novelty {
+    /// The first of its kind.
+    First,
+    /// The same again: re-sent, no fault.
+    Repeated,
+    /// Another one where only one is allowed.
+    Different,
+}
+
+impl FirstOnly {
+    /// Takes note of a message.
+    pub fn admit(&mut self, view: View, author: Index, slot: Slot, digest: Digest) -> Novelty {
+        match self.0.entry((view, author, slot)) {
+            Entry::Vacant(entry) => {
+                entry.insert(digest);
+                Novelty::First
+            }
+            Entry::Occupied(entry) if *entry.get() == digest => Novelty::Repeated,
+            Entry::Occupied(_) => Novelty::Different,
+        }
+    }
+}
