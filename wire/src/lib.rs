@@ -1,7 +1,7 @@
 //! What the processes and machines of the testbed say to each other.
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client` and `limits` are pure and are
-//! all that `bft` uses; the others (`frame`, `session`, `ipc`, `hosts`, `keys`, `rand`) belong to the processes.
+//! all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `hosts`, `keys`, `rand`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -9,9 +9,18 @@ pub mod client;
 pub mod codec;
 pub mod committee;
 pub mod dest;
+pub mod dial;
 pub mod envelope;
+mod filling;
 pub mod flags;
+pub mod frame;
 pub mod hex;
+pub mod hosts;
 pub mod ids;
+pub mod ipc;
+pub mod keys;
 pub mod limits;
+mod mac;
+pub mod rand;
+pub mod session;
 pub mod text;

@@ -1,0 +1,75 @@
+//! The dialer's handshake over a blocking TCP socket, within one deadline.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::ids::Digest;
+use crate::session::{
+    Dialer, Expected, HandshakeError, Identity, ListenerHello, LocalHello, REPLY_BYTES, Session,
+};
+
+/// Why a dial led to no session.
+#[derive(Debug)]
+pub enum DialError {
+    /// The connection failed, ended (as it does when the listener refuses us; its log says why), or took too long.
+    Io(io::Error),
+    /// The listener is not whom we expected, or broke the rules.
+    Handshake(HandshakeError),
+}
+
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DialError::Io(error) => write!(f, "no handshake: {error}"),
+            DialError::Handshake(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> DialError {
+        DialError::Io(error)
+    }
+}
+
+/// Shakes hands over a connected blocking socket, within `time` in total, however slowly the other side trickles.
+/// Afterwards the socket has no timeouts and no delay (`TCP_NODELAY`).
+pub fn handshake(
+    stream: &mut TcpStream,
+    time: Duration,
+    identity: &Identity,
+    testbed: Digest,
+    expected: Option<Expected>,
+    local: LocalHello,
+) -> Result<(Session, ListenerHello), DialError> {
+    let deadline = Instant::now() + time;
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(time))?;
+    let (dialer, hello) = Dialer::start(identity, testbed, expected, local);
+    stream.write_all(&hello)?;
+    let mut reply = [0; REPLY_BYTES];
+    let mut filled = 0;
+    while filled < REPLY_BYTES {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut reply[filled..]) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A read that times out reports that it would block.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (finish, session, hello) = dialer.on_reply(&reply).map_err(DialError::Handshake)?;
+    stream.write_all(&finish)?;
+    stream.set_read_timeout(None)?;
+    stream.set_write_timeout(None)?;
+    Ok((session, hello))
+}

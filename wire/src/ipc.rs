@@ -1,0 +1,347 @@
+//! The IPC queues: messages with bodies over a Unix socket pair between the processes of one node.
+//!
+//! ```text
+//! header length u32 | body length u32 | header (codec) | body            integers little endian
+//! ```
+//!
+//! The header is one of [`crate::envelope`]'s types. Small messages are coalesced into one buffer and so into one
+//! write; long bodies are written from where they lie and read into a buffer of their own, which is one copy (the
+//! kernel's) less a hop each. Reader and writer work on blocking sockets (threads of `node` and `net_client`) and on
+//! nonblocking ones (the loop of `net_server`).
+//!
+//! The other end is a process of the same node, hence trusted; a frame that does not parse means that it broke, and
+//! is an error, not a fault.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read, Write};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bytes::Bytes;
+use crate::codec;
+use crate::filling::Filling;
+use crate::limits::FRAME_BYTES_MAX;
+
+const PREFIX_BYTES: usize = 8;
+/// The longest header: counters of the most nodes, with room for a few dozen reasons, stay below a third of it.
+const HEADER_BYTES_MAX: usize = 1 << 18;
+/// Bodies from here on are not copied; below, a copy costs less than a slice of a vectored write of its own.
+const LARGE_BODY_BYTES: usize = 16 << 10;
+/// A buffer of small messages is closed at this size.
+const BATCH_BYTES: usize = 64 << 10;
+/// Slices handed to one vectored write; the kernel takes up to 1,024.
+const SLICES_MAX: usize = 64;
+const READ_BYTES: usize = 256 << 10;
+
+/// A socket pair: the parent's end, and the end to give a child as its standard input by `Stdio::from`.
+pub fn pair() -> io::Result<(UnixStream, OwnedFd)> {
+    let (parent, child) = UnixStream::pair()?;
+    Ok((parent, child.into()))
+}
+
+/// The child's end: what its parent gave it as its standard input.
+///
+/// # Errors
+/// If standard input is no socket, as when a person starts the program by hand.
+pub fn child_stdio() -> io::Result<UnixStream> {
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    // Whether it is a socket shows only on use: asking for the peer's name is the use that changes nothing.
+    stream.peer_addr().map_err(|error| {
+        io::Error::new(error.kind(), format!("standard input is no socket to a parent process ({error})"))
+    })?;
+    Ok(stream)
+}
+
+/// Whether all that was queued has been written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flush {
+    /// Nothing is queued any more.
+    Done,
+    /// The socket takes no more at present.
+    Blocked,
+}
+
+enum Piece {
+    Small(Vec<u8>),
+    Large(Bytes),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Small(bytes) => bytes,
+            Piece::Large(bytes) => bytes,
+        }
+    }
+}
+
+/// The sending end of a queue. It has no bound of its own: whoever pushes looks at [`IpcWriter::queued_bytes`].
+///
+/// Commands: [`IpcWriter::push`], then [`IpcWriter::try_write`] (nonblocking) or [`IpcWriter::write_all`] (blocking).
+#[derive(Default)]
+pub struct IpcWriter {
+    pieces: VecDeque<Piece>,
+    /// Bytes of the first piece that have been written.
+    first_written: usize,
+    pushed_bytes: u64,
+    written_bytes: u64,
+}
+
+impl IpcWriter {
+    /// An empty queue.
+    pub fn new() -> IpcWriter {
+        IpcWriter::default()
+    }
+
+    /// Queues a message. Its body is shared, not copied, if it is long.
+    ///
+    /// # Panics
+    /// If header or body is longer than the reader takes: our own messages are bounded below that.
+    pub fn push<T: Serialize>(&mut self, header: &T, body: &Bytes) {
+        if body.len() < LARGE_BODY_BYTES {
+            self.push_small(header, body);
+        } else {
+            self.push_head(header, body.len());
+            self.pushed_bytes += body.len() as u64;
+            self.pieces.push_back(Piece::Large(body.clone()));
+        }
+    }
+
+    /// Queues a message whose body is short or lies where it cannot be shared: copies it.
+    ///
+    /// # Panics
+    /// As [`IpcWriter::push`].
+    pub fn push_small<T: Serialize>(&mut self, header: &T, body: &[u8]) {
+        self.push_head(header, body.len());
+        self.batch().extend_from_slice(body);
+        self.pushed_bytes += body.len() as u64;
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued_bytes(&self) -> u64 {
+        self.pushed_bytes - self.written_bytes
+    }
+
+    /// Bytes pushed since the queue was made; once [`IpcWriter::written_bytes`] has reached it, all messages pushed
+    /// so far have been written.
+    pub fn pushed_bytes(&self) -> u64 {
+        self.pushed_bytes
+    }
+
+    /// Bytes written since the queue was made.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Writes what the socket takes.
+    pub fn try_write(&mut self, sink: &mut impl Write) -> io::Result<Flush> {
+        while !self.pieces.is_empty() {
+            match self.write_once(sink) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flush::Blocked),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flush::Done)
+    }
+
+    /// Writes everything to a blocking socket.
+    pub fn write_all(&mut self, sink: &mut impl Write) -> io::Result<()> {
+        match self.try_write(sink)? {
+            Flush::Done => Ok(()),
+            Flush::Blocked => Err(io::Error::other("a blocking socket was expected, and it would block")),
+        }
+    }
+
+    fn write_once(&mut self, sink: &mut impl Write) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            let skipped = if count == 0 { self.first_written } else { 0 };
+            *slice = IoSlice::new(&piece.bytes()[skipped..]);
+            count += 1;
+        }
+        let written = sink.write_vectored(&slices[..count])?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.written_bytes += written as u64;
+        self.first_written += written;
+        while let Some(first) = self.pieces.front()
+            && first.bytes().len() <= self.first_written
+        {
+            self.first_written -= first.bytes().len();
+            self.pieces.pop_front();
+        }
+        Ok(())
+    }
+
+    fn push_head<T: Serialize>(&mut self, header: &T, body_bytes: usize) {
+        assert!(
+            body_bytes <= FRAME_BYTES_MAX as usize,
+            "a body of {body_bytes} bytes is longer than a frame"
+        );
+        let batch = self.batch();
+        let start = batch.len();
+        batch.extend([0; PREFIX_BYTES]);
+        codec::encode_into(header, batch);
+        let header_bytes = batch.len() - start - PREFIX_BYTES;
+        assert!(header_bytes <= HEADER_BYTES_MAX, "a header of {header_bytes} bytes");
+        batch[start..start + 4].copy_from_slice(&(header_bytes as u32).to_le_bytes());
+        batch[start + 4..start + 8].copy_from_slice(&(body_bytes as u32).to_le_bytes());
+        self.pushed_bytes += (PREFIX_BYTES + header_bytes) as u64;
+    }
+
+    /// The small buffer at the end of the queue, a new one if the last is full or large.
+    fn batch(&mut self) -> &mut Vec<u8> {
+        let open = matches!(self.pieces.back(), Some(Piece::Small(batch)) if batch.len() < BATCH_BYTES);
+        if !open {
+            self.pieces.push_back(Piece::Small(Vec::new()));
+        }
+        match self.pieces.back_mut() {
+            Some(Piece::Small(batch)) => batch,
+            _ => unreachable!("a small piece was just made sure of"),
+        }
+    }
+}
+
+/// Why a queue can't be read any further.
+#[derive(Debug)]
+pub enum IpcError {
+    /// The socket failed.
+    Io(io::Error),
+    /// The other process wrote what is no message.
+    Malformed(String),
+}
+
+impl std::fmt::Display for IpcError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IpcError::Io(error) => write!(f, "the IPC queue failed: {error}"),
+            IpcError::Malformed(what) => write!(f, "the IPC queue carries no message of ours: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for IpcError {}
+
+/// What one read of a queue brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IpcRead {
+    /// Bytes; there may be messages now.
+    Some,
+    /// None are there at present.
+    WouldBlock,
+    /// The other process is gone.
+    Ended,
+}
+
+/// The receiving end of a queue of messages headed by `T`.
+///
+/// Commands: [`IpcReader::read_from`], then [`IpcReader::pop`] until it has none; or [`IpcReader::receive`], which
+/// does both on a blocking socket.
+pub struct IpcReader<T> {
+    buffer: Box<[u8]>,
+    /// The part of the buffer that has been read and not yet parsed.
+    start: usize,
+    end: usize,
+    /// A message whose header is parsed and whose long body is being read into a buffer of its own.
+    body: Option<(T, Filling)>,
+    headers: PhantomData<T>,
+}
+
+impl<T: DeserializeOwned> IpcReader<T> {
+    /// A reader at the beginning of a queue.
+    pub fn new() -> IpcReader<T> {
+        let buffer = vec![0; READ_BYTES + HEADER_BYTES_MAX].into_boxed_slice();
+        IpcReader { buffer, start: 0, end: 0, body: None, headers: PhantomData }
+    }
+
+    /// Reads once. All messages that were there before must have been popped.
+    pub fn read_from(&mut self, source: &mut impl Read) -> Result<IpcRead, IpcError> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        // A full buffer would make a read of nothing look like the end of the queue.
+        assert!(self.end < self.buffer.len(), "messages are popped before more are read");
+        loop {
+            let room = &mut self.buffer[self.end..];
+            let read = match &mut self.body {
+                Some((_, body)) => {
+                    body.read_from(source, room).map(|(added, spilled)| (added.len() + spilled, spilled))
+                }
+                None => source.read(room).map(|read| (read, read)),
+            };
+            match read {
+                Ok((0, _)) => return Ok(IpcRead::Ended),
+                Ok((_, in_buffer)) => {
+                    self.end += in_buffer;
+                    return Ok(IpcRead::Some);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(IpcRead::WouldBlock),
+                Err(error) => return Err(IpcError::Io(error)),
+            }
+        }
+    }
+
+    /// The next message that has arrived completely, in order.
+    pub fn pop(&mut self) -> Result<Option<(T, Bytes)>, IpcError> {
+        if self.body.is_none() && !self.begin_message()? {
+            return Ok(None);
+        }
+        let Some((header, mut body)) = self.body.take() else { return Ok(None) };
+        let taken = body.take(&self.buffer[self.start..self.end]).len();
+        self.start += taken;
+        if body.missing_bytes() > 0 {
+            self.body = Some((header, body));
+            return Ok(None);
+        }
+        Ok(Some((header, Bytes::from(body.finish()))))
+    }
+
+    /// Waits for the next message on a blocking socket; `None` when the other process is gone.
+    pub fn receive(&mut self, source: &mut impl Read) -> Result<Option<(T, Bytes)>, IpcError> {
+        loop {
+            if let Some(message) = self.pop()? {
+                return Ok(Some(message));
+            }
+            if self.read_from(source)? == IpcRead::Ended {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Parses the header of the next message if it is there.
+    fn begin_message(&mut self) -> Result<bool, IpcError> {
+        let input = &self.buffer[self.start..self.end];
+        let Some((prefix, rest)) = input.split_first_chunk::<PREFIX_BYTES>() else { return Ok(false) };
+        let length = |at: usize| {
+            let bytes = prefix[at..at + 4].try_into().expect("the prefix has two lengths of four bytes");
+            u32::from_le_bytes(bytes) as usize
+        };
+        let (header_bytes, body_bytes) = (length(0), length(4));
+        if header_bytes > HEADER_BYTES_MAX || body_bytes as u64 > FRAME_BYTES_MAX {
+            let lengths = format!("a header of {header_bytes} and a body of {body_bytes} bytes");
+            return Err(IpcError::Malformed(lengths));
+        }
+        let Some(header) = rest.get(..header_bytes) else { return Ok(false) };
+        let header = codec::decode(header).map_err(|error| IpcError::Malformed(error.to_string()))?;
+        self.start += PREFIX_BYTES + header_bytes;
+        self.body = Some((header, Filling::new(body_bytes)));
+        Ok(true)
+    }
+}
+
+impl<T: DeserializeOwned> Default for IpcReader<T> {
+    fn default() -> IpcReader<T> {
+        IpcReader::new()
+    }
+}

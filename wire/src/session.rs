@@ -1,0 +1,436 @@
+//! The handshake that opens a session, as a state machine without sockets.
+//!
+//! ```text
+//! dialer → listener   hello    magic, version, testbed, role and key, X25519 key, incarnation, decided round
+//! listener → dialer   reply    magic, version, id and key, X25519 key, incarnation, decided round, next sequence;
+//!                              signature over hello and reply
+//! dialer → listener   finish   signature over hello, reply and the listener's signature
+//! ```
+//!
+//! Guarantee: when both sides are done, each talks to the owner of the other's ed25519 key, within this testbed, both
+//! saw the same bytes, and both share two keys, one a direction, that nobody else has. *Identity comes from the key,
+//! never from the address.* A peer's key is the one `committee.txt` gives the id it claims; a client brings a
+//! throwaway key, which says only that it stays the same client.
+//!
+//! Why it holds: each side signs the transcript under a label of its own, and the transcript has a fresh ephemeral
+//! key of each side, so a replayed hello gets a reply that its replayer can't finish, a replayed finish fits no other
+//! reply, and a reply fits no other hello. The frame keys come from the X25519 secret *and* the transcript, so they are
+//! good only between those two who signed it. This is SIGMA without identity protection: ids of nodes are no secret.
+//!
+//! Cost: for the dialer and the listener each two X25519 multiplications, a signature and a verification; for a
+//! listener whose stranger sends a hello and no more, one multiplication and one signature.
+//!
+//! # Security
+//! All messages have one fixed length and lie far below `limits::HANDSHAKE_BYTES_MAX`, so that nothing has to be
+//! allocated, or believed, to read them. A shared secret of zeros (the other side sent a point of small order) is
+//! refused.
+
+use curve25519_dalek::MontgomeryPoint;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::codec;
+use crate::committee::Committee;
+use crate::frame::{Opener, Sealer};
+use crate::ids::{Digest, NodeId, Round};
+use crate::mac::MacKey;
+use crate::rand;
+
+/// Length of a dialer's hello.
+pub const HELLO_BYTES: usize = 8 + 2 + 1 + 2 + 3 * 32 + 8 + 8;
+/// Length of a listener's reply.
+pub const REPLY_BYTES: usize = 8 + 2 + 2 + 2 * 32 + 8 + 8 + 8 + SIGNATURE_BYTES;
+/// Length of a dialer's finish.
+pub const FINISH_BYTES: usize = SIGNATURE_BYTES;
+
+const SIGNATURE_BYTES: usize = 64;
+const MAGIC: [u8; 8] = *b"dumbo-tb";
+const VERSION: u16 = 1;
+const ROLE_PEER: u8 = 1;
+const ROLE_CLIENT: u8 = 2;
+
+/// In which role a dialer comes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// As the node of this id.
+    Peer(NodeId),
+    /// As a client, whoever it is.
+    Client,
+}
+
+/// Who a dialer is.
+#[derive(Clone)]
+pub struct Identity {
+    role: Role,
+    key: SigningKey,
+}
+
+impl Identity {
+    /// A node, by its key from `committee.txt`.
+    pub fn peer(id: NodeId, key: SigningKey) -> Identity {
+        Identity { role: Role::Peer(id), key }
+    }
+
+    /// A client with a fresh throwaway key.
+    pub fn client() -> Identity {
+        Identity { role: Role::Client, key: SigningKey::from_bytes(&rand::bytes32()) }
+    }
+}
+
+/// Whom a dialer expects to find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// The node's id.
+    pub id: NodeId,
+    /// Its ed25519 key.
+    pub public_key: [u8; 32],
+}
+
+impl Expected {
+    /// The node `id` of a committee.
+    ///
+    /// # Panics
+    /// If the committee has no such node.
+    pub fn of(committee: &Committee, id: NodeId) -> Expected {
+        Expected { id, public_key: committee.member(id).public_key }
+    }
+}
+
+/// What each side tells of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LocalHello {
+    /// Random, drawn once by each process: who sees another one knows that the process is new.
+    pub incarnation: u64,
+    /// All own rounds up to this one are decided.
+    pub decided: Round,
+}
+
+/// What the listener told the dialer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListenerHello {
+    /// Which node it is.
+    pub id: NodeId,
+    /// The incarnation of its process.
+    pub incarnation: u64,
+    /// All its rounds up to this one are decided.
+    pub decided: Round,
+    /// The data frame it expects next of this dialer's incarnation: all below have arrived. A dialer that can't
+    /// go back so far sends a [`crate::frame::Kind::Skip`] first.
+    pub next_expected: u64,
+}
+
+/// What the dialer told the listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DialerHello {
+    /// Its role; once the finish is verified, proved by its key.
+    pub role: Role,
+    /// The incarnation of its process.
+    pub incarnation: u64,
+    /// All its rounds up to this one are decided.
+    pub decided: Round,
+}
+
+/// An established session: one half a direction, to be owned by whoever writes and whoever reads.
+pub struct Session {
+    /// Makes the frames we send.
+    pub sealer: Sealer,
+    /// Checks the frames we receive.
+    pub opener: Opener,
+}
+
+/// Why a handshake failed. Each ends the connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum HandshakeError {
+    /// The message has not its one length, or a field no lawful value.
+    Malformed,
+    /// It does not begin like a message of ours.
+    Magic,
+    /// The other side speaks another version.
+    Version(u16),
+    /// The dialer was dealt another `committee.txt`.
+    Testbed,
+    /// The committee has no node of the id claimed.
+    UnknownNode(NodeId),
+    /// The dialer claims to be the listener itself.
+    Oneself,
+    /// The key is not that of the node claimed, or expected.
+    Key(NodeId),
+    /// The signature does not verify.
+    Signature,
+    /// The shared secret is all zeros: the other side sent a point of small order.
+    ZeroSecret,
+}
+
+impl HandshakeError {
+    /// The name it is counted under.
+    pub fn name(&self) -> &'static str {
+        match self {
+            HandshakeError::Malformed => "handshake malformed",
+            HandshakeError::Magic => "handshake of something else",
+            HandshakeError::Version(_) => "handshake of another version",
+            HandshakeError::Testbed => "handshake of another testbed",
+            HandshakeError::UnknownNode(_) => "handshake of an unknown node",
+            HandshakeError::Oneself => "handshake with oneself",
+            HandshakeError::Key(_) => "handshake with another's id",
+            HandshakeError::Signature => "handshake with a wrong signature",
+            HandshakeError::ZeroSecret => "handshake with a zero secret",
+        }
+    }
+}
+
+impl std::fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            HandshakeError::Version(version) => write!(f, ": {version} instead of {VERSION}"),
+            HandshakeError::UnknownNode(id) | HandshakeError::Key(id) => write!(f, ": node {id}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {}
+
+#[derive(Serialize, Deserialize)]
+struct Hello {
+    magic: [u8; 8],
+    version: u16,
+    role: u8,
+    id: NodeId,
+    testbed: Digest,
+    key: [u8; 32],
+    ephemeral: [u8; 32],
+    incarnation: u64,
+    decided: Round,
+}
+
+/// The reply without its signature.
+#[derive(Serialize, Deserialize)]
+struct Reply {
+    magic: [u8; 8],
+    version: u16,
+    id: NodeId,
+    key: [u8; 32],
+    ephemeral: [u8; 32],
+    incarnation: u64,
+    decided: Round,
+    next_expected: u64,
+}
+
+/// The dialer's side, between its hello and the reply.
+pub struct Dialer {
+    identity: Identity,
+    expected: Option<Expected>,
+    secret: [u8; 32],
+    transcript: Transcript,
+}
+
+impl Dialer {
+    /// Begins: returns the state and the hello to send. Without `expected` any listener will do that can sign for the
+    /// key it shows.
+    pub fn start(
+        identity: &Identity,
+        testbed: Digest,
+        expected: Option<Expected>,
+        local: LocalHello,
+    ) -> (Dialer, Vec<u8>) {
+        let secret = rand::bytes32();
+        let (role, id) = match identity.role {
+            Role::Peer(id) => (ROLE_PEER, id),
+            Role::Client => (ROLE_CLIENT, NodeId(0)),
+        };
+        let hello = codec::encode(&Hello {
+            magic: MAGIC,
+            version: VERSION,
+            role,
+            id,
+            testbed,
+            key: identity.key.verifying_key().to_bytes(),
+            ephemeral: MontgomeryPoint::mul_base_clamped(secret).to_bytes(),
+            incarnation: local.incarnation,
+            decided: local.decided,
+        });
+        let transcript = Transcript::begin(&hello);
+        (Dialer { identity: identity.clone(), expected, secret, transcript }, hello)
+    }
+
+    /// Takes the reply, of [`REPLY_BYTES`]: returns the finish to send, the session and what the listener told.
+    pub fn on_reply(self, bytes: &[u8]) -> Result<(Vec<u8>, Session, ListenerHello), HandshakeError> {
+        let Dialer { identity, expected, secret, mut transcript } = self;
+        if bytes.len() != REPLY_BYTES {
+            return Err(HandshakeError::Malformed);
+        }
+        let (fields, signature) = bytes.split_at(REPLY_BYTES - SIGNATURE_BYTES);
+        let reply: Reply = codec::decode(fields).map_err(|_| HandshakeError::Malformed)?;
+        check_preamble(&reply.magic, reply.version)?;
+        if expected.is_some_and(|expected| (expected.id, expected.public_key) != (reply.id, reply.key)) {
+            return Err(HandshakeError::Key(reply.id));
+        }
+        transcript.add(fields);
+        transcript.verify(Side::Listener, &reply.key, signature)?;
+        transcript.add(signature);
+        let finish = transcript.sign(Side::Dialer, &identity.key);
+        transcript.add(&finish);
+        let keys = transcript.keys(secret, reply.ephemeral)?;
+        let session =
+            Session { sealer: Sealer::new(&keys.to_listener), opener: Opener::new(&keys.to_dialer) };
+        let Reply { id, incarnation, decided, next_expected, .. } = reply;
+        Ok((finish.to_vec(), session, ListenerHello { id, incarnation, decided, next_expected }))
+    }
+}
+
+/// The listener's side, between its reply and the finish.
+pub struct Listener {
+    secret: [u8; 32],
+    dialer: DialerHello,
+    dialer_key: [u8; 32],
+    dialer_ephemeral: [u8; 32],
+    transcript: Transcript,
+}
+
+impl Listener {
+    /// Takes a hello, of [`HELLO_BYTES`]: returns the state and the reply to send. `next_expected` tells which data
+    /// frame is wanted next of the dialer that the hello claims to come from.
+    pub fn on_hello(
+        (id, key): (NodeId, &SigningKey),
+        committee: &Committee,
+        local: LocalHello,
+        next_expected: impl FnOnce(&DialerHello) -> u64,
+        bytes: &[u8],
+    ) -> Result<(Listener, Vec<u8>), HandshakeError> {
+        if bytes.len() != HELLO_BYTES {
+            return Err(HandshakeError::Malformed);
+        }
+        let hello: Hello = codec::decode(bytes).map_err(|_| HandshakeError::Malformed)?;
+        check_preamble(&hello.magic, hello.version)?;
+        if hello.testbed != committee.testbed() {
+            return Err(HandshakeError::Testbed);
+        }
+        let role = match (hello.role, hello.id) {
+            (ROLE_PEER, claimed) if !committee.contains(claimed) => {
+                return Err(HandshakeError::UnknownNode(claimed));
+            }
+            (ROLE_PEER, claimed) if claimed == id => return Err(HandshakeError::Oneself),
+            (ROLE_PEER, claimed) if committee.member(claimed).public_key != hello.key => {
+                return Err(HandshakeError::Key(claimed));
+            }
+            (ROLE_PEER, claimed) => Role::Peer(claimed),
+            (ROLE_CLIENT, NodeId(0)) => Role::Client,
+            _ => return Err(HandshakeError::Malformed),
+        };
+        let dialer = DialerHello { role, incarnation: hello.incarnation, decided: hello.decided };
+        let secret = rand::bytes32();
+        let mut reply = codec::encode(&Reply {
+            magic: MAGIC,
+            version: VERSION,
+            id,
+            key: key.verifying_key().to_bytes(),
+            ephemeral: MontgomeryPoint::mul_base_clamped(secret).to_bytes(),
+            incarnation: local.incarnation,
+            decided: local.decided,
+            next_expected: next_expected(&dialer),
+        });
+        let mut transcript = Transcript::begin(bytes);
+        transcript.add(&reply);
+        let signature = transcript.sign(Side::Listener, key);
+        transcript.add(&signature);
+        reply.extend(signature);
+        let (dialer_key, dialer_ephemeral) = (hello.key, hello.ephemeral);
+        Ok((Listener { secret, dialer, dialer_key, dialer_ephemeral, transcript }, reply))
+    }
+
+    /// Takes the finish, of [`FINISH_BYTES`]: returns the session and what the dialer told, its role now proved.
+    pub fn on_finish(self, bytes: &[u8]) -> Result<(Session, DialerHello), HandshakeError> {
+        let Listener { secret, dialer, dialer_key, dialer_ephemeral, mut transcript } = self;
+        transcript.verify(Side::Dialer, &dialer_key, bytes)?;
+        transcript.add(bytes);
+        let keys = transcript.keys(secret, dialer_ephemeral)?;
+        let session =
+            Session { sealer: Sealer::new(&keys.to_dialer), opener: Opener::new(&keys.to_listener) };
+        Ok((session, dialer))
+    }
+}
+
+fn check_preamble(magic: &[u8; 8], version: u16) -> Result<(), HandshakeError> {
+    if *magic != MAGIC {
+        return Err(HandshakeError::Magic);
+    }
+    if version != VERSION { Err(HandshakeError::Version(version)) } else { Ok(()) }
+}
+
+/// Who signs: each side under a label of its own, so that neither's signature can be shown as the other's.
+#[derive(Clone, Copy)]
+enum Side {
+    Dialer,
+    Listener,
+}
+
+impl Side {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Side::Dialer => b"dumbo-testbed session 1: dialer signs",
+            Side::Listener => b"dumbo-testbed session 1: listener signs",
+        }
+    }
+}
+
+/// All that was said so far. Every message has a fixed length, so that their concatenation reads in one way.
+struct Transcript {
+    hash: Sha256,
+}
+
+struct FrameKeys {
+    to_listener: [u8; 32],
+    to_dialer: [u8; 32],
+}
+
+impl Transcript {
+    fn begin(hello: &[u8]) -> Transcript {
+        let mut hash = Sha256::new();
+        hash.update(b"dumbo-testbed session 1: transcript");
+        hash.update(hello);
+        Transcript { hash }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.hash.clone().finalize().into()
+    }
+
+    fn statement(&self, side: Side) -> Vec<u8> {
+        [side.label(), &self.digest()].concat()
+    }
+
+    fn sign(&self, side: Side, key: &SigningKey) -> [u8; SIGNATURE_BYTES] {
+        key.sign(&self.statement(side)).to_bytes()
+    }
+
+    fn verify(&self, side: Side, key: &[u8; 32], signature: &[u8]) -> Result<(), HandshakeError> {
+        let signature: &[u8; SIGNATURE_BYTES] =
+            signature.try_into().map_err(|_| HandshakeError::Malformed)?;
+        VerifyingKey::from_bytes(key)
+            .and_then(|key| key.verify_strict(&self.statement(side), &Signature::from_bytes(signature)))
+            .map_err(|_| HandshakeError::Signature)
+    }
+
+    /// The frame keys: extracted from the shared secret under the whole transcript, expanded by direction (the two
+    /// steps of HKDF, RFC 5869, with outputs of one block).
+    fn keys(&self, secret: [u8; 32], ephemeral: [u8; 32]) -> Result<FrameKeys, HandshakeError> {
+        let shared = MontgomeryPoint(ephemeral).mul_clamped(secret).to_bytes();
+        if shared == [0; 32] {
+            return Err(HandshakeError::ZeroSecret);
+        }
+        let extracted = MacKey::new(&MacKey::new(&self.digest()).tag(&[&shared]));
+        Ok(FrameKeys {
+            to_listener: extracted.tag(&[b"dumbo-testbed session 1: dialer to listener", &[1]]),
+            to_dialer: extracted.tag(&[b"dumbo-testbed session 1: listener to dialer", &[1]]),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
