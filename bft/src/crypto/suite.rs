@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, Round, Seq, ShardId, Signature, View};
 
-/// What a signature is for. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ view ‖ stage ‖ digest`, fixed
-/// width, so that no signature can be taken for one of another place.
+/// What a signature is for. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ seq ‖ view ‖ stage ‖ digest`,
+/// little endian and of fixed width, so that no signature can be taken for one of another place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Statement {
     /// ECHO of a lane entry.

@@ -1,0 +1,123 @@
+//! The stand-in suite for simulations of many schedules: keyed hashes in place of curves, about 100 times cheaper.
+//!
+//! Each member has a secret derived from the simulation's seed; its signatures and coin shares are SHA-256 of secret
+//! and statement. Every suite object can recompute what any member would have signed, which is how it verifies, but
+//! it hands out only what its own member signs. So an adversary that acts through the suite objects of the members it
+//! controls, and otherwise only repeats bytes it has seen, forges nothing; and it learns a leader only from N−f valid
+//! shares of distinct members, like everybody.
+//!
+//! # Security
+//! None against who looks inside: never for real nodes.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use wire::committee::Committee;
+use wire::ids::{Digest, Index, NodeId, ShardId, Signature};
+
+use crate::crypto::coin;
+use crate::crypto::suite::{CoinName, CoinShare, Statement, Suite};
+
+type Secret = [u8; 32];
+
+/// Keyed-hash signatures and coin of one shard, acting for one of its members.
+pub struct HashSuite {
+    testbed: Digest,
+    shard: ShardId,
+    me: Index,
+    threshold: usize,
+    /// By index; all of them, for verifying.
+    members: Vec<Secret>,
+    coin: Secret,
+}
+
+impl HashSuite {
+    /// The suite of node `me`; those of one simulation share the committee and the seed.
+    pub fn new(committee: &Committee, me: NodeId, seed: u64) -> HashSuite {
+        let shard = committee.shard_of(me);
+        let secret = |what: &[u8], number: u16| -> Secret {
+            let hash = Sha256::new().chain_update(b"dumbo-testbed/hash-suite/").chain_update(what);
+            hash.chain_update(seed.to_le_bytes()).chain_update(number.to_le_bytes()).finalize().into()
+        };
+        HashSuite {
+            testbed: committee.testbed(),
+            shard,
+            me: committee.index_of(me),
+            threshold: coin::threshold(committee),
+            members: committee.members(shard).map(|node| secret(b"member", node.0)).collect(),
+            coin: secret(b"coin", shard.0),
+        }
+    }
+
+    /// What `signer` would sign; private, so that nobody signs for others.
+    fn signature_of(&self, signer: Index, statement: &Statement) -> Option<Signature> {
+        let secret = self.members.get(usize::from(signer.0))?;
+        let message = statement.to_bytes(&self.testbed, self.shard);
+        let hash = Sha256::new().chain_update(b"sign").chain_update(secret).chain_update(message);
+        Some(Signature { r: hash.finalize().into(), s: [0; 32] })
+    }
+
+    /// What `signer`'s share would be; private likewise.
+    fn coin_share_of(&self, signer: Index, name: &CoinName) -> Option<CoinShare> {
+        let secret = self.members.get(usize::from(signer.0))?;
+        Some(CoinShare {
+            value: self.hash_name(b"coin", secret, name),
+            challenge: [0; 32],
+            response: [0; 32],
+        })
+    }
+
+    fn hash_name(&self, tag: &[u8; 4], secret: &Secret, name: &CoinName) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(tag)
+            .chain_update(secret)
+            .chain_update(self.testbed.0)
+            .chain_update(self.shard.0.to_le_bytes())
+            .chain_update(name.round.0.to_le_bytes())
+            .chain_update(name.view.0.to_le_bytes())
+            .finalize()
+            .into()
+    }
+}
+
+impl Suite for HashSuite {
+    fn sign(&self, statement: &Statement) -> Signature {
+        self.signature_of(self.me, statement).expect("we are a member")
+    }
+
+    fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
+        self.signature_of(signer, statement).as_ref() == Some(signature)
+    }
+
+    fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool {
+        signatures.iter().all(|(signer, signature)| self.verify(*signer, statement, signature))
+    }
+
+    fn coin_share(&self, name: &CoinName) -> CoinShare {
+        self.coin_share_of(self.me, name).expect("we are a member")
+    }
+
+    fn verify_coin_share(&self, signer: Index, name: &CoinName, share: &CoinShare) -> bool {
+        self.coin_share_of(signer, name).as_ref() == Some(share)
+    }
+
+    /// Verifies the shares again, unlike the real suite: there a bad share would spoil the coin, here it would not.
+    fn elect(&self, name: &CoinName, shares: &[(Index, CoinShare)]) -> Option<Index> {
+        let valid: BTreeSet<Index> = shares
+            .iter()
+            .filter(|(signer, share)| self.verify_coin_share(*signer, name, share))
+            .map(|(signer, _)| *signer)
+            .collect();
+        (valid.len() >= self.threshold)
+            .then(|| coin::leader(&self.hash_name(b"toss", &self.coin, name), self.members.len()))
+    }
+}
+
+impl fmt::Debug for HashSuite {
+    /// Never the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HashSuite(shard {}, member {})", self.shard, self.me)
+    }
+}
