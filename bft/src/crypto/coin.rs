@@ -6,7 +6,8 @@
 //! Guarantee: the coin of a name is H(name)^p(0). Any N−f shares determine it and it is the same whichever they are;
 //! fewer say nothing about it (that is the Diffie–Hellman assumption). N−f shares come from at least N−2f ≥ f+1
 //! honest members, so nobody knows the coin before f+1 honest members released theirs; and N−f honest members
-//! suffice, so nobody can withhold it.
+//! suffice, so nobody can withhold it. [safety] With f+1 shares a single honest member would give the coin away, and
+//! the adversary, who schedules the messages, would choose which SPBs finish knowing the leader.
 //! Steps: a share is H(name)^secret with a proof (Chaum–Pedersen DLEQ, made non-interactive by Fiat–Shamir) that its
 //! exponent is that of the commitment; shares whose proofs hold are interpolated at 0 in the exponent; the leader is
 //! SHA-256 of the coin's encoding, as one big-endian number, mod N. Its bias is below N/2²⁵⁶.
@@ -36,20 +37,10 @@ use wire::ids::{Digest, Index, ShardId};
 use wire::text::ParseError;
 
 use crate::crypto::suite::{CoinName, CoinShare};
-use crate::mutant::{Mutant, in_force};
 
 const NAME_TAG: &[u8] = b"dumbo-testbed/coin/name";
 const NONCE_TAG: &[u8] = b"dumbo-testbed/coin/nonce";
 const PROOF_TAG: &[u8] = b"dumbo-testbed/coin/proof";
-
-/// How many shares make a coin: N−f. [safety]
-///
-/// # Security
-/// With f+1 the coin would be known once a single honest member released its share; the adversary, who schedules
-/// messages, could then choose which SPBs of the view finish after it knows the leader.
-pub fn threshold(committee: &Committee) -> usize {
-    if in_force(Mutant::CoinThreshold) { committee.quorum() } else { committee.one_honest() }
-}
 
 /// Deals the coin of one shard: for each of `n` members its secret, of which any `threshold` make the coin. `fill`
 /// writes random bytes.
@@ -174,7 +165,7 @@ impl CoinKeys {
             })
         };
         let commitments = committee.members(shard).map(commitment_of).collect::<Result<_, _>>()?;
-        Ok(CoinKeys { threshold: threshold(committee), commitments })
+        Ok(CoinKeys { threshold: committee.quorum(), commitments })
     }
 
     /// The share of `member`, whose secret this is.

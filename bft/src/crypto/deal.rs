@@ -56,7 +56,7 @@ pub fn deal_committee(
         coin_commitment,
     };
     let without_coins = signing.iter().map(|signing| member(signing, [0; 32])).collect();
-    let threshold = coin::threshold(&Committee::new(n, protocol, without_coins, nonce));
+    let threshold = Committee::new(n, protocol, without_coins, nonce).quorum();
     let coin_secrets: Vec<CoinSecret> =
         (0..shards).map(ShardId).flat_map(|_| coin::deal(usize::from(n), threshold, &mut fill)).collect();
     let members =

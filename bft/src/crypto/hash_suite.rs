@@ -45,7 +45,7 @@ impl HashSuite {
             testbed: committee.testbed(),
             shard,
             me: committee.index_of(me),
-            threshold: coin::threshold(committee),
+            threshold: committee.quorum(),
             members: committee.members(shard).map(|node| secret(b"member", node.0)).collect(),
             coin: secret(b"coin", shard.0),
         }
