@@ -6,6 +6,7 @@
 //! root that a driver feeds; `sim` is the bench on which all of it is attacked.
 #![forbid(unsafe_code)]
 
+pub mod block;
 pub mod crypto;
 pub mod cut;
 pub mod effects;
@@ -15,5 +16,6 @@ pub mod member;
 pub mod mutant;
 pub mod mvba;
 pub mod quorum;
+pub mod round;
 pub mod spb;
 pub mod time;

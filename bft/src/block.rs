@@ -1,0 +1,266 @@
+//! Block headers and the VOTEs that certify them.
+//!
+//! Guarantee: a certified header is the one every honest member computes at that height, since N−f VOTEs hold one of
+//! an honest member and execution is deterministic; and it proves all its ancestors through the chain of digests.
+//!
+//! Steps: execute block r → header → VOTE, a signature, to all → N−f VOTEs → certificate. Nobody waits for it: it is
+//! for those outside the shard, and it ends the re-sending of VOTEs. A VOTE at or below a certified height is answered
+//! with the certificate, at most once a second a peer. Cost: one message a member and round, one batch of N−f.
+//!
+//! Source: the `BlockVote` (VOTE) of the Python notes; Kronos (NDSS 2025) §IV.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wire::codec;
+use wire::ids::{Digest, Index, NodeId, Round, Signature};
+use wire::limits::{ROUNDS_AHEAD_MAX, ROUNDS_UNEXECUTED_MAX};
+
+use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::crypto::collect::Collector;
+use crate::crypto::suite::Statement;
+use crate::effects::{Effects, To};
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::round::{Limiter, Resend};
+use crate::time::Time;
+
+/// What a block is, in short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Header {
+    /// Its height, which is its round.
+    pub height: Round,
+    /// Digest of the header before it; zero at height 1.
+    pub previous: Digest,
+    /// Digest of the cut it executes up to.
+    pub cut: Digest,
+    /// Digest of what became of its transactions.
+    pub outcome: Digest,
+    /// Root over what it sends to other shards; zero if nothing.
+    pub outgoing: Digest,
+}
+
+impl Header {
+    /// SHA-256 of the encoding.
+    pub fn digest(&self) -> Digest {
+        Digest(Sha256::digest(codec::encode(self)).into())
+    }
+}
+
+/// Messages about headers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum BlockMessage {
+    /// VOTE: the sender has executed this block.
+    Vote(BlockVote),
+    /// N−f VOTEs.
+    Certified {
+        /// The height.
+        height: Round,
+        /// Digest of the header.
+        header: Digest,
+        /// The signatures.
+        certificate: Certificate,
+    },
+}
+
+/// A member's signature on a header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BlockVote {
+    /// The height.
+    pub height: Round,
+    /// Digest of the header.
+    pub header: Digest,
+    /// The signature.
+    pub signature: Signature,
+}
+
+/// Nothing but effects: what is certified is asked for.
+type BlockEffects = Effects<BlockMessage, ()>;
+
+/// The VOTEs of a shard at one member. Bound: heights above the certified one, up to [`HEIGHTS_AHEAD_MAX`] beyond the
+/// executed one, one vote a member each.
+#[derive(Clone, Debug)]
+pub struct BlockVotes {
+    member: Member,
+    executed: Round,
+    heights: BTreeMap<Round, Height>,
+    certified: Round,
+    /// The newest certificate with its header, for those who still vote at or below it.
+    proof: Option<(Round, Digest, Certificate)>,
+    cache: CertificateCache,
+    answers: Limiter,
+    resend: Resend,
+}
+
+/// VOTEs are kept this far beyond the own height: what others may have executed while we have not.
+pub const HEIGHTS_AHEAD_MAX: u64 = ROUNDS_UNEXECUTED_MAX + ROUNDS_AHEAD_MAX;
+
+/// One height that is not certified.
+#[derive(Clone, Debug)]
+enum Height {
+    /// Not executed here: votes wait, the first of each author.
+    Ahead(BTreeMap<Index, BlockVote>),
+    /// Executed here: votes count, our own among them.
+    Executed { own: BlockVote, collector: Collector },
+}
+
+impl BlockVotes {
+    /// Before the first block.
+    pub fn new(member: Member) -> BlockVotes {
+        BlockVotes {
+            member,
+            executed: Round(0),
+            heights: BTreeMap::new(),
+            certified: Round(0),
+            proof: None,
+            cache: CertificateCache::default(),
+            answers: Limiter::default(),
+            resend: Resend::default(),
+        }
+    }
+
+    /// The height up to which headers are certified.
+    pub fn certified(&self) -> Round {
+        self.certified
+    }
+
+    /// We have executed the next block: VOTE.
+    pub fn executed(&mut self, now: Time, height: Round, header: Digest) -> BlockEffects {
+        assert_eq!(height, self.executed.next(), "blocks are executed in order");
+        self.executed = height;
+        if height <= self.certified {
+            return Effects::none();
+        }
+        let statement = Statement::Block { height, digest: header };
+        let own = BlockVote { height, header, signature: self.member.suite.sign(&statement) };
+        let collector = Collector::new(&self.member.committee, statement);
+        let waiting = self.heights.insert(height, Height::Executed { own, collector });
+        let mut effects = Effects::send(To::Others, BlockMessage::Vote(own));
+        self.resend.progressed(now);
+        self.count(self.member.index, own, &mut effects);
+        if let Some(Height::Ahead(votes)) = waiting {
+            for (author, vote) in votes {
+                self.count(author, vote, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// A message of a member.
+    pub fn handle(&mut self, now: Time, author: Index, message: BlockMessage) -> BlockEffects {
+        let mut effects = Effects::none();
+        match message {
+            BlockMessage::Vote(vote) => self.on_vote(now, author, vote, &mut effects),
+            BlockMessage::Certified { height, header, certificate } => {
+                self.on_certified(author, height, header, certificate, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Our open VOTEs, for a peer whose process is new.
+    pub fn on_peer_up(&self, peer: NodeId) -> BlockEffects {
+        self.open_votes(To::Member(peer))
+    }
+
+    /// Our open VOTEs, since our own sender may have lost them.
+    pub fn on_child_restarted(&self) -> BlockEffects {
+        self.open_votes(To::Others)
+    }
+
+    /// Sends open VOTEs again if it is time.
+    pub fn tick(&mut self, now: Time) -> BlockEffects {
+        if self.resend.is_due(now) { self.open_votes(To::Others) } else { Effects::none() }
+    }
+
+    /// When [`BlockVotes::tick`] has something to do.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        self.resend.due()
+    }
+
+    fn open_votes(&self, to: To) -> BlockEffects {
+        let mut effects = Effects::none();
+        for height in self.heights.values() {
+            if let Height::Executed { own, .. } = height {
+                effects.push_send(to, BlockMessage::Vote(*own));
+            }
+        }
+        effects
+    }
+
+    fn on_vote(&mut self, now: Time, author: Index, vote: BlockVote, effects: &mut BlockEffects) {
+        let peer = self.member.node_at(author);
+        if vote.height <= self.certified {
+            self.answer_with_proof(now, author, effects);
+        } else if vote.height <= self.executed {
+            self.count(author, vote, effects);
+        } else if vote.height.0 > self.executed.0 + HEIGHTS_AHEAD_MAX {
+            effects.push_fault(peer, FaultKind::TooFarAhead);
+        } else {
+            let height = self.heights.entry(vote.height).or_insert_with(|| Height::Ahead(BTreeMap::new()));
+            if let Height::Ahead(votes) = height {
+                votes.entry(author).or_insert(vote);
+            }
+        }
+    }
+
+    /// Counts a VOTE at a height that is executed here.
+    fn count(&mut self, author: Index, vote: BlockVote, effects: &mut BlockEffects) {
+        let peer = self.member.node_at(author);
+        let Some(Height::Executed { own, collector }) = self.heights.get_mut(&vote.height) else { return };
+        if vote.header != own.header {
+            effects.push_fault(peer, FaultKind::WrongBlock);
+            return;
+        }
+        let collected = collector.add(&self.member.committee, &*self.member.suite, author, vote.signature);
+        for bad in collected.bad {
+            effects.push_fault(self.member.node_at(bad), FaultKind::BadSignature);
+        }
+        if let Some(certificate) = collected.certificate {
+            self.certify(vote.height, vote.header, certificate);
+        }
+    }
+
+    fn on_certified(
+        &mut self,
+        author: Index,
+        height: Round,
+        header: Digest,
+        certificate: Certificate,
+        effects: &mut BlockEffects,
+    ) {
+        let peer = self.member.node_at(author);
+        // Only what our own votes wait for is worth a verification.
+        let Some(Height::Executed { own, .. }) = self.heights.get(&height) else { return };
+        if own.header != header {
+            effects.push_fault(peer, FaultKind::WrongBlock);
+            return;
+        }
+        let statement = Statement::Block { height, digest: header };
+        if self.cache.verify(&self.member.committee, &*self.member.suite, &statement, &certificate) {
+            self.certify(height, header, certificate);
+        } else {
+            effects.push_fault(peer, FaultKind::BadCertificate);
+        }
+    }
+
+    /// A header is certified, and with it all before it: their VOTEs have served.
+    fn certify(&mut self, height: Round, header: Digest, certificate: Certificate) {
+        self.certified = height;
+        self.proof = Some((height, header, certificate));
+        self.heights = self.heights.split_off(&height.next());
+        if !self.heights.values().any(|height| matches!(height, Height::Executed { .. })) {
+            self.resend.stop();
+        }
+    }
+
+    fn answer_with_proof(&mut self, now: Time, author: Index, effects: &mut BlockEffects) {
+        let Some((height, header, certificate)) = &self.proof else { return };
+        if author != self.member.index && self.answers.may(now, author) {
+            let certificate = certificate.clone();
+            let message = BlockMessage::Certified { height: *height, header: *header, certificate };
+            effects.push_send(To::Member(self.member.node_at(author)), message);
+        }
+    }
+}

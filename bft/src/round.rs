@@ -1,0 +1,552 @@
+//! The round loop of a shard: one sMVBA after the other, each deciding the cut that the next block executes up to.
+//!
+//! Guarantees: rounds are decided in order, at most one runs at a time, and nobody is left behind: who misses a
+//! decision obtains its HALT from anybody who has it, and messages that come too early wait in a bounded window
+//! instead of being thrown away (the prototype deadlocked at start-up because it discarded them).
+//!
+//! Steps: some lane is ahead of the last decided cut → input, after at most [`GATHER`] in which more lanes may
+//! advance → sMVBA → HALT to all, next round. A round is joined by input as soon as anything of it arrives. Nobody
+//! gives input to r before it has executed r−16, so what is decided and not executed is bounded; there is no barrier,
+//! and nobody ever waits for more than N−f.
+//!
+//! Every own message of the undecided round, in all its views, is kept and sent again when a peer's process is new,
+//! and after 1 s without progress, doubling to 10 s. A message of a decided round is answered with that round's HALT,
+//! at most once a second a peer.
+//!
+//! Source: the round loop of Dumbo-NG (CCS 2022, §V) with sMVBA in the place of its MVBA.
+
+mod behind;
+mod early;
+mod resend;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use wire::client::Waiting;
+use wire::ids::{Digest, Index, NodeId, Round, View};
+use wire::limits::{HISTORY_ROUNDS_MIN, ROUNDS_AHEAD_MAX, ROUNDS_UNEXECUTED_MAX};
+
+use crate::crypto::cert::CertificateCache;
+use crate::cut::{Cut, Tip};
+use crate::effects::{Effects, To};
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::mvba::{Halt, LaneCertificates, Milestone, Mvba, MvbaMessage, MvbaOutput};
+use crate::time::{Span, Time};
+
+pub use behind::{CATCH_UP_ROUNDS_MAX, CatchUpMessage};
+pub use resend::{Limiter, Resend};
+
+use behind::Behind;
+use early::Early;
+
+/// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
+/// Efficiency only.
+pub const GATHER: Span = Span::from_ms(5);
+
+/// Messages of the round loop.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RoundMessage {
+    /// Of the agreement of a round.
+    Mvba {
+        /// The round.
+        round: Round,
+        /// The message.
+        message: MvbaMessage,
+    },
+    /// The proven decision of a round.
+    Halt(Box<Halt>),
+    /// Of those who are behind.
+    CatchUp(CatchUpMessage),
+}
+
+/// A decided round.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The round.
+    pub round: Round,
+    /// The cut of the round before.
+    pub previous: Cut,
+    /// The cut decided.
+    pub cut: Cut,
+    /// When it was decided here.
+    pub decided_at: Time,
+    /// What it took; for the figures.
+    pub times: RoundTimes,
+}
+
+/// When a round reached its steps here, in the deciding view; `None` where a step was skipped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RoundTimes {
+    /// Views begun.
+    pub views: u32,
+    /// Our input.
+    pub input: Option<Time>,
+    /// N−f FINISHes.
+    pub finished: Option<Time>,
+    /// The coin.
+    pub elected: Option<Time>,
+}
+
+/// What the parent learns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RoundOutput {
+    /// Certificates of these entries would help.
+    Wanted(Vec<(Index, Tip)>),
+    /// A round is decided.
+    Decided(Box<Decision>),
+}
+
+type RoundEffects = Effects<RoundMessage, RoundOutput>;
+
+/// The round loop at one member. Bounds: see [`Early`], [`Mvba`]; HALTs of [`HISTORY_ROUNDS_MIN`] rounds.
+#[derive(Clone, Debug)]
+pub struct Rounds {
+    member: Member,
+    decided: Round,
+    executed: Round,
+    cut: Cut,
+    mvba: Mvba,
+    milestones: BTreeMap<(View, MilestoneKey), Time>,
+    input_at: Option<Time>,
+    /// Set while lanes are ahead and the input waits for more of them.
+    gather_until: Option<Time>,
+    /// Whether anything of the running round has come from another member: then it has begun without us.
+    joined: BTreeSet<Index>,
+    sent: Vec<(To, RoundMessage)>,
+    resend: Resend,
+    early: Early,
+    halts_judged: BTreeSet<Index>,
+    history: BTreeMap<Round, Halt>,
+    cache: CertificateCache,
+    answers: Limiter,
+    behind: Behind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum MilestoneKey {
+    Finished,
+    Elected,
+}
+
+/// Where a HALT came from: one that was asked for is not relayed, since its round is old news to the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HaltSource {
+    Agreement,
+    CatchUp,
+}
+
+impl Rounds {
+    /// Before the first round.
+    pub fn new(member: Member) -> Rounds {
+        let cut = Cut::genesis(&member.committee);
+        let mvba = Mvba::new(member.clone(), Round(1), cut.clone());
+        Rounds {
+            member,
+            decided: Round(0),
+            executed: Round(0),
+            cut,
+            mvba,
+            milestones: BTreeMap::new(),
+            input_at: None,
+            gather_until: None,
+            joined: BTreeSet::new(),
+            sent: Vec::new(),
+            resend: Resend::default(),
+            early: Early::default(),
+            halts_judged: BTreeSet::new(),
+            history: BTreeMap::new(),
+            cache: CertificateCache::default(),
+            answers: Limiter::default(),
+            behind: Behind::default(),
+        }
+    }
+
+    /// The last decided round.
+    pub fn decided(&self) -> Round {
+        self.decided
+    }
+
+    /// The cut it decided.
+    pub fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
+    /// The view of the running round, and what it waits for; `None` while no round runs here.
+    pub fn waiting(&self) -> Option<(View, Waiting)> {
+        self.is_running().then(|| (self.mvba.current_view(), self.mvba.waiting()))
+    }
+
+    /// The proof of a decided round, if it is still kept.
+    pub fn halt(&self, round: Round) -> Option<&Halt> {
+        self.history.get(&round)
+    }
+
+    fn is_running(&self) -> bool {
+        self.mvba.has_input() || !self.joined.is_empty()
+    }
+
+    /// A message of a member; `digest` is that of its bytes and `size` their number.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        author: Index,
+        digest: Digest,
+        size: usize,
+        message: RoundMessage,
+        lanes: &dyn LaneCertificates,
+    ) -> RoundEffects {
+        let mut effects = Effects::none();
+        match message {
+            RoundMessage::Mvba { round, message } => {
+                self.on_mvba(now, author, digest, size, round, message, lanes, &mut effects);
+            }
+            RoundMessage::Halt(halt) => self.on_halt(now, author, size, *halt, lanes, &mut effects),
+            RoundMessage::CatchUp(message) => self.on_catch_up(now, author, message, lanes, &mut effects),
+        }
+        effects
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the envelope of one message, used here only")]
+    fn on_mvba(
+        &mut self,
+        now: Time,
+        author: Index,
+        digest: Digest,
+        size: usize,
+        round: Round,
+        message: MvbaMessage,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        let peer = self.member.node_at(author);
+        if round <= self.decided {
+            self.answer_with_halt(now, author, round, effects);
+        } else if round == self.decided.next() {
+            self.feed(now, author, digest, message, lanes, effects);
+        } else {
+            self.behind.learn(now, author, Round(round.0 - 1), self.decided);
+            if round.0 > self.decided.0 + ROUNDS_AHEAD_MAX {
+                effects.push_fault(peer, FaultKind::TooFarAhead);
+            } else if let Err(kind) = self.early.keep_mvba(&self.member, author, digest, size, round, message)
+            {
+                effects.push_fault(peer, kind);
+            }
+        }
+    }
+
+    fn on_halt(
+        &mut self,
+        now: Time,
+        author: Index,
+        size: usize,
+        halt: Halt,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        let peer = self.member.node_at(author);
+        if !halt.has_shape(&self.member.committee) {
+            effects.push_fault(peer, FaultKind::OutOfRange);
+        } else if halt.round == self.decided.next() {
+            if self.halts_judged.insert(author) {
+                self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
+            }
+        } else if halt.round > self.decided {
+            self.behind.learn(now, author, halt.round, self.decided);
+            if halt.round.0 > self.decided.0 + ROUNDS_AHEAD_MAX {
+                effects.push_fault(peer, FaultKind::TooFarAhead);
+            } else if let Err(kind) = self.early.keep_halt(author, size, halt) {
+                effects.push_fault(peer, kind);
+            }
+        }
+    }
+
+    fn on_catch_up(
+        &mut self,
+        now: Time,
+        author: Index,
+        message: CatchUpMessage,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        match message {
+            CatchUpMessage::Ask { from } => {
+                if !self.behind.may_answer(now, author) {
+                    return;
+                }
+                let halts: Vec<Halt> = self
+                    .history
+                    .range(from..)
+                    .take(CATCH_UP_ROUNDS_MAX)
+                    .map(|(_, halt)| halt.clone())
+                    .collect();
+                let to = To::Member(self.member.node_at(author));
+                if halts.first().is_some_and(|halt| halt.round == from) {
+                    effects.push_send(to, RoundMessage::CatchUp(CatchUpMessage::Halts(halts)));
+                } else if from > self.decided {
+                    // The asker is where we are: what it lost of the running round is all it lacks.
+                    let peer = self.member.node_at(author);
+                    effects.sends.extend(self.sent_to(peer));
+                }
+            }
+            CatchUpMessage::Halts(halts) => {
+                let fits = halts.len() <= CATCH_UP_ROUNDS_MAX
+                    && halts.iter().all(|halt| halt.has_shape(&self.member.committee));
+                if !fits || !self.behind.was_asked(author) {
+                    effects.push_fault(self.member.node_at(author), FaultKind::OutOfRange);
+                    return;
+                }
+                for halt in halts {
+                    let wanted = halt.round == self.decided.next() && self.may_run_ahead();
+                    if wanted && !self.judge_halt(now, author, halt, HaltSource::CatchUp, lanes, effects) {
+                        return;
+                    }
+                }
+                self.ask_if_behind(now, effects);
+            }
+        }
+    }
+
+    /// Gives our input if it is due: some lane is ahead, and N−f are, or we have waited, or the round has begun.
+    pub fn consider_input(&mut self, now: Time, cut: Cut, lanes: &dyn LaneCertificates) -> RoundEffects {
+        if self.mvba.has_input() || !self.may_run_ahead() || !cut.may_follow(&self.cut) {
+            return Effects::none();
+        }
+        let gathered = cut.ahead_of(&self.cut).count() >= self.member.committee.quorum();
+        let until = *self.gather_until.get_or_insert(now + GATHER);
+        if !gathered && self.joined.is_empty() && now < until {
+            return Effects::none();
+        }
+        self.gather_until = None;
+        self.input_at = Some(now);
+        let child = self.mvba.input(cut, lanes);
+        let mut effects = Effects::none();
+        self.absorb(now, child, lanes, &mut effects);
+        effects
+    }
+
+    /// Certificates of lanes have arrived.
+    pub fn reconsider(&mut self, now: Time, lanes: &dyn LaneCertificates) -> RoundEffects {
+        let child = self.mvba.reconsider(lanes);
+        let mut effects = Effects::none();
+        self.absorb(now, child, lanes, &mut effects);
+        effects
+    }
+
+    /// All blocks up to this round are executed.
+    pub fn executed(&mut self, round: Round) {
+        self.executed = round;
+    }
+
+    /// What a peer says it has decided.
+    pub fn peer_decided(&mut self, now: Time, author: Index, decided: Round) {
+        self.behind.learn(now, author, decided, self.decided);
+    }
+
+    /// Everything open that concerns a peer whose process is new.
+    pub fn on_peer_up(&self, peer: NodeId) -> RoundEffects {
+        Effects { sends: self.sent_to(peer), ..Effects::none() }
+    }
+
+    /// Everything open, since our own sender may have lost it.
+    pub fn on_child_restarted(&self) -> RoundEffects {
+        Effects { sends: self.sent.iter().map(others_only).collect(), ..Effects::none() }
+    }
+
+    /// Time has passed: sends again what made no progress, asks if we are behind, asks for missing certificates.
+    pub fn tick(&mut self, now: Time, lanes: &dyn LaneCertificates) -> RoundEffects {
+        let mut effects = Effects::none();
+        if self.resend.is_due(now) {
+            effects.sends.extend(self.sent.iter().map(others_only));
+            let wanted = self.mvba.wanted(lanes);
+            if !wanted.is_empty() {
+                effects.outputs.push(RoundOutput::Wanted(wanted));
+            }
+        }
+        if self.behind.is_due(now) {
+            self.ask_if_behind(now, &mut effects);
+        }
+        effects
+    }
+
+    /// When [`Rounds::tick`] or [`Rounds::consider_input`] has something to do; `None` while nothing is open.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let gather = self.gather_until.filter(|_| self.may_run_ahead());
+        [gather, self.resend.due(), self.behind.due()].into_iter().flatten().min()
+    }
+
+    fn may_run_ahead(&self) -> bool {
+        self.decided.0 < self.executed.0 + ROUNDS_UNEXECUTED_MAX
+    }
+
+    /// Passes a message to the running agreement.
+    fn feed(
+        &mut self,
+        now: Time,
+        author: Index,
+        digest: Digest,
+        message: MvbaMessage,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        if author != self.member.index {
+            self.joined.insert(author);
+        }
+        let child = self.mvba.handle(author, digest, message, lanes);
+        self.absorb(now, child, lanes, effects);
+    }
+
+    /// Judges a HALT of the next round; whether it proved the decision.
+    fn judge_halt(
+        &mut self,
+        now: Time,
+        author: Index,
+        halt: Halt,
+        source: HaltSource,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) -> bool {
+        match halt.verify(&self.member, &mut self.cache, &self.cut) {
+            Ok(()) => {
+                self.decide(now, halt, source, lanes, effects);
+                true
+            }
+            Err(error) => {
+                effects.push_fault(self.member.node_at(author), error.fault());
+                false
+            }
+        }
+    }
+
+    fn absorb(
+        &mut self,
+        now: Time,
+        child: Effects<MvbaMessage, MvbaOutput>,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        let round = self.decided.next();
+        let first_new = effects.sends.len();
+        let outputs = effects.absorb(child, |message| RoundMessage::Mvba { round, message });
+        if effects.sends.len() > first_new {
+            self.sent.extend(effects.sends[first_new..].iter().cloned());
+            self.resend.progressed(now);
+        }
+        for output in outputs {
+            match output {
+                MvbaOutput::Wanted(wanted) => effects.outputs.push(RoundOutput::Wanted(wanted)),
+                MvbaOutput::Milestone(view, milestone) => {
+                    let key = match milestone {
+                        Milestone::Finished => MilestoneKey::Finished,
+                        Milestone::Elected => MilestoneKey::Elected,
+                    };
+                    self.milestones.insert((view, key), now);
+                }
+                MvbaOutput::Decided(halt) => {
+                    self.decide(now, *halt, HaltSource::Agreement, lanes, effects);
+                }
+            }
+        }
+    }
+
+    /// Closes the running round and opens the next one, handing it what came early.
+    fn decide(
+        &mut self,
+        now: Time,
+        halt: Halt,
+        source: HaltSource,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        assert_eq!(halt.round, self.decided.next(), "rounds are decided in order");
+        let times = RoundTimes {
+            views: if self.is_running() { self.mvba.current_view().0 + 1 } else { 0 },
+            input: self.input_at.take(),
+            finished: self.milestones.get(&(halt.view, MilestoneKey::Finished)).copied(),
+            elected: self.milestones.get(&(halt.view, MilestoneKey::Elected)).copied(),
+        };
+        let previous = std::mem::replace(&mut self.cut, halt.cut.clone());
+        self.decided = halt.round;
+        let decision =
+            Decision { round: halt.round, previous, cut: self.cut.clone(), decided_at: now, times };
+        effects.outputs.push(RoundOutput::Decided(Box::new(decision)));
+        if source == HaltSource::Agreement {
+            effects.push_send(To::Others, RoundMessage::Halt(Box::new(halt.clone())));
+        }
+        self.history.insert(halt.round, halt);
+        if self.history.len() as u64 > HISTORY_ROUNDS_MIN {
+            self.history.pop_first();
+        }
+        self.open_next(now, lanes, effects);
+    }
+
+    fn open_next(&mut self, now: Time, lanes: &dyn LaneCertificates, effects: &mut RoundEffects) {
+        let round = self.decided.next();
+        self.mvba = Mvba::new(self.member.clone(), round, self.cut.clone());
+        self.milestones.clear();
+        self.gather_until = None;
+        self.joined.clear();
+        self.sent.clear();
+        self.resend.stop();
+        self.halts_judged.clear();
+        self.behind.progressed(now, self.decided);
+        let early = self.early.take(round);
+        for (author, halt) in early.halts {
+            // Deciding by one of them opens a further round, to which the rest does not belong.
+            if self.halts_judged.insert(author)
+                && self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects)
+            {
+                return;
+            }
+        }
+        for (author, digest, message) in early.messages {
+            if self.decided.next() == round {
+                self.feed(now, author, digest, message, lanes, effects);
+            }
+        }
+    }
+
+    fn answer_with_halt(&mut self, now: Time, author: Index, round: Round, effects: &mut RoundEffects) {
+        if author == self.member.index || !self.answers.may(now, author) {
+            return;
+        }
+        if let Some(halt) = self.history.get(&round) {
+            let to = To::Member(self.member.node_at(author));
+            effects.push_send(to, RoundMessage::Halt(Box::new(halt.clone())));
+        }
+    }
+
+    /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round.
+    fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
+        let from = self.decided.next();
+        if !self.may_run_ahead() {
+            // What is decided and not executed is enough for now; the timer asks again.
+            self.behind.wait(now);
+            return;
+        }
+        let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from });
+        match self.behind.whom_to_ask(now, self.decided) {
+            Some(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
+            None => effects.push_send(To::Others, ask),
+        }
+    }
+
+    /// The own messages of the running round that go to `peer`, addressed to it alone.
+    fn sent_to(&self, peer: NodeId) -> Vec<(To, RoundMessage)> {
+        let concerns = |to: &To| match to {
+            To::All | To::Others => true,
+            To::Member(node) => *node == peer,
+        };
+        let sent = self.sent.iter().filter(|(to, _)| concerns(to));
+        sent.map(|(_, message)| (To::Member(peer), message.clone())).collect()
+    }
+}
+
+/// A message as it is sent again: we ourselves have it.
+fn others_only((to, message): &(To, RoundMessage)) -> (To, RoundMessage) {
+    let to = match to {
+        To::All | To::Others => To::Others,
+        To::Member(node) => To::Member(*node),
+    };
+    (to, message.clone())
+}

@@ -1,0 +1,98 @@
+//! Messages of rounds that have not begun here: kept in a bounded window, oldest first; HALT repairs the rest.
+//!
+//! # Security
+//! A peer can fill this. Of one author the first message of each kind counts, as in a running round, views beyond
+//! the first [`VIEWS_AHEAD_MAX`] are not kept, and each author has a budget of bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::ids::{Digest, Index, Round};
+use wire::limits::{EARLY_BYTES_MAX, VIEWS_AHEAD_MAX};
+
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::mvba::{FirstOnly, Halt, MvbaMessage, Novelty};
+
+/// The window. Bound: [`wire::limits::ROUNDS_AHEAD_MAX`] rounds (kept by the caller) and [`EARLY_BYTES_MAX`] an
+/// author.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Early {
+    rounds: BTreeMap<Round, EarlyRound>,
+    bytes: BTreeMap<Index, u64>,
+}
+
+/// What has come for one round.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EarlyRound {
+    first_only: FirstOnly,
+    halt_authors: BTreeSet<Index>,
+    sizes: BTreeMap<Index, u64>,
+    /// In the order of arrival.
+    pub(super) messages: Vec<(Index, Digest, MvbaMessage)>,
+    /// In the order of arrival, at most one an author.
+    pub(super) halts: Vec<(Index, Halt)>,
+}
+
+impl Early {
+    /// Keeps a message of a future agreement.
+    pub(super) fn keep_mvba(
+        &mut self,
+        member: &Member,
+        author: Index,
+        digest: Digest,
+        size: usize,
+        round: Round,
+        message: MvbaMessage,
+    ) -> Result<(), FaultKind> {
+        if !message.has_shape(&member.committee) {
+            return Err(FaultKind::OutOfRange);
+        }
+        let slot = message.slot(author, member.index).ok_or(FaultKind::NotAMember)?;
+        if message.view().0 >= VIEWS_AHEAD_MAX {
+            return Err(FaultKind::TooFarAhead);
+        }
+        self.account(author, size, round)?;
+        let early = self.rounds.entry(round).or_default();
+        match early.first_only.admit(message.view(), author, slot, digest) {
+            Novelty::First => early.messages.push((author, digest, message)),
+            Novelty::Repeated => {}
+            Novelty::Different => return Err(FaultKind::Equivocation),
+        }
+        Ok(())
+    }
+
+    /// Keeps a HALT of a future round.
+    pub(super) fn keep_halt(&mut self, author: Index, size: usize, halt: Halt) -> Result<(), FaultKind> {
+        self.account(author, size, halt.round)?;
+        let early = self.rounds.entry(halt.round).or_default();
+        if early.halt_authors.insert(author) {
+            early.halts.push((author, halt));
+        }
+        Ok(())
+    }
+
+    /// Hands over what has come for `round`, and forgets what has come for earlier ones.
+    pub(super) fn take(&mut self, round: Round) -> EarlyRound {
+        let later = self.rounds.split_off(&round);
+        let passed = std::mem::replace(&mut self.rounds, later);
+        let taken = self.rounds.remove(&round).unwrap_or_default();
+        for early in passed.values().chain([&taken]) {
+            for (author, size) in &early.sizes {
+                let bytes = self.bytes.get_mut(author).expect("what is kept was accounted for");
+                *bytes -= size;
+            }
+        }
+        taken
+    }
+
+    /// Charges `author` for a message, repeated ones included: they are a flood too.
+    fn account(&mut self, author: Index, size: usize, round: Round) -> Result<(), FaultKind> {
+        let bytes = self.bytes.entry(author).or_default();
+        if *bytes + size as u64 > EARLY_BYTES_MAX {
+            return Err(FaultKind::Flood);
+        }
+        *bytes += size as u64;
+        *self.rounds.entry(round).or_default().sizes.entry(author).or_default() += size as u64;
+        Ok(())
+    }
+}
