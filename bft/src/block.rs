@@ -102,7 +102,7 @@ enum Height {
     /// Not executed here: votes wait, the first of each author.
     Ahead(BTreeMap<Index, BlockVote>),
     /// Executed here: votes count, our own among them.
-    Executed { own: BlockVote, collector: Collector },
+    Executed { own: BlockVote, collector: Box<Collector> },
 }
 
 impl BlockVotes {
@@ -134,7 +134,7 @@ impl BlockVotes {
         }
         let statement = Statement::Block { height, digest: header };
         let own = BlockVote { height, header, signature: self.member.suite.sign(&statement) };
-        let collector = Collector::new(&self.member.committee, statement);
+        let collector = Box::new(Collector::new(&self.member.committee, statement));
         let waiting = self.heights.insert(height, Height::Executed { own, collector });
         let mut effects = Effects::send(To::Others, BlockMessage::Vote(own));
         self.resend.progressed(now);
