@@ -232,6 +232,7 @@ impl Reading {
             }
             Kind::Pong => {
                 self.pings.answered(frame.sequence);
+                self.peer.pong_came();
                 if let Some(decided) = frame.decided()
                     && decided != self.decided
                 {

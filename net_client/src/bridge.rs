@@ -54,10 +54,10 @@ impl Bridge {
         match message {
             FromCore::Send { dest, class } => self.send(&dest, class, body),
             FromCore::Progress(progress) => {
-                self.process.set_decided(progress.decided);
                 for peer in &self.peers {
                     peer.finish(&progress);
                 }
+                self.process.set_decided(progress.decided);
             }
             FromCore::Reply { client } => {
                 log::error!(

@@ -8,7 +8,6 @@ use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use wire::dial::{self, DialError};
 use wire::frame::Sealer;
@@ -21,7 +20,7 @@ use crate::acks::{Acks, NewLink};
 use crate::backoff::Backoff;
 use crate::burst::Burst;
 use crate::outbox::Listener;
-use crate::peer::{Peer, Work};
+use crate::peer::{Peer, Use, Work};
 use crate::process::Process;
 
 /// What a send thread owns.
@@ -34,9 +33,6 @@ pub(crate) struct Link {
     /// The incarnation of the listener of the last session.
     listener: Option<u64>,
 }
-
-/// A link that held so long shows that the peer is well, so the next dial after it need not wait long.
-const LINK_HELD: Duration = Duration::from_secs(1);
 
 impl Link {
     /// A link to `host`, which must be the one that can sign as `expected`.
@@ -52,9 +48,12 @@ impl Link {
         let mut burst = Burst::default();
         let mut last_failure = String::new();
         loop {
-            let begun = Instant::now();
             match self.session(&mut burst) {
-                Ok(()) => last_failure.clear(),
+                Ok(Use::Carried) => {
+                    last_failure.clear();
+                    backoff.reset();
+                }
+                Ok(Use::Idle) => last_failure.clear(),
                 // A peer that stays away is told of once, not at every dial.
                 Err(error) => {
                     let failure = error.to_string();
@@ -64,15 +63,12 @@ impl Link {
                     }
                 }
             }
-            if begun.elapsed() >= LINK_HELD + HANDSHAKE_TIME {
-                backoff.reset();
-            }
             thread::sleep(backoff.pause(rand::u64()));
         }
     }
 
     /// Dials, and serves the session to its end. `Err` if none came about.
-    fn session(&mut self, burst: &mut Burst) -> Result<(), DialError> {
+    fn session(&mut self, burst: &mut Burst) -> Result<Use, DialError> {
         let mut stream = connect(&self.host)?;
         let local = LocalHello { incarnation: self.process.incarnation, decided: self.process.decided() };
         let testbed = self.process.committee.testbed();
@@ -101,7 +97,7 @@ impl Link {
             self.wait_until_lost();
         }
         log::info!("link to node {} is lost", self.peer.id());
-        Ok(())
+        Ok(self.peer.link_use())
     }
 
     fn meet(&self, hello: &ListenerHello) -> Listener {

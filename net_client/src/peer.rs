@@ -28,6 +28,7 @@ pub(crate) struct Peer {
 struct State {
     outbox: Outbox,
     link: Link,
+    link_use: Use,
     /// The sequence of the ping that is to be written next.
     ping: Option<u64>,
     counters: LinkCounters,
@@ -37,6 +38,15 @@ struct State {
 enum Link {
     Up,
     Lost,
+}
+
+/// Whether a session did any good: one that did is worth dialling for again at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    /// Nothing was answered in it.
+    Idle,
+    /// The peer confirmed a frame or answered a ping.
+    Carried,
 }
 
 /// What the send thread finds to do.
@@ -63,6 +73,7 @@ impl Peer {
         let state = State {
             outbox: Outbox::new(OUTBOX_BYTES_MAX),
             link: Link::Lost,
+            link_use: Use::Idle,
             ping: None,
             counters: LinkCounters::default(),
         };
@@ -101,6 +112,7 @@ impl Peer {
         let mut state = self.lock();
         state.outbox.resume(listener, next_expected)?;
         state.link = Link::Up;
+        state.link_use = Use::Idle;
         state.ping = None;
         Ok(())
     }
@@ -114,6 +126,11 @@ impl Peer {
     /// Whether the session still stands.
     pub(crate) fn is_linked(&self) -> bool {
         self.lock().link == Link::Up
+    }
+
+    /// Whether the present or last session did any good.
+    pub(crate) fn link_use(&self) -> Use {
+        self.lock().link_use
     }
 
     /// Asks the send thread for a ping, unless it still owes the last one.
@@ -150,7 +167,13 @@ impl Peer {
     pub(crate) fn acknowledge(&self, next_expected: u64) -> Result<(), NeverSent> {
         let mut state = self.lock();
         state.counters.ack_received += 1;
+        state.link_use = Use::Carried;
         state.outbox.acknowledge(next_expected)
+    }
+
+    /// The peer answered a ping.
+    pub(crate) fn pong_came(&self) {
+        self.lock().link_use = Use::Carried;
     }
 
     /// The link's counters. Pings are not among the bytes: an idle link's counters stand still.
