@@ -1,0 +1,171 @@
+//! Coins: unspent ones with their amounts, spent ones with the record of their spender until it is forgotten.
+//!
+//! A coin stays at its place when it is spent and only changes its state, so spending costs one search and no
+//! insertion.
+
+use wire::ids::CoinId;
+
+use crate::id_index::{Handle, Hashed, IdIndex};
+use crate::ledger::history::{History, RecordRef};
+use crate::slab::{Place, Slab};
+use crate::transaction::Owner;
+
+/// What is known of a coin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Known {
+    /// It can be spent.
+    Unspent {
+        /// Where it stands.
+        place: Place,
+        /// Its amount.
+        amount: u64,
+    },
+    /// It was spent, and by whom is remembered.
+    Spent,
+    /// Nothing: it never was, or it was spent and forgotten.
+    Not,
+}
+
+/// Owners of coins, by place; where the protocol is not signed, owners mean nothing and are not kept.
+#[derive(Clone, Debug)]
+pub(super) enum Owners {
+    /// Not kept.
+    Meaningless,
+    /// Kept for signatures to be checked against.
+    Kept(Vec<Owner>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Coin {
+    id: CoinId,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Unspent(u64),
+    Spent(RecordRef),
+    Vacant,
+}
+
+/// All coins of a shard.
+#[derive(Clone, Debug)]
+pub(super) struct Coins {
+    index: IdIndex,
+    slab: Slab<Coin>,
+    owners: Owners,
+    unspent: u64,
+    value: u128,
+}
+
+impl Coins {
+    pub(super) fn new(hash_seed: u64, owners: Owners) -> Coins {
+        Coins { index: IdIndex::new(hash_seed), slab: Slab::default(), owners, unspent: 0, value: 0 }
+    }
+
+    pub(super) fn unspent(&self) -> u64 {
+        self.unspent
+    }
+
+    pub(super) fn value(&self) -> u128 {
+        self.value
+    }
+
+    pub(super) fn recount(&self) -> u128 {
+        let amounts = self.slab.values().map(|coin| match coin.state {
+            State::Unspent(amount) => u128::from(amount),
+            State::Spent(_) | State::Vacant => 0,
+        });
+        amounts.sum()
+    }
+
+    pub(super) fn hash(&self, id: &CoinId) -> Hashed {
+        self.index.hash(&id.0)
+    }
+
+    pub(super) fn look_up(&self, id: &CoinId, history: &History) -> Known {
+        self.look_up_hashed(self.hash(id), id, history)
+    }
+
+    pub(super) fn look_up_hashed(&self, hashed: Hashed, id: &CoinId, history: &History) -> Known {
+        let found = self.index.find(hashed, |handle| self.slab.get(place_of(handle)).id == *id);
+        let Some(handle) = found else { return Known::Not };
+        let place = place_of(handle);
+        match self.slab.get(place).state {
+            State::Unspent(amount) => Known::Unspent { place, amount },
+            State::Spent(record) if history.is_remembered(record) => Known::Spent,
+            State::Spent(_) | State::Vacant => Known::Not,
+        }
+    }
+
+    /// Creates a coin. Ids are hashes of what creates them and nothing is executed twice, so the id is new.
+    pub(super) fn create(&mut self, id: CoinId, amount: u64, owner: Owner) {
+        self.create_hashed(self.hash(&id), id, amount, owner);
+    }
+
+    pub(super) fn create_hashed(&mut self, hashed: Hashed, id: CoinId, amount: u64, owner: Owner) {
+        let place = self.slab.insert(Coin { id, state: State::Unspent(amount) });
+        self.index.insert(hashed, Handle::new(u64::from(place.0)));
+        if let Owners::Kept(owners) = &mut self.owners {
+            let at = place.0 as usize;
+            if at == owners.len() { owners.push(owner) } else { owners[at] = owner }
+        }
+        self.unspent += 1;
+        self.value += u128::from(amount);
+    }
+
+    /// Marks an unspent coin as spent by the transaction of a record.
+    pub(super) fn spend(&mut self, place: Place, by: RecordRef) {
+        let coin = self.slab.get_mut(place);
+        let State::Unspent(amount) = coin.state else {
+            unreachable!("execution spends only coins it has just found unspent")
+        };
+        coin.state = State::Spent(by);
+        self.unspent -= 1;
+        self.value -= u128::from(amount);
+    }
+
+    /// Frees the place of a spent coin whose spender is forgotten.
+    pub(super) fn forget(&mut self, place: Place) {
+        let coin = *self.slab.get(place);
+        assert!(matches!(coin.state, State::Spent(_)), "only spent coins are forgotten");
+        self.index.remove(self.index.hash(&coin.id.0), Handle::new(u64::from(place.0)));
+        self.slab.free(place, Coin { id: coin.id, state: State::Vacant });
+    }
+
+    /// The owner of the coin at a place; `None` where owners mean nothing.
+    pub(super) fn owner(&self, place: Place) -> Option<Owner> {
+        match &self.owners {
+            Owners::Meaningless => None,
+            Owners::Kept(owners) => Some(owners[place.0 as usize]),
+        }
+    }
+
+    /// Unspent coins with amount and owner, in no order that means anything.
+    pub(super) fn unspent_coins(&self) -> impl Iterator<Item = (CoinId, u64, Option<Owner>)> {
+        (0u32..).map(Place).zip(self.slab.values()).filter_map(|(place, coin)| match coin.state {
+            State::Unspent(amount) => Some((coin.id, amount, self.owner(place))),
+            State::Spent(_) | State::Vacant => None,
+        })
+    }
+
+    /// Spent coins with the record of their spender, forgotten ones included, in no order that means anything.
+    pub(super) fn spent_coins(&self) -> impl Iterator<Item = (CoinId, RecordRef)> {
+        self.slab.values().filter_map(|coin| match coin.state {
+            State::Spent(record) => Some((coin.id, record)),
+            State::Unspent(_) | State::Vacant => None,
+        })
+    }
+
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let owners = match &self.owners {
+            Owners::Meaningless => 0,
+            Owners::Kept(owners) => owners.capacity() * size_of::<Owner>(),
+        };
+        self.index.allocated_bytes() + self.slab.allocated_bytes() + owners
+    }
+}
+
+fn place_of(handle: Handle) -> Place {
+    Place(u32::try_from(handle.number()).expect("handles of coins are made of places"))
+}

@@ -1,0 +1,271 @@
+//! What became of transactions, for as long as that must be known.
+//!
+//! Records stand in buckets by the round at whose execution they are forgotten, in the order they were made, so
+//! forgetting is dropping the first bucket: nothing is searched for. A bucket is forgotten, for all who look up, the
+//! moment its round is executed; [`History::sweep`] then takes its records out of the index a few at a time.
+
+use std::collections::VecDeque;
+
+use wire::ids::{Round, TxId};
+use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
+
+use crate::id_index::{Handle, Hashed, IdIndex};
+use crate::ledger::outcome::Settled;
+use crate::slab::Place;
+
+/// Rounds a record lives at most.
+const LIFE_ROUNDS_MAX: u64 = EXPIRY_ROUNDS_AHEAD_MAX + FORGET_ROUNDS_AFTER_EXPIRY;
+/// A record is named by the low bits of its forgetting round and its number in that bucket.
+const ROUND_BITS: u32 = 14;
+const NUMBER_BITS: u32 = Handle::BITS - ROUND_BITS;
+/// Forgotten buckets that may wait to be swept; with the living ones they must be told apart by their low bits.
+const UNSWEPT_ROUNDS_MAX: u64 = 4_096;
+const _: () = assert!(LIFE_ROUNDS_MAX + UNSWEPT_ROUNDS_MAX < 1 << ROUND_BITS);
+
+/// Names a record as long as its bucket stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct RecordRef(Handle);
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    id: TxId,
+    /// Where its spent coins begin in the bucket's list, and how many they are.
+    spent_from: u32,
+    /// Rounds from its block to its forgetting; at most `LIFE_ROUNDS_MAX`.
+    life_rounds: u16,
+    settled: Settled,
+    spent: u8,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Bucket {
+    records: Vec<Record>,
+    spent: Vec<Place>,
+    /// Records already swept.
+    swept: usize,
+}
+
+/// All records of a shard.
+#[derive(Clone, Debug)]
+pub(super) struct History {
+    index: IdIndex,
+    /// One bucket a round, without gaps; the first is that of round `first`.
+    buckets: VecDeque<Bucket>,
+    first: Round,
+    /// Records of buckets up to this round are forgotten.
+    height: Round,
+}
+
+impl History {
+    pub(super) fn new(hash_seed: u64) -> History {
+        History {
+            index: IdIndex::new(hash_seed),
+            buckets: VecDeque::new(),
+            first: Round(1),
+            height: Round(0),
+        }
+    }
+
+    /// Records, those that wait to be swept included.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(super) fn hash(&self, id: &TxId) -> Hashed {
+        self.index.hash(&id.0)
+    }
+
+    /// What became of a transaction, and the round of that block.
+    pub(super) fn find(&self, id: &TxId) -> Option<(Settled, Round)> {
+        self.find_hashed(self.hash(id), id)
+    }
+
+    pub(super) fn find_hashed(&self, hashed: Hashed, id: &TxId) -> Option<(Settled, Round)> {
+        // A forgotten record may share its id with a living one until it is swept; only the living one counts.
+        let living = |handle| {
+            let (forget, record) = self.record(RecordRef(handle));
+            record.id == *id && forget > self.height
+        };
+        let (forget, record) = self.record(RecordRef(self.index.find(hashed, living)?));
+        Some((record.settled, Round(forget.0 - u64::from(record.life_rounds))))
+    }
+
+    /// Whether a record has not been forgotten.
+    pub(super) fn is_remembered(&self, record: RecordRef) -> bool {
+        self.first.0 + self.offset(record) as u64 > self.height.0
+    }
+
+    /// The transaction of a record that has not been forgotten.
+    pub(super) fn transaction(&self, record: RecordRef) -> Option<TxId> {
+        let (forget, record) = self.record(record);
+        (forget > self.height).then_some(record.id)
+    }
+
+    /// Records what the block of `round` did with a transaction, until round `forget` is executed.
+    pub(super) fn remember(
+        &mut self,
+        hashed: Hashed,
+        id: TxId,
+        settled: Settled,
+        round: Round,
+        forget: Round,
+        spent: &[Place],
+    ) -> RecordRef {
+        let life = forget.0 - round.0;
+        assert!((1..=LIFE_ROUNDS_MAX).contains(&life), "a record lives {life} rounds");
+        if self.buckets.is_empty() {
+            self.first = self.height.next();
+        }
+        let offset = (forget.0 - self.first.0) as usize;
+        if offset >= self.buckets.len() {
+            self.buckets.resize_with(offset + 1, Bucket::default);
+        }
+        let bucket = &mut self.buckets[offset];
+        let number = bucket.records.len() as u64;
+        assert!(number < 1 << NUMBER_BITS, "memory ends before a bucket has 2^{NUMBER_BITS} records");
+        bucket.records.push(Record {
+            id,
+            spent_from: u32::try_from(bucket.spent.len()).expect("memory ends before 2^32 coins"),
+            life_rounds: life as u16,
+            settled,
+            spent: spent.len() as u8,
+        });
+        bucket.spent.extend_from_slice(spent);
+        let low_bits = forget.0 & ((1 << ROUND_BITS) - 1);
+        let handle = Handle::new((low_bits << NUMBER_BITS) | number);
+        self.index.insert(hashed, handle);
+        RecordRef(handle)
+    }
+
+    /// Forgets what is due with the execution of `height`, and frees the memory of up to `records_max` records
+    /// forgotten now or before (more if they have waited too long); `release` is given the coins they spent.
+    pub(super) fn sweep(&mut self, height: Round, records_max: usize, mut release: impl FnMut(Place)) {
+        self.height = height;
+        let mut left = records_max;
+        while self.first <= height
+            && let Some(bucket) = self.buckets.front_mut()
+        {
+            let overdue = self.first.0 + UNSWEPT_ROUNDS_MAX <= height.0;
+            let until = if overdue {
+                bucket.records.len()
+            } else {
+                bucket.records.len().min(bucket.swept.saturating_add(left))
+            };
+            let low_bits = self.first.0 & ((1 << ROUND_BITS) - 1);
+            for number in bucket.swept..until {
+                let record = &bucket.records[number];
+                let handle = Handle::new((low_bits << NUMBER_BITS) | number as u64);
+                self.index.remove(self.index.hash(&record.id.0), handle);
+                let spent =
+                    record.spent_from as usize..record.spent_from as usize + usize::from(record.spent);
+                bucket.spent[spent].iter().for_each(|place| release(*place));
+            }
+            left = left.saturating_sub(until - bucket.swept);
+            bucket.swept = until;
+            if until < bucket.records.len() {
+                return;
+            }
+            self.buckets.pop_front();
+            self.first = self.first.next();
+        }
+    }
+
+    /// Living records in no order that means anything.
+    pub(super) fn records(&self) -> impl Iterator<Item = (TxId, Settled, Round)> {
+        let rounds = (self.first.0..).map(Round);
+        let living = rounds.zip(&self.buckets).filter(|(forget, _)| *forget > self.height);
+        living.flat_map(|(forget, bucket)| {
+            bucket.records.iter().map(move |record| {
+                (record.id, record.settled, Round(forget.0 - u64::from(record.life_rounds)))
+            })
+        })
+    }
+
+    pub(super) fn allocated_bytes(&self) -> usize {
+        let bucket = |bucket: &Bucket| {
+            bucket.records.capacity() * size_of::<Record>() + bucket.spent.capacity() * size_of::<Place>()
+        };
+        let buckets: usize = self.buckets.iter().map(bucket).sum();
+        self.index.allocated_bytes() + buckets + self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    fn offset(&self, record: RecordRef) -> usize {
+        let low_bits = record.0.number() >> NUMBER_BITS;
+        (low_bits.wrapping_sub(self.first.0) & ((1 << ROUND_BITS) - 1)) as usize
+    }
+
+    /// A record that is in the index, with the round of its forgetting.
+    fn record(&self, record: RecordRef) -> (Round, &Record) {
+        let offset = self.offset(record);
+        let number = (record.0.number() & ((1 << NUMBER_BITS) - 1)) as usize;
+        (Round(self.first.0 + offset as u64), &self.buckets[offset].records[number])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::sim::prng::Prng;
+
+    fn remember(history: &mut History, id: TxId, round: u64, forget: u64, place: u32) -> RecordRef {
+        let hashed = history.hash(&id);
+        let place = [Place(place)];
+        history.remember(hashed, id, Settled::Finished, Round(round), Round(forget), &place)
+    }
+
+    #[test]
+    fn forgetting_is_at_once_though_sweeping_lags() {
+        let mut history = History::new(1);
+        let ids: Vec<TxId> = (0..100).map(|byte| TxId([byte; 32])).collect();
+        let records: Vec<RecordRef> =
+            (0u32..).zip(&ids).map(|(place, id)| remember(&mut history, *id, 1, 5, place)).collect();
+        history.sweep(Round(4), 1, |_| panic!("nothing is due yet"));
+        assert_eq!(history.find(&ids[99]), Some((Settled::Finished, Round(1))));
+        let mut released = Vec::new();
+        history.sweep(Round(5), 1, |place| released.push(place));
+        assert_eq!((released.len(), history.len()), (1, 99));
+        assert_eq!(history.find(&ids[99]), None, "forgotten, though not swept");
+        assert!(!history.is_remembered(records[99]));
+        assert_eq!(history.transaction(records[99]), None);
+        // The same id may be recorded anew while its old record waits to be swept.
+        remember(&mut history, ids[99], 6, 20, 777);
+        assert_eq!(history.find(&ids[99]), Some((Settled::Finished, Round(6))));
+        history.sweep(Round(6), 1_000, |place| released.push(place));
+        released.sort_unstable();
+        assert_eq!(released, (0..100).map(Place).collect::<Vec<_>>());
+        assert_eq!(history.find(&ids[99]), Some((Settled::Finished, Round(6))));
+        assert_eq!((history.len(), history.records().count()), (1, 1));
+    }
+
+    #[test]
+    fn agrees_with_an_ordered_map_over_many_times_its_window() {
+        let mut prng = Prng::new(3);
+        let mut history = History::new(3);
+        let mut model: BTreeMap<TxId, (u64, u64)> = BTreeMap::new();
+        let mut released = 0u64;
+        let mut made = 0u64;
+        for round in 1..=60_000u64 {
+            // Bursts that no budget keeps up with, then long pauses.
+            let burst = if round % 5_000 < 20 { 30 } else { u64::from(prng.chance(1, 20)) };
+            for _ in 0..burst {
+                let id = TxId(prng.bytes());
+                let forget = round + prng.within(1..LIFE_ROUNDS_MAX + 1);
+                remember(&mut history, id, round, forget, made as u32);
+                model.insert(id, (round, forget));
+                made += 1;
+            }
+            history.sweep(Round(round), usize::from(round % 7 == 0), |_| released += 1);
+            if round % 1_000 == 0 {
+                model.retain(|_, (_, forget)| *forget > round);
+                for (id, (made_in, _)) in &model {
+                    assert_eq!(history.find(id), Some((Settled::Finished, Round(*made_in))), "round {round}");
+                }
+                assert_eq!(history.records().count(), model.len(), "round {round}");
+            }
+        }
+        history.sweep(Round(60_000 + LIFE_ROUNDS_MAX), usize::MAX, |_| released += 1);
+        assert_eq!((released, history.len()), (made, 0));
+    }
+}

@@ -1,0 +1,473 @@
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use wire::bytes::Bytes;
+use wire::committee::{Member, Protocol};
+use wire::ids::NodeId;
+use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
+
+use super::*;
+use crate::crypto::ed25519::Signer;
+use crate::proposal::ProposalBuilder;
+use crate::sim::prng::Prng;
+use crate::transaction::{
+    Expiry, Input, Output, Owner, Part, Transaction, genesis_secret, output_coin, tx_id,
+};
+
+const HERE: ShardId = ShardId(0);
+
+fn committee(shards: u16, protocol: Protocol) -> Arc<Committee> {
+    let members = vec![Member { public_key: [1; 32], coin_commitment: [2; 32] }; usize::from(shards)];
+    Arc::new(Committee::new(1, protocol, members, [3; 32]))
+}
+
+fn small(genesis_coins: u64) -> Protocol {
+    Protocol { genesis_coins, genesis_amount: 100, ..Protocol::default() }
+}
+
+fn payload<T: AsRef<[u8]>>(transactions: &[T]) -> Bytes {
+    let mut builder = ProposalBuilder::new(8 << 20, 100_000, 0);
+    transactions.iter().for_each(|transaction| {
+        let _ = builder.push(transaction.as_ref());
+    });
+    assert_eq!(builder.count(), transactions.len());
+    builder.finish()
+}
+
+/// A transaction within this shard that spends `inputs` into one coin.
+fn transfer(inputs: &[(CoinId, u64)], expiry: u64, payload: &[u8]) -> Vec<u8> {
+    let mut inputs: Vec<Input> =
+        inputs.iter().map(|&(coin, amount)| Input { shard: HERE, coin, amount }).collect();
+    inputs.sort_unstable();
+    Transaction {
+        inputs: &inputs,
+        output_shard: HERE,
+        outputs: &[Output { owner: Owner([7; 32]), amount: inputs.iter().map(|input| input.amount).sum() }],
+        expiries: &[Expiry { shard: HERE, round: Round(expiry) }],
+        payload,
+    }
+    .encode()
+}
+
+/// A ledger and what tests do with it again and again.
+struct Bench {
+    ledger: Ledger,
+}
+
+impl Bench {
+    fn new(genesis_coins: u64) -> Bench {
+        Bench { ledger: Ledger::genesis(committee(2, small(genesis_coins)), HERE, 5) }
+    }
+
+    fn genesis(&self, index: u64) -> CoinId {
+        genesis_coin(&self.ledger.committee.testbed(), HERE, index)
+    }
+
+    /// Executes the next block with one entry and gives the outcomes.
+    fn block<T: AsRef<[u8]>>(&mut self, transactions: &[T]) -> Vec<Outcome> {
+        let outcome = self.ledger.execute(self.ledger.height().next(), [payload(transactions)]);
+        assert_eq!(outcome.invalid_entries, 0);
+        outcome.transactions.iter().map(|executed| executed.outcome).collect()
+    }
+
+    fn skip_to(&mut self, height: u64) {
+        while self.ledger.height() < Round(height) {
+            self.block::<&[u8]>(&[]);
+        }
+    }
+}
+
+const FINISHED: Outcome = Outcome::Settled(Settled::Finished);
+const EXPIRED: Outcome = Outcome::Settled(Settled::Expired);
+const DUPLICATE: Outcome = Outcome::Skipped(Skip::Duplicate);
+
+fn rejected(reason: Rejection) -> Outcome {
+    Outcome::Settled(Settled::Rejected(reason))
+}
+
+#[test]
+fn each_rule_of_execution() {
+    let mut bench = Bench::new(10);
+    let coins: Vec<CoinId> = (0..10).map(|index| bench.genesis(index)).collect();
+    let first = transfer(&[(coins[0], 100), (coins[1], 100)], 50, b"");
+    let chained = transfer(&[(output_coin(&tx_id(&first), 0), 200)], 50, b"");
+    let unknown = transfer(&[(CoinId([9; 32]), 100)], 50, b"");
+    let outcomes = bench.block(&[
+        first.clone(),
+        first.clone(),
+        chained,
+        transfer(&[(coins[0], 100)], 50, b"again"),
+        unknown.clone(),
+        transfer(&[(coins[2], 99)], 50, b""),
+        transfer(&[(coins[3], 100)], 0, b"the block's round is past its expiry"),
+        transfer(&[(coins[3], 100)], 1, b"the block's round is its expiry"),
+        transfer(&[(coins[4], 100)], 10_002, b""),
+        transfer(&[(coins[4], 100)], 10_001, b""),
+        transfer(&[(coins[5], 100), (coins[0], 100)], 50, b"one good coin, one spent"),
+    ]);
+    let expected = [
+        FINISHED,
+        DUPLICATE,
+        FINISHED,
+        rejected(Rejection::Spent),
+        rejected(Rejection::UnknownCoin),
+        rejected(Rejection::WrongAmount),
+        EXPIRED,
+        FINISHED,
+        rejected(Rejection::ExpiryTooFar),
+        FINISHED,
+        rejected(Rejection::Spent),
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(bench.ledger.unspent(&coins[5]), Some(100), "a rejected transaction spends nothing");
+    assert_eq!(bench.ledger.settled(&tx_id(&unknown)).map(|(_, round)| round), Some(Round(1)));
+    assert_eq!(
+        bench.ledger.totals(),
+        Counts { finished: 4, rejected: 5, expired: 1, skipped: 1 },
+        "totals follow the outcomes"
+    );
+    assert_eq!((bench.ledger.value(), bench.ledger.recount()), (1_000, 1_000));
+}
+
+#[test]
+fn what_was_rejected_never_executes_later() {
+    let mut bench = Bench::new(2);
+    let parent = transfer(&[(bench.genesis(0), 100)], 50, b"");
+    let child = transfer(&[(output_coin(&tx_id(&parent), 0), 100)], 50, b"");
+    assert_eq!(bench.block(&[&child]), [rejected(Rejection::UnknownCoin)]);
+    assert_eq!(bench.block(&[parent, child.clone()]), [FINISHED, DUPLICATE]);
+    assert_eq!(bench.block(&[child]), [DUPLICATE], "though its coin exists by now");
+}
+
+#[test]
+fn what_concerns_other_shards_leaves_no_trace() {
+    let mut bench = Bench::new(2);
+    let coin = bench.genesis(0);
+    let build = |input_shard: u16, output_shard: u16| {
+        let shard = ShardId(input_shard);
+        Transaction {
+            inputs: &[Input { shard, coin, amount: 100 }],
+            output_shard: ShardId(output_shard),
+            outputs: &[Output { owner: Owner([0; 32]), amount: 100 }],
+            expiries: &[Expiry { shard, round: Round(50) }],
+            payload: b"",
+        }
+        .encode()
+    };
+    let before = bench.ledger.digest();
+    let cases = [build(1, 1), build(1, 0), build(0, 1)];
+    let skip = Outcome::Skipped;
+    assert_eq!(bench.block(&cases), [skip(Skip::NotHere), skip(Skip::NotHere), skip(Skip::CrossShard)]);
+    for case in &cases {
+        assert_eq!(bench.ledger.settled(&tx_id(case)), None);
+    }
+    assert_eq!(bench.ledger.unspent(&coin), Some(100));
+    assert_ne!(before, bench.ledger.digest(), "the height counts");
+}
+
+#[test]
+fn traces_are_dropped_eight_rounds_after_the_expiry() {
+    let mut bench = Bench::new(3);
+    let coin = bench.genesis(0);
+    let spender = transfer(&[(coin, 100)], 10, b"");
+    let too_far = transfer(&[(bench.genesis(1), 100)], 20_000, b"");
+    assert_eq!(bench.block(&[&spender, &too_far])[0], FINISHED);
+    let again = |expiry: u64| transfer(&[(coin, 100)], expiry, b"again");
+    bench.skip_to(17);
+    assert_eq!(bench.block(&[&spender]), [DUPLICATE], "round expiry + 8 still remembers");
+    assert_eq!(bench.ledger.settled(&tx_id(&spender)), None, "and forgets at its end");
+    assert_eq!(bench.block(&[&spender]), [EXPIRED], "then the expiry bars it");
+    assert_eq!(bench.ledger.settled(&tx_id(&spender)), None, "without a record");
+    assert_eq!(bench.block(&[again(30)]), [rejected(Rejection::UnknownCoin)], "the spent coin is forgotten");
+    bench.skip_to(10_000);
+    assert!(bench.ledger.settled(&tx_id(&too_far)).is_some());
+    bench.skip_to(10_001);
+    assert_eq!(bench.ledger.settled(&tx_id(&too_far)), None, "10,000 rounds after the rejection");
+    assert_eq!(bench.ledger.remembered(), 0);
+    assert_eq!(bench.ledger.recount(), 300);
+}
+
+#[test]
+fn empty_blocks_and_invalid_entries_change_nothing_but_the_height() {
+    let mut bench = Bench::new(2);
+    let outcome = bench.ledger.execute(Round(1), std::iter::empty::<Bytes>());
+    assert_eq!((outcome.counts, outcome.transactions.len()), (Counts::default(), 0));
+    let good = payload(&[transfer(&[(bench.genesis(0), 100)], 50, b"")]);
+    let mut bad = good.to_vec();
+    bad[0] = 9;
+    let outcome = bench.ledger.execute(Round(2), [&bad[..], &[], &[0], &good[..]]);
+    assert_eq!((outcome.invalid_entries, outcome.counts.finished), (2, 1));
+    assert_eq!((outcome.transactions[0].entry, outcome.transactions[0].index), (3, 0));
+}
+
+#[test]
+#[should_panic(expected = "blocks are executed one after another")]
+fn a_gap_between_blocks_is_a_bug_of_the_caller() {
+    Bench::new(1).ledger.execute(Round(2), std::iter::empty::<Bytes>());
+}
+
+#[test]
+fn the_outcome_digest_binds_round_order_and_outcome() {
+    let run = |transactions: &[Vec<u8>], split: usize| {
+        let mut bench = Bench::new(2);
+        let (one, two) = transactions.split_at(split);
+        bench.ledger.execute(Round(1), [payload(one), payload(two)]).digest
+    };
+    let bench = Bench::new(2);
+    let one = transfer(&[(bench.genesis(0), 100)], 50, b"1");
+    let two = transfer(&[(bench.genesis(0), 100)], 50, b"2");
+    let three = transfer(&[(bench.genesis(1), 100)], 50, b"3");
+    let digests = [
+        run(&[one.clone(), two.clone(), three.clone()], 1),
+        run(&[two.clone(), one.clone(), three.clone()], 1),
+        run(&[one.clone(), three.clone(), two.clone()], 1),
+        run(&[one.clone(), two.clone()], 1),
+        run(&[], 0),
+    ];
+    for (i, digest) in digests.iter().enumerate() {
+        assert!(!digests[..i].contains(digest), "digest {i}");
+    }
+    assert_eq!(
+        digests[0],
+        run(&[one, two, three], 2),
+        "how transactions spread over entries does not matter"
+    );
+}
+
+#[test]
+fn where_the_protocol_is_signed_each_owner_must_have_signed() {
+    let committee = committee(1, Protocol { signed: true, ..small(3) });
+    let testbed = committee.testbed();
+    let mut ledger = Ledger::genesis(committee, HERE, 5);
+    let genesis_key = Signer::new(&SigningKey::from_bytes(&genesis_secret(&testbed)));
+    let other_key = Signer::new(&SigningKey::from_bytes(&[4; 32]));
+    let build = |coins: &[(CoinId, u64)], signers: &[&Signer], payload: &[u8]| {
+        let mut inputs: Vec<Input> =
+            coins.iter().map(|&(coin, amount)| Input { shard: HERE, coin, amount }).collect();
+        inputs.sort_unstable();
+        let amount = inputs.iter().map(|input| input.amount).sum();
+        let mut bytes = Vec::new();
+        Transaction {
+            inputs: &inputs,
+            output_shard: HERE,
+            outputs: &[Output { owner: Owner(other_key.public_key()), amount }],
+            expiries: &[Expiry { shard: HERE, round: Round(50) }],
+            payload,
+        }
+        .encode_signed_into(&mut bytes, &testbed, |input, message| {
+            let at = inputs.iter().position(|other| other == input).unwrap();
+            signers[at].sign(message)
+        });
+        bytes
+    };
+    let coin = |index| (genesis_coin(&testbed, HERE, index), 100);
+    let good = build(&[coin(0), coin(1)], &[&genesis_key, &genesis_key], b"");
+    let mut tampered = build(&[coin(2)], &[&genesis_key], b"paid");
+    let at = tampered.len() - 64 - 1;
+    tampered[at] ^= 1;
+    let created = (output_coin(&tx_id(&good), 0), 200);
+    let outcome = ledger.execute(
+        Round(1),
+        [payload(&[
+            build(&[coin(0), coin(1)], &[&genesis_key, &other_key], b""),
+            tampered,
+            good,
+            build(&[created], &[&genesis_key], b""),
+            build(&[created], &[&other_key], b""),
+        ])],
+    );
+    let outcomes: Vec<Outcome> = outcome.transactions.iter().map(|executed| executed.outcome).collect();
+    let not_owner = rejected(Rejection::NotOwner);
+    assert_eq!(outcomes, [not_owner, not_owner, FINISHED, not_owner, FINISHED]);
+}
+
+#[test]
+fn standing_says_what_the_next_block_would_do() {
+    let mut bench = Bench::new(4);
+    let coins: Vec<CoinId> = (0..4).map(|index| bench.genesis(index)).collect();
+    let done = transfer(&[(coins[0], 100)], 50, b"");
+    bench.block(&[&done]);
+    for (bytes, expected) in [
+        (done, Standing::Settled(Settled::Finished, Round(1))),
+        (transfer(&[(coins[1], 100)], 2, b""), Standing::Open),
+        (transfer(&[(coins[1], 100)], 1, b""), Standing::Expired),
+        (transfer(&[(coins[1], 100)], 10_002, b""), Standing::Open),
+        (transfer(&[(coins[1], 100)], 10_003, b""), Standing::ExpiryTooFar),
+        (transfer(&[(coins[0], 100)], 50, b"again"), Standing::Never(Rejection::Spent)),
+        (transfer(&[(coins[1], 99)], 50, b""), Standing::Never(Rejection::WrongAmount)),
+        (transfer(&[(CoinId([9; 32]), 99)], 50, b""), Standing::Open),
+        (transfer(&[(CoinId([0; 32]), 9), (coins[0], 100)], 50, b""), Standing::Never(Rejection::Spent)),
+    ] {
+        let view = TransactionView::parse(&bytes).unwrap();
+        assert_eq!(bench.ledger.standing(&view.id(), &view), expected);
+    }
+}
+
+/// The rules of execution once more, in the plainest way.
+#[derive(Default)]
+struct Model {
+    coins: BTreeMap<CoinId, u64>,
+    spent: BTreeMap<CoinId, (TxId, u64)>,
+    settled: BTreeMap<TxId, (Settled, Round, u64)>,
+    finished_ever: BTreeMap<TxId, ()>,
+    spent_ever: BTreeMap<CoinId, TxId>,
+}
+
+impl Model {
+    fn execute(&mut self, round: u64, bytes: &[u8]) -> Outcome {
+        let view = TransactionView::parse(bytes).unwrap();
+        let id = view.id();
+        match view.part_of(HERE) {
+            Part::Foreign => return Outcome::Skipped(Skip::NotHere),
+            Part::Cross => return Outcome::Skipped(Skip::CrossShard),
+            Part::Intra => {}
+        }
+        if self.settled.contains_key(&id) {
+            return DUPLICATE;
+        }
+        let expiry = view.expiry_in(HERE).unwrap().0;
+        let failed = view.inputs().find_map(|input| match self.coins.get(&input.coin) {
+            Some(amount) if *amount == input.amount => None,
+            Some(_) => Some(Rejection::WrongAmount),
+            None if self.spent.contains_key(&input.coin) => Some(Rejection::Spent),
+            None => Some(Rejection::UnknownCoin),
+        });
+        let (settled, forget) = if expiry < round {
+            (Settled::Expired, expiry + FORGET_ROUNDS_AFTER_EXPIRY)
+        } else if expiry > round + EXPIRY_ROUNDS_AHEAD_MAX {
+            (Settled::Rejected(Rejection::ExpiryTooFar), round + EXPIRY_ROUNDS_AHEAD_MAX)
+        } else if let Some(reason) = failed {
+            (Settled::Rejected(reason), expiry + FORGET_ROUNDS_AFTER_EXPIRY)
+        } else {
+            for input in view.inputs() {
+                self.coins.remove(&input.coin);
+                self.spent.insert(input.coin, (id, expiry + FORGET_ROUNDS_AFTER_EXPIRY));
+                assert_eq!(self.spent_ever.insert(input.coin, id), None, "no coin is spent twice");
+            }
+            for (index, output) in (0..).zip(view.outputs()) {
+                assert_eq!(self.coins.insert(output_coin(&id, index), output.amount), None);
+            }
+            assert_eq!(self.finished_ever.insert(id, ()), None, "nothing finishes twice");
+            (Settled::Finished, expiry + FORGET_ROUNDS_AFTER_EXPIRY)
+        };
+        if forget > round {
+            self.settled.insert(id, (settled, Round(round), forget));
+        }
+        Outcome::Settled(settled)
+    }
+
+    fn forget(&mut self, round: u64) {
+        self.spent.retain(|_, (_, forget)| *forget > round);
+        self.settled.retain(|_, (_, _, forget)| *forget > round);
+    }
+
+    fn agrees_with(&self, ledger: &Ledger) {
+        let coins = ledger.dump_coins().map(|coin| (coin.id, coin.amount));
+        assert!(coins.eq(self.coins.iter().map(|(id, amount)| (*id, *amount))));
+        assert!(ledger.dump_spent().eq(self.spent.iter().map(|(coin, (id, _))| (*coin, *id))));
+        let settled = self.settled.iter().map(|(id, (settled, round, _))| (*id, *settled, *round));
+        assert!(ledger.dump_settled().eq(settled));
+    }
+}
+
+/// A random transaction over coins that may be unspent, spent, or nowhere, with everything now and then wrong.
+fn random_transaction(
+    prng: &mut Prng,
+    unspent: &[(CoinId, u64)],
+    coins: &[(CoinId, u64)],
+    round: u64,
+) -> Vec<u8> {
+    let foreign = prng.chance(1, 30);
+    let mut inputs: Vec<Input> = (0..prng.within(1..4))
+        .map(|_| {
+            let (coin, amount) = match prng.below(20) {
+                0 => (CoinId(prng.bytes()), 5),
+                1..5 => *prng.pick(coins).expect("there are genesis coins"),
+                _ => *prng.pick(unspent).expect("value is conserved, so some coin is unspent"),
+            };
+            let amount = if prng.chance(1, 20) { amount + 1 } else { amount };
+            Input { shard: ShardId(foreign.into()), coin, amount }
+        })
+        .collect();
+    inputs.sort_unstable();
+    inputs.dedup_by_key(|input| input.coin);
+    let sum: u64 = inputs.iter().map(|input| input.amount).sum();
+    let change = prng.below(sum);
+    let mut outputs = vec![Output { owner: Owner(prng.bytes()), amount: sum - change }];
+    if change > 0 {
+        outputs.push(Output { owner: Owner(prng.bytes()), amount: change });
+    }
+    let expiry = match prng.below(20) {
+        0 => round.saturating_sub(prng.below(12)),
+        1 => round + EXPIRY_ROUNDS_AHEAD_MAX + prng.below(3),
+        _ => round + prng.below(15),
+    };
+    Transaction {
+        inputs: &inputs,
+        output_shard: ShardId(prng.chance(1, 30).into()),
+        outputs: &outputs,
+        expiries: &[Expiry { shard: inputs[0].shard, round: Round(expiry) }],
+        payload: &[0; 9][..prng.below(10) as usize],
+    }
+    .encode()
+}
+
+#[test]
+fn random_blocks_agree_with_the_plain_model_whatever_the_hash_seed() {
+    for seed in 0..12 {
+        let mut prng = Prng::new(seed);
+        let committee = committee(2, small(40));
+        let mut ledgers = [1, 2].map(|hash_seed| Ledger::genesis(committee.clone(), HERE, hash_seed));
+        let mut model = Model::default();
+        let mut coins: Vec<(CoinId, u64)> =
+            (0..40).map(|index| (genesis_coin(&committee.testbed(), HERE, index), 100)).collect();
+        model.coins.extend(coins.iter().copied());
+        let mut sent: Vec<Vec<u8>> = Vec::new();
+        for round in 1..=150 {
+            let unspent: Vec<_> = model.coins.iter().map(|(coin, amount)| (*coin, *amount)).collect();
+            let mut entries = Vec::new();
+            let mut expected = Vec::new();
+            for _ in 0..prng.below(4) {
+                let entry: Vec<Vec<u8>> = (0..prng.below(8))
+                    .map(|_| match prng.pick(&sent) {
+                        Some(old) if prng.chance(1, 10) => old.clone(),
+                        _ => random_transaction(&mut prng, &unspent, &coins, round),
+                    })
+                    .collect();
+                for bytes in &entry {
+                    expected.push((tx_id(bytes), model.execute(round, bytes)));
+                    let view = TransactionView::parse(bytes).unwrap();
+                    let created = (0..).zip(view.outputs());
+                    coins.extend(
+                        created.map(|(index, output)| (output_coin(&view.id(), index), output.amount)),
+                    );
+                }
+                entries.push(payload(&entry));
+                sent.extend(entry);
+            }
+            model.forget(round);
+            let outcomes = ledgers.each_mut().map(|ledger| ledger.execute(Round(round), &entries));
+            let got: Vec<_> = outcomes[0].transactions.iter().map(|e| (e.id, e.outcome)).collect();
+            assert_eq!(got, expected, "seed {seed} round {round}");
+            assert_eq!(outcomes[0], outcomes[1], "seed {seed} round {round}");
+            assert_eq!(ledgers[0].recount(), 4_000, "seed {seed} round {round}: value is conserved");
+            if coins.len() > 120 {
+                coins.drain(..coins.len() - 120);
+            }
+        }
+        model.agrees_with(&ledgers[0]);
+        assert_eq!(ledgers[0].digest(), ledgers[1].digest());
+        assert!(ledgers[0].totals().finished > 100, "seed {seed}: {:?}", ledgers[0].totals());
+    }
+}
+
+#[test]
+fn shards_and_testbeds_start_with_different_coins() {
+    let committee = committee(2, small(10));
+    let shards = committee.shards();
+    assert_eq!(committee.shard_of(NodeId(1)), ShardId(1));
+    let dumps = (0..shards).map(|shard| Ledger::genesis(committee.clone(), ShardId(shard), 1).dump_coins());
+    let all: Vec<CoinId> = dumps.flat_map(|dump| dump.map(|coin| coin.id)).collect();
+    let distinct: std::collections::BTreeSet<CoinId> = all.iter().copied().collect();
+    assert_eq!((all.len(), distinct.len()), (20, 20));
+}
