@@ -1,0 +1,71 @@
+//! How long to wait before dialling again: doubling pauses with jitter, so that a peer that is gone costs little and a
+//! restarted cluster does not dial in step.
+
+use std::time::Duration;
+
+use wire::limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_JITTER_PERCENT};
+
+/// The pause before the next dial. A pure rule: the caller brings the randomness and does the sleeping.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    /// Starts with the shortest pause.
+    pub(crate) fn new() -> Backoff {
+        Backoff { next: DIAL_BACKOFF_MIN }
+    }
+
+    /// The pause after one more failure, and doubles the one after that; `random` is any 64 random bits.
+    pub(crate) fn pause(&mut self, random: u64) -> Duration {
+        let base = self.next;
+        self.next = (base * 2).min(DIAL_BACKOFF_MAX);
+        jittered(base, random)
+    }
+
+    /// Back to the shortest pause: a link that held is a peer that is well.
+    pub(crate) fn reset(&mut self) {
+        self.next = DIAL_BACKOFF_MIN;
+    }
+}
+
+/// `base` made up to [`DIAL_JITTER_PERCENT`] shorter or longer, evenly.
+fn jittered(base: Duration, random: u64) -> Duration {
+    let base_us = u64::try_from(base.as_micros()).expect("pauses are seconds");
+    let reach_us = base_us * DIAL_JITTER_PERCENT / 100;
+    Duration::from_micros(base_us - reach_us + random % (2 * reach_us + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_min_to_max_and_start_over_after_a_reset() {
+        let mut backoff = Backoff::new();
+        let middle = |backoff: &mut Backoff| {
+            let before = backoff.next;
+            let pause = backoff.pause(before.as_micros() as u64 * DIAL_JITTER_PERCENT / 100);
+            assert_eq!(pause, before, "the middle of the jitter is the pause itself");
+            pause.as_millis()
+        };
+        let pauses: Vec<u128> = (0..9).map(|_| middle(&mut backoff)).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000]);
+        backoff.reset();
+        assert_eq!(middle(&mut backoff), 100);
+    }
+
+    #[test]
+    fn jitter_stays_within_its_reach() {
+        let mut seen = Vec::new();
+        for random in (0..1_000u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).chain([0, u64::MAX]) {
+            seen.push(jittered(DIAL_BACKOFF_MAX, random).as_millis());
+        }
+        assert!(seen.iter().all(|pause| (9_000..=11_000).contains(pause)), "{seen:?}");
+        assert!(
+            seen.iter().min() < Some(&9_100) && seen.iter().max() > Some(&10_900),
+            "it is used: {seen:?}"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! The send thread of one peer: dials it, shakes hands, and writes what the outbox hands out, until the link is lost;
+//! then again.
+//!
+//! It only ever writes. Acks and pongs are read, and the end of the connection noticed, by the acks loop, to which each
+//! new session's reading half goes. So a peer that does not read holds up nobody but this thread.
+
+use std::io;
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+
+use wire::dial::{self, DialError};
+use wire::frame::Sealer;
+use wire::hosts::Host;
+use wire::limits::HANDSHAKE_TIME;
+use wire::rand;
+use wire::session::{Expected, ListenerHello, LocalHello, Session};
+
+use crate::acks::{Acks, NewLink};
+use crate::backoff::Backoff;
+use crate::burst::Burst;
+use crate::outbox::Listener;
+use crate::peer::{Peer, Use, Work};
+use crate::process::Process;
+
+/// What a send thread owns.
+pub(crate) struct Link {
+    process: Arc<Process>,
+    peer: Arc<Peer>,
+    host: Host,
+    expected: Expected,
+    acks: Acks,
+    /// The incarnation of the listener of the last session.
+    listener: Option<u64>,
+}
+
+impl Link {
+    /// A link to `host`, which must be the one that can sign as `expected`.
+    pub(crate) fn new(process: Arc<Process>, peer: Arc<Peer>, host: Host, acks: Acks) -> Link {
+        let expected = Expected::of(&process.committee, peer.id());
+        Link { process, peer, host, expected, acks, listener: None }
+    }
+
+    /// Keeps the link up as far as that is possible, for ever.
+    pub(crate) fn run(mut self) {
+        self.peer.this_thread_sends();
+        let mut backoff = Backoff::new();
+        let mut burst = Burst::default();
+        let mut last_failure = String::new();
+        loop {
+            match self.session(&mut burst) {
+                Ok(Use::Carried) => {
+                    last_failure.clear();
+                    backoff.reset();
+                }
+                Ok(Use::Idle) => last_failure.clear(),
+                // A peer that stays away is told of once, not at every dial.
+                Err(error) => {
+                    let failure = error.to_string();
+                    if failure != last_failure {
+                        log::info!("no link to node {}: {failure}; dialling on", self.peer.id());
+                        last_failure = failure;
+                    }
+                }
+            }
+            thread::sleep(backoff.pause(rand::u64()));
+        }
+    }
+
+    /// Dials, and serves the session to its end. `Err` if none came about.
+    fn session(&mut self, burst: &mut Burst) -> Result<Use, DialError> {
+        let mut stream = connect(&self.host)?;
+        let local = LocalHello { incarnation: self.process.incarnation, decided: self.process.decided() };
+        let testbed = self.process.committee.testbed();
+        let (session, hello) = dial::handshake(
+            &mut stream,
+            HANDSHAKE_TIME,
+            &self.process.identity,
+            testbed,
+            Some(self.expected),
+            local,
+        )?;
+        let Session { mut sealer, opener } = session;
+        let listener = self.meet(&hello);
+        if let Err(error) = self.peer.link_up(listener, hello.next_expected) {
+            return Err(io::Error::other(format!("the listener {error}")).into());
+        }
+        self.listener = Some(hello.incarnation);
+        log::info!("link to node {} is up", self.peer.id());
+        let reading = stream.try_clone()?;
+        self.acks.add(NewLink { peer: self.peer.clone(), stream: reading, opener, hello, listener });
+        let ended = self.write_frames(&mut stream, &mut sealer, burst);
+        if let Err(error) = ended {
+            // The acks loop notices the shutdown, and only it declares the link lost.
+            log::debug!("writing to node {}: {error}", self.peer.id());
+            let _ = stream.shutdown(Shutdown::Both);
+            self.wait_until_lost();
+        }
+        log::info!("link to node {} is lost", self.peer.id());
+        Ok(self.peer.link_use())
+    }
+
+    fn meet(&self, hello: &ListenerHello) -> Listener {
+        if self.listener == Some(hello.incarnation) { Listener::Same } else { Listener::New }
+    }
+
+    /// Writes whatever comes, until the link is lost.
+    fn write_frames(&self, stream: &mut TcpStream, sealer: &mut Sealer, burst: &mut Burst) -> io::Result<()> {
+        let mut outgoing = Vec::new();
+        loop {
+            match self.peer.take(&mut outgoing) {
+                Work::Lost => return Ok(()),
+                Work::Nothing => thread::park(),
+                Work::Write { ping } => {
+                    if let Some(sequence) = ping {
+                        burst.push_ping(sealer, sequence, self.process.decided());
+                    }
+                    for outgoing in outgoing.drain(..) {
+                        burst.push(sealer, outgoing);
+                    }
+                    burst.write_to(stream)?;
+                }
+            }
+        }
+    }
+
+    fn wait_until_lost(&self) {
+        while self.peer.is_linked() {
+            thread::park();
+        }
+    }
+}
+
+/// A connection to the host's public address, resolved anew: names may move.
+fn connect(host: &Host) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in (host.public.as_str(), host.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, HANDSHAKE_TIME) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,333 @@
+//! The real `net_client` against listeners made of `wire::session`, over loopback.
+//!
+//! Each test plays the core at one end (a socket pair) and the peers at the other (free ports), and counts what arrives.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+
+use wire::bytes::Bytes;
+use wire::committee::{Committee, Member, Protocol};
+use wire::dest::Dest;
+use wire::envelope::{Class, FromCore, Progress, ToCore};
+use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadOutcome, Scratch, Sealer};
+use wire::hosts::{Host, Hosts};
+use wire::ids::{NodeId, Round};
+use wire::ipc::{self, IpcReader, IpcWriter};
+use wire::keys::NodeKeys;
+use wire::limits::FRAME_BYTES_MAX;
+use wire::rand;
+use wire::session::{DialerHello, FINISH_BYTES, HELLO_BYTES, Listener, LocalHello};
+
+/// One `net_client`, as node 0, with the test in the place of its core.
+struct Bench {
+    child: Child,
+    core: UnixStream,
+    reader: IpcReader<ToCore>,
+    dir: PathBuf,
+    committee: Arc<Committee>,
+    keys: Vec<SigningKey>,
+}
+
+impl Bench {
+    /// Starts it among `nodes` nodes; returns a listening socket for each of the others.
+    fn start(nodes: u16) -> (Bench, Vec<TcpListener>) {
+        let dir = std::env::temp_dir().join(format!("net-client-{}-{:x}", std::process::id(), rand::u64()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let keys: Vec<SigningKey> = (0..nodes).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
+        let member = |key: &SigningKey| Member {
+            public_key: key.verifying_key().to_bytes(),
+            coin_commitment: [0; 32],
+        };
+        let members = keys.iter().map(member).collect();
+        let committee = Committee::new(nodes, Protocol::default(), members, rand::bytes32());
+        std::fs::write(dir.join("committee.txt"), committee.text()).unwrap();
+        let own = NodeKeys { id: NodeId(0), signing: keys[0].clone(), coin_secret: [0; 32] };
+        own.save(&dir.join("node-0.key")).unwrap();
+
+        let listeners: Vec<TcpListener> =
+            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let host = |(id, listener): (usize, &TcpListener)| Host {
+            id: NodeId(id as u16),
+            private_ip: "127.0.0.1".parse().unwrap(),
+            public: "localhost".into(),
+            port: listener.local_addr().unwrap().port(),
+            ssh: None,
+        };
+        let hosts = Hosts::new(listeners.iter().enumerate().map(host).collect());
+        std::fs::write(dir.join("hosts.txt"), hosts.text()).unwrap();
+
+        let (core, theirs) = ipc::pair().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_net_client"))
+            .args(["--id", "0", "--hosts"])
+            .arg(dir.join("hosts.txt"))
+            .arg("--keys")
+            .arg(&dir)
+            .arg("--log")
+            .arg(dir.join("log"))
+            .stdin(Stdio::from(theirs))
+            .spawn()
+            .unwrap();
+        let committee = Arc::new(committee);
+        let bench = Bench { child, core, reader: IpcReader::new(), dir, committee, keys };
+        (bench, listeners.into_iter().skip(1).collect())
+    }
+
+    fn tell(&mut self, messages: impl IntoIterator<Item = (FromCore, Vec<u8>)>) {
+        let mut writer = IpcWriter::new();
+        for (message, body) in messages {
+            writer.push(&message, &Bytes::from(body));
+        }
+        writer.write_all(&mut self.core).unwrap();
+    }
+
+    /// Waits for a report of the kind that `find` picks out.
+    fn wait_for<T>(&mut self, find: impl Fn(&ToCore) -> Option<T>) -> T {
+        loop {
+            let (message, _) = self.reader.receive(&mut self.core).unwrap().expect("net_client lives");
+            if let Some(found) = find(&message) {
+                return found;
+            }
+        }
+    }
+
+    /// The next report that a session was established, lost, or established again.
+    fn next_change(&mut self) -> ToCore {
+        self.wait_for(|message| match message {
+            ToCore::PeerUp { .. } | ToCore::PeerBack { .. } | ToCore::PeerDown { .. } => {
+                Some(message.clone())
+            }
+            _ => None,
+        })
+    }
+
+    fn peer(&self, id: u16) -> FakePeer {
+        FakePeer {
+            id: NodeId(id),
+            key: self.keys[usize::from(id)].clone(),
+            committee: self.committee.clone(),
+            incarnation: rand::u64(),
+            order: InOrder::default(),
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A peer's listening process, as far as one dialer sees it.
+struct FakePeer {
+    id: NodeId,
+    key: SigningKey,
+    committee: Arc<Committee>,
+    incarnation: u64,
+    order: InOrder,
+}
+
+/// A session as the listener has it.
+struct Connection {
+    stream: TcpStream,
+    sealer: Sealer,
+    reader: FrameReader,
+    scratch: Scratch,
+}
+
+impl FakePeer {
+    fn accept(&self, listener: &TcpListener) -> Connection {
+        self.accept_hello(listener).0
+    }
+
+    /// Accepts a connection and tells what the dialer told in its hello.
+    fn accept_hello(&self, listener: &TcpListener) -> (Connection, DialerHello) {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; HELLO_BYTES];
+        stream.read_exact(&mut hello).unwrap();
+        let local = LocalHello { incarnation: self.incarnation, decided: Round(9) };
+        let next = self.order.next();
+        let (state, reply) =
+            Listener::on_hello((self.id, &self.key), &self.committee, local, |_| next, &hello).unwrap();
+        stream.write_all(&reply).unwrap();
+        let mut finish = [0; FINISH_BYTES];
+        stream.read_exact(&mut finish).unwrap();
+        let (session, dialer) = state.on_finish(&finish).unwrap();
+        let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
+        // Small, so that a read seldom brings a whole burst and connections end in the middle of one.
+        (Connection { stream, sealer: session.sealer, reader, scratch: Scratch::of_bytes(700) }, dialer)
+    }
+
+    /// Reads until `enough` new bodies have come, answering pings; acks them or not.
+    fn receive(&mut self, connection: &mut Connection, enough: usize, acks: Acks) -> Vec<Bytes> {
+        let mut bodies = Vec::new();
+        while bodies.len() < enough {
+            for frame in connection.read() {
+                let mut answer = Vec::new();
+                match frame.kind {
+                    Kind::Data => match self.order.accept(frame.sequence) {
+                        Arrival::Next => bodies.push(frame.body.clone()),
+                        Arrival::Duplicate => {}
+                        Arrival::Gap => panic!("a gap before {}", frame.sequence),
+                    },
+                    Kind::Skip => self.order.skip_to(frame.sequence),
+                    Kind::Ping => connection.sealer.seal_pong(frame.sequence, Round(9), &mut answer),
+                    kind => panic!("a dialer has no {kind:?} to send"),
+                }
+                if acks == Acks::Sent {
+                    connection.sealer.seal_ack(self.order.next(), &mut answer);
+                }
+                connection.stream.write_all(&answer).unwrap();
+            }
+        }
+        bodies
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Acks {
+    Sent,
+    Kept,
+}
+
+impl Connection {
+    fn read(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let outcome = self.reader.read_from(&mut self.stream, &mut self.scratch, &mut frames).unwrap();
+        assert!(matches!(outcome, ReadOutcome::Read(_)), "the dialer goes on: {outcome:?}");
+        frames
+    }
+
+    fn close(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+fn keep(number: u32) -> (FromCore, Vec<u8>) {
+    with_class(number, Class::Keep)
+}
+
+fn with_class(number: u32, class: Class) -> (FromCore, Vec<u8>) {
+    (FromCore::Send { dest: Dest::All, class }, number.to_le_bytes().to_vec())
+}
+
+fn numbers(bodies: &[Bytes]) -> Vec<u32> {
+    bodies.iter().map(|body| u32::from_le_bytes(body[..4].try_into().unwrap())).collect()
+}
+
+const PEER: NodeId = NodeId(1);
+
+#[test]
+fn connections_may_break_and_nothing_is_lost_or_doubled() {
+    let (mut bench, listeners) = Bench::start(2);
+    let mut peer = bench.peer(1);
+    bench.tell((0..400).map(keep));
+    let mut got = Vec::new();
+    for connection_number in 0..10 {
+        let mut connection = peer.accept(&listeners[0]);
+        // Every third connection confirms nothing, so that what it carried has to be known by the next hello.
+        let acks = if connection_number % 3 == 2 { Acks::Kept } else { Acks::Sent };
+        let enough = if connection_number < 9 { 25 } else { 400 - got.len() };
+        got.extend(peer.receive(&mut connection, enough, acks));
+        connection.close();
+    }
+    assert_eq!(numbers(&got), (0..400).collect::<Vec<u32>>());
+    assert_eq!(bench.next_change(), ToCore::PeerUp { peer: PEER });
+    for _ in 0..9 {
+        assert_eq!(bench.next_change(), ToCore::PeerDown { peer: PEER });
+        assert_eq!(bench.next_change(), ToCore::PeerBack { peer: PEER });
+    }
+}
+
+#[test]
+fn a_new_listener_gets_what_the_old_one_did_not_confirm_and_the_core_hears_of_it() {
+    let (mut bench, listeners) = Bench::start(2);
+    let mut peer = bench.peer(1);
+    bench.tell((0..10).map(keep));
+    let mut connection = peer.accept(&listeners[0]);
+    assert_eq!(peer.receive(&mut connection, 10, Acks::Sent).len(), 10);
+    assert_eq!(bench.next_change(), ToCore::PeerUp { peer: PEER });
+    bench.wait_for(|message| {
+        (*message == ToCore::PeerDecided { peer: PEER, decided: Round(9) }).then_some(())
+    });
+    bench.wait_for(|message| match message {
+        ToCore::Counters { links, .. } => (links[0].1.unconfirmed == 0).then_some(()),
+        _ => None,
+    });
+    bench.tell((10..15).map(keep));
+    peer.receive(&mut connection, 5, Acks::Kept);
+    connection.close();
+
+    let mut peer = bench.peer(1);
+    let mut connection = peer.accept(&listeners[0]);
+    let again = peer.receive(&mut connection, 5, Acks::Sent);
+    assert_eq!(numbers(&again), [10, 11, 12, 13, 14]);
+    assert_eq!(bench.next_change(), ToCore::PeerDown { peer: PEER });
+    assert_eq!(bench.next_change(), ToCore::PeerUp { peer: PEER });
+}
+
+#[test]
+fn a_peer_that_never_reads_holds_up_no_other_and_its_outbox_is_bounded() {
+    const BODIES: u32 = 100;
+    let (mut bench, listeners) = Bench::start(3);
+    let deaf = bench.peer(1).accept(&listeners[0]);
+    let mut peer = bench.peer(2);
+    let mut connection = peer.accept(&listeners[1]);
+    let sending = {
+        let mut core = bench.core.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut writer = IpcWriter::new();
+            for number in 0..BODIES {
+                let (message, mut body) = keep(number);
+                body.resize(1 << 20, number as u8);
+                writer.push(&message, &Bytes::from(body));
+                writer.write_all(&mut core).unwrap();
+            }
+        })
+    };
+    let bodies = peer.receive(&mut connection, BODIES as usize, Acks::Sent);
+    assert_eq!(numbers(&bodies), (0..BODIES).collect::<Vec<u32>>());
+    sending.join().unwrap();
+    let dropped = bench.wait_for(|message| match message {
+        ToCore::Counters { links, .. } => {
+            assert_eq!(links[1].1.dropped, 0, "{links:?}");
+            (links[1].1.unconfirmed == 0).then_some(links[0].1.dropped)
+        }
+        _ => None,
+    });
+    assert!((36..BODIES.into()).contains(&dropped), "64 MiB of 100 are kept, {dropped} bodies were dropped");
+    deaf.close();
+}
+
+#[test]
+fn what_the_core_has_finished_is_not_sent_to_a_peer_that_comes_late() {
+    let (mut bench, listeners) = Bench::start(2);
+    bench.tell((0..20).map(|number| with_class(number, Class::Round(Round(1 + u64::from(number % 2))))));
+    bench.tell([(FromCore::Progress(Progress { decided: Round(1), lanes: vec![] }), vec![]), keep(20)]);
+    // A hello tells the decided round, so one that tells of this progress comes after the outbox has heard of it.
+    let mut peer = bench.peer(1);
+    let mut connection = loop {
+        let (connection, hello) = peer.accept_hello(&listeners[0]);
+        if hello.decided == Round(1) {
+            break connection;
+        }
+        connection.close();
+    };
+    let bodies = peer.receive(&mut connection, 11, Acks::Sent);
+    assert_eq!(numbers(&bodies), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 20]);
+}
+
+#[test]
+fn it_ends_when_the_core_does() {
+    let (mut bench, listeners) = Bench::start(2);
+    let _connection = bench.peer(1).accept(&listeners[0]);
+    bench.core.shutdown(Shutdown::Both).unwrap();
+    assert!(bench.child.wait().unwrap().success());
+}
