@@ -245,11 +245,16 @@ fn proof_challenge(
 /// For each of these distinct members the factor of its share in p(0): Π xⱼ/(xⱼ − xᵢ) over the others j.
 fn lagrange_at_zero(members: &[Index]) -> Vec<Scalar> {
     let xs: Vec<Scalar> = members.iter().map(|member| Scalar::from(u64::from(member.0) + 1)).collect();
-    let others = |i: usize| xs.iter().enumerate().filter(move |(j, _)| *j != i).map(|(_, x)| x);
-    let mut inverses: Vec<Scalar> =
-        xs.iter().enumerate().map(|(i, xi)| others(i).map(|xj| xj - xi).product()).collect();
-    Scalar::invert_batch_alloc(&mut inverses);
-    inverses.iter().enumerate().map(|(i, inverse)| others(i).product::<Scalar>() * inverse).collect()
+    let product: Scalar = xs.iter().product();
+    // The product over all xⱼ serves every i if the denominator takes back xᵢ.
+    let denominator = |(i, xi): (usize, &Scalar)| -> Scalar {
+        let others = xs.iter().enumerate().filter(|(j, _)| *j != i);
+        others.map(|(_, xj)| xj - xi).product::<Scalar>() * xi
+    };
+    let mut factors: Vec<Scalar> = xs.iter().enumerate().map(denominator).collect();
+    Scalar::invert_batch_alloc(&mut factors);
+    factors.iter_mut().for_each(|factor| *factor *= product);
+    factors
 }
 
 #[cfg(test)]

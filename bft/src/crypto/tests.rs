@@ -6,6 +6,7 @@ use wire::committee::{Committee, Member, Protocol};
 use wire::ids::{Digest, Index, NodeId, Round, Seq, ShardId, Signature, View};
 use wire::text::ParseError;
 
+use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::real::RealSuite;
@@ -280,4 +281,40 @@ fn a_dealt_committee_depends_on_its_entropy_alone_and_no_debug_text_shows_a_secr
     let suite = RealSuite::of(&one, &secrets[0]);
     let shown = format!("{:?} {suite:?} {:?}", secrets[0], HashSuite::new(&one, NodeId(0), 1));
     assert_eq!(shown, "NodeSecrets(node 0) RealSuite(shard 0, member 0) HashSuite(shard 0, member 0)");
+}
+
+#[test]
+fn a_certificate_has_a_quorum_of_distinct_ascending_members() {
+    for (committee, suites) in suites(4, 1) {
+        let (statement, other) = (statements()[0], statements()[1]);
+        let vote = |i: u16| (Index(i), suites[usize::from(i)].sign(&statement));
+        let wrong = (Index(2), suites[2].sign(&other));
+        for (signatures, valid, why) in [
+            (vec![vote(0), vote(1), vote(2)], true, "a quorum"),
+            (vec![vote(0), vote(1), vote(3)], true, "another quorum"),
+            (vec![], false, "nobody"),
+            (vec![vote(0), vote(1)], false, "short"),
+            (
+                vec![vote(0), vote(1), vote(2), vote(3)],
+                false,
+                "more than a quorum: two forms of one certificate",
+            ),
+            (vec![vote(0), vote(1), vote(1)], false, "a signer twice"),
+            (vec![vote(1), vote(0), vote(2)], false, "not ascending: two forms of one certificate"),
+            (vec![vote(0), vote(1), (Index(4), vote(2).1)], false, "no member 4"),
+            (vec![vote(0), vote(1), (Index(3), vote(2).1)], false, "the signature of another member"),
+            (vec![vote(0), vote(1), wrong], false, "a signature on another statement"),
+        ] {
+            let certificate = Certificate(signatures);
+            let mut cache = CertificateCache::default();
+            for time in ["first", "second"] {
+                let verified = cache.verify(&committee, &*suites[3], &statement, &certificate);
+                assert_eq!(verified, valid, "{why}, {time} time");
+                assert!(
+                    !cache.verify(&committee, &*suites[3], &other, &certificate),
+                    "{why}, other statement"
+                );
+            }
+        }
+    }
 }
