@@ -6,9 +6,11 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use bft::crypto::deal::{deal_committee, seeded_entropy};
+use bft::crypto::ed25519::{PublicKey, Signed, Signer, verify_batch};
 use bft::crypto::hash_suite::HashSuite;
 use bft::crypto::real::RealSuite;
 use bft::crypto::suite::{CoinName, Stage, Statement, Suite};
+use ed25519_dalek::SigningKey;
 use wire::committee::Protocol;
 use wire::ids::{Digest, Index, Round, Signature, View};
 
@@ -55,7 +57,26 @@ fn measure_suites(n: u16, kind: &str, suites: &[Box<dyn Suite>], quorum: usize) 
     });
 }
 
+/// Batches in which each signature has a key and a message of its own, as those of transactions do.
+fn measure_transactions(count: u32) {
+    let signed = |i: u32| {
+        let key = SigningKey::from_bytes(&std::array::from_fn(|at| (i >> (at % 4 * 8)) as u8));
+        let message = [i as u8; 250];
+        let public = PublicKey::decode(key.verifying_key().to_bytes()).expect("it is an honest key");
+        (public, message, Signer::new(&key).sign(&message))
+    };
+    let all: Vec<_> = (0..count).map(signed).collect();
+    let batch: Vec<Signed> =
+        all.iter().map(|(key, message, signature)| Signed { key, message, signature }).collect();
+    measure(&format!("verify {count} of different keys and messages"), 2_000 / count, |_| {
+        verify_batch(&batch)
+    });
+}
+
 fn main() {
+    for count in [1, 10, 100, 1_000] {
+        measure_transactions(count);
+    }
     for n in [4, 16, 128] {
         let (committee, secrets) = deal_committee(n, 1, Protocol::default(), seeded_entropy(1));
         let real: Vec<Box<dyn Suite>> = secrets

@@ -20,7 +20,8 @@
 //!
 //! # Security
 //! No code path elects a leader but through [`crate::crypto::suite::Suite::elect`], and in the real suite that is
-//! [`CoinKeys::combine`] followed by [`leader`]: nothing derives a leader from round, view or node ids alone.
+//! [`CoinKeys::combine`] followed by `leader`, which is visible to the suites alone: nothing derives a leader from
+//! round, view or node ids, as the prototype did.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -217,7 +218,7 @@ impl fmt::Debug for CoinKeys {
 }
 
 /// Whom a coin elects among `n`.
-pub fn leader(coin: &[u8; 32], n: usize) -> Index {
+pub(super) fn leader(coin: &[u8; 32], n: usize) -> Index {
     let modulus = u32::try_from(n).expect("a shard has at most a few hundred members");
     let digest = Sha256::digest(coin);
     let remainder = digest.iter().fold(0u32, |rest, byte| (rest * 256 + u32::from(*byte)) % modulus);
