@@ -14,6 +14,7 @@ pub mod event;
 pub mod fault;
 pub mod id_index;
 pub mod ledger;
+pub mod lane;
 pub mod member;
 pub mod mutant;
 pub mod mvba;

@@ -1,0 +1,648 @@
+//! Lanes: dissemination, all the time and at the speed of the network.
+//!
+//! Each member appends entries to a hash-chained sequence of its own, its lane. Each entry is provably broadcast:
+//! SEND (the entry) → ECHO (a signature, back to the owner) → N−f echoes make a certificate → FINAL (the certificate,
+//! to all). Agreement then only names, for each lane, the highest certified entry: the cut.
+//!
+//! Guarantees, with at most f of N members Byzantine:
+//! - *One branch*: of a place of a lane at most one entry is ever certified, since an honest member signs one entry for
+//!   a place and none at or below its own last decided cut, and two sets of N−f signers share an honest one.
+//! - *A certificate covers the prefix*: an honest member echoes an entry only if it chains to the decided cut through
+//!   entries that it echoed itself or that are certified (argued in `chain`).
+//! - *Availability*: at least N−2f ≥ f+1 honest signers hold the entry, so whoever lacks it fetches it.
+//! - *Validity*: a certified entry is valid, which is a matter of its bytes and the committee alone; else one crafted
+//!   transaction would split the honest members and kill an honest lane for ever.
+//!
+//! Cost: an entry of b bytes costs N−1 sends of b, N−1 signatures, one batch of N−f verifications at the owner and one
+//! at each receiver of FINAL. Nobody hashes an entry twice (see [`entry`]).
+//!
+//! Source: Dumbo-NG (CCS 2022), §IV, with its multi-use provable broadcast. Deviations: the owner does not wait for
+//! a certificate before it sends the next entry (up to `pipeline` are open); certificates travel as FINAL, not inside
+//! the next entry.
+//!
+//! Submodules: `entry` (bytes of an entry), `chain` (one lane: slots, echo rule, what is missing), `own` (the own lane:
+//! votes, re-sending), `fetch` and `want` (asking for bodies and certificates), `serve` (answering), `history` (entries of
+//! executed blocks).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wire::bytes::Bytes;
+use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature};
+use wire::limits;
+
+use self::chain::{Chain, Reach, Received, Source};
+use self::entry::{Entry, HEADER_BYTES};
+use self::fetch::Fetches;
+use self::history::History;
+use self::own::{Again, Own};
+use self::serve::Serving;
+use self::want::Wants;
+use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::crypto::suite::Statement;
+use crate::cut::{Cut, Tip};
+use crate::effects::{Effects, To};
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
+use crate::time::Time;
+
+mod chain;
+pub mod entry;
+mod fetch;
+mod history;
+mod own;
+mod serve;
+mod want;
+
+#[cfg(test)]
+mod tests;
+
+/// Messages of the lanes, but for entries themselves, which are their own bytes (see [`entry`]).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LaneMessage {
+    /// To the owner: the sender holds the entry and found it good.
+    Echo {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+        /// Over [`Statement::Lane`].
+        signature: Signature,
+    },
+    /// The entry is certified. From its owner to all, and from anybody as answer to `WantCertificate`.
+    Final {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+        /// N−f echoes.
+        certificate: Certificate,
+    },
+    /// The sender lacks the body of this entry. Answered by the entry.
+    WantEntry {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+    },
+    /// The sender lacks the certificate of this entry. Answered by `Final`.
+    WantCertificate {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+    },
+}
+
+/// What the lanes send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LaneSend {
+    /// An entry; `body` is the whole frame body.
+    Entry {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Header and payload.
+        body: Bytes,
+    },
+    /// Any other message.
+    Message(LaneMessage),
+}
+
+/// What the lanes tell their parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneOutput {
+    /// The highest certified entry of this lane has advanced, or a certificate that was wanted is here.
+    Certified(Index),
+    /// A body that a decided block lacked is here.
+    EntryArrived(Index),
+}
+
+/// The effects of one step of the lanes.
+pub type LaneEffects = Effects<LaneSend, LaneOutput>;
+
+/// Static validity of a payload: a function of its bytes and the committee alone. [safety]
+pub type Validity = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// What may be tuned; bounds of memory and pace, never of validity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneSettings {
+    /// Entries the owner may have beyond its last decided cut, at least 1.
+    pub pipeline: u64,
+    /// Bytes the owner may have beyond its last decided cut.
+    pub open_bytes_max: u64,
+    /// Bytes of bodies kept a lane beyond the last decided cut.
+    pub kept_bytes_max: u64,
+    /// Executed rounds whose entries are kept for others, if they fit `history_bytes_max`.
+    pub history_rounds_max: u64,
+    /// Bytes of executed entries kept for others.
+    pub history_bytes_max: u64,
+}
+
+impl Default for LaneSettings {
+    fn default() -> LaneSettings {
+        LaneSettings {
+            pipeline: limits::PIPELINE_DEFAULT,
+            open_bytes_max: limits::LANE_OPEN_BYTES_MAX,
+            kept_bytes_max: limits::LANE_KEPT_BYTES_MAX,
+            history_rounds_max: limits::HISTORY_ROUNDS_MIN,
+            history_bytes_max: limits::HISTORY_BYTES_MAX,
+        }
+    }
+}
+
+/// All lanes of a shard as one member sees them.
+///
+/// - Getters: `room`, `own_open`, `last_append`, `cut`, `decided`, `is_certified`, `block`, `next_wakeup`.
+/// - Inputs: `handle_entry` and `handle` (from peers), `append` (own entry), `want_certificates`, `decide`, `executed`
+///   (from the round), `on_peer_up`, `on_child_restarted`, `tick` (from the driver).
+///
+/// Nothing is ever sent to ourselves: `To::Others` is used throughout, own echoes are counted directly.
+#[derive(Clone)]
+pub struct Lanes {
+    member: Member,
+    validity: Validity,
+    chains: Vec<Chain>,
+    own: Own,
+    decided: (Round, Cut),
+    executed: Round,
+    fetches: Fetches,
+    wants: Wants,
+    history: History,
+    serving: Vec<Serving>,
+    certificates: CertificateCache,
+    /// Members that showed a bad certificate: their FINALs cost nothing any more.
+    barred: BTreeSet<Index>,
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes")
+            .field("decided", &self.decided)
+            .field("cut", &self.cut())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lanes {
+    /// Empty lanes, nothing decided.
+    ///
+    /// # Panics
+    /// If the pipeline is 0: flags are checked where they are read.
+    pub fn new(member: Member, settings: LaneSettings, validity: Validity) -> Lanes {
+        assert!(settings.pipeline >= 1, "a pipeline of 0 entries proposes nothing");
+        let n = member.committee.n();
+        let reach = Reach {
+            bodies: settings.pipeline.saturating_mul(2),
+            headers: settings.pipeline.saturating_mul(8),
+            bytes: settings.kept_bytes_max,
+        };
+        Lanes {
+            validity,
+            chains: vec![Chain::new(reach); n],
+            own: Own::new(settings.pipeline, settings.open_bytes_max),
+            decided: (Round(0), Cut::genesis(&member.committee)),
+            executed: Round(0),
+            fetches: Fetches::default(),
+            wants: Wants::new(n),
+            history: History::new(n, settings.history_rounds_max, settings.history_bytes_max),
+            serving: vec![Serving::default(); n],
+            certificates: CertificateCache::default(),
+            barred: BTreeSet::new(),
+            member,
+        }
+    }
+
+    // The own lane.
+
+    /// Payload bytes that [`Lanes::append`] takes now; `None` while the window of open entries is full.
+    pub fn room(&self) -> Option<usize> {
+        let chain = self.own_chain();
+        if chain.is_judged(self.own.last().seq.next()) {
+            // We have signed that place before we lost our way (see `Own::decide`): signing again would be a second
+            // branch of our own.
+            return None;
+        }
+        let longest = self.member.committee.protocol().proposal_bytes_max;
+        self.own.room().map(|room| room.min(longest) as usize)
+    }
+
+    /// Entries of the own lane beyond the last decided cut.
+    pub fn own_open(&self) -> usize {
+        self.own.open()
+    }
+
+    /// When the last own entry was appended.
+    pub fn last_append(&self) -> Option<Time> {
+        self.own.last_append()
+    }
+
+    /// Appends an entry to the own lane and sends it. `buffer` is one of [`entry::buffer`] with the payload appended.
+    ///
+    /// # Panics
+    /// If there is no [`Lanes::room`] for it.
+    pub fn append(&mut self, now: Time, buffer: Vec<u8>) -> LaneEffects {
+        let payload_bytes = buffer.len().saturating_sub(HEADER_BYTES);
+        assert!(self.room().is_some_and(|room| payload_bytes <= room), "the caller asks for room first");
+        let owner = self.member.index;
+        let entry = Entry::seal(owner, self.own.last(), buffer);
+        debug_assert!((self.validity)(entry.payload()), "what we propose is valid");
+        let signature = self.member.suite.sign(&statement(owner, entry.tip()));
+        let send = LaneSend::Entry { owner, seq: entry.seq, body: entry.body.clone() };
+        let mut effects = Effects::send(To::Others, send);
+        let echoed = self.own.append(now, &self.member, &entry, signature);
+        self.chains[usize::from(owner.0)].append_own(entry.clone(), signature);
+        effects.extend(self.absorb_echo(entry.tip(), echoed));
+        effects
+    }
+
+    // Messages of peers.
+
+    /// Takes in an entry, sent by its owner or fetched from anybody. `digest` is SHA-256 of `body`.
+    pub fn handle_entry(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) -> LaneEffects {
+        let Some(sender) = self.member.index_of(from) else {
+            return Effects::fault(from, FaultKind::NotAMember);
+        };
+        let Some(entry) = Entry::parse(digest, body) else {
+            return Effects::fault(from, FaultKind::Malformed);
+        };
+        let owner = entry.owner;
+        if !self.is_lane(owner) || entry.seq == Seq(0) {
+            return Effects::fault(from, FaultKind::OutOfRange);
+        }
+        if entry.payload().len() as u64 > self.member.committee.protocol().proposal_bytes_max {
+            return Effects::fault(from, FaultKind::InvalidEntry);
+        }
+        let tip = entry.tip();
+        let source = if sender == owner { Source::Owner } else { Source::Other };
+        match self.chain_mut(owner).receive(entry, source) {
+            Received::Nothing => Effects::none(),
+            Received::Equivocation => {
+                let mut effects = self.advance(now, owner);
+                effects.push_fault(from, FaultKind::Equivocation);
+                effects
+            }
+            Received::TooFar => Effects::fault(from, FaultKind::TooFarAhead),
+            Received::Again(echoed, signature) => {
+                self.echo(owner, Tip { seq: tip.seq, digest: echoed }, signature)
+            }
+            // # Security: nothing is signed at or below the decided cut, where the slots that remember what was
+            // signed may be gone. [safety]
+            Received::Stale if in_force(Mutant::EchoOnlyAboveCut) => Effects::none(),
+            Received::Stale => {
+                let signature = self.member.suite.sign(&statement(owner, tip));
+                self.echo(owner, tip, signature)
+            }
+            Received::News => {
+                let mut effects = self.advance(now, owner);
+                if tip.seq <= self.chain(owner).decided().seq {
+                    effects.outputs.push(LaneOutput::EntryArrived(owner));
+                }
+                effects
+            }
+        }
+    }
+
+    /// Takes in any other message.
+    pub fn handle(&mut self, now: Time, from: NodeId, message: LaneMessage) -> LaneEffects {
+        let Some(sender) = self.member.index_of(from) else {
+            return Effects::fault(from, FaultKind::NotAMember);
+        };
+        match message {
+            LaneMessage::Echo { owner, seq, digest, signature } => {
+                if owner != self.member.index {
+                    return Effects::fault(from, FaultKind::OutOfRange);
+                }
+                let tip = Tip { seq, digest };
+                let echoed = self.own.echo(now, &self.member, sender, tip, signature);
+                self.absorb_echo(tip, echoed)
+            }
+            LaneMessage::Final { owner, .. }
+            | LaneMessage::WantEntry { owner, .. }
+            | LaneMessage::WantCertificate { owner, .. }
+                if !self.is_lane(owner) =>
+            {
+                Effects::fault(from, FaultKind::OutOfRange)
+            }
+            LaneMessage::Final { owner, seq, digest, certificate } => {
+                self.handle_final(now, sender, owner, Tip { seq, digest }, certificate)
+            }
+            LaneMessage::WantEntry { owner, seq, digest } => {
+                self.serve_entry(now, sender, owner, seq, digest)
+            }
+            LaneMessage::WantCertificate { owner, seq, digest } => {
+                self.serve_certificate(now, sender, owner, seq, digest)
+            }
+        }
+    }
+
+    // What rounds ask and tell.
+
+    /// For each lane the highest entry known to be certified, never behind the decided cut.
+    pub fn cut(&self) -> Cut {
+        Cut(self.chains.iter().map(Chain::top).collect())
+    }
+
+    /// The last decided round and its cut.
+    pub fn decided(&self) -> (Round, &Cut) {
+        (self.decided.0, &self.decided.1)
+    }
+
+    /// The last executed round.
+    pub fn executed_round(&self) -> Round {
+        self.executed
+    }
+
+    /// The first executed round whose entries can all be served.
+    pub fn history_from(&self) -> Option<Round> {
+        self.history.first_round()
+    }
+
+    /// Whether an entry is known to be certified, as external validity of a cut asks. Entries of decided cuts count,
+    /// and so does the empty lane.
+    pub fn is_certified(&self, lane: Index, tip: Tip) -> bool {
+        let Some(chain) = self.chains.get(usize::from(lane.0)) else { return false };
+        tip == Tip::default()
+            || chain.is_certified(tip)
+            || self.history.find(lane, tip.seq, tip.digest).is_some()
+    }
+
+    /// Asks all members for the certificates of those tips that are not known to be certified, and goes on asking for
+    /// a while; may be called again as often as needed. Wants end when the next cut is decided.
+    pub fn want_certificates(&mut self, now: Time, tips: &[(Index, Tip)]) -> LaneEffects {
+        let mut effects = Effects::none();
+        for (lane, tip) in tips {
+            let is_useful = self.is_lane(*lane)
+                && self.chain(*lane).in_reach(tip.seq)
+                && self.chain(*lane).certified(tip.seq).is_none();
+            if is_useful && let Some((to, message)) = self.wants.add(now, *lane, *tip) {
+                effects.push_send(to, LaneSend::Message(message));
+            }
+        }
+        effects
+    }
+
+    /// The cut of `round` is decided: windows move, what its block lacks is fetched. Rounds come in order; a round
+    /// that was told before changes nothing.
+    ///
+    /// # Panics
+    /// If the cut does not have N lanes: who decides checks `Cut::may_follow`.
+    pub fn decide(&mut self, now: Time, round: Round, cut: &Cut) -> LaneEffects {
+        assert_eq!(cut.0.len(), self.member.committee.n(), "a decided cut names every lane");
+        if round <= self.decided.0 {
+            return Effects::none();
+        }
+        self.decided = (round, cut.clone());
+        self.wants.clear();
+        self.own.decide(cut.tip(self.member.index));
+        let mut effects = Effects::none();
+        for (lane, tip) in cut.tips() {
+            self.chain_mut(lane).decide(tip);
+            effects.extend(self.advance(now, lane));
+        }
+        effects
+    }
+
+    /// All entries after `previous` up to `cut`, which is decided: lanes ascending, of a lane ascending by place.
+    /// `None` while a body is missing.
+    pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<Entry>> {
+        let mut block = Vec::new();
+        for (lane, tip) in cut.ahead_of(previous) {
+            for seq in previous.tip(lane).seq.0 + 1..=tip.seq.0 {
+                let chain = self.chain(lane);
+                let entry = chain.decided_entry(Seq(seq)).or_else(|| self.history.entry(lane, Seq(seq)))?;
+                block.push(entry.clone());
+            }
+        }
+        Some(block)
+    }
+
+    /// The block of `round`, whose cut this is, was executed: its entries go to the history, its certificates go. Rounds
+    /// come in order.
+    pub fn executed(&mut self, round: Round, cut: &Cut) {
+        if round <= self.executed {
+            return;
+        }
+        self.executed = round;
+        let block = cut.tips().map(|(lane, tip)| (lane, self.chain_mut(lane).execute(tip.seq))).collect();
+        self.history.push(round, block);
+    }
+
+    // Time and links.
+
+    /// When [`Lanes::tick`] has something to do; `None` while nothing is open.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        [self.own.next_due(), self.fetches.next_due(), self.wants.next_due()].into_iter().flatten().min()
+    }
+
+    /// Sends again and asks again what is due.
+    pub fn tick(&mut self, now: Time) -> LaneEffects {
+        let mut effects = Effects::none();
+        for (seq, again) in self.own.again(now, &self.member) {
+            self.send_again(&mut effects, seq, again, To::Others);
+        }
+        self.launch(now, &mut effects);
+        for (to, message) in self.wants.launch(now) {
+            effects.push_send(to, LaneSend::Message(message));
+        }
+        effects
+    }
+
+    /// A new process of a peer is connected: whatever was under way to it may be lost, so it gets what is open of our
+    /// lane and our echoes of its lane.
+    pub fn on_peer_up(&mut self, peer: NodeId) -> LaneEffects {
+        let mut effects = Effects::none();
+        let Some(index) = self.member.index_of(peer).filter(|index| *index != self.member.index) else {
+            return effects;
+        };
+        for (seq, again) in self.own.all_for(index) {
+            self.send_again(&mut effects, seq, again, To::Member(peer));
+        }
+        let echoes: Vec<_> = self.chain(index).echoes().collect();
+        for (seq, digest, signature) in echoes {
+            effects.extend(self.echo(index, Tip { seq, digest }, signature));
+        }
+        effects
+    }
+
+    /// A child of ours was restarted: whatever was under way to or from anybody may be lost.
+    pub fn on_child_restarted(&mut self, now: Time) -> LaneEffects {
+        let mut effects = Effects::none();
+        for peer in self.member.committee.members(self.member.shard) {
+            effects.extend(self.on_peer_up(peer));
+        }
+        self.fetches.hurry(now);
+        self.launch(now, &mut effects);
+        self.wants.hurry(now);
+        for (to, message) in self.wants.launch(now) {
+            effects.push_send(to, LaneSend::Message(message));
+        }
+        effects
+    }
+
+    // Steps.
+
+    fn handle_final(
+        &mut self,
+        now: Time,
+        sender: Index,
+        owner: Index,
+        tip: Tip,
+        certificate: Certificate,
+    ) -> LaneEffects {
+        let chain = self.chain(owner);
+        if !chain.in_reach(tip.seq) || chain.certified(tip.seq).is_some() || self.barred.contains(&sender) {
+            return Effects::none();
+        }
+        let statement = statement(owner, tip);
+        let Member { committee, suite, .. } = &self.member;
+        if !self.certificates.verify(committee, &**suite, &statement, &certificate) {
+            self.barred.insert(sender);
+            return Effects::fault(self.member.node_at(sender), FaultKind::BadCertificate);
+        }
+        let mut effects = self.certify(owner, tip, certificate);
+        effects.extend(self.advance(now, owner));
+        effects
+    }
+
+    /// Notes a certificate that is known to be good.
+    fn certify(&mut self, owner: Index, tip: Tip, certificate: Certificate) -> LaneEffects {
+        let before = self.chain(owner).top();
+        self.chain_mut(owner).certify(tip.seq, tip.digest, certificate);
+        if owner == self.member.index {
+            self.own.certified(tip);
+        }
+        let was_wanted = self.wants.answered(owner, tip.seq);
+        if was_wanted || self.chain(owner).top() != before {
+            Effects::output(LaneOutput::Certified(owner))
+        } else {
+            Effects::none()
+        }
+    }
+
+    /// After anything new in a lane: echoes what may be echoed, asks for what is missing.
+    fn advance(&mut self, now: Time, owner: Index) -> LaneEffects {
+        let mut effects = Effects::none();
+        while let Some(entry) = self.chain(owner).next_to_echo() {
+            let tip = entry.tip();
+            if in_force(Mutant::EntryStaticValidity) && !(self.validity)(entry.payload()) {
+                self.chain_mut(owner).refuse(tip.seq);
+                effects.push_fault(self.member.node_at(owner), FaultKind::InvalidEntry);
+                continue;
+            }
+            let signature = self.member.suite.sign(&statement(owner, tip));
+            self.chain_mut(owner).echo_given(tip.seq, tip.digest, signature);
+            effects.extend(self.echo(owner, tip, signature));
+        }
+        let needs = self.chain(owner).needs();
+        self.fetches.follow(now, owner, &needs);
+        self.launch(now, &mut effects);
+        effects
+    }
+
+    fn echo(&self, owner: Index, tip: Tip, signature: Signature) -> LaneEffects {
+        let message = LaneMessage::Echo { owner, seq: tip.seq, digest: tip.digest, signature };
+        Effects::send(To::Member(self.member.node_at(owner)), LaneSend::Message(message))
+    }
+
+    /// Routes what an echo of an own entry led to.
+    fn absorb_echo(&mut self, tip: Tip, echoed: own::Echoed) -> LaneEffects {
+        let mut effects = Effects::none();
+        for (author, kind) in echoed.faults {
+            effects.push_fault(self.member.node_at(author), kind);
+        }
+        if let Some(certificate) = echoed.certificate
+            && self.own_chain().certified(tip.seq).is_none()
+        {
+            effects.extend(self.certify(self.member.index, tip, certificate));
+            effects.sends.extend(self.final_of(self.member.index, tip).map(|send| (To::Others, send)));
+        }
+        effects
+    }
+
+    fn final_of(&self, owner: Index, tip: Tip) -> Option<LaneSend> {
+        let certificate = self.chain(owner).certificate(tip.seq, tip.digest)?.clone();
+        Some(LaneSend::Message(LaneMessage::Final { owner, seq: tip.seq, digest: tip.digest, certificate }))
+    }
+
+    fn serve_entry(&mut self, now: Time, to: Index, owner: Index, seq: Seq, digest: Digest) -> LaneEffects {
+        let entry = self.chain(owner).body(seq, digest).or_else(|| self.history.find(owner, seq, digest));
+        let Some(body) = entry.map(|entry| entry.body.clone()) else { return Effects::none() };
+        if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
+            return Effects::none();
+        }
+        Effects::send(To::Member(self.member.node_at(to)), LaneSend::Entry { owner, seq, body })
+    }
+
+    fn serve_certificate(
+        &mut self,
+        now: Time,
+        to: Index,
+        owner: Index,
+        seq: Seq,
+        digest: Digest,
+    ) -> LaneEffects {
+        let Some(send) = self.final_of(owner, Tip { seq, digest }) else { return Effects::none() };
+        if !self.serving[usize::from(to.0)].admit(now, 0) {
+            return Effects::none();
+        }
+        Effects::send(To::Member(self.member.node_at(to)), send)
+    }
+
+    fn send_again(&self, effects: &mut LaneEffects, seq: Seq, again: Again, finals_to: To) {
+        let owner = self.member.index;
+        let Some(entry) = self.own_chain().own_entry(seq) else { return };
+        match again {
+            Again::Final => {
+                effects.sends.extend(self.final_of(owner, entry.tip()).map(|send| (finals_to, send)))
+            }
+            Again::Entry(members) => {
+                let send = LaneSend::Entry { owner, seq, body: entry.body.clone() };
+                if members.len() + 1 == self.chains.len() {
+                    return effects.push_send(To::Others, send);
+                }
+                for member in members {
+                    effects.push_send(To::Member(self.member.node_at(member)), send.clone());
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, now: Time, effects: &mut LaneEffects) {
+        for (to, message) in self.fetches.launch(now, &self.member, &self.chains) {
+            effects.push_send(to, LaneSend::Message(message));
+        }
+    }
+
+    fn is_lane(&self, lane: Index) -> bool {
+        usize::from(lane.0) < self.chains.len()
+    }
+
+    fn chain(&self, lane: Index) -> &Chain {
+        &self.chains[usize::from(lane.0)]
+    }
+
+    fn chain_mut(&mut self, lane: Index) -> &mut Chain {
+        &mut self.chains[usize::from(lane.0)]
+    }
+
+    fn own_chain(&self) -> &Chain {
+        self.chain(self.member.index)
+    }
+}
+
+fn statement(owner: Index, tip: Tip) -> Statement {
+    Statement::Lane { owner, seq: tip.seq, digest: tip.digest }
+}

@@ -1,0 +1,482 @@
+//! One lane as one member sees it: what was received, echoed, certified and decided of it, and what is missing.
+//!
+//! A slot for each place above the last executed cut. Of a place at most one body is kept: that of the digest that
+//! counts most, which is the decided one, else the certified one, else the owner's first. Pure bookkeeping: signing,
+//! verifying and sending are the parent's.
+//!
+//! # Correctness
+//! Why a certificate covers the whole prefix: among its N−f signers at least N−2f ≥ f+1 are honest, and each of them
+//! echoed the parent, or held the parent's certificate, or had the parent decided. So the parent is certified, or f+1
+//! honest members are spent on it and no other entry of its place can find N−f; by induction no two certified entries
+//! of a lane lie on different branches.
+//!
+//! # Security
+//! Slots lie between the executed cut and `headers` places beyond the decided one; bodies beyond the decided cut are
+//! bounded in count and bytes. Bodies that were echoed are never thrown away to make room, since the certificate they
+//! may become part of promises that they are held.
+
+use std::collections::BTreeMap;
+
+use wire::ids::{Digest, Seq, Signature};
+
+use super::entry::Entry;
+use crate::crypto::cert::Certificate;
+use crate::cut::Tip;
+use crate::mutant::{Mutant, in_force};
+
+/// How far beyond the own last decided cut a lane is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Reach {
+    /// Places whose bodies are kept: twice what an honest owner has open, since the owner's cut may be ahead of ours.
+    pub(super) bodies: u64,
+    /// Places of which at least the header is kept; further ones are dropped.
+    pub(super) headers: u64,
+    /// Bytes of bodies.
+    pub(super) bytes: u64,
+}
+
+/// Whether bytes came from the lane's owner, who makes entries, or from another, who passes them on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    Owner,
+    Other,
+}
+
+/// What receiving an entry did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Received {
+    /// Nothing: known, not wanted, or refused before.
+    Nothing,
+    /// A header or a body is new here: look what can be echoed, assembled, and what else is missing.
+    News,
+    /// The owner sends again what we echoed: the echo may have been lost.
+    Again(Digest, Signature),
+    /// The owner's second, different entry for one place; its body is kept if it is the certified one.
+    Equivocation,
+    /// At or below the decided cut, from the owner, and not wanted.
+    Stale,
+    /// Beyond all that is kept.
+    TooFar,
+}
+
+/// Why a body is missed, from the most to the least urgent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Cause {
+    /// A decided block holds it.
+    Decided,
+    /// It is certified, so the next cuts may hold it.
+    Certified,
+    /// Its owner says it exists, and echoing needs it.
+    Claimed,
+}
+
+/// A body that is missed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Need {
+    pub(super) seq: Seq,
+    pub(super) digest: Digest,
+    pub(super) cause: Cause,
+    /// Its length, if a header told us; otherwise 0.
+    pub(super) bytes: u64,
+}
+
+/// What the owner's first SEND for a place said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Header {
+    digest: Digest,
+    parent: Digest,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Echo {
+    #[default]
+    NotGiven,
+    Given(Digest, Signature),
+    /// The owner's first entry breaks static validity.
+    Refused,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    first: Option<Header>,
+    echo: Echo,
+    certificate: Option<(Digest, Certificate)>,
+    /// The entry that a decided cut implies here.
+    settled: Option<Digest>,
+    body: Option<Entry>,
+}
+
+impl Slot {
+    fn certified(&self) -> Option<Digest> {
+        self.certificate.as_ref().map(|(digest, _)| *digest)
+    }
+
+    fn echoed(&self) -> Option<Digest> {
+        match self.echo {
+            Echo::Given(digest, _) => Some(digest),
+            Echo::NotGiven | Echo::Refused => None,
+        }
+    }
+
+    /// The digest whose body is to be kept.
+    fn relevant(&self) -> Option<Digest> {
+        let claimed = || self.first.filter(|_| self.echo != Echo::Refused).map(|header| header.digest);
+        self.settled.or_else(|| self.certified()).or_else(claimed)
+    }
+
+    fn holds(&self, digest: Digest) -> bool {
+        self.body.as_ref().is_some_and(|entry| entry.digest == digest)
+    }
+
+    /// Throws away a body that another digest has superseded.
+    fn drop_superseded(&mut self) {
+        if self.body.as_ref().is_some_and(|entry| Some(entry.digest) != self.relevant()) {
+            self.body = None;
+        }
+    }
+
+    /// The parent of the entry `digest` of this place, if a header or body told it.
+    fn parent_of(&self, digest: Digest) -> Option<Digest> {
+        let of_body = self.body.as_ref().filter(|entry| entry.digest == digest).map(|entry| entry.parent);
+        let of_header = || self.first.filter(|header| header.digest == digest).map(|header| header.parent);
+        of_body.or_else(of_header)
+    }
+
+    fn body_bytes(&self) -> u64 {
+        self.body.as_ref().map_or(0, |entry| entry.body.len() as u64)
+    }
+
+    /// Whether its body may go to make room: nobody was promised that we hold it.
+    fn is_evictable(&self) -> bool {
+        self.echoed().is_none() && self.certificate.is_none()
+    }
+}
+
+/// One lane.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    reach: Reach,
+    decided: Tip,
+    executed: Seq,
+    /// The highest certified entry, never behind `decided`.
+    top: Tip,
+    slots: BTreeMap<Seq, Slot>,
+}
+
+impl Chain {
+    pub(super) fn new(reach: Reach) -> Chain {
+        Chain {
+            reach,
+            decided: Tip::default(),
+            executed: Seq(0),
+            top: Tip::default(),
+            slots: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn decided(&self) -> Tip {
+        self.decided
+    }
+
+    pub(super) fn top(&self) -> Tip {
+        self.top
+    }
+
+    /// Whether a place is undecided and near enough to be kept.
+    pub(super) fn in_reach(&self, seq: Seq) -> bool {
+        seq > self.decided.seq && seq.0 - self.decided.seq.0 <= self.reach.headers
+    }
+
+    fn keeps_body_of(&self, seq: Seq) -> bool {
+        seq > self.decided.seq && seq.0 - self.decided.seq.0 <= self.reach.bodies
+    }
+
+    /// The certified digest of a place.
+    pub(super) fn certified(&self, seq: Seq) -> Option<Digest> {
+        self.slots.get(&seq).and_then(Slot::certified)
+    }
+
+    /// Whether this entry is known to be certified; those of a decided cut count as such.
+    pub(super) fn is_certified(&self, tip: Tip) -> bool {
+        let Some(slot) = self.slots.get(&tip.seq) else {
+            return tip == self.decided;
+        };
+        tip == self.decided || slot.certified() == Some(tip.digest) || slot.settled == Some(tip.digest)
+    }
+
+    /// The certificate of exactly this entry.
+    pub(super) fn certificate(&self, seq: Seq, digest: Digest) -> Option<&Certificate> {
+        let (certified, certificate) = self.slots.get(&seq)?.certificate.as_ref()?;
+        (*certified == digest).then_some(certificate)
+    }
+
+    /// The body of exactly this entry.
+    pub(super) fn body(&self, seq: Seq, digest: Digest) -> Option<&Entry> {
+        self.slots.get(&seq)?.body.as_ref().filter(|entry| entry.digest == digest)
+    }
+
+    /// The entry of a place that is decided, if its body is here.
+    pub(super) fn decided_entry(&self, seq: Seq) -> Option<&Entry> {
+        let slot = self.slots.get(&seq)?;
+        self.body(seq, slot.settled?)
+    }
+
+    /// Who signed the lowest certificate at or above a place: each honest one among them held the entry, or knows
+    /// that the N−f signers of an earlier certificate did.
+    pub(super) fn signers(&self, seq: Seq) -> Option<&Certificate> {
+        self.slots
+            .range(seq..)
+            .find_map(|(_, slot)| slot.certificate.as_ref())
+            .map(|(_, certificate)| certificate)
+    }
+
+    /// Entries above the decided cut that we echoed, with our signatures, ascending.
+    pub(super) fn echoes(&self) -> impl Iterator<Item = (Seq, Digest, Signature)> + '_ {
+        self.slots.range(self.decided.seq.next()..).filter_map(|(seq, slot)| match slot.echo {
+            Echo::Given(digest, signature) => Some((*seq, digest, signature)),
+            Echo::NotGiven | Echo::Refused => None,
+        })
+    }
+
+    /// Whether we have signed, or refused to sign, an entry for this place.
+    pub(super) fn is_judged(&self, seq: Seq) -> bool {
+        self.slots.get(&seq).is_some_and(|slot| slot.echo != Echo::NotGiven)
+    }
+
+    /// Takes in an entry whose form and range are checked.
+    pub(super) fn receive(&mut self, entry: Entry, source: Source) -> Received {
+        if entry.seq <= self.decided.seq {
+            return self.receive_decided(entry, source);
+        }
+        if !self.in_reach(entry.seq) {
+            return if source == Source::Owner { Received::TooFar } else { Received::Nothing };
+        }
+        if source == Source::Other {
+            let is_wanted = self.certified(entry.seq) == Some(entry.digest);
+            return if is_wanted && self.keep_body(entry) { Received::News } else { Received::Nothing };
+        }
+        let slot = self.slots.entry(entry.seq).or_default();
+        let header = Header { digest: entry.digest, parent: entry.parent, bytes: entry.body.len() as u64 };
+        match (slot.first, slot.echo) {
+            (None, _) => {
+                slot.first = Some(header);
+                self.keep_body(entry);
+                Received::News
+            }
+            (Some(first), _) if first.digest != entry.digest => {
+                if !in_force(Mutant::EchoOncePerEntry) {
+                    *slot = Slot { first: Some(header), body: Some(entry), ..Slot::default() };
+                    return Received::News;
+                }
+                if self.certified(entry.seq) == Some(entry.digest) {
+                    self.keep_body(entry);
+                }
+                Received::Equivocation
+            }
+            (Some(_), Echo::Given(digest, signature)) if digest == entry.digest => {
+                Received::Again(digest, signature)
+            }
+            _ => {
+                if self.keep_body(entry) {
+                    Received::News
+                } else {
+                    Received::Nothing
+                }
+            }
+        }
+    }
+
+    fn receive_decided(&mut self, entry: Entry, source: Source) -> Received {
+        let slot = self.slots.get_mut(&entry.seq);
+        let Some(slot) = slot.filter(|slot| slot.settled == Some(entry.digest) && slot.body.is_none()) else {
+            return if source == Source::Owner { Received::Stale } else { Received::Nothing };
+        };
+        let before = Tip { seq: Seq(entry.seq.0 - 1), digest: entry.parent };
+        slot.body = Some(entry.kept());
+        self.settle(before);
+        Received::News
+    }
+
+    /// Keeps the body if it is the one that counts at its place and there is room; whether it did.
+    fn keep_body(&mut self, entry: Entry) -> bool {
+        let bytes = entry.body.len() as u64;
+        let Some(slot) = self.slots.get(&entry.seq) else { return false };
+        if slot.body.is_some()
+            || slot.relevant() != Some(entry.digest)
+            || !self.keeps_body_of(entry.seq)
+            || !self.make_room(entry.seq, bytes)
+        {
+            return false;
+        }
+        let slot = self.slots.get_mut(&entry.seq).expect("it was found above");
+        slot.body = Some(entry.kept());
+        true
+    }
+
+    fn kept_bytes(&self) -> u64 {
+        self.slots.range(self.decided.seq.next()..).map(|(_, slot)| slot.body_bytes()).sum()
+    }
+
+    /// Bytes of bodies beyond `seq` that may go in favour of one at `seq`.
+    fn evictable_bytes(&self, seq: Seq) -> u64 {
+        let beyond = self.slots.range(seq.next()..);
+        beyond.filter(|(_, slot)| slot.is_evictable()).map(|(_, slot)| slot.body_bytes()).sum()
+    }
+
+    fn fits(&self, seq: Seq, bytes: u64) -> bool {
+        let kept = self.kept_bytes();
+        kept + bytes <= self.reach.bytes || kept + bytes - self.evictable_bytes(seq) <= self.reach.bytes
+    }
+
+    /// Makes room for a body at `seq` by turning the furthest bodies that nobody counts on into headers; so an entry
+    /// that comes first in its lane is never kept out by later ones.
+    fn make_room(&mut self, seq: Seq, bytes: u64) -> bool {
+        if !self.fits(seq, bytes) {
+            return false;
+        }
+        let mut kept = self.kept_bytes();
+        for (_, slot) in self.slots.range_mut(seq.next()..).rev() {
+            if kept + bytes <= self.reach.bytes {
+                break;
+            }
+            if slot.is_evictable() {
+                kept -= slot.body_bytes();
+                slot.body = None;
+            }
+        }
+        true
+    }
+
+    /// The lowest entry that may be echoed now: its body is here, nothing was signed for its place, and its parent is
+    /// the decided tip, was echoed, or is here with its certificate. Whether it is valid the caller finds out.
+    pub(super) fn next_to_echo(&self) -> Option<&Entry> {
+        self.slots.range(self.decided.seq.next()..).find_map(|(seq, slot)| {
+            let first = slot.first?;
+            let entry = slot.body.as_ref().filter(|entry| entry.digest == first.digest)?;
+            let is_open = slot.echo == Echo::NotGiven && slot.certified().is_none_or(|it| it == first.digest);
+            (is_open && self.has_parent(*seq, first.parent)).then_some(entry)
+        })
+    }
+
+    fn has_parent(&self, seq: Seq, parent: Digest) -> bool {
+        let before = Seq(seq.0 - 1);
+        if before == self.decided.seq {
+            return parent == self.decided.digest;
+        }
+        self.slots.get(&before).is_some_and(|slot| {
+            slot.echoed() == Some(parent) || (slot.certified() == Some(parent) && slot.holds(parent))
+        })
+    }
+
+    /// Notes the echo that was given.
+    pub(super) fn echo_given(&mut self, seq: Seq, digest: Digest, signature: Signature) {
+        if let Some(slot) = self.slots.get_mut(&seq) {
+            slot.echo = Echo::Given(digest, signature);
+        }
+    }
+
+    /// Notes that the owner's first entry for this place is invalid.
+    pub(super) fn refuse(&mut self, seq: Seq) {
+        if let Some(slot) = self.slots.get_mut(&seq) {
+            slot.echo = Echo::Refused;
+            slot.drop_superseded();
+        }
+    }
+
+    /// Adds an own entry, with its echo, to the own lane.
+    pub(super) fn append_own(&mut self, entry: Entry, signature: Signature) {
+        let header = Header { digest: entry.digest, parent: entry.parent, bytes: entry.body.len() as u64 };
+        let slot = self.slots.entry(entry.seq).or_default();
+        slot.first = Some(header);
+        slot.echo = Echo::Given(entry.digest, signature);
+        slot.body = Some(entry);
+    }
+
+    /// The entry of the own lane that is open at a place.
+    pub(super) fn own_entry(&self, seq: Seq) -> Option<&Entry> {
+        self.slots.get(&seq)?.body.as_ref()
+    }
+
+    /// Notes a verified certificate for a place in reach that has none yet.
+    pub(super) fn certify(&mut self, seq: Seq, digest: Digest, certificate: Certificate) {
+        let slot = self.slots.entry(seq).or_default();
+        slot.certificate = Some((digest, certificate));
+        slot.drop_superseded();
+        if seq > self.top.seq {
+            self.top = Tip { seq, digest };
+        }
+    }
+
+    /// Moves the decided tip forward.
+    pub(super) fn decide(&mut self, tip: Tip) {
+        if tip.seq <= self.decided.seq {
+            return;
+        }
+        self.decided = tip;
+        if tip.seq >= self.top.seq {
+            self.top = tip;
+        }
+        self.settle(tip);
+    }
+
+    /// Walks from a decided entry towards the executed cut, naming the entry of each place, as far as headers and
+    /// bodies tell the parents; goes on when a missing body arrives.
+    fn settle(&mut self, mut tip: Tip) {
+        while tip.seq > self.executed {
+            let slot = self.slots.entry(tip.seq).or_default();
+            if slot.settled.is_some() {
+                return;
+            }
+            slot.settled = Some(tip.digest);
+            slot.drop_superseded();
+            let Some(parent) = slot.parent_of(tip.digest) else { return };
+            tip = Tip { seq: Seq(tip.seq.0 - 1), digest: parent };
+        }
+    }
+
+    /// Gives up all slots up to `seq`, which is decided, and returns their entries, ascending.
+    pub(super) fn execute(&mut self, seq: Seq) -> Vec<Entry> {
+        self.executed = self.executed.max(seq.min(self.decided.seq));
+        let rest = self.slots.split_off(&self.executed.next());
+        let done = std::mem::replace(&mut self.slots, rest);
+        done.into_values().filter(|slot| slot.settled.is_some()).filter_map(|slot| slot.body).collect()
+    }
+
+    /// What is missing, ascending, at most one body a place.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        let mut needs = Vec::new();
+        for (seq, slot) in &self.slots {
+            if let Some(digest) = slot.settled {
+                needs.extend(self.need(*seq, slot, digest, Cause::Decided));
+            }
+            if !self.keeps_body_of(*seq) {
+                continue;
+            }
+            needs.extend(self.missing_parent(*seq, slot));
+            match (slot.certified(), slot.first, slot.echo) {
+                (Some(digest), _, _) => needs.extend(self.need(*seq, slot, digest, Cause::Certified)),
+                (None, Some(first), Echo::NotGiven) => {
+                    needs.extend(self.need(*seq, slot, first.digest, Cause::Claimed));
+                }
+                _ => {}
+            }
+        }
+        needs
+    }
+
+    fn need(&self, seq: Seq, slot: &Slot, digest: Digest, cause: Cause) -> Option<Need> {
+        let bytes = slot.first.filter(|header| header.digest == digest).map_or(0, |header| header.bytes);
+        let is_missed = !slot.holds(digest) && (cause == Cause::Decided || self.fits(seq, bytes));
+        is_missed.then_some(Need { seq, digest, cause, bytes })
+    }
+
+    /// The parent of an entry to be echoed, if nothing at all is known of it.
+    fn missing_parent(&self, seq: Seq, slot: &Slot) -> Option<Need> {
+        let before = Seq(seq.0 - 1);
+        let first = slot.first.filter(|_| slot.echo == Echo::NotGiven)?;
+        let is_known = |slot: &Slot| slot.first.is_some() || slot.certificate.is_some();
+        let is_missed = before > self.decided.seq && !self.slots.get(&before).is_some_and(is_known);
+        is_missed.then_some(Need { seq: before, digest: first.parent, cause: Cause::Claimed, bytes: 0 })
+    }
+}

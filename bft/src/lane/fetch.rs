@@ -1,0 +1,204 @@
+//! Fetching bodies that are missing: whom to ask, when to ask the next one.
+//!
+//! Guarantee: a body that is certified or decided arrives once messages do, since at least N−2f ≥ f+1 of the
+//! certificate's signers are honest and hold it. Steps: a little patience, for the body may be under way from its
+//! owner; then the signers of the certificate one after another, from a different one for each member and place, so
+//! that load spreads; then all members; and again, ever more slowly. A body that only its owner vouches for is asked
+//! of the owner alone, a few times: nothing is lost if it never comes.
+//!
+//! The table follows from what the lanes say is missing ([`Fetches::follow`]), so it is bounded by their reach.
+
+use std::collections::BTreeMap;
+
+use wire::ids::{Digest, Index, Seq};
+
+use super::LaneMessage;
+use super::chain::{Cause, Chain, Need};
+use crate::effects::To;
+use crate::member::Member;
+use crate::time::{Span, Time};
+
+/// How long a decided body may still be under way from its owner before it is asked for.
+const PATIENCE_DECIDED: Span = Span::from_ms(50);
+/// The same for a body that no block needs yet.
+const PATIENCE_UNDECIDED: Span = Span::from_ms(200);
+/// First wait for an answer of one member; doubles to [`ANSWER_MAX`] within one pass over the members.
+const ANSWER_MIN: Span = Span::from_ms(200);
+const ANSWER_MAX: Span = Span::from_ms(1_000);
+/// Wait after all were asked; doubles to [`PASS_MAX`] from pass to pass.
+const PASS_MIN: Span = Span::from_ms(2_000);
+const PASS_MAX: Span = Span::from_ms(10_000);
+/// A transfer is given this long for each MiB on top, a link of 16 MiB/s.
+const PER_MIB: Span = Span(62_500);
+/// Requests to one member that may be unanswered at once: some round trips' worth of small entries, and few enough
+/// that large ones do not fill its outbox.
+const ASKED_OF_ONE_MAX: usize = 8;
+/// When all candidates have that many, look again after this.
+const BUSY: Span = Span::from_ms(20);
+/// How often an owner is asked for a body that nobody else vouches for.
+const CLAIMED_TRIES_MAX: u32 = 6;
+
+#[derive(Clone, Debug)]
+struct Fetch {
+    digest: Digest,
+    cause: Cause,
+    bytes: u64,
+    /// Members asked in this pass.
+    asked: u32,
+    /// Wait at the end of this pass.
+    pass: Span,
+    /// Who is to answer before `due`, if one was asked alone.
+    awaiting: Option<Index>,
+    /// When to ask next; `None` once it was given up.
+    due: Option<Time>,
+}
+
+/// The bodies being fetched, of all lanes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fetches {
+    table: BTreeMap<(Index, Seq), Fetch>,
+}
+
+impl Fetches {
+    /// Makes the table say what `lane` misses now: new needs enter, satisfied ones leave, more urgent ones start over.
+    pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need]) {
+        let ours = (lane, Seq(0))..=(lane, Seq(u64::MAX));
+        if needs.is_empty() && self.table.range(ours.clone()).next().is_none() {
+            return;
+        }
+        let highest_decided = self
+            .table
+            .range(ours)
+            .rev()
+            .find(|(_, fetch)| fetch.cause == Cause::Decided)
+            .map(|((_, seq), _)| *seq);
+        self.table.retain(|(of, seq), fetch| {
+            *of != lane || needs.iter().any(|need| need.seq == *seq && need.digest == fetch.digest)
+        });
+        for need in needs {
+            let known = self.table.get(&(lane, need.seq));
+            if known.is_some_and(|fetch| fetch.cause <= need.cause) {
+                continue;
+            }
+            let patience = match need.cause {
+                // A successor was missing too and was waited for: this one is not under way either.
+                Cause::Decided if Some(need.seq) < highest_decided => Span(0),
+                Cause::Decided => PATIENCE_DECIDED,
+                Cause::Certified | Cause::Claimed => PATIENCE_UNDECIDED,
+            };
+            let fetch = Fetch {
+                digest: need.digest,
+                cause: need.cause,
+                bytes: need.bytes,
+                asked: 0,
+                pass: PASS_MIN,
+                awaiting: None,
+                due: Some(now + patience),
+            };
+            self.table.insert((lane, need.seq), fetch);
+        }
+    }
+
+    /// Asks for all that is due.
+    pub(super) fn launch(&mut self, now: Time, member: &Member, chains: &[Chain]) -> Vec<(To, LaneMessage)> {
+        let due: Vec<(Index, Seq)> = self
+            .table
+            .iter()
+            .filter(|(_, fetch)| fetch.due.is_some_and(|due| due <= now))
+            .map(|(place, _)| *place)
+            .collect();
+        if due.is_empty() {
+            return Vec::new();
+        }
+        let mut load: BTreeMap<Index, usize> = BTreeMap::new();
+        for fetch in self.table.values().filter(|fetch| fetch.due.is_some_and(|due| due > now)) {
+            if let Some(asked) = fetch.awaiting {
+                *load.entry(asked).or_default() += 1;
+            }
+        }
+        let mut sends = Vec::new();
+        for (lane, seq) in due {
+            let fetch = self.table.get_mut(&(lane, seq)).expect("it was just listed");
+            let candidates = candidates(member, &chains[usize::from(lane.0)], lane, seq, fetch.cause);
+            if let Some(to) = fetch.ask(now, member, &candidates, &mut load) {
+                sends.push((to, LaneMessage::WantEntry { owner: lane, seq, digest: fetch.digest }));
+            }
+        }
+        sends
+    }
+
+    /// Requests and answers may have been lost: everything is due again at once.
+    pub(super) fn hurry(&mut self, now: Time) {
+        for fetch in self.table.values_mut() {
+            fetch.asked = 0;
+            fetch.awaiting = None;
+            fetch.due = Some(now);
+        }
+    }
+
+    /// When [`Fetches::launch`] has something to do.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.table.values().filter_map(|fetch| fetch.due).min()
+    }
+
+    /// How many bodies are being fetched or were given up.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+impl Fetch {
+    /// Chooses whom to ask now, if anybody, and sets the next due time.
+    fn ask(
+        &mut self,
+        now: Time,
+        member: &Member,
+        candidates: &[Index],
+        load: &mut BTreeMap<Index, usize>,
+    ) -> Option<To> {
+        self.awaiting = None;
+        if self.cause == Cause::Claimed && self.asked == CLAIMED_TRIES_MAX {
+            self.due = None;
+            return None;
+        }
+        let transfer = Span((self.bytes * PER_MIB.0) >> 20);
+        let turn = self.asked as usize;
+        if self.cause != Cause::Claimed && turn >= candidates.len() {
+            self.due = Some(now + self.pass + transfer);
+            self.pass = self.pass.doubled(PASS_MAX);
+            self.asked = 0;
+            return Some(To::Others);
+        }
+        let open = (0..candidates.len())
+            .map(|step| candidates[(turn + step) % candidates.len()])
+            .find(|candidate| load.get(candidate).is_none_or(|asked| *asked < ASKED_OF_ONE_MAX));
+        let Some(target) = open else {
+            self.due = Some(now + BUSY);
+            return None;
+        };
+        *load.entry(target).or_default() += 1;
+        let wait = Span(ANSWER_MIN.0 << self.asked.min(8)).0.min(ANSWER_MAX.0);
+        self.asked += 1;
+        self.awaiting = Some(target);
+        self.due = Some(now + Span(wait + transfer.0));
+        Some(To::Member(member.node_at(target)))
+    }
+}
+
+/// Who may hold a body, in the order in which we ask.
+fn candidates(member: &Member, chain: &Chain, lane: Index, seq: Seq, cause: Cause) -> Vec<Index> {
+    if cause == Cause::Claimed {
+        return vec![lane];
+    }
+    let mut holders: Vec<Index> = match chain.signers(seq) {
+        Some(certificate) => certificate.signers().collect(),
+        None => member.committee.indices().collect(),
+    };
+    holders.retain(|holder| *holder != member.index);
+    if !holders.is_empty() {
+        let start = (u64::from(member.index.0) + seq.0) % holders.len() as u64;
+        holders.rotate_left(start as usize);
+    }
+    holders
+}

@@ -1,0 +1,228 @@
+//! The own lane: entries from appending to decision, their votes and their re-sending.
+//!
+//! An entry is open until a decided cut covers it. While its echoes are collected it is sent again to those who have
+//! not echoed; once certified its FINAL is sent again, and who lacks the body fetches it. Either only after a time
+//! without progress that allows for the transfer of what is open, so that a slow link is not filled with copies.
+//!
+//! # Security
+//! A member whose signature proved bad is Byzantine: none of its echoes is looked at any more, so it costs us one
+//! failed batch in all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::ids::{Digest, Index, Seq, Signature};
+
+use super::entry::{Entry, HEADER_BYTES};
+use crate::crypto::cert::Certificate;
+use crate::crypto::collect::Collector;
+use crate::crypto::suite::Statement;
+use crate::cut::Tip;
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::time::{Span, Time};
+
+/// How long an entry may make no progress before it is sent again; doubles to [`RESEND_MAX`].
+const RESEND_MIN: Span = Span::from_ms(1_000);
+const RESEND_MAX: Span = Span::from_ms(10_000);
+/// Added for each MiB that is open: a link of 4 MiB/s, the slowest emulated one (50 Mbit/s) with a margin.
+const PER_MIB: Span = Span::from_ms(250);
+
+/// What is to be sent of an own open entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Again {
+    /// The entry itself, to those who have not echoed it.
+    Entry(Vec<Index>),
+    /// Its certificate.
+    Final,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    /// Echoes are collected.
+    Collecting(Collector),
+    /// The certificate is known; the lane has it.
+    Certified,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    digest: Digest,
+    bytes: u64,
+    phase: Phase,
+    /// Who echoed, verified or not: they hold the body, or say so at their own risk.
+    echoed: BTreeSet<Index>,
+    wait: Span,
+    due: Time,
+}
+
+/// What an echo led to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Echoed {
+    pub(super) certificate: Option<Certificate>,
+    pub(super) faults: Vec<(Index, FaultKind)>,
+}
+
+/// The own lane.
+#[derive(Clone, Debug)]
+pub(super) struct Own {
+    pipeline: u64,
+    open_bytes_max: u64,
+    last: Tip,
+    last_append: Option<Time>,
+    open: BTreeMap<Seq, Open>,
+    barred: BTreeSet<Index>,
+}
+
+impl Own {
+    pub(super) fn new(pipeline: u64, open_bytes_max: u64) -> Own {
+        Own {
+            pipeline,
+            open_bytes_max,
+            last: Tip::default(),
+            last_append: None,
+            open: BTreeMap::new(),
+            barred: BTreeSet::new(),
+        }
+    }
+
+    /// The entry that the next one follows.
+    pub(super) fn last(&self) -> Tip {
+        self.last
+    }
+
+    pub(super) fn last_append(&self) -> Option<Time> {
+        self.last_append
+    }
+
+    /// Entries beyond the decided cut.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Payload bytes that the next entry may have; `None` while the window is full.
+    pub(super) fn room(&self) -> Option<u64> {
+        let header = HEADER_BYTES as u64;
+        let free = self.open_bytes_max.checked_sub(self.open_bytes() + header)?;
+        (free > 0 && (self.open.len() as u64) < self.pipeline).then_some(free)
+    }
+
+    fn open_bytes(&self) -> u64 {
+        self.open.values().map(|open| open.bytes).sum()
+    }
+
+    /// Opens an entry, with our own echo.
+    pub(super) fn append(
+        &mut self,
+        now: Time,
+        member: &Member,
+        entry: &Entry,
+        signature: Signature,
+    ) -> Echoed {
+        let statement = Statement::Lane { owner: entry.owner, seq: entry.seq, digest: entry.digest };
+        let open = Open {
+            digest: entry.digest,
+            bytes: entry.body.len() as u64,
+            phase: Phase::Collecting(Collector::new(&member.committee, statement)),
+            echoed: BTreeSet::new(),
+            wait: RESEND_MIN,
+            due: now,
+        };
+        self.last = entry.tip();
+        self.last_append = Some(now);
+        self.open.insert(entry.seq, open);
+        self.echo(now, member, member.index, entry.tip(), signature)
+    }
+
+    /// Takes in an echo of an own entry.
+    pub(super) fn echo(
+        &mut self,
+        now: Time,
+        member: &Member,
+        from: Index,
+        tip: Tip,
+        signature: Signature,
+    ) -> Echoed {
+        let wait = self.first_wait();
+        if tip.seq > self.last.seq || self.open.get(&tip.seq).is_some_and(|open| open.digest != tip.digest) {
+            return Echoed { certificate: None, faults: vec![(from, FaultKind::OutOfRange)] };
+        }
+        let Some(open) = self.open.get_mut(&tip.seq).filter(|_| !self.barred.contains(&from)) else {
+            return Echoed::default();
+        };
+        let is_first = open.echoed.insert(from);
+        let Phase::Collecting(collector) = &mut open.phase else { return Echoed::default() };
+        if is_first {
+            (open.wait, open.due) = (wait, now + wait);
+        }
+        let collected = collector.add(&member.committee, &*member.suite, from, signature);
+        if collected.certificate.is_some() {
+            open.phase = Phase::Certified;
+        }
+        self.barred.extend(&collected.bad);
+        let faults = collected.bad.into_iter().map(|author| (author, FaultKind::BadSignature)).collect();
+        Echoed { certificate: collected.certificate, faults }
+    }
+
+    /// Somebody else showed the certificate of an own entry.
+    pub(super) fn certified(&mut self, tip: Tip) {
+        if let Some(open) = self.open.get_mut(&tip.seq).filter(|open| open.digest == tip.digest) {
+            open.phase = Phase::Certified;
+        }
+    }
+
+    /// A decided cut has reached `tip`.
+    pub(super) fn decide(&mut self, tip: Tip) {
+        let is_other = self.open.get(&tip.seq).is_some_and(|open| open.digest != tip.digest);
+        if is_other || tip.seq > self.last.seq {
+            // Our lane has gone another way than we know of: another process signs with our key, or did before us.
+            self.open.clear();
+            self.last = tip;
+        }
+        self.open = self.open.split_off(&tip.seq.next());
+    }
+
+    /// What is due to be sent again.
+    pub(super) fn again(&mut self, now: Time, member: &Member) -> Vec<(Seq, Again)> {
+        let due = self.open.iter_mut().filter(|(_, open)| open.due <= now);
+        due.map(|(seq, open)| {
+            open.wait = open.wait.doubled(RESEND_MAX.max(open.wait));
+            open.due = now + open.wait;
+            (*seq, open.again(member))
+        })
+        .collect()
+    }
+
+    /// Everything open, as a member that may have lost it needs it.
+    pub(super) fn all_for(&self, peer: Index) -> Vec<(Seq, Again)> {
+        let mut again = Vec::new();
+        for (seq, open) in &self.open {
+            if !open.echoed.contains(&peer) {
+                again.push((*seq, Again::Entry(vec![peer])));
+            }
+            if matches!(open.phase, Phase::Certified) {
+                again.push((*seq, Again::Final));
+            }
+        }
+        again
+    }
+
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.open.values().map(|open| open.due).min()
+    }
+
+    fn first_wait(&self) -> Span {
+        Span(RESEND_MIN.0 + ((self.open_bytes() * PER_MIB.0) >> 20))
+    }
+}
+
+impl Open {
+    fn again(&self, member: &Member) -> Again {
+        match self.phase {
+            Phase::Certified => Again::Final,
+            Phase::Collecting(_) => {
+                let is_missing = |index: &Index| !self.echoed.contains(index);
+                Again::Entry(member.committee.indices().filter(is_missing).collect())
+            }
+        }
+    }
+}
