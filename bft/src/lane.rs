@@ -47,6 +47,7 @@ use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
+use crate::mvba::LaneCertificates;
 use crate::time::Time;
 
 mod chain;
@@ -370,15 +371,6 @@ impl Lanes {
         self.history.first_round()
     }
 
-    /// Whether an entry is known to be certified, as external validity of a cut asks. Entries of decided cuts count,
-    /// and so does the empty lane.
-    pub fn is_certified(&self, lane: Index, tip: Tip) -> bool {
-        let Some(chain) = self.chains.get(usize::from(lane.0)) else { return false };
-        tip == Tip::default()
-            || chain.is_certified(tip)
-            || self.history.find(lane, tip.seq, tip.digest).is_some()
-    }
-
     /// Asks all members for the certificates of those tips that are not known to be certified, and goes on asking for
     /// a while; may be called again as often as needed. Wants end when the next cut is decided.
     pub fn want_certificates(&mut self, now: Time, tips: &[(Index, Tip)]) -> LaneEffects {
@@ -640,6 +632,16 @@ impl Lanes {
 
     fn own_chain(&self) -> &Chain {
         self.chain(self.member.index)
+    }
+}
+
+impl LaneCertificates for Lanes {
+    /// Entries of decided cuts count as certified, and so does the empty lane.
+    fn is_certified(&self, lane: Index, tip: Tip) -> bool {
+        let Some(chain) = self.chains.get(usize::from(lane.0)) else { return false };
+        tip == Tip::default()
+            || chain.is_certified(tip)
+            || self.history.find(lane, tip.seq, tip.digest).is_some()
     }
 }
 

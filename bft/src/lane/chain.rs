@@ -53,7 +53,7 @@ pub(super) enum Received {
     Again(Digest, Signature),
     /// The owner's second, different entry for one place; its body is kept if it is the certified one.
     Equivocation,
-    /// At or below the decided cut, from the owner, and not wanted.
+    /// At or below the decided cut, from the owner, and not known to be wanted.
     Stale,
     /// Beyond all that is kept.
     TooFar,
@@ -287,15 +287,32 @@ impl Chain {
         }
     }
 
+    /// A body that a decided block holds, or may turn out to hold: while the walk back from the decided tip has not
+    /// come to this place, the owner's entries are taken on trust, within the bound in bytes. They were under way when
+    /// the decision overtook them.
     fn receive_decided(&mut self, entry: Entry, source: Source) -> Received {
-        let slot = self.slots.get_mut(&entry.seq);
-        let Some(slot) = slot.filter(|slot| slot.settled == Some(entry.digest) && slot.body.is_none()) else {
-            return if source == Source::Owner { Received::Stale } else { Received::Nothing };
-        };
-        let before = Tip { seq: Seq(entry.seq.0 - 1), digest: entry.parent };
-        slot.body = Some(entry.kept());
-        self.settle(before);
-        Received::News
+        let seq = entry.seq;
+        let slot = self.slots.get_mut(&seq);
+        let is_empty = slot.as_ref().is_none_or(|slot| slot.settled.is_none() && slot.body.is_none());
+        if let Some(slot) = slot.filter(|slot| slot.settled == Some(entry.digest) && slot.body.is_none()) {
+            let before = Tip { seq: Seq(seq.0 - 1), digest: entry.parent };
+            slot.body = Some(entry.kept());
+            self.settle(before);
+            return Received::News;
+        }
+        if source == Source::Other {
+            return Received::Nothing;
+        }
+        let fits = || self.unsettled_bytes() + entry.body.len() as u64 <= self.reach.bytes;
+        if is_empty && seq > self.executed && fits() {
+            self.slots.entry(seq).or_default().body = Some(entry.kept());
+        }
+        Received::Stale
+    }
+
+    fn unsettled_bytes(&self) -> u64 {
+        let decided = self.slots.range(..=self.decided.seq);
+        decided.filter(|(_, slot)| slot.settled.is_none()).map(|(_, slot)| slot.body_bytes()).sum()
     }
 
     /// Keeps the body if it is the one that counts at its place and there is room; whether it did.
@@ -478,5 +495,17 @@ impl Chain {
         let is_known = |slot: &Slot| slot.first.is_some() || slot.certificate.is_some();
         let is_missed = before > self.decided.seq && !self.slots.get(&before).is_some_and(is_known);
         is_missed.then_some(Need { seq: before, digest: first.parent, cause: Cause::Claimed, bytes: 0 })
+    }
+
+    /// Places of which anything is known.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bodies kept beyond the decided cut.
+    #[cfg(test)]
+    pub(super) fn bodies(&self) -> usize {
+        self.slots.range(self.decided.seq.next()..).filter(|(_, slot)| slot.body.is_some()).count()
     }
 }

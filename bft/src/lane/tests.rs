@@ -1,1 +1,7 @@
+//! Lanes of one shard, wired to each other without links.
 
+mod attacks;
+mod bounds;
+mod fetching;
+mod happy;
+mod net;

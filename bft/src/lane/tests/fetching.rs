@@ -1,0 +1,186 @@
+//! Bodies and certificates that did not come by themselves.
+
+use wire::ids::{Digest, Index, Round, Seq};
+
+use super::net::{Net, final_of, forge, is_entry, is_want_entry, send, seq_of};
+use crate::cut::{Cut, Tip};
+use crate::lane::entry::Entry;
+use crate::lane::{LaneMessage, LaneOutput, LaneSend};
+use crate::mvba::LaneCertificates;
+use crate::time::Span;
+
+/// The Byzantine owner 6 of N = 7 lets only members 0 to 2 have its entries; with its helper 5 it gets certificates.
+fn withheld(entries: &[Entry]) -> (Net, Cut) {
+    let mut net = Net::new(7);
+    net.filter(|from, to, _| from < 5 && to < 5);
+    for entry in entries {
+        for to in 0..3 {
+            net.deliver(6, to, &send(entry));
+        }
+        let certificate = net.certificate(&[0, 1, 2, 5, 6], 6, entry.tip());
+        for to in 0..5 {
+            net.deliver(6, to, &final_of(6, entry.tip(), certificate.clone()));
+        }
+    }
+    let mut cut = net.genesis();
+    cut.0[6] = entries.last().expect("there is one").tip();
+    (net, cut)
+}
+
+fn lane(owner: usize, payloads: &[&[u8]]) -> Vec<Entry> {
+    let mut parent = Tip::default();
+    let entries = payloads.iter().map(|payload| {
+        let entry = forge(owner, parent, payload);
+        parent = entry.tip();
+        entry
+    });
+    entries.collect()
+}
+
+#[test]
+fn a_block_is_assembled_although_its_body_was_withheld_from_all_but_f_plus_1() {
+    let entries = lane(6, &[b"1", b"2", b"3"]);
+    let (mut net, cut) = withheld(&entries);
+    net.decide(0..5, 1, &cut);
+    let genesis = net.genesis();
+    assert!(net.block(0, &genesis, &cut).is_some() && net.block(4, &genesis, &cut).is_none());
+    net.run_for(Span::from_ms(2_000));
+    for at in 0..5 {
+        assert_eq!(net.block(at, &genesis, &cut).expect("fetched").len(), 3, "at {at}");
+        assert_eq!(net.lanes[at].next_wakeup(), None);
+    }
+    assert_eq!(net.outputs[4].iter().filter(|it| **it == LaneOutput::EntryArrived(Index(6))).count(), 3);
+    assert!(net.faults.is_empty());
+}
+
+#[test]
+fn certified_bodies_are_fetched_before_a_block_needs_them() {
+    let (mut net, cut) = withheld(&lane(6, &[b"1"]));
+    net.run_for(Span::from_ms(3_000));
+    net.decide(0..5, 1, &cut);
+    assert!((0..5).all(|at| net.block(at, &net.genesis(), &cut).is_some()));
+}
+
+#[test]
+fn a_node_that_learns_only_the_cut_walks_back_through_the_parents() {
+    let mut net = Net::new(4);
+    net.filter(|from, to, _| from != 3 && to != 3);
+    for payload in [b"1", b"2", b"3", b"4"] {
+        net.append(0, payload);
+    }
+    net.run();
+    let (genesis, cut) = (net.genesis(), net.lanes[0].cut());
+    net.decide(0..3, 1, &cut);
+    for at in 0..3 {
+        net.lanes[at].executed(Round(1), &cut);
+    }
+    net.heal();
+    let start = net.now;
+    net.decide([3], 1, &cut);
+    net.run_for(Span::from_ms(60));
+    assert_eq!(net.block(3, &genesis, &cut).expect("served from the history").len(), 4);
+    assert_eq!(net.count(|from, _, send| from == 3 && is_want_entry(send)), 4, "one request an entry");
+    assert!(net.now - start < Span::from_ms(100), "only the first was waited for");
+}
+
+#[test]
+fn silent_signers_are_passed_over_and_at_last_all_are_asked() {
+    let mut net = Net::new(4);
+    net.append(0, b"x");
+    net.filter(|_, to, send| !(to == 3 && is_entry(send)));
+    net.run();
+    let cut = net.lanes[3].cut();
+    assert_eq!(seq_of(&cut, 0), Seq(1), "certified without it");
+    net.decide(0..4, 1, &cut);
+    net.run_for(Span::from_ms(30_000));
+    let asked: Vec<usize> =
+        (0..3).map(|at| net.count(|from, to, send| (from, to) == (3, at) && is_want_entry(send))).collect();
+    assert!(asked.iter().all(|times| (3..20).contains(times)), "{asked:?}");
+    net.heal();
+    net.run_for(Span::from_ms(11_000));
+    assert!(net.block(3, &net.genesis(), &cut).is_some(), "however long it took, it goes on asking");
+}
+
+#[test]
+fn a_missing_parent_is_asked_of_the_owner() {
+    let mut net = Net::new(4);
+    net.filter(|from, to, send| {
+        let is_first = matches!(send, LaneSend::Entry { seq: Seq(1), .. });
+        !(is_first && (from, to) == (0, 3))
+    });
+    net.append(0, b"1");
+    net.append(0, b"2");
+    // Member 2 is slow, so nothing is certified without member 3.
+    net.lanes.swap(2, 2);
+    net.run();
+    net.heal();
+    net.run_for(Span::from_ms(900));
+    assert_eq!(
+        net.count(|from, to, send| (from, to) == (3, 0) && is_want_entry(send)),
+        0,
+        "it was certified"
+    );
+    assert!(net.count(|from, _, send| from == 3 && is_want_entry(send)) > 0);
+
+    let mut net = Net::new(4);
+    let entries = lane(3, &[b"1", b"2"]);
+    net.deliver(3, 0, &send(&entries[1]));
+    net.filter(|_, to, _| to == 3);
+    net.run_for(Span::from_ms(60_000));
+    let asked = net.count(|from, to, send| (from, to) == (0, 3) && is_want_entry(send));
+    assert_eq!(asked, 6, "an owner that does not answer is given up");
+    assert_eq!(net.lanes[0].next_wakeup(), None);
+    // Whenever the parent comes after all, both are echoed.
+    net.deliver(3, 0, &send(&entries[0]));
+    net.run();
+    let echoes =
+        net.log.iter().filter(|(from, to, send)| (*from, *to) == (0, 3) && super::net::is_echo(send));
+    assert_eq!(echoes.count(), 2);
+}
+
+#[test]
+fn a_wanted_certificate_is_asked_of_all_until_it_comes() {
+    let mut net = Net::new(4);
+    net.filter(|_, to, _| to != 3);
+    net.append(0, b"x");
+    net.run();
+    let tip = net.lanes[0].cut().0[0];
+    assert!(!net.lanes[3].is_certified(Index(0), tip));
+    let effects = net.lanes[3].want_certificates(net.now, &[(Index(0), tip), (Index(1), Tip::default())]);
+    net.absorb(3, effects);
+    net.run();
+    net.heal();
+    net.run_for(Span::from_ms(200));
+    assert!(net.lanes[3].is_certified(Index(0), tip), "the second request was answered");
+    assert!(net.outputs[3].contains(&LaneOutput::Certified(Index(0))));
+    assert_eq!(net.lanes[3].wants.len(), 0);
+    let again = net.lanes[3].want_certificates(net.now, &[(Index(0), tip)]);
+    assert!(again.sends.is_empty(), "what is known is not asked for");
+
+    // After the decision the certificate is still served, since others may be in that round yet; after the execution
+    // it is not.
+    let cut = net.lanes[0].cut();
+    let want =
+        LaneSend::Message(LaneMessage::WantCertificate { owner: Index(0), seq: tip.seq, digest: tip.digest });
+    net.decide([0], 1, &cut);
+    let before = net.log.len();
+    net.deliver(2, 0, &want);
+    net.run();
+    assert_eq!(net.log.len(), before + 1);
+    net.lanes[0].executed(Round(1), &cut);
+    net.deliver(2, 0, &want);
+    net.run();
+    assert_eq!(net.log.len(), before + 1);
+    assert!(net.lanes[0].is_certified(Index(0), tip), "what was decided counts as certified");
+}
+
+#[test]
+fn a_certificate_that_does_not_exist_is_not_asked_for_for_ever() {
+    let mut net = Net::new(4);
+    let tip = Tip { seq: Seq(1), digest: Digest([1; 32]) };
+    let effects = net.lanes[0].want_certificates(net.now, &[(Index(3), tip)]);
+    net.absorb(0, effects);
+    net.run_for(Span::from_ms(60_000));
+    assert_eq!(net.log.len(), 8 * 3);
+    assert_eq!(net.lanes[0].next_wakeup(), None);
+}
