@@ -1,4 +1,163 @@
-//! node
+//! `node`, one participant: the consensus core, and parent of its `net_client` and `net_server`.
+//!
+//! ```text
+//! net_server ──IPC──▶ keeper ─┐                                    ┌─▶ writer ──IPC──▶ net_client
+//! net_client ──IPC──▶ keeper ─┴─▶ one inbound queue ─▶ round loop ─┴─▶ writer ──IPC──▶ net_server
+//! ```
+//!
+//! A keeper starts its child, reads what it says, and starts it again when it dies. The round loop feeds the machine,
+//! which is the core or, with `--pipe`, a counter. When the node ends, however it ends, the children's queues end, and
+//! with them the children. Nothing is printed on standard output; errors of start and end go to standard error.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod child;
+mod config;
+mod driver;
+mod inbound;
+mod machine;
+mod outlet;
+mod pipe;
+mod rounds;
+mod vitals;
+
+use std::error::Error;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::{self, JoinHandle};
+
+use wire::rand;
+use wire::text::ParseError;
+
+use crate::child::{Child, Children};
+use crate::config::{Config, Heart, StopWhen};
+use crate::driver::{Driver, Ended};
+use crate::inbound::{Inbound, InboundSender};
+use crate::machine::Machine;
+use crate::pipe::{Pipe, PipeFigures, PipeSettings};
+use crate::rounds::RoundsFile;
+
+/// The flags or the files they name are wrong.
+const EXIT_USAGE: u8 = 2;
+/// The node could not go on.
+const EXIT_FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let config = match Config::read(std::env::args().skip(1)).and_then(|config| {
+        log_to(&config.log())?;
+        Ok(config)
+    }) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("node: {error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            eprintln!("node {}: {error}", config.id);
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+    match &config.heart {
+        Heart::Pipe(settings) => run_pipe(config, *settings),
+    }
+}
+
+fn run_pipe(config: &Config, settings: PipeSettings) -> Result<(), Box<dyn Error>> {
+    let shard = config.committee.shard_of(config.id);
+    let others = config.committee.members(shard).filter(|node| *node != config.id);
+    let pipe = serve(config, Pipe::new(config.id, others, settings, rand::u64()))?;
+    let PipeFigures { payload_bytes, seconds } = pipe.figures();
+    let path = config.log_dir.join(format!("pipe-{}.json", config.id));
+    fs::write(&path, format!("{{\"payload_bytes\": {payload_bytes}, \"seconds\": {seconds:.6}}}\n"))
+        .map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+    Ok(())
+}
+
+/// Runs the three processes around a machine until the node is asked to stop; gives the machine back.
+fn serve<M: Machine>(config: &Config, machine: M) -> Result<M, Box<dyn Error>> {
+    let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
+    let rounds =
+        RoundsFile::create(&path).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+    let own_program = std::env::current_exe()?;
+    let (sender, receiver) = inbound::queue();
+    let children = Children::new();
+    let keepers = [Child::NetClient, Child::NetServer]
+        .into_iter()
+        .map(|child| spawn_keeper(config, child, &own_program, &children, &sender))
+        .collect::<io::Result<Vec<_>>>()?;
+    if config.stop == StopWhen::StdinEnds {
+        spawn("stdin", move || stop_when_stdin_ends(&sender))?;
+    }
+    log::info!("node {} of {} runs", config.id, config.committee.nodes().count());
+    let (machine, ended) = Driver::new(machine, receiver, rounds).run();
+    children.end();
+    for keeper in keepers {
+        keeper.join().map_err(|_| "a keeper of a child panicked")?;
+    }
+    match ended {
+        Ended::Stopped => {
+            log::info!("node {} has ended, as it was asked to", config.id);
+            Ok(machine)
+        }
+        Ended::ChildFailed(reason) => Err(reason.into()),
+        Ended::RoundsFile(error) => Err(format!("{} can't be written: {error}", path.display()).into()),
+    }
+}
+
+fn spawn_keeper(
+    config: &Config,
+    child: Child,
+    own_program: &Path,
+    children: &Children,
+    inbound: &InboundSender,
+) -> io::Result<JoinHandle<()>> {
+    let (spec, children, inbound) = (config.child(child, own_program), children.clone(), inbound.clone());
+    spawn(&format!("{}-keeper", child.name()), move || child::keep(&spec, &children, &inbound))
+}
+
+fn stop_when_stdin_ends(inbound: &InboundSender) {
+    let mut stdin = io::stdin().lock();
+    let mut ignored = [0; 256];
+    loop {
+        match stdin.read(&mut ignored) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                log::warn!("standard input can't be read, which counts as its end: {error}");
+                break;
+            }
+        }
+    }
+    // If the loop has ended already, there is nothing left to stop.
+    let _ = inbound.send(Inbound::Stop);
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.into()).spawn(body)
+}
+
+fn log_to(path: &Path) -> Result<(), ParseError> {
+    let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
+        ParseError::of(
+            "--log-dir",
+            &format!("{} ({error})", path.display()),
+            "a directory that can be written to",
+        )
+    })?;
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .target(env_logger::Target::Pipe(Box::new(file)))
+        .init();
+    Ok(())
+}

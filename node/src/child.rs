@@ -1,0 +1,253 @@
+//! The two child processes, and the thread that keeps each of them running.
+//!
+//! A keeper starts its child over a socket pair, reads what it says until the queue ends, makes sure that the process
+//! has ended, and starts the next one. So the round loop hears everything an old process said before it hears of the
+//! new one. A child that dies as soon as it is started is given longer and longer pauses and in the end given up; one
+//! that refuses to start at all (a busy port, an unreadable file) ends the node at once: repeating would not help.
+//!
+//! Children need no signal to end: their queue ends when this process does, however that ends.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::envelope::ToCore;
+use wire::ipc::{self, IpcError, IpcRead, IpcReader};
+
+use crate::inbound::{Inbound, InboundSender};
+use crate::outlet::Outlet;
+
+/// One of the two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Child {
+    /// Sends to peers.
+    NetClient,
+    /// Listens to peers and clients.
+    NetServer,
+}
+
+impl Child {
+    /// The name of its program.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Child::NetClient => "net_client",
+            Child::NetServer => "net_server",
+        }
+    }
+}
+
+/// How to start a child.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// Which child.
+    pub(crate) child: Child,
+    /// Its executable.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// Its log, whose last line tells why it ended.
+    pub(crate) log: PathBuf,
+}
+
+/// The exit code by which a child says that it has told on stderr why it can't start as it was asked to.
+const CANNOT_START: i32 = 2;
+/// A child that lived so long has started well.
+const LIVED_WELL: Duration = Duration::from_secs(1);
+/// How often in a row a child may die before it has lived well.
+const EARLY_DEATHS_MAX: u32 = 10;
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How long a child may take to end after its queue has.
+const END_TIME: Duration = Duration::from_secs(2);
+const END_POLL: Duration = Duration::from_millis(5);
+
+/// The children's sockets, by which all of them are told to end.
+#[derive(Clone)]
+pub(crate) struct Children {
+    state: Arc<Mutex<State>>,
+}
+
+enum State {
+    Running(BTreeMap<Child, UnixStream>),
+    Ending,
+}
+
+/// Whether the node goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    ToEnd,
+}
+
+impl Children {
+    /// None yet.
+    pub(crate) fn new() -> Children {
+        Children { state: Arc::new(Mutex::new(State::Running(BTreeMap::new()))) }
+    }
+
+    /// Ends the queues of all children and lets no new child begin.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock().expect(NO_PANIC);
+        if let State::Running(sockets) = std::mem::replace(&mut *state, State::Ending) {
+            for socket in sockets.into_values() {
+                // If it fails, the child has ended already.
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn add(&self, child: Child, socket: UnixStream) -> Going {
+        match &mut *self.state.lock().expect(NO_PANIC) {
+            State::Running(sockets) => {
+                sockets.insert(child, socket);
+                Going::On
+            }
+            State::Ending => Going::ToEnd,
+        }
+    }
+
+    fn going(&self) -> Going {
+        match *self.state.lock().expect(NO_PANIC) {
+            State::Running(_) => Going::On,
+            State::Ending => Going::ToEnd,
+        }
+    }
+}
+
+const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
+
+/// Keeps a child running until the node ends or the child has to be given up; then says why.
+pub(crate) fn keep(spec: &Spec, children: &Children, inbound: &InboundSender) {
+    if let Err(reason) = keep_running(spec, children, inbound) {
+        // If the loop has ended, so has the node, and the reason does not matter any more.
+        let _ = inbound.send(Inbound::Failed(reason));
+    }
+}
+
+fn keep_running(spec: &Spec, children: &Children, inbound: &InboundSender) -> Result<(), String> {
+    let name = spec.child.name();
+    let mut early_deaths = 0;
+    let mut pause = PAUSE_MIN;
+    for start in 0u64.. {
+        let born = Instant::now();
+        let ended = serve_one(spec, children, inbound)
+            .map_err(|error| format!("{} can't be started: {error}", spec.program.display()))?;
+        let Some(status) = ended else { return Ok(()) };
+        if born.elapsed() >= LIVED_WELL {
+            early_deaths = 0;
+            pause = PAUSE_MIN;
+            log::warn!("{name} has ended ({status}); starting it again");
+            continue;
+        }
+        early_deaths += 1;
+        let refused = status.code() == Some(CANNOT_START);
+        let first_refusal = start == 0 && status.code().is_some();
+        if refused || first_refusal || early_deaths > EARLY_DEATHS_MAX {
+            return Err(format!(
+                "{name} ended as soon as it was started ({status}){}",
+                last_words(&spec.log)
+            ));
+        }
+        log::warn!("{name} has ended at once ({status}); starting it again in {pause:?}");
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    Ok(())
+}
+
+/// One life of a child. Returns how it ended; `None` if that is because the node ends.
+fn serve_one(spec: &Spec, children: &Children, inbound: &InboundSender) -> io::Result<Option<ExitStatus>> {
+    let (socket, theirs) = ipc::pair()?;
+    // Known before the child runs, so that a node that ends meanwhile ends it too.
+    if children.add(spec.child, socket.try_clone()?) == Going::ToEnd {
+        return Ok(None);
+    }
+    let mut process = spawn(spec, theirs)?;
+    log::info!("{} runs as process {}", spec.child.name(), process.id());
+    let started = Outlet::start(spec.child, socket.try_clone()?)
+        .map(|outlet| inbound.send(Inbound::Started { child: spec.child, outlet }));
+    if let Ok(Ok(())) = started {
+        read_all(spec.child, socket, inbound);
+    }
+    let status = end(&mut process)?;
+    started?.ok();
+    Ok((children.going() == Going::On).then_some(status))
+}
+
+/// Starts the process. What is left of the `Command` goes with this function: it holds the child's end of the queue
+/// open, and the queue would not end with the child.
+fn spawn(spec: &Spec, theirs: OwnedFd) -> io::Result<std::process::Child> {
+    Command::new(&spec.program).args(&spec.arguments).stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()
+}
+
+/// Hands everything the child says to the round loop, until its queue ends or breaks or the loop ends.
+fn read_all(child: Child, mut socket: UnixStream, inbound: &InboundSender) {
+    let mut reader: IpcReader<ToCore> = IpcReader::new();
+    loop {
+        match read_batch(&mut reader, &mut socket) {
+            Ok(Some(messages)) if messages.is_empty() => {}
+            Ok(Some(messages)) => {
+                if inbound.messages(child, messages).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                log::error!("{}: {error}", child.name());
+                return;
+            }
+        }
+    }
+}
+
+/// Reads once and returns the messages that this completes; `None` at the end.
+fn read_batch<R: Read>(
+    reader: &mut IpcReader<ToCore>,
+    source: &mut R,
+) -> Result<Option<Vec<(ToCore, wire::bytes::Bytes)>>, IpcError> {
+    if reader.read_from(source)? == IpcRead::Ended {
+        return Ok(None);
+    }
+    let mut messages = Vec::new();
+    while let Some(message) = reader.pop()? {
+        messages.push(message);
+    }
+    Ok(Some(messages))
+}
+
+/// Waits for a child whose queue has ended; kills it if it takes too long.
+fn end(process: &mut std::process::Child) -> io::Result<ExitStatus> {
+    let deadline = Instant::now() + END_TIME;
+    while Instant::now() < deadline {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(END_POLL);
+    }
+    process.kill()?;
+    process.wait()
+}
+
+/// What a child's log ends with, as the tail of a sentence; nothing if it has no such line.
+fn last_words(log: &Path) -> String {
+    const TAIL_BYTES: u64 = 4096;
+    let tail = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let tail = tail().unwrap_or_default();
+    tail.lines().last().map(|line| format!("; the last line of its log: {line}")).unwrap_or_default()
+}

@@ -1,0 +1,143 @@
+//! What a node is told at its start: its flags and the files they name.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use wire::committee::Committee;
+use wire::flags::{Flag, Flags};
+use wire::hosts::Hosts;
+use wire::ids::NodeId;
+use wire::keys::NodeKeys;
+use wire::limits::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX};
+use wire::text::ParseError;
+
+use crate::child::{Child, Spec};
+use crate::pipe::{self, PipeSettings};
+
+/// A node's settings, checked.
+pub(crate) struct Config {
+    /// Which node it is.
+    pub(crate) id: NodeId,
+    /// All nodes and the rules.
+    pub(crate) committee: Committee,
+    /// Where logs and figures go.
+    pub(crate) log_dir: PathBuf,
+    /// When it ends by itself.
+    pub(crate) stop: StopWhen,
+    /// What runs in it.
+    pub(crate) heart: Heart,
+    hosts: PathBuf,
+    keys: PathBuf,
+}
+
+/// What makes a node end in an orderly way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StopWhen {
+    /// The end of its standard input.
+    StdinEnds,
+    /// Nothing but a signal, which is a crash.
+    Never,
+}
+
+/// What runs in the middle of the three processes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Heart {
+    /// The counter of the raw pipe.
+    Pipe(PipeSettings),
+}
+
+const FLAGS: &[Flag] = &[
+    Flag::with("--id", "N"),
+    Flag::with("--hosts", "FILE"),
+    Flag::with("--keys", "DIR"),
+    Flag::with("--log-dir", "DIR"),
+    Flag::switch("--stop-on-stdin-eof"),
+    Flag::with("--pipe", "BYTES,WINDOW"),
+];
+
+impl Config {
+    /// Reads the flags and the files they name.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Config, ParseError> {
+        let flags = Flags::parse(arguments, FLAGS)?;
+        let (hosts, keys, log_dir) =
+            (flags.path("--hosts")?, flags.path("--keys")?, flags.path("--log-dir")?);
+        let committee = read_committee(&keys.join("committee.txt"))?;
+        let nodes = committee.nodes().count();
+        let id = flags.required("--id", &format!("a node id from 0 to {}", nodes - 1), |text| {
+            text.parse().ok().map(NodeId).filter(|id| committee.contains(*id))
+        })?;
+        // The children read these files; what is wrong with them is told once, and here.
+        let count = Hosts::load(&hosts)?.count();
+        if count != nodes {
+            let place = hosts.display().to_string();
+            let expected = format!("the {nodes} nodes of committee.txt");
+            return Err(ParseError::of(&place, &format!("{count} nodes"), expected));
+        }
+        NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
+        if !log_dir.is_dir() {
+            let given = log_dir.display().to_string();
+            return Err(ParseError::of("--log-dir", &given, "a directory that exists"));
+        }
+        let stop = if flags.has("--stop-on-stdin-eof") { StopWhen::StdinEnds } else { StopWhen::Never };
+        let heart = Heart::Pipe(flags.required("--pipe", PIPE_EXPECTED, parse_pipe)?);
+        Ok(Config { id, committee, log_dir, stop, heart, hosts, keys })
+    }
+
+    /// The node's own log.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.log_dir.join(format!("consensus-node-{}.log", self.id))
+    }
+
+    /// How to start a child, whose program stands beside ours.
+    pub(crate) fn child(&self, child: Child, own_program: &Path) -> Spec {
+        let log = match child {
+            Child::NetClient => format!("node-net-client-{}.log", self.id),
+            Child::NetServer => format!("node-net-server-{}.log", self.id),
+        };
+        let log = self.log_dir.join(log);
+        let flag = |name: &str, value: &Path| [OsString::from(name), value.into()];
+        let arguments = [
+            flag("--id", Path::new(&self.id.to_string())),
+            flag("--hosts", &self.hosts),
+            flag("--keys", &self.keys),
+            flag("--log", &log),
+        ];
+        let arguments = arguments.into_iter().flatten().collect();
+        Spec { child, program: own_program.with_file_name(child.name()), arguments, log }
+    }
+}
+
+const PIPE_EXPECTED: &str = "BYTES,WINDOW: the length of a body (17 bytes to 16 MiB) and how many are open at once, \
+                             together at most 32 MiB";
+
+/// `BYTES,WINDOW`. A window has to fit into an outbox twice, so that what is sent again drops nothing.
+fn parse_pipe(text: &str) -> Option<PipeSettings> {
+    let (body_bytes, window) = text.split_once(',')?;
+    let (body_bytes, window): (u64, u64) = (body_bytes.parse().ok()?, window.parse().ok()?);
+    let lawful = (pipe::HEAD_BYTES as u64..=FRAME_BYTES_MAX).contains(&body_bytes)
+        && window > 0
+        && body_bytes.checked_mul(window)? <= OUTBOX_BYTES_MAX / 2;
+    lawful.then_some(PipeSettings { body_bytes: body_bytes as usize, window })
+}
+
+fn read_committee(path: &Path) -> Result<Committee, ParseError> {
+    let place = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
+    Committee::parse(&place, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_has_a_body_and_a_window_that_fit() {
+        assert_eq!(parse_pipe("1048576,8"), Some(PipeSettings { body_bytes: 1 << 20, window: 8 }));
+        for text in
+            ["", "8", "16,1", "100,0", "x,1", "100,1,1", "16777217,1", "1048576,33", "17,99999999999999"]
+        {
+            assert_eq!(parse_pipe(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The way to one process of a child: a writer thread, so that the round loop never waits for a socket.
+//!
+//! Both children read their queue whatever else happens, so what waits here is short-lived. A child that stopped reading
+//! would make it grow without bound; it is then cut off, which makes its keeper start a new one: the core sends again
+//! what was lost.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use wire::bytes::Bytes;
+use wire::envelope::FromCore;
+use wire::ipc::IpcWriter;
+
+use crate::child::Child;
+
+/// The sending side.
+pub(crate) struct Outlet {
+    child: Child,
+    batches: Sender<Vec<(FromCore, Bytes)>>,
+    waiting_bytes: Arc<AtomicU64>,
+    stream: UnixStream,
+}
+
+/// More than the window of a whole lane and its history could be asked for at once.
+const WAITING_BYTES_MAX: u64 = 256 << 20;
+/// Batches written in one go; the rest waits for the next write.
+const GATHERED_MAX: usize = 64;
+/// What a message counts beside its body.
+const MESSAGE_BYTES: u64 = 128;
+
+impl Outlet {
+    /// Starts the writer thread, which ends when this is dropped or the socket fails.
+    pub(crate) fn start(child: Child, stream: UnixStream) -> io::Result<Outlet> {
+        // Unbounded as a channel: the bound is in bytes, and instead of waiting at it the child is cut off.
+        let (sender, batches) = crossbeam_channel::unbounded();
+        let waiting_bytes = Arc::new(AtomicU64::new(0));
+        let (written, sink) = (waiting_bytes.clone(), stream.try_clone()?);
+        thread::Builder::new()
+            .name(format!("to-{}", child.name()))
+            .spawn(move || write(&batches, &written, sink))?;
+        Ok(Outlet { child, batches: sender, waiting_bytes, stream })
+    }
+
+    /// Queues messages, in order. Those for a process that is gone are dropped: its keeper will say so.
+    pub(crate) fn send(&self, batch: Vec<(FromCore, Bytes)>) {
+        let bytes = bytes_of(&batch);
+        let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if waiting_bytes > WAITING_BYTES_MAX {
+            log::error!(
+                "{} does not read: {waiting_bytes} bytes wait for it; cutting it off",
+                self.child.name()
+            );
+            // If it fails, the child has ended, which comes to the same.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        // It fails only if the writer has ended, and then nobody is there to read.
+        let _ = self.batches.send(batch);
+    }
+}
+
+/// Writes whatever is queued, all that has gathered in one go.
+fn write(batches: &Receiver<Vec<(FromCore, Bytes)>>, waiting_bytes: &AtomicU64, mut sink: UnixStream) {
+    let mut writer = IpcWriter::new();
+    while let Ok(first) = batches.recv() {
+        let mut bytes = 0;
+        for batch in std::iter::once(first).chain(batches.try_iter().take(GATHERED_MAX)) {
+            bytes += bytes_of(&batch);
+            for (message, body) in batch {
+                writer.push(&message, &body);
+            }
+        }
+        if let Err(error) = writer.write_all(&mut sink) {
+            log::info!("the child takes no more: {error}");
+            return;
+        }
+        waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn bytes_of(batch: &[(FromCore, Bytes)]) -> u64 {
+    batch.iter().map(|(_, body)| MESSAGE_BYTES + body.len() as u64).sum()
+}

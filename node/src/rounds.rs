@@ -1,0 +1,122 @@
+//! `rounds-<id>.csv`: a line for each block this node executed.
+//!
+//! | column | meaning |
+//! | --- | --- |
+//! | `round` | round and height |
+//! | `header` | digest of the header, hex |
+//! | `finished` | transactions finished by the block |
+//! | `rejected` | transactions rejected for good by it |
+//! | `skipped` | transactions in it that were skipped: duplicates, expired |
+//! | `entries` | lane entries in it |
+//! | `payload_bytes` | bytes of their payloads |
+//! | `views` | views that its agreement took, from 1; 0 if it was decided by a HALT before we took part |
+//! | `spb_us` | microseconds from our input to N−f FINISHes of the deciding view |
+//! | `coin_us` | from there to the coin of that view |
+//! | `decide_us` | from there to the decision |
+//! | `agreement_us` | from our input to the decision; 0 if we gave none |
+//! | `fetch_us` | from the decision to the execution |
+//! | `executed_ms` | when it was executed, Unix time in milliseconds |
+//!
+//! The columns up to `payload_bytes` are the same on all nodes of a shard. Lines are written out at the end and at
+//! least each second while there are new ones.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bft::event::BlockReport;
+use wire::hex;
+
+/// The open file.
+pub(crate) struct RoundsFile {
+    file: BufWriter<File>,
+    /// When lines have to be written out that are not.
+    due: Option<Instant>,
+}
+
+const HEADER: &str = "round,header,finished,rejected,skipped,entries,payload_bytes,views,spb_us,coin_us,decide_us,\
+                      agreement_us,fetch_us,executed_ms";
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+impl RoundsFile {
+    /// A new file with its header line.
+    pub(crate) fn create(path: &Path) -> io::Result<RoundsFile> {
+        let mut file = BufWriter::with_capacity(64 << 10, File::create(path)?);
+        writeln!(file, "{HEADER}")?;
+        file.flush()?;
+        Ok(RoundsFile { file, due: None })
+    }
+
+    /// Adds a line for a block executed now.
+    pub(crate) fn add(&mut self, report: &BlockReport) -> io::Result<()> {
+        // A clock before 1970 is nobody's; the column then says so by being 0.
+        let executed_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
+        self.file.write_all(line(report, executed_ms).as_bytes())
+    }
+
+    /// When [`RoundsFile::flush`] is due; `None` while there is nothing to write out.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Writes out what there is.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.due = None;
+        self.file.flush()
+    }
+}
+
+fn line(report: &BlockReport, executed_ms: u128) -> String {
+    let BlockReport {
+        round,
+        header,
+        finished,
+        rejected,
+        skipped,
+        entries,
+        payload_bytes,
+        views,
+        spb_us,
+        coin_us,
+        decide_us,
+        agreement_us,
+        fetch_us,
+    } = report;
+    let header = hex::encode(&header.0);
+    format!(
+        "{round},{header},{finished},{rejected},{skipped},{entries},{payload_bytes},{views},{spb_us},{coin_us},\
+         {decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::{Digest, Round};
+
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_columns_of_the_header_in_their_order() {
+        let report = BlockReport {
+            round: Round(1),
+            header: Digest([0xAB; 32]),
+            finished: 2,
+            rejected: 3,
+            skipped: 4,
+            entries: 5,
+            payload_bytes: 6,
+            views: 7,
+            spb_us: 8,
+            coin_us: 9,
+            decide_us: 10,
+            agreement_us: 11,
+            fetch_us: 12,
+        };
+        let line = line(&report, 13);
+        let digest = "ab".repeat(32);
+        assert_eq!(line, format!("1,{digest},2,3,4,5,6,7,8,9,10,11,12,13\n"));
+        assert_eq!(HEADER.split(',').count(), line.split(',').count());
+    }
+}
