@@ -287,6 +287,8 @@ impl<T: DeserializeOwned> IpcReader<T> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(IpcRead::WouldBlock),
+                // A process that is killed before it has read everything leaves a reset in place of an end.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(IpcRead::Ended),
                 Err(error) => return Err(IpcError::Io(error)),
             }
         }

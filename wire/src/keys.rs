@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use ed25519_dalek::SigningKey;
+pub use ed25519_dalek::SigningKey;
 
 use crate::hex;
 use crate::ids::NodeId;

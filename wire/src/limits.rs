@@ -39,6 +39,9 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(1);
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// See [`PING_INTERVAL`].
 pub const PING_FAILURES_MAX: u32 = 5;
+/// How long a listener waits for a sign of life of a dialer: longer than any dialer that still hopes lets pass.
+pub const PEER_SILENCE_MAX: Duration =
+    PING_INTERVAL.saturating_mul(PING_FAILURES_MAX).saturating_add(PING_TIMEOUT);
 
 /// First pause before dialling again; doubles to [`DIAL_BACKOFF_MAX`].
 pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -46,6 +49,12 @@ pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Jitter on the pause, so that a restarted cluster does not dial in step.
 pub const DIAL_JITTER_PERCENT: u64 = 10;
+
+/// How long an ack may wait for further frames to confirm: far below any resend, long enough that small frames cost
+/// a hundred acks a second and not one each.
+pub const ACK_DELAY: Duration = Duration::from_millis(10);
+/// Bytes confirmed by one ack at most, so that a fast link returns its outbox memory at once.
+pub const ACK_BYTES_MAX: u64 = MIB;
 
 /// Per peer, bytes queued and unconfirmed in `net_client`.
 pub const OUTBOX_BYTES_MAX: u64 = 64 * MIB;
@@ -86,6 +95,28 @@ pub const FORGET_ROUNDS_AFTER_EXPIRY: u64 = 8;
 
 /// Client connections of one `net_server`.
 pub const CLIENTS_MAX: usize = 256;
+/// A client that neither sent nor received anything for so long gives way to a new one when all places are taken.
+pub const CLIENT_IDLE_EVICTABLE: Duration = Duration::from_secs(60);
+/// Longest frame body of a client: a full submission of 250-byte transactions fits with room.
+pub const CLIENT_FRAME_BYTES_MAX: u64 = 4 * MIB;
+/// Unfinished frames up to here need no leave: a place for each client costs 16 MiB in all.
+pub const CLIENT_FRAME_FREE_BYTES: u64 = 64 * KIB;
+/// Longer unfinished frames of all clients together; further ones wait unread. Anybody can be a client, so this is
+/// what strangers can make us hold.
+pub const CLIENTS_FRAME_BYTES_MAX: u64 = 16 * MIB;
+/// How long a client may take to finish a long frame it has leave for: 400 kB/s at least, so that nobody blocks the
+/// leave of others for long.
+pub const CLIENT_FRAME_TIME: Duration = Duration::from_secs(10);
+/// Bytes of replies that wait for one client to read them: some eight full answers to the longest query. A client
+/// that leaves more is closed.
+pub const CLIENT_UNREAD_BYTES_MAX: u64 = 4 * MIB;
+/// The same for all clients together; beyond it the one that left most is closed.
+pub const CLIENTS_UNREAD_BYTES_MAX: u64 = 16 * MIB;
+/// Bytes queued for the core at which `net_server` stops reading from clients.
+pub const IPC_QUEUE_CLIENTS_BYTES_MAX: u64 = 4 * MIB;
+/// Bytes queued for the core at which `net_server` stops reading from peers and accepting: later than from clients,
+/// since new transactions are of no use to a core that can't keep up with the ones it has.
+pub const IPC_QUEUE_PEERS_BYTES_MAX: u64 = 16 * MIB;
 /// Transactions in one submission.
 pub const SUBMISSION_TRANSACTIONS_MAX: usize = 10_000;
 /// Ids in one query of a client.

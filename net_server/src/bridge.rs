@@ -1,0 +1,103 @@
+//! The IPC queue to the core and back, on the process's standard input.
+
+use std::io;
+
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use wire::bytes::Bytes;
+use wire::envelope::{FromCore, ToCore};
+use wire::ipc::{Flush, IpcError, IpcRead, IpcReader, IpcWriter, child_stdio};
+use wire::limits::{IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX};
+
+/// Both directions of the queue, nonblocking.
+pub(crate) struct Bridge {
+    stream: UnixStream,
+    writer: IpcWriter,
+    reader: IpcReader<FromCore>,
+    readable: bool,
+    writable: bool,
+}
+
+/// Whether the core is still there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Core {
+    /// It is.
+    Alive,
+    /// It closed the queue.
+    Gone,
+}
+
+impl Bridge {
+    /// Takes over standard input.
+    pub(crate) fn open(registry: &Registry, token: Token) -> io::Result<Bridge> {
+        let stream = child_stdio()?;
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream);
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let (writer, reader) = (IpcWriter::new(), IpcReader::new());
+        Ok(Bridge { stream, writer, reader, readable: true, writable: true })
+    }
+
+    /// Notes what the socket is ready for.
+    pub(crate) fn on_event(&mut self, event: &mio::event::Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_error();
+    }
+
+    /// Queues a message for the core.
+    pub(crate) fn push(&mut self, message: &ToCore, body: &Bytes) {
+        self.writer.push(message, body);
+    }
+
+    /// Queues a message without a body.
+    pub(crate) fn tell(&mut self, message: &ToCore) {
+        self.writer.push_small(message, &[]);
+    }
+
+    /// Writes what the queue takes.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.writable && self.writer.try_write(&mut self.stream)? == Flush::Blocked {
+            self.writable = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a read may bring something.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Reads once and appends what the core says to `messages`.
+    pub(crate) fn read(&mut self, messages: &mut Vec<(FromCore, Bytes)>) -> Result<Core, IpcError> {
+        match self.reader.read_from(&mut self.stream)? {
+            IpcRead::Ended => return Ok(Core::Gone),
+            IpcRead::WouldBlock => self.readable = false,
+            IpcRead::Some => {
+                while let Some(message) = self.reader.pop()? {
+                    messages.push(message);
+                }
+            }
+        }
+        Ok(Core::Alive)
+    }
+
+    /// Whether the core leaves so much unread that clients must wait.
+    pub(crate) fn holds_clients_back(&self) -> bool {
+        self.writer.queued_bytes() >= IPC_QUEUE_CLIENTS_BYTES_MAX
+    }
+
+    /// Whether the core leaves so much unread that peers must wait.
+    pub(crate) fn holds_peers_back(&self) -> bool {
+        self.writer.queued_bytes() >= IPC_QUEUE_PEERS_BYTES_MAX
+    }
+
+    /// The place in the queue behind all that has been pushed; see [`Bridge::written`].
+    pub(crate) fn pushed(&self) -> u64 {
+        self.writer.pushed_bytes()
+    }
+
+    /// The place in the queue up to which all has been written.
+    pub(crate) fn written(&self) -> u64 {
+        self.writer.written_bytes()
+    }
+}

@@ -1,0 +1,346 @@
+//! The client port: sessions of whoever wants transactions ordered.
+//!
+//! A client has proved nothing but that it stays the same client, so everything it can make us hold is bounded for
+//! all clients together: places (an idle client makes room), unfinished frames (a long one needs leave, and has to
+//! arrive in time), replies that it does not read (the one that leaves most is closed).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use mio::Token;
+use mio::net::TcpStream;
+use wire::bytes::Bytes;
+use wire::envelope::ToCore;
+use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Scratch, Sealer};
+use wire::ids::{ClientId, Round};
+use wire::limits::{
+    CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_TIME, CLIENT_IDLE_EVICTABLE,
+    CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX,
+};
+use wire::rand;
+
+use crate::admission::Admitted;
+use crate::counters::Refused;
+use crate::outgoing::Outgoing;
+use crate::ready::Ready;
+use crate::shared::Shared;
+use crate::timers::Timer;
+
+/// All clients.
+pub(crate) struct Clients {
+    sessions: BTreeMap<Token, Client>,
+    tokens: BTreeMap<ClientId, Token>,
+    ready: Ready,
+    next_id: ClientId,
+    /// Small, so that a read of small frames never brings in more than what needs no leave.
+    scratch: Scratch,
+    /// Bytes of unfinished long frames that have leave.
+    leave_bytes: u64,
+    /// Clients that wait for leave, unread, in order.
+    waiting: VecDeque<Token>,
+    /// When clients were last left unread because the core had enough.
+    held_back: Option<Instant>,
+    /// Bytes of replies that wait to be read, of all clients.
+    unread_bytes: u64,
+}
+
+struct Client {
+    id: ClientId,
+    remote: SocketAddr,
+    stream: TcpStream,
+    reader: FrameReader,
+    sealer: Sealer,
+    in_order: InOrder,
+    next_sent: u64,
+    outgoing: Outgoing,
+    pong_due: Option<u64>,
+    last_active: Instant,
+    leave: Leave,
+    deadline: Deadline,
+    /// Whether the core has heard of it.
+    known: Known,
+}
+
+/// Whether a client may finish a long frame.
+#[derive(Clone, Copy)]
+enum Leave {
+    NotNeeded,
+    Waits,
+    Given { bytes: u64, since: Instant },
+}
+
+/// Whether [`Timer::ClientFrame`] is armed for a client: one serves all its frames, one after the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deadline {
+    Unarmed,
+    Armed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    ToUsAlone,
+    ToTheCore,
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {} at {}", self.id, self.remote)
+    }
+}
+
+impl Clients {
+    /// None yet. Ids begin at a random place, so that a reply meant for a client of an earlier process of this node
+    /// finds nobody.
+    pub(crate) fn new() -> Clients {
+        Clients {
+            sessions: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            ready: Ready::default(),
+            next_id: ClientId(rand::u64() >> 1),
+            scratch: Scratch::of_bytes(CLIENT_FRAME_FREE_BYTES as usize),
+            leave_bytes: 0,
+            waiting: VecDeque::new(),
+            held_back: None,
+            unread_bytes: 0,
+        }
+    }
+
+    /// Whether this is a client's session.
+    pub(crate) fn has(&self, token: Token) -> bool {
+        self.sessions.contains_key(&token)
+    }
+
+    /// Whether there is something to read.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.ready.count() > 0
+    }
+
+    /// Begins the session of a client, if there is a place or one can be made.
+    pub(crate) fn begin(&mut self, admitted: Admitted, shared: &mut Shared) {
+        let Admitted { token, stream, remote, session, .. } = admitted;
+        if self.sessions.len() >= shared.limits.clients_max {
+            let idlest = self.sessions.iter().min_by_key(|(_, client)| client.last_active);
+            match idlest {
+                Some((token, client)) if client.last_active + CLIENT_IDLE_EVICTABLE <= shared.now => {
+                    self.end(*token, Some(Refused::ClientEvicted), shared);
+                }
+                _ => return shared.refuse(Refused::ClientsFull, &remote),
+            }
+        }
+        let id = self.next_id;
+        self.next_id = ClientId(id.0 + 1);
+        self.tokens.insert(id, token);
+        self.sessions.insert(
+            token,
+            Client {
+                id,
+                remote,
+                stream,
+                reader: FrameReader::new(session.opener, CLIENT_FRAME_BYTES_MAX),
+                sealer: session.sealer,
+                in_order: InOrder::default(),
+                next_sent: 0,
+                outgoing: Outgoing::default(),
+                pong_due: None,
+                last_active: shared.now,
+                leave: Leave::NotNeeded,
+                deadline: Deadline::Unarmed,
+                known: Known::ToUsAlone,
+            },
+        );
+        self.ready.add(token);
+        log::debug!("client {id} came in from {remote}");
+    }
+
+    /// Takes what its connection is ready for.
+    pub(crate) fn on_event(&mut self, token: Token, event: &mio::event::Event, shared: &mut Shared) {
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.ready.add(token);
+        }
+        if event.is_writable() {
+            self.write(token, shared);
+        }
+    }
+
+    /// Reads once from each connection that may have something, in turn, until the core has enough.
+    pub(crate) fn serve(&mut self, shared: &mut Shared) {
+        for _ in 0..self.ready.count() {
+            if shared.bridge.holds_clients_back() {
+                self.held_back = Some(shared.now);
+                return;
+            }
+            if let Some(token) = self.ready.pop() {
+                self.read(token, shared);
+            }
+        }
+    }
+
+    /// Sends a reply of the core, unless its client is gone.
+    pub(crate) fn reply(&mut self, id: ClientId, body: &Bytes, shared: &mut Shared) {
+        let Some(token) = self.tokens.get(&id).copied() else { return };
+        let Some(client) = self.sessions.get_mut(&token) else { return };
+        let before = client.outgoing.len();
+        client.sealer.seal_data(client.next_sent, body, client.outgoing.buffer());
+        client.next_sent += 1;
+        self.unread_bytes += (client.outgoing.len() - before) as u64;
+        self.write(token, shared);
+        if self.sessions.get(&token).is_some_and(|it| it.outgoing.len() as u64 > CLIENT_UNREAD_BYTES_MAX) {
+            self.end(token, Some(Refused::ClientUnread), shared);
+        }
+        while self.unread_bytes > CLIENTS_UNREAD_BYTES_MAX {
+            let most = self.sessions.iter().max_by_key(|(_, client)| client.outgoing.len());
+            let Some(most) = most.map(|(token, _)| *token) else { return };
+            self.end(most, Some(Refused::ClientUnread), shared);
+        }
+    }
+
+    /// Takes [`Timer::ClientFrame`].
+    pub(crate) fn on_frame_timer(&mut self, token: Token, shared: &mut Shared) {
+        let Some(client) = self.sessions.get_mut(&token) else { return };
+        client.deadline = Deadline::Unarmed;
+        let Leave::Given { since, .. } = client.leave else { return };
+        // Time in which we did not read does not count.
+        let since = self.held_back.map_or(since, |held_back| held_back.max(since));
+        if since + CLIENT_FRAME_TIME <= shared.now {
+            self.end(token, Some(Refused::ClientTooSlow), shared);
+        } else {
+            client.deadline = Deadline::Armed;
+            shared.timers.arm(since + CLIENT_FRAME_TIME, Timer::ClientFrame(token));
+        }
+    }
+
+    /// Reads once, unless the client waits for leave.
+    fn read(&mut self, token: Token, shared: &mut Shared) {
+        let Some(client) = self.sessions.get_mut(&token) else { return };
+        if let Leave::Waits = client.leave {
+            return;
+        }
+        let mut frames = std::mem::take(&mut shared.frames);
+        let outcome = client.reader.read_from(&mut client.stream, &mut self.scratch, &mut frames);
+        let completed = !frames.is_empty();
+        let taken = frames.drain(..).try_for_each(|frame| client.take(frame, shared));
+        frames.clear();
+        shared.frames = frames;
+        let unfinished_bytes = client.reader.unfinished_bytes() as u64;
+        let ended = match (taken, outcome) {
+            (Err(refused), _) => Err(Some(refused)),
+            (Ok(()), Ok(ReadOutcome::Read(_))) => {
+                client.last_active = shared.now;
+                self.ready.add(token);
+                Ok(())
+            }
+            (Ok(()), Ok(ReadOutcome::WouldBlock)) => Ok(()),
+            (Ok(()), Ok(ReadOutcome::Ended) | Err(ReadError::Io(_))) => Err(None),
+            (Ok(()), Err(ReadError::Frame(error))) => Err(Some(Refused::Frame(error))),
+        };
+        if let Err(refused) = ended {
+            return self.end(token, refused, shared);
+        }
+        if completed {
+            let leave = std::mem::replace(&mut client.leave, Leave::NotNeeded);
+            self.return_leave(leave, shared);
+        }
+        self.ask_leave(token, unfinished_bytes, shared);
+        self.write(token, shared);
+    }
+
+    /// Gives leave for the unfinished frame of a client if it is long and has none, or lets the client wait.
+    fn ask_leave(&mut self, token: Token, bytes: u64, shared: &mut Shared) {
+        let Some(client) = self.sessions.get_mut(&token) else { return };
+        if bytes <= CLIENT_FRAME_FREE_BYTES || matches!(client.leave, Leave::Given { .. }) {
+            return;
+        }
+        if self.leave_bytes + bytes > CLIENTS_FRAME_BYTES_MAX {
+            client.leave = Leave::Waits;
+            self.waiting.push_back(token);
+            return;
+        }
+        self.leave_bytes += bytes;
+        client.leave = Leave::Given { bytes, since: shared.now };
+        if client.deadline == Deadline::Unarmed {
+            client.deadline = Deadline::Armed;
+            shared.timers.arm(shared.now + CLIENT_FRAME_TIME, Timer::ClientFrame(token));
+        }
+    }
+
+    /// Takes back a leave that is needed no more, and gives leave to those who wait for it, in order.
+    fn return_leave(&mut self, leave: Leave, shared: &mut Shared) {
+        let Leave::Given { bytes, .. } = leave else { return };
+        self.leave_bytes -= bytes;
+        while let Some(token) = self.waiting.front().copied() {
+            let Some(client) = self.sessions.get_mut(&token) else { return };
+            let bytes = client.reader.unfinished_bytes() as u64;
+            if self.leave_bytes + bytes > CLIENTS_FRAME_BYTES_MAX {
+                return;
+            }
+            self.waiting.pop_front();
+            client.leave = Leave::NotNeeded;
+            self.ask_leave(token, bytes, shared);
+            self.ready.add(token);
+        }
+    }
+
+    fn write(&mut self, token: Token, shared: &mut Shared) {
+        let Some(client) = self.sessions.get_mut(&token) else { return };
+        let before = client.outgoing.len();
+        let result = client.write(shared.decided);
+        let after = client.outgoing.len();
+        if after < before {
+            client.last_active = shared.now;
+        }
+        self.unread_bytes = self.unread_bytes + after as u64 - before as u64;
+        if result.is_err() {
+            self.end(token, None, shared);
+        }
+    }
+
+    fn end(&mut self, token: Token, refused: Option<Refused>, shared: &mut Shared) {
+        let Some(client) = self.sessions.remove(&token) else { return };
+        if let Some(refused) = refused {
+            shared.refuse(refused, &client);
+        }
+        self.unread_bytes -= client.outgoing.len() as u64;
+        self.waiting.retain(|waiting| *waiting != token);
+        self.return_leave(client.leave, shared);
+        self.tokens.remove(&client.id);
+        if client.known == Known::ToTheCore {
+            shared.bridge.tell(&ToCore::ClientGone { client: client.id });
+        }
+        log::debug!("{client} is gone");
+    }
+}
+
+impl Client {
+    /// Takes one frame.
+    fn take(&mut self, frame: Frame, shared: &mut Shared) -> Result<(), Refused> {
+        match frame.kind {
+            Kind::Data => {
+                if self.in_order.accept(frame.sequence) != Arrival::Next {
+                    return Err(Refused::OutOfSequence);
+                }
+                self.known = Known::ToTheCore;
+                shared.bridge.push(&ToCore::Client { client: self.id }, &frame.body);
+                Ok(())
+            }
+            Kind::Ping => {
+                self.pong_due = Some(frame.sequence);
+                Ok(())
+            }
+            Kind::Ack | Kind::Pong | Kind::Skip => Err(Refused::UnexpectedKind),
+        }
+    }
+
+    fn write(&mut self, decided: Round) -> io::Result<()> {
+        // Pongs go behind the replies; a client that does not read gets one for all its pings.
+        if self.outgoing.is_empty()
+            && let Some(sequence) = self.pong_due.take()
+        {
+            self.sealer.seal_pong(sequence, decided, self.outgoing.buffer());
+        }
+        self.outgoing.write_to(&mut self.stream)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,415 @@
+//! The sessions of peers, and what outlives them: the links.
+//!
+//! A link belongs to a dialer, by its key. It knows the dialer's incarnation and which data frame comes next, so that
+//! after a reconnect what was sent twice is dropped and what is missing is noticed. At most one session a link: the
+//! newest wins, because the dialer alone knows which of its connections it still uses.
+//!
+//! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait a little for company
+//! (`limits::ACK_DELAY`), unless a mebibyte has come together.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::time::Instant;
+
+use mio::Token;
+use mio::net::TcpStream;
+use wire::envelope::{LinkCounters, ToCore};
+use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Sealer};
+use wire::ids::{NodeId, Round};
+use wire::limits::{ACK_BYTES_MAX, ACK_DELAY, FRAME_BYTES_MAX};
+use wire::session::DialerHello;
+
+use crate::admission::Admitted;
+use crate::bucket::Bucket;
+use crate::counters::Refused;
+use crate::outgoing::Outgoing;
+use crate::ready::Ready;
+use crate::shared::Shared;
+use crate::timers::Timer;
+
+/// All links and their sessions.
+#[derive(Default)]
+pub(crate) struct Peers {
+    links: BTreeMap<NodeId, Link>,
+    sessions: BTreeMap<Token, PeerSession>,
+    ready: Ready,
+    /// Links with frames that are not acknowledged yet.
+    unsettled: BTreeSet<NodeId>,
+    /// Whether [`Timer::Acks`] is armed.
+    acks_armed: bool,
+}
+
+/// What is known of a dialer across its connections.
+#[derive(Default)]
+struct Link {
+    incarnation: Option<u64>,
+    in_order: InOrder,
+    /// Frames in the IPC queue that are not known to be written, oldest first. Bounded as the queue is.
+    queued: VecDeque<Queued>,
+    /// All frames below this number are written to the IPC queue.
+    settled: u64,
+    /// Bytes settled since the last ack.
+    settled_bytes: u64,
+    session: Option<Token>,
+    /// What the core was told that this peer has decided.
+    decided: Round,
+    counters: LinkCounters,
+}
+
+/// The frames below `next` are written once the IPC queue is written up to `place`.
+struct Queued {
+    place: u64,
+    next: u64,
+    bytes: u64,
+}
+
+struct PeerSession {
+    peer: NodeId,
+    stream: TcpStream,
+    reader: FrameReader,
+    sealer: Sealer,
+    outgoing: Outgoing,
+    /// What the dialer knows to have arrived.
+    acked: u64,
+    ack_due: bool,
+    /// The ping that is to be answered; a later one takes the place of an earlier one.
+    pong_due: Option<u64>,
+    last_heard: Instant,
+    allowance: Option<Allowance>,
+}
+
+/// A peer's limit of bytes a second, if there is one.
+struct Allowance {
+    bucket: Bucket,
+    /// Whether the session waits for [`Timer::Allowance`].
+    waits: bool,
+}
+
+struct Peer(NodeId);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "peer {}", self.0)
+    }
+}
+
+impl Peers {
+    /// Whether this is a peer's session.
+    pub(crate) fn has(&self, token: Token) -> bool {
+        self.sessions.contains_key(&token)
+    }
+
+    /// Whether there is something to read.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.ready.count() > 0
+    }
+
+    /// The data frame wanted next of this dialer.
+    pub(crate) fn next_expected(&self, peer: NodeId, dialer: &DialerHello) -> u64 {
+        self.links
+            .get(&peer)
+            .filter(|link| link.incarnation == Some(dialer.incarnation))
+            .map_or(0, |link| link.in_order.next())
+    }
+
+    /// Begins the session of a peer; an older one of the same dialer ends.
+    pub(crate) fn begin(&mut self, peer: NodeId, admitted: Admitted, shared: &mut Shared) {
+        let Admitted { token, stream, remote, session, dialer } = admitted;
+        let link = self.links.entry(peer).or_default();
+        if let Some(older) = link.session.replace(token) {
+            self.sessions.remove(&older);
+            shared.refuse(Refused::Replaced, &Peer(peer));
+        }
+        if link.incarnation == Some(dialer.incarnation) {
+            shared.bridge.tell(&ToCore::PeerBack { peer });
+        } else {
+            let Link { counters, decided, .. } = std::mem::take(link);
+            let (incarnation, session) = (Some(dialer.incarnation), Some(token));
+            *link = Link { incarnation, session, counters, decided, ..Link::default() };
+            shared.bridge.tell(&ToCore::PeerUp { peer });
+        }
+        let allowance = shared
+            .limits
+            .peer_bytes_per_s
+            .map(|bytes_per_s| Allowance { bucket: Bucket::new(bytes_per_s, shared.now), waits: false });
+        self.sessions.insert(
+            token,
+            PeerSession {
+                peer,
+                stream,
+                reader: FrameReader::new(session.opener, FRAME_BYTES_MAX),
+                sealer: session.sealer,
+                outgoing: Outgoing::default(),
+                acked: link.settled,
+                ack_due: false,
+                pong_due: None,
+                last_heard: shared.now,
+                allowance,
+            },
+        );
+        link.hear_decided(peer, dialer.decided, shared);
+        shared.timers.arm(shared.now + shared.limits.peer_silence, Timer::Silence(token));
+        // The first frames may have come along with the finish.
+        self.ready.add(token);
+        log::info!("peer {peer} came in from {remote}");
+    }
+
+    /// Takes what its connection is ready for.
+    pub(crate) fn on_event(&mut self, token: Token, event: &mio::event::Event, shared: &mut Shared) {
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            let waits = |session: &PeerSession| session.allowance.as_ref().is_some_and(|it| it.waits);
+            if !self.sessions.get(&token).is_some_and(waits) {
+                self.ready.add(token);
+            }
+        }
+        if event.is_writable() {
+            self.write(token, shared);
+        }
+    }
+
+    /// Reads once from each connection that may have something, in turn, until the core has enough.
+    pub(crate) fn serve(&mut self, shared: &mut Shared) {
+        for _ in 0..self.ready.count() {
+            if shared.bridge.holds_peers_back() {
+                return;
+            }
+            if let Some(token) = self.ready.pop() {
+                self.read(token, shared);
+            }
+        }
+    }
+
+    /// Acknowledges what was written to the IPC queue, now or a little later.
+    pub(crate) fn settle(&mut self, shared: &mut Shared) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        let mut due_now = Vec::new();
+        let mut some_wait = false;
+        let written = shared.bridge.written();
+        self.unsettled.retain(|peer| {
+            let Some(link) = self.links.get_mut(peer) else { return false };
+            link.settle(written);
+            let session = link.session.and_then(|token| Some((token, self.sessions.get(&token)?)));
+            let Some((token, session)) = session else { return !link.queued.is_empty() };
+            let unacked = session.acked < link.settled && !session.ack_due;
+            if unacked && link.settled_bytes >= ACK_BYTES_MAX {
+                due_now.push(token);
+            } else {
+                some_wait |= unacked;
+            }
+            unacked || !link.queued.is_empty()
+        });
+        due_now.into_iter().for_each(|token| self.acknowledge(token, shared));
+        if some_wait && !self.acks_armed {
+            self.acks_armed = true;
+            shared.timers.arm(shared.now + ACK_DELAY, Timer::Acks);
+        }
+    }
+
+    /// Takes [`Timer::Acks`].
+    pub(crate) fn on_acks_timer(&mut self, shared: &mut Shared) {
+        self.acks_armed = false;
+        let tokens: Vec<Token> = self
+            .unsettled
+            .iter()
+            .filter_map(|peer| {
+                let link = self.links.get(peer)?;
+                let token = link.session?;
+                (self.sessions.get(&token)?.acked < link.settled).then_some(token)
+            })
+            .collect();
+        tokens.into_iter().for_each(|token| self.acknowledge(token, shared));
+    }
+
+    /// Takes [`Timer::Silence`]: a session may have outlived its dialer.
+    pub(crate) fn on_silence_timer(&mut self, token: Token, shared: &mut Shared) {
+        let Some(session) = self.sessions.get(&token) else { return };
+        // What waits to be read may well be a ping: that it is not read is our doing.
+        let unread = self.ready.contains(token) || session.allowance.as_ref().is_some_and(|it| it.waits);
+        let due = session.last_heard + shared.limits.peer_silence;
+        if due <= shared.now && !unread {
+            self.end(token, Some(Refused::Silent), shared);
+        } else {
+            let again = if unread { shared.now + shared.limits.peer_silence } else { due };
+            shared.timers.arm(again, Timer::Silence(token));
+        }
+    }
+
+    /// Takes [`Timer::Allowance`].
+    pub(crate) fn on_allowance_timer(&mut self, token: Token) {
+        if let Some(allowance) = self.sessions.get_mut(&token).and_then(|it| it.allowance.as_mut()) {
+            allowance.waits = false;
+            self.ready.add(token);
+        }
+    }
+
+    /// The counters of all links, ascending.
+    pub(crate) fn counters(&self) -> Vec<(NodeId, LinkCounters)> {
+        self.links.iter().map(|(peer, link)| (*peer, link.counters)).collect()
+    }
+
+    /// Reads once.
+    fn read(&mut self, token: Token, shared: &mut Shared) {
+        let Some(session) = self.sessions.get_mut(&token) else { return };
+        if let Some(allowance) = &mut session.allowance
+            && let Err(opens) = allowance.bucket.check(shared.now)
+        {
+            allowance.waits = true;
+            shared.timers.arm(opens, Timer::Allowance(token));
+            return;
+        }
+        let mut frames = std::mem::take(&mut shared.frames);
+        let outcome = session.reader.read_from(&mut session.stream, &mut shared.scratch, &mut frames);
+        let taken = self.take(token, &mut frames, shared);
+        frames.clear();
+        shared.frames = frames;
+        let ended = match (taken, outcome) {
+            (Err(refused), _) => Err(Some(refused)),
+            (Ok(()), Ok(ReadOutcome::Read(bytes))) => {
+                let allowance = self.sessions.get_mut(&token).and_then(|it| it.allowance.as_mut());
+                if let Some(allowance) = allowance {
+                    allowance.bucket.take(bytes as u64);
+                }
+                self.ready.add(token);
+                Ok(())
+            }
+            (Ok(()), Ok(ReadOutcome::WouldBlock)) => Ok(()),
+            (Ok(()), Ok(ReadOutcome::Ended) | Err(ReadError::Io(_))) => Err(None),
+            (Ok(()), Err(ReadError::Frame(error))) => Err(Some(Refused::Frame(error))),
+        };
+        if let Err(refused) = ended {
+            self.end(token, refused, shared);
+        }
+    }
+
+    /// Takes the frames that a read completed.
+    fn take(&mut self, token: Token, frames: &mut Vec<Frame>, shared: &mut Shared) -> Result<(), Refused> {
+        let Some(session) = self.sessions.get_mut(&token) else { return Ok(()) };
+        let Some(link) = self.links.get_mut(&session.peer) else { return Ok(()) };
+        if frames.is_empty() {
+            return Ok(());
+        }
+        session.last_heard = shared.now;
+        let next_before = link.in_order.next();
+        let mut bytes = 0;
+        let result = frames.drain(..).try_for_each(|frame| {
+            link.counters.bytes += frame.wire_bytes();
+            bytes += frame.wire_bytes();
+            link.take(session, frame, shared)
+        });
+        if link.in_order.next() > next_before {
+            let (place, next) = (shared.bridge.pushed(), link.in_order.next());
+            link.queued.push_back(Queued { place, next, bytes });
+            self.unsettled.insert(session.peer);
+        }
+        if result.is_ok() && session.pong_due.is_some() {
+            self.write(token, shared);
+        }
+        result
+    }
+
+    fn acknowledge(&mut self, token: Token, shared: &mut Shared) {
+        if let Some(session) = self.sessions.get_mut(&token) {
+            session.ack_due = true;
+            self.write(token, shared);
+        }
+    }
+
+    fn write(&mut self, token: Token, shared: &mut Shared) {
+        let Some(session) = self.sessions.get_mut(&token) else { return };
+        let Some(link) = self.links.get_mut(&session.peer) else { return };
+        if session.write(link, shared.decided).is_err() {
+            self.end(token, None, shared);
+        }
+    }
+
+    fn end(&mut self, token: Token, refused: Option<Refused>, shared: &mut Shared) {
+        let Some(PeerSession { peer, .. }) = self.sessions.remove(&token) else { return };
+        if let Some(refused) = refused {
+            shared.refuse(refused, &Peer(peer));
+        }
+        if let Some(link) = self.links.get_mut(&peer)
+            && link.session == Some(token)
+        {
+            link.session = None;
+            shared.bridge.tell(&ToCore::PeerDown { peer });
+            log::info!("peer {peer} is gone");
+        }
+    }
+}
+
+impl Link {
+    /// Takes one frame of the session, in order.
+    fn take(&mut self, session: &mut PeerSession, frame: Frame, shared: &mut Shared) -> Result<(), Refused> {
+        match frame.kind {
+            Kind::Data => {
+                self.counters.data_received += 1;
+                shared.counters_changed();
+                match self.in_order.accept(frame.sequence) {
+                    Arrival::Next => {
+                        let message = ToCore::Peer { from: session.peer, digest: frame.digest };
+                        shared.bridge.push(&message, &frame.body);
+                    }
+                    Arrival::Duplicate => shared.refuse(Refused::Duplicate, &Peer(session.peer)),
+                    Arrival::Gap => return Err(Refused::OutOfSequence),
+                }
+            }
+            Kind::Skip => self.in_order.skip_to(frame.sequence),
+            Kind::Ping => {
+                session.pong_due = Some(frame.sequence);
+                if let Some(decided) = frame.decided() {
+                    self.hear_decided(session.peer, decided, shared);
+                }
+            }
+            Kind::Ack | Kind::Pong => return Err(Refused::UnexpectedKind),
+        }
+        Ok(())
+    }
+
+    /// Tells the core what the peer says it has decided, if that is news.
+    fn hear_decided(&mut self, peer: NodeId, decided: Round, shared: &mut Shared) {
+        if decided != self.decided {
+            self.decided = decided;
+            shared.bridge.tell(&ToCore::PeerDecided { peer, decided });
+        }
+    }
+
+    /// Notes that the IPC queue is written up to the place `written`.
+    fn settle(&mut self, written: u64) {
+        while let Some(queued) = self.queued.front()
+            && queued.place <= written
+        {
+            self.settled = queued.next;
+            self.settled_bytes += queued.bytes;
+            self.queued.pop_front();
+        }
+    }
+}
+
+impl PeerSession {
+    /// Writes what is due and what is left over. At most one ack and one pong are ever in the buffer: later ones
+    /// are made when there is room, and then say more. So a dialer that does not read makes us hold next to nothing.
+    fn write(&mut self, link: &mut Link, decided: Round) -> io::Result<()> {
+        loop {
+            let bytes = self.outgoing.write_to(&mut self.stream)?;
+            link.counters.bytes += bytes as u64;
+            if !self.outgoing.is_empty() {
+                return Ok(());
+            }
+            if std::mem::take(&mut self.ack_due) {
+                self.acked = link.settled;
+                link.settled_bytes = 0;
+                link.counters.ack_sent += 1;
+                self.sealer.seal_ack(self.acked, self.outgoing.buffer());
+            }
+            if let Some(sequence) = self.pong_due.take() {
+                self.sealer.seal_pong(sequence, decided, self.outgoing.buffer());
+            }
+            if self.outgoing.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}

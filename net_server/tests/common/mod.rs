@@ -1,0 +1,321 @@
+//! A `net_server` process with the test as its core, and dialers of all kinds.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use wire::bytes::Bytes;
+use wire::committee::{Committee, Member, Protocol};
+use wire::dial::{self, DialError};
+use wire::envelope::{FromCore, ToCore};
+use wire::frame::{Frame, FrameReader, Kind, ReadOutcome, Scratch, Sealer};
+use wire::hosts::{Host, Hosts};
+use wire::ids::{NodeId, Round};
+use wire::ipc::{self, IpcRead, IpcReader, IpcWriter};
+use wire::keys::{NodeKeys, SigningKey};
+use wire::limits::FRAME_BYTES_MAX;
+use wire::rand;
+use wire::session::{Expected, Identity, ListenerHello, LocalHello};
+
+/// The node whose `net_server` is tested.
+pub(crate) const SERVER: NodeId = NodeId(0);
+/// Nothing takes this long unless it never happens.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Files of a dealt testbed, removed at the end.
+pub(crate) struct Testbed {
+    pub(crate) directory: PathBuf,
+    pub(crate) committee: Committee,
+    keys: Vec<SigningKey>,
+}
+
+impl Testbed {
+    /// Deals keys to four nodes. The coin takes no part here, so any bytes do for its commitments.
+    pub(crate) fn deal() -> Testbed {
+        let keys: Vec<SigningKey> = (0..4).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
+        let member = |key: &SigningKey| Member {
+            public_key: key.verifying_key().to_bytes(),
+            coin_commitment: rand::bytes32(),
+        };
+        let members = keys.iter().map(member).collect();
+        let committee = Committee::new(4, Protocol::default(), members, rand::bytes32());
+        let name = format!("net_server-test-{}-{:016x}", std::process::id(), rand::u64());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("committee.txt"), committee.text()).unwrap();
+        let own = NodeKeys { id: SERVER, signing: keys[0].clone(), coin_secret: rand::bytes32() };
+        own.save(&directory.join("node-0.key")).unwrap();
+        Testbed { directory, committee, keys }
+    }
+
+    /// The identity of a node, signing with the key of `signer`.
+    pub(crate) fn identity(&self, claimed: NodeId, signer: NodeId) -> Identity {
+        Identity::peer(claimed, self.keys[usize::from(signer.0)].clone())
+    }
+
+    /// Writes a hosts file whose first node listens on `port`.
+    pub(crate) fn write_hosts(&self, port: u16) -> PathBuf {
+        let host = |id: u16| Host {
+            id: NodeId(id),
+            private_ip: "127.0.0.1".parse().unwrap(),
+            public: if id == 0 { "127.0.0.1".into() } else { format!("node-{id}") },
+            port,
+            ssh: None,
+        };
+        let path = self.directory.join("hosts.txt");
+        fs::write(&path, Hosts::new((0..4).map(host).collect()).text()).unwrap();
+        path
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A running `net_server`, killed at the end.
+pub(crate) struct Server {
+    pub testbed: Testbed,
+    pub(crate) core: Core,
+    pub(crate) port: u16,
+    child: Child,
+}
+
+impl Server {
+    /// Starts one with further flags.
+    pub(crate) fn start(flags: &[&str]) -> Server {
+        let testbed = Testbed::deal();
+        // Between finding a free port and the server's binding it another process may take it: then again.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let hosts = testbed.write_hosts(port);
+            let (core, mut child) = spawn(&testbed.directory, &hosts, flags);
+            let deadline = Instant::now() + PATIENCE;
+            while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Server { testbed, core: Core::new(core), port, child };
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        panic!("no port could be had");
+    }
+
+    /// A bare connection.
+    pub(crate) fn connect(&self) -> TcpStream {
+        TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+    }
+
+    /// Dials as a peer of this incarnation.
+    pub(crate) fn dial_peer(&self, id: NodeId, incarnation: u64) -> Link {
+        let identity = self.testbed.identity(id, id);
+        self.dial(&identity, incarnation).unwrap()
+    }
+
+    /// Dials as a client.
+    pub(crate) fn dial_client(&self) -> Link {
+        self.dial(&Identity::client(), rand::u64()).unwrap()
+    }
+
+    /// Dials under any identity.
+    pub(crate) fn dial(&self, identity: &Identity, incarnation: u64) -> Result<Link, DialError> {
+        let mut stream = self.connect();
+        let local = LocalHello { incarnation, decided: Round(1) };
+        let committee = &self.testbed.committee;
+        let expected = Some(Expected::of(committee, SERVER));
+        let (session, hello) =
+            dial::handshake(&mut stream, PATIENCE, identity, committee.testbed(), expected, local)?;
+        let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
+        let next = hello.next_expected;
+        Ok(Link { stream, sealer: session.sealer, reader, hello, next, received: Vec::new() })
+    }
+
+    /// Closes the core's end and returns the exit code.
+    pub(crate) fn end(mut self) -> Option<i32> {
+        self.core.close();
+        self.child.wait().unwrap().code()
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// CPU time used so far, in ticks of 10 ms.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after_name = stat.rsplit(')').next().unwrap();
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the program; what it logs goes where the test's own output goes.
+pub(crate) fn spawn(keys: &Path, hosts: &Path, flags: &[&str]) -> (UnixStream, Child) {
+    let (core, child_end) = ipc::pair().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_net_server"));
+    command.args(["--id", "0", "--log", "stderr", "--keys"]).arg(keys).arg("--hosts").arg(hosts);
+    let child = command.args(flags).stdin(Stdio::from(child_end)).spawn().unwrap();
+    (core, child)
+}
+
+/// The core's end of the IPC queue.
+pub(crate) struct Core {
+    stream: Option<UnixStream>,
+    reader: IpcReader<ToCore>,
+    /// The latest counters seen.
+    pub(crate) refused: BTreeMap<String, u64>,
+}
+
+impl Core {
+    fn new(stream: UnixStream) -> Core {
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        Core { stream: Some(stream), reader: IpcReader::new(), refused: BTreeMap::new() }
+    }
+
+    fn stream(&mut self) -> &mut UnixStream {
+        self.stream.as_mut().expect("the queue is open until the test closes it")
+    }
+
+    /// Closes the queue, as a core does that ends.
+    pub(crate) fn close(&mut self) {
+        self.stream = None;
+    }
+
+    /// Sends one message.
+    pub(crate) fn tell(&mut self, message: &FromCore, body: &[u8]) {
+        let mut writer = IpcWriter::new();
+        writer.push(message, &Bytes::from(body.to_vec()));
+        writer.write_all(self.stream()).unwrap();
+    }
+
+    /// The next message that is no counters, which are remembered.
+    pub(crate) fn next(&mut self) -> (ToCore, Bytes) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.poll() {
+                Some((ToCore::Counters { .. }, _)) | None => {}
+                Some(message) => return message,
+            }
+        }
+        panic!("the core hears nothing; refused so far: {:?}", self.refused);
+    }
+
+    /// Waits until so many refusals were counted under a name; other messages are dropped.
+    pub(crate) fn wait_refused(&mut self, name: &str, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.refused.get(name).is_none_or(|counted| *counted < count) {
+            assert!(Instant::now() < deadline, "not {count} of '{name}': {:?}", self.refused);
+            self.poll();
+        }
+    }
+
+    /// One message, or none for 100 ms.
+    pub(crate) fn poll(&mut self) -> Option<(ToCore, Bytes)> {
+        let stream = self.stream.as_mut().expect("the queue is open until the test closes it");
+        loop {
+            if let Some(message) = self.reader.pop().unwrap() {
+                if let ToCore::Counters { refused, .. } = &message.0 {
+                    self.refused = refused.iter().cloned().collect();
+                }
+                return Some(message);
+            }
+            match self.reader.read_from(stream).unwrap() {
+                IpcRead::Some => {}
+                IpcRead::WouldBlock => return None,
+                IpcRead::Ended => panic!("net_server ended"),
+            }
+        }
+    }
+}
+
+/// An established session, from the dialer's side.
+pub(crate) struct Link {
+    pub(crate) stream: TcpStream,
+    pub(crate) sealer: Sealer,
+    pub(crate) hello: ListenerHello,
+    /// The number of the next data frame.
+    pub(crate) next: u64,
+    reader: FrameReader,
+    received: Vec<Frame>,
+}
+
+impl Link {
+    /// Sends the next data frame.
+    pub(crate) fn send(&mut self, body: &[u8]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        self.sealer.seal_data(self.next, body, &mut bytes);
+        self.next += 1;
+        self.stream.write_all(&bytes)
+    }
+
+    /// Sends what a closure makes of the sealer.
+    pub(crate) fn send_with(&mut self, make: impl FnOnce(&mut Sealer, &mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        make(&mut self.sealer, &mut bytes);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// The next frame from the listener; `None` once it has closed the connection.
+    pub(crate) fn receive(&mut self) -> Option<Frame> {
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut scratch = Scratch::new();
+        while self.received.is_empty() {
+            match self.reader.read_from(&mut self.stream, &mut scratch, &mut self.received) {
+                Ok(ReadOutcome::Read(_)) => {}
+                Ok(ReadOutcome::WouldBlock) => panic!("the listener says nothing"),
+                Ok(ReadOutcome::Ended) | Err(_) => return None,
+            }
+        }
+        Some(self.received.remove(0))
+    }
+
+    /// Waits until all data frames below `next` are acknowledged.
+    pub(crate) fn wait_ack(&mut self, next: u64) {
+        loop {
+            let frame = self.receive().expect("the listener acknowledges and does not close");
+            if frame.kind == Kind::Ack && frame.sequence >= next {
+                assert_eq!(frame.sequence, next, "nothing is acknowledged that was not sent");
+                return;
+            }
+        }
+    }
+
+    /// Waits until the listener closes the connection.
+    pub(crate) fn wait_closed(&mut self) {
+        while self.receive().is_some() {}
+    }
+}
+
+/// Waits until the other side closes a bare connection.
+pub(crate) fn wait_closed(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
+            Err(error) => panic!("still open: {error}"),
+        }
+    }
+}
