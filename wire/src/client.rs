@@ -26,6 +26,8 @@ pub enum Reply {
     Receipts(Vec<Receipt>),
     /// How the node is.
     Status(Box<NodeStatus>),
+    /// The request was not understood; this is why.
+    Error(String),
 }
 
 /// What became of one transaction.

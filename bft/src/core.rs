@@ -1,0 +1,404 @@
+//! The root of the core: one member of a shard, fed with events, answering with effects.
+//!
+//! It holds the protocol tree (lanes, rounds, block votes), the ledger and the mempool, translates between their
+//! messages and bytes, and decides when something is due: an own lane entry, the input to a round, the execution of a
+//! block. All of it is deterministic: the same events at the same times give the same effects.
+//!
+//! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] tells when to come back with [`Event::Tick`]
+//! though nothing has happened. Messages to ourselves wait in a local queue and are handled before `handle` returns.
+
+mod clients;
+mod pace;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use wire::bytes::Bytes;
+use wire::client::NodeStatus;
+use wire::committee::Committee;
+use wire::dest::Dest;
+use wire::envelope::{Class, Progress};
+use wire::ids::{Digest, Index, NodeId, Seq};
+
+use crate::block::{BlockMessage, BlockVotes, Header};
+use crate::crypto::suite::Suite;
+use crate::cut::Tip;
+use crate::effects::{Effects, To};
+use crate::event::{BlockReport, Effect, Event};
+use crate::fault::{Fault, FaultKind};
+use crate::lane::entry::Entry;
+use crate::lane::{LaneOutput, LaneSend, LaneSettings, Lanes};
+use crate::ledger::{Ledger, LedgerConfig};
+use crate::member::Member;
+use crate::mempool::Mempool;
+use crate::message::{Incoming, Message};
+use crate::mvba::LaneCertificates;
+use crate::proposal;
+use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
+use crate::time::Time;
+
+/// What a core is made of, besides its keys.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// All nodes and the rules.
+    pub committee: Arc<Committee>,
+    /// Which of them we are.
+    pub node: NodeId,
+    /// Windows and history of the lanes.
+    pub lanes: LaneSettings,
+    /// Most transactions in one proposal.
+    pub batch: usize,
+    /// Hash tables and the check of owners' signatures.
+    pub ledger: LedgerConfig,
+}
+
+/// One member of a shard.
+#[derive(Debug)]
+pub struct Core {
+    member: Member,
+    batch: usize,
+    lanes: Lanes,
+    rounds: Rounds,
+    votes: BlockVotes,
+    ledger: Ledger,
+    mempool: Mempool,
+    /// The header of the last executed block.
+    header: Header,
+    /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX` and one.
+    undone: VecDeque<Decision>,
+    /// Messages to ourselves.
+    local: VecDeque<Message>,
+    /// Whether certificates of lanes have arrived that a pending SEND may wait for.
+    certificates: News,
+    views: u64,
+    out: Vec<Effect>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum News {
+    None,
+    Arrived,
+}
+
+impl LaneCertificates for Lanes {
+    fn is_certified(&self, lane: Index, tip: Tip) -> bool {
+        Lanes::is_certified(self, lane, tip)
+    }
+}
+
+impl Core {
+    /// A member at the start of the testbed.
+    pub fn new(config: CoreConfig, suite: Arc<dyn Suite>) -> Core {
+        let member = Member::new(config.committee.clone(), suite, config.node);
+        let committee = config.committee.clone();
+        let validity = Arc::new(move |payload: &[u8]| proposal::validate(payload, &committee).is_ok());
+        Core {
+            batch: config.batch,
+            lanes: Lanes::new(member.clone(), config.lanes, validity),
+            rounds: Rounds::new(member.clone()),
+            votes: BlockVotes::new(member.clone()),
+            ledger: Ledger::genesis(config.committee, member.shard, config.ledger),
+            mempool: Mempool::new(config.ledger.hash_seed),
+            header: Header::default(),
+            undone: VecDeque::new(),
+            local: VecDeque::new(),
+            certificates: News::None,
+            views: 0,
+            out: Vec::new(),
+            member,
+        }
+    }
+
+    /// Takes in what happened and returns what is to be done, in this order.
+    pub fn handle(&mut self, now: Time, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Peer { from, digest, body } => self.on_peer(now, from, digest, body),
+            Event::PeerUp { peer } => self.on_peer_up(peer),
+            Event::PeerDown { .. } | Event::Tick => {}
+            Event::PeerDecided { peer, decided } => {
+                if let Some(author) = self.member.index_of(peer) {
+                    self.rounds.peer_decided(now, author, decided);
+                }
+            }
+            Event::ChildRestarted => self.on_child_restarted(now),
+            Event::Client { client, body } => self.on_client(client, &body),
+            Event::ClientGone { client } => self.mempool.client_gone(client),
+        }
+        if self.next_wakeup().is_some_and(|due| due <= now) {
+            self.tick(now);
+        }
+        self.settle(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// When [`Event::Tick`] is due; `None` while nothing is open.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let timers = [self.lanes.next_wakeup(), self.rounds.next_wakeup(), self.votes.next_wakeup()];
+        timers.into_iter().flatten().chain(self.proposal_due()).min()
+    }
+
+    /// How we are, as far as the core knows; the driver adds what only processes know.
+    pub fn status(&self) -> NodeStatus {
+        let totals = self.ledger.totals();
+        let waiting = self.rounds.waiting();
+        NodeStatus {
+            decided: self.rounds.decided(),
+            executed: self.header.height,
+            header: self.header_digest(),
+            certified: self.votes.certified(),
+            view: waiting.as_ref().map(|(view, _)| view.0),
+            waiting_for: waiting.map(|(_, waiting)| waiting),
+            mempool: self.mempool.len() as u64,
+            lane_open: self.lanes.own_open() as u64,
+            finished: totals.finished,
+            rejected: totals.rejected,
+            expired: totals.expired,
+            coins: self.ledger.coins_unspent(),
+            value: self.ledger.recount(),
+            views: self.views,
+            ..NodeStatus::default()
+        }
+    }
+
+    /// The ledger, for checkers and dumps.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Digest of the last executed header; zero before the first.
+    fn header_digest(&self) -> Digest {
+        if self.header.height.0 == 0 { Digest::default() } else { self.header.digest() }
+    }
+
+    fn on_peer(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) {
+        let Some(author) = self.member.index_of(from) else {
+            return self.blame(from, FaultKind::NotAMember);
+        };
+        match Incoming::decode(&body) {
+            None => self.blame(from, FaultKind::Malformed),
+            Some(Incoming::Entry) => {
+                let effects = self.lanes.handle_entry(now, from, digest, body);
+                self.absorb_lanes(effects);
+            }
+            Some(Incoming::Message(message)) => self.on_message(now, author, digest, body.len(), message),
+        }
+    }
+
+    fn on_message(&mut self, now: Time, author: Index, digest: Digest, size: usize, message: Message) {
+        match message {
+            Message::Lane(message) => {
+                let effects = self.lanes.handle(now, self.member.node_at(author), message);
+                self.absorb_lanes(effects);
+            }
+            Message::Round(message) => {
+                let effects = self.rounds.handle(now, author, digest, size, message, &self.lanes);
+                self.absorb_rounds(now, effects);
+            }
+            Message::Block(message) => {
+                let effects = self.votes.handle(now, author, message);
+                self.absorb_votes(effects);
+            }
+        }
+    }
+
+    fn on_peer_up(&mut self, peer: NodeId) {
+        if self.member.index_of(peer).is_none() {
+            return;
+        }
+        let lanes = self.lanes.on_peer_up(peer);
+        self.absorb_lanes(lanes);
+        let rounds = self.rounds.on_peer_up(peer);
+        self.absorb_sends(rounds.sends, Message::Round);
+        let votes = self.votes.on_peer_up(peer);
+        self.absorb_votes(votes);
+    }
+
+    fn on_child_restarted(&mut self, now: Time) {
+        let lanes = self.lanes.on_child_restarted(now);
+        self.absorb_lanes(lanes);
+        let rounds = self.rounds.on_child_restarted();
+        self.absorb_sends(rounds.sends, Message::Round);
+        let votes = self.votes.on_child_restarted();
+        self.absorb_votes(votes);
+    }
+
+    fn tick(&mut self, now: Time) {
+        let lanes = self.lanes.tick(now);
+        self.absorb_lanes(lanes);
+        let rounds = self.rounds.tick(now, &self.lanes);
+        self.absorb_rounds(now, rounds);
+        let votes = self.votes.tick(now);
+        self.absorb_votes(votes);
+    }
+
+    /// Does everything that has become possible, until nothing is left to do.
+    fn settle(&mut self, now: Time) {
+        loop {
+            while let Some(message) = self.local.pop_front() {
+                self.on_message(now, self.member.index, Digest::default(), 0, message);
+            }
+            if std::mem::replace(&mut self.certificates, News::None) == News::Arrived {
+                let effects = self.rounds.reconsider(now, &self.lanes);
+                self.absorb_rounds(now, effects);
+            }
+            let executed = self.execute_next(now);
+            let proposed = self.propose(now);
+            let effects = self.rounds.consider_input(now, self.lanes.cut(), &self.lanes);
+            self.absorb_rounds(now, effects);
+            if !executed && !proposed && self.local.is_empty() && self.certificates == News::None {
+                return;
+            }
+        }
+    }
+
+    /// Executes the next decided block if all its entries are here; whether it did.
+    fn execute_next(&mut self, now: Time) -> bool {
+        let Some(decision) = self.undone.front() else { return false };
+        let Some(mut entries) = self.lanes.block(&decision.previous, &decision.cut) else { return false };
+        let decision = self.undone.pop_front().expect("it was there a moment ago");
+        // The lane that comes first changes with the round, so that no lane's transactions win every race for a coin.
+        let n = self.member.committee.n() as u64;
+        entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + decision.round.0) % n, entry.seq));
+        let outcome = self.ledger.execute(decision.round, entries.iter().map(Entry::payload));
+        let header = Header {
+            height: decision.round,
+            previous: self.header_digest(),
+            cut: decision.cut.digest(),
+            outcome: outcome.digest,
+            outgoing: Digest::default(),
+        };
+        self.header = header;
+        self.lanes.executed(decision.round, &decision.cut);
+        self.rounds.executed(decision.round);
+        self.views += u64::from(decision.times.views);
+        self.out.push(Effect::Executed(Box::new(report(now, &decision, header.digest(), &outcome, &entries))));
+        let votes = self.votes.executed(now, decision.round, header.digest());
+        self.absorb_votes(votes);
+        self.send_receipts(&outcome);
+        true
+    }
+
+    fn absorb_lanes(&mut self, mut effects: Effects<LaneSend, LaneOutput>) {
+        self.absorb_faults(std::mem::take(&mut effects.faults));
+        for (to, send) in effects.sends {
+            match send {
+                LaneSend::Entry { owner, seq, body } => {
+                    let class = self.lane_class(owner, seq);
+                    self.send(to, class, body);
+                }
+                LaneSend::Message(message) => self.send_message(to, Message::Lane(message)),
+            }
+        }
+        if effects.outputs.iter().any(|output| matches!(output, LaneOutput::Certified(_))) {
+            self.certificates = News::Arrived;
+        }
+    }
+
+    fn absorb_rounds(&mut self, now: Time, mut effects: Effects<RoundMessage, RoundOutput>) {
+        self.absorb_faults(std::mem::take(&mut effects.faults));
+        self.absorb_sends(effects.sends, Message::Round);
+        for output in effects.outputs {
+            match output {
+                RoundOutput::Wanted(tips) => {
+                    let effects = self.lanes.want_certificates(now, &tips);
+                    self.absorb_lanes(effects);
+                }
+                RoundOutput::Decided(decision) => {
+                    let effects = self.lanes.decide(now, decision.round, &decision.cut);
+                    self.absorb_lanes(effects);
+                    self.out.push(Effect::Progress(self.progress_at(&decision)));
+                    self.undone.push_back(*decision);
+                }
+            }
+        }
+    }
+
+    fn absorb_votes(&mut self, effects: Effects<BlockMessage, ()>) {
+        self.absorb_faults(effects.faults);
+        self.absorb_sends(effects.sends, Message::Block);
+    }
+
+    fn absorb_faults(&mut self, faults: Vec<Fault>) {
+        self.out.extend(faults.into_iter().map(Effect::Fault));
+    }
+
+    fn absorb_sends<M>(&mut self, sends: Vec<(To, M)>, wrap: impl Fn(M) -> Message) {
+        for (to, message) in sends {
+            self.send_message(to, wrap(message));
+        }
+    }
+
+    fn blame(&mut self, peer: NodeId, kind: FaultKind) {
+        self.out.push(Effect::Fault(Fault { peer, kind }));
+    }
+
+    /// Sends a message, encoded once; what concerns us goes through the local queue.
+    fn send_message(&mut self, to: To, message: Message) {
+        let me = self.member.node();
+        if to == To::Member(me) {
+            self.local.push_back(message);
+            return;
+        }
+        let class = message.class(|owner, seq| self.lane_class(owner, seq));
+        self.send(to, class, message.encode());
+        if to == To::All {
+            self.local.push_back(message);
+        }
+    }
+
+    fn send(&mut self, to: To, class: Class, body: Bytes) {
+        if self.member.committee.n() == 1 {
+            return;
+        }
+        let dest = match to {
+            To::All | To::Others => Dest::ShardOthers,
+            To::Member(node) => Dest::Node(node),
+        };
+        self.out.push(Effect::Send { dest, class, body });
+    }
+
+    /// Who is sent something of a decided entry is behind us, and our progress does not make it pointless.
+    fn lane_class(&self, owner: Index, seq: Seq) -> Class {
+        if seq <= self.rounds.cut().tip(owner).seq {
+            Class::Keep
+        } else {
+            Class::Lane(self.member.node_at(owner), seq)
+        }
+    }
+
+    fn progress_at(&self, decision: &Decision) -> Progress {
+        let lanes = decision.cut.tips().map(|(lane, tip)| (self.member.node_at(lane), tip.seq)).collect();
+        Progress { decided: decision.round, lanes }
+    }
+}
+
+/// The figures of one executed block.
+fn report(
+    now: Time,
+    decision: &Decision,
+    header: Digest,
+    outcome: &crate::ledger::BlockOutcome,
+    entries: &[Entry],
+) -> BlockReport {
+    let times = &decision.times;
+    let span = |from: Option<Time>, to: Option<Time>| match (from, to) {
+        (Some(from), Some(to)) => to.since(from).0,
+        _ => 0,
+    };
+    let decided = Some(decision.decided_at);
+    BlockReport {
+        round: decision.round,
+        header,
+        finished: outcome.counts.finished,
+        rejected: outcome.counts.rejected,
+        skipped: outcome.counts.skipped + outcome.counts.expired,
+        entries: entries.len() as u64,
+        payload_bytes: entries.iter().map(|entry| entry.payload().len() as u64).sum(),
+        views: times.views,
+        spb_us: span(times.input, times.finished),
+        coin_us: span(times.finished, times.elected),
+        decide_us: span(times.elected.or(times.finished), decided),
+        agreement_us: span(times.input, decided),
+        fetch_us: span(decided, Some(now)),
+    }
+}

@@ -1,0 +1,74 @@
+//! Requests of clients, and the receipts they wait for.
+
+use std::collections::BTreeMap;
+
+use wire::bytes::Bytes;
+use wire::client::{Receipt, Reply, Request, list};
+use wire::codec;
+use wire::ids::ClientId;
+use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
+
+use crate::core::Core;
+use crate::event::Effect;
+use crate::ledger::BlockOutcome;
+
+/// Receipts in one reply: some 400 KB, well inside a frame.
+const RECEIPTS_MAX: usize = 10_000;
+
+impl Core {
+    /// A client's bytes: answered at once where there is an answer, with an error where they are no request.
+    pub(super) fn on_client(&mut self, client: ClientId, body: &Bytes) {
+        let (request, tail) = match codec::decode_with_tail::<Request>(body) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.reply(client, &Reply::Error(format!("a request that is {error}"))),
+        };
+        match request {
+            Request::Submit => {
+                let tail = body.slice(body.len() - tail.len()..body.len());
+                match list::parse(&tail, SUBMISSION_TRANSACTIONS_MAX) {
+                    Some(items) => {
+                        let refused = self.mempool.submit(client, &tail, &items, &self.ledger);
+                        self.reply_receipts(client, &refused);
+                    }
+                    None => {
+                        let expected = format!("a list of at most {SUBMISSION_TRANSACTIONS_MAX} transactions");
+                        self.reply(client, &Reply::Error(format!("a submission that is not {expected}")));
+                    }
+                }
+            }
+            _ if !tail.is_empty() => {
+                self.reply(client, &Reply::Error(format!("{} bytes after a request", tail.len())));
+            }
+            Request::Query(ids) if ids.len() > QUERY_IDS_MAX => {
+                let error = format!("a query for {} ids, expected at most {QUERY_IDS_MAX}", ids.len());
+                self.reply(client, &Reply::Error(error));
+            }
+            Request::Query(ids) => {
+                let known = self.mempool.query(client, &ids, &self.ledger);
+                self.reply_receipts(client, &known);
+            }
+            Request::Status => {
+                let status = Box::new(self.status());
+                self.reply(client, &Reply::Status(status));
+            }
+        }
+    }
+
+    /// Tells clients what became of their transactions in an executed block.
+    pub(super) fn send_receipts(&mut self, outcome: &BlockOutcome) {
+        let receipts: BTreeMap<ClientId, Vec<Receipt>> = self.mempool.on_executed(outcome);
+        for (client, receipts) in receipts {
+            self.reply_receipts(client, &receipts);
+        }
+    }
+
+    fn reply_receipts(&mut self, client: ClientId, receipts: &[Receipt]) {
+        for chunk in receipts.chunks(RECEIPTS_MAX) {
+            self.reply(client, &Reply::Receipts(chunk.to_vec()));
+        }
+    }
+
+    fn reply(&mut self, client: ClientId, reply: &Reply) {
+        self.out.push(Effect::Reply { client, body: Bytes::from(codec::encode(reply)) });
+    }
+}

@@ -1,0 +1,56 @@
+//! When an own lane entry is due.
+//!
+//! At low load a transaction should not wait, at high load an entry should be worth its signatures. So the first
+//! entry beyond the decided cut goes out at once, and each further one only [`GAP_FIRST`], twice that, four times
+//! that … after the last: on a fast network entries are small and quickly decided, on a slow one the gaps spread the
+//! window over the time it takes to decide. A payload of [`LARGE_BYTES`] waits for nothing but room.
+
+use crate::core::Core;
+use crate::time::{Span, Time};
+
+/// Pause after the first open entry.
+const GAP_FIRST: Span = Span::from_ms(2);
+/// Longest pause.
+const GAP_MAX: Span = Span::from_ms(500);
+/// A payload worth an entry of its own: large enough that its signatures cost little beside it, small enough that
+/// the next is filled while it travels.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// What a payload of one transaction adds to it, generously.
+const PAYLOAD_OVERHEAD_MAX: usize = 64;
+
+impl Core {
+    /// Appends entries to the own lane while they are due; whether it did.
+    pub(super) fn propose(&mut self, now: Time) -> bool {
+        let mut proposed = false;
+        while self.proposal_due().is_some_and(|due| due <= now) {
+            let room = self.lanes.room().expect("nothing is due without room");
+            let Some(buffer) = self.mempool.take(room, self.batch, &self.ledger) else { return proposed };
+            let effects = self.lanes.append(now, buffer);
+            self.absorb_lanes(effects);
+            proposed = true;
+        }
+        proposed
+    }
+
+    /// When the next own entry is due; `None` while there is nothing to propose or no room.
+    pub(super) fn proposal_due(&self) -> Option<Time> {
+        let pending_bytes = self.mempool.pending_bytes();
+        if pending_bytes == 0 {
+            return None;
+        }
+        // Less than the longest transaction is no room: nothing might fit, and it would be due for ever.
+        let worthwhile = self.member.committee.protocol().transaction_bytes_max as usize + PAYLOAD_OVERHEAD_MAX;
+        let room = self.lanes.room().filter(|room| *room >= worthwhile)?;
+        let (open, last) = (self.lanes.own_open(), self.lanes.last_append());
+        match last {
+            Some(last) if open > 0 && pending_bytes < LARGE_BYTES.min(room) => Some(last + gap(open)),
+            _ => Some(Time(0)),
+        }
+    }
+}
+
+/// The pause after the last entry when so many are open.
+fn gap(open: usize) -> Span {
+    (1..open).fold(GAP_FIRST, |gap, _| gap.doubled(GAP_MAX))
+}
