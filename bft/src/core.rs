@@ -9,6 +9,8 @@
 
 mod clients;
 mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,17 +24,15 @@ use wire::ids::{Digest, Index, NodeId, Seq};
 
 use crate::block::{BlockMessage, BlockVotes, Header};
 use crate::crypto::suite::Suite;
-use crate::cut::Tip;
 use crate::effects::{Effects, To};
 use crate::event::{BlockReport, Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::lane::entry::Entry;
 use crate::lane::{LaneOutput, LaneSend, LaneSettings, Lanes};
-use crate::ledger::{Ledger, LedgerConfig};
+use crate::ledger::{BlockOutcome, Ledger};
 use crate::member::Member;
 use crate::mempool::Mempool;
 use crate::message::{Incoming, Message};
-use crate::mvba::LaneCertificates;
 use crate::proposal;
 use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
 use crate::time::Time;
@@ -48,8 +48,8 @@ pub struct CoreConfig {
     pub lanes: LaneSettings,
     /// Most transactions in one proposal.
     pub batch: usize,
-    /// Hash tables and the check of owners' signatures.
-    pub ledger: LedgerConfig,
+    /// Keys the hash tables; unknown to clients. Shows in no result.
+    pub hash_seed: u64,
 }
 
 /// One member of a shard.
@@ -80,12 +80,6 @@ enum News {
     Arrived,
 }
 
-impl LaneCertificates for Lanes {
-    fn is_certified(&self, lane: Index, tip: Tip) -> bool {
-        Lanes::is_certified(self, lane, tip)
-    }
-}
-
 impl Core {
     /// A member at the start of the testbed.
     pub fn new(config: CoreConfig, suite: Arc<dyn Suite>) -> Core {
@@ -97,8 +91,8 @@ impl Core {
             lanes: Lanes::new(member.clone(), config.lanes, validity),
             rounds: Rounds::new(member.clone()),
             votes: BlockVotes::new(member.clone()),
-            ledger: Ledger::genesis(config.committee, member.shard, config.ledger),
-            mempool: Mempool::new(config.ledger.hash_seed),
+            ledger: Ledger::genesis(config.committee, member.shard, config.hash_seed),
+            mempool: Mempool::new(config.hash_seed),
             header: Header::default(),
             undone: VecDeque::new(),
             local: VecDeque::new(),
@@ -271,7 +265,13 @@ impl Core {
         self.lanes.executed(decision.round, &decision.cut);
         self.rounds.executed(decision.round);
         self.views += u64::from(decision.times.views);
-        self.out.push(Effect::Executed(Box::new(report(now, &decision, header.digest(), &outcome, &entries))));
+        self.out.push(Effect::Executed(Box::new(report(
+            now,
+            &decision,
+            header.digest(),
+            &outcome,
+            &entries,
+        ))));
         let votes = self.votes.executed(now, decision.round, header.digest());
         self.absorb_votes(votes);
         self.send_receipts(&outcome);
@@ -377,7 +377,7 @@ fn report(
     now: Time,
     decision: &Decision,
     header: Digest,
-    outcome: &crate::ledger::BlockOutcome,
+    outcome: &BlockOutcome,
     entries: &[Entry],
 ) -> BlockReport {
     let times = &decision.times;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod core;
 pub mod crypto;
 pub mod cut;
 pub mod effects;
@@ -16,6 +17,8 @@ pub mod id_index;
 pub mod lane;
 pub mod ledger;
 pub mod member;
+pub mod mempool;
+pub mod message;
 pub mod mutant;
 pub mod mvba;
 pub mod proposal;

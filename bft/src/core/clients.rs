@@ -31,7 +31,8 @@ impl Core {
                         self.reply_receipts(client, &refused);
                     }
                     None => {
-                        let expected = format!("a list of at most {SUBMISSION_TRANSACTIONS_MAX} transactions");
+                        let expected =
+                            format!("a list of at most {SUBMISSION_TRANSACTIONS_MAX} transactions");
                         self.reply(client, &Reply::Error(format!("a submission that is not {expected}")));
                     }
                 }

@@ -40,7 +40,8 @@ impl Core {
             return None;
         }
         // Less than the longest transaction is no room: nothing might fit, and it would be due for ever.
-        let worthwhile = self.member.committee.protocol().transaction_bytes_max as usize + PAYLOAD_OVERHEAD_MAX;
+        let worthwhile =
+            self.member.committee.protocol().transaction_bytes_max as usize + PAYLOAD_OVERHEAD_MAX;
         let room = self.lanes.room().filter(|room| *room >= worthwhile)?;
         let (open, last) = (self.lanes.own_open(), self.lanes.last_append());
         match last {

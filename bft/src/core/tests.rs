@@ -1,0 +1,153 @@
+//! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use wire::bytes::Bytes;
+use wire::client::{Fate, Reply, Request, list};
+use wire::codec;
+use wire::committee::{Committee, Protocol};
+use wire::ids::{ClientId, Digest, NodeId, Round, ShardId, TxId};
+
+use crate::core::{Core, CoreConfig};
+use crate::crypto::deal::{deal_committee, seeded_entropy};
+use crate::crypto::hash_suite::HashSuite;
+use crate::event::{BlockReport, Effect, Event};
+use crate::lane::LaneSettings;
+use crate::time::{Span, Time};
+use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
+
+/// N cores, all messages delivered in the order they were sent, 1 ms after it.
+struct Bench {
+    committee: Arc<Committee>,
+    cores: Vec<Core>,
+    now: Time,
+    queue: VecDeque<(Time, NodeId, Event)>,
+    blocks: Vec<Vec<BlockReport>>,
+    replies: Vec<Reply>,
+}
+
+impl Bench {
+    fn new(n: u16) -> Bench {
+        let protocol = Protocol { genesis_coins: 100, ..Protocol::default() };
+        let committee = Arc::new(deal_committee(n, 1, protocol, seeded_entropy(7)).0);
+        let cores = committee
+            .nodes()
+            .map(|node| {
+                let suite = Arc::new(HashSuite::new(&committee, node, 7));
+                let (committee, lanes) = (committee.clone(), LaneSettings::default());
+                Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1 }, suite)
+            })
+            .collect();
+        let blocks = vec![Vec::new(); usize::from(n)];
+        Bench { committee, cores, now: Time(0), queue: VecDeque::new(), blocks, replies: Vec::new() }
+    }
+
+    fn give(&mut self, node: NodeId, event: Event) {
+        let effects = self.cores[usize::from(node.0)].handle(self.now, event);
+        for effect in effects {
+            match effect {
+                Effect::Send { dest, body, .. } => {
+                    let digest = Digest(Sha256::digest(&body[..]).into());
+                    for to in dest.expand(&self.committee, node) {
+                        let event = Event::Peer { from: node, digest, body: body.clone() };
+                        self.queue.push_back((self.now + Span::from_ms(1), to, event));
+                    }
+                }
+                Effect::Reply { body, .. } => self.replies.push(codec::decode(&body).expect("our own reply")),
+                Effect::Executed(report) => self.blocks[usize::from(node.0)].push(*report),
+                Effect::Fault(fault) => panic!("{node} blames {fault:?}"),
+                Effect::Progress(_) => {}
+            }
+        }
+    }
+
+    /// Runs until nothing is under way and no timer is armed.
+    fn run(&mut self) {
+        for _ in 0..100_000 {
+            let timers =
+                self.cores.iter().zip(0u16..).filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i))));
+            let timer = timers.min();
+            match (self.queue.front(), timer) {
+                (None, None) => return,
+                (Some((due, ..)), timer) if timer.is_none_or(|(at, _)| *due <= at) => {
+                    let (due, to, event) = self.queue.pop_front().expect("it was there a moment ago");
+                    self.now = self.now.max(due);
+                    self.give(to, event);
+                }
+                (_, Some((at, node))) => {
+                    self.now = self.now.max(at);
+                    self.give(node, Event::Tick);
+                }
+                (Some(_), None) => unreachable!("the arm before takes it"),
+            }
+        }
+        panic!("the cores never come to rest");
+    }
+
+    fn submit(&mut self, node: NodeId, transactions: &[Vec<u8>]) {
+        let mut body = codec::encode(&Request::Submit);
+        let at = list::begin(&mut body);
+        for transaction in transactions {
+            list::push(&mut body, transaction);
+        }
+        list::finish(&mut body, at, transactions.len());
+        self.give(node, Event::Client { client: ClientId(1), body: Bytes::from(body) });
+    }
+
+    fn transfer(&self, coin: u64) -> Vec<u8> {
+        let coin = genesis_coin(&self.committee.testbed(), ShardId(0), coin);
+        let amount = self.committee.protocol().genesis_amount;
+        Transaction {
+            inputs: &[Input { shard: ShardId(0), coin, amount }],
+            output_shard: ShardId(0),
+            outputs: &[Output { owner: Owner([1; 32]), amount }],
+            expiries: &[Expiry { shard: ShardId(0), round: Round(1_000) }],
+            payload: &[0; 50],
+        }
+        .encode()
+    }
+
+    fn finished(&self) -> Vec<TxId> {
+        let receipts = self.replies.iter().flat_map(|reply| match reply {
+            Reply::Receipts(receipts) => receipts.clone(),
+            other => panic!("{other:?}"),
+        });
+        receipts
+            .filter(|receipt| matches!(receipt.fate, Fate::Finished(_)))
+            .map(|receipt| receipt.id)
+            .collect()
+    }
+}
+
+#[test]
+fn transactions_finish_on_every_node_and_all_comes_to_rest() {
+    for n in [1, 2, 3, 4, 7, 10] {
+        let mut bench = Bench::new(n);
+        let mut ids = Vec::new();
+        for wave in 0..3u64 {
+            for node in 0..n {
+                let coin = wave * u64::from(n) + u64::from(node);
+                let transaction = bench.transfer(coin);
+                ids.push(tx_id(&transaction));
+                bench.submit(NodeId(node), &[transaction]);
+            }
+            bench.run();
+        }
+        let mut finished = bench.finished();
+        finished.sort_unstable();
+        ids.sort_unstable();
+        assert_eq!(finished, ids, "N = {n}");
+        for (core, blocks) in bench.cores.iter().zip(&bench.blocks) {
+            let headers =
+                |blocks: &[BlockReport]| blocks.iter().map(|block| block.header).collect::<Vec<_>>();
+            assert_eq!(headers(blocks), headers(&bench.blocks[0]), "N = {n}");
+            let status = core.status();
+            assert_eq!(status.finished, ids.len() as u64);
+            assert_eq!(status.certified, status.executed);
+            assert_eq!(status.value, 100 * 1_000);
+            assert_eq!((status.mempool, status.lane_open, status.view), (0, 0, None), "N = {n}");
+        }
+    }
+}
