@@ -19,15 +19,20 @@
 //! before that much has arrived. After an error the connection is of no further use: the place where the next frame
 //! would begin is no longer known.
 
-use std::io::{self, Read};
+mod in_order;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::bytes::Bytes;
-use crate::filling::Filling;
 use crate::ids::{Digest, Round};
 use crate::limits::FRAME_BYTES_MAX;
 use crate::mac::{MacKey, tags_equal};
+
+pub use in_order::{Arrival, InOrder};
+pub use reader::{FrameReader, ReadError, ReadOutcome, Scratch};
 
 /// Bytes of a frame before its body.
 pub const HEADER_BYTES: usize = 13;
@@ -273,246 +278,5 @@ impl Header {
         }
         let sequence = u64::from_le_bytes(sequence);
         Ok(Header { length, kind, sequence })
-    }
-}
-
-/// What became of one read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadOutcome {
-    /// So many bytes came.
-    Read(usize),
-    /// None are there at present.
-    WouldBlock,
-    /// The source ended, between two frames.
-    Ended,
-}
-
-/// Why a connection can't be read any further.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The other side broke the rules of frames.
-    Frame(FrameError),
-    /// The connection failed.
-    Io(io::Error),
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ReadError::Frame(error) => error.fmt(f),
-            ReadError::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl From<FrameError> for ReadError {
-    fn from(error: FrameError) -> ReadError {
-        ReadError::Frame(error)
-    }
-}
-
-/// Where reads land first; one for all readers of a thread. What a reader leaves in it has no meaning.
-pub struct Scratch {
-    bytes: Box<[u8]>,
-}
-
-impl Scratch {
-    /// One of the size that suits a thread which reads at full speed.
-    pub fn new() -> Scratch {
-        Scratch::of_bytes(256 << 10)
-    }
-
-    /// One of `count` bytes, at least one: how much a single read of small frames may bring in.
-    pub fn of_bytes(count: usize) -> Scratch {
-        Scratch { bytes: vec![0; count.max(1)].into_boxed_slice() }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Scratch {
-        Scratch::new()
-    }
-}
-
-/// Reads the frames of one direction of one connection.
-///
-/// Commands: [`FrameReader::read_from`], once a readiness or in a loop. Getters: [`FrameReader::unfinished_bytes`].
-pub struct FrameReader {
-    opener: Opener,
-    data_bytes_max: usize,
-    stage: Stage,
-}
-
-/// What the next byte belongs to.
-enum Stage {
-    Header { bytes: [u8; HEADER_BYTES], filled: usize },
-    Body { header: [u8; HEADER_BYTES], kind: Kind, sequence: u64, body: Filling, hash: Sha256 },
-    Tag { header: [u8; HEADER_BYTES], frame: Frame, bytes: [u8; TAG_BYTES], filled: usize },
-}
-
-const START: Stage = Stage::Header { bytes: [0; HEADER_BYTES], filled: 0 };
-
-impl FrameReader {
-    /// A reader of frames whose data bodies are at most `data_bytes_max` long (never above [`FRAME_BYTES_MAX`]).
-    pub fn new(opener: Opener, data_bytes_max: u64) -> FrameReader {
-        FrameReader { opener, data_bytes_max: data_bytes_max.min(FRAME_BYTES_MAX) as usize, stage: START }
-    }
-
-    /// Reads once and appends the frames that this completes to `frames`.
-    ///
-    /// # Errors
-    /// Frames completed before the error are in `frames` all the same. After an error the reader is of no use.
-    pub fn read_from(
-        &mut self,
-        source: &mut impl Read,
-        scratch: &mut Scratch,
-        frames: &mut Vec<Frame>,
-    ) -> Result<ReadOutcome, ReadError> {
-        let read = loop {
-            match self.read_once(source, &mut scratch.bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                other => break other,
-            }
-        };
-        match read {
-            Ok((0, _)) if self.is_between_frames() => Ok(ReadOutcome::Ended),
-            Ok((0, _)) => Err(FrameError::Truncated.into()),
-            Ok((total, in_scratch)) => {
-                self.feed(&scratch.bytes[..in_scratch], frames)?;
-                Ok(ReadOutcome::Read(total))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(ReadOutcome::WouldBlock),
-            Err(error) => Err(ReadError::Io(error)),
-        }
-    }
-
-    /// Length of the body that is being received, of which some is still missing; 0 between bodies.
-    pub fn unfinished_bytes(&self) -> usize {
-        match &self.stage {
-            Stage::Body { header, .. } => {
-                u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize
-            }
-            Stage::Header { .. } | Stage::Tag { .. } => 0,
-        }
-    }
-
-    /// Reads once, straight into a body where one is open. Returns all bytes read and those left in `scratch`.
-    fn read_once(&mut self, source: &mut impl Read, scratch: &mut [u8]) -> io::Result<(usize, usize)> {
-        match &mut self.stage {
-            Stage::Body { body, hash, .. } => {
-                let (added, spilled) = body.read_from(source, scratch)?;
-                hash.update(added);
-                Ok((added.len() + spilled, spilled))
-            }
-            Stage::Header { .. } | Stage::Tag { .. } => source.read(scratch).map(|read| (read, read)),
-        }
-    }
-
-    fn is_between_frames(&self) -> bool {
-        matches!(self.stage, Stage::Header { filled: 0, .. })
-    }
-
-    /// Takes bytes that came in order.
-    fn feed(&mut self, mut input: &[u8], frames: &mut Vec<Frame>) -> Result<(), FrameError> {
-        loop {
-            let stage = std::mem::replace(&mut self.stage, START);
-            self.stage = match stage {
-                Stage::Header { mut bytes, mut filled } => {
-                    fill(&mut bytes, &mut filled, &mut input);
-                    if filled < HEADER_BYTES {
-                        Stage::Header { bytes, filled }
-                    } else {
-                        let Header { length, kind, sequence } = Header::parse(&bytes, self.data_bytes_max)?;
-                        let body = Filling::new(length as usize);
-                        Stage::Body { header: bytes, kind, sequence, body, hash: Sha256::new() }
-                    }
-                }
-                Stage::Body { header, kind, sequence, mut body, mut hash } => {
-                    let taken = body.take(input);
-                    hash.update(taken);
-                    input = &input[taken.len()..];
-                    if body.missing_bytes() > 0 {
-                        Stage::Body { header, kind, sequence, body, hash }
-                    } else {
-                        let digest = Digest(hash.finalize().into());
-                        let frame = Frame { kind, sequence, body: Bytes::from(body.finish()), digest };
-                        Stage::Tag { header, frame, bytes: [0; TAG_BYTES], filled: 0 }
-                    }
-                }
-                Stage::Tag { header, frame, mut bytes, mut filled } => {
-                    fill(&mut bytes, &mut filled, &mut input);
-                    if filled < TAG_BYTES {
-                        Stage::Tag { header, frame, bytes, filled }
-                    } else {
-                        self.opener.open(&header, &frame.digest, &bytes)?;
-                        frames.push(frame);
-                        START
-                    }
-                }
-            };
-            // A body may be complete with no byte left (an empty one always is): then its tag comes next, and
-            // waiting for more input is right in every stage but a complete body.
-            if input.is_empty() && !self.has_complete_body() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn has_complete_body(&self) -> bool {
-        matches!(&self.stage, Stage::Body { body, .. } if body.missing_bytes() == 0)
-    }
-}
-
-/// Moves the head of `input` into the unfilled part of `bytes`.
-fn fill(bytes: &mut [u8], filled: &mut usize, input: &mut &[u8]) {
-    let count = input.len().min(bytes.len() - *filled);
-    let (head, rest) = input.split_at(count);
-    bytes[*filled..*filled + count].copy_from_slice(head);
-    *filled += count;
-    *input = rest;
-}
-
-/// What the number of a data frame says about it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Arrival {
-    /// The one expected.
-    Next,
-    /// It has arrived before, or was skipped.
-    Duplicate,
-    /// One or more before it are missing. Closes the connection.
-    Gap,
-}
-
-/// The receiver's side of the sequence of one (dialer, incarnation).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct InOrder {
-    next: u64,
-}
-
-impl InOrder {
-    /// The number expected next: what acks and the listener's hello tell.
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// Judges a data frame of this number, and counts it if it is the one expected.
-    pub fn accept(&mut self, sequence: u64) -> Arrival {
-        if sequence < self.next {
-            return Arrival::Duplicate;
-        }
-        match self.next.checked_add(1) {
-            Some(after) if sequence == self.next => {
-                self.next = after;
-                Arrival::Next
-            }
-            _ => Arrival::Gap,
-        }
-    }
-
-    /// Follows a [`Kind::Skip`]: what is missing below `next` will not come.
-    pub fn skip_to(&mut self, next: u64) {
-        self.next = self.next.max(next);
     }
 }

@@ -347,3 +347,126 @@ impl<T: DeserializeOwned> Default for IpcReader<T> {
         IpcReader::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{Class, FromCore, ToCore};
+    use crate::ids::{ClientId, Digest, NodeId};
+
+    fn body(length: usize) -> Bytes {
+        Bytes::from((0..length).map(|i| ((i * 2_654_435_761) >> 9) as u8).collect::<Vec<u8>>())
+    }
+
+    fn message(i: u64) -> ToCore {
+        match i % 3 {
+            0 => ToCore::Client { client: ClientId(i) },
+            1 => ToCore::Peer { from: NodeId(i as u16), digest: Digest([i as u8; 32]) },
+            _ => ToCore::Counters { links: vec![], refused: vec![("name".repeat(i as usize), i)] },
+        }
+    }
+
+    /// Gives and takes only so many bytes a call.
+    struct Narrow<T>(T, usize);
+
+    impl<T: Read> Read for Narrow<T> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(self.1);
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    impl<T: Write> Write for Narrow<T> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(&bytes[..bytes.len().min(self.1)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    #[test]
+    fn messages_with_bodies_of_all_sizes_arrive_in_order() {
+        let lengths = [0, 5, 0, LARGE_BODY_BYTES - 1, LARGE_BODY_BYTES, 100_000, 1, (3 << 20) + 1, 0, 17];
+        let mut writer = IpcWriter::new();
+        for (i, length) in lengths.iter().enumerate() {
+            writer.push(&message(i as u64), &body(*length));
+        }
+        for narrow in [usize::MAX, 4096, 777] {
+            let (mut bytes, mut copy) = (Vec::new(), IpcWriter::new());
+            for (i, length) in lengths.iter().enumerate() {
+                copy.push(&message(i as u64), &body(*length));
+            }
+            copy.write_all(&mut Narrow(&mut bytes, narrow)).unwrap();
+            assert_eq!((copy.queued_bytes(), copy.written_bytes()), (0, bytes.len() as u64));
+            assert_eq!(copy.pushed_bytes(), writer.pushed_bytes());
+            let (mut reader, mut source) = (IpcReader::<ToCore>::new(), Narrow(&bytes[..], narrow));
+            for (i, length) in lengths.iter().enumerate() {
+                let (header, received) = reader.receive(&mut source).unwrap().unwrap();
+                assert_eq!((header, received), (message(i as u64), body(*length)), "message {i}");
+            }
+            assert!(reader.receive(&mut source).unwrap().is_none(), "then the queue ends");
+        }
+    }
+
+    #[test]
+    fn small_messages_are_coalesced_and_long_bodies_are_not_copied() {
+        let mut writer = IpcWriter::new();
+        for i in 0..100 {
+            writer.push(&message(i), &body(100));
+        }
+        assert_eq!(writer.pieces.len(), 1);
+        let long = body(1 << 20);
+        writer.push(&message(0), &long);
+        writer.push(&message(1), &body(1));
+        assert_eq!(writer.pieces.len(), 3);
+        assert!(
+            matches!(&writer.pieces[1], Piece::Large(shared) if std::ptr::eq(&shared[0], &long[0])),
+            "the queue shares the body"
+        );
+    }
+
+    #[test]
+    fn a_full_socket_blocks_and_goes_on_where_it_stopped() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut ours, mut theirs) = (ours, theirs);
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let mut writer = IpcWriter::new();
+        let count = 50;
+        (0..count).for_each(|i| writer.push(&message(i), &body(60_000)));
+        let (mut reader, mut received, mut blocked) = (IpcReader::<ToCore>::new(), 0, 0);
+        while received < count {
+            if writer.try_write(&mut ours).unwrap() == Flush::Blocked {
+                blocked += 1;
+                assert!(writer.written_bytes() < writer.pushed_bytes());
+            }
+            while reader.read_from(&mut theirs).unwrap() == IpcRead::Some {
+                while let Some((header, bytes)) = reader.pop().unwrap() {
+                    assert_eq!((header, bytes), (message(received), body(60_000)));
+                    received += 1;
+                }
+            }
+        }
+        assert!(blocked > 0, "3 MB do not fit a socket's buffer");
+        drop(ours);
+        assert_eq!(reader.read_from(&mut theirs).unwrap(), IpcRead::Ended);
+    }
+
+    #[test]
+    fn what_is_no_message_of_ours_is_an_error() {
+        let received = |bytes: &[u8]| IpcReader::<ToCore>::new().receive(&mut &bytes[..]);
+        for (header_bytes, body_bytes) in [(u32::MAX, 0), (4, u32::MAX), (0, 0)] {
+            let prefix = [header_bytes.to_le_bytes(), body_bytes.to_le_bytes()].concat();
+            assert!(matches!(received(&prefix), Err(IpcError::Malformed(_))), "{header_bytes} {body_bytes}");
+        }
+        let mut writer = IpcWriter::new();
+        let class = Class::Keep;
+        writer.push_small(&FromCore::Send { dest: crate::dest::Dest::All, class }, b"body");
+        let mut bytes = Vec::new();
+        writer.write_all(&mut bytes).unwrap();
+        bytes[8] = 0xEE;
+        assert!(matches!(received(&bytes), Err(IpcError::Malformed(_))), "no variant has this number");
+    }
+}

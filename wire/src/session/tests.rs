@@ -63,3 +63,190 @@ fn an_honest_handshake_gives_both_sides_the_same_session() {
         assert_eq!((&frames[0].body[..], frames[1].decided()), (&b"body"[..], Some(Round(3))));
     }
 }
+
+/// A handshake in which `tamper` may change each message (0 hello, 1 reply, 2 finish) on its way: what the dialer and
+/// the listener make of it, as far as they get.
+fn meddle(tamper: impl Fn(usize, &mut Vec<u8>)) -> (Option<HandshakeError>, Option<HandshakeError>) {
+    let (dialer, mut hello) = dial(&peer());
+    tamper(0, &mut hello);
+    let (listener, mut reply) = match listen(&hello) {
+        Ok(both) => both,
+        Err(error) => return (None, Some(error)),
+    };
+    tamper(1, &mut reply);
+    let mut finish = match dialer.on_reply(&reply) {
+        Ok((finish, _, _)) => finish,
+        Err(error) => return (Some(error), None),
+    };
+    tamper(2, &mut finish);
+    (None, listener.on_finish(&finish).err())
+}
+
+#[test]
+fn every_tampered_byte_ends_the_handshake() {
+    assert_eq!(meddle(|_, _| ()), (None, None));
+    for (message, length) in [(0, HELLO_BYTES), (1, REPLY_BYTES), (2, FINISH_BYTES)] {
+        for at in 0..length {
+            let outcome = meddle(|number, bytes| {
+                if number == message {
+                    assert_eq!(bytes.len(), length);
+                    bytes[at] ^= 1 << (at % 8);
+                }
+            });
+            assert_ne!(outcome, (None, None), "byte {at} of message {message}");
+        }
+    }
+}
+
+#[test]
+fn every_other_length_is_malformed() {
+    for message in 0..3 {
+        for change in [-1isize, 1] {
+            let outcome = meddle(|number, bytes| {
+                if number == message {
+                    bytes.resize(bytes.len().saturating_add_signed(change), 0);
+                }
+            });
+            let error = outcome.0.or(outcome.1);
+            assert_eq!(error, Some(HandshakeError::Malformed), "message {message}");
+        }
+    }
+}
+
+#[test]
+fn lies_in_a_hello_are_refused_by_name() {
+    let hello_of = |identity: &Identity| dial(identity).1;
+    let refusal = |hello: &[u8]| listen(hello).err().expect("refused");
+    let changed = |at: usize, value: u8| {
+        let mut hello = hello_of(&peer());
+        hello[at] = value;
+        hello
+    };
+    let stranger = SigningKey::from_bytes(&[0x99; 32]);
+    let other_testbed = Dialer::start(&peer(), committee(2).testbed(), None, DIALER_SAYS).1;
+    let cases = [
+        (changed(0, b'?'), HandshakeError::Magic),
+        (changed(8, 2), HandshakeError::Version(2)),
+        (changed(10, 3), HandshakeError::Malformed),
+        (other_testbed, HandshakeError::Testbed),
+        (hello_of(&Identity::peer(LISTENS, key(2))), HandshakeError::Oneself),
+        (hello_of(&Identity::peer(NodeId(4), key(4))), HandshakeError::UnknownNode(NodeId(4))),
+        // A member's key does not make it another member; a stranger's makes it none.
+        (hello_of(&Identity::peer(NodeId(3), key(1))), HandshakeError::Key(NodeId(3))),
+        (hello_of(&Identity::peer(DIALS, stranger)), HandshakeError::Key(DIALS)),
+    ];
+    for (hello, expected) in cases {
+        assert_eq!(refusal(&hello), expected);
+    }
+    let mut client_with_an_id = hello_of(&Identity::client());
+    client_with_an_id[11] = 1;
+    assert_eq!(refusal(&client_with_an_id), HandshakeError::Malformed, "one encoding of a client");
+}
+
+#[test]
+fn knowing_a_members_public_key_is_not_enough() {
+    // The liar shows the public key of node 3 and claims its id, but can only sign with its own.
+    let (mut dialer, mut hello) = dial(&peer());
+    hello[11..13].copy_from_slice(&3u16.to_le_bytes());
+    hello[45..77].copy_from_slice(&key(3).verifying_key().to_bytes());
+    dialer.transcript = Transcript::begin(&hello);
+    let (listener, reply) = listen(&hello).unwrap();
+    let (finish, _, _) = dialer.on_reply(&reply).unwrap();
+    assert_eq!(listener.on_finish(&finish).err(), Some(HandshakeError::Signature));
+}
+
+#[test]
+fn a_replayed_hello_gets_a_reply_that_a_recorded_finish_does_not_fit() {
+    let (dialer, hello) = dial(&peer());
+    let (listener, reply) = listen(&hello).unwrap();
+    let (finish, _, _) = dialer.on_reply(&reply).unwrap();
+    assert!(listener.on_finish(&finish).is_ok());
+    let (listener, fresh_reply) = listen(&hello).unwrap();
+    assert_ne!(reply, fresh_reply);
+    assert_eq!(listener.on_finish(&finish).err(), Some(HandshakeError::Signature));
+}
+
+#[test]
+fn a_replayed_reply_fits_no_other_hello() {
+    let (_, hello) = dial(&peer());
+    let (_, reply) = listen(&hello).unwrap();
+    let (other, _) = dial(&peer());
+    assert_eq!(other.on_reply(&reply).err(), Some(HandshakeError::Signature));
+}
+
+#[test]
+fn a_listeners_signature_is_no_dialers() {
+    // A listener that is made to sign a transcript can't have that shown as its own finish.
+    let (dialer, hello) = dial(&peer());
+    let (listener, reply) = listen(&hello).unwrap();
+    let signature = &reply[REPLY_BYTES - SIGNATURE_BYTES..];
+    assert_eq!(listener.on_finish(signature).err(), Some(HandshakeError::Signature));
+    drop(dialer);
+}
+
+#[test]
+fn a_dialer_takes_only_the_node_it_expects() {
+    let (dialer, hello) = dial(&peer());
+    let other = (NodeId(3), &key(3));
+    let (_, reply) = Listener::on_hello(other, &committee(1), LISTENER_SAYS, |_| 0, &hello).unwrap();
+    assert_eq!(dialer.on_reply(&reply).err(), Some(HandshakeError::Key(NodeId(3))));
+}
+
+#[test]
+fn a_client_brings_a_key_of_its_own_and_needs_no_expectation() {
+    let ((_, _), (_, told)) = establish(&Identity::client());
+    assert_eq!(told.role, Role::Client);
+    let (dialer, hello) = Dialer::start(&Identity::client(), committee(1).testbed(), None, DIALER_SAYS);
+    let (listener, reply) = listen(&hello).unwrap();
+    let (finish, _, told) = dialer.on_reply(&reply).unwrap();
+    assert_eq!(told.id, LISTENS);
+    assert!(listener.on_finish(&finish).is_ok());
+}
+
+/// Points of small order, each of which makes every shared secret zero (RFC 7748, section 6.1).
+fn small_order_points() -> [[u8; 32]; 3] {
+    let mut one = [0; 32];
+    one[0] = 1;
+    let mut minus_one = [0xFF; 32];
+    (minus_one[0], minus_one[31]) = (0xEC, 0x7F);
+    [[0; 32], one, minus_one]
+}
+
+#[test]
+fn a_zero_secret_is_refused_by_both_sides() {
+    for point in small_order_points() {
+        let (mut dialer, mut hello) = dial(&peer());
+        hello[77..109].copy_from_slice(&point);
+        dialer.transcript = Transcript::begin(&hello);
+        let (listener, reply) = listen(&hello).unwrap();
+        let (finish, _, _) = dialer.on_reply(&reply).unwrap();
+        assert_eq!(listener.on_finish(&finish).err(), Some(HandshakeError::ZeroSecret));
+
+        let (dialer, hello) = dial(&peer());
+        let (_, mut reply) = listen(&hello).unwrap();
+        reply.truncate(REPLY_BYTES - SIGNATURE_BYTES);
+        reply[44..76].copy_from_slice(&point);
+        let mut transcript = Transcript::begin(&hello);
+        transcript.add(&reply);
+        reply.extend(transcript.sign(Side::Listener, &key(LISTENS.0)));
+        assert_eq!(dialer.on_reply(&reply).err(), Some(HandshakeError::ZeroSecret));
+    }
+}
+
+#[test]
+fn two_sessions_of_the_same_two_share_no_keys() {
+    let ((first, _), _) = establish(&peer());
+    let (_, (second, _)) = establish(&peer());
+    let (mut sealer, mut bytes) = (first.sealer, Vec::new());
+    sealer.seal_data(0, b"body", &mut bytes);
+    let mut reader = FrameReader::new(second.opener, 100);
+    assert!(reader.read_from(&mut &bytes[..], &mut Scratch::new(), &mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_handshake_stays_within_a_kibibyte() {
+    let limit = crate::limits::HANDSHAKE_BYTES_MAX as usize;
+    let state = size_of::<Listener>();
+    assert!(HELLO_BYTES + REPLY_BYTES + FINISH_BYTES <= limit);
+    assert!(state + HELLO_BYTES + REPLY_BYTES <= limit, "{state} bytes of state");
+}

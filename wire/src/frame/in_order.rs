@@ -1,0 +1,78 @@
+//! The receiver's side of sequence numbers.
+
+/// What the number of a data frame says about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// The one expected.
+    Next,
+    /// It has arrived before, or was skipped.
+    Duplicate,
+    /// One or more before it are missing. Closes the connection.
+    Gap,
+}
+
+/// The receiver's side of the sequence of one (dialer, incarnation).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct InOrder {
+    next: u64,
+}
+
+impl InOrder {
+    /// The number expected next: what acks and the listener's hello tell.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Judges a data frame of this number, and counts it if it is the one expected.
+    pub fn accept(&mut self, sequence: u64) -> Arrival {
+        if sequence < self.next {
+            return Arrival::Duplicate;
+        }
+        match self.next.checked_add(1) {
+            Some(after) if sequence == self.next => {
+                self.next = after;
+                Arrival::Next
+            }
+            _ => Arrival::Gap,
+        }
+    }
+
+    /// Follows a [`Kind::Skip`]: what is missing below `next` will not come.
+    pub fn skip_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_taken_once_and_none_is_left_out() {
+        let mut order = InOrder::default();
+        for (sequence, arrival) in [
+            (0, Arrival::Next),
+            (0, Arrival::Duplicate),
+            (2, Arrival::Gap),
+            (1, Arrival::Next),
+            (u64::MAX, Arrival::Gap),
+            (2, Arrival::Next),
+        ] {
+            assert_eq!(order.accept(sequence), arrival, "{sequence}");
+        }
+        order.skip_to(10);
+        order.skip_to(7);
+        assert_eq!(
+            (order.next(), order.accept(9), order.accept(10)),
+            (10, Arrival::Duplicate, Arrival::Next)
+        );
+    }
+
+    #[test]
+    fn a_skip_to_the_end_of_numbers_leaves_none_to_take() {
+        let mut order = InOrder::default();
+        order.skip_to(u64::MAX);
+        assert_eq!(order.accept(u64::MAX), Arrival::Gap);
+        assert_eq!(order.next(), u64::MAX);
+    }
+}

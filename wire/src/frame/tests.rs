@@ -1,0 +1,197 @@
+//! Frames: what is sealed is what is read, in whatever pieces it comes; anything else is refused by name.
+
+use std::io::{self, Read};
+
+use super::*;
+use crate::limits::FRAME_BYTES_MAX;
+
+const KEY: [u8; 32] = [0x4B; 32];
+const DATA_BYTES_MAX: u64 = 2 << 20;
+
+/// A source that gives the bytes in pieces of the lengths given, over and over.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    lengths: &'a [usize],
+    turn: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.lengths[self.turn % self.lengths.len()].min(buffer.len()).min(self.bytes.len());
+        self.turn += 1;
+        buffer[..length].copy_from_slice(&self.bytes[..length]);
+        self.bytes = &self.bytes[length..];
+        Ok(length)
+    }
+}
+
+/// All frames until the source ends, and why it ended if not between two frames.
+fn read(bytes: &[u8], lengths: &[usize]) -> (Vec<Frame>, Option<FrameError>) {
+    let mut reader = FrameReader::new(Opener::new(&KEY), DATA_BYTES_MAX);
+    let mut source = Pieces { bytes, lengths, turn: 0 };
+    let (mut scratch, mut frames) = (Scratch::of_bytes(4096), Vec::new());
+    loop {
+        match reader.read_from(&mut source, &mut scratch, &mut frames) {
+            Ok(ReadOutcome::Read(_)) => {}
+            Ok(ReadOutcome::Ended) => return (frames, None),
+            Ok(ReadOutcome::WouldBlock) => panic!("the source never blocks"),
+            Err(ReadError::Frame(error)) => return (frames, Some(error)),
+            Err(ReadError::Io(error)) => panic!("the source never fails: {error}"),
+        }
+    }
+}
+
+fn body(length: usize) -> Vec<u8> {
+    (0..length).map(|i| ((i * 2_654_435_761) >> 11) as u8).collect()
+}
+
+/// One frame of each kind, data in several lengths; returns the bytes and where each frame begins.
+fn sample(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
+    let (mut sealer, mut bytes, mut starts) = (Sealer::new(&KEY), Vec::new(), Vec::new());
+    for (sequence, length) in lengths.iter().enumerate() {
+        starts.push(bytes.len());
+        sealer.seal_data(sequence as u64, &body(*length), &mut bytes);
+    }
+    starts.push(bytes.len());
+    sealer.seal_ack(7, &mut bytes);
+    starts.push(bytes.len());
+    sealer.seal_ping(8, Round(80), &mut bytes);
+    starts.push(bytes.len());
+    sealer.seal_pong(9, Round(90), &mut bytes);
+    starts.push(bytes.len());
+    sealer.seal_skip(10, &mut bytes);
+    (bytes, starts)
+}
+
+#[test]
+fn frames_round_trip_in_whatever_pieces_they_come() {
+    let lengths = [0, 1, 300, 5000, 70_000, (1 << 20) + 5, 2 << 20, 3];
+    let (bytes, _) = sample(&lengths);
+    for pieces in [&[usize::MAX][..], &[4096], &[1000, 7, 1, 300_000], &[13, 32], &[1 << 20, 1]] {
+        let (frames, error) = read(&bytes, pieces);
+        assert_eq!((frames.len(), error), (lengths.len() + 4, None));
+        for (sequence, length) in lengths.iter().enumerate() {
+            let frame = &frames[sequence];
+            assert_eq!((frame.kind, frame.sequence), (Kind::Data, sequence as u64));
+            assert!(frame.body[..] == body(*length)[..]);
+            assert_eq!(frame.digest.0, <[u8; 32]>::from(Sha256::digest(&frame.body)));
+        }
+        let rest: Vec<_> =
+            frames[lengths.len()..].iter().map(|f| (f.kind, f.sequence, f.decided())).collect();
+        let expected = [
+            (Kind::Ack, 7, None),
+            (Kind::Ping, 8, Some(Round(80))),
+            (Kind::Pong, 9, Some(Round(90))),
+            (Kind::Skip, 10, None),
+        ];
+        assert_eq!(rest, expected);
+        let wire_bytes: u64 = frames.iter().map(Frame::wire_bytes).sum();
+        assert_eq!(wire_bytes, bytes.len() as u64);
+    }
+    let (small, _) = sample(&[0, 5, 64]);
+    assert_eq!(read(&small, &[1]).0.len(), 7, "byte by byte");
+}
+
+#[test]
+fn a_shared_body_is_sealed_by_its_digest_alone() {
+    let body = body(1000);
+    let digest = Digest(Sha256::digest(&body).into());
+    let Sealed { header, tag } = Sealer::new(&KEY).seal(Kind::Data, 3, &digest, body.len());
+    let mut whole = Vec::new();
+    Sealer::new(&KEY).seal_data(3, &body, &mut whole);
+    assert_eq!([&header[..], &body, &tag].concat(), whole);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed_in_the_frame_it_is_in() {
+    let (bytes, starts) = sample(&[0, 20]);
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (frames, error) = read(&flipped, &[usize::MAX]);
+        let whole_before = starts.iter().filter(|start| **start <= bit / 8).count() - 1;
+        assert_eq!(frames.len(), whole_before, "bit {bit}: only the frames before are taken");
+        assert!(error.is_some(), "bit {bit}");
+    }
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    let (bytes, starts) = sample(&[0, 20]);
+    for end in 0..bytes.len() {
+        let (_, error) = read(&bytes[..end], &[usize::MAX]);
+        let expected = if starts.contains(&end) { None } else { Some(FrameError::Truncated) };
+        assert_eq!(error, expected, "cut at {end}");
+    }
+}
+
+#[test]
+fn unlawful_lengths_and_kinds_are_refused_by_name() {
+    let header = |length: u32, kind: u8| [&length.to_le_bytes()[..], &[kind], &[0; 8]].concat();
+    let too_long = DATA_BYTES_MAX as u32 + 1;
+    for (length, kind, of) in [
+        (too_long, 1, Kind::Data),
+        (u32::MAX, 1, Kind::Data),
+        (1, 2, Kind::Ack),
+        (7, 3, Kind::Ping),
+        (9, 4, Kind::Pong),
+        (u32::MAX, 5, Kind::Skip),
+    ] {
+        assert_eq!(read(&header(length, kind), &[64]).1, Some(FrameError::Length { kind: of, length }));
+    }
+    for kind in [0, 6, 255] {
+        assert_eq!(read(&header(0, kind), &[64]).1, Some(FrameError::Kind(kind)));
+    }
+    // No limit that is asked for goes beyond that of all frames.
+    let mut reader = FrameReader::new(Opener::new(&KEY), u64::MAX);
+    let longer = header(FRAME_BYTES_MAX as u32 + 1, 1);
+    let result = reader.read_from(&mut &longer[..], &mut Scratch::new(), &mut Vec::new());
+    assert!(matches!(result, Err(ReadError::Frame(FrameError::Length { .. }))));
+}
+
+#[test]
+fn random_bytes_are_refused() {
+    // A linear congruence stands in for randomness, so that a failure can be found again.
+    let mut state = 1u64;
+    for _ in 0..2000 {
+        let bytes: Vec<u8> = (0..200)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .collect();
+        let (frames, error) = read(&bytes, &[50]);
+        assert!(frames.is_empty() && error.is_some());
+    }
+}
+
+#[test]
+fn a_frame_is_good_in_one_place_of_one_direction_only() {
+    let (bytes, starts) = sample(&[20, 20]);
+    let frame = |i: usize| &bytes[starts[i]..starts[i + 1]];
+    for stream in [
+        [frame(0), frame(0)].concat(),
+        [frame(1), frame(0)].concat(),
+        [frame(0), frame(2)].concat(),
+        [frame(0), frame(1), frame(3)].concat(),
+    ] {
+        assert_eq!(read(&stream, &[usize::MAX]).1, Some(FrameError::Tag), "replayed, reordered or left out");
+    }
+    let mut other = Vec::new();
+    Sealer::new(&[0x4C; 32]).seal_data(0, &body(20), &mut other);
+    assert_eq!(read(&other, &[usize::MAX]).1, Some(FrameError::Tag), "the key of another direction");
+}
+
+#[test]
+fn names_of_refusals_differ() {
+    let kind = Kind::Data;
+    let all =
+        [FrameError::Kind(0), FrameError::Length { kind, length: 0 }, FrameError::Tag, FrameError::Truncated];
+    let names: std::collections::BTreeSet<_> = all.iter().map(FrameError::name).collect();
+    assert_eq!(names.len(), all.len());
+}
+
+#[test]
+fn the_digest_of_nothing_is_what_it_says() {
+    assert_eq!(EMPTY_DIGEST.0, <[u8; 32]>::from(Sha256::digest(b"")));
+}
