@@ -282,9 +282,9 @@ impl Core {
         self.absorb_faults(std::mem::take(&mut effects.faults));
         for (to, send) in effects.sends {
             match send {
-                LaneSend::Entry { owner, seq, body } => {
+                LaneSend::Entry { owner, seq, digest, body } => {
                     let class = self.lane_class(owner, seq);
-                    self.send(to, class, body);
+                    self.send(to, class, Some(digest), body);
                 }
                 LaneSend::Message(message) => self.send_message(to, Message::Lane(message)),
             }
@@ -340,13 +340,13 @@ impl Core {
             return;
         }
         let class = message.class(|owner, seq| self.lane_class(owner, seq));
-        self.send(to, class, message.encode());
+        self.send(to, class, None, message.encode());
         if to == To::All {
             self.local.push_back(message);
         }
     }
 
-    fn send(&mut self, to: To, class: Class, body: Bytes) {
+    fn send(&mut self, to: To, class: Class, digest: Option<Digest>, body: Bytes) {
         if self.member.committee.n() == 1 {
             return;
         }
@@ -354,7 +354,7 @@ impl Core {
             To::All | To::Others => Dest::ShardOthers,
             To::Member(node) => Dest::Node(node),
         };
-        self.out.push(Effect::Send { dest, class, body });
+        self.out.push(Effect::Send { dest, class, digest, body });
     }
 
     /// Who is sent something of a decided entry is behind us, and our progress does not make it pointless.

@@ -63,6 +63,8 @@ pub enum Effect {
         dest: Dest,
         /// For how long it matters.
         class: Class,
+        /// SHA-256 of the body where it is known already, so that a proposal is hashed once.
+        digest: Option<Digest>,
         /// The message, encoded once.
         body: Bytes,
     },

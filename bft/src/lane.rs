@@ -115,6 +115,8 @@ pub enum LaneSend {
         owner: Index,
         /// Which place.
         seq: Seq,
+        /// SHA-256 of the body.
+        digest: Digest,
         /// Header and payload.
         body: Bytes,
     },
@@ -261,7 +263,7 @@ impl Lanes {
         let entry = Entry::seal(owner, self.own.last(), buffer);
         debug_assert!((self.validity)(entry.payload()), "what we propose is valid");
         let signature = self.member.suite.sign(&statement(owner, entry.tip()));
-        let send = LaneSend::Entry { owner, seq: entry.seq, body: entry.body.clone() };
+        let send = LaneSend::Entry { owner, seq: entry.seq, digest: entry.digest, body: entry.body.clone() };
         let mut effects = Effects::send(To::Others, send);
         let echoed = self.own.append(now, &self.member, &entry, signature);
         self.chains[usize::from(owner.0)].append_own(entry.clone(), signature);
@@ -575,7 +577,7 @@ impl Lanes {
         if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
             return Effects::none();
         }
-        Effects::send(To::Member(self.member.node_at(to)), LaneSend::Entry { owner, seq, body })
+        Effects::send(To::Member(self.member.node_at(to)), LaneSend::Entry { owner, seq, digest, body })
     }
 
     fn serve_certificate(
@@ -601,7 +603,7 @@ impl Lanes {
                 effects.sends.extend(self.final_of(owner, entry.tip()).map(|send| (finals_to, send)))
             }
             Again::Entry(members) => {
-                let send = LaneSend::Entry { owner, seq, body: entry.body.clone() };
+                let send = LaneSend::Entry { owner, seq, digest: entry.digest, body: entry.body.clone() };
                 if members.len() + 1 == self.chains.len() {
                     return effects.push_send(To::Others, send);
                 }

@@ -1,4 +1,5 @@
-//! From the IPC queue into the outboxes: destinations are expanded here, and a body is hashed here, once.
+//! From the IPC queue into the outboxes: destinations are expanded here, and a body that the core has not hashed is
+//! hashed here, once.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ impl Bridge {
 
     fn take(&mut self, message: FromCore, body: Bytes) {
         match message {
-            FromCore::Send { dest, class } => self.send(&dest, class, body),
+            FromCore::Send { dest, class, digest } => self.send(&dest, class, digest, body),
             FromCore::Progress(progress) => {
                 for peer in &self.peers {
                     peer.finish(&progress);
@@ -67,12 +68,13 @@ impl Bridge {
         }
     }
 
-    fn send(&mut self, dest: &Dest, class: Class, body: Bytes) {
+    fn send(&mut self, dest: &Dest, class: Class, digest: Option<Digest>, body: Bytes) {
         let recipients = dest.expand(&self.process.committee, self.process.id);
         if recipients.is_empty() {
             return;
         }
-        let item = Item { class, digest: Digest(Sha256::digest(&body).into()), body };
+        let digest = digest.unwrap_or_else(|| Digest(Sha256::digest(&body).into()));
+        let item = Item { class, digest, body };
         for node in recipients {
             let place = self.place(node);
             self.peers[place].push(item.clone());

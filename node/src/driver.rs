@@ -189,8 +189,8 @@ impl<M: Machine> Driver<M> {
     fn feed(&mut self, event: Event) -> io::Result<()> {
         for effect in self.machine.handle(self.now(), event) {
             match effect {
-                Effect::Send { dest, class, body } => {
-                    self.net_client.push(FromCore::Send { dest, class }, body);
+                Effect::Send { dest, class, digest, body } => {
+                    self.net_client.push(FromCore::Send { dest, class, digest }, body);
                 }
                 Effect::Reply { client, body } => self.net_server.push(FromCore::Reply { client }, body),
                 Effect::Progress(progress) => {

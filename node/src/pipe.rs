@@ -129,7 +129,7 @@ impl Pipe {
 
     fn broadcast(&self, dest: Dest, number: u64) -> Effect {
         let class = Class::Lane(self.node, Seq(number));
-        Effect::Send { dest, class, body: message(BODY, self.epoch, number, &self.filler) }
+        Effect::Send { dest, class, digest: None, body: message(BODY, self.epoch, number, &self.filler) }
     }
 
     fn resend(&mut self, now: Time, effects: &mut Vec<Effect>) {
@@ -149,7 +149,7 @@ impl Pipe {
             *received = number;
         }
         let body = message(ACK, epoch, *received, &[]);
-        Effect::Send { dest: Dest::Node(from), class: Class::Keep, body }
+        Effect::Send { dest: Dest::Node(from), class: Class::Keep, digest: None, body }
     }
 
     fn on_ack(&mut self, now: Time, from: NodeId, number: u64, effects: &mut Vec<Effect>) {

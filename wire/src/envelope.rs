@@ -108,6 +108,8 @@ pub enum FromCore {
         dest: Dest,
         /// For how long it matters.
         class: Class,
+        /// SHA-256 of the body where the core knows it, so that a proposal is not hashed again.
+        digest: Option<Digest>,
     },
     /// To `net_server`: the body that follows goes to a client (see [`crate::client`]).
     Reply {

@@ -201,7 +201,7 @@ pub(super) fn forge(owner: usize, parent: Tip, payload: &[u8]) -> Entry {
 }
 
 pub(super) fn send(entry: &Entry) -> LaneSend {
-    LaneSend::Entry { owner: entry.owner, seq: entry.seq, body: entry.body.clone() }
+    LaneSend::Entry { owner: entry.owner, seq: entry.seq, digest: entry.digest, body: entry.body.clone() }
 }
 
 pub(super) fn final_of(owner: usize, tip: Tip, certificate: Certificate) -> LaneSend {
