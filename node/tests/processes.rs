@@ -1,0 +1,107 @@
+//! Real nodes, three processes each, over loopback: they exchange bodies in pipe mode, survive the death of a child,
+//! and leave nothing behind when they end.
+
+mod testbed;
+
+use std::net::TcpListener;
+
+use testbed::{Testbed, children_of, eventually, is_alive, kill};
+
+#[test]
+fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_their_input() {
+    let testbed = Testbed::new(4);
+    let mut nodes: Vec<_> = (0..4).map(|id| testbed.start(id, "20000,4")).collect();
+    eventually("all have three processes", || {
+        nodes.iter().all(|node| children_of(node.pid()).len() == 2).then_some(())
+    });
+    let names: Vec<_> =
+        nodes.iter().flat_map(|node| children_of(node.pid())).map(|child| child.name).collect();
+    assert_eq!(names, ["net_client", "net_server"].repeat(4));
+    eventually("bodies are exchanged by all", || (0..4).all(|id| testbed.confirmed(id) > 100).then_some(()));
+
+    let victims = [
+        children_of(nodes[1].pid()).into_iter().find(|child| child.name == "net_client").unwrap(),
+        children_of(nodes[2].pid()).into_iter().find(|child| child.name == "net_server").unwrap(),
+    ];
+    for victim in &victims {
+        kill(victim.pid);
+    }
+    eventually("both are back", || {
+        let now: Vec<_> = [1, 2].into_iter().flat_map(|id: usize| children_of(nodes[id].pid())).collect();
+        (now.len() == 4 && now.iter().all(|child| victims.iter().all(|victim| victim.pid != child.pid)))
+            .then_some(())
+    });
+    let before: Vec<u64> = (0..4).map(|id| testbed.confirmed(id)).collect();
+    eventually("counting goes on", || {
+        (0..4).all(|id| testbed.confirmed(id) > before[usize::from(id)] + 1_000).then_some(())
+    });
+    let status = eventually("peers are up again and what was sent to them is told", || {
+        testbed.status(1).filter(|status| status.peers_up == [0, 2, 3] && status.bytes_sent > 20_000 * 1_000)
+    });
+    assert_eq!((status.restarts, status.frames_dropped), (1, 0));
+    assert!(status.faults.is_empty(), "{:?}", status.faults);
+
+    let processes: Vec<u32> = nodes
+        .iter()
+        .flat_map(|node| children_of(node.pid()).into_iter().map(|child| child.pid).chain([node.pid()]))
+        .collect();
+    assert_eq!(processes.len(), 12);
+    for node in &mut nodes {
+        node.close_stdin();
+    }
+    for (id, node) in nodes.iter_mut().enumerate() {
+        assert!(node.wait().success());
+        let text = testbed.read(&format!("pipe-{id}.json"));
+        let number = |key: &str| -> f64 {
+            let (_, rest) = text.split_once(&format!("\"{key}\": ")).unwrap();
+            rest.split([',', '}']).next().unwrap().parse().unwrap()
+        };
+        assert!(number("payload_bytes") > 20_000.0 * 1_000.0 && number("seconds") > 0.0, "{text}");
+        assert_eq!(testbed.read(&format!("stderr-{id}.txt")), "");
+    }
+    assert!(processes.into_iter().all(|pid| !is_alive(pid)), "a node ends after its children");
+}
+
+#[test]
+fn a_killed_node_takes_its_children_along() {
+    let testbed = Testbed::new(1);
+    let mut node = testbed.start(0, "100,1");
+    let children = eventually("it has two children", || {
+        Some(children_of(node.pid())).filter(|children| children.len() == 2)
+    });
+    eventually("they serve", || testbed.status(0));
+    kill(node.pid());
+    node.wait();
+    eventually("they end", || children.iter().all(|child| !is_alive(child.pid)).then_some(()));
+}
+
+#[test]
+fn a_busy_port_ends_the_node_with_one_clear_error() {
+    let testbed = Testbed::new(1);
+    let _occupant = TcpListener::bind(testbed.address(0)).unwrap();
+    let mut node = testbed.start(0, "100,1");
+    assert_eq!(node.wait().code(), Some(1));
+    let error = testbed.read("stderr-0.txt");
+    let port = testbed.address(0).port().to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.starts_with("node 0: net_server ended as soon as it was started"), "{error}");
+    assert!(error.contains(&port) && error.to_lowercase().contains("in use"), "{error}");
+}
+
+#[test]
+fn wrong_flags_are_told_in_one_line() {
+    let testbed = Testbed::new(1);
+    for (flag, value, expected) in [
+        ("--id", "7", "--id: found '7', expected a node id from 0 to 0"),
+        ("--pipe", "lots", "--pipe: found 'lots', expected BYTES,WINDOW"),
+        ("--hosts", "/dev/null/x", "/dev/null/x: found"),
+        ("--log-dir", "/dev/null", "--log-dir: found '/dev/null', expected a directory that exists"),
+        ("--size", "1", "command line: found '--size', expected one of --id"),
+    ] {
+        let mut node = testbed.start_with(0, "100,1", &[(flag, value)]);
+        assert_eq!(node.wait().code(), Some(2), "{flag}");
+        let error = testbed.read("stderr-0.txt");
+        assert!(error.starts_with(&format!("node: {expected}")), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}

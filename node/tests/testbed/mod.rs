@@ -1,0 +1,240 @@
+//! A testbed in a temporary directory: keys, hosts on free ports, nodes, and a client that asks how they are.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+
+use wire::client::{NodeStatus, Reply, Request};
+use wire::codec;
+use wire::committee::{Committee, Member, Protocol};
+use wire::dial;
+use wire::frame::{FrameReader, Kind, ReadOutcome, Scratch};
+use wire::hosts::{Host, Hosts};
+use wire::ids::{NodeId, Round};
+use wire::keys::NodeKeys;
+use wire::limits::{FRAME_BYTES_MAX, HANDSHAKE_TIME};
+use wire::rand;
+use wire::session::{Identity, LocalHello};
+
+/// Its directory goes when it does.
+pub(crate) struct Testbed {
+    dir: PathBuf,
+    committee: Committee,
+    addresses: Vec<SocketAddr>,
+}
+
+/// A running node; killed when dropped.
+pub(crate) struct Node {
+    process: Child,
+}
+
+/// A process of a node.
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+}
+
+impl Testbed {
+    /// Keys and hosts for one shard of `nodes` nodes.
+    pub(crate) fn new(nodes: u16) -> Testbed {
+        build_children();
+        let dir = std::env::temp_dir().join(format!("node-{}-{:x}", std::process::id(), rand::u64()));
+        fs::create_dir_all(&dir).unwrap();
+        let keys: Vec<SigningKey> = (0..nodes).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
+        let member = |key: &SigningKey| Member {
+            public_key: key.verifying_key().to_bytes(),
+            coin_commitment: [0; 32],
+        };
+        let members = keys.iter().map(member).collect();
+        let committee = Committee::new(nodes, Protocol::default(), members, rand::bytes32());
+        fs::write(dir.join("committee.txt"), committee.text()).unwrap();
+        // All are held at once, so that no two are the same.
+        let listeners: Vec<TcpListener> =
+            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let mut hosts = Vec::new();
+        for (id, (address, signing)) in addresses.iter().zip(keys).enumerate() {
+            let id = NodeId(id as u16);
+            NodeKeys { id, signing, coin_secret: [0; 32] }.save(&dir.join(format!("node-{id}.key"))).unwrap();
+            let (private_ip, public, port) = (address.ip(), address.ip().to_string(), address.port());
+            hosts.push(Host { id, private_ip, public, port, ssh: None });
+        }
+        fs::write(dir.join("hosts.txt"), Hosts::new(hosts).text()).unwrap();
+        Testbed { dir, committee, addresses }
+    }
+
+    /// Where a node listens.
+    pub(crate) fn address(&self, id: u16) -> SocketAddr {
+        self.addresses[usize::from(id)]
+    }
+
+    /// Starts a node as a pipe.
+    pub(crate) fn start(&self, id: u16, pipe: &str) -> Node {
+        self.start_with(id, pipe, &[])
+    }
+
+    /// As [`Testbed::start`], with some flags replaced or added.
+    pub(crate) fn start_with(&self, id: u16, pipe: &str, changes: &[(&str, &str)]) -> Node {
+        let dir = self.dir.display().to_string();
+        let mut flags = vec![
+            ("--id", id.to_string()),
+            ("--hosts", format!("{dir}/hosts.txt")),
+            ("--keys", dir.clone()),
+            ("--log-dir", dir.clone()),
+            ("--pipe", pipe.to_string()),
+        ];
+        for (name, value) in changes {
+            flags.retain(|(flag, _)| flag != name);
+            flags.push((name, value.to_string()));
+        }
+        let stderr = File::create(self.dir.join(format!("stderr-{id}.txt"))).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_node"))
+            .args(flags.iter().flat_map(|(name, value)| [*name, value.as_str()]))
+            .arg("--stop-on-stdin-eof")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        Node { process }
+    }
+
+    /// A file of the log directory.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap()
+    }
+
+    /// Bodies of a node that all others have; 0 while it does not answer.
+    pub(crate) fn confirmed(&self, id: u16) -> u64 {
+        self.status(id).map_or(0, |status| status.finished)
+    }
+
+    /// What a node answers a client that asks how it is; `None` while it does not answer.
+    pub(crate) fn status(&self, id: u16) -> Option<NodeStatus> {
+        let mut stream = TcpStream::connect(self.address(id)).ok()?;
+        let local = LocalHello { incarnation: rand::u64(), decided: Round(0) };
+        let testbed = self.committee.testbed();
+        let (mut session, _) =
+            dial::handshake(&mut stream, HANDSHAKE_TIME, &Identity::client(), testbed, None, local).ok()?;
+        stream.set_read_timeout(Some(HANDSHAKE_TIME)).ok()?;
+        let mut request = Vec::new();
+        session.sealer.seal_data(0, &codec::encode(&Request::Status), &mut request);
+        std::io::Write::write_all(&mut stream, &request).ok()?;
+        let mut reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
+        let (mut scratch, mut frames) = (Scratch::new(), Vec::new());
+        loop {
+            match reader.read_from(&mut stream, &mut scratch, &mut frames).ok()? {
+                ReadOutcome::Read(_) => {}
+                ReadOutcome::WouldBlock | ReadOutcome::Ended => return None,
+            }
+            if let Some(frame) = frames.iter().find(|frame| frame.kind == Kind::Data) {
+                match codec::decode(&frame.body).unwrap() {
+                    Reply::Status(status) => return Some(*status),
+                    other => panic!("asked for a status, got {other:?}"),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("what the processes wrote is in {}", self.dir.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn close_stdin(&mut self) {
+        self.process.stdin = None;
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        // Not `wait`, which would close its standard input first.
+        eventually("the node ends", || self.process.try_wait().unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The living children of a process, by name.
+pub(crate) fn children_of(parent: u32) -> Vec<Process> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let Ok(pid) = entry.unwrap().file_name().to_string_lossy().parse() else { continue };
+        if let Some((name, state, parent_of_it)) = stat(pid)
+            && parent_of_it == parent
+            && state != "Z"
+        {
+            children.push(Process { pid, name });
+        }
+    }
+    children.sort_by(|a, b| a.name.cmp(&b.name));
+    children
+}
+
+/// Whether there is such a process that has not ended.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(_, state, _)| state != "Z")
+}
+
+/// Name, state and parent.
+fn stat(pid: u32) -> Option<(String, String, u32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, rest) = text.rsplit_once(") ")?;
+    let (_, name) = head.split_once(" (")?;
+    let mut fields = rest.split(' ');
+    Some((name.to_string(), fields.next()?.to_string(), fields.next()?.parse().ok()?))
+}
+
+/// Kills a process as a crash would.
+pub(crate) fn kill(pid: u32) {
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+}
+
+/// Looks again and again until `look` finds something; gives up long after that can be a matter of load.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "gave up waiting until {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
+fn build_children() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        let target = PathBuf::from(env!("CARGO_BIN_EXE_node"));
+        let target = target.parent().and_then(|directory| directory.parent()).unwrap();
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--profile", profile])
+            .args(["--package", "net_client", "--package", "net_server", "--target-dir"])
+            .arg(target)
+            .status();
+        assert!(built.unwrap().success());
+    });
+}
