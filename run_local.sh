@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Builds the testbed (release) and runs N nodes on this machine under load: ./run_local.sh N [options].
+# The options and exit codes are those of `tools local`; ./run_local.sh --help tells them.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+
+usage() {
+    echo "usage: ./run_local.sh N [options]   (N nodes; --help tells the options)" >&2
+    exit 2
+}
+
+[[ $# -ge 1 ]] || usage
+case "$1" in
+    -h | --help) arguments=(--help) ;;
+    -*) usage ;;
+    *) arguments=(--nodes "$1" "${@:2}") ;;
+esac
+
+cargo build --release --quiet --workspace --manifest-path "$root/Cargo.toml" || exit 4
+# A node has a connection to and from each other node, and benchmarks open a thousand more.
+ulimit -n "$(ulimit -Hn)"
+target="${CARGO_TARGET_DIR:-$root/target}"
+exec "$target/release/tools" local "${arguments[@]}"

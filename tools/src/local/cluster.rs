@@ -1,0 +1,279 @@
+//! The processes of a local run: started, watched, killed by plan, stopped.
+//!
+//! Each node is one child here; its `net_client` and `net_server` are children of it and found in `/proc`. A node's
+//! standard input is a pipe whose other end we hold: when we end, however that happens, it stops. All processes
+//! stand in the pid file, kept up to date as nodes restart their children.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::ids::NodeId;
+
+use super::StartError;
+use super::directories::Directories;
+use super::faults::{Fault, Kind};
+use crate::pids::{self, Entry};
+use crate::procfs::{self, Process};
+
+/// How long nodes may take to stop before they are killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// All nodes of a run.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    nodes: Vec<Node>,
+    pid_file: PathBuf,
+    recorded: Vec<Entry>,
+    usage: Usage,
+}
+
+/// One node's processes.
+#[derive(Debug)]
+struct Node {
+    id: NodeId,
+    child: Child,
+    /// Closed to stop the node.
+    stdin: Option<ChildStdin>,
+    state: State,
+}
+
+/// What is known of a node's first process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Running,
+    /// Killed by plan.
+    Crashed,
+    /// Ended without being asked to.
+    Ended(ExitStatus),
+    /// Ended when asked to.
+    Stopped,
+}
+
+/// A node whose first process ended without being asked to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UnaskedEnd {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+}
+
+impl Cluster {
+    /// Starts `count` nodes, each with the arguments that `arguments` gives it. If one cannot be started, those
+    /// that could are ended.
+    pub(crate) fn start(
+        directories: &Directories,
+        count: u16,
+        arguments: impl Fn(NodeId) -> Vec<String>,
+    ) -> Result<Cluster, StartError> {
+        let program = program("node")?;
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            pid_file: directories.pids(),
+            recorded: Vec::new(),
+            usage: Usage::default(),
+        };
+        for id in (0..count).map(NodeId) {
+            match spawn(&program, directories, id, arguments(id)) {
+                Ok(node) => cluster.nodes.push(node),
+                Err(error) => {
+                    cluster.kill_all();
+                    return Err(error);
+                }
+            }
+        }
+        cluster.observe();
+        Ok(cluster)
+    }
+
+    /// Looks at all processes: counts their processor time, keeps the pid file current, and returns the nodes that
+    /// ended unasked since the last look. Meant to be called about once a second.
+    pub(crate) fn observe(&mut self) -> Vec<UnaskedEnd> {
+        let all = procfs::processes();
+        let mut found = Entry::of(std::process::id(), "tools local").into_iter().collect::<Vec<_>>();
+        let mut ended = Vec::new();
+        for node in &mut self.nodes {
+            if node.state == State::Running
+                && let Ok(Some(status)) = node.child.try_wait()
+            {
+                node.state = State::Ended(status);
+                ended.push(UnaskedEnd { node: node.id, status });
+            }
+            for process in processes_of(node, &all) {
+                self.usage.note(process);
+                let what = format!("{} of node {}", process.name, node.id);
+                found.push(Entry { pid: process.pid, started_ticks: process.started_ticks, what });
+            }
+        }
+        if found != self.recorded {
+            // Without a pid file a later run cannot name what this one may leave; the run itself is not in danger.
+            if let Err(error) = pids::save(&self.pid_file, &found) {
+                log::warn!("cannot write {}: {error}", self.pid_file.display());
+            }
+            self.recorded = found;
+        }
+        ended
+    }
+
+    /// The nodes whose first process runs.
+    pub(crate) fn up(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|node| node.state == State::Running).map(|node| node.id).collect()
+    }
+
+    /// Does to its nodes what a planned fault says.
+    pub(crate) fn apply(&mut self, fault: &Fault) -> io::Result<()> {
+        let all = procfs::processes();
+        let mut victims = Vec::new();
+        for id in &fault.nodes {
+            let node = &mut self.nodes[usize::from(id.0)];
+            let own = processes_of(node, &all);
+            match fault.kind {
+                Kind::Crash => {
+                    // The parent comes first in the list, so that it cannot restart a child that died before it.
+                    victims.extend(own.iter().map(|process| process.pid));
+                    if node.state == State::Running {
+                        node.state = State::Crashed;
+                    }
+                }
+                Kind::KillClient => victims.extend(named(&own, "net_client")),
+                Kind::KillServer => victims.extend(named(&own, "net_server")),
+            }
+        }
+        pids::kill(&victims)?;
+        for id in &fault.nodes {
+            let node = &mut self.nodes[usize::from(id.0)];
+            if node.state == State::Crashed {
+                node.child.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Processor time used so far.
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Asks all nodes to stop and waits until no process of the run is left; kills what takes too long. Returns the
+    /// nodes that had to be killed.
+    pub(crate) fn stop(&mut self) -> Vec<NodeId> {
+        self.observe();
+        let recorded: Vec<Entry> = self.recorded.drain(..).filter(|entry| entry.pid != std::process::id()).collect();
+        for node in &mut self.nodes {
+            node.stdin = None;
+        }
+        let deadline = Instant::now() + STOP_PATIENCE;
+        let mut late = Vec::new();
+        for node in &mut self.nodes {
+            if node.state != State::Running {
+                continue;
+            }
+            while Instant::now() < deadline && !matches!(node.child.try_wait(), Ok(Some(_))) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            if !matches!(node.child.try_wait(), Ok(Some(_))) {
+                late.push(node.id);
+            }
+            node.state = State::Stopped;
+        }
+        self.kill_all();
+        // Children of a node end when it does; what has not after a moment is killed too.
+        thread::sleep(Duration::from_millis(if recorded.is_empty() { 0 } else { 20 }));
+        match pids::end(&recorded, STOP_PATIENCE) {
+            Ok(left) if left.is_empty() => {
+                // Nobody is left to be found by a later run.
+                let _ = std::fs::remove_file(&self.pid_file);
+            }
+            Ok(left) => log::error!("could not end {left:?}"),
+            Err(error) => log::error!("could not end the processes of the run: {error}"),
+        }
+        late
+    }
+
+    fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            node.stdin = None;
+            // Both fail only if the process has ended and been waited for, which is what is wanted.
+            let _ = node.child.kill();
+            let _ = node.child.wait();
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !self.recorded.is_empty() {
+            self.stop();
+        }
+    }
+}
+
+/// The path of one of our executables, which all stand in one directory.
+fn program(name: &str) -> Result<PathBuf, StartError> {
+    let own = std::env::current_exe().map_err(|error| StartError::file("find", Path::new("tools"), error))?;
+    let path = own.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Err(StartError::NoProgram(path)) }
+}
+
+fn spawn(
+    program: &Path,
+    directories: &Directories,
+    id: NodeId,
+    arguments: Vec<String>,
+) -> Result<Node, StartError> {
+    let data = directories.node(id);
+    std::fs::create_dir_all(&data).map_err(|error| StartError::file("create", &data, error))?;
+    let path = directories.stderr(id);
+    let stderr = File::create(&path).map_err(|error| StartError::file("create", &path, error))?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .map_err(|error| StartError::file("start", program, error))?;
+    let stdin = child.stdin.take();
+    Ok(Node { id, child, stdin, state: State::Running })
+}
+
+/// The living processes of a node, its first one first.
+fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Process> {
+    let pid = node.child.id();
+    // Once waited for, the id may be somebody else's.
+    if node.state != State::Running {
+        return Vec::new();
+    }
+    let first = all.get(&pid).filter(|process| !process.is_zombie);
+    first.into_iter().chain(procfs::children_of(all, pid)).collect()
+}
+
+fn named(processes: &[&Process], name: &str) -> Vec<u32> {
+    processes.iter().filter(|process| process.name == name).map(|process| process.pid).collect()
+}
+
+/// Processor time and memory of all processes of a run by kind, those that have ended included as last seen.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Usage {
+    by_process: BTreeMap<(u32, u64), (String, u64)>,
+}
+
+impl Usage {
+    fn note(&mut self, process: &Process) {
+        let seen = (process.name.clone(), process.cpu_ticks);
+        self.by_process.insert((process.pid, process.started_ticks), seen);
+    }
+
+    /// Processor seconds by the name of the program.
+    pub(crate) fn cpu_s(&self) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for (name, ticks) in self.by_process.values() {
+            *sums.entry(name.clone()).or_insert(0.0) += *ticks as f64 / procfs::TICKS_PER_S as f64;
+        }
+        sums
+    }
+}

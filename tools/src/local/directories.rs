@@ -1,0 +1,168 @@
+//! Where a run keeps its files, made ready before anything is started.
+//!
+//! A run begins with a fresh testbed, so what an earlier run left in its directories is removed; but only files that
+//! a run writes, by name. Anything else found in a data directory means that it is somebody's own: refused.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wire::ids::NodeId;
+
+use super::StartError;
+
+/// The directories of one run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Directories {
+    /// Logs, CSV files and summary.
+    pub(crate) log: PathBuf,
+    /// Keys, hosts, pid file and the nodes' own data.
+    pub(crate) data: PathBuf,
+}
+
+impl Directories {
+    /// Keys and committee.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.data.join("keys")
+    }
+
+    /// The committee file.
+    pub(crate) fn committee(&self) -> PathBuf {
+        self.keys().join("committee.txt")
+    }
+
+    /// The hosts file of this run.
+    pub(crate) fn hosts(&self) -> PathBuf {
+        self.data.join("hosts.txt")
+    }
+
+    /// The pid file.
+    pub(crate) fn pids(&self) -> PathBuf {
+        self.data.join("pids.txt")
+    }
+
+    /// The data directory of one node.
+    pub(crate) fn node(&self, node: NodeId) -> PathBuf {
+        self.data.join(format!("node-{node}"))
+    }
+
+    /// What the three processes of a node write to standard error.
+    pub(crate) fn stderr(&self, node: NodeId) -> PathBuf {
+        self.log.join(format!("stderr-{node}.txt"))
+    }
+
+    /// Creates both directories.
+    pub(crate) fn create(&self) -> Result<(), StartError> {
+        for directory in [&self.log, &self.data] {
+            fs::create_dir_all(directory).map_err(|error| StartError::file("create", directory, error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier run wrote.
+    pub(crate) fn clear(&self) -> Result<(), StartError> {
+        let entries = entries(&self.data)?;
+        if let Some(foreign) = entries.iter().find(|path| !is_data_of_a_run(path)) {
+            return Err(StartError::Foreign { directory: self.data.clone(), found: foreign.clone() });
+        }
+        // The log directory may well hold other things; only what bears the name of a run's file is removed.
+        let logs = self::entries(&self.log)?.into_iter().filter(|path| is_log_of_a_run(path));
+        for path in entries.into_iter().chain(logs) {
+            remove(&path).map_err(|error| StartError::file("remove", &path, error))?;
+        }
+        // Finds out now, not when the nodes are up, whether there can be any log.
+        let probe = self.log.join("summary.json");
+        fs::write(&probe, "").and_then(|()| fs::remove_file(&probe))
+            .map_err(|error| StartError::file("write", &probe, error))
+    }
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, StartError> {
+    let read = || fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+    read().map_err(|error| StartError::file("read", directory, error))
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+fn is_data_of_a_run(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    matches!(name, "keys" | "hosts.txt" | "pids.txt" | "pids.draft") || is_numbered(name, "node-", "")
+}
+
+fn is_log_of_a_run(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    matches!(name, "summary.json" | "nodes.csv" | "receipts.csv")
+        || is_numbered(name, "consensus-node-", ".log")
+        || is_numbered(name, "node-net-client-", ".log")
+        || is_numbered(name, "node-net-server-", ".log")
+        || is_numbered(name, "rounds-", ".csv")
+        || is_numbered(name, "pipe-", ".csv")
+        || is_numbered(name, "stderr-", ".txt")
+}
+
+/// Whether `name` is a node id between `prefix` and `suffix`.
+fn is_numbered(name: &str, prefix: &str, suffix: &str) -> bool {
+    let id = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+    id.is_some_and(|id| id.parse::<u16>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDir;
+
+    fn directories(dir: &TestDir) -> Directories {
+        let directories = Directories { log: dir.path().join("log"), data: dir.path().join("data") };
+        directories.create().unwrap();
+        directories
+    }
+
+    #[test]
+    fn clearing_removes_what_runs_write_and_nothing_else() {
+        let dir = TestDir::new();
+        let directories = directories(&dir);
+        fs::create_dir(directories.keys()).unwrap();
+        fs::create_dir(directories.node(NodeId(12))).unwrap();
+        for path in [
+            directories.committee(),
+            directories.hosts(),
+            directories.pids(),
+            directories.stderr(NodeId(0)),
+            directories.log.join("rounds-3.csv"),
+            directories.log.join("consensus-node-3.log"),
+            directories.log.join("notes.txt"),
+            directories.log.join("rounds-x.csv"),
+        ] {
+            fs::write(path, "x").unwrap();
+        }
+        directories.clear().unwrap();
+        let names = |path: &Path| {
+            let mut names: Vec<_> = entries(path).unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&directories.data), Vec::<std::ffi::OsString>::new());
+        assert_eq!(names(&directories.log), ["notes.txt", "rounds-x.csv"]);
+    }
+
+    #[test]
+    fn a_data_directory_with_somebody_s_own_files_is_refused_untouched() {
+        let dir = TestDir::new();
+        let directories = directories(&dir);
+        fs::write(directories.hosts(), "x").unwrap();
+        fs::write(directories.data.join("thesis.tex"), "x").unwrap();
+        assert!(directories.clear().unwrap_err().to_string().contains("thesis.tex"));
+        assert!(directories.hosts().exists());
+    }
+
+    #[test]
+    fn a_log_directory_that_is_a_file_is_named() {
+        let dir = TestDir::new();
+        fs::write(dir.path().join("log"), "x").unwrap();
+        let directories = Directories { log: dir.path().join("log"), data: dir.path().join("data") };
+        let error = directories.create().unwrap_err().to_string();
+        assert!(error.contains("cannot create") && error.contains("log"), "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! `--faults`: what is done to which node at what time, in seconds since load began.
+//!
+//! `LIST = FAULT ["," FAULT]…`, `FAULT = NAME ":" IDS "@" T`, `IDS = ID ["+" ID]…`; e.g.
+//! `crash:3@3,kill-client:1@5.5`.
+
+use std::fmt;
+use std::time::Duration;
+
+use wire::ids::NodeId;
+use wire::text::ParseError;
+
+use crate::flags::nearest;
+
+/// What can be done to a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// All three processes are killed and stay dead.
+    Crash,
+    /// `net_client` is killed; the node restarts it.
+    KillClient,
+    /// `net_server` is killed; the node restarts it.
+    KillServer,
+}
+
+impl Kind {
+    const ALL: [(Kind, &'static str); 3] =
+        [(Kind::Crash, "crash"), (Kind::KillClient, "kill-client"), (Kind::KillServer, "kill-server")];
+
+    /// Its name in the list.
+    pub(crate) fn name(self) -> &'static str {
+        Kind::ALL.iter().find(|(kind, _)| *kind == self).expect("every kind has a name").1
+    }
+}
+
+/// One planned fault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Fault {
+    /// What is done.
+    pub(crate) kind: Kind,
+    /// To whom, in the order given.
+    pub(crate) nodes: Vec<NodeId>,
+    /// When, since load began.
+    pub(crate) at: Duration,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<String> = self.nodes.iter().map(NodeId::to_string).collect();
+        write!(f, "{}:{}@{}", self.kind.name(), ids.join("+"), self.at.as_secs_f64())
+    }
+}
+
+/// Reads the value of `--faults` for nodes 0 to `nodes` − 1; the result is in order of time.
+pub(crate) fn parse(text: &str, nodes: u16) -> Result<Vec<Fault>, ParseError> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let mut faults = text.split(',').map(|item| parse_one(item, nodes)).collect::<Result<Vec<_>, _>>()?;
+    faults.sort_by_key(|fault| fault.at);
+    Ok(faults)
+}
+
+fn parse_one(item: &str, nodes: u16) -> Result<Fault, ParseError> {
+    let error = |value: &str, expected: String| ParseError::of("--faults", value, expected);
+    let (name, rest) = item.split_once(':').ok_or_else(|| error(item, "NAME:IDS@SECONDS".into()))?;
+    let kind = Kind::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind);
+    let kind = kind.ok_or_else(|| {
+        let known = Kind::ALL.map(|(_, name)| name);
+        let hint = nearest(name, known.into_iter()).map(|name| format!("; the nearest is '{name}'"));
+        error(name, format!("one of {}{}", known.join(", "), hint.unwrap_or_default()))
+    })?;
+    let (ids, at) = rest.split_once('@').ok_or_else(|| error(item, format!("{name}:IDS@SECONDS")))?;
+    let nodes = ids.split('+').map(|id| {
+        let id = id.parse().ok().filter(|id| *id < nodes).map(NodeId);
+        id.ok_or_else(|| error(item, format!("node ids from 0 to {}, joined by '+'", nodes - 1)))
+    });
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds".into()))?;
+    Ok(Fault { kind, nodes, at })
+}
+
+/// A length of time in seconds, at most a week; fractions are allowed.
+pub(crate) fn parse_seconds(text: &str) -> Option<Duration> {
+    const WEEK_S: f64 = 7.0 * 24.0 * 3600.0;
+    let seconds: f64 = text.parse().ok()?;
+    (0.0..=WEEK_S).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_and_sorted_by_time() {
+        let faults = parse("kill-client:1@5.5,crash:3+0@3,kill-server:2@5", 4).unwrap();
+        let told: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        assert_eq!(told, ["crash:3+0@3", "kill-server:2@5", "kill-client:1@5.5"]);
+        assert_eq!(faults[0].nodes, [NodeId(3), NodeId(0)]);
+        assert_eq!(parse("none", 4), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (list, expected) in [
+            ("", "--faults: found '', expected NAME:IDS@SECONDS"),
+            ("crash", "--faults: found 'crash', expected NAME:IDS@SECONDS"),
+            ("crash:3", "--faults: found 'crash:3', expected crash:IDS@SECONDS"),
+            (
+                "crush:3@1",
+                "--faults: found 'crush', expected one of crash, kill-client, kill-server; the nearest is 'crash'",
+            ),
+            ("pause:3@1+2", "--faults: found 'pause', expected one of crash, kill-client, kill-server"),
+            ("crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3, joined by '+'"),
+            ("crash:@1", "--faults: found 'crash:@1', expected node ids from 0 to 3, joined by '+'"),
+            ("crash:1@x", "--faults: found 'crash:1@x', expected a time after '@', in seconds"),
+            ("crash:1@-1", "--faults: found 'crash:1@-1', expected a time after '@', in seconds"),
+            ("crash:1@NaN", "--faults: found 'crash:1@NaN', expected a time after '@', in seconds"),
+        ] {
+            assert_eq!(parse(list, 4).unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Ports for the nodes of a local run.
+//!
+//! Free ones are sought below the range from which the system takes the ports of outgoing connections: a port above
+//! may be taken by a dialling node between being found free here and being bound by the node it was meant for.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+
+use wire::hosts::{Host, Hosts};
+use wire::ids::NodeId;
+use wire::rand;
+
+use super::StartError;
+
+/// The address of all nodes of a local run.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Lower ports are reserved or belong to well-known services.
+const LOWEST: u16 = 10_000;
+
+/// A place for each of `nodes` nodes: the ports from `base_port` on, or free ones.
+pub(crate) fn places(nodes: u16, base_port: Option<u16>) -> Result<Hosts, StartError> {
+    let ports = match base_port {
+        Some(base) => consecutive(nodes, base)?,
+        None => free(nodes)?,
+    };
+    let host = |(id, port)| Host { id: NodeId(id), private_ip: LOCAL, public: LOCAL.to_string(), port, ssh: None };
+    Ok(Hosts::new((0..).zip(ports).map(host).collect()))
+}
+
+fn consecutive(nodes: u16, base: u16) -> Result<Vec<u16>, StartError> {
+    (0..nodes)
+        .map(|index| {
+            let port = base.checked_add(index).ok_or(StartError::PortsBeyondTheLast { base, nodes })?;
+            TcpListener::bind((LOCAL, port)).map_err(|error| StartError::Port { port, error })?;
+            Ok(port)
+        })
+        .collect()
+}
+
+fn free(nodes: u16) -> Result<Vec<u16>, StartError> {
+    let highest = first_ephemeral().saturating_sub(1).max(LOWEST + 1);
+    let span = usize::from(highest - LOWEST);
+    // A random start keeps runs that begin at the same moment apart.
+    let start = rand::below(span);
+    // All are held until all are found, so that none is found twice.
+    let mut held = Vec::new();
+    for step in 0..span {
+        if held.len() == usize::from(nodes) {
+            break;
+        }
+        let port = LOWEST + ((start + step) % span) as u16;
+        if let Ok(listener) = TcpListener::bind((LOCAL, port)) {
+            held.push((port, listener));
+        }
+    }
+    if held.len() < usize::from(nodes) {
+        return Err(StartError::NoFreePorts { from: LOWEST, to: highest });
+    }
+    Ok(held.into_iter().map(|(port, _)| port).collect())
+}
+
+/// The first port of outgoing connections; Linux's default if the system does not tell.
+fn first_ephemeral() -> u16 {
+    let told = || -> io::Result<Option<u16>> {
+        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
+        Ok(text.split_whitespace().next().and_then(|first| first.parse().ok()))
+    };
+    told().ok().flatten().unwrap_or(32_768)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_are_distinct_and_free() {
+        let hosts = places(16, None).unwrap();
+        assert_eq!(hosts.count(), 16);
+        for host in hosts.iter() {
+            assert!(host.port < first_ephemeral());
+        }
+    }
+
+    #[test]
+    fn a_busy_base_port_is_named() {
+        let busy = TcpListener::bind((LOCAL, 0)).unwrap();
+        let port = busy.local_addr().unwrap().port();
+        let error = places(1, Some(port)).unwrap_err().to_string();
+        assert!(error.contains(&format!("port {port}")), "{error}");
+        let error = places(3, Some(65_534)).unwrap_err().to_string();
+        assert!(error.contains("65534"), "{error}");
+    }
+}

@@ -1,0 +1,266 @@
+//! `tools verify`: judges a run by the files it left.
+//!
+//! Four questions, each answered from two sources that are written by different processes:
+//! 1. *Agreement*: every node's `rounds-<id>.csv` tells the same header digest, and the same counts, for each round
+//!    that it tells at all. The header chains to its predecessor, so one equal header makes all before it equal.
+//! 2. *The nodes mean what they wrote*: a node's last status agrees with its own file.
+//! 3. *Conservation*: the amounts of the unspent coins, counted one by one at the end, add up to genesis.
+//! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there.
+//!
+//! Files are read side by side, a line at a time, so the length of a run does not matter.
+
+mod record;
+mod rounds;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use wire::committee::Committee;
+use wire::ids::{NodeId, Round};
+use wire::text::ParseError;
+
+use self::rounds::{Block, Line, RoundsFile};
+use crate::flags::{Asked, Command, Opt, UsageError};
+
+pub(crate) use self::record::{LastStatus, Record};
+#[cfg(test)]
+pub(crate) use self::rounds::HEADER;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "verify",
+    summary: "checks what a run left in its log directory",
+    about: "Compares what the nodes of a run wrote (rounds-<id>.csv) with each other, with their last status \
+            (nodes.csv) and with the receipts that the clients got (receipts.csv): agreement on every block, no coin \
+            made or lost, no receipt without a block.",
+    options: &[
+        Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
+        Opt::with("data-dir", "DIR", "data", "The data directory of the run, in which the keys are."),
+    ],
+    sections: &[("EXIT STATUS", "0 all well; 1 something is wrong, each finding on a line; 2 usage or unreadable files")],
+};
+
+/// The most findings that are told one by one.
+const FINDINGS_MAX: usize = 20;
+
+/// What the check of a run found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Verdict {
+    /// Blocks that at least one node told of.
+    pub(crate) rounds: u64,
+    /// Views of the deciding agreements, summed over the rounds, as the node told that saw most of them.
+    pub(crate) views: u64,
+    /// For each round the median node's time from input to decision is not kept; these are all such times, µs.
+    pub(crate) agreement_us: crate::load::Histogram,
+    /// Transactions finished.
+    pub(crate) finished: u64,
+    /// Bytes of payload decided.
+    pub(crate) payload_bytes: u64,
+    /// Whether all nodes told the same of each round.
+    pub(crate) agreement: bool,
+    /// Whether every node that was up at the end holds coins worth exactly genesis.
+    pub(crate) value_conserved: bool,
+    /// All that is wrong, in words; the first twenty.
+    pub(crate) findings: Vec<String>,
+    /// How many findings there are.
+    pub(crate) findings_count: u64,
+}
+
+impl Verdict {
+    /// Whether nothing is wrong.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.findings_count == 0
+    }
+
+    fn find(&mut self, text: String) {
+        self.findings_count += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(text);
+        }
+    }
+}
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
+    let values = match COMMAND.parse(arguments)? {
+        Asked::Help => {
+            print!("{}", COMMAND.help());
+            return Ok(0);
+        }
+        Asked::Run(values) => values,
+    };
+    let log = Path::new(values.required("log-dir")?);
+    let data = Path::new(values.required("data-dir")?);
+    let committee = load_committee(&data.join("keys/committee.txt"))?;
+    let verdict = check(log, &committee, &Record::load(log)?)?;
+    println!(
+        "{} rounds, {} transactions finished; agreement {}, value conserved {}",
+        verdict.rounds, verdict.finished, verdict.agreement, verdict.value_conserved
+    );
+    for finding in &verdict.findings {
+        println!("  {finding}");
+    }
+    if verdict.findings_count > verdict.findings.len() as u64 {
+        println!("  and {} more", verdict.findings_count - verdict.findings.len() as u64);
+    }
+    Ok(u8::from(!verdict.is_clean()))
+}
+
+/// Reads a committee file.
+pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
+    let place = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
+    Committee::parse(&place, &text)
+}
+
+/// Judges the files in `log`.
+///
+/// # Errors
+/// If a file that must be there cannot be read or understood.
+pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Result<Verdict, ParseError> {
+    let mut verdict = Verdict { agreement: true, value_conserved: true, ..Verdict::default() };
+    let mut nodes = Vec::new();
+    for (node, status) in &record.nodes {
+        let path = log.join(format!("rounds-{node}.csv"));
+        // A node that was killed before it wrote anything has no file; one that was up at the end must have.
+        if status.is_some() || path.exists() {
+            nodes.push(Reading::new(*node, RoundsFile::open(&path)?, status.as_ref()));
+        }
+    }
+    check_rounds(&mut nodes, record, &mut verdict)?;
+    for node in &nodes {
+        node.check_against_status(&mut verdict);
+    }
+    let genesis = u128::from(committee.shards())
+        * u128::from(committee.protocol().genesis_coins)
+        * u128::from(committee.protocol().genesis_amount);
+    for (node, status) in &record.nodes {
+        if let Some(status) = status
+            && status.value != genesis
+        {
+            verdict.value_conserved = false;
+            verdict.find(format!("node {node} holds coins worth {}, but genesis was {genesis}", status.value));
+        }
+    }
+    Ok(verdict)
+}
+
+/// Reads all files side by side.
+fn check_rounds(nodes: &mut [Reading<'_>], record: &Record, verdict: &mut Verdict) -> Result<(), ParseError> {
+    let mut height = Round(0);
+    loop {
+        let mut first: Option<(NodeId, Line)> = None;
+        let mut views = 0;
+        for node in nodes.iter_mut() {
+            let Some(line) = node.next()? else { continue };
+            views = views.max(line.views);
+            if line.agreement_us > 0 {
+                verdict.agreement_us.add(line.agreement_us);
+            }
+            match &first {
+                None => first = Some((node.id, line)),
+                Some((other, theirs)) if theirs.block != line.block => {
+                    verdict.agreement = false;
+                    verdict.find(disagreement(*other, &theirs.block, node.id, &line.block));
+                }
+                Some(_) => {}
+            }
+        }
+        let Some((_, line)) = first else { break };
+        height = line.block.round;
+        verdict.rounds += 1;
+        verdict.views += views;
+        verdict.finished += line.block.finished;
+        verdict.payload_bytes += line.block.payload_bytes;
+        let receipts = record.receipts.get(&height).copied().unwrap_or_default();
+        if receipts > line.block.finished {
+            verdict.find(format!(
+                "{receipts} receipts name height {height}, which finished {} transactions",
+                line.block.finished
+            ));
+        }
+    }
+    for (height, count) in record.receipts.range(height.next()..) {
+        verdict.find(format!("{count} receipts name height {height}, which no node has executed"));
+    }
+    Ok(())
+}
+
+fn disagreement(one: NodeId, ours: &Block, other: NodeId, theirs: &Block) -> String {
+    format!(
+        "round {}: node {one} tells header {} with {} finished, {} rejected, {} skipped, {} entries, {} bytes; node \
+         {other} tells header {} with {}, {}, {}, {}, {}",
+        ours.round,
+        ours.header,
+        ours.finished,
+        ours.rejected,
+        ours.skipped,
+        ours.entries,
+        ours.payload_bytes,
+        theirs.header,
+        theirs.finished,
+        theirs.rejected,
+        theirs.skipped,
+        theirs.entries,
+        theirs.payload_bytes
+    )
+}
+
+/// One node's file while it is being read, and what it adds up to at the height of the node's last status.
+struct Reading<'a> {
+    id: NodeId,
+    file: RoundsFile,
+    status: Option<&'a LastStatus>,
+    sums: BTreeMap<&'static str, u64>,
+    at_status: Option<Block>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(id: NodeId, file: RoundsFile, status: Option<&'a LastStatus>) -> Reading<'a> {
+        Reading { id, file, status, sums: BTreeMap::new(), at_status: None }
+    }
+
+    fn next(&mut self) -> Result<Option<Line>, ParseError> {
+        let line = self.file.next_line()?;
+        if let (Some(line), Some(status)) = (&line, self.status)
+            && line.block.round <= status.executed
+        {
+            *self.sums.entry("finished").or_default() += line.block.finished;
+            *self.sums.entry("rejected").or_default() += line.block.rejected;
+            if line.block.round == status.executed {
+                self.at_status = Some(line.block.clone());
+            }
+        }
+        Ok(line)
+    }
+
+    /// The node may have executed more after it told its status; up to there all must fit.
+    fn check_against_status(&self, verdict: &mut Verdict) {
+        let Some(status) = self.status else { return };
+        let id = self.id;
+        match &self.at_status {
+            None if status.executed == Round(0) => {}
+            None => {
+                verdict.find(format!("node {id} says it executed round {}, its file lacks it", status.executed));
+            }
+            Some(block) if block.header != status.header => {
+                verdict.agreement = false;
+                verdict.find(format!(
+                    "node {id} says header {} at height {}, its file says {}",
+                    status.header, status.executed, block.header
+                ));
+            }
+            Some(_) => {}
+        }
+        for (what, told) in [("finished", status.finished), ("rejected", status.rejected)] {
+            let sum = self.sums.get(what).copied().unwrap_or_default();
+            if sum != told {
+                verdict.find(format!("node {id} says {told} transactions are {what}, its file adds up to {sum}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A run's files, written whole and then tampered with: each change must be found.
+
+use std::fs;
+
+use wire::committee::{Member, Protocol};
+use wire::hex;
+use wire::ids::Digest;
+
+use super::*;
+use crate::testing::TestDir;
+
+const ROUNDS: u64 = 5;
+const FINISHED: u64 = 10;
+
+fn committee() -> Committee {
+    let member = |i: u8| Member { public_key: [i; 32], coin_commitment: [0xC0 | i; 32] };
+    Committee::new(4, Protocol::default(), (0..4).map(member).collect(), [9; 32])
+}
+
+fn header(round: u64) -> Digest {
+    Digest([round as u8; 32])
+}
+
+fn line(round: u64) -> String {
+    format!("{round},{},{FINISHED},1,2,4,25000,1,100,50,50,200,10,1700000000000\n", hex::encode(&header(round).0))
+}
+
+/// The files of four nodes of which node 3 crashed after three rounds, and the record that fits them.
+fn write_run(dir: &TestDir) -> Record {
+    let genesis = 200_000 * 1_000;
+    let mut record = Record::default();
+    for node in 0..4u16 {
+        let rounds = if node == 3 { 3 } else { ROUNDS };
+        let mut text = format!("{HEADER}\n");
+        (1..=rounds).for_each(|round| text += &line(round));
+        if node == 3 {
+            // Killed in the middle of a line.
+            text += &line(4)[..20];
+        }
+        fs::write(dir.path().join(format!("rounds-{node}.csv")), text).unwrap();
+        // Node 1 told its status one round before it stopped.
+        let executed = if node == 1 { ROUNDS - 1 } else { ROUNDS };
+        let status = LastStatus {
+            executed: Round(executed),
+            header: header(executed),
+            finished: FINISHED * executed,
+            rejected: executed,
+            coins: 200_000,
+            value: genesis,
+        };
+        record.nodes.insert(NodeId(node), (node != 3).then_some(status));
+    }
+    record.receipts = (1..=ROUNDS).map(|round| (Round(round), FINISHED - 1)).collect();
+    record.save(dir.path()).unwrap();
+    record
+}
+
+fn check_files(dir: &TestDir) -> Verdict {
+    check(dir.path(), &committee(), &Record::load(dir.path()).unwrap()).unwrap()
+}
+
+fn edit(dir: &TestDir, file: &str, from: &str, to: &str) {
+    let path = dir.path().join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+#[test]
+fn an_honest_run_is_clean() {
+    let dir = TestDir::new();
+    let record = write_run(&dir);
+    assert_eq!(Record::load(dir.path()), Ok(record));
+    let verdict = check_files(&dir);
+    assert_eq!(verdict.findings, Vec::<String>::new());
+    assert!(verdict.is_clean() && verdict.agreement && verdict.value_conserved);
+    assert_eq!((verdict.rounds, verdict.finished, verdict.views), (ROUNDS, ROUNDS * FINISHED, ROUNDS));
+    assert_eq!(verdict.payload_bytes, ROUNDS * 25_000);
+}
+
+#[test]
+fn a_tampered_header_is_a_disagreement() {
+    for (node, round) in [(0, 2), (2, 5), (3, 1)] {
+        let dir = TestDir::new();
+        write_run(&dir);
+        let text = hex::encode(&header(round).0);
+        edit(&dir, &format!("rounds-{node}.csv"), &text, &text.replacen('0', "f", 1));
+        let verdict = check_files(&dir);
+        assert!(!verdict.agreement && !verdict.is_clean());
+        assert!(verdict.findings[0].starts_with(&format!("round {round}: ")), "{:?}", verdict.findings);
+    }
+}
+
+#[test]
+fn tampered_counts_are_found() {
+    let dir = TestDir::new();
+    write_run(&dir);
+    edit(&dir, "rounds-1.csv", &format!(",{FINISHED},1,"), ",11,1,");
+    let verdict = check_files(&dir);
+    assert!(!verdict.agreement);
+    assert!(verdict.findings.iter().any(|text| text.contains("node 1 says 40")), "{:?}", verdict.findings);
+}
+
+#[test]
+fn a_last_status_that_the_file_does_not_bear_out_is_found() {
+    let dir = TestDir::new();
+    write_run(&dir);
+    edit(&dir, "nodes.csv", "2,up,5,", "2,up,9,");
+    assert!(check_files(&dir).findings[0].contains("its file lacks it"));
+
+    let dir = TestDir::new();
+    write_run(&dir);
+    edit(&dir, "nodes.csv", &hex::encode(&header(4).0), &hex::encode(&[0xAB; 32]));
+    let verdict = check_files(&dir);
+    assert!(!verdict.agreement && verdict.findings[0].contains("node 1 says header"));
+}
+
+#[test]
+fn money_made_or_lost_is_found() {
+    for amount in [199_999_999, 200_000_001] {
+        let dir = TestDir::new();
+        write_run(&dir);
+        edit(&dir, "nodes.csv", ",200000000\n", &format!(",{amount}\n"));
+        let verdict = check_files(&dir);
+        assert!(!verdict.value_conserved && verdict.agreement);
+        assert!(verdict.findings[0].contains(&amount.to_string()));
+    }
+}
+
+#[test]
+fn receipts_without_a_block_are_found() {
+    let dir = TestDir::new();
+    write_run(&dir);
+    edit(&dir, "receipts.csv", "3,9", "3,11");
+    assert!(check_files(&dir).findings[0].contains("11 receipts name height 3"));
+    edit(&dir, "receipts.csv", "3,11", "6,1");
+    assert!(check_files(&dir).findings[0].contains("height 6, which no node has executed"));
+}
+
+#[test]
+fn a_missing_round_and_garbage_are_errors_with_file_and_line() {
+    let dir = TestDir::new();
+    write_run(&dir);
+    edit(&dir, "rounds-0.csv", &line(2), "");
+    let record = Record::load(dir.path()).unwrap();
+    let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
+    assert!(error.contains("rounds-0.csv, line 3: found '3', expected round 2"), "{error}");
+    fs::write(dir.path().join("rounds-0.csv"), "hello\n").unwrap();
+    assert!(check(dir.path(), &committee(), &record).unwrap_err().to_string().contains("line 1"));
+    fs::remove_file(dir.path().join("rounds-0.csv")).unwrap();
+    assert!(check(dir.path(), &committee(), &record).is_err());
+}
