@@ -86,7 +86,9 @@ impl fmt::Display for UsageError {
             }
             UsageError::Unknown { what, given, nearest: None } => write!(f, "there is no {what} '{given}'"),
             UsageError::Unexpected(given) => write!(f, "found '{given}', expected an option (--name)"),
-            UsageError::NoValue { option, shape } => write!(f, "--{option} needs a value: --{option} {shape}"),
+            UsageError::NoValue { option, shape } => {
+                write!(f, "--{option} needs a value: --{option} {shape}")
+            }
             UsageError::NeedlessValue(option) => write!(f, "--{option} takes no value"),
             UsageError::Twice(option) => write!(f, "--{option} is given twice"),
             UsageError::Missing { option, shape } => write!(f, "--{option} {shape} must be given"),

@@ -1,1 +1,152 @@
+//! Offering load and keeping the books on it.
+//!
+//! [`Offering`] is the handle: it owns the thread of [`engine`], tells it what to do and reads what it publishes.
+//! [`workload`] makes the transactions and judges the receipts, [`tally`] counts, [`histogram`] keeps latencies.
+
+mod command;
+mod engine;
 mod histogram;
+mod tally;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mio::{Poll, Token, Waker};
+use wire::client::NodeStatus;
+use wire::committee::Committee;
+use wire::hosts::Hosts;
+use wire::ids::NodeId;
+
+use self::engine::{Command, Engine};
+
+pub(crate) use self::command::{COMMAND, run_command};
+pub(crate) use self::engine::Shared;
+pub(crate) use self::histogram::Histogram;
+pub(crate) use self::workload::transaction_bytes_min;
+
+/// How much load is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rate {
+    /// So many transactions a second over all nodes, whatever the testbed does (open loop).
+    PerSecond(u64),
+    /// As much as it takes (closed loop).
+    Max,
+}
+
+impl Rate {
+    /// What people are told that a rate may be.
+    pub(crate) const EXPECTED: &str = "transactions a second from 1 to 10000000, or 'max'";
+
+    /// Reads a rate.
+    pub(crate) fn parse(text: &str) -> Option<Rate> {
+        match text {
+            "max" => Some(Rate::Max),
+            _ => text.parse().ok().filter(|rate| (1..=10_000_000).contains(rate)).map(Rate::PerSecond),
+        }
+    }
+}
+
+/// What load is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    /// How much.
+    pub(crate) rate: Rate,
+    /// Length of each transaction as encoded.
+    pub(crate) tx_bytes: usize,
+    /// Of everything random.
+    pub(crate) seed: u64,
+}
+
+/// Connections to all nodes, and the load offered over them.
+pub(crate) struct Offering {
+    commands: Sender<Command>,
+    waker: Waker,
+    shared: Arc<Mutex<Shared>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Offering {
+    /// Begins to connect to all nodes.
+    ///
+    /// # Errors
+    /// If the system has no poll or no thread left.
+    pub(crate) fn connect(committee: Arc<Committee>, hosts: &Hosts) -> io::Result<Offering> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let engine = Engine::new(poll, committee, hosts, receiver, shared.clone());
+        let thread = thread::Builder::new().name("load".into()).spawn(|| engine.run())?;
+        Ok(Offering { commands: sender, waker, shared, thread: Some(thread) })
+    }
+
+    /// Begins to offer load.
+    pub(crate) fn begin(&self, plan: Plan) {
+        self.command(Command::Begin(plan));
+    }
+
+    /// Offers no more; what is open stays open.
+    pub(crate) fn end(&self) {
+        self.command(Command::EndOffering);
+    }
+
+    /// A node has died for good: nothing more is handed to it.
+    pub(crate) fn node_is_gone(&self, node: NodeId) {
+        self.command(Command::NodeIsGone(node));
+    }
+
+    /// Asks others for the fate of what was handed to nodes that are gone.
+    pub(crate) fn ask_for_orphans(&self) {
+        self.command(Command::AskForOrphans);
+    }
+
+    /// Asks each node for what is still open there; from now on what it does not know counts as lost.
+    pub(crate) fn ask_last_question(&self) {
+        self.command(Command::LastQuestion);
+    }
+
+    /// What there is to see now. The interval's latencies are handed out once.
+    pub(crate) fn look(&self) -> Shared {
+        let mut shared = self.shared.lock().expect("nobody panics while holding it");
+        let copy = shared.clone();
+        shared.tally.interval.clear();
+        copy
+    }
+
+    /// Asks all nodes for their status, and returns what those of `nodes` tell within `patience`.
+    pub(crate) fn statuses(&self, nodes: &[NodeId], patience: Duration) -> BTreeMap<NodeId, NodeStatus> {
+        let asked = Instant::now();
+        self.command(Command::AskStatus);
+        loop {
+            let shared = self.shared.lock().expect("nobody panics while holding it").statuses.clone();
+            let fresh = shared.into_iter().filter(|(node, (came, _))| *came >= asked && nodes.contains(node));
+            let fresh: BTreeMap<_, _> = fresh.map(|(node, (_, status))| (node, status)).collect();
+            if fresh.len() == nodes.len() || asked.elapsed() >= patience {
+                return fresh;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // Both fail only when the thread has ended, which `stop` tells.
+        let _ = self.commands.send(command);
+        let _ = self.waker.wake();
+    }
+
+    /// Closes all connections and returns the last there is to see.
+    ///
+    /// # Errors
+    /// If the thread had to end before it was told to.
+    pub(crate) fn stop(mut self) -> io::Result<Shared> {
+        self.command(Command::Quit);
+        let thread = self.thread.take().expect("it is taken here alone");
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the load's thread panicked")))?;
+        Ok(self.look())
+    }
+}

@@ -1,1 +1,60 @@
+//! `tools local`: one command from nothing to a judged run.
+//!
+//! 1. *Prepare*: signals blocked, leftovers of an earlier run named and ended, directories cleared, keys dealt, ports
+//!    found.
+//! 2. *Start* N nodes and wait until each takes clients.
+//! 3. *Offer* load; a line a second; faults at their times.
+//! 4. *Drain*: no more load, until nothing is open anywhere.
+//! 5. *Wind up*: last statuses, stop, compare files, sum up.
+//!
+//! Whatever goes wrong after step 2 began, no process is left: nodes stop when our end of their standard input goes
+//! away, and [`cluster::Cluster`] kills what does not.
+
+mod cluster;
+mod diagnosis;
+mod directories;
+mod error;
 mod faults;
+mod options;
+mod ports;
+mod prepare;
+mod run;
+mod testbed;
+mod wind_up;
+
+pub(crate) use self::error::StartError;
+pub(crate) use self::faults::parse_seconds;
+pub(crate) use self::options::{COMMAND, Options, parse};
+pub(crate) use self::run::{Progress, RunError, run};
+pub(crate) use self::testbed::Testbed;
+pub(crate) use self::wind_up::commit;
+
+use crate::flags::UsageError;
+use crate::signals;
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run_command(arguments: &[String]) -> Result<u8, UsageError> {
+    let Some(options) = parse(arguments)? else {
+        print!("{}", COMMAND.help());
+        return Ok(0);
+    };
+    if let Err(error) = signals::block() {
+        eprintln!("tools local: cannot block signals: {error}");
+        return Ok(4);
+    }
+    match run(&options, Progress::Told) {
+        Ok(summary) => {
+            println!("\n{}", summary.to_text());
+            println!("  logs in {}, exit code {}", options.directories.log.display(), summary.exit_code());
+            Ok(summary.exit_code())
+        }
+        Err(RunError::Start(error)) => {
+            eprintln!("tools local: {error}");
+            Ok(4)
+        }
+        Err(RunError::Interrupted) => {
+            eprintln!("tools local: interrupted before any load was offered");
+            Ok(130)
+        }
+    }
+}

@@ -1,14 +1,68 @@
 //! `tools`: keygen, local runs, load, verification and benchmarks, each a command of its own.
+//!
+//! Exit codes are those of each command; a command line that is not understood is 2 everywhere.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod client;
 mod flags;
 mod json;
+mod keygen;
 mod load;
 mod local;
 mod pids;
 mod procfs;
 mod signals;
+mod summary;
 #[cfg(test)]
 mod testing;
+mod verify;
 
-fn main() {}
+use std::process::ExitCode;
+
+use crate::flags::{Command, UsageError, nearest};
+
+/// A command and what runs it.
+type Entry = (&'static Command, fn(&[String]) -> Result<u8, UsageError>);
+
+const COMMANDS: &[Entry] = &[
+    (&keygen::COMMAND, keygen::run),
+    (&local::COMMAND, local::run_command),
+    (&load::COMMAND, load::run_command),
+    (&verify::COMMAND, verify::run),
+    (&bench::COMMAND, bench::run),
+];
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        eprint!("{}", overview());
+        return ExitCode::from(2);
+    };
+    if matches!(name.as_str(), "--help" | "-h" | "help") {
+        print!("{}", overview());
+        return ExitCode::SUCCESS;
+    }
+    let Some((_, run)) = COMMANDS.iter().find(|(command, _)| command.name == name) else {
+        let nearest = nearest(name, COMMANDS.iter().map(|(command, _)| command.name)).map(String::from);
+        let error = UsageError::Unknown { what: "command", given: name.clone(), nearest };
+        eprint!("tools: {error}\n\n{}", overview());
+        return ExitCode::from(2);
+    };
+    match run(rest) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("tools {name}: {error}\n(tools {name} --help tells all options)");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn overview() -> String {
+    let mut text = String::from("usage: tools COMMAND [options]\n\n");
+    for (command, _) in COMMANDS {
+        text += &format!("  {:<8} {}\n", command.name, command.summary);
+    }
+    text + "\ntools COMMAND --help tells the options of a command.\n"
+}

@@ -40,6 +40,9 @@ impl Entry {
     }
 }
 
+/// How the process that drives a run is called in its pid file.
+pub(crate) const RUN: &str = "tools local";
+
 const FIRST_LINE: &str = "dumbo-testbed processes 1, boot ";
 
 /// Writes the pid file anew; a reader sees the old or the new one, never half of it.

@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// INT, TERM and HUP, as bits of the masks in `/proc/self/status` (signal s is bit s − 1).
-const WATCHED: u64 = 1 << (2 - 1) | 1 << (15 - 1) | 1 << (1 - 1);
+/// HUP (signal 1), INT (2) and TERM (15) as bits of the masks in `/proc/self/status`, where signal s is bit s − 1.
+const WATCHED: u64 = 1 | 1 << 1 | 1 << 14;
 
 /// Set for the second execution, so that an `env` that does not block cannot make us execute ourselves for ever.
 const MARKER: &str = "TESTBED_SIGNALS_BLOCKED";
@@ -54,8 +54,9 @@ mod tests {
 
     #[test]
     fn masks_are_read_by_name() {
-        let status = "Name:\tx\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000004003\n";
-        assert_eq!(parse_mask(status, "ShdPnd"), Some(1 << (2 - 1)));
+        let status =
+            "Name:\tx\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000004003\n";
+        assert_eq!(parse_mask(status, "ShdPnd"), Some(1 << 1));
         assert_eq!(parse_mask(status, "SigBlk").map(|mask| mask & WATCHED), Some(WATCHED));
         assert_eq!(parse_mask(status, "SigCgt"), None);
     }

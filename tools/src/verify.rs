@@ -37,7 +37,10 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
         Opt::with("data-dir", "DIR", "data", "The data directory of the run, in which the keys are."),
     ],
-    sections: &[("EXIT STATUS", "0 all well; 1 something is wrong, each finding on a line; 2 usage or unreadable files")],
+    sections: &[(
+        "EXIT STATUS",
+        "0 all well; 1 something is wrong, each finding on a line; 2 usage or unreadable files",
+    )],
 };
 
 /// The most findings that are told one by one.
@@ -140,7 +143,8 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
             && status.value != genesis
         {
             verdict.value_conserved = false;
-            verdict.find(format!("node {node} holds coins worth {}, but genesis was {genesis}", status.value));
+            verdict
+                .find(format!("node {node} holds coins worth {}, but genesis was {genesis}", status.value));
         }
     }
     Ok(verdict)
@@ -242,7 +246,8 @@ impl<'a> Reading<'a> {
         match &self.at_status {
             None if status.executed == Round(0) => {}
             None => {
-                verdict.find(format!("node {id} says it executed round {}, its file lacks it", status.executed));
+                verdict
+                    .find(format!("node {id} says it executed round {}, its file lacks it", status.executed));
             }
             Some(block) if block.header != status.header => {
                 verdict.agreement = false;
@@ -256,7 +261,9 @@ impl<'a> Reading<'a> {
         for (what, told) in [("finished", status.finished), ("rejected", status.rejected)] {
             let sum = self.sums.get(what).copied().unwrap_or_default();
             if sum != told {
-                verdict.find(format!("node {id} says {told} transactions are {what}, its file adds up to {sum}"));
+                verdict.find(format!(
+                    "node {id} says {told} transactions are {what}, its file adds up to {sum}"
+                ));
             }
         }
     }

@@ -44,11 +44,6 @@ impl Histogram {
         (self.count, self.max_us) = (0, 0);
     }
 
-    /// How many values were added.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The largest value, exactly; `None` if there is none.
     pub(crate) fn max_us(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max_us)
@@ -116,7 +111,7 @@ mod tests {
             assert!((exact..=exact + exact / 31 + 1).contains(&told), "{per_mille}: {told} for {exact}");
         }
         assert_eq!(histogram.max_us(), Some(1000));
-        assert_eq!(histogram.count(), 1000);
+        assert_eq!(histogram.count, 1000);
     }
 
     #[test]
@@ -125,7 +120,7 @@ mod tests {
         one.add(5);
         two.add(7_000_000);
         one.merge(&two);
-        assert_eq!((one.count(), one.max_us(), one.quantile_us(500)), (2, Some(7_000_000), Some(5)));
+        assert_eq!((one.count, one.max_us(), one.quantile_us(500)), (2, Some(7_000_000), Some(5)));
         one.clear();
         assert_eq!(one, Histogram::default());
     }

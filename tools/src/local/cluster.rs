@@ -95,7 +95,7 @@ impl Cluster {
     /// ended unasked since the last look. Meant to be called about once a second.
     pub(crate) fn observe(&mut self) -> Vec<UnaskedEnd> {
         let all = procfs::processes();
-        let mut found = Entry::of(std::process::id(), "tools local").into_iter().collect::<Vec<_>>();
+        let mut found = Entry::of(std::process::id(), pids::RUN).into_iter().collect::<Vec<_>>();
         let mut ended = Vec::new();
         for node in &mut self.nodes {
             if node.state == State::Running
@@ -163,7 +163,8 @@ impl Cluster {
     /// nodes that had to be killed.
     pub(crate) fn stop(&mut self) -> Vec<NodeId> {
         self.observe();
-        let recorded: Vec<Entry> = self.recorded.drain(..).filter(|entry| entry.pid != std::process::id()).collect();
+        let recorded: Vec<Entry> =
+            self.recorded.drain(..).filter(|entry| entry.pid != std::process::id()).collect();
         for node in &mut self.nodes {
             node.stdin = None;
         }

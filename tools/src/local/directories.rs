@@ -26,11 +26,6 @@ impl Directories {
         self.data.join("keys")
     }
 
-    /// The committee file.
-    pub(crate) fn committee(&self) -> PathBuf {
-        self.keys().join("committee.txt")
-    }
-
     /// The hosts file of this run.
     pub(crate) fn hosts(&self) -> PathBuf {
         self.data.join("hosts.txt")
@@ -72,7 +67,8 @@ impl Directories {
         }
         // Finds out now, not when the nodes are up, whether there can be any log.
         let probe = self.log.join("summary.json");
-        fs::write(&probe, "").and_then(|()| fs::remove_file(&probe))
+        fs::write(&probe, "")
+            .and_then(|()| fs::remove_file(&probe))
             .map_err(|error| StartError::file("write", &probe, error))
     }
 }
@@ -126,7 +122,7 @@ mod tests {
         fs::create_dir(directories.keys()).unwrap();
         fs::create_dir(directories.node(NodeId(12))).unwrap();
         for path in [
-            directories.committee(),
+            directories.keys().join("committee.txt"),
             directories.hosts(),
             directories.pids(),
             directories.stderr(NodeId(0)),
@@ -139,7 +135,8 @@ mod tests {
         }
         directories.clear().unwrap();
         let names = |path: &Path| {
-            let mut names: Vec<_> = entries(path).unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+            let mut names: Vec<_> =
+                entries(path).unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
             names.sort();
             names
         };

@@ -24,7 +24,8 @@ pub(crate) fn places(nodes: u16, base_port: Option<u16>) -> Result<Hosts, StartE
         Some(base) => consecutive(nodes, base)?,
         None => free(nodes)?,
     };
-    let host = |(id, port)| Host { id: NodeId(id), private_ip: LOCAL, public: LOCAL.to_string(), port, ssh: None };
+    let host =
+        |(id, port)| Host { id: NodeId(id), private_ip: LOCAL, public: LOCAL.to_string(), port, ssh: None };
     Ok(Hosts::new((0..).zip(ports).map(host).collect()))
 }
 

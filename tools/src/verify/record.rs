@@ -114,7 +114,11 @@ impl Record {
     }
 }
 
-fn each_line(path: &Path, header: &str, mut take: impl FnMut(&[&str]) -> Option<()>) -> Result<(), ParseError> {
+fn each_line(
+    path: &Path,
+    header: &str,
+    mut take: impl FnMut(&[&str]) -> Option<()>,
+) -> Result<(), ParseError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path)
         .map_err(|error| ParseError::of(&place, &error.to_string(), "a file that 'tools local' writes"))?;

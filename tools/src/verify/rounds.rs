@@ -56,7 +56,8 @@ impl RoundsFile {
     /// Opens a file and checks its first line.
     pub(crate) fn open(path: &Path) -> Result<RoundsFile, ParseError> {
         let place = path.display().to_string();
-        let file = File::open(path).map_err(|error| ParseError::of(&place, &error.to_string(), "a rounds file"))?;
+        let file =
+            File::open(path).map_err(|error| ParseError::of(&place, &error.to_string(), "a rounds file"))?;
         let mut file = RoundsFile { path: path.into(), reader: BufReader::new(file), line: 0, last: None };
         match file.next_text()? {
             Some(first) if first == HEADER => Ok(file),

@@ -22,7 +22,10 @@ fn header(round: u64) -> Digest {
 }
 
 fn line(round: u64) -> String {
-    format!("{round},{},{FINISHED},1,2,4,25000,1,100,50,50,200,10,1700000000000\n", hex::encode(&header(round).0))
+    format!(
+        "{round},{},{FINISHED},1,2,4,25000,1,100,50,50,200,10,1700000000000\n",
+        hex::encode(&header(round).0)
+    )
 }
 
 /// The files of four nodes of which node 3 crashed after three rounds, and the record that fits them.

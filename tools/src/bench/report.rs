@@ -1,0 +1,142 @@
+//! What was measured, as a table and as JSON.
+
+use std::time::Duration;
+
+use crate::json::Json;
+use crate::local::commit;
+use crate::procfs::{self, Machine};
+use crate::summary::{Summary, machine_json};
+
+/// One number with its name and unit.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+}
+
+impl Figure {
+    /// A figure.
+    pub(crate) fn new(name: &str, value: f64, unit: &'static str) -> Figure {
+        Figure { name: name.into(), value, unit }
+    }
+}
+
+/// All figures of one benchmark.
+pub(crate) struct Report {
+    nodes: u16,
+    duration: Duration,
+    machine: Machine,
+    figures: Vec<Figure>,
+    /// Runs that did not end well.
+    complaints: Vec<String>,
+}
+
+impl Report {
+    /// A report without figures.
+    pub(crate) fn new(nodes: u16, duration: Duration) -> Report {
+        Report { nodes, duration, machine: procfs::machine(), figures: Vec::new(), complaints: Vec::new() }
+    }
+
+    /// Adds a figure.
+    pub(crate) fn add(&mut self, figure: Figure) {
+        eprintln!("  {}: {:.1} {}", figure.name, figure.value, figure.unit);
+        self.figures.push(figure);
+    }
+
+    /// Adds what a run at saturation carried.
+    pub(crate) fn add_throughput(&mut self, name: &str, summary: &Summary) {
+        self.add(Figure::new(&format!("{name}, committed"), summary.tps, "tx/s"));
+        self.add(Figure::new(
+            &format!("{name}, payload"),
+            summary.tps * summary.tx_size as f64 / 1e6,
+            "MB/s",
+        ));
+        self.add_latency(name, summary);
+    }
+
+    /// Adds the latencies of a run, and views a round.
+    pub(crate) fn add_latency(&mut self, name: &str, summary: &Summary) {
+        for (quantile, per_mille) in [("p50", 500), ("p99", 990)] {
+            let us = summary.latency.quantile_us(per_mille).unwrap_or_default();
+            self.add(Figure::new(&format!("{name}, {quantile} latency"), us as f64 / 1e3, "ms"));
+        }
+        let views = summary.views as f64 / (summary.rounds as f64).max(1.0);
+        self.add(Figure::new(&format!("{name}, views a round"), views, ""));
+        self.add(Figure::new(&format!("{name}, rounds"), summary.rounds as f64 / summary.duration_s, "1/s"));
+    }
+
+    /// Adds processor time a transaction by program.
+    pub(crate) fn add_cpu(&mut self, name: &str, summary: &Summary) {
+        for (program, us) in summary.cpu_us_per_tx() {
+            self.add(Figure::new(&format!("{name}, CPU of {program}, all nodes"), us, "µs/tx"));
+        }
+    }
+
+    /// Notes a run that did not end well.
+    pub(crate) fn complain(&mut self, text: String) {
+        eprintln!("  {text}");
+        self.complaints.push(text);
+    }
+
+    /// Whether all runs ended well.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.complaints.is_empty()
+    }
+
+    /// A table.
+    pub(crate) fn to_text(&self) -> String {
+        let machine = &self.machine;
+        let mut text = format!(
+            "\nN = {}, {} s each, durability off, on {} cores of {} with {:.0} GiB\n\n",
+            self.nodes,
+            self.duration.as_secs_f64(),
+            machine.cores,
+            machine.cpu,
+            machine.mem_gb
+        );
+        for figure in &self.figures {
+            text += &format!("  {:<44} {:>12.2} {}\n", figure.name, figure.value, figure.unit);
+        }
+        text
+    }
+
+    /// The same for programs.
+    pub(crate) fn to_json(&self) -> Json {
+        let figure = |figure: &Figure| {
+            Json::object([
+                ("name", Json::text(&figure.name)),
+                ("value", Json::from(figure.value)),
+                ("unit", Json::text(figure.unit)),
+            ])
+        };
+        Json::object([
+            ("nodes", Json::from(u64::from(self.nodes))),
+            ("duration_s", Json::from(self.duration.as_secs_f64())),
+            ("durability", Json::text("off")),
+            ("figures", Json::List(self.figures.iter().map(figure).collect())),
+            ("complaints", Json::List(self.complaints.iter().map(Json::text).collect())),
+            ("version", Json::text(env!("CARGO_PKG_VERSION"))),
+            ("commit", commit().map_or(Json::Null, Json::text)),
+            ("machine", machine_json(&self.machine)),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_and_json_tell_the_same() {
+        let mut report = Report::new(4, Duration::from_secs(10));
+        report.add(Figure::new("250 B, committed", 123_456.7, "tx/s"));
+        assert!(report.to_text().contains("250 B, committed"));
+        assert!(report.to_text().contains("123456.70 tx/s"));
+        let json = report.to_json().to_string();
+        assert!(json.contains("\"value\": 123456.7") && json.contains("\"nodes\": 4"), "{json}");
+        assert!(report.is_clean());
+        report.complain("no".into());
+        assert!(!report.is_clean());
+    }
+}

@@ -1,0 +1,256 @@
+//! A client's connection to one node, as a state machine for a mio loop.
+//!
+//! It dials, shakes hands in the role of client with a throwaway key, and from then on frames requests and opens
+//! replies. When the connection is lost it dials again with backoff; nothing is resent, since a new connection is a
+//! new client to the node: whoever uses it asks for what is open (`Request::Query`) when it is told [`Happened::Up`].
+//!
+//! Getters: [`Connection::is_up`], [`Connection::queued_bytes`]. Commands: [`Connection::send`]. Driven by:
+//! [`Connection::tick`] (dials when due), [`Connection::on_ready`] (the socket is ready), [`Connection::flush`].
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use wire::client::{Reply, Request};
+use wire::codec;
+use wire::committee::Committee;
+use wire::frame::{Frame, FrameReader, Kind, ReadOutcome, Scratch, Sealer};
+use wire::hosts::Host;
+use wire::ids::{Digest, Round};
+use wire::limits::{DIAL_BACKOFF_MIN, FRAME_BYTES_MAX, HANDSHAKE_TIME};
+use wire::rand;
+use wire::session::{Dialer, Expected, Identity, LocalHello, REPLY_BYTES};
+
+/// Longest pause before dialling again: a person waits for it.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// What a connection tells its user.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// It is established; whatever was open on the last one must be asked for.
+    Up,
+    /// It was lost, or an attempt failed; the reason in words.
+    Down(String),
+    /// The node answered.
+    Reply(Reply),
+}
+
+/// A connection to one node, over however many sockets.
+pub(crate) struct Connection {
+    host: Host,
+    testbed: Digest,
+    expected: Expected,
+    token: Token,
+    state: State,
+    backoff: Duration,
+}
+
+enum State {
+    /// Nothing is there; dial from then on.
+    Down { until: Instant },
+    /// The hello waits for the socket or for the reply.
+    Shaking { stream: TcpStream, dialer: Box<Dialer>, reply: Vec<u8>, out: Vec<u8>, since: Instant },
+    /// Established.
+    Up { stream: TcpStream, reader: Box<FrameReader>, sending: Sending },
+}
+
+struct Sending {
+    sealer: Sealer,
+    next: u64,
+    /// Framed bytes, of which those before `written` are out.
+    out: Vec<u8>,
+    written: usize,
+}
+
+impl Connection {
+    /// A connection that dials at its first tick. Readiness of its sockets is reported under `token`.
+    pub(crate) fn new(committee: &Committee, host: &Host, token: Token) -> Connection {
+        Connection {
+            testbed: committee.testbed(),
+            expected: Expected::of(committee, host.id),
+            host: host.clone(),
+            token,
+            state: State::Down { until: Instant::now() },
+            backoff: DIAL_BACKOFF_MIN,
+        }
+    }
+
+    /// Whether requests can be sent.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// Framed bytes that the socket has not taken yet.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        match &self.state {
+            State::Up { sending, .. } => sending.out.len() - sending.written,
+            State::Down { .. } | State::Shaking { .. } => 0,
+        }
+    }
+
+    /// Frames a request, with `tail` after it, for the next [`Connection::flush`]. Dropped if the connection is not
+    /// up: its user is told and asks again.
+    pub(crate) fn send(&mut self, request: &Request, tail: &[u8]) {
+        if let State::Up { sending, .. } = &mut self.state {
+            let mut body = codec::encode(request);
+            body.extend_from_slice(tail);
+            sending.sealer.seal_data(sending.next, &body, &mut sending.out);
+            sending.next += 1;
+        }
+    }
+
+    /// Dials if it is time to, and gives up a handshake that takes too long.
+    pub(crate) fn tick(&mut self, now: Instant, registry: &Registry, happened: &mut Vec<Happened>) {
+        match &self.state {
+            State::Down { until } if *until <= now => {
+                if let Err(error) = self.dial(now, registry) {
+                    self.fail(error.to_string(), happened);
+                }
+            }
+            State::Shaking { since, .. } if now.duration_since(*since) > HANDSHAKE_TIME => {
+                self.fail("the handshake takes too long".into(), happened);
+            }
+            State::Down { .. } | State::Shaking { .. } | State::Up { .. } => {}
+        }
+    }
+
+    /// Reads and writes what the socket is ready for.
+    pub(crate) fn on_ready(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) {
+        let result = match &self.state {
+            State::Down { .. } => Ok(()),
+            State::Shaking { .. } => self.shake(scratch, happened),
+            State::Up { .. } => self.read(scratch, happened),
+        };
+        if let Err(reason) = result {
+            self.fail(reason, happened);
+        }
+        self.flush(happened);
+    }
+
+    /// Writes as much as the socket takes.
+    pub(crate) fn flush(&mut self, happened: &mut Vec<Happened>) {
+        if let State::Up { stream, sending, .. } = &mut self.state
+            && let Err(error) = sending.write_to(stream)
+        {
+            self.fail(error.to_string(), happened);
+        }
+    }
+
+    fn dial(&mut self, now: Instant, registry: &Registry) -> io::Result<()> {
+        let mut stream = TcpStream::connect(self.resolve()?)?;
+        // Only a lower latency is lost if the system refuses.
+        let _ = stream.set_nodelay(true);
+        registry.register(&mut stream, self.token, Interest::READABLE | Interest::WRITABLE)?;
+        let local = LocalHello { incarnation: rand::u64(), decided: Round(0) };
+        let (dialer, hello) = Dialer::start(&Identity::client(), self.testbed, Some(self.expected), local);
+        self.state =
+            State::Shaking { stream, dialer: Box::new(dialer), reply: Vec::new(), out: hello, since: now };
+        Ok(())
+    }
+
+    fn resolve(&self) -> io::Result<SocketAddr> {
+        let mut addresses = (self.host.public.as_str(), self.host.port).to_socket_addrs()?;
+        addresses.next().ok_or_else(|| io::Error::other(format!("{} has no address", self.host.public)))
+    }
+
+    /// Drives the handshake; what follows the reply on the same socket is read as frames at once.
+    fn shake(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<(), String> {
+        let State::Shaking { stream, reply, out, .. } = &mut self.state else { return Ok(()) };
+        if let Some(error) = stream.take_error().map_err(|error| error.to_string())? {
+            return Err(error.to_string());
+        }
+        if !out.is_empty() {
+            match stream.write(out) {
+                Ok(count) => drop(out.drain(..count)),
+                Err(error) if is_patient(&error) => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        while reply.len() < REPLY_BYTES {
+            let mut buffer = [0; REPLY_BYTES];
+            match stream.read(&mut buffer[reply.len()..]) {
+                Ok(0) => return Err("closed during the handshake".into()),
+                Ok(count) => {
+                    let start = reply.len();
+                    reply.extend_from_slice(&buffer[start..start + count]);
+                }
+                Err(error) if is_patient(&error) => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        let down = State::Down { until: Instant::now() };
+        let State::Shaking { stream, dialer, reply, .. } = std::mem::replace(&mut self.state, down) else {
+            unreachable!("the state was matched above")
+        };
+        let (finish, session, hello) = dialer.on_reply(&reply).map_err(|error| error.to_string())?;
+        let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
+        let sending = Sending { sealer: session.sealer, next: hello.next_expected, out: finish, written: 0 };
+        self.state = State::Up { stream, reader: Box::new(reader), sending };
+        self.backoff = DIAL_BACKOFF_MIN;
+        happened.push(Happened::Up);
+        self.read(scratch, happened)
+    }
+
+    fn read(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<(), String> {
+        let State::Up { stream, reader, sending } = &mut self.state else { return Ok(()) };
+        let mut frames = Vec::new();
+        loop {
+            let outcome =
+                reader.read_from(stream, scratch, &mut frames).map_err(|error| error.to_string())?;
+            for frame in frames.drain(..) {
+                happened.extend(sending.on_frame(&frame)?.map(Happened::Reply));
+            }
+            match outcome {
+                ReadOutcome::Read(_) => {}
+                ReadOutcome::WouldBlock => return Ok(()),
+                ReadOutcome::Ended => return Err("closed by the node".into()),
+            }
+        }
+    }
+
+    fn fail(&mut self, reason: String, happened: &mut Vec<Happened>) {
+        // Dropping the stream closes it and takes it off the poll.
+        self.state = State::Down { until: Instant::now() + self.backoff };
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        happened.push(Happened::Down(reason));
+    }
+}
+
+impl Sending {
+    /// Answers pings; gives the reply that a data frame carries.
+    fn on_frame(&mut self, frame: &Frame) -> Result<Option<Reply>, String> {
+        match frame.kind {
+            Kind::Data => codec::decode(&frame.body).map(Some).map_err(|error| error.to_string()),
+            Kind::Ping => {
+                self.sealer.seal_pong(frame.sequence, Round(0), &mut self.out);
+                Ok(None)
+            }
+            // Nothing is resent on this connection, so acks say nothing new.
+            Kind::Ack | Kind::Pong | Kind::Skip => Ok(None),
+        }
+    }
+
+    fn write_to(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        while self.written < self.out.len() {
+            match stream.write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_patient(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        Ok(())
+    }
+}
+
+/// Whether an error only means that the socket is not ready.
+fn is_patient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,170 @@
+//! `tools keygen`: the trusted dealer, run once for a testbed.
+//!
+//! Writes `committee.txt` (public, the same for all) and `node-<id>.key` (secret, mode 0600). Nothing is ever
+//! overwritten: keys that are in use elsewhere must not be lost to a mistyped directory.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use bft::crypto::deal::deal_committee;
+use wire::committee::{Committee, Protocol};
+use wire::keys::NodeKeys;
+use wire::limits::{NODES_MAX, NODES_PER_SHARD_MAX};
+use wire::rand;
+use wire::text::ParseError;
+
+use crate::flags::{Asked, Command, Opt, UsageError};
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "keygen",
+    summary: "deals the keys of a new testbed",
+    about: "Deals the ed25519 keys and the coin shares of all nodes and writes them to a directory: committee.txt, \
+            which is public and the same for every node, and node-<id>.key, one a node, which only that node's owner \
+            may read. A random nonce in committee.txt keeps any two testbeds apart. Existing files are never \
+            overwritten.",
+    options: &[
+        Opt::without_default("nodes", "N", "Nodes in each shard, 1 to 128."),
+        Opt::with("shards", "K", "1", "Shards; N × K is at most 1024."),
+        Opt::switch("signed", "Transactions carry the signatures of the owners of the coins they spend."),
+        Opt::with("coins", "C", "200000", "Coins each shard starts with."),
+        Opt::with("out", "DIR", "keys", "The directory, created if it is not there."),
+    ],
+    sections: &[("EXIT STATUS", "0 dealt; 2 usage; 4 a file exists or cannot be written")],
+};
+
+/// Why no keys were dealt.
+#[derive(Debug)]
+pub(crate) enum KeygenError {
+    /// A file that would be overwritten.
+    Exists(PathBuf),
+    /// The system refuses a file.
+    File(PathBuf, io::Error),
+}
+
+impl std::fmt::Display for KeygenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            KeygenError::Exists(path) => {
+                write!(f, "{} exists and is not overwritten; choose another directory", path.display())
+            }
+            KeygenError::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for KeygenError {}
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
+    let values = match COMMAND.parse(arguments)? {
+        Asked::Help => {
+            print!("{}", COMMAND.help());
+            return Ok(0);
+        }
+        Asked::Run(values) => values,
+    };
+    let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
+    let shards = values.number("shards", 1, NODES_MAX.into())? as u16;
+    if u32::from(nodes) * u32::from(shards) > u32::from(NODES_MAX) {
+        let given = format!("{shards} shards of {nodes} nodes");
+        return Err(ParseError::of("--shards", &given, format!("at most {NODES_MAX} nodes in all")).into());
+    }
+    let protocol = Protocol {
+        signed: values.is_given("signed"),
+        genesis_coins: values.number("coins", 0, 10_000_000)?,
+        ..Protocol::default()
+    };
+    let out = Path::new(values.required("out")?);
+    match deal(out, nodes, shards, protocol) {
+        Ok(committee) => {
+            println!(
+                "dealt {} shards of {} nodes into {}; testbed {}",
+                committee.shards(),
+                committee.n(),
+                out.display(),
+                committee.testbed()
+            );
+            Ok(0)
+        }
+        Err(error) => {
+            eprintln!("tools keygen: {error}");
+            Ok(4)
+        }
+    }
+}
+
+/// Deals a committee and writes its files into `out`.
+pub(crate) fn deal(
+    out: &Path,
+    nodes: u16,
+    shards: u16,
+    protocol: Protocol,
+) -> Result<Committee, KeygenError> {
+    let committee_path = out.join("committee.txt");
+    let key_path = |id| out.join(format!("node-{id}.key"));
+    let paths = (0..nodes * shards).map(key_path).chain([committee_path.clone()]);
+    // Looked at before anything is written, so that a refusal leaves no half of a testbed.
+    if let Some(path) = paths.into_iter().find(|path| path.exists()) {
+        return Err(KeygenError::Exists(path));
+    }
+    fs::create_dir_all(out).map_err(|error| KeygenError::File(out.into(), error))?;
+    let (committee, secrets) = deal_committee(nodes, shards, protocol, rand::fill);
+    for secret in secrets {
+        let path = key_path(secret.id.0);
+        let keys = NodeKeys { id: secret.id, signing: secret.signing, coin_secret: secret.coin_secret };
+        keys.save(&path).map_err(|error| KeygenError::File(path, error))?;
+    }
+    // Last, so that a directory with a committee has all its keys.
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).open(&committee_path);
+    file.and_then(|mut file| file.write_all(committee.text().as_bytes()))
+        .map_err(|error| KeygenError::File(committee_path, error))?;
+    Ok(committee)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use wire::ids::NodeId;
+
+    use super::*;
+    use crate::testing::TestDir;
+    use crate::verify::load_committee;
+
+    #[test]
+    fn what_is_dealt_is_read_back_and_belongs_together() {
+        let dir = TestDir::new();
+        let out = dir.path().join("keys");
+        let protocol = Protocol { signed: true, genesis_coins: 9, ..Protocol::default() };
+        let dealt = deal(&out, 4, 2, protocol).unwrap();
+        let committee = load_committee(&out.join("committee.txt")).unwrap();
+        assert_eq!(committee, dealt);
+        assert_eq!((committee.n(), committee.shards(), *committee.protocol()), (4, 2, protocol));
+        for id in committee.nodes() {
+            let path = out.join(format!("node-{id}.key"));
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            let keys = NodeKeys::load(&path).unwrap();
+            assert_eq!(keys.id, id);
+            assert_eq!(keys.signing.verifying_key().to_bytes(), committee.member(id).public_key);
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_no_two_testbeds_are_alike() {
+        let dir = TestDir::new();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let first = deal(&one, 1, 1, Protocol::default()).unwrap();
+        let second = deal(&two, 1, 1, Protocol::default()).unwrap();
+        assert_ne!(first.testbed(), second.testbed());
+        assert_ne!(first.member(NodeId(0)), second.member(NodeId(0)));
+        let before = fs::read_to_string(one.join("committee.txt")).unwrap();
+        assert!(matches!(deal(&one, 1, 1, Protocol::default()), Err(KeygenError::Exists(_))));
+        fs::remove_file(one.join("committee.txt")).unwrap();
+        let error = deal(&one, 1, 1, Protocol::default()).unwrap_err().to_string();
+        assert!(error.contains("node-0.key exists"), "{error}");
+        fs::write(one.join("committee.txt"), before).unwrap();
+    }
+}

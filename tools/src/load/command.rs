@@ -1,0 +1,170 @@
+//! `tools load`: load for a testbed that runs already.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::hosts::Hosts;
+use wire::ids::NodeId;
+use wire::limits::TRANSACTION_BYTES_MAX;
+use wire::text::ParseError;
+
+use super::{Offering, Plan, Rate, Shared, transaction_bytes_min};
+use crate::flags::{Asked, Command, Opt, UsageError};
+use crate::local::parse_seconds;
+use crate::signals;
+use crate::summary::quantiles_text;
+use crate::verify::load_committee;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "load",
+    summary: "offers load to a testbed that runs",
+    about: "Connects to all nodes of hosts.txt, offers transactions, and tells every second and at the end what became \
+            of them. The transactions spend the testbed's genesis coins, so only the first load of a testbed finds \
+            them unspent.",
+    options: &[
+        Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are."),
+        Opt::with("keys", "DIR", "keys", "The directory with committee.txt."),
+        Opt::with(
+            "rate",
+            "R|max",
+            "10000",
+            "Transactions offered a second over all nodes; max: as many as they take.",
+        ),
+        Opt::with("duration", "S", "10", "Seconds for which load is offered."),
+        Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
+        Opt::with("seed", "S", "1", "Seed of everything random in the load."),
+    ],
+    sections: &[(
+        "EXIT STATUS",
+        "0 every transaction had its receipt; 1 some had none or were lost; 2 usage; 3 nothing was committed; 4 no node \
+         could be reached; 130 interrupted",
+    )],
+};
+
+/// How long connecting may take, and how long the last receipts.
+const PATIENCE: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run_command(arguments: &[String]) -> Result<u8, UsageError> {
+    let values = match COMMAND.parse(arguments)? {
+        Asked::Help => {
+            print!("{}", COMMAND.help());
+            return Ok(0);
+        }
+        Asked::Run(values) => values,
+    };
+    let hosts = Hosts::load(Path::new(values.required("hosts")?))?;
+    let committee = load_committee(&Path::new(values.required("keys")?).join("committee.txt"))?;
+    let nodes = usize::from(committee.shards()) * committee.n();
+    if hosts.count() != nodes {
+        let found = format!("{} nodes", hosts.count());
+        return Err(ParseError::of("--hosts", &found, format!("{nodes}, as in committee.txt")).into());
+    }
+    let tx_bytes_min = transaction_bytes_min(committee.protocol().signed) as u64;
+    let plan = Plan {
+        rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
+        tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
+        seed: values.number("seed", 0, u64::MAX)?,
+    };
+    let duration = values.value("duration", "seconds, at most a week", parse_seconds)?;
+    if let Err(error) = signals::block() {
+        eprintln!("tools load: cannot block signals: {error}");
+        return Ok(4);
+    }
+    let offering = match Offering::connect(Arc::new(committee), &hosts) {
+        Ok(offering) => offering,
+        Err(error) => {
+            eprintln!("tools load: {error}");
+            return Ok(4);
+        }
+    };
+    Ok(offer(offering, plan, duration))
+}
+
+fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
+    let began = Instant::now();
+    while offering.look().connected.is_empty() {
+        if began.elapsed() > PATIENCE || signals::is_interrupted() {
+            let why = offering.look().down.into_iter().map(|(node, reason)| format!("node {node}: {reason}"));
+            eprintln!("tools load: no node can be reached: {}", why.collect::<Vec<_>>().join("; "));
+            return 4;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    // The others had as much time as the first.
+    thread::sleep(Duration::from_millis(200));
+    offering.begin(plan);
+    let mut interrupted = tell_until(&offering, duration, |_| false);
+    offering.end();
+    interrupted |= !interrupted && tell_until(&offering, DRAIN, |shared| shared.in_flight == 0);
+    if offering.look().in_flight > 0 && !interrupted {
+        offering.ask_last_question();
+        thread::sleep(Duration::from_secs(1));
+    }
+    let shared = match offering.stop() {
+        Ok(shared) => shared,
+        Err(error) => {
+            eprintln!("tools load: {error}");
+            return 1;
+        }
+    };
+    let tally = &shared.tally;
+    println!(
+        "submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, duplicated {}; latency {}",
+        tally.submitted,
+        tally.committed,
+        tally.rejected.values().sum::<u64>(),
+        tally.expired,
+        tally.refused.values().sum::<u64>(),
+        shared.in_flight,
+        tally.lost,
+        tally.duplicated,
+        quantiles_text(&tally.latency, &[("p50", 500), ("p90", 900), ("p99", 990)]),
+    );
+    exit_code(&shared, interrupted)
+}
+
+fn exit_code(shared: &Shared, interrupted: bool) -> u8 {
+    let tally = &shared.tally;
+    if interrupted {
+        130
+    } else if tally.committed == 0 && tally.submitted > 0 {
+        3
+    } else {
+        u8::from(shared.in_flight + tally.lost + tally.duplicated > 0)
+    }
+}
+
+/// Tells a line a second until `patience` is over or `done`; whether a signal ended it.
+fn tell_until(offering: &Offering, patience: Duration, done: impl Fn(&Shared) -> bool) -> bool {
+    let began = Instant::now();
+    let mut told = began;
+    let mut committed = offering.look().tally.committed;
+    while began.elapsed() < patience {
+        thread::sleep(Duration::from_millis(50).min(patience.saturating_sub(began.elapsed())));
+        if signals::is_interrupted() {
+            return true;
+        }
+        if told.elapsed() >= Duration::from_secs(1) {
+            let shared = offering.look();
+            let connected: Vec<NodeId> = shared.connected.clone();
+            println!(
+                "{:4.0} s  round {:>7}  committed {:>7.0} tx/s  {}  connected {}",
+                began.elapsed().as_secs_f64(),
+                shared.tally.height,
+                (shared.tally.committed - committed) as f64 / told.elapsed().as_secs_f64(),
+                quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),
+                connected.len(),
+            );
+            (told, committed) = (Instant::now(), shared.tally.committed);
+            if done(&shared) {
+                return false;
+            }
+        }
+    }
+    false
+}

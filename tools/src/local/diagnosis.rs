@@ -1,0 +1,170 @@
+//! Why nothing moves: which processes are gone and what they said last, which quorum is missing, and what the nodes
+//! that are up say they wait for.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use wire::client::NodeStatus;
+use wire::committee::Committee;
+use wire::ids::NodeId;
+
+use super::directories::Directories;
+
+/// What is known of a testbed that stands still.
+pub(crate) struct Symptoms<'a> {
+    /// The committee.
+    pub(crate) committee: &'a Committee,
+    /// Nodes whose first process runs.
+    pub(crate) up: &'a [NodeId],
+    /// How the others ended, in words.
+    pub(crate) ends: &'a BTreeMap<NodeId, String>,
+    /// What the nodes that are up told of themselves.
+    pub(crate) statuses: &'a BTreeMap<NodeId, NodeStatus>,
+    /// Why connections to nodes are down.
+    pub(crate) down: &'a BTreeMap<NodeId, String>,
+    /// Where the logs are.
+    pub(crate) directories: &'a Directories,
+}
+
+/// The findings, most telling first.
+pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
+    let Symptoms { committee, up, ends, statuses, down, directories } = symptoms;
+    let mut notes = Vec::new();
+    let quorum = committee.quorum();
+    if up.len() < quorum {
+        notes.push(format!(
+            "{} of {} nodes are up ({}), but a quorum is {quorum}: nothing can be decided until {} more are",
+            up.len(),
+            committee.n(),
+            ids(up.iter().map(|node| node.0)),
+            quorum - up.len()
+        ));
+    }
+    for (node, end) in *ends {
+        notes.push(format!("node {node} {end}{}", last_words(directories, *node)));
+    }
+    for node in *up {
+        notes.push(match (statuses.get(node), down.get(node)) {
+            (Some(status), _) => waiting(*node, status),
+            (None, Some(reason)) => format!("node {node} is up but cannot be reached: {reason}"),
+            (None, None) => {
+                format!("node {node} is up but does not answer{}", last_words(directories, *node))
+            }
+        });
+    }
+    notes
+}
+
+fn waiting(node: NodeId, status: &NodeStatus) -> String {
+    let mut text =
+        format!("node {node} has decided round {} and executed {}", status.decided, status.executed);
+    if let Some(view) = status.view {
+        text += &format!(", is in view {view}");
+    }
+    match &status.waiting_for {
+        Some(waiting) => {
+            text += &format!(
+                ", waits for {} of {}: has {} ({})",
+                waiting.needed,
+                waiting.phase,
+                waiting.from.len(),
+                ids(waiting.from.iter().copied())
+            );
+        }
+        None => text += ", waits for nothing",
+    }
+    text + &format!("; peers {}; {} in its mempool", ids(status.peers_up.iter().copied()), status.mempool)
+}
+
+fn ids(ids: impl Iterator<Item = u16>) -> String {
+    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
+    if ids.is_empty() { "none".into() } else { ids.join(", ") }
+}
+
+/// The last line that any process of a node wrote to standard error, or else to the node's log; with a lead-in, or
+/// empty if there is none.
+pub(crate) fn last_words(directories: &Directories, node: NodeId) -> String {
+    let paths = [directories.stderr(node), directories.log.join(format!("consensus-node-{node}.log"))];
+    let line = paths.iter().find_map(|path| last_line(path));
+    line.map(|line| format!("; its last words: {line}")).unwrap_or_default()
+}
+
+/// The last line of a file that is not empty; `None` if there is none.
+fn last_line(path: &Path) -> Option<String> {
+    /// Enough for any line worth telling.
+    const TAIL_BYTES: u64 = 4096;
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).ok()?;
+    let tail = String::from_utf8_lossy(&tail);
+    tail.lines().map(str::trim).rfind(|line| !line.is_empty()).map(String::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use wire::client::Waiting;
+    use wire::committee::{Member, Protocol};
+    use wire::ids::Round;
+
+    use super::*;
+    use crate::testing::TestDir;
+
+    #[test]
+    fn a_missing_quorum_the_dead_and_the_waiting_are_named() {
+        let dir = TestDir::new();
+        let directories = Directories { log: dir.path().into(), data: dir.path().into() };
+        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
+        let committee = Committee::new(4, Protocol::default(), vec![member; 4], [0; 32]);
+        fs::write(directories.stderr(NodeId(3)), "first\nthe disk is full\n\n").unwrap();
+        let ends = BTreeMap::from([
+            (NodeId(2), "was crashed as planned".to_string()),
+            (NodeId(3), "ended unasked (exit status: 1)".to_string()),
+        ]);
+        let waiting = Waiting { phase: "FINISH of view 0".into(), needed: 3, from: vec![0, 1] };
+        let status = NodeStatus {
+            decided: Round(14),
+            executed: Round(13),
+            view: Some(0),
+            waiting_for: Some(waiting),
+            peers_up: vec![1],
+            mempool: 70,
+            ..NodeStatus::default()
+        };
+        let notes = diagnose(&Symptoms {
+            committee: &committee,
+            up: &[NodeId(0), NodeId(1)],
+            ends: &ends,
+            statuses: &BTreeMap::from([(NodeId(0), status)]),
+            down: &BTreeMap::from([(NodeId(1), "Connection refused".to_string())]),
+            directories: &directories,
+        });
+        assert_eq!(
+            notes,
+            [
+                "2 of 4 nodes are up (0, 1), but a quorum is 3: nothing can be decided until 1 more are",
+                "node 2 was crashed as planned",
+                "node 3 ended unasked (exit status: 1); its last words: the disk is full",
+                "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 (0, \
+                 1); peers 1; 70 in its mempool",
+                "node 1 is up but cannot be reached: Connection refused",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_last_line_of_a_long_log_is_found() {
+        let dir = TestDir::new();
+        let path = dir.path().join("x");
+        fs::write(&path, format!("{}\nthe end\n", "x".repeat(10_000))).unwrap();
+        assert_eq!(last_line(&path).as_deref(), Some("the end"));
+        fs::write(&path, "\n \n").unwrap();
+        assert_eq!(last_line(&path), None);
+        assert_eq!(last_line(&dir.path().join("absent")), None);
+    }
+}

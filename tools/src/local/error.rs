@@ -1,0 +1,104 @@
+//! Why a local run could not begin.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wire::ids::NodeId;
+use wire::text::ParseError;
+
+use crate::keygen::KeygenError;
+use crate::pids::Entry;
+
+/// Why a run could not begin. Nothing it started is left running.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// The system refused something about a file.
+    File { verb: &'static str, path: PathBuf, error: io::Error },
+    /// The data directory holds what no run writes.
+    Foreign { directory: PathBuf, found: PathBuf },
+    /// Another run uses the data directory.
+    AnotherRun { directory: PathBuf, pid: u32 },
+    /// Leftovers of an earlier run cannot be ended.
+    Leftovers(Vec<Entry>),
+    /// One of the binaries is missing.
+    NoProgram(PathBuf),
+    /// A file that is there cannot be understood.
+    Parse(ParseError),
+    /// Keys could not be dealt.
+    Keygen(KeygenError),
+    /// A port is taken.
+    Port { port: u16, error: io::Error },
+    /// Ports beyond the last.
+    PortsBeyondTheLast { base: u16, nodes: u16 },
+    /// No free ports.
+    NoFreePorts { from: u16, to: u16 },
+    /// A node ended before it was ready.
+    NodeEnded { node: NodeId, how: String },
+    /// Nodes did not take clients in time.
+    NotReady { waited_s: u64, notes: Vec<String> },
+    /// The system refused something else.
+    System { what: &'static str, error: io::Error },
+}
+
+impl StartError {
+    /// An error about a file.
+    pub(crate) fn file(verb: &'static str, path: &Path, error: io::Error) -> StartError {
+        StartError::File { verb, path: path.into(), error }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::File { verb, path, error } => write!(f, "cannot {verb} {}: {error}", path.display()),
+            StartError::Foreign { directory, found } => write!(
+                f,
+                "{} is not the data directory of a run, since it holds {}; choose another with --data-dir",
+                directory.display(),
+                found.display()
+            ),
+            StartError::AnotherRun { directory, pid } => write!(
+                f,
+                "another run (pid {pid}) uses {}; choose another with --data-dir and --log-dir",
+                directory.display()
+            ),
+            StartError::Leftovers(entries) => {
+                let names: Vec<String> =
+                    entries.iter().map(|entry| format!("{} (pid {})", entry.what, entry.pid)).collect();
+                write!(f, "processes of an earlier run cannot be ended: {}", names.join(", "))
+            }
+            StartError::NoProgram(path) => {
+                write!(f, "{} is missing; build all binaries with cargo build --workspace", path.display())
+            }
+            StartError::Parse(error) => error.fmt(f),
+            StartError::Keygen(error) => error.fmt(f),
+            StartError::Port { port, error } => {
+                write!(f, "port {port} of this machine cannot be bound: {error}")
+            }
+            StartError::PortsBeyondTheLast { base, nodes } => {
+                write!(f, "--base-port {base} leaves no ports for {nodes} nodes below 65536")
+            }
+            StartError::NoFreePorts { from, to } => write!(f, "too few free ports from {from} to {to}"),
+            StartError::NodeEnded { node, how } => write!(f, "node {node} {how}"),
+            StartError::NotReady { waited_s, notes } => {
+                write!(f, "not all nodes took clients within {waited_s} s: {}", notes.join("; "))
+            }
+            StartError::System { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ParseError> for StartError {
+    fn from(error: ParseError) -> StartError {
+        StartError::Parse(error)
+    }
+}
+
+impl From<KeygenError> for StartError {
+    fn from(error: KeygenError) -> StartError {
+        StartError::Keygen(error)
+    }
+}

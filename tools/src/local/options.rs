@@ -1,0 +1,238 @@
+//! The options of `tools local`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wire::limits::{NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
+
+use super::directories::Directories;
+use super::faults::{self, Fault};
+use crate::flags::{Asked, Command, Opt, UsageError, Values};
+use crate::json::Json;
+use crate::load::{Plan, Rate, transaction_bytes_min};
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "local",
+    summary: "runs a testbed on this machine under load and judges it",
+    about: "Deals fresh keys, starts N nodes of three processes each, offers load, tells every second how it goes, \
+            stops all, compares what the nodes wrote, and sums up on the terminal and in LOG_DIR/summary.json. \
+            ./run_local.sh N builds the release binaries first.\n\n\
+            Every transaction is real: it spends a coin of the genesis block or one that an earlier transaction \
+            created. Latency is measured from the time at which a transaction was meant to be sent to its receipt.\n\n\
+            Ctrl-C stops all processes and still sums up.",
+    options: &[
+        Opt::without_default("nodes", "N", "Nodes, 1 to 128. (The first argument of run_local.sh.)"),
+        Opt::with(
+            "rate",
+            "R|max",
+            "10000",
+            "Transactions offered a second over all nodes, whatever the testbed makes of them; max: as many as it takes.",
+        ),
+        Opt::without_default(
+            "duration",
+            "S",
+            "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
+        ),
+        Opt::without_default("rounds", "R", "Blocks after which no more load is offered."),
+        Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
+        Opt::with(
+            "batch",
+            "B",
+            "30000",
+            "Most transactions in one proposal; proposals adapt to the load below it.",
+        ),
+        Opt::with(
+            "pipeline",
+            "W",
+            "8",
+            "Proposals that a node may have under way beyond the last decided cut.",
+        ),
+        Opt::with(
+            "faults",
+            "LIST",
+            "none",
+            "What is done to which node when, e.g. crash:3@3,kill-client:0+1@5. See FAULTS.",
+        ),
+        Opt::with(
+            "seed",
+            "S",
+            "1",
+            "Seed of everything random in the load. (Keys come from the system's randomness.)",
+        ),
+        Opt::with(
+            "log-dir",
+            "DIR",
+            "log",
+            "Logs, rounds-<id>.csv and summary.json. An earlier run's are replaced.",
+        ),
+        Opt::with("data-dir", "DIR", "data", "Keys and the nodes' own files. An earlier run's are replaced."),
+        Opt::without_default(
+            "base-port",
+            "P",
+            "Node i listens on port P + i; free ports are taken if not given.",
+        ),
+    ],
+    sections: &[
+        (
+            "FAULTS",
+            "A comma-separated list of NAME:IDS@SECONDS; ids are joined by '+', time counts from the beginning of the load.\n\
+             crash        kill -9 of all three processes of the node, which stays dead\n\
+             kill-client  kill -9 of its net_client, which the node restarts\n\
+             kill-server  kill -9 of its net_server, which the node restarts",
+        ),
+        (
+            "EXIT STATUS",
+            "0    all well\n\
+             1    nodes disagree, a coin was made or lost, or a transaction was lost or left open\n\
+             2    usage\n\
+             3    nothing was committed although transactions were offered\n\
+             4    the testbed could not be started\n\
+             130  interrupted, after the summary",
+        ),
+        (
+            "FILES",
+            "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt\n\
+             LOG_DIR/rounds-<id>.csv   a line an executed block\n\
+             LOG_DIR/nodes.csv, receipts.csv   what 'tools verify' compares those with\n\
+             LOG_DIR/summary.json\n\
+             DATA_DIR/keys, hosts.txt, pids.txt, node-<id>/",
+        ),
+    ],
+};
+
+/// When load ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    /// After so long.
+    pub(crate) duration: Option<Duration>,
+    /// After so many blocks.
+    pub(crate) rounds: Option<u64>,
+}
+
+/// What a run is to be.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Options {
+    /// Nodes.
+    pub(crate) nodes: u16,
+    /// The load.
+    pub(crate) plan: Plan,
+    /// When it ends.
+    pub(crate) end: End,
+    /// Most transactions in one proposal.
+    pub(crate) batch: u64,
+    /// Proposals under way.
+    pub(crate) pipeline: u64,
+    /// What is done to nodes, in order of time.
+    pub(crate) faults: Vec<Fault>,
+    /// Where files go.
+    pub(crate) directories: Directories,
+    /// The first port, if it matters.
+    pub(crate) base_port: Option<u16>,
+    /// Everything as given or by default, for the summary.
+    pub(crate) told: Vec<(&'static str, Json)>,
+}
+
+/// What the arguments of `tools local` ask for; `None` is the manual page.
+pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, UsageError> {
+    match COMMAND.parse(arguments)? {
+        Asked::Help => Ok(None),
+        Asked::Run(values) => Options::from_values(&values).map(Some),
+    }
+}
+
+impl Options {
+    fn from_values(values: &Values) -> Result<Options, UsageError> {
+        let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
+        let seconds = "seconds, more than 0 and at most a week";
+        let duration = values.optional("duration", seconds, |text| {
+            faults::parse_seconds(text).filter(|duration| !duration.is_zero())
+        })?;
+        let rounds = values.optional_number("rounds", 1, u64::MAX)?;
+        let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
+        let tx_bytes_min = transaction_bytes_min(false) as u64;
+        let told = COMMAND.options.iter().map(|option| (option.name, told(values.text(option.name))));
+        Ok(Options {
+            nodes,
+            plan: Plan {
+                rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
+                tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
+                seed: values.number("seed", 0, u64::MAX)?,
+            },
+            end: End { duration: duration.or(default), rounds },
+            batch: values.number("batch", 1, 1_000_000)?,
+            pipeline: values.number("pipeline", 1, 64)?,
+            faults: faults::parse(values.required("faults")?, nodes)?,
+            directories: Directories {
+                log: PathBuf::from(values.required("log-dir")?),
+                data: PathBuf::from(values.required("data-dir")?),
+            },
+            base_port: values.optional_number("base-port", 1, u16::MAX.into())?.map(|port| port as u16),
+            told: told.collect(),
+        })
+    }
+}
+
+/// An option's value as a summary tells it: a number if it is one.
+fn told(text: Option<&str>) -> Json {
+    let Some(text) = text else { return Json::Null };
+    match (text.parse::<i128>(), text.parse::<f64>()) {
+        (Ok(number), _) => Json::Int(number),
+        (_, Ok(number)) => Json::Float(number),
+        _ => Json::text(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Result<Options, String> {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        parse(&words).map(|options| options.expect("no help is asked for")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let options = options("--nodes 4").unwrap();
+        assert_eq!(options.plan, Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, seed: 1 });
+        assert_eq!(options.end, End { duration: Some(Duration::from_secs(10)), rounds: None });
+        assert_eq!((options.batch, options.pipeline), (30_000, wire::limits::PIPELINE_DEFAULT));
+        assert_eq!((options.faults, options.base_port), (Vec::new(), None));
+    }
+
+    #[test]
+    fn rounds_alone_set_no_time() {
+        assert_eq!(options("--nodes 4 --rounds 7").unwrap().end, End { duration: None, rounds: Some(7) });
+        let both = End { duration: Some(Duration::from_millis(1_500)), rounds: Some(7) };
+        assert_eq!(options("--nodes 4 --rounds 7 --duration 1.5").unwrap().end, both);
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (line, part) in [
+            ("", "--nodes N must be given"),
+            ("--nodes four", "--nodes: found 'four', expected a whole number from 1 to 128"),
+            ("--nodes 4 --rate fast", "--rate: found 'fast', expected transactions a second"),
+            ("--nodes 4 --duration 0", "--duration: found '0', expected seconds"),
+            ("--nodes 4 --tx-size 10", "--tx-size: found '10', expected a whole number from 110 to 65536"),
+            ("--nodes 4 --faults crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3"),
+            (
+                "--nodes 4 --base-port 70000",
+                "--base-port: found '70000', expected a whole number from 1 to 65535",
+            ),
+            ("--nodes 4 --shards 2", "there is no option '--shards'"),
+        ] {
+            let error = options(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_summary_is_told_numbers_as_numbers() {
+        assert_eq!(told(Some("12")), Json::Int(12));
+        assert_eq!(told(Some("1.5")), Json::Float(1.5));
+        assert_eq!(told(Some("max")), Json::text("max"));
+        assert_eq!(told(None), Json::Null);
+    }
+}

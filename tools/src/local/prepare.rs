@@ -1,0 +1,55 @@
+//! What must be there before the first node is started.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::committee::{Committee, Protocol};
+use wire::hosts::Hosts;
+
+use super::options::Options;
+use super::{StartError, ports};
+use crate::keygen;
+use crate::pids;
+
+/// A testbed that is not running yet.
+pub(crate) struct Prepared {
+    /// Who takes part.
+    pub(crate) committee: Arc<Committee>,
+    /// Where.
+    pub(crate) hosts: Hosts,
+}
+
+/// Ends what an earlier run left, clears the directories, deals keys and finds ports. `tell` gets a line for each
+/// leftover.
+pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared, StartError> {
+    let directories = &options.directories;
+    directories.create()?;
+    end_leftovers(options, tell)?;
+    directories.clear()?;
+    let own = pids::Entry::of(std::process::id(), pids::RUN);
+    let own: Vec<pids::Entry> = own.into_iter().collect();
+    pids::save(&directories.pids(), &own)
+        .map_err(|error| StartError::file("write", &directories.pids(), error))?;
+    let hosts = ports::places(options.nodes, options.base_port)?;
+    fs::write(directories.hosts(), hosts.text())
+        .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
+    let committee = keygen::deal(&directories.keys(), options.nodes, 1, Protocol::default())?;
+    Ok(Prepared { committee: Arc::new(committee), hosts })
+}
+
+/// A run that is still on is not disturbed; nodes without their run are ended.
+fn end_leftovers(options: &Options, tell: impl Fn(&str)) -> Result<(), StartError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let directories = &options.directories;
+    let leftovers = pids::leftovers(&directories.pids())?;
+    if let Some(run) = leftovers.iter().find(|entry| entry.what == pids::RUN) {
+        return Err(StartError::AnotherRun { directory: directories.data.clone(), pid: run.pid });
+    }
+    for entry in &leftovers {
+        tell(&format!("left over from an earlier run: {} (pid {}); ending it", entry.what, entry.pid));
+    }
+    let left = pids::end(&leftovers, PATIENCE)
+        .map_err(|error| StartError::System { what: "cannot end leftovers", error })?;
+    if left.is_empty() { Ok(()) } else { Err(StartError::Leftovers(left)) }
+}

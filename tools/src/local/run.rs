@@ -1,0 +1,368 @@
+//! A run from start to summary.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::client::NodeStatus;
+use wire::ids::{NodeId, Round};
+
+use super::StartError;
+use super::cluster::{Cluster, UnaskedEnd};
+use super::diagnosis::{self, Symptoms, diagnose};
+use super::faults::{Fault, Kind};
+use super::options::Options;
+use super::prepare::{Prepared, prepare};
+use super::wind_up;
+use crate::load::{Offering, Rate, Shared};
+use crate::procfs;
+use crate::signals;
+use crate::summary::{Summary, quantiles_text};
+
+/// How often a run looks after itself: signals, faults that are due.
+const STEP: Duration = Duration::from_millis(50);
+/// How long nodes may take until they take clients.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the last transactions may take.
+const DRAIN: Duration = Duration::from_secs(30);
+/// After so long without a commit the run says why.
+const STALL: Duration = Duration::from_secs(5);
+/// After so long without a commit a run that waits for commits gives up.
+const HOPELESS: Duration = Duration::from_secs(30);
+
+/// Whether a run says how it goes while it goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// On standard output.
+    Told,
+    /// Not at all: benchmarks have a table of their own.
+    Silent,
+}
+
+impl Progress {
+    fn tell(self, line: &str) {
+        if self == Progress::Told {
+            println!("{line}");
+        }
+    }
+}
+
+/// Why a run has no summary.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    /// It could not begin.
+    Start(StartError),
+    /// It was interrupted before any load was offered.
+    Interrupted,
+}
+
+impl From<StartError> for RunError {
+    fn from(error: StartError) -> RunError {
+        RunError::Start(error)
+    }
+}
+
+/// A testbed that is up, and what is known of how it has fared.
+pub(crate) struct Run<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) prepared: Prepared,
+    pub(crate) cluster: Cluster,
+    pub(crate) offering: Offering,
+    /// How nodes that are not up ended, in words.
+    pub(crate) ends: BTreeMap<NodeId, String>,
+    /// Those of them that no plan asked for.
+    pub(crate) unplanned_ends: Vec<String>,
+    /// Faults that were carried out.
+    pub(crate) faults_done: Vec<Fault>,
+    pub(crate) interrupted: bool,
+    /// Processor seconds by program, when load began and when it ended.
+    pub(crate) cpu_s: (BTreeMap<String, f64>, BTreeMap<String, f64>),
+    /// How long load was offered.
+    pub(crate) offered_for: Duration,
+    pub(crate) diagnosis: Vec<String>,
+    progress: Progress,
+}
+
+/// Runs a testbed as `options` say. Signals must be blocked (see [`signals::block`]).
+pub(crate) fn run(options: &Options, progress: Progress) -> Result<Summary, RunError> {
+    let mut run = start(options, &[], progress)?;
+    run.wait_until_ready()?;
+    run.offer();
+    run.drain();
+    Ok(wind_up::wind_up(run))
+}
+
+/// Starts all nodes, which get `further` arguments, and begins to connect to them.
+pub(crate) fn start<'a>(
+    options: &'a Options,
+    further: &[&str],
+    progress: Progress,
+) -> Result<Run<'a>, RunError> {
+    let prepared = prepare(options, |line| progress.tell(line))?;
+    let cluster = Cluster::start(&options.directories, options.nodes, |id| {
+        let mut words = arguments(options, id);
+        words.extend(further.iter().map(ToString::to_string));
+        words
+    })?;
+    let offering = Offering::connect(prepared.committee.clone(), &prepared.hosts)
+        .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
+    Ok(Run {
+        options,
+        prepared,
+        cluster,
+        offering,
+        ends: BTreeMap::new(),
+        unplanned_ends: Vec::new(),
+        faults_done: Vec::new(),
+        interrupted: false,
+        cpu_s: (BTreeMap::new(), BTreeMap::new()),
+        offered_for: Duration::ZERO,
+        diagnosis: Vec::new(),
+        progress,
+    })
+}
+
+/// The command line of a node.
+fn arguments(options: &Options, id: NodeId) -> Vec<String> {
+    let directories = &options.directories;
+    let mut words = vec!["--stop-on-stdin-eof".to_string()];
+    for (name, value) in [
+        ("--id", id.to_string()),
+        ("--keys", directories.keys().display().to_string()),
+        ("--hosts", directories.hosts().display().to_string()),
+        ("--log-dir", directories.log.display().to_string()),
+        ("--data-dir", directories.node(id).display().to_string()),
+        ("--batch", options.batch.to_string()),
+        ("--pipeline", options.pipeline.to_string()),
+    ] {
+        words.extend([name.to_string(), value]);
+    }
+    words
+}
+
+impl Run<'_> {
+    /// Waits until every node answers a client.
+    pub(crate) fn wait_until_ready(&mut self) -> Result<(), RunError> {
+        let nodes = self.cluster.up();
+        let began = Instant::now();
+        loop {
+            if signals::is_interrupted() {
+                return Err(RunError::Interrupted);
+            }
+            if let Some(end) = self.cluster.observe().first() {
+                let how = self.describe(end);
+                return Err(StartError::NodeEnded { node: end.node, how }.into());
+            }
+            let statuses = self.offering.statuses(&nodes, Duration::from_millis(200));
+            if statuses.len() == nodes.len() {
+                self.progress.tell(&format!(
+                    "{} nodes up after {:.1} s; testbed {}",
+                    nodes.len(),
+                    began.elapsed().as_secs_f64(),
+                    self.prepared.committee.testbed()
+                ));
+                return Ok(());
+            }
+            if began.elapsed() > START_PATIENCE {
+                let notes = self.diagnose(&statuses);
+                return Err(StartError::NotReady { waited_s: START_PATIENCE.as_secs(), notes }.into());
+            }
+        }
+    }
+
+    /// Offers load until its end, carries out faults, and tells every second how it goes.
+    fn offer(&mut self) {
+        let seconds = self.cluster.usage().cpu_s();
+        self.cpu_s.0 = with_own_cpu(seconds);
+        self.offering.begin(self.options.plan);
+        let began = loop {
+            match self.offering.look().began {
+                Some(began) => break began,
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let mut ticker = Ticker::new(began);
+        let mut pending: Vec<Fault> = self.options.faults.iter().rev().cloned().collect();
+        loop {
+            thread::sleep(STEP.min(self.until_end(began)));
+            self.interrupted = signals::is_interrupted();
+            while pending.last().is_some_and(|fault| fault.at <= began.elapsed()) {
+                let fault = pending.pop().expect("the loop has looked at it");
+                self.carry_out(fault);
+            }
+            let look = ticker.tick_due().then(|| self.on_tick(&mut ticker));
+            let height = look.map_or(Round(0), |shared| shared.tally.height);
+            let enough = self.options.end.rounds.is_some_and(|rounds| height.0 >= rounds);
+            let hopeless = self.options.end.rounds.is_some() && ticker.stalled_for() > HOPELESS;
+            if self.interrupted || enough || hopeless || self.until_end(began).is_zero() {
+                break;
+            }
+        }
+        self.offering.end();
+        self.offered_for = began.elapsed();
+        self.cluster.observe();
+        self.cpu_s.1 = with_own_cpu(self.cluster.usage().cpu_s());
+    }
+
+    /// How long load is still to be offered, as far as time decides.
+    fn until_end(&self, began: Instant) -> Duration {
+        let duration = self.options.end.duration.unwrap_or(Duration::MAX);
+        duration.saturating_sub(began.elapsed())
+    }
+
+    /// Waits until nothing is open, at most [`DRAIN`].
+    fn drain(&mut self) {
+        let began = Instant::now();
+        let mut ticker = Ticker::new(began);
+        while !self.interrupted && began.elapsed() < DRAIN {
+            thread::sleep(STEP);
+            self.interrupted = signals::is_interrupted();
+            if ticker.tick_due() {
+                self.on_tick(&mut ticker);
+                self.offering.ask_for_orphans();
+            }
+            if self.offering.look().in_flight == 0 && self.nothing_is_open() {
+                break;
+            }
+            // Without a quorum nothing will ever come.
+            let quorum = self.prepared.committee.quorum();
+            if self.cluster.up().len() < quorum && ticker.stalled_for() > STALL {
+                break;
+            }
+        }
+        if !self.interrupted && self.offering.look().in_flight > 0 {
+            self.offering.ask_last_question();
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Whether every node that is up says that nothing is open there.
+    fn nothing_is_open(&self) -> bool {
+        let up = self.cluster.up();
+        let statuses = self.offering.statuses(&up, Duration::from_secs(1));
+        statuses.len() == up.len()
+            && statuses.values().all(|status| status.mempool == 0 && status.lane_open == 0)
+    }
+
+    /// Looks at processes and load, tells the line of the second, and says why if nothing commits.
+    fn on_tick(&mut self, ticker: &mut Ticker) -> Shared {
+        for end in self.cluster.observe() {
+            let how = self.describe(&end);
+            self.progress.tell(&format!("node {} {how}", end.node));
+            self.unplanned_ends.push(format!("node {} {how}", end.node));
+            self.ends.insert(end.node, how);
+            self.offering.node_is_gone(end.node);
+        }
+        let shared = self.offering.look();
+        let line = ticker.line(&shared, self.cluster.up().len(), usize::from(self.options.nodes));
+        self.progress.tell(&line);
+        let waits = shared.in_flight > 0 || shared.intended > shared.tally.submitted;
+        if waits && ticker.stalled_for() > STALL && self.diagnosis.is_empty() {
+            let statuses = self.offering.statuses(&self.cluster.up(), Duration::from_millis(500));
+            self.diagnosis = self.diagnose(&statuses);
+            self.progress.tell(&format!("  nothing was committed for {} s:", STALL.as_secs()));
+            self.diagnosis.iter().for_each(|note| self.progress.tell(&format!("    {note}")));
+        }
+        if !ticker.is_stalled() {
+            // It has come round: what was found then would mislead.
+            self.diagnosis.clear();
+        }
+        shared
+    }
+
+    fn carry_out(&mut self, fault: Fault) {
+        self.progress.tell(&format!("  fault: {fault}"));
+        if let Err(error) = self.cluster.apply(&fault) {
+            // The kill command itself could not be run: the plan was not carried out, which the summary must tell.
+            self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
+            return;
+        }
+        if fault.kind == Kind::Crash {
+            for node in &fault.nodes {
+                self.ends.insert(*node, format!("was crashed as planned at {} s", fault.at.as_secs_f64()));
+                self.offering.node_is_gone(*node);
+            }
+        }
+        self.faults_done.push(fault);
+    }
+
+    /// How a node ended that was not asked to, with its last words.
+    fn describe(&self, end: &UnaskedEnd) -> String {
+        let words = diagnosis::last_words(&self.options.directories, end.node);
+        format!("ended unasked ({}){words}", end.status)
+    }
+
+    pub(crate) fn diagnose(&self, statuses: &BTreeMap<NodeId, NodeStatus>) -> Vec<String> {
+        diagnose(&Symptoms {
+            committee: &self.prepared.committee,
+            up: &self.cluster.up(),
+            ends: &self.ends,
+            statuses,
+            down: &self.offering.look().down,
+            directories: &self.options.directories,
+        })
+    }
+}
+
+/// Adds what this process itself, the load above all, has used.
+fn with_own_cpu(mut seconds: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    if let Some(own) = procfs::process(std::process::id()) {
+        seconds.insert("tools".into(), own.cpu_ticks as f64 / procfs::TICKS_PER_S as f64);
+    }
+    seconds
+}
+
+/// Once a second, what happened in it.
+struct Ticker {
+    began: Instant,
+    last: Instant,
+    last_intended: u64,
+    last_committed: u64,
+    last_commit_at: Instant,
+}
+
+impl Ticker {
+    fn new(began: Instant) -> Ticker {
+        let now = Instant::now();
+        Ticker { began, last: now, last_intended: 0, last_committed: 0, last_commit_at: now }
+    }
+
+    fn tick_due(&self) -> bool {
+        self.last.elapsed() >= Duration::from_secs(1)
+    }
+
+    fn stalled_for(&self) -> Duration {
+        self.last_commit_at.elapsed()
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.last_commit_at < self.last
+    }
+
+    /// The live line.
+    fn line(&mut self, shared: &Shared, up: usize, nodes: usize) -> String {
+        let now = Instant::now();
+        let seconds = now.duration_since(self.last).as_secs_f64();
+        let rate = |count: u64, last: u64| count.saturating_sub(last) as f64 / seconds;
+        let offered = rate(shared.intended, self.last_intended);
+        let committed = rate(shared.tally.committed, self.last_committed);
+        if shared.tally.committed > self.last_committed {
+            self.last_commit_at = now;
+        }
+        (self.last, self.last_intended, self.last_committed) = (now, shared.intended, shared.tally.committed);
+        format!(
+            "{:4.0} s  round {:>7}  offered {offered:>7.0} tx/s  committed {committed:>7.0} tx/s  {}  nodes {up}/{nodes}",
+            now.duration_since(self.began).as_secs_f64(),
+            shared.tally.height,
+            quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),
+        )
+    }
+}
+
+/// What an open or closed loop offered, by the second.
+pub(crate) fn offered_tps(rate: Rate, shared: &Shared, offered_for: Duration) -> f64 {
+    match rate {
+        Rate::PerSecond(rate) => rate as f64,
+        Rate::Max => shared.tally.submitted as f64 / offered_for.as_secs_f64().max(1e-9),
+    }
+}

@@ -1,0 +1,155 @@
+//! The end of a run: last statuses, stop, compare, sum up.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use wire::client::NodeStatus;
+use wire::ids::NodeId;
+
+use super::cluster::Cluster;
+use super::directories::Directories;
+use super::run::{Run, offered_tps};
+use crate::load::Shared;
+use crate::procfs;
+use crate::summary::Summary;
+use crate::verify::{self, LastStatus, Record, Verdict};
+
+/// How long nodes may take to tell their last status.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ends a run and sums it up. The summary is written to `summary.json` as well.
+pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
+    let up = run.cluster.up();
+    let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
+    for node in up.iter().filter(|node| !statuses.contains_key(node)) {
+        run.unplanned_ends.push(format!("node {node} was up at the end but did not tell its status"));
+    }
+    let look = run.offering.look();
+    let committed_nothing = look.tally.committed == 0 && look.tally.submitted > 0;
+    if run.diagnosis.is_empty() && (committed_nothing || look.in_flight > 0) {
+        run.diagnosis = run.diagnose(&statuses);
+    }
+    let Run { options, prepared, mut cluster, offering, mut unplanned_ends, .. } = run;
+    let mut findings = Vec::new();
+    let shared = match offering.stop() {
+        Ok(shared) => shared,
+        Err(error) => {
+            findings.push(format!("the load's thread failed: {error}"));
+            look
+        }
+    };
+    unplanned_ends.extend(stop(&mut cluster));
+    let record = record(options.nodes, &statuses, &shared);
+    let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
+    let summary = Summary {
+        n: prepared.committee.n(),
+        shards: prepared.committee.shards(),
+        f: prepared.committee.f(),
+        tx_size: options.plan.tx_bytes,
+        seed: options.plan.seed,
+        duration_s: run.offered_for.as_secs_f64(),
+        offered_tps: offered_tps(options.plan.rate, &shared, run.offered_for),
+        submitted: shared.tally.submitted,
+        committed: shared.tally.committed,
+        tps: shared.committed_while_offering as f64 / run.offered_for.as_secs_f64().max(1e-9),
+        rejected: shared.tally.rejected.values().sum(),
+        expired: shared.tally.expired,
+        refused: by_name(&shared.tally.refused),
+        in_flight: shared.in_flight,
+        orphaned: shared.orphaned,
+        lost: shared.tally.lost,
+        duplicated: shared.tally.duplicated,
+        resubmitted: shared.tally.resubmitted,
+        rounds: verdict.rounds,
+        views: verdict.views,
+        round_time: verdict.agreement_us,
+        latency: shared.tally.latency,
+        bytes_sent: statuses.values().map(|status| status.bytes_sent).sum(),
+        frames_dropped: statuses.values().map(|status| status.frames_dropped).sum(),
+        restarts: statuses.values().map(|status| status.restarts).sum(),
+        faults: run.faults_done.iter().map(ToString::to_string).collect(),
+        peer_faults: peer_faults(&statuses),
+        agreement: verdict.agreement,
+        value_conserved: verdict.value_conserved,
+        findings,
+        diagnosis: run.diagnosis,
+        unplanned_ends,
+        interrupted: run.interrupted,
+        cpu_s: difference(&run.cpu_s.1, &run.cpu_s.0),
+        commit: commit(),
+        machine: procfs::machine(),
+        options: options.told.clone(),
+    };
+    let path = options.directories.log.join("summary.json");
+    if let Err(error) = fs::write(&path, format!("{}\n", summary.to_json())) {
+        eprintln!("tools local: cannot write {}: {error}", path.display());
+    }
+    summary
+}
+
+fn stop(cluster: &mut Cluster) -> Vec<String> {
+    let late = cluster.stop();
+    late.into_iter().map(|node| format!("node {node} did not stop when asked to and was killed")).collect()
+}
+
+fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, shared: &Shared) -> Record {
+    let last = |id| (NodeId(id), statuses.get(&NodeId(id)).map(LastStatus::from));
+    Record { nodes: (0..nodes).map(last).collect(), receipts: shared.receipts.clone() }
+}
+
+/// Compares the files; what cannot be read is a finding too.
+fn judge(
+    directories: &Directories,
+    committee: &wire::committee::Committee,
+    record: &Record,
+    findings: &mut Vec<String>,
+) -> Verdict {
+    if let Err(error) = record.save(&directories.log) {
+        findings.push(format!("cannot write nodes.csv and receipts.csv: {error}"));
+    }
+    match verify::check(&directories.log, committee, record) {
+        Ok(verdict) => {
+            findings.extend(verdict.findings.iter().cloned());
+            verdict
+        }
+        Err(error) => {
+            findings.push(error.to_string());
+            Verdict::default()
+        }
+    }
+}
+
+fn by_name<K: std::fmt::Debug>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect()
+}
+
+fn peer_faults(statuses: &BTreeMap<NodeId, NodeStatus>) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (kind, count) in statuses.values().flat_map(|status| &status.faults) {
+        *sums.entry(kind.clone()).or_default() += count;
+    }
+    sums
+}
+
+fn difference(after: &BTreeMap<String, f64>, before: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let of = |name: &String, seconds: &f64| seconds - before.get(name).copied().unwrap_or_default();
+    after.iter().map(|(name, seconds)| (name.clone(), of(name, seconds))).collect()
+}
+
+/// The commit of the source that this was built from, with a mark if it was changed; `None` if there is no git or no
+/// repository any more.
+pub(crate) fn commit() -> Option<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let describe = || -> io::Result<String> {
+        let output = Command::new("git")
+            .args(["describe", "--always", "--dirty", "--abbrev=12"])
+            .current_dir(source)
+            .output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    describe().ok().filter(|text| !text.is_empty())
+}

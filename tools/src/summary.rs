@@ -1,0 +1,315 @@
+//! What a run came to: for people on the terminal, for programs in `summary.json`, and as an exit code.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::json::Json;
+use crate::load::Histogram;
+use crate::procfs::Machine;
+
+/// Everything that is told of a run.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Summary {
+    /// Members of a shard.
+    pub(crate) n: usize,
+    /// Shards.
+    pub(crate) shards: u16,
+    /// Byzantine members that a shard tolerates.
+    pub(crate) f: usize,
+    /// Bytes of a transaction.
+    pub(crate) tx_size: usize,
+    /// The seed.
+    pub(crate) seed: u64,
+    /// How long load was offered, seconds.
+    pub(crate) duration_s: f64,
+    /// Transactions that were to be sent in that time, by the second.
+    pub(crate) offered_tps: f64,
+    /// Handed to nodes.
+    pub(crate) submitted: u64,
+    /// Finished, with a receipt.
+    pub(crate) committed: u64,
+    /// Finished while load was offered, by the second.
+    pub(crate) tps: f64,
+    /// Rejected for good.
+    pub(crate) rejected: u64,
+    /// Expired.
+    pub(crate) expired: u64,
+    /// Refused, by reason.
+    pub(crate) refused: BTreeMap<String, u64>,
+    /// Open at the end at a node that is up.
+    pub(crate) in_flight: u64,
+    /// Open at a node that crashed for good.
+    pub(crate) orphaned: u64,
+    /// Forgotten by a node that is up.
+    pub(crate) lost: u64,
+    /// Final receipts that came twice.
+    pub(crate) duplicated: u64,
+    /// Handed over again after a lost connection.
+    pub(crate) resubmitted: u64,
+    /// Blocks.
+    pub(crate) rounds: u64,
+    /// Views of all rounds together.
+    pub(crate) views: u64,
+    /// From a node's input to the decision.
+    pub(crate) round_time: Histogram,
+    /// From the intended send time to the receipt.
+    pub(crate) latency: Histogram,
+    /// Bytes sent between nodes.
+    pub(crate) bytes_sent: u64,
+    /// Frames dropped by the outbox rule.
+    pub(crate) frames_dropped: u64,
+    /// Child processes restarted.
+    pub(crate) restarts: u64,
+    /// Planned faults as given.
+    pub(crate) faults: Vec<String>,
+    /// Misbehaviour of peers that nodes counted, by kind.
+    pub(crate) peer_faults: BTreeMap<String, u64>,
+    /// Whether all nodes told the same blocks.
+    pub(crate) agreement: bool,
+    /// Whether no coin was made or lost.
+    pub(crate) value_conserved: bool,
+    /// What the check of the files found.
+    pub(crate) findings: Vec<String>,
+    /// Why the run did not go as it should, in words.
+    pub(crate) diagnosis: Vec<String>,
+    /// Nodes that ended, or had to be killed, although no fault was planned.
+    pub(crate) unplanned_ends: Vec<String>,
+    /// Whether a signal ended it.
+    pub(crate) interrupted: bool,
+    /// Processor seconds by program while load was offered, `tools` included.
+    pub(crate) cpu_s: BTreeMap<String, f64>,
+    /// The commit that was built, if it is known.
+    pub(crate) commit: Option<String>,
+    /// The machine.
+    pub(crate) machine: Machine,
+    /// The options, as given or by default.
+    pub(crate) options: Vec<(&'static str, Json)>,
+}
+
+impl Summary {
+    /// 0 all well; 1 safety, conservation or something lost; 3 nothing committed although transactions were offered;
+    /// 130 interrupted.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if !self.agreement || !self.value_conserved || self.duplicated > 0 || !self.findings.is_empty() {
+            1
+        } else if self.interrupted {
+            130
+        } else if self.committed == 0 && self.submitted > 0 {
+            3
+        } else if self.lost > 0
+            || self.in_flight > 0
+            || self.rejected > 0
+            || !self.unplanned_ends.is_empty()
+            || self.submitted == 0
+        {
+            1
+        } else {
+            0
+        }
+    }
+
+    /// `summary.json`.
+    pub(crate) fn to_json(&self) -> Json {
+        let counts = |counts: &BTreeMap<String, u64>| {
+            Json::Object(counts.iter().map(|(name, count)| (name.clone(), Json::from(*count))).collect())
+        };
+        let texts = |texts: &[String]| Json::List(texts.iter().map(Json::text).collect());
+        let cpu_us_per_tx = self.cpu_us_per_tx().into_iter().map(|(name, us)| (name, Json::from(us)));
+        let latency = latency_json(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)], true);
+        let fields = [
+            ("nodes", Json::from(self.n * usize::from(self.shards))),
+            ("shards", Json::from(u64::from(self.shards))),
+            ("n", Json::from(self.n)),
+            ("f", Json::from(self.f)),
+            ("tx_size", Json::from(self.tx_size)),
+            ("seed", Json::from(self.seed)),
+            ("duration_s", Json::from(self.duration_s)),
+            ("offered_tps", Json::from(self.offered_tps)),
+            ("submitted", Json::from(self.submitted)),
+            ("committed", Json::from(self.committed)),
+            ("committed_intra", Json::from(self.committed)),
+            ("committed_cross", Json::from(0u64)),
+            ("rejected", Json::from(self.rejected)),
+            ("refunded", Json::from(0u64)),
+            ("expired", Json::from(self.expired)),
+            ("refused", Json::from(self.refused_count())),
+            ("refused_by_reason", counts(&self.refused)),
+            ("in_flight", Json::from(self.in_flight)),
+            ("orphaned", Json::from(self.orphaned)),
+            ("lost", Json::from(self.lost)),
+            ("duplicated", Json::from(self.duplicated)),
+            ("resubmitted", Json::from(self.resubmitted)),
+            ("tps", Json::from(self.tps)),
+            ("rounds", Json::from(self.rounds)),
+            ("views", Json::from(self.views)),
+            ("round_ms", latency_json(&self.round_time, &[("p50", 500), ("p99", 990)], false)),
+            ("latency_ms", latency.clone()),
+            ("latency_intra_ms", latency),
+            ("latency_cross_ms", Json::Null),
+            ("bytes_sent", Json::from(self.bytes_sent)),
+            ("frames_dropped", Json::from(self.frames_dropped)),
+            ("restarts", Json::from(self.restarts)),
+            ("faults", texts(&self.faults)),
+            ("peer_faults", counts(&self.peer_faults)),
+            ("agreement", Json::from(self.agreement)),
+            ("value_conserved", Json::from(self.value_conserved)),
+            ("findings", texts(&self.findings)),
+            ("unplanned_ends", texts(&self.unplanned_ends)),
+            ("diagnosis", texts(&self.diagnosis)),
+            ("interrupted", Json::from(self.interrupted)),
+            ("exit_code", Json::from(u64::from(self.exit_code()))),
+            ("cpu_us_per_tx", Json::Object(cpu_us_per_tx.collect())),
+            ("version", Json::text(env!("CARGO_PKG_VERSION"))),
+            ("commit", self.commit.as_ref().map_or(Json::Null, Json::text)),
+            ("machine", machine_json(&self.machine)),
+            ("options", Json::object(self.options.iter().cloned())),
+        ];
+        Json::object(fields)
+    }
+
+    /// For people.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            writeln!(text, "  {name:<18} {value}").expect("writing to a String does not fail");
+        };
+        let percent = |part: f64, whole: f64| if whole > 0.0 { 100.0 * part / whole } else { 0.0 };
+        line(
+            "nodes",
+            format!(
+                "{} (N = {}, f = {}, {} shards)",
+                self.n * usize::from(self.shards),
+                self.n,
+                self.f,
+                self.shards
+            ),
+        );
+        line(
+            "load",
+            format!(
+                "{:.0} tx/s of {} bytes offered for {:.1} s",
+                self.offered_tps, self.tx_size, self.duration_s
+            ),
+        );
+        line(
+            "committed",
+            format!(
+                "{} of {} submitted ({:.2} %), {:.0} tx/s, {:.1} MB/s",
+                self.committed,
+                self.submitted,
+                percent(self.committed as f64, self.submitted as f64),
+                self.tps,
+                self.tps * self.tx_size as f64 / 1e6
+            ),
+        );
+        line("latency", quantiles_text(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)]));
+        line(
+            "rounds",
+            format!(
+                "{}, {:.2} views each; input to decision {}",
+                self.rounds,
+                if self.rounds > 0 { self.views as f64 / self.rounds as f64 } else { 0.0 },
+                quantiles_text(&self.round_time, &[("p50", 500), ("p99", 990)])
+            ),
+        );
+        line(
+            "not committed",
+            format!(
+                "rejected {}, expired {}, refused {}, in flight {}, orphaned {}, lost {}; duplicated {}",
+                self.rejected,
+                self.expired,
+                self.refused_count(),
+                self.in_flight,
+                self.orphaned,
+                self.lost,
+                self.duplicated
+            ),
+        );
+        if !self.refused.is_empty() {
+            line("refused", counts_text(&self.refused));
+        }
+        line(
+            "network",
+            format!(
+                "{:.1} MB sent, {} frames dropped, {} restarts of children, {} resubmitted",
+                self.bytes_sent as f64 / 1e6,
+                self.frames_dropped,
+                self.restarts,
+                self.resubmitted
+            ),
+        );
+        let cpu = self.cpu_us_per_tx();
+        if !cpu.is_empty() {
+            let parts: Vec<String> = cpu.iter().map(|(name, us)| format!("{name} {us:.2}")).collect();
+            line("CPU µs/tx", parts.join(", "));
+        }
+        if !self.faults.is_empty() {
+            line("planned faults", self.faults.join(", "));
+        }
+        if !self.peer_faults.is_empty() {
+            line("peers' faults", counts_text(&self.peer_faults));
+        }
+        line("agreement", self.agreement.to_string());
+        line("value conserved", self.value_conserved.to_string());
+        for (heading, notes) in
+            [("finding", &self.findings), ("unplanned", &self.unplanned_ends), ("diagnosis", &self.diagnosis)]
+        {
+            notes.iter().for_each(|note| line(heading, note.clone()));
+        }
+        text
+    }
+
+    /// Processor time over all nodes by the transaction committed, by program.
+    pub(crate) fn cpu_us_per_tx(&self) -> BTreeMap<String, f64> {
+        let committed = self.tps * self.duration_s;
+        if committed < 1.0 {
+            return BTreeMap::new();
+        }
+        self.cpu_s.iter().map(|(name, seconds)| (name.clone(), seconds * 1e6 / committed)).collect()
+    }
+
+    fn refused_count(&self) -> u64 {
+        self.refused.values().sum()
+    }
+}
+
+/// A machine as summaries tell it.
+pub(crate) fn machine_json(machine: &Machine) -> Json {
+    Json::object([
+        ("cores", Json::from(machine.cores)),
+        ("cpu", Json::text(&machine.cpu)),
+        ("mem_gb", Json::from(machine.mem_gb)),
+    ])
+}
+
+fn ms(us: u64) -> f64 {
+    us as f64 / 1e3
+}
+
+fn latency_json(latency: &Histogram, quantiles: &[(&str, u64)], with_max: bool) -> Json {
+    let quantile = |per_mille| Json::or_null(latency.quantile_us(per_mille).map(ms));
+    let mut fields: Vec<_> =
+        quantiles.iter().map(|(name, per_mille)| (*name, quantile(*per_mille))).collect();
+    if with_max {
+        fields.push(("max", Json::or_null(latency.max_us().map(ms))));
+    }
+    Json::object(fields)
+}
+
+/// Quantiles and maximum in words; a dash if there is nothing.
+pub(crate) fn quantiles_text(latency: &Histogram, quantiles: &[(&str, u64)]) -> String {
+    let Some(max_us) = latency.max_us() else { return "-".into() };
+    let part = |(name, per_mille): &(&str, u64)| {
+        let us = latency.quantile_us(*per_mille).unwrap_or_default();
+        format!("{name} {:.1} ms", ms(us))
+    };
+    let parts: Vec<String> = quantiles.iter().map(part).collect();
+    format!("{}, max {:.1} ms", parts.join(", "), ms(max_us))
+}
+
+fn counts_text(counts: &BTreeMap<String, u64>) -> String {
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

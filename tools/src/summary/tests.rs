@@ -1,0 +1,141 @@
+use super::*;
+
+fn summary() -> Summary {
+    let mut latency = Histogram::default();
+    (1..=100).for_each(|ms| latency.add(ms * 1_000));
+    Summary {
+        n: 4,
+        shards: 1,
+        f: 1,
+        tx_size: 250,
+        seed: 1,
+        duration_s: 10.0,
+        offered_tps: 1_000.0,
+        submitted: 10_000,
+        committed: 10_000,
+        tps: 1_000.0,
+        rejected: 0,
+        expired: 0,
+        refused: BTreeMap::new(),
+        in_flight: 0,
+        orphaned: 0,
+        lost: 0,
+        duplicated: 0,
+        resubmitted: 0,
+        rounds: 500,
+        views: 600,
+        round_time: Histogram::default(),
+        latency,
+        bytes_sent: 5_000_000,
+        frames_dropped: 0,
+        restarts: 0,
+        faults: vec!["crash:3@3".into()],
+        peer_faults: BTreeMap::new(),
+        agreement: true,
+        value_conserved: true,
+        findings: Vec::new(),
+        diagnosis: Vec::new(),
+        unplanned_ends: Vec::new(),
+        interrupted: false,
+        cpu_s: BTreeMap::from([("node".to_string(), 0.5)]),
+        commit: None,
+        machine: Machine { cores: 2, cpu: "x".into(), mem_gb: 4.0 },
+        options: vec![("rate", Json::from(1_000u64))],
+    }
+}
+
+#[test]
+fn exit_codes_by_what_went_wrong() {
+    type Change = fn(&mut Summary);
+    let table: [(Change, u8, &str); 13] = [
+        (|_| {}, 0, "all well"),
+        (|s| s.orphaned = 5, 0, "orphans of a planned crash"),
+        (|s| s.expired = 5, 0, "expired"),
+        (|s| s.agreement = false, 1, "a fork"),
+        (|s| s.value_conserved = false, 1, "money made"),
+        (|s| s.findings.push("x".into()), 1, "a finding"),
+        (|s| s.lost = 1, 1, "lost"),
+        (|s| s.duplicated = 1, 1, "duplicated"),
+        (|s| s.in_flight = 1, 1, "in flight"),
+        (|s| s.unplanned_ends.push("node 3".into()), 1, "a node died"),
+        (|s| (s.committed, s.in_flight) = (0, 100), 3, "nothing committed"),
+        (|s| (s.interrupted, s.in_flight) = (true, 100), 130, "Ctrl-C"),
+        (|s| (s.interrupted, s.agreement) = (true, false), 1, "a fork seen at Ctrl-C"),
+    ];
+    for (change, code, why) in table {
+        let mut summary = summary();
+        change(&mut summary);
+        assert_eq!(summary.exit_code(), code, "{why}");
+    }
+}
+
+#[test]
+fn json_has_every_field_of_the_contract_as_numbers() {
+    let json = summary().to_json().to_string();
+    for field in [
+        "nodes",
+        "shards",
+        "n",
+        "f",
+        "tx_size",
+        "seed",
+        "duration_s",
+        "offered_tps",
+        "submitted",
+        "committed",
+        "committed_intra",
+        "committed_cross",
+        "rejected",
+        "refunded",
+        "expired",
+        "refused",
+        "in_flight",
+        "orphaned",
+        "lost",
+        "duplicated",
+        "tps",
+        "rounds",
+        "bytes_sent",
+        "frames_dropped",
+        "restarts",
+    ] {
+        let line = json.lines().find(|line| line.starts_with(&format!("  \"{field}\": "))).expect(field);
+        let value = line.split(": ").nth(1).unwrap().trim_end_matches(',');
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+    for part in [
+        "\"round_ms\": {",
+        "\"latency_ms\": {\n    \"p50\": 50.175,\n    \"p90\": 90.111,\n    \"p99\": 100,\n    \"max\": 100\n  }",
+        "\"latency_intra_ms\": {",
+        "\"latency_cross_ms\": null",
+        "\"faults\": [\"crash:3@3\"]",
+        "\"agreement\": true",
+        "\"value_conserved\": true",
+        "\"version\": \"0",
+        "\"commit\": null",
+        "\"cores\": 2",
+        "\"mem_gb\": 4",
+        "\"options\": {\n    \"rate\": 1000\n  }",
+        "\"node\": 50",
+    ] {
+        assert!(json.contains(part), "{part} in {json}");
+    }
+}
+
+#[test]
+fn the_text_names_what_matters() {
+    let text = summary().to_text();
+    for part in [
+        "10000 of 10000 submitted (100.00 %), 1000 tx/s",
+        "p50 50.2 ms",
+        "1.20 views",
+        "agreement          true",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let mut summary = summary();
+    summary.latency.clear();
+    summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
+    let text = summary.to_text();
+    assert!(text.contains("latency            -\n") && text.contains("quorum 3"), "{text}");
+}
