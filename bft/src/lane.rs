@@ -20,27 +20,27 @@
 //! a certificate before it sends the next entry (up to `pipeline` are open); certificates travel as FINAL, not inside
 //! the next entry.
 //!
-//! Submodules: `entry` (bytes of an entry), `chain` (one lane: slots, echo rule, what is missing), `own` (the own lane:
+//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, what is missing), `own` (the own lane:
 //! votes, re-sending), `fetch` and `want` (asking for bodies and certificates), `serve` (answering), `history` (entries of
-//! executed blocks).
+//! executed blocks), `steps` (what several inputs share).
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
-use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature};
+use wire::ids::{Digest, Index, NodeId, Round, Seq};
 use wire::limits;
 
 use self::chain::{Chain, Reach, Received, Source};
 use self::entry::{Entry, HEADER_BYTES};
 use self::fetch::Fetches;
 use self::history::History;
-use self::own::{Again, Own};
+pub use self::message::{LaneEffects, LaneMessage, LaneOutput, LaneSend};
+use self::own::Own;
 use self::serve::Serving;
 use self::want::Wants;
-use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::Statement;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
@@ -54,87 +54,15 @@ mod chain;
 pub mod entry;
 mod fetch;
 mod history;
+pub mod message;
 mod own;
 mod serve;
+mod slot;
+mod steps;
 mod want;
 
 #[cfg(test)]
 mod tests;
-
-/// Messages of the lanes, but for entries themselves, which are their own bytes (see [`entry`]).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum LaneMessage {
-    /// To the owner: the sender holds the entry and found it good.
-    Echo {
-        /// Whose lane.
-        owner: Index,
-        /// Which place.
-        seq: Seq,
-        /// Which entry.
-        digest: Digest,
-        /// Over [`Statement::Lane`].
-        signature: Signature,
-    },
-    /// The entry is certified. From its owner to all, and from anybody as answer to `WantCertificate`.
-    Final {
-        /// Whose lane.
-        owner: Index,
-        /// Which place.
-        seq: Seq,
-        /// Which entry.
-        digest: Digest,
-        /// N−f echoes.
-        certificate: Certificate,
-    },
-    /// The sender lacks the body of this entry. Answered by the entry.
-    WantEntry {
-        /// Whose lane.
-        owner: Index,
-        /// Which place.
-        seq: Seq,
-        /// Which entry.
-        digest: Digest,
-    },
-    /// The sender lacks the certificate of this entry. Answered by `Final`.
-    WantCertificate {
-        /// Whose lane.
-        owner: Index,
-        /// Which place.
-        seq: Seq,
-        /// Which entry.
-        digest: Digest,
-    },
-}
-
-/// What the lanes send.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LaneSend {
-    /// An entry; `body` is the whole frame body.
-    Entry {
-        /// Whose lane.
-        owner: Index,
-        /// Which place.
-        seq: Seq,
-        /// SHA-256 of the body.
-        digest: Digest,
-        /// Header and payload.
-        body: Bytes,
-    },
-    /// Any other message.
-    Message(LaneMessage),
-}
-
-/// What the lanes tell their parent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LaneOutput {
-    /// The highest certified entry of this lane has advanced, or a certificate that was wanted is here.
-    Certified(Index),
-    /// A body that a decided block lacked is here.
-    EntryArrived(Index),
-}
-
-/// The effects of one step of the lanes.
-pub type LaneEffects = Effects<LaneSend, LaneOutput>;
 
 /// Static validity of a payload: a function of its bytes and the committee alone. [safety]
 pub type Validity = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -403,8 +331,10 @@ impl Lanes {
         self.own.decide(cut.tip(self.member.index));
         let mut effects = Effects::none();
         for (lane, tip) in cut.tips() {
-            self.chain_mut(lane).decide(tip);
-            effects.extend(self.advance(now, lane));
+            if tip.seq > self.chain(lane).decided().seq {
+                self.chain_mut(lane).decide(tip);
+                effects.extend(self.advance(now, lane));
+            }
         }
         effects
     }
@@ -484,140 +414,6 @@ impl Lanes {
             effects.push_send(to, LaneSend::Message(message));
         }
         effects
-    }
-
-    // Steps.
-
-    fn handle_final(
-        &mut self,
-        now: Time,
-        sender: Index,
-        owner: Index,
-        tip: Tip,
-        certificate: Certificate,
-    ) -> LaneEffects {
-        let chain = self.chain(owner);
-        if !chain.in_reach(tip.seq) || chain.certified(tip.seq).is_some() || self.barred.contains(&sender) {
-            return Effects::none();
-        }
-        let statement = statement(owner, tip);
-        let Member { committee, suite, .. } = &self.member;
-        if !self.certificates.verify(committee, &**suite, &statement, &certificate) {
-            self.barred.insert(sender);
-            return Effects::fault(self.member.node_at(sender), FaultKind::BadCertificate);
-        }
-        let mut effects = self.certify(owner, tip, certificate);
-        effects.extend(self.advance(now, owner));
-        effects
-    }
-
-    /// Notes a certificate that is known to be good.
-    fn certify(&mut self, owner: Index, tip: Tip, certificate: Certificate) -> LaneEffects {
-        let before = self.chain(owner).top();
-        self.chain_mut(owner).certify(tip.seq, tip.digest, certificate);
-        if owner == self.member.index {
-            self.own.certified(tip);
-        }
-        let was_wanted = self.wants.answered(owner, tip.seq);
-        if was_wanted || self.chain(owner).top() != before {
-            Effects::output(LaneOutput::Certified(owner))
-        } else {
-            Effects::none()
-        }
-    }
-
-    /// After anything new in a lane: echoes what may be echoed, asks for what is missing.
-    fn advance(&mut self, now: Time, owner: Index) -> LaneEffects {
-        let mut effects = Effects::none();
-        while let Some(entry) = self.chain(owner).next_to_echo() {
-            let tip = entry.tip();
-            if in_force(Mutant::EntryStaticValidity) && !(self.validity)(entry.payload()) {
-                self.chain_mut(owner).refuse(tip.seq);
-                effects.push_fault(self.member.node_at(owner), FaultKind::InvalidEntry);
-                continue;
-            }
-            let signature = self.member.suite.sign(&statement(owner, tip));
-            self.chain_mut(owner).echo_given(tip.seq, tip.digest, signature);
-            effects.extend(self.echo(owner, tip, signature));
-        }
-        let needs = self.chain(owner).needs();
-        self.fetches.follow(now, owner, &needs);
-        self.launch(now, &mut effects);
-        effects
-    }
-
-    fn echo(&self, owner: Index, tip: Tip, signature: Signature) -> LaneEffects {
-        let message = LaneMessage::Echo { owner, seq: tip.seq, digest: tip.digest, signature };
-        Effects::send(To::Member(self.member.node_at(owner)), LaneSend::Message(message))
-    }
-
-    /// Routes what an echo of an own entry led to.
-    fn absorb_echo(&mut self, tip: Tip, echoed: own::Echoed) -> LaneEffects {
-        let mut effects = Effects::none();
-        for (author, kind) in echoed.faults {
-            effects.push_fault(self.member.node_at(author), kind);
-        }
-        if let Some(certificate) = echoed.certificate
-            && self.own_chain().certified(tip.seq).is_none()
-        {
-            effects.extend(self.certify(self.member.index, tip, certificate));
-            effects.sends.extend(self.final_of(self.member.index, tip).map(|send| (To::Others, send)));
-        }
-        effects
-    }
-
-    fn final_of(&self, owner: Index, tip: Tip) -> Option<LaneSend> {
-        let certificate = self.chain(owner).certificate(tip.seq, tip.digest)?.clone();
-        Some(LaneSend::Message(LaneMessage::Final { owner, seq: tip.seq, digest: tip.digest, certificate }))
-    }
-
-    fn serve_entry(&mut self, now: Time, to: Index, owner: Index, seq: Seq, digest: Digest) -> LaneEffects {
-        let entry = self.chain(owner).body(seq, digest).or_else(|| self.history.find(owner, seq, digest));
-        let Some(body) = entry.map(|entry| entry.body.clone()) else { return Effects::none() };
-        if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
-            return Effects::none();
-        }
-        Effects::send(To::Member(self.member.node_at(to)), LaneSend::Entry { owner, seq, digest, body })
-    }
-
-    fn serve_certificate(
-        &mut self,
-        now: Time,
-        to: Index,
-        owner: Index,
-        seq: Seq,
-        digest: Digest,
-    ) -> LaneEffects {
-        let Some(send) = self.final_of(owner, Tip { seq, digest }) else { return Effects::none() };
-        if !self.serving[usize::from(to.0)].admit(now, 0) {
-            return Effects::none();
-        }
-        Effects::send(To::Member(self.member.node_at(to)), send)
-    }
-
-    fn send_again(&self, effects: &mut LaneEffects, seq: Seq, again: Again, finals_to: To) {
-        let owner = self.member.index;
-        let Some(entry) = self.own_chain().own_entry(seq) else { return };
-        match again {
-            Again::Final => {
-                effects.sends.extend(self.final_of(owner, entry.tip()).map(|send| (finals_to, send)))
-            }
-            Again::Entry(members) => {
-                let send = LaneSend::Entry { owner, seq, digest: entry.digest, body: entry.body.clone() };
-                if members.len() + 1 == self.chains.len() {
-                    return effects.push_send(To::Others, send);
-                }
-                for member in members {
-                    effects.push_send(To::Member(self.member.node_at(member)), send.clone());
-                }
-            }
-        }
-    }
-
-    fn launch(&mut self, now: Time, effects: &mut LaneEffects) {
-        for (to, message) in self.fetches.launch(now, &self.member, &self.chains) {
-            effects.push_send(to, LaneSend::Message(message));
-        }
     }
 
     fn is_lane(&self, lane: Index) -> bool {

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use wire::ids::{Digest, Seq, Signature};
 
 use super::entry::Entry;
+use super::slot::{Echo, Header, Slot};
 use crate::crypto::cert::Certificate;
 use crate::cut::Tip;
 use crate::mutant::{Mutant, in_force};
@@ -76,81 +77,8 @@ pub(super) struct Need {
     pub(super) seq: Seq,
     pub(super) digest: Digest,
     pub(super) cause: Cause,
-    /// Its length, if a header told us; otherwise 0.
-    pub(super) bytes: u64,
-}
-
-/// What the owner's first SEND for a place said.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Header {
-    digest: Digest,
-    parent: Digest,
-    bytes: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Echo {
-    #[default]
-    NotGiven,
-    Given(Digest, Signature),
-    /// The owner's first entry breaks static validity.
-    Refused,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    first: Option<Header>,
-    echo: Echo,
-    certificate: Option<(Digest, Certificate)>,
-    /// The entry that a decided cut implies here.
-    settled: Option<Digest>,
-    body: Option<Entry>,
-}
-
-impl Slot {
-    fn certified(&self) -> Option<Digest> {
-        self.certificate.as_ref().map(|(digest, _)| *digest)
-    }
-
-    fn echoed(&self) -> Option<Digest> {
-        match self.echo {
-            Echo::Given(digest, _) => Some(digest),
-            Echo::NotGiven | Echo::Refused => None,
-        }
-    }
-
-    /// The digest whose body is to be kept.
-    fn relevant(&self) -> Option<Digest> {
-        let claimed = || self.first.filter(|_| self.echo != Echo::Refused).map(|header| header.digest);
-        self.settled.or_else(|| self.certified()).or_else(claimed)
-    }
-
-    fn holds(&self, digest: Digest) -> bool {
-        self.body.as_ref().is_some_and(|entry| entry.digest == digest)
-    }
-
-    /// Throws away a body that another digest has superseded.
-    fn drop_superseded(&mut self) {
-        if self.body.as_ref().is_some_and(|entry| Some(entry.digest) != self.relevant()) {
-            self.body = None;
-        }
-    }
-
-    /// The parent of the entry `digest` of this place, if a header or body told it.
-    fn parent_of(&self, digest: Digest) -> Option<Digest> {
-        let of_body = self.body.as_ref().filter(|entry| entry.digest == digest).map(|entry| entry.parent);
-        let of_header = || self.first.filter(|header| header.digest == digest).map(|header| header.parent);
-        of_body.or_else(of_header)
-    }
-
-    fn body_bytes(&self) -> u64 {
-        self.body.as_ref().map_or(0, |entry| entry.body.len() as u64)
-    }
-
-    /// Whether its body may go to make room: nobody was promised that we hold it.
-    fn is_evictable(&self) -> bool {
-        self.echoed().is_none() && self.certificate.is_none()
-    }
+    /// Its length, if its header is known. Then the body was here and had to go, so it is not under way.
+    pub(super) bytes: Option<u64>,
 }
 
 /// One lane.
@@ -381,9 +309,13 @@ impl Chain {
         if before == self.decided.seq {
             return parent == self.decided.digest;
         }
-        self.slots.get(&before).is_some_and(|slot| {
-            slot.echoed() == Some(parent) || (slot.certified() == Some(parent) && slot.holds(parent))
-        })
+        let Some(slot) = self.slots.get(&before) else { return false };
+        match slot.certified() {
+            // Of another branch nothing can be certified any more.
+            Some(certified) if certified != parent => false,
+            Some(_) => slot.echoed() == Some(parent) || slot.holds(parent),
+            None => slot.echoed() == Some(parent),
+        }
     }
 
     /// Notes the echo that was given.
@@ -483,8 +415,9 @@ impl Chain {
     }
 
     fn need(&self, seq: Seq, slot: &Slot, digest: Digest, cause: Cause) -> Option<Need> {
-        let bytes = slot.first.filter(|header| header.digest == digest).map_or(0, |header| header.bytes);
-        let is_missed = !slot.holds(digest) && (cause == Cause::Decided || self.fits(seq, bytes));
+        let bytes = slot.first.filter(|header| header.digest == digest).map(|header| header.bytes);
+        let is_missed =
+            !slot.holds(digest) && (cause == Cause::Decided || self.fits(seq, bytes.unwrap_or(0)));
         is_missed.then_some(Need { seq, digest, cause, bytes })
     }
 
@@ -494,7 +427,13 @@ impl Chain {
         let first = slot.first.filter(|_| slot.echo == Echo::NotGiven)?;
         let is_known = |slot: &Slot| slot.first.is_some() || slot.certificate.is_some();
         let is_missed = before > self.decided.seq && !self.slots.get(&before).is_some_and(is_known);
-        is_missed.then_some(Need { seq: before, digest: first.parent, cause: Cause::Claimed, bytes: 0 })
+        is_missed.then_some(Need { seq: before, digest: first.parent, cause: Cause::Claimed, bytes: None })
+    }
+
+    /// All certified entries that are not executed.
+    #[cfg(test)]
+    pub(super) fn all_certified(&self) -> impl Iterator<Item = (Seq, Digest)> + '_ {
+        self.slots.iter().filter_map(|(seq, slot)| slot.certified().map(|digest| (*seq, digest)))
     }
 
     /// Places of which anything is known.

@@ -42,7 +42,7 @@ const CLAIMED_TRIES_MAX: u32 = 6;
 struct Fetch {
     digest: Digest,
     cause: Cause,
-    bytes: u64,
+    bytes: Option<u64>,
     /// Members asked in this pass.
     asked: u32,
     /// Wait at the end of this pass.
@@ -81,6 +81,7 @@ impl Fetches {
                 continue;
             }
             let patience = match need.cause {
+                _ if need.bytes.is_some() => Span(0),
                 // A successor was missing too and was waited for: this one is not under way either.
                 Cause::Decided if Some(need.seq) < highest_decided => Span(0),
                 Cause::Decided => PATIENCE_DECIDED,
@@ -162,7 +163,7 @@ impl Fetch {
             self.due = None;
             return None;
         }
-        let transfer = Span((self.bytes * PER_MIB.0) >> 20);
+        let transfer = Span((self.bytes.unwrap_or(0) * PER_MIB.0) >> 20);
         let turn = self.asked as usize;
         if self.cause != Cause::Claimed && turn >= candidates.len() {
             self.due = Some(now + self.pass + transfer);

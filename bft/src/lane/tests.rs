@@ -5,3 +5,4 @@ mod bounds;
 mod fetching;
 mod happy;
 mod net;
+mod random;

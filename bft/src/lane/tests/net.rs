@@ -119,6 +119,12 @@ impl Net {
         panic!("the network does not come to rest");
     }
 
+    /// Takes the message at a place of the queue out of it.
+    pub(super) fn take(&mut self, choose: impl FnOnce(usize) -> usize) -> Option<(usize, usize, LaneSend)> {
+        let length = self.queue.len();
+        if length == 0 { None } else { self.queue.remove(choose(length)) }
+    }
+
     /// Lets time pass, with all that becomes due in it.
     pub(super) fn run_for(&mut self, span: Span) {
         let end = self.now + span;

@@ -1,0 +1,83 @@
+//! What lanes say to each other, and to their parent.
+
+use serde::{Deserialize, Serialize};
+use wire::bytes::Bytes;
+use wire::ids::{Digest, Index, Seq, Signature};
+
+use crate::crypto::cert::Certificate;
+use crate::effects::Effects;
+
+/// Messages of the lanes, but for entries themselves, which are their own bytes (see [`super::entry`]).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LaneMessage {
+    /// To the owner: the sender holds the entry and found it good.
+    Echo {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+        /// Over [`crate::crypto::suite::Statement::Lane`].
+        signature: Signature,
+    },
+    /// The entry is certified. From its owner to all, and from anybody as answer to `WantCertificate`.
+    Final {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+        /// N−f echoes.
+        certificate: Certificate,
+    },
+    /// The sender lacks the body of this entry. Answered by the entry.
+    WantEntry {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+    },
+    /// The sender lacks the certificate of this entry. Answered by `Final`.
+    WantCertificate {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// Which entry.
+        digest: Digest,
+    },
+}
+
+/// What the lanes send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LaneSend {
+    /// An entry; `body` is the whole frame body.
+    Entry {
+        /// Whose lane.
+        owner: Index,
+        /// Which place.
+        seq: Seq,
+        /// SHA-256 of the body.
+        digest: Digest,
+        /// Header and payload.
+        body: Bytes,
+    },
+    /// Any other message.
+    Message(LaneMessage),
+}
+
+/// What the lanes tell their parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneOutput {
+    /// The highest certified entry of this lane has advanced, or a certificate that was wanted is here.
+    Certified(Index),
+    /// A body that a decided block lacked is here.
+    EntryArrived(Index),
+}
+
+/// The effects of one step of the lanes.
+pub type LaneEffects = Effects<LaneSend, LaneOutput>;

@@ -1,0 +1,79 @@
+//! One place of a lane: what its owner sent first, what we signed, what is certified, what is decided, one body.
+
+use wire::ids::{Digest, Signature};
+
+use super::entry::Entry;
+use crate::crypto::cert::Certificate;
+
+/// What the owner's first SEND for a place said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub(super) digest: Digest,
+    pub(super) parent: Digest,
+    pub(super) bytes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Echo {
+    #[default]
+    NotGiven,
+    Given(Digest, Signature),
+    /// The owner's first entry breaks static validity.
+    Refused,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) first: Option<Header>,
+    pub(super) echo: Echo,
+    pub(super) certificate: Option<(Digest, Certificate)>,
+    /// The entry that a decided cut implies here.
+    pub(super) settled: Option<Digest>,
+    pub(super) body: Option<Entry>,
+}
+
+impl Slot {
+    pub(super) fn certified(&self) -> Option<Digest> {
+        self.certificate.as_ref().map(|(digest, _)| *digest)
+    }
+
+    pub(super) fn echoed(&self) -> Option<Digest> {
+        match self.echo {
+            Echo::Given(digest, _) => Some(digest),
+            Echo::NotGiven | Echo::Refused => None,
+        }
+    }
+
+    /// The digest whose body is to be kept.
+    pub(super) fn relevant(&self) -> Option<Digest> {
+        let claimed = || self.first.filter(|_| self.echo != Echo::Refused).map(|header| header.digest);
+        self.settled.or_else(|| self.certified()).or_else(claimed)
+    }
+
+    pub(super) fn holds(&self, digest: Digest) -> bool {
+        self.body.as_ref().is_some_and(|entry| entry.digest == digest)
+    }
+
+    /// Throws away a body that another digest has superseded.
+    pub(super) fn drop_superseded(&mut self) {
+        if self.body.as_ref().is_some_and(|entry| Some(entry.digest) != self.relevant()) {
+            self.body = None;
+        }
+    }
+
+    /// The parent of the entry `digest` of this place, if a header or body told it.
+    pub(super) fn parent_of(&self, digest: Digest) -> Option<Digest> {
+        let of_body = self.body.as_ref().filter(|entry| entry.digest == digest).map(|entry| entry.parent);
+        let of_header = || self.first.filter(|header| header.digest == digest).map(|header| header.parent);
+        of_body.or_else(of_header)
+    }
+
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body.as_ref().map_or(0, |entry| entry.body.len() as u64)
+    }
+
+    /// Whether its body may go to make room: nobody was promised that we hold it.
+    pub(super) fn is_evictable(&self) -> bool {
+        self.echoed().is_none() && self.certificate.is_none()
+    }
+}
