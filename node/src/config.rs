@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wire::committee::Committee;
 use wire::flags::{Flag, Flags};
 use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::keys::NodeKeys;
-use wire::limits::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX};
+use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_DEFAULT};
 use wire::text::ParseError;
 
 use crate::child::{Child, Spec};
@@ -19,7 +20,9 @@ pub(crate) struct Config {
     /// Which node it is.
     pub(crate) id: NodeId,
     /// All nodes and the rules.
-    pub(crate) committee: Committee,
+    pub(crate) committee: Arc<Committee>,
+    /// Our secrets.
+    pub(crate) own_keys: NodeKeys,
     /// Where logs and figures go.
     pub(crate) log_dir: PathBuf,
     /// When it ends by itself.
@@ -42,8 +45,21 @@ pub(crate) enum StopWhen {
 /// What runs in the middle of the three processes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Heart {
+    /// The consensus core.
+    Core(CoreSettings),
     /// The counter of the raw pipe.
     Pipe(PipeSettings),
+}
+
+/// What flags say of the core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CoreSettings {
+    /// Most transactions in one proposal.
+    pub(crate) batch: usize,
+    /// Lane entries beyond the last decided cut that we may have open.
+    pub(crate) pipeline: u64,
+    /// Bytes of executed entries kept for those who are behind.
+    pub(crate) history_bytes_max: u64,
 }
 
 const FLAGS: &[Flag] = &[
@@ -51,6 +67,9 @@ const FLAGS: &[Flag] = &[
     Flag::with("--hosts", "FILE"),
     Flag::with("--keys", "DIR"),
     Flag::with("--log-dir", "DIR"),
+    Flag::with("--batch", "B"),
+    Flag::with("--pipeline", "W"),
+    Flag::with("--history-mib", "M"),
     Flag::switch("--stop-on-stdin-eof"),
     Flag::with("--pipe", "BYTES,WINDOW"),
 ];
@@ -73,14 +92,18 @@ impl Config {
             let expected = format!("the {nodes} nodes of committee.txt");
             return Err(ParseError::of(&place, &format!("{count} nodes"), expected));
         }
-        NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
+        let own_keys = NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
         if !log_dir.is_dir() {
             let given = log_dir.display().to_string();
             return Err(ParseError::of("--log-dir", &given, "a directory that exists"));
         }
         let stop = if flags.has("--stop-on-stdin-eof") { StopWhen::StdinEnds } else { StopWhen::Never };
-        let heart = Heart::Pipe(flags.required("--pipe", PIPE_EXPECTED, parse_pipe)?);
-        Ok(Config { id, committee, log_dir, stop, heart, hosts, keys })
+        let heart = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
+            Some(settings) => Heart::Pipe(settings),
+            None => Heart::Core(core_settings(&flags)?),
+        };
+        let committee = Arc::new(committee);
+        Ok(Config { id, committee, own_keys, log_dir, stop, heart, hosts, keys })
     }
 
     /// The node's own log.
@@ -105,6 +128,20 @@ impl Config {
         let arguments = arguments.into_iter().flatten().collect();
         Spec { child, program: own_program.with_file_name(child.name()), arguments, log }
     }
+}
+
+/// Most transactions in one proposal unless a flag says otherwise; 250 bytes each, that is nearly a whole one.
+const BATCH_DEFAULT: u64 = 30_000;
+const BATCH_MAX: u64 = 1_000_000;
+/// Far more than a window in bytes lets through.
+const PIPELINE_MAX: u64 = 1_024;
+const HISTORY_MIB_MAX: u64 = 1 << 20;
+
+fn core_settings(flags: &Flags) -> Result<CoreSettings, ParseError> {
+    let batch = flags.number("--batch", 1, BATCH_MAX)?.unwrap_or(BATCH_DEFAULT);
+    let pipeline = flags.number("--pipeline", 1, PIPELINE_MAX)?.unwrap_or(PIPELINE_DEFAULT);
+    let history_mib = flags.number("--history-mib", 1, HISTORY_MIB_MAX)?.unwrap_or(HISTORY_BYTES_MAX >> 20);
+    Ok(CoreSettings { batch: batch as usize, pipeline, history_bytes_max: history_mib << 20 })
 }
 
 const PIPE_EXPECTED: &str = "BYTES,WINDOW: the length of a body (17 bytes to 16 MiB) and how many are open at once, \

@@ -3,6 +3,7 @@
 //! Two machines fit: `bft::core::Core`, and the counter of the raw pipe ([`crate::pipe`]). The loop treats them alike,
 //! so what the pipe measures is what the core's messages pass through.
 
+use bft::core::Core;
 use bft::event::{Effect, Event};
 use bft::time::Time;
 use wire::client::NodeStatus;
@@ -17,4 +18,18 @@ pub(crate) trait Machine {
 
     /// How it is, as far as it knows itself.
     fn status(&self) -> NodeStatus;
+}
+
+impl Machine for Core {
+    fn handle(&mut self, now: Time, event: Event) -> Vec<Effect> {
+        Core::handle(self, now, event)
+    }
+
+    fn next_wakeup(&self) -> Option<Time> {
+        Core::next_wakeup(self)
+    }
+
+    fn status(&self) -> NodeStatus {
+        Core::status(self)
+    }
 }

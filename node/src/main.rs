@@ -25,13 +25,18 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use bft::core::{Core, CoreConfig};
+use bft::crypto::real::RealSuite;
+use bft::lane::LaneSettings;
+use wire::keys::NodeKeys;
 use wire::rand;
 use wire::text::ParseError;
 
 use crate::child::{Child, Children};
-use crate::config::{Config, Heart, StopWhen};
+use crate::config::{Config, CoreSettings, Heart, StopWhen};
 use crate::driver::{Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
 use crate::machine::Machine;
@@ -66,8 +71,27 @@ fn main() -> ExitCode {
 
 fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     match &config.heart {
+        Heart::Core(settings) => run_core(config, *settings),
         Heart::Pipe(settings) => run_pipe(config, *settings),
     }
+}
+
+fn run_core(config: &Config, settings: CoreSettings) -> Result<(), Box<dyn Error>> {
+    let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
+    let suite = RealSuite::new(&config.committee, config.id, signing, *coin_secret)?;
+    let lanes = LaneSettings {
+        pipeline: settings.pipeline,
+        history_bytes_max: settings.history_bytes_max,
+        ..LaneSettings::default()
+    };
+    let core = CoreConfig {
+        committee: config.committee.clone(),
+        node: config.id,
+        lanes,
+        batch: settings.batch,
+        hash_seed: rand::u64(),
+    };
+    serve(config, Core::new(core, Arc::new(suite))).map(drop)
 }
 
 fn run_pipe(config: &Config, settings: PipeSettings) -> Result<(), Box<dyn Error>> {
