@@ -35,7 +35,7 @@ const STEP: Duration = Duration::from_millis(1);
 const IDLE_STEP: Duration = Duration::from_millis(20);
 /// A node that has not taken so many bytes gets no new transactions until it has.
 const QUEUED_BYTES_MAX: usize = 4 << 20;
-/// Longest list of one submission: what a node reads in one go.
+/// Length of a list at which it is submitted: far below `limits::CLIENT_FRAME_BYTES_MAX`, whatever one transaction adds.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes that a closed loop keeps open over all nodes: some seconds' worth of a slow testbed and enough to fill the
 /// pipelines of a fast one.
@@ -287,6 +287,9 @@ impl Engine {
                             load.workload.on_receipt(node, receipt, now_us, load.when_unknown);
                         }
                     }
+                }
+                Happened::Reply(Reply::Error(reason)) => {
+                    log::error!("node {node} did not understand a request: {reason}");
                 }
                 Happened::Reply(Reply::Status(status)) => {
                     self.lock_shared(|shared| drop(shared.statuses.insert(node, (now, *status))));
