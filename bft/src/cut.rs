@@ -54,7 +54,7 @@ impl Cut {
     ///
     /// # Security
     /// The digest counts too: a tip with the previous sequence and another digest would need no certificate, and the
-    /// next entry, chained to the true one, could never be executed. [safety]
+    /// next entry, chained to the true one, could never be executed. \[safety]
     pub fn may_follow(&self, previous: &Cut) -> bool {
         self.0.len() == previous.0.len()
             && self.ahead_of(previous).next().is_some()

@@ -64,7 +64,7 @@ mod want;
 #[cfg(test)]
 mod tests;
 
-/// Static validity of a payload: a function of its bytes and the committee alone. [safety]
+/// Static validity of a payload: a function of its bytes and the committee alone. \[safety]
 pub type Validity = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 /// What may be tuned; bounds of memory and pace, never of validity.

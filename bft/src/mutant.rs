@@ -1,6 +1,6 @@
 //! Protocol rules that can be switched off, to show that the checkers notice.
 //!
-//! Each variant is a rule marked [safety] in the design. Without the feature `mutants` every rule is on and this
+//! Each variant is a rule marked \[safety] in the design. Without the feature `mutants` every rule is on and this
 //! module compiles to nothing; with it a test or a simulation switches one rule off for its own thread. Release
 //! binaries are built without the feature.
 

@@ -23,7 +23,8 @@
 //! have finished at some honest member.
 //!
 //! Views are judged each on its own: a message of view v counts as soon as the coin of v−1 is known here. Cost of a
-//! view: 4N + 2 messages a member, of the size of a cut (40 N bytes) and a certificate (66 (N−f)).
+//! view: six messages from each member to each other (five of the SPBs, a coin share), and two ballots if FINISH of L
+//! is late; those with a value have the size of a cut (40 N bytes) and a certificate (66 (N−f)).
 //!
 //! Source: Guo et al., Speeding Dumbo, NDSS 2022, Alg. 2. Deviations: FINISH is broadcast and counted instead of a
 //! Done phase; the closing rules 3 and 6 and the proof of the leader inside HALT are explicit here.
@@ -421,7 +422,7 @@ impl Rules<'_> {
     ///
     /// # Security
     /// The justification is certificate 1 of the last view's *leader* with exactly this value, or N−f UNLOCKs for
-    /// it. Every other SPB of the last view has a certificate 1 too; accepting one of those forks. [safety]
+    /// it. Every other SPB of the last view has a certificate 1 too; accepting one of those forks. \[safety]
     fn verdict(&self, cache: &mut CertificateCache, cut: &Cut, justification: &Justification) -> Verdict {
         if !cut.may_follow(self.previous) {
             return Verdict::Invalid(FaultKind::InvalidCut);

@@ -8,7 +8,7 @@
 //! Ids 1 and 2 are kept for what execution takes before an entry's transactions, imports and refunds (DESIGN §6). A
 //! section with an unknown id makes the entry invalid: what one node cannot read another must not execute.
 //!
-//! **Validity [safety]** is a function of the bytes and of committee.txt alone ([`validate`]). An entry without a
+//! **Validity \[safety]** is a function of the bytes and of committee.txt alone ([`validate`]). An entry without a
 //! section, or with an empty list, is valid: nobody need invent a transaction to let a lane advance.
 
 use wire::bytes::Bytes;
@@ -60,7 +60,7 @@ pub struct ProposalView<'a> {
     count: u32,
 }
 
-/// The view of a payload that is valid, every transaction of it included. [safety]
+/// The view of a payload that is valid, every transaction of it included. \[safety]
 pub fn validate<'a>(payload: &'a [u8], committee: &Committee) -> Result<ProposalView<'a>, Invalid> {
     if payload.len() as u64 > committee.protocol().proposal_bytes_max {
         return Err(Invalid::TooLarge);

@@ -99,7 +99,7 @@ pub enum RoundOutput {
 
 type RoundEffects = Effects<RoundMessage, RoundOutput>;
 
-/// The round loop at one member. Bounds: see [`Early`], [`Mvba`]; HALTs of [`HISTORY_ROUNDS_MIN`] rounds.
+/// The round loop at one member. Bounds: see `Early`, [`Mvba`]; HALTs of [`HISTORY_ROUNDS_MIN`] rounds.
 #[derive(Clone, Debug)]
 pub struct Rounds {
     member: Member,

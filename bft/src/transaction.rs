@@ -15,7 +15,7 @@
 //! TxId = SHA-256 of all of it, signatures included. The coin of output i is SHA-256 of a tag, TxId and i: whoever
 //! holds the transaction knows its coins, and no other transaction can create them.
 //!
-//! **Static validity [safety]** ([`validate`]) is a function of these bytes and of committee.txt alone: all nodes judge
+//! **Static validity \[safety]** ([`validate`]) is a function of these bytes and of committee.txt alone: all nodes judge
 //! alike, whatever their state, so a lane entry that one honest node echoes none can find invalid. What depends on the
 //! ledger (do the coins exist, did their owners sign) is left to execution. Cost: one pass over the fixed part, some
 //! tens of nanoseconds, no allocation.
@@ -138,7 +138,7 @@ pub struct TransactionView<'a> {
     bytes: &'a [u8],
 }
 
-/// Static validity: a function of the bytes and of the committee's shards and protocol. [safety]
+/// Static validity: a function of the bytes and of the committee's shards and protocol. \[safety]
 pub fn validate<'a>(bytes: &'a [u8], committee: &Committee) -> Result<TransactionView<'a>, Invalid> {
     if bytes.len() as u64 > committee.protocol().transaction_bytes_max {
         return Err(Invalid::TooLarge);

@@ -6,7 +6,7 @@
 //! Guarantee: the coin of a name is H(name)^p(0). Any N−f shares determine it and it is the same whichever they are;
 //! fewer say nothing about it (that is the Diffie–Hellman assumption). N−f shares come from at least N−2f ≥ f+1
 //! honest members, so nobody knows the coin before f+1 honest members released theirs; and N−f honest members
-//! suffice, so nobody can withhold it. [safety] With f+1 shares a single honest member would give the coin away, and
+//! suffice, so nobody can withhold it. \[safety] With f+1 shares a single honest member would give the coin away, and
 //! the adversary, who schedules the messages, would choose which SPBs finish knowing the leader.
 //! Steps: a share is H(name)^secret with a proof (Chaum–Pedersen DLEQ, made non-interactive by Fiat–Shamir) that its
 //! exponent is that of the commitment; shares whose proofs hold are interpolated at 0 in the exponent; the leader is

@@ -2,11 +2,11 @@
 //!
 //! Guarantee: every node accepts exactly the same signatures, in whichever batches it happens to check them. That is
 //! what ZIP-215 is for: a signature (R, s) of key A on a message is valid iff s is canonical, A and R decode to
-//! points of the curve (encodings that are not canonical count), and [8](sB − R − kA) = 0 with k = SHA-512(R ‖ A ‖
+//! points of the curve (encodings that are not canonical count), and \[8](sB − R − kA) = 0 with k = SHA-512(R ‖ A ‖
 //! message). Rules without the factor 8 let a single check and a batch disagree about keys or nonces of mixed order,
 //! and a certificate that some members accept and others refuse stops a shard.
 //!
-//! A batch checks [8] Σ zᵢ(sᵢB − Rᵢ − kᵢAᵢ) = 0. Each term times 8 lies in the group of prime order, so with 128-bit
+//! A batch checks \[8] Σ zᵢ(sᵢB − Rᵢ − kᵢAᵢ) = 0. Each term times 8 lies in the group of prime order, so with 128-bit
 //! weights zᵢ that no signer can predict a batch with a bad term passes with probability 2⁻¹²⁸. The weights come from
 //! SHA-512 over the whole batch, kᵢ (hence the messages) included: no randomness, the same answer at every replay.
 //!
@@ -225,7 +225,7 @@ impl Equation {
     }
 }
 
-/// Whether [8]`point` = 0.
+/// Whether \[8]`point` = 0.
 fn is_zero(point: EdwardsPoint) -> bool {
     point.mul_by_cofactor().is_identity()
 }

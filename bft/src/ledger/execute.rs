@@ -131,7 +131,7 @@ impl Ledger {
     }
 }
 
-/// Whether a transaction that was settled so is passed over when it is ordered again: always. [safety]
+/// Whether a transaction that was settled so is passed over when it is ordered again: always. \[safety]
 fn bars(settled: Settled) -> bool {
     in_force(match settled {
         Settled::Rejected(_) => Mutant::RejectedForGood,

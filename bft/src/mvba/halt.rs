@@ -2,7 +2,7 @@
 //!
 //! # Security
 //! Certificate 2 alone proves nothing: every SPB of a view ends with one, and only the elected leader's decides. So a
-//! HALT carries the N−f coin shares that elect the leader it speaks of. [safety]
+//! HALT carries the N−f coin shares that elect the leader it speaks of. \[safety]
 
 use serde::{Deserialize, Serialize};
 use wire::committee::Committee;

@@ -159,7 +159,7 @@ impl ViewState {
     ///
     /// # Security
     /// Releasing before would let the adversary know the leader in time to hold it back. f+1 shares hold one of an
-    /// honest member that saw N−f FINISHes, and following it lets everybody obtain the coin. [safety]
+    /// honest member that saw N−f FINISHes, and following it lets everybody obtain the coin. \[safety]
     pub(super) fn release_share(&mut self, member: &Member) -> Option<CoinShare> {
         let name = self.coin_name();
         let finished = self.finished.len() >= member.committee.quorum();
@@ -311,7 +311,7 @@ impl ViewState {
     /// Step 6: how the view has ended here, if it has.
     ///
     /// # Correctness
-    /// Not before our own VOTE is sent: who leaves without it leaves slower members short of N−f for ever. [safety]
+    /// Not before our own VOTE is sent: who leaves without it leaves slower members short of N−f for ever. \[safety]
     pub(super) fn ending(&self, member: &Member) -> Option<Ending> {
         let Phase::Elected(election) = &self.phase else { return None };
         let Votes { yes, no } = &election.votes;

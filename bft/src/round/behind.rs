@@ -13,7 +13,7 @@ use crate::mvba::Halt;
 use crate::round::resend::Limiter;
 use crate::time::{Span, Time};
 
-/// HALTs in one answer. At N = 128 a HALT has some 25 KiB.
+/// HALTs in one answer. At N = 128 a HALT has 19 KB.
 pub const CATCH_UP_ROUNDS_MAX: usize = 32;
 
 /// How long a node that sees a peer ahead waits for the HALTs that are probably under way.

@@ -37,7 +37,7 @@ impl InOrder {
         }
     }
 
-    /// Follows a [`Kind::Skip`]: what is missing below `next` will not come.
+    /// Follows a [`Skip`](super::Kind::Skip): what is missing below `next` will not come.
     pub fn skip_to(&mut self, next: u64) {
         self.next = self.next.max(next);
     }
