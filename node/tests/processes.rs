@@ -5,12 +5,17 @@ mod testbed;
 
 use std::net::TcpListener;
 
+use bft::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
+use wire::client::{Fate, Receipt, Reply, Request, list};
+use wire::codec;
+use wire::ids::{Round, ShardId};
+
 use testbed::{Testbed, children_of, eventually, is_alive, kill};
 
 #[test]
 fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_their_input() {
     let testbed = Testbed::new(4);
-    let mut nodes: Vec<_> = (0..4).map(|id| testbed.start(id, "20000,4")).collect();
+    let mut nodes: Vec<_> = (0..4).map(|id| testbed.start_pipe(id, "20000,4")).collect();
     eventually("all have three processes", || {
         nodes.iter().all(|node| children_of(node.pid()).len() == 2).then_some(())
     });
@@ -65,7 +70,7 @@ fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_the
 #[test]
 fn a_killed_node_takes_its_children_along() {
     let testbed = Testbed::new(1);
-    let mut node = testbed.start(0, "100,1");
+    let mut node = testbed.start_pipe(0, "100,1");
     let children = eventually("it has two children", || {
         Some(children_of(node.pid())).filter(|children| children.len() == 2)
     });
@@ -79,7 +84,7 @@ fn a_killed_node_takes_its_children_along() {
 fn a_busy_port_ends_the_node_with_one_clear_error() {
     let testbed = Testbed::new(1);
     let _occupant = TcpListener::bind(testbed.address(0)).unwrap();
-    let mut node = testbed.start(0, "100,1");
+    let mut node = testbed.start_pipe(0, "100,1");
     assert_eq!(node.wait().code(), Some(1));
     let error = testbed.read("stderr-0.txt");
     let port = testbed.address(0).port().to_string();
@@ -96,12 +101,58 @@ fn wrong_flags_are_told_in_one_line() {
         ("--pipe", "lots", "--pipe: found 'lots', expected BYTES,WINDOW"),
         ("--hosts", "/dev/null/x", "/dev/null/x: found"),
         ("--log-dir", "/dev/null", "--log-dir: found '/dev/null', expected a directory that exists"),
+        ("--batch", "0", "--batch: found '0', expected a whole number from 1 to"),
         ("--size", "1", "command line: found '--size', expected one of --id"),
     ] {
-        let mut node = testbed.start_with(0, "100,1", &[(flag, value)]);
+        let mut node = testbed.start(0, &[(flag, value)]);
         assert_eq!(node.wait().code(), Some(2), "{flag}");
         let error = testbed.read("stderr-0.txt");
         assert!(error.starts_with(&format!("node: {expected}")), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn a_transaction_is_ordered_and_all_nodes_tell_the_same_block() {
+    let testbed = Testbed::new(4);
+    let mut nodes: Vec<_> = (0..4).map(|id| testbed.start(id, &[])).collect();
+    let coin = genesis_coin(&testbed.committee.testbed(), ShardId(0), 0);
+    let amount = testbed.committee.protocol().genesis_amount;
+    let transaction = Transaction {
+        inputs: &[Input { shard: ShardId(0), coin, amount }],
+        output_shard: ShardId(0),
+        outputs: &[Output { owner: Owner([7; 32]), amount }],
+        expiries: &[Expiry { shard: ShardId(0), round: Round(1_000) }],
+        payload: b"real money",
+    };
+    let transaction = transaction.encode();
+    let mut request = codec::encode(&Request::Submit);
+    let at = list::begin(&mut request);
+    list::push(&mut request, &transaction);
+    list::finish(&mut request, at, 1);
+
+    let mut client = eventually("a node takes clients", || testbed.client(2));
+    client.ask(&request).unwrap();
+    let Some(Reply::Receipts(receipts)) = client.reply() else { panic!("a transaction gets a receipt") };
+    let [Receipt { id, fate: Fate::Finished(height) }] = receipts[..] else { panic!("{receipts:?}") };
+    assert_eq!(id, tx_id(&transaction));
+    for id in 0..4 {
+        let status = eventually("all have executed it", || {
+            testbed.status(id).filter(|status| status.executed >= height)
+        });
+        assert_eq!(status.finished, 1);
+    }
+    for node in &mut nodes {
+        node.close_stdin();
+        assert!(node.wait().success());
+    }
+    let blocks: Vec<String> = (0..4)
+        .map(|id| {
+            let rounds = testbed.read(&format!("rounds-{id}.csv"));
+            let line = rounds.lines().find(|line| line.starts_with(&format!("{height},"))).unwrap();
+            // What stands before `views` is the same everywhere.
+            line.split(',').take(7).collect::<Vec<_>>().join(",")
+        })
+        .collect();
+    assert!(blocks.iter().all(|block| *block == blocks[0]), "{blocks:?}");
 }

@@ -1,6 +1,7 @@
 //! A testbed in a temporary directory: keys, hosts on free ports, nodes, and a client that asks how they are.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,24 +9,23 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ed25519_dalek::SigningKey;
-
+use bft::crypto::deal::{NodeSecrets, deal_committee};
 use wire::client::{NodeStatus, Reply, Request};
 use wire::codec;
-use wire::committee::{Committee, Member, Protocol};
+use wire::committee::{Committee, Protocol};
 use wire::dial;
-use wire::frame::{FrameReader, Kind, ReadOutcome, Scratch};
+use wire::frame::{Frame, FrameReader, Kind, ReadOutcome, Scratch, Sealer};
 use wire::hosts::{Host, Hosts};
-use wire::ids::{NodeId, Round};
+use wire::ids::Round;
 use wire::keys::NodeKeys;
 use wire::limits::{FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
-use wire::session::{Identity, LocalHello};
+use wire::session::{Identity, LocalHello, Session};
 
 /// Its directory goes when it does.
 pub(crate) struct Testbed {
     dir: PathBuf,
-    committee: Committee,
+    pub(crate) committee: Committee,
     addresses: Vec<SocketAddr>,
 }
 
@@ -46,23 +46,16 @@ impl Testbed {
         build_children();
         let dir = std::env::temp_dir().join(format!("node-{}-{:x}", std::process::id(), rand::u64()));
         fs::create_dir_all(&dir).unwrap();
-        let keys: Vec<SigningKey> = (0..nodes).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
-        let member = |key: &SigningKey| Member {
-            public_key: key.verifying_key().to_bytes(),
-            coin_commitment: [0; 32],
-        };
-        let members = keys.iter().map(member).collect();
-        let committee = Committee::new(nodes, Protocol::default(), members, rand::bytes32());
+        let protocol = Protocol { genesis_coins: 1_000, ..Protocol::default() };
+        let (committee, secrets) = deal_committee(nodes, 1, protocol, rand::fill);
         fs::write(dir.join("committee.txt"), committee.text()).unwrap();
         // All are held at once, so that no two are the same.
-        let listeners: Vec<TcpListener> =
-            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let listeners: Vec<TcpListener> = (0..nodes).map(|_| free_port()).collect();
         let addresses: Vec<SocketAddr> =
             listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let mut hosts = Vec::new();
-        for (id, (address, signing)) in addresses.iter().zip(keys).enumerate() {
-            let id = NodeId(id as u16);
-            NodeKeys { id, signing, coin_secret: [0; 32] }.save(&dir.join(format!("node-{id}.key"))).unwrap();
+        for (address, NodeSecrets { id, signing, coin_secret }) in addresses.iter().zip(secrets) {
+            NodeKeys { id, signing, coin_secret }.save(&dir.join(format!("node-{id}.key"))).unwrap();
             let (private_ip, public, port) = (address.ip(), address.ip().to_string(), address.port());
             hosts.push(Host { id, private_ip, public, port, ssh: None });
         }
@@ -76,19 +69,18 @@ impl Testbed {
     }
 
     /// Starts a node as a pipe.
-    pub(crate) fn start(&self, id: u16, pipe: &str) -> Node {
-        self.start_with(id, pipe, &[])
+    pub(crate) fn start_pipe(&self, id: u16, pipe: &str) -> Node {
+        self.start(id, &[("--pipe", pipe)])
     }
 
-    /// As [`Testbed::start`], with some flags replaced or added.
-    pub(crate) fn start_with(&self, id: u16, pipe: &str, changes: &[(&str, &str)]) -> Node {
+    /// Starts a node with some flags replaced or added.
+    pub(crate) fn start(&self, id: u16, changes: &[(&str, &str)]) -> Node {
         let dir = self.dir.display().to_string();
         let mut flags = vec![
             ("--id", id.to_string()),
             ("--hosts", format!("{dir}/hosts.txt")),
             ("--keys", dir.clone()),
             ("--log-dir", dir.clone()),
-            ("--pipe", pipe.to_string()),
         ];
         for (name, value) in changes {
             flags.retain(|(flag, _)| flag != name);
@@ -118,27 +110,55 @@ impl Testbed {
 
     /// What a node answers a client that asks how it is; `None` while it does not answer.
     pub(crate) fn status(&self, id: u16) -> Option<NodeStatus> {
+        let mut client = self.client(id)?;
+        client.ask(&codec::encode(&Request::Status))?;
+        match client.reply()? {
+            Reply::Status(status) => Some(*status),
+            other => panic!("asked for a status, got {other:?}"),
+        }
+    }
+
+    /// A client's session with a node; `None` if it does not accept one.
+    pub(crate) fn client(&self, id: u16) -> Option<Client> {
         let mut stream = TcpStream::connect(self.address(id)).ok()?;
         let local = LocalHello { incarnation: rand::u64(), decided: Round(0) };
         let testbed = self.committee.testbed();
-        let (mut session, _) =
+        let (Session { sealer, opener }, _) =
             dial::handshake(&mut stream, HANDSHAKE_TIME, &Identity::client(), testbed, None, local).ok()?;
-        stream.set_read_timeout(Some(HANDSHAKE_TIME)).ok()?;
-        let mut request = Vec::new();
-        session.sealer.seal_data(0, &codec::encode(&Request::Status), &mut request);
-        std::io::Write::write_all(&mut stream, &request).ok()?;
-        let mut reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
-        let (mut scratch, mut frames) = (Scratch::new(), Vec::new());
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let reader = FrameReader::new(opener, FRAME_BYTES_MAX);
+        Some(Client { stream, sealer, reader, scratch: Scratch::new(), frames: Vec::new(), asked: 0 })
+    }
+}
+
+/// A client's session.
+pub(crate) struct Client {
+    stream: TcpStream,
+    sealer: Sealer,
+    reader: FrameReader,
+    scratch: Scratch,
+    frames: Vec<Frame>,
+    asked: u64,
+}
+
+impl Client {
+    /// Sends a request; `None` if the connection has failed.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Option<()> {
+        let mut frame = Vec::new();
+        self.sealer.seal_data(self.asked, request, &mut frame);
+        self.asked += 1;
+        self.stream.write_all(&frame).ok()
+    }
+
+    /// The next reply; `None` if the connection has failed.
+    pub(crate) fn reply(&mut self) -> Option<Reply> {
         loop {
-            match reader.read_from(&mut stream, &mut scratch, &mut frames).ok()? {
+            if let Some(at) = self.frames.iter().position(|frame| frame.kind == Kind::Data) {
+                return Some(codec::decode(&self.frames.remove(at).body).unwrap());
+            }
+            match self.reader.read_from(&mut self.stream, &mut self.scratch, &mut self.frames).ok()? {
                 ReadOutcome::Read(_) => {}
                 ReadOutcome::WouldBlock | ReadOutcome::Ended => return None,
-            }
-            if let Some(frame) = frames.iter().find(|frame| frame.kind == Kind::Data) {
-                match codec::decode(&frame.body).unwrap() {
-                    Reply::Status(status) => return Some(*status),
-                    other => panic!("asked for a status, got {other:?}"),
-                }
             }
         }
     }
@@ -211,9 +231,12 @@ pub(crate) fn kill(pid: u32) {
     assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
 }
 
-/// Looks again and again until `look` finds something; gives up long after that can be a matter of load.
+/// Far longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Looks again and again until `look` finds something; gives up when that is no matter of load any more.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -221,6 +244,15 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         assert!(Instant::now() < deadline, "gave up waiting until {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A port that is free, and stays so when it is let go: below the range from which the system hands out ports, so
+/// that nobody gets it by asking for any.
+fn free_port() -> TcpListener {
+    eventually("a port is free", || {
+        let port = 15_000 + rand::below(15_000) as u16;
+        TcpListener::bind(("127.0.0.1", port)).ok()
+    })
 }
 
 /// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
