@@ -237,3 +237,65 @@ impl Handshake {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{Bench, myself, remote};
+
+    #[test]
+    fn an_address_has_its_share_of_places_and_loopback_is_exempt() {
+        let mut bench = Bench::new();
+        let mut admission = Admission::new(myself(), 1000, bench.shared.now);
+        let mut ends = Vec::new();
+        let mut begin = |admission: &mut Admission, bench: &mut Bench, from: &str| {
+            let token = Token(10 + ends.len());
+            let (stream, end) = bench.connection();
+            ends.push(end);
+            admission.begin(token, stream, remote(from), &mut bench.shared);
+            admission.has(token)
+        };
+        for i in 0..20 {
+            let port = 1000 + i;
+            let taken = i < 8;
+            assert_eq!(begin(&mut admission, &mut bench, &format!("203.0.113.5:{port}")), taken, "{i}");
+            assert!(begin(&mut admission, &mut bench, &format!("127.0.0.1:{port}")));
+            assert!(begin(&mut admission, &mut bench, &format!("[::ffff:127.0.0.1]:{port}")));
+        }
+        assert!(begin(&mut admission, &mut bench, "203.0.113.6:1"), "another address has its own share");
+        assert_eq!(bench.refused("too many handshakes of one address"), 12);
+        assert_eq!(bench.refused("handshake evicted"), 0);
+    }
+
+    #[test]
+    fn when_all_places_are_taken_the_newcomer_gets_one() {
+        let mut bench = Bench::new();
+        let places = bench.shared.limits.handshakes_max;
+        let mut admission = Admission::new(myself(), 1000, bench.shared.now);
+        let mut ends = Vec::new();
+        for i in 0..places + 10 {
+            let (stream, end) = bench.connection();
+            ends.push(end);
+            admission.begin(Token(10 + i), stream, remote("127.0.0.1:9"), &mut bench.shared);
+            assert!(admission.has(Token(10 + i)), "never the newcomer is refused");
+            assert_eq!(admission.handshakes.len(), (i + 1).min(places));
+        }
+        assert_eq!(bench.refused("handshake evicted"), 10);
+    }
+
+    #[test]
+    fn the_gate_closes_after_a_refusal_and_opens_by_timer() {
+        let mut bench = Bench::new();
+        let mut gate = Gate::new(1000, bench.shared.now);
+        assert!(gate.is_open(&mut bench.shared));
+        gate.pause(bench.shared.now);
+        assert!(!gate.is_open(&mut bench.shared) && !gate.is_open(&mut bench.shared) && gate.is_waiting());
+        bench.shared.now += ACCEPT_PAUSE;
+        assert_eq!(bench.shared.timers.pop(bench.shared.now), Some(Timer::Accept));
+        assert_eq!(bench.shared.timers.pop(bench.shared.now + Duration::from_secs(9)), None, "armed once");
+        gate.on_timer();
+        assert!(gate.is_open(&mut bench.shared));
+    }
+}

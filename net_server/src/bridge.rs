@@ -30,7 +30,15 @@ pub(crate) enum Core {
 impl Bridge {
     /// Takes over standard input.
     pub(crate) fn open(registry: &Registry, token: Token) -> io::Result<Bridge> {
-        let stream = child_stdio()?;
+        Bridge::over(child_stdio()?, registry, token)
+    }
+
+    /// Takes over a socket to the core.
+    pub(crate) fn over(
+        stream: std::os::unix::net::UnixStream,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Bridge> {
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream);
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;

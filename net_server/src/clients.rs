@@ -17,8 +17,8 @@ use wire::envelope::ToCore;
 use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Scratch, Sealer};
 use wire::ids::{ClientId, Round};
 use wire::limits::{
-    CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_TIME, CLIENT_IDLE_EVICTABLE,
-    CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX,
+    CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE, CLIENT_FRAME_TIME,
+    CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX,
 };
 use wire::rand;
 
@@ -204,11 +204,13 @@ impl Clients {
         let Leave::Given { since, .. } = client.leave else { return };
         // Time in which we did not read does not count.
         let since = self.held_back.map_or(since, |held_back| held_back.max(since));
-        if since + CLIENT_FRAME_TIME <= shared.now {
+        let quiet_since = client.last_active.max(since);
+        let others_wait = !self.waiting.is_empty();
+        let paused = others_wait && quiet_since + CLIENT_FRAME_PAUSE <= shared.now;
+        if paused || since + CLIENT_FRAME_TIME <= shared.now {
             self.end(token, Some(Refused::ClientTooSlow), shared);
         } else {
-            client.deadline = Deadline::Armed;
-            shared.timers.arm(since + CLIENT_FRAME_TIME, Timer::ClientFrame(token));
+            client.watch(token, shared);
         }
     }
 
@@ -260,10 +262,7 @@ impl Clients {
         }
         self.leave_bytes += bytes;
         client.leave = Leave::Given { bytes, since: shared.now };
-        if client.deadline == Deadline::Unarmed {
-            client.deadline = Deadline::Armed;
-            shared.timers.arm(shared.now + CLIENT_FRAME_TIME, Timer::ClientFrame(token));
-        }
+        client.watch(token, shared);
     }
 
     /// Takes back a leave that is needed no more, and gives leave to those who wait for it, in order.
@@ -333,6 +332,14 @@ impl Client {
         }
     }
 
+    /// Has the loop look after this client's long frame in a while, if it does not already.
+    fn watch(&mut self, token: Token, shared: &mut Shared) {
+        if self.deadline == Deadline::Unarmed {
+            self.deadline = Deadline::Armed;
+            shared.timers.arm(shared.now + CLIENT_FRAME_PAUSE, Timer::ClientFrame(token));
+        }
+    }
+
     fn write(&mut self, decided: Round) -> io::Result<()> {
         // Pongs go behind the replies; a client that does not read gets one for all its pings.
         if self.outgoing.is_empty()
@@ -342,5 +349,37 @@ impl Client {
         }
         self.outgoing.write_to(&mut self.stream)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::Bench;
+
+    #[test]
+    fn a_long_idle_client_makes_room_and_an_active_one_does_not() {
+        let mut bench = Bench::new();
+        bench.shared.limits.clients_max = 2;
+        let (mut clients, mut ends) = (Clients::new(), Vec::new());
+        let mut begin = |clients: &mut Clients, bench: &mut Bench, token: usize| {
+            let (admitted, end) = bench.client(Token(token));
+            ends.push(end);
+            clients.begin(admitted, &mut bench.shared);
+            clients.has(Token(token))
+        };
+        assert!(begin(&mut clients, &mut bench, 1));
+        bench.shared.now += Duration::from_secs(1);
+        assert!(begin(&mut clients, &mut bench, 2));
+        bench.shared.now += CLIENT_IDLE_EVICTABLE - Duration::from_secs(2);
+        assert!(!begin(&mut clients, &mut bench, 3), "nobody has been idle for long enough");
+        assert_eq!(bench.refused("client beyond the limit"), 1);
+        bench.shared.now += Duration::from_secs(1);
+        assert!(begin(&mut clients, &mut bench, 4));
+        assert!(!clients.has(Token(1)) && clients.has(Token(2)), "the idlest one goes");
+        assert_eq!(bench.refused("idle client evicted"), 1);
+        assert_eq!((clients.sessions.len(), clients.tokens.len()), (2, 2));
     }
 }

@@ -25,6 +25,8 @@ mod peers;
 mod ready;
 mod server;
 mod shared;
+#[cfg(test)]
+mod testing;
 mod timers;
 
 use std::process::ExitCode;

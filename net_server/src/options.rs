@@ -101,6 +101,20 @@ impl Options {
     }
 }
 
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            handshake_time: limits::HANDSHAKE_TIME,
+            handshakes_max: limits::HANDSHAKES_MAX,
+            handshakes_per_ip_max: limits::HANDSHAKES_PER_IP_MAX,
+            accepts_per_s_max: u64::from(limits::ACCEPTS_PER_S_MAX),
+            clients_max: limits::CLIENTS_MAX,
+            peer_bytes_per_s: None,
+            peer_silence: limits::PEER_SILENCE_MAX,
+        }
+    }
+}
+
 fn load_committee(path: &Path) -> Result<Committee, ParseError> {
     let place = path.display().to_string();
     let text = std::fs::read_to_string(path)
@@ -121,16 +135,21 @@ fn load_keys(path: &Path, id: NodeId, committee: &Committee) -> Result<NodeKeys,
 }
 
 fn parse_limits(flags: &Flags) -> Result<Limits, ParseError> {
-    let count = |name, default: u64| flags.number(name, 1, 1_000_000).map(|given| given.unwrap_or(default));
-    let millis = |name, default: Duration| count(name, default.as_millis() as u64).map(Duration::from_millis);
+    const MAX: u64 = 1_000_000;
+    let default = Limits::default();
+    let count = |name, default: usize| {
+        flags.number(name, 1, MAX).map(|given| given.map_or(default, |count| count as usize))
+    };
+    let time = |name, default: Duration| {
+        flags.number(name, 1, MAX).map(|given| given.map_or(default, Duration::from_millis))
+    };
     Ok(Limits {
-        handshake_time: millis("--handshake-time-ms", limits::HANDSHAKE_TIME)?,
-        handshakes_max: count("--handshakes-max", limits::HANDSHAKES_MAX as u64)? as usize,
-        handshakes_per_ip_max: count("--handshakes-per-ip-max", limits::HANDSHAKES_PER_IP_MAX as u64)?
-            as usize,
-        accepts_per_s_max: count("--accepts-per-s-max", u64::from(limits::ACCEPTS_PER_S_MAX))?,
-        clients_max: count("--clients-max", limits::CLIENTS_MAX as u64)? as usize,
+        handshake_time: time("--handshake-time-ms", default.handshake_time)?,
+        handshakes_max: count("--handshakes-max", default.handshakes_max)?,
+        handshakes_per_ip_max: count("--handshakes-per-ip-max", default.handshakes_per_ip_max)?,
+        accepts_per_s_max: flags.number("--accepts-per-s-max", 1, MAX)?.unwrap_or(default.accepts_per_s_max),
+        clients_max: count("--clients-max", default.clients_max)?,
         peer_bytes_per_s: flags.number("--peer-bytes-per-s", 1, u64::MAX)?,
-        peer_silence: millis("--peer-silence-ms", limits::PEER_SILENCE_MAX)?,
+        peer_silence: time("--peer-silence-ms", default.peer_silence)?,
     })
 }

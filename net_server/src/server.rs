@@ -122,12 +122,13 @@ impl Server {
             if self.hear_core()? == Core::Gone {
                 return Ok(());
             }
-            while let Some(timer) = self.shared.timers.pop(self.shared.now) {
-                self.on_timer(timer);
-            }
             self.accept();
             self.peers.serve(&mut self.shared);
             self.clients.serve(&mut self.shared);
+            // After the reads: a process that was not given the time to read must not take others for silent.
+            while let Some(timer) = self.shared.timers.pop(self.shared.now) {
+                self.on_timer(timer);
+            }
             match self.shared.bridge.flush() {
                 // The core may end at any time; that it did is no error of ours.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),

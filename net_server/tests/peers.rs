@@ -71,6 +71,11 @@ fn a_reconnect_goes_on_where_the_listener_stands_and_drops_duplicates() {
     assert_eq!(server.core.next().0, ToCore::PeerBack { peer: PEER });
     (3..5u8).for_each(|i| assert_eq!(next_body(&mut server), [i]));
     server.core.wait_refused("duplicate frame", 2);
+    // Seven data frames over both connections, duplicates included.
+    let counters = server.core.wait_links(PEER, |counters| counters.data_received == 7);
+    // Header, one byte of body, and tag of each; acks of 45 bytes each.
+    assert_eq!(counters.bytes, 7 * 46 + 45 * counters.ack_sent);
+    assert!((2..=5).contains(&counters.ack_sent), "{} acks", counters.ack_sent);
 
     // Another incarnation of the same node counts from the start.
     let link = server.dial_peer(PEER, 8);

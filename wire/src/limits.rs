@@ -104,9 +104,10 @@ pub const CLIENT_FRAME_FREE_BYTES: u64 = 64 * KIB;
 /// Longer unfinished frames of all clients together; further ones wait unread. Anybody can be a client, so this is
 /// what strangers can make us hold.
 pub const CLIENTS_FRAME_BYTES_MAX: u64 = 16 * MIB;
-/// How long a client may take to finish a long frame it has leave for: 400 kB/s at least, so that nobody blocks the
-/// leave of others for long.
+/// How long a client may take to finish a long frame it has leave for: 400 kB/s at least.
 pub const CLIENT_FRAME_TIME: Duration = Duration::from_secs(10);
+/// How long it may pause within that frame while others wait for leave.
+pub const CLIENT_FRAME_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of replies that wait for one client to read them: some eight full answers to the longest query. A client
 /// that leaves more is closed.
 pub const CLIENT_UNREAD_BYTES_MAX: u64 = 4 * MIB;

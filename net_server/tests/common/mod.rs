@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wire::bytes::Bytes;
 use wire::committee::{Committee, Member, Protocol};
 use wire::dial::{self, DialError};
-use wire::envelope::{FromCore, ToCore};
+use wire::envelope::{FromCore, LinkCounters, ToCore};
 use wire::frame::{Frame, FrameReader, Kind, ReadOutcome, Scratch, Sealer};
 use wire::hosts::{Host, Hosts};
 use wire::ids::{NodeId, Round};
@@ -184,12 +184,18 @@ pub(crate) struct Core {
     reader: IpcReader<ToCore>,
     /// The latest counters seen.
     pub(crate) refused: BTreeMap<String, u64>,
+    pub(crate) links: BTreeMap<NodeId, LinkCounters>,
 }
 
 impl Core {
     fn new(stream: UnixStream) -> Core {
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        Core { stream: Some(stream), reader: IpcReader::new(), refused: BTreeMap::new() }
+        Core {
+            stream: Some(stream),
+            reader: IpcReader::new(),
+            refused: BTreeMap::new(),
+            links: BTreeMap::new(),
+        }
     }
 
     fn stream(&mut self) -> &mut UnixStream {
@@ -229,13 +235,26 @@ impl Core {
         }
     }
 
+    /// Waits until the counters of a link are as wanted; other messages are dropped.
+    pub(crate) fn wait_links(&mut self, peer: NodeId, want: impl Fn(&LinkCounters) -> bool) -> LinkCounters {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.links.get(&peer) {
+                Some(counters) if want(counters) => return *counters,
+                counters => assert!(Instant::now() < deadline, "not as wanted: {counters:?}"),
+            }
+            self.poll();
+        }
+    }
+
     /// One message, or none for 100 ms.
     pub(crate) fn poll(&mut self) -> Option<(ToCore, Bytes)> {
         let stream = self.stream.as_mut().expect("the queue is open until the test closes it");
         loop {
             if let Some(message) = self.reader.pop().unwrap() {
-                if let ToCore::Counters { refused, .. } = &message.0 {
+                if let ToCore::Counters { refused, links } = &message.0 {
                     self.refused = refused.iter().cloned().collect();
+                    self.links = links.iter().copied().collect();
                 }
                 return Some(message);
             }

@@ -1,0 +1,170 @@
+//! Clients: served by anyone's key, and unable to make the process hold more than its bounds.
+
+mod common;
+
+use std::io::Write;
+
+use wire::envelope::{FromCore, ToCore};
+use wire::frame::Kind;
+use wire::ids::{ClientId, NodeId, Round};
+use wire::limits::{CLIENT_FRAME_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX};
+
+use common::Server;
+
+const MIB: usize = 1 << 20;
+
+/// The next request: from which client, and its body.
+fn next_request(server: &mut Server) -> (ClientId, Vec<u8>) {
+    match server.core.next() {
+        (ToCore::Client { client }, body) => (client, body.to_vec()),
+        (other, _) => panic!("not a request: {other:?}"),
+    }
+}
+
+#[test]
+fn requests_reach_the_core_and_replies_their_client() {
+    let mut server = Server::start(&[]);
+    let (mut one, mut two) = (server.dial_client(), server.dial_client());
+    one.send(b"request of one").unwrap();
+    let (first, body) = next_request(&mut server);
+    assert_eq!(body, b"request of one");
+    two.send(b"request of two").unwrap();
+    let (second, body) = next_request(&mut server);
+    assert_eq!(body, b"request of two");
+    assert_ne!(first, second);
+
+    let long = vec![0xAB; 3 * MIB];
+    for (client, body) in [(second, &b"to two"[..]), (first, &long), (first, b"to one")] {
+        server.core.tell(&FromCore::Reply { client }, body);
+    }
+    assert_eq!(two.receive().unwrap().body[..], b"to two"[..]);
+    assert!(one.receive().unwrap().body[..] == long[..]);
+    let last = one.receive().unwrap();
+    assert_eq!((last.kind, last.sequence, &last.body[..]), (Kind::Data, 1, &b"to one"[..]));
+
+    drop(one);
+    assert_eq!(server.core.next().0, ToCore::ClientGone { client: first });
+    server.core.tell(&FromCore::Reply { client: first }, b"to nobody");
+    two.send_with(|sealer, out| sealer.seal_ping(5, Round(0), out));
+    assert_eq!(two.receive().unwrap().kind, Kind::Pong);
+    two.send(b"a longer one, behind leave").unwrap();
+    assert_eq!(next_request(&mut server).0, second);
+}
+
+#[test]
+fn a_client_that_never_asked_comes_and_goes_without_the_core_hearing_of_it() {
+    let mut server = Server::start(&[]);
+    drop(server.dial_client());
+    let mut asking = server.dial_client();
+    asking.send(b"request").unwrap();
+    assert_eq!(next_request(&mut server).1, b"request");
+}
+
+#[test]
+fn unlawful_frames_of_clients_are_refused_by_name() {
+    let mut server = Server::start(&[]);
+    let oversize = vec![0; CLIENT_FRAME_BYTES_MAX as usize + 1];
+    let mut client = server.dial_client();
+    // The connection may be closed before all of it is written.
+    let _ = client.send(&oversize);
+    client.wait_closed();
+    server.core.wait_refused("frame of unlawful length", 1);
+
+    let mut client = server.dial_client();
+    client.next = 1;
+    client.send(b"not the first").unwrap();
+    client.wait_closed();
+    server.core.wait_refused("frame out of sequence", 1);
+
+    let mut client = server.dial_client();
+    client.send_with(|sealer, out| sealer.seal_skip(5, out));
+    client.wait_closed();
+    server.core.wait_refused("frame of a kind not taken here", 1);
+
+    let mut client = server.dial_client();
+    client.send_with(|sealer, out| {
+        sealer.seal_data(0, b"request", out);
+        let last = out.len() - 1;
+        out[last] ^= 1;
+    });
+    client.wait_closed();
+    server.core.wait_refused("frame with a wrong tag", 1);
+}
+
+#[test]
+fn clients_beyond_the_limit_are_refused_and_places_come_free() {
+    let mut server = Server::start(&["--clients-max", "2"]);
+    let mut one = server.dial_client();
+    let _two = server.dial_client();
+    server.dial_client().wait_closed();
+    server.core.wait_refused("client beyond the limit", 1);
+    one.send(b"served").unwrap();
+    let (client, _) = next_request(&mut server);
+    drop(one);
+    assert_eq!(server.core.next().0, ToCore::ClientGone { client });
+    let mut late = server.dial_client();
+    late.send(b"late").unwrap();
+    assert_eq!(next_request(&mut server).1, b"late");
+    // Peers need no client's place.
+    server.dial_peer(NodeId(1), 1);
+}
+
+#[test]
+fn clients_that_do_not_read_are_closed_and_memory_stays_bounded() {
+    let mut server = Server::start(&[]);
+    let mut lazy: Vec<_> = (0..12).map(|_| server.dial_client()).collect();
+    let mut ids = Vec::new();
+    for client in &mut lazy {
+        client.send(b"query").unwrap();
+        ids.push(next_request(&mut server).0);
+    }
+    let before = server.resident_bytes();
+    let reply = vec![7; MIB];
+    // Far more than the bound and what the sockets themselves hold.
+    for _ in 0..20 {
+        for client in &ids {
+            server.core.tell(&FromCore::Reply { client: *client }, &reply);
+        }
+    }
+    server.core.wait_refused("client that does not read", 12);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 2 * CLIENTS_UNREAD_BYTES_MAX, "grown by {grown} bytes");
+    let mut honest = server.dial_client();
+    honest.send(b"still served").unwrap();
+    loop {
+        if let (ToCore::Client { client }, _) = server.core.next() {
+            server.core.tell(&FromCore::Reply { client }, b"yes");
+            break;
+        }
+    }
+    assert_eq!(honest.receive().unwrap().body[..], b"yes"[..]);
+}
+
+#[test]
+fn unfinished_long_frames_wait_for_leave_while_others_are_served() {
+    let mut server = Server::start(&[]);
+    let before = server.resident_bytes();
+    let frame_bytes = CLIENT_FRAME_BYTES_MAX as usize;
+    let with_leave = CLIENTS_FRAME_BYTES_MAX as usize / frame_bytes;
+    // Each announces the longest frame, sends a part and stops: as many as have leave, and many more.
+    let mut stalled: Vec<_> = (0..with_leave + 20).map(|_| server.dial_client()).collect();
+    for client in &mut stalled {
+        let mut bytes = Vec::new();
+        client.sealer.seal_data(0, &vec![1; frame_bytes], &mut bytes);
+        client.stream.set_nonblocking(true).unwrap();
+        let _ = client.stream.write(&bytes[..2 * MIB]);
+    }
+    let mut honest = server.dial_client();
+    honest.send(&[2; 50_000]).unwrap();
+    assert_eq!(next_request(&mut server).1.len(), 50_000);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 40 << 20, "grown by {grown} bytes");
+    // Long frames get their turn once the stalled ones are out of time.
+    let writer = std::thread::spawn(move || {
+        honest.send(&vec![3; frame_bytes]).unwrap();
+        honest
+    });
+    assert_eq!(next_request(&mut server).1.len(), frame_bytes);
+    server.core.wait_refused("client frame too slow", with_leave as u64);
+    writer.join().unwrap();
+}

@@ -1,0 +1,143 @@
+//! Backpressure: a core that does not read stops the senders, not the process's memory.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use wire::envelope::{FromCore, Progress, ToCore};
+use wire::ids::{NodeId, Round};
+use wire::limits::{IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX};
+
+use common::Server;
+
+const BODY_BYTES: usize = 1 << 20;
+
+#[test]
+fn a_core_that_does_not_read_stops_the_senders_and_nothing_is_lost() {
+    let mut server = Server::start(&[]);
+    let count = 100;
+    let before = server.resident_bytes();
+    let writers: Vec<_> = (1..4)
+        .map(|id| {
+            let mut link = server.dial_peer(NodeId(id), 1);
+            std::thread::spawn(move || {
+                for i in 0..count {
+                    link.send(&vec![i; BODY_BYTES]).unwrap();
+                }
+                link.wait_ack(u64::from(count));
+            })
+        })
+        .collect();
+    // The senders push until every buffer is full; then memory stands still.
+    let mut resident = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = server.resident_bytes();
+        if now == resident {
+            break;
+        }
+        resident = now;
+    }
+    let grown = resident.saturating_sub(before);
+    // Beyond the queue's bound: what one read may bring past it, and a body in the making for each peer.
+    let bound = IPC_QUEUE_PEERS_BYTES_MAX + 8 * BODY_BYTES as u64;
+    assert!(grown < bound, "grown by {grown} bytes");
+    let ticks = server.cpu_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = server.cpu_ticks() - ticks;
+    assert!(used <= 5, "{used} ticks of 10 ms while held back");
+
+    let mut next = [0u8; 4];
+    while next.iter().map(|next| usize::from(*next)).sum::<usize>() < 3 * usize::from(count) {
+        if let (ToCore::Peer { from, .. }, body) = server.core.next() {
+            let expected = &mut next[usize::from(from.0)];
+            assert!(body.len() == BODY_BYTES && body.iter().all(|byte| byte == expected));
+            *expected += 1;
+        }
+    }
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+}
+
+#[test]
+fn clients_are_held_back_before_peers() {
+    let mut server = Server::start(&[]);
+    let mut client = server.dial_client();
+    let client_writer = std::thread::spawn(move || {
+        for i in 0..40u8 {
+            client.send(&vec![i; BODY_BYTES]).unwrap();
+        }
+        client
+    });
+    // With clients alone the queue fills up to their bound, which is less than what the client sends. A peer gets
+    // its bodies in behind that: they are acknowledged as soon as the core reads on.
+    let mut resident = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = server.resident_bytes();
+        if now == resident {
+            break;
+        }
+        resident = now;
+    }
+    assert!(!client_writer.is_finished(), "the client is not read to its end");
+    let mut peer = server.dial_peer(NodeId(1), 1);
+    peer.send(b"of a peer").unwrap();
+    peer.send_with(|sealer, out| sealer.seal_ping(1, Round(0), out));
+    let pong = peer.receive().unwrap();
+    assert_eq!(pong.sequence, 1, "a peer is served while clients are held back");
+
+    let mut client_bytes_before = 0;
+    loop {
+        match server.core.next() {
+            (ToCore::Client { .. }, body) => client_bytes_before += body.len() as u64,
+            (ToCore::Peer { .. }, body) => {
+                assert_eq!(body[..], b"of a peer"[..]);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let bound = IPC_QUEUE_CLIENTS_BYTES_MAX + 2 * BODY_BYTES as u64;
+    assert!(client_bytes_before <= bound, "{client_bytes_before} bytes of a client went before");
+    while !client_writer.is_finished() {
+        server.core.poll();
+    }
+    client_writer.join().unwrap();
+}
+
+#[test]
+fn a_peers_allowance_of_bytes_a_second_is_kept() {
+    let mut server = Server::start(&["--peer-bytes-per-s", "2000000"]);
+    let mut link = server.dial_peer(NodeId(1), 1);
+    let mut other = server.dial_peer(NodeId(2), 1);
+    let begun = Instant::now();
+    let writer = std::thread::spawn(move || {
+        for i in 0..6u8 {
+            link.send(&vec![i; BODY_BYTES]).unwrap();
+        }
+        link.wait_ack(6);
+    });
+    other.send(b"small").unwrap();
+    other.wait_ack(1);
+    let mut received = 0;
+    while received < 6 {
+        if let (ToCore::Peer { from: NodeId(1), .. }, body) = server.core.next() {
+            received += 1;
+            assert_eq!(body.len(), BODY_BYTES);
+        }
+    }
+    writer.join().unwrap();
+    // 6.3 MB at 2 MB/s with 2 MB at once, of which one read may overdraw its own megabyte.
+    assert!(begun.elapsed() > Duration::from_millis(1200), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_core_that_dies_ends_the_process_in_the_middle_of_traffic() {
+    let mut server = Server::start(&[]);
+    let mut link = server.dial_peer(NodeId(1), 1);
+    let writer = std::thread::spawn(move || while link.send(&[1; 100_000]).is_ok() {});
+    server.core.tell(&FromCore::Progress(Progress::default()), &[]);
+    while !matches!(server.core.next().0, ToCore::Peer { .. }) {}
+    assert_eq!(server.end(), Some(0));
+    writer.join().unwrap();
+}
