@@ -31,7 +31,7 @@ use crate::lane::entry::Entry;
 use crate::lane::{LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::{BlockOutcome, Ledger};
 use crate::member::Member;
-use crate::mempool::Mempool;
+use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
 use crate::proposal;
 use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
@@ -92,7 +92,7 @@ impl Core {
             rounds: Rounds::new(member.clone()),
             votes: BlockVotes::new(member.clone()),
             ledger: Ledger::genesis(config.committee, member.shard, config.hash_seed),
-            mempool: Mempool::new(config.hash_seed),
+            mempool: Mempool::new(MempoolLimits::default(), config.hash_seed),
             header: Header::default(),
             undone: VecDeque::new(),
             local: VecDeque::new(),

@@ -11,7 +11,6 @@
 //! **Validity \[safety]** is a function of the bytes and of committee.txt alone ([`validate`]). An entry without a
 //! section, or with an empty list, is valid: nobody need invent a transaction to let a lane advance.
 
-use wire::bytes::Bytes;
 use wire::client::list;
 use wire::committee::Committee;
 
@@ -22,6 +21,11 @@ const TRANSACTIONS: u8 = 3;
 const SECTION_HEADER_BYTES: usize = 5;
 /// Bytes around the items of a payload with transactions: section count, section header, list count.
 const ENVELOPE_BYTES: usize = 1 + SECTION_HEADER_BYTES + 4;
+
+/// Bytes of a payload that holds one transaction of this length and nothing else.
+pub fn payload_bytes(transaction_bytes: usize) -> u64 {
+    (ENVELOPE_BYTES + list::item_bytes(transaction_bytes)) as u64
+}
 
 /// Why a payload is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,10 +139,12 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Writes a payload from transactions that are valid each, up to limits.
+/// Writes a payload from transactions that are valid each, up to limits, into a buffer behind what is there already.
 #[derive(Debug)]
 pub struct ProposalBuilder {
     buffer: Vec<u8>,
+    /// Where the payload begins.
+    start: usize,
     count: usize,
     bytes_max: usize,
     count_max: usize,
@@ -154,18 +160,22 @@ pub enum Push {
 }
 
 impl ProposalBuilder {
-    /// A builder of a payload of at most `bytes_max` bytes and `count_max` transactions, which expects to be given
-    /// about `bytes_expected` bytes of them.
-    pub fn new(bytes_max: usize, count_max: usize, bytes_expected: usize) -> ProposalBuilder {
-        let mut buffer = Vec::with_capacity(bytes_max.min(ENVELOPE_BYTES + bytes_expected));
+    /// A builder of a payload of at most `bytes_max` bytes and `count_max` transactions behind what `buffer` holds.
+    pub fn new(mut buffer: Vec<u8>, bytes_max: usize, count_max: usize) -> ProposalBuilder {
+        let start = buffer.len();
         buffer.extend([1, TRANSACTIONS, 0, 0, 0, 0]);
         list::begin(&mut buffer);
-        ProposalBuilder { buffer, count: 0, bytes_max, count_max }
+        ProposalBuilder { buffer, start, count: 0, bytes_max, count_max }
+    }
+
+    /// Makes room for about so many bytes of transactions, as far as the limit allows.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.buffer.reserve(bytes.min(self.bytes_max.saturating_sub(ENVELOPE_BYTES)));
     }
 
     /// Adds a transaction if it fits.
     pub fn push(&mut self, transaction: &[u8]) -> Push {
-        let bytes = self.buffer.len() + list::item_bytes(transaction.len());
+        let bytes = self.payload_bytes() + list::item_bytes(transaction.len());
         if self.count == self.count_max || bytes > self.bytes_max {
             return Push::Full;
         }
@@ -177,7 +187,7 @@ impl ProposalBuilder {
     /// Whether not even the shortest transaction would fit any more.
     pub fn is_full(&self) -> bool {
         self.count == self.count_max
-            || self.buffer.len() + list::item_bytes(TRANSACTION_BYTES_MIN) > self.bytes_max
+            || self.payload_bytes() + list::item_bytes(TRANSACTION_BYTES_MIN) > self.bytes_max
     }
 
     /// Transactions added so far.
@@ -185,16 +195,22 @@ impl ProposalBuilder {
         self.count
     }
 
-    /// The payload; one without a section if nothing was added.
-    pub fn finish(mut self) -> Bytes {
+    /// The buffer with the payload; one without a section if nothing was added.
+    pub fn finish(mut self) -> Vec<u8> {
         if self.count == 0 {
-            return Bytes::from(vec![0]);
+            self.buffer.truncate(self.start);
+            self.buffer.push(0);
+            return self.buffer;
         }
-        let section = u32::try_from(self.buffer.len() - 1 - SECTION_HEADER_BYTES);
+        let section = u32::try_from(self.payload_bytes() - 1 - SECTION_HEADER_BYTES);
         let section = section.expect("a proposal is bounded far below 4 GiB");
-        self.buffer[2..6].copy_from_slice(&section.to_le_bytes());
-        list::finish(&mut self.buffer, 1 + SECTION_HEADER_BYTES, self.count);
-        Bytes::from(self.buffer)
+        self.buffer[self.start + 2..self.start + 6].copy_from_slice(&section.to_le_bytes());
+        list::finish(&mut self.buffer, self.start + 1 + SECTION_HEADER_BYTES, self.count);
+        self.buffer
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.buffer.len() - self.start
     }
 }
 
@@ -222,8 +238,8 @@ mod tests {
         .encode()
     }
 
-    fn payload(transactions: &[Vec<u8>]) -> Bytes {
-        let mut builder = ProposalBuilder::new(1 << 20, 100, 0);
+    fn payload(transactions: &[Vec<u8>]) -> Vec<u8> {
+        let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 100);
         for transaction in transactions {
             assert_eq!(builder.push(transaction), Push::Added);
         }
@@ -254,18 +270,20 @@ mod tests {
         let two = ENVELOPE_BYTES + 2 * list::item_bytes(item.len());
         for (bytes_max, count_max, fit) in [(two, 10, 2), (two - 1, 10, 1), (1 << 20, 3, 3), (1 << 20, 0, 0)]
         {
-            let mut builder = ProposalBuilder::new(bytes_max, count_max, 1 << 30);
+            let mut builder = ProposalBuilder::new(b"before".to_vec(), bytes_max, count_max);
+            builder.reserve(1 << 30);
             let added = (0..10).take_while(|_| builder.push(&item) == Push::Added).count();
             assert_eq!((added, builder.count(), builder.is_full()), (fit, fit, true));
-            let payload = builder.finish();
+            let buffer = builder.finish();
+            let payload = buffer.strip_prefix(b"before").expect("what was there stays");
             assert!(payload.len() <= bytes_max);
-            assert_eq!(validate(&payload, &committee(1 << 20)).unwrap().len(), fit);
+            assert_eq!(validate(payload, &committee(1 << 20)).unwrap().len(), fit);
         }
     }
 
     #[test]
     fn each_rule_refuses_what_breaks_it() {
-        let good = payload(&[transaction(1, 1), transaction(2, 1)]).to_vec();
+        let good = payload(&[transaction(1, 1), transaction(2, 1)]);
         let generous = committee(1 << 20);
         assert!(validate(&good, &committee(good.len() as u64)).is_ok());
         assert_eq!(validate(&good, &committee(good.len() as u64 - 1)), Err(Invalid::TooLarge));

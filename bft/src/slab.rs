@@ -49,9 +49,8 @@ impl<T> Slab<T> {
         &mut self.chunks[place.0 as usize / CHUNK][place.0 as usize % CHUNK]
     }
 
-    /// Frees a place, leaving `vacant` there.
-    pub fn free(&mut self, place: Place, vacant: T) {
-        *self.get_mut(place) = vacant;
+    /// Frees a place. Its owner has left a value there that owns nothing and says that it is vacant.
+    pub fn free(&mut self, place: Place) {
         self.free.push(place);
     }
 
@@ -77,8 +76,8 @@ mod tests {
         for (value, place) in (0u32..).zip(&places) {
             assert_eq!(*slab.get(*place), value);
         }
-        slab.free(places[77], 0);
-        slab.free(places[5_000], 0);
+        slab.free(places[77]);
+        slab.free(places[5_000]);
         assert_eq!(slab.insert(1), places[5_000]);
         assert_eq!(slab.insert(2), places[77]);
         assert_eq!(slab.insert(3), Place(10_000));

@@ -89,6 +89,8 @@ pub enum Refusal {
     Spent,
     /// Its expiry has passed.
     Expired,
+    /// Its expiry is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`; in time it comes within reach.
+    ExpiryTooFar,
     /// This node only follows and takes no clients.
     Following,
 }

@@ -1,7 +1,5 @@
 //! Requests of clients, and the receipts they wait for.
 
-use std::collections::BTreeMap;
-
 use wire::bytes::Bytes;
 use wire::client::{Receipt, Reply, Request, list};
 use wire::codec;
@@ -11,6 +9,7 @@ use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 use crate::core::Core;
 use crate::event::Effect;
 use crate::ledger::BlockOutcome;
+use crate::mempool::Receipts;
 
 /// Receipts in one reply: some 400 KB, well inside a frame.
 const RECEIPTS_MAX: usize = 10_000;
@@ -55,9 +54,15 @@ impl Core {
         }
     }
 
-    /// Tells clients what became of their transactions in an executed block.
+    /// Tells clients what became of their transactions in an executed block, and of those that it left no time.
     pub(super) fn send_receipts(&mut self, outcome: &BlockOutcome) {
-        let receipts: BTreeMap<ClientId, Vec<Receipt>> = self.mempool.on_executed(outcome);
+        let receipts = self.mempool.on_executed(outcome);
+        self.reply_all(receipts);
+        let receipts = self.mempool.collect_expired(&self.ledger);
+        self.reply_all(receipts);
+    }
+
+    pub(super) fn reply_all(&mut self, receipts: Receipts) {
         for (client, receipts) in receipts {
             self.reply_receipts(client, &receipts);
         }

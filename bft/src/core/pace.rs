@@ -6,6 +6,7 @@
 //! window over the time it takes to decide. A payload of [`LARGE_BYTES`] waits for nothing but room.
 
 use crate::core::Core;
+use crate::lane::entry;
 use crate::time::{Span, Time};
 
 /// Pause after the first open entry.
@@ -25,7 +26,9 @@ impl Core {
         let mut proposed = false;
         while self.proposal_due().is_some_and(|due| due <= now) {
             let room = self.lanes.room().expect("nothing is due without room");
-            let Some(buffer) = self.mempool.take(room, self.batch, &self.ledger) else { return proposed };
+            let taken = self.mempool.take(entry::buffer(0), room, self.batch, &self.ledger);
+            self.reply_all(taken.receipts);
+            let Some((buffer, _)) = taken.proposal else { return proposed };
             let effects = self.lanes.append(now, buffer);
             self.absorb_lanes(effects);
             proposed = true;
@@ -35,7 +38,7 @@ impl Core {
 
     /// When the next own entry is due; `None` while there is nothing to propose or no room.
     pub(super) fn proposal_due(&self) -> Option<Time> {
-        let pending_bytes = self.mempool.pending_bytes();
+        let pending_bytes = self.mempool.waiting_bytes() as usize;
         if pending_bytes == 0 {
             return None;
         }

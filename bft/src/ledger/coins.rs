@@ -6,7 +6,7 @@
 use wire::ids::CoinId;
 
 use crate::id_index::{Handle, Hashed, IdIndex};
-use crate::ledger::history::{History, RecordRef};
+use crate::ledger::history::{History, RecordRef, SpentCoins};
 use crate::slab::{Place, Slab};
 use crate::transaction::Owner;
 
@@ -83,6 +83,29 @@ impl Coins {
         self.index.hash(&id.0)
     }
 
+    /// See [`IdIndex::warm`].
+    #[inline]
+    pub(super) fn warm(&self, hashed: Hashed) -> u64 {
+        self.index.warm(hashed)
+    }
+
+    /// Reads the coin that a search for this hash would look at first.
+    #[inline]
+    pub(super) fn warm_coin(&self, hashed: Hashed) -> u64 {
+        self.index.find(hashed, |_| true).map_or(0, |handle| self.warm_place(place_of(handle)))
+    }
+
+    /// Reads the coin at a place.
+    #[inline]
+    pub(super) fn warm_place(&self, place: Place) -> u64 {
+        u64::from(self.slab.get(place).id.0[0])
+    }
+
+    /// The hash of the id of the coin at a place.
+    pub(super) fn hash_at(&self, place: Place) -> Hashed {
+        self.hash(&self.slab.get(place).id)
+    }
+
     pub(super) fn look_up(&self, id: &CoinId, history: &History) -> Known {
         self.look_up_hashed(self.hash(id), id, history)
     }
@@ -125,14 +148,6 @@ impl Coins {
         self.value -= u128::from(amount);
     }
 
-    /// Frees the place of a spent coin whose spender is forgotten.
-    pub(super) fn forget(&mut self, place: Place) {
-        let coin = *self.slab.get(place);
-        assert!(matches!(coin.state, State::Spent(_)), "only spent coins are forgotten");
-        self.index.remove(self.index.hash(&coin.id.0), Handle::new(u64::from(place.0)));
-        self.slab.free(place, Coin { id: coin.id, state: State::Vacant });
-    }
-
     /// The owner of the coin at a place; `None` where owners mean nothing.
     pub(super) fn owner(&self, place: Place) -> Option<Owner> {
         match &self.owners {
@@ -163,6 +178,22 @@ impl Coins {
             Owners::Kept(owners) => owners.capacity() * size_of::<Owner>(),
         };
         self.index.allocated_bytes() + self.slab.allocated_bytes() + owners
+    }
+}
+
+impl SpentCoins for Coins {
+    /// Frees the places of spent coins whose spenders are forgotten.
+    fn forget(&mut self, places: &[Place]) {
+        let sink = places.iter().fold(0, |sink, place| sink ^ self.warm_place(*place));
+        let sink = places.iter().fold(sink, |sink, place| sink ^ self.warm(self.hash_at(*place)));
+        std::hint::black_box(sink);
+        for place in places {
+            let coin = self.slab.get_mut(*place);
+            assert!(matches!(coin.state, State::Spent(_)), "only spent coins are forgotten");
+            coin.state = State::Vacant;
+            self.index.remove(self.index.hash(&coin.id.0), Handle::new(u64::from(place.0)));
+            self.slab.free(*place);
+        }
     }
 }
 

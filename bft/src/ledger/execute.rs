@@ -1,21 +1,45 @@
 //! Execution of a block.
 
 use wire::client::Rejection;
-use wire::ids::{Round, TxId};
+use wire::ids::{CoinId, Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY, INPUTS_MAX};
 
 use crate::crypto::ed25519::PublicKey;
+use crate::id_index::Hashed;
 use crate::ledger::Ledger;
 use crate::ledger::coins::Known;
 use crate::ledger::outcome::{self, BlockOutcome, Counts, Executed, Outcome, Settled, Skip};
 use crate::mutant::{Mutant, in_force};
-use crate::proposal;
+use crate::proposal::{self, ProposalView};
 use crate::slab::Place;
 use crate::transaction::{Part, TransactionView, output_coin, signing_message};
 
 /// Records freed with every block, and for every transaction of it: twice as fast as they can arise.
 const SWEPT_PER_BLOCK: usize = 1_024;
 const SWEPT_PER_TRANSACTION: usize = 2;
+
+/// Transactions prepared together, so that the processor waits for their cache lines at once: see [`IdIndex::warm`].
+/// Sixteen have some fifty lines under way, more than it can track; larger groups gain nothing.
+///
+/// [`IdIndex::warm`]: crate::id_index::IdIndex::warm
+pub(super) const GROUP: usize = 16;
+
+/// A transaction about to be executed, with all its hashes.
+struct Prepared<'a> {
+    id: TxId,
+    hashed: Hashed,
+    transaction: TransactionView<'a>,
+    index: u32,
+    /// Where its created coins begin among those of the group.
+    creates_from: usize,
+}
+
+/// A group of transactions and the coins they create if they finish.
+#[derive(Default)]
+struct Group<'a> {
+    prepared: Vec<Prepared<'a>>,
+    creates: Vec<(Hashed, CoinId)>,
+}
 
 /// The coins that a transaction spends, by place.
 struct Spend {
@@ -39,35 +63,102 @@ impl Ledger {
         let mut invalid_entries = 0;
         let committee = self.committee.clone();
         for (entry, payload) in (0u32..).zip(payloads) {
-            let Ok(proposal) = proposal::validate(payload.as_ref(), &committee) else {
-                invalid_entries += 1;
-                continue;
-            };
-            transactions.reserve(proposal.len());
-            for (index, transaction) in (0u32..).zip(proposal.transactions()) {
-                let id = transaction.id();
-                let outcome = self.execute_transaction(round, &id, &transaction);
-                counts.add(outcome);
-                transactions.push(Executed { id, entry, index, outcome });
+            match proposal::validate(payload.as_ref(), &committee) {
+                Ok(proposal) => {
+                    transactions.reserve(proposal.len());
+                    self.execute_entry(round, entry, &proposal, |executed| {
+                        counts.add(executed.outcome);
+                        transactions.push(executed);
+                    });
+                }
+                Err(_) => invalid_entries += 1,
             }
         }
         self.height = round;
         let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * transactions.len();
-        self.history.sweep(round, swept_max, |place| self.coins.forget(place));
+        self.history.sweep(round, swept_max, &mut self.coins);
         assert_eq!(self.coins.value(), self.genesis_value, "a finished transaction creates what it spends");
         self.totals.add_all(&counts);
         let digest = outcome::digest(round, &transactions);
         BlockOutcome { round, transactions, counts, invalid_entries, digest }
     }
 
-    fn execute_transaction(&mut self, round: Round, id: &TxId, transaction: &TransactionView<'_>) -> Outcome {
+    fn execute_entry(
+        &mut self,
+        round: Round,
+        entry: u32,
+        proposal: &ProposalView<'_>,
+        mut report: impl FnMut(Executed),
+    ) {
+        let mut transactions = (0u32..).zip(proposal.transactions());
+        let mut group = Group::default();
+        loop {
+            group.prepared.clear();
+            group.creates.clear();
+            for (index, transaction) in transactions.by_ref().take(GROUP) {
+                self.prepare(index, transaction, &mut group);
+            }
+            if group.prepared.is_empty() {
+                return;
+            }
+            self.warm_group(&group);
+            for prepared in &group.prepared {
+                let outcome = self.execute_transaction(round, prepared, &group.creates);
+                report(Executed { id: prepared.id, entry, index: prepared.index, outcome });
+            }
+        }
+    }
+
+    /// Computes all hashes of a transaction.
+    fn prepare<'a>(&self, index: u32, transaction: TransactionView<'a>, group: &mut Group<'a>) {
+        let id = transaction.id();
+        let creates_from = group.creates.len();
+        for (output, _) in (0u8..).zip(transaction.outputs()) {
+            let coin = output_coin(&id, output);
+            group.creates.push((self.coins.hash(&coin), coin));
+        }
+        let hashed = self.history.hash(&id);
+        group.prepared.push(Prepared { id, hashed, transaction, index, creates_from });
+    }
+
+    fn warm_group(&self, group: &Group<'_>) {
+        let mut sink = 0;
+        for prepared in &group.prepared {
+            sink ^= self.history.warm(prepared.hashed);
+            sink ^= self.warm_inputs(&prepared.transaction);
+        }
+        for (hashed, _) in &group.creates {
+            sink ^= self.coins.warm(*hashed);
+        }
+        for prepared in &group.prepared {
+            sink ^= self.warm_coins(&prepared.transaction);
+        }
+        std::hint::black_box(sink);
+    }
+
+    /// Reads the index where the inputs of a transaction are searched.
+    pub(super) fn warm_inputs(&self, transaction: &TransactionView<'_>) -> u64 {
+        transaction.inputs().fold(0, |sink, input| sink ^ self.coins.warm(self.coins.hash(&input.coin)))
+    }
+
+    /// Reads the coins that a transaction spends.
+    pub(super) fn warm_coins(&self, transaction: &TransactionView<'_>) -> u64 {
+        transaction.inputs().fold(0, |sink, input| sink ^ self.coins.warm_coin(self.coins.hash(&input.coin)))
+    }
+
+    fn execute_transaction(
+        &mut self,
+        round: Round,
+        prepared: &Prepared<'_>,
+        creates: &[(Hashed, CoinId)],
+    ) -> Outcome {
+        let Prepared { id, hashed, transaction, creates_from, .. } = prepared;
         match transaction.part_of(self.shard) {
             Part::Foreign => return Outcome::Skipped(Skip::NotHere),
             Part::Cross => return Outcome::Skipped(Skip::CrossShard),
             Part::Intra => {}
         }
-        let hashed = self.history.hash(id);
-        let known = self.history.find_hashed(hashed, id);
+        let known = self.history.find_hashed(*hashed, id);
         if known.is_some_and(|(settled, _)| bars(settled)) {
             return Outcome::Skipped(Skip::Duplicate);
         }
@@ -90,12 +181,12 @@ impl Ledger {
         // What expired so long ago that it would be forgotten by now needs no record: its expiry bars it.
         if forget > round {
             let spent = if settled == Settled::Finished { &spend.places[..spend.count] } else { &[] };
-            let record = self.history.remember(hashed, *id, settled, round, forget, spent);
+            let record = self.history.remember(*hashed, *id, settled, round, forget, spent);
             spent.iter().for_each(|place| self.coins.spend(*place, record));
         }
         if settled == Settled::Finished {
-            for (index, output) in (0u8..).zip(transaction.outputs()) {
-                self.coins.create(output_coin(id, index), output.amount, output.owner);
+            for ((hashed, coin), output) in creates[*creates_from..].iter().zip(transaction.outputs()) {
+                self.coins.create_hashed(*hashed, *coin, output.amount, output.owner);
             }
         }
         Outcome::Settled(settled)

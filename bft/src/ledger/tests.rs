@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
-use wire::bytes::Bytes;
 use wire::committee::{Member, Protocol};
 use wire::ids::NodeId;
 use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
@@ -25,8 +24,8 @@ fn small(genesis_coins: u64) -> Protocol {
     Protocol { genesis_coins, genesis_amount: 100, ..Protocol::default() }
 }
 
-fn payload<T: AsRef<[u8]>>(transactions: &[T]) -> Bytes {
-    let mut builder = ProposalBuilder::new(8 << 20, 100_000, 0);
+fn payload<T: AsRef<[u8]>>(transactions: &[T]) -> Vec<u8> {
+    let mut builder = ProposalBuilder::new(Vec::new(), 8 << 20, 100_000);
     transactions.iter().for_each(|transaction| {
         let _ = builder.push(transaction.as_ref());
     });
@@ -190,10 +189,10 @@ fn traces_are_dropped_eight_rounds_after_the_expiry() {
 #[test]
 fn empty_blocks_and_invalid_entries_change_nothing_but_the_height() {
     let mut bench = Bench::new(2);
-    let outcome = bench.ledger.execute(Round(1), std::iter::empty::<Bytes>());
+    let outcome = bench.ledger.execute(Round(1), std::iter::empty::<Vec<u8>>());
     assert_eq!((outcome.counts, outcome.transactions.len()), (Counts::default(), 0));
     let good = payload(&[transfer(&[(bench.genesis(0), 100)], 50, b"")]);
-    let mut bad = good.to_vec();
+    let mut bad = good.clone();
     bad[0] = 9;
     let outcome = bench.ledger.execute(Round(2), [&bad[..], &[], &[0], &good[..]]);
     assert_eq!((outcome.invalid_entries, outcome.counts.finished), (2, 1));
@@ -203,7 +202,7 @@ fn empty_blocks_and_invalid_entries_change_nothing_but_the_height() {
 #[test]
 #[should_panic(expected = "blocks are executed one after another")]
 fn a_gap_between_blocks_is_a_bug_of_the_caller() {
-    Bench::new(1).ledger.execute(Round(2), std::iter::empty::<Bytes>());
+    Bench::new(1).ledger.execute(Round(2), std::iter::empty::<Vec<u8>>());
 }
 
 #[test]

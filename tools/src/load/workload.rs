@@ -304,7 +304,8 @@ impl Workload {
                     | Refusal::TooLarge
                     | Refusal::WrongShard
                     | Refusal::Duplicate
-                    | Refusal::Spent => Then::Never,
+                    | Refusal::Spent
+                    | Refusal::ExpiryTooFar => Then::Never,
                 };
                 self.close(index, fate, then);
             }

@@ -1,0 +1,136 @@
+//! What a transaction costs a node in admission, static validity and execution, and what it costs to remember it:
+//! `cargo run --release -p bft --example ledger_bench [TRANSACTIONS] [BYTES]`.
+//!
+//! The load is that of `tools load`: chains of coins, each transaction spending what the last of its chain created.
+
+use std::sync::Arc;
+
+use bft::ledger::Ledger;
+use bft::mempool::{Mempool, MempoolLimits};
+use bft::proposal;
+use bft::transaction::{
+    Expiry, Input, Output, Owner, Transaction, encoded_bytes, genesis_coin, output_coin, tx_id,
+};
+use wire::bytes::Bytes;
+use wire::client::list;
+use wire::committee::{Committee, Member, Protocol};
+use wire::ids::{ClientId, CoinId, Round, ShardId};
+
+const SHARD: ShardId = ShardId(0);
+/// Transactions of one block.
+const BLOCK: usize = 10_000;
+/// Transactions of one submission.
+const SUBMISSION: usize = 1_000;
+/// Blocks after which a transaction expires.
+const EXPIRY_BLOCKS: u64 = 200;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |default: usize| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (transactions, bytes) = (number(4_000_000), number(250));
+    let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
+    let committee = Arc::new(Committee::new(1, Protocol::default(), vec![member], [3; 32]));
+    let mut ledger = Ledger::genesis(committee.clone(), SHARD, 7);
+    let mut mempool = Mempool::new(MempoolLimits::default(), 7);
+    let mut load = Load::new(&committee, bytes);
+    println!(
+        "block  remembered  MB  | ns per transaction: submit  take  validate  execute  settle  | slowest block's execution, ms"
+    );
+    let mut sums = [0.0; 5];
+    let mut slowest = 0f64;
+    for block in 1..=(transactions / BLOCK) as u64 {
+        let submissions: Vec<Bytes> = (0..BLOCK / SUBMISSION).map(|_| load.submission(block)).collect();
+        let mut times = [0.0; 5];
+        times[0] = timed(|| {
+            for (client, body) in (0..).map(|client| ClientId(client % 8)).zip(&submissions) {
+                let items = list::parse(body, SUBMISSION).expect("it is a list");
+                assert!(mempool.submit(client, body, &items, &ledger).is_empty(), "all are admitted");
+            }
+        });
+        let mut payload = None;
+        times[1] = timed(|| payload = mempool.take(Vec::new(), 8 << 20, BLOCK, &ledger).proposal);
+        let (payload, count) = payload.expect("transactions wait");
+        times[2] =
+            timed(|| assert_eq!(proposal::validate(&payload, &committee).map(|view| view.len()), Ok(count)));
+        let mut outcome = None;
+        times[3] = timed(|| outcome = Some(ledger.execute(Round(block), [&payload])));
+        let outcome = outcome.expect("it was executed");
+        assert_eq!(outcome.counts.finished, count as u64);
+        times[4] =
+            timed(|| assert_eq!(mempool.on_executed(&outcome).values().map(Vec::len).sum::<usize>(), count));
+        slowest = slowest.max(times[3] * 1e3);
+        for (sum, time) in sums.iter_mut().zip(times) {
+            *sum += time;
+        }
+        if block % 50 == 0 {
+            let ns = sums.map(|sum| sum * 1e9 / (50 * BLOCK) as f64);
+            println!(
+                "{block:>5}  {:>10}  {:>3}  | {:>6.0} {:>6.0} {:>6.0} {:>6.0} {:>6.0}  | {slowest:.1}",
+                ledger.remembered(),
+                ledger.allocated_bytes() >> 20,
+                ns[0],
+                ns[1],
+                ns[2],
+                ns[3],
+                ns[4]
+            );
+            (sums, slowest) = ([0.0; 5], 0.0);
+        }
+    }
+}
+
+/// Processor seconds that the work took, so that what else runs on the machine does not count.
+fn timed(work: impl FnOnce()) -> f64 {
+    let start = cpu_s();
+    work();
+    cpu_s() - start
+}
+
+/// Seconds this thread has run, as the scheduler counts them. Exact to a tick; averages over blocks are better.
+fn cpu_s() -> f64 {
+    let text =
+        std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts each thread's run time");
+    let ns = text.split(' ').next().and_then(|word| word.parse::<u64>().ok());
+    ns.expect("the first word of schedstat is a number of nanoseconds") as f64 / 1e9
+}
+
+struct Load {
+    coins: Vec<CoinId>,
+    amount: u64,
+    payload: Vec<u8>,
+    next: usize,
+}
+
+impl Load {
+    fn new(committee: &Committee, bytes: usize) -> Load {
+        let Protocol { genesis_coins, genesis_amount, .. } = *committee.protocol();
+        let coins =
+            (0..genesis_coins).map(|index| genesis_coin(&committee.testbed(), SHARD, index)).collect();
+        let payload = vec![0xA5; bytes.saturating_sub(encoded_bytes(1, 1, 1, 0, 0))];
+        Load { coins, amount: genesis_amount, payload, next: 0 }
+    }
+
+    fn submission(&mut self, block: u64) -> Bytes {
+        let mut body = Vec::new();
+        let mut encoded = Vec::new();
+        let at = list::begin(&mut body);
+        for _ in 0..SUBMISSION {
+            // A stride that is no neighbour's: coins are spent in an order that memory does not follow.
+            self.next = (self.next + 77_773) % self.coins.len();
+            let coin = &mut self.coins[self.next];
+            encoded.clear();
+            Transaction {
+                inputs: &[Input { shard: SHARD, coin: *coin, amount: self.amount }],
+                output_shard: SHARD,
+                outputs: &[Output { owner: Owner([0; 32]), amount: self.amount }],
+                expiries: &[Expiry { shard: SHARD, round: Round(block + EXPIRY_BLOCKS) }],
+                payload: &self.payload,
+            }
+            .encode_into(&mut encoded);
+            *coin = output_coin(&tx_id(&encoded), 0);
+            list::push(&mut body, &encoded);
+        }
+        list::finish(&mut body, at, SUBMISSION);
+        Bytes::from(body)
+    }
+}

@@ -1,0 +1,406 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wire::client::{Rejection, list};
+use wire::committee::{Committee, Member, Protocol};
+use wire::ids::{CoinId, ShardId};
+
+use super::*;
+use crate::proposal;
+use crate::sim::prng::Prng;
+use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin};
+
+const HERE: ShardId = ShardId(0);
+const ALICE: ClientId = ClientId(1);
+const BOB: ClientId = ClientId(2);
+const ROOM: usize = 1 << 20;
+
+fn transfer(shard: ShardId, coin: CoinId, amount: u64, expiry: u64, payload: &[u8]) -> Vec<u8> {
+    Transaction {
+        inputs: &[Input { shard, coin, amount }],
+        output_shard: shard,
+        outputs: &[Output { owner: Owner([7; 32]), amount }],
+        expiries: &[Expiry { shard, round: Round(expiry) }],
+        payload,
+    }
+    .encode()
+}
+
+/// A node's mempool and ledger.
+struct Bench {
+    ledger: Ledger,
+    mempool: Mempool,
+}
+
+impl Bench {
+    fn new(limits: MempoolLimits) -> Bench {
+        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
+        let protocol = Protocol {
+            genesis_coins: 40,
+            genesis_amount: 100,
+            transaction_bytes_max: 1_000,
+            ..Protocol::default()
+        };
+        let committee = Arc::new(Committee::new(1, protocol, vec![member; 2], [3; 32]));
+        Bench { ledger: Ledger::genesis(committee, HERE, 1), mempool: Mempool::new(limits, 1) }
+    }
+
+    fn generous() -> Bench {
+        Bench::new(MempoolLimits::default())
+    }
+
+    fn coin(&self, index: u64) -> CoinId {
+        genesis_coin(&self.ledger.committee().testbed(), HERE, index)
+    }
+
+    /// A valid transaction that spends genesis coin `index`.
+    fn spend(&self, index: u64) -> Vec<u8> {
+        transfer(HERE, self.coin(index), 100, 1_000, b"")
+    }
+
+    fn submit(&mut self, client: ClientId, transactions: &[&[u8]]) -> Vec<Fate> {
+        let mut body = b"header".to_vec();
+        let at = list::begin(&mut body);
+        transactions.iter().for_each(|bytes| list::push(&mut body, bytes));
+        list::finish(&mut body, at, transactions.len());
+        let body = Bytes::from(body);
+        let items = list::parse(&body[at..], transactions.len()).unwrap();
+        let items: Vec<_> = items.into_iter().map(|range| range.start + at..range.end + at).collect();
+        let refused = self.mempool.submit(client, &body, &items, &self.ledger);
+        refused.into_iter().map(|receipt| receipt.fate).collect()
+    }
+
+    fn take(&mut self) -> (Option<Vec<u8>>, Receipts) {
+        let taken = self.mempool.take(Vec::new(), ROOM, 1_000, &self.ledger);
+        (taken.proposal.map(|(payload, _)| payload), taken.receipts)
+    }
+
+    fn execute(&mut self, payloads: &[Vec<u8>]) -> Receipts {
+        let outcome = self.ledger.execute(self.ledger.height().next(), payloads);
+        self.mempool.on_executed(&outcome)
+    }
+
+    fn skip_to(&mut self, height: u64) {
+        while self.ledger.height() < Round(height) {
+            assert_eq!(self.execute(&[]), Receipts::new());
+        }
+    }
+}
+
+fn of(transactions: &[&[u8]]) -> Vec<u8> {
+    let mut builder = ProposalBuilder::new(Vec::new(), ROOM, 1_000);
+    for transaction in transactions {
+        assert_eq!(builder.push(transaction), Push::Added);
+    }
+    builder.finish()
+}
+
+fn receipts(of: &[(ClientId, &[u8], Fate)]) -> Receipts {
+    let mut receipts = Receipts::new();
+    for (client, bytes, fate) in of {
+        receipts.entry(*client).or_default().push(Receipt { id: tx_id(bytes), fate: *fate });
+    }
+    receipts
+}
+
+const FINISHED_1: Fate = Fate::Finished(Round(1));
+
+#[test]
+fn a_transaction_goes_through_and_its_client_hears_of_it() {
+    let mut bench = Bench::generous();
+    let (one, two) = (bench.spend(0), bench.spend(1));
+    assert_eq!(bench.submit(ALICE, &[&one]), []);
+    assert_eq!(bench.submit(BOB, &[&two]), []);
+    assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (2, 2));
+    assert_eq!(bench.mempool.waiting_bytes(), (one.len() + two.len()) as u64);
+    let (payload, past) = bench.take();
+    let payload = payload.unwrap();
+    assert_eq!((&payload, past), (&of(&[&one, &two]), Receipts::new()));
+    assert_eq!((bench.mempool.len(), bench.mempool.waiting(), bench.mempool.waiting_bytes()), (2, 0, 0));
+    assert_eq!(bench.take().0, None, "a transaction is proposed once");
+    assert_eq!(bench.execute(&[payload]), receipts(&[(ALICE, &one, FINISHED_1), (BOB, &two, FINISHED_1)]));
+    assert!(bench.mempool.is_empty());
+}
+
+#[test]
+fn each_reason_to_refuse() {
+    let mut bench = Bench::generous();
+    let spent = bench.spend(0);
+    let unknown = transfer(HERE, CoinId([9; 32]), 5, 1_000, b"");
+    assert_eq!(bench.submit(ALICE, &[&spent, &unknown]), [], "an unknown coin may yet be created");
+    let payload = bench.take().0.unwrap();
+    bench.execute(&[payload]);
+    bench.skip_to(5);
+    let open = bench.spend(1);
+    assert_eq!(bench.submit(ALICE, &[&open]), []);
+    let elsewhere = ShardId(1);
+    let (coin_0, coin_2) = (bench.coin(0), bench.coin(2));
+    for (bytes, fate) in [
+        (open[1..].to_vec(), Fate::Refused(Refusal::Invalid)),
+        (vec![], Fate::Refused(Refusal::Invalid)),
+        (transfer(HERE, coin_2, 0, 9, b""), Fate::Refused(Refusal::Invalid)),
+        (transfer(HERE, coin_2, 100, 9, &[0; 1_000]), Fate::Refused(Refusal::TooLarge)),
+        (transfer(elsewhere, coin_2, 100, 9, b""), Fate::Refused(Refusal::WrongShard)),
+        (open.clone(), Fate::Refused(Refusal::Duplicate)),
+        (spent, Fate::Refused(Refusal::Duplicate)),
+        (unknown, Fate::Rejected(Rejection::UnknownCoin)),
+        (transfer(HERE, coin_0, 100, 9, b"again"), Fate::Refused(Refusal::Spent)),
+        (transfer(HERE, coin_2, 99, 9, b""), Fate::Rejected(Rejection::WrongAmount)),
+        (transfer(HERE, coin_2, 100, 5, b""), Fate::Refused(Refusal::Expired)),
+        (transfer(HERE, coin_2, 100, 20_000, b""), Fate::Refused(Refusal::ExpiryTooFar)),
+    ] {
+        assert_eq!(bench.submit(ALICE, &[&bytes]), [fate]);
+        assert_eq!(bench.mempool.len(), 1, "{fate:?} takes no room");
+    }
+}
+
+#[test]
+fn a_cross_shard_transaction_is_not_for_this_mempool() {
+    let mut bench = Bench::generous();
+    let bytes = Transaction {
+        inputs: &[Input { shard: HERE, coin: bench.coin(0), amount: 100 }],
+        output_shard: ShardId(1),
+        outputs: &[Output { owner: Owner([7; 32]), amount: 100 }],
+        expiries: &[Expiry { shard: HERE, round: Round(9) }],
+        payload: b"",
+    }
+    .encode();
+    assert_eq!(bench.submit(ALICE, &[&bytes]), [Fate::Refused(Refusal::WrongShard)]);
+}
+
+#[test]
+fn capacity_and_the_share_of_a_client() {
+    let limits = MempoolLimits { transactions_max: 4, ..MempoolLimits::default() };
+    let mut bench = Bench::new(limits);
+    let spends: Vec<Vec<u8>> = (0..8).map(|index| bench.spend(index)).collect();
+    assert_eq!(bench.submit(ALICE, &[&spends[0], &spends[1]]), []);
+    assert_eq!(bench.submit(ALICE, &[&spends[2]]), [Fate::Refused(Refusal::ClientShare)]);
+    assert_eq!(bench.submit(BOB, &[&spends[2], &spends[3]]), []);
+    assert_eq!(bench.submit(ClientId(3), &[&spends[4]]), [Fate::Refused(Refusal::Full)]);
+    let payload = bench.take().0.unwrap();
+    assert_eq!(
+        bench.submit(ClientId(3), &[&spends[4]]),
+        [Fate::Refused(Refusal::Full)],
+        "proposed ones count"
+    );
+    bench.execute(&[payload]);
+    assert_eq!(bench.submit(ALICE, &[&spends[4], &spends[5]]), [], "settled ones do not");
+
+    let bytes = spends[0].len() as u64;
+    let mut bench = Bench::new(MempoolLimits { bytes_max: 4 * bytes, ..MempoolLimits::default() });
+    assert_eq!(bench.submit(ALICE, &[&spends[0], &spends[1]]), []);
+    assert_eq!(bench.submit(ALICE, &[&spends[2]]), [Fate::Refused(Refusal::ClientShare)]);
+    assert_eq!(bench.submit(BOB, &[&spends[2], &spends[3]]), []);
+    assert_eq!(bench.submit(ClientId(3), &[&spends[4]]), [Fate::Refused(Refusal::Full)]);
+    bench.take().0.unwrap();
+    assert_eq!(bench.submit(ALICE, &[&spends[4], &spends[5]]), [], "bytes of proposed ones do not count");
+}
+
+#[test]
+fn a_proposal_keeps_to_its_limits_and_to_the_order_of_arrival() {
+    let mut bench = Bench::generous();
+    let spends: Vec<Vec<u8>> = (0..5).map(|index| bench.spend(index)).collect();
+    let all: Vec<&[u8]> = spends.iter().map(Vec::as_slice).collect();
+    assert_eq!(bench.submit(ALICE, &all), []);
+    let two = of(&all[..2]);
+    let taken = bench.mempool.take(Vec::new(), two.len(), 1_000, &bench.ledger);
+    assert_eq!(taken.proposal, Some((two.clone(), 2)));
+    let taken = bench.mempool.take(Vec::new(), two.len() - 1, 1_000, &bench.ledger);
+    assert_eq!(taken.proposal, Some((of(&all[2..3]), 1)));
+    assert_eq!(bench.mempool.take(Vec::new(), 10, 1_000, &bench.ledger).proposal, None);
+    assert_eq!(bench.mempool.take(Vec::new(), ROOM, 1, &bench.ledger).proposal, Some((of(&all[3..4]), 1)));
+    assert_eq!(bench.mempool.waiting(), 1);
+}
+
+#[test]
+fn what_no_proposal_can_hold_is_refused() {
+    let mut bench = Bench::generous();
+    let bytes = bench.spend(0);
+    let exact = payload_bytes(bytes.len());
+    for (proposal_bytes_max, expected) in
+        [(exact, vec![]), (exact - 1, vec![Fate::Refused(Refusal::TooLarge)])]
+    {
+        let protocol = Protocol { proposal_bytes_max, ..*bench.ledger.committee().protocol() };
+        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
+        let committee = Arc::new(Committee::new(1, protocol, vec![member], [3; 32]));
+        bench.ledger = Ledger::genesis(committee, HERE, 1);
+        assert_eq!(bench.submit(ALICE, &[&bytes]), expected);
+        bench.mempool = Mempool::new(MempoolLimits::default(), 1);
+    }
+}
+
+#[test]
+fn of_many_spenders_of_a_coin_only_those_before_the_first_block_are_ordered() {
+    let mut bench = Bench::generous();
+    let coin = bench.coin(0);
+    let rivals: Vec<Vec<u8>> = (0..3).map(|byte| transfer(HERE, coin, 100, 1_000, &[byte])).collect();
+    let rivals: Vec<&[u8]> = rivals.iter().map(Vec::as_slice).collect();
+    assert_eq!(bench.submit(ALICE, &rivals), []);
+    let payload = bench.mempool.take(Vec::new(), ROOM, 2, &bench.ledger).proposal.unwrap().0;
+    let spent = Fate::Rejected(Rejection::Spent);
+    assert_eq!(
+        bench.execute(&[payload]),
+        receipts(&[(ALICE, rivals[0], FINISHED_1), (ALICE, rivals[1], spent)])
+    );
+    assert_eq!(bench.take(), (None, receipts(&[(ALICE, rivals[2], spent)])), "the third is never ordered");
+    assert!(bench.mempool.is_empty());
+}
+
+#[test]
+fn what_others_propose_settles_what_waits_here() {
+    let mut bench = Bench::generous();
+    let (one, two, three) = (bench.spend(0), bench.spend(1), bench.spend(2));
+    assert_eq!(bench.submit(ALICE, &[&one, &two, &three]), []);
+    assert_eq!(bench.execute(&[of(&[&two, &bench.spend(9)])]), receipts(&[(ALICE, &two, FINISHED_1)]));
+    assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (2, 2));
+    assert_eq!(bench.take(), (Some(of(&[&one, &three])), Receipts::new()));
+    assert_eq!(bench.submit(BOB, &[&two]), [Fate::Refused(Refusal::Duplicate)]);
+}
+
+#[test]
+fn expired_ones_are_not_proposed_and_are_told() {
+    let mut bench = Bench::generous();
+    let coin = bench.coin(0);
+    let soon = transfer(HERE, coin, 100, 3, b"soon");
+    let late = transfer(HERE, coin, 100, 500, b"late");
+    assert_eq!(bench.submit(ALICE, &[&soon, &late]), []);
+    assert_eq!(bench.mempool.collect_expired(&bench.ledger), Receipts::new());
+    bench.skip_to(COLLECT_EVERY_ROUNDS - 1);
+    assert_eq!(bench.mempool.collect_expired(&bench.ledger), Receipts::new(), "not due yet");
+    bench.skip_to(COLLECT_EVERY_ROUNDS);
+    let expired = receipts(&[(ALICE, &soon, Fate::Expired)]);
+    assert_eq!(bench.mempool.collect_expired(&bench.ledger), expired);
+    assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (1, 1));
+    bench.skip_to(500);
+    assert_eq!(bench.take(), (None, receipts(&[(ALICE, &late, Fate::Expired)])), "found when taken");
+    assert!(bench.mempool.is_empty());
+}
+
+#[test]
+fn one_that_expires_in_our_lane_stays_open_until_its_block() {
+    let mut bench = Bench::generous();
+    let bytes = transfer(HERE, bench.coin(0), 100, 3, b"");
+    assert_eq!(bench.submit(ALICE, &[&bytes]), []);
+    let payload = bench.take().0.unwrap();
+    bench.skip_to(2 * COLLECT_EVERY_ROUNDS);
+    assert_eq!(bench.mempool.collect_expired(&bench.ledger), Receipts::new());
+    assert_eq!(bench.mempool.len(), 1);
+    assert_eq!(bench.execute(&[payload]), receipts(&[(ALICE, &bytes, Fate::Expired)]));
+}
+
+#[test]
+fn who_asks_for_an_open_transaction_gets_its_receipt() {
+    let mut bench = Bench::generous();
+    let (one, two, three) = (bench.spend(0), bench.spend(1), bench.spend(2));
+    assert_eq!(bench.submit(ALICE, &[&one, &two, &three]), []);
+    let ids = [tx_id(&one), tx_id(&two), TxId([9; 32])];
+    let unknown = Receipt { id: TxId([9; 32]), fate: Fate::Unknown };
+    assert_eq!(bench.mempool.query(BOB, &ids, &bench.ledger), [unknown]);
+    assert_eq!(bench.mempool.query(ALICE, &ids[1..2], &bench.ledger), []);
+    bench.mempool.client_gone(ALICE);
+    let payload = bench.take().0.unwrap();
+    assert_eq!(
+        bench.execute(&[payload]),
+        receipts(&[(BOB, &one, FINISHED_1)]),
+        "the last who asked for the second is gone, and nobody asked for the third"
+    );
+    let finished = ids[..2].iter().map(|id| Receipt { id: *id, fate: FINISHED_1 }).collect::<Vec<_>>();
+    assert_eq!(bench.mempool.query(BOB, &ids[..2], &bench.ledger), finished, "now the ledger answers");
+}
+
+#[test]
+fn a_client_that_is_gone_keeps_its_place_and_leaves_no_trace_afterwards() {
+    let mut bench = Bench::generous();
+    let bytes = bench.spend(0);
+    assert_eq!(bench.submit(ALICE, &[&bytes]), []);
+    bench.mempool.query(BOB, &[tx_id(&bytes)], &bench.ledger);
+    bench.mempool.client_gone(ALICE);
+    bench.mempool.client_gone(BOB);
+    let payload = bench.take().0.expect("it keeps its place");
+    assert_eq!(bench.execute(&[payload]), Receipts::new());
+    assert!(bench.mempool.clients.is_empty());
+}
+
+#[test]
+fn settled_ones_do_not_pile_up_in_the_queue() {
+    let mut bench = Bench::generous();
+    let mut coin = bench.coin(0);
+    let mut last = None;
+    for _ in 0..4 * LINGERING_MAX {
+        let bytes = transfer(HERE, coin, 100, 9_000, b"");
+        coin = output_coin(&tx_id(&bytes), 0);
+        assert_eq!(bench.submit(ALICE, &[&bytes]), []);
+        // Another node proposes it; here nothing is ever taken.
+        bench.execute(&[of(&[&bytes])]);
+        assert!(bench.mempool.queue.len() <= LINGERING_MAX + 1);
+        last = Some(bytes);
+    }
+    assert!(bench.mempool.is_empty());
+    assert_eq!(bench.submit(ALICE, &[&last.unwrap()]), [Fate::Refused(Refusal::Duplicate)]);
+}
+
+#[test]
+fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
+    for seed in 0..20 {
+        let mut prng = Prng::new(seed);
+        let mut bench = Bench::new(MempoolLimits { transactions_max: 60, ..MempoolLimits::default() });
+        let mut coins: Vec<CoinId> = (0..40).map(|index| bench.coin(index)).collect();
+        let mut open: BTreeSet<TxId> = BTreeSet::new();
+        let mut lane: VecDeque<Vec<u8>> = VecDeque::new();
+        let (mut finished, mut failed) = (0, 0);
+        let mut close = |open: &mut BTreeSet<TxId>, receipts: Receipts| {
+            for receipt in receipts.into_values().flatten() {
+                assert!(open.remove(&receipt.id), "seed {seed}: {receipt:?} for one that is not open");
+                *(if matches!(receipt.fate, Fate::Finished(_)) { &mut finished } else { &mut failed }) += 1;
+            }
+        };
+        for _ in 0..600 {
+            match prng.below(6) {
+                0..3 => {
+                    let coin = *prng.pick(&coins).unwrap();
+                    let expiry = bench.ledger.height().0 + prng.below(30);
+                    let bytes = transfer(HERE, coin, 100, expiry, &prng.bytes::<4>());
+                    let client = ClientId(prng.below(3));
+                    if bench.submit(client, &[&bytes]).is_empty() {
+                        assert!(open.insert(tx_id(&bytes)));
+                        coins.push(output_coin(&tx_id(&bytes), 0));
+                    }
+                }
+                3 => {
+                    let count_max = prng.within(1..8) as usize;
+                    let taken = bench.mempool.take(Vec::new(), ROOM, count_max, &bench.ledger);
+                    close(&mut open, taken.receipts);
+                    if let Some((payload, count)) = taken.proposal {
+                        let view = proposal::validate(&payload, bench.ledger.committee()).unwrap();
+                        assert!(view.len() == count && count <= count_max);
+                        lane.push_back(payload);
+                    }
+                }
+                4 => {
+                    let entries: Vec<Vec<u8>> =
+                        lane.drain(..prng.below(lane.len() as u64 + 1) as usize).collect();
+                    let receipts = bench.execute(&entries);
+                    close(&mut open, receipts);
+                }
+                _ => {
+                    let receipts = bench.mempool.collect_expired(&bench.ledger);
+                    close(&mut open, receipts);
+                }
+            }
+            assert_eq!(bench.mempool.len(), open.len(), "seed {seed}");
+            let state = bench.mempool.clients.values();
+            assert_eq!(state.clone().map(|client| client.open).sum::<usize>(), open.len());
+            assert_eq!(state.map(|client| client.waiting_bytes).sum::<u64>(), bench.mempool.waiting_bytes());
+        }
+        while bench.mempool.waiting() > 0 {
+            let taken = bench.mempool.take(Vec::new(), ROOM, 100, &bench.ledger);
+            close(&mut open, taken.receipts);
+            lane.extend(taken.proposal.map(|(payload, _)| payload));
+        }
+        let entries: Vec<Vec<u8>> = lane.drain(..).collect();
+        let receipts = bench.execute(&entries);
+        close(&mut open, receipts);
+        assert!(open.is_empty() && bench.mempool.is_empty(), "seed {seed}: nothing is lost");
+        assert!(finished > 20 && failed > 20, "seed {seed}: {finished} finished, {failed} failed");
+    }
+}
