@@ -81,7 +81,8 @@ fn false_hellos_are_refused_by_name() {
     for (bytes, name) in cases {
         let counted = server.core.refused.get(name).copied().unwrap_or(0);
         let mut stream = send(&server, &bytes);
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // Ends the hello that is too short; a connection refused before this is gone already, which is as good.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         wait_closed(&mut stream);
         server.core.wait_refused(name, counted + 1);
         witness.is_served(&mut server);
