@@ -41,7 +41,7 @@ use wire::ids::{Digest, Index, Round, View};
 use wire::limits::VIEWS_AHEAD_MAX;
 
 use crate::crypto::cert::{Certificate, CertificateCache};
-use crate::crypto::suite::{Stage, Statement};
+use crate::crypto::suite::{CoinShare, Stage, Statement};
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
@@ -141,6 +141,12 @@ impl Mvba {
     /// The leader of a view, once its coin is known here.
     pub fn leader(&self, view: View) -> Option<Index> {
         self.views.get(&view)?.leader()
+    }
+
+    /// The leader of a view with the N−f shares that elected it, once its coin is known here.
+    pub fn election(&self, view: View) -> Option<(Index, Vec<(Index, CoinShare)>)> {
+        let state = self.views.get(&view)?;
+        Some((state.leader()?, state.election_shares()))
     }
 
     /// What the current view waits for, and who has given it.
@@ -281,6 +287,9 @@ impl Mvba {
             let open: Vec<View> = self.views.keys().copied().collect();
             for view in open {
                 self.progress_view(view, effects);
+                if self.decided == Decided::Reported {
+                    return;
+                }
             }
             let early = self.open_next_view();
             if early.is_empty() && !self.leave_view(effects) {
@@ -292,10 +301,12 @@ impl Mvba {
         }
     }
 
-    /// Steps 2 to 5 of one view, and every way to decide in it.
+    /// Steps 2 to 5 of one view, and every way to decide in it. A view that we have left gets nothing more from us; it
+    /// has got all it needs.
     fn progress_view(&mut self, view: View, effects: &mut MvbaEffects) {
         let state = self.views.get_mut(&view).expect("only open views progress");
-        if let Some(share) = state.release_share(&self.member) {
+        let left = view < self.current;
+        if !left && let Some(share) = state.release_share(&self.member) {
             effects.push_send(To::All, MvbaMessage::CoinShare { view, share });
         }
         if let Some(early) = state.elect(&self.member) {
@@ -306,7 +317,7 @@ impl Mvba {
                 }
             }
         }
-        while let Some(ballot) = state.next_ballot(&self.member) {
+        while !left && let Some(ballot) = state.next_ballot(&self.member) {
             effects.push_send(To::All, MvbaMessage::Ballot { view, ballot });
         }
         if let Some(proof) = state.decision(&self.member) {
@@ -370,10 +381,8 @@ impl Mvba {
         }
     }
 
+    /// Step 7; nothing more is said or done here after it.
     fn decide(&mut self, view: View, proof: Certified, effects: &mut MvbaEffects) {
-        if self.decided == Decided::Reported {
-            return;
-        }
         self.decided = Decided::Reported;
         let shares = self.views[&view].election_shares();
         let Certified { cut, certificate } = proof;

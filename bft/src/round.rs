@@ -129,6 +129,17 @@ enum MilestoneKey {
     Elected,
 }
 
+/// What comes with a message.
+#[derive(Clone, Copy, Debug)]
+struct Envelope {
+    now: Time,
+    author: Index,
+    /// Of the message's bytes.
+    digest: Digest,
+    /// Their number.
+    size: usize,
+}
+
 /// Where a HALT came from: one that was asked for is not relayed, since its round is old news to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum HaltSource {
@@ -196,54 +207,56 @@ impl Rounds {
         message: RoundMessage,
         lanes: &dyn LaneCertificates,
     ) -> RoundEffects {
+        let envelope = Envelope { now, author, digest, size };
         let mut effects = Effects::none();
         match message {
             RoundMessage::Mvba { round, message } => {
-                self.on_mvba(now, author, digest, size, round, message, lanes, &mut effects);
+                self.on_mvba(envelope, round, message, lanes, &mut effects);
             }
-            RoundMessage::Halt(halt) => self.on_halt(now, author, size, *halt, lanes, &mut effects),
-            RoundMessage::CatchUp(message) => self.on_catch_up(now, author, message, lanes, &mut effects),
+            RoundMessage::Halt(halt) => self.on_halt(envelope, *halt, lanes, &mut effects),
+            RoundMessage::CatchUp(CatchUpMessage::Ask { from }) => {
+                self.on_ask(now, author, from, &mut effects);
+            }
+            RoundMessage::CatchUp(CatchUpMessage::Halts(halts)) => {
+                self.on_halts(now, author, halts, lanes, &mut effects);
+            }
         }
         effects
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the envelope of one message, used here only")]
     fn on_mvba(
         &mut self,
-        now: Time,
-        author: Index,
-        digest: Digest,
-        size: usize,
+        envelope: Envelope,
         round: Round,
         message: MvbaMessage,
         lanes: &dyn LaneCertificates,
         effects: &mut RoundEffects,
     ) {
-        let peer = self.member.node_at(author);
+        let Envelope { now, author, .. } = envelope;
         if round <= self.decided {
             self.answer_with_halt(now, author, round, effects);
         } else if round == self.decided.next() {
-            self.feed(now, author, digest, message, lanes, effects);
+            self.feed(now, author, envelope.digest, message, lanes, effects);
         } else {
             self.behind.learn(now, author, Round(round.0 - 1), self.decided);
-            if round.0 > self.decided.0 + ROUNDS_AHEAD_MAX {
-                effects.push_fault(peer, FaultKind::TooFarAhead);
-            } else if let Err(kind) = self.early.keep_mvba(&self.member, author, digest, size, round, message)
-            {
-                effects.push_fault(peer, kind);
+            let kept = match self.is_in_window(round) {
+                true => self.early.keep_mvba(&self.member, envelope, round, message),
+                false => Err(FaultKind::TooFarAhead),
+            };
+            if let Err(kind) = kept {
+                effects.push_fault(self.member.node_at(author), kind);
             }
         }
     }
 
     fn on_halt(
         &mut self,
-        now: Time,
-        author: Index,
-        size: usize,
+        envelope: Envelope,
         halt: Halt,
         lanes: &dyn LaneCertificates,
         effects: &mut RoundEffects,
     ) {
+        let Envelope { now, author, .. } = envelope;
         let peer = self.member.node_at(author);
         if !halt.has_shape(&self.member.committee) {
             effects.push_fault(peer, FaultKind::OutOfRange);
@@ -253,58 +266,19 @@ impl Rounds {
             }
         } else if halt.round > self.decided {
             self.behind.learn(now, author, halt.round, self.decided);
-            if halt.round.0 > self.decided.0 + ROUNDS_AHEAD_MAX {
-                effects.push_fault(peer, FaultKind::TooFarAhead);
-            } else if let Err(kind) = self.early.keep_halt(author, size, halt) {
+            let kept = match self.is_in_window(halt.round) {
+                true => self.early.keep_halt(envelope, halt),
+                false => Err(FaultKind::TooFarAhead),
+            };
+            if let Err(kind) = kept {
                 effects.push_fault(peer, kind);
             }
         }
     }
 
-    fn on_catch_up(
-        &mut self,
-        now: Time,
-        author: Index,
-        message: CatchUpMessage,
-        lanes: &dyn LaneCertificates,
-        effects: &mut RoundEffects,
-    ) {
-        match message {
-            CatchUpMessage::Ask { from } => {
-                if !self.behind.may_answer(now, author) {
-                    return;
-                }
-                let halts: Vec<Halt> = self
-                    .history
-                    .range(from..)
-                    .take(CATCH_UP_ROUNDS_MAX)
-                    .map(|(_, halt)| halt.clone())
-                    .collect();
-                let to = To::Member(self.member.node_at(author));
-                if halts.first().is_some_and(|halt| halt.round == from) {
-                    effects.push_send(to, RoundMessage::CatchUp(CatchUpMessage::Halts(halts)));
-                } else if from > self.decided {
-                    // The asker is where we are: what it lost of the running round is all it lacks.
-                    let peer = self.member.node_at(author);
-                    effects.sends.extend(self.sent_to(peer));
-                }
-            }
-            CatchUpMessage::Halts(halts) => {
-                let fits = halts.len() <= CATCH_UP_ROUNDS_MAX
-                    && halts.iter().all(|halt| halt.has_shape(&self.member.committee));
-                if !fits || !self.behind.was_asked(author) {
-                    effects.push_fault(self.member.node_at(author), FaultKind::OutOfRange);
-                    return;
-                }
-                for halt in halts {
-                    let wanted = halt.round == self.decided.next() && self.may_run_ahead();
-                    if wanted && !self.judge_halt(now, author, halt, HaltSource::CatchUp, lanes, effects) {
-                        return;
-                    }
-                }
-                self.ask_if_behind(now, effects);
-            }
-        }
+    /// Whether messages of a future round are kept.
+    fn is_in_window(&self, round: Round) -> bool {
+        round.0 <= self.decided.0 + ROUNDS_AHEAD_MAX
     }
 
     /// Gives our input if it is due: some lane is ahead, and N−f are, or we have waited, or the round has begun.
@@ -397,6 +371,10 @@ impl Rounds {
     }
 
     /// Judges a HALT of the next round; whether it proved the decision.
+    ///
+    /// # Security
+    /// If we know the leader ourselves, the shares that came with the HALT are not verified; what is kept and relayed
+    /// then carries the shares that elected the leader here.
     fn judge_halt(
         &mut self,
         now: Time,
@@ -406,9 +384,12 @@ impl Rounds {
         lanes: &dyn LaneCertificates,
         effects: &mut RoundEffects,
     ) -> bool {
-        match halt.verify(&self.member, &mut self.cache, &self.cut) {
+        let election = self.mvba.election(halt.view);
+        let leader = election.as_ref().map(|(leader, _)| *leader);
+        match halt.verify(&self.member, &mut self.cache, &self.cut, leader) {
             Ok(()) => {
-                self.decide(now, halt, source, lanes, effects);
+                let shares = election.map_or(halt.shares, |(_, own)| own);
+                self.decide(now, Halt { shares, ..halt }, source, lanes, effects);
                 true
             }
             Err(error) => {
@@ -434,7 +415,11 @@ impl Rounds {
         }
         for output in outputs {
             match output {
-                MvbaOutput::Wanted(wanted) => effects.outputs.push(RoundOutput::Wanted(wanted)),
+                MvbaOutput::Wanted(wanted) => {
+                    // The answer may get lost while we have nothing else to send again.
+                    self.resend.arm(now);
+                    effects.outputs.push(RoundOutput::Wanted(wanted));
+                }
                 MvbaOutput::Milestone(view, milestone) => {
                     let key = match milestone {
                         Milestone::Finished => MilestoneKey::Finished,
@@ -442,8 +427,9 @@ impl Rounds {
                     };
                     self.milestones.insert((view, key), now);
                 }
+                // The last word of an agreement.
                 MvbaOutput::Decided(halt) => {
-                    self.decide(now, *halt, HaltSource::Agreement, lanes, effects);
+                    return self.decide(now, *halt, HaltSource::Agreement, lanes, effects);
                 }
             }
         }
@@ -504,41 +490,6 @@ impl Rounds {
                 self.feed(now, author, digest, message, lanes, effects);
             }
         }
-    }
-
-    fn answer_with_halt(&mut self, now: Time, author: Index, round: Round, effects: &mut RoundEffects) {
-        if author == self.member.index || !self.answers.may(now, author) {
-            return;
-        }
-        if let Some(halt) = self.history.get(&round) {
-            let to = To::Member(self.member.node_at(author));
-            effects.push_send(to, RoundMessage::Halt(Box::new(halt.clone())));
-        }
-    }
-
-    /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round.
-    fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
-        let from = self.decided.next();
-        if !self.may_run_ahead() {
-            // What is decided and not executed is enough for now; the timer asks again.
-            self.behind.wait(now);
-            return;
-        }
-        let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from });
-        match self.behind.whom_to_ask(now, self.decided) {
-            Some(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
-            None => effects.push_send(To::Others, ask),
-        }
-    }
-
-    /// The own messages of the running round that go to `peer`, addressed to it alone.
-    fn sent_to(&self, peer: NodeId) -> Vec<(To, RoundMessage)> {
-        let concerns = |to: &To| match to {
-            To::All | To::Others => true,
-            To::Member(node) => *node == peer,
-        };
-        let sent = self.sent.iter().filter(|(to, _)| concerns(to));
-        sent.map(|(_, message)| (To::Member(peer), message.clone())).collect()
     }
 }
 

@@ -4,13 +4,16 @@
 //! one before. Who still is behind asks on at once; who has caught up asks all peers once more, and they send their
 //! messages of the running round again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use wire::ids::{Index, Round};
+use wire::ids::{Index, NodeId, Round};
 
-use crate::mvba::Halt;
+use crate::effects::To;
+use crate::fault::FaultKind;
+use crate::mvba::{Halt, LaneCertificates};
 use crate::round::resend::Limiter;
+use crate::round::{HaltSource, RoundEffects, RoundMessage, Rounds};
 use crate::time::{Span, Time};
 
 /// HALTs in one answer. At N = 128 a HALT has 19 KB.
@@ -33,6 +36,99 @@ pub enum CatchUpMessage {
     Halts(Vec<Halt>),
 }
 
+impl Rounds {
+    /// Somebody asks what was decided from round `from` on.
+    pub(super) fn on_ask(&mut self, now: Time, author: Index, from: Round, effects: &mut RoundEffects) {
+        if !self.behind.may_answer(now, author) {
+            return;
+        }
+        let peer = self.member.node_at(author);
+        let halts = self.history.range(from..).take(CATCH_UP_ROUNDS_MAX);
+        let halts: Vec<Halt> = halts.map(|(_, halt)| halt.clone()).collect();
+        if halts.first().is_some_and(|halt| halt.round == from) {
+            effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(halts)));
+        } else if from > self.decided {
+            // The asker is where we are: what it lost of the running round is all it lacks.
+            effects.sends.extend(self.sent_to(peer));
+        }
+    }
+
+    /// Somebody has answered. Unasked answers are dropped and not blamed: a question may be asked twice before the
+    /// first answer comes.
+    pub(super) fn on_halts(
+        &mut self,
+        now: Time,
+        author: Index,
+        halts: Vec<Halt>,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        let committee = &self.member.committee;
+        if halts.len() > CATCH_UP_ROUNDS_MAX || !halts.iter().all(|halt| halt.has_shape(committee)) {
+            effects.push_fault(self.member.node_at(author), FaultKind::OutOfRange);
+            return;
+        }
+        if !self.behind.is_answer(author) {
+            return;
+        }
+        let before = self.decided;
+        for halt in halts {
+            let wanted = halt.round == self.decided.next() && self.may_run_ahead();
+            if wanted && !self.judge_halt(now, author, halt, HaltSource::CatchUp, lanes, effects) {
+                return;
+            }
+        }
+        // An answer that did not help leaves the next question to the timer.
+        if self.decided > before {
+            self.ask_if_behind(now, effects);
+        }
+    }
+
+    /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round.
+    pub(super) fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
+        if !self.may_run_ahead() {
+            // What is decided and not executed is enough for now; the timer asks again.
+            self.behind.wait(now);
+            return;
+        }
+        let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from: self.decided.next() });
+        match self.behind.whom_to_ask(now, self.decided) {
+            Some(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
+            None => {
+                self.behind.asked_all(self.member.committee.indices());
+                effects.push_send(To::Others, ask);
+            }
+        }
+    }
+
+    /// A member still speaks of a decided round: here is its proof.
+    pub(super) fn answer_with_halt(
+        &mut self,
+        now: Time,
+        author: Index,
+        round: Round,
+        effects: &mut RoundEffects,
+    ) {
+        if author == self.member.index || !self.answers.may(now, author) {
+            return;
+        }
+        if let Some(halt) = self.history.get(&round) {
+            let to = To::Member(self.member.node_at(author));
+            effects.push_send(to, RoundMessage::Halt(Box::new(halt.clone())));
+        }
+    }
+
+    /// The own messages of the running round that go to `peer`, addressed to it alone.
+    pub(super) fn sent_to(&self, peer: NodeId) -> Vec<(To, RoundMessage)> {
+        let concerns = |to: &To| match to {
+            To::All | To::Others => true,
+            To::Member(node) => *node == peer,
+        };
+        let sent = self.sent.iter().filter(|(to, _)| concerns(to));
+        sent.map(|(_, message)| (To::Member(peer), message.clone())).collect()
+    }
+}
+
 /// What we know of others' progress, and whom we have asked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behind {
@@ -41,6 +137,8 @@ pub(super) struct Behind {
     due: Option<Time>,
     /// Whom we asked last, so that the next question goes to somebody else if the answer does not come.
     asked: Option<Index>,
+    /// Who has not answered yet: only an answer to a question is worth verifying.
+    unanswered: BTreeSet<Index>,
     answered: Limiter,
 }
 
@@ -83,12 +181,18 @@ impl Behind {
         let next = ahead.iter().find(|author| self.asked.is_none_or(|asked| **author > asked));
         self.asked = next.or(ahead.first()).copied();
         self.due = self.asked.map(|_| now + PATIENCE);
+        self.unanswered.extend(self.asked);
         self.asked
     }
 
-    /// Whether the last question went to this peer.
-    pub(super) fn was_asked(&self, author: Index) -> bool {
-        self.asked == Some(author)
+    /// The question went to everybody.
+    pub(super) fn asked_all(&mut self, members: impl Iterator<Item = Index>) {
+        self.unanswered.extend(members);
+    }
+
+    /// Whether this peer was asked and has not answered yet; now it has.
+    pub(super) fn is_answer(&mut self, author: Index) -> bool {
+        self.unanswered.remove(&author)
     }
 
     /// Whether a question of this peer may be answered now.

@@ -12,6 +12,7 @@ use wire::limits::{EARLY_BYTES_MAX, VIEWS_AHEAD_MAX};
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mvba::{FirstOnly, Halt, MvbaMessage, Novelty};
+use crate::round::Envelope;
 
 /// The window. Bound: [`wire::limits::ROUNDS_AHEAD_MAX`] rounds (kept by the caller) and [`EARLY_BYTES_MAX`] an
 /// author.
@@ -38,12 +39,11 @@ impl Early {
     pub(super) fn keep_mvba(
         &mut self,
         member: &Member,
-        author: Index,
-        digest: Digest,
-        size: usize,
+        envelope: Envelope,
         round: Round,
         message: MvbaMessage,
     ) -> Result<(), FaultKind> {
+        let Envelope { author, digest, size, .. } = envelope;
         if !message.has_shape(&member.committee) {
             return Err(FaultKind::OutOfRange);
         }
@@ -62,7 +62,8 @@ impl Early {
     }
 
     /// Keeps a HALT of a future round.
-    pub(super) fn keep_halt(&mut self, author: Index, size: usize, halt: Halt) -> Result<(), FaultKind> {
+    pub(super) fn keep_halt(&mut self, envelope: Envelope, halt: Halt) -> Result<(), FaultKind> {
+        let Envelope { author, size, .. } = envelope;
         self.account(author, size, halt.round)?;
         let early = self.rounds.entry(halt.round).or_default();
         if early.halt_authors.insert(author) {

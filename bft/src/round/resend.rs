@@ -23,6 +23,13 @@ impl Resend {
         self.armed = Some((now + FIRST, FIRST));
     }
 
+    /// Something is open that has nothing to do with progress: the wait starts if none is under way.
+    pub fn arm(&mut self, now: Time) {
+        if self.armed.is_none() {
+            self.progressed(now);
+        }
+    }
+
     /// Nothing is open.
     pub fn stop(&mut self) {
         self.armed = None;

@@ -1,0 +1,119 @@
+//! Schedules: in which order letters arrive when no script says so. All that is random comes from one seed.
+
+use wire::ids::Index;
+
+use crate::sim::bench::letter::Kind;
+use crate::sim::bench::{Bench, Letter, SPB, Violation};
+use crate::sim::prng::Prng;
+use crate::time::Span;
+
+/// Which letter comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Any.
+    Random,
+    /// The oldest.
+    FirstInFirstOut,
+    /// The newest.
+    LastInFirstOut,
+    /// Any, but letters to and from these two members only when nothing else is under way.
+    Starved(Index, Index),
+    /// Any, but as soon as the sent coin shares give a leader away, letters of its SPB only when nothing else is
+    /// under way.
+    StarvedLeader,
+}
+
+/// A way to run the bench.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Which letter comes next.
+    pub order: Order,
+    /// In a thousand deliveries, how many letters arrive twice.
+    pub repeats_permille: u64,
+    /// In a thousand deliveries, how often the clock jumps a second, so that all is sent again.
+    pub jumps_permille: u64,
+    /// The source of all chance.
+    pub prng: Prng,
+}
+
+impl Schedule {
+    /// A schedule without repeats or jumps.
+    pub fn new(order: Order, seed: u64) -> Schedule {
+        Schedule { order, repeats_permille: 0, jumps_permille: 0, prng: Prng::new(seed) }
+    }
+
+    /// Place of the next letter among those under way.
+    fn next(&mut self, bench: &Bench) -> usize {
+        let count = bench.letters.len();
+        let starved: Box<dyn Fn(&Letter) -> bool> = match self.order {
+            Order::FirstInFirstOut => return 0,
+            Order::LastInFirstOut => return count - 1,
+            Order::Random => return self.any(count),
+            Order::Starved(one, other) => Box::new(move |letter: &Letter| {
+                [one, other].contains(&letter.from) || [one, other].contains(&letter.to)
+            }),
+            Order::StarvedLeader => Box::new(|letter: &Letter| is_of_known_leader(bench, letter)),
+        };
+        // A few tries find a letter that is not starved, if most are not.
+        for _ in 0..8 {
+            let at = self.any(count);
+            if !starved(&bench.letters[at]) {
+                return at;
+            }
+        }
+        let fed: Vec<usize> = (0..count).filter(|at| !starved(&bench.letters[*at])).collect();
+        match self.prng.pick(&fed) {
+            Some(at) => *at,
+            None => self.any(count),
+        }
+    }
+
+    fn any(&mut self, count: usize) -> usize {
+        self.prng.below(count as u64) as usize
+    }
+}
+
+fn is_of_known_leader(bench: &Bench, letter: &Letter) -> bool {
+    let Some((round, view, _)) = letter.agreement() else { return letter.kind() == Kind::Halt };
+    SPB.contains(&letter.kind()) && letter.spb().is_some() && bench.leader_known(round, view) == letter.spb()
+}
+
+impl Bench {
+    /// Runs until all honest members have decided up to `round`, every lane advancing whenever some member has
+    /// decided, in at most `steps_max` deliveries.
+    pub fn run(&mut self, schedule: &mut Schedule, round: u64, steps_max: u64) -> Result<(), Violation> {
+        let mut advanced = 0;
+        for _ in 0..steps_max {
+            self.check()?;
+            let decided: Vec<u64> = self.honest().iter().map(|member| self.decided(*member).0).collect();
+            if decided.iter().all(|decided| *decided >= round) {
+                return Ok(());
+            }
+            let most = decided.into_iter().max().unwrap_or(0);
+            if advanced <= most && most < round {
+                for lane in self.members() {
+                    self.advance(lane);
+                }
+                advanced = most + 1;
+            }
+            self.step(schedule);
+        }
+        Err(self.stalled())
+    }
+
+    fn step(&mut self, schedule: &mut Schedule) {
+        if self.letters.is_empty() {
+            return self.wake_next();
+        }
+        if schedule.prng.chance(schedule.jumps_permille, 1_000) {
+            self.ping();
+            self.sleep(Span::from_ms(1_000));
+        }
+        let at = schedule.next(self);
+        let letter = self.letters.remove(at);
+        if schedule.prng.chance(schedule.repeats_permille, 1_000) {
+            self.letters.push(letter.clone());
+        }
+        self.hand_over(letter);
+    }
+}
