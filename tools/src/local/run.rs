@@ -131,7 +131,6 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
         ("--keys", directories.keys().display().to_string()),
         ("--hosts", directories.hosts().display().to_string()),
         ("--log-dir", directories.log.display().to_string()),
-        ("--data-dir", directories.node(id).display().to_string()),
         ("--batch", options.batch.to_string()),
         ("--pipeline", options.pipeline.to_string()),
     ] {
