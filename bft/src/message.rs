@@ -69,3 +69,138 @@ impl Incoming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::{Digest, NodeId, Round, Signature, View};
+
+    use super::*;
+    use crate::block::BlockVote;
+    use crate::crypto::cert::Certificate;
+    use crate::crypto::suite::CoinShare;
+    use crate::cut::{Cut, Tip};
+    use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
+    use crate::round::CatchUpMessage;
+    use crate::spb::{Justification, SpbMessage};
+
+    const N: usize = 4;
+    const QUORUM: usize = 3;
+
+    fn signature() -> Signature {
+        Signature::from_bytes([7; 64])
+    }
+
+    fn certificate() -> Certificate {
+        Certificate(vec![(Index(1), signature()); QUORUM])
+    }
+
+    fn cut() -> Cut {
+        Cut(vec![Tip::default(); N])
+    }
+
+    fn halt() -> Halt {
+        let share = CoinShare { value: [1; 32], challenge: [2; 32], response: [3; 32] };
+        let shares = vec![(Index(2), share); QUORUM];
+        Halt { round: Round(1), view: View(0), cut: cut(), certificate: certificate(), shares }
+    }
+
+    fn mvba(message: MvbaMessage) -> Message {
+        Message::Round(RoundMessage::Mvba { round: Round(1), message })
+    }
+
+    fn spb(message: SpbMessage) -> Message {
+        mvba(MvbaMessage::Spb { view: View(0), leader: Index(1), message })
+    }
+
+    fn ballot(ballot: Ballot) -> Message {
+        mvba(MvbaMessage::Ballot { view: View(0), ballot })
+    }
+
+    /// Each message by the name that its row has in docs/messages.md.
+    fn all() -> Vec<(&'static str, Message)> {
+        let (owner, seq, digest) = (Index(1), Seq(2), Digest([3; 32]));
+        let (signature, certificate) = (signature(), certificate());
+        let (height, header) = (Round(4), digest);
+        vec![
+            ("ECHO", Message::Lane(LaneMessage::Echo { owner, seq, digest, signature })),
+            (
+                "FINAL",
+                Message::Lane(LaneMessage::Final { owner, seq, digest, certificate: certificate.clone() }),
+            ),
+            ("`WantEntry`", Message::Lane(LaneMessage::WantEntry { owner, seq, digest })),
+            ("`WantCertificate`", Message::Lane(LaneMessage::WantCertificate { owner, seq, digest })),
+            (
+                "SPB SEND, view 0",
+                spb(SpbMessage::Send { cut: cut(), justification: Justification::FirstView }),
+            ),
+            (
+                "SPB SEND, later",
+                spb(SpbMessage::Send {
+                    cut: cut(),
+                    justification: Justification::Locked(certificate.clone()),
+                }),
+            ),
+            ("SPB ECHO", spb(SpbMessage::Echo(signature))),
+            ("LOCK", spb(SpbMessage::Lock { cut: cut(), certificate: certificate.clone() })),
+            ("READY", spb(SpbMessage::Ready(signature))),
+            ("FINISH", spb(SpbMessage::Finish { cut: cut(), certificate: certificate.clone() })),
+            ("coin share", mvba(MvbaMessage::CoinShare { view: View(0), share: halt().shares[0].1 })),
+            (
+                "PRE-VOTE yes",
+                ballot(Ballot::PreVote(PreVote::Yes { cut: cut(), certificate: certificate.clone() })),
+            ),
+            ("PRE-VOTE no", ballot(Ballot::PreVote(PreVote::No { signature }))),
+            (
+                "VOTE yes",
+                ballot(Ballot::Vote(Vote::Yes { cut: cut(), certificate: certificate.clone(), signature })),
+            ),
+            ("VOTE no", ballot(Ballot::Vote(Vote::No { refusals: certificate.clone(), signature }))),
+            ("HALT", Message::Round(RoundMessage::Halt(Box::new(halt())))),
+            ("`Ask`", Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(9) }))),
+            (
+                "VOTE (`BlockVote`)",
+                Message::Block(BlockMessage::Vote(BlockVote { height, header, signature })),
+            ),
+            ("`Certified`", Message::Block(BlockMessage::Certified { height, header, certificate })),
+        ]
+    }
+
+    #[test]
+    fn sizes_are_those_that_the_documentation_tells() {
+        let text = include_str!("../../docs/messages.md");
+        for (name, message) in all() {
+            let row = text.lines().find(|line| line.starts_with(&format!("| {name} |")));
+            let cells: Vec<&str> = row.unwrap_or_else(|| panic!("no row of {name}")).split('|').collect();
+            let told: usize = cells[cells.len() - 2].trim().parse().unwrap_or_else(|_| panic!("{name}"));
+            assert_eq!(message.encode().len(), told, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_one_encoding_and_only_whole_ones_are_read() {
+        for (name, message) in all() {
+            let bytes = message.encode();
+            assert_eq!(Incoming::decode(&bytes), Some(Incoming::Message(message)), "{name}");
+            for end in 0..bytes.len() {
+                assert_eq!(Incoming::decode(&bytes[..end]), None, "{name} cut at {end}");
+            }
+            assert_eq!(Incoming::decode(&[&bytes[..], &[0]].concat()), None, "{name} with a byte more");
+        }
+        assert_eq!(Incoming::decode(&[ENTRY_TAG]), Some(Incoming::Entry));
+        assert_eq!(Incoming::decode(&[2, 0, 0, 0, 0]), None, "no such tag");
+    }
+
+    #[test]
+    fn what_a_decision_makes_pointless_says_so() {
+        let lane = |owner: Index, seq| Class::Lane(NodeId(owner.0 + 100), seq);
+        for (name, message) in all() {
+            let expected = match name {
+                "ECHO" | "FINAL" => Class::Lane(NodeId(101), Seq(2)),
+                "HALT" | "`Ask`" | "`WantEntry`" | "`WantCertificate`" => Class::Keep,
+                "VOTE (`BlockVote`)" | "`Certified`" => Class::Keep,
+                _ => Class::Round(Round(1)),
+            };
+            assert_eq!(message.class(lane), expected, "{name}");
+        }
+    }
+}

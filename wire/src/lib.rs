@@ -1,7 +1,8 @@
 //! What the processes and machines of the testbed say to each other.
 //!
-//! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client` and `limits` are pure and are
-//! all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `hosts`, `keys`, `rand`) belong to the processes.
+//! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `text` and
+//! `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`, `hosts`,
+//! `keys`, `rand`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
