@@ -309,7 +309,7 @@ impl Engine {
         let expiry = load.pace.expiry();
         match load.plan.rate {
             Rate::PerSecond(rate) => {
-                let due = intended_by(now_us - load.began_us, rate);
+                let due = intended_by(now_us.saturating_sub(load.began_us), rate);
                 while load.made < due {
                     let intended_us = load.began_us + intended_us(load.made, rate);
                     let count = self.links.len();
