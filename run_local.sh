@@ -16,8 +16,10 @@ case "$1" in
     *) arguments=(--nodes "$1" "${@:2}") ;;
 esac
 
-cargo build --release --quiet --workspace --manifest-path "$root/Cargo.toml" || exit 4
+# From the root, since cargo takes its settings from where it is called. The run itself stays where it was called.
+(cd "$root" && cargo build --release --quiet --workspace) || exit 4
 # A node has a connection to and from each other node, and benchmarks open a thousand more.
 ulimit -n "$(ulimit -Hn)"
-target="${CARGO_TARGET_DIR:-$root/target}"
+target="${CARGO_TARGET_DIR:-target}"
+[[ "$target" = /* ]] || target="$root/$target"
 exec "$target/release/tools" local "${arguments[@]}"

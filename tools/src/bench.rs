@@ -40,7 +40,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("pipe-window", "W", "8", "Bodies that each node keeps under way in the raw pipe."),
         Opt::with("seed", "S", "1", "Seed of everything random in the load."),
         Opt::with("log-dir", "DIR", "log", "Logs of the last testbed, and bench.json."),
-        Opt::with("data-dir", "DIR", "data", "Keys and the nodes' own files."),
+        Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file."),
     ],
     sections: &[(
         "EXIT STATUS",

@@ -227,8 +227,6 @@ fn spawn(
     id: NodeId,
     arguments: Vec<String>,
 ) -> Result<Node, StartError> {
-    let data = directories.node(id);
-    std::fs::create_dir_all(&data).map_err(|error| StartError::file("create", &data, error))?;
     let path = directories.stderr(id);
     let stderr = File::create(&path).map_err(|error| StartError::file("create", &path, error))?;
     let mut child = Command::new(program)

@@ -16,7 +16,7 @@ use super::StartError;
 pub(crate) struct Directories {
     /// Logs, CSV files and summary.
     pub(crate) log: PathBuf,
-    /// Keys, hosts, pid file and the nodes' own data.
+    /// Keys, hosts and pid file.
     pub(crate) data: PathBuf,
 }
 
@@ -34,11 +34,6 @@ impl Directories {
     /// The pid file.
     pub(crate) fn pids(&self) -> PathBuf {
         self.data.join("pids.txt")
-    }
-
-    /// The data directory of one node.
-    pub(crate) fn node(&self, node: NodeId) -> PathBuf {
-        self.data.join(format!("node-{node}"))
     }
 
     /// What the three processes of a node write to standard error.
@@ -84,7 +79,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn is_data_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "keys" | "hosts.txt" | "pids.txt" | "pids.draft") || is_numbered(name, "node-", "")
+    matches!(name, "keys" | "hosts.txt" | "pids.txt" | "pids.draft")
 }
 
 fn is_log_of_a_run(path: &Path) -> bool {
@@ -94,7 +89,7 @@ fn is_log_of_a_run(path: &Path) -> bool {
         || is_numbered(name, "node-net-client-", ".log")
         || is_numbered(name, "node-net-server-", ".log")
         || is_numbered(name, "rounds-", ".csv")
-        || is_numbered(name, "pipe-", ".csv")
+        || is_numbered(name, "pipe-", ".json")
         || is_numbered(name, "stderr-", ".txt")
 }
 
@@ -120,7 +115,6 @@ mod tests {
         let dir = TestDir::new();
         let directories = directories(&dir);
         fs::create_dir(directories.keys()).unwrap();
-        fs::create_dir(directories.node(NodeId(12))).unwrap();
         for path in [
             directories.keys().join("committee.txt"),
             directories.hosts(),

@@ -66,7 +66,7 @@ pub(crate) const COMMAND: Command = Command {
             "log",
             "Logs, rounds-<id>.csv and summary.json. An earlier run's are replaced.",
         ),
-        Opt::with("data-dir", "DIR", "data", "Keys and the nodes' own files. An earlier run's are replaced."),
+        Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file. An earlier run's are replaced."),
         Opt::without_default(
             "base-port",
             "P",
@@ -96,7 +96,7 @@ pub(crate) const COMMAND: Command = Command {
              LOG_DIR/rounds-<id>.csv   a line an executed block\n\
              LOG_DIR/nodes.csv, receipts.csv   what 'tools verify' compares those with\n\
              LOG_DIR/summary.json\n\
-             DATA_DIR/keys, hosts.txt, pids.txt, node-<id>/",
+             DATA_DIR/keys/, hosts.txt, pids.txt",
         ),
     ],
 };
