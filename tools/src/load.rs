@@ -118,6 +118,11 @@ impl Offering {
         copy
     }
 
+    /// One thing there is to see, without copying the rest.
+    pub(crate) fn look_at<T>(&self, see: impl FnOnce(&Shared) -> T) -> T {
+        see(&self.shared.lock().expect("nobody panics while holding it"))
+    }
+
     /// Asks all nodes for their status, and returns what those of `nodes` tell within `patience`.
     pub(crate) fn statuses(&self, nodes: &[NodeId], patience: Duration) -> BTreeMap<NodeId, NodeStatus> {
         let asked = Instant::now();

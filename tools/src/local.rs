@@ -20,6 +20,7 @@ mod ports;
 mod prepare;
 mod run;
 mod testbed;
+mod ticker;
 mod wind_up;
 
 pub(crate) use self::error::StartError;

@@ -302,11 +302,12 @@ impl Engine {
     fn offer(&mut self, now: Instant) {
         let now_us = self.us(now);
         let Some(load) = &mut self.load else { return };
-        load.pace.observe(load.workload.tally().height, now);
+        let height = load.workload.tally().height;
+        load.pace.observe(height, now);
         if !load.offering {
             return;
         }
-        let expiry = load.pace.expiry();
+        let expiry = load.pace.expiry(height);
         match load.plan.rate {
             Rate::PerSecond(rate) => {
                 let due = intended_by(now_us.saturating_sub(load.began_us), rate);
@@ -461,11 +462,10 @@ impl Pace {
         }
     }
 
-    /// The expiry of a transaction made now.
-    fn expiry(&self) -> Round {
+    /// The expiry of a transaction made now, at this height.
+    fn expiry(&self, height: Round) -> Round {
         let rounds = (self.rounds_per_s * EXPIRY_S).clamp(EXPIRY_ROUNDS_MIN, EXPIRY_ROUNDS_MAX);
-        // The height may be a second old.
-        Round(self.height.0 + self.rounds_per_s + rounds)
+        Round(height.0 + rounds)
     }
 }
 
@@ -496,9 +496,14 @@ mod tests {
 
     #[test]
     fn expiries_follow_the_pace_within_bounds() {
-        let pace = |rounds_per_s| Pace { at: Instant::now(), height: Round(100), rounds_per_s };
-        assert_eq!(pace(0).expiry(), Round(100 + 1_000));
-        assert_eq!(pace(100).expiry(), Round(100 + 100 + 2_000));
-        assert_eq!(pace(4_000).expiry(), Round(100 + 4_000 + 5_000));
+        let began = Instant::now();
+        let mut pace = Pace { at: began, height: Round(0), rounds_per_s: 0 };
+        assert_eq!(pace.expiry(Round(70)), Round(70 + 1_000));
+        pace.observe(Round(100), began + Duration::from_millis(999));
+        assert_eq!(pace.rounds_per_s, 0, "a second is not over");
+        pace.observe(Round(100), began + Duration::from_secs(1));
+        assert_eq!(pace.expiry(Round(130)), Round(130 + 2_000));
+        pace.observe(Round(4_100), began + Duration::from_secs(2));
+        assert_eq!(pace.expiry(Round(4_100)), Round(4_100 + 5_000));
     }
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::client::NodeStatus;
-use wire::ids::{NodeId, Round};
+use wire::ids::NodeId;
 
 use super::StartError;
 use super::cluster::{Cluster, UnaskedEnd};
@@ -13,11 +13,12 @@ use super::diagnosis::{self, Symptoms, diagnose};
 use super::faults::{Fault, Kind};
 use super::options::Options;
 use super::prepare::{Prepared, prepare};
+use super::ticker::Ticker;
 use super::wind_up;
 use crate::load::{Offering, Rate, Shared};
 use crate::procfs;
 use crate::signals;
-use crate::summary::{Summary, quantiles_text};
+use crate::summary::Summary;
 
 /// How often a run looks after itself: signals, faults that are due.
 const STEP: Duration = Duration::from_millis(50);
@@ -25,6 +26,8 @@ const STEP: Duration = Duration::from_millis(50);
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the last transactions may take.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long answers to the last questions may take.
+const ANSWER: Duration = Duration::from_secs(1);
 /// After so long without a commit the run says why.
 const STALL: Duration = Duration::from_secs(5);
 /// After so long without a commit a run that waits for commits gives up.
@@ -80,6 +83,8 @@ pub(crate) struct Run<'a> {
     /// How long load was offered.
     pub(crate) offered_for: Duration,
     pub(crate) diagnosis: Vec<String>,
+    /// When to ask for orphans next, and how long to pause after that.
+    orphans_due: Option<(Instant, Duration)>,
     progress: Progress,
 }
 
@@ -87,8 +92,8 @@ pub(crate) struct Run<'a> {
 pub(crate) fn run(options: &Options, progress: Progress) -> Result<Summary, RunError> {
     let mut run = start(options, &[], progress)?;
     run.wait_until_ready()?;
-    run.offer();
-    run.drain();
+    let mut ticker = run.offer();
+    run.drain(&mut ticker);
     Ok(wind_up::wind_up(run))
 }
 
@@ -118,6 +123,7 @@ pub(crate) fn start<'a>(
         cpu_s: (BTreeMap::new(), BTreeMap::new()),
         offered_for: Duration::ZERO,
         diagnosis: Vec::new(),
+        orphans_due: None,
         progress,
     })
 }
@@ -170,7 +176,7 @@ impl Run<'_> {
     }
 
     /// Offers load until its end, carries out faults, and tells every second how it goes.
-    fn offer(&mut self) {
+    fn offer(&mut self) -> Ticker {
         let seconds = self.cluster.usage().cpu_s();
         self.cpu_s.0 = with_own_cpu(seconds);
         self.offering.begin(self.options.plan);
@@ -189,18 +195,28 @@ impl Run<'_> {
                 let fault = pending.pop().expect("the loop has looked at it");
                 self.carry_out(fault);
             }
-            let look = ticker.tick_due().then(|| self.on_tick(&mut ticker));
-            let height = look.map_or(Round(0), |shared| shared.tally.height);
-            let enough = self.options.end.rounds.is_some_and(|rounds| height.0 >= rounds);
-            let hopeless = self.options.end.rounds.is_some() && ticker.stalled_for() > HOPELESS;
-            if self.interrupted || enough || hopeless || self.until_end(began).is_zero() {
+            if ticker.is_due() {
+                self.on_tick(&mut ticker);
+            }
+            if self.interrupted || self.until_end(began).is_zero() || self.has_enough(&ticker) {
                 break;
             }
         }
         self.offering.end();
         self.offered_for = began.elapsed();
+        if ticker.is_half_due() {
+            self.on_tick(&mut ticker);
+        }
         self.cluster.observe();
         self.cpu_s.1 = with_own_cpu(self.cluster.usage().cpu_s());
+        ticker
+    }
+
+    /// Whether the blocks asked for are there, or will never be.
+    fn has_enough(&self, ticker: &Ticker) -> bool {
+        self.options.end.rounds.is_some_and(|rounds| {
+            self.offering.look_at(|shared| shared.tally.height.0) >= rounds || ticker.stalled_for() > HOPELESS
+        })
     }
 
     /// How long load is still to be offered, as far as time decides.
@@ -210,17 +226,11 @@ impl Run<'_> {
     }
 
     /// Waits until nothing is open, at most [`DRAIN`].
-    fn drain(&mut self) {
+    fn drain(&mut self, ticker: &mut Ticker) {
         let began = Instant::now();
-        let mut ticker = Ticker::new(began);
         while !self.interrupted && began.elapsed() < DRAIN {
-            thread::sleep(STEP);
-            self.interrupted = signals::is_interrupted();
-            if ticker.tick_due() {
-                self.on_tick(&mut ticker);
-                self.offering.ask_for_orphans();
-            }
-            if self.offering.look().in_flight == 0 && self.nothing_is_open() {
+            let in_flight = self.offering.look_at(|shared| shared.in_flight);
+            if in_flight == 0 && self.nothing_is_open() {
                 break;
             }
             // Without a quorum nothing will ever come.
@@ -228,10 +238,19 @@ impl Run<'_> {
             if self.cluster.up().len() < quorum && ticker.stalled_for() > STALL {
                 break;
             }
+            thread::sleep(STEP);
+            self.interrupted = signals::is_interrupted();
+            if ticker.is_due() {
+                self.on_tick(ticker);
+            }
         }
-        if !self.interrupted && self.offering.look().in_flight > 0 {
+        if !self.interrupted && self.offering.look_at(|shared| shared.orphaned > 0) {
+            self.offering.ask_for_orphans();
+            thread::sleep(ANSWER);
+        }
+        if !self.interrupted && self.offering.look_at(|shared| shared.in_flight > 0) {
             self.offering.ask_last_question();
-            thread::sleep(Duration::from_secs(1));
+            thread::sleep(ANSWER);
         }
     }
 
@@ -244,14 +263,14 @@ impl Run<'_> {
     }
 
     /// Looks at processes and load, tells the line of the second, and says why if nothing commits.
-    fn on_tick(&mut self, ticker: &mut Ticker) -> Shared {
+    fn on_tick(&mut self, ticker: &mut Ticker) {
         for end in self.cluster.observe() {
             let how = self.describe(&end);
             self.progress.tell(&format!("node {} {how}", end.node));
             self.unplanned_ends.push(format!("node {} {how}", end.node));
-            self.ends.insert(end.node, how);
-            self.offering.node_is_gone(end.node);
+            self.note_gone(end.node, how);
         }
+        self.ask_for_orphans();
         let shared = self.offering.look();
         let line = ticker.line(&shared, self.cluster.up().len(), usize::from(self.options.nodes));
         self.progress.tell(&line);
@@ -262,11 +281,27 @@ impl Run<'_> {
             self.progress.tell(&format!("  nothing was committed for {} s:", STALL.as_secs()));
             self.diagnosis.iter().for_each(|note| self.progress.tell(&format!("    {note}")));
         }
-        if !ticker.is_stalled() {
+        if !ticker.has_stalled() {
             // It has come round: what was found then would mislead.
             self.diagnosis.clear();
         }
-        shared
+    }
+
+    /// Asks others what became of transactions whose node is gone, less and less often.
+    fn ask_for_orphans(&mut self) {
+        if self.orphans_due.is_some_and(|(due, _)| due <= Instant::now())
+            && let Some((_, pause)) = self.orphans_due
+        {
+            self.offering.ask_for_orphans();
+            self.orphans_due = Some((Instant::now() + pause, pause * 2));
+        }
+    }
+
+    fn note_gone(&mut self, node: NodeId, how: String) {
+        self.ends.insert(node, how);
+        self.offering.node_is_gone(node);
+        const FIRST_PAUSE: Duration = Duration::from_secs(1);
+        self.orphans_due = Some((Instant::now(), FIRST_PAUSE));
     }
 
     fn carry_out(&mut self, fault: Fault) {
@@ -278,8 +313,7 @@ impl Run<'_> {
         }
         if fault.kind == Kind::Crash {
             for node in &fault.nodes {
-                self.ends.insert(*node, format!("was crashed as planned at {} s", fault.at.as_secs_f64()));
-                self.offering.node_is_gone(*node);
+                self.note_gone(*node, format!("was crashed as planned at {} s", fault.at.as_secs_f64()));
             }
         }
         self.faults_done.push(fault);
@@ -309,53 +343,6 @@ fn with_own_cpu(mut seconds: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
         seconds.insert("tools".into(), own.cpu_ticks as f64 / procfs::TICKS_PER_S as f64);
     }
     seconds
-}
-
-/// Once a second, what happened in it.
-struct Ticker {
-    began: Instant,
-    last: Instant,
-    last_intended: u64,
-    last_committed: u64,
-    last_commit_at: Instant,
-}
-
-impl Ticker {
-    fn new(began: Instant) -> Ticker {
-        let now = Instant::now();
-        Ticker { began, last: now, last_intended: 0, last_committed: 0, last_commit_at: now }
-    }
-
-    fn tick_due(&self) -> bool {
-        self.last.elapsed() >= Duration::from_secs(1)
-    }
-
-    fn stalled_for(&self) -> Duration {
-        self.last_commit_at.elapsed()
-    }
-
-    fn is_stalled(&self) -> bool {
-        self.last_commit_at < self.last
-    }
-
-    /// The live line.
-    fn line(&mut self, shared: &Shared, up: usize, nodes: usize) -> String {
-        let now = Instant::now();
-        let seconds = now.duration_since(self.last).as_secs_f64();
-        let rate = |count: u64, last: u64| count.saturating_sub(last) as f64 / seconds;
-        let offered = rate(shared.intended, self.last_intended);
-        let committed = rate(shared.tally.committed, self.last_committed);
-        if shared.tally.committed > self.last_committed {
-            self.last_commit_at = now;
-        }
-        (self.last, self.last_intended, self.last_committed) = (now, shared.intended, shared.tally.committed);
-        format!(
-            "{:4.0} s  round {:>7}  offered {offered:>7.0} tx/s  committed {committed:>7.0} tx/s  {}  nodes {up}/{nodes}",
-            now.duration_since(self.began).as_secs_f64(),
-            shared.tally.height,
-            quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),
-        )
-    }
 }
 
 /// What an open or closed loop offered, by the second.
