@@ -20,12 +20,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use wire::bytes::Bytes;
-use wire::client::{Fate, Receipt, Refusal};
+use wire::client::{Fate, Receipt, Refusal, Rejection};
 use wire::ids::{ClientId, Round, TxId};
 use wire::limits::{MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX};
 
 use crate::id_index::{Handle, IdIndex};
-use crate::ledger::{BlockOutcome, Ledger, Outcome, Settled, Standing};
+use crate::ledger::{BlockOutcome, GROUP, Ledger, Outcome, Settled, Standing};
 use crate::proposal::{ProposalBuilder, Push, payload_bytes};
 use crate::slab::{Place, Slab};
 use crate::transaction::{self, Part, TransactionView, tx_id};
@@ -165,10 +165,22 @@ impl Mempool {
         ledger: &Ledger,
     ) -> Vec<Receipt> {
         let mut refused = Vec::new();
-        for item in items {
-            let id = tx_id(&body[item.clone()]);
-            if let Err(fate) = self.admit(client, id, body, item, ledger) {
-                refused.push(Receipt { id, fate });
+        let mut group: Vec<Candidate<'_>> = Vec::with_capacity(GROUP);
+        for items in items.chunks(GROUP) {
+            group.clear();
+            for item in items {
+                let id = tx_id(&body[item.clone()]);
+                match statically_fit(&body[item.clone()], ledger) {
+                    Ok((view, expiry)) => group.push(Candidate { id, view, expiry, item }),
+                    Err(reason) => refused.push(Receipt { id, fate: Fate::Refused(reason) }),
+                }
+            }
+            self.warm(group.iter().map(|candidate| &candidate.id));
+            ledger.warm(group.iter().map(|candidate| (&candidate.id, &candidate.view)));
+            for candidate in &group {
+                if let Err(fate) = self.admit(client, candidate, body, ledger) {
+                    refused.push(Receipt { id: candidate.id, fate });
+                }
             }
         }
         refused
@@ -180,7 +192,13 @@ impl Mempool {
         let mut receipts = Receipts::new();
         let mut builder = ProposalBuilder::new(buffer, bytes_max, count_max);
         builder.reserve(self.bytes_in_proposal(count_max));
+        let mut warmed = 0;
         while let Some(place) = self.queue.front().copied() {
+            if warmed == 0 {
+                self.warm_queue(ledger);
+                warmed = GROUP;
+            }
+            warmed -= 1;
             match self.propose(place, &mut builder, ledger) {
                 Propose::Leaves => {}
                 Propose::Past(fate) => self.settle(place, fate, &mut receipts),
@@ -199,9 +217,13 @@ impl Mempool {
     /// Settles the open transactions that a block settled.
     pub fn on_executed(&mut self, outcome: &BlockOutcome) -> Receipts {
         let mut receipts = Receipts::new();
-        for executed in &outcome.transactions {
+        for (at, executed) in outcome.transactions.iter().enumerate() {
             if self.is_empty() {
                 break;
+            }
+            if at % GROUP == 0 {
+                let group = outcome.transactions[at..].iter().take(GROUP);
+                self.warm(group.map(|executed| &executed.id));
             }
             // A skipped transaction was settled by an earlier block, or earlier in this one; so was it here.
             let Outcome::Settled(settled) = executed.outcome else { continue };
@@ -258,47 +280,35 @@ impl Mempool {
         }
     }
 
-    /// Admission, cheapest checks first.
+    /// Admission of what is statically fit, cheapest checks first.
     fn admit(
         &mut self,
         client: ClientId,
-        id: TxId,
+        candidate: &Candidate<'_>,
         body: &Bytes,
-        item: &Range<usize>,
         ledger: &Ledger,
     ) -> Result<(), Fate> {
         let refused = |reason| Err(Fate::Refused(reason));
-        let proposal_bytes_max = ledger.committee().protocol().proposal_bytes_max;
-        let view = match transaction::validate(&body[item.clone()], ledger.committee()) {
-            // One that no proposal can hold would wait for ever, and hold up all behind it.
-            Ok(_) if payload_bytes(item.len()) > proposal_bytes_max => return refused(Refusal::TooLarge),
-            Ok(view) => view,
-            Err(transaction::Invalid::TooLarge) => return refused(Refusal::TooLarge),
-            Err(_) => return refused(Refusal::Invalid),
-        };
-        let expiry = match (view.part_of(ledger.shard()), view.expiry_in(ledger.shard())) {
-            (Part::Intra, Some(expiry)) => expiry,
-            _ => return refused(Refusal::WrongShard),
-        };
+        let Candidate { id, view, expiry, item } = candidate;
         let hashed = self.index.hash(&id.0);
-        if self.index.find(hashed, |handle| self.open.get(place_of(handle)).id == id).is_some() {
+        if self.index.find(hashed, |handle| self.open.get(place_of(handle)).id == *id).is_some() {
             return refused(Refusal::Duplicate);
         }
         let bytes = item.len() as u64;
         if let Some(reason) = self.no_room(client, bytes) {
             return refused(reason);
         }
-        match ledger.standing(&id, &view) {
+        match ledger.standing(id, view) {
             Standing::Open => {}
             Standing::Settled(Settled::Rejected(reason), _) => return Err(Fate::Rejected(reason)),
             Standing::Settled(Settled::Finished, _) => return refused(Refusal::Duplicate),
             Standing::Settled(Settled::Expired, _) | Standing::Expired => return refused(Refusal::Expired),
             Standing::ExpiryTooFar => return refused(Refusal::ExpiryTooFar),
-            Standing::Never(wire::client::Rejection::Spent) => return refused(Refusal::Spent),
+            Standing::Never(Rejection::Spent) => return refused(Refusal::Spent),
             Standing::Never(reason) => return Err(Fate::Rejected(reason)),
         }
-        let phase = Phase::Waiting(body.slice(item.clone()));
-        let open = Open { id, client, asker: None, expiry, checked: ledger.height(), phase };
+        let phase = Phase::Waiting(body.slice((*item).clone()));
+        let open = Open { id: *id, client, asker: None, expiry: *expiry, checked: ledger.height(), phase };
         let place = self.open.insert(open);
         self.index.insert(hashed, Handle::new(u64::from(place.0)));
         self.queue.push_back(place);
@@ -321,6 +331,26 @@ impl Mempool {
         let full = state.open as u64 >= share(transactions_max as u64)
             || state.waiting_bytes + bytes > share(bytes_max);
         full.then_some(Refusal::ClientShare)
+    }
+
+    /// Has the processor fetch what a search for these ids will look at.
+    fn warm<'a>(&self, ids: impl Iterator<Item = &'a TxId>) {
+        let sink = ids.fold(0, |sink, id| sink ^ self.index.warm(self.index.hash(&id.0)));
+        std::hint::black_box(sink);
+    }
+
+    /// Does so for those at the head of the queue that the ledger must be asked about again.
+    fn warm_queue(&self, ledger: &Ledger) {
+        let mut group = Vec::with_capacity(GROUP);
+        for place in self.queue.iter().take(GROUP) {
+            let open = self.open.get(*place);
+            if let Phase::Waiting(bytes) = &open.phase
+                && open.checked < ledger.height()
+            {
+                group.push((&open.id, TransactionView::parse(bytes).expect("it was validated at admission")));
+            }
+        }
+        ledger.warm(group.iter().map(|(id, view)| (*id, view)));
     }
 
     /// Puts the transaction at the head of the queue into a proposal, if it still belongs into one.
@@ -413,6 +443,32 @@ impl Mempool {
 
     fn client_mut(&mut self, client: ClientId) -> &mut Client {
         self.clients.get_mut(&client).expect("a client with open transactions is kept note of")
+    }
+}
+
+/// A transaction of a submission that has passed what bytes alone decide.
+struct Candidate<'a> {
+    id: TxId,
+    view: TransactionView<'a>,
+    expiry: Round,
+    item: &'a Range<usize>,
+}
+
+/// The view and the expiry of a transaction that this shard alone can execute and one proposal can hold.
+fn statically_fit<'a>(bytes: &'a [u8], ledger: &Ledger) -> Result<(TransactionView<'a>, Round), Refusal> {
+    let committee = ledger.committee();
+    let view = match transaction::validate(bytes, committee) {
+        Ok(view) => view,
+        Err(transaction::Invalid::TooLarge) => return Err(Refusal::TooLarge),
+        Err(_) => return Err(Refusal::Invalid),
+    };
+    // One that no proposal can hold would wait for ever, and hold up all behind it.
+    if payload_bytes(bytes.len()) > committee.protocol().proposal_bytes_max {
+        return Err(Refusal::TooLarge);
+    }
+    match (view.part_of(ledger.shard()), view.expiry_in(ledger.shard())) {
+        (Part::Intra, Some(expiry)) => Ok((view, expiry)),
+        _ => Err(Refusal::WrongShard),
     }
 }
 

@@ -22,7 +22,7 @@ const SWEPT_PER_TRANSACTION: usize = 2;
 /// Sixteen have some fifty lines under way, more than it can track; larger groups gain nothing.
 ///
 /// [`IdIndex::warm`]: crate::id_index::IdIndex::warm
-pub(super) const GROUP: usize = 16;
+pub(crate) const GROUP: usize = 16;
 
 /// A transaction about to be executed, with all its hashes.
 struct Prepared<'a> {

@@ -470,3 +470,25 @@ fn shards_and_testbeds_start_with_different_coins() {
     let distinct: std::collections::BTreeSet<CoinId> = all.iter().copied().collect();
     assert_eq!((all.len(), distinct.len()), (20, 20));
 }
+
+/// With either rule switched off, one transaction comes to two different ends.
+#[cfg(feature = "mutants")]
+#[test]
+fn without_its_rules_a_transaction_has_two_fates() {
+    use crate::mutant::{self, Mutant};
+
+    let run = |mutant| {
+        mutant::set(mutant);
+        let mut bench = Bench::new(1);
+        let parent = transfer(&[(bench.genesis(0), 100)], 50, b"");
+        let child = transfer(&[(output_coin(&tx_id(&parent), 0), 100)], 50, b"");
+        let outcomes = bench.block(&[&child, &parent, &child, &parent]);
+        mutant::set(None);
+        outcomes
+    };
+    let unknown = rejected(Rejection::UnknownCoin);
+    assert_eq!(run(None), [unknown, FINISHED, DUPLICATE, DUPLICATE]);
+    assert_eq!(run(Some(Mutant::RejectedForGood)), [unknown, FINISHED, FINISHED, DUPLICATE]);
+    let spent = rejected(Rejection::Spent);
+    assert_eq!(run(Some(Mutant::ExecuteOnce)), [unknown, FINISHED, DUPLICATE, spent]);
+}
