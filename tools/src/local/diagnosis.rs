@@ -75,7 +75,7 @@ fn waiting(node: NodeId, status: &NodeStatus) -> String {
         }
         None => text += ", waits for nothing",
     }
-    text + &format!("; peers {}; {} in its mempool", ids(status.peers_up.iter().copied()), status.mempool)
+    text + &format!("; linked to node {}; {} in its mempool", ids(status.peers_up.iter().copied()), status.mempool)
 }
 
 fn ids(ids: impl Iterator<Item = u16>) -> String {
@@ -151,7 +151,7 @@ mod tests {
                 "node 2 was crashed as planned",
                 "node 3 ended unasked (exit status: 1); its last words: the disk is full",
                 "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 (0, \
-                 1); peers 1; 70 in its mempool",
+                 1); linked to node 1; 70 in its mempool",
                 "node 1 is up but cannot be reached: Connection refused",
             ]
         );
