@@ -8,6 +8,12 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 cargo test --workspace --quiet
 
+# With each rule of safety switched off in turn, the attack aimed at it must succeed and be caught. In a target directory
+# of its own, so that no binary that anybody runs is ever built with the feature.
+MUTANTS_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants"
+CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo clippy -p bft --all-targets --features mutants --quiet -- -D warnings
+CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet
+
 # The coin's vectors are what the independent script prints, where there is a Python to ask.
 if command -v python3 > /dev/null; then
     python3 docs/coin_vectors.py | diff - docs/coin_vectors.txt

@@ -36,7 +36,7 @@ pub enum Execution {
 }
 
 /// One member.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seat {
     pub(super) member: Member,
     pub(super) rounds: Rounds,
@@ -52,7 +52,7 @@ pub(super) struct Seat {
 }
 
 /// What a member wants done.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Out {
     pub(super) sends: Vec<(To, Parcel)>,
     pub(super) wanted: Vec<(Index, Tip)>,

@@ -1,0 +1,240 @@
+//! Attacks staged step by step, each named after what it attacks.
+//!
+//! Each script is harmless, and forks or stalls without the rule it is aimed at (`mutants` shows that). Roles: `a` and
+//! the others are honest, `b` is the traitor; N = 4, f = 1, N−f = 3. `x_i` is the cut that member i proposes, another
+//! one for each.
+
+use bft::crypto::cert::Certificate;
+use bft::crypto::suite::Stage;
+use bft::cut::Tip;
+use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote};
+use bft::round::RoundMessage;
+use bft::sim::bench::{Bench, Kind, Order, Parcel, SPB, Schedule, Violation, all, only, stage};
+use bft::spb::{Justification, SpbMessage};
+use wire::ids::{Digest, Index, Round, Seq, View};
+
+use Kind::{Finish, Halt as HaltKind, Lock, PreVote as PreVoteKind, Share, Vote};
+
+/// How an attack ends: well, or caught by a check.
+pub(crate) type Outcome = Result<(), Violation>;
+
+/// A bench whose views 0 and 1 of round 1 have different leaders, and the roles: the leaders first.
+fn two_leaders() -> (Bench, [Index; 4]) {
+    let bench = Bench::where_leaders(4, |leaders| leaders[0] != leaders[1]);
+    let roles = bench.cast(&[bench.coin(1, 0), bench.coin(1, 1)]);
+    (bench, roles)
+}
+
+/// The elected leader has certificate 1 and shows it only after the others have refused it and left the view. Did
+/// they still answer with READY, it would own a certificate 2 beside their UNLOCKs.
+pub(crate) fn lock_shown_after_the_coin() -> Outcome {
+    let (mut bench, [b, a, c, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    // SPBs of a, c, d finish, b is elected, refused by a, c, d, and they leave view 0.
+    bench.lose_always(all().of(&[PreVoteKind, Vote, HaltKind]).from(&[b]));
+    bench.deliver_except(&[only(Lock).from(&[b]), all().view(1)]);
+    assert!([a, c, d].map(|member| bench.view(member)) == [Some(View(1)); 3], "all have left view 0");
+    // LOCK comes too late, and so would FINISH.
+    bench.deliver_except(&[only(Finish).from(&[b]), all().view(1)]);
+    // View 1 decides x_a, without d.
+    let decisive = all().of(&[Finish, Vote, HaltKind]).to(&[d]);
+    bench.deliver_except(&[only(Finish).from(&[b]).view(0), decisive]);
+    assert!(bench.decided(a) >= Round(1));
+    // FINISH of view 0 reaches d.
+    bench.deliver(only(Finish).from(&[b]).view(0).to(&[d]));
+    bench.settle(1)
+}
+
+/// What b puts forward in view 1 although x_a may have been decided in view 0.
+#[derive(Clone, Copy)]
+enum Unjustified {
+    /// x_b, with certificate 1 of b's own SPB of view 0.
+    ByOwnLock,
+    /// x_b, with the leader's certificate 1, which is for x_a.
+    ByLockOfAnotherValue,
+}
+
+/// View 0 ends in doubt: a, its leader, decides x_a by N−f yes-VOTEs; c and d see yes and no, adopt x_a and enter
+/// view 1, whose leader b puts forward another value.
+fn value_in_doubt(unjustified: Unjustified) -> Outcome {
+    let (mut bench, [a, b, c, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    // All SPBs but that of a finish: its LOCK is slow. Nobody else knows its certificate 1 when the coin elects it.
+    bench.deliver_except(&[only(Lock).from(&[a]), all().of(&[PreVoteKind, Vote])]);
+    // d sees three refusals and votes no; c and b learn of certificate 1 and vote yes, and so does a.
+    bench.deliver(only(PreVoteKind).from(&[b, c]).to(&[d]));
+    bench.deliver(only(PreVoteKind).from(&[a, d]).to(&[b, c]));
+    bench.deliver(only(PreVoteKind).from(&[c, d]).to(&[a]));
+    // c and d hear both sides, not b's yes.
+    bench.deliver(only(Vote).from(&[a, d]).to(&[c]));
+    bench.deliver(only(Vote).from(&[a, c]).to(&[d]));
+    assert_eq!((bench.view(c), bench.view(d)), (Some(View(1)), Some(View(1))));
+    // a hears b and c: it decides.
+    bench.deliver(only(Vote).from(&[b, c]).to(&[a]));
+    assert_eq!((bench.decided(a), bench.decided(c)), (Round(1), Round(0)));
+    // b leads view 1 with x_b; its HALT and a's are slow.
+    let certificate = match unjustified {
+        Unjustified::ByOwnLock => bench.certificate(b, &stage(0, b, Stage::Lock, &bench.own_cut(b))),
+        Unjustified::ByLockOfAnotherValue => Some(yes_certificate(&bench, a)),
+    };
+    let justification = Justification::Locked(certificate.expect("b has seen both"));
+    bench.lead(b, 1, &bench.own_cut(b), &justification);
+    bench.deliver_except(&[only(HaltKind), all().view(0)]);
+    bench.settle(1)
+}
+
+/// The certificate 1 that came with a yes-PRE-VOTE of `author`.
+fn yes_certificate(bench: &Bench, author: Index) -> Certificate {
+    let letters = bench.overheard(&only(PreVoteKind).from(&[author]));
+    let certificate = letters.iter().find_map(|letter| match letter.agreement()?.2 {
+        MvbaMessage::Ballot { ballot: Ballot::PreVote(PreVote::Yes { certificate, .. }), .. } => {
+            Some(certificate.clone())
+        }
+        _ => None,
+    });
+    certificate.expect("a yes brings it along")
+}
+
+pub(crate) fn justified_by_the_lock_of_another_leader() -> Outcome {
+    value_in_doubt(Unjustified::ByOwnLock)
+}
+
+pub(crate) fn justified_by_the_lock_of_another_value() -> Outcome {
+    value_in_doubt(Unjustified::ByLockOfAnotherValue)
+}
+
+/// Every SPB ends with a certificate 2. b, who was not elected, makes a HALT of its own for d.
+pub(crate) fn halt_of_a_leader_that_was_not_elected() -> Outcome {
+    let (mut bench, [a, b, _, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    bench.lose_always(only(HaltKind).from(&[b]));
+    // d is slow: it has nothing but SPBs to answer.
+    bench.deliver_except(&[all().of(&[Finish, Share, PreVoteKind, Vote, HaltKind]).to(&[d])]);
+    assert!(bench.decided(a) >= Round(1));
+    let cut = bench.own_cut(b);
+    let certificate = bench.certificate(b, &stage(0, b, Stage::Finish, &cut)).expect("b's SPB has finished");
+    let shares = bench.coin_shares(b, 0).expect("b has the coin");
+    let halt = Halt { round: Round(1), view: View(0), cut, certificate, shares };
+    bench.forge(b, &[d], &Parcel::Round(RoundMessage::Halt(Box::new(halt))));
+    bench.deliver(only(HaltKind).from(&[b]).to(&[d]));
+    bench.settle(1)
+}
+
+/// c gives the votes of a and d, and b's of which a hears nothing, for an end of the view before it has voted itself.
+/// Then b falls silent, and a needs the VOTE of c.
+pub(crate) fn view_left_before_the_own_vote() -> Outcome {
+    let (mut bench, [b, a, c, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    // b is elected; nobody knows its SPB, so all refuse it.
+    bench.lose_always(all().of(&SPB).from(&[b]).spb(&[b]));
+    bench.deliver_except(&[all().of(&[PreVoteKind, Vote])]);
+    // a, b and d vote, c is short of PRE-VOTEs.
+    bench.deliver(only(PreVoteKind).to(&[a, b, d]));
+    // c and d have N−f VOTEs, a has two.
+    bench.deliver(only(Vote).from(&[a, b, d]).to(&[c]));
+    bench.deliver(only(Vote).from(&[a, b]).to(&[d]));
+    bench.deliver(only(Vote).from(&[d]).to(&[a]));
+    bench.lose_always(all().from(&[b]));
+    bench.settle(1)
+}
+
+/// The leader to be sends x to some and y to others, and to all of them both.
+pub(crate) fn two_values_in_one_spb() -> Outcome {
+    let (mut bench, [b, a, c, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    let (x, y) = (bench.own_cut(b), bench.own_cut(c));
+    // b's own seat leads with x; y is led by hand, and LOCK of y goes to d alone.
+    bench.deliver(only(Kind::Send).from(&[b]));
+    let send = SpbMessage::Send { cut: y.clone(), justification: Justification::FirstView };
+    bench.forge_spb(b, &[a, c, d], 0, send);
+    bench.lose_always(only(Lock).from(&[b]).to(&[d]));
+    bench.deliver(all().of(&[Kind::Send, Kind::Echo]).spb(&[b]));
+    if let Some(certificate) = bench.certificate(b, &stage(0, b, Stage::Lock, &y)) {
+        bench.forge_spb(b, &[d], 0, SpbMessage::Lock { cut: y, certificate });
+    }
+    // x finishes with a and c; a alone gets to know, and decides by it when the coin elects b.
+    bench.deliver(only(Lock).from(&[b]));
+    bench.lose(&only(Kind::Ready).to(&[b]).spb(&[b]));
+    let certificate = bench.certificate(b, &stage(0, b, Stage::Finish, &x)).expect("a and c are ready");
+    bench.forge_spb(b, &[a], 0, SpbMessage::Finish { cut: x.clone(), certificate });
+    bench.deliver(only(Finish).from(&[b]));
+    bench.deliver_except(&[only(HaltKind)]);
+    assert!(bench.halt(a, 1).is_some_and(|halt| halt.cut == x));
+    bench.settle(1)
+}
+
+/// b finishes x towards a and y towards d, with certificates that only b has signed.
+pub(crate) fn certificate_of_one() -> Outcome {
+    let (mut bench, [b, a, c, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    bench.lose_always(all().of(&SPB).from(&[b]).spb(&[b]));
+    for (member, cut) in [(a, bench.own_cut(b)), (d, bench.own_cut(c))] {
+        let signature = bench.suite(b).sign(&stage(0, b, Stage::Finish, &cut));
+        let certificate = Certificate(vec![(b, signature)]);
+        bench.forge_spb(b, &[member], 0, SpbMessage::Finish { cut, certificate });
+    }
+    bench.deliver_except(&[only(HaltKind)]);
+    bench.settle(1)
+}
+
+/// A leader leads with a cut it made up.
+fn made_up_cut(tips: impl Fn(Index) -> Vec<(Index, Tip)>) -> Outcome {
+    let (mut bench, [b, _, _, d]) = two_leaders();
+    bench.betray(&[b]);
+    bench.advance_each();
+    let own = (b, bench.own_cut(b).tip(b));
+    let cut = bench.cut_of(&[vec![own], tips(d)].concat());
+    bench.lead(b, 0, &cut, &Justification::FirstView);
+    bench.settle(1)
+}
+
+fn junk(seq: u64) -> Tip {
+    Tip { seq: Seq(seq), digest: Digest([9; 32]) }
+}
+
+/// One lane is ahead; another is not, but has another digest, to which no entry could ever be chained.
+pub(crate) fn another_digest_for_a_lane_that_is_not_ahead() -> Outcome {
+    made_up_cut(|lane| vec![(lane, junk(0))])
+}
+
+/// A lane is ahead by an entry that nobody has certified and perhaps nobody has.
+pub(crate) fn uncertified_tip() -> Outcome {
+    made_up_cut(|lane| vec![(lane, junk(7))])
+}
+
+/// The adversary starves the SPB of the leader as soon as the sent shares give it away. It has the better of each
+/// view in which shares are out before SPBs have finished.
+pub(crate) fn coin_given_away_early() -> Outcome {
+    for seed in 0..10 {
+        let mut bench = Bench::new(4, seed);
+        bench.run(&mut Schedule::new(Order::StarvedLeader, seed), 2, 100_000)?;
+    }
+    Ok(())
+}
+
+/// All scripts, for those who run them with every rule in force.
+pub(crate) const SCRIPTS: [fn() -> Outcome; 10] = [
+    lock_shown_after_the_coin,
+    justified_by_the_lock_of_another_leader,
+    justified_by_the_lock_of_another_value,
+    halt_of_a_leader_that_was_not_elected,
+    view_left_before_the_own_vote,
+    two_values_in_one_spb,
+    certificate_of_one,
+    another_digest_for_a_lane_that_is_not_ahead,
+    uncertified_tip,
+    coin_given_away_early,
+];
+
+#[test]
+fn every_attack_fails_while_the_rules_are_in_force() {
+    for (number, script) in SCRIPTS.iter().enumerate() {
+        assert_eq!(script(), Ok(()), "script {number}");
+    }
+}
