@@ -26,12 +26,13 @@ pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared
     let directories = &options.directories;
     directories.create()?;
     end_leftovers(options, tell)?;
+    let hosts = ports::places(options.nodes, options.base_port)?;
+    // Only now, so that a run that cannot begin leaves the last one's files alone.
     directories.clear()?;
     let own = pids::Entry::of(std::process::id(), pids::RUN);
     let own: Vec<pids::Entry> = own.into_iter().collect();
     pids::save(&directories.pids(), &own)
         .map_err(|error| StartError::file("write", &directories.pids(), error))?;
-    let hosts = ports::places(options.nodes, options.base_port)?;
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
     let committee = keygen::deal(&directories.keys(), options.nodes, 1, Protocol::default())?;
