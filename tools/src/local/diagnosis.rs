@@ -75,7 +75,11 @@ fn waiting(node: NodeId, status: &NodeStatus) -> String {
         }
         None => text += ", waits for nothing",
     }
-    text + &format!("; linked to node {}; {} in its mempool", ids(status.peers_up.iter().copied()), status.mempool)
+    text + &format!(
+        "; linked to node {}; {} in its mempool",
+        ids(status.peers_up.iter().copied()),
+        status.mempool
+    )
 }
 
 fn ids(ids: impl Iterator<Item = u16>) -> String {
