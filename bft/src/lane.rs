@@ -13,7 +13,7 @@
 //! - *Validity*: a certified entry is valid, which is a matter of its bytes and the committee alone; else one crafted
 //!   transaction would split the honest members and kill an honest lane for ever.
 //!
-//! Cost: an entry of b bytes costs N−1 sends of b, N−1 signatures, one batch of N−f verifications at the owner and one
+//! Cost: an entry of b bytes costs N−1 sends of b, N signatures, one batch of N−f verifications at the owner and one
 //! at each receiver of FINAL. Nobody hashes an entry twice (see [`entry`]).
 //!
 //! Source: Dumbo-NG (CCS 2022), §IV, with its multi-use provable broadcast. Deviations: the owner does not wait for
