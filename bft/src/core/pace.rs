@@ -43,8 +43,9 @@ impl Core {
             return None;
         }
         // Less than the longest transaction is no room: nothing might fit, and it would be due for ever.
-        let worthwhile =
-            self.member.committee.protocol().transaction_bytes_max as usize + PAYLOAD_OVERHEAD_MAX;
+        let protocol = self.member.committee.protocol();
+        let longest = protocol.transaction_bytes_max as usize + PAYLOAD_OVERHEAD_MAX;
+        let worthwhile = longest.min(protocol.proposal_bytes_max as usize);
         let room = self.lanes.room().filter(|room| *room >= worthwhile)?;
         let (open, last) = (self.lanes.own_open(), self.lanes.last_append());
         match last {
