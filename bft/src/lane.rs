@@ -170,6 +170,11 @@ impl Lanes {
         self.own.room().map(|room| room.min(longest) as usize)
     }
 
+    /// Entries that may be appended to the own lane before the next cut is decided, bytes permitting.
+    pub fn places_left(&self) -> usize {
+        self.own.places_left()
+    }
+
     /// Entries of the own lane beyond the last decided cut.
     pub fn own_open(&self) -> usize {
         self.own.open()

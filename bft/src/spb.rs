@@ -207,10 +207,10 @@ impl Spb {
                 self.on_finish(member, cache, cut, certificate)
             }
             SpbMessage::Echo(signature) if member.index == self.leader => {
-                self.on_echo(member, author, signature)
+                self.on_echo(member, cache, author, signature)
             }
             SpbMessage::Ready(signature) if member.index == self.leader => {
-                self.on_ready(member, author, signature)
+                self.on_ready(member, cache, author, signature)
             }
             _ => Effects::fault(member.node_at(author), FaultKind::NotAMember),
         }
@@ -299,11 +299,18 @@ impl Spb {
     }
 
     /// Alg. 1, lines 3–4: N−f ECHOs make certificate 1.
-    fn on_echo(&mut self, member: &Member, author: Index, signature: Signature) -> SpbEffects {
+    fn on_echo(
+        &mut self,
+        member: &Member,
+        cache: &mut CertificateCache,
+        author: Index,
+        signature: Signature,
+    ) -> SpbEffects {
         let Leading::Echoes { cut, collector } = &mut self.leading else { return Effects::none() };
         let collected = collector.add(&member.committee, &*member.suite, author, signature);
         let mut effects = bad_signatures(member, &collected.bad);
         if let Some(certificate) = collected.certificate {
+            cache.learn(collector.statement(), &certificate);
             let cut = cut.clone();
             let collector = Collector::new(&member.committee, self.statement(Stage::Finish, &cut));
             self.leading = Leading::Readies { cut: cut.clone(), collector };
@@ -313,11 +320,18 @@ impl Spb {
     }
 
     /// Alg. 1, lines 14–15: N−f READYs make certificate 2.
-    fn on_ready(&mut self, member: &Member, author: Index, signature: Signature) -> SpbEffects {
+    fn on_ready(
+        &mut self,
+        member: &Member,
+        cache: &mut CertificateCache,
+        author: Index,
+        signature: Signature,
+    ) -> SpbEffects {
         let Leading::Readies { cut, collector } = &mut self.leading else { return Effects::none() };
         let collected = collector.add(&member.committee, &*member.suite, author, signature);
         let mut effects = bad_signatures(member, &collected.bad);
         if let Some(certificate) = collected.certificate {
+            cache.learn(collector.statement(), &certificate);
             effects.push_send(To::All, SpbMessage::Finish { cut: cut.clone(), certificate });
             self.leading = Leading::Done;
         }

@@ -4,6 +4,10 @@
 //! entry beyond the decided cut goes out at once, and each further one only [`GAP_FIRST`], twice that, four times
 //! that … after the last: on a fast network entries are small and quickly decided, on a slow one the gaps spread the
 //! window over the time it takes to decide. A payload of [`LARGE_BYTES`] waits for nothing but room.
+//!
+//! An entry is no longer than that either, as long as what waits fits into the places left in the window: several
+//! travel, are echoed and executed while the next are filled. A deeper backlog is spread over those places, so that
+//! on a long link the window's bytes are what bounds it.
 
 use crate::core::Core;
 use crate::lane::entry;
@@ -15,7 +19,7 @@ const GAP_FIRST: Span = Span::from_ms(2);
 const GAP_MAX: Span = Span::from_ms(500);
 /// A payload worth an entry of its own: large enough that its signatures cost little beside it, small enough that
 /// the next is filled while it travels.
-const LARGE_BYTES: usize = 1 << 20;
+const LARGE_BYTES: usize = 512 << 10;
 
 /// What a payload of one transaction adds to it, generously.
 const PAYLOAD_OVERHEAD_MAX: usize = 64;
@@ -26,7 +30,9 @@ impl Core {
         let mut proposed = false;
         while self.proposal_due().is_some_and(|due| due <= now) {
             let room = self.lanes.room().expect("nothing is due without room");
-            let taken = self.mempool.take(entry::buffer(0), room, self.batch, &self.ledger);
+            let share = self.mempool.waiting_bytes() as usize / self.lanes.places_left().max(1);
+            let bytes_max = room.min(share.max(LARGE_BYTES));
+            let taken = self.mempool.take(entry::buffer(0), bytes_max, self.batch, &self.ledger);
             self.reply_all(taken.receipts);
             let Some((buffer, _)) = taken.proposal else { return proposed };
             let effects = self.lanes.append(now, buffer);

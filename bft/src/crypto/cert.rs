@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wire::codec;
 use wire::committee::Committee;
-use wire::ids::{Digest, Index, Signature};
+use wire::ids::{Digest, Index, ShardId, Signature};
 
 use crate::crypto::suite::{Statement, Suite};
 use crate::mutant::{Mutant, in_force};
@@ -72,11 +72,7 @@ impl CertificateCache {
         if !certificate.is_well_formed(committee) {
             return false;
         }
-        // The statement is hashed without testbed and shard: a cache belongs to one member of one shard.
-        let mut hash = Sha256::new();
-        hash.update(statement.to_bytes(&Digest::default(), wire::ids::ShardId(0)));
-        hash.update(codec::encode(certificate));
-        let digest = Digest(hash.finalize().into());
+        let digest = proof_digest(statement, certificate);
         if self.verified.contains(&digest) {
             return true;
         }
@@ -85,6 +81,11 @@ impl CertificateCache {
             self.remember(digest);
         }
         valid
+    }
+
+    /// Takes note of a certificate that we have made ourselves, of signatures that we have verified.
+    pub fn learn(&mut self, statement: &Statement, certificate: &Certificate) {
+        self.remember(proof_digest(statement, certificate));
     }
 
     fn remember(&mut self, digest: Digest) {
@@ -96,4 +97,12 @@ impl CertificateCache {
             self.verified.remove(&oldest);
         }
     }
+}
+/// What is remembered of a proof. The statement is hashed without testbed and shard: a cache belongs to one member of
+/// one shard.
+fn proof_digest(statement: &Statement, certificate: &Certificate) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(statement.to_bytes(&Digest::default(), ShardId(0)));
+    hash.update(codec::encode(certificate));
+    Digest(hash.finalize().into())
 }

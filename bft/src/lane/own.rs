@@ -99,6 +99,11 @@ impl Own {
         self.open.len()
     }
 
+    /// Entries that may be appended before the next cut is decided.
+    pub(super) fn places_left(&self) -> usize {
+        (self.pipeline as usize).saturating_sub(self.open.len())
+    }
+
     /// Payload bytes that the next entry may have; `None` while the window is full.
     pub(super) fn room(&self) -> Option<u64> {
         let header = HEADER_BYTES as u64;
