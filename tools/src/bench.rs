@@ -16,10 +16,11 @@ use wire::limits::NODES_PER_SHARD_MAX;
 use self::idle::Idle;
 use self::pipe::PipeSettings;
 use self::report::{Figure, Report};
-use crate::flags::{Asked, Command, Opt, UsageError, Values};
+use crate::flags::{Command, Opt, UsageError, Values};
 use crate::local::{self, Options, Progress, RunError, parse_seconds};
 use crate::signals;
 use crate::summary::Summary;
+use crate::terminal::tell;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -60,15 +61,8 @@ struct Settings {
 }
 
 /// Runs the command and returns its exit code.
-pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
-    let values = match COMMAND.parse(arguments)? {
-        Asked::Help => {
-            print!("{}", COMMAND.help());
-            return Ok(0);
-        }
-        Asked::Run(values) => values,
-    };
-    let settings = Settings::from_values(&values)?;
+pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
+    let settings = Settings::from_values(values)?;
     if let Err(error) = signals::block() {
         eprintln!("tools bench: cannot block signals: {error}");
         return Ok(4);
@@ -81,7 +75,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
             settings.measure_protocol(pipe_bytes_per_s, &mut report)
         }
     });
-    print!("{}", report.to_text());
+    tell(report.to_text().trim_end());
     let path = settings.log.join("bench.json");
     if let Err(error) = std::fs::write(&path, format!("{}\n", report.to_json())) {
         eprintln!("tools bench: cannot write {}: {error}", path.display());
@@ -127,8 +121,7 @@ impl Settings {
         ];
         let common = common.into_iter().flat_map(|(name, value)| [name.to_string(), value]);
         let words: Vec<String> = common.chain(further.iter().map(ToString::to_string)).collect();
-        let options = local::parse(&words).expect("the values were checked by options of the same bounds");
-        options.expect("no help is asked for")
+        Options::parse(&words).expect("the values were checked by options of the same bounds")
     }
 
     fn measure_pipe(&self, report: &mut Report) -> Result<f64, RunError> {

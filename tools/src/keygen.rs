@@ -14,7 +14,8 @@ use wire::limits::{NODES_MAX, NODES_PER_SHARD_MAX};
 use wire::rand;
 use wire::text::ParseError;
 
-use crate::flags::{Asked, Command, Opt, UsageError};
+use crate::flags::{Command, Opt, UsageError, Values};
+use crate::terminal::tell;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -57,14 +58,7 @@ impl std::fmt::Display for KeygenError {
 impl std::error::Error for KeygenError {}
 
 /// Runs the command and returns its exit code.
-pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
-    let values = match COMMAND.parse(arguments)? {
-        Asked::Help => {
-            print!("{}", COMMAND.help());
-            return Ok(0);
-        }
-        Asked::Run(values) => values,
-    };
+pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
     let shards = values.number("shards", 1, NODES_MAX.into())? as u16;
     if u32::from(nodes) * u32::from(shards) > u32::from(NODES_MAX) {
@@ -79,13 +73,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
     let out = Path::new(values.required("out")?);
     match deal(out, nodes, shards, protocol) {
         Ok(committee) => {
-            println!(
+            tell(format!(
                 "dealt {} shards of {} nodes into {}; testbed {}",
                 committee.shards(),
                 committee.n(),
                 out.display(),
                 committee.testbed()
-            );
+            ));
             Ok(0)
         }
         Err(error) => {

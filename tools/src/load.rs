@@ -7,6 +7,7 @@ mod command;
 mod engine;
 mod histogram;
 mod tally;
+mod ticker;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use self::engine::{Command, Engine};
 pub(crate) use self::command::{COMMAND, run_command};
 pub(crate) use self::engine::Shared;
 pub(crate) use self::histogram::Histogram;
+pub(crate) use self::ticker::Ticker;
 pub(crate) use self::workload::transaction_bytes_min;
 
 /// How much load is offered.

@@ -20,33 +20,34 @@ mod ports;
 mod prepare;
 mod run;
 mod testbed;
-mod ticker;
 mod wind_up;
 
 pub(crate) use self::error::StartError;
 pub(crate) use self::faults::parse_seconds;
-pub(crate) use self::options::{COMMAND, Options, parse};
+pub(crate) use self::options::{COMMAND, Options};
 pub(crate) use self::run::{Progress, RunError, run};
 pub(crate) use self::testbed::Testbed;
 pub(crate) use self::wind_up::commit;
 
-use crate::flags::UsageError;
+use crate::flags::{UsageError, Values};
 use crate::signals;
+use crate::terminal::tell;
 
 /// Runs the command and returns its exit code.
-pub(crate) fn run_command(arguments: &[String]) -> Result<u8, UsageError> {
-    let Some(options) = parse(arguments)? else {
-        print!("{}", COMMAND.help());
-        return Ok(0);
-    };
+pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
+    let options = Options::from_values(values)?;
     if let Err(error) = signals::block() {
         eprintln!("tools local: cannot block signals: {error}");
         return Ok(4);
     }
     match run(&options, Progress::Told) {
         Ok(summary) => {
-            println!("\n{}", summary.to_text());
-            println!("  logs in {}, exit code {}", options.directories.log.display(), summary.exit_code());
+            tell(format!("\n{}", summary.to_text()));
+            tell(format!(
+                "  logs in {}, exit code {}",
+                options.directories.log.display(),
+                summary.exit_code()
+            ));
             Ok(summary.exit_code())
         }
         Err(RunError::Start(error)) => {

@@ -14,16 +14,18 @@ mod pids;
 mod procfs;
 mod signals;
 mod summary;
+mod terminal;
 #[cfg(test)]
 mod testing;
 mod verify;
 
 use std::process::ExitCode;
 
-use crate::flags::{Command, UsageError, nearest};
+use crate::flags::{Asked, Command, UsageError, Values, nearest};
+use crate::terminal::tell;
 
-/// A command and what runs it.
-type Entry = (&'static Command, fn(&[String]) -> Result<u8, UsageError>);
+/// A command and what runs it and gives its exit code.
+type Entry = (&'static Command, fn(&Values) -> Result<u8, UsageError>);
 
 const COMMANDS: &[Entry] = &[
     (&keygen::COMMAND, keygen::run),
@@ -41,16 +43,23 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if matches!(name.as_str(), "--help" | "-h" | "help") {
-        print!("{}", overview());
+        tell(overview().trim_end());
         return ExitCode::SUCCESS;
     }
-    let Some((_, run)) = COMMANDS.iter().find(|(command, _)| command.name == name) else {
+    let Some((command, run)) = COMMANDS.iter().find(|(command, _)| command.name == name) else {
         let nearest = nearest(name, COMMANDS.iter().map(|(command, _)| command.name)).map(String::from);
         let error = UsageError::Unknown { what: "command", given: name.clone(), nearest };
         eprint!("tools: {error}\n\n{}", overview());
         return ExitCode::from(2);
     };
-    match run(rest) {
+    let result = command.parse(rest).and_then(|asked| match asked {
+        Asked::Run(values) => run(&values),
+        Asked::Help => {
+            tell(command.help().trim_end());
+            Ok(0)
+        }
+    });
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("tools {name}: {error}\n(tools {name} --help tells all options)");

@@ -20,7 +20,8 @@ use wire::ids::{NodeId, Round};
 use wire::text::ParseError;
 
 use self::rounds::{Block, Line, RoundsFile};
-use crate::flags::{Asked, Command, Opt, UsageError};
+use crate::flags::{Command, Opt, UsageError, Values};
+use crate::terminal::tell;
 
 pub(crate) use self::record::{LastStatus, Record};
 #[cfg(test)]
@@ -84,27 +85,20 @@ impl Verdict {
 }
 
 /// Runs the command and returns its exit code.
-pub(crate) fn run(arguments: &[String]) -> Result<u8, UsageError> {
-    let values = match COMMAND.parse(arguments)? {
-        Asked::Help => {
-            print!("{}", COMMAND.help());
-            return Ok(0);
-        }
-        Asked::Run(values) => values,
-    };
+pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let log = Path::new(values.required("log-dir")?);
     let data = Path::new(values.required("data-dir")?);
     let committee = load_committee(&data.join("keys/committee.txt"))?;
     let verdict = check(log, &committee, &Record::load(log)?)?;
-    println!(
+    tell(format!(
         "{} rounds, {} transactions finished; agreement {}, value conserved {}",
         verdict.rounds, verdict.finished, verdict.agreement, verdict.value_conserved
-    );
+    ));
     for finding in &verdict.findings {
-        println!("  {finding}");
+        tell(format!("  {finding}"));
     }
     if verdict.findings_count > verdict.findings.len() as u64 {
-        println!("  and {} more", verdict.findings_count - verdict.findings.len() as u64);
+        tell(format!("  and {} more", verdict.findings_count - verdict.findings.len() as u64));
     }
     Ok(u8::from(!verdict.is_clean()))
 }

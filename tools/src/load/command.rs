@@ -6,15 +6,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::hosts::Hosts;
-use wire::ids::NodeId;
 use wire::limits::TRANSACTION_BYTES_MAX;
 use wire::text::ParseError;
 
-use super::{Offering, Plan, Rate, Shared, transaction_bytes_min};
-use crate::flags::{Asked, Command, Opt, UsageError};
+use super::{Offering, Plan, Rate, Shared, Ticker, transaction_bytes_min};
+use crate::flags::{Command, Opt, UsageError, Values};
 use crate::local::parse_seconds;
 use crate::signals;
 use crate::summary::quantiles_text;
+use crate::terminal::tell;
 use crate::verify::load_committee;
 
 /// The command.
@@ -49,14 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// Runs the command and returns its exit code.
-pub(crate) fn run_command(arguments: &[String]) -> Result<u8, UsageError> {
-    let values = match COMMAND.parse(arguments)? {
-        Asked::Help => {
-            print!("{}", COMMAND.help());
-            return Ok(0);
-        }
-        Asked::Run(values) => values,
-    };
+pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let hosts = Hosts::load(Path::new(values.required("hosts")?))?;
     let committee = load_committee(&Path::new(values.required("keys")?).join("committee.txt"))?;
     let nodes = usize::from(committee.shards()) * committee.n();
@@ -98,9 +91,10 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
     // The others had as much time as the first.
     thread::sleep(Duration::from_millis(200));
     offering.begin(plan);
-    let mut interrupted = tell_until(&offering, duration, |_| false);
+    let mut ticker = Ticker::new(Instant::now());
+    let mut interrupted = watch(&offering, &mut ticker, duration, |_| false);
     offering.end();
-    interrupted |= !interrupted && tell_until(&offering, DRAIN, |shared| shared.in_flight == 0);
+    interrupted |= !interrupted && watch(&offering, &mut ticker, DRAIN, |shared| shared.in_flight == 0);
     if offering.look().in_flight > 0 && !interrupted {
         offering.ask_last_question();
         thread::sleep(Duration::from_secs(1));
@@ -113,7 +107,7 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
         }
     };
     let tally = &shared.tally;
-    println!(
+    tell(format!(
         "submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, duplicated {}; latency {}",
         tally.submitted,
         tally.committed,
@@ -124,7 +118,7 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
         tally.lost,
         tally.duplicated,
         quantiles_text(&tally.latency, &[("p50", 500), ("p90", 900), ("p99", 990)]),
-    );
+    ));
     exit_code(&shared, interrupted)
 }
 
@@ -140,30 +134,22 @@ fn exit_code(shared: &Shared, interrupted: bool) -> u8 {
 }
 
 /// Tells a line a second until `patience` is over or `done`; whether a signal ended it.
-fn tell_until(offering: &Offering, patience: Duration, done: impl Fn(&Shared) -> bool) -> bool {
+fn watch(
+    offering: &Offering,
+    ticker: &mut Ticker,
+    patience: Duration,
+    done: impl Fn(&Shared) -> bool,
+) -> bool {
     let began = Instant::now();
-    let mut told = began;
-    let mut committed = offering.look().tally.committed;
-    while began.elapsed() < patience {
+    while began.elapsed() < patience && !offering.look_at(&done) {
         thread::sleep(Duration::from_millis(50).min(patience.saturating_sub(began.elapsed())));
         if signals::is_interrupted() {
             return true;
         }
-        if told.elapsed() >= Duration::from_secs(1) {
+        if ticker.is_due() {
             let shared = offering.look();
-            let connected: Vec<NodeId> = shared.connected.clone();
-            println!(
-                "{:4.0} s  round {:>7}  committed {:>7.0} tx/s  {}  connected {}",
-                began.elapsed().as_secs_f64(),
-                shared.tally.height,
-                (shared.tally.committed - committed) as f64 / told.elapsed().as_secs_f64(),
-                quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),
-                connected.len(),
-            );
-            (told, committed) = (Instant::now(), shared.tally.committed);
-            if done(&shared) {
-                return false;
-            }
+            let connected = shared.connected.len();
+            tell(ticker.line(&shared, connected, connected + shared.down.len()));
         }
     }
     false

@@ -133,16 +133,17 @@ pub(crate) struct Options {
     pub(crate) told: Vec<(&'static str, Json)>,
 }
 
-/// What the arguments of `tools local` ask for; `None` is the manual page.
-pub(crate) fn parse(arguments: &[String]) -> Result<Option<Options>, UsageError> {
-    match COMMAND.parse(arguments)? {
-        Asked::Help => Ok(None),
-        Asked::Run(values) => Options::from_values(&values).map(Some),
-    }
-}
-
 impl Options {
-    fn from_values(values: &Values) -> Result<Options, UsageError> {
+    /// The options that these arguments of `tools local` give, none of which asks for help.
+    pub(crate) fn parse(arguments: &[String]) -> Result<Options, UsageError> {
+        match COMMAND.parse(arguments)? {
+            Asked::Run(values) => Options::from_values(&values),
+            Asked::Help => Err(UsageError::Unexpected("--help".into())),
+        }
+    }
+
+    /// The options of a command line.
+    pub(crate) fn from_values(values: &Values) -> Result<Options, UsageError> {
         let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
         let seconds = "seconds, more than 0 and at most a week";
         let duration = values.optional("duration", seconds, |text| {
@@ -189,7 +190,7 @@ mod tests {
 
     fn options(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
-        parse(&words).map(|options| options.expect("no help is asked for")).map_err(|error| error.to_string())
+        Options::parse(&words).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -13,12 +13,12 @@ use super::diagnosis::{self, Symptoms, diagnose};
 use super::faults::{Fault, Kind};
 use super::options::Options;
 use super::prepare::{Prepared, prepare};
-use super::ticker::Ticker;
 use super::wind_up;
-use crate::load::{Offering, Rate, Shared};
+use crate::load::{Offering, Rate, Shared, Ticker};
 use crate::procfs;
 use crate::signals;
 use crate::summary::Summary;
+use crate::terminal;
 
 /// How often a run looks after itself: signals, faults that are due.
 const STEP: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ pub(crate) enum Progress {
 impl Progress {
     fn tell(self, line: &str) {
         if self == Progress::Told {
-            println!("{line}");
+            terminal::tell(line);
         }
     }
 }

@@ -30,7 +30,8 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     }
     let look = run.offering.look();
     let committed_nothing = look.tally.committed == 0 && look.tally.submitted > 0;
-    if run.diagnosis.is_empty() && (committed_nothing || look.in_flight > 0) {
+    let left_open = look.in_flight > 0 && !run.interrupted;
+    if run.diagnosis.is_empty() && (committed_nothing || left_open) {
         run.diagnosis = run.diagnose(&statuses);
     }
     let Run { options, prepared, mut cluster, offering, mut unplanned_ends, .. } = run;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::load::Shared;
+use super::Shared;
 use crate::summary::quantiles_text;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,256 @@
+//! `tools local` from end to end, through the real processes of real nodes.
+//!
+//! Each test has directories of its own and lets the run find free ports, so they run side by side. What a run leaves
+//! is read from its files. Nothing depends on how fast the machine is, only that a run gets on at all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::rand;
+
+const TOOLS: &str = env!("CARGO_BIN_EXE_tools");
+/// Long enough for anything that happens at all, on however slow a machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Directories for one run; removed when dropped.
+struct Place(PathBuf);
+
+impl Place {
+    fn new() -> Place {
+        build_nodes();
+        let path = std::env::temp_dir().join(format!("local-run-{}-{:x}", std::process::id(), rand::u64()));
+        fs::create_dir_all(&path).unwrap();
+        Place(path)
+    }
+
+    fn command(&self, name: &str, arguments: &str) -> Command {
+        let mut command = Command::new(TOOLS);
+        command.arg(name).args(arguments.split_whitespace()).current_dir(&self.0).stdin(Stdio::null());
+        command
+    }
+
+    fn local(&self, arguments: &str) -> Output {
+        self.command("local", arguments).output().unwrap()
+    }
+
+    fn start_local(&self, arguments: &str) -> Child {
+        self.command("local", arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.0.join(path)).unwrap_or_default()
+    }
+
+    /// The processes named in the pid file: pid by what it is.
+    fn processes(&self) -> BTreeMap<String, u32> {
+        let text = self.read("data/pids.txt");
+        let entry = |line: &str| -> Option<(String, u32)> {
+            let (pid, rest) = line.split_once(' ')?;
+            Some((rest.split_once(' ')?.1.to_string(), pid.parse().ok()?))
+        };
+        text.lines().skip(1).filter_map(entry).collect()
+    }
+
+    /// The summary's line for a field, value only.
+    fn summary(&self, field: &str) -> String {
+        let text = self.read("log/summary.json");
+        let start = format!("  \"{field}\": ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&start));
+        line.unwrap_or_else(|| panic!("no {field} in {text}")).trim_end_matches(',').to_string()
+    }
+
+    fn number(&self, field: &str) -> u64 {
+        self.summary(field).parse().unwrap()
+    }
+
+    /// What must hold after every run in which no more than f nodes failed.
+    fn assert_all_well(&self, output: &Output) {
+        let told = text(output);
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        for field in ["agreement", "value_conserved"] {
+            assert_eq!(self.summary(field), "true", "{field}\n{told}");
+        }
+        for field in ["lost", "duplicated", "in_flight", "rejected"] {
+            assert_eq!(self.number(field), 0, "{field}\n{told}");
+        }
+        assert!(self.number("committed") > 0, "{told}");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Nothing depends on it; a left directory is only untidy.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+fn signal(name: &str, pid: u32) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Builds the programs that a run starts, as this test was built: `cargo test -p tools` alone does not.
+fn build_nodes() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        let target = Path::new(TOOLS).parent().and_then(Path::parent).unwrap();
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--offline", "--profile", profile])
+            .args(["--package", "node", "--package", "net_client", "--package", "net_server", "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.unwrap().success());
+    });
+}
+
+#[test]
+fn a_run_of_four_nodes_is_twelve_processes_commits_all_and_leaves_nothing() {
+    let place = Place::new();
+    let run = place.start_local("--nodes 4 --rounds 30 --rate 500");
+    let processes = eventually("twelve processes", || Some(place.processes()).filter(|all| all.len() == 13));
+    for node in 0..4 {
+        for what in ["node", "net_client", "net_server"] {
+            assert!(processes.contains_key(&format!("{what} of node {node}")), "{processes:?}");
+        }
+    }
+    let output = run.wait_with_output().unwrap();
+    place.assert_all_well(&output);
+    assert_eq!(place.summary("submitted"), place.summary("committed"));
+    assert!(place.number("rounds") >= 30);
+    assert!(processes.values().all(|pid| !is_alive(*pid)));
+    assert!(place.processes().is_empty(), "the pid file is gone");
+    assert!(text(&output).contains("nodes 4/4"), "a live line: {}", text(&output));
+
+    let verified = place.command("verify", "").output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    let rounds = place.0.join("log/rounds-2.csv");
+    let tampered = fs::read_to_string(&rounds).unwrap().replacen("\n7,", "\n7,ff", 1);
+    let tampered: Vec<String> = tampered
+        .lines()
+        .map(|line| match line.strip_prefix("7,ff") {
+            Some(rest) => format!("7,ff{}", &rest[2..]),
+            None => line.to_string(),
+        })
+        .collect();
+    fs::write(&rounds, tampered.join("\n") + "\n").unwrap();
+    let verified = place.command("verify", "").output().unwrap();
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    assert!(text(&verified).contains("round 7: "), "{}", text(&verified));
+}
+
+#[test]
+fn small_testbeds_run_too_and_a_second_run_replaces_the_first() {
+    let place = Place::new();
+    for nodes in [1, 2, 1] {
+        let output = place.local(&format!("--nodes {nodes} --duration 1 --rate 300 --tx-size 1000"));
+        place.assert_all_well(&output);
+        assert_eq!(place.number("nodes"), nodes);
+    }
+    assert!(!place.0.join("log/rounds-1.csv").exists(), "a file of the run before the last");
+}
+
+#[test]
+fn killed_children_come_back_a_crashed_node_stays_away_and_nothing_is_lost() {
+    let place = Place::new();
+    let output =
+        place.local("--nodes 4 --duration 6 --rate 500 --faults kill-client:1@1,kill-server:2@2,crash:3@3.5");
+    place.assert_all_well(&output);
+    assert_eq!(place.number("restarts"), 2);
+    assert_eq!(place.number("submitted"), place.number("committed") + place.number("orphaned"));
+    assert!(text(&output).contains("nodes 3/4"), "{}", text(&output));
+}
+
+#[test]
+fn without_a_quorum_nothing_commits_and_the_summary_says_why() {
+    let place = Place::new();
+    let output = place.local("--nodes 4 --duration 1 --rate 200 --faults crash:2+3@0");
+    let told = text(&output);
+    assert!(matches!(output.status.code(), Some(1 | 3)), "{told}");
+    assert_eq!(place.summary("agreement"), "true", "no fork: {told}");
+    assert!(place.number("in_flight") > 0, "{told}");
+    assert!(told.contains("2 of 4 nodes are up (0, 1), but a quorum is 3"), "{told}");
+    assert!(told.contains("node 3 was crashed as planned"), "{told}");
+}
+
+#[test]
+fn an_interrupted_run_sums_up_and_leaves_no_process() {
+    let place = Place::new();
+    let run = place.start_local("--nodes 4 --duration 600 --rate 200");
+    eventually("blocks", || Some(()).filter(|()| place.read("log/rounds-0.csv").lines().count() > 5));
+    let processes = place.processes();
+    assert_eq!(processes.len(), 13);
+    signal("-INT", run.id());
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert_eq!(place.summary("interrupted"), "true");
+    assert_eq!(place.summary("agreement"), "true");
+    assert!(place.number("committed") > 0);
+    assert!(processes.values().all(|pid| !is_alive(*pid)));
+}
+
+#[test]
+fn leftovers_of_a_killed_run_are_named_and_ended_and_a_running_one_is_left_alone() {
+    let place = Place::new();
+    let mut run = place.start_local("--nodes 2 --duration 600 --rate 100");
+    eventually("blocks", || Some(()).filter(|()| place.read("log/rounds-1.csv").lines().count() > 5));
+    let processes = place.processes();
+    let second = place.local("--nodes 1 --duration 1");
+    assert_eq!(second.status.code(), Some(4));
+    assert!(text(&second).contains("another run (pid"), "{}", text(&second));
+    // A node that is stopped does not notice that its run has died.
+    let stuck = processes["node of node 1"];
+    signal("-STOP", stuck);
+    signal("-KILL", run.id());
+    run.wait().unwrap();
+    let third = place.local("--nodes 1 --duration 1 --rate 100");
+    assert!(text(&third).contains(&format!("node of node 1 (pid {stuck})")), "{}", text(&third));
+    place.assert_all_well(&third);
+    eventually("all have ended", || processes.values().all(|pid| !is_alive(*pid)).then_some(()));
+}
+
+#[test]
+fn what_cannot_begin_says_so_in_one_line_and_leaves_nothing() {
+    let place = Place::new();
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port();
+    fs::write(place.0.join("file"), "").unwrap();
+    for (arguments, code, part) in [
+        (format!("--nodes 1 --base-port {port}"), 4, format!("port {port}")),
+        ("--nodes 1 --log-dir file".into(), 4, "cannot create file".into()),
+        ("--nodes 1 --rat 5".into(), 2, "the nearest is '--rate'".into()),
+        ("--nodes 1 --faults crush:0@1".into(), 2, "the nearest is 'crash'".into()),
+    ] {
+        let output = place.local(&arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {told}");
+        assert!(told.contains(&part), "{arguments}: {told}");
+        assert!(told.lines().count() <= 2, "{arguments}: {told}");
+        assert!(place.processes().values().all(|pid| !is_alive(*pid)));
+    }
+}
