@@ -2,8 +2,12 @@
 //!
 //! - `random`: many schedules of many kinds; agreement always, termination within a bound.
 //! - `staged`: attacks step by step, harmless while the rules are in force.
+//! - `certificates`: every defect a certificate can have, in everything that carries one.
+//! - `liars`: bad signatures and shares, equivocation, messages in the name of others.
 //! - `mutants`: the same attacks on a protocol without the rule they are aimed at; each is caught.
 
+mod certificates;
+mod liars;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod random;

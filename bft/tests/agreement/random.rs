@@ -8,14 +8,14 @@ use wire::ids::Index;
 const STEPS_MAX: u64 = 400_000;
 const ROUNDS: u64 = 3;
 
-/// A run of one seed: order, mute members, repeats and re-sending are all drawn from it.
+/// A run of one seed, from which everything is drawn: the order of delivery, repeats, re-sending, and whether the
+/// traitors are mute or say one thing to some and another to others.
 fn run(bench: &mut Bench, n: u16, seed: u64) -> Result<(), Violation> {
     let mut prng = Prng::new(seed);
     let mut members: Vec<Index> = (0..n).map(Index).collect();
     prng.shuffle(&mut members);
-    let f = usize::from((n - 1) / 3);
-    let mute = prng.below(f as u64 + 1) as usize;
-    bench.mute(&members[..mute]);
+    let f = u64::from((n - 1) / 3);
+    let traitors = &members[..prng.below(f + 1) as usize];
     let order = match prng.below(5) {
         0 => Order::Random,
         1 => Order::FirstInFirstOut,
@@ -26,17 +26,28 @@ fn run(bench: &mut Bench, n: u16, seed: u64) -> Result<(), Violation> {
     let mut schedule = Schedule::new(order, prng.next_u64());
     schedule.repeats_permille = prng.below(3) * 50;
     schedule.jumps_permille = prng.below(3);
+    if prng.chance(1, 2) {
+        bench.mute(traitors);
+    } else {
+        bench.betray(traitors);
+        schedule.treason_permille = prng.within(100..700);
+    }
     bench.run(&mut schedule, ROUNDS, STEPS_MAX)?;
     bench.settle(ROUNDS)
 }
 
 fn run_seeds(n: u16, seeds: std::ops::Range<u64>) {
+    let (mut views_most, mut faults) = (0, 0);
     for seed in seeds {
         let mut bench = Bench::new(n, seed);
         if let Err(violation) = run(&mut bench, n, seed) {
             panic!("N = {n}, seed {seed}: {violation:?}");
         }
+        views_most = views_most.max(bench.views_most());
+        faults += bench.faults().len();
     }
+    // What schedules and traitors are there for did happen.
+    assert!(n < 4 || (views_most > 2 && faults > 10), "{views_most} views at most, {faults} faults");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use bft::crypto::cert::Certificate;
 use bft::crypto::suite::Stage;
 use bft::cut::Tip;
-use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote};
+use bft::mvba::Halt;
 use bft::round::RoundMessage;
 use bft::sim::bench::{Bench, Kind, Order, Parcel, SPB, Schedule, Violation, all, only, stage};
 use bft::spb::{Justification, SpbMessage};
@@ -77,24 +77,14 @@ fn value_in_doubt(unjustified: Unjustified) -> Outcome {
     // b leads view 1 with x_b; its HALT and a's are slow.
     let certificate = match unjustified {
         Unjustified::ByOwnLock => bench.certificate(b, &stage(0, b, Stage::Lock, &bench.own_cut(b))),
-        Unjustified::ByLockOfAnotherValue => Some(yes_certificate(&bench, a)),
+        Unjustified::ByLockOfAnotherValue => {
+            bench.yes_overheard(Round(1), View(0)).map(|(_, certificate)| certificate)
+        }
     };
     let justification = Justification::Locked(certificate.expect("b has seen both"));
     bench.lead(b, 1, &bench.own_cut(b), &justification);
     bench.deliver_except(&[only(HaltKind), all().view(0)]);
     bench.settle(1)
-}
-
-/// The certificate 1 that came with a yes-PRE-VOTE of `author`.
-fn yes_certificate(bench: &Bench, author: Index) -> Certificate {
-    let letters = bench.overheard(&only(PreVoteKind).from(&[author]));
-    let certificate = letters.iter().find_map(|letter| match letter.agreement()?.2 {
-        MvbaMessage::Ballot { ballot: Ballot::PreVote(PreVote::Yes { certificate, .. }), .. } => {
-            Some(certificate.clone())
-        }
-        _ => None,
-    });
-    certificate.expect("a yes brings it along")
 }
 
 pub(crate) fn justified_by_the_lock_of_another_leader() -> Outcome {

@@ -2,6 +2,7 @@
 
 use wire::ids::Index;
 
+use crate::effects::To;
 use crate::sim::bench::letter::Kind;
 use crate::sim::bench::{Bench, Letter, SPB, Violation};
 use crate::sim::prng::Prng;
@@ -32,14 +33,17 @@ pub struct Schedule {
     pub repeats_permille: u64,
     /// In a thousand deliveries, how often the clock jumps a second, so that all is sent again.
     pub jumps_permille: u64,
+    /// In a thousand letters of traitors, how many are lost, and how many say something else than the traitor's seat
+    /// would.
+    pub treason_permille: u64,
     /// The source of all chance.
     pub prng: Prng,
 }
 
 impl Schedule {
-    /// A schedule without repeats or jumps.
+    /// A schedule without repeats, jumps and treason.
     pub fn new(order: Order, seed: u64) -> Schedule {
-        Schedule { order, repeats_permille: 0, jumps_permille: 0, prng: Prng::new(seed) }
+        Schedule { order, repeats_permille: 0, jumps_permille: 0, treason_permille: 0, prng: Prng::new(seed) }
     }
 
     /// Place of the next letter among those under way.
@@ -82,10 +86,21 @@ impl Bench {
     /// Runs until all honest members have decided up to `round`, every lane advancing whenever some member has
     /// decided, in at most `steps_max` deliveries.
     pub fn run(&mut self, schedule: &mut Schedule, round: u64, steps_max: u64) -> Result<(), Violation> {
+        self.run_for(&self.honest(), schedule, round, steps_max)
+    }
+
+    /// The same until these members have.
+    pub fn run_for(
+        &mut self,
+        members: &[Index],
+        schedule: &mut Schedule,
+        round: u64,
+        steps_max: u64,
+    ) -> Result<(), Violation> {
         let mut advanced = 0;
         for _ in 0..steps_max {
             self.check()?;
-            let decided: Vec<u64> = self.honest().iter().map(|member| self.decided(*member).0).collect();
+            let decided: Vec<u64> = members.iter().map(|member| self.decided(*member).0).collect();
             if decided.iter().all(|decided| *decided >= round) {
                 return Ok(());
             }
@@ -113,6 +128,13 @@ impl Bench {
         let letter = self.letters.remove(at);
         if schedule.prng.chance(schedule.repeats_permille, 1_000) {
             self.letters.push(letter.clone());
+        }
+        if self.traitors.contains(&letter.from) && schedule.prng.chance(schedule.treason_permille, 1_000) {
+            if let Some(parcel) = self.twisted(&letter, &mut schedule.prng) {
+                let to = To::Member(self.node(letter.to));
+                self.seal(letter.from, to, parcel).into_iter().for_each(|letter| self.hand_over(letter));
+            }
+            return;
         }
         self.hand_over(letter);
     }

@@ -3,16 +3,17 @@
 //! A traitor's seat runs the protocol like everybody's, so a script need only say where the traitor departs from it:
 //! it loses letters ([`Bench::lose_always`]) and forges others.
 
-use wire::ids::{Index, Round, Signature, View};
+use wire::ids::{Digest, Index, Round, Seq, Signature, View};
 
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
-use crate::cut::Cut;
+use crate::cut::{Cut, Tip};
 use crate::effects::To;
 use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
 use crate::round::RoundMessage;
 use crate::sim::bench::letter::{Kind, Letter, Parcel, Pick, all, only};
 use crate::sim::bench::{Bench, place};
+use crate::sim::prng::Prng;
 use crate::spb::{Justification, SpbMessage};
 
 impl Bench {
@@ -75,6 +76,19 @@ impl Bench {
         (signatures.len() == self.committee.quorum()).then_some(Certificate(signatures))
     }
 
+    /// Signatures of these members on a statement, whether or not they would give them: more than any adversary has.
+    /// For showing that even then what they make is refused elsewhere.
+    pub fn signed_by(&self, signers: &[Index], statement: &Statement) -> Certificate {
+        let sign = |signer: &Index| (*signer, self.suites[place(*signer)].sign(statement));
+        Certificate(signers.iter().map(sign).collect())
+    }
+
+    /// Coin shares of these members, likewise.
+    pub fn shares_of(&self, signers: &[Index], round: u64, view: u32) -> Vec<(Index, CoinShare)> {
+        let name = CoinName { round: Round(round), view: View(view) };
+        signers.iter().map(|signer| (*signer, self.suites[place(*signer)].coin_share(&name))).collect()
+    }
+
     /// N−f coin shares of round 1 that a traitor has, its own among them.
     pub fn coin_shares(&self, traitor: Index, view: u32) -> Option<Vec<(Index, CoinShare)>> {
         let name = CoinName { round: Round(1), view: View(view) };
@@ -107,6 +121,55 @@ impl Bench {
             return;
         };
         self.forge_spb(traitor, &others, view, SpbMessage::Finish { cut: cut.clone(), certificate });
+    }
+}
+
+impl Bench {
+    /// Something else that a traitor might say in the place of a letter of its seat: another value, or a ballot for
+    /// the other side. `None`: nothing at all.
+    pub(super) fn twisted(&self, letter: &Letter, prng: &mut Prng) -> Option<Parcel> {
+        let (round, view, message) = letter.agreement()?;
+        let sign = |stage, digest| {
+            let leader = self.leader_known(round, view)?;
+            let statement = Statement::Agreement { round, view, leader, stage, digest };
+            Some(self.suites[place(letter.from)].sign(&statement))
+        };
+        let message = match message {
+            MvbaMessage::Spb { leader, message: SpbMessage::Send { cut, justification }, .. } => {
+                let (lane, tip) = *prng.pick(&self.certified_tips())?;
+                let (mut cut, justification) = (cut.clone(), justification.clone());
+                cut.0[place(lane)] = tip;
+                MvbaMessage::Spb { view, leader: *leader, message: SpbMessage::Send { cut, justification } }
+            }
+            MvbaMessage::Ballot { ballot: Ballot::PreVote(_), .. } => {
+                let signature = sign(Stage::No, Digest::default())?;
+                MvbaMessage::Ballot { view, ballot: Ballot::PreVote(PreVote::No { signature }) }
+            }
+            MvbaMessage::Ballot { ballot: Ballot::Vote(Vote::No { .. }), .. } => {
+                let (cut, certificate) = self.yes_overheard(round, view)?;
+                let signature = sign(Stage::Finish, cut.digest())?;
+                MvbaMessage::Ballot { view, ballot: Ballot::Vote(Vote::Yes { cut, certificate, signature }) }
+            }
+            _ => return None,
+        };
+        Some(Parcel::Round(RoundMessage::Mvba { round, message }))
+    }
+
+    /// What a yes-PRE-VOTE of this view brought along, if one was overheard.
+    pub fn yes_overheard(&self, round: Round, view: View) -> Option<(Cut, Certificate)> {
+        let letters = self.overheard(&only(Kind::PreVote).round(round.0).view(view.0));
+        letters.iter().find_map(|letter| match letter.agreement()?.2 {
+            MvbaMessage::Ballot { ballot: Ballot::PreVote(PreVote::Yes { cut, certificate }), .. } => {
+                Some((cut.clone(), certificate.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    fn certified_tips(&self) -> Vec<(Index, Tip)> {
+        let tip =
+            |((lane, seq), digest): (&(Index, Seq), &Digest)| (*lane, Tip { seq: *seq, digest: *digest });
+        self.certified.iter().map(tip).collect()
     }
 }
 

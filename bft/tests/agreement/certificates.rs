@@ -1,0 +1,355 @@
+//! Whatever carries a certificate or coin shares, none that is not exactly right has any effect but a fault.
+//!
+//! Receiver `a` is in view 0 and knows that its coin has elected `b`, the traitor, of whom it has heard nothing yet; so
+//! everything that can carry a certificate may come from `b` next. Signatures of honest members are made up by the
+//! bench: even if everybody had signed something else, it would prove nothing here.
+
+use std::sync::Arc;
+
+use bft::crypto::cert::Certificate;
+use bft::crypto::deal::{deal_committee, seeded_entropy};
+use bft::crypto::hash_suite::HashSuite;
+use bft::crypto::suite::{CoinShare, Stage, Statement, Suite};
+use bft::fault::FaultKind;
+use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
+use bft::round::RoundMessage;
+use bft::sim::bench::{Bench, Kind, Letter, Parcel, all, only, stage};
+use bft::spb::{Justification, SpbMessage};
+use wire::committee::Protocol;
+use wire::ids::{Digest, Index, Round, View};
+
+/// What carries a certificate.
+#[derive(Clone, Copy, Debug)]
+enum Carrier {
+    Lock,
+    Finish,
+    YesPreVote,
+    YesVote,
+    NoVote,
+    SendLocked,
+    SendUnlocked,
+    Halt,
+}
+
+const CARRIERS: [Carrier; 8] = [
+    Carrier::Lock,
+    Carrier::Finish,
+    Carrier::YesPreVote,
+    Carrier::YesVote,
+    Carrier::NoVote,
+    Carrier::SendLocked,
+    Carrier::SendUnlocked,
+    Carrier::Halt,
+];
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Defect {
+    Nothing,
+    Empty,
+    OneShort,
+    OneTooMany,
+    SignerTwice,
+    Unsorted,
+    UnknownSigner,
+    Swapped,
+    OneOfAnotherStatement,
+    Round,
+    View,
+    Leader,
+    Stage,
+    Digest,
+    Shard,
+    Testbed,
+}
+
+const DEFECTS: [Defect; 16] = [
+    Defect::Nothing,
+    Defect::Empty,
+    Defect::OneShort,
+    Defect::OneTooMany,
+    Defect::SignerTwice,
+    Defect::Unsorted,
+    Defect::UnknownSigner,
+    Defect::Swapped,
+    Defect::OneOfAnotherStatement,
+    Defect::Round,
+    Defect::View,
+    Defect::Leader,
+    Defect::Stage,
+    Defect::Digest,
+    Defect::Shard,
+    Defect::Testbed,
+];
+
+/// The receiver, the traitor and the bench as described above.
+fn after_the_coin() -> (Bench, Index, Index) {
+    let mut bench = Bench::new(4, 3);
+    let [b, a, ..] = bench.cast(&[bench.coin(1, 0)]);
+    bench.betray(&[b]);
+    bench.advance_each();
+    bench.lose_always(all().from(&[b]).spb(&[b]));
+    bench.lose_always(all().from(&[b]).of(&[Kind::PreVote, Kind::Vote, Kind::Halt]));
+    bench.deliver_except(&[all().of(&[Kind::PreVote, Kind::Vote])]);
+    assert_eq!(bench.leader_known(Round(1), View(0)), Some(b));
+    (bench, a, b)
+}
+
+/// The statement that the carrier's certificate must be over.
+fn statement(bench: &Bench, carrier: Carrier, b: Index) -> Statement {
+    let cut = bench.own_cut(b);
+    let without_value = |stage| Statement::Agreement {
+        round: Round(1),
+        view: View(0),
+        leader: b,
+        stage,
+        digest: Digest::default(),
+    };
+    match carrier {
+        Carrier::Lock | Carrier::YesPreVote | Carrier::YesVote | Carrier::SendLocked => {
+            stage(0, b, Stage::Lock, &cut)
+        }
+        Carrier::Finish | Carrier::Halt => stage(0, b, Stage::Finish, &cut),
+        Carrier::NoVote => without_value(Stage::No),
+        Carrier::SendUnlocked => without_value(Stage::Unlock),
+    }
+}
+
+/// The same with one field changed.
+fn changed(statement: Statement, defect: Defect) -> Statement {
+    let Statement::Agreement { mut round, mut view, mut leader, mut stage, mut digest } = statement else {
+        unreachable!("all of them are of the agreement")
+    };
+    match defect {
+        Defect::Round => round = Round(2),
+        Defect::View => view = View(1),
+        Defect::Leader => leader = Index((leader.0 + 1) % 4),
+        Defect::Stage => {
+            stage = match stage {
+                Stage::Lock => Stage::Finish,
+                Stage::Finish => Stage::Lock,
+                Stage::No => Stage::Unlock,
+                Stage::Unlock => Stage::No,
+            }
+        }
+        _ => digest = Digest([7; 32]),
+    }
+    Statement::Agreement { round, view, leader, stage, digest }
+}
+
+/// A certificate that would be right but for the defect.
+fn certificate(bench: &Bench, right: Statement, defect: Defect) -> Certificate {
+    let members = bench.members();
+    let quorum = &members[..3];
+    let mut certificate = bench.signed_by(quorum, &right);
+    let signatures = &mut certificate.0;
+    match defect {
+        Defect::Nothing => {}
+        Defect::Empty => signatures.clear(),
+        Defect::OneShort => signatures.truncate(2),
+        Defect::OneTooMany => return bench.signed_by(&members, &right),
+        Defect::SignerTwice => signatures[1] = signatures[0],
+        Defect::Unsorted => signatures.swap(0, 1),
+        Defect::UnknownSigner => signatures[2].0 = Index(4),
+        Defect::Swapped => (signatures[0].1, signatures[1].1) = (signatures[1].1, signatures[0].1),
+        Defect::OneOfAnotherStatement => {
+            let other = changed(right, Defect::Digest);
+            signatures[1] = bench.signed_by(&members[1..2], &other).0[0];
+        }
+        Defect::Round | Defect::View | Defect::Leader | Defect::Stage | Defect::Digest => {
+            return bench.signed_by(quorum, &changed(right, defect));
+        }
+        Defect::Shard => return foreign(quorum, &right, 3, 1),
+        Defect::Testbed => return foreign(quorum, &right, 4, 0),
+    }
+    certificate
+}
+
+/// Signatures on the same statement by members of another shard, or of another testbed.
+fn foreign(signers: &[Index], statement: &Statement, seed: u64, shard: u16) -> Certificate {
+    let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(0));
+    let suite = |signer: Index| -> Arc<dyn Suite> {
+        Arc::new(HashSuite::new(&committee, wire::ids::NodeId(shard * 4 + signer.0), seed))
+    };
+    Certificate(signers.iter().map(|signer| (*signer, suite(*signer).sign(statement))).collect())
+}
+
+/// The message of `b` that carries the certificate; all else in it is right.
+fn carried(bench: &Bench, carrier: Carrier, b: Index, certificate: Certificate) -> Parcel {
+    let cut = bench.own_cut(b);
+    let spb = |view, message| MvbaMessage::Spb { view: View(view), leader: b, message };
+    let ballot = |ballot| MvbaMessage::Ballot { view: View(0), ballot };
+    let sign = |statement: &Statement| bench.suite(b).sign(statement);
+    let message = match carrier {
+        Carrier::Lock => spb(0, SpbMessage::Lock { cut, certificate }),
+        Carrier::Finish => spb(0, SpbMessage::Finish { cut, certificate }),
+        Carrier::YesPreVote => ballot(Ballot::PreVote(PreVote::Yes { cut, certificate })),
+        Carrier::YesVote => {
+            let signature = sign(&stage(0, b, Stage::Finish, &cut));
+            ballot(Ballot::Vote(Vote::Yes { cut, certificate, signature }))
+        }
+        Carrier::NoVote => {
+            let signature = sign(&statement(bench, Carrier::SendUnlocked, b));
+            ballot(Ballot::Vote(Vote::No { refusals: certificate, signature }))
+        }
+        Carrier::SendLocked => {
+            spb(1, SpbMessage::Send { cut, justification: Justification::Locked(certificate) })
+        }
+        Carrier::SendUnlocked => {
+            spb(1, SpbMessage::Send { cut, justification: Justification::Unlocked(certificate) })
+        }
+        Carrier::Halt => {
+            let shares = bench.shares_of(&bench.members()[..3], 1, 0);
+            let halt = Halt { round: Round(1), view: View(0), cut, certificate, shares };
+            return Parcel::Round(RoundMessage::Halt(Box::new(halt)));
+        }
+    };
+    Parcel::Round(RoundMessage::Mvba { round: Round(1), message })
+}
+
+/// What a letter of `b` led to at `a`: the faults, and how many letters `a` posted.
+fn effect(bench: &Bench, a: Index, b: Index, parcel: &Parcel) -> (Vec<FaultKind>, usize) {
+    let mut bench = bench.clone();
+    let posted = |bench: &Bench| bench.under_way(&all().from(&[a])).len();
+    let before = posted(&bench);
+    bench.forge(b, &[a], parcel);
+    bench.deliver(all().from(&[b]).to(&[a]));
+    assert_eq!(bench.check(), Ok(()));
+    assert!(bench.faults().iter().all(|(member, fault)| *member == a && fault.peer.0 == b.0));
+    (bench.faults().iter().map(|(_, fault)| fault.kind).collect(), posted(&bench) - before)
+}
+
+#[test]
+fn no_certificate_but_the_right_one_has_any_effect() {
+    let (bench, a, b) = after_the_coin();
+    for carrier in CARRIERS {
+        for defect in DEFECTS {
+            let certificate = certificate(&bench, statement(&bench, carrier, b), defect);
+            let (faults, posted) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
+            let expected = match (defect, carrier) {
+                (Defect::Nothing, _) => None,
+                (_, Carrier::SendLocked | Carrier::SendUnlocked) => Some(FaultKind::BadJustification),
+                _ => Some(FaultKind::BadCertificate),
+            };
+            assert_eq!(faults, Vec::from_iter(expected), "{carrier:?} with {defect:?}");
+            if defect != Defect::Nothing {
+                assert_eq!(posted, 0, "{carrier:?} with {defect:?} was answered");
+            }
+        }
+    }
+}
+
+#[test]
+fn more_signatures_than_members_are_not_even_looked_at() {
+    let (bench, a, b) = after_the_coin();
+    for carrier in CARRIERS {
+        let signatures = certificate(&bench, statement(&bench, carrier, b), Defect::Nothing).0;
+        let certificate = Certificate(signatures.repeat(2));
+        let (faults, posted) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
+        assert_eq!((faults, posted), (vec![FaultKind::OutOfRange], 0), "{carrier:?}");
+    }
+}
+
+#[test]
+fn right_certificates_do_what_they_should() {
+    let (bench, a, b) = after_the_coin();
+    let outcome = |carrier| {
+        let certificate = certificate(&bench, statement(&bench, carrier, b), Defect::Nothing);
+        let mut bench = bench.clone();
+        bench.forge(b, &[a], &carried(&bench, carrier, b, certificate));
+        bench.deliver(all().from(&[b]).to(&[a]));
+        bench
+    };
+    for carrier in [Carrier::Finish, Carrier::Halt] {
+        assert_eq!(outcome(carrier).decided(a), Round(1), "{carrier:?} decides");
+    }
+    for carrier in [Carrier::SendLocked, Carrier::SendUnlocked] {
+        let echoes = outcome(carrier).under_way(&only(Kind::Echo).from(&[a]).to(&[b]).view(1));
+        assert_eq!(echoes.len(), 1, "{carrier:?} is echoed");
+    }
+    // LOCK is stored and not answered, since the coin is known; by it a votes yes, although all PRE-VOTEs are no.
+    let mut bench = outcome(Carrier::Lock);
+    assert!(bench.under_way(&only(Kind::Ready).from(&[a]).to(&[b])).is_empty());
+    bench.deliver(only(Kind::PreVote).to(&[a]));
+    let votes = bench.under_way(&only(Kind::Vote).from(&[a]));
+    let yes = |letter: &Letter| {
+        let message = letter.agreement().expect("a VOTE").2;
+        matches!(message, MvbaMessage::Ballot { ballot: Ballot::Vote(Vote::Yes { .. }), .. })
+    };
+    assert!(votes.len() == 3 && votes.iter().all(yes));
+}
+
+type Shares = Vec<(Index, CoinShare)>;
+
+/// What is wrong with the coin shares of a HALT.
+fn spoilt_shares(bench: &Bench) -> Vec<(&'static str, Shares)> {
+    let members = bench.members();
+    let right = bench.shares_of(&members[..3], 1, 0);
+    let with = |change: &dyn Fn(&mut Shares)| {
+        let mut shares = right.clone();
+        change(&mut shares);
+        shares
+    };
+    vec![
+        ("none", Vec::new()),
+        ("one short", with(&|shares| shares.truncate(2))),
+        ("one too many", bench.shares_of(&members, 1, 0)),
+        ("a member twice", with(&|shares| shares[1] = shares[0])),
+        ("unsorted", with(&|shares| shares.swap(0, 2))),
+        ("an unknown member", with(&|shares| shares[2].0 = Index(4))),
+        ("in another's name", with(&|shares| shares[1].1 = shares[0].1)),
+        ("of another view", bench.shares_of(&members[..3], 1, 1)),
+        ("of another round", bench.shares_of(&members[..3], 2, 0)),
+        ("a flipped bit", with(&|shares| shares[0].1.value[0] ^= 1)),
+    ]
+}
+
+#[test]
+fn a_halt_needs_the_right_coin_shares() {
+    let mut bench = Bench::new(4, 3);
+    let [b, a, ..] = bench.cast(&[bench.coin(1, 0)]);
+    bench.betray(&[b]);
+    bench.advance_each();
+    bench.lose(&all().from(&[b]));
+    let certificate = certificate(&bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
+    let halt = |shares| {
+        let certificate = certificate.clone();
+        let halt = Halt { round: Round(1), view: View(0), cut: bench.own_cut(b), certificate, shares };
+        Parcel::Round(RoundMessage::Halt(Box::new(halt)))
+    };
+    for (defect, shares) in spoilt_shares(&bench) {
+        let (faults, posted) = effect(&bench, a, b, &halt(shares));
+        assert_eq!((faults, posted), (vec![FaultKind::BadCoinShare], 0), "{defect}");
+    }
+    let (faults, posted) = effect(&bench, a, b, &halt(bench.shares_of(&bench.members()[..3], 1, 0)));
+    assert_eq!(faults, []);
+    assert!(posted > 0, "a decides and relays");
+}
+
+/// Who knows the coin does not verify the shares of a HALT again. What it relays must prove the decision to those who
+/// do not know the coin all the same.
+#[test]
+fn who_knows_the_coin_relays_a_halt_with_its_own_shares() {
+    let (bench, a, b) = after_the_coin();
+    let [_, _, c, _] = bench.cast(&[b, a]);
+    let certificate = certificate(&bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
+    for (defect, shares) in spoilt_shares(&bench) {
+        let mut bench = bench.clone();
+        let halt = Halt {
+            round: Round(1),
+            view: View(0),
+            cut: bench.own_cut(b),
+            certificate: certificate.clone(),
+            shares,
+        };
+        bench.forge(b, &[a], &Parcel::Round(RoundMessage::Halt(Box::new(halt))));
+        bench.deliver(only(Kind::Halt).to(&[a]));
+        assert_eq!(bench.decided(a), Round(1), "{defect}");
+        let relayed = bench.halt(a, 1).expect("it has just decided");
+        assert_eq!(relayed.shares.len(), 3);
+        assert!(relayed.shares.iter().all(|share| bench.shares_of(&bench.members(), 1, 0).contains(share)));
+        bench.deliver(only(Kind::Halt).from(&[a]));
+        assert_eq!(bench.decided(c), Round(1));
+        assert_eq!(bench.check(), Ok(()));
+    }
+}
