@@ -22,6 +22,7 @@ mod process;
 mod report;
 
 use std::fs::OpenOptions;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use wire::committee::Committee;
 use wire::flags::{Flag, Flags};
 use wire::hosts::Hosts;
 use wire::ids::NodeId;
-use wire::ipc;
+use wire::ipc::{self, IpcError};
 use wire::keys::NodeKeys;
 use wire::rand;
 use wire::session::Identity;
@@ -58,16 +59,27 @@ const SEND_STACK_BYTES: usize = 256 << 10;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let (bridge, queue) = match start() {
+        Ok(started) => started,
         Err(error) => {
             eprintln!("net_client: {error}");
-            ExitCode::from(CANNOT_START)
+            return ExitCode::from(CANNOT_START);
+        }
+    };
+    match bridge.run(queue) {
+        Ok(()) => log::info!("the core has ended, and so does this process"),
+        // A core that was killed with words of ours unread ends the queue in this way.
+        Err(IpcError::Io(error)) => log::info!("the core is gone ({error}), and so is this process"),
+        Err(error) => {
+            log::error!("{error}");
+            return ExitCode::FAILURE;
         }
     }
+    ExitCode::SUCCESS
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// Reads flags and files and starts all threads but the bridge, which is the caller's.
+fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     let flags = Flags::parse(std::env::args().skip(1), FLAGS)?;
     let hosts = Hosts::load(&flags.path("--hosts")?)?;
     let (process, log) = (Arc::new(process(&flags, &hosts)?), flags.path("--log")?);
@@ -99,9 +111,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
             .spawn(move || link.run())?;
     }
     log::info!("node {}: sending to {} peers", process.id, peers.len());
-    Bridge::new(process, peers).run(queue)?;
-    log::info!("the core has ended, and so does this process");
-    Ok(())
+    Ok((Bridge::new(process, peers), queue))
 }
 
 fn process(flags: &Flags, hosts: &Hosts) -> Result<Process, Box<dyn std::error::Error>> {

@@ -202,7 +202,7 @@ fn read_all(child: Child, mut socket: UnixStream, inbound: &InboundSender) {
             }
             Ok(None) => return,
             Err(error) => {
-                log::error!("{}: {error}", child.name());
+                log::warn!("{}: {error}", child.name());
                 return;
             }
         }

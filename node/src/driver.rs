@@ -1,8 +1,9 @@
 //! The round loop: one thread that takes events off the inbound queue, feeds the machine, and does what it says.
 //!
-//! It never waits for a socket or a child: what it has to send goes to the outlets' threads. It takes as many events as
-//! are there, up to a bound, before it hands over what they led to, so a burst costs one wake-up of each writer; and it
-//! sleeps until the machine's next wake-up, or for ever if there is none: an idle node uses no CPU.
+//! It never waits for a socket or a child: what it has to send goes to the outlets' threads. It takes in what is there,
+//! for a millisecond at most, before it hands over what that led to, so a burst costs one wake-up of each writer and
+//! yet nothing to be sent waits for long. It sleeps until the machine's next wake-up, or for ever if there is none: an
+//! idle node uses no CPU.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use bft::event::{Effect, Event};
-use bft::time::Time;
+use bft::time::{Span, Time};
 use wire::bytes::Bytes;
 use wire::client::{Reply, Request};
 use wire::codec;
@@ -31,6 +32,8 @@ pub(crate) struct Driver<M> {
     origin: Instant,
     rounds: RoundsFile,
     vitals: Vitals,
+    /// Since when what is to be sent gathers.
+    gathering_since: Time,
     net_client: Exit,
     net_server: Exit,
 }
@@ -53,8 +56,10 @@ pub(crate) enum Ended {
     RoundsFile(io::Error),
 }
 
-/// Batches of events taken before what they led to is handed over.
+/// Batches of events taken before the loop looks at what is due.
 const BATCHES_A_TURN: usize = 16;
+/// How long what is to be sent may gather while there is more to take in.
+const GATHER_TIME: Span = Span::from_ms(1);
 
 impl<M: Machine> Driver<M> {
     /// A loop over `inbound` whose time begins now.
@@ -65,6 +70,7 @@ impl<M: Machine> Driver<M> {
             origin: Instant::now(),
             rounds,
             vitals: Vitals::default(),
+            gathering_since: Time::default(),
             net_client: Exit::default(),
             net_server: Exit::default(),
         }
@@ -86,9 +92,9 @@ impl<M: Machine> Driver<M> {
     fn turns(&mut self) -> io::Result<Ended> {
         self.feed(Event::Tick)?;
         loop {
-            self.net_client.hand_over();
-            self.net_server.hand_over();
+            self.hand_over();
             let mut next = self.wait();
+            self.gathering_since = self.now();
             let mut batches_left = BATCHES_A_TURN;
             while let Some(inbound) = next {
                 if let Some(ended) = self.take(inbound)? {
@@ -187,7 +193,8 @@ impl<M: Machine> Driver<M> {
 
     /// Lets the machine take in an event, and does what it says.
     fn feed(&mut self, event: Event) -> io::Result<()> {
-        for effect in self.machine.handle(self.now(), event) {
+        let now = self.now();
+        for effect in self.machine.handle(now, event) {
             match effect {
                 Effect::Send { dest, class, digest, body } => {
                     self.net_client.push(FromCore::Send { dest, class, digest }, body);
@@ -201,7 +208,16 @@ impl<M: Machine> Driver<M> {
                 Effect::Fault(fault) => self.vitals.fault(fault),
             }
         }
+        if now.since(self.gathering_since) >= GATHER_TIME {
+            self.hand_over();
+            self.gathering_since = now;
+        }
         Ok(())
+    }
+
+    fn hand_over(&mut self) {
+        self.net_client.hand_over();
+        self.net_server.hand_over();
     }
 
     fn reply_status(&mut self, client: ClientId) {

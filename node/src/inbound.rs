@@ -40,8 +40,8 @@ pub(crate) enum Inbound {
 
 /// Batches that may wait.
 const BATCHES_MAX: usize = 256;
-/// Bytes of messages that may wait: a few of the longest bodies from each peer of a middling shard.
-const BYTES_MAX: u64 = 64 << 20;
+/// Bytes of messages that may wait: the longest body from each of two peers, or some tenths of a second's work.
+const BYTES_MAX: u64 = 32 << 20;
 /// What a message costs beside its body: its header and its allocation.
 const MESSAGE_BYTES: u64 = 128;
 

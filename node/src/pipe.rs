@@ -134,6 +134,10 @@ impl Pipe {
 
     fn resend(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.progress_at = now;
+        log::warn!(
+            "pipe: nothing was confirmed for a second; bodies from {} are sent again",
+            self.confirmed + 1
+        );
         for number in self.confirmed + 1..=self.last {
             let lacking = self.acked.iter().filter(|(_, acked)| **acked < number).map(|(node, _)| *node);
             effects.push(self.broadcast(Dest::Set(lacking.collect()), number));

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -49,10 +49,7 @@ impl Testbed {
         let protocol = Protocol { genesis_coins: 1_000, ..Protocol::default() };
         let (committee, secrets) = deal_committee(nodes, 1, protocol, rand::fill);
         fs::write(dir.join("committee.txt"), committee.text()).unwrap();
-        // All are held at once, so that no two are the same.
-        let listeners: Vec<TcpListener> = (0..nodes).map(|_| free_port()).collect();
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let addresses = free_addresses(nodes);
         let mut hosts = Vec::new();
         for (address, NodeSecrets { id, signing, coin_secret }) in addresses.iter().zip(secrets) {
             NodeKeys { id, signing, coin_secret }.save(&dir.join(format!("node-{id}.key"))).unwrap();
@@ -246,13 +243,18 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// A port that is free, and stays so when it is let go: below the range from which the system hands out ports, so
-/// that nobody gets it by asking for any.
-fn free_port() -> TcpListener {
-    eventually("a port is free", || {
-        let port = 15_000 + rand::below(15_000) as u16;
-        TcpListener::bind(("127.0.0.1", port)).ok()
-    })
+/// Addresses on which nobody listens: below the range from which the system hands out ports, so that nobody gets them
+/// by asking for any. They are asked for by dialling, not by binding: what is bound here is for a moment held by
+/// every process that another test starts at the same time.
+fn free_addresses(count: u16) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    while addresses.len() < usize::from(count) {
+        let address = SocketAddr::from(([127, 0, 0, 1], 15_000 + rand::below(15_000) as u16));
+        if !addresses.contains(&address) && TcpStream::connect(address).is_err() {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 /// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
