@@ -37,9 +37,9 @@ const IDLE_STEP: Duration = Duration::from_millis(20);
 const QUEUED_BYTES_MAX: usize = 4 << 20;
 /// Length of a list at which it is submitted: far below `limits::CLIENT_FRAME_BYTES_MAX`, whatever one transaction adds.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Bytes that a closed loop keeps open over all nodes: some seconds' worth of a slow testbed and enough to fill the
-/// pipelines of a fast one.
-const WINDOW_BYTES: usize = 96 << 20;
+/// Bytes that a closed loop keeps open over all nodes: as much as the raw pipe of four nodes keeps under way. Twice or
+/// three times as much only lengthens the queues.
+const WINDOW_BYTES: usize = 32 << 20;
 /// An expiry is what takes about this long at the present pace ...
 const EXPIRY_S: u64 = 20;
 /// ... but at least so many rounds.
