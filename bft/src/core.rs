@@ -20,10 +20,11 @@ use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::dest::Dest;
 use wire::envelope::{Class, Progress};
-use wire::ids::{Digest, Index, NodeId, Seq};
+use wire::ids::{Digest, Index, NodeId, Round, Seq};
 
 use crate::block::{BlockMessage, BlockVotes, Header};
 use crate::crypto::suite::Suite;
+use crate::cut::Cut;
 use crate::effects::{Effects, To};
 use crate::event::{BlockReport, Effect, Event};
 use crate::fault::{Fault, FaultKind};
@@ -152,6 +153,19 @@ impl Core {
             views: self.views,
             ..NodeStatus::default()
         }
+    }
+
+    /// The cut that a round decided, as long as it is kept; that of round 0 is the genesis cut. For checkers.
+    pub fn decided_cut(&self, round: Round) -> Option<Cut> {
+        match round.0 {
+            0 => Some(Cut::genesis(&self.member.committee)),
+            _ => self.rounds.halt(round).map(|halt| halt.cut.clone()),
+        }
+    }
+
+    /// The entries between two decided cuts, lanes ascending; `None` if one is not here. For checkers.
+    pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<Entry>> {
+        self.lanes.block(previous, cut)
     }
 
     /// The ledger, for checkers and dumps.

@@ -1,4 +1,36 @@
-//! The bench on which the core is attacked: everything random in it comes from one seed.
+//! The bench on which the core is attacked: whole cores in virtual time, everything random from one seed.
+//!
+//! A [`Scenario`] (seed, number of members, adversary) determines a run. [`run()`] plays it and says what went wrong, if
+//! anything; the same scenario gives the same run, so that its name replays it:
+//! `tools sim --seed S --nodes N --adversary A`.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | `prng` | the random numbers |
+//! | `plan` | what a seed makes of a run: who is Byzantine, how links behave, what goes wrong when |
+//! | `net` | frames under way, ordered by virtual time |
+//! | `parcel` | messages read once for all who look on |
+//! | `workload` | clients |
+//! | `adversary` | what Byzantine members and hostile schedulers do |
+//! | `checker` | what must hold after every step |
+//! | `run` | the loop; liveness after healing |
+//! | `trace` | a run written down |
+//! | `bench` | besides all that: agreement alone under scripts, where attacks of papers are staged |
 
+mod adversary;
 pub mod bench;
+mod checker;
+mod net;
+mod parcel;
+mod plan;
 pub mod prng;
+mod run;
+mod trace;
+mod workload;
+
+pub use adversary::Adversary;
+pub use checker::{Place, Violation};
+pub use net::HEALED_DELAY_MAX;
+pub use plan::{Crypto, Scenario};
+pub use run::{DECISION_WITHIN, Direct, FATES_WITHIN, Report, Transport, run};
+pub use trace::Trace;

@@ -13,6 +13,7 @@ mod local;
 mod pids;
 mod procfs;
 mod signals;
+mod sim;
 mod summary;
 mod terminal;
 #[cfg(test)]
@@ -32,6 +33,7 @@ const COMMANDS: &[Entry] = &[
     (&local::COMMAND, local::run_command),
     (&load::COMMAND, load::run_command),
     (&verify::COMMAND, verify::run),
+    (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
 ];
 

@@ -1,0 +1,308 @@
+//! The adversary: what up to f Byzantine members do with their own keys, and what a hostile scheduler does.
+//!
+//! It acts through handles only ([`Hands`]): it signs with the suites of the members it owns, sends in their names,
+//! and reads all that is under way, since channels are authenticated and not secret. It cannot sign for others, lose
+//! their frames or change them. Its members run real cores; a [`Behaviour`] stands between such a core and the
+//! network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
+
+mod certificates;
+mod coin;
+mod hands;
+mod known;
+mod leading;
+mod noise;
+mod silence;
+mod values;
+mod words;
+
+use std::fmt;
+
+use crate::sim::parcel::{Frame, Parcel};
+
+pub(super) use hands::Hands;
+
+use certificates::{BadCertificates, Flavour};
+use coin::{BadShares, EarlyShares, FalseHalts};
+use noise::{FutureFlood, MutatedBytes, StaleFlood};
+use silence::{Mute, Withheld};
+use values::{FalseValue, FalseValues};
+use words::{EquivocatingBallots, EquivocatingLane, EquivocatingSpb, InvalidEntries, WrongVotes};
+
+/// What is tried. Each has a name on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Adversary {
+    /// Nobody is Byzantine; delays, starvation, partitions, crashes and lost frames are drawn at random.
+    Random,
+    /// Says nothing, or not to everybody.
+    Mute,
+    /// Two entries at one place of its lane, to different halves.
+    EquivocatingLane,
+    /// Two values in one SPB, to different halves.
+    EquivocatingSpb,
+    /// Yes to some and no to others, in PRE-VOTE and VOTE.
+    EquivocatingBallots,
+    /// Two cores with the same key.
+    Twins,
+    /// Entries that only f+1 honest members get.
+    WithheldPayload,
+    /// Certificates with signatures that others never gave.
+    ForgedCertificate,
+    /// Certificates with fewer than N−f signers.
+    ShortCertificate,
+    /// Certificates that count one signer several times.
+    DuplicateSigner,
+    /// Certificates of another round, view or place.
+    WrongRound,
+    /// Certificates and messages of another shard's members.
+    WrongShard,
+    /// HALT from the certificate of an SPB whose leader was not elected.
+    FalseHalt,
+    /// Values of later views with justifications that do not hold.
+    FalseJustification,
+    /// Cuts with another digest for a lane that is not ahead.
+    OtherDigest,
+    /// Cuts that name entries without certificate.
+    UncertifiedCut,
+    /// Lane entries that break static validity.
+    InvalidEntry,
+    /// Votes for headers that nobody computed.
+    WrongVote,
+    /// Coin shares that are none.
+    BadShare,
+    /// Coin shares before their time.
+    EarlyShare,
+    /// No coin shares.
+    MissingShare,
+    /// Old messages, again and again.
+    StaleFlood,
+    /// Messages of rounds, views and places far ahead.
+    FutureFlood,
+    /// Messages with flipped, missing or added bytes.
+    MutatedBytes,
+    /// A little of each, message by message.
+    Chaos,
+    /// Child processes of honest nodes die again and again and take frames along.
+    DyingChild,
+    /// What the elected leader sends reaches hardly anybody in time.
+    StarvedLeader,
+    /// The message sent last arrives first.
+    LastInFirstOut,
+}
+
+impl Adversary {
+    /// All of them.
+    pub const ALL: [Adversary; 28] = [
+        Adversary::Random,
+        Adversary::Mute,
+        Adversary::EquivocatingLane,
+        Adversary::EquivocatingSpb,
+        Adversary::EquivocatingBallots,
+        Adversary::Twins,
+        Adversary::WithheldPayload,
+        Adversary::ForgedCertificate,
+        Adversary::ShortCertificate,
+        Adversary::DuplicateSigner,
+        Adversary::WrongRound,
+        Adversary::WrongShard,
+        Adversary::FalseHalt,
+        Adversary::FalseJustification,
+        Adversary::OtherDigest,
+        Adversary::UncertifiedCut,
+        Adversary::InvalidEntry,
+        Adversary::WrongVote,
+        Adversary::BadShare,
+        Adversary::EarlyShare,
+        Adversary::MissingShare,
+        Adversary::StaleFlood,
+        Adversary::FutureFlood,
+        Adversary::MutatedBytes,
+        Adversary::Chaos,
+        Adversary::DyingChild,
+        Adversary::StarvedLeader,
+        Adversary::LastInFirstOut,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Adversary::Random => "random",
+            Adversary::Mute => "mute",
+            Adversary::EquivocatingLane => "equivocating-lane",
+            Adversary::EquivocatingSpb => "equivocating-spb",
+            Adversary::EquivocatingBallots => "equivocating-ballots",
+            Adversary::Twins => "twins",
+            Adversary::WithheldPayload => "withheld-payload",
+            Adversary::ForgedCertificate => "forged-certificate",
+            Adversary::ShortCertificate => "short-certificate",
+            Adversary::DuplicateSigner => "duplicate-signer",
+            Adversary::WrongRound => "wrong-round",
+            Adversary::WrongShard => "wrong-shard",
+            Adversary::FalseHalt => "false-halt",
+            Adversary::FalseJustification => "false-justification",
+            Adversary::OtherDigest => "other-digest",
+            Adversary::UncertifiedCut => "uncertified-cut",
+            Adversary::InvalidEntry => "invalid-entry",
+            Adversary::WrongVote => "wrong-vote",
+            Adversary::BadShare => "bad-share",
+            Adversary::EarlyShare => "early-share",
+            Adversary::MissingShare => "missing-share",
+            Adversary::StaleFlood => "stale-flood",
+            Adversary::FutureFlood => "future-flood",
+            Adversary::MutatedBytes => "mutated-bytes",
+            Adversary::Chaos => "chaos",
+            Adversary::DyingChild => "dying-child",
+            Adversary::StarvedLeader => "starved-leader",
+            Adversary::LastInFirstOut => "last-in-first-out",
+        }
+    }
+
+    /// The adversary of a name.
+    pub fn parse(name: &str) -> Option<Adversary> {
+        Adversary::ALL.into_iter().find(|adversary| adversary.name() == name)
+    }
+
+    /// Whether it owns members; else it is a scheduler.
+    pub fn owns_nodes(self) -> bool {
+        !matches!(
+            self,
+            Adversary::Random | Adversary::DyingChild | Adversary::StarvedLeader | Adversary::LastInFirstOut
+        )
+    }
+
+    /// Whether it attacks what signatures and coins guarantee, so that runs sign for real.
+    pub fn attacks_crypto(self) -> bool {
+        matches!(
+            self,
+            Adversary::ForgedCertificate
+                | Adversary::ShortCertificate
+                | Adversary::DuplicateSigner
+                | Adversary::WrongRound
+                | Adversary::WrongShard
+                | Adversary::FalseHalt
+                | Adversary::BadShare
+                | Adversary::EarlyShare
+                | Adversary::MissingShare
+        )
+    }
+
+    /// Whether it needs views beyond the first, and so leaders that fail.
+    pub(super) fn needs_views(self) -> bool {
+        matches!(
+            self,
+            Adversary::Mute
+                | Adversary::FalseJustification
+                | Adversary::EquivocatingBallots
+                | Adversary::FalseHalt
+                | Adversary::WrongRound
+                | Adversary::Chaos
+        )
+    }
+
+    /// How many cores run with the key of one of its members.
+    pub(super) fn cores_a_node(self) -> usize {
+        if self == Adversary::Twins { 2 } else { 1 }
+    }
+
+    pub(super) fn behaviour(self, hands: &mut Hands) -> Box<dyn Behaviour> {
+        match self {
+            Adversary::Random
+            | Adversary::DyingChild
+            | Adversary::StarvedLeader
+            | Adversary::LastInFirstOut
+            | Adversary::Twins => Box::new(Faithful),
+            Adversary::Mute => Box::new(Mute::draw(hands)),
+            Adversary::EquivocatingLane => Box::new(EquivocatingLane::default()),
+            Adversary::EquivocatingSpb => Box::new(EquivocatingSpb::default()),
+            Adversary::EquivocatingBallots => Box::new(EquivocatingBallots),
+            Adversary::WithheldPayload => Box::new(Withheld::Payloads),
+            Adversary::ForgedCertificate => Box::new(BadCertificates::new(Flavour::Forged)),
+            Adversary::ShortCertificate => Box::new(BadCertificates::new(Flavour::Short)),
+            Adversary::DuplicateSigner => Box::new(BadCertificates::new(Flavour::DuplicateSigner)),
+            Adversary::WrongRound => Box::new(BadCertificates::new(Flavour::WrongPlace)),
+            Adversary::WrongShard => Box::new(BadCertificates::new(Flavour::WrongShard)),
+            Adversary::FalseHalt => Box::new(FalseHalts::default()),
+            Adversary::FalseJustification => Box::new(FalseValues::new(FalseValue::Justification)),
+            Adversary::OtherDigest => Box::new(FalseValues::new(FalseValue::OtherDigest)),
+            Adversary::UncertifiedCut => Box::new(FalseValues::new(FalseValue::Uncertified)),
+            Adversary::InvalidEntry => Box::new(InvalidEntries::default()),
+            Adversary::WrongVote => Box::new(WrongVotes),
+            Adversary::BadShare => Box::new(BadShares),
+            Adversary::EarlyShare => Box::new(EarlyShares::default()),
+            Adversary::MissingShare => Box::new(Withheld::CoinShares),
+            Adversary::StaleFlood => Box::new(StaleFlood::default()),
+            Adversary::FutureFlood => Box::new(FutureFlood),
+            Adversary::MutatedBytes => Box::new(MutatedBytes),
+            Adversary::Chaos => Box::new(Chaos::new(hands)),
+        }
+    }
+}
+
+/// What Byzantine members do. All methods act by [`Hands::send`]; what [`Behaviour::forward`] does not send is lost.
+pub(super) trait Behaviour: fmt::Debug {
+    /// A core of ours wants to send this frame.
+    fn forward(&mut self, hands: &mut Hands, frame: Frame);
+
+    /// Something is under way to this member, ours or not.
+    fn see(&mut self, _hands: &mut Hands, _frame: &Frame) {}
+
+    /// Time for something of our own.
+    fn turn(&mut self, _hands: &mut Hands) {}
+}
+
+/// Does what its core says.
+#[derive(Debug)]
+struct Faithful;
+
+impl Behaviour for Faithful {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        hands.pass(frame);
+    }
+}
+
+/// Every behaviour at once, drawn anew for each frame.
+#[derive(Debug)]
+struct Chaos(Vec<Box<dyn Behaviour>>);
+
+impl Chaos {
+    fn new(hands: &mut Hands) -> Chaos {
+        let all = Adversary::ALL.into_iter().filter(|adversary| *adversary != Adversary::Chaos);
+        Chaos(all.map(|adversary| adversary.behaviour(hands)).collect())
+    }
+
+    fn any(&mut self, hands: &mut Hands) -> &mut Box<dyn Behaviour> {
+        let at = hands.prng.below(self.0.len() as u64) as usize;
+        &mut self.0[at]
+    }
+}
+
+impl Behaviour for Chaos {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        self.any(hands).forward(hands, frame);
+    }
+
+    fn see(&mut self, hands: &mut Hands, frame: &Frame) {
+        self.0.iter_mut().for_each(|behaviour| behaviour.see(hands, frame));
+    }
+
+    fn turn(&mut self, hands: &mut Hands) {
+        self.any(hands).turn(hands);
+    }
+}
+
+/// The frame with another parcel.
+fn instead(frame: &Frame, parcel: Parcel) -> Frame {
+    Frame { parcel, ..frame.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_parse() {
+        for adversary in Adversary::ALL {
+            assert_eq!(Adversary::parse(adversary.name()), Some(adversary));
+        }
+        assert_eq!(Adversary::parse("nobody"), None);
+    }
+}

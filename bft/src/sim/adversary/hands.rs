@@ -1,0 +1,128 @@
+//! What the adversary has in hand: the keys of its members, its eyes on the network, and a way to send.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use wire::committee::Committee;
+use wire::ids::{Index, NodeId, ShardId, Signature};
+
+use crate::crypto::cert::Certificate;
+use crate::crypto::suite::{Statement, Suite};
+use crate::message::Message;
+use crate::sim::adversary::known::Known;
+use crate::sim::parcel::{Frame, Parcel};
+use crate::sim::prng::Prng;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::sim) struct Hands {
+    pub(in crate::sim) committee: Arc<Committee>,
+    pub(super) prng: Prng,
+    /// Suites of the members it owns, and of no others of this shard.
+    suites: BTreeMap<NodeId, Arc<dyn Suite>>,
+    /// Suites of members of another shard, all of which it owns.
+    pub(super) foreign: Vec<Arc<dyn Suite>>,
+    /// What it has read.
+    pub(super) known: Known,
+    out: Vec<Frame>,
+    proofs: Vec<String>,
+}
+
+impl Hands {
+    pub(in crate::sim) fn new(
+        committee: Arc<Committee>,
+        prng: Prng,
+        suites: BTreeMap<NodeId, Arc<dyn Suite>>,
+        foreign: Vec<Arc<dyn Suite>>,
+    ) -> Hands {
+        let known = Known::new(&committee);
+        Hands { committee, prng, suites, foreign, known, out: Vec::new(), proofs: Vec::new() }
+    }
+
+    /// Takes note of a frame under way.
+    pub(in crate::sim) fn see(&mut self, frame: &Frame) {
+        self.known.see(&self.committee, frame);
+    }
+
+    /// What it has sent since the last call, and the proofs it has found that a guarantee is broken.
+    pub(in crate::sim) fn take(&mut self) -> (Vec<Frame>, Vec<String>) {
+        (std::mem::take(&mut self.out), std::mem::take(&mut self.proofs))
+    }
+
+    /// Whether it owns a node.
+    pub(super) fn owns(&self, node: NodeId) -> bool {
+        self.suites.contains_key(&node)
+    }
+
+    /// Its members, ascending.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.suites.keys().copied().collect()
+    }
+
+    /// The other members, ascending.
+    pub(super) fn honest(&self) -> Vec<NodeId> {
+        self.committee.members(ShardId(0)).filter(|node| !self.owns(*node)).collect()
+    }
+
+    pub(super) fn index(&self, node: NodeId) -> Index {
+        self.committee.index_of(node)
+    }
+
+    pub(super) fn suite(&self, node: NodeId) -> &dyn Suite {
+        &*self.suites[&node]
+    }
+
+    /// Sends a frame as it is.
+    pub(super) fn pass(&mut self, frame: Frame) {
+        self.out.push(frame);
+    }
+
+    /// Sends a parcel in the name of a member it owns.
+    pub(super) fn send(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
+        assert!(self.suites.contains_key(&from), "channels are authenticated: it sends in no other name");
+        if from != to {
+            self.out.push(Frame { from, to, parcel });
+        }
+    }
+
+    /// Sends a message to all honest members.
+    pub(super) fn tell_honest(&mut self, from: NodeId, message: &Message) {
+        let parcel = Parcel::of(message);
+        for to in self.honest() {
+            self.send(from, to, parcel.clone());
+        }
+    }
+
+    /// Signatures of all members it owns.
+    pub(super) fn signatures(&self, statement: &Statement) -> BTreeMap<Index, Signature> {
+        self.suites.iter().map(|(node, suite)| (self.index(*node), suite.sign(statement))).collect()
+    }
+
+    /// A certificate of signatures that others gave and those of its own members, if they make N−f.
+    pub(super) fn certificate(
+        &self,
+        statement: &Statement,
+        given: &BTreeMap<Index, Signature>,
+    ) -> Option<Certificate> {
+        let mut all = self.signatures(statement);
+        all.extend(given.iter().map(|(signer, signature)| (*signer, *signature)));
+        (all.len() >= self.committee.quorum())
+            .then(|| Certificate(all.into_iter().take(self.committee.quorum()).collect()))
+    }
+
+    /// Whether a member signed a statement: anybody can check that.
+    pub(super) fn is_signed(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
+        self.suites.values().next().is_some_and(|suite| suite.verify(signer, statement, signature))
+    }
+
+    /// Reports that it holds what cannot exist if the protocol is safe.
+    pub(super) fn prove(&mut self, what: String) {
+        self.proofs.push(what);
+    }
+
+    /// Half of the members, or so; the same for the same `salt`.
+    pub(super) fn half(&self, salt: u64) -> BTreeSet<NodeId> {
+        let mut prng = Prng::new(salt ^ 0x4841_4C46);
+        self.committee.members(ShardId(0)).filter(|_| prng.chance(1, 2)).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! Making the most of signatures: whoever signs what the adversary proposes helps it to a certificate.
+//!
+//! Its cores know nothing of the entries and values it slips in, so it gathers the answers itself, adds the signatures
+//! of its own members, and shows LOCK, FINISH and FINAL as soon as it has N−f. Two certificates for one place are the
+//! proof that a guarantee is broken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::ids::{Digest, Index, NodeId, Round, Seq, ShardId, Signature, View};
+
+use crate::crypto::suite::{Stage, Statement};
+use crate::cut::Cut;
+use crate::lane::LaneMessage;
+use crate::lane::entry::Entry;
+use crate::message::Message;
+use crate::mvba::MvbaMessage;
+use crate::round::RoundMessage;
+use crate::sim::adversary::Hands;
+use crate::sim::parcel::Frame;
+use crate::spb::SpbMessage;
+
+type Signatures = BTreeMap<Index, Signature>;
+
+/// SPBs that it leads with values of its own choice.
+#[derive(Debug, Default)]
+pub(super) struct Leading {
+    values: BTreeMap<(NodeId, Round, View), Vec<Cut>>,
+    votes: BTreeMap<(NodeId, Round, View, Stage, Digest), Signatures>,
+    certified: BTreeMap<(NodeId, Round, View, Stage), BTreeSet<Digest>>,
+}
+
+impl Leading {
+    /// The values proposed so far by a member it owns.
+    pub(super) fn values(&self, leader: NodeId, round: Round, view: View) -> &[Cut] {
+        self.values.get(&(leader, round, view)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes note of a value proposed by a member it owns.
+    pub(super) fn propose(&mut self, leader: NodeId, round: Round, view: View, cut: &Cut) {
+        let values = self.values.entry((leader, round, view)).or_default();
+        if !values.contains(cut) {
+            values.push(cut.clone());
+        }
+    }
+
+    /// Gathers ECHO and READY, and goes on with LOCK and FINISH.
+    pub(super) fn see(&mut self, hands: &mut Hands, frame: &Frame) {
+        let Some((round, MvbaMessage::Spb { view, leader, message })) = frame.parcel.mvba() else { return };
+        let (stage, signature) = match message {
+            SpbMessage::Echo(signature) => (Stage::Lock, *signature),
+            SpbMessage::Ready(signature) => (Stage::Finish, *signature),
+            _ => return,
+        };
+        let (view, leader) = (*view, *leader);
+        let node = hands.committee.node_at(ShardId(0), leader);
+        let signer = hands.index(frame.from);
+        for cut in self.values(node, round, view).to_vec() {
+            let digest = cut.digest();
+            let statement = Statement::Agreement { round, view, leader, stage, digest };
+            if !hands.is_signed(signer, &statement, &signature) {
+                continue;
+            }
+            let votes = self.votes.entry((node, round, view, stage, digest)).or_default();
+            votes.insert(signer, signature);
+            let Some(certificate) = hands.certificate(&statement, votes) else { continue };
+            let certified = self.certified.entry((node, round, view, stage)).or_default();
+            if !certified.insert(digest) {
+                continue;
+            }
+            if certified.len() == 2 {
+                hands.prove(format!("two values certified at stage {stage:?} by {node} in {round}, {view}"));
+            }
+            let message = match stage {
+                Stage::Lock => SpbMessage::Lock { cut, certificate },
+                _ => SpbMessage::Finish { cut, certificate },
+            };
+            let message = MvbaMessage::Spb { view, leader, message };
+            hands.tell_honest(node, &Message::Round(RoundMessage::Mvba { round, message }));
+        }
+    }
+}
+
+/// Entries that it slips into its lanes.
+#[derive(Debug, Default)]
+pub(super) struct Branches {
+    /// By lane and place.
+    entries: BTreeMap<(NodeId, Seq), Entry>,
+    echoes: BTreeMap<(Index, Seq, Digest), Signatures>,
+    certified: BTreeMap<(Index, Seq), BTreeSet<Digest>>,
+}
+
+impl Branches {
+    /// What it has slipped in at a place.
+    pub(super) fn entry(&self, owner: NodeId, seq: Seq) -> Option<&Entry> {
+        self.entries.get(&(owner, seq))
+    }
+
+    /// Takes note of an entry slipped in.
+    pub(super) fn insert(&mut self, owner: NodeId, entry: Entry) {
+        self.entries.insert((owner, entry.seq), entry);
+    }
+
+    /// Gathers echoes, and goes on with FINAL.
+    pub(super) fn see(&mut self, hands: &mut Hands, frame: &Frame) {
+        let Some(Message::Lane(message)) = frame.parcel.message() else { return };
+        match message {
+            LaneMessage::Echo { owner, seq, digest, signature } => {
+                let node = hands.committee.node_at(ShardId(0), *owner);
+                if hands.owns(node) {
+                    let signer = hands.index(frame.from);
+                    self.on_echo(hands, (node, *seq, *digest), signer, *signature);
+                }
+            }
+            LaneMessage::Final { owner, seq, digest, .. } if !hands.owns(frame.from) => {
+                self.note_certified(hands, (*owner, *seq), *digest);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_echo(
+        &mut self,
+        hands: &mut Hands,
+        (node, seq, digest): (NodeId, Seq, Digest),
+        signer: Index,
+        signature: Signature,
+    ) {
+        let owner = hands.index(node);
+        let statement = Statement::Lane { owner, seq, digest };
+        if !hands.is_signed(signer, &statement, &signature) {
+            return;
+        }
+        let given = self.echoes.entry((owner, seq, digest)).or_default();
+        given.insert(signer, signature);
+        let Some(certificate) = hands.certificate(&statement, given) else { return };
+        self.note_certified(hands, (owner, seq), digest);
+        if self.entry(node, seq).is_some_and(|entry| entry.digest == digest) {
+            let message = LaneMessage::Final { owner, seq, digest, certificate };
+            hands.tell_honest(node, &Message::Lane(message));
+        }
+    }
+
+    fn note_certified(&mut self, hands: &mut Hands, place: (Index, Seq), digest: Digest) {
+        let digests = self.certified.entry(place).or_default();
+        digests.insert(digest);
+        if digests.len() == 2 {
+            hands.prove(format!("two certified entries at place {} of lane {}", place.1, place.0));
+        }
+    }
+}

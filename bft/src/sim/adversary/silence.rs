@@ -1,0 +1,84 @@
+//! Behaviours that say too little.
+
+use std::collections::BTreeSet;
+
+use wire::ids::NodeId;
+
+use crate::mvba::{Ballot, MvbaMessage};
+use crate::sim::adversary::{Behaviour, Hands};
+use crate::sim::parcel::{Frame, Seen};
+
+/// Says nothing: to anybody, to some, or now and then.
+#[derive(Debug)]
+pub(super) enum Mute {
+    /// Dead from the start.
+    Always,
+    /// As if some did not exist.
+    Towards(BTreeSet<NodeId>),
+    /// Every other frame.
+    Patchy,
+    /// In the votes on leaders, and there it speaks to one member only, another one each time.
+    Voting,
+}
+
+impl Mute {
+    pub(super) fn draw(hands: &mut Hands) -> Mute {
+        match hands.prng.below(4) {
+            0 => Mute::Always,
+            1 => Mute::Towards(hands.half(hands.committee.n() as u64)),
+            2 => Mute::Patchy,
+            _ => Mute::Voting,
+        }
+    }
+}
+
+impl Behaviour for Mute {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        let is_lost = match self {
+            Mute::Always => true,
+            Mute::Towards(nodes) => nodes.contains(&frame.to),
+            Mute::Patchy => hands.prng.chance(1, 2),
+            Mute::Voting => match frame.parcel.mvba() {
+                Some((round, MvbaMessage::Ballot { view, ballot: Ballot::Vote(_) })) => {
+                    let honest = hands.honest();
+                    honest[(round.0 as usize + view.0 as usize) % honest.len()] != frame.to
+                }
+                Some((_, MvbaMessage::Ballot { .. } | MvbaMessage::Spb { .. })) => true,
+                _ => false,
+            },
+        };
+        if !is_lost {
+            hands.pass(frame);
+        }
+    }
+}
+
+/// Withholds one kind of message.
+#[derive(Debug)]
+pub(super) enum Withheld {
+    /// Entries of its own lanes go to f+1 honest members only: enough, with its own, for a certificate.
+    Payloads,
+    /// Coin shares go to nobody.
+    CoinShares,
+}
+
+impl Behaviour for Withheld {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        let is_withheld = match (&self, frame.parcel.seen()) {
+            (Withheld::Payloads, Seen::Entry(entry)) => {
+                let mut honest = hands.honest();
+                // The lucky ones change from entry to entry.
+                let first = entry.seq.0 as usize % honest.len();
+                honest.rotate_left(first);
+                !hands.owns(frame.to) && !honest[..hands.committee.one_honest()].contains(&frame.to)
+            }
+            (Withheld::CoinShares, _) => {
+                matches!(frame.parcel.mvba(), Some((_, MvbaMessage::CoinShare { .. })))
+            }
+            _ => false,
+        };
+        if !is_withheld {
+            hands.pass(frame);
+        }
+    }
+}

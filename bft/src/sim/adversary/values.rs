@@ -1,0 +1,139 @@
+//! Values that may not be proposed.
+
+use std::collections::BTreeMap;
+
+use wire::ids::{Digest, NodeId, Round, Seq, View};
+
+use crate::crypto::cert::Certificate;
+use crate::cut::{Cut, Tip};
+use crate::message::Message;
+use crate::mvba::MvbaMessage;
+use crate::round::RoundMessage;
+use crate::sim::adversary::leading::Leading;
+use crate::sim::adversary::{Behaviour, Hands, instead};
+use crate::sim::parcel::{Frame, Parcel};
+use crate::spb::{Justification, SpbMessage};
+
+/// What is wrong with the values it proposes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FalseValue {
+    /// Another digest for a lane that is not ahead.
+    OtherDigest,
+    /// An entry that has no certificate.
+    Uncertified,
+    /// A justification that does not hold.
+    Justification,
+}
+
+/// Replaces the values that its cores propose, and leads their SPBs as far as others follow.
+#[derive(Debug)]
+pub(super) struct FalseValues {
+    what: FalseValue,
+    leading: Leading,
+    sent: BTreeMap<(NodeId, Round, View), Parcel>,
+}
+
+impl FalseValues {
+    pub(super) fn new(what: FalseValue) -> FalseValues {
+        FalseValues { what, leading: Leading::default(), sent: BTreeMap::new() }
+    }
+
+    fn falsify(
+        &mut self,
+        hands: &mut Hands,
+        from: NodeId,
+        round: Round,
+        message: &MvbaMessage,
+    ) -> Option<Parcel> {
+        let MvbaMessage::Spb { view, leader, message: SpbMessage::Send { cut, justification } } = message
+        else {
+            return None;
+        };
+        let (view, leader) = (*view, *leader);
+        if let Some(parcel) = self.sent.get(&(from, round, view)) {
+            return Some(parcel.clone());
+        }
+        let (value, reason) = match self.what {
+            FalseValue::OtherDigest => (other_digest(hands, round, cut), justification.clone()),
+            FalseValue::Uncertified => (uncertified(hands, from, cut), justification.clone()),
+            FalseValue::Justification => false_justification(hands, round, view, cut, justification),
+        };
+        if (&value, &reason) == (cut, justification) {
+            return None;
+        }
+        self.leading.propose(from, round, view, &value);
+        let message = SpbMessage::Send { cut: value, justification: reason };
+        let message = MvbaMessage::Spb { view, leader, message };
+        let parcel = Parcel::of(&Message::Round(RoundMessage::Mvba { round, message }));
+        self.sent.insert((from, round, view), parcel.clone());
+        Some(parcel)
+    }
+}
+
+impl Behaviour for FalseValues {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        let falsified = match frame.parcel.mvba() {
+            Some((round, message)) => self.falsify(hands, frame.from, round, message),
+            None => None,
+        };
+        match falsified {
+            Some(parcel) => hands.pass(instead(&frame, parcel)),
+            None => hands.pass(frame),
+        }
+    }
+
+    fn see(&mut self, hands: &mut Hands, frame: &Frame) {
+        self.leading.see(hands, frame);
+    }
+}
+
+/// The cut with a false digest in an honest lane that is not ahead, or that is kept from being ahead.
+fn other_digest(hands: &mut Hands, round: Round, cut: &Cut) -> Cut {
+    let mut cut = cut.clone();
+    let Some(previous) = hands.known.previous(round).cloned() else { return cut };
+    let mut lanes: Vec<usize> = hands.honest().iter().map(|node| usize::from(hands.index(*node).0)).collect();
+    hands.prng.shuffle(&mut lanes);
+    let is_ahead = |lane: usize| cut.0[lane].seq > previous.0[lane].seq;
+    let others_ahead = |lane: usize| (0..cut.0.len()).any(|other| other != lane && is_ahead(other));
+    if let Some(lane) = lanes.into_iter().find(|lane| others_ahead(*lane)) {
+        cut.0[lane] = Tip { seq: previous.0[lane].seq, digest: Digest([round.0 as u8; 32]) };
+    }
+    cut
+}
+
+/// The cut with its own lane further ahead than any certificate goes.
+fn uncertified(hands: &mut Hands, from: NodeId, cut: &Cut) -> Cut {
+    let mut cut = cut.clone();
+    let own = usize::from(hands.index(from).0);
+    let seq = Seq(cut.0[own].seq.0 + 1 + hands.prng.below(3));
+    cut.0[own] = Tip { seq, digest: Digest(hands.prng.bytes()) };
+    cut
+}
+
+/// A value of its liking, and the nearest thing to a reason for it.
+fn false_justification(
+    hands: &mut Hands,
+    round: Round,
+    view: View,
+    cut: &Cut,
+    justification: &Justification,
+) -> (Cut, Justification) {
+    if view == View(0) {
+        // In the first view there is nothing to justify; what it lacks must not be missed.
+        return (cut.clone(), justification.clone());
+    }
+    let before = view.0.checked_sub(1).map(|before| hands.known.view(round, View(before)));
+    let known = before.unwrap_or_default();
+    let other = hands.known.other_value(round, cut).unwrap_or_else(|| cut.clone());
+    let locks: Vec<_> = known.locks.values().cloned().collect();
+    let locked = hands.prng.pick(&locks).cloned();
+    match (hands.prng.below(4), locked) {
+        // Certificate 1 of any SPB of the last view, elected or not.
+        (0 | 1, Some(locked)) => (locked.cut, Justification::Locked(locked.certificate)),
+        // A certificate 1, for another value than it names.
+        (2, Some(locked)) => (other, Justification::Locked(locked.certificate)),
+        (3, Some(locked)) => (other, Justification::Unlocked(locked.certificate)),
+        (_, None) if hands.prng.chance(1, 2) => (other, Justification::FirstView),
+        _ => (other, Justification::Unlocked(Certificate(Vec::new()))),
+    }
+}

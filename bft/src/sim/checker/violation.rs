@@ -1,0 +1,66 @@
+//! What a run may be found guilty of.
+
+use std::fmt;
+
+use wire::client::Fate;
+use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, TxId, View};
+
+use crate::cut::Cut;
+use crate::fault::Fault;
+use crate::sim::checker::Place;
+
+/// What must not happen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "fields are named for what they hold")]
+pub enum Violation {
+    /// Two honest members executed different blocks at one height.
+    Fork { height: Round, first: (NodeId, Digest), second: (NodeId, Digest) },
+    /// A member skipped or repeated a height.
+    HeightOutOfOrder { node: NodeId, after: Round, executed: Round },
+    /// A decided cut changes a lane without advancing it.
+    CutMovedBack { height: Round, previous: Cut, cut: Cut },
+    /// A block's effect differs from that of the model.
+    Effect { node: NodeId, height: Round, expected: String, found: String },
+    /// A block holds entries that break static validity.
+    InvalidEntry { height: Round, count: u64 },
+    /// A ledger holds more or less than at genesis, or other coins than the model.
+    Value { node: NodeId, height: Round, expected: u128, found: u128 },
+    /// A coin is unspent in a ledger and not in the model, or the other way round.
+    Coin { node: NodeId, height: Round, coin: CoinId },
+    /// A client was told what is not so.
+    FalseReceipt { node: NodeId, id: TxId, told: Fate, truth: Option<Fate> },
+    /// A reply that no client can read, or to a client that asked nothing.
+    StrayReply { node: NodeId, client: ClientId },
+    /// An honest member was blamed by an honest one for what proves misbehaviour.
+    Blamed { by: NodeId, fault: Fault },
+    /// An honest member sent two different things for one place.
+    TwoWords { node: NodeId, place: Place },
+    /// An honest member answered an SPB of a view after its PRE-VOTE in it.
+    AnsweredAfterPreVote { node: NodeId, round: Round, view: View },
+    /// An honest member released its coin share without N−f FINISHes or f+1 shares.
+    EarlyCoin { node: NodeId, round: Round, view: View },
+    /// An honest member sent bytes that decode as nothing.
+    Unreadable { node: NodeId },
+    /// A member asks to be woken at a time that has passed, again and again.
+    Spinning { node: NodeId },
+    /// More frames than any run of honest members should take.
+    Storm { frames: u64 },
+    /// Nothing was decided within the bound after the network was healed.
+    NoDecision { within_ms: u64, waiting: String },
+    /// Transactions that a live honest member had taken have no fate within the bound.
+    NoFate { open: Vec<(NodeId, TxId)>, waiting: String },
+    /// A transaction that nothing speaks against did not finish.
+    NotFinished { node: NodeId, id: TxId, told: Fate },
+    /// Live honest members stand at different heights when all is quiet.
+    LeftBehind { heights: Vec<(NodeId, Round)> },
+    /// Something is still going on although nothing is open.
+    NotQuiet { waiting: String },
+    /// The adversary holds two certificates for one place, or another thing that must not exist.
+    Proof { what: String },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

@@ -1,0 +1,231 @@
+//! What a seed makes of a simulation: who is Byzantine, how the links behave, what goes wrong and when.
+//!
+//! Each seed turns on a random part of what can go wrong ("swarm testing"), so that runs with few troubles, which get
+//! far, stand beside runs with many. At most f nodes of the shard are Byzantine or crash. At [`Plan::heal_at`] the
+//! network heals for good; Byzantine and crashed nodes stay what they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::ids::NodeId;
+
+use crate::sim::adversary::Adversary;
+use crate::sim::net::{Delay, Order};
+use crate::sim::prng::Prng;
+use crate::time::{Span, Time};
+
+/// One run, told completely: the same scenario gives the same run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Scenario {
+    /// Everything random comes from it.
+    pub seed: u64,
+    /// Members of the shard.
+    pub nodes: u16,
+    /// What the Byzantine nodes, or the scheduler, try.
+    pub adversary: Adversary,
+}
+
+impl std::fmt::Display for Scenario {
+    /// The command that runs it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Scenario { seed, nodes, adversary } = self;
+        write!(f, "tools sim --seed {seed} --nodes {nodes} --adversary {}", adversary.name())
+    }
+}
+
+/// One in so many seeds signs for real where the adversary does not need it anyway.
+const REAL_CRYPTO_EVERY: u64 = 8;
+
+/// Which signatures and coins a run uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crypto {
+    /// The keyed-hash stand-in.
+    Hashes,
+    /// Curves.
+    Real,
+}
+
+impl Scenario {
+    /// What it signs with.
+    pub fn crypto(&self) -> Crypto {
+        if self.adversary.attacks_crypto() || self.seed.is_multiple_of(REAL_CRYPTO_EVERY) {
+            Crypto::Real
+        } else {
+            Crypto::Hashes
+        }
+    }
+
+    /// The generator that everything random in the run is drawn from.
+    pub(super) fn prng(&self) -> Prng {
+        Prng::new(self.seed ^ (u64::from(self.nodes) << 48) ^ ((self.adversary as u64) << 56))
+    }
+}
+
+/// Something that goes wrong with a network or process, other than Byzantine behaviour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Trouble {
+    /// Frames of these links wait until then.
+    Starve { links: Vec<(NodeId, NodeId)>, until: Time },
+    /// These nodes are cut off from the others until then.
+    Partition { side: BTreeSet<NodeId>, until: Time },
+    /// The node stops for good.
+    Crash(NodeId),
+    /// A child process of the node dies with what it carries and is replaced after that long.
+    ChildDies { node: NodeId, child: Child, down: Span },
+    /// The new child has connected.
+    ChildBack { node: NodeId, child: Child },
+}
+
+/// A child process of a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Child {
+    /// `net_client`.
+    Sender,
+    /// `net_server`.
+    Receiver,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) byzantine: BTreeSet<NodeId>,
+    pub(super) order: Order,
+    pub(super) delays: BTreeMap<(NodeId, NodeId), Delay>,
+    pub(super) troubles: Vec<(Time, Trouble)>,
+    /// Whether the scheduler holds back what elected leaders send.
+    pub(super) leaders: Leaders,
+    pub(super) heal_at: Time,
+    /// Pause between two submissions of clients.
+    pub(super) submit_every: Span,
+}
+
+/// How the scheduler treats elected leaders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Leaders {
+    /// Like everybody.
+    Unnoticed,
+    /// From the moment the coin can be known, what they send reaches hardly anybody.
+    Starved,
+}
+
+impl Plan {
+    pub(super) fn draw(scenario: &Scenario, prng: &mut Prng) -> Plan {
+        let n = scenario.nodes;
+        let faulty_max = (usize::from(n) - 1) / 3;
+        let mut nodes: Vec<NodeId> = (0..n).map(NodeId).collect();
+        prng.shuffle(&mut nodes);
+        // Mostly as many as are tolerated: fewer attack less.
+        let byzantine_count = if scenario.adversary.owns_nodes() && faulty_max > 0 {
+            if prng.chance(3, 4) { faulty_max } else { 1 + prng.below(faulty_max as u64) as usize }
+        } else {
+            0
+        };
+        let byzantine: BTreeSet<NodeId> = nodes[..byzantine_count].iter().copied().collect();
+        let crash_max = faulty_max - byzantine_count;
+        let honest = &nodes[byzantine_count..];
+        let heal_at = Time(prng.within(1_500_000..6_000_000));
+        let mut troubles = Vec::new();
+        for node in &honest[..crash_max] {
+            if prng.chance(1, 3) {
+                troubles.push((Time(prng.below(heal_at.0)), Trouble::Crash(*node)));
+            }
+        }
+        draw_starvation(prng, &nodes, heal_at, &mut troubles);
+        draw_partitions(prng, &nodes, heal_at, &mut troubles);
+        let children = match scenario.adversary {
+            Adversary::DyingChild => 3 + prng.below(6),
+            _ if prng.chance(1, 4) => 1 + prng.below(2),
+            _ => 0,
+        };
+        draw_child_deaths(prng, honest, heal_at, children, &mut troubles);
+        let leaders = match scenario.adversary {
+            Adversary::StarvedLeader => Leaders::Starved,
+            // Later views, with their justifications, come about only when leaders fail.
+            adversary if adversary.needs_views() && prng.chance(1, 2) => Leaders::Starved,
+            _ if prng.chance(1, 8) => Leaders::Starved,
+            _ => Leaders::Unnoticed,
+        };
+        Plan {
+            byzantine,
+            order: match scenario.adversary {
+                Adversary::LastInFirstOut => Order::LastInFirstOut,
+                _ if prng.chance(1, 8) => Order::LastInFirstOut,
+                _ if prng.chance(1, 2) => Order::LinkByLink,
+                _ => Order::Reordered,
+            },
+            delays: draw_delays(prng, n),
+            troubles,
+            leaders,
+            heal_at,
+            submit_every: Span(prng.within(50_000..400_000)),
+        }
+    }
+}
+
+fn draw_delays(prng: &mut Prng, n: u16) -> BTreeMap<(NodeId, NodeId), Delay> {
+    let usual_us = *prng.pick(&[2_000, 10_000, 30_000]).expect("the list is not empty");
+    let uneven = prng.chance(1, 3);
+    let long_tail = prng.chance(1, 3);
+    let mut delays = BTreeMap::new();
+    for from in 0..n {
+        for to in (0..n).filter(|to| *to != from) {
+            let usual_us = if uneven { prng.within(usual_us / 4..usual_us * 4) } else { usual_us };
+            let delay = if long_tail {
+                Delay::LongTail { usual_us, rare_us: usual_us * 30, percent: 5 }
+            } else {
+                Delay::Even { min_us: usual_us / 2, max_us: usual_us * 3 / 2 }
+            };
+            delays.insert((NodeId(from), NodeId(to)), delay);
+        }
+    }
+    delays
+}
+
+fn draw_starvation(prng: &mut Prng, nodes: &[NodeId], heal_at: Time, troubles: &mut Vec<(Time, Trouble)>) {
+    if nodes.len() < 2 || prng.chance(1, 2) {
+        return;
+    }
+    for _ in 0..1 + prng.below(6) {
+        let at = Time(prng.below(heal_at.0));
+        let until = Time(prng.within(at.0..heal_at.0 + 1));
+        let node = *prng.pick(nodes).expect("a shard has nodes");
+        let others = nodes.iter().copied().filter(|other| *other != node);
+        let links: Vec<(NodeId, NodeId)> = match prng.below(3) {
+            0 => others.map(|other| (node, other)).collect(),
+            1 => others.map(|other| (other, node)).collect(),
+            _ => others.filter(|_| prng.chance(1, 2)).map(|other| (node, other)).collect(),
+        };
+        troubles.push((at, Trouble::Starve { links, until }));
+    }
+}
+
+fn draw_partitions(prng: &mut Prng, nodes: &[NodeId], heal_at: Time, troubles: &mut Vec<(Time, Trouble)>) {
+    if nodes.len() < 2 || prng.chance(2, 3) {
+        return;
+    }
+    for _ in 0..1 + prng.below(3) {
+        let at = Time(prng.below(heal_at.0));
+        let until = Time(prng.within(at.0..heal_at.0 + 1));
+        let mut side = nodes.to_vec();
+        prng.shuffle(&mut side);
+        side.truncate(1 + prng.below(nodes.len() as u64 - 1) as usize);
+        troubles.push((at, Trouble::Partition { side: side.into_iter().collect(), until }));
+    }
+}
+
+/// Children that die are back before the network heals, so that nothing is lost afterwards.
+fn draw_child_deaths(
+    prng: &mut Prng,
+    honest: &[NodeId],
+    heal_at: Time,
+    count: u64,
+    troubles: &mut Vec<(Time, Trouble)>,
+) {
+    const DOWN_MAX_US: u64 = 300_000;
+    for _ in 0..count {
+        let node = *prng.pick(honest).expect("a shard has honest nodes");
+        let child = if prng.chance(1, 2) { Child::Sender } else { Child::Receiver };
+        let at = Time(prng.below(heal_at.0 - DOWN_MAX_US));
+        let down = Span(prng.within(10_000..DOWN_MAX_US));
+        troubles.push((at, Trouble::ChildDies { node, child, down }));
+    }
+}

@@ -1,0 +1,669 @@
+//! One simulation: whole cores in virtual time, from the first transaction through all that goes wrong to the end.
+//!
+//! First troubles: the network does its worst, clients submit, the adversary acts. At [`Plan::heal_at`] the network
+//! heals, and from then on liveness is owed: a decision within [`DECISION_WITHIN`], and a fate for every transaction
+//! that a live honest member has taken within [`FATES_WITHIN`]. A run ends when all are told and the honest members
+//! stand at one height; without Byzantine members it must then fall silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use wire::bytes::Bytes;
+use wire::committee::{Committee, Protocol};
+use wire::ids::{Digest, Index, NodeId, Round, ShardId, View};
+
+use crate::core::{Core, CoreConfig};
+use crate::crypto::deal::{deal_committee, seeded_entropy};
+use crate::crypto::hash_suite::HashSuite;
+use crate::crypto::real::RealSuite;
+use crate::crypto::suite::{CoinName, CoinShare, Suite};
+use crate::event::{Effect, Event};
+use crate::lane::LaneSettings;
+use crate::mvba::MvbaMessage;
+use crate::sim::adversary::{Adversary, Behaviour, Hands};
+use crate::sim::checker::{Checker, Violation};
+use crate::sim::net::{HEALED_DELAY_MAX, Net, Scheduled};
+use crate::sim::parcel::{Frame, Parcel};
+use crate::sim::plan::{Child, Crypto, Leaders, Plan, Scenario, Trouble};
+use crate::sim::prng::Prng;
+use crate::sim::trace::{self, Trace};
+use crate::sim::workload::{Submission, Workload};
+use crate::time::{Span, Time};
+
+/// The shard under test.
+const SHARD: ShardId = ShardId(0);
+/// One-way delays of one view: SEND, ECHO, LOCK, READY, FINISH, share, PRE-VOTE, VOTE, and two for what is fetched.
+const HOPS_A_VIEW: u64 = 10;
+/// After the network is healed something is decided within 50 views' worth of delay.
+pub const DECISION_WITHIN: Span = Span(50 * HOPS_A_VIEW * HEALED_DELAY_MAX.0);
+/// After the network is healed every transaction taken has its fate.
+pub const FATES_WITHIN: Span = Span::from_ms(60_000);
+/// How long silence is listened to.
+const QUIET_FOR: Span = Span::from_ms(25_000);
+/// Pings of links.
+const PING_EVERY: Span = Span::from_ms(1_000);
+/// How often an adversary does something unprompted.
+const TURN_EVERY: Span = Span::from_ms(100);
+/// More frames than any run takes.
+const FRAMES_MAX: u64 = 3_000_000;
+/// Ticks of one core at one moment.
+const SPINS_MAX: u32 = 50;
+
+/// Carries the bytes of a frame from one node to another, as a session would: what comes out is what goes in.
+pub trait Transport {
+    /// The digest and body as the receiver gets them.
+    fn carry(&mut self, from: NodeId, to: NodeId, digest: Digest, body: Bytes) -> (Digest, Bytes);
+}
+
+/// Hands the bytes over.
+#[derive(Clone, Copy, Debug)]
+pub struct Direct;
+
+impl Transport for Direct {
+    fn carry(&mut self, _from: NodeId, _to: NodeId, digest: Digest, body: Bytes) -> (Digest, Bytes) {
+        (digest, body)
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The run.
+    pub scenario: Scenario,
+    /// What went wrong; `None` if nothing did.
+    pub violation: Option<Violation>,
+    /// Blocks executed.
+    pub height: Round,
+    /// Views of decided rounds, at the honest member that counted most.
+    pub views: u64,
+    /// Frames delivered.
+    pub frames: u64,
+    /// Virtual time at the end.
+    pub ended_at: Time,
+    /// Transactions finished.
+    pub finished: u64,
+    /// Faults that honest members noticed, by name.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// What happened, if it was to be written down.
+    pub trace: Trace,
+}
+
+/// Runs a scenario to its end or to the first violation.
+pub fn run(scenario: &Scenario, transport: &mut dyn Transport, trace: Trace) -> Report {
+    let mut simulation = Simulation::new(scenario, transport, trace);
+    let violation = simulation.run().err();
+    simulation.report(violation)
+}
+
+/// One member: what runs with its key.
+enum Node {
+    Honest(Box<Core>),
+    Crashed,
+    /// More than one core if it has twins.
+    Byzantine(Vec<Core>),
+}
+
+/// What happens besides frames and timers of cores.
+#[derive(Clone, Debug)]
+enum Happening {
+    Event { to: NodeId, event: Event },
+    Pings,
+    Submit,
+    Trouble(Trouble),
+    Turn,
+    Heal,
+}
+
+/// Where the run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Troubled,
+    Healed { at: Time, height: Round },
+    Quiet { until: Time },
+}
+
+/// What a step of the run leaves to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Onward {
+    Go,
+    End,
+}
+
+struct Simulation<'a> {
+    scenario: Scenario,
+    plan: Plan,
+    committee: Arc<Committee>,
+    now: Time,
+    stage: Stage,
+    net: Net<Happening>,
+    prng: Prng,
+    nodes: Vec<Node>,
+    /// By node and core of it.
+    wakeups: BTreeMap<(NodeId, usize), Time>,
+    spins: u32,
+    decided: BTreeMap<NodeId, Round>,
+    hands: Hands,
+    behaviour: Box<dyn Behaviour>,
+    /// Which members a twin speaks to.
+    twins: Vec<BTreeSet<NodeId>>,
+    /// Nodes whose sender or receiver is dead, until then.
+    down: BTreeMap<(NodeId, Child), Time>,
+    /// The scheduler's view of coins, and a suite to combine them with.
+    coins: BTreeMap<(Round, View), BTreeMap<Index, CoinShare>>,
+    observer: Arc<dyn Suite>,
+    workload: Workload,
+    checker: Checker,
+    transport: &'a mut dyn Transport,
+    trace: Trace,
+    frames: u64,
+    faults: BTreeMap<&'static str, u64>,
+}
+
+type Ran<T = ()> = Result<T, Violation>;
+
+impl<'a> Simulation<'a> {
+    fn new(scenario: &Scenario, transport: &'a mut dyn Transport, trace: Trace) -> Simulation<'a> {
+        let mut prng = scenario.prng();
+        let plan = Plan::draw(scenario, &mut prng.fork());
+        let (committee, suites) = deal(scenario);
+        let settings = LaneSettings {
+            pipeline: *prng.pick(&[1, 2, 8]).expect("the list is not empty"),
+            ..LaneSettings::default()
+        };
+        let batch = *prng.pick(&[1, 3, 100]).expect("the list is not empty");
+        let core = |node: NodeId| {
+            let config = CoreConfig {
+                committee: committee.clone(),
+                node,
+                lanes: settings,
+                batch,
+                hash_seed: scenario.seed.wrapping_add(u64::from(node.0)),
+            };
+            Core::new(config, suites[&node].clone())
+        };
+        let members: Vec<NodeId> = committee.members(SHARD).collect();
+        let nodes = members.iter().map(|node| {
+            if plan.byzantine.contains(node) {
+                Node::Byzantine((0..scenario.adversary.cores_a_node()).map(|_| core(*node)).collect())
+            } else {
+                Node::Honest(Box::new(core(*node)))
+            }
+        });
+        let nodes = nodes.collect();
+        let honest: BTreeSet<NodeId> =
+            members.iter().copied().filter(|node| !plan.byzantine.contains(node)).collect();
+        let owned = plan.byzantine.iter().map(|node| (*node, suites[node].clone())).collect();
+        let foreign = committee.nodes().filter(|node| committee.shard_of(*node) != SHARD);
+        let foreign = foreign.map(|node| suites[&node].clone()).collect();
+        let mut hands = Hands::new(committee.clone(), prng.fork(), owned, foreign);
+        let behaviour = scenario.adversary.behaviour(&mut hands);
+        let mut net = Net::new(prng.fork(), plan.order, plan.delays.clone());
+        for (at, trouble) in &plan.troubles {
+            net.schedule(*at, Happening::Trouble(trouble.clone()));
+        }
+        net.schedule(Time(0), Happening::Submit);
+        net.schedule(Time(PING_EVERY.0), Happening::Pings);
+        net.schedule(plan.heal_at, Happening::Heal);
+        if !plan.byzantine.is_empty() {
+            net.schedule(Time(TURN_EVERY.0), Happening::Turn);
+        }
+        Simulation {
+            scenario: *scenario,
+            now: Time(0),
+            stage: Stage::Troubled,
+            net,
+            nodes,
+            wakeups: BTreeMap::new(),
+            spins: 0,
+            decided: BTreeMap::new(),
+            hands,
+            behaviour,
+            twins: Vec::new(),
+            down: BTreeMap::new(),
+            coins: BTreeMap::new(),
+            observer: suites[&NodeId(0)].clone(),
+            workload: Workload::new(prng.fork(), committee.clone()),
+            checker: Checker::new(committee.clone(), honest),
+            transport,
+            trace,
+            frames: 0,
+            faults: BTreeMap::new(),
+            prng,
+            plan,
+            committee,
+        }
+    }
+
+    fn report(self, violation: Option<Violation>) -> Report {
+        let views = self.honest_cores().map(|(_, core)| core.status().views).max();
+        let finished = self.honest_cores().map(|(_, core)| core.ledger().totals().finished).max();
+        Report {
+            scenario: self.scenario,
+            violation,
+            height: self.checker.height(),
+            views: views.unwrap_or_default(),
+            frames: self.frames,
+            ended_at: self.now,
+            finished: finished.unwrap_or_default(),
+            faults: self.faults,
+            trace: self.trace,
+        }
+    }
+
+    fn run(&mut self) -> Ran {
+        while self.step()? == Onward::Go {}
+        Ok(())
+    }
+
+    /// Lets the next thing happen, be it a timer of a core or something of the network.
+    fn step(&mut self) -> Ran<Onward> {
+        let wakeup = self.wakeups.iter().map(|(who, at)| (*at, *who)).min();
+        let queued = self.net.next_at();
+        match wakeup {
+            Some((at, (node, core))) if queued.is_none_or(|queued| at <= queued) => {
+                self.spins = if at > self.now { 0 } else { self.spins + 1 };
+                if self.spins > SPINS_MAX {
+                    return Err(Violation::Spinning { node });
+                }
+                self.now = self.now.max(at);
+                self.feed(node, core, Event::Tick, "tick")?;
+            }
+            _ => {
+                let Some((at, scheduled)) = self.net.pop() else { return Ok(Onward::End) };
+                self.spins = 0;
+                self.now = self.now.max(at);
+                match scheduled {
+                    Scheduled::Frame(frame) => self.deliver(frame)?,
+                    Scheduled::Other(happening) => self.happen(happening)?,
+                }
+            }
+        }
+        self.judge()
+    }
+
+    /// What is owed by now, and whether the run is over.
+    fn judge(&mut self) -> Ran<Onward> {
+        match self.stage {
+            Stage::Troubled => Ok(Onward::Go),
+            Stage::Healed { at, height } => {
+                let since = self.now.since(at);
+                if since > DECISION_WITHIN && self.checker.height() <= height {
+                    let within_ms = DECISION_WITHIN.0 / 1_000;
+                    return Err(Violation::NoDecision { within_ms, waiting: self.waiting() });
+                }
+                let level =
+                    self.honest_cores().all(|(_, core)| core.ledger().height() == self.checker.height());
+                if level && self.checker.open().next().is_none() {
+                    self.checker.at_rest(self.honest_cores())?;
+                    if !self.plan.byzantine.is_empty() {
+                        return Ok(Onward::End);
+                    }
+                    self.stage = Stage::Quiet { until: self.now + QUIET_FOR };
+                } else if since > FATES_WITHIN {
+                    let open = self.checker.open().collect();
+                    return Err(Violation::NoFate { open, waiting: self.waiting() });
+                }
+                Ok(Onward::Go)
+            }
+            Stage::Quiet { until } if self.now >= until => {
+                self.checker.at_rest(self.honest_cores())?;
+                if self.net.frames() > 0 || !self.wakeups.is_empty() {
+                    return Err(Violation::NotQuiet { waiting: self.waiting() });
+                }
+                Ok(Onward::End)
+            }
+            Stage::Quiet { .. } => Ok(Onward::Go),
+        }
+    }
+
+    /// Where all live honest members stand.
+    fn waiting(&self) -> String {
+        let cores = self.honest_cores().map(|(node, core)| {
+            let status = core.status();
+            format!("n{node}: {} {:?}", trace::standing(core), status.waiting_for)
+        });
+        let cores: Vec<String> = cores.collect();
+        let byzantine: Vec<u16> = self.plan.byzantine.iter().map(|node| node.0).collect();
+        let wakeups: Vec<String> =
+            self.wakeups.iter().map(|((node, _), at)| format!("n{node} at {} us", at.0)).collect();
+        let frames = self.net.frames();
+        format!(
+            "Byzantine {byzantine:?}; {}; frames {frames}; wakeups {}",
+            cores.join("; "),
+            wakeups.join(", ")
+        )
+    }
+
+    fn honest_cores(&self) -> impl Iterator<Item = (NodeId, &Core)> {
+        (0u16..).map(NodeId).zip(&self.nodes).filter_map(|(node, state)| match state {
+            Node::Honest(core) => Some((node, &**core)),
+            Node::Crashed | Node::Byzantine(_) => None,
+        })
+    }
+
+    fn deliver(&mut self, frame: Frame) -> Ran {
+        self.frames += 1;
+        if self.frames > FRAMES_MAX {
+            return Err(Violation::Storm { frames: self.frames });
+        }
+        let Frame { from, to, parcel } = frame;
+        if let Some(until) = self.down.get(&(to, Child::Receiver)).copied() {
+            // Nobody has taken it off its sender: it comes again when there is somebody.
+            self.net.starve(from, to, until);
+            self.net.send(self.now, Frame { from, to, parcel });
+            return Ok(());
+        }
+        if matches!(self.node(to), Node::Honest(_)) {
+            self.checker.on_delivery(from, to, &parcel);
+        }
+        let (digest, body) = self.transport.carry(from, to, parcel.digest(), parcel.body().clone());
+        let event = Event::Peer { from, digest, body };
+        self.feed_all(to, event, || format!("<- n{from} {}", parcel.seen()))
+    }
+
+    fn node(&self, node: NodeId) -> &Node {
+        &self.nodes[usize::from(node.0)]
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> &mut Node {
+        &mut self.nodes[usize::from(node.0)]
+    }
+
+    /// Gives an event to every core of a node.
+    fn feed_all(&mut self, node: NodeId, event: Event, what: impl Fn() -> String) -> Ran {
+        let cores = match self.node(node) {
+            Node::Honest(_) => 1,
+            Node::Crashed => 0,
+            Node::Byzantine(cores) => cores.len(),
+        };
+        let text = if self.trace == Trace::Off { String::new() } else { what() };
+        (0..cores).try_for_each(|core| self.feed(node, core, event.clone(), &text))
+    }
+
+    fn feed(&mut self, node: NodeId, at: usize, event: Event, what: &str) -> Ran {
+        let now = self.now;
+        let core = match self.node_mut(node) {
+            Node::Honest(core) => &mut **core,
+            Node::Byzantine(cores) => &mut cores[at],
+            Node::Crashed => return Ok(()),
+        };
+        let effects = core.handle(now, event);
+        let wakeup = core.next_wakeup();
+        match wakeup {
+            Some(due) => self.wakeups.insert((node, at), due),
+            None => self.wakeups.remove(&(node, at)),
+        };
+        // Pings and ticks that change nothing are no part of a replica's life.
+        let is_telling = !effects.is_empty() || !matches!(what, "tick" | "ping");
+        if self.trace != Trace::Off && is_telling {
+            let core = match self.node(node) {
+                Node::Honest(core) => core,
+                Node::Byzantine(cores) => &cores[at],
+                Node::Crashed => unreachable!("it has just handled an event"),
+            };
+            let role = if self.plan.byzantine.contains(&node) { "!" } else { "" };
+            let who = format!("n{node}{role}");
+            let (head, standing) = (trace::head(now, &who), trace::standing(core));
+            let did = trace::effects(&effects);
+            self.trace.write(|| format!("{head} {standing:<32} {what} | {did}"));
+        }
+        match self.node(node) {
+            Node::Honest(_) => self.do_honest(node, effects),
+            _ => self.do_byzantine(node, at, effects),
+        }
+    }
+
+    fn do_honest(&mut self, node: NodeId, effects: Vec<Effect>) -> Ran {
+        for effect in effects {
+            match effect {
+                Effect::Send { dest, body, .. } => {
+                    let parcel = Parcel::new(body);
+                    self.checker.on_send(node, &parcel)?;
+                    self.on_wire(node, &parcel)?;
+                    for to in dest.expand(&self.committee, node) {
+                        self.transmit(Frame { from: node, to, parcel: parcel.clone() });
+                    }
+                }
+                Effect::Reply { client, body } => self.checker.on_reply(node, client, &body)?,
+                Effect::Progress(progress) => {
+                    self.decided.insert(node, progress.decided);
+                }
+                Effect::Executed(report) => {
+                    let Node::Honest(core) = &self.nodes[usize::from(node.0)] else {
+                        unreachable!("only honest members come here")
+                    };
+                    self.checker.on_executed(node, core, &report)?;
+                }
+                Effect::Fault(fault) => {
+                    *self.faults.entry(fault.kind.name()).or_default() += 1;
+                    self.checker.on_fault(node, fault)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn do_byzantine(&mut self, node: NodeId, at: usize, effects: Vec<Effect>) -> Ran {
+        for effect in effects {
+            let Effect::Send { dest, body, .. } = effect else { continue };
+            let parcel = Parcel::new(body);
+            self.on_wire(node, &parcel)?;
+            for to in dest.expand(&self.committee, node) {
+                let speaks = self.twins.get(at).is_none_or(|audience| audience.contains(&to));
+                if speaks {
+                    self.behaviour.forward(&mut self.hands, Frame { from: node, to, parcel: parcel.clone() });
+                }
+            }
+        }
+        self.send_for_adversary()
+    }
+
+    /// Sends what the adversary wants sent.
+    fn send_for_adversary(&mut self) -> Ran {
+        let (frames, proofs) = self.hands.take();
+        frames.into_iter().for_each(|frame| self.transmit(frame));
+        match proofs.into_iter().next() {
+            Some(what) => Err(Violation::Proof { what }),
+            None => Ok(()),
+        }
+    }
+
+    /// The adversary and the scheduler read along.
+    fn on_wire(&mut self, from: NodeId, parcel: &Parcel) -> Ran {
+        self.watch_coin(from, parcel);
+        if self.plan.byzantine.is_empty() {
+            return Ok(());
+        }
+        let frame = Frame { from, to: from, parcel: parcel.clone() };
+        self.hands.see(&frame);
+        self.behaviour.see(&mut self.hands, &frame);
+        self.send_for_adversary()
+    }
+
+    fn transmit(&mut self, frame: Frame) {
+        if !self.down.contains_key(&(frame.from, Child::Sender)) {
+            self.net.send(self.now, frame);
+        }
+    }
+
+    /// As soon as the coin of a view can be computed from what is under way, the scheduler knows the leader.
+    fn watch_coin(&mut self, from: NodeId, parcel: &Parcel) {
+        let Some((round, MvbaMessage::CoinShare { view, share })) = parcel.mvba() else { return };
+        if self.plan.leaders != Leaders::Starved || self.stage != Stage::Troubled {
+            return;
+        }
+        let name = CoinName { round, view: *view };
+        let index = self.committee.index_of(from);
+        if !self.observer.verify_coin_share(index, &name, share) {
+            return;
+        }
+        let shares = self.coins.entry((round, *view)).or_default();
+        let is_new = shares.insert(index, *share).is_none();
+        if !is_new || shares.len() != self.committee.quorum() {
+            return;
+        }
+        let shares: Vec<_> = shares.iter().map(|(index, share)| (*index, *share)).collect();
+        let Some(leader) = self.observer.elect(&name, &shares) else { return };
+        let leader = self.committee.node_at(SHARD, leader);
+        let until = self.now + Span(self.prng.within(50_000..1_500_000));
+        let victims: BTreeSet<NodeId> =
+            self.committee.members(SHARD).filter(|_| self.prng.chance(3, 4)).collect();
+        self.net.delay_under_way(until, |frame| frame.from == leader && victims.contains(&frame.to));
+        for victim in victims {
+            self.net.starve(leader, victim, until);
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) -> Ran {
+        match happening {
+            Happening::Event { to, event } => {
+                let text = match &event {
+                    Event::PeerDecided { .. } => "ping".to_string(),
+                    other => format!("{other:?}"),
+                };
+                self.feed_all(to, event, || text.clone())
+            }
+            Happening::Pings => {
+                self.ping();
+                self.net.schedule(self.now + PING_EVERY, Happening::Pings);
+                Ok(())
+            }
+            Happening::Submit => self.submit(),
+            Happening::Trouble(trouble) => self.trouble(trouble),
+            Happening::Turn => {
+                self.draw_twins();
+                self.behaviour.turn(&mut self.hands);
+                self.net.schedule(self.now + TURN_EVERY, Happening::Turn);
+                self.send_for_adversary()
+            }
+            Happening::Heal => self.heal(),
+        }
+    }
+
+    fn ping(&mut self) {
+        for (from, decided) in self.decided.clone() {
+            for to in self.committee.members(SHARD).filter(|to| *to != from) {
+                if matches!(self.node(from), Node::Honest(_)) {
+                    let event = Event::PeerDecided { peer: from, decided };
+                    self.net.schedule_on_link(self.now, from, to, Happening::Event { to, event });
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self) -> Ran {
+        if self.stage != Stage::Troubled {
+            return Ok(());
+        }
+        for submission in self.workload.next(self.checker.height()) {
+            self.hand_in(submission)?;
+        }
+        let pause = Span(self.prng.within(1_000..2 * self.plan.submit_every.0));
+        self.net.schedule(self.now + pause, Happening::Submit);
+        Ok(())
+    }
+
+    fn hand_in(&mut self, submission: Submission) -> Ran {
+        let Submission { client, to, body, transactions } = submission;
+        if matches!(self.node(to), Node::Honest(_)) {
+            self.checker.on_submission(to, client, &transactions);
+        }
+        let count = transactions.len();
+        self.feed_all(to, Event::Client { client, body }, || {
+            format!("<- client {client}: {count} transactions")
+        })
+    }
+
+    fn trouble(&mut self, trouble: Trouble) -> Ran {
+        let head = trace::head(self.now, "----");
+        self.trace.write(|| format!("{head} {trouble:?}"));
+        match trouble {
+            Trouble::Starve { links, until } => {
+                links.into_iter().for_each(|(from, to)| self.net.starve(from, to, until));
+            }
+            Trouble::Partition { side, until } => self.net.partition(side, until),
+            Trouble::Crash(node) => {
+                *self.node_mut(node) = Node::Crashed;
+                self.wakeups.remove(&(node, 0));
+                self.decided.remove(&node);
+                self.checker.on_crash(node);
+                let prng = &mut self.prng;
+                self.net.lose(|frame| frame.from == node && prng.chance(1, 2));
+                self.tell_peers(node, |peer| Event::PeerDown { peer });
+            }
+            Trouble::ChildDies { node, child, down } => {
+                let until = self.now + down;
+                if !matches!(self.node(node), Node::Honest(_)) || self.down.contains_key(&(node, child)) {
+                    return Ok(());
+                }
+                self.down.insert((node, child), until);
+                let prng = &mut self.prng;
+                self.net.lose(|frame| {
+                    let carried = match child {
+                        Child::Sender => frame.from == node,
+                        Child::Receiver => frame.to == node,
+                    };
+                    carried && prng.chance(3, 4)
+                });
+                self.net.schedule(until, Happening::Trouble(Trouble::ChildBack { node, child }));
+            }
+            Trouble::ChildBack { node, child } => {
+                self.down.remove(&(node, child));
+                self.feed_all(node, Event::ChildRestarted, || "child restarted".into())?;
+                self.tell_peers(node, |peer| Event::PeerUp { peer });
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
+        for to in self.committee.members(SHARD).filter(|to| *to != node) {
+            let happening = Happening::Event { to, event: event(node) };
+            self.net.schedule_on_link(self.now, node, to, happening);
+        }
+    }
+
+    /// Twins speak to other members from time to time.
+    fn draw_twins(&mut self) {
+        if self.scenario.adversary == Adversary::Twins {
+            let audience =
+                |prng: &mut Prng| self.committee.members(SHARD).filter(|_| prng.chance(2, 3)).collect();
+            self.twins = (0..2).map(|_| audience(&mut self.prng)).collect();
+        }
+    }
+
+    fn heal(&mut self) -> Ran {
+        let head = trace::head(self.now, "----");
+        self.trace.write(|| format!("{head} the network heals"));
+        self.stage = Stage::Healed { at: self.now, height: self.checker.height() };
+        self.net.heal(self.now);
+        let live: Vec<NodeId> = self.honest_cores().map(|(node, _)| node).collect();
+        for submission in self.workload.last(self.checker.height(), live.into_iter()) {
+            self.checker.expect_to_finish(&submission.transactions);
+            self.hand_in(submission)?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys of a scenario's members.
+fn deal(scenario: &Scenario) -> (Arc<Committee>, BTreeMap<NodeId, Arc<dyn Suite>>) {
+    let shards = if scenario.adversary == Adversary::WrongShard { 2 } else { 1 };
+    let protocol = Protocol {
+        proposal_bytes_max: 16 << 10,
+        transaction_bytes_max: 2 << 10,
+        genesis_coins: 40 + u64::from(scenario.nodes),
+        ..Protocol::default()
+    };
+    let entropy = seeded_entropy(scenario.seed);
+    let (committee, secrets) = deal_committee(scenario.nodes, shards, protocol, entropy);
+    let suites = secrets.iter().map(|secrets| {
+        let suite: Arc<dyn Suite> = match scenario.crypto() {
+            Crypto::Real => Arc::new(RealSuite::of(&committee, secrets)),
+            Crypto::Hashes => Arc::new(HashSuite::new(&committee, secrets.id, scenario.seed)),
+        };
+        (secrets.id, suite)
+    });
+    let suites = suites.collect();
+    (Arc::new(committee), suites)
+}

@@ -1,0 +1,58 @@
+//! One line for each thing that happens to a replica: when, to whom, where it stands, what came, what it did.
+
+use crate::core::Core;
+use crate::event::Effect;
+use crate::sim::parcel::Parcel;
+use crate::time::Time;
+
+/// Whether a run is written down.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trace {
+    /// It is not.
+    Off,
+    /// These are its lines.
+    Lines(Vec<String>),
+}
+
+impl Trace {
+    /// Writes a line, if it is kept; `line` is not called otherwise.
+    pub(super) fn write(&mut self, line: impl FnOnce() -> String) {
+        if let Trace::Lines(lines) = self {
+            lines.push(line());
+        }
+    }
+}
+
+/// `seconds who`, the head of every line.
+pub(super) fn head(now: Time, who: &str) -> String {
+    format!("{:>4}.{:06} {who:<4}", now.0 / 1_000_000, now.0 % 1_000_000)
+}
+
+/// Where a core stands: height/decided, the view it is in, open entries and waiting transactions.
+pub(super) fn standing(core: &Core) -> String {
+    let status = core.status();
+    let view = status.view.map_or("idle".to_string(), |view| format!("v{view}"));
+    format!(
+        "h{}/{} {view:<4} cert{} lane{} pool{}",
+        status.executed, status.decided, status.certified, status.lane_open, status.mempool
+    )
+}
+
+/// What a step did, in short.
+pub(super) fn effects(effects: &[Effect]) -> String {
+    let mut parts = Vec::new();
+    for effect in effects {
+        parts.push(match effect {
+            Effect::Send { dest, body, .. } => {
+                format!("{} to {dest:?}", Parcel::new(body.clone()).seen())
+            }
+            Effect::Reply { client, .. } => format!("reply to client {client}"),
+            Effect::Progress(progress) => format!("decided r{}", progress.decided),
+            Effect::Executed(report) => {
+                format!("EXECUTED h{} {} ({} finished)", report.round, report.header, report.finished)
+            }
+            Effect::Fault(fault) => format!("blames {} for {}", fault.peer, fault.kind.name()),
+        });
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,120 @@
+//! Whole cores under every adversary: a few hundred seeds of what `tools sim` runs thousands of.
+//!
+//! Every adversary must leave a mark, too: the faults by which honest members notice it. An attack that nobody notices
+//! attacks nothing.
+
+mod frames;
+#[cfg(feature = "mutants")]
+mod mutants;
+mod seeds;
+
+use std::collections::BTreeMap;
+
+use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run};
+
+/// Runs one scenario and insists that nothing goes wrong.
+fn clean(seed: u64, nodes: u16, adversary: Adversary) -> Report {
+    let scenario = Scenario { seed, nodes, adversary };
+    let report = run(&scenario, &mut Direct, Trace::Off);
+    if let Some(violation) = &report.violation {
+        panic!("{violation}\nreplay: {scenario} --trace");
+    }
+    assert!(report.height.0 > 0, "something is decided: {scenario}");
+    report
+}
+
+/// Seeds of one adversary at each size; together its members must be caught at all of these faults.
+fn attack(adversary: Adversary, marks: &[&str]) {
+    let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut views = 0;
+    let mut rounds = 0;
+    for (nodes, seeds) in [(4, 0..5), (7, 0..2), (10, 0..1)] {
+        for seed in seeds {
+            let report = clean(seed, nodes, adversary);
+            views += report.views;
+            rounds += report.height.0;
+            for (kind, count) in report.faults {
+                *faults.entry(kind).or_default() += count;
+            }
+        }
+    }
+    for mark in marks {
+        assert!(faults.contains_key(mark), "{}: nobody noticed {mark}: {faults:?}", adversary.name());
+    }
+    assert!(views > 0 && rounds > 0, "rounds take views");
+}
+
+macro_rules! attacks {
+    ($($name:ident: $adversary:ident, $marks:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                attack(Adversary::$adversary, &$marks);
+            }
+        )*
+
+        #[test]
+        fn no_adversary_is_left_out() {
+            let tried = [$(Adversary::$adversary),*];
+            assert_eq!(tried, Adversary::ALL);
+        }
+    };
+}
+
+attacks! {
+    random: Random, [];
+    mute: Mute, [];
+    equivocating_lane: EquivocatingLane, ["equivocation"];
+    equivocating_spb: EquivocatingSpb, ["equivocation"];
+    equivocating_ballots: EquivocatingBallots, [];
+    twins: Twins, [];
+    withheld_payload: WithheldPayload, [];
+    forged_certificate: ForgedCertificate, ["bad_certificate"];
+    short_certificate: ShortCertificate, ["bad_certificate"];
+    duplicate_signer: DuplicateSigner, ["bad_certificate"];
+    wrong_round: WrongRound, ["bad_certificate"];
+    wrong_shard: WrongShard, ["bad_certificate"];
+    false_halt: FalseHalt, ["bad_certificate", "bad_coin_share"];
+    false_justification: FalseJustification, ["bad_justification"];
+    other_digest: OtherDigest, ["invalid_cut"];
+    uncertified_cut: UncertifiedCut, [];
+    invalid_entry: InvalidEntry, ["invalid_entry"];
+    wrong_vote: WrongVote, ["wrong_block"];
+    bad_share: BadShare, ["bad_coin_share"];
+    early_share: EarlyShare, [];
+    missing_share: MissingShare, [];
+    stale_flood: StaleFlood, [];
+    future_flood: FutureFlood, ["too_far_ahead"];
+    mutated_bytes: MutatedBytes, ["malformed"];
+    chaos: Chaos, ["bad_certificate"];
+    dying_child: DyingChild, [];
+    starved_leader: StarvedLeader, [];
+    last_in_first_out: LastInFirstOut, [];
+}
+
+#[test]
+fn the_same_scenario_is_the_same_run() {
+    let scenario = Scenario { seed: 11, nodes: 4, adversary: Adversary::Chaos };
+    let traced = || run(&scenario, &mut Direct, Trace::Lines(Vec::new()));
+    assert_eq!(traced(), traced());
+}
+
+#[test]
+fn small_shards_decide_too() {
+    for nodes in [1, 2, 3] {
+        for seed in 0..4 {
+            clean(seed, nodes, Adversary::Random);
+        }
+    }
+}
+
+#[test]
+fn starved_leaders_lead_to_further_views() {
+    let (mut views, mut rounds) = (0, 0);
+    for seed in 0..6 {
+        let report = clean(seed, 4, Adversary::StarvedLeader);
+        views += report.views;
+        rounds += report.height.0;
+    }
+    assert!(views > rounds, "{views} views in {rounds} rounds");
+}

@@ -1,0 +1,309 @@
+//! `tools sim`: seeds of the simulator, many of them or one in detail.
+//!
+//! Two threads take scenarios from one list; each scenario is a world of its own, so the results do not depend on who
+//! runs what. A violation is printed with the command that replays it, and the last lines of the replay's trace.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run as simulate};
+
+use crate::flags::{Command, Opt, UsageError, Values, nearest};
+use crate::terminal::tell;
+
+/// What `tools sim` takes.
+pub(crate) const COMMAND: Command = Command {
+    name: "sim",
+    summary: "attacks whole cores in a seeded simulator",
+    about: "Runs whole cores in virtual time under random schedules and adversaries, checks agreement, conservation \
+            and every other promise after each step, then heals the network and checks that all transactions get \
+            their fate.\n\n\
+            The same seed, number of nodes and adversary give the same run. A failing run is printed with the command \
+            that replays it.",
+    options: &[
+        Opt::with(
+            "seeds",
+            "A..B",
+            "0..84",
+            "Seeds to run, A up to but without B, spread over nodes and adversaries.",
+        ),
+        Opt::without_default("seed", "S", "One seed only, with every number of nodes and adversary chosen."),
+        Opt::with("nodes", "LIST", "4,7,10", "Sizes of the shard, comma-separated, 1 to 31."),
+        Opt::with("adversary", "NAME|all", "all", "What is tried; see ADVERSARIES."),
+        Opt::switch("every", "Every seed with every number of nodes and every adversary, not in turn."),
+        Opt::switch("trace", "Writes down every step of the run; for one scenario."),
+        Opt::with("threads", "T", "2", "Scenarios run at once."),
+    ],
+    sections: &[
+        (
+            "ADVERSARIES",
+            "random mute equivocating-lane equivocating-spb equivocating-ballots twins withheld-payload\n\
+             forged-certificate short-certificate duplicate-signer wrong-round wrong-shard false-halt\n\
+             false-justification other-digest uncertified-cut invalid-entry wrong-vote bad-share\n\
+             early-share missing-share stale-flood future-flood mutated-bytes chaos dying-child\n\
+             starved-leader last-in-first-out",
+        ),
+        ("EXIT STATUS", "0 no violation\n1 a violation\n2 usage"),
+    ],
+};
+
+/// Lines of a trace that are shown with a violation.
+const TRACE_LINES_SHOWN: usize = 60;
+/// Largest shard that is simulated: beyond it a run takes minutes.
+const NODES_MAX: u64 = 31;
+
+/// Runs the command; the exit status.
+pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
+    let scenarios = scenarios(values)?;
+    let threads = values.number("threads", 1, 64)? as usize;
+    Ok(if values.is_given("trace") { trace_all(&scenarios) } else { run_all(&scenarios, threads) })
+}
+
+fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
+    let seeds = match values.optional_number("seed", 0, u64::MAX)? {
+        Some(seed) => vec![seed],
+        None => values.value("seeds", "A..B with A below B", |text| {
+            let (from, to) = text.split_once("..")?;
+            let (from, to): (u64, u64) = (from.parse().ok()?, to.parse().ok()?);
+            (from < to).then(|| (from..to).collect())
+        })?,
+    };
+    let nodes: Vec<u16> =
+        values.value("nodes", &format!("numbers from 1 to {NODES_MAX}, comma-separated"), |text| {
+            let number =
+                |word: &str| word.parse().ok().filter(|n| (1..=NODES_MAX).contains(n)).map(|n| n as u16);
+            text.split(',').map(number).collect()
+        })?;
+    let adversaries = adversaries(values)?;
+    let all = || adversaries.iter().flat_map(|adversary| nodes.iter().map(|nodes| (*adversary, *nodes)));
+    let scenario = |seed, (adversary, nodes)| Scenario { seed, nodes, adversary };
+    if values.is_given("every") || values.is_given("seed") {
+        return Ok(seeds.iter().flat_map(|seed| all().map(|pair| scenario(*seed, pair))).collect());
+    }
+    Ok(seeds
+        .iter()
+        .zip(all().collect::<Vec<_>>().into_iter().cycle())
+        .map(|(seed, pair)| scenario(*seed, pair))
+        .collect())
+}
+
+fn adversaries(values: &Values) -> Result<Vec<Adversary>, UsageError> {
+    let name = values.required("adversary")?;
+    if name == "all" {
+        return Ok(Adversary::ALL.to_vec());
+    }
+    let unknown = || UsageError::Unknown {
+        what: "adversary",
+        given: name.to_string(),
+        nearest: nearest(name, Adversary::ALL.iter().map(|adversary| adversary.name())).map(String::from),
+    };
+    Adversary::parse(name).map(|adversary| vec![adversary]).ok_or_else(unknown)
+}
+
+/// One scenario; `Err` if it panicked, with what the replay command is told beside.
+fn simulate_caught(scenario: &Scenario, trace: Trace) -> Result<Report, ()> {
+    catch_unwind(AssertUnwindSafe(|| simulate(scenario, &mut Direct, trace))).map_err(|_| ())
+}
+
+fn trace_all(scenarios: &[Scenario]) -> u8 {
+    announce_panics();
+    let mut status = 0;
+    for scenario in scenarios {
+        set_current(scenario);
+        let Ok(report) = simulate_caught(scenario, Trace::Lines(Vec::new())) else {
+            status = 1;
+            continue;
+        };
+        if let Trace::Lines(lines) = &report.trace {
+            lines.iter().for_each(tell);
+        }
+        match &report.violation {
+            Some(violation) => {
+                status = 1;
+                tell(format!("{scenario}: {violation}"));
+            }
+            None => {
+                tell(format!("{scenario}: no violation, {} blocks, {} frames", report.height, report.frames))
+            }
+        }
+    }
+    status
+}
+
+/// The sums of one row of the summary.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    seeds: u64,
+    decisions: u64,
+    views: u64,
+    finished: u64,
+    frames: u64,
+    faults: u64,
+    violations: u64,
+}
+
+impl Row {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.decisions += report.height.0;
+        self.views += report.views;
+        self.finished += report.finished;
+        self.frames += report.frames;
+        self.faults += report.faults.values().sum::<u64>();
+        self.violations += u64::from(report.violation.is_some());
+    }
+}
+
+fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
+    announce_panics();
+    let begun = Instant::now();
+    let next = AtomicUsize::new(0);
+    let rows: Mutex<BTreeMap<(Adversary, u16), Row>> = Mutex::new(BTreeMap::new());
+    let work = || {
+        while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+            set_current(scenario);
+            let result = simulate_caught(scenario, Trace::Off);
+            let mut rows = rows.lock().expect("nothing panics while it is held");
+            let row = rows.entry((scenario.adversary, scenario.nodes)).or_default();
+            match &result {
+                Ok(report) => row.add(report),
+                Err(()) => {
+                    row.seeds += 1;
+                    row.violations += 1;
+                }
+            }
+            let done: u64 = rows.values().map(|row| row.seeds).sum();
+            drop(rows);
+            if let Ok(report) = &result
+                && let Some(violation) = &report.violation
+            {
+                tell(format!("VIOLATION {violation}\n  replay: {scenario} --trace"));
+                show_end_of_trace(scenario);
+            }
+            if done.is_multiple_of(100) {
+                tell(format!("{done} of {} after {:.0} s", scenarios.len(), begun.elapsed().as_secs_f64()));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| {
+            scope.spawn(work);
+        });
+    });
+    let rows = rows.into_inner().expect("nothing panics while it is held");
+    print_summary(&rows, begun.elapsed().as_secs_f64());
+    u8::from(rows.values().any(|row| row.violations > 0))
+}
+
+/// What each replica did just before the end.
+fn show_end_of_trace(scenario: &Scenario) {
+    let Ok(report) = simulate_caught(scenario, Trace::Lines(Vec::new())) else { return };
+    if let Trace::Lines(lines) = report.trace {
+        for line in &lines[lines.len().saturating_sub(TRACE_LINES_SHOWN)..] {
+            tell(format!("  {line}"));
+        }
+    }
+}
+
+fn print_summary(rows: &BTreeMap<(Adversary, u16), Row>, seconds: f64) {
+    tell(format!(
+        "\n{:<22}{:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
+        "adversary", "nodes", "seeds", "decisions", "views", "finished", "frames", "faults", "violations"
+    ));
+    let mut total = Row::default();
+    let line = |name: &str, nodes: &str, row: &Row| {
+        tell(format!(
+            "{name:<22}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
+            row.seeds, row.decisions, row.views, row.finished, row.frames, row.faults, row.violations
+        ));
+    };
+    for ((adversary, nodes), row) in rows {
+        line(adversary.name(), &nodes.to_string(), row);
+        total.seeds += row.seeds;
+        total.decisions += row.decisions;
+        total.views += row.views;
+        total.finished += row.finished;
+        total.frames += row.frames;
+        total.faults += row.faults;
+        total.violations += row.violations;
+    }
+    line("total", "", &total);
+    tell(format!(
+        "{} seeds in {seconds:.0} s, {:.0} frames/s",
+        total.seeds,
+        total.frames as f64 / seconds.max(0.001)
+    ));
+}
+
+thread_local! {
+    static CURRENT: std::cell::Cell<Option<Scenario>> = const { std::cell::Cell::new(None) };
+}
+
+fn set_current(scenario: &Scenario) {
+    CURRENT.with(|current| current.set(Some(*scenario)));
+}
+
+/// A panic of the core is a violation too: with it goes the command that replays it, even where panics abort.
+fn announce_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        usual(info);
+        if let Some(scenario) = CURRENT.with(std::cell::Cell::get) {
+            tell(format!("VIOLATION a panic\n  replay: {scenario} --trace"));
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags::Asked;
+
+    fn parse(line: &str) -> Result<Vec<Scenario>, String> {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        match COMMAND.parse(&words) {
+            Ok(Asked::Run(values)) => scenarios(&values).map_err(|error| error.to_string()),
+            Ok(Asked::Help) => Err("help".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn scenarios_of_a_command_line() {
+        let replayed = Scenario { seed: 5, nodes: 7, adversary: Adversary::Twins };
+        let line = replayed.to_string();
+        let line = line.strip_prefix("tools sim ").expect("that is the command");
+        assert_eq!(parse(line), Ok(vec![replayed]));
+        assert_eq!(parse("--seeds 0..10 --adversary mute").unwrap().len(), 10);
+        assert_eq!(parse("--seeds 0..10 --adversary mute --every").unwrap().len(), 30);
+        let all = parse("--every --seeds 3..4").unwrap();
+        assert_eq!(all.len(), 3 * Adversary::ALL.len());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        assert_eq!(
+            parse("--adversary twin").unwrap_err(),
+            "there is no adversary 'twin'; the nearest is 'twins'"
+        );
+        assert!(parse("--nodes 4,x").unwrap_err().contains("--nodes: found '4,x'"));
+        assert!(parse("--seeds 9..3").unwrap_err().contains("--seeds: found '9..3'"));
+    }
+
+    #[test]
+    fn the_page_names_every_adversary() {
+        let page = COMMAND.help();
+        for adversary in Adversary::ALL {
+            assert!(page.contains(adversary.name()), "{}", adversary.name());
+        }
+    }
+
+    #[test]
+    fn a_few_seeds_pass() {
+        let scenarios = parse("--seeds 0..4 --nodes 4 --adversary random").unwrap();
+        assert_eq!(run_all(&scenarios, 2), 0);
+    }
+}
