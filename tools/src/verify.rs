@@ -54,7 +54,7 @@ pub(crate) struct Verdict {
     pub(crate) rounds: u64,
     /// Views of the deciding agreements, summed over the rounds, as the node told that saw most of them.
     pub(crate) views: u64,
-    /// For each round the median node's time from input to decision is not kept; these are all such times, µs.
+    /// From input to decision, of every round at every node that gave an input.
     pub(crate) agreement_us: crate::load::Histogram,
     /// Transactions finished.
     pub(crate) finished: u64,
@@ -179,8 +179,12 @@ fn check_rounds(nodes: &mut [Reading<'_>], record: &Record, verdict: &mut Verdic
             ));
         }
     }
-    for (height, count) in record.receipts.range(height.next()..) {
-        verdict.find(format!("{count} receipts name height {height}, which no node has executed"));
+    // A node that was killed may not have written its last lines, so only one that was up at the end can tell that a
+    // block does not exist.
+    if record.nodes.values().any(Option::is_some) {
+        for (height, count) in record.receipts.range(height.next()..) {
+            verdict.find(format!("{count} receipts name height {height}, which no node has executed"));
+        }
     }
     Ok(())
 }

@@ -27,6 +27,9 @@ pub(crate) struct Report {
     nodes: u16,
     duration: Duration,
     machine: Machine,
+    /// Processes that wanted to run before the first measurement, averaged over a minute: figures of a busy machine
+    /// are not comparable.
+    load_average: f64,
     figures: Vec<Figure>,
     /// Runs that did not end well.
     complaints: Vec<String>,
@@ -35,7 +38,14 @@ pub(crate) struct Report {
 impl Report {
     /// A report without figures.
     pub(crate) fn new(nodes: u16, duration: Duration) -> Report {
-        Report { nodes, duration, machine: procfs::machine(), figures: Vec::new(), complaints: Vec::new() }
+        Report {
+            nodes,
+            duration,
+            machine: procfs::machine(),
+            load_average: procfs::load_average(),
+            figures: Vec::new(),
+            complaints: Vec::new(),
+        }
     }
 
     /// Adds a figure.
@@ -88,12 +98,13 @@ impl Report {
     pub(crate) fn to_text(&self) -> String {
         let machine = &self.machine;
         let mut text = format!(
-            "\nN = {}, {} s each, durability off, on {} cores of {} with {:.0} GiB\n\n",
+            "\nN = {}, {} s each, durability off, on {} cores of {} with {:.0} GiB; load average before it {:.1}\n\n",
             self.nodes,
             self.duration.as_secs_f64(),
             machine.cores,
             machine.cpu,
-            machine.mem_gb
+            machine.mem_gb,
+            self.load_average
         );
         for figure in &self.figures {
             text += &format!("  {:<44} {:>12.2} {}\n", figure.name, figure.value, figure.unit);
@@ -119,6 +130,7 @@ impl Report {
             ("version", Json::text(env!("CARGO_PKG_VERSION"))),
             ("commit", commit().map_or(Json::Null, Json::text)),
             ("machine", machine_json(&self.machine)),
+            ("load_average", Json::from(self.load_average)),
         ])
     }
 }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use wire::ids::NodeId;
 
@@ -49,6 +50,19 @@ impl Directories {
         Ok(())
     }
 
+    fn check_space(&self) -> Result<(), StartError> {
+        for directory in [&self.log, &self.data] {
+            if let Some(free_kib) = free_kib(directory).filter(|free_kib| *free_kib < FREE_KIB_MIN) {
+                return Err(StartError::DiskFull {
+                    directory: directory.clone(),
+                    free_kib,
+                    needed_kib: FREE_KIB_MIN,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what an earlier run wrote.
     pub(crate) fn clear(&self) -> Result<(), StartError> {
         let entries = entries(&self.data)?;
@@ -61,11 +75,25 @@ impl Directories {
             remove(&path).map_err(|error| StartError::file("remove", &path, error))?;
         }
         // Finds out now, not when the nodes are up, whether there can be any log.
+        self.check_space()?;
         let probe = self.log.join("summary.json");
         fs::write(&probe, "")
             .and_then(|()| fs::remove_file(&probe))
             .map_err(|error| StartError::file("write", &probe, error))
     }
+}
+
+/// Room that the files of a short run need at the least.
+const FREE_KIB_MIN: u64 = 16 << 10;
+
+/// What `df` says is free where `directory` is; `None` if it says nothing that we understand.
+fn free_kib(directory: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    // Device, size, used, free, percentage, place; the device may hold spaces, so count from the percentage.
+    let words: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
+    let percentage = words.iter().rposition(|word| word.ends_with('%'))?;
+    words.get(percentage.checked_sub(1)?)?.parse().ok()
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, StartError> {
@@ -146,6 +174,12 @@ mod tests {
         fs::write(directories.data.join("thesis.tex"), "x").unwrap();
         assert!(directories.clear().unwrap_err().to_string().contains("thesis.tex"));
         assert!(directories.hosts().exists());
+    }
+
+    #[test]
+    fn free_room_is_told() {
+        assert!(free_kib(&std::env::temp_dir()).is_some());
+        assert_eq!(free_kib(Path::new("/no/such/directory")), None);
     }
 
     #[test]

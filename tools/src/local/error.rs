@@ -17,6 +17,8 @@ pub(crate) enum StartError {
     File { verb: &'static str, path: PathBuf, error: io::Error },
     /// The data directory holds what no run writes.
     Foreign { directory: PathBuf, found: PathBuf },
+    /// The disk is full, or nearly.
+    DiskFull { directory: PathBuf, free_kib: u64, needed_kib: u64 },
     /// Another run uses the data directory.
     AnotherRun { directory: PathBuf, pid: u32 },
     /// Leftovers of an earlier run cannot be ended.
@@ -57,6 +59,11 @@ impl fmt::Display for StartError {
                 "{} is not the data directory of a run, since it holds {}; choose another with --data-dir",
                 directory.display(),
                 found.display()
+            ),
+            StartError::DiskFull { directory, free_kib, needed_kib } => write!(
+                f,
+                "only {free_kib} KiB are free for {}, and a run needs at least {needed_kib}",
+                directory.display()
             ),
             StartError::AnotherRun { directory, pid } => write!(
                 f,

@@ -46,7 +46,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     unplanned_ends.extend(stop(&mut cluster));
     let record = record(options.nodes, &statuses, &shared);
     let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
-    let summary = Summary {
+    let mut summary = Summary {
         n: prepared.committee.n(),
         shards: prepared.committee.shards(),
         f: prepared.committee.f(),
@@ -87,7 +87,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     };
     let path = options.directories.log.join("summary.json");
     if let Err(error) = fs::write(&path, format!("{}\n", summary.to_json())) {
-        eprintln!("tools local: cannot write {}: {error}", path.display());
+        summary.findings.push(format!("cannot write {}: {error}", path.display()));
     }
     summary
 }
