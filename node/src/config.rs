@@ -106,6 +106,11 @@ impl Config {
         Ok(Config { id, committee, own_keys, log_dir, stop, heart, hosts, keys })
     }
 
+    /// The file that says that these keys have signed.
+    pub(crate) fn used_mark(&self) -> PathBuf {
+        self.keys.join(format!("node-{}.used", self.id))
+    }
+
     /// The node's own log.
     pub(crate) fn log(&self) -> PathBuf {
         self.log_dir.join(format!("consensus-node-{}.log", self.id))

@@ -78,6 +78,7 @@ fn run(config: &Config) -> Result<(), Box<dyn Error>> {
 
 fn run_core(config: &Config, settings: CoreSettings) -> Result<(), Box<dyn Error>> {
     let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
+    claim_keys(config)?;
     let suite = RealSuite::new(&config.committee, config.id, signing, *coin_secret)?;
     let lanes = LaneSettings {
         pipeline: settings.pipeline,
@@ -92,6 +93,25 @@ fn run_core(config: &Config, settings: CoreSettings) -> Result<(), Box<dyn Error
         hash_seed: rand::u64(),
     };
     serve(config, Core::new(core, Arc::new(suite))).map(drop)
+}
+
+/// Takes note that these keys have signed, and refuses keys that have before.
+///
+/// # Security
+/// A node remembers what it signed in memory only. Started again with the same keys it could sign something else in
+/// the same place, which is what a Byzantine node does; so keys serve one start.
+fn claim_keys(config: &Config) -> Result<(), Box<dyn Error>> {
+    let path = config.used_mark();
+    match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
+            "{} exists: a node was started with these keys before, and what it signed is not known any more; \
+             deal new keys with 'tools keygen'",
+            path.display()
+        )
+        .into()),
+        Err(error) => Err(format!("{} can't be written: {error}", path.display()).into()),
+    }
 }
 
 fn run_pipe(config: &Config, settings: PipeSettings) -> Result<(), Box<dyn Error>> {
