@@ -14,6 +14,12 @@ MUTANTS_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants"
 CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo clippy -p bft --all-targets --features mutants --quiet -- -D warnings
 CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet
 
+# Whatever is built for use is built without them.
+if cargo tree --workspace --edges features,normal | grep --quiet 'feature "mutants"'; then
+    echo "a crate of the workspace switches on the feature 'mutants', which release binaries must not have" >&2
+    exit 1
+fi
+
 # The coin's vectors are what the independent script prints, where there is a Python to ask.
 if command -v python3 > /dev/null; then
     python3 docs/coin_vectors.py | diff - docs/coin_vectors.txt
