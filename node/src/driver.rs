@@ -32,6 +32,8 @@ pub(crate) struct Driver<M> {
     origin: Instant,
     rounds: RoundsFile,
     vitals: Vitals,
+    /// The last status that was told, encoded, and when it was taken.
+    status: Option<(Time, Bytes)>,
     /// Since when what is to be sent gathers.
     gathering_since: Time,
     net_client: Exit,
@@ -58,6 +60,8 @@ pub(crate) enum Ended {
 
 /// Batches of events taken before the loop looks at what is due.
 const BATCHES_A_TURN: usize = 16;
+/// How old a status may be that a client is told: little for a person, much for a core that is flooded with requests.
+const STATUS_EVERY: Span = Span::from_ms(20);
 /// How long what is to be sent may gather while there is more to take in.
 const GATHER_TIME: Span = Span::from_ms(1);
 
@@ -70,6 +74,7 @@ impl<M: Machine> Driver<M> {
             origin: Instant::now(),
             rounds,
             vitals: Vitals::default(),
+            status: None,
             gathering_since: Time::default(),
             net_client: Exit::default(),
             net_server: Exit::default(),
@@ -220,10 +225,24 @@ impl<M: Machine> Driver<M> {
         self.net_server.hand_over();
     }
 
+    /// # Security
+    /// The core counts coin by coin for its status, and any client may ask; so it is asked at most once in
+    /// [`STATUS_EVERY`], and who asks in between is told the same again.
     fn reply_status(&mut self, client: ClientId) {
-        let status = self.vitals.complete(self.machine.status());
-        let body = codec::encode(&Reply::Status(Box::new(status)));
-        self.net_server.push(FromCore::Reply { client }, Bytes::from(body));
+        let now = self.now();
+        let body = match self.status.take() {
+            Some((at, body)) if now.since(at) < STATUS_EVERY => {
+                self.status = Some((at, body.clone()));
+                body
+            }
+            _ => {
+                let status = self.vitals.complete(self.machine.status());
+                let body = Bytes::from(codec::encode(&Reply::Status(Box::new(status))));
+                self.status = Some((now, body.clone()));
+                body
+            }
+        };
+        self.net_server.push(FromCore::Reply { client }, body);
     }
 
     fn exit(&mut self, child: Child) -> &mut Exit {

@@ -1,7 +1,8 @@
 //! The thread that offers the load: one mio loop over the connections to all nodes.
 //!
 //! Open loop: transaction k is intended at start + k / rate and is sent at the next wake-up after that, about a
-//! millisecond later at most; its latency counts from the intended time, whatever kept it waiting here. If all chains
+//! millisecond later at most; its latency counts from the intended time, whatever kept it waiting here. What falls due
+//! in one millisecond goes to one node and the next to another, so that a batch costs one write. If all chains
 //! wait or a node takes no more bytes, the intended times stand and the load catches up later, so that a stalled
 //! testbed shows as latency and not as fewer samples (no coordinated omission).
 //!
@@ -37,9 +38,9 @@ const IDLE_STEP: Duration = Duration::from_millis(20);
 const QUEUED_BYTES_MAX: usize = 4 << 20;
 /// Length of a list at which it is submitted: far below `limits::CLIENT_FRAME_BYTES_MAX`, whatever one transaction adds.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Bytes that a closed loop keeps open over all nodes: some seconds' worth of a slow testbed and enough to fill the
-/// pipelines of a fast one.
-const WINDOW_BYTES: usize = 96 << 20;
+/// Bytes that a closed loop keeps open over all nodes: as much as the raw pipe of four nodes keeps under way. Twice or
+/// three times as much only lengthens the queues.
+const WINDOW_BYTES: usize = 32 << 20;
 /// An expiry is what takes about this long at the present pace ...
 const EXPIRY_S: u64 = 20;
 /// ... but at least so many rounds.
@@ -119,7 +120,7 @@ struct Load {
     offering: bool,
     /// Open loop: transactions made of those intended.
     made: u64,
-    /// Whose turn it is.
+    /// Open loop: whose turn it is.
     turn: usize,
     window: usize,
     committed_while_offering: u64,
@@ -311,18 +312,19 @@ impl Engine {
         match load.plan.rate {
             Rate::PerSecond(rate) => {
                 let due = intended_by(now_us.saturating_sub(load.began_us), rate);
-                while load.made < due {
-                    let intended_us = load.began_us + intended_us(load.made, rate);
-                    let count = self.links.len();
-                    let made = (0..count).any(|step| {
-                        let link = &mut self.links[(load.turn + step) % count];
-                        link.make(&mut load.workload, expiry, intended_us, now_us)
-                    });
-                    if !made {
-                        break;
+                let (first, count, before) = (load.turn, self.links.len(), load.made);
+                for step in 0..count {
+                    let link = &mut self.links[(first + step) % count];
+                    while load.made < due {
+                        let intended_us = load.began_us + intended_us(load.made, rate);
+                        if !link.make(&mut load.workload, expiry, intended_us, now_us) {
+                            break;
+                        }
+                        load.made += 1;
                     }
-                    load.turn = (load.turn + 1) % count;
-                    load.made += 1;
+                }
+                if load.made > before {
+                    load.turn = (first + 1) % count;
                 }
             }
             Rate::Max => {

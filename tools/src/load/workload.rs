@@ -51,17 +51,21 @@ pub(crate) enum WhenUnknown {
 pub(crate) struct Workload {
     maker: Maker,
     chains: Vec<Chain>,
-    /// The chain of each open transaction, and of the last one of each chain that had a fate.
-    by_id: HashMap<TxId, u32, BuildHasherDefault<FirstBytes>>,
+    /// The chain of each open transaction.
+    by_id: IdMap<u32>,
+    /// The fates of those that had been asked for: an answer may cross the receipt and say it again.
+    asked_and_told: IdMap<Fate>,
     pools: Vec<Pool>,
     tally: Tally,
     heights: Heights,
 }
 
+type IdMap<T> = HashMap<TxId, T, BuildHasherDefault<FirstBytes>>;
+
 /// What belongs to one node.
 #[derive(Clone, Debug, Default)]
 struct Pool {
-    idle: VecDeque<u32>,
+    idle: Vec<u32>,
     /// Chains that rest, and until when; ascending.
     resting: VecDeque<(u64, u32)>,
     open: usize,
@@ -77,7 +81,6 @@ struct Chain {
     coin: CoinId,
     amount: u64,
     state: State,
-    last: Option<Last>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,14 +101,6 @@ struct Open {
     was_asked_for: bool,
 }
 
-/// The last transaction of a chain that had a fate.
-#[derive(Clone, Debug)]
-struct Last {
-    id: TxId,
-    fate: Fate,
-    was_asked_for: bool,
-}
-
 /// How a chain goes on after the fate of its transaction.
 enum Then {
     Now,
@@ -123,17 +118,17 @@ impl Workload {
             coin: transaction::genesis_coin(&committee.testbed(), SHARD, index),
             amount: committee.protocol().genesis_amount,
             state: State::Idle,
-            last: None,
         };
         let chains: Vec<Chain> = (0..committee.protocol().genesis_coins).map(chain).collect();
         let mut pools = vec![Pool::default(); committee.n()];
         for index in 0..chains.len() {
             let pool = index % pools.len();
-            pools[pool].idle.push_back(index as u32);
+            pools[pool].idle.push(index as u32);
         }
         Workload {
             maker: Maker::new(committee.clone(), tx_bytes, seed),
-            by_id: HashMap::with_capacity_and_hasher(2 * chains.len(), BuildHasherDefault::default()),
+            by_id: IdMap::default(),
+            asked_and_told: IdMap::default(),
             chains,
             pools,
             tally: Tally::default(),
@@ -178,7 +173,8 @@ impl Workload {
         while pool.resting.front().is_some_and(|(until_us, _)| *until_us <= now_us) {
             pool.idle.extend(pool.resting.pop_front().map(|(_, index)| index));
         }
-        let Some(index) = pool.idle.pop_front() else { return false };
+        // The one that came back last: what is used often stays in the processor's caches.
+        let Some(index) = pool.idle.pop() else { return false };
         pool.open += 1;
         let chain = &mut self.chains[index as usize];
         let counter = self.tally.submitted;
@@ -230,7 +226,7 @@ impl Workload {
         let chains: Vec<u32> = pool.idle.drain(..).chain(resting).collect();
         for index in chains {
             if let Some(heir) = self.heir(node, index) {
-                self.pool_mut(heir).idle.push_back(index);
+                self.pool_mut(heir).idle.push(index);
             }
         }
     }
@@ -244,23 +240,16 @@ impl Workload {
         when_unknown: WhenUnknown,
     ) {
         let Some(&index) = self.by_id.get(&receipt.id) else {
-            // Of a fate long past, or of nothing we ever sent.
-            self.tally.duplicated += u64::from(is_final(receipt.fate));
+            // It had its fate before, or is nothing that we ever sent.
+            let crossed = self.asked_and_told.get(&receipt.id) == Some(&receipt.fate);
+            self.tally.duplicated += u64::from(is_final(receipt.fate) && !crossed);
             return;
         };
-        let chain = &mut self.chains[index as usize];
-        match &chain.state {
-            State::Open(open) if open.id == receipt.id => {
-                let open = open.clone();
-                self.on_fate(node, index, &open, receipt.fate, now_us, when_unknown);
-            }
-            // The answer to a question may cross the receipt itself: then it says the same.
-            State::Idle | State::Dead | State::Open(_) => {
-                let crossed =
-                    chain.last.as_ref().is_some_and(|last| last.was_asked_for && last.fate == receipt.fate);
-                self.tally.duplicated += u64::from(is_final(receipt.fate) && !crossed);
-            }
-        }
+        let State::Open(open) = &self.chains[index as usize].state else {
+            unreachable!("the map knows open transactions only")
+        };
+        let open = open.clone();
+        self.on_fate(node, index, &open, receipt.fate, now_us, when_unknown);
     }
 
     fn on_fate(
@@ -326,15 +315,15 @@ impl Workload {
         let State::Open(open) = std::mem::replace(&mut chain.state, state) else {
             unreachable!("only an open transaction is closed")
         };
-        let last = Last { id: open.id, fate, was_asked_for: open.was_asked_for };
-        if let Some(before) = chain.last.replace(last) {
-            self.by_id.remove(&before.id);
+        self.by_id.remove(&open.id);
+        if open.was_asked_for {
+            self.asked_and_told.insert(open.id, fate);
         }
         self.pool_mut(open.node).open -= 1;
         // Without an heir there is no node left to hand anything to.
         let Some(heir) = self.heir(open.node, index) else { return };
         match then {
-            Then::Now => self.pool_mut(heir).idle.push_back(index),
+            Then::Now => self.pool_mut(heir).idle.push(index),
             Then::After(us) => self.pool_mut(heir).resting.push_back((us, index)),
             Then::Never => {}
         }
