@@ -1,0 +1,239 @@
+//! Drop order, skips, acks, resends and bounds of the outbox, as tables of what it hands out.
+
+use super::*;
+
+fn item(class: Class, name: u8, length: usize) -> Item {
+    Item { class, digest: Digest([name; 32]), body: Bytes::from(vec![name; length]) }
+}
+
+fn keep(name: u8) -> Item {
+    item(Class::Keep, name, 10)
+}
+
+fn round(round: u64, name: u8) -> Item {
+    item(Class::Round(Round(round)), name, 10)
+}
+
+fn decided(round: u64) -> Progress {
+    Progress { decided: Round(round), lanes: vec![] }
+}
+
+/// What the outbox hands out, as text: `name@sequence` and `>to` for a skip.
+fn taken(outbox: &mut Outbox) -> String {
+    let mut out = Vec::new();
+    outbox.take(u64::MAX, &mut out);
+    let words: Vec<String> = out
+        .iter()
+        .map(|outgoing| match outgoing {
+            Outgoing::Data { sequence, item } => format!("{}@{sequence}", item.digest.0[0]),
+            Outgoing::Skip { to } => format!(">{to}"),
+        })
+        .collect();
+    check(outbox);
+    words.join(" ")
+}
+
+/// The bookkeeping of the bytes agrees with the entries.
+fn check(outbox: &Outbox) {
+    let sent: u64 = outbox.sent.iter().map(|item| item.as_ref().map_or(ENTRY_BYTES, cost)).sum();
+    let queued: u64 = outbox.queue.iter().map(cost).sum();
+    assert_eq!(outbox.bytes, sent + queued);
+    assert!(outbox.bytes <= outbox.bytes_max);
+    assert!(outbox.written <= outbox.sent.len());
+}
+
+fn outbox(entries: u64) -> Outbox {
+    let mut outbox = Outbox::new(entries * (ENTRY_BYTES + 10));
+    outbox.resume(Listener::New, 0).unwrap();
+    outbox
+}
+
+#[test]
+fn frames_are_numbered_in_order_and_kept_until_confirmed() {
+    let mut outbox = outbox(10);
+    for name in 1..=3 {
+        outbox.push(keep(name));
+    }
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2");
+    assert_eq!(taken(&mut outbox), "");
+    assert_eq!(outbox.unconfirmed(), 3);
+    outbox.acknowledge(2).unwrap();
+    outbox.acknowledge(1).unwrap();
+    assert_eq!(outbox.unconfirmed(), 1);
+    assert_eq!(outbox.acknowledge(4), Err(NeverSent { named: 4, next: 3 }));
+    outbox.acknowledge(3).unwrap();
+    assert_eq!((outbox.unconfirmed(), outbox.bytes), (0, 0));
+}
+
+#[test]
+fn a_reconnect_resends_from_where_the_listener_stopped() {
+    let mut outbox = outbox(10);
+    for name in 1..=4 {
+        outbox.push(keep(name));
+    }
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2 4@3");
+    outbox.push(keep(5));
+    outbox.resume(Listener::Same, 2).unwrap();
+    assert_eq!(taken(&mut outbox), "3@2 4@3 5@4");
+    // An ack of the session before says nothing new; one that names what was not written in this one is refused.
+    outbox.resume(Listener::Same, 2).unwrap();
+    assert_eq!(outbox.acknowledge(3), Err(NeverSent { named: 3, next: 2 }));
+    assert_eq!(outbox.resume(Listener::Same, 6), Err(NeverSent { named: 6, next: 5 }));
+}
+
+#[test]
+fn a_new_listener_gets_the_unconfirmed_under_the_numbers_it_wants() {
+    let mut outbox = outbox(10);
+    for name in 1..=3 {
+        outbox.push(round(u64::from(name), name));
+    }
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2");
+    outbox.acknowledge(1).unwrap();
+    outbox.resume(Listener::New, 70).unwrap();
+    assert_eq!(taken(&mut outbox), "2@70 3@71");
+    outbox.finish(&Progress { decided: Round(2), lanes: vec![] });
+    outbox.resume(Listener::New, 0).unwrap();
+    assert_eq!(taken(&mut outbox), "3@0", "what was dropped leaves no number behind");
+    assert!(outbox.resume(Listener::New, u64::MAX).is_err());
+}
+
+#[test]
+fn finished_classes_are_not_sent() {
+    let mut outbox = outbox(10);
+    let owner = NodeId(3);
+    outbox.push(round(1, 1));
+    outbox.push(item(Class::Lane(owner, Seq(4)), 2, 10));
+    outbox.push(item(Class::Lane(owner, Seq(5)), 3, 10));
+    outbox.push(round(2, 4));
+    outbox.push(keep(5));
+    outbox.finish(&Progress { decided: Round(1), lanes: vec![(owner, Seq(4))] });
+    outbox.push(round(1, 6));
+    assert_eq!(taken(&mut outbox), "3@0 4@1 5@2");
+    assert_eq!(outbox.dropped(), 0, "nothing that mattered");
+    // Progress never goes back.
+    outbox.finish(&Progress { decided: Round(0), lanes: vec![(owner, Seq(1))] });
+    outbox.push(item(Class::Lane(owner, Seq(4)), 7, 10));
+    assert_eq!(taken(&mut outbox), "");
+}
+
+#[test]
+fn take_passes_over_finished_frames_that_no_sweep_has_removed() {
+    let mut outbox = outbox(100);
+    for name in 1..=20 {
+        outbox.push(round(if name < 20 { 5 } else { 6 }, name));
+    }
+    outbox.finish(&decided(4));
+    outbox.finish(&decided(5));
+    assert_eq!(outbox.queue.len(), 20, "too little was pushed since the last sweep for another one");
+    assert_eq!(taken(&mut outbox), "20@0");
+}
+
+#[test]
+fn numbers_of_dropped_frames_are_skipped_at_a_resend() {
+    let mut outbox = outbox(10);
+    for (at, name) in [(9, 1), (1, 2), (1, 3), (9, 4), (2, 5)] {
+        outbox.push(round(at, name));
+    }
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2 4@3 5@4");
+    outbox.finish(&decided(2));
+    outbox.resume(Listener::Same, 0).unwrap();
+    assert_eq!(taken(&mut outbox), "1@0 >3 4@3 >5");
+    assert_eq!(outbox.unconfirmed(), 2);
+    outbox.acknowledge(5).unwrap();
+    assert_eq!(outbox.bytes, 0);
+}
+
+#[test]
+fn finished_frames_at_the_front_leave_only_a_skip() {
+    let mut outbox = outbox(10);
+    for name in 1..=3 {
+        outbox.push(round(u64::from(name), name));
+    }
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2");
+    outbox.finish(&decided(2));
+    assert_eq!(outbox.sent.len(), 1);
+    outbox.acknowledge(1).unwrap();
+    outbox.resume(Listener::Same, 1).unwrap();
+    assert_eq!(taken(&mut outbox), ">2 3@2");
+}
+
+#[test]
+fn beyond_the_bound_finished_classes_go_first_and_uncounted() {
+    let mut outbox = outbox(4);
+    outbox.push(keep(1));
+    outbox.push(round(1, 2));
+    outbox.push(round(2, 3));
+    outbox.push(keep(4));
+    // Told twice, so that the second is not swept at once.
+    outbox.finish(&decided(0));
+    outbox.finish(&decided(1));
+    assert_eq!(outbox.queue.len(), 4);
+    outbox.push(keep(5));
+    assert_eq!(outbox.dropped(), 0);
+    assert_eq!(taken(&mut outbox), "1@0 3@1 4@2 5@3");
+}
+
+#[test]
+fn beyond_that_the_oldest_go_and_are_counted() {
+    let mut outbox = outbox(3);
+    for name in 1..=5 {
+        outbox.push(keep(name));
+        check(&outbox);
+    }
+    assert_eq!(outbox.dropped(), 2);
+    assert_eq!(taken(&mut outbox), "3@0 4@1 5@2", "what had no number leaves no gap");
+    outbox.push(keep(6));
+    assert_eq!(outbox.dropped(), 3);
+    assert_eq!(taken(&mut outbox), "6@3", "3@0 was written in this session; its number needs no skip");
+    outbox.resume(Listener::Same, 0).unwrap();
+    assert_eq!(taken(&mut outbox), ">1 4@1 5@2 6@3", "in the next one it does");
+}
+
+#[test]
+fn the_oldest_may_go_between_a_reconnect_and_the_resend() {
+    let mut outbox = outbox(3);
+    for name in 1..=3 {
+        outbox.push(keep(name));
+    }
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2");
+    outbox.resume(Listener::Same, 0).unwrap();
+    outbox.push(keep(4));
+    outbox.push(keep(5));
+    assert_eq!(taken(&mut outbox), ">2 3@2 4@3 5@4");
+}
+
+#[test]
+fn dropped_places_behind_a_kept_one_stay_within_the_bound() {
+    let mut outbox = outbox(50);
+    outbox.push(keep(1));
+    for at in 1..10_000 {
+        outbox.push(round(at, 2));
+        taken(&mut outbox);
+        outbox.finish(&decided(at));
+        check(&outbox);
+    }
+    assert_eq!(outbox.dropped(), 1, "the one that held up all the others");
+    assert!(outbox.sent.len() < 60);
+}
+
+#[test]
+fn a_frame_beyond_the_whole_bound_is_dropped() {
+    let mut outbox = outbox(2);
+    outbox.push(keep(1));
+    outbox.push(item(Class::Keep, 2, 10_000));
+    assert_eq!((outbox.dropped(), outbox.bytes), (2, 0));
+    assert_eq!(taken(&mut outbox), "");
+}
+
+#[test]
+fn take_stops_at_its_limit_but_takes_at_least_one() {
+    let mut outbox = outbox(10);
+    for name in 1..=3 {
+        outbox.push(keep(name));
+    }
+    let mut out = Vec::new();
+    outbox.take(1, &mut out);
+    assert_eq!(out.len(), 1);
+    outbox.take(ENTRY_BYTES + 11, &mut out);
+    assert_eq!(out.len(), 3);
+}
