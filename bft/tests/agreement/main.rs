@@ -4,11 +4,17 @@
 //! - `staged`: attacks step by step, harmless while the rules are in force.
 //! - `certificates`: every defect a certificate can have, in everything that carries one.
 //! - `liars`: bad signatures and shares, equivocation, messages in the name of others.
+//! - `recovery`: losses, late starts, catching up.
+//! - `floods`: too much, too early, too late; what is kept and answered is bounded.
+//! - `traps`: what the prototype fell into.
 //! - `mutants`: the same attacks on a protocol without the rule they are aimed at; each is caught.
 
 mod certificates;
+mod floods;
 mod liars;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod random;
+mod recovery;
 mod staged;
+mod traps;

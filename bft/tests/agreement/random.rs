@@ -59,22 +59,22 @@ fn one_to_three_members_agree_without_tolerance() {
 
 #[test]
 fn four_members_agree_under_any_schedule() {
-    run_seeds(4, 0..300);
+    run_seeds(4, 0..400);
 }
 
 #[test]
 fn seven_members_agree_under_any_schedule() {
-    run_seeds(7, 0..100);
+    run_seeds(7, 0..150);
 }
 
 #[test]
 fn ten_members_agree_under_any_schedule() {
-    run_seeds(10, 0..40);
+    run_seeds(10, 0..60);
 }
 
 #[test]
 fn real_signatures_and_coins_agree_under_any_schedule() {
-    for (n, seeds) in [(4, 0..20), (7, 0..3)] {
+    for (n, seeds) in [(4, 0..40), (7, 0..5)] {
         for seed in seeds {
             let mut bench = Bench::real(n, seed);
             run(&mut bench, n, seed)

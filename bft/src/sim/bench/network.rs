@@ -200,7 +200,9 @@ impl Bench {
         if let Some((letter, (round, _, message))) =
             letters.first().and_then(|letter| Some((letter, letter.agreement()?)))
         {
-            self.checker.view_reached(round, message.view());
+            if !self.traitors.contains(&letter.from) {
+                self.checker.view_reached(round, message.view());
+            }
             if let MvbaMessage::CoinShare { view, share } = message {
                 self.give_away(letter.from, CoinName { round, view: *view }, *share);
             }

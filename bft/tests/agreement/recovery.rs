@@ -1,0 +1,287 @@
+//! Nobody is left behind: what processes lose when they die, who starts late, and who was away.
+
+use bft::mvba::Halt;
+use bft::round::{CatchUpMessage, RoundMessage};
+use bft::sim::bench::{Bench, Execution, Kind, Order, Parcel, Schedule, all, only};
+use bft::time::Span;
+use wire::ids::{Index, Round, View};
+
+const STEPS_MAX: u64 = 400_000;
+
+fn in_order() -> Schedule {
+    Schedule::new(Order::FirstInFirstOut, 0)
+}
+
+/// Three members that need each other, since the fourth is mute.
+fn three_of_four() -> (Bench, [Index; 4]) {
+    let mut bench = Bench::new(4, 5);
+    let roles = bench.cast(&[]);
+    bench.mute(&roles[3..]);
+    (bench, roles)
+}
+
+#[test]
+fn what_a_dead_process_of_a_peer_lost_is_sent_again_when_it_is_back() {
+    let (mut bench, [a, b, c, _]) = three_of_four();
+    bench.advance_all();
+    // The net_server of c dies again and again, with all it has been sent.
+    while !bench.under_way(&all().to(&[a, b])).is_empty() {
+        bench.lose(&all().to(&[c]));
+        bench.deliver(all().to(&[a, b]));
+    }
+    assert_eq!(bench.decided(a), Round(0), "a and b are stuck without c");
+    bench.peer_up(a, c);
+    bench.peer_up(b, c);
+    bench.deliver(all());
+    for member in [a, b, c] {
+        assert_eq!(bench.decided(member), Round(1), "without waiting for any timer");
+        assert_eq!(bench.certified(member), Round(1));
+    }
+    assert_eq!(bench.check(), Ok(()));
+}
+
+#[test]
+fn what_an_own_dead_child_lost_is_sent_again_when_it_is_back() {
+    let (mut bench, [a, b, c, _]) = three_of_four();
+    bench.advance_all();
+    // The net_client of c dies again and again, with all it was given to send.
+    while !bench.under_way(&all().to(&[a, b, c])).is_empty() {
+        bench.lose(&all().from(&[c]));
+        bench.deliver(all().to(&[a, b, c]));
+    }
+    assert_eq!(bench.decided(a), Round(0), "a and b are stuck without c");
+    bench.child_restarted(c);
+    bench.deliver(all());
+    for member in [a, b, c] {
+        assert_eq!(bench.decided(member), Round(1), "without waiting for any timer");
+        assert_eq!(bench.certified(member), Round(1));
+    }
+    assert_eq!(bench.check(), Ok(()));
+}
+
+#[test]
+fn without_any_sign_of_a_loss_all_is_sent_again_after_a_second() {
+    let (mut bench, [a, ..]) = three_of_four();
+    bench.advance_all();
+    bench.lose(&all());
+    bench.sleep(Span::from_ms(999));
+    assert!(bench.under_way(&all()).is_empty());
+    bench.sleep(Span::from_ms(1));
+    bench.deliver(all());
+    assert_eq!(bench.decided(a), Round(1));
+    bench.settle(1).unwrap();
+}
+
+/// Every other letter is lost, whatever its kind and however often it is sent.
+#[test]
+fn a_network_that_loses_half_of_everything_delays_and_does_no_more() {
+    for seed in 0..20 {
+        let (mut bench, _) = three_of_four();
+        let mut schedule = Schedule::new(Order::Random, seed);
+        for round in 1..=3 {
+            bench.advance_all();
+            for _ in 0..200 {
+                let letters = bench.under_way(&all());
+                for letter in letters.iter().filter(|_| schedule.prng.chance(1, 2)) {
+                    bench.lose(&all().of(&[letter.kind()]).from(&[letter.from]).to(&[letter.to]));
+                }
+                bench.deliver(all());
+                if bench.honest().iter().all(|member| bench.decided(*member).0 >= round) {
+                    break;
+                }
+                bench.ping();
+                bench.sleep(Span::from_ms(1_000));
+            }
+            bench.settle(round).unwrap_or_else(|violation| panic!("seed {seed}: {violation:?}"));
+        }
+    }
+}
+
+/// The start-up deadlock of the prototype: 8 of 13 runs hung because who started late had thrown away what came early.
+/// Here c hears everything of the others, the newest first, before it knows of a single lane.
+#[test]
+fn who_starts_late_uses_all_that_came_early() {
+    let (mut bench, [a, b, c, _]) = three_of_four();
+    for lane in [a, b] {
+        let tip = bench.certify(lane);
+        bench.tell(&[a, b], lane, tip);
+    }
+    bench.sleep(Span::from_ms(5));
+    bench.deliver(all().to(&[a, b]));
+    assert_eq!(
+        (bench.decided(a), bench.view(c)),
+        (Round(0), None),
+        "a and b wait for c, which has not begun"
+    );
+    while !bench.under_way(&all().to(&[c])).is_empty() {
+        bench.deliver_backwards(&all().to(&[c]));
+    }
+    bench.deliver(all());
+    assert_eq!(bench.decided(c), Round(1), "without waiting for any timer");
+    bench.settle(1).unwrap();
+}
+
+/// c sleeps while the others decide as many rounds as are buffered; then all comes at once, the newest first.
+#[test]
+fn rounds_that_came_early_are_decided_in_order_without_asking() {
+    let mut bench = Bench::new(4, 5);
+    let [a, b, c, d] = bench.cast(&[]);
+    while bench.decided(a) < Round(8) {
+        bench.advance(a);
+        bench.sleep(Span::from_ms(5));
+        bench.deliver(all().to(&[a, b, d]));
+    }
+    assert_eq!(bench.decided(a), Round(8));
+    bench.deliver_backwards(&all().to(&[c]));
+    assert_eq!(bench.decided(c), Round(8));
+    assert!(bench.under_way(&only(Kind::Ask)).is_empty());
+    bench.settle(8).unwrap();
+}
+
+/// c is away for as long as no buffer lasts. Back again it asks, and gets the proofs in a few answers.
+fn away(rounds: u64) -> (Bench, [Index; 4]) {
+    let mut bench = Bench::new(4, 5);
+    let [a, b, c, d] = bench.cast(&[]);
+    bench.lose_always(all().to(&[c]));
+    bench.lose_always(all().from(&[c]));
+    bench.run_for(&[a, b, d], &mut in_order(), rounds, STEPS_MAX).unwrap();
+    assert_eq!(bench.decided(c), Round(0));
+    bench.lose_no_more();
+    (bench, [a, b, c, d])
+}
+
+#[test]
+fn who_was_away_for_long_catches_up_by_asking() {
+    let (mut bench, [_, _, c, _]) = away(100);
+    bench.settle(100).unwrap();
+    assert!(bench.decided(c) >= Round(100));
+    // And takes part again.
+    bench.run(&mut in_order(), 103, STEPS_MAX).unwrap();
+    bench.settle(103).unwrap();
+}
+
+#[test]
+fn a_peer_that_lies_about_its_progress_keeps_nobody_from_catching_up() {
+    let (mut bench, [a, b, c, _]) = away(70);
+    bench.betray(&[b]);
+    let genuine: Vec<Halt> = (1..=3).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
+    let mut wrong = genuine.clone();
+    wrong[1].cut = wrong[2].cut.clone();
+    let answers = [Vec::new(), genuine[1..].to_vec(), wrong, vec![genuine[0].clone(); 40]];
+    // b's own answers are lost; it answers each question with something else.
+    bench.lose_always(all().from(&[b]).of(&[Kind::Halts]));
+    let mut asked = 0;
+    for _ in 0..200 {
+        bench.ping();
+        bench.ping_of(b, Round(u64::MAX - 1));
+        bench.deliver_except(&[only(Kind::Ask).to(&[b])]);
+        if !bench.under_way(&only(Kind::Ask).from(&[c]).to(&[b])).is_empty() {
+            let answer = CatchUpMessage::Halts(answers[asked % answers.len()].clone());
+            bench.forge(b, &[c], &Parcel::Round(RoundMessage::CatchUp(answer)));
+            bench.lose(&only(Kind::Ask).to(&[b]));
+            asked += 1;
+        }
+        bench.sleep(Span::from_ms(100));
+        assert_eq!(bench.check(), Ok(()));
+        if bench.decided(c) >= Round(70) {
+            break;
+        }
+    }
+    assert!(asked > 1, "b was asked as well");
+    assert!(bench.decided(c) >= Round(70));
+    bench.settle(70).unwrap();
+}
+
+/// Only an answer to a question is worth verifying; one that comes late or twice is no fault.
+#[test]
+fn unasked_answers_are_dropped_without_blame() {
+    let (mut bench, [a, b, c, _]) = away(20);
+    bench.betray(&[b]);
+    let halts: Vec<Halt> = (1..=20).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
+    bench.forge(b, &[c], &Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(halts))));
+    bench.deliver(only(Kind::Halts).to(&[c]));
+    assert_eq!(bench.decided(c), Round(0));
+    assert_eq!(bench.faults(), []);
+}
+
+/// Only a decides; its HALTs die with its net_client. The others still speak of the round, and get the proof.
+#[test]
+fn a_lost_halt_is_had_from_who_has_decided() {
+    let mut bench = Bench::where_leaders(4, |leaders| leaders[0] == Index(0));
+    let [a, b, c, d] = bench.cast(&[]);
+    bench.advance_all();
+    let others = [b, c, d];
+    let decisive = all().of(&[Kind::PreVote, Kind::Vote, Kind::Halt]).to(&others);
+    bench.deliver_except(&[only(Kind::Finish).from(&[a]).to(&others), decisive]);
+    assert_eq!(bench.decided(a), Round(1));
+    bench.lose(&all());
+    for member in others {
+        assert_eq!(bench.decided(member), Round(0));
+    }
+    // No pings: a's answers to what the others send again must do.
+    bench.sleep(Span::from_ms(1_000));
+    bench.deliver(all());
+    for member in others {
+        assert!(bench.decided(member) >= Round(1));
+    }
+    assert_eq!(bench.check(), Ok(()));
+}
+
+/// c knows no lane and so has nothing to send again; the certificates it asks for get lost. It asks once more.
+#[test]
+fn certificates_that_were_lost_are_asked_for_again() {
+    let (mut bench, [a, b, c, _]) = three_of_four();
+    for lane in [a, b] {
+        let tip = bench.certify(lane);
+        bench.tell(&[a, b], lane, tip);
+    }
+    bench.sleep(Span::from_ms(5));
+    bench.deliver(only(Kind::Send).to(&[c]));
+    assert!(!bench.under_way(&only(Kind::LaneCertificate).to(&[c])).is_empty(), "c has asked");
+    bench.lose(&all());
+    bench.settle(1).unwrap();
+    assert_eq!(bench.decided(c), Round(1));
+}
+
+/// Who cannot execute, because a body is missing, gives no input more than 16 rounds on. The others need no more than
+/// N−f; and when its bodies have come it goes on.
+#[test]
+fn who_cannot_execute_gives_no_input_beyond_the_window() {
+    let mut bench = Bench::new(4, 5);
+    let [a, b, c, _] = bench.cast(&[]);
+    bench.execution(c, Execution::Stuck);
+    let led =
+        |bench: &Bench, round: u64| !bench.under_way(&only(Kind::Send).from(&[c]).round(round)).is_empty();
+    for round in 1..=20 {
+        bench.advance(b);
+        bench.deliver(only(Kind::LaneCertificate));
+        bench.sleep(Span::from_ms(5));
+        assert_eq!(led(&bench, round), round <= 16, "round {round}");
+        bench.deliver(all());
+        assert_eq!(bench.decided(a), Round(round), "nobody waits for c");
+    }
+    assert_eq!(bench.certified(c), Round(0));
+    bench.execution(c, Execution::AtOnce);
+    bench.advance(b);
+    bench.deliver(only(Kind::LaneCertificate));
+    bench.sleep(Span::from_ms(5));
+    assert!(led(&bench, 21), "c takes part again");
+    bench.settle(21).unwrap();
+}
+
+/// Views that others have reached count as soon as their coins are known: c was away for a view, and then needs
+/// nothing but what came early.
+#[test]
+fn messages_of_later_views_wait_for_the_coins_before_them() {
+    let (mut bench, [a, b, c, _]) = three_of_four();
+    bench.advance_all();
+    // c does all it is needed for in view 0, but hears no coin shares: it knows no coin, and others go on.
+    bench.deliver_except(&[all().of(&[Kind::Share]).to(&[c]), only(Kind::Halt)]);
+    let ahead = [a, b].map(|member| bench.view(member));
+    assert_eq!(bench.view(c), Some(View(0)));
+    assert!(bench.check().is_ok());
+    bench.deliver_backwards(&all().to(&[c]));
+    bench.deliver(all());
+    assert!(bench.decided(c) >= Round(1), "others were in views {ahead:?}");
+    bench.settle(1).unwrap();
+}
