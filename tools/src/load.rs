@@ -146,14 +146,12 @@ impl Offering {
         let _ = self.waker.wake();
     }
 
-    /// Closes all connections and returns the last there is to see.
-    ///
-    /// # Errors
-    /// If the thread had to end before it was told to.
-    pub(crate) fn stop(mut self) -> io::Result<Shared> {
+    /// Closes all connections and returns the last there is to see, and whether the thread had to end before it was
+    /// told to.
+    pub(crate) fn stop(mut self) -> (Shared, io::Result<()>) {
         self.command(Command::Quit);
         let thread = self.thread.take().expect("it is taken here alone");
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the load's thread panicked")))?;
-        Ok(self.look())
+        let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the load's thread panicked")));
+        (self.look(), ended)
     }
 }

@@ -18,8 +18,6 @@ pub(crate) struct Process {
     pub(crate) started_ticks: u64,
     /// Processor time it has used, user and system, in ticks.
     pub(crate) cpu_ticks: u64,
-    /// Memory it occupies, in pages.
-    pub(crate) resident_pages: u64,
 }
 
 /// Clock ticks a second in `/proc`: fixed at 100 on Linux, whatever the kernel's own rate.
@@ -28,6 +26,13 @@ pub(crate) const TICKS_PER_S: u64 = 100;
 /// The process with this id, if there is one.
 pub(crate) fn process(pid: u32) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The most memory that a process has had in use so far, KiB; `None` if there is no such process.
+pub(crate) fn peak_resident_kib(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// All processes there are, by id.
@@ -98,7 +103,6 @@ fn parse_stat(text: &str) -> Option<Process> {
         parent: number(1)? as u32,
         cpu_ticks: number(11)? + number(12)?,
         started_ticks: number(19)?,
-        resident_pages: number(21)?,
     })
 }
 
@@ -116,7 +120,6 @@ mod tests {
             is_zombie: false,
             started_ticks: 9876,
             cpu_ticks: 42,
-            resident_pages: 321,
         };
         assert_eq!(parse_stat(text), Some(expected));
         assert_eq!(parse_stat("42 (x) S 7"), None);
@@ -130,6 +133,8 @@ mod tests {
         let all = processes();
         assert!(children_of(&all, own.parent).any(|process| process.pid == own.pid));
         assert_eq!(process(u32::MAX), None);
+        assert!(peak_resident_kib(own.pid).is_some_and(|kib| kib > 100));
+        assert_eq!(peak_resident_kib(u32::MAX), None);
     }
 
     #[test]

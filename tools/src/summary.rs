@@ -1,7 +1,6 @@
 //! What a run came to: for people on the terminal, for programs in `summary.json`, and as an exit code.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::json::Json;
 use crate::load::Histogram;
@@ -64,6 +63,8 @@ pub(crate) struct Summary {
     pub(crate) faults: Vec<String>,
     /// Misbehaviour of peers that nodes counted, by kind.
     pub(crate) peer_faults: BTreeMap<String, u64>,
+    /// Connections refused and frames thrown away by `net_server`s, by reason.
+    pub(crate) turned_away: BTreeMap<String, u64>,
     /// Whether all nodes told the same blocks.
     pub(crate) agreement: bool,
     /// Whether no coin was made or lost.
@@ -78,6 +79,8 @@ pub(crate) struct Summary {
     pub(crate) interrupted: bool,
     /// Processor seconds by program while load was offered, `tools` included.
     pub(crate) cpu_s: BTreeMap<String, f64>,
+    /// The most memory that one process of each program had, MB.
+    pub(crate) peak_mb: BTreeMap<String, f64>,
     /// The commit that was built, if it is known.
     pub(crate) commit: Option<String>,
     /// The machine.
@@ -114,7 +117,9 @@ impl Summary {
             Json::Object(counts.iter().map(|(name, count)| (name.clone(), Json::from(*count))).collect())
         };
         let texts = |texts: &[String]| Json::List(texts.iter().map(Json::text).collect());
-        let cpu_us_per_tx = self.cpu_us_per_tx().into_iter().map(|(name, us)| (name, Json::from(us)));
+        let values = |values: &BTreeMap<String, f64>| {
+            Json::Object(values.iter().map(|(name, value)| (name.clone(), Json::from(*value))).collect())
+        };
         let latency = latency_json(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)], true);
         let fields = [
             ("nodes", Json::from(self.n * usize::from(self.shards))),
@@ -151,6 +156,7 @@ impl Summary {
             ("restarts", Json::from(self.restarts)),
             ("faults", texts(&self.faults)),
             ("peer_faults", counts(&self.peer_faults)),
+            ("turned_away", counts(&self.turned_away)),
             ("agreement", Json::from(self.agreement)),
             ("value_conserved", Json::from(self.value_conserved)),
             ("findings", texts(&self.findings)),
@@ -158,7 +164,8 @@ impl Summary {
             ("diagnosis", texts(&self.diagnosis)),
             ("interrupted", Json::from(self.interrupted)),
             ("exit_code", Json::from(u64::from(self.exit_code()))),
-            ("cpu_us_per_tx", Json::Object(cpu_us_per_tx.collect())),
+            ("cpu_us_per_tx", values(&self.cpu_us_per_tx())),
+            ("peak_mb", values(&self.peak_mb)),
             ("version", Json::text(env!("CARGO_PKG_VERSION"))),
             ("commit", self.commit.as_ref().map_or(Json::Null, Json::text)),
             ("machine", machine_json(&self.machine)),
@@ -167,96 +174,87 @@ impl Summary {
         Json::object(fields)
     }
 
-    /// For people.
+    /// For people: a line a fact, facts that are empty left out.
     pub(crate) fn to_text(&self) -> String {
-        let mut text = String::new();
-        let mut line = |name: &str, value: String| {
-            writeln!(text, "  {name:<18} {value}").expect("writing to a String does not fail");
-        };
-        let percent = |part: f64, whole: f64| if whole > 0.0 { 100.0 * part / whole } else { 0.0 };
-        line(
-            "nodes",
-            format!(
-                "{} (N = {}, f = {}, {} shards)",
-                self.n * usize::from(self.shards),
-                self.n,
-                self.f,
-                self.shards
-            ),
+        let rows = self.outcome_rows().into_iter().chain(self.cost_rows()).chain(self.judgement_rows());
+        rows.filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("  {name:<18} {value}\n"))
+            .collect()
+    }
+
+    /// What was offered and what became of it.
+    fn outcome_rows(&self) -> Vec<(&'static str, String)> {
+        let nodes = self.n * usize::from(self.shards);
+        let percent = 100.0 * self.committed as f64 / (self.submitted as f64).max(1.0);
+        let views = self.views as f64 / (self.rounds as f64).max(1.0);
+        let load = format!(
+            "{:.0} tx/s of {} bytes offered for {:.1} s",
+            self.offered_tps, self.tx_size, self.duration_s
         );
-        line(
-            "load",
-            format!(
-                "{:.0} tx/s of {} bytes offered for {:.1} s",
-                self.offered_tps, self.tx_size, self.duration_s
-            ),
+        let committed = format!(
+            "{} of {} submitted ({percent:.2} %), {:.0} tx/s, {:.1} MB/s",
+            self.committed,
+            self.submitted,
+            self.tps,
+            self.tps * self.tx_size as f64 / 1e6
         );
-        line(
-            "committed",
-            format!(
-                "{} of {} submitted ({:.2} %), {:.0} tx/s, {:.1} MB/s",
-                self.committed,
-                self.submitted,
-                percent(self.committed as f64, self.submitted as f64),
-                self.tps,
-                self.tps * self.tx_size as f64 / 1e6
-            ),
+        let rounds = format!(
+            "{}, {views:.2} views each; input to decision {}",
+            self.rounds,
+            quantiles_text(&self.round_time, &[("p50", 500), ("p99", 990)])
         );
-        line("latency", quantiles_text(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)]));
-        line(
-            "rounds",
-            format!(
-                "{}, {:.2} views each; input to decision {}",
-                self.rounds,
-                if self.rounds > 0 { self.views as f64 / self.rounds as f64 } else { 0.0 },
-                quantiles_text(&self.round_time, &[("p50", 500), ("p99", 990)])
-            ),
+        let open = format!(
+            "rejected {}, expired {}, refused {}, in flight {}, orphaned {}, lost {}; duplicated {}",
+            self.rejected,
+            self.expired,
+            self.refused_count(),
+            self.in_flight,
+            self.orphaned,
+            self.lost,
+            self.duplicated
         );
-        line(
-            "not committed",
-            format!(
-                "rejected {}, expired {}, refused {}, in flight {}, orphaned {}, lost {}; duplicated {}",
-                self.rejected,
-                self.expired,
-                self.refused_count(),
-                self.in_flight,
-                self.orphaned,
-                self.lost,
-                self.duplicated
-            ),
+        vec![
+            ("nodes", format!("{nodes} (N = {}, f = {}, {} shards)", self.n, self.f, self.shards)),
+            ("load", load),
+            ("committed", committed),
+            ("latency", quantiles_text(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)])),
+            ("rounds", rounds),
+            ("not committed", open),
+            ("refused", counts_text(&self.refused)),
+        ]
+    }
+
+    /// What it took.
+    fn cost_rows(&self) -> Vec<(&'static str, String)> {
+        let network = format!(
+            "{:.1} MB sent, {} frames dropped, {} restarts of children, {} resubmitted",
+            self.bytes_sent as f64 / 1e6,
+            self.frames_dropped,
+            self.restarts,
+            self.resubmitted
         );
-        if !self.refused.is_empty() {
-            line("refused", counts_text(&self.refused));
-        }
-        line(
-            "network",
-            format!(
-                "{:.1} MB sent, {} frames dropped, {} restarts of children, {} resubmitted",
-                self.bytes_sent as f64 / 1e6,
-                self.frames_dropped,
-                self.restarts,
-                self.resubmitted
-            ),
-        );
-        let cpu = self.cpu_us_per_tx();
-        if !cpu.is_empty() {
-            let parts: Vec<String> = cpu.iter().map(|(name, us)| format!("{name} {us:.2}")).collect();
-            line("CPU µs/tx", parts.join(", "));
-        }
-        if !self.faults.is_empty() {
-            line("planned faults", self.faults.join(", "));
-        }
-        if !self.peer_faults.is_empty() {
-            line("peers' faults", counts_text(&self.peer_faults));
-        }
-        line("agreement", self.agreement.to_string());
-        line("value conserved", self.value_conserved.to_string());
+        vec![
+            ("network", network),
+            ("CPU µs/tx", values_text(&self.cpu_us_per_tx(), 2)),
+            ("peak memory MB", values_text(&self.peak_mb, 0)),
+        ]
+    }
+
+    /// Faults, and whether all is well.
+    fn judgement_rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = vec![
+            ("planned faults", self.faults.join(", ")),
+            ("peers' faults", counts_text(&self.peer_faults)),
+            ("turned away", counts_text(&self.turned_away)),
+            ("agreement", self.agreement.to_string()),
+            ("value conserved", self.value_conserved.to_string()),
+        ];
         for (heading, notes) in
             [("finding", &self.findings), ("unplanned", &self.unplanned_ends), ("diagnosis", &self.diagnosis)]
         {
-            notes.iter().for_each(|note| line(heading, note.clone()));
+            rows.extend(notes.iter().map(|note| (heading, note.clone())));
         }
-        text
+        rows
     }
 
     /// Processor time over all nodes by the transaction committed, by program.
@@ -309,6 +307,10 @@ pub(crate) fn quantiles_text(latency: &Histogram, quantiles: &[(&str, u64)]) -> 
 
 fn counts_text(counts: &BTreeMap<String, u64>) -> String {
     counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn values_text(values: &BTreeMap<String, f64>, decimals: usize) -> String {
+    values.iter().map(|(name, value)| format!("{name} {value:.decimals$}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

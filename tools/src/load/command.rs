@@ -99,13 +99,11 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
         offering.ask_last_question();
         thread::sleep(Duration::from_secs(1));
     }
-    let shared = match offering.stop() {
-        Ok(shared) => shared,
-        Err(error) => {
-            eprintln!("tools load: {error}");
-            return 1;
-        }
-    };
+    let (shared, ended) = offering.stop();
+    if let Err(error) = ended {
+        eprintln!("tools load: {error}");
+        return 1;
+    }
     let tally = &shared.tally;
     tell(format!(
         "submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, duplicated {}; latency {}",

@@ -255,24 +255,46 @@ fn named(processes: &[&Process], name: &str) -> Vec<u32> {
     processes.iter().filter(|process| process.name == name).map(|process| process.pid).collect()
 }
 
-/// Processor time and memory of all processes of a run by kind, those that have ended included as last seen.
+/// Processor time and memory of all processes of a run, those that have ended included as last seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Usage {
-    by_process: BTreeMap<(u32, u64), (String, u64)>,
+    by_process: BTreeMap<(u32, u64), Seen>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Seen {
+    program: String,
+    cpu_ticks: u64,
+    peak_kib: u64,
 }
 
 impl Usage {
     fn note(&mut self, process: &Process) {
-        let seen = (process.name.clone(), process.cpu_ticks);
+        let seen = Seen {
+            program: process.name.clone(),
+            cpu_ticks: process.cpu_ticks,
+            peak_kib: procfs::peak_resident_kib(process.pid).unwrap_or_default(),
+        };
         self.by_process.insert((process.pid, process.started_ticks), seen);
     }
 
-    /// Processor seconds by the name of the program.
+    /// Processor seconds by program, all its processes together.
     pub(crate) fn cpu_s(&self) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
-        for (name, ticks) in self.by_process.values() {
-            *sums.entry(name.clone()).or_insert(0.0) += *ticks as f64 / procfs::TICKS_PER_S as f64;
+        for seen in self.by_process.values() {
+            *sums.entry(seen.program.clone()).or_insert(0.0) +=
+                seen.cpu_ticks as f64 / procfs::TICKS_PER_S as f64;
         }
         sums
+    }
+
+    /// The most memory that one process of each program had, MB.
+    pub(crate) fn peak_mb(&self) -> BTreeMap<String, f64> {
+        let mut peaks = BTreeMap::new();
+        for seen in self.by_process.values() {
+            let peak: &mut f64 = peaks.entry(seen.program.clone()).or_default();
+            *peak = peak.max(seen.peak_kib as f64 * 1024.0 / 1e6);
+        }
+        peaks
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use wire::limits::{NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
+use wire::text::ParseError;
 
 use super::directories::Directories;
 use super::faults::{self, Fault};
@@ -151,6 +152,14 @@ impl Options {
         })?;
         let rounds = values.optional_number("rounds", 1, u64::MAX)?;
         let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
+        let end = End { duration: duration.or(default), rounds };
+        let faults = faults::parse(values.required("faults")?, nodes)?;
+        if let (Some(late), None, Some(duration)) = (faults.last(), rounds, end.duration)
+            && late.at >= duration
+        {
+            let expected = format!("times before the end of the load after {} s", duration.as_secs_f64());
+            return Err(ParseError::of("--faults", &late.to_string(), expected).into());
+        }
         let tx_bytes_min = transaction_bytes_min(false) as u64;
         let told = COMMAND.options.iter().map(|option| (option.name, told(values.text(option.name))));
         Ok(Options {
@@ -160,10 +169,10 @@ impl Options {
                 tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
                 seed: values.number("seed", 0, u64::MAX)?,
             },
-            end: End { duration: duration.or(default), rounds },
+            end,
             batch: values.number("batch", 1, 1_000_000)?,
             pipeline: values.number("pipeline", 1, 64)?,
-            faults: faults::parse(values.required("faults")?, nodes)?,
+            faults,
             directories: Directories {
                 log: PathBuf::from(values.required("log-dir")?),
                 data: PathBuf::from(values.required("data-dir")?),
@@ -221,6 +230,10 @@ mod tests {
             (
                 "--nodes 4 --base-port 70000",
                 "--base-port: found '70000', expected a whole number from 1 to 65535",
+            ),
+            (
+                "--nodes 4 --duration 5 --faults crash:3@5",
+                "--faults: found 'crash:3@5', expected times before the end of the load after 5 s",
             ),
             ("--nodes 4 --shards 2", "there is no option '--shards'"),
         ] {

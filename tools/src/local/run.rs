@@ -1,6 +1,6 @@
 //! A run from start to summary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -179,6 +179,7 @@ impl Run<'_> {
     fn offer(&mut self) -> Ticker {
         let seconds = self.cluster.usage().cpu_s();
         self.cpu_s.0 = with_own_cpu(seconds);
+        self.warn_of_the_plan();
         self.offering.begin(self.options.plan);
         let began = loop {
             match self.offering.look().began {
@@ -217,6 +218,19 @@ impl Run<'_> {
         self.options.end.rounds.is_some_and(|rounds| {
             self.offering.look_at(|shared| shared.tally.height.0) >= rounds || ticker.stalled_for() > HOPELESS
         })
+    }
+
+    /// A plan that stops the testbed for good is lawful, but nobody should wonder.
+    fn warn_of_the_plan(&self) {
+        let crashes = self.options.faults.iter().filter(|fault| fault.kind == Kind::Crash);
+        let crashed: BTreeSet<NodeId> = crashes.flat_map(|fault| fault.nodes.iter().copied()).collect();
+        let f = self.prepared.committee.f();
+        if crashed.len() > f {
+            let count = crashed.len();
+            self.progress.tell(&format!(
+                "the plan crashes {count} nodes, more than f = {f}: after that nothing can be committed"
+            ));
+        }
     }
 
     /// How long load is still to be offered, as far as time decides.

@@ -23,29 +23,17 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends a run and sums it up. The summary is written to `summary.json` as well.
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
-    let up = run.cluster.up();
-    let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
-    for node in up.iter().filter(|node| !statuses.contains_key(node)) {
-        run.unplanned_ends.push(format!("node {node} was up at the end but did not tell its status"));
-    }
-    let look = run.offering.look();
-    let committed_nothing = look.tally.committed == 0 && look.tally.submitted > 0;
-    let left_open = look.in_flight > 0 && !run.interrupted;
-    if run.diagnosis.is_empty() && (committed_nothing || left_open) {
-        run.diagnosis = run.diagnose(&statuses);
-    }
+    let statuses = last_statuses(&mut run);
     let Run { options, prepared, mut cluster, offering, mut unplanned_ends, .. } = run;
     let mut findings = Vec::new();
-    let shared = match offering.stop() {
-        Ok(shared) => shared,
-        Err(error) => {
-            findings.push(format!("the load's thread failed: {error}"));
-            look
-        }
-    };
+    let (shared, ended) = offering.stop();
+    if let Err(error) = ended {
+        findings.push(format!("the load's thread failed: {error}"));
+    }
     unplanned_ends.extend(stop(&mut cluster));
     let record = record(options.nodes, &statuses, &shared);
     let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
+    let sum = |count: fn(&NodeStatus) -> u64| statuses.values().map(count).sum();
     let mut summary = Summary {
         n: prepared.committee.n(),
         shards: prepared.committee.shards(),
@@ -59,7 +47,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         tps: shared.committed_while_offering as f64 / run.offered_for.as_secs_f64().max(1e-9),
         rejected: shared.tally.rejected.values().sum(),
         expired: shared.tally.expired,
-        refused: by_name(&shared.tally.refused),
+        refused: shared.tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect(),
         in_flight: shared.in_flight,
         orphaned: shared.orphaned,
         lost: shared.tally.lost,
@@ -69,11 +57,12 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         views: verdict.views,
         round_time: verdict.agreement_us,
         latency: shared.tally.latency,
-        bytes_sent: statuses.values().map(|status| status.bytes_sent).sum(),
-        frames_dropped: statuses.values().map(|status| status.frames_dropped).sum(),
-        restarts: statuses.values().map(|status| status.restarts).sum(),
+        bytes_sent: sum(|status| status.bytes_sent),
+        frames_dropped: sum(|status| status.frames_dropped),
+        restarts: sum(|status| status.restarts),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
-        peer_faults: peer_faults(&statuses),
+        peer_faults: by_name(statuses.values().flat_map(|status| &status.faults)),
+        turned_away: by_name(statuses.values().flat_map(|status| &status.refused)),
         agreement: verdict.agreement,
         value_conserved: verdict.value_conserved,
         findings,
@@ -81,6 +70,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         unplanned_ends,
         interrupted: run.interrupted,
         cpu_s: difference(&run.cpu_s.1, &run.cpu_s.0),
+        peak_mb: cluster.usage().peak_mb(),
         commit: commit(),
         machine: procfs::machine(),
         options: options.told.clone(),
@@ -90,6 +80,23 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         summary.findings.push(format!("cannot write {}: {error}", path.display()));
     }
     summary
+}
+
+/// What the nodes that are up tell in the end; and why, if not all went well.
+fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
+    let up = run.cluster.up();
+    let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
+    for node in up.iter().filter(|node| !statuses.contains_key(node)) {
+        run.unplanned_ends.push(format!("node {node} was up at the end but did not tell its status"));
+    }
+    let (in_flight, nothing_committed) = run
+        .offering
+        .look_at(|shared| (shared.in_flight, shared.tally.committed == 0 && shared.tally.submitted > 0));
+    let left_open = in_flight > 0 && !run.interrupted;
+    if run.diagnosis.is_empty() && (nothing_committed || left_open) {
+        run.diagnosis = run.diagnose(&statuses);
+    }
+    statuses
 }
 
 fn stop(cluster: &mut Cluster) -> Vec<String> {
@@ -124,14 +131,10 @@ fn judge(
     }
 }
 
-fn by_name<K: std::fmt::Debug>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
-    counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect()
-}
-
-fn peer_faults(statuses: &BTreeMap<NodeId, NodeStatus>) -> BTreeMap<String, u64> {
+fn by_name<'a>(counts: impl Iterator<Item = &'a (String, u64)>) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
-    for (kind, count) in statuses.values().flat_map(|status| &status.faults) {
-        *sums.entry(kind.clone()).or_default() += count;
+    for (name, count) in counts {
+        *sums.entry(name.clone()).or_default() += count;
     }
     sums
 }

@@ -31,6 +31,7 @@ fn summary() -> Summary {
         restarts: 0,
         faults: vec!["crash:3@3".into()],
         peer_faults: BTreeMap::new(),
+        turned_away: BTreeMap::new(),
         agreement: true,
         value_conserved: true,
         findings: Vec::new(),
@@ -38,6 +39,7 @@ fn summary() -> Summary {
         unplanned_ends: Vec::new(),
         interrupted: false,
         cpu_s: BTreeMap::from([("node".to_string(), 0.5)]),
+        peak_mb: BTreeMap::from([("node".to_string(), 77.5)]),
         commit: None,
         machine: Machine { cores: 2, cpu: "x".into(), mem_gb: 4.0 },
         options: vec![("rate", Json::from(1_000u64))],
@@ -116,7 +118,8 @@ fn json_has_every_field_of_the_contract_as_numbers() {
         "\"cores\": 2",
         "\"mem_gb\": 4",
         "\"options\": {\n    \"rate\": 1000\n  }",
-        "\"node\": 50",
+        "\"cpu_us_per_tx\": {\n    \"node\": 50\n  }",
+        "\"peak_mb\": {\n    \"node\": 77.5\n  }",
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }
