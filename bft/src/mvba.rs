@@ -32,6 +32,7 @@
 mod ballot;
 mod halt;
 mod message;
+mod rules;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,19 +41,20 @@ use wire::client::Waiting;
 use wire::ids::{Digest, Index, Round, View};
 use wire::limits::VIEWS_AHEAD_MAX;
 
-use crate::crypto::cert::{Certificate, CertificateCache};
-use crate::crypto::suite::{CoinShare, Stage, Statement};
+use crate::crypto::cert::CertificateCache;
+use crate::crypto::suite::CoinShare;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
-use crate::spb::{Certified, Justification, SpbOutput, Verdict};
+use crate::spb::{Certified, Justification, SpbOutput};
 
 pub use ballot::{Ballot, PreVote, Vote};
 pub use halt::{Halt, HaltError};
 pub use message::{FirstOnly, MvbaMessage, Novelty, Slot};
 
+use rules::{Context, Rules, missing};
 use view::{Ending, ViewState};
 
 /// What the lanes know: the external validity of a cut depends on it.
@@ -73,7 +75,7 @@ pub enum MvbaOutput {
 }
 
 /// Steps of a view that the figures name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Milestone {
     /// N−f FINISHes are here.
     Finished,
@@ -410,82 +412,5 @@ impl Mvba {
     }
 }
 
-struct Context<'a> {
-    member: &'a Member,
-    cache: &'a mut CertificateCache,
-    rules: Rules<'a>,
-}
-
-/// What makes a proposed value valid in a view.
-struct Rules<'a> {
-    member: &'a Member,
-    round: Round,
-    view: View,
-    last_leader: Option<Index>,
-    previous: &'a Cut,
-    lanes: &'a dyn LaneCertificates,
-}
-
-impl Rules<'_> {
-    /// External validity and justification of a value.
-    ///
-    /// # Security
-    /// The justification is certificate 1 of the last view's *leader* with exactly this value, or N−f UNLOCKs for
-    /// it. Every other SPB of the last view has a certificate 1 too; accepting one of those forks. \[safety]
-    fn verdict(&self, cache: &mut CertificateCache, cut: &Cut, justification: &Justification) -> Verdict {
-        if !cut.may_follow(self.previous) {
-            return Verdict::Invalid(FaultKind::InvalidCut);
-        }
-        let (stage, digest, certificate) = match (justification, self.view) {
-            (Justification::FirstView, View(0)) => return self.lanes_verdict(cut),
-            (Justification::FirstView, _) | (_, View(0)) => {
-                return Verdict::Invalid(FaultKind::BadJustification);
-            }
-            (Justification::Locked(certificate), _) => (Stage::Lock, cut.digest(), certificate),
-            (Justification::Unlocked(certificate), _) => (Stage::Unlock, Digest::default(), certificate),
-        };
-        if !self.is_justified(cache, stage, digest, certificate) {
-            return Verdict::Invalid(FaultKind::BadJustification);
-        }
-        match justification {
-            // f+1 honest members found it valid before they signed.
-            Justification::Locked(_) => Verdict::Valid,
-            Justification::Unlocked(_) | Justification::FirstView => self.lanes_verdict(cut),
-        }
-    }
-
-    fn is_justified(
-        &self,
-        cache: &mut CertificateCache,
-        stage: Stage,
-        digest: Digest,
-        certificate: &Certificate,
-    ) -> bool {
-        let Some(leader) = self.last_leader else { return false };
-        let view = View(self.view.0 - 1);
-        let mut by = |leader, digest| {
-            let statement = Statement::Agreement { round: self.round, view, leader, stage, digest };
-            cache.verify(&self.member.committee, &*self.member.suite, &statement, certificate)
-        };
-        by(leader, digest)
-            || (!in_force(Mutant::JustificationLeader)
-                && self.member.committee.indices().any(|other| by(other, digest)))
-            || (!in_force(Mutant::JustificationValue) && stage == Stage::Lock)
-    }
-
-    fn lanes_verdict(&self, cut: &Cut) -> Verdict {
-        if missing(cut, self.previous, self.lanes).is_empty() || !in_force(Mutant::TipAheadIsCertified) {
-            Verdict::Valid
-        } else {
-            Verdict::Pending
-        }
-    }
-}
-
-/// The entries of a cut whose certificates are not known here.
-fn missing(cut: &Cut, previous: &Cut, lanes: &dyn LaneCertificates) -> Vec<(Index, Tip)> {
-    if !cut.may_follow(previous) {
-        return Vec::new();
-    }
-    cut.ahead_of(previous).filter(|(lane, tip)| !lanes.is_certified(*lane, *tip)).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@
 mod behind;
 mod early;
 mod resend;
+mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,14 +32,16 @@ use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
-use crate::mvba::{Halt, LaneCertificates, Milestone, Mvba, MvbaMessage, MvbaOutput};
+use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
 pub use behind::{CATCH_UP_ROUNDS_MAX, CatchUpMessage};
 pub use resend::{Limiter, Resend};
+pub use times::RoundTimes;
 
 use behind::Behind;
 use early::Early;
+use times::Stopwatch;
 
 /// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
 /// Efficiency only.
@@ -75,19 +78,6 @@ pub struct Decision {
     pub times: RoundTimes,
 }
 
-/// When a round reached its steps here, in the deciding view; `None` where a step was skipped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RoundTimes {
-    /// Views begun.
-    pub views: u32,
-    /// Our input.
-    pub input: Option<Time>,
-    /// N−f FINISHes.
-    pub finished: Option<Time>,
-    /// The coin.
-    pub elected: Option<Time>,
-}
-
 /// What the parent learns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoundOutput {
@@ -107,8 +97,7 @@ pub struct Rounds {
     executed: Round,
     cut: Cut,
     mvba: Mvba,
-    milestones: BTreeMap<(View, MilestoneKey), Time>,
-    input_at: Option<Time>,
+    stopwatch: Stopwatch,
     /// Set while lanes are ahead and the input waits for more of them.
     gather_until: Option<Time>,
     /// Whether anything of the running round has come from another member: then it has begun without us.
@@ -121,12 +110,6 @@ pub struct Rounds {
     cache: CertificateCache,
     answers: Limiter,
     behind: Behind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum MilestoneKey {
-    Finished,
-    Elected,
 }
 
 /// What comes with a message.
@@ -158,8 +141,7 @@ impl Rounds {
             executed: Round(0),
             cut,
             mvba,
-            milestones: BTreeMap::new(),
-            input_at: None,
+            stopwatch: Stopwatch::default(),
             gather_until: None,
             joined: BTreeSet::new(),
             sent: Vec::new(),
@@ -292,7 +274,7 @@ impl Rounds {
             return Effects::none();
         }
         self.gather_until = None;
-        self.input_at = Some(now);
+        self.stopwatch.input(now);
         let child = self.mvba.input(cut, lanes);
         let mut effects = Effects::none();
         self.absorb(now, child, lanes, &mut effects);
@@ -420,13 +402,7 @@ impl Rounds {
                     self.resend.arm(now);
                     effects.outputs.push(RoundOutput::Wanted(wanted));
                 }
-                MvbaOutput::Milestone(view, milestone) => {
-                    let key = match milestone {
-                        Milestone::Finished => MilestoneKey::Finished,
-                        Milestone::Elected => MilestoneKey::Elected,
-                    };
-                    self.milestones.insert((view, key), now);
-                }
+                MvbaOutput::Milestone(view, milestone) => self.stopwatch.milestone(now, view, milestone),
                 // The last word of an agreement.
                 MvbaOutput::Decided(halt) => {
                     return self.decide(now, *halt, HaltSource::Agreement, lanes, effects);
@@ -445,12 +421,8 @@ impl Rounds {
         effects: &mut RoundEffects,
     ) {
         assert_eq!(halt.round, self.decided.next(), "rounds are decided in order");
-        let times = RoundTimes {
-            views: if self.is_running() { self.mvba.current_view().0 + 1 } else { 0 },
-            input: self.input_at.take(),
-            finished: self.milestones.get(&(halt.view, MilestoneKey::Finished)).copied(),
-            elected: self.milestones.get(&(halt.view, MilestoneKey::Elected)).copied(),
-        };
+        let views = if self.is_running() { self.mvba.current_view().0 + 1 } else { 0 };
+        let times = std::mem::take(&mut self.stopwatch).times(views, halt.view);
         let previous = std::mem::replace(&mut self.cut, halt.cut.clone());
         self.decided = halt.round;
         let decision =
@@ -469,7 +441,6 @@ impl Rounds {
     fn open_next(&mut self, now: Time, lanes: &dyn LaneCertificates, effects: &mut RoundEffects) {
         let round = self.decided.next();
         self.mvba = Mvba::new(self.member.clone(), round, self.cut.clone());
-        self.milestones.clear();
         self.gather_until = None;
         self.joined.clear();
         self.sent.clear();

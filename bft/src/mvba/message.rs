@@ -144,6 +144,12 @@ pub enum Novelty {
 }
 
 impl FirstOnly {
+    /// How many messages it remembers.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes note of a message.
     pub fn admit(&mut self, view: View, author: Index, slot: Slot, digest: Digest) -> Novelty {
         match self.0.entry((view, author, slot)) {

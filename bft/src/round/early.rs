@@ -97,3 +97,77 @@ impl Early {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wire::committee::Protocol;
+    use wire::ids::{NodeId, View};
+    use wire::limits::ROUNDS_AHEAD_MAX;
+
+    use crate::crypto::deal::{deal_committee, seeded_entropy};
+    use crate::crypto::hash_suite::HashSuite;
+    use crate::crypto::suite::CoinShare;
+    use crate::time::Time;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn member() -> Member {
+        let (committee, _) = deal_committee(4, 1, Protocol::default(), seeded_entropy(1));
+        let suite = Arc::new(HashSuite::new(&committee, NodeId(0), 1));
+        Member::new(Arc::new(committee), suite, NodeId(0))
+    }
+
+    fn envelope(author: u16, number: u8, size: usize) -> Envelope {
+        Envelope { now: Time(0), author: Index(author), digest: Digest([number; 32]), size }
+    }
+
+    fn share(view: u32) -> MvbaMessage {
+        let share = CoinShare { value: [0; 32], challenge: [0; 32], response: [0; 32] };
+        MvbaMessage::CoinShare { view: View(view), share }
+    }
+
+    #[test]
+    fn an_author_has_a_budget_of_bytes_which_repeats_use_up_too() {
+        let (member, mut early) = (member(), Early::default());
+        let keep = |early: &mut Early, author, number, round, view| {
+            early.keep_mvba(&member, envelope(author, number, 16 * MIB), Round(round), share(view))
+        };
+        assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()));
+        assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()), "said again");
+        assert_eq!(keep(&mut early, 1, 1, 5, 0), Err(FaultKind::Flood));
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(FaultKind::Flood), "whatever the round");
+        assert_eq!(keep(&mut early, 2, 1, 5, 0), Ok(()), "others have their own");
+        assert_eq!(early.take(Round(4)).messages.len(), 0);
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(FaultKind::Flood));
+        assert_eq!(early.take(Round(5)).messages.len(), 2);
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Ok(()), "what is handed over no longer counts");
+        // Rounds that passed without being handed over, since their HALTs came, count no longer either.
+        assert_eq!(keep(&mut early, 1, 1, 7, 0), Ok(()));
+        assert_eq!(early.take(Round(9)).messages.len(), 0);
+        assert!(early.rounds.is_empty() && early.bytes.values().all(|bytes| *bytes == 0));
+    }
+
+    #[test]
+    fn of_an_author_one_message_of_each_kind_a_view_is_kept() {
+        let (member, mut early) = (member(), Early::default());
+        for number in 0..10 {
+            for round in 2..2 + ROUNDS_AHEAD_MAX {
+                for view in 0..20 {
+                    let kept = early.keep_mvba(&member, envelope(1, number, 200), Round(round), share(view));
+                    let expected = match (view < VIEWS_AHEAD_MAX, number) {
+                        (false, _) => Err(FaultKind::TooFarAhead),
+                        (true, 0) => Ok(()),
+                        (true, _) => Err(FaultKind::Equivocation),
+                    };
+                    assert_eq!(kept, expected);
+                }
+            }
+        }
+        let kept: usize = early.rounds.values().map(|round| round.messages.len()).sum();
+        assert_eq!(kept as u64, ROUNDS_AHEAD_MAX * u64::from(VIEWS_AHEAD_MAX));
+    }
+}
