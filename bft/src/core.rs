@@ -72,6 +72,8 @@ pub struct Core {
     /// Whether certificates of lanes have arrived that a pending SEND may wait for.
     certificates: News,
     views: u64,
+    /// Requests of clients that made no sense.
+    requests_refused: u64,
     out: Vec<Effect>,
 }
 
@@ -99,6 +101,7 @@ impl Core {
             local: VecDeque::new(),
             certificates: News::None,
             views: 0,
+            requests_refused: 0,
             out: Vec::new(),
             member,
         }
@@ -151,6 +154,7 @@ impl Core {
             coins: self.ledger.coins_unspent(),
             value: self.ledger.recount(),
             views: self.views,
+            refused: self.refused(),
             ..NodeStatus::default()
         }
     }
@@ -171,6 +175,12 @@ impl Core {
     /// The ledger, for checkers and dumps.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What is refused here, as opposed to what `net_server` refuses.
+    fn refused(&self) -> Vec<(String, u64)> {
+        let count = self.requests_refused;
+        if count > 0 { vec![("request not understood".into(), count)] } else { Vec::new() }
     }
 
     /// Digest of the last executed header; zero before the first.

@@ -125,6 +125,7 @@ impl Vitals {
     pub(crate) fn complete(&self, status: NodeStatus) -> NodeStatus {
         let (client, server) = (&self.net_client, &self.net_server);
         let mut refused = server.of_earlier_ones.refused.clone();
+        add_counts(&mut refused, &status.refused.into_iter().collect());
         add_counts(&mut refused, &server.of_this_process.refused);
         NodeStatus {
             peers_up: self.peers_up().into_iter().map(|peer| peer.0).collect(),

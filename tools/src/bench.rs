@@ -7,6 +7,7 @@
 mod idle;
 mod pipe;
 mod report;
+mod strangers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use wire::limits::NODES_PER_SHARD_MAX;
 use self::idle::Idle;
 use self::pipe::PipeSettings;
 use self::report::{Figure, Report};
+use self::strangers::StrangerSettings;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::local::{self, Options, Progress, RunError, parse_seconds};
 use crate::signals;
@@ -31,21 +33,37 @@ pub(crate) const COMMAND: Command = Command {
             counted once); the protocol at saturation with transactions of 250 bytes, and of 4,096 bytes as a share of \
             the pipe; latency at a steady rate, and the same with f nodes crashed; processor time and log growth of an \
             idle testbed.\n\n\
+            With --strangers something else: an attack on a testbed under load by everybody who can reach its ports, and \
+            verdicts on it. Two runs of five times --duration, the first without the attack, to compare with; in the \
+            second it lasts three fifths of the time. Idle and slow connections, false and replayed handshakes, frames \
+            that make no sense, with and without a session, and messages far ahead from f members whose processes are \
+            crashed. All on this machine alone.\n\n\
             Durability is off in all of them.",
     options: &[
         Opt::with("nodes", "N", "4", "Nodes, 1 to 128."),
         Opt::with("duration", "S", "10", "Seconds of each measurement."),
-        Opt::with("rate", "R", "10000", "Transactions a second where latency is measured."),
+        Opt::without_default(
+            "rate",
+            "R",
+            "Transactions a second where latency is measured: 10000, or 50000 with --strangers, if not given.",
+        ),
         Opt::switch("pipe", "Measures the raw pipe alone."),
         Opt::with("pipe-bytes", "B", "1048576", "Bytes of a body of the raw pipe."),
         Opt::with("pipe-window", "W", "8", "Bodies that each node keeps under way in the raw pipe."),
+        Opt::switch("strangers", "Attacks a testbed under load instead."),
+        Opt::with(
+            "frames",
+            "F",
+            "1000000",
+            "Frames of the attack that make no sense; connections and handshakes go with them.",
+        ),
         Opt::with("seed", "S", "1", "Seed of everything random in the load."),
         Opt::with("log-dir", "DIR", "log", "Logs of the last testbed, and bench.json."),
         Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file."),
     ],
     sections: &[(
         "EXIT STATUS",
-        "0 measured; 1 a run did not end well; 2 usage; 4 a testbed could not be started; 130 interrupted",
+        "0 measured; 1 a run did not end well or a verdict failed; 2 usage; 4 a testbed could not be started; 130 interrupted",
     )],
 };
 
@@ -55,6 +73,7 @@ struct Settings {
     duration: Duration,
     rate: u64,
     pipe: PipeSettings,
+    strangers: StrangerSettings,
     seed: u64,
     log: PathBuf,
     data: PathBuf,
@@ -68,13 +87,17 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         return Ok(4);
     }
     let mut report = Report::new(settings.nodes, settings.duration);
-    let result = settings.measure_pipe(&mut report).and_then(|pipe_bytes_per_s| {
-        if values.is_given("pipe") {
-            Ok(())
-        } else {
-            settings.measure_protocol(pipe_bytes_per_s, &mut report)
-        }
-    });
+    let result = if values.is_given("strangers") {
+        strangers::measure(&settings, &mut report)
+    } else {
+        settings.measure_pipe(&mut report).and_then(|pipe_bytes_per_s| {
+            if values.is_given("pipe") {
+                Ok(())
+            } else {
+                settings.measure_protocol(pipe_bytes_per_s, &mut report)
+            }
+        })
+    };
     tell(report.to_text().trim_end());
     let path = settings.log.join("bench.json");
     if let Err(error) = std::fs::write(&path, format!("{}\n", report.to_json())) {
@@ -95,10 +118,15 @@ impl Settings {
         let duration = values.value("duration", "seconds, at least 1", |text| {
             parse_seconds(text).filter(|duration| *duration >= Duration::from_secs(1))
         })?;
+        let rate = values.optional_number("rate", 1, 10_000_000)?;
+        let is_attacked = values.is_given("strangers");
+        // With fewer nodes there is no member that could be Byzantine.
+        let nodes_min = if is_attacked { 4 } else { 1 };
         Ok(Settings {
-            nodes: values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16,
+            nodes: values.number("nodes", nodes_min, NODES_PER_SHARD_MAX.into())? as u16,
             duration,
-            rate: values.number("rate", 1, 10_000_000)?,
+            rate: rate.unwrap_or(if is_attacked { 50_000 } else { 10_000 }),
+            strangers: StrangerSettings { frames: values.number("frames", 1_000, 100_000_000)? },
             pipe: PipeSettings {
                 body_bytes: values.number("pipe-bytes", 17, 8 << 20)?,
                 window: values.number("pipe-window", 1, 1024)?,
@@ -111,10 +139,15 @@ impl Settings {
 
     /// Options of a local run with these further arguments.
     fn options(&self, further: &[&str]) -> Options {
+        self.options_over(self.duration, further)
+    }
+
+    /// The same, of a run that lasts so long.
+    fn options_over(&self, duration: Duration, further: &[&str]) -> Options {
         let (log, data) = (self.log.display().to_string(), self.data.display().to_string());
         let common = [
             ("--nodes", self.nodes.to_string()),
-            ("--duration", self.duration.as_secs_f64().to_string()),
+            ("--duration", duration.as_secs_f64().to_string()),
             ("--seed", self.seed.to_string()),
             ("--log-dir", log),
             ("--data-dir", data),

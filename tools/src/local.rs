@@ -25,7 +25,7 @@ mod wind_up;
 pub(crate) use self::error::StartError;
 pub(crate) use self::faults::parse_seconds;
 pub(crate) use self::options::{COMMAND, Options};
-pub(crate) use self::run::{Progress, RunError, run};
+pub(crate) use self::run::{Companion, Progress, Run, RunError, run, run_beside};
 pub(crate) use self::testbed::Testbed;
 pub(crate) use self::wind_up::commit;
 

@@ -28,11 +28,18 @@ pub(crate) fn process(pid: u32) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The most memory that a process has had in use so far, KiB; `None` if there is no such process.
-pub(crate) fn peak_resident_kib(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
+/// What a process occupies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Memory {
+    /// Resident now.
+    pub(crate) resident_bytes: u64,
+    /// The most that was ever resident.
+    pub(crate) peak_bytes: u64,
+}
+
+/// What the process with this id occupies, if there is one.
+pub(crate) fn memory(pid: u32) -> Option<Memory> {
+    parse_memory(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
 /// All processes there are, by id.
@@ -89,6 +96,14 @@ pub(crate) fn machine() -> Machine {
     }
 }
 
+fn parse_memory(status: &str) -> Option<Memory> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+    };
+    Some(Memory { resident_bytes: field("VmRSS")?, peak_bytes: field("VmHWM")? })
+}
+
 /// The fields of a `stat` line. The name stands in parentheses and may itself hold spaces and parentheses, so the
 /// last closing one ends it.
 fn parse_stat(text: &str) -> Option<Process> {
@@ -124,6 +139,16 @@ mod tests {
         assert_eq!(parse_stat(text), Some(expected));
         assert_eq!(parse_stat("42 (x) S 7"), None);
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let status =
+            "Name:\tnode\nVmPeak:\t  900 kB\nVmHWM:\t    300 kB\nVmRSS:\t      200 kB\nThreads:\t3\n";
+        assert_eq!(parse_memory(status), Some(Memory { resident_bytes: 200 << 10, peak_bytes: 300 << 10 }));
+        assert_eq!(parse_memory("Name:\tkthreadd\n"), None, "threads of the kernel have none");
+        let own = memory(std::process::id()).unwrap();
+        assert!(own.resident_bytes > 0 && own.resident_bytes <= own.peak_bytes + (1 << 20));
     }
 
     #[test]

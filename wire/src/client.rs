@@ -136,7 +136,7 @@ pub struct NodeStatus {
     pub restarts: u64,
     /// Faults of peers by kind.
     pub faults: Vec<(String, u64)>,
-    /// Connections refused and frames thrown away by `net_server`, by reason.
+    /// Connections refused and frames thrown away by `net_server`, and requests that were not understood, by reason.
     pub refused: Vec<(String, u64)>,
 }
 

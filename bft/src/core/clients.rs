@@ -19,7 +19,7 @@ impl Core {
     pub(super) fn on_client(&mut self, client: ClientId, body: &Bytes) {
         let (request, tail) = match codec::decode_with_tail::<Request>(body) {
             Ok(decoded) => decoded,
-            Err(error) => return self.reply(client, &Reply::Error(format!("a request that is {error}"))),
+            Err(error) => return self.refuse(client, format!("a request that is {error}")),
         };
         match request {
             Request::Submit => {
@@ -32,16 +32,16 @@ impl Core {
                     None => {
                         let expected =
                             format!("a list of at most {SUBMISSION_TRANSACTIONS_MAX} transactions");
-                        self.reply(client, &Reply::Error(format!("a submission that is not {expected}")));
+                        self.refuse(client, format!("a submission that is not {expected}"));
                     }
                 }
             }
             _ if !tail.is_empty() => {
-                self.reply(client, &Reply::Error(format!("{} bytes after a request", tail.len())));
+                self.refuse(client, format!("{} bytes after a request", tail.len()));
             }
             Request::Query(ids) if ids.len() > QUERY_IDS_MAX => {
                 let error = format!("a query for {} ids, expected at most {QUERY_IDS_MAX}", ids.len());
-                self.reply(client, &Reply::Error(error));
+                self.refuse(client, error);
             }
             Request::Query(ids) => {
                 let known = self.mempool.query(client, &ids, &self.ledger);
@@ -72,6 +72,12 @@ impl Core {
         for chunk in receipts.chunks(RECEIPTS_MAX) {
             self.reply(client, &Reply::Receipts(chunk.to_vec()));
         }
+    }
+
+    /// Answers what is no request of ours.
+    fn refuse(&mut self, client: ClientId, reason: String) {
+        self.requests_refused += 1;
+        self.reply(client, &Reply::Error(reason));
     }
 
     fn reply(&mut self, client: ClientId, reply: &Reply) {

@@ -33,6 +33,15 @@ pub(crate) struct Report {
     figures: Vec<Figure>,
     /// Runs that did not end well.
     complaints: Vec<String>,
+    verdicts: Vec<Verdict>,
+}
+
+/// Whether something is as it must be.
+#[derive(Clone, PartialEq, Debug)]
+struct Verdict {
+    name: String,
+    is_passed: bool,
+    told: String,
 }
 
 impl Report {
@@ -45,6 +54,7 @@ impl Report {
             load_average: procfs::load_average(),
             figures: Vec::new(),
             complaints: Vec::new(),
+            verdicts: Vec::new(),
         }
     }
 
@@ -89,9 +99,14 @@ impl Report {
         self.complaints.push(text);
     }
 
-    /// Whether all runs ended well.
+    /// Adds a verdict; `told` is what it was found on.
+    pub(crate) fn judge(&mut self, name: &str, is_passed: bool, told: String) {
+        self.verdicts.push(Verdict { name: name.into(), is_passed, told });
+    }
+
+    /// Whether all runs ended well and everything is as it must be.
     pub(crate) fn is_clean(&self) -> bool {
-        self.complaints.is_empty()
+        self.complaints.is_empty() && self.verdicts.iter().all(|verdict| verdict.is_passed)
     }
 
     /// A table.
@@ -109,6 +124,12 @@ impl Report {
         for figure in &self.figures {
             text += &format!("  {:<44} {:>12.2} {}\n", figure.name, figure.value, figure.unit);
         }
+        if !self.verdicts.is_empty() {
+            text.push('\n');
+        }
+        for Verdict { name, is_passed, told } in &self.verdicts {
+            text += &format!("  {} {name:<39} {told}\n", if *is_passed { "pass" } else { "FAIL" });
+        }
         text
     }
 
@@ -121,11 +142,19 @@ impl Report {
                 ("unit", Json::text(figure.unit)),
             ])
         };
+        let verdict = |verdict: &Verdict| {
+            Json::object([
+                ("name", Json::text(&verdict.name)),
+                ("passed", Json::from(verdict.is_passed)),
+                ("told", Json::text(&verdict.told)),
+            ])
+        };
         Json::object([
             ("nodes", Json::from(u64::from(self.nodes))),
             ("duration_s", Json::from(self.duration.as_secs_f64())),
             ("durability", Json::text("off")),
             ("figures", Json::List(self.figures.iter().map(figure).collect())),
+            ("verdicts", Json::List(self.verdicts.iter().map(verdict).collect())),
             ("complaints", Json::List(self.complaints.iter().map(Json::text).collect())),
             ("version", Json::text(env!("CARGO_PKG_VERSION"))),
             ("commit", commit().map_or(Json::Null, Json::text)),
@@ -150,5 +179,15 @@ mod tests {
         assert!(report.is_clean());
         report.complain("no".into());
         assert!(!report.is_clean());
+    }
+
+    #[test]
+    fn a_failed_verdict_is_told_and_fails_the_whole() {
+        let mut report = Report::new(4, Duration::from_secs(10));
+        report.judge("growth", true, "1 of 40".into());
+        assert!(report.is_clean() && report.to_text().contains("pass growth"));
+        report.judge("counted", false, "2 of 3".into());
+        assert!(!report.is_clean() && report.to_text().contains("FAIL counted"));
+        assert!(report.to_json().to_string().contains("\"passed\": false"));
     }
 }

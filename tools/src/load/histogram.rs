@@ -38,6 +38,16 @@ impl Histogram {
         self.max_us = self.max_us.max(other.max_us);
     }
 
+    /// The values that have been added since this was `earlier`. Their largest one is told as that of all of them.
+    pub(crate) fn since(&self, earlier: &Histogram) -> Histogram {
+        let counts = self.counts.iter().zip(&earlier.counts);
+        Histogram {
+            counts: counts.map(|(now, then)| now - then).collect(),
+            count: self.count - earlier.count,
+            max_us: self.max_us,
+        }
+    }
+
     /// Forgets all values.
     pub(crate) fn clear(&mut self) {
         self.counts.fill(0);
@@ -112,6 +122,17 @@ mod tests {
         }
         assert_eq!(histogram.max_us(), Some(1000));
         assert_eq!(histogram.count, 1000);
+    }
+
+    #[test]
+    fn what_was_added_since_is_what_is_left() {
+        let mut histogram = Histogram::default();
+        histogram.add(5_000);
+        let earlier = histogram.clone();
+        (1..=10).for_each(|us| histogram.add(us));
+        let since = histogram.since(&earlier);
+        assert_eq!((since.count, since.quantile_us(500), since.quantile_us(1000)), (10, Some(5), Some(10)));
+        assert_eq!(histogram.since(&histogram).quantile_us(500), None);
     }
 
     #[test]

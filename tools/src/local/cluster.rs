@@ -120,6 +120,11 @@ impl Cluster {
         ended
     }
 
+    /// The processes of the run, this one included, as last observed.
+    pub(crate) fn processes(&self) -> &[Entry] {
+        &self.recorded
+    }
+
     /// The nodes whose first process runs.
     pub(crate) fn up(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|node| node.state == State::Running).map(|node| node.id).collect()
@@ -265,7 +270,7 @@ pub(crate) struct Usage {
 struct Seen {
     program: String,
     cpu_ticks: u64,
-    peak_kib: u64,
+    peak_bytes: u64,
 }
 
 impl Usage {
@@ -273,7 +278,7 @@ impl Usage {
         let seen = Seen {
             program: process.name.clone(),
             cpu_ticks: process.cpu_ticks,
-            peak_kib: procfs::peak_resident_kib(process.pid).unwrap_or_default(),
+            peak_bytes: procfs::memory(process.pid).map_or(0, |memory| memory.peak_bytes),
         };
         self.by_process.insert((process.pid, process.started_ticks), seen);
     }
@@ -293,7 +298,7 @@ impl Usage {
         let mut peaks = BTreeMap::new();
         for seen in self.by_process.values() {
             let peak: &mut f64 = peaks.entry(seen.program.clone()).or_default();
-            *peak = peak.max(seen.peak_kib as f64 * 1024.0 / 1e6);
+            *peak = peak.max(seen.peak_bytes as f64 / 1e6);
         }
         peaks
     }

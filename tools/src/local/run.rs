@@ -50,6 +50,22 @@ impl Progress {
     }
 }
 
+/// Something that goes on beside a run and looks at it.
+pub(crate) trait Companion {
+    /// Called every now and then while load is offered, `elapsed` after that began.
+    fn step(&mut self, run: &Run<'_>, elapsed: Duration);
+    /// Called when the drain has ended, before the nodes stop.
+    fn end(&mut self, run: &Run<'_>);
+}
+
+/// Nothing does.
+struct Alone;
+
+impl Companion for Alone {
+    fn step(&mut self, _: &Run<'_>, _: Duration) {}
+    fn end(&mut self, _: &Run<'_>) {}
+}
+
 /// Why a run has no summary.
 #[derive(Debug)]
 pub(crate) enum RunError {
@@ -90,10 +106,20 @@ pub(crate) struct Run<'a> {
 
 /// Runs a testbed as `options` say. Signals must be blocked (see [`signals::block`]).
 pub(crate) fn run(options: &Options, progress: Progress) -> Result<Summary, RunError> {
+    run_beside(options, progress, &mut Alone)
+}
+
+/// The same, with a companion.
+pub(crate) fn run_beside(
+    options: &Options,
+    progress: Progress,
+    companion: &mut dyn Companion,
+) -> Result<Summary, RunError> {
     let mut run = start(options, &[], progress)?;
     run.wait_until_ready()?;
-    let mut ticker = run.offer();
+    let mut ticker = run.offer(companion);
     run.drain(&mut ticker);
+    companion.end(&run);
     Ok(wind_up::wind_up(run))
 }
 
@@ -176,7 +202,7 @@ impl Run<'_> {
     }
 
     /// Offers load until its end, carries out faults, and tells every second how it goes.
-    fn offer(&mut self) -> Ticker {
+    fn offer(&mut self, companion: &mut dyn Companion) -> Ticker {
         let seconds = self.cluster.usage().cpu_s();
         self.cpu_s.0 = with_own_cpu(seconds);
         self.warn_of_the_plan();
@@ -199,6 +225,7 @@ impl Run<'_> {
             if ticker.is_due() {
                 self.on_tick(&mut ticker);
             }
+            companion.step(self, began.elapsed());
             if self.interrupted || self.until_end(began).is_zero() || self.has_enough(&ticker) {
                 break;
             }
