@@ -120,7 +120,8 @@ impl Counters {
     }
 }
 
-fn is_power_of_ten(mut count: u64) -> bool {
+/// Whether the log hears of the event with this number.
+pub(crate) fn is_power_of_ten(mut count: u64) -> bool {
     while count >= 10 && count.is_multiple_of(10) {
         count /= 10;
     }

@@ -22,7 +22,7 @@ use wire::session::DialerHello;
 
 use crate::admission::Admitted;
 use crate::bucket::Bucket;
-use crate::counters::Refused;
+use crate::counters::{Refused, is_power_of_ten};
 use crate::outgoing::Outgoing;
 use crate::ready::Ready;
 use crate::shared::Shared;
@@ -54,6 +54,8 @@ struct Link {
     session: Option<Token>,
     /// What the core was told that this peer has decided.
     decided: Round,
+    /// Sessions begun so far.
+    sessions: u64,
     counters: LinkCounters,
 }
 
@@ -124,9 +126,9 @@ impl Peers {
         if link.incarnation == Some(dialer.incarnation) {
             shared.bridge.tell(&ToCore::PeerBack { peer });
         } else {
-            let Link { counters, decided, .. } = std::mem::take(link);
+            let Link { counters, decided, sessions, .. } = std::mem::take(link);
             let (incarnation, session) = (Some(dialer.incarnation), Some(token));
-            *link = Link { incarnation, session, counters, decided, ..Link::default() };
+            *link = Link { incarnation, session, counters, decided, sessions, ..Link::default() };
             shared.bridge.tell(&ToCore::PeerUp { peer });
         }
         let allowance = shared
@@ -152,7 +154,10 @@ impl Peers {
         shared.timers.arm(shared.now + shared.limits.peer_silence, Timer::Silence(token));
         // The first frames may have come along with the finish.
         self.ready.add(token);
-        log::info!("peer {peer} came in from {remote}");
+        link.sessions += 1;
+        if link.is_telling() {
+            log::info!("peer {peer} came in from {remote} (session {})", link.sessions);
+        }
     }
 
     /// Takes what its connection is ready for.
@@ -335,12 +340,21 @@ impl Peers {
         {
             link.session = None;
             shared.bridge.tell(&ToCore::PeerDown { peer });
-            log::info!("peer {peer} is gone");
+            if link.is_telling() {
+                log::info!("peer {peer} is gone (session {})", link.sessions);
+            }
         }
     }
 }
 
 impl Link {
+    /// Whether the log hears of the present session: of the first ones each, later of powers of ten, since a
+    /// Byzantine peer can come and go at will.
+    fn is_telling(&self) -> bool {
+        const EACH_UP_TO: u64 = 10;
+        self.sessions <= EACH_UP_TO || is_power_of_ten(self.sessions)
+    }
+
     /// Takes one frame of the session, in order.
     fn take(&mut self, session: &mut PeerSession, frame: Frame, shared: &mut Shared) -> Result<(), Refused> {
         match frame.kind {
@@ -411,5 +425,17 @@ impl PeerSession {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_comes_and_goes_fills_no_log() {
+        let telling = |sessions: &u64| Link { sessions: *sessions, ..Link::default() }.is_telling();
+        let told: Vec<u64> = (1..=2_000).filter(telling).collect();
+        assert_eq!(told, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1_000]);
     }
 }

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use bft::event::{Effect, Event};
 use bft::time::{Span, Time};
 use wire::bytes::Bytes;
-use wire::client::{Reply, Request};
+use wire::client::Request;
 use wire::codec;
 use wire::envelope::{FromCore, ToCore};
 use wire::ids::ClientId;
@@ -23,6 +23,7 @@ use crate::inbound::Inbound;
 use crate::machine::Machine;
 use crate::outlet::Outlet;
 use crate::rounds::RoundsFile;
+use crate::status::StatusReply;
 use crate::vitals::{Start, Vitals};
 
 /// The loop's state.
@@ -32,8 +33,7 @@ pub(crate) struct Driver<M> {
     origin: Instant,
     rounds: RoundsFile,
     vitals: Vitals,
-    /// The last status that was told, encoded, and when it was taken.
-    status: Option<(Time, Bytes)>,
+    status: StatusReply,
     /// Since when what is to be sent gathers.
     gathering_since: Time,
     net_client: Exit,
@@ -60,8 +60,6 @@ pub(crate) enum Ended {
 
 /// Batches of events taken before the loop looks at what is due.
 const BATCHES_A_TURN: usize = 16;
-/// How old a status may be that a client is told: little for a person, much for a core that is flooded with requests.
-const STATUS_EVERY: Span = Span::from_ms(20);
 /// How long what is to be sent may gather while there is more to take in.
 const GATHER_TIME: Span = Span::from_ms(1);
 
@@ -74,7 +72,7 @@ impl<M: Machine> Driver<M> {
             origin: Instant::now(),
             rounds,
             vitals: Vitals::default(),
-            status: None,
+            status: StatusReply::default(),
             gathering_since: Time::default(),
             net_client: Exit::default(),
             net_server: Exit::default(),
@@ -225,23 +223,9 @@ impl<M: Machine> Driver<M> {
         self.net_server.hand_over();
     }
 
-    /// # Security
-    /// The core counts coin by coin for its status, and any client may ask; so it is asked at most once in
-    /// [`STATUS_EVERY`], and who asks in between is told the same again.
     fn reply_status(&mut self, client: ClientId) {
         let now = self.now();
-        let body = match self.status.take() {
-            Some((at, body)) if now.since(at) < STATUS_EVERY => {
-                self.status = Some((at, body.clone()));
-                body
-            }
-            _ => {
-                let status = self.vitals.complete(self.machine.status());
-                let body = Bytes::from(codec::encode(&Reply::Status(Box::new(status))));
-                self.status = Some((now, body.clone()));
-                body
-            }
-        };
+        let body = self.status.at(now, || self.vitals.complete(self.machine.status()));
         self.net_server.push(FromCore::Reply { client }, body);
     }
 

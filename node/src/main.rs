@@ -18,6 +18,7 @@ mod machine;
 mod outlet;
 mod pipe;
 mod rounds;
+mod status;
 mod vitals;
 
 use std::error::Error;
