@@ -277,3 +277,22 @@ fn what_cannot_begin_says_so_in_one_line_and_leaves_nothing() {
         assert!(place.processes().values().all(|pid| !is_alive(*pid)));
     }
 }
+
+#[test]
+fn strangers_are_refused_and_counted_while_honest_traffic_goes_on() {
+    let place = Place::new();
+    let bench = place
+        .command("bench", "--strangers --duration 1 --rate 200 --frames 3000 --data-dir data --log-dir log")
+        .output()
+        .unwrap();
+    let told = text(&bench);
+    let json = place.read("log/bench.json");
+    let verdicts: Vec<&str> = json.split("\"name\": ").filter(|part| part.contains("\"passed\": ")).collect();
+    assert!(verdicts.len() > 20, "{told}");
+    // How much is committed or sent in a second depends on the machine; all the rest does not.
+    let depends = |verdict: &&&str| !verdict.starts_with("\"committed ") && !verdict.starts_with("\"sent: ");
+    for verdict in verdicts.iter().filter(depends) {
+        assert!(verdict.contains("\"passed\": true"), "{verdict}\n{told}");
+    }
+    assert_eq!(place.number("lost"), 0, "{told}");
+}

@@ -151,3 +151,23 @@ fn transactions_finish_on_every_node_and_all_comes_to_rest() {
         }
     }
 }
+
+#[test]
+fn what_is_no_request_is_answered_with_a_reason_and_counted() {
+    let mut bench = Bench::new(4);
+    let ids = vec![TxId::default(); wire::limits::QUERY_IDS_MAX + 1];
+    let submission_cut_off = [&codec::encode(&Request::Submit)[..], &[9, 0, 0, 0]].concat();
+    let status_with_a_tail = [&codec::encode(&Request::Status)[..], &[1]].concat();
+    let senseless = [vec![], vec![0xFF; 40], submission_cut_off, status_with_a_tail];
+    let bodies = senseless.into_iter().chain([codec::encode(&Request::Query(ids))]);
+    for (count, body) in (1..).zip(bodies) {
+        bench.give(NodeId(0), Event::Client { client: ClientId(1), body: Bytes::from(body) });
+        assert!(matches!(bench.replies.last(), Some(Reply::Error(_))), "{:?}", bench.replies);
+        let counted = bench.cores[0].status().refused;
+        assert_eq!(
+            (bench.replies.len() as u64, counted),
+            (count, vec![("request not understood".into(), count)])
+        );
+    }
+    assert!(bench.cores[1].status().refused.is_empty());
+}
