@@ -41,7 +41,7 @@ const SHARD: ShardId = ShardId(0);
 /// Coins are compared one by one after so many blocks.
 const RECOUNT_EVERY: u64 = 8;
 
-/// A transaction some client handed in.
+/// A transaction some client handed in, or asked for.
 #[derive(Clone, Debug)]
 struct Offered {
     /// Inputs, if its bytes are valid.
@@ -49,6 +49,13 @@ struct Offered {
     expiry: Round,
     /// A member has said that it will never finish.
     written_off: Option<(NodeId, Fate)>,
+}
+
+impl Offered {
+    /// Of which only the id is known here.
+    fn elsewhere() -> Offered {
+        Offered { inputs: None, expiry: Round(0), written_off: None }
+    }
 }
 
 /// See the module.
@@ -64,6 +71,8 @@ pub(super) struct Checker {
     offered: BTreeMap<TxId, Offered>,
     /// What clients still wait for.
     open: BTreeSet<(NodeId, ClientId, TxId)>,
+    /// Who asked last for a transaction.
+    askers: BTreeMap<(NodeId, TxId), ClientId>,
     /// Of those, what has to finish.
     must_finish: BTreeSet<TxId>,
 }
@@ -80,6 +89,7 @@ impl Checker {
             conduct: honest.iter().map(|node| (*node, Conduct::default())).collect(),
             offered: BTreeMap::new(),
             open: BTreeSet::new(),
+            askers: BTreeMap::new(),
             must_finish: BTreeSet::new(),
             honest,
             committee,
@@ -96,8 +106,11 @@ impl Checker {
         self.conduct_of(to).received(from, parcel);
     }
 
-    /// An honest member sends.
-    pub(super) fn on_send(&mut self, from: NodeId, parcel: &Parcel) -> Checked {
+    /// An honest member sends; `digest` is what it says of the bytes, if it says it.
+    pub(super) fn on_send(&mut self, from: NodeId, digest: Option<Digest>, parcel: &Parcel) -> Checked {
+        if digest.is_some_and(|digest| digest != parcel.digest()) {
+            return Err(Violation::FalseDigest { node: from });
+        }
         let committee = self.committee.clone();
         self.conduct_of(from).sends(&committee, from, parcel)
     }
@@ -189,17 +202,31 @@ impl Checker {
     ) {
         for bytes in transactions {
             let id = tx_id(bytes.as_ref());
-            self.offered.entry(id).or_insert_with(|| {
-                let valid = validate(bytes.as_ref(), &self.committee).ok();
-                let expiry = valid.and_then(|view: TransactionView<'_>| view.expiry_in(SHARD));
-                Offered {
-                    inputs: valid.map(|view| view.inputs().map(|input| input.coin).collect()),
-                    expiry: expiry.unwrap_or_default(),
-                    written_off: None,
-                }
-            });
+            let offered = self.offered.entry(id).or_insert_with(Offered::elsewhere);
+            let valid = validate(bytes.as_ref(), &self.committee).ok();
+            let expiry = valid.and_then(|view: TransactionView<'_>| view.expiry_in(SHARD));
+            offered.inputs = valid.map(|view| view.inputs().map(|input| input.coin).collect());
+            offered.expiry = expiry.unwrap_or_default();
             self.open.insert((node, client, id));
         }
+    }
+
+    /// A client asks an honest member for transactions.
+    pub(super) fn on_query(&mut self, node: NodeId, client: ClientId, ids: &[TxId]) {
+        for id in ids {
+            // A transaction that a crashed or Byzantine member was given may be unknown here.
+            self.offered.entry(*id).or_insert_with(Offered::elsewhere);
+            self.open.insert((node, client, *id));
+            // Of those who ask for an open transaction the last one is told.
+            if let Some(before) = self.askers.insert((node, *id), client) {
+                self.open.remove(&(node, before, *id));
+            }
+        }
+    }
+
+    /// A client has left; nobody waits for its receipts, which may be under way or never be sent.
+    pub(super) fn on_client_gone(&mut self, node: NodeId, client: ClientId) {
+        self.open.retain(|(taker, waits, _)| (*taker, *waits) != (node, client));
     }
 
     /// Nothing speaks against these.
@@ -242,7 +269,11 @@ impl Checker {
             Fate::Rejected(_) | Fate::Expired if is_ahead => !matches!(truth, Some(Fate::Finished(_))),
             Fate::Rejected(_) | Fate::Expired => truth == Some(fate),
             Fate::Refused(refusal) => self.is_refusal_true(node, &id, refusal),
-            Fate::Unknown => false,
+            // Not if it is open here, or settled here and not forgotten.
+            Fate::Unknown => {
+                let is_open = self.open.iter().any(|(taker, _, waits)| (*taker, *waits) == (node, id));
+                !is_open && (is_ahead || self.model.is_forgotten(&id, self.heights[&node]))
+            }
         };
         if !is_true {
             return Err(Violation::FalseReceipt { node, id, told: fate, truth });

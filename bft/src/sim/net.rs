@@ -266,12 +266,14 @@ impl<H> Net<H> {
 #[cfg(test)]
 mod tests {
     use wire::bytes::Bytes;
+    use wire::envelope::Class;
 
     use super::*;
     use crate::sim::parcel::Parcel;
 
     fn frame(from: u16, to: u16, byte: u8) -> Frame {
-        Frame { from: NodeId(from), to: NodeId(to), parcel: Parcel::new(Bytes::from(vec![0xFF, byte])) }
+        let parcel = Parcel::new(Bytes::from(vec![0xFF, byte]));
+        Frame { from: NodeId(from), to: NodeId(to), class: Class::Keep, parcel }
     }
 
     fn net(order: Order) -> Net<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
+use wire::envelope::Class;
 use wire::ids::{Digest, NodeId, Round, View};
 
 use crate::block::BlockMessage;
@@ -96,6 +97,8 @@ pub(super) struct Frame {
     pub(super) from: NodeId,
     /// The recipient.
     pub(super) to: NodeId,
+    /// For how long it matters, as its sender says.
+    pub(super) class: Class,
     /// What is sent.
     pub(super) parcel: Parcel,
 }

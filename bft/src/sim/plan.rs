@@ -91,11 +91,21 @@ pub(super) struct Plan {
     pub(super) order: Order,
     pub(super) delays: BTreeMap<(NodeId, NodeId), Delay>,
     pub(super) troubles: Vec<(Time, Trouble)>,
+    pub(super) outboxes: Outboxes,
     /// Whether the scheduler holds back what elected leaders send.
     pub(super) leaders: Leaders,
     pub(super) heal_at: Time,
     /// Pause between two submissions of clients.
     pub(super) submit_every: Span,
+}
+
+/// What `net_client` does with frames of finished classes that have not arrived yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outboxes {
+    /// Delivers them all the same.
+    Roomy,
+    /// Drops most of them, as it does when its outbox is full.
+    Full,
 }
 
 /// How the scheduler treats elected leaders.
@@ -154,6 +164,7 @@ impl Plan {
             },
             delays: draw_delays(prng, n),
             troubles,
+            outboxes: if prng.chance(1, 4) { Outboxes::Full } else { Outboxes::Roomy },
             leaders,
             heal_at,
             submit_every: Span(prng.within(50_000..400_000)),

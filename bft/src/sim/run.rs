@@ -5,29 +5,31 @@
 //! that a live honest member has taken within [`FATES_WITHIN`]. A run ends when all are told and the honest members
 //! stand at one height; without Byzantine members it must then fall silent.
 
+mod happen;
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use wire::bytes::Bytes;
-use wire::committee::{Committee, Protocol};
-use wire::ids::{Digest, Index, NodeId, Round, ShardId, View};
+use ::wire::bytes::Bytes;
+use ::wire::committee::{Committee, Protocol};
+use ::wire::ids::{Digest, Index, NodeId, Round, ShardId, View};
 
 use crate::core::{Core, CoreConfig};
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::real::RealSuite;
-use crate::crypto::suite::{CoinName, CoinShare, Suite};
-use crate::event::{Effect, Event};
+use crate::crypto::suite::{CoinShare, Suite};
+use crate::event::Event;
 use crate::lane::LaneSettings;
-use crate::mvba::MvbaMessage;
 use crate::sim::adversary::{Adversary, Behaviour, Hands};
 use crate::sim::checker::{Checker, Violation};
 use crate::sim::net::{HEALED_DELAY_MAX, Net, Scheduled};
-use crate::sim::parcel::{Frame, Parcel};
-use crate::sim::plan::{Child, Crypto, Leaders, Plan, Scenario, Trouble};
+use crate::sim::parcel::Frame;
+use crate::sim::plan::{Child, Crypto, Plan, Scenario, Trouble};
 use crate::sim::prng::Prng;
 use crate::sim::trace::{self, Trace};
-use crate::sim::workload::{Submission, Workload};
+use crate::sim::workload::Workload;
 use crate::time::{Span, Time};
 
 /// The shard under test.
@@ -346,11 +348,11 @@ impl<'a> Simulation<'a> {
         if self.frames > FRAMES_MAX {
             return Err(Violation::Storm { frames: self.frames });
         }
-        let Frame { from, to, parcel } = frame;
+        let Frame { from, to, class, parcel } = frame;
         if let Some(until) = self.down.get(&(to, Child::Receiver)).copied() {
             // Nobody has taken it off its sender: it comes again when there is somebody.
             self.net.starve(from, to, until);
-            self.net.send(self.now, Frame { from, to, parcel });
+            self.net.send(self.now, Frame { from, to, class, parcel });
             return Ok(());
         }
         if matches!(self.node(to), Node::Honest(_)) {
@@ -411,238 +413,6 @@ impl<'a> Simulation<'a> {
             Node::Honest(_) => self.do_honest(node, effects),
             _ => self.do_byzantine(node, at, effects),
         }
-    }
-
-    fn do_honest(&mut self, node: NodeId, effects: Vec<Effect>) -> Ran {
-        for effect in effects {
-            match effect {
-                Effect::Send { dest, body, .. } => {
-                    let parcel = Parcel::new(body);
-                    self.checker.on_send(node, &parcel)?;
-                    self.on_wire(node, &parcel)?;
-                    for to in dest.expand(&self.committee, node) {
-                        self.transmit(Frame { from: node, to, parcel: parcel.clone() });
-                    }
-                }
-                Effect::Reply { client, body } => self.checker.on_reply(node, client, &body)?,
-                Effect::Progress(progress) => {
-                    self.decided.insert(node, progress.decided);
-                }
-                Effect::Executed(report) => {
-                    let Node::Honest(core) = &self.nodes[usize::from(node.0)] else {
-                        unreachable!("only honest members come here")
-                    };
-                    self.checker.on_executed(node, core, &report)?;
-                }
-                Effect::Fault(fault) => {
-                    *self.faults.entry(fault.kind.name()).or_default() += 1;
-                    self.checker.on_fault(node, fault)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn do_byzantine(&mut self, node: NodeId, at: usize, effects: Vec<Effect>) -> Ran {
-        for effect in effects {
-            let Effect::Send { dest, body, .. } = effect else { continue };
-            let parcel = Parcel::new(body);
-            self.on_wire(node, &parcel)?;
-            for to in dest.expand(&self.committee, node) {
-                let speaks = self.twins.get(at).is_none_or(|audience| audience.contains(&to));
-                if speaks {
-                    self.behaviour.forward(&mut self.hands, Frame { from: node, to, parcel: parcel.clone() });
-                }
-            }
-        }
-        self.send_for_adversary()
-    }
-
-    /// Sends what the adversary wants sent.
-    fn send_for_adversary(&mut self) -> Ran {
-        let (frames, proofs) = self.hands.take();
-        frames.into_iter().for_each(|frame| self.transmit(frame));
-        match proofs.into_iter().next() {
-            Some(what) => Err(Violation::Proof { what }),
-            None => Ok(()),
-        }
-    }
-
-    /// The adversary and the scheduler read along.
-    fn on_wire(&mut self, from: NodeId, parcel: &Parcel) -> Ran {
-        self.watch_coin(from, parcel);
-        if self.plan.byzantine.is_empty() {
-            return Ok(());
-        }
-        let frame = Frame { from, to: from, parcel: parcel.clone() };
-        self.hands.see(&frame);
-        self.behaviour.see(&mut self.hands, &frame);
-        self.send_for_adversary()
-    }
-
-    fn transmit(&mut self, frame: Frame) {
-        if !self.down.contains_key(&(frame.from, Child::Sender)) {
-            self.net.send(self.now, frame);
-        }
-    }
-
-    /// As soon as the coin of a view can be computed from what is under way, the scheduler knows the leader.
-    fn watch_coin(&mut self, from: NodeId, parcel: &Parcel) {
-        let Some((round, MvbaMessage::CoinShare { view, share })) = parcel.mvba() else { return };
-        if self.plan.leaders != Leaders::Starved || self.stage != Stage::Troubled {
-            return;
-        }
-        let name = CoinName { round, view: *view };
-        let index = self.committee.index_of(from);
-        if !self.observer.verify_coin_share(index, &name, share) {
-            return;
-        }
-        let shares = self.coins.entry((round, *view)).or_default();
-        let is_new = shares.insert(index, *share).is_none();
-        if !is_new || shares.len() != self.committee.quorum() {
-            return;
-        }
-        let shares: Vec<_> = shares.iter().map(|(index, share)| (*index, *share)).collect();
-        let Some(leader) = self.observer.elect(&name, &shares) else { return };
-        let leader = self.committee.node_at(SHARD, leader);
-        let until = self.now + Span(self.prng.within(50_000..1_500_000));
-        let victims: BTreeSet<NodeId> =
-            self.committee.members(SHARD).filter(|_| self.prng.chance(3, 4)).collect();
-        self.net.delay_under_way(until, |frame| frame.from == leader && victims.contains(&frame.to));
-        for victim in victims {
-            self.net.starve(leader, victim, until);
-        }
-    }
-
-    fn happen(&mut self, happening: Happening) -> Ran {
-        match happening {
-            Happening::Event { to, event } => {
-                let text = match &event {
-                    Event::PeerDecided { .. } => "ping".to_string(),
-                    other => format!("{other:?}"),
-                };
-                self.feed_all(to, event, || text.clone())
-            }
-            Happening::Pings => {
-                self.ping();
-                self.net.schedule(self.now + PING_EVERY, Happening::Pings);
-                Ok(())
-            }
-            Happening::Submit => self.submit(),
-            Happening::Trouble(trouble) => self.trouble(trouble),
-            Happening::Turn => {
-                self.draw_twins();
-                self.behaviour.turn(&mut self.hands);
-                self.net.schedule(self.now + TURN_EVERY, Happening::Turn);
-                self.send_for_adversary()
-            }
-            Happening::Heal => self.heal(),
-        }
-    }
-
-    fn ping(&mut self) {
-        for (from, decided) in self.decided.clone() {
-            for to in self.committee.members(SHARD).filter(|to| *to != from) {
-                if matches!(self.node(from), Node::Honest(_)) {
-                    let event = Event::PeerDecided { peer: from, decided };
-                    self.net.schedule_on_link(self.now, from, to, Happening::Event { to, event });
-                }
-            }
-        }
-    }
-
-    fn submit(&mut self) -> Ran {
-        if self.stage != Stage::Troubled {
-            return Ok(());
-        }
-        for submission in self.workload.next(self.checker.height()) {
-            self.hand_in(submission)?;
-        }
-        let pause = Span(self.prng.within(1_000..2 * self.plan.submit_every.0));
-        self.net.schedule(self.now + pause, Happening::Submit);
-        Ok(())
-    }
-
-    fn hand_in(&mut self, submission: Submission) -> Ran {
-        let Submission { client, to, body, transactions } = submission;
-        if matches!(self.node(to), Node::Honest(_)) {
-            self.checker.on_submission(to, client, &transactions);
-        }
-        let count = transactions.len();
-        self.feed_all(to, Event::Client { client, body }, || {
-            format!("<- client {client}: {count} transactions")
-        })
-    }
-
-    fn trouble(&mut self, trouble: Trouble) -> Ran {
-        let head = trace::head(self.now, "----");
-        self.trace.write(|| format!("{head} {trouble:?}"));
-        match trouble {
-            Trouble::Starve { links, until } => {
-                links.into_iter().for_each(|(from, to)| self.net.starve(from, to, until));
-            }
-            Trouble::Partition { side, until } => self.net.partition(side, until),
-            Trouble::Crash(node) => {
-                *self.node_mut(node) = Node::Crashed;
-                self.wakeups.remove(&(node, 0));
-                self.decided.remove(&node);
-                self.checker.on_crash(node);
-                let prng = &mut self.prng;
-                self.net.lose(|frame| frame.from == node && prng.chance(1, 2));
-                self.tell_peers(node, |peer| Event::PeerDown { peer });
-            }
-            Trouble::ChildDies { node, child, down } => {
-                let until = self.now + down;
-                if !matches!(self.node(node), Node::Honest(_)) || self.down.contains_key(&(node, child)) {
-                    return Ok(());
-                }
-                self.down.insert((node, child), until);
-                let prng = &mut self.prng;
-                self.net.lose(|frame| {
-                    let carried = match child {
-                        Child::Sender => frame.from == node,
-                        Child::Receiver => frame.to == node,
-                    };
-                    carried && prng.chance(3, 4)
-                });
-                self.net.schedule(until, Happening::Trouble(Trouble::ChildBack { node, child }));
-            }
-            Trouble::ChildBack { node, child } => {
-                self.down.remove(&(node, child));
-                self.feed_all(node, Event::ChildRestarted, || "child restarted".into())?;
-                self.tell_peers(node, |peer| Event::PeerUp { peer });
-            }
-        }
-        Ok(())
-    }
-
-    fn tell_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
-        for to in self.committee.members(SHARD).filter(|to| *to != node) {
-            let happening = Happening::Event { to, event: event(node) };
-            self.net.schedule_on_link(self.now, node, to, happening);
-        }
-    }
-
-    /// Twins speak to other members from time to time.
-    fn draw_twins(&mut self) {
-        if self.scenario.adversary == Adversary::Twins {
-            let audience =
-                |prng: &mut Prng| self.committee.members(SHARD).filter(|_| prng.chance(2, 3)).collect();
-            self.twins = (0..2).map(|_| audience(&mut self.prng)).collect();
-        }
-    }
-
-    fn heal(&mut self) -> Ran {
-        let head = trace::head(self.now, "----");
-        self.trace.write(|| format!("{head} the network heals"));
-        self.stage = Stage::Healed { at: self.now, height: self.checker.height() };
-        self.net.heal(self.now);
-        let live: Vec<NodeId> = self.honest_cores().map(|(node, _)| node).collect();
-        for submission in self.workload.last(self.checker.height(), live.into_iter()) {
-            self.checker.expect_to_finish(&submission.transactions);
-            self.hand_in(submission)?;
-        }
-        Ok(())
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Transactions chain: a good one may spend what an earlier one creates, executed or not. Some spend a coin that
 //! another spends too, name a coin that never was or a wrong amount, break static validity, expire at once or too far
-//! ahead; some are handed to two nodes. Each submission is a client of its own, so that receipts tell whose they are.
+//! ahead; some are handed to two nodes. Each request is a client of its own, so that receipts tell whose they are. Some
+//! clients ask for what others handed in, some leave before they have their receipts.
 
 use std::sync::Arc;
 
@@ -23,11 +24,22 @@ const TRANSACTIONS_MAX: u64 = 5;
 
 /// One request of one client to one node.
 #[derive(Clone, Debug)]
-pub(super) struct Submission {
+pub(super) struct ClientRequest {
     pub(super) client: ClientId,
     pub(super) to: NodeId,
     pub(super) body: Bytes,
-    pub(super) transactions: Vec<Bytes>,
+    pub(super) asks: Asks,
+}
+
+/// What a client wants.
+#[derive(Clone, Debug)]
+pub(super) enum Asks {
+    /// These transactions ordered.
+    Submit(Vec<Bytes>),
+    /// What became of these.
+    Query(Vec<TxId>),
+    /// Nothing any more.
+    Leave,
 }
 
 /// A coin that clients believe can be spent.
@@ -47,6 +59,10 @@ pub(super) struct Workload {
     reserved: Vec<Coin>,
     spent: Vec<Coin>,
     clients: u64,
+    /// Clients that have not left, and their nodes.
+    connected: Vec<(ClientId, NodeId)>,
+    /// What was handed in, and to whom.
+    ids: Vec<(NodeId, TxId)>,
     transactions: u64,
 }
 
@@ -59,11 +75,21 @@ impl Workload {
         };
         let mut coins: Vec<Coin> = (0..protocol.genesis_coins).map(coin).collect();
         let reserved = coins.split_off(coins.len().saturating_sub(committee.n()));
-        Workload { prng, committee, coins, reserved, spent: Vec::new(), clients: 0, transactions: 0 }
+        Workload {
+            prng,
+            committee,
+            coins,
+            reserved,
+            spent: Vec::new(),
+            clients: 0,
+            connected: Vec::new(),
+            ids: Vec::new(),
+            transactions: 0,
+        }
     }
 
     /// What the clients do next; `height` is the highest executed anywhere.
-    pub(super) fn next(&mut self, height: Round) -> Vec<Submission> {
+    pub(super) fn next(&mut self, height: Round) -> Vec<ClientRequest> {
         let count = 1 + self.prng.below(TRANSACTIONS_MAX);
         let transactions: Vec<Bytes> = (0..count).filter_map(|_| self.transaction(height)).collect();
         let n = self.committee.n() as u64;
@@ -73,11 +99,20 @@ impl Workload {
         if self.prng.chance(1, 5) {
             submissions.push(self.submission(second, transactions));
         }
+        if self.prng.chance(1, 5) {
+            submissions.extend(self.query());
+        }
+        if self.prng.chance(1, 10) {
+            let at = self.prng.below(self.connected.len() as u64) as usize;
+            let (client, to) = self.connected.swap_remove(at);
+            let body = Bytes::from(Vec::new());
+            submissions.push(ClientRequest { client, to, body, asks: Asks::Leave });
+        }
         submissions
     }
 
     /// A transaction for each of these nodes that must finish unless the shard is stuck.
-    pub(super) fn last(&mut self, height: Round, nodes: impl Iterator<Item = NodeId>) -> Vec<Submission> {
+    pub(super) fn last(&mut self, height: Round, nodes: impl Iterator<Item = NodeId>) -> Vec<ClientRequest> {
         nodes
             .map(|node| {
                 let coin = self.reserved.pop().expect("one coin a node was kept back");
@@ -88,13 +123,34 @@ impl Workload {
             .collect()
     }
 
-    fn submission(&mut self, to: NodeId, transactions: Vec<Bytes>) -> Submission {
-        self.clients += 1;
+    fn submission(&mut self, to: NodeId, transactions: Vec<Bytes>) -> ClientRequest {
         let mut body = codec::encode(&Request::Submit);
         let at = list::begin(&mut body);
         transactions.iter().for_each(|bytes| list::push(&mut body, bytes));
         list::finish(&mut body, at, transactions.len());
-        Submission { client: ClientId(self.clients), to, body: Bytes::from(body), transactions }
+        self.ids.extend(transactions.iter().map(|bytes| (to, tx_id(bytes))));
+        ClientRequest {
+            client: self.connect(to),
+            to,
+            body: Bytes::from(body),
+            asks: Asks::Submit(transactions),
+        }
+    }
+
+    /// Asks the node that was given it, or another, for a transaction.
+    fn query(&mut self) -> Option<ClientRequest> {
+        let (taker, id) = *self.prng.pick(&self.ids)?;
+        let other = NodeId(self.prng.below(self.committee.n() as u64) as u16);
+        let to = if self.prng.chance(3, 4) { taker } else { other };
+        let body = Bytes::from(codec::encode(&Request::Query(vec![id])));
+        Some(ClientRequest { client: self.connect(to), to, body, asks: Asks::Query(vec![id]) })
+    }
+
+    fn connect(&mut self, to: NodeId) -> ClientId {
+        self.clients += 1;
+        let client = ClientId(self.clients);
+        self.connected.push((client, to));
+        client
     }
 
     fn transaction(&mut self, height: Round) -> Option<Bytes> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wire::committee::Committee;
+use wire::envelope::Class;
 use wire::ids::{Index, NodeId, ShardId, Signature};
 
 use crate::crypto::cert::Certificate;
@@ -81,7 +82,7 @@ impl Hands {
     pub(super) fn send(&mut self, from: NodeId, to: NodeId, parcel: Parcel) {
         assert!(self.suites.contains_key(&from), "channels are authenticated: it sends in no other name");
         if from != to {
-            self.out.push(Frame { from, to, parcel });
+            self.out.push(Frame { from, to, class: Class::Keep, parcel });
         }
     }
 

@@ -72,6 +72,11 @@ impl Model {
         self.records.get(id).map(|record| record.height)
     }
 
+    /// Whether a transaction that was settled is forgotten by who has executed this height.
+    pub(super) fn is_forgotten(&self, id: &TxId, height: Round) -> bool {
+        self.records.get(id).is_some_and(|record| record.forgotten_at <= height)
+    }
+
     /// Who spent a coin.
     pub(super) fn spender(&self, coin: &CoinId) -> Option<&TxId> {
         self.spent.get(coin)

@@ -41,6 +41,8 @@ pub enum Violation {
     EarlyCoin { node: NodeId, round: Round, view: View },
     /// An honest member sent bytes that decode as nothing.
     Unreadable { node: NodeId },
+    /// An honest member told its sender a digest that is not that of the bytes.
+    FalseDigest { node: NodeId },
     /// A member asks to be woken at a time that has passed, again and again.
     Spinning { node: NodeId },
     /// More frames than any run of honest members should take.

@@ -1,0 +1,156 @@
+//! What happens besides frames and timers: clients, pings, troubles and their end.
+
+use ::wire::ids::NodeId;
+
+use crate::event::Event;
+use crate::sim::adversary::Adversary;
+use crate::sim::plan::{Child, Trouble};
+use crate::sim::prng::Prng;
+use crate::sim::run::{Happening, Node, PING_EVERY, Ran, SHARD, Simulation, Stage, TURN_EVERY};
+use crate::sim::trace;
+use crate::sim::workload::{Asks, ClientRequest};
+use crate::time::Span;
+
+impl Simulation<'_> {
+    pub(super) fn happen(&mut self, happening: Happening) -> Ran {
+        match happening {
+            Happening::Event { to, event } => {
+                let text = match &event {
+                    Event::PeerDecided { .. } => "ping".to_string(),
+                    other => format!("{other:?}"),
+                };
+                self.feed_all(to, event, || text.clone())
+            }
+            Happening::Pings => {
+                self.ping();
+                self.net.schedule(self.now + PING_EVERY, Happening::Pings);
+                Ok(())
+            }
+            Happening::Submit => self.submit(),
+            Happening::Trouble(trouble) => self.trouble(trouble),
+            Happening::Turn => {
+                self.draw_twins();
+                self.behaviour.turn(&mut self.hands);
+                self.net.schedule(self.now + TURN_EVERY, Happening::Turn);
+                self.send_for_adversary()
+            }
+            Happening::Heal => self.heal(),
+        }
+    }
+
+    fn ping(&mut self) {
+        for (from, decided) in self.decided.clone() {
+            for to in self.committee.members(SHARD).filter(|to| *to != from) {
+                if matches!(self.node(from), Node::Honest(_)) {
+                    let event = Event::PeerDecided { peer: from, decided };
+                    self.net.schedule_on_link(self.now, from, to, Happening::Event { to, event });
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self) -> Ran {
+        if self.stage != Stage::Troubled {
+            return Ok(());
+        }
+        for request in self.workload.next(self.checker.height()) {
+            self.hand_in(request)?;
+        }
+        let pause = Span(self.prng.within(1_000..2 * self.plan.submit_every.0));
+        self.net.schedule(self.now + pause, Happening::Submit);
+        Ok(())
+    }
+
+    fn hand_in(&mut self, request: ClientRequest) -> Ran {
+        let ClientRequest { client, to, body, asks } = request;
+        if matches!(self.node(to), Node::Honest(_)) {
+            match &asks {
+                Asks::Submit(transactions) => self.checker.on_submission(to, client, transactions),
+                Asks::Query(ids) => self.checker.on_query(to, client, ids),
+                Asks::Leave => self.checker.on_client_gone(to, client),
+            }
+        }
+        let event = match asks {
+            Asks::Leave => Event::ClientGone { client },
+            Asks::Submit(_) | Asks::Query(_) => Event::Client { client, body },
+        };
+        self.feed_all(to, event, || match &asks {
+            Asks::Submit(transactions) => format!("<- client {client}: {} transactions", transactions.len()),
+            Asks::Query(ids) => format!("<- client {client}: query for {}", ids.len()),
+            Asks::Leave => format!("client {client} has gone"),
+        })
+    }
+
+    fn trouble(&mut self, trouble: Trouble) -> Ran {
+        let head = trace::head(self.now, "----");
+        self.trace.write(|| format!("{head} {trouble:?}"));
+        match trouble {
+            Trouble::Starve { links, until } => {
+                links.into_iter().for_each(|(from, to)| self.net.starve(from, to, until));
+            }
+            Trouble::Partition { side, until } => self.net.partition(side, until),
+            Trouble::Crash(node) => {
+                *self.node_mut(node) = Node::Crashed;
+                self.wakeups.remove(&(node, 0));
+                self.decided.remove(&node);
+                self.checker.on_crash(node);
+                let prng = &mut self.prng;
+                self.net.lose(|frame| frame.from == node && prng.chance(1, 2));
+                self.tell_peers(node, |peer| Event::PeerDown { peer });
+            }
+            Trouble::ChildDies { node, child, down } => {
+                let until = self.now + down;
+                if !matches!(self.node(node), Node::Honest(_)) || self.down.contains_key(&(node, child)) {
+                    return Ok(());
+                }
+                self.down.insert((node, child), until);
+                let prng = &mut self.prng;
+                self.net.lose(|frame| {
+                    let carried = match child {
+                        Child::Sender => frame.from == node,
+                        Child::Receiver => frame.to == node,
+                    };
+                    carried && prng.chance(3, 4)
+                });
+                self.net.schedule(until, Happening::Trouble(Trouble::ChildBack { node, child }));
+            }
+            Trouble::ChildBack { node, child } => {
+                self.down.remove(&(node, child));
+                self.feed_all(node, Event::ChildRestarted, || "child restarted".into())?;
+                self.tell_peers(node, |peer| Event::PeerUp { peer });
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
+        for to in self.committee.members(SHARD).filter(|to| *to != node) {
+            let happening = Happening::Event { to, event: event(node) };
+            self.net.schedule_on_link(self.now, node, to, happening);
+        }
+    }
+
+    /// Twins speak to other members from time to time.
+    fn draw_twins(&mut self) {
+        if self.scenario.adversary == Adversary::Twins {
+            let audience =
+                |prng: &mut Prng| self.committee.members(SHARD).filter(|_| prng.chance(2, 3)).collect();
+            self.twins = (0..2).map(|_| audience(&mut self.prng)).collect();
+        }
+    }
+
+    fn heal(&mut self) -> Ran {
+        let head = trace::head(self.now, "----");
+        self.trace.write(|| format!("{head} the network heals"));
+        self.stage = Stage::Healed { at: self.now, height: self.checker.height() };
+        self.net.heal(self.now);
+        let live: Vec<NodeId> = self.honest_cores().map(|(node, _)| node).collect();
+        for request in self.workload.last(self.checker.height(), live.into_iter()) {
+            if let Asks::Submit(transactions) = &request.asks {
+                self.checker.expect_to_finish(transactions);
+            }
+            self.hand_in(request)?;
+        }
+        Ok(())
+    }
+}

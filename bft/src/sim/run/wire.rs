@@ -1,0 +1,136 @@
+//! From effects to frames: what honest members do is checked and sent, what Byzantine ones do passes the adversary.
+
+use std::collections::BTreeSet;
+
+use ::wire::envelope::{Class, Progress};
+use ::wire::ids::NodeId;
+
+use crate::crypto::suite::CoinName;
+use crate::event::Effect;
+use crate::mvba::MvbaMessage;
+use crate::sim::checker::Violation;
+use crate::sim::parcel::{Frame, Parcel};
+use crate::sim::plan::{Child, Leaders, Outboxes};
+use crate::sim::run::{Node, Ran, SHARD, Simulation, Stage};
+use crate::time::Span;
+
+impl Simulation<'_> {
+    pub(super) fn do_honest(&mut self, node: NodeId, effects: Vec<Effect>) -> Ran {
+        for effect in effects {
+            match effect {
+                Effect::Send { dest, class, body, digest } => {
+                    let parcel = Parcel::new(body);
+                    self.checker.on_send(node, digest, &parcel)?;
+                    self.on_wire(node, class, &parcel)?;
+                    for to in dest.expand(&self.committee, node) {
+                        self.transmit(Frame { from: node, to, class, parcel: parcel.clone() });
+                    }
+                }
+                Effect::Reply { client, body } => self.checker.on_reply(node, client, &body)?,
+                Effect::Progress(progress) => {
+                    self.decided.insert(node, progress.decided);
+                    self.drop_finished(node, &progress);
+                }
+                Effect::Executed(report) => {
+                    let Node::Honest(core) = &self.nodes[usize::from(node.0)] else {
+                        unreachable!("only honest members come here")
+                    };
+                    self.checker.on_executed(node, core, &report)?;
+                }
+                Effect::Fault(fault) => {
+                    *self.faults.entry(fault.kind.name()).or_default() += 1;
+                    self.checker.on_fault(node, fault)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn do_byzantine(&mut self, node: NodeId, at: usize, effects: Vec<Effect>) -> Ran {
+        for effect in effects {
+            let Effect::Send { dest, class, body, .. } = effect else { continue };
+            let parcel = Parcel::new(body);
+            self.on_wire(node, class, &parcel)?;
+            for to in dest.expand(&self.committee, node) {
+                let speaks = self.twins.get(at).is_none_or(|audience| audience.contains(&to));
+                if speaks {
+                    let frame = Frame { from: node, to, class, parcel: parcel.clone() };
+                    self.behaviour.forward(&mut self.hands, frame);
+                }
+            }
+        }
+        self.send_for_adversary()
+    }
+
+    /// Sends what the adversary wants sent.
+    pub(super) fn send_for_adversary(&mut self) -> Ran {
+        let (frames, proofs) = self.hands.take();
+        frames.into_iter().for_each(|frame| self.transmit(frame));
+        match proofs.into_iter().next() {
+            Some(what) => Err(Violation::Proof { what }),
+            None => Ok(()),
+        }
+    }
+
+    /// The adversary and the scheduler read along.
+    fn on_wire(&mut self, from: NodeId, class: Class, parcel: &Parcel) -> Ran {
+        self.watch_coin(from, parcel);
+        if self.plan.byzantine.is_empty() {
+            return Ok(());
+        }
+        let frame = Frame { from, to: from, class, parcel: parcel.clone() };
+        self.hands.see(&frame);
+        self.behaviour.see(&mut self.hands, &frame);
+        self.send_for_adversary()
+    }
+
+    fn transmit(&mut self, frame: Frame) {
+        if !self.down.contains_key(&(frame.from, Child::Sender)) {
+            self.net.send(self.now, frame);
+        }
+    }
+
+    /// The outbox rule of `net_client`: what is finished goes first.
+    fn drop_finished(&mut self, node: NodeId, progress: &Progress) {
+        if self.plan.outboxes == Outboxes::Roomy || self.stage != Stage::Troubled {
+            return;
+        }
+        let is_finished = |class: Class| match class {
+            Class::Round(round) => round <= progress.decided,
+            Class::Lane(owner, seq) => {
+                progress.lanes.iter().any(|(lane, decided)| *lane == owner && seq <= *decided)
+            }
+            Class::Keep => false,
+        };
+        let prng = &mut self.prng;
+        self.net.lose(|frame| frame.from == node && is_finished(frame.class) && prng.chance(3, 4));
+    }
+
+    /// As soon as the coin of a view can be computed from what is under way, the scheduler knows the leader.
+    fn watch_coin(&mut self, from: NodeId, parcel: &Parcel) {
+        let Some((round, MvbaMessage::CoinShare { view, share })) = parcel.mvba() else { return };
+        if self.plan.leaders != Leaders::Starved || self.stage != Stage::Troubled {
+            return;
+        }
+        let name = CoinName { round, view: *view };
+        let index = self.committee.index_of(from);
+        if !self.observer.verify_coin_share(index, &name, share) {
+            return;
+        }
+        let shares = self.coins.entry((round, *view)).or_default();
+        let is_new = shares.insert(index, *share).is_none();
+        if !is_new || shares.len() != self.committee.quorum() {
+            return;
+        }
+        let shares: Vec<_> = shares.iter().map(|(index, share)| (*index, *share)).collect();
+        let Some(leader) = self.observer.elect(&name, &shares) else { return };
+        let leader = self.committee.node_at(SHARD, leader);
+        let until = self.now + Span(self.prng.within(50_000..1_500_000));
+        let victims: BTreeSet<NodeId> =
+            self.committee.members(SHARD).filter(|_| self.prng.chance(3, 4)).collect();
+        self.net.delay_under_way(until, |frame| frame.from == leader && victims.contains(&frame.to));
+        for victim in victims {
+            self.net.starve(leader, victim, until);
+        }
+    }
+}
