@@ -252,6 +252,9 @@ impl Mvba {
     ) {
         let view = message.view();
         match message {
+            // The coin has passed this SPB over: nothing that is said in it matters any more.
+            MvbaMessage::Spb { leader, .. } if self.leader(view).is_some_and(|elected| elected != leader) => {
+            }
             MvbaMessage::Spb { leader, message, .. } => {
                 let (context, state) = self.split(view, lanes);
                 let spb = &mut state.spbs[usize::from(leader.0)];

@@ -88,6 +88,12 @@ impl CertificateCache {
         self.remember(proof_digest(statement, certificate));
     }
 
+    /// Takes note of a certificate that we made ourselves, of signatures we have verified: it comes back to us as our
+    /// own message.
+    pub fn made(&mut self, statement: &Statement, certificate: &Certificate) {
+        self.remember(digest_of(statement, certificate));
+    }
+
     fn remember(&mut self, digest: Digest) {
         if self.verified.insert(digest) {
             self.order.push_back(digest);
@@ -101,6 +107,14 @@ impl CertificateCache {
 /// What is remembered of a proof. The statement is hashed without testbed and shard: a cache belongs to one member of
 /// one shard.
 fn proof_digest(statement: &Statement, certificate: &Certificate) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(statement.to_bytes(&Digest::default(), ShardId(0)));
+    hash.update(codec::encode(certificate));
+    Digest(hash.finalize().into())
+}
+
+/// The statement is hashed without testbed and shard: a cache belongs to one member of one shard.
+fn digest_of(statement: &Statement, certificate: &Certificate) -> Digest {
     let mut hash = Sha256::new();
     hash.update(statement.to_bytes(&Digest::default(), ShardId(0)));
     hash.update(codec::encode(certificate));

@@ -143,7 +143,7 @@ impl ViewState {
         self.finished.insert(leader) && self.finished.len() == member.committee.quorum()
     }
 
-    /// A coin share; false if it is bad. Shares that come after the coin are not looked at.
+    /// A coin share; false if it is bad. Our own is not, and shares that come after the coin are not looked at.
     pub(super) fn add_share(&mut self, member: &Member, author: Index, share: CoinShare) -> bool {
         let name = self.coin_name();
         let Phase::Electing { shares, .. } = &mut self.phase else { return true };

@@ -47,9 +47,11 @@ impl Rounds {
         let halts: Vec<Halt> = halts.map(|(_, halt)| halt.clone()).collect();
         if halts.first().is_some_and(|halt| halt.round == from) {
             effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(halts)));
-        } else if from > self.decided {
+        } else if from == self.decided.next() && self.behind.may_send_again(now, author) {
             // The asker is where we are: what it lost of the running round is all it lacks.
             effects.sends.extend(self.sent_to(peer));
+        } else if from > self.decided.next() {
+            self.behind.learn(now, author, Round(from.0 - 1), self.decided);
         }
     }
 
@@ -140,6 +142,7 @@ pub(super) struct Behind {
     /// Who has not answered yet: only an answer to a question is worth verifying.
     unanswered: BTreeSet<Index>,
     answered: Limiter,
+    sent_again: Limiter,
 }
 
 impl Behind {
@@ -198,5 +201,10 @@ impl Behind {
     /// Whether a question of this peer may be answered now.
     pub(super) fn may_answer(&mut self, now: Time, author: Index) -> bool {
         self.answered.may_every(now, author, ANSWER_INTERVAL)
+    }
+
+    /// Whether this peer may be sent all of the running round again now. It asks no oftener than it has patience.
+    fn may_send_again(&mut self, now: Time, author: Index) -> bool {
+        self.sent_again.may_every(now, author, PATIENCE)
     }
 }
