@@ -132,7 +132,7 @@ fn build_nodes() {
 #[test]
 fn a_run_of_four_nodes_is_twelve_processes_commits_all_and_leaves_nothing() {
     let place = Place::new();
-    let run = place.start_local("--nodes 4 --rounds 30 --rate 500");
+    let run = place.start_local("--nodes 4 --duration 3 --rate 500");
     let processes = eventually("twelve processes", || Some(place.processes()).filter(|all| all.len() == 13));
     for node in 0..4 {
         for what in ["node", "net_client", "net_server"] {
