@@ -199,6 +199,7 @@ impl Core {
                 self.absorb_lanes(effects);
             }
             Some(Incoming::Message(message)) => self.on_message(now, author, digest, body.len(), message),
+            Some(Incoming::Transfer(_) | Incoming::Order(_)) => self.blame(from, FaultKind::NotAMember),
         }
     }
 
@@ -216,6 +217,7 @@ impl Core {
                 let effects = self.votes.handle(now, author, message);
                 self.absorb_votes(effects);
             }
+            Message::Shard(_) => self.blame(self.member.node_at(author), FaultKind::NotAMember),
         }
     }
 

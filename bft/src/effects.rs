@@ -7,8 +7,8 @@
 use crate::fault::{Fault, FaultKind};
 use wire::ids::NodeId;
 
-/// To whom a message of a sub-protocol goes. All protocols of one shard speak to members of that shard, so this is
-/// narrower than `wire::dest::Dest`, into which the root translates it.
+/// To whom a message of a sub-protocol goes. The protocols of one shard speak to members of that shard, so this is
+/// narrower than `wire::dest::Dest`, into which the root translates it; those between shards use `Dest` itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum To {
     /// Every member of the shard, the sender included.
@@ -19,47 +19,48 @@ pub enum To {
     Member(NodeId),
 }
 
-/// The effects of one step. `M` are messages, `O` outputs for the parent, in the order they arose.
+/// The effects of one step. `M` are messages, `O` outputs for the parent, in the order they arose; `D` says to whom
+/// messages go.
 #[must_use = "effects must be absorbed or handed to the driver"]
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Effects<M, O> {
+pub struct Effects<M, O, D = To> {
     /// Messages to send.
-    pub sends: Vec<(To, M)>,
+    pub sends: Vec<(D, M)>,
     /// Results for the parent.
     pub outputs: Vec<O>,
     /// Misbehaviour noticed.
     pub faults: Vec<Fault>,
 }
 
-impl<M, O> Default for Effects<M, O> {
-    fn default() -> Effects<M, O> {
+impl<M, O, D> Default for Effects<M, O, D> {
+    fn default() -> Effects<M, O, D> {
         Effects { sends: Vec::new(), outputs: Vec::new(), faults: Vec::new() }
     }
 }
 
-impl<M, O> Effects<M, O> {
+impl<M, O, D> Effects<M, O, D> {
     /// No effects.
-    pub fn none() -> Effects<M, O> {
+    pub fn none() -> Effects<M, O, D> {
         Effects::default()
     }
 
     /// Only this message.
-    pub fn send(to: To, message: M) -> Effects<M, O> {
+    pub fn send(to: D, message: M) -> Effects<M, O, D> {
         Effects { sends: vec![(to, message)], ..Effects::default() }
     }
 
     /// Only this output.
-    pub fn output(output: O) -> Effects<M, O> {
+    pub fn output(output: O) -> Effects<M, O, D> {
         Effects { outputs: vec![output], ..Effects::default() }
     }
 
     /// Only this fault.
-    pub fn fault(peer: NodeId, kind: FaultKind) -> Effects<M, O> {
+    pub fn fault(peer: NodeId, kind: FaultKind) -> Effects<M, O, D> {
         Effects { faults: vec![Fault { peer, kind }], ..Effects::default() }
     }
 
     /// Adds a message.
-    pub fn push_send(&mut self, to: To, message: M) {
+    pub fn push_send(&mut self, to: D, message: M) {
         self.sends.push((to, message));
     }
 
@@ -69,7 +70,7 @@ impl<M, O> Effects<M, O> {
     }
 
     /// Adds what `other` holds, after what is here.
-    pub fn extend(&mut self, other: Effects<M, O>) {
+    pub fn extend(&mut self, other: Effects<M, O, D>) {
         self.sends.extend(other.sends);
         self.outputs.extend(other.outputs);
         self.faults.extend(other.faults);
@@ -77,7 +78,7 @@ impl<M, O> Effects<M, O> {
 
     /// Takes over a child's messages and faults, wrapped, and returns its outputs for routing.
     #[must_use = "a child's outputs must be routed"]
-    pub fn absorb<M2, O2>(&mut self, child: Effects<M2, O2>, wrap: impl Fn(M2) -> M) -> Vec<O2> {
+    pub fn absorb<M2, O2>(&mut self, child: Effects<M2, O2, D>, wrap: impl Fn(M2) -> M) -> Vec<O2> {
         self.sends.extend(child.sends.into_iter().map(|(to, message)| (to, wrap(message))));
         self.faults.extend(child.faults);
         child.outputs

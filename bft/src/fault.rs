@@ -41,6 +41,10 @@ pub enum FaultKind {
     WrongBlock,
     /// From a node that has no part in this.
     NotAMember,
+    /// A group part that its proof does not cover, or whose proof does not hold.
+    BadTransfer,
+    /// A request to order what breaks static validity or concerns other shards.
+    BadRequest,
 }
 
 impl FaultKind {
@@ -65,6 +69,8 @@ impl FaultKind {
             FaultKind::Flood => "flood",
             FaultKind::WrongBlock => "wrong_block",
             FaultKind::NotAMember => "not_a_member",
+            FaultKind::BadTransfer => "bad_transfer",
+            FaultKind::BadRequest => "bad_request",
         }
     }
 }

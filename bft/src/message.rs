@@ -1,10 +1,12 @@
 //! The root of the message tree, and how it stands on the wire.
 //!
-//! The first byte tells an entry of a lane, which is its own bytes so that nobody hashes a proposal twice
-//! (`lane::entry`), from everything else, which is one enum through the one codec.
+//! The first byte tells what carries long bytes from the rest: an entry of a lane, which is its own bytes so that nobody
+//! hashes a proposal twice (`lane::entry`), a group part behind its proof, a list of transactions to be ordered.
+//! Everything else is one enum through the one codec.
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
+use wire::client::list;
 use wire::codec;
 use wire::envelope::Class;
 use wire::ids::{Index, Seq};
@@ -13,9 +15,14 @@ use crate::block::BlockMessage;
 use crate::lane::LaneMessage;
 use crate::lane::entry::ENTRY_TAG;
 use crate::round::RoundMessage;
+use crate::shard::message::{ShardMessage, Transfer};
 
 /// The first byte of every message that is not an entry.
 const MESSAGE_TAG: u8 = 0x01;
+/// The first byte of a transfer: its proof follows, then the part.
+const TRANSFER_TAG: u8 = 0x02;
+/// The first byte of an order: a list of transactions follows.
+const ORDER_TAG: u8 = 0x03;
 
 /// Everything that members say to each other, but for entries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -26,6 +33,8 @@ pub enum Message {
     Round(RoundMessage),
     /// Block headers.
     Block(BlockMessage),
+    /// Cross-shard transactions.
+    Shard(ShardMessage),
 }
 
 /// Bytes of a peer, told apart.
@@ -33,6 +42,10 @@ pub enum Message {
 pub enum Incoming {
     /// An entry, not looked at further.
     Entry,
+    /// A group part with its proof.
+    Transfer(Transfer),
+    /// Transactions to be ordered for another shard: a list as in `wire::client::list`, not looked at further.
+    Order(Bytes),
     /// A message.
     Message(Message),
 }
@@ -54,17 +67,44 @@ impl Message {
             Message::Round(RoundMessage::Mvba { round, .. }) => Class::Round(*round),
             Message::Lane(LaneMessage::WantEntry { .. } | LaneMessage::WantCertificate { .. })
             | Message::Round(RoundMessage::Halt(_) | RoundMessage::CatchUp(_))
-            | Message::Block(_) => Class::Keep,
+            | Message::Block(_)
+            | Message::Shard(_) => Class::Keep,
         }
     }
 }
 
+impl Transfer {
+    /// The bytes that go into a frame.
+    pub fn encode(&self) -> Bytes {
+        let mut buffer = vec![TRANSFER_TAG];
+        codec::encode_into(&self.proof, &mut buffer);
+        buffer.extend_from_slice(&self.part);
+        Bytes::from(buffer)
+    }
+}
+
+/// The bytes that go into a frame of an order for these transactions.
+pub fn encode_order<'a>(transactions: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
+    let mut buffer = vec![ORDER_TAG];
+    let at = list::begin(&mut buffer);
+    let count = transactions.len();
+    transactions.for_each(|transaction| list::push(&mut buffer, transaction));
+    list::finish(&mut buffer, at, count);
+    Bytes::from(buffer)
+}
+
 impl Incoming {
     /// Tells apart the bytes of a frame; `None` if they are no message.
-    pub fn decode(body: &[u8]) -> Option<Incoming> {
+    pub fn decode(body: &Bytes) -> Option<Incoming> {
         match *body.first()? {
             ENTRY_TAG => Some(Incoming::Entry),
             MESSAGE_TAG => codec::decode(&body[1..]).ok().map(Incoming::Message),
+            TRANSFER_TAG => {
+                let (proof, part) = codec::decode_with_tail(&body[1..]).ok()?;
+                let part = body.slice(body.len() - part.len()..body.len());
+                Some(Incoming::Transfer(Transfer { proof, part }))
+            }
+            ORDER_TAG => Some(Incoming::Order(body.slice(1..body.len()))),
             _ => None,
         }
     }
@@ -176,18 +216,22 @@ mod tests {
         }
     }
 
+    fn decode(bytes: Vec<u8>) -> Option<Incoming> {
+        Incoming::decode(&Bytes::from(bytes))
+    }
+
     #[test]
     fn a_message_has_one_encoding_and_only_whole_ones_are_read() {
         for (name, message) in all() {
             let bytes = message.encode();
             assert_eq!(Incoming::decode(&bytes), Some(Incoming::Message(message)), "{name}");
             for end in 0..bytes.len() {
-                assert_eq!(Incoming::decode(&bytes[..end]), None, "{name} cut at {end}");
+                assert_eq!(Incoming::decode(&bytes.slice(0..end)), None, "{name} cut at {end}");
             }
-            assert_eq!(Incoming::decode(&[&bytes[..], &[0]].concat()), None, "{name} with a byte more");
+            assert_eq!(decode([&bytes[..], &[0]].concat()), None, "{name} with a byte more");
         }
-        assert_eq!(Incoming::decode(&[ENTRY_TAG]), Some(Incoming::Entry));
-        assert_eq!(Incoming::decode(&[2, 0, 0, 0, 0]), None, "no such tag");
+        assert_eq!(decode(vec![ENTRY_TAG]), Some(Incoming::Entry));
+        assert_eq!(decode(vec![9, 0, 0, 0, 0]), None, "no such tag");
     }
 
     #[test]

@@ -310,7 +310,7 @@ impl Spb {
         let collected = collector.add(&member.committee, &*member.suite, author, signature);
         let mut effects = bad_signatures(member, &collected.bad);
         if let Some(certificate) = collected.certificate {
-            cache.learn(collector.statement(), &certificate);
+            cache.learn(&*member.suite, collector.statement(), &certificate);
             let cut = cut.clone();
             let collector = Collector::new(&member.committee, self.statement(Stage::Finish, &cut));
             self.leading = Leading::Readies { cut: cut.clone(), collector };
@@ -331,7 +331,7 @@ impl Spb {
         let collected = collector.add(&member.committee, &*member.suite, author, signature);
         let mut effects = bad_signatures(member, &collected.bad);
         if let Some(certificate) = collected.certificate {
-            cache.learn(collector.statement(), &certificate);
+            cache.learn(&*member.suite, collector.statement(), &certificate);
             effects.push_send(To::All, SpbMessage::Finish { cut: cut.clone(), certificate });
             self.leading = Leading::Done;
         }

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Digest, Round, TxId};
+use crate::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 
 /// What a client asks of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub enum Request {
     /// Tell again what became of these transactions, at most `limits::QUERY_IDS_MAX` of them; who asks for a
     /// transaction that is still open gets its receipt when there is one.
     Query(Vec<TxId>),
+    /// Tell which of these coins can be spent here, at most `limits::QUERY_COINS_MAX` of them.
+    Coins(Vec<CoinId>),
     /// Tell how the node is.
     Status,
 }
@@ -24,6 +26,8 @@ pub enum Request {
 pub enum Reply {
     /// What became of transactions of this client, in any order.
     Receipts(Vec<Receipt>),
+    /// Of the coins asked for those that are unspent, with their amounts, in the order of the question.
+    Coins(Vec<(CoinId, u64)>),
     /// How the node is.
     Status(Box<NodeStatus>),
     /// The request was not understood; this is why.
@@ -68,6 +72,8 @@ pub enum Rejection {
     NotOwner,
     /// The expiry is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`.
     ExpiryTooFar,
+    /// Its output shard cancelled it since an input shard had rejected it; for which reason is not known here.
+    Cancelled,
 }
 
 /// Why a node did not take a transaction.
@@ -124,6 +130,21 @@ pub struct NodeStatus {
     pub coins: u64,
     /// The sum of their amounts, counted coin by coin when asked.
     pub value: u128,
+    /// Cross-shard transactions that have spent here and whose output shard has not yet decided, as far as is known
+    /// here.
+    pub open_records: u64,
+    /// Cross-shard transactions that wait in the pool for input shards.
+    pub pool: u64,
+    /// Group parts that are not known to be executed by their destinations.
+    pub parts_open: u64,
+    /// The sum of inputs under open records.
+    pub held: u128,
+    /// Cross-shard transactions of this output shard: those finished, which `finished` does not count.
+    pub finished_cross: u64,
+    /// Cross-shard transactions of this output shard that were cancelled.
+    pub cancelled: u64,
+    /// What went to and came from each shard, ascending; this one's own entry tells of inputs at the output shard.
+    pub exchanged: Vec<Exchange>,
     /// Views of decided rounds in total.
     pub views: u64,
     /// Peers with a session, by id.
@@ -138,6 +159,61 @@ pub struct NodeStatus {
     pub faults: Vec<(String, u64)>,
     /// Connections refused and frames thrown away by `net_server`, and requests that were not understood, by reason.
     pub refused: Vec<(String, u64)>,
+}
+
+/// What a shard has exchanged with another since genesis. At rest these hold between any two shards A and B, or one
+/// and itself: A's `spent` = A's `closed` + A's `refunded` = B's `ticked`; A's `closed` = B's `finished`; A's
+/// `refunded` = B's `cancelled`; A's `value_out` = B's `value_in`. So no transaction is both finished and refunded, and
+/// none is either of them twice.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Exchange {
+    /// The other shard.
+    pub shard: ShardId,
+    /// Transactions with their output there that have spent here.
+    pub spent: IdSum,
+    /// Of these, those whose open record was closed since they finished.
+    pub closed: IdSum,
+    /// Of these, those whose inputs were given back.
+    pub refunded: IdSum,
+    /// Ticks from there.
+    pub ticked: IdSum,
+    /// Ticks from there of transactions that finished here.
+    pub finished: IdSum,
+    /// Ticks from there of transactions that were cancelled here.
+    pub cancelled: IdSum,
+    /// The sum of inputs spent here by transactions that finished there.
+    pub value_out: u128,
+    /// The sum of inputs spent there by transactions that finished here.
+    pub value_in: u128,
+    /// The last group part sent there.
+    pub part_out: PartNumber,
+    /// The last group part executed that came from there.
+    pub part_in: PartNumber,
+}
+
+/// A multiset of transactions in short: how many, and the sum of their ids. Ids are SHA-256 digests, so two different
+/// multisets have the same sum only by a collision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct IdSum {
+    /// How many.
+    pub count: u64,
+    /// The sum modulo 2^128 of the first 16 bytes of each id, little endian.
+    pub sum: u128,
+}
+
+impl IdSum {
+    /// Adds a transaction.
+    pub fn add(&mut self, id: &TxId) {
+        let (head, _) = id.0.split_first_chunk().expect("an id has 32 bytes");
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(u128::from_le_bytes(*head));
+    }
+
+    /// Both multisets together.
+    #[must_use]
+    pub fn plus(self, other: IdSum) -> IdSum {
+        IdSum { count: self.count + other.count, sum: self.sum.wrapping_add(other.sum) }
+    }
 }
 
 /// What agreement waits for: a phase and who has answered in it.

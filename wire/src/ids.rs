@@ -41,6 +41,9 @@ number_id!(
     /// The place of an entry in a lane. Entries count from 1; 0 names the empty lane.
     Seq, u64);
 number_id!(
+    /// The place of a group part among all that one shard sends to another. Parts count from 1; 0 says none.
+    PartNumber, u64);
+number_id!(
     /// A client connection of one `net_server` process; never reused by it.
     ClientId, u64);
 
@@ -55,6 +58,13 @@ impl View {
     /// The view after this one.
     pub fn next(self) -> View {
         View(self.0 + 1)
+    }
+}
+
+impl PartNumber {
+    /// The part after this one.
+    pub fn next(self) -> PartNumber {
+        PartNumber(self.0 + 1)
     }
 }
 

@@ -93,6 +93,17 @@ pub const EXPIRY_ROUNDS_AHEAD_MAX: u64 = 10_000;
 /// Rounds after a transaction's expiry at which its traces are dropped.
 pub const FORGET_ROUNDS_AFTER_EXPIRY: u64 = 8;
 
+/// Longest group part: a quarter of a frame, so that fetching one holds up little else.
+pub const PART_BYTES_MAX: u64 = 4 * MIB;
+/// Parts beyond the last executed one that a pair of shards works on: what is signed, kept early, and under way.
+pub const PARTS_AHEAD_MAX: u64 = 64;
+/// Ids of rejected transactions remembered a peer, the oldest forgotten first; requests bring them back.
+pub const REJECTED_IDS_MAX: usize = 100_000;
+/// Ids in one message of CL_M or CL, and cancels in one proposal.
+pub const REJECTS_PER_MESSAGE_MAX: usize = 10_000;
+/// Coins in one question of a client.
+pub const QUERY_COINS_MAX: usize = 10_000;
+
 /// Client connections of one `net_server`.
 pub const CLIENTS_MAX: usize = 256;
 /// A client that neither sent nor received anything for so long gives way to a new one when all places are taken.

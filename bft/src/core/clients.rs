@@ -4,7 +4,7 @@ use wire::bytes::Bytes;
 use wire::client::{Receipt, Reply, Request, list};
 use wire::codec;
 use wire::ids::ClientId;
-use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
+use wire::limits::{QUERY_COINS_MAX, QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::core::Core;
 use crate::event::Effect;
@@ -46,6 +46,16 @@ impl Core {
             Request::Query(ids) => {
                 let known = self.mempool.query(client, &ids, &self.ledger);
                 self.reply_receipts(client, &known);
+            }
+            Request::Coins(coins) if coins.len() > QUERY_COINS_MAX => {
+                let error =
+                    format!("a question for {} coins, expected at most {QUERY_COINS_MAX}", coins.len());
+                self.refuse(client, error);
+            }
+            Request::Coins(coins) => {
+                let unspent = coins.iter().filter_map(|coin| Some((*coin, self.ledger.unspent(coin)?)));
+                let unspent = unspent.collect();
+                self.reply(client, &Reply::Coins(unspent));
             }
             Request::Status => {
                 let status = Box::new(self.status());

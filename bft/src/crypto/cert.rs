@@ -61,7 +61,7 @@ impl CertificateCache {
     /// Digests kept: several rounds' worth at N = 128, half a megabyte.
     pub const ENTRIES_MAX: usize = 8_192;
 
-    /// Whether `certificate` proves `statement`.
+    /// Whether `certificate` proves `statement` in the suite's own shard.
     pub fn verify(
         &mut self,
         committee: &Committee,
@@ -69,29 +69,36 @@ impl CertificateCache {
         statement: &Statement,
         certificate: &Certificate,
     ) -> bool {
+        self.verify_of(committee, suite, suite.shard(), statement, certificate)
+    }
+
+    /// Whether `certificate`, made by members of `shard`, proves `statement` there.
+    pub fn verify_of(
+        &mut self,
+        committee: &Committee,
+        suite: &dyn Suite,
+        shard: ShardId,
+        statement: &Statement,
+        certificate: &Certificate,
+    ) -> bool {
         if !certificate.is_well_formed(committee) {
             return false;
         }
-        let digest = proof_digest(statement, certificate);
+        let digest = proof_digest(shard, statement, certificate);
         if self.verified.contains(&digest) {
             return true;
         }
-        let valid = suite.verify_all(statement, &certificate.0);
+        let valid = suite.verify_all_of(shard, statement, &certificate.0);
         if valid {
             self.remember(digest);
         }
         valid
     }
 
-    /// Takes note of a certificate that we have made ourselves, of signatures that we have verified.
-    pub fn learn(&mut self, statement: &Statement, certificate: &Certificate) {
-        self.remember(proof_digest(statement, certificate));
-    }
-
-    /// Takes note of a certificate that we made ourselves, of signatures we have verified: it comes back to us as our
-    /// own message.
-    pub fn made(&mut self, statement: &Statement, certificate: &Certificate) {
-        self.remember(digest_of(statement, certificate));
+    /// Takes note of a certificate that we have made ourselves, of signatures that we have verified: it comes back to
+    /// us as our own message.
+    pub fn learn(&mut self, suite: &dyn Suite, statement: &Statement, certificate: &Certificate) {
+        self.remember(proof_digest(suite.shard(), statement, certificate));
     }
 
     fn remember(&mut self, digest: Digest) {
@@ -104,19 +111,11 @@ impl CertificateCache {
         }
     }
 }
-/// What is remembered of a proof. The statement is hashed without testbed and shard: a cache belongs to one member of
-/// one shard.
-fn proof_digest(statement: &Statement, certificate: &Certificate) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(statement.to_bytes(&Digest::default(), ShardId(0)));
-    hash.update(codec::encode(certificate));
-    Digest(hash.finalize().into())
-}
 
-/// The statement is hashed without testbed and shard: a cache belongs to one member of one shard.
-fn digest_of(statement: &Statement, certificate: &Certificate) -> Digest {
+/// What is remembered of a proof. The statement is hashed without the testbed: a cache belongs to one node.
+fn proof_digest(shard: ShardId, statement: &Statement, certificate: &Certificate) -> Digest {
     let mut hash = Sha256::new();
-    hash.update(statement.to_bytes(&Digest::default(), ShardId(0)));
+    hash.update(statement.to_bytes(&Digest::default(), shard));
     hash.update(codec::encode(certificate));
     Digest(hash.finalize().into())
 }

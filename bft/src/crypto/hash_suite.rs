@@ -27,8 +27,9 @@ pub struct HashSuite {
     testbed: Digest,
     shard: ShardId,
     me: Index,
+    n: usize,
     threshold: usize,
-    /// By index; all of them, for verifying.
+    /// By node; all of them, for verifying.
     members: Vec<Secret>,
     coin: Secret,
 }
@@ -46,22 +47,29 @@ impl HashSuite {
             shard,
             me: committee.index_of(me),
             threshold: committee.quorum(),
-            members: committee.members(shard).map(|node| secret(b"member", node.0)).collect(),
+            n: committee.n(),
+            members: committee.nodes().map(|node| secret(b"member", node.0)).collect(),
             coin: secret(b"coin", shard.0),
         }
     }
 
-    /// What `signer` would sign; private, so that nobody signs for others.
-    fn signature_of(&self, signer: Index, statement: &Statement) -> Option<Signature> {
-        let secret = self.members.get(usize::from(signer.0))?;
-        let message = statement.to_bytes(&self.testbed, self.shard);
+    /// The secret of a member of a shard.
+    fn secret_of(&self, shard: ShardId, member: Index) -> Option<&Secret> {
+        let place = usize::from(member.0);
+        if place < self.n { self.members.get(usize::from(shard.0) * self.n + place) } else { None }
+    }
+
+    /// What `signer` of `shard` would sign; private, so that nobody signs for others.
+    fn signature_of(&self, shard: ShardId, signer: Index, statement: &Statement) -> Option<Signature> {
+        let secret = self.secret_of(shard, signer)?;
+        let message = statement.to_bytes(&self.testbed, shard);
         let hash = Sha256::new().chain_update(b"sign").chain_update(secret).chain_update(message);
         Some(Signature { r: hash.finalize().into(), s: [0; 32] })
     }
 
     /// What `signer`'s share would be; private likewise.
     fn coin_share_of(&self, signer: Index, name: &CoinName) -> Option<CoinShare> {
-        let secret = self.members.get(usize::from(signer.0))?;
+        let secret = self.secret_of(self.shard, signer)?;
         Some(CoinShare {
             value: self.hash_name(b"coin", secret, name),
             challenge: [0; 32],
@@ -83,16 +91,31 @@ impl HashSuite {
 }
 
 impl Suite for HashSuite {
+    fn shard(&self) -> ShardId {
+        self.shard
+    }
+
     fn sign(&self, statement: &Statement) -> Signature {
-        self.signature_of(self.me, statement).expect("we are a member")
+        self.signature_of(self.shard, self.me, statement).expect("we are a member")
     }
 
     fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
-        self.signature_of(signer, statement).as_ref() == Some(signature)
+        self.signature_of(self.shard, signer, statement).as_ref() == Some(signature)
     }
 
     fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool {
-        signatures.iter().all(|(signer, signature)| self.verify(*signer, statement, signature))
+        self.verify_all_of(self.shard, statement, signatures)
+    }
+
+    fn verify_all_of(
+        &self,
+        shard: ShardId,
+        statement: &Statement,
+        signatures: &[(Index, Signature)],
+    ) -> bool {
+        signatures.iter().all(|(signer, signature)| {
+            self.signature_of(shard, *signer, statement).as_ref() == Some(signature)
+        })
     }
 
     fn coin_share(&self, name: &CoinName) -> CoinShare {
@@ -111,7 +134,7 @@ impl Suite for HashSuite {
             .map(|(signer, _)| *signer)
             .collect();
         (valid.len() >= self.threshold)
-            .then(|| coin::leader(&self.hash_name(b"toss", &self.coin, name), self.members.len()))
+            .then(|| coin::leader(&self.hash_name(b"toss", &self.coin, name), self.n))
     }
 }
 

@@ -22,7 +22,8 @@ pub struct RealSuite {
     me: Index,
     n: usize,
     signer: Signer,
-    ring: KeyRing,
+    /// The keys of every shard's members.
+    rings: Vec<KeyRing>,
     coin: CoinKeys,
     coin_secret: CoinSecret,
     /// The name hashed last, since all shares of a view need the same one. A memo: no answer depends on it.
@@ -63,7 +64,9 @@ impl RealSuite {
             me: committee.index_of(me),
             n: committee.n(),
             signer,
-            ring: KeyRing::of_shard(committee, shard)?,
+            rings: (0..committee.shards())
+                .map(|shard| KeyRing::of_shard(committee, ShardId(shard)))
+                .collect::<Result<_, _>>()?,
             coin: CoinKeys::of_shard(committee, shard)?,
             coin_secret,
             last_base: Mutex::new(None),
@@ -91,22 +94,40 @@ impl RealSuite {
         }
     }
 
+    fn ring(&self) -> &KeyRing {
+        &self.rings[usize::from(self.shard.0)]
+    }
+
     fn message(&self, statement: &Statement) -> [u8; Statement::BYTES] {
         statement.to_bytes(&self.testbed, self.shard)
     }
 }
 
 impl Suite for RealSuite {
+    fn shard(&self) -> ShardId {
+        self.shard
+    }
+
     fn sign(&self, statement: &Statement) -> Signature {
         self.signer.sign(&self.message(statement))
     }
 
     fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
-        self.ring.verify(signer, &self.message(statement), signature)
+        self.ring().verify(signer, &self.message(statement), signature)
     }
 
     fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool {
-        self.ring.verify_all(&self.message(statement), signatures)
+        self.ring().verify_all(&self.message(statement), signatures)
+    }
+
+    fn verify_all_of(
+        &self,
+        shard: ShardId,
+        statement: &Statement,
+        signatures: &[(Index, Signature)],
+    ) -> bool {
+        let ring = self.rings.get(usize::from(shard.0));
+        ring.is_some_and(|ring| ring.verify_all(&statement.to_bytes(&self.testbed, shard), signatures))
     }
 
     fn coin_share(&self, name: &CoinName) -> CoinShare {

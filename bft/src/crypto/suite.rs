@@ -8,6 +8,8 @@ use std::fmt::Debug;
 use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, Round, Seq, ShardId, Signature, View};
 
+use crate::part::PartRef;
+
 /// What a signature is for. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ seq ‖ view ‖ stage ‖ digest`,
 /// little endian and of fixed width, so that no signature can be taken for one of another place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,6 +43,8 @@ pub enum Statement {
         /// The header's digest.
         digest: Digest,
     },
+    /// SIGN for a group part of another shard.
+    Part(PartRef),
 }
 
 /// The stages of sMVBA that are signed.
@@ -66,6 +70,9 @@ impl Statement {
                 (b"MVBA", round, leader, Seq(0), view, 1 + stage as u8, digest)
             }
             Statement::Block { height, digest } => (b"BLOK", height, Index(0), Seq(0), View(0), 0, digest),
+            Statement::Part(PartRef { source, number, digest }) => {
+                (b"PART", NO_ROUND, Index(source.0), Seq(number.0), View(0), 0, digest)
+            }
         };
         let mut bytes = [0; Statement::BYTES];
         let mut at = 0;
@@ -116,6 +123,9 @@ pub struct CoinShare {
 ///
 /// `&self` throughout and deterministic: the same call gives the same result on every node and at every replay.
 pub trait Suite: Debug + Send + Sync {
+    /// The shard it belongs to, in which its statements are made.
+    fn shard(&self) -> ShardId;
+
     /// Our signature on a statement.
     fn sign(&self, statement: &Statement) -> Signature;
 
@@ -124,6 +134,10 @@ pub trait Suite: Debug + Send + Sync {
 
     /// Whether every signer signed the one statement; the same answer as verifying one by one.
     fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool;
+
+    /// The same for signers and statements of another shard.
+    fn verify_all_of(&self, shard: ShardId, statement: &Statement, signatures: &[(Index, Signature)])
+    -> bool;
 
     /// Our share of a coin.
     fn coin_share(&self, name: &CoinName) -> CoinShare;

@@ -47,6 +47,7 @@ impl Outcome {
                 Rejection::WrongAmount => 18,
                 Rejection::NotOwner => 19,
                 Rejection::ExpiryTooFar => 20,
+                Rejection::Cancelled => 21,
             },
             Outcome::Skipped(Skip::Duplicate) => 32,
             Outcome::Skipped(Skip::NotHere) => 33,

@@ -16,7 +16,9 @@ use crate::lane::LaneMessage;
 use crate::lane::entry::Entry;
 use crate::message::{Incoming, Message};
 use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
+use crate::part::Part;
 use crate::round::{CatchUpMessage, RoundMessage};
+use crate::shard::message::{PartMessage, RejectMessage, ShardMessage, Transfer};
 use crate::spb::SpbMessage;
 
 /// Bytes with their digest and their meaning, shared by all recipients.
@@ -37,6 +39,10 @@ pub(super) enum Seen {
     Entry(Entry),
     /// Anything else that is a message.
     Message(Message),
+    /// A group part with its proof.
+    Transfer(Transfer),
+    /// Transactions to be ordered for another shard.
+    Order(Bytes),
     /// No message.
     Garbage,
 }
@@ -48,6 +54,8 @@ impl Parcel {
         let seen = match Incoming::decode(&body) {
             Some(Incoming::Entry) => Entry::parse(digest, body.clone()).map_or(Seen::Garbage, Seen::Entry),
             Some(Incoming::Message(message)) => Seen::Message(message),
+            Some(Incoming::Transfer(transfer)) => Seen::Transfer(transfer),
+            Some(Incoming::Order(list)) => Seen::Order(list),
             None => Seen::Garbage,
         };
         Parcel(Arc::new(Content { digest, body, seen }))
@@ -77,7 +85,7 @@ impl Parcel {
     pub(super) fn message(&self) -> Option<&Message> {
         match self.seen() {
             Seen::Message(message) => Some(message),
-            Seen::Entry(_) | Seen::Garbage => None,
+            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Garbage => None,
         }
     }
 
@@ -118,6 +126,12 @@ impl fmt::Display for Seen {
                     write!(f, "BLOCK-CERTIFIED h{height} {}", short(header))
                 }
             },
+            Seen::Message(Message::Shard(message)) => shard(message, f),
+            Seen::Transfer(transfer) => match Part::parse(transfer.part.clone()) {
+                Some(part) => write!(f, "TRANSFER s{}>s{} p{}", part.source, part.destination, part.number),
+                None => f.write_str("TRANSFER of garbage"),
+            },
+            Seen::Order(list) => write!(f, "ORDER {} bytes", list.len()),
             Seen::Garbage => f.write_str("garbage"),
         }
     }
@@ -169,6 +183,23 @@ fn mvba(message: &MvbaMessage, round: Round, view: View, f: &mut fmt::Formatter<
             Ballot::Vote(Vote::Yes { cut, .. }) => write!(f, "VOTE yes {at} {}", short(&cut.digest())),
             Ballot::Vote(Vote::No { .. }) => write!(f, "VOTE no {at}"),
         },
+    }
+}
+
+fn shard(message: &ShardMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match message {
+        ShardMessage::Part(PartMessage::Vote { part, .. }) => {
+            write!(f, "SIGN s{} p{} {}", part.source, part.number, short(&part.digest))
+        }
+        ShardMessage::Part(PartMessage::Want(part)) => {
+            write!(f, "WANT-PART s{} p{}", part.source, part.number)
+        }
+        ShardMessage::Part(PartMessage::Ack(number)) => write!(f, "ACK p{number}"),
+        ShardMessage::Reject(RejectMessage::Votes(votes)) => write!(f, "CL_M {}", votes.len()),
+        ShardMessage::Reject(RejectMessage::Rejected { imported, ids }) => {
+            write!(f, "CL {} p{imported}", ids.len())
+        }
+        ShardMessage::Spent(ids) => write!(f, "SPENT {}", ids.len()),
     }
 }
 

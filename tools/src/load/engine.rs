@@ -289,6 +289,7 @@ impl Engine {
                         }
                     }
                 }
+                Happened::Reply(Reply::Coins(_)) => {}
                 Happened::Reply(Reply::Error(reason)) => {
                     log::error!("node {node} did not understand a request: {reason}");
                 }

@@ -94,7 +94,7 @@ impl Conduct {
                 }
                 None => None,
             },
-            Seen::Entry(_) => None,
+            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) => None,
             Seen::Garbage => return Err(Violation::Unreadable { node }),
         };
         let Some((place, word)) = said else { return Ok(()) };

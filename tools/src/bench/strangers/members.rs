@@ -11,6 +11,7 @@ use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use bft::round::{CatchUpMessage, RoundMessage};
 use bft::sim::prng::Prng;
 use bft::spb::{Justification, SpbMessage};
+use wire::bytes::Bytes;
 use wire::committee::Committee;
 use wire::ids::{Digest, Index, Round, Seq, Signature, View};
 use wire::keys::NodeKeys;
@@ -96,7 +97,7 @@ impl Forger<'_> {
                 let damage = Damage::draw(prng);
                 let body = damage.apply(self.message(near, prng), prng);
                 tally.sent(damage.name(), 1);
-                if Incoming::decode(&body).is_none() {
+                if Incoming::decode(&Bytes::from(body.clone())).is_none() {
                     tally.owe(FaultKind::Malformed.name(), 1);
                 }
                 body
