@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wire::limits::{NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
+use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
 use wire::text::ParseError;
 
 use super::directories::Directories;
@@ -11,6 +11,7 @@ use super::faults::{self, Fault};
 use crate::flags::{Asked, Command, Opt, UsageError, Values};
 use crate::json::Json;
 use crate::load::{Plan, Rate, transaction_bytes_min};
+use crate::procfs;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -48,6 +49,12 @@ pub(crate) const COMMAND: Command = Command {
             "W",
             "8",
             "Proposals that a node may have under way beyond the last decided cut.",
+        ),
+        Opt::without_default(
+            "history-mib",
+            "M",
+            "Memory in which a node keeps decided proposals for those who are behind; as a rule a quarter of this \
+             machine's, shared by all nodes, and at most 2048.",
         ),
         Opt::with(
             "faults",
@@ -124,6 +131,8 @@ pub(crate) struct Options {
     pub(crate) batch: u64,
     /// Proposals under way.
     pub(crate) pipeline: u64,
+    /// Memory for decided proposals at each node, MiB.
+    pub(crate) history_mib: u64,
     /// What is done to nodes, in order of time.
     pub(crate) faults: Vec<Fault>,
     /// Where files go.
@@ -172,6 +181,9 @@ impl Options {
             end,
             batch: values.number("batch", 1, 1_000_000)?,
             pipeline: values.number("pipeline", 1, 64)?,
+            history_mib: values
+                .optional_number("history-mib", 1, 1 << 20)?
+                .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, nodes.into())),
             faults,
             directories: Directories {
                 log: PathBuf::from(values.required("log-dir")?),
@@ -181,6 +193,13 @@ impl Options {
             told: told.collect(),
         })
     }
+}
+
+/// The memory for history at each node where nobody says: a quarter of the machine's for all nodes together, so that
+/// many nodes on a small machine do not fill it, and not more than a node takes by itself.
+fn history_mib_by(memory_gib: f64, nodes: u64) -> u64 {
+    let quarter_mib = (memory_gib * 1024.0 / 4.0) as u64;
+    (quarter_mib / nodes).clamp(1, HISTORY_BYTES_MAX >> 20)
 }
 
 /// An option's value as a summary tells it: a number if it is one.
@@ -200,6 +219,14 @@ mod tests {
     fn options(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
         Options::parse(&words).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn history_shares_a_quarter_of_the_memory() {
+        assert_eq!(history_mib_by(16.0, 4), 1_024);
+        assert_eq!(history_mib_by(64.0, 4), 2_048, "a node takes no more by itself");
+        assert_eq!(history_mib_by(0.0, 4), 1, "where the memory is not known");
+        assert_eq!(options("--nodes 4 --history-mib 64").unwrap().history_mib, 64);
     }
 
     #[test]

@@ -165,6 +165,7 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
         ("--log-dir", directories.log.display().to_string()),
         ("--batch", options.batch.to_string()),
         ("--pipeline", options.pipeline.to_string()),
+        ("--history-mib", options.history_mib.to_string()),
     ] {
         words.extend([name.to_string(), value]);
     }
