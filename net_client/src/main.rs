@@ -36,7 +36,7 @@ use wire::ipc::{self, IpcError};
 use wire::keys::NodeKeys;
 use wire::rand;
 use wire::session::Identity;
-use wire::text::ParseError;
+use wire::text::{self, ParseError};
 
 use crate::acks::AcksLoop;
 use crate::bridge::Bridge;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let (bridge, queue) = match start() {
         Ok(started) => started,
         Err(error) => {
-            eprintln!("net_client: {error}");
+            text::complain(&format!("net_client: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };

@@ -33,6 +33,7 @@ use std::process::ExitCode;
 
 use options::Options;
 use server::Server;
+use wire::text;
 
 /// Wrong flags or files; as everywhere in the testbed.
 const EXIT_USAGE: u8 = 2;
@@ -41,12 +42,12 @@ fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("net_server: {error}");
+            text::complain(&format!("net_server: {error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     if let Err(error) = options.start_logging() {
-        eprintln!("net_server: {error}");
+        text::complain(&format!("net_server: {error}"));
         return ExitCode::from(EXIT_USAGE);
     }
     match Server::start(options).and_then(Server::run) {

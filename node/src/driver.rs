@@ -5,7 +5,6 @@
 //! yet nothing to be sent waits for long. It sleeps until the machine's next wake-up, or for ever if there is none: an
 //! idle node uses no CPU.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -54,8 +53,6 @@ pub(crate) enum Ended {
     Stopped,
     /// A child can't be kept running.
     ChildFailed(String),
-    /// `rounds-<id>.csv` can't be written.
-    RoundsFile(io::Error),
 }
 
 /// Batches of events taken before the loop looks at what is due.
@@ -81,36 +78,30 @@ impl<M: Machine> Driver<M> {
 
     /// Runs until it is asked to stop or can't go on; gives the machine back.
     pub(crate) fn run(mut self) -> (M, Ended) {
-        let ended = match self.turns() {
-            Ok(ended) => ended,
-            Err(error) => Ended::RoundsFile(error),
-        };
-        let ended = match self.rounds.flush() {
-            Err(error) => Ended::RoundsFile(error),
-            Ok(()) => ended,
-        };
+        let ended = self.turns();
+        self.rounds.flush();
         (self.machine, ended)
     }
 
-    fn turns(&mut self) -> io::Result<Ended> {
-        self.feed(Event::Tick)?;
+    fn turns(&mut self) -> Ended {
+        self.feed(Event::Tick);
         loop {
             self.hand_over();
             let mut next = self.wait();
             self.gathering_since = self.now();
             let mut batches_left = BATCHES_A_TURN;
             while let Some(inbound) = next {
-                if let Some(ended) = self.take(inbound)? {
-                    return Ok(ended);
+                if let Some(ended) = self.take(inbound) {
+                    return ended;
                 }
                 batches_left -= 1;
                 next = if batches_left > 0 { self.inbound.try_recv().ok() } else { None };
             }
             if self.machine.next_wakeup().is_some_and(|due| due <= self.now()) {
-                self.feed(Event::Tick)?;
+                self.feed(Event::Tick);
             }
             if self.rounds.due().is_some_and(|due| due <= Instant::now()) {
-                self.rounds.flush()?;
+                self.rounds.flush();
             }
         }
     }
@@ -128,74 +119,64 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    fn take(&mut self, inbound: Inbound) -> io::Result<Option<Ended>> {
+    fn take(&mut self, inbound: Inbound) -> Option<Ended> {
         match inbound {
             Inbound::Messages { child, messages, permit } => {
                 for (message, body) in messages {
-                    self.take_message(child, message, body)?;
+                    self.take_message(child, message, body);
                 }
                 // Given back only now: what is being handled still counts as held.
                 drop(permit);
             }
-            Inbound::Started { child, outlet } => self.take_start(child, outlet)?,
-            Inbound::Failed(reason) => return Ok(Some(Ended::ChildFailed(reason))),
-            Inbound::Stop => return Ok(Some(Ended::Stopped)),
+            Inbound::Started { child, outlet } => self.take_start(child, outlet),
+            Inbound::Failed(reason) => return Some(Ended::ChildFailed(reason)),
+            Inbound::Stop => return Some(Ended::Stopped),
         }
-        Ok(None)
+        None
     }
 
-    fn take_message(&mut self, child: Child, message: ToCore, body: Bytes) -> io::Result<()> {
+    fn take_message(&mut self, child: Child, message: ToCore, body: Bytes) {
         match message {
             ToCore::Peer { from, digest } => self.feed(Event::Peer { from, digest, body }),
             ToCore::PeerUp { peer } => {
                 self.vitals.peer_up(child, peer);
-                self.feed(Event::PeerUp { peer })
+                self.feed(Event::PeerUp { peer });
             }
-            ToCore::PeerBack { peer } => {
-                self.vitals.peer_up(child, peer);
-                Ok(())
-            }
+            ToCore::PeerBack { peer } => self.vitals.peer_up(child, peer),
             ToCore::PeerDecided { peer, decided } => self.feed(Event::PeerDecided { peer, decided }),
             ToCore::PeerDown { peer } => {
                 if self.vitals.is_last_session_down(child, peer) {
-                    self.feed(Event::PeerDown { peer })?;
+                    self.feed(Event::PeerDown { peer });
                 }
-                Ok(())
             }
-            ToCore::Client { client } if is_status(&body) => {
-                self.reply_status(client);
-                Ok(())
-            }
+            ToCore::Client { client } if is_status(&body) => self.reply_status(client),
             ToCore::Client { client } => {
                 self.vitals.client_spoke(client);
-                self.feed(Event::Client { client, body })
+                self.feed(Event::Client { client, body });
             }
             ToCore::ClientGone { client } => {
                 self.vitals.client_gone(client);
-                self.feed(Event::ClientGone { client })
+                self.feed(Event::ClientGone { client });
             }
-            ToCore::Counters { links, refused } => {
-                self.vitals.counted(child, &links, refused);
-                Ok(())
-            }
+            ToCore::Counters { links, refused } => self.vitals.counted(child, &links, refused),
         }
     }
 
-    fn take_start(&mut self, child: Child, outlet: Outlet) -> io::Result<()> {
+    fn take_start(&mut self, child: Child, outlet: Outlet) {
         let exit = self.exit(child);
         exit.outlet = Some(outlet);
-        let Start::Again(ended) = self.vitals.child_started(child) else { return Ok(()) };
+        let Start::Again(ended) = self.vitals.child_started(child) else { return };
         for client in ended.clients {
-            self.feed(Event::ClientGone { client })?;
+            self.feed(Event::ClientGone { client });
         }
         for peer in ended.peers {
-            self.feed(Event::PeerDown { peer })?;
+            self.feed(Event::PeerDown { peer });
         }
-        self.feed(Event::ChildRestarted)
+        self.feed(Event::ChildRestarted);
     }
 
     /// Lets the machine take in an event, and does what it says.
-    fn feed(&mut self, event: Event) -> io::Result<()> {
+    fn feed(&mut self, event: Event) {
         let now = self.now();
         for effect in self.machine.handle(now, event) {
             match effect {
@@ -207,7 +188,7 @@ impl<M: Machine> Driver<M> {
                     self.net_client.push(FromCore::Progress(progress.clone()), Bytes::from(Vec::new()));
                     self.net_server.push(FromCore::Progress(progress), Bytes::from(Vec::new()));
                 }
-                Effect::Executed(report) => self.rounds.add(&report)?,
+                Effect::Executed(report) => self.rounds.add(&report),
                 Effect::Fault(fault) => self.vitals.fault(fault),
             }
         }
@@ -215,7 +196,6 @@ impl<M: Machine> Driver<M> {
             self.hand_over();
             self.gathering_since = now;
         }
-        Ok(())
     }
 
     fn hand_over(&mut self) {

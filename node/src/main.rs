@@ -34,7 +34,7 @@ use bft::crypto::real::RealSuite;
 use bft::lane::LaneSettings;
 use wire::keys::NodeKeys;
 use wire::rand;
-use wire::text::ParseError;
+use wire::text::{self, ParseError};
 
 use crate::child::{Child, Children};
 use crate::config::{Config, CoreSettings, Heart, StopWhen};
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("node: {error}");
+            text::complain(&format!("node: {error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
-            eprintln!("node {}: {error}", config.id);
+            text::complain(&format!("node {}: {error}", config.id));
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -153,7 +153,6 @@ fn serve<M: Machine>(config: &Config, machine: M) -> Result<M, Box<dyn Error>> {
             Ok(machine)
         }
         Ended::ChildFailed(reason) => Err(reason.into()),
-        Ended::RoundsFile(error) => Err(format!("{} can't be written: {error}", path.display()).into()),
     }
 }
 

@@ -18,21 +18,31 @@
 //! | `executed_ms` | when it was executed, Unix time in milliseconds |
 //!
 //! The columns up to `payload_bytes` are the same on all nodes of a shard. Lines are written out at the end and at
-//! least each second while there are new ones.
+//! least each second while there are new ones. A file that can no longer be written, on a full disk say, ends there and
+//! the log says so: consensus does not depend on it, and `tools verify` tells which rounds are missing.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bft::event::BlockReport;
 use wire::hex;
 
-/// The open file.
+/// The file.
 pub(crate) struct RoundsFile {
-    file: BufWriter<File>,
-    /// When lines have to be written out that are not.
-    due: Option<Instant>,
+    path: PathBuf,
+    state: State,
+}
+
+enum State {
+    Open {
+        file: BufWriter<File>,
+        /// When lines have to be written out that are not.
+        due: Option<Instant>,
+    },
+    /// It could not be written once; what follows would leave a gap.
+    Lost,
 }
 
 const HEADER: &str = "round,header,finished,rejected,skipped,entries,payload_bytes,views,spb_us,coin_us,decide_us,\
@@ -45,26 +55,40 @@ impl RoundsFile {
         let mut file = BufWriter::with_capacity(64 << 10, File::create(path)?);
         writeln!(file, "{HEADER}")?;
         file.flush()?;
-        Ok(RoundsFile { file, due: None })
+        Ok(RoundsFile { path: path.into(), state: State::Open { file, due: None } })
     }
 
     /// Adds a line for a block executed now.
-    pub(crate) fn add(&mut self, report: &BlockReport) -> io::Result<()> {
+    pub(crate) fn add(&mut self, report: &BlockReport) {
+        let State::Open { file, due } = &mut self.state else { return };
         // A clock before 1970 is nobody's; the column then says so by being 0.
         let executed_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
-        self.file.write_all(line(report, executed_ms).as_bytes())
+        due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
+        let written = file.write_all(line(report, executed_ms).as_bytes());
+        self.keep_if(written);
     }
 
     /// When [`RoundsFile::flush`] is due; `None` while there is nothing to write out.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.due
+        match self.state {
+            State::Open { due, .. } => due,
+            State::Lost => None,
+        }
     }
 
     /// Writes out what there is.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.due = None;
-        self.file.flush()
+    pub(crate) fn flush(&mut self) {
+        let State::Open { file, due } = &mut self.state else { return };
+        *due = None;
+        let written = file.flush();
+        self.keep_if(written);
+    }
+
+    fn keep_if(&mut self, written: io::Result<()>) {
+        if let Err(error) = written {
+            log::error!("{} can't be written and ends here: {error}", self.path.display());
+            self.state = State::Lost;
+        }
     }
 }
 
@@ -96,6 +120,18 @@ mod tests {
     use wire::ids::{Digest, Round};
 
     use super::*;
+
+    /// The device that is always full.
+    #[test]
+    fn a_full_disk_ends_the_file_and_nothing_else() {
+        let file = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
+        let mut rounds = RoundsFile { path: "/dev/full".into(), state: State::Open { file, due: None } };
+        rounds.add(&BlockReport::default());
+        assert!(rounds.due().is_some(), "the line waits");
+        rounds.flush();
+        rounds.add(&BlockReport::default());
+        assert!(rounds.due().is_none() && matches!(rounds.state, State::Lost));
+    }
 
     #[test]
     fn a_line_has_the_columns_of_the_header_in_their_order() {

@@ -1,6 +1,7 @@
 //! Errors of text that people write: files and flags. Each says where, what stood there and what was expected.
 
 use std::fmt;
+use std::io::{self, Write};
 
 /// Text that could not be understood.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,6 +14,13 @@ pub struct ParseError {
     pub value: String,
     /// What was expected instead.
     pub expected: String,
+}
+
+/// Tells whoever started the process, if anybody can be told: a standard error that can't be written, to a full disk
+/// say, is no reason to abort.
+pub fn complain(text: &str) {
+    // There is nobody left to tell of a failure.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 impl ParseError {
