@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::client::{Fate, Rejection};
-use wire::ids::{Digest, PartNumber, ShardId, Signature, TxId};
+use wire::ids::{Digest, PartNumber, Round, ShardId, Signature, TxId};
 
 use crate::block::Header;
 use crate::crypto::cert::Certificate;
@@ -74,7 +74,12 @@ pub struct Transfer {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RejectMessage {
     /// CL_M, inside an input shard: these can never execute here. At most `limits::REJECTS_PER_MESSAGE_MAX`.
-    Votes(Vec<RejectVote>),
+    Votes {
+        /// What the sender has executed: who has not cannot know better yet.
+        executed: Round,
+        /// The transactions.
+        votes: Vec<RejectVote>,
+    },
     /// CL, to the other shards of these transactions: they can never execute in the sender's shard. At most
     /// `limits::REJECTS_PER_MESSAGE_MAX`.
     Rejected {

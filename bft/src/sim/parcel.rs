@@ -195,7 +195,9 @@ fn shard(message: &ShardMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "WANT-PART s{} p{}", part.source, part.number)
         }
         ShardMessage::Part(PartMessage::Ack(number)) => write!(f, "ACK p{number}"),
-        ShardMessage::Reject(RejectMessage::Votes(votes)) => write!(f, "CL_M {}", votes.len()),
+        ShardMessage::Reject(RejectMessage::Votes { executed, votes }) => {
+            write!(f, "CL_M {} at {executed}", votes.len())
+        }
         ShardMessage::Reject(RejectMessage::Rejected { imported, ids }) => {
             write!(f, "CL {} p{imported}", ids.len())
         }
