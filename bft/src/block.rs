@@ -75,8 +75,22 @@ pub struct BlockVote {
     pub signature: Signature,
 }
 
-/// Nothing but effects: what is certified is asked for.
-type BlockEffects = Effects<BlockMessage, ()>;
+/// What the parent learns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BlockOutput {
+    /// A block that we have executed is certified, and with it all before it: this proves it to other shards.
+    Certified {
+        /// The height.
+        height: Round,
+        /// Digest of the header.
+        header: Digest,
+        /// N−f VOTEs.
+        certificate: Certificate,
+    },
+}
+
+/// Effects of a step.
+pub type BlockEffects = Effects<BlockMessage, BlockOutput>;
 
 /// The VOTEs of a shard at one member. Bound: heights above the certified one, up to [`HEIGHTS_AHEAD_MAX`] beyond the
 /// executed one, one vote a member each.
@@ -218,7 +232,7 @@ impl BlockVotes {
             effects.push_fault(self.member.node_at(bad), FaultKind::BadSignature);
         }
         if let Some(certificate) = collected.certificate {
-            self.certify(vote.height, vote.header, certificate);
+            self.certify(vote.height, vote.header, certificate, effects);
         }
     }
 
@@ -239,16 +253,23 @@ impl BlockVotes {
         }
         let statement = Statement::Block { height, digest: header };
         if self.cache.verify(&self.member.committee, &*self.member.suite, &statement, &certificate) {
-            self.certify(height, header, certificate);
+            self.certify(height, header, certificate, effects);
         } else {
             effects.push_fault(peer, FaultKind::BadCertificate);
         }
     }
 
     /// A header is certified, and with it all before it: their VOTEs have served.
-    fn certify(&mut self, height: Round, header: Digest, certificate: Certificate) {
+    fn certify(
+        &mut self,
+        height: Round,
+        header: Digest,
+        certificate: Certificate,
+        effects: &mut BlockEffects,
+    ) {
         self.certified = height;
-        self.proof = Some((height, header, certificate));
+        self.proof = Some((height, header, certificate.clone()));
+        effects.outputs.push(BlockOutput::Certified { height, header, certificate });
         self.heights = self.heights.split_off(&height.next());
         if !self.heights.values().any(|height| matches!(height, Height::Executed { .. })) {
             self.resend.stop();

@@ -22,7 +22,7 @@ use wire::dest::Dest;
 use wire::envelope::{Class, Progress};
 use wire::ids::{Digest, Index, NodeId, Round, Seq};
 
-use crate::block::{BlockMessage, BlockVotes, Header};
+use crate::block::{BlockEffects, BlockVotes, Header};
 use crate::crypto::suite::Suite;
 use crate::cut::Cut;
 use crate::effects::{Effects, To};
@@ -339,7 +339,7 @@ impl Core {
         }
     }
 
-    fn absorb_votes(&mut self, effects: Effects<BlockMessage, ()>) {
+    fn absorb_votes(&mut self, effects: BlockEffects) {
         self.absorb_faults(effects.faults);
         self.absorb_sends(effects.sends, Message::Block);
     }

@@ -56,7 +56,7 @@ mod fetch;
 mod history;
 pub mod message;
 mod own;
-mod serve;
+pub(crate) mod serve;
 mod slot;
 mod steps;
 mod want;

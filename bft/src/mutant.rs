@@ -37,11 +37,19 @@ pub enum Mutant {
     ExecuteOnce,
     /// A transaction that was rejected can never execute.
     RejectedForGood,
+    /// A member signs at most one part for each number of a source.
+    SignOncePerPart,
+    /// A part of another shard needs N−f VOTEs of that shard.
+    TransferNeedsCertificate,
+    /// In a proof each header names the digest of the one before it.
+    TransferHeaderChain,
+    /// A part is covered by the outgoing root of its block.
+    TransferBranch,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 15] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -57,6 +65,10 @@ impl Mutant {
         Mutant::CertificateQuorum,
         Mutant::ExecuteOnce,
         Mutant::RejectedForGood,
+        Mutant::SignOncePerPart,
+        Mutant::TransferNeedsCertificate,
+        Mutant::TransferHeaderChain,
+        Mutant::TransferBranch,
     ];
 }
 

@@ -40,6 +40,32 @@ pub struct PartRef {
     pub digest: Digest,
 }
 
+/// What the header of a part says of its place, before anything else of it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The shard it comes from.
+    pub source: ShardId,
+    /// The shard it goes to.
+    pub destination: ShardId,
+    /// Its place among all between these two.
+    pub number: PartNumber,
+    /// The block it belongs to.
+    pub height: Round,
+}
+
+impl Place {
+    /// Reads the place off the bytes of a part, however the rest of it may be; `None` if they are too short.
+    pub fn of(bytes: &[u8]) -> Option<Place> {
+        let header = bytes.get(..HEADER_BYTES)?;
+        Some(Place {
+            source: ShardId(u16::from_le_bytes(array_at(header, 0))),
+            destination: ShardId(u16::from_le_bytes(array_at(header, 2))),
+            number: PartNumber(u64::from_le_bytes(array_at(header, 4))),
+            height: Round(u64::from_le_bytes(array_at(header, 12))),
+        })
+    }
+}
+
 /// A part that is well-formed, with all its hashes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Part {
@@ -69,11 +95,8 @@ impl Part {
         if bytes.len() as u64 > PART_BYTES_MAX {
             return None;
         }
-        let header = bytes.get(..HEADER_BYTES)?;
-        let source = ShardId(u16::from_le_bytes(array_at(header, 0)));
-        let destination = ShardId(u16::from_le_bytes(array_at(header, 2)));
-        let number = PartNumber(u64::from_le_bytes(array_at(header, 4)));
-        let height = Round(u64::from_le_bytes(array_at(header, 12)));
+        let Place { source, destination, number, height } = Place::of(&bytes)?;
+        let header = &bytes[..HEADER_BYTES];
         let finished_end = ids_end(&bytes, HEADER_BYTES, u32::from_le_bytes(array_at(header, 20)))?;
         let cancelled_end = ids_end(&bytes, finished_end, u32::from_le_bytes(array_at(header, 24)))?;
         let finished = ids(&bytes[HEADER_BYTES..finished_end]);

@@ -14,6 +14,8 @@
 use wire::client::list;
 use wire::committee::Committee;
 
+use crate::crypto::cert::Certificate;
+use crate::part::PartRef;
 use crate::transaction::{self, TRANSACTION_BYTES_MIN, TransactionView};
 
 /// Ids of sections.
@@ -25,6 +27,15 @@ const ENVELOPE_BYTES: usize = 1 + SECTION_HEADER_BYTES + 4;
 /// Bytes of a payload that holds one transaction of this length and nothing else.
 pub fn payload_bytes(transaction_bytes: usize) -> u64 {
     (ENVELOPE_BYTES + list::item_bytes(transaction_bytes)) as u64
+}
+
+/// A part of another shard that is to be executed, and N−f SIGNs of our own shard on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Import {
+    /// The part.
+    pub part: PartRef,
+    /// The SIGNs.
+    pub certificate: Certificate,
 }
 
 /// Why a payload is invalid.

@@ -2,3 +2,4 @@
 //! transactions that concern several shards (DESIGN §6, after Kronos, NDSS 2025, and the Python notes).
 
 pub mod message;
+pub mod transfer;

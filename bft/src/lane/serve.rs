@@ -19,14 +19,14 @@ const IN_FLIGHT_BYTES_MAX: u64 =
 
 /// What is in flight to one requester.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Serving {
+pub(crate) struct Serving {
     in_flight_bytes: u64,
     at: Time,
 }
 
 impl Serving {
     /// Whether an answer of so many bytes may go out now; if so it counts.
-    pub(super) fn admit(&mut self, now: Time, bytes: u64) -> bool {
+    pub(crate) fn admit(&mut self, now: Time, bytes: u64) -> bool {
         let arrived = now.since(self.at).0.saturating_mul(BYTES_PER_US);
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(arrived);
         self.at = now;

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use wire::codec;
 use wire::ids::{Digest, Index, Round};
 
-use crate::block::{BlockMessage, BlockVotes, Header};
+use crate::block::{BlockEffects, BlockVotes, Header};
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::Fault;
@@ -197,7 +197,7 @@ impl Seat {
         }
     }
 
-    fn absorb_votes(&mut self, effects: Effects<BlockMessage, ()>) {
+    fn absorb_votes(&mut self, effects: BlockEffects) {
         self.out.faults.extend(effects.faults);
         for (to, message) in effects.sends {
             self.post(to, Parcel::Block(message));

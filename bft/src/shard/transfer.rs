@@ -1,0 +1,330 @@
+//! LD and SIGN: how parts of one shard's blocks come into another shard.
+//!
+//! Guarantee: a part becomes eligible in its destination only if the source's ledger sent it at that number; of one
+//! number no two different parts do. Every part that the source sends becomes eligible at all honest members of the
+//! destination, though up to f members of each shard are Byzantine.
+//!
+//! Steps: execute a block with parts → VOTE certificate → member k sends `Transfer` (part and proof, [`proof`]) to
+//! member k of the destination → who has verified it SIGNs, once for each number, to its shard → N−f SIGNs → eligible:
+//! any member may list it in a proposal with that certificate → executed → `Ack` to the source, which stops sending
+//! once f+1 members have acknowledged.
+//!
+//! Thresholds: f Byzantine members of either side spoil at most f of the N pairs each, so at least N−2f ≥ f+1 honest
+//! members of the destination have the part at the first try, and their SIGNs tell the others to fetch it. f+1 SIGNs are the word
+//! of an honest member that holds the part, so who misses it fetches it. N−f SIGNs leave N−2f honest holders, enough to
+//! fetch from at execution, and since each honest member signs once a number, two certificates for one number cannot
+//! be. f+1 acknowledgements hold an honest one: its shard has ordered the part, and bodies stay with its members.
+//!
+//! Cost of a part: N transfers, so one copy a member of the destination, and N² SIGNs inside it; at each of its members
+//! one verification of a certificate a block and one batch of N−f SIGNs a part.
+//!
+//! A block's header need not be certified itself: a later one certifies it through the chain of headers.
+//! `outgoing` is the source's side, `incoming` and `slot` the destination's, `history` keeps executed parts for members
+//! that are behind. Source: LD and SIGN of the Python notes; Kronos (NDSS 2025) §IV; DESIGN §6.
+
+mod history;
+mod incoming;
+mod outgoing;
+mod proof;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use wire::dest::Dest;
+use wire::ids::{Index, NodeId, PartNumber, Round, ShardId, Signature};
+
+use self::history::History;
+use self::incoming::{Incoming, Step, Use};
+use self::outgoing::Outgoing;
+use self::proof::{Held, transfer_bytes};
+use crate::block::Header;
+use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::effects::Effects;
+use crate::fault::FaultKind;
+use crate::lane::serve::Serving;
+use crate::member::Member;
+use crate::part::{Part, PartRef, Place};
+use crate::proposal::Import;
+use crate::round::Limiter;
+use crate::shard::message::{PartMessage, Transfer};
+use crate::time::Time;
+
+/// A message about parts, as it is encoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TransferSend {
+    /// A short one.
+    Message(PartMessage),
+    /// A part with its proof.
+    Transfer(Transfer),
+}
+
+/// What the parent learns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransferOutput {
+    /// There may be something new in [`Transfers::eligible`].
+    Eligible,
+}
+
+/// Effects of a step.
+pub type TransferEffects = Effects<TransferSend, TransferOutput, Dest>;
+
+/// All parts on their way to and from our shard, as one member sees them.
+///
+/// - Getters: `eligible`, `body`, `parts_open`, `next_wakeup`.
+/// - Inputs: `handle` and `handle_transfer` (from peers), `executed`, `certified`, `imported`, `want`, `proposed` (from
+///   the parent), `on_peer_up`, `on_child_restarted`, `tick` (from the driver).
+///
+/// A block is `executed` before it is `certified`. Nothing is ever sent to ourselves; own SIGNs are counted directly.
+#[derive(Clone, Debug)]
+pub struct Transfers {
+    member: Member,
+    /// Our own height.
+    height: Round,
+    outgoing: Outgoing,
+    /// One for each other shard.
+    incoming: BTreeMap<ShardId, Incoming>,
+    history: History,
+    certificates: CertificateCache,
+    /// What is in flight to whom. At most one a node.
+    serving: BTreeMap<NodeId, Serving>,
+    /// Answers to members of other shards that send what we have executed. At most one a node.
+    acks: BTreeMap<ShardId, Limiter>,
+    /// Nodes that sent a transfer that does not hold: no further one of them costs a verification.
+    barred: BTreeSet<NodeId>,
+}
+
+impl Transfers {
+    /// Before the first block.
+    pub fn new(member: Member) -> Transfers {
+        let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
+        Transfers {
+            height: Round(0),
+            outgoing: Outgoing::new(member.clone()),
+            incoming: others.map(|shard| (shard, Incoming::new(shard))).collect(),
+            history: History::default(),
+            certificates: CertificateCache::default(),
+            serving: BTreeMap::new(),
+            acks: BTreeMap::new(),
+            barred: BTreeSet::new(),
+            member,
+        }
+    }
+
+    // What the parent tells.
+
+    /// A block of ours was executed; `parts` are what it has for other shards, in the order of its outgoing root.
+    ///
+    /// # Panics
+    /// If the header's outgoing root is not over these parts.
+    pub fn executed(&mut self, header: &Header, parts: Vec<Arc<Part>>) {
+        self.height = header.height;
+        self.history.advance(header.height);
+        self.outgoing.executed(header, parts);
+    }
+
+    /// A block of ours, executed before, is certified.
+    pub fn certified(&mut self, now: Time, height: Round, certificate: &Certificate) -> TransferEffects {
+        let mut effects = Effects::none();
+        self.outgoing.certified(now, height, certificate, &mut effects);
+        effects
+    }
+
+    /// All parts of `source` up to `watermark` are executed here.
+    pub fn imported(&mut self, now: Time, source: ShardId, watermark: PartNumber) -> TransferEffects {
+        let mut effects = Effects::none();
+        let incoming = self.incoming.get_mut(&source).expect("parts come from other shards that there are");
+        for held in incoming.imported(now, watermark) {
+            self.history.push(self.height, held);
+        }
+        incoming.acknowledge(now, &mut effects);
+        effects
+    }
+
+    /// A decided block executes these parts: those that are missing are asked for at once. May be called again.
+    pub fn want(&mut self, now: Time, parts: &[PartRef]) -> TransferEffects {
+        let mut effects = Effects::none();
+        for part in parts {
+            if let Some(incoming) = self.incoming.get_mut(&part.source) {
+                incoming.want(now, part);
+                incoming.fetch(now, &self.member, &mut effects);
+            }
+        }
+        effects
+    }
+
+    /// Imports that our next proposal should list: we are their home, or the home has had its time.
+    /// `idle_cuts` tells in how many of the last cuts a member's lane has not advanced.
+    pub fn eligible(&self, now: Time, idle_cuts: impl Fn(Index) -> u64) -> Vec<Import> {
+        let sources = self.incoming.values();
+        sources.flat_map(|incoming| incoming.eligible(now, self.height, &self.member, &idle_cuts)).collect()
+    }
+
+    /// We have listed these in a proposal: not again for a while.
+    pub fn proposed(&mut self, now: Time, parts: &[PartRef]) {
+        for part in parts {
+            if let Some(incoming) = self.incoming.get_mut(&part.source) {
+                incoming.proposed(now, part.number);
+            }
+        }
+    }
+
+    /// The body of a part that is not executed, if it is here.
+    pub fn body(&self, part: &PartRef) -> Option<Arc<Part>> {
+        self.incoming.get(&part.source)?.body(part)
+    }
+
+    /// Own parts that are not known to be executed by their destinations.
+    pub fn parts_open(&self) -> usize {
+        self.outgoing.open()
+    }
+
+    // Messages of peers.
+
+    /// Takes in anything but a transfer.
+    pub fn handle(&mut self, now: Time, from: NodeId, message: PartMessage) -> TransferEffects {
+        let mut effects = Effects::none();
+        if !self.member.committee.contains(from) {
+            return Effects::fault(from, FaultKind::NotAMember);
+        }
+        let author = self.member.index_of(from);
+        match (message, author) {
+            (PartMessage::Vote { part, signature }, Some(author)) => {
+                self.on_vote(now, author, part, signature, &mut effects);
+            }
+            (PartMessage::Want(part), _) => self.on_want(now, from, &part, &mut effects),
+            // The last number has none after it, so nothing is ever sent under it.
+            (PartMessage::Ack(PartNumber(u64::MAX)), _) => effects.push_fault(from, FaultKind::OutOfRange),
+            (PartMessage::Ack(number), None) => {
+                self.outgoing.acknowledged(now, from, number, &mut effects);
+            }
+            (PartMessage::Vote { .. }, None) | (PartMessage::Ack(_), Some(_)) => {
+                effects.push_fault(from, FaultKind::NotAMember);
+            }
+        }
+        effects
+    }
+
+    /// Takes in a part with its proof, from a member of its source or, fetched, of our own shard.
+    pub fn handle_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) -> TransferEffects {
+        let mut effects = Effects::none();
+        let Some(Place { source, destination, number, .. }) = Place::of(&transfer.part) else {
+            return Effects::fault(from, FaultKind::Malformed);
+        };
+        let committee = &self.member.committee;
+        let is_known = committee.contains(from);
+        let is_insider = is_known && committee.shard_of(from) == self.member.shard;
+        let is_of_source = is_known && committee.shard_of(from) == source;
+        let incoming = self.incoming.get_mut(&source).filter(|_| destination == self.member.shard);
+        let Some(incoming) = incoming.filter(|_| is_insider || is_of_source) else {
+            return Effects::fault(from, FaultKind::BadTransfer);
+        };
+        match incoming.use_of(number) {
+            Use::None => {}
+            Use::Executed if is_of_source => {
+                let author = committee.index_of(from);
+                if self.acks.entry(source).or_default().may(now, author) {
+                    incoming.repeat_ack(Dest::Node(from), &mut effects);
+                }
+            }
+            Use::Executed => {}
+            Use::Missing if self.barred.contains(&from) => {}
+            Use::Missing => match Held::verify(&self.member, &mut self.certificates, source, transfer) {
+                Some(held) => {
+                    let step = Step { now, height: self.height, member: &self.member };
+                    incoming.accept(&step, held, &mut effects);
+                }
+                None => {
+                    self.barred.insert(from);
+                    effects.push_fault(from, FaultKind::BadTransfer);
+                }
+            },
+        }
+        effects
+    }
+
+    fn on_vote(
+        &mut self,
+        now: Time,
+        author: Index,
+        part: PartRef,
+        signature: Signature,
+        effects: &mut TransferEffects,
+    ) {
+        match self.incoming.get_mut(&part.source) {
+            Some(incoming) => {
+                let step = Step { now, height: self.height, member: &self.member };
+                incoming.vote(&step, author, part, signature, effects);
+            }
+            None => effects.push_fault(self.member.node_at(author), FaultKind::OutOfRange),
+        }
+    }
+
+    /// Answers who wants a part: a member of its destination if it is ours, a member of our shard if it is another's.
+    fn on_want(&mut self, now: Time, from: NodeId, part: &PartRef, effects: &mut TransferEffects) {
+        let is_insider = self.member.index_of(from).is_some();
+        let transfer = match self.incoming.get(&part.source) {
+            Some(incoming) if is_insider => {
+                let held = incoming.held(part).or_else(|| self.history.get(part));
+                held.map(|held| held.transfer())
+            }
+            None if part.source == self.member.shard && !is_insider => self.outgoing.serve(from, part),
+            Some(_) | None => return effects.push_fault(from, FaultKind::OutOfRange),
+        };
+        let Some(transfer) = transfer else { return };
+        if self.serving.entry(from).or_default().admit(now, transfer_bytes(&transfer)) {
+            effects.push_send(Dest::Node(from), TransferSend::Transfer(transfer));
+        }
+    }
+
+    // The driver.
+
+    /// A peer's process is new: what it may have lost and concerns it.
+    pub fn on_peer_up(&mut self, peer: NodeId) -> TransferEffects {
+        let mut effects = Effects::none();
+        if !self.member.committee.contains(peer) {
+            return effects;
+        }
+        if self.member.index_of(peer).is_some() {
+            self.incoming
+                .values()
+                .for_each(|incoming| incoming.repeat_votes(&Dest::Node(peer), &mut effects));
+        } else {
+            self.outgoing.repeat(Some(peer), &mut effects);
+            let shard = self.member.committee.shard_of(peer);
+            self.incoming[&shard].repeat_ack(Dest::Node(peer), &mut effects);
+        }
+        effects
+    }
+
+    /// Our own sender or receiver may have lost what was under way.
+    pub fn on_child_restarted(&mut self, now: Time) -> TransferEffects {
+        let mut effects = Effects::none();
+        self.outgoing.repeat(None, &mut effects);
+        for (source, incoming) in &mut self.incoming {
+            incoming.repeat_votes(&Dest::ShardOthers, &mut effects);
+            incoming.repeat_ack(Dest::Shard(*source), &mut effects);
+            incoming.hurry(now);
+            incoming.fetch(now, &self.member, &mut effects);
+        }
+        effects
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Time) -> TransferEffects {
+        let mut effects = Effects::none();
+        self.outgoing.tick(now, &mut effects);
+        for incoming in self.incoming.values_mut() {
+            incoming.tick(now, &self.member, &mut effects);
+        }
+        effects
+    }
+
+    /// When [`Transfers::tick`] has something to do.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let incoming = self.incoming.values().filter_map(Incoming::next_wakeup);
+        incoming.chain(self.outgoing.next_wakeup()).min()
+    }
+}

@@ -1,0 +1,52 @@
+//! Executed parts, kept with their proofs for members of the own shard that are behind: their blocks name these parts,
+//! and the source has dropped them once f+1 of us had executed them.
+//!
+//! Bound: [`HISTORY_ROUNDS_MIN`] rounds or [`PARTS_HISTORY_BYTES_MAX`], whichever is less.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use wire::ids::{PartNumber, Round, ShardId};
+use wire::limits::{HISTORY_ROUNDS_MIN, PARTS_HISTORY_BYTES_MAX};
+
+use super::proof::Held;
+use crate::part::PartRef;
+
+/// The executed parts that are kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    parts: BTreeMap<(ShardId, PartNumber), Arc<Held>>,
+    order: VecDeque<(Round, ShardId, PartNumber)>,
+    bytes: u64,
+}
+
+impl History {
+    /// A part was executed while our height was `height`; the oldest give way to it.
+    pub(super) fn push(&mut self, height: Round, held: Arc<Held>) {
+        let place = (held.part.source, held.part.number);
+        self.bytes += held.bytes();
+        self.order.push_back((height, place.0, place.1));
+        self.parts.insert(place, held);
+        while self.bytes > PARTS_HISTORY_BYTES_MAX {
+            self.drop_oldest();
+        }
+    }
+
+    /// Our height is now `height`.
+    pub(super) fn advance(&mut self, height: Round) {
+        while self.order.front().is_some_and(|(at, ..)| at.0 + HISTORY_ROUNDS_MIN < height.0) {
+            self.drop_oldest();
+        }
+    }
+
+    pub(super) fn get(&self, part: &PartRef) -> Option<&Arc<Held>> {
+        let held = self.parts.get(&(part.source, part.number));
+        held.filter(|held| held.part.digest == part.digest)
+    }
+
+    fn drop_oldest(&mut self) {
+        let (_, source, number) = self.order.pop_front().expect("what has bytes has parts");
+        let held = self.parts.remove(&(source, number)).expect("each place is executed once");
+        self.bytes -= held.bytes();
+    }
+}

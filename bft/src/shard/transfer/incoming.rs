@@ -1,0 +1,288 @@
+//! The destination's side, for one source: bodies, SIGNs, fetches, acknowledgements.
+//!
+//! Bound: slots of the [`PARTS_AHEAD_MAX`] numbers beyond the last executed one, and of those that a decided block
+//! names; in each one vote a member and one body that is proved.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wire::dest::Dest;
+use wire::ids::{Index, PartNumber, Round, ShardId, Signature};
+use wire::limits::PARTS_AHEAD_MAX;
+
+use super::proof::Held;
+use super::slot::{Counted, Slot};
+use super::{TransferEffects, TransferOutput, TransferSend};
+use crate::crypto::suite::Statement;
+use crate::fault::FaultKind;
+use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
+use crate::part::{Part, PartRef};
+use crate::proposal::Import;
+use crate::round::Resend;
+use crate::shard::message::PartMessage;
+use crate::time::{Span, Time};
+
+/// Requests for bodies in flight: what one member serves of the longest parts, from a few members.
+const FETCHES_MAX: usize = 8;
+/// Shortest time between two acknowledgements, unless many parts wait for one.
+const ACK_INTERVAL: Span = Span::from_ms(50);
+/// Parts acknowledged at once, so that the source's window never waits for the interval.
+const ACK_PARTS: u64 = 16;
+
+/// What is on its way from one shard.
+#[derive(Clone, Debug)]
+pub(super) struct Incoming {
+    source: ShardId,
+    imported: PartNumber,
+    slots: BTreeMap<PartNumber, Slot>,
+    /// For SIGNs of parts that are not executed.
+    resend: Resend,
+    ack: Ack,
+    /// Up to when alarms of eligible parts have rung.
+    rung: Time,
+}
+
+/// What the source was told of our progress.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ack {
+    sent: PartNumber,
+    at: Option<Time>,
+}
+
+/// When and at whom something happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<'a> {
+    pub now: Time,
+    /// Our own height.
+    pub height: Round,
+    pub member: &'a Member,
+}
+
+/// What a body of some number is to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Use {
+    /// It is missing.
+    Missing,
+    /// It is here, or beyond what we work on.
+    None,
+    /// It is executed: its sender may not know that.
+    Executed,
+}
+
+impl Incoming {
+    pub(super) fn new(source: ShardId) -> Incoming {
+        Incoming {
+            source,
+            imported: PartNumber(0),
+            slots: BTreeMap::new(),
+            resend: Resend::default(),
+            ack: Ack::default(),
+            rung: Time(0),
+        }
+    }
+
+    pub(super) fn use_of(&self, number: PartNumber) -> Use {
+        if number <= self.imported {
+            return Use::Executed;
+        }
+        match self.slots.get(&number) {
+            Some(slot) if slot.lacks_body() => Use::Missing,
+            None if self.is_near(number) => Use::Missing,
+            Some(_) | None => Use::None,
+        }
+    }
+
+    /// Takes in a part whose proof holds, and signs it.
+    pub(super) fn accept(&mut self, step: &Step, held: Held, effects: &mut TransferEffects) {
+        let part = held.part.reference();
+        let is_near = self.is_near(part.number);
+        let slot = self.slots.entry(part.number).or_default();
+        slot.hold(Arc::new(held));
+        // # Security: two SIGNs for one place would let two parts be certified there. [safety]
+        let is_first = slot.signed.is_none() || !in_force(Mutant::SignOncePerPart);
+        if is_near && is_first {
+            let signature = step.member.suite.sign(&Statement::Part(part));
+            slot.signed = Some((part.digest, signature));
+            self.resend.arm(step.now);
+            push_vote(Dest::ShardOthers, part, signature, effects);
+            self.count(step, step.member.index, part, signature, effects);
+        }
+    }
+
+    /// A SIGN of a member of our shard.
+    pub(super) fn vote(
+        &mut self,
+        step: &Step,
+        author: Index,
+        part: PartRef,
+        signature: Signature,
+        effects: &mut TransferEffects,
+    ) {
+        if self.is_near(part.number) || self.slots.contains_key(&part.number) {
+            self.count(step, author, part, signature, effects);
+        }
+    }
+
+    fn count(
+        &mut self,
+        step: &Step,
+        author: Index,
+        part: PartRef,
+        signature: Signature,
+        effects: &mut TransferEffects,
+    ) {
+        let Step { now, height, member } = *step;
+        let slot = self.slots.entry(part.number).or_default();
+        match slot.count(member, author, part, signature) {
+            Counted::Equivocation => effects.push_fault(member.node_at(author), FaultKind::Equivocation),
+            Counted::Collected(collected) => {
+                for bad in collected.bad {
+                    effects.push_fault(member.node_at(bad), FaultKind::BadSignature);
+                }
+                if let Some(certificate) = collected.certificate {
+                    slot.complete(now, height, part, certificate);
+                    effects.outputs.push(TransferOutput::Eligible);
+                }
+            }
+        }
+        slot.consider_fetch(now, member.committee.one_honest());
+    }
+
+    /// A decided block executes this part.
+    pub(super) fn want(&mut self, now: Time, part: &PartRef) {
+        if part.number > self.imported {
+            self.slots.entry(part.number).or_default().want(now, part.digest);
+        }
+    }
+
+    /// All parts up to `watermark` are executed; returns those bodies that were here.
+    pub(super) fn imported(&mut self, now: Time, watermark: PartNumber) -> Vec<Arc<Held>> {
+        if watermark <= self.imported {
+            return Vec::new();
+        }
+        self.imported = watermark;
+        let later = self.slots.split_off(&watermark.next());
+        let executed = std::mem::replace(&mut self.slots, later);
+        self.resend.stop();
+        if self.slots.values().any(|slot| slot.signed.is_some()) {
+            self.resend.progressed(now);
+        }
+        executed.into_values().filter_map(|slot| slot.held).collect()
+    }
+
+    /// Parts to be listed in our next proposal, ascending.
+    pub(super) fn eligible(
+        &self,
+        now: Time,
+        height: Round,
+        member: &Member,
+        idle_cuts: &impl Fn(Index) -> u64,
+    ) -> impl Iterator<Item = Import> {
+        let all = self.slots.values().filter_map(|slot| slot.eligible.as_ref());
+        let due = all.filter(move |eligible| eligible.is_due(now, height, member, idle_cuts));
+        due.map(|eligible| Import { part: eligible.part, certificate: eligible.certificate.clone() })
+    }
+
+    /// We have listed this part in a proposal.
+    pub(super) fn proposed(&mut self, now: Time, number: PartNumber) {
+        let slot = self.slots.get_mut(&number);
+        if let Some(eligible) = slot.and_then(|slot| slot.eligible.as_mut()) {
+            eligible.proposed = Some(now);
+        }
+    }
+
+    /// The body of a part that is not executed.
+    pub(super) fn held(&self, part: &PartRef) -> Option<&Arc<Held>> {
+        let held = self.slots.get(&part.number)?.held.as_ref();
+        held.filter(|held| held.part.digest == part.digest)
+    }
+
+    /// The body of such a part.
+    pub(super) fn body(&self, part: &PartRef) -> Option<Arc<Part>> {
+        self.held(part).map(|held| held.part.clone())
+    }
+
+    /// Our SIGNs of parts that are not executed.
+    pub(super) fn repeat_votes(&self, to: &Dest, effects: &mut TransferEffects) {
+        for (number, slot) in &self.slots {
+            if let Some((digest, signature)) = slot.signed {
+                let part = PartRef { source: self.source, number: *number, digest };
+                push_vote(to.clone(), part, signature, effects);
+            }
+        }
+    }
+
+    /// What we have executed, if anything, for members of the source.
+    pub(super) fn repeat_ack(&self, to: Dest, effects: &mut TransferEffects) {
+        if self.imported > PartNumber(0) {
+            effects.push_send(to, TransferSend::Message(PartMessage::Ack(self.imported)));
+        }
+    }
+
+    /// Requests and answers may have been lost.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.slots.values_mut().for_each(|slot| slot.hurry(now));
+    }
+
+    /// Does what is due: fetches, acknowledgements, SIGNs again.
+    pub(super) fn tick(&mut self, now: Time, member: &Member, effects: &mut TransferEffects) {
+        self.fetch(now, member, effects);
+        self.acknowledge(now, effects);
+        if self.resend.is_due(now) {
+            self.repeat_votes(&Dest::ShardOthers, effects);
+        }
+        if self.alarms().any(|alarm| alarm <= now) {
+            effects.outputs.push(TransferOutput::Eligible);
+        }
+        self.rung = now;
+    }
+
+    /// Acknowledges what is executed, if it is time.
+    pub(super) fn acknowledge(&mut self, now: Time, effects: &mut TransferEffects) {
+        if self.ack_due().is_some_and(|due| due <= now) {
+            self.ack = Ack { sent: self.imported, at: Some(now) };
+            self.repeat_ack(Dest::Shard(self.source), effects);
+        }
+    }
+
+    /// Asks for bodies that are due, oldest first, as long as few requests are in flight.
+    pub(super) fn fetch(&mut self, now: Time, member: &Member, effects: &mut TransferEffects) {
+        let mut in_flight = self.slots.values().filter(|slot| slot.is_in_flight(now)).count();
+        for (number, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.is_fetch_due(now)) {
+            if in_flight >= FETCHES_MAX {
+                slot.postpone(now);
+            } else if let Some((node, digest)) = slot.ask(now, member, self.source) {
+                in_flight += 1;
+                let part = PartRef { source: self.source, number: *number, digest };
+                effects.push_send(Dest::Node(node), TransferSend::Message(PartMessage::Want(part)));
+            }
+        }
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Time> {
+        let fetches = self.slots.values().filter_map(Slot::fetch_due).min();
+        [fetches, self.ack_due(), self.resend.due()].into_iter().flatten().chain(self.alarms()).min()
+    }
+
+    fn ack_due(&self) -> Option<Time> {
+        let behind = self.imported.0 - self.ack.sent.0;
+        let waits = self.ack.at.filter(|_| behind < ACK_PARTS);
+        (behind > 0).then(|| waits.map_or(Time(0), |at| at + ACK_INTERVAL))
+    }
+
+    /// When parts that are eligible become somebody's to propose, but for those moments that have passed.
+    fn alarms(&self) -> impl Iterator<Item = Time> {
+        let eligible = self.slots.values().filter_map(|slot| slot.eligible.as_ref());
+        eligible.flat_map(|eligible| eligible.alarms()).filter(|alarm| *alarm > self.rung)
+    }
+
+    /// Whether we sign parts of this number now.
+    fn is_near(&self, number: PartNumber) -> bool {
+        number > self.imported && number.0 - self.imported.0 <= PARTS_AHEAD_MAX
+    }
+}
+
+fn push_vote(to: Dest, part: PartRef, signature: Signature, effects: &mut TransferEffects) {
+    effects.push_send(to, TransferSend::Message(PartMessage::Vote { part, signature }));
+}

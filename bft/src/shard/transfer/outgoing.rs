@@ -1,0 +1,306 @@
+//! The source's side: parts of our blocks on their way to other shards.
+//!
+//! A part can be proved once a block at its height or above is certified; the headers between and the first such
+//! certificate make the proof. Member k sends to member k of the destination, and each time it sends again to the next
+//! one, until f+1 members have acknowledged that they executed it: then an honest one has, and by agreement all will,
+//! with bodies from each other. Whatever f members on either side do, some honest pair meets.
+//!
+//! Bound: parts that a destination has not acknowledged, with the headers since the oldest of them. That is as many as
+//! our ledger has sent; it grows without end only if more than f members of a destination are gone, and then the
+//! open records of our ledger do so as well.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use wire::dest::Dest;
+use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId};
+use wire::limits::{PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
+
+use super::{TransferEffects, TransferSend};
+use crate::block::Header;
+use crate::crypto::cert::Certificate;
+use crate::member::Member;
+use crate::merkle;
+use crate::part::{Part, PartRef};
+use crate::round::Resend;
+use crate::shard::message::{Transfer, TransferProof};
+use crate::time::Time;
+
+/// What is sent again at once, oldest parts first: parts are executed in order, so the others can wait.
+const RESEND_BYTES_MAX: u64 = 2 * PART_BYTES_MAX;
+
+/// All that is on its way to other shards.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    member: Member,
+    chain: Chain,
+    lines: BTreeMap<ShardId, Line>,
+}
+
+/// Own headers since the oldest unacknowledged part, and what certifies them.
+#[derive(Clone, Debug, Default)]
+struct Chain {
+    headers: BTreeMap<Round, Header>,
+    /// Of each run of blocks with parts the first certificate that covers it.
+    certificates: BTreeMap<Round, Certificate>,
+    /// The digests of all parts of a block, for blocks that have any.
+    digests: BTreeMap<Round, Vec<Digest>>,
+}
+
+/// What is on its way to one shard.
+#[derive(Clone, Debug, Default)]
+struct Line {
+    /// Unacknowledged parts, each with its place among the parts of its block.
+    parts: BTreeMap<PartNumber, (Arc<Part>, usize)>,
+    /// All up to this one were sent at least once, if they could be proved.
+    sent: PartNumber,
+    /// What each member of the destination says it has executed. At most N.
+    acks: BTreeMap<Index, PartNumber>,
+    /// What f+1 of them say.
+    acknowledged: PartNumber,
+    /// How far beyond its first partner it is.
+    shift: u64,
+    resend: Resend,
+}
+
+impl Outgoing {
+    pub(super) fn new(member: Member) -> Outgoing {
+        let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
+        let lines = others.map(|shard| (shard, Line::default())).collect();
+        Outgoing { member, chain: Chain::default(), lines }
+    }
+
+    /// A block of ours was executed, with these parts in the order of its outgoing root.
+    pub(super) fn executed(&mut self, header: &Header, parts: Vec<Arc<Part>>) {
+        let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
+        assert_eq!(merkle::root(&digests), header.outgoing, "a header's root is over the parts of its block");
+        for (position, part) in parts.into_iter().enumerate() {
+            let line =
+                self.lines.get_mut(&part.destination).expect("parts go to other shards that there are");
+            // A destination that was faster than we are may have it from others already.
+            if part.number > line.acknowledged {
+                line.parts.insert(part.number, (part, position));
+            }
+        }
+        if self.open() == 0 {
+            return;
+        }
+        self.chain.headers.insert(header.height, *header);
+        if !digests.is_empty() {
+            self.chain.digests.insert(header.height, digests);
+        }
+    }
+
+    /// A block of ours is certified: what can be proved by that goes out.
+    pub(super) fn certified(
+        &mut self,
+        now: Time,
+        height: Round,
+        certificate: &Certificate,
+        effects: &mut TransferEffects,
+    ) {
+        if self.chain.certify(height, certificate) {
+            for (shard, line) in &mut self.lines {
+                line.launch(now, &self.member, *shard, &self.chain, effects);
+            }
+        }
+    }
+
+    /// A member of another shard has executed all parts up to this one.
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        number: PartNumber,
+        effects: &mut TransferEffects,
+    ) {
+        let committee = &self.member.committee;
+        let (shard, author) = (committee.shard_of(from), committee.index_of(from));
+        let line = self.lines.get_mut(&shard).expect("the caller has checked that it is another shard");
+        if line.acknowledge(author, number, committee.one_honest()) {
+            let oldest = self.lines.values().filter_map(Line::oldest).min();
+            self.chain.prune(oldest);
+            let line = self.lines.get_mut(&shard).expect("it was there a moment ago");
+            line.resend.stop();
+            if line.under_way().next().is_some() {
+                line.resend.progressed(now);
+            }
+            line.launch(now, &self.member, shard, &self.chain, effects);
+        }
+    }
+
+    /// What answers a member of another shard that wants a part, if it is still unacknowledged.
+    pub(super) fn serve(&self, from: NodeId, part: &PartRef) -> Option<Transfer> {
+        let line = self.lines.get(&self.member.committee.shard_of(from))?;
+        let (kept, position) = line.parts.get(&part.number)?;
+        if kept.digest == part.digest { self.chain.transfer(kept, *position) } else { None }
+    }
+
+    /// Sends again what is due, to the next partner.
+    pub(super) fn tick(&mut self, now: Time, effects: &mut TransferEffects) {
+        for (shard, line) in &mut self.lines {
+            if line.resend.is_due(now) {
+                line.shift += 1;
+                line.send_again(&self.member, *shard, &self.chain, effects);
+            }
+        }
+    }
+
+    /// Sends again what is under way to `peer`, or to all present partners if none is named.
+    pub(super) fn repeat(&self, peer: Option<NodeId>, effects: &mut TransferEffects) {
+        for (shard, line) in &self.lines {
+            if peer.is_none_or(|peer| line.partner(&self.member, *shard) == peer) {
+                line.send_again(&self.member, *shard, &self.chain, effects);
+            }
+        }
+    }
+
+    pub(super) fn next_wakeup(&self) -> Option<Time> {
+        self.lines.values().filter_map(|line| line.resend.due()).min()
+    }
+
+    /// Parts that are not acknowledged.
+    pub(super) fn open(&self) -> usize {
+        self.lines.values().map(|line| line.parts.len()).sum()
+    }
+
+    /// Headers, certificates and blocks that are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> (usize, usize, usize) {
+        (self.chain.headers.len(), self.chain.certificates.len(), self.chain.digests.len())
+    }
+}
+
+impl Chain {
+    /// Keeps the certificate if it is the first for some block with parts; whether it is.
+    fn certify(&mut self, height: Round, certificate: &Certificate) -> bool {
+        let last = self.certificates.last_key_value().map_or(Round(0), |(last, _)| *last);
+        if height <= last || !self.headers.contains_key(&height) {
+            return false;
+        }
+        let is_first = self.digests.range((Bound::Excluded(last), Bound::Included(height))).next().is_some();
+        if is_first {
+            self.certificates.insert(height, certificate.clone());
+        }
+        is_first
+    }
+
+    /// A part with its proof; `None` as long as there is none. One that would be longer than proofs may be is left to
+    /// members of our shard that have seen certificates closer to it.
+    fn transfer(&self, part: &Arc<Part>, position: usize) -> Option<Transfer> {
+        let (certified, certificate) = self.certificates.range(part.height..).next()?;
+        let headers: Vec<Header> =
+            self.headers.range(part.height..=*certified).map(|(_, header)| *header).collect();
+        if headers.len() > TransferProof::HEADERS_MAX {
+            return None;
+        }
+        let digests = self.digests.get(&part.height)?;
+        let place = |place: usize| u32::try_from(place).expect("a block has far fewer parts");
+        let proof = TransferProof {
+            headers,
+            certificate: certificate.clone(),
+            position: place(position),
+            count: place(digests.len()),
+            branch: merkle::branch(digests, position),
+        };
+        Some(Transfer { proof, part: part.bytes.clone() })
+    }
+
+    /// Whether a part at this height can be proved, by us or by others of our shard.
+    fn is_certified(&self, height: Round) -> bool {
+        self.certificates.last_key_value().is_some_and(|(last, _)| height <= *last)
+    }
+
+    /// Forgets all before the oldest block with an unacknowledged part, or all if there is none.
+    fn prune(&mut self, oldest: Option<Round>) {
+        match oldest {
+            None => *self = Chain::default(),
+            Some(oldest) => {
+                self.headers = self.headers.split_off(&oldest);
+                self.certificates = self.certificates.split_off(&oldest);
+                self.digests = self.digests.split_off(&oldest);
+            }
+        }
+    }
+}
+
+impl Line {
+    /// Sends for the first time what can be proved and fits the window.
+    fn launch(
+        &mut self,
+        now: Time,
+        member: &Member,
+        shard: ShardId,
+        chain: &Chain,
+        effects: &mut TransferEffects,
+    ) {
+        let partner = self.partner(member, shard);
+        let mut bytes = 0;
+        for (number, (part, position)) in &self.parts {
+            bytes += part.bytes.len() as u64;
+            let is_first = *number == self.acknowledged.next();
+            let has_room =
+                number.0 - self.acknowledged.0 <= PARTS_AHEAD_MAX && bytes <= PARTS_AHEAD_BYTES_MAX;
+            if !(is_first || has_room) || !chain.is_certified(part.height) {
+                return;
+            }
+            if *number > self.sent {
+                self.sent = *number;
+                self.resend.arm(now);
+                push(partner, chain.transfer(part, *position), effects);
+            }
+        }
+    }
+
+    /// Sends the oldest of what is under way to the present partner.
+    fn send_again(&self, member: &Member, shard: ShardId, chain: &Chain, effects: &mut TransferEffects) {
+        let partner = self.partner(member, shard);
+        let mut bytes = 0;
+        for (part, position) in self.under_way() {
+            bytes += part.bytes.len() as u64;
+            if bytes > RESEND_BYTES_MAX {
+                return;
+            }
+            push(partner, chain.transfer(part, *position), effects);
+        }
+    }
+
+    /// Takes note of an acknowledgement; whether f+1 now say more than before.
+    fn acknowledge(&mut self, author: Index, number: PartNumber, one_honest: usize) -> bool {
+        let ack = self.acks.entry(author).or_default();
+        *ack = number.max(*ack);
+        let mut numbers: Vec<PartNumber> = self.acks.values().copied().collect();
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        let Some(known) = numbers.get(one_honest - 1).copied() else { return false };
+        if known <= self.acknowledged {
+            return false;
+        }
+        self.acknowledged = known;
+        self.sent = self.sent.max(known);
+        self.parts = self.parts.split_off(&known.next());
+        true
+    }
+
+    /// Parts that were sent and are not acknowledged.
+    fn under_way(&self) -> impl Iterator<Item = &(Arc<Part>, usize)> {
+        self.parts.range(..=self.sent).map(|(_, part)| part)
+    }
+
+    fn oldest(&self) -> Option<Round> {
+        self.parts.first_key_value().map(|(_, (part, _))| part.height)
+    }
+
+    /// The member of the destination that we send to at present.
+    fn partner(&self, member: &Member, shard: ShardId) -> NodeId {
+        let n = member.committee.n() as u64;
+        let place = (u64::from(member.index.0) + self.shift) % n;
+        member.committee.node_at(shard, Index(u16::try_from(place).expect("places are below N")))
+    }
+}
+
+fn push(to: NodeId, transfer: Option<Transfer>, effects: &mut TransferEffects) {
+    if let Some(transfer) = transfer {
+        effects.push_send(Dest::Node(to), TransferSend::Transfer(transfer));
+    }
+}

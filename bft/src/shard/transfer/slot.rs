@@ -1,0 +1,229 @@
+//! One part of another shard that is not yet executed here: who signed it, its body, how it is fetched, whether it may
+//! be proposed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wire::ids::{Digest, Index, NodeId, Round, ShardId, Signature};
+
+use super::proof::Held;
+use crate::crypto::cert::Certificate;
+use crate::crypto::collect::{Collected, Collector};
+use crate::crypto::suite::Statement;
+use crate::member::Member;
+use crate::part::PartRef;
+use crate::time::{Span, Time};
+
+/// How long the own partner's copy may take once f+1 have theirs: asking at once would move most parts twice.
+const FETCH_GRACE: Span = Span::from_ms(100);
+/// First wait for an answer: the time of the longest part over a slow link.
+const FETCH_WAIT: Span = Span::from_ms(500);
+/// Longest wait, after a few rounds of asking everybody.
+const FETCH_WAIT_MAX: Span = Span::from_ms(8_000);
+/// How long a request waits while many others are in flight.
+const FETCH_PAUSE: Span = Span::from_ms(100);
+
+/// When backups propose, in time and rounds since the part became eligible.
+const BACKUP_AFTER: (Span, u64) = (Span::from_ms(2_000), 8);
+/// When they propose however few rounds there were.
+const BACKUP_AT_LAST: Span = Span::from_ms(5_000);
+/// Cuts in which a home's lane stood still after which it is taken for gone.
+const HOME_IDLE_CUTS: u64 = 16;
+/// When we propose again what we have proposed ourselves.
+const PROPOSE_AGAIN: Span = Span::from_ms(5_000);
+
+/// What is known of one place. Bound: one vote and one collector a member.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot {
+    /// Of each member the first SIGN.
+    votes: BTreeMap<Index, Digest>,
+    collectors: BTreeMap<Digest, Collector>,
+    /// What we have signed, once for this place.
+    pub signed: Option<(Digest, Signature)>,
+    pub held: Option<Arc<Held>>,
+    /// A decided block executes this one.
+    wanted: Option<Digest>,
+    fetch: Option<Fetch>,
+    pub eligible: Option<Eligible>,
+}
+
+/// A part that may be proposed.
+#[derive(Clone, Debug)]
+pub(super) struct Eligible {
+    pub part: PartRef,
+    pub certificate: Certificate,
+    since: (Time, Round),
+    pub proposed: Option<Time>,
+}
+
+/// A body that is missing here.
+#[derive(Clone, Copy, Debug)]
+struct Fetch {
+    digest: Digest,
+    asked: usize,
+    due: Time,
+}
+
+/// What counting a SIGN led to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Counted {
+    /// The author has signed another part for this place before.
+    Equivocation,
+    /// Counted, or known.
+    Collected(Collected),
+}
+
+impl Slot {
+    /// Counts a SIGN for this place.
+    pub(super) fn count(
+        &mut self,
+        member: &Member,
+        author: Index,
+        part: PartRef,
+        signature: Signature,
+    ) -> Counted {
+        match self.votes.get(&author) {
+            Some(first) if *first != part.digest => return Counted::Equivocation,
+            Some(_) => return Counted::Collected(Collected::default()),
+            None => self.votes.insert(author, part.digest),
+        };
+        let statement = Statement::Part(part);
+        let new = || Collector::new(&member.committee, statement);
+        let collector = self.collectors.entry(part.digest).or_insert_with(new);
+        Counted::Collected(collector.add(&member.committee, &*member.suite, author, signature))
+    }
+
+    /// N−f SIGNs are here.
+    pub(super) fn complete(&mut self, now: Time, height: Round, part: PartRef, certificate: Certificate) {
+        let eligible = Eligible { part, certificate, since: (now, height), proposed: None };
+        self.eligible.get_or_insert(eligible);
+    }
+
+    /// Whether a body for this place is of use.
+    pub(super) fn lacks_body(&self) -> bool {
+        match (&self.held, self.wanted) {
+            (None, _) => true,
+            (Some(held), Some(wanted)) => held.part.digest != wanted,
+            (Some(_), None) => false,
+        }
+    }
+
+    /// A verified body has arrived.
+    pub(super) fn hold(&mut self, held: Arc<Held>) {
+        self.held = Some(held);
+        if !self.lacks_body() {
+            self.fetch = None;
+        }
+    }
+
+    /// f+1 members have signed one part, so an honest one holds it: its body is fetched unless it comes by itself.
+    pub(super) fn consider_fetch(&mut self, now: Time, one_honest: usize) {
+        if self.fetch.is_some() || !self.lacks_body() {
+            return;
+        }
+        let signers = |digest: &Digest| self.votes.values().filter(|signed| *signed == digest).count();
+        let vouched = self.collectors.keys().find(|digest| signers(digest) >= one_honest);
+        self.fetch = vouched.map(|digest| Fetch { digest: *digest, asked: 0, due: now + FETCH_GRACE });
+    }
+
+    /// A decided block executes this part: its body is fetched at once.
+    pub(super) fn want(&mut self, now: Time, digest: Digest) {
+        if self.wanted != Some(digest) {
+            self.wanted = Some(digest);
+            self.fetch = self.lacks_body().then_some(Fetch { digest, asked: 0, due: now });
+        }
+    }
+
+    /// Whether a decided block waits for it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// Whether somebody was asked for the body and may still answer.
+    pub(super) fn is_in_flight(&self, now: Time) -> bool {
+        self.fetch.is_some_and(|fetch| fetch.asked > 0 && fetch.due > now)
+    }
+
+    pub(super) fn is_fetch_due(&self, now: Time) -> bool {
+        self.fetch.is_some_and(|fetch| fetch.due <= now)
+    }
+
+    pub(super) fn fetch_due(&self) -> Option<Time> {
+        self.fetch.map(|fetch| fetch.due)
+    }
+
+    /// Too many requests are in flight: this one comes later.
+    pub(super) fn postpone(&mut self, now: Time) {
+        if let Some(fetch) = &mut self.fetch {
+            fetch.due = now + FETCH_PAUSE;
+        }
+    }
+
+    /// Requests and answers may have been lost.
+    pub(super) fn hurry(&mut self, now: Time) {
+        if let Some(fetch) = &mut self.fetch {
+            fetch.due = now;
+        }
+    }
+
+    /// Whom to ask next, and for what.
+    pub(super) fn ask(&mut self, now: Time, member: &Member, source: ShardId) -> Option<(NodeId, Digest)> {
+        let candidates = self.candidates(member, source);
+        let fetch = self.fetch.as_mut()?;
+        let laps = fetch.asked / candidates.len();
+        let wait = (0..laps).take(8).fold(FETCH_WAIT, |wait, _| wait.doubled(FETCH_WAIT_MAX));
+        let node = candidates[fetch.asked % candidates.len()];
+        fetch.asked += 1;
+        fetch.due = now + wait;
+        Some((node, fetch.digest))
+    }
+
+    /// Who may have the body, the likeliest first: signers, then if a block waits for it the rest of the shard (who
+    /// has executed it keeps it for a while), then the source. Each list begins after our own place, so that not all
+    /// ask the same member.
+    fn candidates(&self, member: &Member, source: ShardId) -> Vec<NodeId> {
+        let n = member.committee.n() as u16;
+        let after_us = |step: u16| Index((member.index.0 + step) % n);
+        let digest = self.fetch.map(|fetch| fetch.digest);
+        let others = (1..n).map(after_us);
+        let (signers, rest): (Vec<Index>, Vec<Index>) =
+            others.partition(|index| self.votes.get(index).copied() == digest && digest.is_some());
+        let rest = if self.is_wanted() { rest } else { Vec::new() };
+        let own = signers.into_iter().chain(rest).map(|index| member.node_at(index));
+        own.chain((0..n).map(|step| member.committee.node_at(source, after_us(step)))).collect()
+    }
+}
+
+impl Eligible {
+    /// Whether we should list it in our next proposal.
+    pub(super) fn is_due(
+        &self,
+        now: Time,
+        height: Round,
+        member: &Member,
+        idle_cuts: &impl Fn(Index) -> u64,
+    ) -> bool {
+        if self.proposed.is_some_and(|at| now.since(at) < PROPOSE_AGAIN) {
+            return false;
+        }
+        let home = self.home(member);
+        let (waited, rounds) = (now.since(self.since.0), height.0 - self.since.1.0);
+        home == member.index
+            || waited >= BACKUP_AT_LAST
+            || (waited >= BACKUP_AFTER.0 && rounds >= BACKUP_AFTER.1)
+            // Cuts before it was eligible say nothing: the home may have had nothing to propose.
+            || (rounds >= HOME_IDLE_CUTS && idle_cuts(home) >= HOME_IDLE_CUTS)
+    }
+
+    /// The moments at which somebody's time to propose it comes, however few events there are.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = Time> {
+        let since = self.since.0;
+        let own = self.proposed.map(|at| at + PROPOSE_AGAIN);
+        [Some(since + BACKUP_AFTER.0), Some(since + BACKUP_AT_LAST), own].into_iter().flatten()
+    }
+
+    fn home(&self, member: &Member) -> Index {
+        let place = self.part.number.0 % member.committee.n() as u64;
+        Index(u16::try_from(place).expect("places are below N"))
+    }
+}

@@ -1,0 +1,140 @@
+//! Parts between shards, with all members honest.
+
+mod bench;
+
+use wire::ids::{Index, PartNumber, ShardId};
+
+use self::bench::{Bench, SOURCE, TARGET};
+use super::{TransferOutput, TransferSend};
+use crate::shard::message::PartMessage;
+
+#[test]
+fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
+    for n in [1, 2, 3, 4, 7] {
+        let mut bench = Bench::new(n, 2);
+        let parts = bench.block(SOURCE, &[(TARGET, b"a payment")]);
+        assert!(bench.sent().is_empty(), "nothing goes out before the block is certified");
+        bench.certify(SOURCE, 1);
+        bench.deliver();
+        for member in bench.committee.members(TARGET) {
+            assert_eq!(bench.outputs[usize::from(member.0)], [TransferOutput::Eligible]);
+            let part = parts[0].reference();
+            assert_eq!(bench.at(member).body(&part).as_deref(), Some(&*parts[0]), "as it was sent");
+            let home = Index(part.number.0 as u16 % n);
+            let is_home = bench.committee.index_of(member) == home;
+            let due = bench.at(member).eligible(bench.now, |_| 0);
+            assert_eq!(due.len(), usize::from(is_home), "its home proposes it, nobody else");
+            assert!(due.iter().all(|import| bench.is_certified(TARGET, import)));
+        }
+        let transfers = bench.sent().iter().filter(|send| matches!(send, TransferSend::Transfer(_))).count();
+        assert_eq!(transfers, usize::from(n), "one copy a member");
+        assert!(bench.committee.members(SOURCE).all(|member| bench.at(member).parts_open() == 1));
+        bench.import(TARGET, SOURCE, 1);
+        bench.deliver();
+        assert_eq!(bench.faults, []);
+        for member in bench.committee.nodes() {
+            assert_eq!(bench.at(member).parts_open(), 0);
+            assert_eq!(bench.at(member).next_wakeup(), None, "nothing is left to do");
+            assert!(bench.at(member).eligible(bench.now, |_| 0).is_empty());
+        }
+    }
+}
+
+/// The certificate of a later block covers the parts of all blocks before it.
+#[test]
+fn a_chain_of_headers_proves_an_uncertified_block() {
+    let mut bench = Bench::new(4, 3);
+    let first = bench.block(SOURCE, &[(TARGET, b"one"), (ShardId(2), b"to another shard")]);
+    bench.block(SOURCE, &[]);
+    let third = bench.block(SOURCE, &[(ShardId(2), b"two"), (TARGET, b"three"), (ShardId(2), b"four")]);
+    bench.block(SOURCE, &[]);
+    bench.certify(SOURCE, 4);
+    bench.deliver();
+    assert_eq!(bench.faults, []);
+    for part in first.iter().chain(&third) {
+        assert!(bench.committee.members(part.destination).all(|member| {
+            let is_here = bench.at(member).body(&part.reference()).is_some();
+            is_here && bench.at(member).next_wakeup().is_some()
+        }));
+    }
+    assert_eq!(bench.eligible(TARGET), [1, 2]);
+    assert_eq!(bench.eligible(ShardId(2)), [1, 2, 3]);
+    // What is acknowledged needs no chain any more, what is not keeps it.
+    bench.import(ShardId(2), SOURCE, 3);
+    bench.import(TARGET, SOURCE, 1);
+    bench.deliver();
+    assert_eq!(bench.at(bench.node(SOURCE, 0)).outgoing.kept(), (2, 1, 1), "blocks 3 and 4 for one part");
+    bench.import(TARGET, SOURCE, 2);
+    bench.pass(1_000);
+    assert_eq!(bench.at(bench.node(SOURCE, 0)).outgoing.kept(), (0, 0, 0));
+}
+
+#[test]
+fn parts_flow_both_ways_and_acknowledgements_are_few() {
+    let mut bench = Bench::new(4, 2);
+    for height in 1..=40 {
+        bench.block(SOURCE, &[(TARGET, b"there")]);
+        bench.block(TARGET, &[(SOURCE, b"and back")]);
+        bench.certify(SOURCE, height);
+        bench.certify(TARGET, height);
+        bench.deliver();
+        bench.import(TARGET, SOURCE, height);
+        bench.import(SOURCE, TARGET, height);
+        bench.deliver();
+        bench.pass(1);
+    }
+    bench.pass(100);
+    assert_eq!(bench.faults, []);
+    assert!(bench.committee.nodes().all(|member| bench.at(member).parts_open() == 0));
+    let is_ack = |send: &&TransferSend| matches!(send, TransferSend::Message(PartMessage::Ack(_)));
+    let acks = bench.sent().iter().filter(is_ack).count();
+    assert!(acks <= 8 * 4 * 4, "{acks} acknowledgements: not one a part and pair of members");
+}
+
+/// The home proposes at once; the others when it has had its time, each again after a while.
+#[test]
+fn backups_propose_what_its_home_does_not() {
+    let mut bench = Bench::new(4, 2);
+    let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    let (home, backup) = (bench.node(TARGET, 1), bench.node(TARGET, 2));
+    let due = |bench: &Bench, node, idle: u64| bench.at(node).eligible(bench.now, |_| idle).len();
+    let now = bench.now;
+    bench.at_mut(home).proposed(now, &[part]);
+    assert_eq!((due(&bench, home, 0), due(&bench, backup, 1_000)), (0, 0), "idle before it was eligible");
+    bench.idle_blocks(TARGET, 15);
+    assert_eq!(due(&bench, backup, 16), 0);
+    bench.idle_blocks(TARGET, 1);
+    assert_eq!((due(&bench, backup, 15), due(&bench, backup, 16)), (0, 1), "the home stands still");
+    bench.pass(1_999);
+    assert_eq!(due(&bench, backup, 0), 0);
+    bench.outputs[usize::from(backup.0)].clear();
+    bench.pass(1);
+    assert_eq!(due(&bench, backup, 0), 1, "long enough in time and rounds");
+    assert_eq!(bench.outputs[usize::from(backup.0)], [TransferOutput::Eligible], "the parent is told");
+    let now = bench.now;
+    bench.at_mut(backup).proposed(now, &[part]);
+    assert_eq!((due(&bench, home, 0), due(&bench, backup, 99)), (0, 0));
+    bench.pass(2_999);
+    assert_eq!(due(&bench, home, 0), 0);
+    bench.pass(1);
+    assert_eq!((due(&bench, home, 0), due(&bench, backup, 99)), (1, 0), "again after 5 s");
+    bench.import(TARGET, SOURCE, 1);
+    assert_eq!(due(&bench, home, 0), 0);
+}
+
+/// Without rounds it takes five seconds.
+#[test]
+fn backups_of_an_idle_shard_wait_longer() {
+    let mut bench = Bench::new(4, 2);
+    bench.block(SOURCE, &[(TARGET, b"x")]);
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    let backup = bench.node(TARGET, 3);
+    bench.pass(4_999);
+    assert!(bench.at(backup).eligible(bench.now, |_| 99).is_empty());
+    bench.pass(1);
+    assert_eq!(bench.at(backup).eligible(bench.now, |_| 0).len(), 1);
+    assert_eq!(bench.at(backup).eligible(bench.now, |_| 0)[0].part.number, PartNumber(1));
+}
