@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
+use bft::crypto::hash_suite::HashSuite;
 use bft::ledger::Ledger;
 use bft::mempool::{Mempool, MempoolLimits};
-use bft::proposal;
+use bft::proposal::Rules;
 use bft::transaction::{
     Expiry, Input, Output, Owner, Transaction, encoded_bytes, genesis_coin, output_coin, tx_id,
 };
 use wire::bytes::Bytes;
 use wire::client::list;
 use wire::committee::{Committee, Member, Protocol};
-use wire::ids::{ClientId, CoinId, Round, ShardId};
+use wire::ids::{ClientId, CoinId, Index, NodeId, Round, ShardId};
 
 const SHARD: ShardId = ShardId(0);
 /// Transactions of one block.
@@ -30,7 +31,9 @@ fn main() {
     let (transactions, bytes) = (number(4_000_000), number(250));
     let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
     let committee = Arc::new(Committee::new(1, Protocol::default(), vec![member], [3; 32]));
-    let mut ledger = Ledger::genesis(committee.clone(), SHARD, 7);
+    let suite = Arc::new(HashSuite::new(&committee, NodeId(0), 7));
+    let rules = Arc::new(Rules::new(&bft::member::Member::new(committee.clone(), suite, NodeId(0))));
+    let mut ledger = Ledger::genesis(rules.clone(), 7);
     let mut mempool = Mempool::new(MempoolLimits::default(), 7);
     let mut load = Load::new(&committee, bytes);
     print_hashing(bytes);
@@ -56,10 +59,9 @@ fn main() {
         let (payload, count) = payload.expect("transactions wait");
         // What the next block will take arrives before this one is executed, so it is looked at again when taken.
         times[0] = submit(&mut mempool, &ledger, block + 1);
-        times[2] =
-            timed(|| assert_eq!(proposal::validate(&payload, &committee).map(|view| view.len()), Ok(count)));
+        times[2] = timed(|| assert_eq!(rules.validate(&payload).map(|view| view.len()), Ok(count)));
         let mut outcome = None;
-        times[3] = timed(|| outcome = Some(ledger.execute(Round(block), [&payload])));
+        times[3] = timed(|| outcome = Some(ledger.execute(Round(block), [(Index(0), &payload)], &|_| None)));
         let outcome = outcome.expect("it was executed");
         assert_eq!(outcome.counts.finished, count as u64);
         times[4] =

@@ -34,7 +34,7 @@ use crate::ledger::{BlockOutcome, Ledger};
 use crate::member::Member;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
-use crate::proposal;
+use crate::proposal::Rules;
 use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
 use crate::time::Time;
 
@@ -87,14 +87,15 @@ impl Core {
     /// A member at the start of the testbed.
     pub fn new(config: CoreConfig, suite: Arc<dyn Suite>) -> Core {
         let member = Member::new(config.committee.clone(), suite, config.node);
-        let committee = config.committee.clone();
-        let validity = Arc::new(move |payload: &[u8]| proposal::validate(payload, &committee).is_ok());
+        let rules = Arc::new(Rules::new(&member));
+        let judge = rules.clone();
+        let validity = Arc::new(move |payload: &[u8]| judge.validate(payload).is_ok());
         Core {
             batch: config.batch,
             lanes: Lanes::new(member.clone(), config.lanes, validity),
             rounds: Rounds::new(member.clone()),
             votes: BlockVotes::new(member.clone()),
-            ledger: Ledger::genesis(config.committee, member.shard, config.hash_seed),
+            ledger: Ledger::genesis(rules, config.hash_seed),
             mempool: Mempool::new(MempoolLimits::default(), config.hash_seed),
             header: Header::default(),
             undone: VecDeque::new(),
@@ -153,6 +154,12 @@ impl Core {
             expired: totals.expired,
             coins: self.ledger.coins_unspent(),
             value: self.ledger.recount(),
+            open_records: self.ledger.open_records() as u64,
+            pool: self.ledger.pool_len() as u64,
+            held: self.ledger.held(),
+            finished_cross: totals.finished_cross,
+            cancelled: totals.cancelled,
+            exchanged: self.ledger.exchanged(),
             views: self.views,
             refused: self.refused(),
             ..NodeStatus::default()
@@ -279,13 +286,15 @@ impl Core {
         // The lane that comes first changes with the round, so that no lane's transactions win every race for a coin.
         let n = self.member.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + decision.round.0) % n, entry.seq));
-        let outcome = self.ledger.execute(decision.round, entries.iter().map(Entry::payload));
+        let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));
+        // No member signs a part of another shard yet, so no import is ever valid and none is wanted.
+        let outcome = self.ledger.execute(decision.round, payloads, &|_| None);
         let header = Header {
             height: decision.round,
             previous: self.header_digest(),
             cut: decision.cut.digest(),
             outcome: outcome.digest,
-            outgoing: Digest::default(),
+            outgoing: outcome.outgoing,
         };
         self.header = header;
         self.lanes.executed(decision.round, &decision.cut);

@@ -2,14 +2,16 @@
 //!
 //! **Guarantee.** [`Ledger::execute`] is a pure function of the state and of the block's bytes: nodes that execute the
 //! same blocks have the same ledger and sign the same outcome digest, whatever seed keys their hash tables. No coin is
-//! spent twice, a transaction finishes at most once, what was rejected never finishes later, and the sum of unspent
-//! coins stays what it was at genesis (DESIGN §6).
+//! spent twice, a transaction finishes at most once, what was rejected never finishes later, and value is conserved:
+//! after each block, unspent coins + coins under open records + what went to other shards − what came from them is what
+//! it was at genesis (DESIGN §6).
 //!
-//! **Execution** takes entries in the order given and transactions in the order listed. A TxId that is remembered is
-//! skipped; a transaction without an input here is skipped and leaves no trace; one that touches other shards is
-//! skipped likewise until transfers between shards exist. Else it is settled for good: *expired* if the block's round
-//! is past its expiry, *rejected* if the expiry is too far ahead or the first input that fails is spent, unknown, of
-//! another amount or not signed by its owner, *finished* otherwise: its coins are spent and its outputs created.
+//! **Execution** takes entries in the order given; in an entry imports, then cancels, then transactions, each in the
+//! order listed. A TxId that is remembered is skipped; a transaction without an input here is skipped and leaves no
+//! trace. Else it is settled for good: *expired* if the block's round is past its expiry, *rejected* if the expiry is
+//! too far ahead or the first input here that fails is spent, unknown, of another amount or not signed by its owner;
+//! otherwise its coins here are spent, and if it is this shard's alone it has *finished*: its outputs are created. What
+//! becomes of one that touches other shards is told in `cross`.
 //!
 //! **Memory.** A settled TxId and the coins it spent are forgotten when round expiry + 8 is executed (a too far expiry:
 //! 10,000 rounds after the rejection): later the expiry itself bars the transaction. So the state is bounded by live
@@ -22,26 +24,36 @@
 //! two or three cache misses for each coin and id; no allocation. Entries are checked again before they are
 //! executed: one that was fetched has passed no check of ours.
 
+mod block;
 mod coins;
+mod cross;
 mod dump;
 mod execute;
 mod history;
+mod links;
+mod open;
 mod outcome;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wire::client::{Fate, Rejection};
+use wire::client::{Exchange, Rejection};
 use wire::committee::Committee;
-use wire::ids::{CoinId, Digest, Round, ShardId, TxId};
+use wire::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
 use crate::ledger::coins::{Coins, Known, Owners};
 use crate::ledger::history::History;
+use crate::ledger::links::Links;
+use crate::ledger::open::PoolEntry;
+use crate::proposal::Rules;
+use crate::shard::message::Cause;
 use crate::transaction::{TransactionView, genesis_coin, genesis_owner};
 
 pub use dump::DumpedCoin;
 pub(crate) use execute::GROUP;
-pub use outcome::{BlockOutcome, Counts, Executed, Outcome, Settled, Skip};
+pub use open::{Held, OpenRecord, PoolView};
+pub use outcome::{BlockOutcome, Counts, CrossEvent, Executed, Outcome, Settled, Skip};
 
 /// What the ledger says of a transaction before it is ordered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +62,8 @@ pub enum Standing {
     Open,
     /// It was executed and is remembered.
     Settled(Settled, Round),
+    /// Its inputs here are spent and its record is open: its output shard has not decided, as far as is known here.
+    Spent,
     /// Its expiry has passed: no later block can execute it.
     Expired,
     /// The next block would reject it because its expiry is too far ahead.
@@ -61,11 +75,18 @@ pub enum Standing {
 /// The ledger of one shard.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    committee: Arc<Committee>,
+    rules: Arc<Rules>,
     shard: ShardId,
     height: Round,
     coins: Coins,
     history: History,
+    /// Records of cross-shard transactions that have spent here.
+    open: BTreeMap<TxId, OpenRecord>,
+    /// The sum of inputs under open records.
+    held: u128,
+    /// Cross-shard transactions with their output here that some input shards have ticked.
+    pool: BTreeMap<TxId, PoolEntry>,
+    links: Links,
     totals: Counts,
     genesis_value: u128,
 }
@@ -75,7 +96,8 @@ impl Ledger {
     ///
     /// `hash_seed` keys the hash tables. It should be unknown to clients, may differ from node to node, and shows in
     /// no result.
-    pub fn genesis(committee: Arc<Committee>, shard: ShardId, hash_seed: u64) -> Ledger {
+    pub fn genesis(rules: Arc<Rules>, hash_seed: u64) -> Ledger {
+        let (committee, shard) = (rules.committee(), rules.shard());
         let protocol = *committee.protocol();
         let testbed = committee.testbed();
         let owners = if protocol.signed { Owners::Kept(Vec::new()) } else { Owners::Meaningless };
@@ -86,11 +108,15 @@ impl Ledger {
         }
         let genesis_value = coins.value();
         Ledger {
-            committee,
+            links: Links::new(committee.shards()),
+            rules,
             shard,
             height: Round(0),
             coins,
             history: History::new(hash_seed),
+            open: BTreeMap::new(),
+            held: 0,
+            pool: BTreeMap::new(),
             totals: Counts::default(),
             genesis_value,
         }
@@ -106,9 +132,14 @@ impl Ledger {
         self.shard
     }
 
+    /// The rules by which it judges entries.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// The committee under whose rules it executes.
     pub fn committee(&self) -> &Committee {
-        &self.committee
+        self.rules.committee()
     }
 
     /// What executed transactions became, since genesis.
@@ -126,7 +157,7 @@ impl Ledger {
         self.coins.value()
     }
 
-    /// The sum of unspent coins, counted coin by coin; equals [`Ledger::value`] and the genesis value.
+    /// The sum of unspent coins, counted coin by coin; equals [`Ledger::value`].
     pub fn recount(&self) -> u128 {
         self.coins.recount()
     }
@@ -149,29 +180,109 @@ impl Ledger {
         }
     }
 
-    /// What the ledger says of a valid intra-shard transaction that would go into the next block. Owners' signatures
-    /// are left to execution.
+    /// What the ledger says of a valid transaction with an input here that would go into the next block. Owners'
+    /// signatures are left to execution, and inputs in other shards to those.
     pub fn standing(&self, id: &TxId, transaction: &TransactionView<'_>) -> Standing {
-        if let Some((settled, round)) = self.settled(id) {
-            return Standing::Settled(settled, round);
+        match self.settled(id) {
+            Some((Settled::Spent, _)) if self.open.contains_key(id) => return Standing::Spent,
+            Some((settled, round)) => return Standing::Settled(settled, round),
+            None => {}
         }
         let expiry = transaction.expiry_in(self.shard).unwrap_or_default();
         if expiry <= self.height {
-            return Standing::Expired;
+            return if self.open.contains_key(id) { Standing::Spent } else { Standing::Expired };
         }
         if expiry.0 > self.height.next().0 + EXPIRY_ROUNDS_AHEAD_MAX {
             return Standing::ExpiryTooFar;
         }
-        for input in transaction.inputs() {
-            match self.coins.look_up(&input.coin, &self.history) {
-                Known::Spent => return Standing::Never(Rejection::Spent),
-                Known::Unspent { amount, .. } if amount != input.amount => {
-                    return Standing::Never(Rejection::WrongAmount);
-                }
-                Known::Unspent { .. } | Known::Not => {}
-            }
+        self.unspendable(transaction).map_or(Standing::Open, Standing::Never)
+    }
+
+    /// Why a valid transaction can never execute here, now or later; `None` if it may, if it was executed here, or if it
+    /// has no input here. What was executed and is forgotten looks like one whose expiry has passed.
+    pub fn never(&self, id: &TxId, transaction: &TransactionView<'_>) -> Option<Cause> {
+        if self.open.contains_key(id) {
+            return None;
         }
-        Standing::Open
+        match self.settled(id) {
+            Some((Settled::Finished | Settled::Spent, _)) => return None,
+            Some((Settled::Rejected(reason), _)) => return Some(Cause::Rejected(reason)),
+            Some((Settled::Expired, _)) => return Some(Cause::Expired),
+            None => {}
+        }
+        if transaction.expiry_in(self.shard)? <= self.height {
+            return Some(Cause::Expired);
+        }
+        self.unspendable(transaction).map(Cause::Rejected)
+    }
+
+    /// The first input here that is spent or has another amount. Coins that are unknown may yet appear.
+    fn unspendable(&self, transaction: &TransactionView<'_>) -> Option<Rejection> {
+        let here = transaction.inputs().filter(|input| input.shard == self.shard);
+        here.map(|input| (self.coins.look_up(&input.coin, &self.history), input.amount)).find_map(
+            |(known, expected)| match known {
+                Known::Spent => Some(Rejection::Spent),
+                Known::Unspent { amount, .. } if amount != expected => Some(Rejection::WrongAmount),
+                Known::Unspent { .. } | Known::Not => None,
+            },
+        )
+    }
+
+    // Cross-shard transactions.
+
+    /// The last part executed that came from a shard of the committee.
+    pub fn imported(&self, source: ShardId) -> PartNumber {
+        self.links.imported(source)
+    }
+
+    /// The last part sent to a shard of the committee.
+    pub fn sent(&self, destination: ShardId) -> PartNumber {
+        self.links.sent(destination)
+    }
+
+    /// The record of a transaction that has spent here and whose end is not known here.
+    pub fn open_record(&self, id: &TxId) -> Option<&OpenRecord> {
+        self.open.get(id)
+    }
+
+    /// How many of them there are.
+    pub fn open_records(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The sum of inputs under them.
+    pub fn held(&self) -> u128 {
+        self.held
+    }
+
+    /// The entry of a transaction that waits in the pool.
+    pub fn pool_entry(&self, id: &TxId) -> Option<PoolView<'_>> {
+        self.pool.get(id).map(|entry| PoolView { entry })
+    }
+
+    /// Transactions in the pool, ascending.
+    pub fn pool_ids(&self) -> impl Iterator<Item = &TxId> {
+        self.pool.keys()
+    }
+
+    /// How many wait in the pool.
+    pub fn pool_len(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// What went to and came from each shard since genesis, ascending, this one's own entry included.
+    pub fn exchanged(&self) -> Vec<Exchange> {
+        self.links.all().to_vec()
+    }
+
+    /// Unspent + held + gone to other shards = genesis + come from other shards.
+    fn is_conserved(&self) -> bool {
+        let (out, back) = self
+            .links
+            .all()
+            .iter()
+            .fold((0, 0), |(out, back), link| (out + link.value_out, back + link.value_in));
+        self.coins.value() + self.held + out == self.genesis_value + back
     }
 
     /// Has the processor fetch what [`Ledger::standing`] will look at, for a few transactions at once. Changes nothing.
@@ -189,7 +300,7 @@ impl Ledger {
         std::hint::black_box(sink);
     }
 
-    /// Bytes allocated for coins and history.
+    /// Bytes allocated for coins and history; what cross-shard transactions need is little beside it.
     pub fn allocated_bytes(&self) -> usize {
         self.coins.allocated_bytes() + self.history.allocated_bytes()
     }
@@ -203,17 +314,6 @@ impl Ledger {
     /// everything; for tests and verification.
     pub fn digest(&self) -> Digest {
         dump::digest(self)
-    }
-}
-
-impl Settled {
-    /// What a client is told of a transaction that was settled in the block of `round`.
-    pub fn fate(self, round: Round) -> Fate {
-        match self {
-            Settled::Finished => Fate::Finished(round),
-            Settled::Rejected(reason) => Fate::Rejected(reason),
-            Settled::Expired => Fate::Expired,
-        }
     }
 }
 

@@ -227,8 +227,10 @@ impl Mempool {
             }
             // A skipped transaction was settled by an earlier block, or earlier in this one; so was it here.
             let Outcome::Settled(settled) = executed.outcome else { continue };
+            // The output shard of one that is only spent here tells what becomes of it.
+            let Some(fate) = settled.fate(outcome.round) else { continue };
             if let Some(place) = self.find(&executed.id) {
-                self.settle(place, settled.fate(outcome.round), &mut receipts);
+                self.settle(place, fate, &mut receipts);
             }
         }
         self.clean_queue();
@@ -262,7 +264,8 @@ impl Mempool {
                 self.open.get_mut(place).asker = Some(client);
                 self.clients.entry(client).or_default();
             } else {
-                let fate = ledger.settled(id).map_or(Fate::Unknown, |(settled, round)| settled.fate(round));
+                let settled = ledger.settled(id);
+                let fate = settled.and_then(|(settled, round)| settled.fate(round)).unwrap_or(Fate::Unknown);
                 receipts.push(Receipt { id: *id, fate });
             }
         }
@@ -301,7 +304,9 @@ impl Mempool {
         match ledger.standing(id, view) {
             Standing::Open => {}
             Standing::Settled(Settled::Rejected(reason), _) => return Err(Fate::Rejected(reason)),
-            Standing::Settled(Settled::Finished, _) => return refused(Refusal::Duplicate),
+            Standing::Settled(Settled::Finished | Settled::Spent, _) | Standing::Spent => {
+                return refused(Refusal::Duplicate);
+            }
             Standing::Settled(Settled::Expired, _) | Standing::Expired => return refused(Refusal::Expired),
             Standing::ExpiryTooFar => return refused(Refusal::ExpiryTooFar),
             Standing::Never(Rejection::Spent) => return refused(Refusal::Spent),
@@ -490,7 +495,8 @@ fn past_proposing(standing: Standing) -> Option<Fate> {
     match standing {
         // A too far expiry comes within reach as rounds pass, and admission has found it there.
         Standing::Open | Standing::ExpiryTooFar => None,
-        Standing::Settled(settled, round) => Some(settled.fate(round)),
+        Standing::Settled(settled, round) => settled.fate(round),
+        Standing::Spent => None,
         Standing::Expired => Some(Fate::Expired),
         Standing::Never(reason) => Some(Fate::Rejected(reason)),
     }

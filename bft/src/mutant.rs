@@ -45,11 +45,27 @@ pub enum Mutant {
     TransferHeaderChain,
     /// A part is covered by the outgoing root of its block.
     TransferBranch,
+    /// A proposal imports a group part only with N−f SIGNs on it.
+    ImportNeedsCertificate,
+    /// The parts of a shard are executed in their order, each once.
+    PartsInOrder,
+    /// Ticks count only from input shards of the transaction.
+    TicksOnlyFromInputShards,
+    /// That a transaction finished or was cancelled counts only from its output shard.
+    EndsOnlyFromOutputShard,
+    /// Inputs are given back only while their record is open.
+    RefundNeedsOpenRecord,
+    /// A transaction with an open record is a duplicate, whatever else is forgotten.
+    OpenRecordIsDuplicate,
+    /// A transaction that was cancelled here never executes here.
+    CancelledForGood,
+    /// A transaction is cancelled only when f+1 distinct members listed it.
+    CancelNeedsOneHonest,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 27] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -69,6 +85,14 @@ impl Mutant {
         Mutant::TransferNeedsCertificate,
         Mutant::TransferHeaderChain,
         Mutant::TransferBranch,
+        Mutant::ImportNeedsCertificate,
+        Mutant::PartsInOrder,
+        Mutant::TicksOnlyFromInputShards,
+        Mutant::EndsOnlyFromOutputShard,
+        Mutant::RefundNeedsOpenRecord,
+        Mutant::OpenRecordIsDuplicate,
+        Mutant::CancelledForGood,
+        Mutant::CancelNeedsOneHonest,
     ];
 }
 

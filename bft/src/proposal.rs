@@ -1,42 +1,47 @@
-//! The payload of a lane entry: sections, of which the list of transactions is one.
+//! The payload of a lane entry: sections, all of which may be missing.
 //!
 //! ```text
 //! sections u8 | each: id u8 | length u32 | bytes          little endian, ids strictly ascending
+//! section 1: imports, strictly ascending by source and number; each
+//!            source u16 | number u64 | digest 32 | N−f signatures, each: index u16 | R 32 | s 32
+//! section 2: cancels: ids of transactions, strictly ascending
 //! section 3: the transactions, in the encoding of wire::client::list
 //! ```
 //!
-//! Ids 1 and 2 are kept for what execution takes before an entry's transactions, imports and refunds (DESIGN §6). A
-//! section with an unknown id makes the entry invalid: what one node cannot read another must not execute.
+//! An *import* orders the execution of a group part that another shard sent; its certificate says that N−f members of
+//! this shard have verified the part, so that at least f+1 honest ones hold it. A *cancel* (BACK) says that the lane's
+//! owner takes it that a transaction of the pool can never finish. Execution takes an entry's imports, then its
+//! cancels, then its transactions (DESIGN §6). A section with an unknown id makes the entry invalid: what one node
+//! cannot read another must not execute.
 //!
-//! **Validity \[safety]** is a function of the bytes and of committee.txt alone ([`validate`]). An entry without a
-//! section, or with an empty list, is valid: nobody need invent a transaction to let a lane advance.
+//! **Validity \[safety]** is a function of the bytes, of committee.txt and of the shard alone ([`Rules::validate`]):
+//! whether an import comes in order, and whether a cancel is about anything, is left to execution. An entry without a
+//! section, or with empty ones, is valid: nobody need invent a transaction to let a lane advance.
+//!
+//! **Cost.** One pass, without an allocation for transactions and cancels; for each import one batch verification of
+//! N−f signatures, once a node ([`Rules`] remembers).
+
+mod builder;
+mod rules;
 
 use wire::client::list;
-use wire::committee::Committee;
+use wire::ids::{Digest, Index, PartNumber, ShardId, Signature, TxId};
 
 use crate::crypto::cert::Certificate;
 use crate::part::PartRef;
-use crate::transaction::{self, TRANSACTION_BYTES_MIN, TransactionView};
+use crate::transaction::{self, TransactionView};
+
+pub use builder::{ProposalBuilder, Push, payload_bytes};
+pub use rules::Rules;
 
 /// Ids of sections.
+const IMPORTS: u8 = 1;
+const CANCELS: u8 = 2;
 const TRANSACTIONS: u8 = 3;
 const SECTION_HEADER_BYTES: usize = 5;
-/// Bytes around the items of a payload with transactions: section count, section header, list count.
-const ENVELOPE_BYTES: usize = 1 + SECTION_HEADER_BYTES + 4;
-
-/// Bytes of a payload that holds one transaction of this length and nothing else.
-pub fn payload_bytes(transaction_bytes: usize) -> u64 {
-    (ENVELOPE_BYTES + list::item_bytes(transaction_bytes)) as u64
-}
-
-/// A part of another shard that is to be executed, and N−f SIGNs of our own shard on it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Import {
-    /// The part.
-    pub part: PartRef,
-    /// The SIGNs.
-    pub certificate: Certificate,
-}
+const ID_BYTES: usize = 32;
+const PART_REF_BYTES: usize = 42;
+const SIGNATURE_BYTES: usize = 66;
 
 /// Why a payload is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +52,14 @@ pub enum Invalid {
     Sections,
     /// A section of an id that this protocol does not have.
     UnknownSection(u8),
+    /// The imports do not end where their section ends, or are more than a proposal may have.
+    Imports,
+    /// The import at this place comes from no other shard, has no number, or does not ascend.
+    ImportOrder(u32),
+    /// The certificate of the import at this place proves nothing.
+    ImportCertificate(u32),
+    /// The cancels do not end where their section ends, are more than a proposal may have, or do not ascend.
+    Cancels,
     /// The transactions are not a list that ends where its section ends.
     List,
     /// The transaction at this place of the list breaks a rule.
@@ -59,6 +72,10 @@ impl std::fmt::Display for Invalid {
             Invalid::TooLarge => f.write_str("longer than the protocol allows"),
             Invalid::Sections => f.write_str("sections out of order or not as long as announced"),
             Invalid::UnknownSection(id) => write!(f, "section {id} is unknown"),
+            Invalid::Imports => f.write_str("imports that do not fill their section, or too many"),
+            Invalid::ImportOrder(index) => write!(f, "import {index}: out of order or from no other shard"),
+            Invalid::ImportCertificate(index) => write!(f, "import {index}: its certificate proves nothing"),
+            Invalid::Cancels => f.write_str("cancels out of order, too many, or not filling their section"),
             Invalid::List => f.write_str("the list of transactions is not as long as announced"),
             Invalid::Transaction(index, rule) => write!(f, "transaction {index}: {rule}"),
         }
@@ -67,26 +84,26 @@ impl std::fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// A valid payload, read in place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ProposalView<'a> {
-    /// Items of the list, without its count.
-    items: &'a [u8],
-    count: u32,
+/// A group part of another shard that is to be executed, with N−f SIGNs of our shard on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Import {
+    /// The part.
+    pub part: PartRef,
+    /// Who vouches for it.
+    pub certificate: Certificate,
 }
 
-/// The view of a payload that is valid, every transaction of it included. \[safety]
-pub fn validate<'a>(payload: &'a [u8], committee: &Committee) -> Result<ProposalView<'a>, Invalid> {
-    if payload.len() as u64 > committee.protocol().proposal_bytes_max {
-        return Err(Invalid::TooLarge);
-    }
-    let view = sections(payload)?;
-    let mut items = Items { rest: view.items };
-    for index in 0..view.count {
-        let bytes = items.next().ok_or(Invalid::List)?;
-        transaction::validate(bytes, committee).map_err(|rule| Invalid::Transaction(index, rule))?;
-    }
-    if items.rest.is_empty() { Ok(view) } else { Err(Invalid::List) }
+/// A valid payload, read in place. The way in is [`Rules::validate`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProposalView<'a> {
+    /// Imports, each `import_bytes` long.
+    imports: &'a [u8],
+    import_bytes: usize,
+    /// Ids.
+    cancels: &'a [u8],
+    /// Items of the list of transactions, without its count.
+    items: &'a [u8],
+    count: u32,
 }
 
 impl<'a> ProposalView<'a> {
@@ -100,6 +117,27 @@ impl<'a> ProposalView<'a> {
         self.count == 0
     }
 
+    /// Its imports, ascending by source and number.
+    pub fn imports(&self) -> impl ExactSizeIterator<Item = Import> + use<'a> {
+        self.imports.chunks_exact(self.import_bytes).map(|bytes| {
+            let signatures = bytes[PART_REF_BYTES..].chunks_exact(SIGNATURE_BYTES).map(|signed| {
+                let index = Index(u16::from_le_bytes(array_at(signed, 0)));
+                (index, Signature::from_bytes(array_at(signed, 2)))
+            });
+            Import { part: part_at(bytes), certificate: Certificate(signatures.collect()) }
+        })
+    }
+
+    /// The parts that it imports, without their certificates.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = PartRef> + use<'a> {
+        self.imports.chunks_exact(self.import_bytes).map(part_at)
+    }
+
+    /// The transactions that it lists to be cancelled, ascending.
+    pub fn cancels(&self) -> impl ExactSizeIterator<Item = TxId> + use<'a> {
+        self.cancels.chunks_exact(ID_BYTES).map(|id| TxId(array_at(id, 0)))
+    }
+
     /// Its transactions in order.
     pub fn transactions(&self) -> impl Iterator<Item = TransactionView<'a>> + use<'a> {
         Items { rest: self.items }.map(|bytes| {
@@ -108,10 +146,16 @@ impl<'a> ProposalView<'a> {
     }
 }
 
-/// Finds the transactions among the sections.
-fn sections(payload: &[u8]) -> Result<ProposalView<'_>, Invalid> {
+/// Whether a payload begins with a section of imports; for who would rather not validate those that have none.
+pub(crate) fn may_import(payload: &[u8]) -> bool {
+    payload.get(1) == Some(&IMPORTS)
+}
+
+/// Finds the sections of a payload under a committee whose imports are `import_bytes` long each. Only the lengths of
+/// the sections are checked.
+fn sections(payload: &[u8], import_bytes: usize) -> Result<ProposalView<'_>, Invalid> {
     let (count, mut rest) = payload.split_first().ok_or(Invalid::Sections)?;
-    let mut view = ProposalView { items: &[], count: 0 };
+    let mut view = ProposalView { imports: &[], import_bytes, cancels: &[], items: &[], count: 0 };
     let mut previous = 0;
     for _ in 0..*count {
         let (header, body) = rest.split_first_chunk::<SECTION_HEADER_BYTES>().ok_or(Invalid::Sections)?;
@@ -122,9 +166,11 @@ fn sections(payload: &[u8]) -> Result<ProposalView<'_>, Invalid> {
             return Err(Invalid::Sections);
         }
         match id {
+            IMPORTS => view.imports = section,
+            CANCELS => view.cancels = section,
             TRANSACTIONS => {
                 let (count, items) = section.split_first_chunk::<4>().ok_or(Invalid::List)?;
-                view = ProposalView { items, count: u32::from_le_bytes(*count) };
+                (view.items, view.count) = (items, u32::from_le_bytes(*count));
             }
             unknown => return Err(Invalid::UnknownSection(unknown)),
         }
@@ -132,6 +178,23 @@ fn sections(payload: &[u8]) -> Result<ProposalView<'_>, Invalid> {
         rest = after;
     }
     if rest.is_empty() { Ok(view) } else { Err(Invalid::Sections) }
+}
+
+/// Bytes of an import with so many signatures.
+fn import_bytes(signatures: usize) -> usize {
+    PART_REF_BYTES + signatures * SIGNATURE_BYTES
+}
+
+fn part_at(import: &[u8]) -> PartRef {
+    PartRef {
+        source: ShardId(u16::from_le_bytes(array_at(import, 0))),
+        number: PartNumber(u64::from_le_bytes(array_at(import, 2))),
+        digest: Digest(array_at(import, 10)),
+    }
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("the slice has the array's length")
 }
 
 /// The items of a list in place; ends early at one that does not fit, and `rest` then is not empty.
@@ -150,176 +213,13 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Writes a payload from transactions that are valid each, up to limits, into a buffer behind what is there already.
-#[derive(Debug)]
-pub struct ProposalBuilder {
-    buffer: Vec<u8>,
-    /// Where the payload begins.
-    start: usize,
-    count: usize,
-    bytes_max: usize,
-    count_max: usize,
-}
+/// Bytes around the items of a section of transactions: its header and the list's count.
+const LIST_ENVELOPE_BYTES: usize = SECTION_HEADER_BYTES + 4;
 
-/// What became of a transaction handed to a builder.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Push {
-    /// It is in.
-    Added,
-    /// It would exceed a limit, and so will any of its length or more.
-    Full,
-}
-
-impl ProposalBuilder {
-    /// A builder of a payload of at most `bytes_max` bytes and `count_max` transactions behind what `buffer` holds.
-    pub fn new(mut buffer: Vec<u8>, bytes_max: usize, count_max: usize) -> ProposalBuilder {
-        let start = buffer.len();
-        buffer.extend([1, TRANSACTIONS, 0, 0, 0, 0]);
-        list::begin(&mut buffer);
-        ProposalBuilder { buffer, start, count: 0, bytes_max, count_max }
-    }
-
-    /// Makes room for about so many bytes of transactions, as far as the limit allows.
-    pub fn reserve(&mut self, bytes: usize) {
-        self.buffer.reserve(bytes.min(self.bytes_max.saturating_sub(ENVELOPE_BYTES)));
-    }
-
-    /// Adds a transaction if it fits.
-    pub fn push(&mut self, transaction: &[u8]) -> Push {
-        let bytes = self.payload_bytes() + list::item_bytes(transaction.len());
-        if self.count == self.count_max || bytes > self.bytes_max {
-            return Push::Full;
-        }
-        list::push(&mut self.buffer, transaction);
-        self.count += 1;
-        Push::Added
-    }
-
-    /// Whether not even the shortest transaction would fit any more.
-    pub fn is_full(&self) -> bool {
-        self.count == self.count_max
-            || self.payload_bytes() + list::item_bytes(TRANSACTION_BYTES_MIN) > self.bytes_max
-    }
-
-    /// Transactions added so far.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// The buffer with the payload; one without a section if nothing was added.
-    pub fn finish(mut self) -> Vec<u8> {
-        if self.count == 0 {
-            self.buffer.truncate(self.start);
-            self.buffer.push(0);
-            return self.buffer;
-        }
-        let section = u32::try_from(self.payload_bytes() - 1 - SECTION_HEADER_BYTES);
-        let section = section.expect("a proposal is bounded far below 4 GiB");
-        self.buffer[self.start + 2..self.start + 6].copy_from_slice(&section.to_le_bytes());
-        list::finish(&mut self.buffer, self.start + 1 + SECTION_HEADER_BYTES, self.count);
-        self.buffer
-    }
-
-    fn payload_bytes(&self) -> usize {
-        self.buffer.len() - self.start
-    }
+/// Bytes that one transaction of this length adds to the list.
+fn item_bytes(transaction_bytes: usize) -> usize {
+    list::item_bytes(transaction_bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use wire::committee::{Member, Protocol};
-    use wire::ids::{CoinId, Round, ShardId};
-
-    use super::*;
-    use crate::transaction::{Expiry, Input, Output, Owner, Transaction};
-
-    fn committee(proposal_bytes_max: u64) -> Committee {
-        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
-        Committee::new(1, Protocol { proposal_bytes_max, ..Protocol::default() }, vec![member], [3; 32])
-    }
-
-    fn transaction(coin: u8, amount: u64) -> Vec<u8> {
-        Transaction {
-            inputs: &[Input { shard: ShardId(0), coin: CoinId([coin; 32]), amount }],
-            output_shard: ShardId(0),
-            outputs: &[Output { owner: Owner([0; 32]), amount }],
-            expiries: &[Expiry { shard: ShardId(0), round: Round(9) }],
-            payload: &vec![coin; usize::from(coin)],
-        }
-        .encode()
-    }
-
-    fn payload(transactions: &[Vec<u8>]) -> Vec<u8> {
-        let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 100);
-        for transaction in transactions {
-            assert_eq!(builder.push(transaction), Push::Added);
-        }
-        builder.finish()
-    }
-
-    #[test]
-    fn a_view_gives_back_what_was_built() {
-        let transactions: Vec<Vec<u8>> = (0..5).map(|coin| transaction(coin, 1)).collect();
-        let payload = payload(&transactions);
-        let view = validate(&payload, &committee(1 << 20)).unwrap();
-        assert_eq!((view.len(), view.is_empty()), (5, false));
-        assert_eq!(view.transactions().map(|view| view.bytes().to_vec()).collect::<Vec<_>>(), transactions);
-    }
-
-    #[test]
-    fn empty_payloads_are_valid() {
-        let committee = committee(1 << 20);
-        for bytes in [&payload(&[])[..], &[0], &[1, TRANSACTIONS, 4, 0, 0, 0, 0, 0, 0, 0]] {
-            let view = validate(bytes, &committee).unwrap();
-            assert_eq!((view.is_empty(), view.transactions().count()), (true, 0));
-        }
-    }
-
-    #[test]
-    fn a_builder_stops_at_its_limits() {
-        let item = transaction(0, 1);
-        let two = ENVELOPE_BYTES + 2 * list::item_bytes(item.len());
-        for (bytes_max, count_max, fit) in [(two, 10, 2), (two - 1, 10, 1), (1 << 20, 3, 3), (1 << 20, 0, 0)]
-        {
-            let mut builder = ProposalBuilder::new(b"before".to_vec(), bytes_max, count_max);
-            builder.reserve(1 << 30);
-            let added = (0..10).take_while(|_| builder.push(&item) == Push::Added).count();
-            assert_eq!((added, builder.count(), builder.is_full()), (fit, fit, true));
-            let buffer = builder.finish();
-            let payload = buffer.strip_prefix(b"before").expect("what was there stays");
-            assert!(payload.len() <= bytes_max);
-            assert_eq!(validate(payload, &committee(1 << 20)).unwrap().len(), fit);
-        }
-    }
-
-    #[test]
-    fn each_rule_refuses_what_breaks_it() {
-        let good = payload(&[transaction(1, 1), transaction(2, 1)]);
-        let generous = committee(1 << 20);
-        assert!(validate(&good, &committee(good.len() as u64)).is_ok());
-        assert_eq!(validate(&good, &committee(good.len() as u64 - 1)), Err(Invalid::TooLarge));
-        for end in 0..good.len() {
-            assert!(validate(&good[..end], &generous).is_err(), "cut off at {end}");
-        }
-        assert_eq!(validate(&[&good[..], &[0]].concat(), &generous), Err(Invalid::Sections));
-        let changed = |at: usize, value: u8| {
-            let mut bytes = good.clone();
-            bytes[at] = value;
-            bytes
-        };
-        assert_eq!(validate(&changed(1, 9), &generous), Err(Invalid::UnknownSection(9)));
-        assert_eq!(validate(&changed(1, 1), &generous), Err(Invalid::UnknownSection(1)));
-        assert_eq!(validate(&changed(1, 0), &generous), Err(Invalid::Sections));
-        assert_eq!(validate(&changed(6, 1), &generous), Err(Invalid::List), "fewer than there are");
-        assert_eq!(validate(&changed(6, 3), &generous), Err(Invalid::List), "more than there are");
-        assert_eq!(validate(&changed(13, 0xFF), &generous), Err(Invalid::List), "an item of 4 GiB");
-        let twice = [&[2], &good[1..], &good[1..]].concat();
-        assert_eq!(validate(&twice, &generous), Err(Invalid::Sections), "a section twice");
-        let bad = payload(&[transaction(1, 1), transaction(2, 0)]);
-        assert_eq!(
-            validate(&bad, &generous),
-            Err(Invalid::Transaction(1, transaction::Invalid::ZeroAmount)),
-            "one bad transaction makes the entry invalid"
-        );
-    }
-}
+mod tests;

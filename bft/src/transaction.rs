@@ -13,7 +13,8 @@
 //! ```
 //!
 //! TxId = SHA-256 of all of it, signatures included. The coin of output i is SHA-256 of a tag, TxId and i: whoever
-//! holds the transaction knows its coins, and no other transaction can create them.
+//! holds the transaction knows its coins, and no other transaction can create them. So it is with the coins that give
+//! back the inputs of a cancelled transaction ([`refund_coin`]).
 //!
 //! **Static validity \[safety]** ([`validate`]) is a function of these bytes and of committee.txt alone: all nodes judge
 //! alike, whatever their state, so a lane entry that one honest node echoes none can find invalid. What depends on the
@@ -159,6 +160,15 @@ pub fn output_coin(id: &TxId, output: u8) -> CoinId {
     let mut bytes = *b"COIN................................\0";
     bytes[4..36].copy_from_slice(&id.0);
     bytes[36] = output;
+    CoinId(Sha256::digest(bytes).into())
+}
+
+/// The coin that gives back an input of a cancelled transaction, in the input's shard, with its amount and owner.
+pub fn refund_coin(id: &TxId, coin: &CoinId) -> CoinId {
+    let mut bytes = [0; 68];
+    bytes[..4].copy_from_slice(b"RFND");
+    bytes[4..36].copy_from_slice(&id.0);
+    bytes[36..].copy_from_slice(&coin.0);
     CoinId(Sha256::digest(bytes).into())
 }
 

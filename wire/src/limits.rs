@@ -106,6 +106,9 @@ pub const PARTS_HISTORY_BYTES_MAX: u64 = 256 * MIB;
 pub const REJECTED_IDS_MAX: usize = 100_000;
 /// Ids in one message of CL_M or CL, and cancels in one proposal.
 pub const REJECTS_PER_MESSAGE_MAX: usize = 10_000;
+/// Rounds for which an output shard can tell what became of a cross-shard transaction, for clients that ask again;
+/// nothing else depends on it. Longer than what any client waits before it asks.
+pub const ENDED_ROUNDS_KEPT: u64 = 2_000;
 /// Coins in one question of a client.
 pub const QUERY_COINS_MAX: usize = 10_000;
 

@@ -7,6 +7,7 @@ use wire::ids::CoinId;
 
 use crate::id_index::{Handle, Hashed, IdIndex};
 use crate::ledger::history::{History, RecordRef, SpentCoins};
+use crate::ledger::open::Held;
 use crate::slab::{Place, Slab};
 use crate::transaction::Owner;
 
@@ -146,6 +147,15 @@ impl Coins {
         coin.state = State::Spent(by);
         self.unspent -= 1;
         self.value -= u128::from(amount);
+    }
+
+    /// What will be known of the unspent coin at a place once it is spent under an open record.
+    pub(super) fn held(&self, place: Place) -> Held {
+        let Coin { id, state } = *self.slab.get(place);
+        let State::Unspent(amount) = state else {
+            unreachable!("execution holds only coins it has just found unspent")
+        };
+        Held { coin: id, amount, owner: self.owner(place) }
     }
 
     /// The owner of the coin at a place; `None` where owners mean nothing.

@@ -1,10 +1,12 @@
 //! The ledger written out in sorted order: for verification, snapshots and tests.
 
 use sha2::{Digest as _, Sha256};
+use wire::codec;
 use wire::ids::{CoinId, Digest, Round, TxId};
 
-use crate::ledger::Ledger;
 use crate::ledger::outcome::Settled;
+use crate::ledger::{Ledger, OpenRecord, PoolView};
+use crate::part::PartRef;
 use crate::transaction::Owner;
 
 /// An unspent coin.
@@ -30,6 +32,21 @@ impl Ledger {
         sorted(
             self.coins.spent_coins().filter_map(|(id, record)| Some((id, self.history.transaction(record)?))),
         )
+    }
+
+    /// Open records, ascending by transaction.
+    pub fn dump_open(&self) -> impl Iterator<Item = (&TxId, &OpenRecord)> {
+        self.open.iter()
+    }
+
+    /// Entries of the pool, ascending by transaction.
+    pub fn dump_pool(&self) -> impl Iterator<Item = (&TxId, PoolView<'_>)> {
+        self.pool.iter().map(|(id, entry)| (id, PoolView { entry }))
+    }
+
+    /// Parts of other shards that wait for those before them, ascending.
+    pub fn dump_early(&self) -> impl Iterator<Item = PartRef> {
+        self.links.early().map(|part| part.reference())
     }
 
     /// Remembered transactions, ascending by id, with what became of them and the round of that block.
@@ -64,5 +81,41 @@ pub(super) fn digest(ledger: &Ledger) -> Digest {
         hash.update([super::Outcome::Settled(settled).code()]);
         hash.update(round.0.to_le_bytes());
     }
+    hash_cross(ledger, &mut hash);
     Digest(hash.finalize().into())
+}
+
+/// Open records, pool, parts that came early, and tallies; each list with its length.
+fn hash_cross(ledger: &Ledger, hash: &mut Sha256) {
+    let count = |number: usize| (number as u64).to_le_bytes();
+    hash.update([3]);
+    hash.update(count(ledger.open_records()));
+    for (id, record) in ledger.dump_open() {
+        hash.update(id.0);
+        hash.update(record.output().0.to_le_bytes());
+        hash.update(record.part().0.to_le_bytes());
+        hash.update(record.round().0.to_le_bytes());
+        hash.update(count(record.inputs().len()));
+        for held in record.inputs() {
+            hash.update(held.coin.0);
+            hash.update(held.amount.to_le_bytes());
+            hash.update(held.owner.map_or([0; 32], |owner| owner.0));
+        }
+    }
+    hash.update(count(ledger.pool_len()));
+    for (id, view) in ledger.dump_pool() {
+        hash.update(id.0);
+        hash.update(view.made_in().0.to_le_bytes());
+        hash.update(count(view.ticked().len()));
+        view.ticked().iter().for_each(|shard| hash.update(shard.0.to_le_bytes()));
+        hash.update(count(view.entry.listed.len()));
+        view.entry.listed.iter().for_each(|member| hash.update(member.0.to_le_bytes()));
+    }
+    hash.update(count(ledger.dump_early().count()));
+    for part in ledger.dump_early() {
+        hash.update(part.source.0.to_le_bytes());
+        hash.update(part.number.0.to_le_bytes());
+        hash.update(part.digest.0);
+    }
+    hash.update(codec::encode(&ledger.exchanged()));
 }

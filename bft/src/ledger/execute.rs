@@ -1,16 +1,23 @@
 //! Execution of a block.
 
+use std::sync::Arc;
+
 use wire::client::Rejection;
-use wire::ids::{CoinId, Round, TxId};
+use wire::ids::{CoinId, Index, Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY, INPUTS_MAX};
 
 use crate::crypto::ed25519::PublicKey;
 use crate::id_index::Hashed;
 use crate::ledger::Ledger;
+use crate::ledger::block::Block;
 use crate::ledger::coins::Known;
-use crate::ledger::outcome::{self, BlockOutcome, Counts, Executed, Outcome, Settled, Skip};
+use crate::ledger::links::Turn;
+use crate::ledger::open::Held;
+use crate::ledger::outcome::{BlockOutcome, Executed, Outcome, Settled, Skip};
 use crate::mutant::{Mutant, in_force};
-use crate::proposal::{self, ProposalView};
+use crate::part::{Part as GroupPart, PartRef};
+use crate::proposal::{ProposalView, may_import};
+use crate::shard::message::Cause;
 use crate::slab::Place;
 use crate::transaction::{Part, TransactionView, output_coin, signing_message};
 
@@ -48,48 +55,82 @@ struct Spend {
 }
 
 impl Ledger {
-    /// Executes the block of `round`: the payloads of its entries in the block's order.
+    /// Executes the block of `round`: the payloads of its entries, each with the member whose lane it stands in, in the
+    /// block's order. `bodies` gives the parts that [`Ledger::wants`] has named.
     ///
     /// # Panics
-    /// If `round` does not follow the ledger's height: blocks are executed one after another.
+    /// If `round` does not follow the ledger's height, or a part that is wanted is not given: blocks are executed one
+    /// after another, each when all it needs is here.
     pub fn execute<P: AsRef<[u8]>>(
         &mut self,
         round: Round,
-        payloads: impl IntoIterator<Item = P>,
+        entries: impl IntoIterator<Item = (Index, P)>,
+        bodies: &dyn Fn(&PartRef) -> Option<Arc<GroupPart>>,
     ) -> BlockOutcome {
         assert_eq!(round, self.height.next(), "blocks are executed one after another");
-        let mut transactions = Vec::new();
-        let mut counts = Counts::default();
-        let mut invalid_entries = 0;
-        let committee = self.committee.clone();
-        for (entry, payload) in (0u32..).zip(payloads) {
-            match proposal::validate(payload.as_ref(), &committee) {
-                Ok(proposal) => {
-                    transactions.reserve(proposal.len());
-                    self.execute_entry(round, entry, &proposal, |executed| {
-                        counts.add(executed.outcome);
-                        transactions.push(executed);
-                    });
-                }
-                Err(_) => invalid_entries += 1,
+        let mut block = Block::new(round, self.shard);
+        let rules = self.rules.clone();
+        for (number, (owner, payload)) in (0u32..).zip(entries) {
+            let Ok(proposal) = rules.validate(payload.as_ref()) else {
+                block.invalid_entries += 1;
+                continue;
+            };
+            for part in proposal.parts() {
+                self.order_part(&part, bodies, &mut block);
             }
+            for id in proposal.cancels() {
+                self.list_cancel(&id, owner, &mut block);
+            }
+            block.transactions.reserve(proposal.len());
+            self.execute_entry(number, &proposal, &mut block);
         }
         self.height = round;
-        let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * transactions.len();
+        let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * block.transactions.len();
         self.history.sweep(round, swept_max, &mut self.coins);
-        assert_eq!(self.coins.value(), self.genesis_value, "a finished transaction creates what it spends");
-        self.totals.add_all(&counts);
-        let digest = outcome::digest(round, &transactions);
-        BlockOutcome { round, transactions, counts, invalid_entries, digest }
+        let outcome = block.finish(&mut self.links);
+        self.totals.add_all(&outcome.counts);
+        assert!(self.is_conserved(), "what is created was spent here, held here, or spent elsewhere for it");
+        outcome
     }
 
-    fn execute_entry(
+    /// The parts of other shards whose bodies the execution of these payloads, as the next block, will ask for: those
+    /// whose turn it is or will be, as long as they are not kept already.
+    pub fn wants<P: AsRef<[u8]>>(&self, payloads: impl IntoIterator<Item = P>) -> Vec<PartRef> {
+        let mut ordered = Vec::new();
+        for payload in payloads {
+            if may_import(payload.as_ref())
+                && let Ok(proposal) = self.rules.validate(payload.as_ref())
+            {
+                ordered.extend(proposal.parts());
+            }
+        }
+        self.links.wants(ordered)
+    }
+
+    /// A part that the block orders: executes it and those that have waited for it, or keeps it for its turn.
+    fn order_part(
         &mut self,
-        round: Round,
-        entry: u32,
-        proposal: &ProposalView<'_>,
-        mut report: impl FnMut(Executed),
+        part: &PartRef,
+        bodies: &dyn Fn(&PartRef) -> Option<Arc<GroupPart>>,
+        block: &mut Block,
     ) {
+        let turn = self.links.turn(part);
+        if turn == Turn::Never {
+            return;
+        }
+        let body = bodies(part).expect("blocks are executed when all parts that they want are here");
+        assert_eq!((body.reference(), body.destination), (*part, self.shard), "it is the part asked for");
+        if turn == Turn::Later {
+            return self.links.keep(body);
+        }
+        let mut next = Some(body);
+        while let Some(body) = next {
+            self.execute_part(&body, block);
+            next = self.links.take_next(part.source);
+        }
+    }
+
+    fn execute_entry(&mut self, entry: u32, proposal: &ProposalView<'_>, block: &mut Block) {
         let mut transactions = (0u32..).zip(proposal.transactions());
         let mut group = Group::default();
         loop {
@@ -103,8 +144,8 @@ impl Ledger {
             }
             self.warm_group(&group);
             for prepared in &group.prepared {
-                let outcome = self.execute_transaction(round, prepared, &group.creates);
-                report(Executed { id: prepared.id, entry, index: prepared.index, outcome });
+                let outcome = self.execute_transaction(prepared, &group.creates, block);
+                block.executed(Executed { id: prepared.id, entry, index: prepared.index, outcome });
             }
         }
     }
@@ -148,20 +189,22 @@ impl Ledger {
 
     fn execute_transaction(
         &mut self,
-        round: Round,
         prepared: &Prepared<'_>,
         creates: &[(Hashed, CoinId)],
+        block: &mut Block,
     ) -> Outcome {
         let Prepared { id, hashed, transaction, creates_from, .. } = prepared;
-        match transaction.part_of(self.shard) {
+        let part = transaction.part_of(self.shard);
+        match part {
             Part::Foreign => return Outcome::Skipped(Skip::NotHere),
-            Part::Cross => return Outcome::Skipped(Skip::CrossShard),
-            Part::Intra => {}
+            Part::Cross if self.is_open(id) => return Outcome::Skipped(Skip::Duplicate),
+            Part::Cross | Part::Intra => {}
         }
         let known = self.history.find_hashed(*hashed, id);
         if known.is_some_and(|(settled, _)| bars(settled)) {
             return Outcome::Skipped(Skip::Duplicate);
         }
+        let round = block.round;
         let expiry = transaction.expiry_in(self.shard).expect("expiries name each shard with an input");
         let mut spend = Spend { places: [Place(0); INPUTS_MAX], count: 0 };
         let settled = if expiry < round {
@@ -170,31 +213,56 @@ impl Ledger {
             Settled::Rejected(Rejection::ExpiryTooFar)
         } else {
             match self.coins_to_spend(transaction, &mut spend) {
+                Ok(()) if part == Part::Cross => Settled::Spent,
                 Ok(()) => Settled::Finished,
                 Err(reason) => Settled::Rejected(reason),
             }
         };
+        let spent = match settled {
+            Settled::Finished | Settled::Spent => &spend.places[..spend.count],
+            Settled::Rejected(_) | Settled::Expired => &[],
+        };
+        let held = if part == Part::Cross { self.hold(spent) } else { Box::default() };
         let forget = match settled {
             Settled::Rejected(Rejection::ExpiryTooFar) => Round(round.0 + EXPIRY_ROUNDS_AHEAD_MAX),
             _ => Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY),
         };
         // What expired so long ago that it would be forgotten by now needs no record: its expiry bars it.
         if forget > round {
-            let spent = if settled == Settled::Finished { &spend.places[..spend.count] } else { &[] };
             let record = self.history.remember(*hashed, *id, settled, round, forget, spent);
             spent.iter().for_each(|place| self.coins.spend(*place, record));
         }
-        if settled == Settled::Finished {
-            for ((hashed, coin), output) in creates[*creates_from..].iter().zip(transaction.outputs()) {
-                self.coins.create_hashed(*hashed, *coin, output.amount, output.owner);
+        match settled {
+            Settled::Finished => {
+                for ((hashed, coin), output) in creates[*creates_from..].iter().zip(transaction.outputs()) {
+                    self.coins.create_hashed(*hashed, *coin, output.amount, output.owner);
+                }
             }
+            Settled::Spent => self.record_spent(*id, transaction, held, block),
+            Settled::Rejected(reason) if part == Part::Cross => {
+                self.reject_cross(*id, transaction, Cause::Rejected(reason), block);
+            }
+            Settled::Expired if part == Part::Cross => {
+                self.reject_cross(*id, transaction, Cause::Expired, block);
+            }
+            Settled::Rejected(_) | Settled::Expired => {}
         }
         Outcome::Settled(settled)
     }
 
-    /// Finds the coins of an intra-shard transaction; the first input that cannot be spent says why.
+    /// Whether a transaction has an open record, so that it is a duplicate. \[safety]
+    fn is_open(&self, id: &TxId) -> bool {
+        self.open.contains_key(id) && in_force(Mutant::OpenRecordIsDuplicate)
+    }
+
+    /// What the coins at these places are, to be held under an open record.
+    fn hold(&self, places: &[Place]) -> Box<[Held]> {
+        places.iter().map(|place| self.coins.held(*place)).collect()
+    }
+
+    /// Finds the coins that a transaction spends here; the first input that cannot be spent says why.
     fn coins_to_spend(&self, transaction: &TransactionView<'_>, spend: &mut Spend) -> Result<(), Rejection> {
-        for input in transaction.inputs() {
+        for input in transaction.inputs().filter(|input| input.shard == self.shard) {
             match self.coins.look_up(&input.coin, &self.history) {
                 Known::Unspent { place, amount } if amount == input.amount => {
                     spend.places[spend.count] = place;
@@ -205,13 +273,15 @@ impl Ledger {
                 Known::Not => return Err(Rejection::UnknownCoin),
             }
         }
-        if self.committee.protocol().signed { self.check_owners(transaction, spend) } else { Ok(()) }
+        if self.committee().protocol().signed { self.check_owners(transaction, spend) } else { Ok(()) }
     }
 
     /// Whether the owner of each coin signed. Static validity has seen to it that there is a signature an input.
     fn check_owners(&self, transaction: &TransactionView<'_>, spend: &Spend) -> Result<(), Rejection> {
-        let message = signing_message(&self.committee.testbed(), transaction.unsigned());
-        for (place, signature) in spend.places[..spend.count].iter().zip(transaction.signatures()) {
+        let message = signing_message(&self.committee().testbed(), transaction.unsigned());
+        let signed = transaction.inputs().zip(transaction.signatures());
+        let here = signed.filter(|(input, _)| input.shard == self.shard);
+        for (place, (_, signature)) in spend.places[..spend.count].iter().zip(here) {
             let owner = self.coins.owner(*place).expect("owners are kept where the protocol is signed");
             let key = PublicKey::decode(owner.0);
             if !key.is_some_and(|key| key.verify(&message, &signature)) {
@@ -225,7 +295,8 @@ impl Ledger {
 /// Whether a transaction that was settled so is passed over when it is ordered again: always. \[safety]
 fn bars(settled: Settled) -> bool {
     in_force(match settled {
+        Settled::Rejected(Rejection::Cancelled) => Mutant::CancelledForGood,
         Settled::Rejected(_) => Mutant::RejectedForGood,
-        Settled::Finished | Settled::Expired => Mutant::ExecuteOnce,
+        Settled::Finished | Settled::Spent | Settled::Expired => Mutant::ExecuteOnce,
     })
 }

@@ -149,6 +149,23 @@ impl History {
         RecordRef(handle)
     }
 
+    /// Changes what became of a transaction that has spent here: the block of `round` has ended it. Whether it did; not
+    /// if it is forgotten, or came to another end before.
+    pub(super) fn end(&mut self, id: &TxId, settled: Settled, round: Round) -> bool {
+        let living = |handle| {
+            let (forget, record) = self.record(RecordRef(handle));
+            record.id == *id && forget > self.height
+        };
+        let Some(handle) = self.index.find(self.hash(id), living) else { return false };
+        let (forget, record) = self.record_mut(RecordRef(handle));
+        if record.settled != Settled::Spent {
+            return false;
+        }
+        record.settled = settled;
+        record.life_rounds = (forget.0 - round.0) as u16;
+        true
+    }
+
     /// Forgets what is due with the execution of `height`, and frees the memory of up to `records_max` records
     /// forgotten now or before, with the coins they spent (of more if they have waited too long).
     pub(super) fn sweep(&mut self, height: Round, records_max: usize, coins: &mut impl SpentCoins) {
@@ -198,6 +215,12 @@ impl History {
         let offset = self.offset(record);
         let number = (record.0.number() & ((1 << NUMBER_BITS) - 1)) as usize;
         (Round(self.first.0 + offset as u64), &self.buckets[offset].records[number])
+    }
+
+    fn record_mut(&mut self, record: RecordRef) -> (Round, &mut Record) {
+        let offset = self.offset(record);
+        let number = (record.0.number() & ((1 << NUMBER_BITS) - 1)) as usize;
+        (Round(self.first.0 + offset as u64), &mut self.buckets[offset].records[number])
     }
 }
 

@@ -1,18 +1,39 @@
-//! What a block did: an outcome for each transaction, and the digest that the header binds.
+//! What a block did: an outcome for each transaction, what happened to cross-shard transactions, what goes to other
+//! shards, and the digest that the header binds.
+
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use wire::client::Rejection;
-use wire::ids::{Digest, Round, TxId};
+use wire::client::{Fate, Rejection};
+use wire::ids::{Digest, PartNumber, Round, ShardId, TxId};
 
-/// The end of a transaction, remembered until it is barred by its expiry.
+use crate::part::{Part, PartRef};
+use crate::shard::message::Cause;
+
+/// The end of a transaction in this shard, remembered until it is barred by its expiry.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Settled {
-    /// Its coins are spent and its outputs created.
+    /// Its coins are spent and its outputs created. Said of a cross-shard transaction only by its output shard.
     Finished,
+    /// A cross-shard transaction whose inputs here are spent; what becomes of it, its output shard decides.
+    Spent,
     /// It can never execute.
     Rejected(Rejection),
     /// The block's round was past its expiry.
     Expired,
+}
+
+impl Settled {
+    /// What a client is told of a transaction that was settled in the block of `round`; nothing by an input shard of
+    /// one that is decided elsewhere.
+    pub fn fate(self, round: Round) -> Option<Fate> {
+        match self {
+            Settled::Finished => Some(Fate::Finished(round)),
+            Settled::Spent => None,
+            Settled::Rejected(reason) => Some(Fate::Rejected(reason)),
+            Settled::Expired => Some(Fate::Expired),
+        }
+    }
 }
 
 /// Why a transaction of a block was passed over without a record.
@@ -22,8 +43,6 @@ pub enum Skip {
     Duplicate,
     /// It has no input in this shard.
     NotHere,
-    /// It has inputs here and something elsewhere.
-    CrossShard,
 }
 
 /// What executing one transaction of a block did.
@@ -41,18 +60,22 @@ impl Outcome {
         match self {
             Outcome::Settled(Settled::Finished) => 0,
             Outcome::Settled(Settled::Expired) => 1,
-            Outcome::Settled(Settled::Rejected(reason)) => match reason {
-                Rejection::Spent => 16,
-                Rejection::UnknownCoin => 17,
-                Rejection::WrongAmount => 18,
-                Rejection::NotOwner => 19,
-                Rejection::ExpiryTooFar => 20,
-                Rejection::Cancelled => 21,
-            },
+            Outcome::Settled(Settled::Spent) => 2,
+            Outcome::Settled(Settled::Rejected(reason)) => rejection_code(reason),
             Outcome::Skipped(Skip::Duplicate) => 32,
             Outcome::Skipped(Skip::NotHere) => 33,
-            Outcome::Skipped(Skip::CrossShard) => 34,
         }
+    }
+}
+
+fn rejection_code(reason: Rejection) -> u8 {
+    match reason {
+        Rejection::Spent => 16,
+        Rejection::UnknownCoin => 17,
+        Rejection::WrongAmount => 18,
+        Rejection::NotOwner => 19,
+        Rejection::ExpiryTooFar => 20,
+        Rejection::Cancelled => 21,
     }
 }
 
@@ -69,10 +92,89 @@ pub struct Executed {
     pub outcome: Outcome,
 }
 
+/// Something that a block did with a cross-shard transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CrossEvent {
+    /// Here, an input shard, it was ordered and can never execute.
+    Rejected {
+        /// The transaction.
+        id: TxId,
+        /// All its other shards, ascending.
+        others: Vec<ShardId>,
+        /// Why.
+        cause: Cause,
+    },
+    /// Its inputs here are spent and its record is open.
+    Spent {
+        /// The transaction.
+        id: TxId,
+        /// Its output shard.
+        output: ShardId,
+        /// The part that tells the output shard; 0 if that is here.
+        part: PartNumber,
+    },
+    /// It has a new entry in the pool, and waits for other shards.
+    Pooled {
+        /// The transaction.
+        id: TxId,
+    },
+    /// Here, its output shard, its outputs were created.
+    Finished {
+        /// The transaction.
+        id: TxId,
+    },
+    /// Here, its output shard, its entry in the pool was dropped.
+    Cancelled {
+        /// The transaction.
+        id: TxId,
+    },
+    /// Its inputs here were given back, and its record is closed.
+    Refunded {
+        /// The transaction.
+        id: TxId,
+    },
+    /// Its record is closed since it finished.
+    Closed {
+        /// The transaction.
+        id: TxId,
+    },
+}
+
+impl CrossEvent {
+    /// Feeds it to a hash, in one way only.
+    fn hash(&self, hash: &mut Sha256) {
+        let mut short = |kind: u8, id: &TxId| {
+            hash.update([kind]);
+            hash.update(id.0);
+        };
+        match self {
+            CrossEvent::Rejected { id, others, cause } => {
+                short(1, id);
+                let cause = match cause {
+                    Cause::Rejected(reason) => rejection_code(*reason),
+                    Cause::Expired => 1,
+                };
+                hash.update([cause, others.len() as u8]);
+                others.iter().for_each(|shard| hash.update(shard.0.to_le_bytes()));
+            }
+            CrossEvent::Spent { id, output, part } => {
+                short(2, id);
+                hash.update(output.0.to_le_bytes());
+                hash.update(part.0.to_le_bytes());
+            }
+            CrossEvent::Pooled { id } => short(3, id),
+            CrossEvent::Finished { id } => short(4, id),
+            CrossEvent::Cancelled { id } => short(5, id),
+            CrossEvent::Refunded { id } => short(6, id),
+            CrossEvent::Closed { id } => short(7, id),
+        }
+    }
+}
+
 /// How many transactions became what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Finished.
+    /// Finished within this shard.
     pub finished: u64,
     /// Rejected for good.
     pub rejected: u64,
@@ -80,16 +182,38 @@ pub struct Counts {
     pub expired: u64,
     /// Passed over: duplicates, and what is not this shard's.
     pub skipped: u64,
+    /// Cross-shard: inputs here spent.
+    pub spent: u64,
+    /// Cross-shard: finished here, the output shard.
+    pub finished_cross: u64,
+    /// Cross-shard: cancelled here, the output shard.
+    pub cancelled: u64,
+    /// Cross-shard: inputs here given back.
+    pub refunded: u64,
+    /// Cross-shard: records closed here since the transactions finished.
+    pub closed: u64,
 }
 
 impl Counts {
     pub(super) fn add(&mut self, outcome: Outcome) {
         *match outcome {
             Outcome::Settled(Settled::Finished) => &mut self.finished,
+            Outcome::Settled(Settled::Spent) => &mut self.spent,
             Outcome::Settled(Settled::Rejected(_)) => &mut self.rejected,
             Outcome::Settled(Settled::Expired) => &mut self.expired,
             Outcome::Skipped(_) => &mut self.skipped,
         } += 1;
+    }
+
+    /// Counts what outcomes of ordered transactions do not tell.
+    pub(super) fn add_cross(&mut self, event: &CrossEvent) {
+        match event {
+            CrossEvent::Finished { .. } => self.finished_cross += 1,
+            CrossEvent::Cancelled { .. } => self.cancelled += 1,
+            CrossEvent::Refunded { .. } => self.refunded += 1,
+            CrossEvent::Closed { .. } => self.closed += 1,
+            CrossEvent::Rejected { .. } | CrossEvent::Spent { .. } | CrossEvent::Pooled { .. } => {}
+        }
     }
 
     pub(super) fn add_all(&mut self, other: &Counts) {
@@ -97,6 +221,11 @@ impl Counts {
         self.rejected += other.rejected;
         self.expired += other.expired;
         self.skipped += other.skipped;
+        self.spent += other.spent;
+        self.finished_cross += other.finished_cross;
+        self.cancelled += other.cancelled;
+        self.refunded += other.refunded;
+        self.closed += other.closed;
     }
 }
 
@@ -107,29 +236,50 @@ pub struct BlockOutcome {
     pub round: Round,
     /// Every transaction in the order of execution.
     pub transactions: Vec<Executed>,
+    /// What it did with cross-shard transactions, in the order of execution.
+    pub cross: Vec<CrossEvent>,
+    /// The parts of other shards that it executed, in order.
+    pub imported: Vec<PartRef>,
+    /// What it has for other shards, by destination and number.
+    pub parts: Vec<Arc<Part>>,
+    /// The root over these parts; zero if there are none.
+    pub outgoing: Digest,
     /// How many became what.
     pub counts: Counts,
     /// Entries that were passed over whole because they break static validity. A certified entry has been checked by
     /// honest members, so this stays 0 as long as no more than f are faulty.
     pub invalid_entries: u64,
-    /// The digest over round and transactions with their outcomes, in order: what the header binds.
+    /// The digest over all of the above, in order: what the header binds.
     pub digest: Digest,
 }
 
-/// SHA-256 of a tag, the round, and for each transaction its id and the code of its outcome.
-pub(super) fn digest(round: Round, transactions: &[Executed]) -> Digest {
-    const BATCH: usize = 64;
-    let mut hash = Sha256::new();
-    hash.update(b"OUTC");
-    hash.update(round.0.to_le_bytes());
-    // The hash is fed some two thousand bytes at a time: feeding it 33 costs more than hashing them.
-    let mut buffer = [0; BATCH * 33];
-    for batch in transactions.chunks(BATCH) {
-        for (slot, executed) in buffer.chunks_exact_mut(33).zip(batch) {
-            slot[..32].copy_from_slice(&executed.id.0);
-            slot[32] = executed.outcome.code();
+impl BlockOutcome {
+    /// SHA-256 of a tag, the round, how many transactions, events and imports there are, for each transaction its id
+    /// and the code of its outcome, all events and imports, and the root over the parts.
+    pub(super) fn compute_digest(&self) -> Digest {
+        const BATCH: usize = 64;
+        let mut hash = Sha256::new();
+        hash.update(b"OUTC");
+        hash.update(self.round.0.to_le_bytes());
+        for count in [self.transactions.len(), self.cross.len(), self.imported.len()] {
+            hash.update((count as u64).to_le_bytes());
         }
-        hash.update(&buffer[..batch.len() * 33]);
+        // The hash is fed some two thousand bytes at a time: feeding it 33 costs more than hashing them.
+        let mut buffer = [0; BATCH * 33];
+        for batch in self.transactions.chunks(BATCH) {
+            for (slot, executed) in buffer.chunks_exact_mut(33).zip(batch) {
+                slot[..32].copy_from_slice(&executed.id.0);
+                slot[32] = executed.outcome.code();
+            }
+            hash.update(&buffer[..batch.len() * 33]);
+        }
+        self.cross.iter().for_each(|event| event.hash(&mut hash));
+        for part in &self.imported {
+            hash.update(part.source.0.to_le_bytes());
+            hash.update(part.number.0.to_le_bytes());
+            hash.update(part.digest.0);
+        }
+        hash.update(self.outgoing.0);
+        Digest(hash.finalize().into())
     }
-    Digest(hash.finalize().into())
 }

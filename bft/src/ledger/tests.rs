@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
 use wire::committee::{Member, Protocol};
-use wire::ids::NodeId;
+use wire::ids::{Index, NodeId};
 use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
 
 use super::*;
 use crate::crypto::ed25519::Signer;
+use crate::crypto::hash_suite::HashSuite;
+use crate::part::{Part as GroupPart, PartRef};
 use crate::proposal::ProposalBuilder;
 use crate::sim::prng::Prng;
 use crate::transaction::{
@@ -18,6 +20,22 @@ const HERE: ShardId = ShardId(0);
 fn committee(shards: u16, protocol: Protocol) -> Arc<Committee> {
     let members = vec![Member { public_key: [1; 32], coin_commitment: [2; 32] }; usize::from(shards)];
     Arc::new(Committee::new(1, protocol, members, [3; 32]))
+}
+
+fn rules(committee: Arc<Committee>, shard: ShardId) -> Arc<Rules> {
+    let node = committee.node_at(shard, Index(0));
+    let suite = Arc::new(HashSuite::new(&committee, node, 9));
+    Arc::new(Rules::new(&crate::member::Member::new(committee, suite, node)))
+}
+
+/// Entries of one lane.
+fn lane<P>(payloads: impl IntoIterator<Item = P>) -> impl Iterator<Item = (Index, P)> {
+    payloads.into_iter().map(|payload| (Index(0), payload))
+}
+
+/// For blocks that import nothing.
+fn no_bodies(_: &PartRef) -> Option<Arc<GroupPart>> {
+    None
 }
 
 fn small(genesis_coins: u64) -> Protocol {
@@ -55,16 +73,17 @@ struct Bench {
 
 impl Bench {
     fn new(genesis_coins: u64) -> Bench {
-        Bench { ledger: Ledger::genesis(committee(2, small(genesis_coins)), HERE, 5) }
+        Bench { ledger: Ledger::genesis(rules(committee(2, small(genesis_coins)), HERE), 5) }
     }
 
     fn genesis(&self, index: u64) -> CoinId {
-        genesis_coin(&self.ledger.committee.testbed(), HERE, index)
+        genesis_coin(&self.ledger.committee().testbed(), HERE, index)
     }
 
     /// Executes the next block with one entry and gives the outcomes.
     fn block<T: AsRef<[u8]>>(&mut self, transactions: &[T]) -> Vec<Outcome> {
-        let outcome = self.ledger.execute(self.ledger.height().next(), [payload(transactions)]);
+        let outcome =
+            self.ledger.execute(self.ledger.height().next(), lane([payload(transactions)]), &no_bodies);
         assert_eq!(outcome.invalid_entries, 0);
         outcome.transactions.iter().map(|executed| executed.outcome).collect()
     }
@@ -122,7 +141,7 @@ fn each_rule_of_execution() {
     assert_eq!(bench.ledger.settled(&tx_id(&unknown)).map(|(_, round)| round), Some(Round(1)));
     assert_eq!(
         bench.ledger.totals(),
-        Counts { finished: 4, rejected: 5, expired: 1, skipped: 1 },
+        Counts { finished: 4, rejected: 5, expired: 1, skipped: 1, ..Counts::default() },
         "totals follow the outcomes"
     );
     assert_eq!((bench.ledger.value(), bench.ledger.recount()), (1_000, 1_000));
@@ -139,7 +158,7 @@ fn what_was_rejected_never_executes_later() {
 }
 
 #[test]
-fn what_concerns_other_shards_leaves_no_trace() {
+fn what_has_no_input_here_leaves_no_trace() {
     let mut bench = Bench::new(2);
     let coin = bench.genesis(0);
     let build = |input_shard: u16, output_shard: u16| {
@@ -154,9 +173,9 @@ fn what_concerns_other_shards_leaves_no_trace() {
         .encode()
     };
     let before = bench.ledger.digest();
-    let cases = [build(1, 1), build(1, 0), build(0, 1)];
+    let cases = [build(1, 1), build(1, 0)];
     let skip = Outcome::Skipped;
-    assert_eq!(bench.block(&cases), [skip(Skip::NotHere), skip(Skip::NotHere), skip(Skip::CrossShard)]);
+    assert_eq!(bench.block(&cases), [skip(Skip::NotHere), skip(Skip::NotHere)]);
     for case in &cases {
         assert_eq!(bench.ledger.settled(&tx_id(case)), None);
     }
@@ -189,12 +208,12 @@ fn traces_are_dropped_eight_rounds_after_the_expiry() {
 #[test]
 fn empty_blocks_and_invalid_entries_change_nothing_but_the_height() {
     let mut bench = Bench::new(2);
-    let outcome = bench.ledger.execute(Round(1), std::iter::empty::<Vec<u8>>());
+    let outcome = bench.ledger.execute(Round(1), lane(std::iter::empty::<Vec<u8>>()), &no_bodies);
     assert_eq!((outcome.counts, outcome.transactions.len()), (Counts::default(), 0));
     let good = payload(&[transfer(&[(bench.genesis(0), 100)], 50, b"")]);
     let mut bad = good.clone();
     bad[0] = 9;
-    let outcome = bench.ledger.execute(Round(2), [&bad[..], &[], &[0], &good[..]]);
+    let outcome = bench.ledger.execute(Round(2), lane([&bad[..], &[], &[0], &good[..]]), &no_bodies);
     assert_eq!((outcome.invalid_entries, outcome.counts.finished), (2, 1));
     assert_eq!((outcome.transactions[0].entry, outcome.transactions[0].index), (3, 0));
 }
@@ -202,7 +221,7 @@ fn empty_blocks_and_invalid_entries_change_nothing_but_the_height() {
 #[test]
 #[should_panic(expected = "blocks are executed one after another")]
 fn a_gap_between_blocks_is_a_bug_of_the_caller() {
-    Bench::new(1).ledger.execute(Round(2), std::iter::empty::<Vec<u8>>());
+    Bench::new(1).ledger.execute(Round(2), lane(std::iter::empty::<Vec<u8>>()), &no_bodies);
 }
 
 #[test]
@@ -210,7 +229,7 @@ fn the_outcome_digest_binds_round_order_and_outcome() {
     let run = |transactions: &[Vec<u8>], split: usize| {
         let mut bench = Bench::new(2);
         let (one, two) = transactions.split_at(split);
-        bench.ledger.execute(Round(1), [payload(one), payload(two)]).digest
+        bench.ledger.execute(Round(1), lane([payload(one), payload(two)]), &no_bodies).digest
     };
     let bench = Bench::new(2);
     let one = transfer(&[(bench.genesis(0), 100)], 50, b"1");
@@ -237,7 +256,7 @@ fn the_outcome_digest_binds_round_order_and_outcome() {
 fn where_the_protocol_is_signed_each_owner_must_have_signed() {
     let committee = committee(1, Protocol { signed: true, ..small(3) });
     let testbed = committee.testbed();
-    let mut ledger = Ledger::genesis(committee, HERE, 5);
+    let mut ledger = Ledger::genesis(rules(committee, HERE), 5);
     let genesis_key = Signer::new(&SigningKey::from_bytes(&genesis_secret(&testbed)));
     let other_key = Signer::new(&SigningKey::from_bytes(&[4; 32]));
     let build = |coins: &[(CoinId, u64)], signers: &[&Signer], payload: &[u8]| {
@@ -267,13 +286,14 @@ fn where_the_protocol_is_signed_each_owner_must_have_signed() {
     let created = (output_coin(&tx_id(&good), 0), 200);
     let outcome = ledger.execute(
         Round(1),
-        [payload(&[
+        lane([payload(&[
             build(&[coin(0), coin(1)], &[&genesis_key, &other_key], b""),
             tampered,
             good,
             build(&[created], &[&genesis_key], b""),
             build(&[created], &[&other_key], b""),
-        ])],
+        ])]),
+        &no_bodies,
     );
     let outcomes: Vec<Outcome> = outcome.transactions.iter().map(|executed| executed.outcome).collect();
     let not_owner = rejected(Rejection::NotOwner);
@@ -318,7 +338,7 @@ impl Model {
         let id = view.id();
         match view.part_of(HERE) {
             Part::Foreign => return Outcome::Skipped(Skip::NotHere),
-            Part::Cross => return Outcome::Skipped(Skip::CrossShard),
+            Part::Cross => unreachable!("cross-shard transactions have tests of their own"),
             Part::Intra => {}
         }
         if self.settled.contains_key(&id) {
@@ -403,7 +423,7 @@ fn random_transaction(
     };
     Transaction {
         inputs: &inputs,
-        output_shard: ShardId(prng.chance(1, 30).into()),
+        output_shard: ShardId((foreign && prng.chance(1, 2)).into()),
         outputs: &outputs,
         expiries: &[Expiry { shard: inputs[0].shard, round: Round(expiry) }],
         payload: &[0; 9][..prng.below(10) as usize],
@@ -416,7 +436,7 @@ fn random_blocks_agree_with_the_plain_model_whatever_the_hash_seed() {
     for seed in 0..12 {
         let mut prng = Prng::new(seed);
         let committee = committee(2, small(40));
-        let mut ledgers = [1, 2].map(|hash_seed| Ledger::genesis(committee.clone(), HERE, hash_seed));
+        let mut ledgers = [1, 2].map(|hash_seed| Ledger::genesis(rules(committee.clone(), HERE), hash_seed));
         let mut model = Model::default();
         let mut coins: Vec<(CoinId, u64)> =
             (0..40).map(|index| (genesis_coin(&committee.testbed(), HERE, index), 100)).collect();
@@ -445,7 +465,8 @@ fn random_blocks_agree_with_the_plain_model_whatever_the_hash_seed() {
                 sent.extend(entry);
             }
             model.forget(round);
-            let outcomes = ledgers.each_mut().map(|ledger| ledger.execute(Round(round), &entries));
+            let outcomes =
+                ledgers.each_mut().map(|ledger| ledger.execute(Round(round), lane(&entries), &no_bodies));
             let got: Vec<_> = outcomes[0].transactions.iter().map(|e| (e.id, e.outcome)).collect();
             assert_eq!(got, expected, "seed {seed} round {round}");
             assert_eq!(outcomes[0], outcomes[1], "seed {seed} round {round}");
@@ -465,7 +486,8 @@ fn shards_and_testbeds_start_with_different_coins() {
     let committee = committee(2, small(10));
     let shards = committee.shards();
     assert_eq!(committee.shard_of(NodeId(1)), ShardId(1));
-    let dumps = (0..shards).map(|shard| Ledger::genesis(committee.clone(), ShardId(shard), 1).dump_coins());
+    let dumps =
+        (0..shards).map(|shard| Ledger::genesis(rules(committee.clone(), ShardId(shard)), 1).dump_coins());
     let all: Vec<CoinId> = dumps.flat_map(|dump| dump.map(|coin| coin.id)).collect();
     let distinct: std::collections::BTreeSet<CoinId> = all.iter().copied().collect();
     assert_eq!((all.len(), distinct.len()), (20, 20));

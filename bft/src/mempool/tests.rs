@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use wire::client::{Rejection, list};
 use wire::committee::{Committee, Member, Protocol};
-use wire::ids::{CoinId, ShardId};
+use wire::ids::{CoinId, Index, NodeId, ShardId};
 
 use super::*;
-use crate::proposal;
+use crate::crypto::hash_suite::HashSuite;
+use crate::proposal::Rules;
 use crate::sim::prng::Prng;
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin};
 
@@ -26,6 +27,12 @@ fn transfer(shard: ShardId, coin: CoinId, amount: u64, expiry: u64, payload: &[u
     .encode()
 }
 
+fn rules(committee: Arc<Committee>) -> Arc<Rules> {
+    let node = NodeId(0);
+    let suite = Arc::new(HashSuite::new(&committee, node, 9));
+    Arc::new(Rules::new(&crate::member::Member::new(committee, suite, node)))
+}
+
 /// A node's mempool and ledger.
 struct Bench {
     ledger: Ledger,
@@ -42,7 +49,7 @@ impl Bench {
             ..Protocol::default()
         };
         let committee = Arc::new(Committee::new(1, protocol, vec![member; 2], [3; 32]));
-        Bench { ledger: Ledger::genesis(committee, HERE, 1), mempool: Mempool::new(limits, 1) }
+        Bench { ledger: Ledger::genesis(rules(committee), 1), mempool: Mempool::new(limits, 1) }
     }
 
     fn generous() -> Bench {
@@ -76,7 +83,11 @@ impl Bench {
     }
 
     fn execute(&mut self, payloads: &[Vec<u8>]) -> Receipts {
-        let outcome = self.ledger.execute(self.ledger.height().next(), payloads);
+        let outcome = self.ledger.execute(
+            self.ledger.height().next(),
+            payloads.iter().map(|payload| (Index(0), payload)),
+            &|_| None,
+        );
         self.mempool.on_executed(&outcome)
     }
 
@@ -223,7 +234,7 @@ fn what_no_proposal_can_hold_is_refused() {
         let protocol = Protocol { proposal_bytes_max, ..*bench.ledger.committee().protocol() };
         let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
         let committee = Arc::new(Committee::new(1, protocol, vec![member], [3; 32]));
-        bench.ledger = Ledger::genesis(committee, HERE, 1);
+        bench.ledger = Ledger::genesis(rules(committee), 1);
         assert_eq!(bench.submit(ALICE, &[&bytes]), expected);
         bench.mempool = Mempool::new(MempoolLimits::default(), 1);
     }
@@ -371,7 +382,7 @@ fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
                     let taken = bench.mempool.take(Vec::new(), ROOM, count_max, &bench.ledger);
                     close(&mut open, taken.receipts);
                     if let Some((payload, count)) = taken.proposal {
-                        let view = proposal::validate(&payload, bench.ledger.committee()).unwrap();
+                        let view = bench.ledger.rules().validate(&payload).unwrap();
                         assert!(view.len() == count && count <= count_max);
                         lane.push_back(payload);
                     }

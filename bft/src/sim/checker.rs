@@ -27,6 +27,7 @@ use crate::core::Core;
 use crate::cut::Tip;
 use crate::event::BlockReport;
 use crate::fault::Fault;
+use crate::proposal::Rules;
 use crate::sim::parcel::Parcel;
 use crate::transaction::{TransactionView, tx_id, validate};
 
@@ -62,6 +63,7 @@ impl Offered {
 #[derive(Debug)]
 pub(super) struct Checker {
     committee: Arc<Committee>,
+    rules: Arc<Rules>,
     honest: BTreeSet<NodeId>,
     model: Model,
     headers: Vec<(NodeId, Digest)>,
@@ -80,7 +82,8 @@ pub(super) struct Checker {
 type Checked = Result<(), Violation>;
 
 impl Checker {
-    pub(super) fn new(committee: Arc<Committee>, honest: BTreeSet<NodeId>) -> Checker {
+    pub(super) fn new(rules: Arc<Rules>, honest: BTreeSet<NodeId>) -> Checker {
+        let committee = rules.committee().clone();
         Checker {
             model: Model::genesis(&committee, SHARD),
             headers: Vec::new(),
@@ -93,6 +96,7 @@ impl Checker {
             must_finish: BTreeSet::new(),
             honest,
             committee,
+            rules,
         }
     }
 
@@ -171,7 +175,7 @@ impl Checker {
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));
         let payloads = entries.iter().map(|entry| entry.payload());
-        let expected = self.model.execute(&self.committee, height, payloads);
+        let expected = self.model.execute(&self.rules, height, payloads);
         self.headers.push((node, report.header));
         self.expected.push(expected);
         if expected.invalid_entries > 0 {

@@ -22,6 +22,8 @@ use crate::crypto::real::RealSuite;
 use crate::crypto::suite::{CoinShare, Suite};
 use crate::event::Event;
 use crate::lane::LaneSettings;
+use crate::member::Member;
+use crate::proposal::Rules;
 use crate::sim::adversary::{Adversary, Behaviour, Hands};
 use crate::sim::checker::{Checker, Violation};
 use crate::sim::net::{HEALED_DELAY_MAX, Net, Scheduled};
@@ -197,6 +199,7 @@ impl<'a> Simulation<'a> {
         let owned = plan.byzantine.iter().map(|node| (*node, suites[node].clone())).collect();
         let foreign = committee.nodes().filter(|node| committee.shard_of(*node) != SHARD);
         let foreign = foreign.map(|node| suites[&node].clone()).collect();
+        let observer = Member::new(committee.clone(), suites[&NodeId(0)].clone(), NodeId(0));
         let mut hands = Hands::new(committee.clone(), prng.fork(), owned, foreign);
         let behaviour = scenario.adversary.behaviour(&mut hands);
         let mut net = Net::new(prng.fork(), plan.order, plan.delays.clone());
@@ -223,9 +226,9 @@ impl<'a> Simulation<'a> {
             twins: Vec::new(),
             down: BTreeMap::new(),
             coins: BTreeMap::new(),
-            observer: suites[&NodeId(0)].clone(),
+            observer: observer.suite.clone(),
             workload: Workload::new(prng.fork(), committee.clone()),
-            checker: Checker::new(committee.clone(), honest),
+            checker: Checker::new(Arc::new(Rules::new(&observer)), honest),
             transport,
             trace,
             frames: 0,

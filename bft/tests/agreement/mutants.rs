@@ -34,7 +34,19 @@ fn script_against(rule: Mutant) -> Option<(fn() -> Outcome, Damage)> {
         | Mutant::EchoOnlyAboveCut
         | Mutant::EntryStaticValidity
         | Mutant::ExecuteOnce
-        | Mutant::RejectedForGood => None,
+        | Mutant::RejectedForGood
+        | Mutant::ImportNeedsCertificate
+        | Mutant::PartsInOrder
+        | Mutant::TicksOnlyFromInputShards
+        | Mutant::EndsOnlyFromOutputShard
+        | Mutant::RefundNeedsOpenRecord
+        | Mutant::OpenRecordIsDuplicate
+        | Mutant::CancelledForGood
+        | Mutant::CancelNeedsOneHonest
+        | Mutant::SignOncePerPart
+        | Mutant::TransferNeedsCertificate
+        | Mutant::TransferHeaderChain
+        | Mutant::TransferBranch => None,
     }
 }
 

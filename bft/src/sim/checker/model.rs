@@ -9,7 +9,7 @@ use wire::committee::Committee;
 use wire::ids::{CoinId, Round, ShardId, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
 
-use crate::proposal;
+use crate::proposal::Rules;
 use crate::transaction::{Part, TransactionView, genesis_coin, output_coin};
 
 /// What executing one block must have done.
@@ -85,13 +85,13 @@ impl Model {
     /// Executes a block.
     pub(super) fn execute<'a>(
         &mut self,
-        committee: &Committee,
+        rules: &Rules,
         height: Round,
         payloads: impl Iterator<Item = &'a [u8]>,
     ) -> Expected {
         let mut expected = Expected::default();
         for payload in payloads {
-            let Ok(view) = proposal::validate(payload, committee) else {
+            let Ok(view) = rules.validate(payload) else {
                 expected.invalid_entries += 1;
                 continue;
             };

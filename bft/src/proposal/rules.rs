@@ -1,0 +1,113 @@
+//! The rules that make a payload valid, with what they are judged by.
+
+use std::sync::{Arc, Mutex};
+
+use wire::committee::Committee;
+use wire::ids::{PartNumber, ShardId, TxId};
+use wire::limits::{PARTS_AHEAD_MAX, REJECTS_PER_MESSAGE_MAX};
+
+use crate::crypto::cert::CertificateCache;
+use crate::crypto::suite::{Statement, Suite};
+use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
+use crate::part::PartRef;
+use crate::proposal::{ID_BYTES, Invalid, Items, ProposalView, import_bytes, sections};
+use crate::transaction;
+
+/// Static validity of payloads in one shard. Made once and shared behind an `Arc`.
+///
+/// Certificates that were verified are remembered, at most [`CertificateCache::ENTRIES_MAX`] of them: each is looked
+/// at when an entry is echoed and again when it is executed. No answer depends on what is remembered.
+#[derive(Debug)]
+pub struct Rules {
+    committee: Arc<Committee>,
+    shard: ShardId,
+    suite: Arc<dyn Suite>,
+    memo: Mutex<CertificateCache>,
+}
+
+impl Rules {
+    /// The rules of a member's shard; the same for each of its members.
+    pub fn new(member: &Member) -> Rules {
+        let Member { committee, suite, shard, .. } = member.clone();
+        Rules { committee, shard, suite, memo: Mutex::new(CertificateCache::default()) }
+    }
+
+    /// The committee.
+    pub fn committee(&self) -> &Arc<Committee> {
+        &self.committee
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The view of a payload that is valid, every import and transaction of it included. \[safety]
+    pub fn validate<'a>(&self, payload: &'a [u8]) -> Result<ProposalView<'a>, Invalid> {
+        if payload.len() as u64 > self.committee.protocol().proposal_bytes_max {
+            return Err(Invalid::TooLarge);
+        }
+        let view = sections(payload, import_bytes(self.committee.quorum()))?;
+        self.check_cancels(&view)?;
+        self.check_imports(&view)?;
+        let mut items = Items { rest: view.items };
+        for index in 0..view.count {
+            let bytes = items.next().ok_or(Invalid::List)?;
+            transaction::validate(bytes, &self.committee)
+                .map_err(|rule| Invalid::Transaction(index, rule))?;
+        }
+        if items.rest.is_empty() { Ok(view) } else { Err(Invalid::List) }
+    }
+
+    /// Most imports in one proposal: all that may be under way from each other shard.
+    pub fn imports_max(&self) -> usize {
+        PARTS_AHEAD_MAX as usize * (usize::from(self.committee.shards()) - 1)
+    }
+
+    fn check_cancels(&self, view: &ProposalView<'_>) -> Result<(), Invalid> {
+        let ids = view.cancels();
+        if !view.cancels.len().is_multiple_of(ID_BYTES) || ids.len() > REJECTS_PER_MESSAGE_MAX {
+            return Err(Invalid::Cancels);
+        }
+        let mut previous: Option<TxId> = None;
+        for id in ids {
+            if previous.is_some_and(|previous| previous >= id) {
+                return Err(Invalid::Cancels);
+            }
+            previous = Some(id);
+        }
+        Ok(())
+    }
+
+    fn check_imports(&self, view: &ProposalView<'_>) -> Result<(), Invalid> {
+        let parts = view.parts();
+        if !view.imports.len().is_multiple_of(view.import_bytes) || parts.len() > self.imports_max() {
+            return Err(Invalid::Imports);
+        }
+        let mut previous: Option<(ShardId, PartNumber)> = None;
+        for (index, part) in (0u32..).zip(parts) {
+            let place = (part.source, part.number);
+            if !self.may_come_from(&part) || previous.is_some_and(|previous| previous >= place) {
+                return Err(Invalid::ImportOrder(index));
+            }
+            previous = Some(place);
+        }
+        if view.imports.is_empty() {
+            return Ok(());
+        }
+        let mut memo = self.memo.lock().expect("nobody panics while verifying");
+        for (index, import) in (0u32..).zip(view.imports()) {
+            let statement = Statement::Part(import.part);
+            let proved = memo.verify(&self.committee, self.suite.as_ref(), &statement, &import.certificate);
+            if !proved && in_force(Mutant::ImportNeedsCertificate) {
+                return Err(Invalid::ImportCertificate(index));
+            }
+        }
+        Ok(())
+    }
+
+    fn may_come_from(&self, part: &PartRef) -> bool {
+        part.source != self.shard && part.source.0 < self.committee.shards() && part.number > PartNumber(0)
+    }
+}
