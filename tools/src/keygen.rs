@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use bft::crypto::deal::deal_committee;
 use wire::committee::{Committee, Protocol};
 use wire::keys::NodeKeys;
-use wire::limits::{NODES_MAX, NODES_PER_SHARD_MAX};
+use wire::limits::NODES_PER_SHARD_MAX;
 use wire::rand;
-use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, UsageError, Values};
+use crate::local::shards;
 use crate::terminal::tell;
 
 /// The command.
@@ -60,11 +60,7 @@ impl std::error::Error for KeygenError {}
 /// Runs the command and returns its exit code.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
-    let shards = values.number("shards", 1, NODES_MAX.into())? as u16;
-    if u32::from(nodes) * u32::from(shards) > u32::from(NODES_MAX) {
-        let given = format!("{shards} shards of {nodes} nodes");
-        return Err(ParseError::of("--shards", &given, format!("at most {NODES_MAX} nodes in all")).into());
-    }
+    let shards = shards(values, nodes)?;
     let protocol = Protocol {
         signed: values.is_given("signed"),
         genesis_coins: values.number("coins", 0, 10_000_000)?,

@@ -2,7 +2,7 @@
 //!
 //! 1. *Prepare*: signals blocked, leftovers of an earlier run named and ended, directories cleared, keys dealt, ports
 //!    found.
-//! 2. *Start* N nodes and wait until each takes clients.
+//! 2. *Start* N nodes for each shard and wait until each takes clients.
 //! 3. *Offer* load; a line a second; faults at their times.
 //! 4. *Drain*: no more load, until nothing is open anywhere.
 //! 5. *Wind up*: last statuses, stop, compare files, sum up.
@@ -24,7 +24,7 @@ mod wind_up;
 
 pub(crate) use self::error::StartError;
 pub(crate) use self::faults::parse_seconds;
-pub(crate) use self::options::{COMMAND, Options};
+pub(crate) use self::options::{COMMAND, Options, shards};
 pub(crate) use self::run::{Companion, Progress, Run, RunError, run, run_beside};
 pub(crate) use self::testbed::Testbed;
 pub(crate) use self::wind_up::commit;

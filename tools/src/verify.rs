@@ -1,8 +1,8 @@
 //! `tools verify`: judges a run by the files it left.
 //!
 //! Four questions, each answered from two sources that are written by different processes:
-//! 1. *Agreement*: every node's `rounds-<id>.csv` tells the same header digest, and the same counts, for each round
-//!    that it tells at all. The header chains to its predecessor, so one equal header makes all before it equal.
+//! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard tell the same header digest, and the same counts, for
+//!    each round that they tell at all. The header chains to its predecessor, so one equal header makes all before it equal.
 //! 2. *The nodes mean what they wrote*: a node's last status agrees with its own file.
 //! 3. *Conservation*: the amounts of the unspent coins, counted one by one at the end, add up to genesis.
 //! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there.
@@ -13,10 +13,11 @@ mod record;
 mod rounds;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use wire::committee::Committee;
-use wire::ids::{NodeId, Round};
+use wire::ids::{NodeId, Round, ShardId};
 use wire::text::ParseError;
 
 use self::rounds::{Block, Line, RoundsFile};
@@ -50,7 +51,7 @@ const FINDINGS_MAX: usize = 20;
 /// What the check of a run found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Verdict {
-    /// Blocks that at least one node told of.
+    /// Blocks that at least one node told of, of all shards.
     pub(crate) rounds: u64,
     /// Views of the deciding agreements, summed over the rounds, as the node told that saw most of them.
     pub(crate) views: u64,
@@ -117,21 +118,23 @@ pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
 /// If a file that must be there cannot be read or understood.
 pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Result<Verdict, ParseError> {
     let mut verdict = Verdict { agreement: true, value_conserved: true, ..Verdict::default() };
-    let mut nodes = Vec::new();
-    for (node, status) in &record.nodes {
-        let path = log.join(format!("rounds-{node}.csv"));
-        // A node that was killed before it wrote anything has no file; one that was up at the end must have.
-        if status.is_some() || path.exists() {
-            nodes.push(Reading::new(*node, RoundsFile::open(&path)?, status.as_ref()));
+    for shard in (0..committee.shards()).map(ShardId) {
+        let mut nodes = Vec::new();
+        for (node, status) in record.members(committee, shard) {
+            let path = log.join(format!("rounds-{node}.csv"));
+            // A node that was killed before it wrote anything has no file; one that was up at the end must have.
+            if status.is_some() || path.exists() {
+                nodes.push(Reading::new(node, RoundsFile::open(&path)?, status));
+            }
+        }
+        let place = Place { shard, shards: committee.shards() };
+        check_rounds(place, &mut nodes, record, &mut verdict)?;
+        for node in &nodes {
+            node.check_against_status(&mut verdict);
         }
     }
-    check_rounds(&mut nodes, record, &mut verdict)?;
-    for node in &nodes {
-        node.check_against_status(&mut verdict);
-    }
-    let genesis = u128::from(committee.shards())
-        * u128::from(committee.protocol().genesis_coins)
-        * u128::from(committee.protocol().genesis_amount);
+    let genesis =
+        u128::from(committee.protocol().genesis_coins) * u128::from(committee.protocol().genesis_amount);
     for (node, status) in &record.nodes {
         if let Some(status) = status
             && status.value != genesis
@@ -144,8 +147,27 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
     Ok(verdict)
 }
 
-/// Reads all files side by side.
-fn check_rounds(nodes: &mut [Reading<'_>], record: &Record, verdict: &mut Verdict) -> Result<(), ParseError> {
+/// A shard as findings name it: not at all where there is but one.
+#[derive(Clone, Copy)]
+struct Place {
+    shard: ShardId,
+    shards: u16,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shards > 1 { write!(f, "shard {}: ", self.shard) } else { Ok(()) }
+    }
+}
+
+/// Reads all files of a shard side by side.
+fn check_rounds(
+    place: Place,
+    nodes: &mut [Reading<'_>],
+    record: &Record,
+    verdict: &mut Verdict,
+) -> Result<(), ParseError> {
+    let shard = place.shard;
     let mut height = Round(0);
     loop {
         let mut first: Option<(NodeId, Line)> = None;
@@ -160,7 +182,10 @@ fn check_rounds(nodes: &mut [Reading<'_>], record: &Record, verdict: &mut Verdic
                 None => first = Some((node.id, line)),
                 Some((other, theirs)) if theirs.block != line.block => {
                     verdict.agreement = false;
-                    verdict.find(disagreement(*other, &theirs.block, node.id, &line.block));
+                    verdict.find(format!(
+                        "{place}{}",
+                        disagreement(*other, &theirs.block, node.id, &line.block)
+                    ));
                 }
                 Some(_) => {}
             }
@@ -171,19 +196,19 @@ fn check_rounds(nodes: &mut [Reading<'_>], record: &Record, verdict: &mut Verdic
         verdict.views += views;
         verdict.finished += line.block.finished;
         verdict.payload_bytes += line.block.payload_bytes;
-        let receipts = record.receipts.get(&height).copied().unwrap_or_default();
+        let receipts = record.receipts.get(&(shard, height)).copied().unwrap_or_default();
         if receipts > line.block.finished {
             verdict.find(format!(
-                "{receipts} receipts name height {height}, which finished {} transactions",
+                "{place}{receipts} receipts name height {height}, which finished {} transactions",
                 line.block.finished
             ));
         }
     }
     // A node that was killed may not have written its last lines, so only one that was up at the end can tell that a
     // block does not exist.
-    if record.nodes.values().any(Option::is_some) {
-        for (height, count) in record.receipts.range(height.next()..) {
-            verdict.find(format!("{count} receipts name height {height}, which no node has executed"));
+    if nodes.iter().any(|node| node.status.is_some()) {
+        for ((_, height), count) in record.receipts.range((shard, height.next())..=(shard, Round(u64::MAX))) {
+            verdict.find(format!("{place}{count} receipts name height {height}, which no node has executed"));
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use wire::client::{NodeStatus, Reply, Request, list};
 use wire::committee::Committee;
 use wire::frame::Scratch;
 use wire::hosts::Hosts;
-use wire::ids::{NodeId, Round};
+use wire::ids::{NodeId, Round, ShardId};
 use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use super::tally::Tally;
@@ -87,8 +87,8 @@ pub(crate) struct Shared {
     pub(crate) statuses: BTreeMap<NodeId, (Instant, NodeStatus)>,
     /// Why connections are down, by node.
     pub(crate) down: BTreeMap<NodeId, String>,
-    /// How many receipts named each height; there once the engine has quit.
-    pub(crate) receipts: BTreeMap<Round, u64>,
+    /// How many receipts named each height of each shard; there once the engine has quit.
+    pub(crate) receipts: BTreeMap<(ShardId, Round), u64>,
 }
 
 /// The loop and all it owns.
@@ -125,11 +125,12 @@ struct Load {
     window: usize,
     committed_while_offering: u64,
     when_unknown: WhenUnknown,
-    /// Height and time of a while ago, for the pace.
-    pace: Pace,
+    /// Height and time of a while ago, for the pace, by shard.
+    paces: Vec<Pace>,
 }
 
-/// Rounds a second, from the heights of receipts.
+/// Rounds a second of one shard, from the heights of receipts.
+#[derive(Clone)]
 struct Pace {
     at: Instant,
     height: Round,
@@ -152,7 +153,7 @@ impl Engine {
             batched: 0,
         };
         Engine {
-            links: hosts.iter().take(committee.n()).enumerate().map(link).collect(),
+            links: hosts.iter().enumerate().map(link).collect(),
             poll,
             committee,
             commands,
@@ -190,8 +191,7 @@ impl Engine {
                 if let Command::Quit = command {
                     self.show(now);
                     let heights = self.load.map(|mut load| load.workload.take_heights()).unwrap_or_default();
-                    self.shared.lock().expect("nobody panics while holding it").receipts =
-                        heights.into_counts();
+                    self.shared.lock().expect("nobody panics while holding it").receipts = heights;
                     return Ok(());
                 }
                 self.on_command(command, now);
@@ -225,9 +225,13 @@ impl Engine {
                 }
             }
             Command::AskForOrphans => {
-                let up = self.links.iter().find(|link| !link.is_gone && link.connection.is_up());
-                if let (Some(load), Some(link)) = (&mut self.load, up) {
-                    load.workload.ask_for_orphans_at(link.node);
+                let Some(load) = &mut self.load else { return };
+                let committee = &self.committee;
+                for shard in (0..committee.shards()).map(ShardId) {
+                    let mut here = self.links.iter().filter(|link| committee.shard_of(link.node) == shard);
+                    if let Some(link) = here.find(|link| !link.is_gone && link.connection.is_up()) {
+                        load.workload.ask_for_orphans_at(link.node);
+                    }
                 }
             }
             Command::LastQuestion => {
@@ -259,7 +263,10 @@ impl Engine {
             window: (WINDOW_BYTES / plan.tx_bytes / self.links.len()).max(1),
             committed_while_offering: 0,
             when_unknown: WhenUnknown::Resubmit,
-            pace: Pace { at: now, height: Round(0), rounds_per_s: 0 },
+            paces: vec![
+                Pace { at: now, height: Round(0), rounds_per_s: 0 };
+                usize::from(self.committee.shards())
+            ],
             plan,
         });
     }
@@ -304,18 +311,21 @@ impl Engine {
     fn offer(&mut self, now: Instant) {
         let now_us = self.us(now);
         let Some(load) = &mut self.load else { return };
-        let height = load.workload.tally().height;
-        load.pace.observe(height, now);
+        let heights = load.workload.tally().heights.iter();
+        load.paces.iter_mut().zip(heights).for_each(|(pace, height)| pace.observe(*height, now));
         if !load.offering {
             return;
         }
-        let expiry = load.pace.expiry(height);
+        let heights = load.workload.tally().heights.iter();
+        let expiries: Vec<Round> =
+            load.paces.iter().zip(heights).map(|(pace, height)| pace.expiry(*height)).collect();
         match load.plan.rate {
             Rate::PerSecond(rate) => {
                 let due = intended_by(now_us.saturating_sub(load.began_us), rate);
                 let (first, count, before) = (load.turn, self.links.len(), load.made);
                 for step in 0..count {
                     let link = &mut self.links[(first + step) % count];
+                    let expiry = expiries[usize::from(self.committee.shard_of(link.node).0)];
                     while load.made < due {
                         let intended_us = load.began_us + intended_us(load.made, rate);
                         if !link.make(&mut load.workload, expiry, intended_us, now_us) {
@@ -330,6 +340,7 @@ impl Engine {
             }
             Rate::Max => {
                 for link in &mut self.links {
+                    let expiry = expiries[usize::from(self.committee.shard_of(link.node).0)];
                     while load.workload.open_at(link.node) < load.window
                         && link.make(&mut load.workload, expiry, now_us, now_us)
                     {

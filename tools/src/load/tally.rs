@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use wire::client::{Refusal, Rejection};
-use wire::ids::Round;
+use wire::ids::{Round, ShardId};
 
 use super::histogram::Histogram;
 
@@ -30,21 +30,37 @@ pub(crate) struct Tally {
     pub(crate) latency: Histogram,
     /// The same, since it was last taken.
     pub(crate) interval: Histogram,
-    /// The greatest height that a receipt named.
-    pub(crate) height: Round,
+    /// The greatest height of each shard that is known, by receipts or by a node's word.
+    pub(crate) heights: Vec<Round>,
 }
 
 impl Tally {
-    /// Counts a transaction finished at a height.
-    pub(crate) fn finished(&mut self, height: Round, latency_us: u64) {
+    /// Nothing yet, of so many shards.
+    pub(crate) fn of_shards(shards: u16) -> Tally {
+        Tally { heights: vec![Round(0); usize::from(shards)], ..Tally::default() }
+    }
+
+    /// Counts a transaction finished at a height of a shard.
+    pub(crate) fn finished(&mut self, shard: ShardId, height: Round, latency_us: u64) {
         self.committed += 1;
         self.latency.add(latency_us);
         self.interval.add(latency_us);
-        self.height = self.height.max(height);
+        self.heard_of(shard, height);
+    }
+
+    /// A shard has reached this height.
+    pub(crate) fn heard_of(&mut self, shard: ShardId, height: Round) {
+        let known = &mut self.heights[usize::from(shard.0)];
+        *known = height.max(*known);
+    }
+
+    /// The height that all shards have reached.
+    pub(crate) fn height_of_all(&self) -> Round {
+        self.heights.iter().copied().min().unwrap_or_default()
     }
 }
 
-/// How many receipts named each height. Kept apart from the tally, since it grows with the run.
+/// How many receipts named each height of one shard. Kept apart from the tally, since it grows with the run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Heights {
     counts: BTreeMap<Round, u64>,

@@ -60,7 +60,7 @@ impl Ticker {
         format!(
             "{:4.0} s  round {:>7}  offered {offered:>7.0} tx/s  committed {committed:>7.0} tx/s  nodes {up}/{nodes}  {}",
             elapsed.as_secs_f64(),
-            shared.tally.height,
+            shared.tally.height_of_all(),
             quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),
         )
     }

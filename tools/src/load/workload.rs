@@ -2,8 +2,8 @@
 //!
 //! Every genesis coin is the head of a *chain*: its next transaction spends the coin that the chain has and creates
 //! the next one, and goes out only after the receipt of the last. So all transactions are valid, none waits for
-//! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time,
-//! to which its transactions are handed.
+//! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time, a
+//! member of the shard that holds its coin, to which its transactions are handed.
 //!
 //! A transaction is *open* from being handed over to its final receipt. When its node dies for good it is an
 //! *orphan*: asked for at others, and counted as orphaned if nobody tells its fate. When a node only lost its
@@ -12,7 +12,7 @@
 //! Cost: about a microsecond a transaction, most of it two hashes (TxId, next coin) and the map; some 200 bytes of
 //! memory a chain.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
@@ -30,8 +30,6 @@ const COUNTER_BYTES: usize = 8;
 /// How long a chain rests whose transaction was refused for want of room, so that the load does not hammer a full
 /// node.
 const REST_US: u64 = 50_000;
-/// The load is all in this shard until cross-shard transactions exist.
-const SHARD: ShardId = ShardId(0);
 
 /// Length of the shortest transaction of a load.
 pub(crate) fn transaction_bytes_min(signed: bool) -> usize {
@@ -57,7 +55,8 @@ pub(crate) struct Workload {
     asked_and_told: IdMap<Fate>,
     pools: Vec<Pool>,
     tally: Tally,
-    heights: Heights,
+    /// By shard.
+    heights: Vec<Heights>,
 }
 
 type IdMap<T> = HashMap<TxId, T, BuildHasherDefault<FirstBytes>>;
@@ -78,6 +77,8 @@ struct Pool {
 
 #[derive(Clone, Debug)]
 struct Chain {
+    /// The shard that holds its coin.
+    shard: ShardId,
     coin: CoinId,
     amount: u64,
     state: State,
@@ -114,16 +115,17 @@ impl Workload {
     /// # Panics
     /// If `tx_bytes` is below [`transaction_bytes_min`]: callers check their flags.
     pub(crate) fn new(committee: &Arc<Committee>, tx_bytes: usize, seed: u64) -> Workload {
-        let chain = |index| Chain {
-            coin: transaction::genesis_coin(&committee.testbed(), SHARD, index),
-            amount: committee.protocol().genesis_amount,
-            state: State::Idle,
-        };
-        let chains: Vec<Chain> = (0..committee.protocol().genesis_coins).map(chain).collect();
-        let mut pools = vec![Pool::default(); committee.n()];
-        for index in 0..chains.len() {
-            let pool = index % pools.len();
-            pools[pool].idle.push(index as u32);
+        let mut chains = Vec::new();
+        let mut pools = vec![Pool::default(); committee.nodes().count()];
+        for shard in (0..committee.shards()).map(ShardId) {
+            let members: Vec<NodeId> = committee.members(shard).collect();
+            for index in 0..committee.protocol().genesis_coins {
+                let owner = members[index as usize % members.len()];
+                pools[usize::from(owner.0)].idle.push(chains.len() as u32);
+                let coin = transaction::genesis_coin(&committee.testbed(), shard, index);
+                let amount = committee.protocol().genesis_amount;
+                chains.push(Chain { shard, coin, amount, state: State::Idle });
+            }
         }
         Workload {
             maker: Maker::new(committee.clone(), tx_bytes, seed),
@@ -131,8 +133,8 @@ impl Workload {
             asked_and_told: IdMap::default(),
             chains,
             pools,
-            tally: Tally::default(),
-            heights: Heights::default(),
+            tally: Tally::of_shards(committee.shards()),
+            heights: vec![Heights::default(); usize::from(committee.shards())],
         }
     }
 
@@ -141,9 +143,13 @@ impl Workload {
         &mut self.tally
     }
 
-    /// How many receipts named each height, taken out once the load is over.
-    pub(crate) fn take_heights(&mut self) -> Heights {
-        std::mem::take(&mut self.heights)
+    /// How many receipts named each height of each shard, taken out once the load is over.
+    pub(crate) fn take_heights(&mut self) -> BTreeMap<(ShardId, Round), u64> {
+        let by_shard = (0..).map(ShardId).zip(std::mem::take(&mut self.heights));
+        let of_shard = |(shard, heights): (ShardId, Heights)| {
+            heights.into_counts().into_iter().map(move |(height, count)| ((shard, height), count))
+        };
+        by_shard.flat_map(of_shard).collect()
     }
 
     /// Transactions of `node` without a fate.
@@ -210,9 +216,9 @@ impl Workload {
         self.ask(node, node);
     }
 
-    /// Has the open transactions of nodes that are gone asked for at `node`.
+    /// Has the open transactions of nodes of the same shard that are gone asked for at `node`.
     pub(crate) fn ask_for_orphans_at(&mut self, node: NodeId) {
-        let gone = self.nodes().filter(|node| self.pool(*node).is_gone);
+        let gone = self.members_of(node).filter(|node| self.pool(*node).is_gone);
         gone.collect::<Vec<_>>().into_iter().for_each(|owner| self.ask(owner, node));
     }
 
@@ -263,9 +269,10 @@ impl Workload {
     ) {
         match fate {
             Fate::Finished(height) => {
-                self.chains[index as usize].coin = transaction::output_coin(&open.id, 0);
-                self.heights.add(height);
-                self.tally.finished(height, now_us.saturating_sub(open.intended_us));
+                let chain = &mut self.chains[index as usize];
+                chain.coin = transaction::output_coin(&open.id, 0);
+                self.heights[usize::from(chain.shard.0)].add(height);
+                self.tally.finished(chain.shard, height, now_us.saturating_sub(open.intended_us));
                 self.close(index, fate, Then::Now);
             }
             Fate::Rejected(reason) => {
@@ -329,14 +336,14 @@ impl Workload {
         }
     }
 
-    /// Which node the chain of `node` goes on with: that one, or any other if it is gone; the same one each time, and
-    /// another for the next chain.
+    /// Which node the chain of `node` goes on with: that one, or another member of its shard if it is gone; the same
+    /// one each time, and another for the next chain.
     fn heir(&self, node: NodeId, index: u32) -> Option<NodeId> {
         if !self.pool(node).is_gone {
             return Some(node);
         }
-        let up: Vec<NodeId> = self.nodes().filter(|node| !self.pool(*node).is_gone).collect();
-        (!up.is_empty()).then(|| up[index as usize / self.pools.len() % up.len()])
+        let up: Vec<NodeId> = self.members_of(node).filter(|node| !self.pool(*node).is_gone).collect();
+        (!up.is_empty()).then(|| up[index as usize / self.maker.committee.n() % up.len()])
     }
 
     /// Notes that the open transactions of `owner` are to be asked for at `at`.
@@ -353,8 +360,10 @@ impl Workload {
         self.pool_mut(at).ask.extend(ids);
     }
 
-    fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.pools.len() as u16).map(NodeId)
+    /// The members of a node's shard.
+    fn members_of(&self, node: NodeId) -> impl Iterator<Item = NodeId> + use<> {
+        let committee = &self.maker.committee;
+        committee.members(committee.shard_of(node))
     }
 
     fn pool(&self, node: NodeId) -> &Pool {
@@ -399,10 +408,10 @@ impl Maker {
     fn write(&mut self, chain: &Chain, counter: u64, expiry: Round, out: &mut Vec<u8>) -> TxId {
         self.payload[..COUNTER_BYTES].copy_from_slice(&counter.to_le_bytes());
         let transaction = Transaction {
-            inputs: &[Input { shard: SHARD, coin: chain.coin, amount: chain.amount }],
-            output_shard: SHARD,
+            inputs: &[Input { shard: chain.shard, coin: chain.coin, amount: chain.amount }],
+            output_shard: chain.shard,
             outputs: &[Output { owner: self.owner, amount: chain.amount }],
-            expiries: &[Expiry { shard: SHARD, round: expiry }],
+            expiries: &[Expiry { shard: chain.shard, round: expiry }],
             payload: &self.payload,
         };
         // The length is known before, so the transaction is written where it is to stand.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use wire::client::NodeStatus;
 use wire::committee::Committee;
-use wire::ids::NodeId;
+use wire::ids::{Index, NodeId, ShardId};
 
 use super::directories::Directories;
 
@@ -32,22 +32,14 @@ pub(crate) struct Symptoms<'a> {
 pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
     let Symptoms { committee, up, ends, statuses, down, directories } = symptoms;
     let mut notes = Vec::new();
-    let quorum = committee.quorum();
-    if up.len() < quorum {
-        notes.push(format!(
-            "{} of {} nodes are up ({}), but a quorum is {quorum}: nothing can be decided until {} more are",
-            up.len(),
-            committee.n(),
-            ids(up.iter().map(|node| node.0)),
-            quorum - up.len()
-        ));
-    }
+    let shards = (0..committee.shards()).map(ShardId);
+    notes.extend(shards.filter_map(|shard| missing_quorum(committee, shard, up)));
     for (node, end) in *ends {
         notes.push(format!("node {node} {end}{}", last_words(directories, *node)));
     }
     for node in *up {
         notes.push(match (statuses.get(node), down.get(node)) {
-            (Some(status), _) => waiting(*node, status),
+            (Some(status), _) => waiting(committee, *node, status),
             (None, Some(reason)) => format!("node {node} is up but cannot be reached: {reason}"),
             (None, None) => {
                 format!("node {node} is up but does not answer{}", last_words(directories, *node))
@@ -57,7 +49,25 @@ pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
     notes
 }
 
-fn waiting(node: NodeId, status: &NodeStatus) -> String {
+/// Tells that too few members of a shard are up, if that is so.
+fn missing_quorum(committee: &Committee, shard: ShardId, up: &[NodeId]) -> Option<String> {
+    let quorum = committee.quorum();
+    let up: Vec<u16> =
+        up.iter().filter(|node| committee.shard_of(**node) == shard).map(|node| node.0).collect();
+    let whose = if committee.shards() > 1 { format!("shard {shard}: ") } else { String::new() };
+    (up.len() < quorum).then(|| {
+        format!(
+            "{whose}{} of {} nodes are up ({}), but a quorum is {quorum}: nothing can be decided until {} more are",
+            up.len(),
+            committee.n(),
+            ids(up.iter().copied()),
+            quorum - up.len()
+        )
+    })
+}
+
+fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus) -> String {
+    let shard = committee.shard_of(node);
     let mut text =
         format!("node {node} has decided round {} and executed {}", status.decided, status.executed);
     if let Some(view) = status.view {
@@ -70,7 +80,7 @@ fn waiting(node: NodeId, status: &NodeStatus) -> String {
                 waiting.needed,
                 waiting.phase,
                 waiting.from.len(),
-                ids(waiting.from.iter().copied())
+                ids(waiting.from.iter().map(|index| committee.node_at(shard, Index(*index)).0))
             );
         }
         None => text += ", waits for nothing",
@@ -159,6 +169,20 @@ mod tests {
                 "node 1 is up but cannot be reached: Connection refused",
             ]
         );
+    }
+
+    #[test]
+    fn the_shard_without_a_quorum_is_named() {
+        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
+        let committee = Committee::new(4, Protocol::default(), vec![member; 8], [0; 32]);
+        let up: Vec<NodeId> = [0, 1, 2, 3, 4, 6].map(NodeId).into();
+        assert_eq!(missing_quorum(&committee, ShardId(0), &up), None);
+        let told = missing_quorum(&committee, ShardId(1), &up).unwrap();
+        assert!(told.starts_with("shard 1: 2 of 4 nodes are up (4, 6), but a quorum is 3"), "{told}");
+        let waiting_for = Waiting { phase: "FINISH of view 0".into(), needed: 3, from: vec![0, 2] };
+        let status = NodeStatus { waiting_for: Some(waiting_for), ..NodeStatus::default() };
+        let told = waiting(&committee, NodeId(6), &status);
+        assert!(told.contains("has 2 (4, 6)"), "members by their ids: {told}");
     }
 
     #[test]

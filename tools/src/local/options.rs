@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
+use wire::limits::{HISTORY_BYTES_MAX, NODES_MAX, NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
 use wire::text::ParseError;
 
 use super::directories::Directories;
@@ -17,26 +17,37 @@ use crate::procfs;
 pub(crate) const COMMAND: Command = Command {
     name: "local",
     summary: "runs a testbed on this machine under load and judges it",
-    about: "Deals fresh keys, starts N nodes of three processes each, offers load, tells every second how it goes, \
+    about: "Deals fresh keys, starts N nodes for each shard, of three processes each, offers load, tells every second how it goes, \
             stops all, compares what the nodes wrote, and sums up on the terminal and in LOG_DIR/summary.json. \
             ./run_local.sh N builds the release binaries first.\n\n\
             Every transaction is real: it spends a coin of the genesis block or one that an earlier transaction \
             created. Latency is measured from the time at which a transaction was meant to be sent to its receipt.\n\n\
             Ctrl-C stops all processes and still sums up.",
     options: &[
-        Opt::without_default("nodes", "N", "Nodes, 1 to 128. (The first argument of run_local.sh.)"),
+        Opt::without_default(
+            "nodes",
+            "N",
+            "Nodes in each shard, 1 to 128. (The first argument of run_local.sh.)",
+        ),
+        Opt::with(
+            "shards",
+            "K",
+            "1",
+            "Shards of N nodes each; node ids are shard × N + place. N × K is at most 1024.",
+        ),
         Opt::with(
             "rate",
             "R|max",
             "10000",
-            "Transactions offered a second over all nodes, whatever the testbed makes of them; max: as many as it takes.",
+            "Transactions offered a second over all nodes of all shards, whatever the testbed makes of them; max: as many \
+             as it takes.",
         ),
         Opt::without_default(
             "duration",
             "S",
             "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
         ),
-        Opt::without_default("rounds", "R", "Blocks after which no more load is offered."),
+        Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered."),
         Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
         Opt::with(
             "batch",
@@ -121,8 +132,10 @@ pub(crate) struct End {
 /// What a run is to be.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Options {
-    /// Nodes.
+    /// Nodes in each shard.
     pub(crate) nodes: u16,
+    /// Shards.
+    pub(crate) shards: u16,
     /// The load.
     pub(crate) plan: Plan,
     /// When it ends.
@@ -152,6 +165,11 @@ impl Options {
         }
     }
 
+    /// Nodes of all shards together.
+    pub(crate) fn nodes_in_all(&self) -> u16 {
+        self.nodes * self.shards
+    }
+
     /// The options of a command line.
     pub(crate) fn from_values(values: &Values) -> Result<Options, UsageError> {
         let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
@@ -162,7 +180,8 @@ impl Options {
         let rounds = values.optional_number("rounds", 1, u64::MAX)?;
         let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
         let end = End { duration: duration.or(default), rounds };
-        let faults = faults::parse(values.required("faults")?, nodes)?;
+        let shards = shards(values, nodes)?;
+        let faults = faults::parse(values.required("faults")?, nodes * shards)?;
         if let (Some(late), None, Some(duration)) = (faults.last(), rounds, end.duration)
             && late.at >= duration
         {
@@ -173,6 +192,7 @@ impl Options {
         let told = COMMAND.options.iter().map(|option| (option.name, told(values.text(option.name))));
         Ok(Options {
             nodes,
+            shards,
             plan: Plan {
                 rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
                 tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
@@ -183,7 +203,7 @@ impl Options {
             pipeline: values.number("pipeline", 1, 64)?,
             history_mib: values
                 .optional_number("history-mib", 1, 1 << 20)?
-                .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, nodes.into())),
+                .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards))),
             faults,
             directories: Directories {
                 log: PathBuf::from(values.required("log-dir")?),
@@ -200,6 +220,16 @@ impl Options {
 fn history_mib_by(memory_gib: f64, nodes: u64) -> u64 {
     let quarter_mib = (memory_gib * 1024.0 / 4.0) as u64;
     (quarter_mib / nodes).clamp(1, HISTORY_BYTES_MAX >> 20)
+}
+
+/// The value of `--shards`, for shards of so many nodes.
+pub(crate) fn shards(values: &Values, nodes: u16) -> Result<u16, UsageError> {
+    let shards = values.number("shards", 1, NODES_MAX.into())? as u16;
+    if u32::from(nodes) * u32::from(shards) > u32::from(NODES_MAX) {
+        let given = format!("{shards} shards of {nodes} nodes");
+        return Err(ParseError::of("--shards", &given, format!("at most {NODES_MAX} nodes in all")).into());
+    }
+    Ok(shards)
 }
 
 /// An option's value as a summary tells it: a number if it is one.
@@ -235,6 +265,7 @@ mod tests {
         assert_eq!(options.plan, Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, seed: 1 });
         assert_eq!(options.end, End { duration: Some(Duration::from_secs(10)), rounds: None });
         assert_eq!((options.batch, options.pipeline), (30_000, wire::limits::PIPELINE_DEFAULT));
+        assert_eq!((options.nodes, options.shards), (4, 1));
         assert_eq!((options.faults, options.base_port), (Vec::new(), None));
     }
 
@@ -262,7 +293,15 @@ mod tests {
                 "--nodes 4 --duration 5 --faults crash:3@5",
                 "--faults: found 'crash:3@5', expected times before the end of the load after 5 s",
             ),
-            ("--nodes 4 --shards 2", "there is no option '--shards'"),
+            ("--nodes 4 --shards 0", "--shards: found '0', expected a whole number from 1 to 1024"),
+            (
+                "--nodes 128 --shards 9",
+                "--shards: found '9 shards of 128 nodes', expected at most 1024 nodes in all",
+            ),
+            (
+                "--nodes 4 --shards 2 --faults crash:8@1",
+                "--faults: found 'crash:8@1', expected node ids from 0 to 7",
+            ),
         ] {
             let error = options(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

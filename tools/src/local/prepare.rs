@@ -26,7 +26,7 @@ pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared
     let directories = &options.directories;
     directories.create()?;
     end_leftovers(options, tell)?;
-    let hosts = ports::places(options.nodes, options.base_port)?;
+    let hosts = ports::places(options.nodes_in_all(), options.base_port)?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
     directories.clear()?;
     let own = pids::Entry::of(std::process::id(), pids::RUN);
@@ -35,7 +35,7 @@ pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared
         .map_err(|error| StartError::file("write", &directories.pids(), error))?;
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
-    let committee = keygen::deal(&directories.keys(), options.nodes, 1, Protocol::default())?;
+    let committee = keygen::deal(&directories.keys(), options.nodes, options.shards, Protocol::default())?;
     Ok(Prepared { committee: Arc::new(committee), hosts })
 }
 

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::client::NodeStatus;
-use wire::ids::NodeId;
+use wire::ids::{NodeId, ShardId};
 
 use super::StartError;
 use super::cluster::{Cluster, UnaskedEnd};
@@ -130,7 +130,7 @@ pub(crate) fn start<'a>(
     progress: Progress,
 ) -> Result<Run<'a>, RunError> {
     let prepared = prepare(options, |line| progress.tell(line))?;
-    let cluster = Cluster::start(&options.directories, options.nodes, |id| {
+    let cluster = Cluster::start(&options.directories, options.nodes_in_all(), |id| {
         let mut words = arguments(options, id);
         words.extend(further.iter().map(ToString::to_string));
         words
@@ -244,7 +244,8 @@ impl Run<'_> {
     /// Whether the blocks asked for are there, or will never be.
     fn has_enough(&self, ticker: &Ticker) -> bool {
         self.options.end.rounds.is_some_and(|rounds| {
-            self.offering.look_at(|shared| shared.tally.height.0) >= rounds || ticker.stalled_for() > HOPELESS
+            self.offering.look_at(|shared| shared.tally.height_of_all().0) >= rounds
+                || ticker.stalled_for() > HOPELESS
         })
     }
 
@@ -252,12 +253,16 @@ impl Run<'_> {
     fn warn_of_the_plan(&self) {
         let crashes = self.options.faults.iter().filter(|fault| fault.kind == Kind::Crash);
         let crashed: BTreeSet<NodeId> = crashes.flat_map(|fault| fault.nodes.iter().copied()).collect();
-        let f = self.prepared.committee.f();
-        if crashed.len() > f {
-            let count = crashed.len();
-            self.progress.tell(&format!(
-                "the plan crashes {count} nodes, more than f = {f}: after that nothing can be committed"
-            ));
+        let committee = &self.prepared.committee;
+        let f = committee.f();
+        for shard in (0..committee.shards()).map(ShardId) {
+            let count = committee.members(shard).filter(|node| crashed.contains(node)).count();
+            if count > f {
+                let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
+                self.progress.tell(&format!(
+                    "the plan crashes {count} nodes{whose}, more than f = {f}: after that nothing can be committed there"
+                ));
+            }
         }
     }
 
@@ -276,8 +281,7 @@ impl Run<'_> {
                 break;
             }
             // Without a quorum nothing will ever come.
-            let quorum = self.prepared.committee.quorum();
-            if self.cluster.up().len() < quorum && ticker.stalled_for() > STALL {
+            if self.lacks_a_quorum() && ticker.stalled_for() > STALL {
                 break;
             }
             thread::sleep(STEP);
@@ -294,6 +298,14 @@ impl Run<'_> {
             self.offering.ask_last_question();
             thread::sleep(ANSWER);
         }
+    }
+
+    /// Whether so few members of some shard are up that it stands still for good.
+    fn lacks_a_quorum(&self) -> bool {
+        let committee = &self.prepared.committee;
+        let up = self.cluster.up();
+        let count = |shard| up.iter().filter(|node| committee.shard_of(**node) == shard).count();
+        (0..committee.shards()).any(|shard| count(ShardId(shard)) < committee.quorum())
     }
 
     /// Whether every node that is up says that nothing is open there.
@@ -314,7 +326,7 @@ impl Run<'_> {
         }
         self.ask_for_orphans();
         let shared = self.offering.look();
-        let line = ticker.line(&shared, self.cluster.up().len(), usize::from(self.options.nodes));
+        let line = ticker.line(&shared, self.cluster.up().len(), usize::from(self.options.nodes_in_all()));
         self.progress.tell(&line);
         let waits = shared.in_flight > 0 || shared.intended > shared.tally.submitted;
         if waits && ticker.stalled_for() > STALL && self.diagnosis.is_empty() {

@@ -31,7 +31,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         findings.push(format!("the load's thread failed: {error}"));
     }
     unplanned_ends.extend(stop(&mut cluster));
-    let record = record(options.nodes, &statuses, &shared);
+    let record = record(options.nodes_in_all(), &statuses, &shared);
     let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
     let sum = |count: fn(&NodeStatus) -> u64| statuses.values().map(count).sum();
     let mut summary = Summary {

@@ -1,7 +1,7 @@
 //! What a run leaves behind for `tools verify`: the nodes' last words and the client's own record.
 //!
 //! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `receipts.csv`
-//! has a line a height with how many receipts the client got that name it. Both are written by `tools local`, from
+//! has a line a height of a shard with how many receipts the client got that name it. Both are written by `tools local`, from
 //! what came over the client's sessions, so they are a second source beside the files the nodes write themselves.
 
 use std::collections::BTreeMap;
@@ -11,8 +11,9 @@ use std::io;
 use std::path::Path;
 
 use wire::client::NodeStatus;
+use wire::committee::Committee;
 use wire::hex;
-use wire::ids::{Digest, NodeId, Round};
+use wire::ids::{Digest, NodeId, Round, ShardId};
 use wire::text::ParseError;
 
 /// The last status of a node that was up at the end of a run.
@@ -50,14 +51,23 @@ impl From<&NodeStatus> for LastStatus {
 pub(crate) struct Record {
     /// Each node's last status; `None` if it was down at the end.
     pub(crate) nodes: BTreeMap<NodeId, Option<LastStatus>>,
-    /// How many receipts told a transaction finished at this height.
-    pub(crate) receipts: BTreeMap<Round, u64>,
+    /// How many receipts told a transaction finished in this shard at this height.
+    pub(crate) receipts: BTreeMap<(ShardId, Round), u64>,
 }
 
 const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,coins,value";
-const RECEIPTS_HEADER: &str = "height,finished";
+const RECEIPTS_HEADER: &str = "shard,height,finished";
 
 impl Record {
+    /// The members of a shard, ascending, with their last statuses.
+    pub(crate) fn members(
+        &self,
+        committee: &Committee,
+        shard: ShardId,
+    ) -> impl Iterator<Item = (NodeId, Option<&LastStatus>)> {
+        committee.members(shard).filter_map(|node| Some((node, self.nodes.get(&node)?.as_ref())))
+    }
+
     /// Writes both files.
     pub(crate) fn save(&self, log: &Path) -> io::Result<()> {
         let mut text = format!("{NODES_HEADER}\n");
@@ -79,8 +89,8 @@ impl Record {
         }
         fs::write(log.join("nodes.csv"), text)?;
         let mut text = format!("{RECEIPTS_HEADER}\n");
-        for (height, count) in &self.receipts {
-            writeln!(text, "{height},{count}").expect("writing to a String does not fail");
+        for ((shard, height), count) in &self.receipts {
+            writeln!(text, "{shard},{height},{count}").expect("writing to a String does not fail");
         }
         fs::write(log.join("receipts.csv"), text)
     }
@@ -106,9 +116,9 @@ impl Record {
             record.nodes.insert(node, status).is_none().then_some(())
         })?;
         each_line(&log.join("receipts.csv"), RECEIPTS_HEADER, |words| {
-            let words: &[&str; 2] = words.try_into().ok()?;
-            let height = Round(words[0].parse().ok()?);
-            record.receipts.insert(height, words[1].parse().ok()?).is_none().then_some(())
+            let words: &[&str; 3] = words.try_into().ok()?;
+            let place = (ShardId(words[0].parse().ok()?), Round(words[1].parse().ok()?));
+            record.receipts.insert(place, words[2].parse().ok()?).is_none().then_some(())
         })?;
         Ok(record)
     }

@@ -13,8 +13,12 @@ const ROUNDS: u64 = 5;
 const FINISHED: u64 = 10;
 
 fn committee() -> Committee {
+    committee_of(1)
+}
+
+fn committee_of(shards: u8) -> Committee {
     let member = |i: u8| Member { public_key: [i; 32], coin_commitment: [0xC0 | i; 32] };
-    Committee::new(4, Protocol::default(), (0..4).map(member).collect(), [9; 32])
+    Committee::new(4, Protocol::default(), (0..4 * shards).map(member).collect(), [9; 32])
 }
 
 fn header(round: u64) -> Digest {
@@ -30,9 +34,26 @@ fn line(round: u64) -> String {
 
 /// The files of four nodes of which node 3 crashed after three rounds, and the record that fits them.
 fn write_run(dir: &TestDir) -> Record {
+    let record = write_members(dir, ShardId(0));
+    record.save(dir.path()).unwrap();
+    record
+}
+
+/// The files of two such shards. Their blocks are alike, which nothing says they must not be.
+fn write_run_of_two(dir: &TestDir) -> Record {
+    let mut record = write_members(dir, ShardId(0));
+    let second = write_members(dir, ShardId(1));
+    record.nodes.extend(second.nodes);
+    record.receipts.extend(second.receipts);
+    record.save(dir.path()).unwrap();
+    record
+}
+
+fn write_members(dir: &TestDir, shard: ShardId) -> Record {
     let genesis = 200_000 * 1_000;
     let mut record = Record::default();
-    for node in 0..4u16 {
+    let first = 4 * shard.0;
+    for (node, id) in (0..4u16).map(|index| (index, first + index)) {
         let rounds = if node == 3 { 3 } else { ROUNDS };
         let mut text = format!("{HEADER}\n");
         (1..=rounds).for_each(|round| text += &line(round));
@@ -40,7 +61,7 @@ fn write_run(dir: &TestDir) -> Record {
             // Killed in the middle of a line.
             text += &line(4)[..20];
         }
-        fs::write(dir.path().join(format!("rounds-{node}.csv")), text).unwrap();
+        fs::write(dir.path().join(format!("rounds-{id}.csv")), text).unwrap();
         // Node 1 told its status one round before it stopped.
         let executed = if node == 1 { ROUNDS - 1 } else { ROUNDS };
         let status = LastStatus {
@@ -51,10 +72,9 @@ fn write_run(dir: &TestDir) -> Record {
             coins: 200_000,
             value: genesis,
         };
-        record.nodes.insert(NodeId(node), (node != 3).then_some(status));
+        record.nodes.insert(NodeId(id), (node != 3).then_some(status));
     }
-    record.receipts = (1..=ROUNDS).map(|round| (Round(round), FINISHED - 1)).collect();
-    record.save(dir.path()).unwrap();
+    record.receipts = (1..=ROUNDS).map(|round| ((shard, Round(round)), FINISHED - 1)).collect();
     record
 }
 
@@ -134,14 +154,40 @@ fn money_made_or_lost_is_found() {
 fn receipts_without_a_block_are_found() {
     let dir = TestDir::new();
     write_run(&dir);
-    edit(&dir, "receipts.csv", "3,9", "3,11");
+    edit(&dir, "receipts.csv", "0,3,9", "0,3,11");
     assert!(check_files(&dir).findings[0].contains("11 receipts name height 3"));
-    edit(&dir, "receipts.csv", "3,11", "6,1");
+    edit(&dir, "receipts.csv", "0,3,11", "0,6,1");
     assert!(check_files(&dir).findings[0].contains("height 6, which no node has executed"));
     let mut record = Record::load(dir.path()).unwrap();
     record.nodes.values_mut().for_each(|status| *status = None);
     let verdict = check(dir.path(), &committee(), &record).unwrap();
     assert!(verdict.is_clean(), "nobody was left to write it down: {:?}", verdict.findings);
+}
+
+#[test]
+fn shards_are_judged_apart() {
+    let dir = TestDir::new();
+    let record = write_run_of_two(&dir);
+    let check_both =
+        |dir: &TestDir| check(dir.path(), &committee_of(2), &Record::load(dir.path()).unwrap()).unwrap();
+    assert_eq!(Record::load(dir.path()), Ok(record));
+    let verdict = check_both(&dir);
+    assert!(verdict.is_clean(), "{:?}", verdict.findings);
+    assert_eq!((verdict.rounds, verdict.finished), (2 * ROUNDS, 2 * ROUNDS * FINISHED));
+    // Another shard's block of the same height is another block.
+    for node in 0..4 {
+        let text = hex::encode(&header(2).0);
+        edit(&dir, &format!("rounds-{node}.csv"), &text, &text.replace('2', "7"));
+    }
+    assert!(check_both(&dir).is_clean());
+    edit(&dir, "rounds-6.csv", &hex::encode(&header(2).0), &hex::encode(&[0xAB; 32]));
+    let verdict = check_both(&dir);
+    assert!(!verdict.agreement);
+    assert!(verdict.findings[0].starts_with("shard 1: round 2: node 4 tells"), "{:?}", verdict.findings);
+    edit(&dir, "receipts.csv", "1,3,9", "1,6,1");
+    assert!(
+        check_both(&dir).findings.iter().any(|text| text.starts_with("shard 1: 1 receipts name height 6"))
+    );
 }
 
 #[test]

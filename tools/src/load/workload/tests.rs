@@ -12,8 +12,12 @@ const TX_BYTES: usize = 250;
 const EXPIRY: Round = Round(1_000);
 
 fn committee(signed: bool, coins: u64) -> Arc<Committee> {
+    committee_of(1, signed, coins)
+}
+
+fn committee_of(shards: u16, signed: bool, coins: u64) -> Arc<Committee> {
     let protocol = Protocol { signed, genesis_coins: coins, ..Protocol::default() };
-    Arc::new(deal_committee(4, 1, protocol, seeded_entropy(7)).0)
+    Arc::new(deal_committee(4, shards, protocol, seeded_entropy(7)).0)
 }
 
 fn workload() -> Workload {
@@ -78,7 +82,7 @@ fn latency_counts_from_the_intended_time_and_heights_are_kept() {
     assert_eq!(workload.tally().latency.max_us(), Some(6_000));
     assert_eq!((workload.tally().submitted, workload.tally().committed), (1, 1));
     assert_eq!(workload.in_flight_and_orphaned(), (0, 0));
-    assert_eq!(workload.take_heights().into_counts().into_iter().collect::<Vec<_>>(), [(Round(3), 1)]);
+    assert_eq!(workload.take_heights(), BTreeMap::from([((ShardId(0), Round(3)), 1)]));
 }
 
 #[test]
@@ -151,6 +155,36 @@ fn orphans_are_asked_for_elsewhere_and_idle_chains_go_on_elsewhere() {
     assert_eq!(workload.in_flight_and_orphaned().1, 0);
     let heirs = (0..3).filter(|node| make(&mut workload, *node, 0).is_some()).count();
     assert_eq!(heirs, 1, "its chain goes on elsewhere");
+}
+
+#[test]
+fn each_shard_has_its_own_coins_nodes_and_heights() {
+    let committee = committee_of(2, false, 4);
+    let mut workload = Workload::new(&committee, TX_BYTES, 1);
+    let mut ids = Vec::new();
+    for node in 0..8 {
+        let bytes = make(&mut workload, node, 0).unwrap();
+        assert!(make(&mut workload, node, 0).is_none(), "a coin a node");
+        let view = transaction::validate(&bytes, &committee).unwrap();
+        let shard = committee.shard_of(NodeId(node));
+        assert_eq!(view.part_of(shard), transaction::Part::Intra, "node {node}");
+        ids.push(view.id());
+    }
+    tell(&mut workload, 1, ids[1], Fate::Finished(Round(7)));
+    tell(&mut workload, 5, ids[5], Fate::Finished(Round(3)));
+    assert_eq!(workload.tally().heights, [Round(7), Round(3)]);
+    assert_eq!(workload.tally().height_of_all(), Round(3));
+    // The members of a shard are heirs of each other, and know what became of each other's transactions.
+    workload.node_is_gone(NodeId(5));
+    assert!(make(&mut workload, 1, 0).is_some() && make(&mut workload, 0, 0).is_none());
+    assert!([4, 6, 7].into_iter().any(|node| make(&mut workload, node, 0).is_some()));
+    workload.node_is_gone(NodeId(6));
+    workload.ask_for_orphans_at(NodeId(0));
+    assert!(workload.take_asks(NodeId(0), 10).is_empty());
+    workload.ask_for_orphans_at(NodeId(4));
+    assert!(workload.take_asks(NodeId(4), 10).contains(&ids[6]));
+    let counts = workload.take_heights();
+    assert_eq!(counts, BTreeMap::from([((ShardId(0), Round(7)), 1), ((ShardId(1), Round(3)), 1)]));
 }
 
 #[test]
