@@ -21,19 +21,24 @@ pub(crate) const COMMAND: Command = Command {
     about: "Runs whole cores in virtual time under random schedules and adversaries, checks agreement, conservation \
             and every other promise after each step, then heals the network and checks that all transactions get \
             their fate.\n\n\
-            The same seed, number of nodes and adversary give the same run. A failing run is printed with the command \
-            that replays it.",
+            The same seed, numbers of nodes and shards, and adversary give the same run. A failing run is printed with \
+            the command that replays it.",
     options: &[
         Opt::with(
             "seeds",
             "A..B",
             "0..84",
-            "Seeds to run, A up to but without B, spread over nodes and adversaries.",
+            "Seeds to run, A up to but without B, spread over nodes, shards and adversaries.",
         ),
-        Opt::without_default("seed", "S", "One seed only, with every number of nodes and adversary chosen."),
-        Opt::with("nodes", "LIST", "4,7,10", "Sizes of the shard, comma-separated, 1 to 31."),
+        Opt::without_default(
+            "seed",
+            "S",
+            "One seed only, with every number of nodes and shards and adversary chosen.",
+        ),
+        Opt::with("nodes", "LIST", "4,7,10", "Sizes of a shard, comma-separated, 1 to 31."),
+        Opt::with("shards", "LIST", "1", "Numbers of shards, comma-separated, 1 to 4."),
         Opt::with("adversary", "NAME|all", "all", "What is tried; see ADVERSARIES."),
-        Opt::switch("every", "Every seed with every number of nodes and every adversary, not in turn."),
+        Opt::switch("every", "Every seed with all nodes, shards and adversaries, not in turn."),
         Opt::switch("trace", "Writes down every step of the run; for one scenario."),
         Opt::with("threads", "T", "2", "Scenarios run at once."),
     ],
@@ -54,6 +59,8 @@ pub(crate) const COMMAND: Command = Command {
 const TRACE_LINES_SHOWN: usize = 60;
 /// Largest shard that is simulated: beyond it a run takes minutes.
 const NODES_MAX: u64 = 31;
+/// Most shards that are simulated, for the same reason.
+const SHARDS_MAX: u64 = 4;
 
 /// Runs the command; the exit status.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
@@ -71,23 +78,34 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
             (from < to).then(|| (from..to).collect())
         })?,
     };
-    let nodes: Vec<u16> =
-        values.value("nodes", &format!("numbers from 1 to {NODES_MAX}, comma-separated"), |text| {
-            let number =
-                |word: &str| word.parse().ok().filter(|n| (1..=NODES_MAX).contains(n)).map(|n| n as u16);
-            text.split(',').map(number).collect()
-        })?;
-    let adversaries = adversaries(values)?;
-    let all = || adversaries.iter().flat_map(|adversary| nodes.iter().map(|nodes| (*adversary, *nodes)));
-    let scenario = |seed, (adversary, nodes)| Scenario { seed, nodes, adversary };
-    if values.is_given("every") || values.is_given("seed") {
-        return Ok(seeds.iter().flat_map(|seed| all().map(|pair| scenario(*seed, pair))).collect());
+    let (nodes, shards) = (sizes(values, "nodes", NODES_MAX)?, sizes(values, "shards", SHARDS_MAX)?);
+    let mut all = Vec::new();
+    for adversary in adversaries(values)? {
+        for shards in &shards {
+            all.extend(nodes.iter().map(|nodes| Scenario {
+                seed: 0,
+                nodes: *nodes,
+                shards: *shards,
+                adversary,
+            }));
+        }
     }
-    Ok(seeds
-        .iter()
-        .zip(all().collect::<Vec<_>>().into_iter().cycle())
-        .map(|(seed, pair)| scenario(*seed, pair))
-        .collect())
+    let of_seed = |seed: &u64, scenario: &Scenario| Scenario { seed: *seed, ..*scenario };
+    if values.is_given("every") || values.is_given("seed") {
+        return Ok(seeds
+            .iter()
+            .flat_map(|seed| all.iter().map(move |scenario| of_seed(seed, scenario)))
+            .collect());
+    }
+    Ok(seeds.iter().zip(all.iter().cycle()).map(|(seed, scenario)| of_seed(seed, scenario)).collect())
+}
+
+/// The numbers of a list.
+fn sizes(values: &Values, option: &'static str, max: u64) -> Result<Vec<u16>, UsageError> {
+    values.value(option, &format!("numbers from 1 to {max}, comma-separated"), |text| {
+        let number = |word: &str| word.parse().ok().filter(|n| (1..=max).contains(n)).map(|n| n as u16);
+        text.split(',').map(number).collect()
+    })
 }
 
 fn adversaries(values: &Values) -> Result<Vec<Adversary>, UsageError> {
@@ -133,6 +151,9 @@ fn trace_all(scenarios: &[Scenario]) -> u8 {
     status
 }
 
+/// What a row of the summary is about: an adversary, shards, and nodes of each.
+type Size = (Adversary, u16, u16);
+
 /// The sums of one row of the summary.
 #[derive(Clone, Copy, Default)]
 struct Row {
@@ -161,13 +182,13 @@ fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
     announce_panics();
     let begun = Instant::now();
     let next = AtomicUsize::new(0);
-    let rows: Mutex<BTreeMap<(Adversary, u16), Row>> = Mutex::new(BTreeMap::new());
+    let rows: Mutex<BTreeMap<Size, Row>> = Mutex::new(BTreeMap::new());
     let work = || {
         while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
             set_current(scenario);
             let result = simulate_caught(scenario, Trace::Off);
             let mut rows = rows.lock().expect("nothing panics while it is held");
-            let row = rows.entry((scenario.adversary, scenario.nodes)).or_default();
+            let row = rows.entry((scenario.adversary, scenario.shards, scenario.nodes)).or_default();
             match &result {
                 Ok(report) => row.add(report),
                 Err(()) => {
@@ -208,20 +229,29 @@ fn show_end_of_trace(scenario: &Scenario) {
     }
 }
 
-fn print_summary(rows: &BTreeMap<(Adversary, u16), Row>, seconds: f64) {
+fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     tell(format!(
-        "\n{:<22}{:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
-        "adversary", "nodes", "seeds", "decisions", "views", "finished", "frames", "faults", "violations"
+        "\n{:<22}{:>7}{:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
+        "adversary",
+        "shards",
+        "nodes",
+        "seeds",
+        "decisions",
+        "views",
+        "finished",
+        "frames",
+        "faults",
+        "violations"
     ));
     let mut total = Row::default();
-    let line = |name: &str, nodes: &str, row: &Row| {
+    let line = |name: &str, shards: &str, nodes: &str, row: &Row| {
         tell(format!(
-            "{name:<22}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
+            "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
             row.seeds, row.decisions, row.views, row.finished, row.frames, row.faults, row.violations
         ));
     };
-    for ((adversary, nodes), row) in rows {
-        line(adversary.name(), &nodes.to_string(), row);
+    for ((adversary, shards, nodes), row) in rows {
+        line(adversary.name(), &shards.to_string(), &nodes.to_string(), row);
         total.seeds += row.seeds;
         total.decisions += row.decisions;
         total.views += row.views;
@@ -230,7 +260,7 @@ fn print_summary(rows: &BTreeMap<(Adversary, u16), Row>, seconds: f64) {
         total.faults += row.faults;
         total.violations += row.violations;
     }
-    line("total", "", &total);
+    line("total", "", "", &total);
     tell(format!(
         "{} seeds in {seconds:.0} s, {:.0} frames/s",
         total.seeds,
@@ -273,12 +303,13 @@ mod tests {
 
     #[test]
     fn scenarios_of_a_command_line() {
-        let replayed = Scenario { seed: 5, nodes: 7, adversary: Adversary::Twins };
+        let replayed = Scenario { seed: 5, nodes: 7, shards: 3, adversary: Adversary::Twins };
         let line = replayed.to_string();
         let line = line.strip_prefix("tools sim ").expect("that is the command");
         assert_eq!(parse(line), Ok(vec![replayed]));
         assert_eq!(parse("--seeds 0..10 --adversary mute").unwrap().len(), 10);
         assert_eq!(parse("--seeds 0..10 --adversary mute --every").unwrap().len(), 30);
+        assert_eq!(parse("--seeds 0..2 --adversary mute --shards 1,2 --every").unwrap().len(), 12);
         let all = parse("--every --seeds 3..4").unwrap();
         assert_eq!(all.len(), 3 * Adversary::ALL.len());
     }
@@ -290,6 +321,7 @@ mod tests {
             "there is no adversary 'twin'; the nearest is 'twins'"
         );
         assert!(parse("--nodes 4,x").unwrap_err().contains("--nodes: found '4,x'"));
+        assert!(parse("--shards 9").unwrap_err().contains("--shards: found '9'"));
         assert!(parse("--seeds 9..3").unwrap_err().contains("--seeds: found '9..3'"));
     }
 

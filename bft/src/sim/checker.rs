@@ -1,6 +1,6 @@
 //! What must hold after every step of a simulation, whatever the adversary does: DESIGN §6's invariants and more.
 //!
-//! - *Agreement*: one header digest a height among honest members, heights executed one after another.
+//! - *Agreement*: in each shard one header digest a height among honest members, heights executed one after another.
 //! - *The ledger* does what the reference model does with the same blocks: nothing is spent twice, finished twice or
 //!   both finished and rejected, value is conserved, no invalid entry is ever part of a block.
 //! - *Receipts are true*: what a client is told has happened, or will never happen.
@@ -37,8 +37,6 @@ pub use violation::Violation;
 use conduct::Conduct;
 use model::{Expected, Model};
 
-/// The shard under test.
-const SHARD: ShardId = ShardId(0);
 /// Coins are compared one by one after so many blocks.
 const RECOUNT_EVERY: u64 = 8;
 
@@ -47,7 +45,8 @@ const RECOUNT_EVERY: u64 = 8;
 struct Offered {
     /// Inputs, if its bytes are valid.
     inputs: Option<Vec<CoinId>>,
-    expiry: Round,
+    /// The last round in which it may execute, by input shard.
+    expiries: BTreeMap<ShardId, Round>,
     /// A member has said that it will never finish.
     written_off: Option<(NodeId, Fate)>,
 }
@@ -55,19 +54,26 @@ struct Offered {
 impl Offered {
     /// Of which only the id is known here.
     fn elsewhere() -> Offered {
-        Offered { inputs: None, expiry: Round(0), written_off: None }
+        Offered { inputs: None, expiries: BTreeMap::new(), written_off: None }
     }
+}
+
+/// What the honest members of one shard have executed.
+#[derive(Debug)]
+struct History {
+    rules: Arc<Rules>,
+    model: Model,
+    headers: Vec<(NodeId, Digest)>,
+    expected: Vec<Expected>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Checker {
     committee: Arc<Committee>,
-    rules: Arc<Rules>,
     honest: BTreeSet<NodeId>,
-    model: Model,
-    headers: Vec<(NodeId, Digest)>,
-    expected: Vec<Expected>,
+    /// By shard.
+    shards: Vec<History>,
     heights: BTreeMap<NodeId, Round>,
     conduct: BTreeMap<NodeId, Conduct>,
     offered: BTreeMap<TxId, Offered>,
@@ -82,12 +88,17 @@ pub(super) struct Checker {
 type Checked = Result<(), Violation>;
 
 impl Checker {
-    pub(super) fn new(rules: Arc<Rules>, honest: BTreeSet<NodeId>) -> Checker {
-        let committee = rules.committee().clone();
-        Checker {
-            model: Model::genesis(&committee, SHARD),
+    /// For shards with these rules.
+    pub(super) fn new(rules: Vec<Arc<Rules>>, honest: BTreeSet<NodeId>) -> Checker {
+        let committee = rules[0].committee().clone();
+        let history = |rules: Arc<Rules>| History {
+            model: Model::genesis(&committee, rules.shard()),
+            rules,
             headers: Vec::new(),
             expected: Vec::new(),
+        };
+        Checker {
+            shards: rules.into_iter().map(history).collect(),
             heights: honest.iter().map(|node| (*node, Round(0))).collect(),
             conduct: honest.iter().map(|node| (*node, Conduct::default())).collect(),
             offered: BTreeMap::new(),
@@ -96,13 +107,25 @@ impl Checker {
             must_finish: BTreeSet::new(),
             honest,
             committee,
-            rules,
         }
     }
 
-    /// The highest height executed by an honest member.
-    pub(super) fn height(&self) -> Round {
-        Round(self.headers.len() as u64)
+    /// The highest height executed by an honest member of a node's shard.
+    pub(super) fn height(&self, node: NodeId) -> Round {
+        Round(self.history(node).headers.len() as u64)
+    }
+
+    /// The same for all shards.
+    pub(super) fn heights(&self) -> Vec<Round> {
+        self.shards.iter().map(|history| Round(history.headers.len() as u64)).collect()
+    }
+
+    fn history(&self, node: NodeId) -> &History {
+        &self.shards[usize::from(self.committee.shard_of(node).0)]
+    }
+
+    fn history_mut(&mut self, node: NodeId) -> &mut History {
+        &mut self.shards[usize::from(self.committee.shard_of(node).0)]
     }
 
     /// A frame reaches an honest member.
@@ -138,14 +161,15 @@ impl Checker {
         if height != before.next() {
             return Err(Violation::HeightOutOfOrder { node, after: before, executed: height });
         }
-        match self.headers.get(before.0 as usize) {
+        match self.history(node).headers.get(before.0 as usize) {
             Some(first) if first.1 != report.header => {
                 return Err(Violation::Fork { height, first: *first, second: (node, report.header) });
             }
             Some(_) => {}
             None => self.execute_in_model(node, core, report)?,
         }
-        let expected = self.expected[before.0 as usize];
+        let history = self.history(node);
+        let expected = history.expected[before.0 as usize];
         if (report.finished, report.rejected, report.skipped)
             != (expected.finished, expected.rejected, expected.skipped)
         {
@@ -155,8 +179,8 @@ impl Checker {
         // A step may execute several blocks; the ledger then is ahead of this report.
         let ledger = core.ledger();
         let value = if height.0.is_multiple_of(RECOUNT_EVERY) { ledger.recount() } else { ledger.value() };
-        if value != self.model.value() {
-            return Err(Violation::Value { node, height, expected: self.model.value(), found: value });
+        if value != history.model.value() {
+            return Err(Violation::Value { node, height, expected: history.model.value(), found: value });
         }
         Ok(())
     }
@@ -175,21 +199,21 @@ impl Checker {
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));
         let payloads = entries.iter().map(|entry| entry.payload());
-        let expected = self.model.execute(&self.rules, height, payloads);
-        self.headers.push((node, report.header));
-        self.expected.push(expected);
+        let history = self.history_mut(node);
+        let expected = history.model.execute(&history.rules, height, payloads);
+        history.headers.push((node, report.header));
+        history.expected.push(expected);
         if expected.invalid_entries > 0 {
             return Err(Violation::InvalidEntry { height, count: expected.invalid_entries });
         }
-        self.check_written_off()
+        self.check_written_off(node)
     }
 
     /// Nothing that clients were told would never finish has finished.
-    fn check_written_off(&self) -> Checked {
+    fn check_written_off(&self, executed_by: NodeId) -> Checked {
+        let model = &self.history(executed_by).model;
         for (id, offered) in &self.offered {
-            if let (Some((node, told)), Some(Fate::Finished(round))) =
-                (offered.written_off, self.model.fate(id))
-            {
+            if let (Some((node, told)), Some(Fate::Finished(round))) = (offered.written_off, model.fate(id)) {
                 let truth = Some(Fate::Finished(round));
                 return Err(Violation::FalseReceipt { node, id: *id, told, truth });
             }
@@ -208,9 +232,11 @@ impl Checker {
             let id = tx_id(bytes.as_ref());
             let offered = self.offered.entry(id).or_insert_with(Offered::elsewhere);
             let valid = validate(bytes.as_ref(), &self.committee).ok();
-            let expiry = valid.and_then(|view: TransactionView<'_>| view.expiry_in(SHARD));
+            let expiries = |view: TransactionView<'_>| {
+                view.expiries().map(|expiry| (expiry.shard, expiry.round)).collect()
+            };
             offered.inputs = valid.map(|view| view.inputs().map(|input| input.coin).collect());
-            offered.expiry = expiry.unwrap_or_default();
+            offered.expiries = valid.map(expiries).unwrap_or_default();
             self.open.insert((node, client, id));
         }
     }
@@ -264,10 +290,11 @@ impl Checker {
         if self.must_finish.contains(&id) && !matches!(fate, Fate::Finished(_)) {
             return Err(Violation::NotFinished { node, id, told: fate });
         }
-        let truth = self.model.fate(&id);
+        let model = &self.history(node).model;
+        let truth = model.fate(&id);
         // Who has not executed the block that settled it may say in advance, and for another reason, that it cannot
         // finish.
-        let is_ahead = self.model.settled_at(&id).is_none_or(|settled| settled > self.heights[&node]);
+        let is_ahead = model.settled_at(&id).is_none_or(|settled| settled > self.heights[&node]);
         let is_true = match fate {
             Fate::Finished(_) => truth == Some(fate),
             Fate::Rejected(_) | Fate::Expired if is_ahead => !matches!(truth, Some(Fate::Finished(_))),
@@ -276,7 +303,7 @@ impl Checker {
             // Not if it is open here, or settled here and not forgotten.
             Fate::Unknown => {
                 let is_open = self.open.iter().any(|(taker, _, waits)| (*taker, *waits) == (node, id));
-                !is_open && (is_ahead || self.model.is_forgotten(&id, self.heights[&node]))
+                !is_open && (is_ahead || model.is_forgotten(&id, self.heights[&node]))
             }
         };
         if !is_true {
@@ -291,35 +318,34 @@ impl Checker {
     }
 
     fn is_refusal_true(&self, node: NodeId, id: &TxId, refusal: Refusal) -> bool {
-        let offered = &self.offered[id];
+        let (offered, model) = (&self.offered[id], &self.history(node).model);
+        let expiry = offered.expiries.get(&self.committee.shard_of(node)).copied().unwrap_or_default();
         match refusal {
             Refusal::Invalid | Refusal::TooLarge => offered.inputs.is_none(),
             Refusal::Spent => offered
                 .inputs
                 .iter()
                 .flatten()
-                .any(|coin| self.model.spender(coin).is_some_and(|spender| spender != id)),
-            Refusal::Expired => offered.inputs.is_some() && offered.expiry <= self.heights[&node],
-            Refusal::ExpiryTooFar => {
-                offered.expiry.0 > self.heights[&node].next().0 + EXPIRY_ROUNDS_AHEAD_MAX
-            }
+                .any(|coin| model.spender(coin).is_some_and(|spender| spender != id)),
+            Refusal::Expired => offered.inputs.is_some() && expiry <= self.heights[&node],
+            Refusal::ExpiryTooFar => expiry.0 > self.heights[&node].next().0 + EXPIRY_ROUNDS_AHEAD_MAX,
             Refusal::Duplicate => offered.inputs.is_some(),
             Refusal::WrongShard | Refusal::Full | Refusal::ClientShare | Refusal::Following => false,
         }
     }
 
-    /// Live honest members when nothing is open any more: same height, same coins.
+    /// Live honest members when nothing is open any more: in each shard same height, same coins.
     pub(super) fn at_rest<'a>(&self, cores: impl Iterator<Item = (NodeId, &'a Core)>) -> Checked {
         let mut heights = Vec::new();
         for (node, core) in cores {
             let height = core.ledger().height();
             heights.push((node, height));
-            if height != self.height() {
+            if height != self.height(node) {
                 continue;
             }
             let mut dumped = BTreeMap::new();
             dumped.extend(core.ledger().dump_coins().map(|coin| (coin.id, coin.amount)));
-            let model = self.model.unspent();
+            let model = self.history(node).model.unspent();
             let differs = |a: &BTreeMap<CoinId, u64>, b: &BTreeMap<CoinId, u64>| {
                 a.iter().find(|(id, amount)| b.get(id) != Some(amount)).map(|(id, _)| *id)
             };
@@ -327,7 +353,7 @@ impl Checker {
                 return Err(Violation::Coin { node, height, coin });
             }
         }
-        if heights.iter().any(|(_, height)| *height != self.height()) {
+        if heights.iter().any(|(node, height)| *height != self.height(*node)) {
             return Err(Violation::LeftBehind { heights });
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! What a seed makes of a simulation: who is Byzantine, how the links behave, what goes wrong and when.
 //!
 //! Each seed turns on a random part of what can go wrong ("swarm testing"), so that runs with few troubles, which get
-//! far, stand beside runs with many. At most f nodes of the shard are Byzantine or crash. At [`Plan::heal_at`] the
+//! far, stand beside runs with many. At most f nodes of each shard are Byzantine or crash. At [`Plan::heal_at`] the
 //! network heals for good; Byzantine and crashed nodes stay what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,10 @@ use crate::time::{Span, Time};
 pub struct Scenario {
     /// Everything random comes from it.
     pub seed: u64,
-    /// Members of the shard.
+    /// Members of a shard.
     pub nodes: u16,
+    /// Shards.
+    pub shards: u16,
     /// What the Byzantine nodes, or the scheduler, try.
     pub adversary: Adversary,
 }
@@ -27,8 +29,9 @@ pub struct Scenario {
 impl std::fmt::Display for Scenario {
     /// The command that runs it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Scenario { seed, nodes, adversary } = self;
-        write!(f, "tools sim --seed {seed} --nodes {nodes} --adversary {}", adversary.name())
+        let Scenario { seed, nodes, shards, adversary } = self;
+        let name = adversary.name();
+        write!(f, "tools sim --seed {seed} --nodes {nodes} --shards {shards} --adversary {name}")
     }
 }
 
@@ -56,7 +59,8 @@ impl Scenario {
 
     /// The generator that everything random in the run is drawn from.
     pub(super) fn prng(&self) -> Prng {
-        Prng::new(self.seed ^ (u64::from(self.nodes) << 48) ^ ((self.adversary as u64) << 56))
+        let place = u64::from(self.shards - 1) << 40 | u64::from(self.nodes) << 48;
+        Prng::new(self.seed ^ place ^ ((self.adversary as u64) << 56))
     }
 }
 
@@ -117,24 +121,43 @@ pub(super) enum Leaders {
     Starved,
 }
 
-impl Plan {
-    pub(super) fn draw(scenario: &Scenario, prng: &mut Prng) -> Plan {
+/// Who is what in one shard.
+#[derive(Clone, Debug)]
+struct Seats {
+    byzantine: Vec<NodeId>,
+    honest: Vec<NodeId>,
+    /// How many of the honest may crash.
+    crash_max: usize,
+}
+
+impl Seats {
+    fn draw(scenario: &Scenario, shard: u16, prng: &mut Prng) -> Seats {
         let n = scenario.nodes;
         let faulty_max = (usize::from(n) - 1) / 3;
-        let mut nodes: Vec<NodeId> = (0..n).map(NodeId).collect();
-        prng.shuffle(&mut nodes);
+        let mut byzantine: Vec<NodeId> = (shard * n..(shard + 1) * n).map(NodeId).collect();
+        prng.shuffle(&mut byzantine);
         // Mostly as many as are tolerated: fewer attack less.
         let byzantine_count = if scenario.adversary.owns_nodes() && faulty_max > 0 {
             if prng.chance(3, 4) { faulty_max } else { 1 + prng.below(faulty_max as u64) as usize }
         } else {
             0
         };
-        let byzantine: BTreeSet<NodeId> = nodes[..byzantine_count].iter().copied().collect();
-        let crash_max = faulty_max - byzantine_count;
-        let honest = &nodes[byzantine_count..];
+        let honest = byzantine.split_off(byzantine_count);
+        Seats { byzantine, honest, crash_max: faulty_max - byzantine_count }
+    }
+}
+
+impl Plan {
+    pub(super) fn draw(scenario: &Scenario, prng: &mut Prng) -> Plan {
+        let shards: Vec<Seats> =
+            (0..scenario.shards).map(|shard| Seats::draw(scenario, shard, prng)).collect();
+        let byzantine: BTreeSet<NodeId> = shards.iter().flat_map(|seats| &seats.byzantine).copied().collect();
+        let honest: Vec<NodeId> = shards.iter().flat_map(|seats| &seats.honest).copied().collect();
+        let seated = shards.iter().flat_map(|seats| seats.byzantine.iter().chain(&seats.honest));
+        let nodes: Vec<NodeId> = seated.copied().collect();
         let heal_at = Time(prng.within(1_500_000..6_000_000));
         let mut troubles = Vec::new();
-        for node in &honest[..crash_max] {
+        for node in shards.iter().flat_map(|seats| &seats.honest[..seats.crash_max]) {
             if prng.chance(1, 3) {
                 troubles.push((Time(prng.below(heal_at.0)), Trouble::Crash(*node)));
             }
@@ -146,7 +169,7 @@ impl Plan {
             _ if prng.chance(1, 4) => 1 + prng.below(2),
             _ => 0,
         };
-        draw_child_deaths(prng, honest, heal_at, children, &mut troubles);
+        draw_child_deaths(prng, &honest, heal_at, children, &mut troubles);
         let leaders = match scenario.adversary {
             Adversary::StarvedLeader => Leaders::Starved,
             // Later views, with their justifications, come about only when leaders fail.
@@ -162,7 +185,7 @@ impl Plan {
                 _ if prng.chance(1, 2) => Order::LinkByLink,
                 _ => Order::Reordered,
             },
-            delays: draw_delays(prng, n),
+            delays: draw_delays(prng, nodes.len() as u16),
             troubles,
             outboxes: if prng.chance(1, 4) { Outboxes::Full } else { Outboxes::Roomy },
             leaders,
@@ -172,13 +195,13 @@ impl Plan {
     }
 }
 
-fn draw_delays(prng: &mut Prng, n: u16) -> BTreeMap<(NodeId, NodeId), Delay> {
+fn draw_delays(prng: &mut Prng, nodes: u16) -> BTreeMap<(NodeId, NodeId), Delay> {
     let usual_us = *prng.pick(&[2_000, 10_000, 30_000]).expect("the list is not empty");
     let uneven = prng.chance(1, 3);
     let long_tail = prng.chance(1, 3);
     let mut delays = BTreeMap::new();
-    for from in 0..n {
-        for to in (0..n).filter(|to| *to != from) {
+    for from in 0..nodes {
+        for to in (0..nodes).filter(|to| *to != from) {
             let usual_us = if uneven { prng.within(usual_us / 4..usual_us * 4) } else { usual_us };
             let delay = if long_tail {
                 Delay::LongTail { usual_us, rare_us: usual_us * 30, percent: 5 }
@@ -198,7 +221,7 @@ fn draw_starvation(prng: &mut Prng, nodes: &[NodeId], heal_at: Time, troubles: &
     for _ in 0..1 + prng.below(6) {
         let at = Time(prng.below(heal_at.0));
         let until = Time(prng.within(at.0..heal_at.0 + 1));
-        let node = *prng.pick(nodes).expect("a shard has nodes");
+        let node = *prng.pick(nodes).expect("there are nodes");
         let others = nodes.iter().copied().filter(|other| *other != node);
         let links: Vec<(NodeId, NodeId)> = match prng.below(3) {
             0 => others.map(|other| (node, other)).collect(),
@@ -233,7 +256,7 @@ fn draw_child_deaths(
 ) {
     const DOWN_MAX_US: u64 = 300_000;
     for _ in 0..count {
-        let node = *prng.pick(honest).expect("a shard has honest nodes");
+        let node = *prng.pick(honest).expect("there are honest nodes");
         let child = if prng.chance(1, 2) { Child::Sender } else { Child::Receiver };
         let at = Time(prng.below(heal_at.0 - DOWN_MAX_US));
         let down = Span(prng.within(10_000..DOWN_MAX_US));

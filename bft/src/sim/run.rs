@@ -3,7 +3,7 @@
 //! First troubles: the network does its worst, clients submit, the adversary acts. At [`Plan::heal_at`] the network
 //! heals, and from then on liveness is owed: a decision within [`DECISION_WITHIN`], and a fate for every transaction
 //! that a live honest member has taken within [`FATES_WITHIN`]. A run ends when all are told and the honest members
-//! stand at one height; without Byzantine members it must then fall silent.
+//! of each shard stand at one height; without Byzantine members it must then fall silent.
 
 mod happen;
 mod wire;
@@ -34,8 +34,6 @@ use crate::sim::trace::{self, Trace};
 use crate::sim::workload::Workload;
 use crate::time::{Span, Time};
 
-/// The shard under test.
-const SHARD: ShardId = ShardId(0);
 /// One-way delays of one view: SEND, ECHO, LOCK, READY, FINISH, share, PRE-VOTE, VOTE, and two for what is fetched.
 const HOPS_A_VIEW: u64 = 10;
 /// After the network is healed something is decided within 50 views' worth of delay.
@@ -48,7 +46,7 @@ const QUIET_FOR: Span = Span::from_ms(25_000);
 const PING_EVERY: Span = Span::from_ms(1_000);
 /// How often an adversary does something unprompted.
 const TURN_EVERY: Span = Span::from_ms(100);
-/// More frames than any run takes.
+/// More frames a shard than any run takes.
 const FRAMES_MAX: u64 = 3_000_000;
 /// Ticks of one core at one moment.
 const SPINS_MAX: u32 = 50;
@@ -76,9 +74,9 @@ pub struct Report {
     pub scenario: Scenario,
     /// What went wrong; `None` if nothing did.
     pub violation: Option<Violation>,
-    /// Blocks executed.
+    /// Blocks executed, in all shards.
     pub height: Round,
-    /// Views of decided rounds, at the honest member that counted most.
+    /// Views of decided rounds, of each shard at the honest member that counted most.
     pub views: u64,
     /// Frames delivered.
     pub frames: u64,
@@ -119,11 +117,17 @@ enum Happening {
 }
 
 /// Where the run is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Stage {
     Troubled,
-    Healed { at: Time, height: Round },
-    Quiet { until: Time },
+    /// Since when, and how high the shards stood then.
+    Healed {
+        at: Time,
+        heights: Vec<Round>,
+    },
+    Quiet {
+        until: Time,
+    },
 }
 
 /// What a step of the run leaves to do.
@@ -146,15 +150,16 @@ struct Simulation<'a> {
     wakeups: BTreeMap<(NodeId, usize), Time>,
     spins: u32,
     decided: BTreeMap<NodeId, Round>,
-    hands: Hands,
-    behaviour: Box<dyn Behaviour>,
-    /// Which members a twin speaks to.
+    /// By shard.
+    hands: Vec<Hands>,
+    behaviours: Vec<Box<dyn Behaviour>>,
+    /// Which nodes a twin speaks to.
     twins: Vec<BTreeSet<NodeId>>,
     /// Nodes whose sender or receiver is dead, until then.
     down: BTreeMap<(NodeId, Child), Time>,
     /// The scheduler's view of coins, and a suite to combine them with.
-    coins: BTreeMap<(Round, View), BTreeMap<Index, CoinShare>>,
-    observer: Arc<dyn Suite>,
+    coins: BTreeMap<(ShardId, Round, View), BTreeMap<Index, CoinShare>>,
+    observers: Vec<Arc<dyn Suite>>,
     workload: Workload,
     checker: Checker,
     transport: &'a mut dyn Transport,
@@ -185,7 +190,8 @@ impl<'a> Simulation<'a> {
             };
             Core::new(config, suites[&node].clone())
         };
-        let members: Vec<NodeId> = committee.members(SHARD).collect();
+        let shards = || (0..scenario.shards).map(ShardId);
+        let members: Vec<NodeId> = shards().flat_map(|shard| committee.members(shard)).collect();
         let nodes = members.iter().map(|node| {
             if plan.byzantine.contains(node) {
                 Node::Byzantine((0..scenario.adversary.cores_a_node()).map(|_| core(*node)).collect())
@@ -196,12 +202,23 @@ impl<'a> Simulation<'a> {
         let nodes = nodes.collect();
         let honest: BTreeSet<NodeId> =
             members.iter().copied().filter(|node| !plan.byzantine.contains(node)).collect();
-        let owned = plan.byzantine.iter().map(|node| (*node, suites[node].clone())).collect();
-        let foreign = committee.nodes().filter(|node| committee.shard_of(*node) != SHARD);
-        let foreign = foreign.map(|node| suites[&node].clone()).collect();
-        let observer = Member::new(committee.clone(), suites[&NodeId(0)].clone(), NodeId(0));
-        let mut hands = Hands::new(committee.clone(), prng.fork(), owned, foreign);
-        let behaviour = scenario.adversary.behaviour(&mut hands);
+        let foreign: Vec<Arc<dyn Suite>> = suites
+            .iter()
+            .filter(|(node, _)| !members.contains(node))
+            .map(|(_, suite)| suite.clone())
+            .collect();
+        let (mut hands, mut behaviours) = (Vec::new(), Vec::new());
+        for shard in shards() {
+            let here = plan.byzantine.iter().filter(|node| committee.shard_of(**node) == shard);
+            let owned = here.map(|node| (*node, suites[node].clone())).collect();
+            let mut own = Hands::new(committee.clone(), shard, prng.fork(), owned, foreign.clone());
+            behaviours.push(scenario.adversary.behaviour(&mut own));
+            hands.push(own);
+        }
+        let observers: Vec<Member> = shards()
+            .map(|shard| committee.node_at(shard, Index(0)))
+            .map(|node| Member::new(committee.clone(), suites[&node].clone(), node))
+            .collect();
         let mut net = Net::new(prng.fork(), plan.order, plan.delays.clone());
         for (at, trouble) in &plan.troubles {
             net.schedule(*at, Happening::Trouble(trouble.clone()));
@@ -222,13 +239,16 @@ impl<'a> Simulation<'a> {
             spins: 0,
             decided: BTreeMap::new(),
             hands,
-            behaviour,
+            behaviours,
             twins: Vec::new(),
             down: BTreeMap::new(),
             coins: BTreeMap::new(),
-            observer: observer.suite.clone(),
-            workload: Workload::new(prng.fork(), committee.clone()),
-            checker: Checker::new(Arc::new(Rules::new(&observer)), honest),
+            observers: observers.iter().map(|member| member.suite.clone()).collect(),
+            workload: Workload::new(&mut prng, committee.clone(), scenario.shards),
+            checker: Checker::new(
+                observers.iter().map(|member| Arc::new(Rules::new(member))).collect(),
+                honest,
+            ),
             transport,
             trace,
             frames: 0,
@@ -240,16 +260,16 @@ impl<'a> Simulation<'a> {
     }
 
     fn report(self, violation: Option<Violation>) -> Report {
-        let views = self.honest_cores().map(|(_, core)| core.status().views).max();
-        let finished = self.honest_cores().map(|(_, core)| core.ledger().totals().finished).max();
+        let views = self.sum_of_shards(|core| core.status().views);
+        let finished = self.sum_of_shards(|core| core.ledger().totals().finished);
         Report {
             scenario: self.scenario,
             violation,
-            height: self.checker.height(),
-            views: views.unwrap_or_default(),
+            height: Round(self.checker.heights().iter().map(|height| height.0).sum()),
+            views,
             frames: self.frames,
             ended_at: self.now,
-            finished: finished.unwrap_or_default(),
+            finished,
             faults: self.faults,
             trace: self.trace,
         }
@@ -288,16 +308,18 @@ impl<'a> Simulation<'a> {
 
     /// What is owed by now, and whether the run is over.
     fn judge(&mut self) -> Ran<Onward> {
-        match self.stage {
+        match &self.stage {
             Stage::Troubled => Ok(Onward::Go),
-            Stage::Healed { at, height } => {
-                let since = self.now.since(at);
-                if since > DECISION_WITHIN && self.checker.height() <= height {
+            Stage::Healed { at, heights } => {
+                let since = self.now.since(*at);
+                let stuck = || self.checker.heights().iter().zip(heights).any(|(now, then)| now <= then);
+                if since > DECISION_WITHIN && stuck() {
                     let within_ms = DECISION_WITHIN.0 / 1_000;
                     return Err(Violation::NoDecision { within_ms, waiting: self.waiting() });
                 }
-                let level =
-                    self.honest_cores().all(|(_, core)| core.ledger().height() == self.checker.height());
+                let level = self
+                    .honest_cores()
+                    .all(|(node, core)| core.ledger().height() == self.checker.height(node));
                 if level && self.checker.open().next().is_none() {
                     self.checker.at_rest(self.honest_cores())?;
                     if !self.plan.byzantine.is_empty() {
@@ -310,7 +332,7 @@ impl<'a> Simulation<'a> {
                 }
                 Ok(Onward::Go)
             }
-            Stage::Quiet { until } if self.now >= until => {
+            Stage::Quiet { until } if self.now >= *until => {
                 self.checker.at_rest(self.honest_cores())?;
                 if self.net.frames() > 0 || !self.wakeups.is_empty() {
                     return Err(Violation::NotQuiet { waiting: self.waiting() });
@@ -346,9 +368,29 @@ impl<'a> Simulation<'a> {
         })
     }
 
+    /// The sum over all shards of the most that an honest member of each says.
+    fn sum_of_shards(&self, of: impl Fn(&Core) -> u64) -> u64 {
+        let mut most: BTreeMap<ShardId, u64> = BTreeMap::new();
+        for (node, core) in self.honest_cores() {
+            let most = most.entry(self.committee.shard_of(node)).or_default();
+            *most = of(core).max(*most);
+        }
+        most.values().sum()
+    }
+
+    /// All nodes that run, ascending: there may be keys for more.
+    fn everybody(&self) -> impl Iterator<Item = NodeId> + Clone + use<> {
+        (0..self.nodes.len() as u16).map(NodeId)
+    }
+
+    /// The place of a node's shard in what is kept by shard.
+    fn shard_at(&self, node: NodeId) -> usize {
+        usize::from(self.committee.shard_of(node).0)
+    }
+
     fn deliver(&mut self, frame: Frame) -> Ran {
         self.frames += 1;
-        if self.frames > FRAMES_MAX {
+        if self.frames > FRAMES_MAX * u64::from(self.scenario.shards) {
             return Err(Violation::Storm { frames: self.frames });
         }
         let Frame { from, to, class, parcel } = frame;
@@ -421,7 +463,8 @@ impl<'a> Simulation<'a> {
 
 /// Keys of a scenario's members.
 fn deal(scenario: &Scenario) -> (Arc<Committee>, BTreeMap<NodeId, Arc<dyn Suite>>) {
-    let shards = if scenario.adversary == Adversary::WrongShard { 2 } else { 1 };
+    let strangers = if scenario.adversary == Adversary::WrongShard { 1 } else { 0 };
+    let shards = scenario.shards + strangers;
     let protocol = Protocol {
         proposal_bytes_max: 16 << 10,
         transaction_bytes_max: 2 << 10,

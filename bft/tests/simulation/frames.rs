@@ -28,8 +28,8 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn new(nodes: u16) -> Sessions {
-        let (committee, secrets) = deal_committee(nodes, 1, Protocol::default(), seeded_entropy(1));
+    fn new(nodes: u16, shards: u16) -> Sessions {
+        let (committee, secrets) = deal_committee(nodes, shards, Protocol::default(), seeded_entropy(1));
         let mut links = BTreeMap::new();
         for dials in &secrets {
             for listens in secrets.iter().filter(|other| other.id != dials.id) {
@@ -76,16 +76,18 @@ impl Transport for Sessions {
 
 #[test]
 fn runs_are_the_same_through_frames() {
-    for (nodes, adversary) in [
-        (4, Adversary::Random),
-        (4, Adversary::Chaos),
-        (4, Adversary::MutatedBytes),
-        (4, Adversary::DyingChild),
-        (7, Adversary::EquivocatingLane),
+    for (nodes, shards, adversary) in [
+        (4, 1, Adversary::Random),
+        (4, 1, Adversary::Chaos),
+        (4, 1, Adversary::MutatedBytes),
+        (4, 1, Adversary::DyingChild),
+        (7, 1, Adversary::EquivocatingLane),
+        (4, 2, Adversary::Random),
+        (4, 3, Adversary::Chaos),
     ] {
-        let mut sessions = Sessions::new(nodes);
+        let mut sessions = Sessions::new(nodes, shards);
         for seed in 0..3 {
-            let scenario = Scenario { seed, nodes, adversary };
+            let scenario = Scenario { seed, nodes, shards, adversary };
             let framed = run(&scenario, &mut sessions, Trace::Off);
             assert_eq!(framed.violation, None, "{scenario}");
             assert_eq!(framed, run(&scenario, &mut Direct, Trace::Off), "{scenario}");

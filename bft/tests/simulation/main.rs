@@ -14,7 +14,11 @@ use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run};
 
 /// Runs one scenario and insists that nothing goes wrong.
 fn clean(seed: u64, nodes: u16, adversary: Adversary) -> Report {
-    let scenario = Scenario { seed, nodes, adversary };
+    clean_shards(seed, nodes, 1, adversary)
+}
+
+fn clean_shards(seed: u64, nodes: u16, shards: u16, adversary: Adversary) -> Report {
+    let scenario = Scenario { seed, nodes, shards, adversary };
     let report = run(&scenario, &mut Direct, Trace::Off);
     if let Some(violation) = &report.violation {
         panic!("{violation}\nreplay: {scenario} --trace");
@@ -94,7 +98,7 @@ attacks! {
 
 #[test]
 fn the_same_scenario_is_the_same_run() {
-    let scenario = Scenario { seed: 11, nodes: 4, adversary: Adversary::Chaos };
+    let scenario = Scenario { seed: 11, nodes: 4, shards: 1, adversary: Adversary::Chaos };
     let traced = || run(&scenario, &mut Direct, Trace::Lines(Vec::new()));
     assert_eq!(traced(), traced());
 }
@@ -105,6 +109,13 @@ fn small_shards_decide_too() {
         for seed in 0..4 {
             clean(seed, nodes, Adversary::Random);
         }
+    }
+}
+
+#[test]
+fn every_adversary_attacks_several_shards_at_once() {
+    for (seed, adversary) in (0u64..).zip(Adversary::ALL) {
+        clean_shards(seed, 4, 2 + (seed % 3) as u16, adversary);
     }
 }
 

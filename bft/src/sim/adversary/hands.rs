@@ -1,4 +1,5 @@
-//! What the adversary has in hand: the keys of its members, its eyes on the network, and a way to send.
+//! What the adversary has in hand in one shard: the keys of its members there, its eyes on the network, and a way to
+//! send, to other shards too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use crate::sim::prng::Prng;
 #[derive(Debug)]
 pub(in crate::sim) struct Hands {
     pub(in crate::sim) committee: Arc<Committee>,
+    /// The shard of its members.
+    pub(in crate::sim) shard: ShardId,
     pub(super) prng: Prng,
     /// Suites of the members it owns, and of no others of this shard.
     suites: BTreeMap<NodeId, Arc<dyn Suite>>,
-    /// Suites of members of another shard, all of which it owns.
+    /// Suites of members of a shard that nobody runs, all of which it owns.
     pub(super) foreign: Vec<Arc<dyn Suite>>,
     /// What it has read.
     pub(super) known: Known,
@@ -32,15 +35,16 @@ pub(in crate::sim) struct Hands {
 impl Hands {
     pub(in crate::sim) fn new(
         committee: Arc<Committee>,
+        shard: ShardId,
         prng: Prng,
         suites: BTreeMap<NodeId, Arc<dyn Suite>>,
         foreign: Vec<Arc<dyn Suite>>,
     ) -> Hands {
         let known = Known::new(&committee);
-        Hands { committee, prng, suites, foreign, known, out: Vec::new(), proofs: Vec::new() }
+        Hands { committee, shard, prng, suites, foreign, known, out: Vec::new(), proofs: Vec::new() }
     }
 
-    /// Takes note of a frame under way.
+    /// Takes note of a frame of its shard under way.
     pub(in crate::sim) fn see(&mut self, frame: &Frame) {
         self.known.see(&self.committee, frame);
     }
@@ -60,9 +64,9 @@ impl Hands {
         self.suites.keys().copied().collect()
     }
 
-    /// The other members, ascending.
+    /// The other members of its shard, ascending.
     pub(super) fn honest(&self) -> Vec<NodeId> {
-        self.committee.members(ShardId(0)).filter(|node| !self.owns(*node)).collect()
+        self.committee.members(self.shard).filter(|node| !self.owns(*node)).collect()
     }
 
     pub(super) fn index(&self, node: NodeId) -> Index {
@@ -86,7 +90,7 @@ impl Hands {
         }
     }
 
-    /// Sends a message to all honest members.
+    /// Sends a message to all honest members of its shard.
     pub(super) fn tell_honest(&mut self, from: NodeId, message: &Message) {
         let parcel = Parcel::of(message);
         for to in self.honest() {
@@ -124,6 +128,6 @@ impl Hands {
     /// Half of the members, or so; the same for the same `salt`.
     pub(super) fn half(&self, salt: u64) -> BTreeSet<NodeId> {
         let mut prng = Prng::new(salt ^ 0x4841_4C46);
-        self.committee.members(ShardId(0)).filter(|_| prng.chance(1, 2)).collect()
+        self.committee.members(self.shard).filter(|_| prng.chance(1, 2)).collect()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::ids::{Digest, Index, NodeId, Round, Seq, ShardId, Signature, View};
+use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
 
 use crate::crypto::suite::{Stage, Statement};
 use crate::cut::Cut;
@@ -52,7 +52,7 @@ impl Leading {
             _ => return,
         };
         let (view, leader) = (*view, *leader);
-        let node = hands.committee.node_at(ShardId(0), leader);
+        let node = hands.committee.node_at(hands.shard, leader);
         let signer = hands.index(frame.from);
         for cut in self.values(node, round, view).to_vec() {
             let digest = cut.digest();
@@ -105,7 +105,7 @@ impl Branches {
         let Some(Message::Lane(message)) = frame.parcel.message() else { return };
         match message {
             LaneMessage::Echo { owner, seq, digest, signature } => {
-                let node = hands.committee.node_at(ShardId(0), *owner);
+                let node = hands.committee.node_at(hands.shard, *owner);
                 if hands.owns(node) {
                     let signer = hands.index(frame.from);
                     self.on_echo(hands, (node, *seq, *digest), signer, *signature);

@@ -184,7 +184,7 @@ impl Behaviour for InvalidEntries {
 }
 
 fn invalid_payload(hands: &mut Hands, valid: &[u8]) -> Vec<u8> {
-    let shard = wire::ids::ShardId(0);
+    let shard = hands.shard;
     match hands.prng.below(5) {
         0 => Vec::new(),
         1 => vec![1, 9, 0, 0, 0, 0],

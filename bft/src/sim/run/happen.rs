@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::sim::adversary::Adversary;
 use crate::sim::plan::{Child, Trouble};
 use crate::sim::prng::Prng;
-use crate::sim::run::{Happening, Node, PING_EVERY, Ran, SHARD, Simulation, Stage, TURN_EVERY};
+use crate::sim::run::{Happening, Node, PING_EVERY, Ran, Simulation, Stage, TURN_EVERY};
 use crate::sim::trace;
 use crate::sim::workload::{Asks, ClientRequest};
 use crate::time::Span;
@@ -30,7 +30,9 @@ impl Simulation<'_> {
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Turn => {
                 self.draw_twins();
-                self.behaviour.turn(&mut self.hands);
+                for (behaviour, hands) in self.behaviours.iter_mut().zip(&mut self.hands) {
+                    behaviour.turn(hands);
+                }
                 self.net.schedule(self.now + TURN_EVERY, Happening::Turn);
                 self.send_for_adversary()
             }
@@ -40,7 +42,7 @@ impl Simulation<'_> {
 
     fn ping(&mut self) {
         for (from, decided) in self.decided.clone() {
-            for to in self.committee.members(SHARD).filter(|to| *to != from) {
+            for to in self.committee.members(self.committee.shard_of(from)).filter(|to| *to != from) {
                 if matches!(self.node(from), Node::Honest(_)) {
                     let event = Event::PeerDecided { peer: from, decided };
                     self.net.schedule_on_link(self.now, from, to, Happening::Event { to, event });
@@ -53,7 +55,7 @@ impl Simulation<'_> {
         if self.stage != Stage::Troubled {
             return Ok(());
         }
-        for request in self.workload.next(self.checker.height()) {
+        for request in self.workload.next(&self.checker.heights()) {
             self.hand_in(request)?;
         }
         let pause = Span(self.prng.within(1_000..2 * self.plan.submit_every.0));
@@ -124,7 +126,7 @@ impl Simulation<'_> {
     }
 
     fn tell_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
-        for to in self.committee.members(SHARD).filter(|to| *to != node) {
+        for to in self.everybody().filter(|to| *to != node) {
             let happening = Happening::Event { to, event: event(node) };
             self.net.schedule_on_link(self.now, node, to, happening);
         }
@@ -133,8 +135,8 @@ impl Simulation<'_> {
     /// Twins speak to other members from time to time.
     fn draw_twins(&mut self) {
         if self.scenario.adversary == Adversary::Twins {
-            let audience =
-                |prng: &mut Prng| self.committee.members(SHARD).filter(|_| prng.chance(2, 3)).collect();
+            let everybody = self.everybody();
+            let audience = |prng: &mut Prng| everybody.clone().filter(|_| prng.chance(2, 3)).collect();
             self.twins = (0..2).map(|_| audience(&mut self.prng)).collect();
         }
     }
@@ -142,10 +144,10 @@ impl Simulation<'_> {
     fn heal(&mut self) -> Ran {
         let head = trace::head(self.now, "----");
         self.trace.write(|| format!("{head} the network heals"));
-        self.stage = Stage::Healed { at: self.now, height: self.checker.height() };
+        self.stage = Stage::Healed { at: self.now, heights: self.checker.heights() };
         self.net.heal(self.now);
         let live: Vec<NodeId> = self.honest_cores().map(|(node, _)| node).collect();
-        for request in self.workload.last(self.checker.height(), live.into_iter()) {
+        for request in self.workload.last(&self.checker.heights(), &live) {
             if let Asks::Submit(transactions) = &request.asks {
                 self.checker.expect_to_finish(transactions);
             }

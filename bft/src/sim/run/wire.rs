@@ -11,7 +11,7 @@ use crate::mvba::MvbaMessage;
 use crate::sim::checker::Violation;
 use crate::sim::parcel::{Frame, Parcel};
 use crate::sim::plan::{Child, Leaders, Outboxes};
-use crate::sim::run::{Node, Ran, SHARD, Simulation, Stage};
+use crate::sim::run::{Node, Ran, Simulation, Stage};
 use crate::time::Span;
 
 impl Simulation<'_> {
@@ -55,7 +55,8 @@ impl Simulation<'_> {
                 let speaks = self.twins.get(at).is_none_or(|audience| audience.contains(&to));
                 if speaks {
                     let frame = Frame { from: node, to, class, parcel: parcel.clone() };
-                    self.behaviour.forward(&mut self.hands, frame);
+                    let shard = self.shard_at(node);
+                    self.behaviours[shard].forward(&mut self.hands[shard], frame);
                 }
             }
         }
@@ -64,12 +65,14 @@ impl Simulation<'_> {
 
     /// Sends what the adversary wants sent.
     pub(super) fn send_for_adversary(&mut self) -> Ran {
-        let (frames, proofs) = self.hands.take();
-        frames.into_iter().for_each(|frame| self.transmit(frame));
-        match proofs.into_iter().next() {
-            Some(what) => Err(Violation::Proof { what }),
-            None => Ok(()),
+        for shard in 0..self.hands.len() {
+            let (frames, proofs) = self.hands[shard].take();
+            frames.into_iter().for_each(|frame| self.transmit(frame));
+            if let Some(what) = proofs.into_iter().next() {
+                return Err(Violation::Proof { what });
+            }
         }
+        Ok(())
     }
 
     /// The adversary and the scheduler read along.
@@ -79,13 +82,15 @@ impl Simulation<'_> {
             return Ok(());
         }
         let frame = Frame { from, to: from, class, parcel: parcel.clone() };
-        self.hands.see(&frame);
-        self.behaviour.see(&mut self.hands, &frame);
+        let shard = self.shard_at(from);
+        self.hands[shard].see(&frame);
+        self.behaviours[shard].see(&mut self.hands[shard], &frame);
         self.send_for_adversary()
     }
 
     fn transmit(&mut self, frame: Frame) {
-        if !self.down.contains_key(&(frame.from, Child::Sender)) {
+        let is_run = usize::from(frame.to.0) < self.nodes.len();
+        if is_run && !self.down.contains_key(&(frame.from, Child::Sender)) {
             self.net.send(self.now, frame);
         }
     }
@@ -113,21 +118,22 @@ impl Simulation<'_> {
             return;
         }
         let name = CoinName { round, view: *view };
-        let index = self.committee.index_of(from);
-        if !self.observer.verify_coin_share(index, &name, share) {
+        let (shard, index) = (self.committee.shard_of(from), self.committee.index_of(from));
+        let observer = self.observers[self.shard_at(from)].clone();
+        if !observer.verify_coin_share(index, &name, share) {
             return;
         }
-        let shares = self.coins.entry((round, *view)).or_default();
+        let shares = self.coins.entry((shard, round, *view)).or_default();
         let is_new = shares.insert(index, *share).is_none();
         if !is_new || shares.len() != self.committee.quorum() {
             return;
         }
         let shares: Vec<_> = shares.iter().map(|(index, share)| (*index, *share)).collect();
-        let Some(leader) = self.observer.elect(&name, &shares) else { return };
-        let leader = self.committee.node_at(SHARD, leader);
+        let Some(leader) = observer.elect(&name, &shares) else { return };
+        let leader = self.committee.node_at(shard, leader);
         let until = self.now + Span(self.prng.within(50_000..1_500_000));
         let victims: BTreeSet<NodeId> =
-            self.committee.members(SHARD).filter(|_| self.prng.chance(3, 4)).collect();
+            self.committee.members(shard).filter(|_| self.prng.chance(3, 4)).collect();
         self.net.delay_under_way(until, |frame| frame.from == leader && victims.contains(&frame.to));
         for victim in victims {
             self.net.starve(leader, victim, until);
