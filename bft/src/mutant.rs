@@ -61,11 +61,19 @@ pub enum Mutant {
     CancelledForGood,
     /// A transaction is cancelled only when f+1 distinct members listed it.
     CancelNeedsOneHonest,
+    /// CL goes to other shards only on N−f CL_M.
+    RejectNeedsQuorum,
+    /// A transaction that was executed here is not reported as rejected.
+    RejectNotUnderOpenRecord,
+    /// Another shard's CL is believed only from f+1 of its members.
+    BelieveNeedsOneHonest,
+    /// A CL counts only once executed blocks have all that its sender had imported.
+    RejectAfterWatermark,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 27] = [
+    pub const ALL: [Mutant; 31] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -93,6 +101,10 @@ impl Mutant {
         Mutant::OpenRecordIsDuplicate,
         Mutant::CancelledForGood,
         Mutant::CancelNeedsOneHonest,
+        Mutant::RejectNeedsQuorum,
+        Mutant::RejectNotUnderOpenRecord,
+        Mutant::BelieveNeedsOneHonest,
+        Mutant::RejectAfterWatermark,
     ];
 }
 

@@ -2,4 +2,5 @@
 //! transactions that concern several shards (DESIGN §6, after Kronos, NDSS 2025, and the Python notes).
 
 pub mod message;
+pub mod reject;
 pub mod transfer;

@@ -14,7 +14,7 @@ enum Damage {
     Stalled,
 }
 
-/// The script aimed at a rule, and the damage it does without it. `None` for the rules of lanes and ledger, which are
+/// The script aimed at a rule, and the damage it does without it. `None` for the rules of lanes, ledger and shards, which are
 /// attacked where they live. A new rule does not compile until it is named here.
 fn script_against(rule: Mutant) -> Option<(fn() -> Outcome, Damage)> {
     match rule {
@@ -46,7 +46,11 @@ fn script_against(rule: Mutant) -> Option<(fn() -> Outcome, Damage)> {
         | Mutant::SignOncePerPart
         | Mutant::TransferNeedsCertificate
         | Mutant::TransferHeaderChain
-        | Mutant::TransferBranch => None,
+        | Mutant::TransferBranch
+        | Mutant::RejectNeedsQuorum
+        | Mutant::RejectNotUnderOpenRecord
+        | Mutant::BelieveNeedsOneHonest
+        | Mutant::RejectAfterWatermark => None,
     }
 }
 

@@ -1,0 +1,586 @@
+//! Members of three shards of four, wired to each other without links, and attacks on one of them.
+//!
+//! The transaction of most tests has inputs in shards 1 and 2 and its output in shard 0. Ledgers are books that a test
+//! writes; those of the real one are attacked in the simulator.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use wire::client::Rejection;
+use wire::committee::{Committee, Protocol};
+
+use super::*;
+use crate::crypto::deal::{deal_committee, seeded_entropy};
+use crate::crypto::hash_suite::HashSuite;
+use crate::sim::prng::Prng;
+
+const CAUSE: Cause = Cause::Rejected(Rejection::Spent);
+const NOW: Time = Time(0);
+const N: u16 = 4;
+const SHARDS: u16 = 3;
+
+/// What a ledger says, as the test wants it.
+#[derive(Clone, Debug, Default)]
+struct Book {
+    height: Round,
+    imported: BTreeMap<ShardId, PartNumber>,
+    sent: BTreeMap<ShardId, PartNumber>,
+    records: BTreeMap<TxId, Record>,
+    pool: BTreeMap<TxId, Round>,
+}
+
+impl Records for Book {
+    fn height(&self) -> Round {
+        self.height
+    }
+
+    fn imported(&self, source: ShardId) -> PartNumber {
+        self.imported.get(&source).copied().unwrap_or_default()
+    }
+
+    fn sent(&self, destination: ShardId) -> PartNumber {
+        self.sent.get(&destination).copied().unwrap_or_default()
+    }
+
+    fn record(&self, id: &TxId) -> Record {
+        self.records.get(id).copied().unwrap_or(Record::Nothing)
+    }
+
+    fn pooled_in(&self, id: &TxId) -> Option<Round> {
+        self.pool.get(id).copied()
+    }
+}
+
+fn id(number: u64) -> TxId {
+    let mut bytes = [0; 32];
+    bytes[24..].copy_from_slice(&number.to_be_bytes());
+    TxId(bytes)
+}
+
+fn shards(numbers: &[u16]) -> Vec<ShardId> {
+    numbers.iter().copied().map(ShardId).collect()
+}
+
+/// What shard 1 says of a transaction with another input in shard 2 and its output in shard 0.
+fn vote(number: u64) -> RejectVote {
+    RejectVote { id: id(number), others: shards(&[0, 2]), cause: CAUSE }
+}
+
+fn votes(votes: &[RejectVote]) -> RejectMessage {
+    RejectMessage::Votes { executed: Round(0), votes: votes.to_vec() }
+}
+
+fn reject(imported: u64, numbers: &[u64]) -> RejectMessage {
+    let ids = numbers.iter().map(|number| (id(*number), CAUSE)).collect();
+    RejectMessage::Rejected { imported: PartNumber(imported), ids }
+}
+
+fn believed(number: u64) -> RejectOutput {
+    RejectOutput::Believed { id: id(number), cause: CAUSE }
+}
+
+fn settled(number: u64) -> RejectOutput {
+    RejectOutput::Settled { id: id(number), cause: CAUSE }
+}
+
+fn committee() -> Arc<Committee> {
+    static DEALT: OnceLock<Arc<Committee>> = OnceLock::new();
+    let deal = || Arc::new(deal_committee(N, SHARDS, Protocol::default(), seeded_entropy(1)).0);
+    DEALT.get_or_init(deal).clone()
+}
+
+fn member(node: u16) -> Member {
+    let suite = Arc::new(HashSuite::new(&committee(), NodeId(node), 1));
+    Member::new(committee(), suite, NodeId(node))
+}
+
+/// One node alone, whose peers the test plays.
+struct One {
+    rejects: Rejects,
+    book: Book,
+}
+
+impl One {
+    fn new(node: u16) -> One {
+        One::with_ids_max(node, REJECTED_IDS_MAX)
+    }
+
+    fn with_ids_max(node: u16, ids_max: usize) -> One {
+        One { rejects: Rejects::with_ids_max(member(node), ids_max), book: Book::default() }
+    }
+
+    fn hear(&mut self, from: u16, message: RejectMessage) -> RejectEffects {
+        self.rejects.handle(NOW, NodeId(from), message, &self.book)
+    }
+
+    fn report(&mut self, now: Time, number: u64) -> RejectEffects {
+        self.rejects.report(now, vec![vote(number)], &self.book)
+    }
+
+    fn execute(&mut self, events: &[CrossEvent]) -> RejectEffects {
+        self.book.height = self.book.height.next();
+        self.rejects.executed(NOW, events, &self.book)
+    }
+
+    fn cancels(&mut self, max: usize) -> Vec<TxId> {
+        self.rejects.cancels(&self.book, max)
+    }
+
+    /// Claims that are open: CL_M and CL.
+    fn open(&self) -> (usize, usize) {
+        (self.rejects.votes.len().1, self.rejects.claims.len().1)
+    }
+}
+
+/// All nodes; messages wait until the test has them delivered.
+struct Net {
+    nodes: Vec<One>,
+    wire: VecDeque<(NodeId, NodeId, RejectMessage)>,
+    /// These send nothing.
+    mute: BTreeSet<NodeId>,
+    outputs: BTreeMap<NodeId, Vec<RejectOutput>>,
+}
+
+impl Net {
+    fn new() -> Net {
+        let nodes = (0..N * SHARDS).map(One::new).collect();
+        Net { nodes, wire: VecDeque::new(), mute: BTreeSet::new(), outputs: BTreeMap::new() }
+    }
+
+    fn absorb(&mut self, node: u16, effects: RejectEffects) {
+        assert_eq!(effects.faults, [], "the honest blame nobody");
+        let node = NodeId(node);
+        self.outputs.entry(node).or_default().extend(effects.outputs);
+        if self.mute.contains(&node) {
+            return;
+        }
+        let committee = committee();
+        for (dest, message) in effects.sends {
+            for to in dest.expand(&committee, node) {
+                self.wire.push_back((node, to, message.clone()));
+            }
+        }
+    }
+
+    fn report(&mut self, node: u16, number: u64) {
+        let effects = self.nodes[usize::from(node)].report(NOW, number);
+        self.absorb(node, effects);
+    }
+
+    /// Delivers all there is, in an order that `pick` chooses.
+    fn run(&mut self, mut pick: impl FnMut(usize) -> usize) {
+        while !self.wire.is_empty() {
+            let at = pick(self.wire.len());
+            let (from, to, message) = self.wire.remove(at).expect("picked one that waits");
+            let effects = self.nodes[usize::from(to.0)].hear(from.0, message);
+            self.absorb(to.0, effects);
+        }
+    }
+
+    fn run_in_order(&mut self) {
+        self.run(|_| 0);
+    }
+
+    fn believers(&self, number: u64) -> Vec<u16> {
+        let nodes = (0..N * SHARDS).zip(&self.nodes);
+        nodes.filter(|(_, node)| node.rejects.believed(&id(number)).is_some()).map(|(node, _)| node).collect()
+    }
+}
+
+#[test]
+fn two_members_who_know_are_enough_for_all_shards_to_believe_without_a_block() {
+    let mut net = Net::new();
+    net.report(4, 1);
+    net.report(5, 1);
+    net.run_in_order();
+    assert_eq!(net.believers(1), Vec::from_iter(0..N * SHARDS));
+    for outputs in net.outputs.values() {
+        assert_eq!(*outputs, [believed(1), settled(1)], "once each");
+    }
+    for node in &net.nodes {
+        assert_eq!(node.open(), (0, 0), "what is believed has no open claims");
+    }
+}
+
+#[test]
+fn in_any_order_and_with_one_silent_member_a_shard() {
+    for seed in 0..200 {
+        let mut prng = Prng::new(seed);
+        let mut net = Net::new();
+        for shard in 0..SHARDS {
+            net.mute.insert(NodeId(shard * N + prng.below(4) as u16));
+        }
+        // Those asked first may be the silent ones; then everybody is asked.
+        for node in 4..8 {
+            net.report(node, 1);
+        }
+        net.run(|waiting| prng.below(waiting as u64) as usize);
+        assert_eq!(net.believers(1).len(), 12, "seed {seed}");
+        assert!(net.nodes.iter().all(|node| node.open() == (0, 0)), "seed {seed}");
+    }
+}
+
+#[test]
+fn one_member_who_knows_is_believed_by_nobody_else() {
+    let mut net = Net::new();
+    net.report(4, 1);
+    net.run_in_order();
+    assert_eq!(net.believers(1), [4], "its own ledger is enough for itself");
+}
+
+#[test]
+fn a_lie_of_f_members_goes_nowhere() {
+    let mut one = One::new(5);
+    for _ in 0..3 {
+        assert_eq!(one.hear(4, votes(&[vote(1)])), Effects::none(), "CL_M of one, however often");
+    }
+    let mut one = One::new(0);
+    for _ in 0..3 {
+        assert_eq!(one.hear(4, reject(0, &[1])), Effects::none(), "CL of one, however often");
+    }
+    assert_eq!(one.hear(8, reject(0, &[1])), Effects::none(), "and one of another shard");
+    assert_eq!(one.rejects.believed(&id(1)), None);
+    assert_eq!(one.hear(9, reject(0, &[1])).outputs, [believed(1), settled(1)], "two of one shard");
+}
+
+#[test]
+fn who_joins_in_tells_its_shard_and_on_n_minus_f_the_others() {
+    let mut one = One::new(7);
+    one.book.imported.insert(ShardId(2), PartNumber(9));
+    assert_eq!(one.hear(4, votes(&[vote(1)])), Effects::none());
+    let joined = one.hear(5, votes(&[vote(1)]));
+    assert_eq!(
+        joined.sends,
+        [
+            (Dest::ShardOthers, votes(&[vote(1)])),
+            (Dest::Shard(ShardId(0)), reject(0, &[1])),
+            (Dest::Shard(ShardId(2)), reject(9, &[1])),
+        ],
+        "its own vote is the third"
+    );
+    assert_eq!(one.hear(6, votes(&[vote(1)])), Effects::none(), "CL goes out once");
+}
+
+#[test]
+fn votes_for_other_shards_do_not_add_up() {
+    let mut one = One::new(7);
+    let other = RejectVote { others: shards(&[0]), ..vote(1) };
+    assert_eq!(one.hear(4, votes(std::slice::from_ref(&other))), Effects::none());
+    assert_eq!(one.hear(5, votes(&[vote(1)])), Effects::none());
+    let changed = one.hear(4, votes(&[vote(1)]));
+    assert_eq!(changed, Effects::fault(NodeId(4), FaultKind::Equivocation));
+    assert!(!one.hear(6, votes(&[vote(1)])).sends.is_empty(), "two of the same");
+}
+
+#[test]
+fn the_cause_is_what_most_name() {
+    let mut one = One::new(7);
+    let expired = RejectVote { cause: Cause::Expired, ..vote(1) };
+    let _ = one.report(NOW, 1);
+    let _ = one.hear(4, votes(std::slice::from_ref(&expired)));
+    let effects = one.hear(5, votes(&[expired]));
+    let told: Vec<_> = effects.sends.iter().map(|(_, message)| message.clone()).collect();
+    let ids = vec![(id(1), Cause::Expired)];
+    assert_eq!(told, vec![RejectMessage::Rejected { imported: PartNumber(0), ids }; 2]);
+}
+
+#[test]
+fn nobody_joins_in_against_its_own_ledger() {
+    for record in [Record::Executed, Record::Rejected(CAUSE)] {
+        let mut one = One::new(7);
+        one.book.records.insert(id(1), record);
+        for node in 4..7 {
+            assert_eq!(one.hear(node, votes(&[vote(1)])), Effects::none(), "{record:?}");
+        }
+        assert_eq!(one.report(NOW, 1), Effects::none(), "{record:?}");
+        assert_eq!((one.rejects.believed(&id(1)), one.open()), (None, (0, 0)));
+    }
+}
+
+#[test]
+fn votes_that_came_before_the_block_that_executes_it_are_void() {
+    let mut one = One::new(7);
+    let early = RejectMessage::Votes { executed: Round(1), votes: vec![vote(1), vote(2)] };
+    for node in 4..7 {
+        assert_eq!(one.hear(node, early.clone()), Effects::none(), "they were made on a later ledger");
+    }
+    one.book.records.insert(id(1), Record::Executed);
+    let spent = CrossEvent::Spent { id: id(1), output: ShardId(0), part: PartNumber(1) };
+    let effects = one.execute(&[spent]);
+    assert_eq!(effects.outputs, [believed(2), settled(2)]);
+    let at_one = RejectMessage::Votes { executed: Round(1), votes: vec![vote(2)] };
+    assert_eq!(effects.sends[0], (Dest::ShardOthers, at_one), "joined in as far as they were");
+    assert_eq!(effects.sends.len(), 3);
+    assert_eq!(one.open(), (0, 0));
+}
+
+#[test]
+fn a_reject_counts_once_all_that_its_sender_had_imported_is_executed_here() {
+    let mut contact = One::new(0);
+    contact.book.sent.insert(ShardId(1), PartNumber(4));
+    for node in [4, 5] {
+        assert_eq!(contact.hear(node, reject(6, &[1, 2])), Effects::none());
+    }
+    assert_eq!(contact.hear(6, reject(4, &[1])), Effects::none(), "one of three counts");
+    contact.book.sent.insert(ShardId(1), PartNumber(5));
+    assert_eq!(contact.execute(&[]), Effects::none());
+    // Part 6 tells shard 1 that transaction 1 is finished: there it was closed, and forgotten.
+    contact.book.sent.insert(ShardId(1), PartNumber(6));
+    contact.book.records.insert(id(1), Record::Executed);
+    let effects = contact.execute(&[CrossEvent::Finished { id: id(1) }]);
+    assert_eq!(effects.outputs, [believed(2), settled(2)]);
+    assert_eq!((contact.rejects.believed(&id(1)), contact.open()), (None, (0, 0)));
+}
+
+#[test]
+fn whoever_claims_to_be_ahead_for_ever_delays_nobody() {
+    let mut one = One::new(0);
+    let _ = one.hear(4, reject(u64::MAX, &[1]));
+    let _ = one.hear(5, reject(0, &[1]));
+    assert_eq!(one.hear(6, reject(0, &[1])).outputs, [believed(1), settled(1)]);
+    assert_eq!(one.open(), (0, 0));
+}
+
+#[test]
+fn what_a_block_rejects_goes_to_the_other_shards_at_once() {
+    let mut one = One::new(5);
+    let _ = one.hear(4, votes(&[vote(1)]));
+    one.book.imported.insert(ShardId(0), PartNumber(3));
+    one.book.records.insert(id(1), Record::Rejected(CAUSE));
+    let rejected = |number, others| CrossEvent::Rejected { id: id(number), others, cause: CAUSE };
+    let effects = one.execute(&[rejected(1, shards(&[0, 2])), rejected(2, shards(&[0]))]);
+    let expected =
+        [(Dest::Shard(ShardId(0)), reject(3, &[1, 2])), (Dest::Shard(ShardId(2)), reject(0, &[1]))];
+    assert_eq!(effects.sends, expected);
+    assert_eq!(one.open(), (0, 0));
+}
+
+#[test]
+fn long_batches_are_cut() {
+    let count = REJECTS_PER_MESSAGE_MAX as u64 + 1;
+    let all: Vec<RejectVote> = (0..count).map(vote).collect();
+    let mut one = One::new(5);
+    let effects = one.rejects.report(NOW, all.clone(), &one.book);
+    let lengths: Vec<usize> = effects
+        .sends
+        .iter()
+        .map(|(dest, message)| match message {
+            RejectMessage::Votes { votes, .. } if *dest == Dest::ShardOthers => votes.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(lengths, [REJECTS_PER_MESSAGE_MAX, 1]);
+    assert_eq!(one.hear(4, votes(&all)), Effects::fault(NodeId(4), FaultKind::OutOfRange));
+    let numbers: Vec<u64> = (0..count).collect();
+    assert_eq!(One::new(0).hear(4, reject(0, &numbers)), Effects::fault(NodeId(4), FaultKind::OutOfRange));
+
+    let events: Vec<CrossEvent> = all
+        .into_iter()
+        .map(|vote| CrossEvent::Rejected { id: vote.id, others: vote.others, cause: vote.cause })
+        .collect();
+    let effects = one.execute(&events);
+    assert_eq!(effects.sends.len(), 4, "two for each shard");
+}
+
+#[test]
+fn only_members_speak_and_only_of_what_can_be() {
+    let mut one = One::new(5);
+    let not_a_member = |node| Effects::fault(NodeId(node), FaultKind::NotAMember);
+    assert_eq!(one.hear(0, votes(&[vote(1)])), not_a_member(0), "CL_M is for the shard");
+    assert_eq!(one.hear(4, reject(0, &[1])), not_a_member(4), "CL is for others");
+    assert_eq!(one.hear(12, votes(&[vote(1)])), not_a_member(12));
+    assert_eq!(one.hear(12, reject(0, &[1])), not_a_member(12));
+    for others in [shards(&[]), shards(&[2, 0]), shards(&[0, 0]), shards(&[0, 1]), shards(&[3])] {
+        let vote = RejectVote { others, ..vote(1) };
+        let effects = one.hear(4, votes(std::slice::from_ref(&vote)));
+        assert_eq!(effects, Effects::fault(NodeId(4), FaultKind::OutOfRange), "{vote:?}");
+    }
+    assert_eq!(one.open(), (0, 0));
+}
+
+#[test]
+fn orders_that_repeat_have_it_said_again_but_not_at_once() {
+    let mut one = One::new(4);
+    let said = |effects: RejectEffects| effects.sends.len();
+    assert_eq!(said(one.report(NOW, 1)), 1);
+    assert_eq!(said(one.report(Time(REPEAT_AFTER.0 - 1), 1)), 0);
+    assert_eq!(said(one.report(Time(REPEAT_AFTER.0), 1)), 1);
+    // Others may lack our vote even when we lack nothing.
+    for node in 5..8 {
+        let _ = one.hear(node, votes(&[vote(1)]));
+    }
+    assert_eq!(one.open(), (0, 0));
+    let again = one.report(Time(2 * REPEAT_AFTER.0), 1);
+    assert_eq!(again.sends, [(Dest::ShardOthers, votes(&[vote(1)]))]);
+    assert_eq!((again.outputs, one.open()), (vec![], (0, 0)));
+}
+
+#[test]
+fn only_what_is_certain_is_answered() {
+    let mut one = One::new(4);
+    let _ = one.report(NOW, 1);
+    one.book.records.insert(id(2), Record::Rejected(CAUSE));
+    one.book.records.insert(id(3), Record::Executed);
+    one.book.imported.insert(ShardId(2), PartNumber(7));
+    let ask = |one: &One, node| one.rejects.answer(NodeId(node), (0..5).map(id), &one.book).sends;
+    assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[2]))], "our own word is none");
+    for node in 5..7 {
+        let _ = one.hear(node, votes(&[vote(1)]));
+    }
+    assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[1, 2]))]);
+    assert_eq!(ask(&one, 5), [], "members of the shard have its ledger");
+    assert_eq!(ask(&one, 12), []);
+    one.book.records.insert(id(1), Record::Executed);
+    assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[2]))], "an open record outweighs it");
+}
+
+#[test]
+fn what_waits_in_the_pool_is_cancelled_and_so_is_what_comes_later() {
+    let mut one = One::new(0);
+    let pooled = |one: &mut One, number| {
+        one.book.pool.insert(id(number), one.book.height.next());
+        one.execute(&[CrossEvent::Pooled { id: id(number) }])
+    };
+    let _ = pooled(&mut one, 1);
+    let _ = pooled(&mut one, 2);
+    let _ = one.hear(4, reject(0, &[1, 3]));
+    let effects = one.hear(5, reject(0, &[1, 3]));
+    assert_eq!(effects.outputs, [believed(1), believed(3), settled(3)], "of 1 the block will tell");
+    assert_eq!(one.cancels(9), [id(1)]);
+    assert_eq!(one.cancels(9), [], "once for each entry");
+    let _ = pooled(&mut one, 3);
+    assert_eq!(one.cancels(9), [id(3)], "believed before its tick came");
+
+    // Cancelled with one tick; then another input shard's tick comes.
+    one.book.pool.remove(&id(1));
+    let _ = one.execute(&[CrossEvent::Cancelled { id: id(1) }]);
+    assert!(!one.rejects.has_cancels());
+    let _ = pooled(&mut one, 1);
+    assert!(one.rejects.has_cancels());
+    assert_eq!(one.cancels(9), [id(1)], "anew for the new entry");
+    let _ = one.execute(&[CrossEvent::Pooled { id: id(1) }]);
+    assert_eq!(one.cancels(9), [], "the same entry");
+}
+
+#[test]
+fn the_output_shard_cancels_what_it_has_spent_for_itself() {
+    let mut one = One::new(0);
+    one.book.records.insert(id(1), Record::Executed);
+    one.book.pool.insert(id(1), Round(1));
+    let spent = CrossEvent::Spent { id: id(1), output: ShardId(0), part: PartNumber(0) };
+    let _ = one.execute(&[spent, CrossEvent::Pooled { id: id(1) }]);
+    let _ = one.hear(4, reject(0, &[1]));
+    assert_eq!(one.hear(5, reject(0, &[1])).outputs, [believed(1)]);
+    assert_eq!(one.cancels(9), [id(1)]);
+}
+
+#[test]
+fn cancels_come_in_order_and_no_more_than_fit() {
+    let mut one = One::new(0);
+    for number in [5, 3, 8, 1] {
+        one.book.pool.insert(id(number), Round(1));
+    }
+    let _ = one.hear(4, reject(0, &[8, 3, 5, 1]));
+    let _ = one.hear(5, reject(0, &[8, 3, 5, 1]));
+    assert_eq!(one.cancels(2), [id(1), id(3)]);
+    one.book.pool.remove(&id(5));
+    assert_eq!(one.cancels(2), [id(8)], "5 has ended meanwhile");
+    assert_eq!(one.cancels(2), []);
+}
+
+#[test]
+fn a_flood_takes_the_room_of_nobody_else() {
+    const MAX: usize = 50;
+    let mut one = One::with_ids_max(0, MAX);
+    let _ = one.hear(5, reject(0, &[7]));
+    let _ = one.hear(2, votes(&[RejectVote { others: shards(&[1]), ..vote(7) }]));
+    for number in 100..1_000 {
+        let _ = one.hear(4, reject(number % 3, &[number]));
+        let _ = one.hear(1, votes(&[RejectVote { others: shards(&[1]), ..vote(number) }]));
+    }
+    assert_eq!(one.open(), (MAX + 1, MAX + 1));
+    assert_eq!(one.hear(6, reject(0, &[7])).outputs, [believed(7), settled(7)]);
+    // The oldest of the flood is forgotten, the latest is not.
+    let _ = one.hear(5, reject(0, &[100, 998]));
+    one.book.sent.insert(ShardId(1), PartNumber(2));
+    let _ = one.execute(&[]);
+    assert_eq!((one.rejects.believed(&id(100)), one.rejects.believed(&id(998))), (None, Some(CAUSE)));
+}
+
+#[test]
+fn of_what_is_believed_the_latest_is_kept() {
+    const MAX: usize = 50;
+    let mut one = One::with_ids_max(4, MAX);
+    for number in 0..200 {
+        for node in 5..7 {
+            let _ = one.hear(node, votes(&[vote(number)]));
+        }
+    }
+    let Rejects { voted, rejected, believed, .. } = &one.rejects;
+    assert_eq!((voted.len(), rejected.len(), believed.len()), (MAX, MAX, MAX));
+    assert_eq!((one.rejects.believed(&id(149)), one.rejects.believed(&id(150))), (None, Some(CAUSE)));
+    assert_eq!(one.open(), (0, 0));
+}
+
+#[test]
+fn nothing_remains_of_what_has_ended() {
+    let ends: [fn(TxId) -> CrossEvent; 4] = [
+        |id| CrossEvent::Finished { id },
+        |id| CrossEvent::Refunded { id },
+        |id| CrossEvent::Closed { id },
+        |id| CrossEvent::Rejected { id, others: vec![ShardId(2)], cause: CAUSE },
+    ];
+    for end in ends {
+        let mut one = One::new(0);
+        one.book.pool.insert(id(1), Round(0));
+        let _ = one.hear(4, reject(0, &[1, 2]));
+        let _ = one.hear(5, reject(0, &[1]));
+        let _ = one.hear(1, votes(&[RejectVote { others: shards(&[1]), ..vote(2) }]));
+        assert_eq!(one.cancels(9), [id(1)]);
+        let _ = one.execute(&[end(id(1)), end(id(2))]);
+        let Rejects { voted, rejected, believed, candidates, listed, .. } = &one.rejects;
+        assert_eq!((voted.len(), rejected.len(), believed.len()), (0, 0, 0));
+        assert_eq!((candidates.len(), listed.len(), one.open()), (0, 0, (0, 0)));
+    }
+}
+
+/// With a rule switched off, the lie it keeps out is told or believed.
+#[cfg(feature = "mutants")]
+#[test]
+fn without_its_rules_lies_spread() {
+    use crate::mutant;
+
+    /// Whether the lie went through.
+    fn one_vote_makes_a_reject() -> bool {
+        let effects = One::new(5).hear(4, votes(&[vote(1)]));
+        effects.sends.iter().any(|(_, message)| matches!(message, RejectMessage::Rejected { .. }))
+    }
+    fn rejected_while_its_record_is_open() -> bool {
+        let mut one = One::new(5);
+        one.book.records.insert(id(1), Record::Executed);
+        [4, 6, 7].iter().any(|node| !one.hear(*node, votes(&[vote(1)])).sends.is_empty())
+    }
+    fn one_reject_cancels() -> bool {
+        let mut one = One::new(0);
+        one.book.pool.insert(id(1), Round(0));
+        let _ = one.hear(4, reject(0, &[1]));
+        !one.cancels(1).is_empty()
+    }
+    fn rejected_to_a_client_though_finished() -> bool {
+        let mut contact = One::new(0);
+        [4, 5].iter().any(|node| contact.hear(*node, reject(6, &[1])).outputs.contains(&settled(1)))
+    }
+    let attacks: [(Mutant, fn() -> bool); 4] = [
+        (Mutant::RejectNeedsQuorum, one_vote_makes_a_reject),
+        (Mutant::RejectNotUnderOpenRecord, rejected_while_its_record_is_open),
+        (Mutant::BelieveNeedsOneHonest, one_reject_cancels),
+        (Mutant::RejectAfterWatermark, rejected_to_a_client_though_finished),
+    ];
+    for (rule, attack) in attacks {
+        assert!(!attack(), "{rule:?} in force");
+        mutant::set(Some(rule));
+        let succeeded = attack();
+        mutant::set(None);
+        assert!(succeeded, "nobody noticed that {rule:?} was off");
+    }
+}
