@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bft::crypto::hash_suite::HashSuite;
 use bft::ledger::Ledger;
-use bft::mempool::{Mempool, MempoolLimits};
-use bft::proposal::Rules;
+use bft::mempool::{Left, Mempool, MempoolLimits};
+use bft::proposal::{ProposalBuilder, Rules};
 use bft::transaction::{
     Expiry, Input, Output, Owner, Transaction, encoded_bytes, genesis_coin, output_coin, tx_id,
 };
@@ -47,16 +47,21 @@ fn main() {
         timed(|| {
             for (client, body) in (0..).map(|client| ClientId(client % 8)).zip(&submissions) {
                 let items = list::parse(body, SUBMISSION).expect("it is a list");
-                assert!(mempool.submit(client, body, &items, ledger).is_empty(), "all are admitted");
+                let submitted = mempool.submit(client, body, &items, |_| None, ledger);
+                assert!(submitted.refused.is_empty(), "all are admitted");
             }
         })
     };
     submit(&mut mempool, &ledger, 1);
     for block in 1..=(transactions / BLOCK) as u64 {
         let mut times = [0.0; 5];
-        let mut payload = None;
-        times[1] = timed(|| payload = mempool.take(Vec::new(), 8 << 20, BLOCK, &ledger).proposal);
-        let (payload, count) = payload.expect("transactions wait");
+        let (mut payload, mut count) = (Vec::new(), 0);
+        times[1] = timed(|| {
+            let mut builder = ProposalBuilder::new(Vec::new(), 8 << 20, BLOCK);
+            assert_eq!(mempool.take(&mut builder, &ledger), Left::default(), "all can execute");
+            count = builder.count();
+            payload = builder.finish();
+        });
         // What the next block will take arrives before this one is executed, so it is looked at again when taken.
         times[0] = submit(&mut mempool, &ledger, block + 1);
         times[2] = timed(|| assert_eq!(rules.validate(&payload).map(|view| view.len()), Ok(count)));
@@ -64,8 +69,10 @@ fn main() {
         times[3] = timed(|| outcome = Some(ledger.execute(Round(block), [(Index(0), &payload)], &|_| None)));
         let outcome = outcome.expect("it was executed");
         assert_eq!(outcome.counts.finished, count as u64);
-        times[4] =
-            timed(|| assert_eq!(mempool.on_executed(&outcome).values().map(Vec::len).sum::<usize>(), count));
+        times[4] = timed(|| {
+            let receipts = mempool.on_executed(&outcome, |_| None);
+            assert_eq!(receipts.values().map(Vec::len).sum::<usize>(), count);
+        });
         slowest = slowest.max(times[3] * 1e3);
         for (sum, time) in sums.iter_mut().zip(times) {
             *sum += time;

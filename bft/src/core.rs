@@ -7,7 +7,9 @@
 //! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] tells when to come back with [`Event::Tick`]
 //! though nothing has happened. Messages to ourselves wait in a local queue and are handled before `handle` returns.
 
+mod blocks;
 mod clients;
+mod cross;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -22,20 +24,24 @@ use wire::dest::Dest;
 use wire::envelope::{Class, Progress};
 use wire::ids::{Digest, Index, NodeId, Round, Seq};
 
-use crate::block::{BlockEffects, BlockVotes, Header};
+use crate::block::{BlockEffects, BlockOutput, BlockVotes, Header};
 use crate::crypto::suite::Suite;
 use crate::cut::Cut;
 use crate::effects::{Effects, To};
-use crate::event::{BlockReport, Effect, Event};
+use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::lane::entry::Entry;
 use crate::lane::{LaneOutput, LaneSend, LaneSettings, Lanes};
-use crate::ledger::{BlockOutcome, Ledger};
+use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
 use crate::proposal::Rules;
 use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
+use crate::shard::home::IdleLanes;
+use crate::shard::order::Orders;
+use crate::shard::reject::Rejects;
+use crate::shard::transfer::Transfers;
 use crate::time::Time;
 
 /// What a core is made of, besides its keys.
@@ -63,6 +69,13 @@ pub struct Core {
     votes: BlockVotes,
     ledger: Ledger,
     mempool: Mempool,
+    /// Parts on their way between shards.
+    transfers: Transfers,
+    /// What can never execute somewhere.
+    rejects: Rejects,
+    /// What other shards are asked to order.
+    orders: Orders,
+    idle: IdleLanes,
     /// The header of the last executed block.
     header: Header,
     /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX` and one.
@@ -71,6 +84,8 @@ pub struct Core {
     local: VecDeque<Message>,
     /// Whether certificates of lanes have arrived that a pending SEND may wait for.
     certificates: News,
+    /// Whether there may be imports or cancels that we have not listed in a proposal.
+    imports: News,
     views: u64,
     /// Requests of clients that made no sense.
     requests_refused: u64,
@@ -97,10 +112,15 @@ impl Core {
             votes: BlockVotes::new(member.clone()),
             ledger: Ledger::genesis(rules, config.hash_seed),
             mempool: Mempool::new(MempoolLimits::default(), config.hash_seed),
+            transfers: Transfers::new(member.clone()),
+            rejects: Rejects::new(member.clone()),
+            orders: Orders::new(member.clone()),
+            idle: IdleLanes::new(member.committee.n()),
             header: Header::default(),
             undone: VecDeque::new(),
             local: VecDeque::new(),
             certificates: News::None,
+            imports: News::None,
             views: 0,
             requests_refused: 0,
             out: Vec::new(),
@@ -112,7 +132,7 @@ impl Core {
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Effect> {
         match event {
             Event::Peer { from, digest, body } => self.on_peer(now, from, digest, body),
-            Event::PeerUp { peer } => self.on_peer_up(peer),
+            Event::PeerUp { peer } => self.on_peer_up(now, peer),
             Event::PeerDown { .. } | Event::Tick => {}
             Event::PeerDecided { peer, decided } => {
                 if let Some(author) = self.member.index_of(peer) {
@@ -120,7 +140,7 @@ impl Core {
                 }
             }
             Event::ChildRestarted => self.on_child_restarted(now),
-            Event::Client { client, body } => self.on_client(client, &body),
+            Event::Client { client, body } => self.on_client(now, client, &body),
             Event::ClientGone { client } => self.mempool.client_gone(client),
         }
         if self.next_wakeup().is_some_and(|due| due <= now) {
@@ -132,7 +152,12 @@ impl Core {
 
     /// When [`Event::Tick`] is due; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let timers = [self.lanes.next_wakeup(), self.rounds.next_wakeup(), self.votes.next_wakeup()];
+        let timers = [
+            self.lanes.next_wakeup(),
+            self.rounds.next_wakeup(),
+            self.votes.next_wakeup(),
+            self.cross_wakeup(),
+        ];
         timers.into_iter().flatten().chain(self.proposal_due()).min()
     }
 
@@ -156,6 +181,7 @@ impl Core {
             value: self.ledger.recount(),
             open_records: self.ledger.open_records() as u64,
             pool: self.ledger.pool_len() as u64,
+            parts_open: self.transfers.parts_open() as u64,
             held: self.ledger.held(),
             finished_cross: totals.finished_cross,
             cancelled: totals.cancelled,
@@ -196,17 +222,22 @@ impl Core {
     }
 
     fn on_peer(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) {
-        let Some(author) = self.member.index_of(from) else {
-            return self.blame(from, FaultKind::NotAMember);
+        let Some(incoming) = Incoming::decode(&body) else {
+            return self.blame(from, FaultKind::Malformed);
         };
-        match Incoming::decode(&body) {
-            None => self.blame(from, FaultKind::Malformed),
-            Some(Incoming::Entry) => {
+        match (incoming, self.member.index_of(from)) {
+            (Incoming::Transfer(transfer), _) => self.on_transfer(now, from, transfer),
+            (Incoming::Order(list), _) => self.on_order(now, from, &list),
+            (Incoming::Message(Message::Shard(message)), _) => self.on_shard(now, from, message),
+            (Incoming::Entry, Some(_)) => {
                 let effects = self.lanes.handle_entry(now, from, digest, body);
                 self.absorb_lanes(effects);
             }
-            Some(Incoming::Message(message)) => self.on_message(now, author, digest, body.len(), message),
-            Some(Incoming::Transfer(_) | Incoming::Order(_)) => self.blame(from, FaultKind::NotAMember),
+            (Incoming::Message(message), Some(author)) => {
+                self.on_message(now, author, digest, body.len(), message);
+            }
+            // A node of another shard has no say in this one.
+            (Incoming::Entry | Incoming::Message(_), None) => self.blame(from, FaultKind::NotAMember),
         }
     }
 
@@ -222,13 +253,15 @@ impl Core {
             }
             Message::Block(message) => {
                 let effects = self.votes.handle(now, author, message);
-                self.absorb_votes(effects);
+                self.absorb_votes(now, effects);
             }
-            Message::Shard(_) => self.blame(self.member.node_at(author), FaultKind::NotAMember),
+            Message::Shard(message) => self.on_shard(now, self.member.node_at(author), message),
         }
     }
 
-    fn on_peer_up(&mut self, peer: NodeId) {
+    fn on_peer_up(&mut self, now: Time, peer: NodeId) {
+        let parts = self.transfers.on_peer_up(peer);
+        self.absorb_transfers(parts);
         if self.member.index_of(peer).is_none() {
             return;
         }
@@ -237,7 +270,7 @@ impl Core {
         let rounds = self.rounds.on_peer_up(peer);
         self.absorb_sends(rounds.sends, Message::Round);
         let votes = self.votes.on_peer_up(peer);
-        self.absorb_votes(votes);
+        self.absorb_votes(now, votes);
     }
 
     fn on_child_restarted(&mut self, now: Time) {
@@ -246,7 +279,10 @@ impl Core {
         let rounds = self.rounds.on_child_restarted();
         self.absorb_sends(rounds.sends, Message::Round);
         let votes = self.votes.on_child_restarted();
-        self.absorb_votes(votes);
+        self.absorb_votes(now, votes);
+        let parts = self.transfers.on_child_restarted(now);
+        self.absorb_transfers(parts);
+        self.orders.on_child_restarted(now);
     }
 
     fn tick(&mut self, now: Time) {
@@ -255,7 +291,8 @@ impl Core {
         let rounds = self.rounds.tick(now, &self.lanes);
         self.absorb_rounds(now, rounds);
         let votes = self.votes.tick(now);
-        self.absorb_votes(votes);
+        self.absorb_votes(now, votes);
+        self.cross_tick(now);
     }
 
     /// Does everything that has become possible, until nothing is left to do.
@@ -276,41 +313,6 @@ impl Core {
                 return;
             }
         }
-    }
-
-    /// Executes the next decided block if all its entries are here; whether it did.
-    fn execute_next(&mut self, now: Time) -> bool {
-        let Some(decision) = self.undone.front() else { return false };
-        let Some(mut entries) = self.lanes.block(&decision.previous, &decision.cut) else { return false };
-        let decision = self.undone.pop_front().expect("it was there a moment ago");
-        // The lane that comes first changes with the round, so that no lane's transactions win every race for a coin.
-        let n = self.member.committee.n() as u64;
-        entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + decision.round.0) % n, entry.seq));
-        let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));
-        // No member signs a part of another shard yet, so no import is ever valid and none is wanted.
-        let outcome = self.ledger.execute(decision.round, payloads, &|_| None);
-        let header = Header {
-            height: decision.round,
-            previous: self.header_digest(),
-            cut: decision.cut.digest(),
-            outcome: outcome.digest,
-            outgoing: outcome.outgoing,
-        };
-        self.header = header;
-        self.lanes.executed(decision.round, &decision.cut);
-        self.rounds.executed(decision.round);
-        self.views += u64::from(decision.times.views);
-        self.out.push(Effect::Executed(Box::new(report(
-            now,
-            &decision,
-            header.digest(),
-            &outcome,
-            &entries,
-        ))));
-        let votes = self.votes.executed(now, decision.round, header.digest());
-        self.absorb_votes(votes);
-        self.send_receipts(&outcome);
-        true
     }
 
     fn absorb_lanes(&mut self, mut effects: Effects<LaneSend, LaneOutput>) {
@@ -342,15 +344,21 @@ impl Core {
                     let effects = self.lanes.decide(now, decision.round, &decision.cut);
                     self.absorb_lanes(effects);
                     self.out.push(Effect::Progress(self.progress_at(&decision)));
+                    let ahead = decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane);
+                    self.idle.decided(decision.round, ahead);
                     self.undone.push_back(*decision);
                 }
             }
         }
     }
 
-    fn absorb_votes(&mut self, effects: BlockEffects) {
+    fn absorb_votes(&mut self, now: Time, effects: BlockEffects) {
         self.absorb_faults(effects.faults);
         self.absorb_sends(effects.sends, Message::Block);
+        for BlockOutput::Certified { height, certificate, .. } in effects.outputs {
+            let effects = self.transfers.certified(now, height, &certificate);
+            self.absorb_transfers(effects);
+        }
     }
 
     fn absorb_faults(&mut self, faults: Vec<Fault>) {
@@ -404,36 +412,5 @@ impl Core {
     fn progress_at(&self, decision: &Decision) -> Progress {
         let lanes = decision.cut.tips().map(|(lane, tip)| (self.member.node_at(lane), tip.seq)).collect();
         Progress { decided: decision.round, lanes }
-    }
-}
-
-/// The figures of one executed block.
-fn report(
-    now: Time,
-    decision: &Decision,
-    header: Digest,
-    outcome: &BlockOutcome,
-    entries: &[Entry],
-) -> BlockReport {
-    let times = &decision.times;
-    let span = |from: Option<Time>, to: Option<Time>| match (from, to) {
-        (Some(from), Some(to)) => to.since(from).0,
-        _ => 0,
-    };
-    let decided = Some(decision.decided_at);
-    BlockReport {
-        round: decision.round,
-        header,
-        finished: outcome.counts.finished,
-        rejected: outcome.counts.rejected,
-        skipped: outcome.counts.skipped + outcome.counts.expired,
-        entries: entries.len() as u64,
-        payload_bytes: entries.iter().map(|entry| entry.payload().len() as u64).sum(),
-        views: times.views,
-        spb_us: span(times.input, times.finished),
-        coin_us: span(times.finished, times.elected),
-        decide_us: span(times.elected.or(times.finished), decided),
-        agreement_us: span(times.input, decided),
-        fetch_us: span(decided, Some(now)),
     }
 }

@@ -1,7 +1,7 @@
-//! The mempool: transactions that clients handed to this node and whose fate is still open.
+//! The mempool: transactions that clients handed to this node, or peers asked it to order, and whose fate is open.
 //!
-//! **Guarantee.** Every transaction that is handed in gets exactly one of: a refusal at once, with its reason, or one
-//! final receipt, to the client that handed it in (while it is connected) and to the last one that asked for it. A
+//! **Guarantee.** Every transaction that a client hands in gets exactly one of: a refusal at once, with its reason, or
+//! one final receipt, to the client that handed it in (while it is connected) and to the last one that asked for it. A
 //! transaction is in at most one proposal of ours, and leaves only with a fate: what was proposed stays open until a
 //! block settles it, since our lane never loses an entry.
 //!
@@ -9,26 +9,44 @@
 //! [`Mempool::on_executed`] settles what a block settled, whoever proposed it. First come, first served; the share that
 //! one client may fill ([`MempoolLimits`]) keeps room for others.
 //!
+//! **Cross-shard transactions** have two sides here (DESIGN §6). At the output shard the node that a client chose is
+//! their *contact*: it keeps a record with the bytes until their fate, and lists them too if they have inputs here. At
+//! an input shard they come as orders of members of the output shard ([`Mempool::order`]), to be proposed at once by
+//! their home and by the others only later; they leave the list as soon as a block spends their inputs or rejects them.
+//!
 //! **Filter.** Before it proposes a transaction a node looks again whether it can still execute (DESIGN §6): of many
 //! that spend one coin, those that still wait when the first is executed are never ordered, so double spends cost
 //! their contact a look-up and the shard little. The look-up is left out while no block was executed since admission.
+//! Cross-shard transactions that can never execute here leave as votes for the other shards.
 //!
 //! **Cost and bounds.** A slice of the client's own submission is kept while a transaction waits, and only ids when it
-//! is proposed: some 120 bytes each. Count and bytes are bounded; no allocation per transaction.
+//! is proposed: some 120 bytes each. Count and bytes are bounded; no allocation per intra-shard transaction. A
+//! cross-shard one is kept longer, so it is copied out of the message it came in: some 200 bytes besides its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Refusal, Rejection};
 use wire::ids::{ClientId, Round, TxId};
-use wire::limits::{MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX};
 
-use crate::id_index::{Handle, IdIndex};
 use crate::ledger::{BlockOutcome, GROUP, Ledger, Outcome, Settled, Standing};
+use crate::mempool::accounts::Accounts;
+use crate::mempool::contacts::Contact;
+use crate::mempool::list::{Freed, Line, List, Open, Owner, Phase};
 use crate::proposal::{ProposalBuilder, Push, payload_bytes};
-use crate::slab::{Place, Slab};
+use crate::shard::message::{Cause, RejectVote};
+use crate::slab::Place;
 use crate::transaction::{self, Part, TransactionView, tx_id};
+
+pub use accounts::MempoolLimits;
+pub(crate) use cross::other_shards;
+pub use cross::{Order, Ordered};
+
+mod accounts;
+mod contacts;
+mod cross;
+mod list;
 
 /// Final receipts by the client they go to.
 pub type Receipts = BTreeMap<ClientId, Vec<Receipt>>;
@@ -36,233 +54,191 @@ pub type Receipts = BTreeMap<ClientId, Vec<Receipt>>;
 /// Executed rounds between two searches for waiting transactions whose expiry has passed. They are never proposed
 /// either way; this is how long their clients may wait for the receipt.
 const COLLECT_EVERY_ROUNDS: u64 = 64;
-/// Settled transactions that may linger in the queue before it is cleaned, besides as many as there are others.
-const LINGERING_MAX: usize = 1_024;
-
-/// How much a mempool holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MempoolLimits {
-    /// Open transactions, waiting or proposed.
-    pub transactions_max: usize,
-    /// Bytes of waiting transactions.
-    pub bytes_max: u64,
-    /// Of both, what one client may fill, in percent.
-    pub client_percent_max: usize,
-}
-
-impl Default for MempoolLimits {
-    fn default() -> MempoolLimits {
-        MempoolLimits {
-            transactions_max: MEMPOOL_TRANSACTIONS_MAX,
-            bytes_max: MEMPOOL_BYTES_MAX,
-            client_percent_max: MEMPOOL_CLIENT_PERCENT_MAX,
-        }
-    }
-}
 
 /// The mempool of one node.
 #[derive(Clone, Debug)]
 pub struct Mempool {
-    limits: MempoolLimits,
-    index: IdIndex,
-    open: Slab<Open>,
-    /// Waiting transactions, oldest first, and settled ones not yet cleaned away.
-    queue: VecDeque<Place>,
-    lingering: usize,
-    waiting_bytes: u64,
-    clients: BTreeMap<ClientId, Client>,
+    list: List,
+    /// Cross-shard transactions of clients. Bound: the clients' room.
+    contacts: BTreeMap<TxId, Contact>,
+    accounts: Accounts,
     collect_at: Round,
 }
 
-/// A proposal's worth of transactions.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Taken {
-    /// The buffer with the payload, and its number of transactions; `None` if nothing that waits can be proposed.
-    pub proposal: Option<(Vec<u8>, usize)>,
-    /// For those that turned out to be past proposing.
+/// What became at once of a submission.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Submitted {
+    /// A receipt for each transaction that was not taken.
+    pub refused: Vec<Receipt>,
+    /// The cross-shard transactions that were taken: other shards are to order them.
+    pub cross: Vec<TxId>,
+}
+
+/// What left the list without being proposed, since it can never execute.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Left {
+    /// For the clients of such transactions.
     pub receipts: Receipts,
-}
-
-#[derive(Clone, Debug)]
-struct Open {
-    id: TxId,
-    /// Who handed it in.
-    client: ClientId,
-    /// Who asked for it last; it gets the receipt too.
-    asker: Option<ClientId>,
-    expiry: Round,
-    /// The ledger's height when it was last found fit to be proposed.
-    checked: Round,
-    phase: Phase,
-}
-
-#[derive(Clone, Debug)]
-enum Phase {
-    /// In the queue, to be proposed.
-    Waiting(Bytes),
-    /// In an entry of our lane.
-    Proposed,
-    /// Has its fate; its place is freed when it leaves the queue.
-    Settled,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Presence {
-    Connected,
-    Gone,
-}
-
-/// What a client has in the mempool.
-#[derive(Clone, Copy, Debug)]
-struct Client {
-    open: usize,
-    waiting_bytes: u64,
-    presence: Presence,
+    /// For the shards of those that are cross-shard: CL_M.
+    pub votes: Vec<RejectVote>,
 }
 
 impl Mempool {
     /// An empty mempool; `hash_seed` as for the ledger.
     pub fn new(limits: MempoolLimits, hash_seed: u64) -> Mempool {
         Mempool {
-            limits,
-            index: IdIndex::new(hash_seed),
-            open: Slab::default(),
-            queue: VecDeque::new(),
-            lingering: 0,
-            waiting_bytes: 0,
-            clients: BTreeMap::new(),
+            list: List::new(hash_seed),
+            contacts: BTreeMap::new(),
+            accounts: Accounts::new(limits),
             collect_at: Round(0),
         }
     }
 
-    /// Open transactions, waiting or proposed.
+    /// Open transactions: waiting, proposed, or waiting for other shards.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.accounts.open()
     }
 
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
 
-    /// Transactions that wait to be proposed.
+    /// Transactions that wait to be proposed; those that others are to propose first do not.
     pub fn waiting(&self) -> usize {
-        self.queue.len() - self.lingering
+        self.list.waiting()
     }
 
     /// Their bytes.
     pub fn waiting_bytes(&self) -> u64 {
-        self.waiting_bytes
+        self.list.waiting_bytes()
     }
 
-    /// Takes in the transactions that stand in `items` of a submission's `body`, and gives a receipt for each that it
-    /// does not take.
+    /// Takes in the transactions that stand in `items` of a submission's `body`. `believed` tells why other shards reject
+    /// a transaction, if they do.
     pub fn submit(
         &mut self,
         client: ClientId,
         body: &Bytes,
         items: &[Range<usize>],
+        believed: impl Fn(&TxId) -> Option<Cause>,
         ledger: &Ledger,
-    ) -> Vec<Receipt> {
-        let mut refused = Vec::new();
+    ) -> Submitted {
+        let mut submitted = Submitted::default();
         let mut group: Vec<Candidate<'_>> = Vec::with_capacity(GROUP);
         for items in items.chunks(GROUP) {
             group.clear();
             for item in items {
                 let id = tx_id(&body[item.clone()]);
                 match statically_fit(&body[item.clone()], ledger) {
-                    Ok((view, expiry)) => group.push(Candidate { id, view, expiry, item }),
-                    Err(reason) => refused.push(Receipt { id, fate: Fate::Refused(reason) }),
+                    Ok((view, concern)) => group.push(Candidate { id, view, concern, item }),
+                    Err(reason) => submitted.refused.push(Receipt { id, fate: Fate::Refused(reason) }),
                 }
             }
-            self.warm(group.iter().map(|candidate| &candidate.id));
+            self.list.warm(group.iter().map(|candidate| &candidate.id));
             ledger.warm(group.iter().map(|candidate| (&candidate.id, &candidate.view)));
-            for candidate in &group {
-                if let Err(fate) = self.admit(client, candidate, body, ledger) {
-                    refused.push(Receipt { id: candidate.id, fate });
+            for Candidate { id, view, concern, item } in &group {
+                let admitted = match concern {
+                    Concern::Intra(expiry) => {
+                        self.admit(client, id, view, *expiry, body.slice((*item).clone()), ledger)
+                    }
+                    Concern::Output => {
+                        let admitted = self.admit_as_contact(client, id, view, &believed, ledger);
+                        admitted.map(|()| submitted.cross.push(*id))
+                    }
+                };
+                if let Err(fate) = admitted {
+                    submitted.refused.push(Receipt { id: *id, fate });
                 }
             }
         }
-        refused
+        submitted
     }
 
-    /// Moves the oldest waiting transactions into a payload of at most `bytes_max` bytes and `count_max` transactions,
-    /// written into `buffer` behind what is there, so that whoever frames it need not copy it. One that does not fit holds up those behind it: they wait for a call with more room.
-    pub fn take(&mut self, buffer: Vec<u8>, bytes_max: usize, count_max: usize, ledger: &Ledger) -> Taken {
-        let mut receipts = Receipts::new();
-        let mut builder = ProposalBuilder::new(buffer, bytes_max, count_max);
-        builder.reserve(self.bytes_in_proposal(count_max));
-        let mut warmed = 0;
-        while let Some(place) = self.queue.front().copied() {
-            if warmed == 0 {
-                self.warm_queue(ledger);
-                warmed = GROUP;
-            }
-            warmed -= 1;
-            match self.propose(place, &mut builder, ledger) {
-                Propose::Leaves => {}
-                Propose::Past(fate) => self.settle(place, fate, &mut receipts),
-                Propose::Full => break,
-            }
-            self.queue.pop_front();
-            if matches!(self.open.get(place).phase, Phase::Settled) {
-                self.lingering -= 1;
-                self.open.free(place);
+    /// Moves waiting transactions into a proposal, the oldest of our own first, then those that others left to us. One
+    /// that does not fit holds up those behind it: they wait for a call with more room.
+    pub fn take(&mut self, builder: &mut ProposalBuilder, ledger: &Ledger) -> Left {
+        let mut left = Left::default();
+        builder.reserve(self.bytes_in_proposal(builder.places_left()));
+        for line in [Line::Own, Line::Spare] {
+            let mut warmed = 0;
+            while let Some(place) = self.list.front(line) {
+                if warmed == 0 {
+                    self.list.warm_line(line, ledger);
+                    warmed = GROUP;
+                }
+                warmed -= 1;
+                match self.propose(place, builder, ledger) {
+                    Propose::Leaves => {}
+                    Propose::Past(past) => self.leave(place, past, &mut left),
+                    Propose::Full => return left,
+                }
+                self.list.pop(line);
             }
         }
-        let count = builder.count();
-        Taken { proposal: (count > 0).then(|| (builder.finish(), count)), receipts }
+        left
     }
 
-    /// Settles the open transactions that a block settled.
-    pub fn on_executed(&mut self, outcome: &BlockOutcome) -> Receipts {
+    /// Settles the open transactions that a block settled. `believed` tells why other shards reject a transaction, if
+    /// they do.
+    pub fn on_executed(
+        &mut self,
+        outcome: &BlockOutcome,
+        believed: impl Fn(&TxId) -> Option<Cause>,
+    ) -> Receipts {
         let mut receipts = Receipts::new();
         for (at, executed) in outcome.transactions.iter().enumerate() {
-            if self.is_empty() {
+            if self.list.is_empty() {
                 break;
             }
             if at % GROUP == 0 {
                 let group = outcome.transactions[at..].iter().take(GROUP);
-                self.warm(group.map(|executed| &executed.id));
+                self.list.warm(group.map(|executed| &executed.id));
             }
             // A skipped transaction was settled by an earlier block, or earlier in this one; so was it here.
             let Outcome::Settled(settled) = executed.outcome else { continue };
-            // The output shard of one that is only spent here tells what becomes of it.
-            let Some(fate) = settled.fate(outcome.round) else { continue };
-            if let Some(place) = self.find(&executed.id) {
-                self.settle(place, fate, &mut receipts);
+            if let Some(place) = self.list.find(&executed.id) {
+                match settled.fate(outcome.round) {
+                    Some(fate) => self.settle(place, fate, &mut receipts),
+                    // Its inputs here are spent: nothing is left to propose, and its output shard tells the rest.
+                    None => _ = self.free(place),
+                }
             }
         }
-        self.clean_queue();
+        self.settle_contacts(outcome, believed, &mut receipts);
+        self.list.clean();
         receipts
     }
 
     /// Settles waiting transactions whose expiry has passed. Cheap except every 64 rounds.
-    pub fn collect_expired(&mut self, ledger: &Ledger) -> Receipts {
-        let mut receipts = Receipts::new();
+    pub fn collect_expired(&mut self, ledger: &Ledger) -> Left {
+        let mut left = Left::default();
         let height = ledger.height();
         if height < self.collect_at {
-            return receipts;
+            return left;
         }
         self.collect_at = Round(height.0 + COLLECT_EVERY_ROUNDS);
-        for at in 0..self.queue.len() {
-            let place = self.queue[at];
-            let open = self.open.get(place);
-            if matches!(open.phase, Phase::Waiting(_)) && open.expiry <= height {
-                self.settle(place, Fate::Expired, &mut receipts);
+        for place in self.list.expired(height) {
+            if let Some(past) = self.list.get(place).past(ledger) {
+                self.leave(place, past, &mut left);
             }
         }
-        self.clean_queue();
-        receipts
+        self.list.clean();
+        left
     }
 
     /// Tells a client what became of transactions, except of those still open: their receipts will go to it, too.
     pub fn query(&mut self, client: ClientId, ids: &[TxId], ledger: &Ledger) -> Vec<Receipt> {
         let mut receipts = Vec::new();
         for id in ids {
-            if let Some(place) = self.find(id) {
-                self.open.get_mut(place).asker = Some(client);
-                self.clients.entry(client).or_default();
+            let place = self.list.find(id);
+            let listed = place.map(|place| &mut self.list.get_mut(place).owner);
+            if let Some(Owner::Client { asker, .. }) = listed {
+                *asker = Some(client);
+                self.accounts.note(client);
+            } else if let Some(contact) = self.contacts.get_mut(id) {
+                contact.asker = Some(client);
+                self.accounts.note(client);
             } else {
                 let settled = ledger.settled(id);
                 let fate = settled.and_then(|(settled, round)| settled.fate(round)).unwrap_or(Fate::Unknown);
@@ -275,179 +251,123 @@ impl Mempool {
     /// A client's connection has ended. Its transactions keep their places; their receipts go nowhere unless another
     /// client asks.
     pub fn client_gone(&mut self, client: ClientId) {
-        if let Some(state) = self.clients.get_mut(&client) {
-            state.presence = Presence::Gone;
-            if state.open == 0 {
-                self.clients.remove(&client);
-            }
-        }
+        self.accounts.client_gone(client);
     }
 
-    /// Admission of what is statically fit, cheapest checks first.
+    /// Admission of an intra-shard transaction that is statically fit, cheapest checks first.
     fn admit(
         &mut self,
         client: ClientId,
-        candidate: &Candidate<'_>,
-        body: &Bytes,
+        id: &TxId,
+        view: &TransactionView<'_>,
+        expiry: Round,
+        bytes: Bytes,
         ledger: &Ledger,
     ) -> Result<(), Fate> {
-        let refused = |reason| Err(Fate::Refused(reason));
-        let Candidate { id, view, expiry, item } = candidate;
-        let hashed = self.index.hash(&id.0);
-        if self.index.find(hashed, |handle| self.open.get(place_of(handle)).id == *id).is_some() {
-            return refused(Refusal::Duplicate);
+        let hashed = self.list.hash(id);
+        if self.list.find_hashed(hashed, id).is_some() {
+            return Err(Fate::Refused(Refusal::Duplicate));
         }
-        let bytes = item.len() as u64;
-        if let Some(reason) = self.no_room(client, bytes) {
-            return refused(reason);
+        let length = bytes.len() as u64;
+        if let Some(reason) = self.accounts.no_room(client, length) {
+            return Err(Fate::Refused(reason));
         }
-        match ledger.standing(id, view) {
-            Standing::Open => {}
-            Standing::Settled(Settled::Rejected(reason), _) => return Err(Fate::Rejected(reason)),
-            Standing::Settled(Settled::Finished | Settled::Spent, _) | Standing::Spent => {
-                return refused(Refusal::Duplicate);
-            }
-            Standing::Settled(Settled::Expired, _) | Standing::Expired => return refused(Refusal::Expired),
-            Standing::ExpiryTooFar => return refused(Refusal::ExpiryTooFar),
-            Standing::Never(Rejection::Spent) => return refused(Refusal::Spent),
-            Standing::Never(reason) => return Err(Fate::Rejected(reason)),
-        }
-        let phase = Phase::Waiting(body.slice((*item).clone()));
-        let open = Open { id: *id, client, asker: None, expiry: *expiry, checked: ledger.height(), phase };
-        let place = self.open.insert(open);
-        self.index.insert(hashed, Handle::new(u64::from(place.0)));
-        self.queue.push_back(place);
-        self.waiting_bytes += bytes;
-        let state = self.clients.entry(client).or_default();
-        state.open += 1;
-        state.waiting_bytes += bytes;
+        admissible(ledger.standing(id, view))?;
+        let owner = Owner::Client { client, asker: None };
+        let phase = Phase::Waiting(bytes);
+        self.list.insert(hashed, Open { id: *id, owner, expiry, checked: ledger.height(), phase });
+        self.accounts.add(client, length);
         Ok(())
     }
 
-    /// Why `bytes` more of a client do not fit, if they do not.
-    fn no_room(&self, client: ClientId, bytes: u64) -> Option<Refusal> {
-        let MempoolLimits { transactions_max, bytes_max, client_percent_max } = self.limits;
-        // What lingers in the queue takes memory as well; it is bounded by what is open.
-        if self.len() >= transactions_max || self.waiting_bytes + bytes > bytes_max {
-            return Some(Refusal::Full);
-        }
-        let state = self.clients.get(&client)?;
-        let share = |whole: u64| whole * client_percent_max as u64 / 100;
-        let full = state.open as u64 >= share(transactions_max as u64)
-            || state.waiting_bytes + bytes > share(bytes_max);
-        full.then_some(Refusal::ClientShare)
-    }
-
-    /// Has the processor fetch what a search for these ids will look at.
-    fn warm<'a>(&self, ids: impl Iterator<Item = &'a TxId>) {
-        let sink = ids.fold(0, |sink, id| sink ^ self.index.warm(self.index.hash(&id.0)));
-        std::hint::black_box(sink);
-    }
-
-    /// Does so for those at the head of the queue that the ledger must be asked about again.
-    fn warm_queue(&self, ledger: &Ledger) {
-        let mut group = Vec::with_capacity(GROUP);
-        for place in self.queue.iter().take(GROUP) {
-            let open = self.open.get(*place);
-            if let Phase::Waiting(bytes) = &open.phase
-                && open.checked < ledger.height()
-            {
-                group.push((&open.id, TransactionView::parse(bytes).expect("it was validated at admission")));
-            }
-        }
-        ledger.warm(group.iter().map(|(id, view)| (*id, view)));
-    }
-
-    /// Puts the transaction at the head of the queue into a proposal, if it still belongs into one.
+    /// Puts the transaction at the head of a line into a proposal, if it still belongs into one.
     fn propose(&mut self, place: Place, builder: &mut ProposalBuilder, ledger: &Ledger) -> Propose {
-        let open = self.open.get_mut(place);
-        let Phase::Waiting(bytes) = &open.phase else {
-            // It was settled while it waited and only leaves the queue.
-            return Propose::Leaves;
-        };
+        let open = self.list.get_mut(place);
         if open.checked < ledger.height() {
-            let view = TransactionView::parse(bytes).expect("it was validated at admission");
-            if let Some(fate) = past_proposing(ledger.standing(&open.id, &view)) {
-                return Propose::Past(fate);
+            if let Some(past) = open.past(ledger) {
+                return Propose::Past(past);
             }
             open.checked = ledger.height();
         }
+        // What is not waiting was settled while it stood in the line, and only leaves it.
+        let Phase::Waiting(bytes) = &open.phase else { return Propose::Leaves };
         if builder.push(bytes) == Push::Full {
             return Propose::Full;
         }
-        let bytes = bytes.len() as u64;
-        let client = open.client;
-        open.phase = Phase::Proposed;
-        self.waiting_bytes -= bytes;
-        self.client_mut(client).waiting_bytes -= bytes;
+        let freed = self.list.proposed(place);
+        match freed.owner {
+            Owner::Client { client, .. } => self.accounts.release(client, freed.bytes),
+            Owner::Contact => {}
+            Owner::Peer(peer) => self.accounts.release_of_peer(peer, freed.bytes),
+        }
         Propose::Leaves
     }
 
-    /// Gives an open transaction its fate: receipts for those it concerns, and its memory back as far as possible.
+    /// Takes a transaction that can never execute off the list.
+    fn leave(&mut self, place: Place, past: Past, left: &mut Left) {
+        match past {
+            Past::Intra(fate) => self.settle(place, fate, &mut left.receipts),
+            Past::Cross(vote) => {
+                self.settle(place, vote.cause.fate(), &mut left.receipts);
+                self.settle_contact(&vote.id, vote.cause.fate(), &mut left.receipts);
+                left.votes.push(vote);
+            }
+        }
+    }
+
+    /// Takes a transaction off the list. If it concerns this shard alone that is its fate, and its clients are told.
     fn settle(&mut self, place: Place, fate: Fate, receipts: &mut Receipts) {
-        let open = self.open.get_mut(place);
-        let (id, client, asker) = (open.id, open.client, open.asker);
-        let phase = std::mem::replace(&mut open.phase, Phase::Settled);
-        self.index.remove(self.index.hash(&id.0), Handle::new(u64::from(place.0)));
-        let state = self.client_mut(client);
-        state.open -= 1;
-        match phase {
-            Phase::Waiting(bytes) => {
-                state.waiting_bytes -= bytes.len() as u64;
-                self.waiting_bytes -= bytes.len() as u64;
-                self.lingering += 1;
-            }
-            Phase::Proposed => self.open.free(place),
-            Phase::Settled => {
-                unreachable!("a settled transaction is not in the index, where open ones are found")
-            }
-        }
-        self.notify(client, Receipt { id, fate }, receipts);
-        if let Some(asker) = asker.filter(|asker| *asker != client) {
-            self.notify(asker, Receipt { id, fate }, receipts);
-        }
-        if let Some(Client { open: 0, presence: Presence::Gone, .. }) = self.clients.get(&client) {
-            self.clients.remove(&client);
+        let id = self.list.get(place).id;
+        if let Owner::Client { client, asker } = self.free(place) {
+            self.notify(client, asker, Receipt { id, fate }, receipts);
         }
     }
 
-    fn notify(&self, client: ClientId, receipt: Receipt, receipts: &mut Receipts) {
-        if let Some(Client { presence: Presence::Connected, .. }) = self.clients.get(&client) {
-            receipts.entry(client).or_default().push(receipt);
+    /// Takes a transaction off the list and off the books, and tells for whom it was there.
+    fn free(&mut self, place: Place) -> Owner {
+        let Freed { owner, bytes } = self.list.settle(place);
+        match owner {
+            Owner::Client { client, .. } => self.accounts.remove(client, bytes),
+            // The contact's record stands in the books for both.
+            Owner::Contact => {}
+            Owner::Peer(peer) => self.accounts.remove_of_peer(peer, bytes),
         }
+        owner
     }
 
-    fn find(&self, id: &TxId) -> Option<Place> {
-        let found =
-            self.index.find(self.index.hash(&id.0), |handle| self.open.get(place_of(handle)).id == *id);
-        found.map(place_of)
-    }
-
-    /// Takes settled transactions out of the queue once they outnumber the others; so their memory is bounded and
-    /// each costs a constant.
-    fn clean_queue(&mut self) {
-        if self.lingering <= LINGERING_MAX.max(self.queue.len() / 2) {
-            return;
-        }
-        let queue = std::mem::take(&mut self.queue);
-        for place in queue {
-            match self.open.get(place).phase {
-                Phase::Settled => self.open.free(place),
-                Phase::Waiting(_) | Phase::Proposed => self.queue.push_back(place),
+    /// Tells the client that handed in a transaction, and the one that asked for it last.
+    fn notify(&self, client: ClientId, asker: Option<ClientId>, receipt: Receipt, receipts: &mut Receipts) {
+        for to in [Some(client), asker.filter(|asker| *asker != client)].into_iter().flatten() {
+            if self.accounts.is_connected(to) {
+                receipts.entry(to).or_default().push(receipt);
             }
         }
-        self.lingering = 0;
     }
 
     /// About how many bytes the next `count_max` transactions take in a proposal.
     fn bytes_in_proposal(&self, count_max: usize) -> usize {
         let waiting = self.waiting().max(1);
-        let bytes = self.waiting_bytes as usize + 4 * waiting;
+        let bytes = self.waiting_bytes() as usize + 4 * waiting;
         if count_max >= waiting { bytes } else { (bytes / waiting + 1) * count_max }
     }
+}
 
-    fn client_mut(&mut self, client: ClientId) -> &mut Client {
-        self.clients.get_mut(&client).expect("a client with open transactions is kept note of")
+impl Open {
+    /// What becomes of a transaction that waits if it can no longer be proposed; `None` if it can.
+    fn past(&self, ledger: &Ledger) -> Option<Past> {
+        let Phase::Waiting(bytes) = &self.phase else { return None };
+        let view = TransactionView::parse(bytes).expect("it was validated at admission");
+        match self.owner {
+            Owner::Client { .. } => past_proposing(ledger.standing(&self.id, &view)).map(Past::Intra),
+            Owner::Contact | Owner::Peer(_) => {
+                let cause = ledger.never(&self.id, &view)?;
+                Some(Past::Cross(RejectVote {
+                    id: self.id,
+                    others: other_shards(&view, ledger.shard()),
+                    cause,
+                }))
+            }
+        }
     }
 }
 
@@ -455,12 +375,20 @@ impl Mempool {
 struct Candidate<'a> {
     id: TxId,
     view: TransactionView<'a>,
-    expiry: Round,
+    concern: Concern,
     item: &'a Range<usize>,
 }
 
-/// The view and the expiry of a transaction that this shard alone can execute and one proposal can hold.
-fn statically_fit<'a>(bytes: &'a [u8], ledger: &Ledger) -> Result<(TransactionView<'a>, Round), Refusal> {
+/// How a transaction that a client may hand in here concerns this shard.
+enum Concern {
+    /// It concerns no other; this is its last round.
+    Intra(Round),
+    /// It has its output here, and inputs elsewhere.
+    Output,
+}
+
+/// The view of a transaction that clients may hand in here and one proposal can hold.
+fn statically_fit<'a>(bytes: &'a [u8], ledger: &Ledger) -> Result<(TransactionView<'a>, Concern), Refusal> {
     let committee = ledger.committee();
     let view = match transaction::validate(bytes, committee) {
         Ok(view) => view,
@@ -472,22 +400,46 @@ fn statically_fit<'a>(bytes: &'a [u8], ledger: &Ledger) -> Result<(TransactionVi
         return Err(Refusal::TooLarge);
     }
     match (view.part_of(ledger.shard()), view.expiry_in(ledger.shard())) {
-        (Part::Intra, Some(expiry)) => Ok((view, expiry)),
+        (Part::Intra, Some(expiry)) => Ok((view, Concern::Intra(expiry))),
+        _ if view.output_shard() == ledger.shard() => Ok((view, Concern::Output)),
         _ => Err(Refusal::WrongShard),
     }
 }
 
-/// What became of the transaction at the head of the queue.
+/// What becomes of the transaction at the head of a line.
 enum Propose {
     /// It is in the proposal, or was settled before.
     Leaves,
-    /// It leaves without being proposed, with this fate.
-    Past(Fate),
+    /// It leaves without being proposed.
+    Past(Past),
     /// It does not fit and stays.
     Full,
 }
 
-/// The fate of a transaction that can no longer be proposed; `None` if it can.
+/// The end of a transaction that can never execute here.
+enum Past {
+    /// The fate of one that concerns this shard alone.
+    Intra(Fate),
+    /// What is to be told of one that concerns others.
+    Cross(RejectVote),
+}
+
+/// Whether a transaction of this standing is let in; if not, what its client is told.
+fn admissible(standing: Standing) -> Result<(), Fate> {
+    match standing {
+        Standing::Open => Ok(()),
+        Standing::Settled(Settled::Rejected(reason), _) => Err(Fate::Rejected(reason)),
+        Standing::Settled(Settled::Finished | Settled::Spent, _) | Standing::Spent => {
+            Err(Fate::Refused(Refusal::Duplicate))
+        }
+        Standing::Settled(Settled::Expired, _) | Standing::Expired => Err(Fate::Refused(Refusal::Expired)),
+        Standing::ExpiryTooFar => Err(Fate::Refused(Refusal::ExpiryTooFar)),
+        Standing::Never(Rejection::Spent) => Err(Fate::Refused(Refusal::Spent)),
+        Standing::Never(reason) => Err(Fate::Rejected(reason)),
+    }
+}
+
+/// The fate of an intra-shard transaction that can no longer be proposed; `None` if it can.
 ///
 /// It is final everywhere: what the ledger has executed every node will have, and none of these standings can turn
 /// back into an open one.
@@ -495,21 +447,12 @@ fn past_proposing(standing: Standing) -> Option<Fate> {
     match standing {
         // A too far expiry comes within reach as rounds pass, and admission has found it there.
         Standing::Open | Standing::ExpiryTooFar => None,
-        Standing::Settled(settled, round) => settled.fate(round),
+        // Spent without an end is only what concerns other shards too.
         Standing::Spent => None,
+        Standing::Settled(settled, round) => settled.fate(round),
         Standing::Expired => Some(Fate::Expired),
         Standing::Never(reason) => Some(Fate::Rejected(reason)),
     }
-}
-
-impl Default for Client {
-    fn default() -> Client {
-        Client { open: 0, waiting_bytes: 0, presence: Presence::Connected }
-    }
-}
-
-fn place_of(handle: Handle) -> Place {
-    Place(u32::try_from(handle.number()).expect("handles of open transactions are made of places"))
 }
 
 #[cfg(test)]

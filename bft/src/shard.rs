@@ -1,6 +1,8 @@
 //! Traffic between shards: what one shard's blocks have for another, and what members say to each other about
 //! transactions that concern several shards (DESIGN §6, after Kronos, NDSS 2025, and the Python notes).
 
+pub mod home;
 pub mod message;
+pub mod order;
 pub mod reject;
 pub mod transfer;

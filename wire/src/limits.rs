@@ -147,3 +147,9 @@ pub const MEMPOOL_TRANSACTIONS_MAX: usize = 400_000;
 pub const MEMPOOL_BYTES_MAX: u64 = 256 * MIB;
 /// Share of the mempool that one client may fill, in percent.
 pub const MEMPOOL_CLIENT_PERCENT_MAX: usize = 50;
+/// What transactions that peers ask to have ordered may fill besides, in percent of both, divided evenly among all
+/// nodes: half of the load a mempool is made for may be cross-shard and come from elsewhere.
+pub const MEMPOOL_PEERS_PERCENT_MAX: usize = 50;
+/// Longest list of transactions in one order to another shard: as much as a client may hand in at once, so that what
+/// is ordered goes out in one frame and holds up little else.
+pub const ORDER_BYTES_MAX: u64 = CLIENT_FRAME_BYTES_MAX;

@@ -1,22 +1,23 @@
-//! Requests of clients, and the receipts they wait for.
+//! Requests of clients, and the receipts they wait for; orders to other shards on their behalf.
 
 use wire::bytes::Bytes;
 use wire::client::{Receipt, Reply, Request, list};
 use wire::codec;
-use wire::ids::ClientId;
+use wire::ids::{ClientId, TxId};
 use wire::limits::{QUERY_COINS_MAX, QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::core::Core;
 use crate::event::Effect;
 use crate::ledger::BlockOutcome;
-use crate::mempool::Receipts;
+use crate::mempool::{Left, Receipts};
+use crate::time::Time;
 
 /// Receipts in one reply: some 400 KB, well inside a frame.
 const RECEIPTS_MAX: usize = 10_000;
 
 impl Core {
     /// A client's bytes: answered at once where there is an answer, with an error where they are no request.
-    pub(super) fn on_client(&mut self, client: ClientId, body: &Bytes) {
+    pub(super) fn on_client(&mut self, now: Time, client: ClientId, body: &Bytes) {
         let (request, tail) = match codec::decode_with_tail::<Request>(body) {
             Ok(decoded) => decoded,
             Err(error) => return self.refuse(client, format!("a request that is {error}")),
@@ -26,8 +27,11 @@ impl Core {
                 let tail = body.slice(body.len() - tail.len()..body.len());
                 match list::parse(&tail, SUBMISSION_TRANSACTIONS_MAX) {
                     Some(items) => {
-                        let refused = self.mempool.submit(client, &tail, &items, &self.ledger);
-                        self.reply_receipts(client, &refused);
+                        let believed = |id: &TxId| self.rejects.believed(id);
+                        let submitted = self.mempool.submit(client, &tail, &items, believed, &self.ledger);
+                        self.reply_receipts(client, &submitted.refused);
+                        let orders = self.orders.begin(now, &submitted.cross, &self.mempool, &self.ledger);
+                        self.absorb_orders(now, orders);
                     }
                     None => {
                         let expected =
@@ -64,12 +68,22 @@ impl Core {
         }
     }
 
-    /// Tells clients what became of their transactions in an executed block, and of those that it left no time.
-    pub(super) fn send_receipts(&mut self, outcome: &BlockOutcome) {
-        let receipts = self.mempool.on_executed(outcome);
+    /// Tells clients what became of their transactions in an executed block, and of those that it left no time; asks
+    /// other shards no more for what has ended.
+    pub(super) fn send_receipts(&mut self, now: Time, outcome: &BlockOutcome) {
+        let receipts = self.mempool.on_executed(outcome, |id| self.rejects.believed(id));
         self.reply_all(receipts);
-        let receipts = self.mempool.collect_expired(&self.ledger);
-        self.reply_all(receipts);
+        self.orders.executed(now, outcome, &self.mempool, &self.ledger);
+        let left = self.mempool.collect_expired(&self.ledger);
+        self.absorb_left(now, left);
+    }
+
+    /// Tells of transactions that left the mempool since they can never execute here.
+    pub(super) fn absorb_left(&mut self, now: Time, left: Left) {
+        self.reply_all(left.receipts);
+        let ids = left.votes.iter().map(|vote| &vote.id);
+        self.orders.review(ids, &self.mempool, &self.ledger);
+        self.report_rejected(now, left.votes, None);
     }
 
     pub(super) fn reply_all(&mut self, receipts: Receipts) {

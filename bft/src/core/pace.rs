@@ -9,8 +9,9 @@
 //! travel, are echoed and executed while the next are filled. A deeper backlog is spread over those places, so that
 //! on a long link the window's bytes are what bounds it.
 
-use crate::core::Core;
+use crate::core::{Core, News};
 use crate::lane::entry;
+use crate::proposal::{ProposalBuilder, Push};
 use crate::time::{Span, Time};
 
 /// Pause after the first open entry.
@@ -28,24 +29,52 @@ impl Core {
     /// Appends entries to the own lane while they are due; whether it did.
     pub(super) fn propose(&mut self, now: Time) -> bool {
         let mut proposed = false;
+        self.mempool.ripen(now, self.ledger.height(), |lane| self.idle.cuts(lane));
         while self.proposal_due().is_some_and(|due| due <= now) {
             let room = self.lanes.room().expect("nothing is due without room");
             let share = self.mempool.waiting_bytes() as usize / self.lanes.places_left().max(1);
             let bytes_max = room.min(share.max(LARGE_BYTES));
-            let taken = self.mempool.take(entry::buffer(0), bytes_max, self.batch, &self.ledger);
-            self.reply_all(taken.receipts);
-            let Some((buffer, _)) = taken.proposal else { return proposed };
-            let effects = self.lanes.append(now, buffer);
+            let mut builder = ProposalBuilder::new(entry::buffer(0), bytes_max, self.batch);
+            self.list_imports(now, &mut builder);
+            let left = self.mempool.take(&mut builder, &self.ledger);
+            self.absorb_left(now, left);
+            if builder.is_empty() {
+                return proposed;
+            }
+            let effects = self.lanes.append(now, builder.finish());
             self.absorb_lanes(effects);
             proposed = true;
         }
         proposed
     }
 
+    /// Lists the parts of other shards that are ours to list now, and the cancels of what we believe to be rejected.
+    fn list_imports(&mut self, now: Time, builder: &mut ProposalBuilder) {
+        if std::mem::replace(&mut self.imports, News::None) == News::None {
+            return;
+        }
+        let mut listed = Vec::new();
+        for import in self.transfers.eligible(now, |lane| self.idle.cuts(lane)) {
+            if builder.push_import(&import) == Push::Full {
+                self.imports = News::Arrived;
+                break;
+            }
+            listed.push(import.part);
+        }
+        self.transfers.proposed(now, &listed);
+        for id in self.rejects.cancels(&self.ledger, builder.cancels_left()) {
+            let pushed = builder.push_cancel(id);
+            assert_eq!(pushed, Push::Added, "no more were asked for than fit");
+        }
+        if self.rejects.has_cancels() {
+            self.imports = News::Arrived;
+        }
+    }
+
     /// When the next own entry is due; `None` while there is nothing to propose or no room.
     pub(super) fn proposal_due(&self) -> Option<Time> {
         let pending_bytes = self.mempool.waiting_bytes() as usize;
-        if pending_bytes == 0 {
+        if pending_bytes == 0 && self.imports == News::None {
             return None;
         }
         // Less than the longest transaction is no room: nothing might fit, and it would be due for ever.

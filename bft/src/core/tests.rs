@@ -1,11 +1,13 @@
 //! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
 
+mod shards;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
-use wire::client::{Fate, Reply, Request, list};
+use wire::client::{Fate, Receipt, Reply, Request, list};
 use wire::codec;
 use wire::committee::{Committee, Protocol};
 use wire::ids::{ClientId, Digest, NodeId, Round, ShardId, TxId};
@@ -30,8 +32,12 @@ struct Bench {
 
 impl Bench {
     fn new(n: u16) -> Bench {
+        Bench::of(n, 1)
+    }
+
+    fn of(n: u16, shards: u16) -> Bench {
         let protocol = Protocol { genesis_coins: 100, ..Protocol::default() };
-        let committee = Arc::new(deal_committee(n, 1, protocol, seeded_entropy(7)).0);
+        let committee = Arc::new(deal_committee(n, shards, protocol, seeded_entropy(7)).0);
         let cores = committee
             .nodes()
             .map(|node| {
@@ -40,7 +46,7 @@ impl Bench {
                 Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1 }, suite)
             })
             .collect();
-        let blocks = vec![Vec::new(); usize::from(n)];
+        let blocks = vec![Vec::new(); usize::from(n * shards)];
         Bench { committee, cores, now: Time(0), queue: VecDeque::new(), blocks, replies: Vec::new() }
     }
 
@@ -109,12 +115,17 @@ impl Bench {
         .encode()
     }
 
-    fn finished(&self) -> Vec<TxId> {
+    fn receipts(&self) -> Vec<Receipt> {
         let receipts = self.replies.iter().flat_map(|reply| match reply {
             Reply::Receipts(receipts) => receipts.clone(),
             other => panic!("{other:?}"),
         });
-        receipts
+        receipts.collect()
+    }
+
+    fn finished(&self) -> Vec<TxId> {
+        self.receipts()
+            .into_iter()
             .filter(|receipt| matches!(receipt.fate, Fate::Finished(_)))
             .map(|receipt| receipt.id)
             .collect()

@@ -1,15 +1,18 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use wire::client::{Rejection, list};
 use wire::committee::{Committee, Member, Protocol};
 use wire::ids::{CoinId, Index, NodeId, ShardId};
 
+use super::list::LINGERING_MAX;
 use super::*;
 use crate::crypto::hash_suite::HashSuite;
 use crate::proposal::Rules;
 use crate::sim::prng::Prng;
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin};
+
+mod cross;
 
 const HERE: ShardId = ShardId(0);
 const ALICE: ClientId = ClientId(1);
@@ -27,16 +30,17 @@ fn transfer(shard: ShardId, coin: CoinId, amount: u64, expiry: u64, payload: &[u
     .encode()
 }
 
-fn rules(committee: Arc<Committee>) -> Arc<Rules> {
-    let node = NodeId(0);
-    let suite = Arc::new(HashSuite::new(&committee, node, 9));
-    Arc::new(Rules::new(&crate::member::Member::new(committee, suite, node)))
-}
-
 /// A node's mempool and ledger.
 struct Bench {
+    rules: Arc<Rules>,
     ledger: Ledger,
     mempool: Mempool,
+}
+
+fn rules(committee: Committee) -> Arc<Rules> {
+    let (committee, node) = (Arc::new(committee), NodeId(0));
+    let suite = Arc::new(HashSuite::new(&committee, node, 9));
+    Arc::new(Rules::new(&crate::member::Member::new(committee, suite, node)))
 }
 
 impl Bench {
@@ -48,8 +52,12 @@ impl Bench {
             transaction_bytes_max: 1_000,
             ..Protocol::default()
         };
-        let committee = Arc::new(Committee::new(1, protocol, vec![member; 2], [3; 32]));
-        Bench { ledger: Ledger::genesis(rules(committee), 1), mempool: Mempool::new(limits, 1) }
+        Bench::of(Committee::new(1, protocol, vec![member; 2], [3; 32]), limits)
+    }
+
+    fn of(committee: Committee, limits: MempoolLimits) -> Bench {
+        let rules = rules(committee);
+        Bench { ledger: Ledger::genesis(rules.clone(), 1), mempool: Mempool::new(limits, 1), rules }
     }
 
     fn generous() -> Bench {
@@ -73,22 +81,32 @@ impl Bench {
         let body = Bytes::from(body);
         let items = list::parse(&body[at..], transactions.len()).unwrap();
         let items: Vec<_> = items.into_iter().map(|range| range.start + at..range.end + at).collect();
-        let refused = self.mempool.submit(client, &body, &items, &self.ledger);
-        refused.into_iter().map(|receipt| receipt.fate).collect()
+        let submitted = self.mempool.submit(client, &body, &items, |_| None, &self.ledger);
+        assert_eq!(submitted.cross, []);
+        submitted.refused.into_iter().map(|receipt| receipt.fate).collect()
     }
 
     fn take(&mut self) -> (Option<Vec<u8>>, Receipts) {
-        let taken = self.mempool.take(Vec::new(), ROOM, 1_000, &self.ledger);
-        (taken.proposal.map(|(payload, _)| payload), taken.receipts)
+        self.take_up_to(ROOM, 1_000)
+    }
+
+    fn take_up_to(&mut self, bytes_max: usize, count_max: usize) -> (Option<Vec<u8>>, Receipts) {
+        let mut builder = ProposalBuilder::new(Vec::new(), bytes_max, count_max);
+        let left = self.mempool.take(&mut builder, &self.ledger);
+        assert_eq!(left.votes, []);
+        ((!builder.is_empty()).then(|| builder.finish()), left.receipts)
+    }
+
+    fn collect_expired(&mut self) -> Receipts {
+        let left = self.mempool.collect_expired(&self.ledger);
+        assert_eq!(left.votes, []);
+        left.receipts
     }
 
     fn execute(&mut self, payloads: &[Vec<u8>]) -> Receipts {
-        let outcome = self.ledger.execute(
-            self.ledger.height().next(),
-            payloads.iter().map(|payload| (Index(0), payload)),
-            &|_| None,
-        );
-        self.mempool.on_executed(&outcome)
+        let entries = payloads.iter().map(|payload| (Index(0), payload));
+        let outcome = self.ledger.execute(self.ledger.height().next(), entries, &|_| None);
+        self.mempool.on_executed(&outcome, |_| None)
     }
 
     fn skip_to(&mut self, height: u64) {
@@ -166,20 +184,6 @@ fn each_reason_to_refuse() {
 }
 
 #[test]
-fn a_cross_shard_transaction_is_not_for_this_mempool() {
-    let mut bench = Bench::generous();
-    let bytes = Transaction {
-        inputs: &[Input { shard: HERE, coin: bench.coin(0), amount: 100 }],
-        output_shard: ShardId(1),
-        outputs: &[Output { owner: Owner([7; 32]), amount: 100 }],
-        expiries: &[Expiry { shard: HERE, round: Round(9) }],
-        payload: b"",
-    }
-    .encode();
-    assert_eq!(bench.submit(ALICE, &[&bytes]), [Fate::Refused(Refusal::WrongShard)]);
-}
-
-#[test]
 fn capacity_and_the_share_of_a_client() {
     let limits = MempoolLimits { transactions_max: 4, ..MempoolLimits::default() };
     let mut bench = Bench::new(limits);
@@ -214,12 +218,10 @@ fn a_proposal_keeps_to_its_limits_and_to_the_order_of_arrival() {
     let all: Vec<&[u8]> = spends.iter().map(Vec::as_slice).collect();
     assert_eq!(bench.submit(ALICE, &all), []);
     let two = of(&all[..2]);
-    let taken = bench.mempool.take(Vec::new(), two.len(), 1_000, &bench.ledger);
-    assert_eq!(taken.proposal, Some((two.clone(), 2)));
-    let taken = bench.mempool.take(Vec::new(), two.len() - 1, 1_000, &bench.ledger);
-    assert_eq!(taken.proposal, Some((of(&all[2..3]), 1)));
-    assert_eq!(bench.mempool.take(Vec::new(), 10, 1_000, &bench.ledger).proposal, None);
-    assert_eq!(bench.mempool.take(Vec::new(), ROOM, 1, &bench.ledger).proposal, Some((of(&all[3..4]), 1)));
+    assert_eq!(bench.take_up_to(two.len(), 1_000).0, Some(two.clone()));
+    assert_eq!(bench.take_up_to(two.len() - 1, 1_000).0, Some(of(&all[2..3])));
+    assert_eq!(bench.take_up_to(10, 1_000).0, None);
+    assert_eq!(bench.take_up_to(ROOM, 1).0, Some(of(&all[3..4])));
     assert_eq!(bench.mempool.waiting(), 1);
 }
 
@@ -233,8 +235,7 @@ fn what_no_proposal_can_hold_is_refused() {
     {
         let protocol = Protocol { proposal_bytes_max, ..*bench.ledger.committee().protocol() };
         let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
-        let committee = Arc::new(Committee::new(1, protocol, vec![member], [3; 32]));
-        bench.ledger = Ledger::genesis(rules(committee), 1);
+        bench.ledger = Ledger::genesis(rules(Committee::new(1, protocol, vec![member], [3; 32])), 1);
         assert_eq!(bench.submit(ALICE, &[&bytes]), expected);
         bench.mempool = Mempool::new(MempoolLimits::default(), 1);
     }
@@ -247,7 +248,7 @@ fn of_many_spenders_of_a_coin_only_those_before_the_first_block_are_ordered() {
     let rivals: Vec<Vec<u8>> = (0..3).map(|byte| transfer(HERE, coin, 100, 1_000, &[byte])).collect();
     let rivals: Vec<&[u8]> = rivals.iter().map(Vec::as_slice).collect();
     assert_eq!(bench.submit(ALICE, &rivals), []);
-    let payload = bench.mempool.take(Vec::new(), ROOM, 2, &bench.ledger).proposal.unwrap().0;
+    let payload = bench.take_up_to(ROOM, 2).0.unwrap();
     let spent = Fate::Rejected(Rejection::Spent);
     assert_eq!(
         bench.execute(&[payload]),
@@ -275,12 +276,12 @@ fn expired_ones_are_not_proposed_and_are_told() {
     let soon = transfer(HERE, coin, 100, 3, b"soon");
     let late = transfer(HERE, coin, 100, 500, b"late");
     assert_eq!(bench.submit(ALICE, &[&soon, &late]), []);
-    assert_eq!(bench.mempool.collect_expired(&bench.ledger), Receipts::new());
+    assert_eq!(bench.collect_expired(), Receipts::new());
     bench.skip_to(COLLECT_EVERY_ROUNDS - 1);
-    assert_eq!(bench.mempool.collect_expired(&bench.ledger), Receipts::new(), "not due yet");
+    assert_eq!(bench.collect_expired(), Receipts::new(), "not due yet");
     bench.skip_to(COLLECT_EVERY_ROUNDS);
     let expired = receipts(&[(ALICE, &soon, Fate::Expired)]);
-    assert_eq!(bench.mempool.collect_expired(&bench.ledger), expired);
+    assert_eq!(bench.collect_expired(), expired);
     assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (1, 1));
     bench.skip_to(500);
     assert_eq!(bench.take(), (None, receipts(&[(ALICE, &late, Fate::Expired)])), "found when taken");
@@ -294,7 +295,7 @@ fn one_that_expires_in_our_lane_stays_open_until_its_block() {
     assert_eq!(bench.submit(ALICE, &[&bytes]), []);
     let payload = bench.take().0.unwrap();
     bench.skip_to(2 * COLLECT_EVERY_ROUNDS);
-    assert_eq!(bench.mempool.collect_expired(&bench.ledger), Receipts::new());
+    assert_eq!(bench.collect_expired(), Receipts::new());
     assert_eq!(bench.mempool.len(), 1);
     assert_eq!(bench.execute(&[payload]), receipts(&[(ALICE, &bytes, Fate::Expired)]));
 }
@@ -329,7 +330,7 @@ fn a_client_that_is_gone_keeps_its_place_and_leaves_no_trace_afterwards() {
     bench.mempool.client_gone(BOB);
     let payload = bench.take().0.expect("it keeps its place");
     assert_eq!(bench.execute(&[payload]), Receipts::new());
-    assert!(bench.mempool.clients.is_empty());
+    assert!(bench.mempool.accounts.clients.is_empty());
 }
 
 #[test]
@@ -343,7 +344,7 @@ fn settled_ones_do_not_pile_up_in_the_queue() {
         assert_eq!(bench.submit(ALICE, &[&bytes]), []);
         // Another node proposes it; here nothing is ever taken.
         bench.execute(&[of(&[&bytes])]);
-        assert!(bench.mempool.queue.len() <= LINGERING_MAX + 1);
+        assert!(bench.mempool.list.standing() <= LINGERING_MAX + 1);
         last = Some(bytes);
     }
     assert!(bench.mempool.is_empty());
@@ -379,11 +380,11 @@ fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
                 }
                 3 => {
                     let count_max = prng.within(1..8) as usize;
-                    let taken = bench.mempool.take(Vec::new(), ROOM, count_max, &bench.ledger);
-                    close(&mut open, taken.receipts);
-                    if let Some((payload, count)) = taken.proposal {
-                        let view = bench.ledger.rules().validate(&payload).unwrap();
-                        assert!(view.len() == count && count <= count_max);
+                    let (payload, receipts) = bench.take_up_to(ROOM, count_max);
+                    close(&mut open, receipts);
+                    if let Some(payload) = payload {
+                        let view = bench.rules.validate(&payload).unwrap();
+                        assert!((1..=count_max).contains(&view.len()));
                         lane.push_back(payload);
                     }
                 }
@@ -394,19 +395,19 @@ fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
                     close(&mut open, receipts);
                 }
                 _ => {
-                    let receipts = bench.mempool.collect_expired(&bench.ledger);
+                    let receipts = bench.collect_expired();
                     close(&mut open, receipts);
                 }
             }
             assert_eq!(bench.mempool.len(), open.len(), "seed {seed}");
-            let state = bench.mempool.clients.values();
-            assert_eq!(state.clone().map(|client| client.open).sum::<usize>(), open.len());
-            assert_eq!(state.map(|client| client.waiting_bytes).sum::<u64>(), bench.mempool.waiting_bytes());
+            let held = bench.mempool.accounts.clients.values().map(|client| client.held);
+            assert_eq!(held.clone().map(|held| held.open).sum::<usize>(), open.len());
+            assert_eq!(held.map(|held| held.bytes).sum::<u64>(), bench.mempool.waiting_bytes());
         }
         while bench.mempool.waiting() > 0 {
-            let taken = bench.mempool.take(Vec::new(), ROOM, 100, &bench.ledger);
-            close(&mut open, taken.receipts);
-            lane.extend(taken.proposal.map(|(payload, _)| payload));
+            let (payload, receipts) = bench.take_up_to(ROOM, 100);
+            close(&mut open, receipts);
+            lane.extend(payload);
         }
         let entries: Vec<Vec<u8>> = lane.drain(..).collect();
         let receipts = bench.execute(&entries);

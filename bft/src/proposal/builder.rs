@@ -129,6 +129,21 @@ impl ProposalBuilder {
             || self.envelope_left() + item_bytes(TRANSACTION_BYTES_MIN) > self.bytes_left()
     }
 
+    /// How many cancels fit.
+    pub fn cancels_left(&self) -> usize {
+        let (header, listed) = match self.section {
+            Section::Cancels(start) => (0, (self.buffer.len() - start) / ID_BYTES),
+            _ => (SECTION_HEADER_BYTES, 0),
+        };
+        let fit = self.bytes_left().saturating_sub(header) / ID_BYTES;
+        fit.min(REJECTS_PER_MESSAGE_MAX - listed)
+    }
+
+    /// How many more transactions may be added.
+    pub fn places_left(&self) -> usize {
+        self.count_max - self.count
+    }
+
     /// Transactions added so far.
     pub fn count(&self) -> usize {
         self.count

@@ -1,0 +1,102 @@
+//! Execution of decided blocks, in order, and all that follows from one.
+
+use wire::ids::Digest;
+
+use crate::block::Header;
+use crate::core::{Core, News};
+use crate::event::{BlockReport, Effect};
+use crate::lane::entry::Entry;
+use crate::ledger::BlockOutcome;
+use crate::part::PartRef;
+use crate::round::Decision;
+use crate::time::Time;
+
+impl Core {
+    /// Executes the next decided block if all its entries, and the parts that they import, are here; whether it did.
+    pub(super) fn execute_next(&mut self, now: Time) -> bool {
+        let Some(decision) = self.undone.front() else { return false };
+        let Some(mut entries) = self.lanes.block(&decision.previous, &decision.cut) else { return false };
+        // The lane that comes first changes with the round, so that no lane's transactions win every race for a coin.
+        let n = self.member.committee.n() as u64;
+        let round = decision.round;
+        entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + round.0) % n, entry.seq));
+        let missing = self.missing_parts(&entries);
+        if !missing.is_empty() {
+            let effects = self.transfers.want(now, &missing);
+            self.absorb_transfers(effects);
+            return false;
+        }
+        let decision = self.undone.pop_front().expect("it was there a moment ago");
+        let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));
+        let outcome = self.ledger.execute(round, payloads, &|part| self.transfers.body(part));
+        let header = Header {
+            height: round,
+            previous: self.header_digest(),
+            cut: decision.cut.digest(),
+            outcome: outcome.digest,
+            outgoing: outcome.outgoing,
+        };
+        self.header = header;
+        self.lanes.executed(round, &decision.cut);
+        self.rounds.executed(round);
+        self.views += u64::from(decision.times.views);
+        let report = report(now, &decision, header.digest(), &outcome, &entries);
+        self.out.push(Effect::Executed(Box::new(report)));
+        self.transfers.executed(&header, outcome.parts.clone());
+        let votes = self.votes.executed(now, round, header.digest());
+        self.absorb_votes(now, votes);
+        self.after_block(now, &outcome);
+        true
+    }
+
+    /// The parts that executing these entries needs and that are not here.
+    fn missing_parts(&self, entries: &[Entry]) -> Vec<PartRef> {
+        let mut parts = self.ledger.wants(entries.iter().map(Entry::payload));
+        parts.retain(|part| self.transfers.body(part).is_none());
+        parts
+    }
+
+    /// Tells everybody whom it concerns what a block did: clients, other shards, and those here who waited for it.
+    fn after_block(&mut self, now: Time, outcome: &BlockOutcome) {
+        for source in self.other_shards() {
+            let effects = self.transfers.imported(now, source, self.ledger.imported(source));
+            self.absorb_transfers(effects);
+        }
+        // What is believed is judged first: the receipts of cancelled transactions tell why.
+        let effects = self.rejects.executed(now, &outcome.cross, &self.ledger);
+        self.absorb_rejects(effects);
+        self.imports = News::Arrived;
+        self.send_receipts(now, outcome);
+    }
+}
+
+/// The figures of one executed block.
+fn report(
+    now: Time,
+    decision: &Decision,
+    header: Digest,
+    outcome: &BlockOutcome,
+    entries: &[Entry],
+) -> BlockReport {
+    let times = &decision.times;
+    let span = |from: Option<Time>, to: Option<Time>| match (from, to) {
+        (Some(from), Some(to)) => to.since(from).0,
+        _ => 0,
+    };
+    let decided = Some(decision.decided_at);
+    BlockReport {
+        round: decision.round,
+        header,
+        finished: outcome.counts.finished,
+        rejected: outcome.counts.rejected,
+        skipped: outcome.counts.skipped + outcome.counts.expired,
+        entries: entries.len() as u64,
+        payload_bytes: entries.iter().map(|entry| entry.payload().len() as u64).sum(),
+        views: times.views,
+        spb_us: span(times.input, times.finished),
+        coin_us: span(times.finished, times.elected),
+        decide_us: span(times.elected.or(times.finished), decided),
+        agreement_us: span(times.input, decided),
+        fetch_us: span(decided, Some(now)),
+    }
+}

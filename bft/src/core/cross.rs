@@ -1,0 +1,140 @@
+//! Cross-shard transactions, as the root sees them: it routes between [`crate::shard`], the mempool and the ledger.
+//!
+//! Nodes of other shards may say only what stands here. Whatever they say, the ledger changes by executed blocks alone;
+//! so each of these handlers only moves what is waiting, and the order in which they are called is free.
+
+use wire::bytes::Bytes;
+use wire::dest::Dest;
+use wire::envelope::Class;
+use wire::ids::{NodeId, ShardId, TxId};
+
+use crate::core::{Core, News};
+use crate::event::Effect;
+use crate::message::Message;
+use crate::shard::message::{RejectVote, ShardMessage, Transfer};
+use crate::shard::order::{OrderEffects, OrderOutput, OrderSend};
+use crate::shard::reject::{RejectEffects, RejectOutput};
+use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
+use crate::time::Time;
+
+impl Core {
+    /// A part with its proof, from its source or from a member of our shard that we asked.
+    pub(super) fn on_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) {
+        let effects = self.transfers.handle_transfer(now, from, transfer);
+        self.absorb_transfers(effects);
+    }
+
+    /// Another node asks us to order transactions.
+    pub(super) fn on_order(&mut self, now: Time, from: NodeId, list: &Bytes) {
+        let Core { orders, rejects, mempool, ledger, .. } = self;
+        let believed = |id: &TxId| rejects.believed(id).is_some();
+        let effects = orders.on_order(now, from, list, believed, mempool, ledger);
+        self.absorb_orders(now, effects);
+    }
+
+    /// Any other message about cross-shard transactions.
+    pub(super) fn on_shard(&mut self, now: Time, from: NodeId, message: ShardMessage) {
+        match message {
+            ShardMessage::Part(message) => {
+                let effects = self.transfers.handle(now, from, message);
+                self.absorb_transfers(effects);
+            }
+            ShardMessage::Reject(message) => {
+                let effects = self.rejects.handle(now, from, message, &self.ledger);
+                self.absorb_rejects(effects);
+            }
+            ShardMessage::Spent(ids) => {
+                let effects = self.orders.on_spent(from, &ids);
+                self.absorb_orders(now, effects);
+            }
+        }
+    }
+
+    /// Sends again, and asks again, what is due.
+    pub(super) fn cross_tick(&mut self, now: Time) {
+        let effects = self.transfers.tick(now);
+        self.absorb_transfers(effects);
+        let effects = self.orders.tick(now, &mut self.mempool, &self.ledger);
+        self.absorb_orders(now, effects);
+        // A backup may have become due that nobody told of.
+        self.imports = News::Arrived;
+    }
+
+    /// When [`Core::cross_tick`] has something to do.
+    pub(super) fn cross_wakeup(&self) -> Option<Time> {
+        let lists = self.mempool.next_wakeup(self.ledger.height());
+        [self.transfers.next_wakeup(), self.orders.next_wakeup(), lists].into_iter().flatten().min()
+    }
+
+    /// These can never execute here: CL_M, and CL to who asked for them as far as what is known suffices.
+    pub(super) fn report_rejected(&mut self, now: Time, votes: Vec<RejectVote>, asker: Option<NodeId>) {
+        if votes.is_empty() {
+            return;
+        }
+        let ids: Vec<TxId> = votes.iter().map(|vote| vote.id).collect();
+        let effects = self.rejects.report(now, votes, &self.ledger);
+        self.absorb_rejects(effects);
+        if let Some(asker) = asker {
+            let effects = self.rejects.answer(asker, ids, &self.ledger);
+            self.absorb_rejects(effects);
+        }
+    }
+
+    pub(super) fn absorb_transfers(&mut self, effects: TransferEffects) {
+        self.absorb_faults(effects.faults);
+        for (dest, send) in effects.sends {
+            let body = match send {
+                TransferSend::Message(message) => Message::Shard(ShardMessage::Part(message)).encode(),
+                TransferSend::Transfer(transfer) => transfer.encode(),
+            };
+            self.send_out(dest, body);
+        }
+        for TransferOutput::Eligible in effects.outputs {
+            self.imports = News::Arrived;
+        }
+    }
+
+    pub(super) fn absorb_rejects(&mut self, effects: RejectEffects) {
+        self.absorb_faults(effects.faults);
+        for (dest, message) in effects.sends {
+            self.send_out(dest, Message::Shard(ShardMessage::Reject(message)).encode());
+        }
+        for output in effects.outputs {
+            match output {
+                RejectOutput::Believed { id, .. } => self.mempool.on_believed(&id),
+                RejectOutput::Settled { id, cause } => {
+                    let receipts = self.mempool.on_rejected(&id, cause);
+                    self.reply_all(receipts);
+                    self.orders.review([&id].into_iter(), &self.mempool, &self.ledger);
+                }
+            }
+        }
+    }
+
+    pub(super) fn absorb_orders(&mut self, now: Time, effects: OrderEffects) {
+        self.absorb_faults(effects.faults);
+        for (dest, send) in effects.sends {
+            let body = match send {
+                OrderSend::Order(body) => body,
+                OrderSend::Spent(ids) => Message::Shard(ShardMessage::Spent(ids)).encode(),
+            };
+            self.send_out(dest, body);
+        }
+        for OrderOutput::Never { asker, votes } in effects.outputs {
+            self.report_rejected(now, votes, asker);
+        }
+    }
+
+    /// Every shard but ours, ascending.
+    pub(super) fn other_shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let own = self.member.shard;
+        (0..self.member.committee.shards()).map(ShardId).filter(move |shard| *shard != own)
+    }
+
+    /// What passes between shards outlives rounds and entries, so no progress of ours makes it pointless.
+    fn send_out(&mut self, dest: Dest, body: Bytes) {
+        if dest != Dest::ShardOthers || self.member.committee.n() > 1 {
+            self.out.push(Effect::Send { dest, class: Class::Keep, digest: None, body });
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Several shards: transactions with inputs in some and their output in another.
+
+use wire::client::{Fate, Rejection};
+use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
+
+use super::Bench;
+use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, refund_coin, tx_id};
+
+const AMOUNT: u64 = 1_000;
+
+impl Bench {
+    /// A transaction that spends these genesis coins, by shard and number, ascending, on one output.
+    fn cross(&self, inputs: &[(u16, u64)], output: u16) -> Vec<u8> {
+        let coin = |shard, number| genesis_coin(&self.committee.testbed(), ShardId(shard), number);
+        self.cross_of(inputs.iter().map(|(shard, number)| (*shard, coin(*shard, *number))).collect(), output)
+    }
+
+    fn cross_of(&self, inputs: Vec<(u16, CoinId)>, output: u16) -> Vec<u8> {
+        let inputs: Vec<Input> = inputs
+            .into_iter()
+            .map(|(shard, coin)| Input { shard: ShardId(shard), coin, amount: AMOUNT })
+            .collect();
+        let mut shards: Vec<ShardId> = inputs.iter().map(|input| input.shard).collect();
+        shards.dedup();
+        let expiries: Vec<Expiry> =
+            shards.iter().map(|shard| Expiry { shard: *shard, round: Round(1_000) }).collect();
+        Transaction {
+            inputs: &inputs,
+            output_shard: ShardId(output),
+            outputs: &[Output { owner: Owner([1; 32]), amount: AMOUNT * inputs.len() as u64 }],
+            expiries: &expiries,
+            payload: &[0; 50],
+        }
+        .encode()
+    }
+
+    fn fates(&self) -> Vec<(TxId, Fate)> {
+        self.receipts().into_iter().map(|receipt| (receipt.id, receipt.fate)).collect()
+    }
+
+    /// Nothing is open anywhere, all members of each shard have the same ledger, and no value was made or lost.
+    fn check_rest(&self) {
+        let shards = usize::from(self.committee.shards());
+        let mut value = 0;
+        for members in self.cores.chunks(self.committee.n()) {
+            let status = members[0].status();
+            for core in members {
+                let status = core.status();
+                assert_eq!(core.ledger().digest(), members[0].ledger().digest());
+                assert_eq!(
+                    (status.mempool, status.open_records, status.pool, status.parts_open, status.held),
+                    (0, 0, 0, 0, 0)
+                );
+            }
+            value += status.value;
+        }
+        assert_eq!(value, 100 * u128::from(AMOUNT) * shards as u128);
+    }
+}
+
+#[test]
+fn a_transaction_with_inputs_in_two_shards_finishes_in_a_third() {
+    let mut bench = Bench::of(4, 3);
+    let transaction = bench.cross(&[(1, 5), (2, 6)], 0);
+    bench.submit(NodeId(2), std::slice::from_ref(&transaction));
+    bench.run();
+    let fates = bench.fates();
+    assert!(matches!(fates[..], [(id, Fate::Finished(_))] if id == tx_id(&transaction)), "{fates:?}");
+    bench.check_rest();
+}
+
+#[test]
+fn an_output_shard_may_be_an_input_shard_too() {
+    let mut bench = Bench::of(4, 2);
+    let transactions = [bench.cross(&[(0, 1), (1, 1)], 0), bench.cross(&[(0, 2), (1, 2)], 1)];
+    bench.submit(NodeId(1), &transactions[..1]);
+    bench.submit(NodeId(7), &transactions[1..]);
+    bench.run();
+    assert_eq!(bench.finished().len(), 2, "{:?}", bench.fates());
+    bench.check_rest();
+}
+
+/// The worked example of the notes, unhappy path: shard 2 has spent before shard 1 is known to reject.
+#[test]
+fn an_input_that_is_invalid_at_one_shard_is_given_back_at_the_other() {
+    let mut bench = Bench::of(4, 3);
+    let unknown = CoinId([9; 32]);
+    let valid = genesis_coin(&bench.committee.testbed(), ShardId(2), 6);
+    let transaction = bench.cross_of(vec![(1, unknown), (2, valid)], 0);
+    let id = tx_id(&transaction);
+    bench.submit(NodeId(2), std::slice::from_ref(&transaction));
+    bench.run();
+    assert_eq!(bench.fates(), [(id, Fate::Rejected(Rejection::UnknownCoin))]);
+    bench.check_rest();
+    let ledger = bench.cores[8].ledger();
+    assert_eq!(ledger.unspent(&valid), None);
+    assert_eq!(ledger.unspent(&refund_coin(&id, &valid)), Some(AMOUNT));
+    let exchanged = &ledger.exchanged()[0];
+    assert_eq!((exchanged.spent.count, exchanged.refunded.count, exchanged.closed.count), (1, 1, 0));
+    assert_eq!(bench.cores[4].ledger().exchanged()[0].spent.count, 0, "shard 1 has spent nothing");
+    assert_eq!(bench.cores[0].ledger().totals().cancelled, 1);
+}
+
+/// Its happy path: the input is spent already, so no block is needed to reject it, and shard 2 drops it unordered.
+#[test]
+fn an_input_that_is_spent_is_rejected_without_agreement() {
+    let mut bench = Bench::of(4, 3);
+    let first = bench.cross(&[(1, 5)], 1);
+    bench.submit(NodeId(4), std::slice::from_ref(&first));
+    bench.run();
+    assert_eq!(bench.finished().len(), 1);
+    bench.replies.clear();
+    let heights: Vec<Round> = bench.cores.iter().map(|core| core.ledger().height()).collect();
+    // Only shard 1 is asked in time: shard 2's members hear of the reject while theirs is on the way to its lane.
+    let second = bench.cross(&[(1, 5), (2, 6)], 0);
+    bench.submit(NodeId(0), std::slice::from_ref(&second));
+    bench.run();
+    assert_eq!(bench.fates(), [(tx_id(&second), Fate::Rejected(Rejection::Spent))]);
+    bench.check_rest();
+    assert_eq!(bench.cores[4].ledger().height(), heights[4], "shard 1 agreed on nothing for it");
+}

@@ -1,0 +1,184 @@
+//! Who fills the mempool: clients share one room, peers another, so neither can crowd out the other.
+//!
+//! A client may fill a share of the clients' room. The peers' room is divided evenly among all nodes of the testbed: what
+//! honest members ask us to order finds its place whatever faulty ones send.
+
+use std::collections::BTreeMap;
+
+use wire::client::Refusal;
+use wire::ids::{ClientId, NodeId};
+use wire::limits::{
+    MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX,
+};
+
+/// How much a mempool holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MempoolLimits {
+    /// Open transactions of clients.
+    pub transactions_max: usize,
+    /// Bytes that are kept of them.
+    pub bytes_max: u64,
+    /// Of both, what one client may fill, in percent.
+    pub client_percent_max: usize,
+    /// What peers may fill besides, in percent of both.
+    pub peers_percent_max: usize,
+}
+
+impl Default for MempoolLimits {
+    fn default() -> MempoolLimits {
+        MempoolLimits {
+            transactions_max: MEMPOOL_TRANSACTIONS_MAX,
+            bytes_max: MEMPOOL_BYTES_MAX,
+            client_percent_max: MEMPOOL_CLIENT_PERCENT_MAX,
+            peers_percent_max: MEMPOOL_PEERS_PERCENT_MAX,
+        }
+    }
+}
+
+/// Open transactions, and the bytes kept of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Held {
+    pub(super) open: usize,
+    pub(super) bytes: u64,
+}
+
+impl Held {
+    fn add(&mut self, bytes: u64) {
+        self.open += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: u64) {
+        self.open -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Whether another one of so many bytes would exceed these limits.
+    fn is_full(self, bytes: u64, transactions_max: u64, bytes_max: u64) -> bool {
+        self.open as u64 >= transactions_max || self.bytes + bytes > bytes_max
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Presence {
+    #[default]
+    Connected,
+    Gone,
+}
+
+/// What a client has in the mempool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Client {
+    pub(super) held: Held,
+    presence: Presence,
+}
+
+/// The books.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    limits: MempoolLimits,
+    /// All clients together.
+    total: Held,
+    /// Bound: clients with something open, and those connected that have asked for something.
+    pub(super) clients: BTreeMap<ClientId, Client>,
+    /// Bound: nodes of the testbed.
+    peers: BTreeMap<NodeId, Held>,
+}
+
+impl Accounts {
+    pub(super) fn new(limits: MempoolLimits) -> Accounts {
+        Accounts { limits, total: Held::default(), clients: BTreeMap::new(), peers: BTreeMap::new() }
+    }
+
+    /// What all clients and peers have open.
+    pub(super) fn open(&self) -> usize {
+        self.total.open + self.peers.values().map(|held| held.open).sum::<usize>()
+    }
+
+    /// Why `bytes` more of a client do not fit, if they do not.
+    pub(super) fn no_room(&self, client: ClientId, bytes: u64) -> Option<Refusal> {
+        let MempoolLimits { transactions_max, bytes_max, client_percent_max, .. } = self.limits;
+        // What lingers in the list's lines takes memory as well; it is bounded by what is open.
+        if self.total.is_full(bytes, transactions_max as u64, bytes_max) {
+            return Some(Refusal::Full);
+        }
+        let state = self.clients.get(&client)?;
+        let share = |whole: u64| whole * client_percent_max as u64 / 100;
+        let full = state.held.is_full(bytes, share(transactions_max as u64), share(bytes_max));
+        full.then_some(Refusal::ClientShare)
+    }
+
+    /// Whether `bytes` more of one of `nodes` peers fit into its part of the peers' room.
+    pub(super) fn has_room(&self, peer: NodeId, nodes: u64, bytes: u64) -> bool {
+        let MempoolLimits { transactions_max, bytes_max, peers_percent_max, .. } = self.limits;
+        let share = |whole: u64| whole * peers_percent_max as u64 / 100 / nodes;
+        let held = self.peers.get(&peer).copied().unwrap_or_default();
+        !held.is_full(bytes, share(transactions_max as u64), share(bytes_max))
+    }
+
+    pub(super) fn add(&mut self, client: ClientId, bytes: u64) {
+        self.total.add(bytes);
+        self.clients.entry(client).or_default().held.add(bytes);
+    }
+
+    /// A transaction of a client holds its bytes no longer.
+    pub(super) fn release(&mut self, client: ClientId, bytes: u64) {
+        self.total.bytes -= bytes;
+        self.client_mut(client).held.bytes -= bytes;
+    }
+
+    /// A transaction of a client is no longer open; `bytes` are what it still held.
+    pub(super) fn remove(&mut self, client: ClientId, bytes: u64) {
+        self.total.remove(bytes);
+        let state = self.client_mut(client);
+        state.held.remove(bytes);
+        if state.held.open == 0 && state.presence == Presence::Gone {
+            self.clients.remove(&client);
+        }
+    }
+
+    pub(super) fn add_of_peer(&mut self, peer: NodeId, bytes: u64) {
+        self.peers.entry(peer).or_default().add(bytes);
+    }
+
+    /// An order of a peer holds its bytes no longer.
+    pub(super) fn release_of_peer(&mut self, peer: NodeId, bytes: u64) {
+        self.peer_mut(peer).bytes -= bytes;
+    }
+
+    /// An order of a peer is no longer open; `bytes` are what it still held.
+    pub(super) fn remove_of_peer(&mut self, peer: NodeId, bytes: u64) {
+        let held = self.peer_mut(peer);
+        held.remove(bytes);
+        if held.open == 0 {
+            self.peers.remove(&peer);
+        }
+    }
+
+    /// A client asks for something: it is connected.
+    pub(super) fn note(&mut self, client: ClientId) {
+        self.clients.entry(client).or_default();
+    }
+
+    pub(super) fn is_connected(&self, client: ClientId) -> bool {
+        self.clients.get(&client).is_some_and(|state| state.presence == Presence::Connected)
+    }
+
+    /// A client's connection has ended.
+    pub(super) fn client_gone(&mut self, client: ClientId) {
+        if let Some(state) = self.clients.get_mut(&client) {
+            state.presence = Presence::Gone;
+            if state.held.open == 0 {
+                self.clients.remove(&client);
+            }
+        }
+    }
+
+    fn client_mut(&mut self, client: ClientId) -> &mut Client {
+        self.clients.get_mut(&client).expect("a client with open transactions is kept note of")
+    }
+
+    fn peer_mut(&mut self, peer: NodeId) -> &mut Held {
+        self.peers.get_mut(&peer).expect("a peer with open orders is kept note of")
+    }
+}

@@ -1,0 +1,193 @@
+//! Who asks: what is asked for, when, and of which shards.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::bytes::Bytes;
+use wire::client::list;
+use wire::dest::Dest;
+use wire::ids::{Index, ShardId, TxId};
+use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
+
+use crate::ledger::Ledger;
+use crate::member::Member;
+use crate::mempool::Mempool;
+use crate::message::encode_order;
+use crate::shard::home::home_of;
+use crate::shard::order::{OrderEffects, OrderSend};
+use crate::time::{Span, Time};
+use crate::transaction::TransactionView;
+
+/// First wait before all members of a shard are asked; doubles to [`WAIT_MAX`].
+const WAIT_FIRST: Span = Span::from_ms(2_000);
+const WAIT_MAX: Span = Span::from_ms(10_000);
+/// Moments at which something can be due lie so far apart, so that what was handed in within one of these spans goes
+/// out in one message a shard.
+const GRID: Span = Span::from_ms(100);
+
+/// What is asked for. Bound: the contact records of the mempool and the entries of the pool.
+#[derive(Clone, Debug)]
+pub(super) struct Asking {
+    member: Member,
+    waits: BTreeMap<TxId, Wait>,
+    due: BTreeSet<(Time, TxId)>,
+}
+
+#[derive(Clone, Debug)]
+struct Wait {
+    due: Time,
+    wait: Span,
+    /// Shards of which a member said that they have spent. At most all input shards.
+    spent: Vec<ShardId>,
+}
+
+/// Transactions by whom they are to be asked of.
+type Batches<D> = BTreeMap<D, Vec<Bytes>>;
+
+impl Asking {
+    pub(super) fn new(member: &Member) -> Asking {
+        Asking { member: member.clone(), waits: BTreeMap::new(), due: BTreeSet::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waits.len()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Asks for the first time.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        ids: &[TxId],
+        mempool: &Mempool,
+        ledger: &Ledger,
+    ) -> OrderEffects {
+        let committee = self.member.committee.clone();
+        let mut batches: Batches<(ShardId, Index)> = BTreeMap::new();
+        for id in ids {
+            let Some(bytes) = mempool.contact_bytes(id) else { continue };
+            for shard in missing(id, bytes, ledger) {
+                if shard != self.member.shard {
+                    batches.entry((shard, home_of(id, committee.n()))).or_default().push(bytes.clone());
+                }
+            }
+            self.watch(now, *id);
+        }
+        let mut effects = OrderEffects::none();
+        for ((shard, Index(first)), batch) in batches {
+            // The ids of those that start at the same member go out in one encoding, hashed once.
+            let n = committee.n() as u16;
+            let asked = (0..committee.one_honest() as u16).map(|step| Index((first + step) % n));
+            let asked = asked.map(|index| committee.node_at(shard, index)).collect();
+            send(&batch, Dest::Set(asked), &mut effects);
+        }
+        effects
+    }
+
+    /// Asks again for what is due, and gives back what is missing in the own shard.
+    pub(super) fn tick(
+        &mut self,
+        now: Time,
+        mempool: &Mempool,
+        ledger: &Ledger,
+        effects: &mut OrderEffects,
+    ) -> Vec<Bytes> {
+        let mut here = Vec::new();
+        let mut batches: Batches<ShardId> = BTreeMap::new();
+        // What is left when one message a shard is full is due at once again.
+        for _ in 0..SUBMISSION_TRANSACTIONS_MAX {
+            let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) else { break };
+            self.due.remove(&(due, id));
+            let pooled = || ledger.pool_entry(&id).map(|entry| entry.transaction().clone());
+            let Some(bytes) = mempool.contact_bytes(&id).cloned().or_else(pooled) else {
+                self.waits.remove(&id);
+                continue;
+            };
+            let wait = self.waits.get_mut(&id).expect("what is due is waited for");
+            for shard in missing(&id, &bytes, ledger) {
+                if shard == self.member.shard {
+                    here.push(bytes.clone());
+                } else if wait.wait == WAIT_MAX || !wait.spent.contains(&shard) {
+                    batches.entry(shard).or_default().push(bytes.clone());
+                }
+            }
+            wait.wait = wait.wait.doubled(WAIT_MAX);
+            wait.due = on_grid(now + wait.wait);
+            self.due.insert((wait.due, id));
+        }
+        for (shard, batch) in batches {
+            send(&batch, Dest::Shard(shard), effects);
+        }
+        here
+    }
+
+    /// Starts to wait for a transaction, unless it is waited for.
+    pub(super) fn watch(&mut self, now: Time, id: TxId) {
+        if let Entry::Vacant(vacant) = self.waits.entry(id) {
+            let due = on_grid(now + WAIT_FIRST);
+            vacant.insert(Wait { due, wait: WAIT_FIRST, spent: Vec::new() });
+            self.due.insert((due, id));
+        }
+    }
+
+    /// Waits for a transaction no more.
+    pub(super) fn forget(&mut self, id: &TxId) {
+        if let Some(wait) = self.waits.remove(id) {
+            self.due.remove(&(wait.due, *id));
+        }
+    }
+
+    /// A member of this shard says that the transaction has spent there.
+    pub(super) fn spent(&mut self, id: &TxId, shard: ShardId) {
+        if let Some(wait) = self.waits.get_mut(id)
+            && !wait.spent.contains(&shard)
+        {
+            wait.spent.push(shard);
+        }
+    }
+
+    /// Everything is due at once.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.due.clear();
+        for (id, wait) in &mut self.waits {
+            wait.due = now;
+            wait.wait = WAIT_FIRST;
+            self.due.insert((now, *id));
+        }
+    }
+}
+
+/// The input shards whose inputs are not known here to be spent. What no pool waits for lacks them all.
+fn missing(id: &TxId, bytes: &[u8], ledger: &Ledger) -> Vec<ShardId> {
+    if let Some(entry) = ledger.pool_entry(id) {
+        return entry.missing().collect();
+    }
+    let view = TransactionView::parse(bytes).expect("what is waited for was validated");
+    // The contact has listed what it could list itself.
+    let others = view.expiries().map(|expiry| expiry.shard).filter(|shard| *shard != ledger.shard());
+    others.collect()
+}
+
+/// Orders for a batch, as many as its length needs.
+fn send(batch: &[Bytes], dest: Dest, effects: &mut OrderEffects) {
+    let mut rest = batch;
+    while !rest.is_empty() {
+        let mut bytes = 4;
+        let fitting = rest.iter().take(SUBMISSION_TRANSACTIONS_MAX).take_while(|transaction| {
+            bytes += list::item_bytes(transaction.len());
+            bytes as u64 <= ORDER_BYTES_MAX
+        });
+        // The longest transaction is a small part of the longest order.
+        let (now, later) = rest.split_at(fitting.count().max(1));
+        let order = encode_order(now.iter().map(|transaction| &transaction[..]));
+        effects.push_send(dest.clone(), OrderSend::Order(order));
+        rest = later;
+    }
+}
+
+fn on_grid(time: Time) -> Time {
+    Time(time.0.div_ceil(GRID.0) * GRID.0)
+}

@@ -1,0 +1,365 @@
+use std::sync::Arc;
+
+use wire::client::Rejection;
+use wire::committee::{Committee, Member as Keys, Protocol};
+use wire::ids::{ClientId, Index, Round, ShardId};
+use wire::limits::TRANSACTION_BYTES_MAX;
+
+use super::*;
+use crate::crypto::cert::Certificate;
+use crate::crypto::hash_suite::HashSuite;
+use crate::crypto::suite::{Statement, Suite};
+use crate::mempool::MempoolLimits;
+use crate::message::{Incoming, encode_order};
+use crate::part::PartRef;
+use crate::proposal::{Import, ProposalBuilder, Push, Rules};
+use crate::shard::message::Cause;
+use crate::time::Span;
+use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin};
+
+const ZERO: ShardId = ShardId(0);
+const ONE: ShardId = ShardId(1);
+const TWO: ShardId = ShardId(2);
+const SECOND: Span = Span::from_ms(1_000);
+const SEED: u64 = 9;
+
+/// One member: its orders, and what it judges by.
+struct Node {
+    orders: Orders,
+    mempool: Mempool,
+    ledger: Ledger,
+}
+
+fn committee() -> Arc<Committee> {
+    let keys = Keys { public_key: [1; 32], coin_commitment: [2; 32] };
+    let protocol = Protocol { genesis_coins: 200, genesis_amount: 100, ..Protocol::default() };
+    Arc::new(Committee::new(4, protocol, vec![keys; 12], [3; 32]))
+}
+
+fn suite(node: NodeId) -> Arc<HashSuite> {
+    Arc::new(HashSuite::new(&committee(), node, SEED))
+}
+
+/// The transaction that spends genesis coin `index` of each of these shards.
+fn spend(shards: &[ShardId], index: u64, output_shard: ShardId, payload: &[u8]) -> Vec<u8> {
+    let coin = |shard| genesis_coin(&committee().testbed(), shard, index);
+    let inputs = shards.iter().map(|shard| Input { shard: *shard, coin: coin(*shard), amount: 100 });
+    let outputs = shards.iter().map(|_| Output { owner: Owner([7; 32]), amount: 100 });
+    let expiries = shards.iter().map(|shard| Expiry { shard: *shard, round: Round(50) });
+    Transaction {
+        inputs: &inputs.collect::<Vec<_>>(),
+        output_shard,
+        outputs: &outputs.collect::<Vec<_>>(),
+        expiries: &expiries.collect::<Vec<_>>(),
+        payload,
+    }
+    .encode()
+}
+
+impl Node {
+    fn new(node: u16) -> Node {
+        let member = Member::new(committee(), suite(NodeId(node)), NodeId(node));
+        Node {
+            ledger: Ledger::genesis(Arc::new(Rules::new(&member)), 1),
+            mempool: Mempool::new(MempoolLimits::default(), 1),
+            orders: Orders::new(member),
+        }
+    }
+
+    /// A client hands in transactions that are all taken, and other shards are asked.
+    fn submit(&mut self, now: Time, transactions: &[Vec<u8>]) -> Vec<(Dest, Vec<Vec<u8>>)> {
+        let body = encode_order(transactions.iter().map(Vec::as_slice));
+        let list = body.slice(1..body.len());
+        let items = list::parse(&list, transactions.len()).unwrap();
+        let submitted = self.mempool.submit(ClientId(1), &list, &items, |_| None, &self.ledger);
+        assert_eq!((submitted.refused.len(), submitted.cross.len()), (0, transactions.len()));
+        asked(self.orders.begin(now, &submitted.cross, &self.mempool, &self.ledger))
+    }
+
+    fn tick(&mut self, now: Time) -> Vec<(Dest, Vec<Vec<u8>>)> {
+        asked(self.orders.tick(now, &mut self.mempool, &self.ledger))
+    }
+
+    fn on_order(&mut self, now: Time, from: u16, transactions: &[Vec<u8>]) -> OrderEffects {
+        let body = encode_order(transactions.iter().map(Vec::as_slice));
+        let Some(Incoming::Order(list)) = Incoming::decode(&body) else { panic!("an order") };
+        self.orders.on_order(now, NodeId(from), &list, |_| false, &mut self.mempool, &self.ledger)
+    }
+
+    fn execute(&mut self, now: Time, payload: &[u8], bodies: &[Arc<crate::part::Part>]) -> BlockOutcome {
+        let body = |wanted: &PartRef| bodies.iter().find(|part| part.reference() == *wanted).cloned();
+        let entries = [(Index(0), payload)];
+        let outcome = self.ledger.execute(self.ledger.height().next(), entries, &body);
+        self.mempool.on_executed(&outcome, |_| None);
+        self.orders.executed(now, &outcome, &self.mempool, &self.ledger);
+        outcome
+    }
+
+    /// Proposes what the own list has to propose.
+    fn proposed(&mut self) -> Vec<TxId> {
+        let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 1_000);
+        let left = self.mempool.take(&mut builder, &self.ledger);
+        assert!(left.votes.is_empty());
+        let payload = builder.finish();
+        let rules = Rules::new(&self.orders.member);
+        rules.validate(&payload).unwrap().transactions().map(|transaction| transaction.id()).collect()
+    }
+}
+
+/// To whom which transactions went, where nothing else was wanted.
+fn asked(effects: OrderEffects) -> Vec<(Dest, Vec<Vec<u8>>)> {
+    assert_eq!((&effects.outputs[..], &effects.faults[..]), (&[][..], &[][..]));
+    let order = |send| match send {
+        OrderSend::Order(body) => body,
+        OrderSend::Spent(_) => panic!("nobody asked"),
+    };
+    let orders = effects.sends.into_iter().map(|(dest, send)| {
+        let Some(Incoming::Order(list)) = Incoming::decode(&order(send)) else { panic!("an order") };
+        assert!(list.len() as u64 <= ORDER_BYTES_MAX);
+        let items = list::parse(&list, SUBMISSION_TRANSACTIONS_MAX).unwrap();
+        (dest, items.into_iter().map(|item| list[item].to_vec()).collect())
+    });
+    orders.collect()
+}
+
+fn proposal(transactions: &[&[u8]]) -> Vec<u8> {
+    let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 1_000);
+    transactions.iter().for_each(|bytes| assert_eq!(builder.push(bytes), Push::Added));
+    builder.finish()
+}
+
+fn at(seconds: u64) -> Time {
+    Time(0) + Span(seconds * SECOND.0)
+}
+
+fn home(bytes: &[u8]) -> u16 {
+    home_of(&tx_id(bytes), 4).0
+}
+
+#[test]
+fn f_plus_1_members_of_each_other_input_shard_are_asked_at_once() {
+    let mut node = Node::new(2);
+    let three = spend(&[ZERO, ONE, TWO], 0, ZERO, b"");
+    let start = home(&three);
+    let members =
+        |shard: u16| Dest::Set(vec![NodeId(4 * shard + start), NodeId(4 * shard + (start + 1) % 4)]);
+    let expected = vec![(members(1), vec![three.clone()]), (members(2), vec![three.clone()])];
+    assert_eq!(node.submit(Time(0), std::slice::from_ref(&three)), expected);
+    assert_eq!(node.proposed(), [tx_id(&three)], "the own shard's inputs are on the own list");
+}
+
+#[test]
+fn what_starts_at_the_same_member_goes_out_in_one_message() {
+    let mut node = Node::new(0);
+    let all: Vec<Vec<u8>> = (0..40).map(|index| spend(&[ONE], index, ZERO, b"")).collect();
+    let orders = node.submit(Time(0), &all);
+    assert_eq!(orders.len(), 4, "one for each place to start at");
+    for (_, transactions) in &orders {
+        assert!(transactions.iter().all(|bytes| home(bytes) == home(&transactions[0])));
+    }
+    assert_eq!(orders.iter().map(|(_, transactions)| transactions.len()).sum::<usize>(), 40);
+}
+
+#[test]
+fn all_members_are_asked_again_and_again_until_there_is_a_receipt() {
+    let mut node = Node::new(0);
+    let (one, two) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE, TWO], 1, ZERO, b""));
+    node.submit(Time(1), std::slice::from_ref(&one));
+    node.submit(Time(70_000), std::slice::from_ref(&two));
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        let due = node.orders.next_wakeup().unwrap();
+        assert_eq!(node.tick(Time(due.0 - 1)), []);
+        let mut asked = node.tick(due);
+        asked.iter_mut().for_each(|(_, transactions)| transactions.sort());
+        let mut both = vec![one.clone(), two.clone()];
+        both.sort();
+        assert_eq!(asked, [(Dest::Shard(ONE), both), (Dest::Shard(TWO), vec![two.clone()])]);
+        times.push(due.0 / 100_000);
+    }
+    assert_eq!(times, [21, 61, 141, 241, 341, 441], "tenths of seconds, on a grid");
+    let ids = [tx_id(&one), tx_id(&two)];
+    node.mempool.on_rejected(&ids[0], Cause::Expired);
+    node.orders.review(ids.iter(), &node.mempool, &node.ledger);
+    assert_eq!(node.orders.len(), 1);
+    node.mempool.on_rejected(&ids[1], Cause::Expired);
+    assert_eq!(node.tick(at(100)), [], "a receipt ends it, reviewed or not");
+    assert_eq!((node.orders.len(), node.orders.next_wakeup()), (0, None));
+}
+
+#[test]
+fn a_shard_that_says_it_has_spent_is_asked_only_every_10_s() {
+    let mut node = Node::new(0);
+    let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
+    let answer = [(tx_id(&bytes), PartNumber(3)), (TxId([5; 32]), PartNumber(1))];
+    node.submit(Time(0), std::slice::from_ref(&bytes));
+    assert_eq!(node.orders.on_spent(NodeId(6), &answer), OrderEffects::none());
+    for seconds in [2, 6, 14] {
+        assert_eq!(node.tick(at(seconds)), [(Dest::Shard(TWO), vec![bytes.clone()])]);
+    }
+    assert_eq!(node.tick(at(24)).len(), 2, "one that lies does not silence us");
+    let fault = OrderEffects::fault(NodeId(3), FaultKind::BadRequest);
+    assert_eq!(node.orders.on_spent(NodeId(3), &answer), fault, "our own shard's spending we see ourselves");
+    let flood = vec![answer[0]; SUBMISSION_TRANSACTIONS_MAX + 1];
+    assert_eq!(node.orders.on_spent(NodeId(6), &flood).faults.len(), 1);
+}
+
+#[test]
+fn every_member_of_the_output_shard_asks_for_what_waits_in_its_pool() {
+    let mut node = Node::new(3);
+    let bytes = spend(&[ZERO, ONE, TWO], 0, ZERO, b"");
+    let outcome = node.execute(Time(0), &proposal(&[&bytes]), &[]);
+    assert!(outcome.cross.contains(&CrossEvent::Pooled { id: tx_id(&bytes) }));
+    assert!(node.mempool.is_empty());
+    let missing = [ONE, TWO].map(|shard| (Dest::Shard(shard), vec![bytes.clone()]));
+    assert_eq!(node.tick(at(2)), missing);
+    let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 1_000);
+    assert_eq!(builder.push_cancel(tx_id(&bytes)), Push::Added);
+    let cancel = builder.finish();
+    let entries = [(Index(0), &cancel), (Index(1), &cancel)];
+    let outcome = node.ledger.execute(Round(2), entries, &|_| None);
+    node.orders.executed(at(3), &outcome, &node.mempool, &node.ledger);
+    assert_eq!(node.orders.next_wakeup(), None, "what is cancelled is asked for no more");
+}
+
+#[test]
+fn an_input_missing_at_the_output_shard_goes_onto_the_own_list() {
+    let (bytes, other) = (spend(&[ZERO, ONE], 0, ZERO, b""), spend(&[ZERO, ONE], 1, ZERO, b""));
+    let mut source = Node::new(4);
+    let parts = source.execute(Time(0), &proposal(&[&bytes, &other]), &[]).parts;
+    let part = parts[0].reference();
+    let sign = |index| suite(NodeId(index)).sign(&Statement::Part(part));
+    let certificate = Certificate((0..3).map(|index| (Index(index), sign(index))).collect());
+    for index in 0..4 {
+        let mut node = Node::new(index);
+        let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 1_000);
+        assert_eq!(builder.push_import(&Import { part, certificate: certificate.clone() }), Push::Added);
+        node.execute(Time(0), &builder.finish(), &parts);
+        assert_eq!(node.ledger.pool_len(), 2);
+        // A rival spends the input of the second here, so that it can never execute.
+        let coin = Input { shard: ZERO, coin: genesis_coin(&committee().testbed(), ZERO, 1), amount: 100 };
+        let rival = Transaction {
+            inputs: &[coin],
+            output_shard: ZERO,
+            outputs: &[Output { owner: Owner([1; 32]), amount: 100 }],
+            expiries: &[Expiry { shard: ZERO, round: Round(50) }],
+            payload: b"",
+        };
+        node.execute(Time(0), &proposal(&[&rival.encode()]), &[]);
+        let effects = node.orders.tick(at(2), &mut node.mempool, &node.ledger);
+        assert_eq!(effects.sends, [], "the other shard has spent");
+        let cause = Cause::Rejected(Rejection::Spent);
+        let vote = RejectVote { id: tx_id(&other), others: vec![ONE], cause };
+        assert_eq!(effects.outputs, [OrderOutput::Never { asker: None, votes: vec![vote] }]);
+        if index != home(&bytes) {
+            assert_eq!(node.proposed(), [], "the home first");
+            node.mempool.ripen(at(7), node.ledger.height(), |_| 0);
+        }
+        assert_eq!(node.proposed(), [tx_id(&bytes)]);
+    }
+}
+
+#[test]
+fn the_home_proposes_at_once_and_the_backups_later() {
+    let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
+    for index in 4..8 {
+        let mut node = Node::new(index);
+        assert_eq!(node.on_order(Time(0), 1, std::slice::from_ref(&bytes)), OrderEffects::none());
+        assert_eq!(node.on_order(Time(9), 2, std::slice::from_ref(&bytes)), OrderEffects::none());
+        if index != 4 + home(&bytes) {
+            assert_eq!(node.proposed(), []);
+            node.mempool.ripen(at(5), node.ledger.height(), |_| 0);
+        }
+        assert_eq!(node.proposed(), [tx_id(&bytes)]);
+        assert_eq!(node.proposed(), [], "once");
+    }
+}
+
+#[test]
+fn what_is_spent_is_answered_with_its_part_and_never_with_a_rejection() {
+    let mut node = Node::new(5);
+    let (spent, rival) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE], 0, ZERO, b"rival"));
+    node.execute(Time(0), &proposal(&[&spent]), &[]);
+    // Long past its expiry, too: the record stays open until the output shard has decided.
+    for _ in 0..100 {
+        node.execute(Time(0), &proposal(&[]), &[]);
+    }
+    let effects = node.on_order(Time(0), 3, &[spent.clone(), rival.clone()]);
+    let answer = OrderSend::Spent(vec![(tx_id(&spent), PartNumber(1))]);
+    assert_eq!(effects.sends, [(Dest::Node(NodeId(3)), answer)]);
+    let vote = RejectVote { id: tx_id(&rival), others: vec![ZERO], cause: Cause::Expired };
+    assert_eq!(effects.outputs, [OrderOutput::Never { asker: Some(NodeId(3)), votes: vec![vote] }]);
+    assert!(effects.faults.is_empty() && node.mempool.is_empty());
+}
+
+#[test]
+fn what_is_believed_to_be_rejected_elsewhere_is_not_listed() {
+    let mut node = Node::new(5);
+    let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
+    let order = encode_order([&bytes[..]].into_iter());
+    let list = order.slice(1..order.len());
+    let believed = |id: &TxId| *id == tx_id(&bytes);
+    let effects = node.orders.on_order(Time(0), NodeId(0), &list, believed, &mut node.mempool, &node.ledger);
+    assert_eq!(effects, OrderEffects::none());
+    assert!(node.mempool.is_empty());
+}
+
+#[test]
+fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
+    let good = spend(&[ONE, TWO], 0, ZERO, b"");
+    for (why, from, bad) in [
+        ("no transaction", 1, b"garbage".to_vec()),
+        ("an empty item", 1, vec![]),
+        ("its output is not in the shard of who asks", 9, good.clone()),
+        ("not even if it is ours", 6, good.clone()),
+        ("no input here", 1, spend(&[TWO], 0, ZERO, b"")),
+        ("it is of this shard alone", 6, spend(&[ONE], 0, ONE, b"")),
+        ("statically invalid", 1, spend(&[TWO, ONE], 0, ZERO, b"")),
+        ("too long", 1, spend(&[ONE], 0, ZERO, &vec![0; TRANSACTION_BYTES_MAX as usize])),
+    ] {
+        let mut node = Node::new(5);
+        let effects = node.on_order(Time(0), from, &[bad, good.clone()]);
+        assert_eq!(effects, OrderEffects::fault(NodeId(from), FaultKind::BadRequest), "{why}");
+        assert!(node.mempool.is_empty(), "{why}");
+    }
+    let mut node = Node::new(5);
+    let many = vec![good.clone(); SUBMISSION_TRANSACTIONS_MAX + 1];
+    assert_eq!(node.on_order(Time(0), 1, &many).faults.len(), 1, "too many");
+    let long = spend(&[ONE], 0, ZERO, &vec![0; TRANSACTION_BYTES_MAX as usize / 2]);
+    let too_long = vec![long; ORDER_BYTES_MAX as usize / (TRANSACTION_BYTES_MAX as usize / 2)];
+    assert_eq!(node.on_order(Time(0), 1, &too_long).faults.len(), 1, "too many bytes");
+    for end in 0..20 {
+        let body = encode_order([&good[..]].into_iter());
+        let cut = body.slice(1..body.len() - 1 - end);
+        let effects =
+            node.orders.on_order(Time(0), NodeId(1), &cut, |_| false, &mut node.mempool, &node.ledger);
+        assert_eq!(effects.faults.len(), 1);
+    }
+    assert!(node.mempool.is_empty());
+}
+
+#[test]
+fn long_orders_are_cut_so_that_each_is_accepted() {
+    let mut node = Node::new(0);
+    let payload = vec![0; TRANSACTION_BYTES_MAX as usize - 1_000];
+    let all: Vec<Vec<u8>> = (0..150).map(|index| spend(&[ONE], index, ZERO, &payload)).collect();
+    node.submit(Time(0), &all);
+    let orders = node.tick(at(2));
+    assert_eq!(orders.len(), 3, "ten megabytes in orders of four");
+    assert_eq!(orders.iter().map(|(_, transactions)| transactions.len()).sum::<usize>(), 150);
+    let mut other = Node::new(4);
+    for (_, transactions) in &orders {
+        assert_eq!(other.on_order(at(2), 0, transactions), OrderEffects::none());
+    }
+    assert_eq!(other.mempool.len(), 150);
+}
+
+#[test]
+fn what_a_child_had_under_way_is_asked_again() {
+    let mut node = Node::new(0);
+    let bytes = spend(&[ONE], 0, ZERO, b"");
+    node.submit(Time(0), std::slice::from_ref(&bytes));
+    node.orders.on_child_restarted(at(1));
+    assert_eq!(node.tick(at(1)), [(Dest::Shard(ONE), vec![bytes])]);
+    assert_eq!(node.orders.next_wakeup(), Some(at(5)), "then it is waited for again");
+}
