@@ -285,3 +285,59 @@ impl BlockVotes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wire::committee::{Committee, Member as Keys, Protocol};
+
+    use super::*;
+    use crate::crypto::hash_suite::HashSuite;
+
+    fn member(node: u16) -> Member {
+        let keys = |i: u16| Keys { public_key: [i as u8; 32], coin_commitment: [i as u8; 32] };
+        let committee = Arc::new(Committee::new(4, Protocol::default(), (0..4).map(keys).collect(), [7; 32]));
+        let suite = Arc::new(HashSuite::new(&committee, NodeId(node), 1));
+        Member::new(committee, suite, NodeId(node))
+    }
+
+    /// Whether the votes are counted here or a peer has counted them, the parent gets a certificate that holds, once.
+    #[test]
+    fn the_parent_gets_each_certificate_once() {
+        let digest = |height: u64| Digest([height as u8; 32]);
+        let vote = |node: u16, height: u64| {
+            let (height, header) = (Round(height), digest(height));
+            let signature = member(node).suite.sign(&Statement::Block { height, digest: header });
+            BlockMessage::Vote(BlockVote { height, header, signature })
+        };
+        let mut votes = BlockVotes::new(member(0));
+        let now = Time(0);
+        for height in [1, 2] {
+            assert_eq!(votes.executed(now, Round(height), digest(height)).outputs, []);
+            assert_eq!(votes.handle(now, Index(1), vote(1, height)).outputs, []);
+        }
+        // Block 2 certifies block 1 with it.
+        let effects = votes.handle(now, Index(2), vote(2, 2));
+        let [BlockOutput::Certified { height, header, certificate }] = &effects.outputs[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!((*height, *header, votes.certified()), (Round(2), digest(2), Round(2)));
+        let statement = Statement::Block { height: *height, digest: *header };
+        let (member, mut other) = (member(3), BlockVotes::new(member(3)));
+        let verify = |statement: &Statement| {
+            CertificateCache::default().verify(&member.committee, &*member.suite, statement, certificate)
+        };
+        assert!(verify(&statement) && !verify(&Statement::Block { height: Round(1), digest: *header }));
+        for late in [vote(3, 1), vote(3, 2)] {
+            assert_eq!(votes.handle(now, Index(3), late).outputs, []);
+        }
+        let told =
+            BlockMessage::Certified { height: *height, header: *header, certificate: certificate.clone() };
+        for height in [1, 2] {
+            assert_eq!(other.executed(now, Round(height), digest(height)).outputs, []);
+        }
+        assert_eq!(other.handle(now, Index(0), told.clone()).outputs, effects.outputs);
+        assert_eq!(other.handle(now, Index(0), told).outputs, []);
+    }
+}

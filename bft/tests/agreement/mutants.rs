@@ -14,8 +14,8 @@ enum Damage {
     Stalled,
 }
 
-/// The script aimed at a rule, and the damage it does without it. `None` for the rules of lanes, ledger and shards, which are
-/// attacked where they live. A new rule does not compile until it is named here.
+/// The script aimed at a rule, and the damage it does without it. `None` for the rules of lanes, ledger and shards,
+/// which are attacked where they live. A new rule does not compile until it is named here.
 fn script_against(rule: Mutant) -> Option<(fn() -> Outcome, Damage)> {
     match rule {
         Mutant::StopAnsweringAfterCoin => Some((staged::lock_shown_after_the_coin, Damage::Fork)),

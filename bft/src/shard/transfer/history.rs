@@ -49,4 +49,10 @@ impl History {
         let held = self.parts.remove(&(source, number)).expect("each place is executed once");
         self.bytes -= held.bytes();
     }
+
+    /// How many parts are kept, and their bytes.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, u64) {
+        (self.parts.len(), self.bytes)
+    }
 }

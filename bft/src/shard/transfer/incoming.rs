@@ -281,6 +281,12 @@ impl Incoming {
     fn is_near(&self, number: PartNumber) -> bool {
         number > self.imported && number.0 - self.imported.0 <= PARTS_AHEAD_MAX
     }
+
+    /// How many slots there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
 }
 
 fn push_vote(to: Dest, part: PartRef, signature: Signature, effects: &mut TransferEffects) {

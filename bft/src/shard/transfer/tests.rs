@@ -1,6 +1,9 @@
-//! Parts between shards, with all members honest.
+//! Parts between shards, with all members honest; attacks and bounds stand apart.
 
+mod attacks;
 mod bench;
+mod bounds;
+mod losses;
 
 use wire::ids::{Index, PartNumber, ShardId};
 

@@ -14,16 +14,19 @@ use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::{Statement, Suite};
 use crate::fault::Fault;
 use crate::member::Member;
+use crate::merkle;
 use crate::message::{Incoming, Message};
 use crate::part::{Group, Part, outgoing_root};
 use crate::proposal::Import;
-use crate::shard::message::ShardMessage;
+use crate::shard::message::{ShardMessage, Transfer, TransferProof};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend, Transfers};
 use crate::time::{Span, Time};
 
 /// The shard whose parts most tests follow, and where they go.
 pub(super) const SOURCE: ShardId = ShardId(0);
 pub(super) const TARGET: ShardId = ShardId(1);
+
+type Filter = Box<dyn Fn(NodeId, NodeId, &TransferSend) -> bool>;
 
 pub(super) struct Bench {
     pub(super) committee: Arc<Committee>,
@@ -33,10 +36,11 @@ pub(super) struct Bench {
     pub(super) outputs: Vec<Vec<TransferOutput>>,
     /// Who noticed what.
     pub(super) faults: Vec<(NodeId, Fault)>,
-    /// What was sent: from, to, what.
+    /// What was sent, whether or not it passed: from, to, what.
     pub(super) log: Vec<(NodeId, NodeId, TransferSend)>,
     members: Vec<Transfers>,
     queue: VecDeque<(NodeId, NodeId, TransferSend)>,
+    passes: Filter,
     /// The headers of each shard.
     chains: BTreeMap<ShardId, Vec<Header>>,
     numbers: BTreeMap<(ShardId, ShardId), PartNumber>,
@@ -61,6 +65,7 @@ impl Bench {
             faults: Vec::new(),
             log: Vec::new(),
             queue: VecDeque::new(),
+            passes: Box::new(|_, _, _| true),
             chains: BTreeMap::new(),
             numbers: BTreeMap::new(),
             suites,
@@ -78,6 +83,15 @@ impl Bench {
 
     pub(super) fn at_mut(&mut self, node: NodeId) -> &mut Transfers {
         &mut self.members[usize::from(node.0)]
+    }
+
+    /// From now on only what passes the filter is delivered.
+    pub(super) fn filter(&mut self, passes: impl Fn(NodeId, NodeId, &TransferSend) -> bool + 'static) {
+        self.passes = Box::new(passes);
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.filter(|_, _, _| true);
     }
 
     // Blocks.
@@ -166,6 +180,20 @@ impl Bench {
         Certificate(members.map(|node| (self.committee.index_of(node), sign(node))).collect())
     }
 
+    /// A transfer of a part of these blocks of the source, the first of which holds it, certified at the last.
+    pub(super) fn transfer(&self, headers: &[Header], parts: &[Arc<Part>], position: usize) -> Transfer {
+        let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
+        let last = headers.last().expect("tests name a block");
+        let proof = TransferProof {
+            headers: headers.to_vec(),
+            certificate: self.certificate(SOURCE, last),
+            position: position as u32,
+            count: digests.len() as u32,
+            branch: merkle::branch(&digests, position),
+        };
+        Transfer { proof, part: parts[position].bytes.clone() }
+    }
+
     /// All members of a shard have executed the parts of another up to this one.
     pub(super) fn import(&mut self, shard: ShardId, source: ShardId, watermark: u64) {
         for member in self.committee.members(shard) {
@@ -208,7 +236,9 @@ impl Bench {
             assert_ne!(dest, Dest::Node(at), "nothing is sent to oneself");
             for to in dest.expand(&self.committee, at) {
                 self.log.push((at, to, send.clone()));
-                self.queue.push_back((at, to, send.clone()));
+                if (self.passes)(at, to, &send) {
+                    self.queue.push_back((at, to, send.clone()));
+                }
             }
         }
     }

@@ -1,0 +1,351 @@
+//! What Byzantine members of either shard can try.
+
+use wire::bytes::Bytes;
+use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId};
+
+use super::bench::{Bench, SOURCE, TARGET, part};
+use crate::block::Header;
+use crate::crypto::suite::Statement;
+use crate::fault::{Fault, FaultKind};
+use crate::part::PartRef;
+use crate::shard::message::{PartMessage, Transfer, TransferProof};
+use crate::shard::transfer::TransferSend;
+
+/// Hands a transfer to a member, and tells whether that member has signed anything by it.
+fn signs(bench: &mut Bench, from: NodeId, to: NodeId, transfer: Transfer) -> bool {
+    bench.log.clear();
+    bench.hand(from, to, &TransferSend::Transfer(transfer));
+    bench.log.iter().any(|(_, _, send)| matches!(send, TransferSend::Message(PartMessage::Vote { .. })))
+}
+
+/// A bench whose source has three blocks with parts for two shards, and the honest transfer of part 2, which stands in
+/// block 2 and is proved by block 3.
+fn staged() -> (Bench, Transfer) {
+    let mut bench = Bench::new(4, 3);
+    bench.block(SOURCE, &[(TARGET, b"one")]);
+    let parts = bench.block(SOURCE, &[(TARGET, b"two"), (ShardId(2), b"elsewhere"), (ShardId(2), b"more")]);
+    bench.block(SOURCE, &[(TARGET, b"three")]);
+    let headers = [bench.header(SOURCE, 2), bench.header(SOURCE, 3)];
+    let transfer = bench.transfer(&headers, &parts, 0);
+    (bench, transfer)
+}
+
+/// Changes to an honest transfer that make it a lie. What they leave in place would prove it.
+type Lie = fn(&Bench, &mut Transfer);
+
+const LIES: [(&str, Lie); 17] = [
+    ("an altered item", |_, transfer| {
+        let mut bytes = transfer.part.to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        transfer.part = Bytes::from(bytes);
+    }),
+    ("another number", |_, transfer| {
+        let mut bytes = transfer.part.to_vec();
+        bytes[4] = 5;
+        transfer.part = Bytes::from(bytes);
+    }),
+    ("another height", |_, transfer| {
+        let mut bytes = transfer.part.to_vec();
+        bytes[12] = 3;
+        transfer.part = Bytes::from(bytes);
+    }),
+    ("a byte too many", |_, transfer| {
+        transfer.part = Bytes::from([&transfer.part[..], &[0]].concat());
+    }),
+    ("a part of another block, with that block's place", |_, transfer| {
+        let other = part(SOURCE, TARGET, Round(3), PartNumber(3), b"three");
+        transfer.part = other.bytes;
+    }),
+    ("no branch", |_, transfer| transfer.proof.branch.clear()),
+    ("a wrong sibling", |_, transfer| transfer.proof.branch[0] = Digest([9; 32])),
+    ("another place", |_, transfer| transfer.proof.position = 1),
+    ("a place that there is not", |_, transfer| transfer.proof.position = 3),
+    ("no header", |_, transfer| transfer.proof.headers.clear()),
+    ("the certificate of the block before the last", |bench, transfer| {
+        transfer.proof.certificate = bench.certificate(SOURCE, &transfer.proof.headers[0]);
+    }),
+    ("the certificate of another shard", |bench, transfer| {
+        transfer.proof.certificate = bench.certificate(TARGET, &transfer.proof.headers[1]);
+    }),
+    ("a short certificate", |_, transfer| {
+        transfer.proof.certificate.0.pop();
+    }),
+    ("a signer twice", |_, transfer| transfer.proof.certificate.0[1] = transfer.proof.certificate.0[0]),
+    ("a header left out", |bench, transfer| {
+        let mut later = bench.header(SOURCE, 3);
+        later.height = Round(4);
+        transfer.proof.headers[1] = later;
+        transfer.proof.certificate = bench.certificate(SOURCE, &later);
+    }),
+    ("a header that names another", |bench, transfer| {
+        transfer.proof.headers[1].previous = Digest([9; 32]);
+        transfer.proof.certificate = bench.certificate(SOURCE, &transfer.proof.headers[1]);
+    }),
+    ("an invented block", |bench, transfer| {
+        let invented = part(SOURCE, TARGET, Round(3), PartNumber(2), b"invented");
+        let header = Header { outgoing: invented.digest, ..bench.header(SOURCE, 3) };
+        let honest = bench.certificate(SOURCE, &bench.header(SOURCE, 3));
+        let (position, count, branch) = (0, 1, Vec::new());
+        let proof = TransferProof { headers: vec![header], certificate: honest, position, count, branch };
+        *transfer = Transfer { proof, part: invented.bytes };
+    }),
+];
+
+#[test]
+fn a_transfer_that_does_not_hold_is_refused_and_its_sender_barred() {
+    let (mut bench, honest) = staged();
+    let (liar, victim, other) = (bench.node(SOURCE, 3), bench.node(TARGET, 0), bench.node(SOURCE, 0));
+    for (what, lie) in LIES {
+        let (mut bench, honest) = staged();
+        let mut transfer = honest.clone();
+        lie(&bench, &mut transfer);
+        assert_ne!(transfer, honest, "{what}");
+        assert!(!signs(&mut bench, liar, victim, transfer), "{what}");
+        let fault = Fault { peer: liar, kind: FaultKind::BadTransfer };
+        assert_eq!(bench.faults, [(victim, fault)], "{what}");
+        assert!(!signs(&mut bench, liar, victim, honest.clone()), "{what}: its word counts no more");
+        assert!(signs(&mut bench, other, victim, honest), "{what}: others' does");
+        assert_eq!(bench.faults.len(), 1, "{what}");
+    }
+    assert!(signs(&mut bench, liar, victim, honest), "so it was the lies that were refused");
+    assert_eq!(bench.faults, []);
+}
+
+#[test]
+fn a_transfer_at_the_wrong_place_is_refused() {
+    let (mut bench, honest) = staged();
+    let victim = bench.node(TARGET, 0);
+    let elsewhere = {
+        let (mut bench, _) = staged();
+        let parts = bench.block(SOURCE, &[(ShardId(2), b"not yours")]);
+        bench.transfer(&[bench.header(SOURCE, 4)], &parts, 0)
+    };
+    let headed = |at: usize, value: u8| {
+        let mut bytes = honest.part.to_vec();
+        bytes[at] = value;
+        Transfer { part: Bytes::from(bytes), ..honest.clone() }
+    };
+    let cut_off = Transfer { part: honest.part.slice(0..27), ..honest.clone() };
+    for (what, from, transfer, kind) in [
+        ("for another shard", bench.node(SOURCE, 0), elsewhere, FaultKind::BadTransfer),
+        ("of our own shard", bench.node(TARGET, 1), headed(0, 1), FaultKind::BadTransfer),
+        ("of no shard", bench.node(SOURCE, 0), headed(0, 3), FaultKind::BadTransfer),
+        ("from a shard between", bench.node(ShardId(2), 0), honest.clone(), FaultKind::BadTransfer),
+        ("from no node", NodeId(99), honest.clone(), FaultKind::BadTransfer),
+        ("too short for a place", bench.node(SOURCE, 0), cut_off, FaultKind::Malformed),
+    ] {
+        assert!(!signs(&mut bench, from, victim, transfer), "{what}");
+        assert_eq!(bench.faults.pop(), Some((victim, Fault { peer: from, kind })), "{what}");
+    }
+    let from = bench.node(SOURCE, 0);
+    assert!(signs(&mut bench, from, victim, honest));
+}
+
+/// A chain longer than proofs may be is neither sent nor taken.
+#[test]
+fn the_chain_of_headers_has_a_longest() {
+    let mut bench = Bench::new(4, 2);
+    let parts = bench.block(SOURCE, &[(TARGET, b"x")]);
+    bench.idle_blocks(SOURCE, TransferProof::HEADERS_MAX as u64);
+    let last = TransferProof::HEADERS_MAX as u64 + 1;
+    let headers: Vec<Header> = (1..=last).map(|height| bench.header(SOURCE, height)).collect();
+    let (from, to) = (bench.node(SOURCE, 0), bench.node(TARGET, 0));
+    let too_long = bench.transfer(&headers, &parts, 0);
+    let longest = bench.transfer(&headers[..headers.len() - 1], &parts, 0);
+    assert!(!signs(&mut bench, from, to, too_long));
+    bench.certify(SOURCE, last);
+    assert!(bench.sent().is_empty());
+    let from = bench.node(SOURCE, 1);
+    assert!(signs(&mut bench, from, to, longest));
+}
+
+#[test]
+fn parts_may_be_skipped_repeated_and_out_of_order() {
+    let mut bench = Bench::new(4, 2);
+    let (from, to) = (bench.node(SOURCE, 0), bench.node(TARGET, 0));
+    let blocks: Vec<_> = (0..66).map(|_| bench.block(SOURCE, &[(TARGET, b"x")])).collect();
+    let transfer = |bench: &Bench, number: u64| {
+        bench.transfer(&[bench.header(SOURCE, number)], &blocks[number as usize - 1], 0)
+    };
+    for (number, is_signed) in [(3, true), (1, true), (3, false), (64, true), (65, false), (66, false)] {
+        let transfer = transfer(&bench, number);
+        assert_eq!(signs(&mut bench, from, to, transfer), is_signed, "part {number}");
+    }
+    bench.import_at(to, SOURCE, 1);
+    for (number, is_signed) in [(1, false), (65, true), (66, false), (2, true)] {
+        let transfer = transfer(&bench, number);
+        assert_eq!(signs(&mut bench, from, to, transfer), is_signed, "part {number} after the first");
+    }
+    assert_eq!(bench.faults, [], "nothing of this is a crime");
+    let acked = |(_, _, send): &(_, _, TransferSend)| *send == message(PartMessage::Ack(PartNumber(1)));
+    let transfer = transfer(&bench, 1);
+    bench.pass(1_000);
+    assert!(!signs(&mut bench, from, to, transfer) && bench.log.iter().any(acked), "who repeats it is told");
+}
+
+fn message(message: PartMessage) -> TransferSend {
+    TransferSend::Message(message)
+}
+
+fn vote(bench: &Bench, author: NodeId, part: PartRef) -> TransferSend {
+    let signature = bench.suites[usize::from(author.0)].sign(&Statement::Part(part));
+    message(PartMessage::Vote { part, signature })
+}
+
+/// f liars make nobody ask for what nobody has, and nothing eligible.
+#[test]
+fn signs_for_data_never_sent_lead_nowhere() {
+    let mut bench = Bench::new(4, 2);
+    let (liar, victim) = (bench.node(TARGET, 3), bench.node(TARGET, 0));
+    let fake = |number: u64, byte: u8| PartRef {
+        source: SOURCE,
+        number: PartNumber(number),
+        digest: Digest([byte; 32]),
+    };
+    for number in 1..=3 {
+        let vote = vote(&bench, liar, fake(number, 1));
+        bench.hand(liar, victim, &vote);
+        bench.hand(liar, victim, &vote);
+    }
+    bench.pass(60_000);
+    assert!(bench.log.is_empty() && bench.faults.is_empty());
+    assert!(bench.at(victim).eligible(bench.now, |_| 99).is_empty());
+    let (outsider, insider) = (bench.node(SOURCE, 0), bench.node(TARGET, 1));
+    let own = PartRef { source: TARGET, ..fake(1, 1) };
+    let nowhere = PartRef { source: ShardId(2), ..fake(1, 1) };
+    for (from, send, kind) in [
+        (liar, vote(&bench, liar, fake(1, 2)), FaultKind::Equivocation),
+        (outsider, vote(&bench, outsider, fake(1, 1)), FaultKind::NotAMember),
+        (liar, vote(&bench, liar, own), FaultKind::OutOfRange),
+        (liar, vote(&bench, liar, nowhere), FaultKind::OutOfRange),
+        (NodeId(99), message(PartMessage::Want(fake(1, 1))), FaultKind::NotAMember),
+        (liar, message(PartMessage::Want(own)), FaultKind::OutOfRange),
+        (outsider, message(PartMessage::Want(fake(1, 1))), FaultKind::OutOfRange),
+        (insider, message(PartMessage::Ack(PartNumber(1))), FaultKind::NotAMember),
+        (outsider, message(PartMessage::Ack(PartNumber(u64::MAX))), FaultKind::OutOfRange),
+    ] {
+        bench.hand(from, victim, &send);
+        assert_eq!(bench.faults.pop(), Some((victim, Fault { peer: from, kind })), "{send:?}");
+    }
+    assert!(bench.log.is_empty());
+}
+
+/// A signature that does not verify counts for nothing, and its author is known.
+#[test]
+fn a_bad_signature_does_not_make_a_part_eligible() {
+    let mut bench = Bench::new(4, 2);
+    let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+    let (victim, liar) = (bench.node(TARGET, 0), bench.node(TARGET, 3));
+    bench.filter(move |from, to, _| from.0 < 4 || (to == victim && from.0 == 5));
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    let of_another = vote(&bench, bench.node(TARGET, 2), part);
+    bench.hand(liar, victim, &of_another);
+    assert_eq!(bench.faults, [(victim, Fault { peer: liar, kind: FaultKind::BadSignature })]);
+    assert!(bench.at(victim).eligible(bench.now, |_| 0).is_empty());
+    let honest = vote(&bench, bench.node(TARGET, 2), part);
+    let member = bench.node(TARGET, 2);
+    bench.hand(member, victim, &honest);
+    bench.now = bench.now + crate::time::Span::from_ms(60_000);
+    assert_eq!(bench.at(victim).eligible(bench.now, |_| 0).len(), 1);
+}
+
+/// Acknowledgements of f liars end nothing.
+#[test]
+fn f_acknowledgements_are_not_believed() {
+    let mut bench = Bench::new(4, 2);
+    bench.block(SOURCE, &[(TARGET, b"x")]);
+    let (sender, liar) = (bench.node(SOURCE, 0), bench.node(TARGET, 3));
+    for number in [1, 1, 1_000_000, u64::MAX - 1] {
+        bench.hand(liar, sender, &message(PartMessage::Ack(PartNumber(number))));
+        assert_eq!(bench.at(sender).parts_open(), 1);
+    }
+    let honest = bench.node(TARGET, 1);
+    bench.hand(honest, sender, &message(PartMessage::Ack(PartNumber(1))));
+    assert_eq!(bench.at(sender).parts_open(), 0, "f+1 are, as far as all of them go");
+    bench.block(SOURCE, &[(TARGET, b"y")]);
+    assert_eq!(bench.at(sender).parts_open(), 1);
+    // A member that executes more slowly than the destination need not send what is executed there.
+    bench.hand(honest, sender, &message(PartMessage::Ack(PartNumber(9))));
+    bench.block(SOURCE, &[(TARGET, b"z")]);
+    assert_eq!((bench.at(sender).parts_open(), bench.at(sender).next_wakeup()), (0, None));
+}
+
+/// Two parts for one place, both proved, as only a source with more than f Byzantine members can make them; how many
+/// different ones a member signs.
+fn digests_signed_of_a_forked_source() -> usize {
+    let mut bench = Bench::new(4, 2);
+    let (from, to) = (bench.node(SOURCE, 0), bench.node(TARGET, 0));
+    let forked = [&b"one"[..], b"other"].map(|item| bench.next_block(SOURCE, &[(TARGET, item)]));
+    let transfers = forked.each_ref().map(|(header, parts)| bench.transfer(&[*header], parts, 0));
+    bench.hand(from, to, &TransferSend::Transfer(transfers[0].clone()));
+    // The shard, so it seems, has decided to execute the other one.
+    let wanted = forked[1].1[0].reference();
+    let now = bench.now;
+    let effects = bench.at_mut(to).want(now, &[wanted]);
+    bench.absorb(to, effects);
+    bench.hand(from, to, &TransferSend::Transfer(transfers[1].clone()));
+    assert!(bench.at(to).body(&wanted).is_some(), "what is decided is executed");
+    let mut signed: Vec<Digest> = bench
+        .log
+        .iter()
+        .filter_map(|(_, _, send)| match send {
+            TransferSend::Message(PartMessage::Vote { part, .. }) => Some(part.digest),
+            _ => None,
+        })
+        .collect();
+    signed.sort_unstable();
+    signed.dedup();
+    signed.len()
+}
+
+#[test]
+fn a_number_is_signed_once() {
+    assert_eq!(digests_signed_of_a_forked_source(), 1);
+}
+
+/// Without its rules a member signs lies, or two parts for one place.
+#[cfg(feature = "mutants")]
+#[test]
+fn each_rule_of_transfers_is_missed_when_it_is_off() {
+    use crate::mutant::{Mutant, set};
+
+    set(Some(Mutant::SignOncePerPart));
+    let signed = digests_signed_of_a_forked_source();
+    set(None);
+    assert_eq!(signed, 2);
+    let believed = |rule: Mutant| -> Vec<&str> {
+        set(Some(rule));
+        let is_believed = |lie: Lie| {
+            let (mut bench, mut transfer) = staged();
+            lie(&bench, &mut transfer);
+            let (liar, victim) = (bench.node(SOURCE, 3), bench.node(TARGET, 0));
+            signs(&mut bench, liar, victim, transfer)
+        };
+        let believed = LIES.iter().filter(|(_, lie)| is_believed(*lie)).map(|(what, _)| *what).collect();
+        set(None);
+        believed
+    };
+    assert_eq!(
+        believed(Mutant::TransferNeedsCertificate),
+        [
+            "the certificate of the block before the last",
+            "the certificate of another shard",
+            "a short certificate",
+            "a signer twice",
+            "an invented block",
+        ]
+    );
+    assert_eq!(believed(Mutant::TransferHeaderChain), ["a header left out", "a header that names another"]);
+    assert_eq!(
+        believed(Mutant::TransferBranch),
+        [
+            "an altered item",
+            "another number",
+            "no branch",
+            "a wrong sibling",
+            "another place",
+            "a place that there is not",
+        ]
+    );
+}

@@ -1,0 +1,130 @@
+//! What floods and backlogs can fill.
+
+use std::sync::Arc;
+
+use wire::ids::{Digest, PartNumber, Round};
+use wire::limits::{HISTORY_ROUNDS_MIN, PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
+
+use super::bench::{Bench, SOURCE, TARGET};
+use crate::block::Header;
+use crate::crypto::suite::Statement;
+use crate::part::{Group, Part, PartRef, outgoing_root};
+use crate::shard::message::PartMessage;
+use crate::shard::transfer::TransferSend;
+
+fn transfers(bench: &Bench) -> usize {
+    bench.log.iter().filter(|(_, _, send)| matches!(send, TransferSend::Transfer(_))).count()
+}
+
+/// A member that signs everything leaves one vote in each place of the window.
+#[test]
+fn a_flood_of_signs_leaves_a_bounded_trace() {
+    let mut bench = Bench::new(4, 2);
+    let (liar, victim) = (bench.node(TARGET, 3), bench.node(TARGET, 0));
+    for number in (0..=1_000).chain([u64::MAX]) {
+        for byte in 0..3 {
+            let part = PartRef { source: SOURCE, number: PartNumber(number), digest: Digest([byte; 32]) };
+            let signature = bench.suites[usize::from(liar.0)].sign(&Statement::Part(part));
+            let vote = TransferSend::Message(PartMessage::Vote { part, signature });
+            bench.hand(liar, victim, &vote);
+        }
+    }
+    assert_eq!(bench.at(victim).incoming[&SOURCE].len() as u64, PARTS_AHEAD_MAX);
+    assert!(bench.log.is_empty() && bench.at(victim).next_wakeup().is_none());
+}
+
+/// A destination that acknowledges nothing gets so many parts and no more; each acknowledgement lets others follow.
+#[test]
+fn the_window_bounds_what_is_under_way() {
+    let mut bench = Bench::new(4, 2);
+    for height in 1..=100 {
+        bench.block(SOURCE, &[(TARGET, b"x")]);
+        bench.certify(SOURCE, height);
+    }
+    bench.deliver();
+    assert_eq!(transfers(&bench) as u64, 4 * PARTS_AHEAD_MAX);
+    assert_eq!(bench.eligible(TARGET), (1..=PARTS_AHEAD_MAX).collect::<Vec<_>>());
+    bench.import(TARGET, SOURCE, 10);
+    bench.deliver();
+    assert_eq!(transfers(&bench) as u64, 4 * (PARTS_AHEAD_MAX + 10));
+    assert_eq!(bench.eligible(TARGET), (11..=PARTS_AHEAD_MAX + 10).collect::<Vec<_>>());
+    bench.import(TARGET, SOURCE, 74);
+    bench.pass(100);
+    bench.import(TARGET, SOURCE, 100);
+    bench.pass(100);
+    assert_eq!(transfers(&bench), 400);
+    assert!(bench.committee.nodes().all(|node| bench.at(node).parts_open() == 0));
+    assert_eq!(bench.faults, []);
+}
+
+/// Of long parts fewer are under way, and only the oldest of them are sent again.
+#[test]
+fn the_window_is_one_of_bytes_too() {
+    let mut bench = Bench::new(1, 2);
+    let mut group = Group::new(SOURCE, TARGET, Round(1), PartNumber(1));
+    let item = vec![7; 60_000];
+    (0..700).for_each(|_| {
+        group.spent(&item);
+    });
+    let parts: Vec<Part> = group.finish();
+    assert_eq!(parts.len(), 11);
+    let header = Header { height: Round(1), outgoing: outgoing_root(&parts), ..Header::default() };
+    bench.execute(SOURCE, header, parts.into_iter().map(Arc::new).collect());
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    let under_way = transfers(&bench) as u64;
+    assert_eq!(under_way, PARTS_AHEAD_BYTES_MAX / PART_BYTES_MAX);
+    bench.pass(1_000);
+    assert_eq!(transfers(&bench) as u64, under_way + 2);
+    bench.import(TARGET, SOURCE, under_way);
+    bench.pass(100);
+    bench.import(TARGET, SOURCE, 11);
+    bench.pass(100);
+    assert_eq!((transfers(&bench) as u64, bench.at(bench.node(SOURCE, 0)).parts_open()), (13, 0));
+}
+
+/// Who asks again and again gets so many bytes.
+#[test]
+fn a_flood_of_requests_is_answered_within_bounds() {
+    let mut bench = Bench::new(4, 2);
+    let part = bench.block(SOURCE, &[(TARGET, &[7; 60_000])])[0].reference();
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    for server in [bench.node(SOURCE, 0), bench.node(TARGET, 0)] {
+        bench.log.clear();
+        let greedy = bench.node(TARGET, 3);
+        for _ in 0..1_000 {
+            bench.hand(greedy, server, &TransferSend::Message(PartMessage::Want(part)));
+        }
+        let bytes = transfers(&bench) as u64 * 60_000;
+        assert!((PART_BYTES_MAX..5 * PART_BYTES_MAX).contains(&bytes), "{bytes} bytes");
+        bench.log.clear();
+        let modest = bench.node(TARGET, 2);
+        bench.hand(modest, server, &TransferSend::Message(PartMessage::Want(part)));
+        assert_eq!(transfers(&bench), 1, "at nobody else's cost");
+    }
+    let altered = PartRef { digest: Digest([1; 32]), ..part };
+    let (from, to) = (bench.node(TARGET, 2), bench.node(SOURCE, 0));
+    bench.log.clear();
+    bench.hand(from, to, &TransferSend::Message(PartMessage::Want(altered)));
+    assert!(bench.log.is_empty(), "what was never sent is not served");
+}
+
+/// Executed parts are kept for those behind, but not for ever.
+#[test]
+fn executed_parts_are_forgotten_in_time() {
+    let mut bench = Bench::new(1, 2);
+    for height in 1..=30 {
+        bench.block(SOURCE, &[(TARGET, b"x")]);
+        bench.certify(SOURCE, height);
+    }
+    bench.deliver();
+    bench.import(TARGET, SOURCE, 30);
+    let member = bench.node(TARGET, 0);
+    assert_eq!(bench.at(member).history.size().0, 30);
+    bench.idle_blocks(TARGET, HISTORY_ROUNDS_MIN);
+    assert_eq!(bench.at(member).history.size().0, 30);
+    bench.idle_blocks(TARGET, 1);
+    assert_eq!(bench.at(member).history.size(), (0, 0));
+    assert_eq!(bench.at(member).incoming[&SOURCE].len(), 0);
+}

@@ -1,0 +1,232 @@
+//! Silence, loss, restarts, members that are behind: every part arrives all the same.
+
+use std::cell::Cell;
+
+use wire::ids::{NodeId, PartNumber, ShardId};
+
+use super::bench::{Bench, SOURCE, TARGET};
+use crate::shard::message::PartMessage;
+use crate::shard::transfer::TransferSend;
+
+fn is_transfer(send: &TransferSend) -> bool {
+    matches!(send, TransferSend::Transfer(_))
+}
+
+/// f members of either shard are silent: who has no partner asks a signer, and if that one is silent the next.
+#[test]
+fn silent_partners_are_made_up_for() {
+    for n in [4, 7, 10] {
+        let f = (n - 1) / 3;
+        let mut bench = Bench::new(n, 2);
+        // The first of the source and the last of the destination: different pairs are spoilt.
+        bench.filter(move |from, _, _| (f..2 * n - f).contains(&from.0));
+        let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+        bench.certify(SOURCE, 1);
+        bench.deliver();
+        let without_partner = bench.node(TARGET, 0);
+        assert!(bench.at(without_partner).body(&part).is_none());
+        bench.pass(99);
+        assert!(bench.at(without_partner).body(&part).is_none(), "its partner may only be slow");
+        bench.pass(100);
+        let later = bench.now + crate::time::Span::from_ms(10_000);
+        for index in 0..n - f {
+            let honest = bench.node(TARGET, index);
+            assert!(bench.at(honest).body(&part).is_some(), "member {index} of {n}");
+            assert_eq!(bench.at(honest).eligible(later, |_| 0).len(), 1, "member {index} of {n}");
+        }
+        assert_eq!(bench.faults, []);
+    }
+}
+
+/// A signer that does not answer costs one wait; when no signer does, the source is asked.
+#[test]
+fn bodies_are_asked_for_from_one_after_another() {
+    let mut bench = Bench::new(4, 2);
+    let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+    let victim = bench.node(TARGET, 0);
+    bench.filter(move |_, to, send| to != victim || !is_transfer(send));
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    bench.pass(100 + 5 * 500);
+    let asked = |bench: &Bench| -> Vec<u16> {
+        let wants = bench.log.iter().filter(|(from, ..)| *from == victim);
+        wants
+            .filter(|(_, _, send)| *send == TransferSend::Message(PartMessage::Want(part)))
+            .map(|(_, to, _)| to.0)
+            .collect()
+    };
+    assert_eq!(asked(&bench), [5, 6, 7, 0, 1, 2], "signers after us, then the source from our place on");
+    bench.filter(|from, _, send| from.0 >= 4 || !is_transfer(send));
+    bench.pass(1_000);
+    assert!(bench.at(victim).body(&part).is_some());
+    bench.pass(60_000);
+    assert_eq!(asked(&bench)[6..], [3, 5], "and all of them again, but nobody once it is here");
+}
+
+/// Whoever is down while a part is executed has it from its own shard, long after the source has dropped it.
+#[test]
+fn who_is_behind_fetches_what_a_decided_block_names() {
+    let mut bench = Bench::new(4, 2);
+    let behind = bench.node(TARGET, 3);
+    bench.filter(move |from, to, _| from != behind && to != behind);
+    let parts: Vec<_> = (1..=20).map(|_| bench.block(SOURCE, &[(TARGET, b"x")])[0].reference()).collect();
+    bench.certify(SOURCE, 20);
+    bench.deliver();
+    for index in 0..3 {
+        bench.import_at(bench.node(TARGET, index), SOURCE, 20);
+    }
+    bench.deliver();
+    assert!(bench.committee.members(SOURCE).all(|member| bench.at(member).parts_open() == 0));
+    bench.heal();
+    let now = bench.now;
+    for _ in 0..2 {
+        let effects = bench.at_mut(behind).want(now, &parts);
+        bench.absorb(behind, effects);
+    }
+    let requests = bench.log.iter().filter(|(from, ..)| *from == behind).count();
+    assert_eq!(requests, 8, "not all at once, and none twice");
+    bench.pass(1_000);
+    assert!(parts.iter().all(|part| bench.at(behind).body(part).is_some()));
+    bench.import_at(behind, SOURCE, 20);
+    bench.pass(60_000);
+    assert_eq!(bench.faults, []);
+    assert!(bench.committee.nodes().all(|node| bench.at(node).next_wakeup().is_none()));
+}
+
+/// The source goes on, to another partner each time, until f+1 acknowledgements arrive.
+#[test]
+fn lost_acknowledgements_are_given_again() {
+    let mut bench = Bench::new(4, 2);
+    bench.filter(|_, _, send| !matches!(send, TransferSend::Message(PartMessage::Ack(_))));
+    bench.block(SOURCE, &[(TARGET, b"x")]);
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    bench.import(TARGET, SOURCE, 1);
+    bench.pass(15_000);
+    let sender = bench.node(SOURCE, 1);
+    let partners: Vec<u16> = bench
+        .log
+        .iter()
+        .filter(|(from, _, send)| *from == sender && is_transfer(send))
+        .map(|(_, to, _)| to.0)
+        .collect();
+    assert_eq!(partners, [5, 6, 7, 4, 5], "after 1, 2, 4 and 8 s");
+    assert_eq!(bench.at(sender).parts_open(), 1);
+    bench.heal();
+    bench.pass(30_000);
+    assert!(bench.committee.nodes().all(|node| bench.at(node).parts_open() == 0));
+    assert!(bench.committee.nodes().all(|node| bench.at(node).next_wakeup().is_none()));
+}
+
+/// What a new process of a peer, or of our own, may have lost is said again.
+#[test]
+fn restarts_lose_nothing() {
+    let mut bench = Bench::new(4, 2);
+    let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+    let new = bench.node(TARGET, 0);
+    bench.filter(move |_, to, _| to != new);
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    bench.heal();
+    for node in bench.committee.nodes().filter(|node| *node != new) {
+        let effects = bench.at_mut(node).on_peer_up(new);
+        bench.absorb(node, effects);
+    }
+    bench.deliver();
+    assert!(bench.at(new).body(&part).is_some());
+    assert_eq!(bench.eligible(TARGET), [1]);
+    // Its acknowledgement and those of the others are lost, by the members of the destination themselves.
+    bench.filter(|_, _, _| false);
+    bench.import(TARGET, SOURCE, 1);
+    bench.heal();
+    for node in bench.committee.members(TARGET) {
+        let now = bench.now;
+        let effects = bench.at_mut(node).on_child_restarted(now);
+        bench.absorb(node, effects);
+    }
+    bench.deliver();
+    assert!(bench.committee.nodes().all(|node| bench.at(node).parts_open() == 0));
+    // And a source whose sender has lost everything.
+    bench.filter(|_, _, _| false);
+    let part = bench.block(SOURCE, &[(TARGET, b"y")])[0].reference();
+    bench.certify(SOURCE, 2);
+    bench.heal();
+    for node in bench.committee.members(SOURCE) {
+        let now = bench.now;
+        let effects = bench.at_mut(node).on_child_restarted(now);
+        bench.absorb(node, effects);
+    }
+    bench.deliver();
+    assert!(bench.committee.members(TARGET).all(|member| bench.at(member).body(&part).is_some()));
+    assert_eq!(bench.faults, []);
+    let stranger = bench.at_mut(new).on_peer_up(NodeId(99));
+    assert!(stranger.sends.is_empty());
+}
+
+/// Three shards send each other parts over links that lose a third of all messages. Whatever is eligible is executed
+/// in order; in the end everything is.
+#[test]
+fn every_part_arrives_over_links_that_lose() {
+    for seed in 0..20_u64 {
+        let mut bench = Bench::new(4, 3);
+        let count = Cell::new(seed);
+        bench.filter(move |_, _, _| {
+            count.set(
+                count.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407),
+            );
+            (count.get() >> 33) % 3 != 0
+        });
+        let shards = [ShardId(0), ShardId(1), ShardId(2)];
+        let mut done = std::collections::BTreeMap::new();
+        let blocks = 12;
+        for height in 1..=200 {
+            for shard in shards {
+                let others = shards.iter().filter(|other| **other != shard && height <= blocks);
+                let items: Vec<(ShardId, &[u8])> = others.map(|other| (*other, &b"x"[..])).collect();
+                bench.block(shard, &items);
+                if height % 3 == 0 {
+                    bench.certify(shard, height);
+                }
+            }
+            bench.pass(200);
+            execute_what_is_eligible(&mut bench, &shards, &mut done);
+        }
+        // Acknowledgements may be lost several times in a row.
+        bench.pass(200_000);
+        assert!(bench.committee.nodes().all(|node| bench.at(node).parts_open() == 0), "seed {seed}");
+        assert!(done.len() == 6 && done.values().all(|number| *number == blocks), "seed {seed}: {done:?}");
+        assert_eq!(bench.faults, [], "seed {seed}");
+    }
+}
+
+/// Each shard executes what some member could propose; members that lack a body fetch it first.
+fn execute_what_is_eligible(
+    bench: &mut Bench,
+    shards: &[ShardId],
+    done: &mut std::collections::BTreeMap<(ShardId, ShardId), u64>,
+) {
+    let later = bench.now + crate::time::Span::from_ms(10_000);
+    for shard in shards {
+        let proposer = bench.node(*shard, 0);
+        for import in bench.at(proposer).eligible(later, |_| 0) {
+            let part = import.part;
+            let watermark = done.entry((part.source, *shard)).or_default();
+            if part.number != PartNumber(*watermark + 1) {
+                continue;
+            }
+            *watermark += 1;
+            for member in bench.committee.members(*shard) {
+                let mut tries = 0;
+                while bench.at(member).body(&part).is_none() {
+                    let now = bench.now;
+                    let effects = bench.at_mut(member).want(now, &[part]);
+                    bench.absorb(member, effects);
+                    bench.pass(1_000);
+                    tries += 1;
+                    assert!(tries < 100, "no honest member lets another wait for a body");
+                }
+            }
+            bench.import(*shard, part.source, part.number.0);
+        }
+    }
+}
