@@ -112,15 +112,18 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
-    use wire::ids::{Digest, NodeId, Round, Signature, View};
+    use wire::client::Rejection;
+    use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId, Signature, TxId, View};
 
     use super::*;
-    use crate::block::BlockVote;
+    use crate::block::{BlockVote, Header};
     use crate::crypto::cert::Certificate;
     use crate::crypto::suite::CoinShare;
     use crate::cut::{Cut, Tip};
     use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
+    use crate::part::PartRef;
     use crate::round::CatchUpMessage;
+    use crate::shard::message::{Cause, PartMessage, RejectMessage, RejectVote, TransferProof};
     use crate::spb::{Justification, SpbMessage};
 
     const N: usize = 4;
@@ -161,7 +164,7 @@ mod tests {
         let (owner, seq, digest) = (Index(1), Seq(2), Digest([3; 32]));
         let (signature, certificate) = (signature(), certificate());
         let (height, header) = (Round(4), digest);
-        vec![
+        let mut all = vec![
             ("ECHO", Message::Lane(LaneMessage::Echo { owner, seq, digest, signature })),
             (
                 "FINAL",
@@ -202,17 +205,57 @@ mod tests {
                 Message::Block(BlockMessage::Vote(BlockVote { height, header, signature })),
             ),
             ("`Certified`", Message::Block(BlockMessage::Certified { height, header, certificate })),
+        ];
+        all.extend(between_shards().map(|(name, message)| (name, Message::Shard(message))));
+        all
+    }
+
+    fn between_shards() -> [(&'static str, ShardMessage); 6] {
+        let part = PartRef { source: ShardId(1), number: PartNumber(2), digest: Digest([3; 32]) };
+        let (id, cause) = (TxId([4; 32]), Cause::Rejected(Rejection::Spent));
+        let vote = RejectVote { id, others: vec![ShardId(1)], cause };
+        let ids = vec![(id, cause)];
+        [
+            ("`Spent`", ShardMessage::Spent(vec![(id, part.number)])),
+            (
+                "SIGN (`PartMessage::Vote`)",
+                ShardMessage::Part(PartMessage::Vote { part, signature: signature() }),
+            ),
+            ("`PartMessage::Want`", ShardMessage::Part(PartMessage::Want(part))),
+            ("`PartMessage::Ack`", ShardMessage::Part(PartMessage::Ack(part.number))),
+            (
+                "CL_M (`RejectMessage::Votes`)",
+                ShardMessage::Reject(RejectMessage::Votes { executed: Round(5), votes: vec![vote] }),
+            ),
+            (
+                "CL (`RejectMessage::Rejected`)",
+                ShardMessage::Reject(RejectMessage::Rejected { imported: part.number, ids }),
+            ),
         ]
+    }
+
+    fn transfer() -> Transfer {
+        let (headers, certificate) = (vec![Header::default()], certificate());
+        let proof = TransferProof { headers, certificate, position: 0, count: 1, branch: Vec::new() };
+        Transfer { proof, part: Bytes::from(Vec::new()) }
+    }
+
+    /// Messages that carry long bytes, by the names of their rows.
+    fn long() -> [(&'static str, Bytes); 2] {
+        let transaction = [0; 250];
+        let order = encode_order([&transaction[..]].into_iter());
+        [("LD (`Transfer`)", transfer().encode()), ("Order", order)]
     }
 
     #[test]
     fn sizes_are_those_that_the_documentation_tells() {
         let text = include_str!("../../docs/messages.md");
-        for (name, message) in all() {
+        let short = all().into_iter().map(|(name, message)| (name, message.encode()));
+        for (name, bytes) in short.chain(long()) {
             let row = text.lines().find(|line| line.starts_with(&format!("| {name} |")));
             let cells: Vec<&str> = row.unwrap_or_else(|| panic!("no row of {name}")).split('|').collect();
             let told: usize = cells[cells.len() - 2].trim().parse().unwrap_or_else(|_| panic!("{name}"));
-            assert_eq!(message.encode().len(), told, "{name}");
+            assert_eq!(bytes.len(), told, "{name}");
         }
     }
 
@@ -235,6 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn transfers_and_orders_stand_as_head_and_tail() {
+        let sent = Transfer { part: Bytes::from(vec![1, 2, 3]), ..transfer() };
+        let bytes = sent.encode();
+        assert_eq!(Incoming::decode(&bytes), Some(Incoming::Transfer(sent)));
+        for end in 0..bytes.len() - 3 {
+            assert_eq!(Incoming::decode(&bytes.slice(0..end)), None, "a proof cut at {end}");
+        }
+        let [_, (_, order)] = long();
+        let list = order.slice(1..order.len());
+        assert_eq!(list::parse(&list, 1).map(|items| items.len()), Some(1));
+        assert_eq!(Incoming::decode(&order), Some(Incoming::Order(list)));
+    }
+
+    #[test]
     fn what_a_decision_makes_pointless_says_so() {
         let lane = |owner: Index, seq| Class::Lane(NodeId(owner.0 + 100), seq);
         for (name, message) in all() {
@@ -242,6 +299,7 @@ mod tests {
                 "ECHO" | "FINAL" => Class::Lane(NodeId(101), Seq(2)),
                 "HALT" | "`Ask`" | "`WantEntry`" | "`WantCertificate`" => Class::Keep,
                 "VOTE (`BlockVote`)" | "`Certified`" => Class::Keep,
+                _ if matches!(message, Message::Shard(_)) => Class::Keep,
                 _ => Class::Round(Round(1)),
             };
             assert_eq!(message.class(lane), expected, "{name}");
