@@ -1,3 +1,7 @@
+mod cross;
+mod random;
+mod world;
+
 use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
