@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn leaves(count: u8) -> Vec<Digest> {
-        (0..count).map(|byte| Digest([byte; 32])).collect()
+        (1..=count).map(|byte| Digest([byte; 32])).collect()
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         let mut roots: Vec<Digest> = (0..=17).map(|count| root(&leaves(count))).collect();
         assert_eq!(roots[0], Digest::default());
         let mut repeated = leaves(3);
-        repeated.push(Digest([2; 32]));
+        repeated.push(Digest([3; 32]));
         roots.push(root(&repeated));
         roots.sort_unstable();
         roots.dedup();
