@@ -146,11 +146,6 @@ impl<'a> ProposalView<'a> {
     }
 }
 
-/// Whether a payload begins with a section of imports; for who would rather not validate those that have none.
-pub(crate) fn may_import(payload: &[u8]) -> bool {
-    payload.get(1) == Some(&IMPORTS)
-}
-
 /// Finds the sections of a payload under a committee whose imports are `import_bytes` long each. Only the lengths of
 /// the sections are checked.
 fn sections(payload: &[u8], import_bytes: usize) -> Result<ProposalView<'_>, Invalid> {

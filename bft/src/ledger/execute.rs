@@ -16,7 +16,7 @@ use crate::ledger::open::Held;
 use crate::ledger::outcome::{BlockOutcome, Executed, Outcome, Settled, Skip};
 use crate::mutant::{Mutant, in_force};
 use crate::part::{Part as GroupPart, PartRef};
-use crate::proposal::{ProposalView, may_import};
+use crate::proposal::ProposalView;
 use crate::shard::message::Cause;
 use crate::slab::Place;
 use crate::transaction::{Part, TransactionView, output_coin, signing_message};
@@ -94,15 +94,12 @@ impl Ledger {
     }
 
     /// The parts of other shards whose bodies the execution of these payloads, as the next block, will ask for: those
-    /// whose turn it is or will be, as long as they are not kept already.
+    /// whose turn it is or will be, as long as they are not kept already. It may name some of an entry that is invalid
+    /// for another reason: N−f members vouch for these too, so they can be had, and nothing is missing.
     pub fn wants<P: AsRef<[u8]>>(&self, payloads: impl IntoIterator<Item = P>) -> Vec<PartRef> {
         let mut ordered = Vec::new();
         for payload in payloads {
-            if may_import(payload.as_ref())
-                && let Ok(proposal) = self.rules.validate(payload.as_ref())
-            {
-                ordered.extend(proposal.parts());
-            }
+            ordered.extend(self.rules.certified_imports(payload.as_ref()));
         }
         self.links.wants(ordered)
     }

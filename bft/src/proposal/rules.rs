@@ -60,6 +60,14 @@ impl Rules {
         if items.rest.is_empty() { Ok(view) } else { Err(Invalid::List) }
     }
 
+    /// The parts that a payload imports if its imports are valid, whatever else it holds: cheap, once their certificates
+    /// are known.
+    pub fn certified_imports(&self, payload: &[u8]) -> Vec<PartRef> {
+        let view = sections(payload, import_bytes(self.committee.quorum()));
+        let imports = view.and_then(|view| self.check_imports(&view).map(|()| view.parts().collect()));
+        imports.unwrap_or_default()
+    }
+
     /// Most imports in one proposal: all that may be under way from each other shard.
     pub fn imports_max(&self) -> usize {
         PARTS_AHEAD_MAX as usize * (usize::from(self.committee.shards()) - 1)

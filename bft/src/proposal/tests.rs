@@ -144,7 +144,7 @@ fn sections_before_the_transactions_are_given_back_too() {
         assert!(view.parts().eq(imports.iter().map(|import| import.part)));
         assert_eq!(view.cancels().collect::<Vec<_>>(), cancels);
         assert!(view.transactions().map(|view| view.bytes().to_vec()).eq(transactions.iter().cloned()));
-        assert_eq!(may_import(&payload), !imports.is_empty());
+        assert!(rules.certified_imports(&payload).iter().eq(imports.iter().map(|import| &import.part)));
         for end in 0..payload.len() {
             assert!(rules.validate(&payload[..end]).is_err(), "cut off at {end}");
         }
@@ -191,8 +191,13 @@ fn each_rule_of_imports_and_cancels_refuses_what_breaks_it() {
     let mut nowhere = good.clone();
     nowhere.part.source = ShardId(2);
     assert_eq!(judge(&[nowhere], &[]), Err(Invalid::ImportOrder(0)), "a shard that is not there");
+    let spoilt = importing(std::slice::from_ref(&good), &[], &[transaction(1, 0)]);
+    assert!(two_shards.validate(&spoilt).is_err());
+    assert_eq!(two_shards.certified_imports(&spoilt), [good.part], "its import can be had all the same");
     let mut altered = good.clone();
     altered.part.digest = Digest([9; 32]);
+    let forged = importing(std::slice::from_ref(&altered), &[], &[]);
+    assert_eq!(two_shards.certified_imports(&forged), [], "nobody vouches for it");
     assert_eq!(judge(&[altered], &[]), Err(Invalid::ImportCertificate(0)));
     assert_eq!(
         judge(&[import(1, &[0, 0, 1], 2)], &[]),
