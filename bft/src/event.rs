@@ -90,12 +90,22 @@ pub struct BlockReport {
     pub round: Round,
     /// Digest of the header.
     pub header: Digest,
-    /// Transactions finished by it.
+    /// Transactions within the shard finished by it.
     pub finished: u64,
     /// Transactions rejected for good by it.
     pub rejected: u64,
     /// Transactions in it that were skipped: duplicates, expired.
     pub skipped: u64,
+    /// Cross-shard transactions that spent here.
+    pub spent: u64,
+    /// Cross-shard transactions finished by it, at their output shard.
+    pub finished_cross: u64,
+    /// Cross-shard transactions cancelled by it, at their output shard.
+    pub cancelled: u64,
+    /// Cross-shard transactions whose inputs here were given back.
+    pub refunded: u64,
+    /// Cross-shard transactions whose records here were closed since they finished.
+    pub closed: u64,
     /// Lane entries in it.
     pub entries: u64,
     /// Bytes of their payloads.

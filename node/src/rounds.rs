@@ -4,9 +4,14 @@
 //! | --- | --- |
 //! | `round` | round and height |
 //! | `header` | digest of the header, hex |
-//! | `finished` | transactions finished by the block |
+//! | `finished` | transactions within the shard finished by the block |
 //! | `rejected` | transactions rejected for good by it |
 //! | `skipped` | transactions in it that were skipped: duplicates, expired |
+//! | `spent` | cross-shard transactions that spent in it, an input shard of theirs |
+//! | `finished_cross` | cross-shard transactions finished by it, in their output shard |
+//! | `cancelled` | cross-shard transactions cancelled by it, in their output shard |
+//! | `refunded` | cross-shard transactions whose inputs here it gave back |
+//! | `closed` | cross-shard transactions whose records here it closed since they finished |
 //! | `entries` | lane entries in it |
 //! | `payload_bytes` | bytes of their payloads |
 //! | `views` | views that its agreement took, from 1; 0 if it was decided by a HALT before we took part |
@@ -45,8 +50,8 @@ enum State {
     Lost,
 }
 
-const HEADER: &str = "round,header,finished,rejected,skipped,entries,payload_bytes,views,spb_us,coin_us,decide_us,\
-                      agreement_us,fetch_us,executed_ms";
+const HEADER: &str = "round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,closed,entries,\
+                      payload_bytes,views,spb_us,coin_us,decide_us,agreement_us,fetch_us,executed_ms";
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 impl RoundsFile {
@@ -99,6 +104,11 @@ fn line(report: &BlockReport, executed_ms: u128) -> String {
         finished,
         rejected,
         skipped,
+        spent,
+        finished_cross,
+        cancelled,
+        refunded,
+        closed,
         entries,
         payload_bytes,
         views,
@@ -110,8 +120,8 @@ fn line(report: &BlockReport, executed_ms: u128) -> String {
     } = report;
     let header = hex::encode(&header.0);
     format!(
-        "{round},{header},{finished},{rejected},{skipped},{entries},{payload_bytes},{views},{spb_us},{coin_us},\
-         {decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
+        "{round},{header},{finished},{rejected},{skipped},{spent},{finished_cross},{cancelled},{refunded},{closed},\
+         {entries},{payload_bytes},{views},{spb_us},{coin_us},{decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
     )
 }
 
@@ -141,18 +151,23 @@ mod tests {
             finished: 2,
             rejected: 3,
             skipped: 4,
-            entries: 5,
-            payload_bytes: 6,
-            views: 7,
-            spb_us: 8,
-            coin_us: 9,
-            decide_us: 10,
-            agreement_us: 11,
-            fetch_us: 12,
+            spent: 5,
+            finished_cross: 6,
+            cancelled: 7,
+            refunded: 8,
+            closed: 9,
+            entries: 10,
+            payload_bytes: 11,
+            views: 12,
+            spb_us: 13,
+            coin_us: 14,
+            decide_us: 15,
+            agreement_us: 16,
+            fetch_us: 17,
         };
-        let line = line(&report, 13);
+        let line = line(&report, 18);
         let digest = "ab".repeat(32);
-        assert_eq!(line, format!("1,{digest},2,3,4,5,6,7,8,9,10,11,12,13\n"));
+        assert_eq!(line, format!("1,{digest},2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18\n"));
         assert_eq!(HEADER.split(',').count(), line.split(',').count());
     }
 }

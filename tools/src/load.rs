@@ -6,6 +6,7 @@
 mod command;
 mod engine;
 mod histogram;
+mod mix;
 mod tally;
 mod ticker;
 mod workload;
@@ -25,9 +26,11 @@ use wire::ids::NodeId;
 
 use self::engine::{Command, Engine};
 
-pub(crate) use self::command::{COMMAND, run_command};
+pub(crate) use self::command::{COMMAND, CROSS_HELP, INVALID_HELP, mix, run_command};
 pub(crate) use self::engine::Shared;
 pub(crate) use self::histogram::Histogram;
+pub(crate) use self::mix::{Mix, Share};
+pub(crate) use self::tally::Finished;
 pub(crate) use self::ticker::Ticker;
 pub(crate) use self::workload::transaction_bytes_min;
 
@@ -58,8 +61,10 @@ impl Rate {
 pub(crate) struct Plan {
     /// How much.
     pub(crate) rate: Rate,
-    /// Length of each transaction as encoded.
+    /// Length of each transaction as encoded; one that crosses shards may need more.
     pub(crate) tx_bytes: usize,
+    /// What it is made of.
+    pub(crate) mix: Mix,
     /// Of everything random.
     pub(crate) seed: u64,
 }

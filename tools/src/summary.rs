@@ -25,12 +25,22 @@ pub(crate) struct Summary {
     pub(crate) offered_tps: f64,
     /// Handed to nodes.
     pub(crate) submitted: u64,
+    /// Of these, those that could finish: no input was spoiled on purpose.
+    pub(crate) submitted_valid: u64,
     /// Finished, with a receipt.
     pub(crate) committed: u64,
+    /// Of these, those that crossed shards.
+    pub(crate) committed_cross: u64,
     /// Finished while load was offered, by the second.
     pub(crate) tps: f64,
     /// Rejected for good.
     pub(crate) rejected: u64,
+    /// Of these, those for which there was no reason: no input was spoiled, no coin in doubt.
+    pub(crate) rejected_unexpected: u64,
+    /// Finished although an input was spoiled.
+    pub(crate) finished_invalid: u64,
+    /// Times that a shard gave back what a cross-shard transaction had spent there.
+    pub(crate) refunded: u64,
     /// Expired.
     pub(crate) expired: u64,
     /// Refused, by reason.
@@ -51,8 +61,14 @@ pub(crate) struct Summary {
     pub(crate) views: u64,
     /// From a node's input to the decision.
     pub(crate) round_time: Histogram,
-    /// From the intended send time to the receipt.
+    /// From the intended send time to the receipt of what was committed.
     pub(crate) latency: Histogram,
+    /// The same of transactions within a shard.
+    pub(crate) latency_intra: Histogram,
+    /// The same of those that crossed shards.
+    pub(crate) latency_cross: Histogram,
+    /// From the intended send time to the receipt of what was rejected.
+    pub(crate) rejection: Histogram,
     /// Bytes sent between nodes.
     pub(crate) bytes_sent: u64,
     /// Frames dropped by the outbox rule.
@@ -69,6 +85,8 @@ pub(crate) struct Summary {
     pub(crate) agreement: bool,
     /// Whether no coin was made or lost.
     pub(crate) value_conserved: bool,
+    /// Whether shards agree on what they have exchanged.
+    pub(crate) exchange_holds: bool,
     /// What the check of the files found.
     pub(crate) findings: Vec<String>,
     /// Why the run did not go as it should, in words.
@@ -93,15 +111,22 @@ impl Summary {
     /// 0 all well; 1 safety, conservation or something lost; 3 nothing committed although transactions were offered;
     /// 130 interrupted.
     pub(crate) fn exit_code(&self) -> u8 {
-        if !self.agreement || !self.value_conserved || self.duplicated > 0 || !self.findings.is_empty() {
+        let is_unsafe = !self.agreement
+            || !self.value_conserved
+            || !self.exchange_holds
+            || self.finished_invalid > 0
+            || self.duplicated > 0;
+        // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
+        let is_unexcused = self.rejected_unexpected > 0 && (self.faults.is_empty() || self.shards == 1);
+        if is_unsafe || !self.findings.is_empty() {
             1
         } else if self.interrupted {
             130
-        } else if self.committed == 0 && self.submitted > 0 {
+        } else if self.committed == 0 && self.submitted_valid > 0 {
             3
         } else if self.lost > 0
             || self.in_flight > 0
-            || self.rejected > 0
+            || is_unexcused
             || !self.unplanned_ends.is_empty()
             || self.submitted == 0
         {
@@ -120,7 +145,8 @@ impl Summary {
         let values = |values: &BTreeMap<String, f64>| {
             Json::Object(values.iter().map(|(name, value)| (name.clone(), Json::from(*value))).collect())
         };
-        let latency = latency_json(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)], true);
+        let latency =
+            |latency: &Histogram| latency_json(latency, &[("p50", 500), ("p90", 900), ("p99", 990)], true);
         let fields = [
             ("nodes", Json::from(self.n * usize::from(self.shards))),
             ("shards", Json::from(u64::from(self.shards))),
@@ -131,11 +157,14 @@ impl Summary {
             ("duration_s", Json::from(self.duration_s)),
             ("offered_tps", Json::from(self.offered_tps)),
             ("submitted", Json::from(self.submitted)),
+            ("submitted_valid", Json::from(self.submitted_valid)),
             ("committed", Json::from(self.committed)),
-            ("committed_intra", Json::from(self.committed)),
-            ("committed_cross", Json::from(0u64)),
+            ("committed_intra", Json::from(self.committed - self.committed_cross)),
+            ("committed_cross", Json::from(self.committed_cross)),
             ("rejected", Json::from(self.rejected)),
-            ("refunded", Json::from(0u64)),
+            ("rejected_unexpected", Json::from(self.rejected_unexpected)),
+            ("finished_invalid", Json::from(self.finished_invalid)),
+            ("refunded", Json::from(self.refunded)),
             ("expired", Json::from(self.expired)),
             ("refused", Json::from(self.refused_count())),
             ("refused_by_reason", counts(&self.refused)),
@@ -148,9 +177,10 @@ impl Summary {
             ("rounds", Json::from(self.rounds)),
             ("views", Json::from(self.views)),
             ("round_ms", latency_json(&self.round_time, &[("p50", 500), ("p99", 990)], false)),
-            ("latency_ms", latency.clone()),
-            ("latency_intra_ms", latency),
-            ("latency_cross_ms", Json::Null),
+            ("latency_ms", latency(&self.latency)),
+            ("latency_intra_ms", latency(&self.latency_intra)),
+            ("latency_cross_ms", latency(&self.latency_cross)),
+            ("rejection_ms", latency(&self.rejection)),
             ("bytes_sent", Json::from(self.bytes_sent)),
             ("frames_dropped", Json::from(self.frames_dropped)),
             ("restarts", Json::from(self.restarts)),
@@ -159,6 +189,7 @@ impl Summary {
             ("turned_away", counts(&self.turned_away)),
             ("agreement", Json::from(self.agreement)),
             ("value_conserved", Json::from(self.value_conserved)),
+            ("exchange_holds", Json::from(self.exchange_holds)),
             ("findings", texts(&self.findings)),
             ("unplanned_ends", texts(&self.unplanned_ends)),
             ("diagnosis", texts(&self.diagnosis)),
@@ -213,15 +244,34 @@ impl Summary {
             self.lost,
             self.duplicated
         );
+        let latency = |latency| quantiles_text(latency, &[("p50", 500), ("p90", 900), ("p99", 990)]);
         vec![
             ("nodes", format!("{nodes} (N = {}, f = {}, {} shards)", self.n, self.f, self.shards)),
             ("load", load),
             ("committed", committed),
-            ("latency", quantiles_text(&self.latency, &[("p50", 500), ("p90", 900), ("p99", 990)])),
+            ("latency", latency(&self.latency)),
+            ("across shards", self.crossing_text()),
             ("rounds", rounds),
             ("not committed", open),
             ("refused", counts_text(&self.refused)),
         ]
+    }
+
+    /// How transactions that crossed shards fared beside the others; empty where there is one shard.
+    fn crossing_text(&self) -> String {
+        if self.shards == 1 {
+            return String::new();
+        }
+        let p50 = |latency| quantiles_text(latency, &[("p50", 500)]);
+        format!(
+            "committed {}, {}; within one {}; rejected after {}; unexpectedly {}; {} refunds",
+            self.committed_cross,
+            p50(&self.latency_cross),
+            p50(&self.latency_intra),
+            p50(&self.rejection),
+            self.rejected_unexpected,
+            self.refunded
+        )
     }
 
     /// What it took.
@@ -249,6 +299,12 @@ impl Summary {
             ("agreement", self.agreement.to_string()),
             ("value conserved", self.value_conserved.to_string()),
         ];
+        if self.shards > 1 {
+            rows.push(("shards agree", self.exchange_holds.to_string()));
+        }
+        if self.finished_invalid > 0 {
+            rows.push(("invalid finished", self.finished_invalid.to_string()));
+        }
         for (heading, notes) in
             [("finding", &self.findings), ("unplanned", &self.unplanned_ends), ("diagnosis", &self.diagnosis)]
         {

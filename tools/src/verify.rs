@@ -4,11 +4,13 @@
 //! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard tell the same header digest, and the same counts, for
 //!    each round that they tell at all. The header chains to its predecessor, so one equal header makes all before it equal.
 //! 2. *The nodes mean what they wrote*: a node's last status agrees with its own file.
-//! 3. *Conservation*: the amounts of the unspent coins, counted one by one at the end, add up to genesis.
+//! 3. *Conservation*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what went to
+//!    other shards and what came from them; and shards tell the same of what they exchanged ([`exchange`]).
 //! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there.
 //!
 //! Files are read side by side, a line at a time, so the length of a run does not matter.
 
+mod exchange;
 mod record;
 mod rounds;
 
@@ -33,8 +35,9 @@ pub(crate) const COMMAND: Command = Command {
     name: "verify",
     summary: "checks what a run left in its log directory",
     about: "Compares what the nodes of a run wrote (rounds-<id>.csv) with each other, with their last status \
-            (nodes.csv) and with the receipts that the clients got (receipts.csv): agreement on every block, no coin \
-            made or lost, no receipt without a block.",
+            (nodes.csv, exchanges.csv) and with the receipts that the clients got (receipts.csv): agreement on every \
+            block, no coin made or lost, nothing lost, made up, or both finished and refunded between shards, no receipt \
+            without a block.",
     options: &[
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
         Opt::with("data-dir", "DIR", "data", "The data directory of the run, in which the keys are."),
@@ -57,14 +60,20 @@ pub(crate) struct Verdict {
     pub(crate) views: u64,
     /// From input to decision, of every round at every node that gave an input.
     pub(crate) agreement_us: crate::load::Histogram,
-    /// Transactions finished.
+    /// Transactions finished, those that crossed shards included.
     pub(crate) finished: u64,
+    /// Times that a shard gave back what a cross-shard transaction had spent there.
+    pub(crate) refunds: u64,
     /// Bytes of payload decided.
     pub(crate) payload_bytes: u64,
     /// Whether all nodes told the same of each round.
     pub(crate) agreement: bool,
-    /// Whether every node that was up at the end holds coins worth exactly genesis.
+    /// Whether every node that was up at the end holds coins worth exactly genesis, and what came and went since.
     pub(crate) value_conserved: bool,
+    /// Whether shards agree on what they have exchanged, as far as they have come to rest.
+    pub(crate) exchange_holds: bool,
+    /// What was still open between shards at the end, in words; what they have exchanged can't be compared then.
+    pub(crate) unrest: Vec<String>,
     /// All that is wrong, in words; the first twenty.
     pub(crate) findings: Vec<String>,
     /// How many findings there are.
@@ -92,9 +101,12 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let committee = load_committee(&data.join("keys/committee.txt"))?;
     let verdict = check(log, &committee, &Record::load(log)?)?;
     tell(format!(
-        "{} rounds, {} transactions finished; agreement {}, value conserved {}",
-        verdict.rounds, verdict.finished, verdict.agreement, verdict.value_conserved
+        "{} rounds, {} transactions finished; agreement {}, value conserved {}, exchange between shards {}",
+        verdict.rounds, verdict.finished, verdict.agreement, verdict.value_conserved, verdict.exchange_holds
     ));
+    for text in &verdict.unrest {
+        tell(format!("  not compared between shards, since {text}"));
+    }
     for finding in &verdict.findings {
         tell(format!("  {finding}"));
     }
@@ -117,7 +129,8 @@ pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
 /// # Errors
 /// If a file that must be there cannot be read or understood.
 pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Result<Verdict, ParseError> {
-    let mut verdict = Verdict { agreement: true, value_conserved: true, ..Verdict::default() };
+    let mut verdict =
+        Verdict { agreement: true, value_conserved: true, exchange_holds: true, ..Verdict::default() };
     for shard in (0..committee.shards()).map(ShardId) {
         let mut nodes = Vec::new();
         for (node, status) in record.members(committee, shard) {
@@ -133,17 +146,7 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
             node.check_against_status(&mut verdict);
         }
     }
-    let genesis =
-        u128::from(committee.protocol().genesis_coins) * u128::from(committee.protocol().genesis_amount);
-    for (node, status) in &record.nodes {
-        if let Some(status) = status
-            && status.value != genesis
-        {
-            verdict.value_conserved = false;
-            verdict
-                .find(format!("node {node} holds coins worth {}, but genesis was {genesis}", status.value));
-        }
-    }
+    exchange::check(committee, record, &mut verdict);
     Ok(verdict)
 }
 
@@ -194,13 +197,20 @@ fn check_rounds(
         height = line.block.round;
         verdict.rounds += 1;
         verdict.views += views;
-        verdict.finished += line.block.finished;
+        verdict.finished += line.block.finished + line.block.finished_cross;
         verdict.payload_bytes += line.block.payload_bytes;
         let receipts = record.receipts.get(&(shard, height)).copied().unwrap_or_default();
-        if receipts > line.block.finished {
+        let Block { finished, finished_cross, .. } = line.block;
+        if receipts.intra > finished {
             verdict.find(format!(
-                "{place}{receipts} receipts name height {height}, which finished {} transactions",
-                line.block.finished
+                "{place}{} receipts name height {height}, which finished {finished} transactions",
+                receipts.intra
+            ));
+        }
+        if receipts.cross > finished_cross {
+            verdict.find(format!(
+                "{place}{} receipts of cross-shard transactions name height {height}, which finished {finished_cross}",
+                receipts.cross
             ));
         }
     }
@@ -208,6 +218,7 @@ fn check_rounds(
     // block does not exist.
     if nodes.iter().any(|node| node.status.is_some()) {
         for ((_, height), count) in record.receipts.range((shard, height.next())..=(shard, Round(u64::MAX))) {
+            let count = count.intra + count.cross;
             verdict.find(format!("{place}{count} receipts name height {height}, which no node has executed"));
         }
     }
@@ -215,23 +226,24 @@ fn check_rounds(
 }
 
 fn disagreement(one: NodeId, ours: &Block, other: NodeId, theirs: &Block) -> String {
-    format!(
-        "round {}: node {one} tells header {} with {} finished, {} rejected, {} skipped, {} entries, {} bytes; node \
-         {other} tells header {} with {}, {}, {}, {}, {}",
-        ours.round,
-        ours.header,
-        ours.finished,
-        ours.rejected,
-        ours.skipped,
-        ours.entries,
-        ours.payload_bytes,
-        theirs.header,
-        theirs.finished,
-        theirs.rejected,
-        theirs.skipped,
-        theirs.entries,
-        theirs.payload_bytes
-    )
+    let tell = |block: &Block| {
+        format!(
+            "header {} with {} finished, {} rejected, {} skipped, {} spent, {} finished across shards, {} cancelled, {} \
+             refunded, {} closed, {} entries, {} bytes",
+            block.header,
+            block.finished,
+            block.rejected,
+            block.skipped,
+            block.spent,
+            block.finished_cross,
+            block.cancelled,
+            block.refunded,
+            block.closed,
+            block.entries,
+            block.payload_bytes
+        )
+    };
+    format!("round {}: node {one} tells {}; node {other} tells {}", ours.round, tell(ours), tell(theirs))
 }
 
 /// One node's file while it is being read, and what it adds up to at the height of the node's last status.
@@ -255,6 +267,8 @@ impl<'a> Reading<'a> {
         {
             *self.sums.entry("finished").or_default() += line.block.finished;
             *self.sums.entry("rejected").or_default() += line.block.rejected;
+            *self.sums.entry("finished across shards").or_default() += line.block.finished_cross;
+            *self.sums.entry("cancelled").or_default() += line.block.cancelled;
             if line.block.round == status.executed {
                 self.at_status = Some(line.block.clone());
             }
@@ -281,7 +295,12 @@ impl<'a> Reading<'a> {
             }
             Some(_) => {}
         }
-        for (what, told) in [("finished", status.finished), ("rejected", status.rejected)] {
+        for (what, told) in [
+            ("finished", status.finished),
+            ("rejected", status.rejected),
+            ("finished across shards", status.finished_cross),
+            ("cancelled", status.cancelled),
+        ] {
             let sum = self.sums.get(what).copied().unwrap_or_default();
             if sum != told {
                 verdict.find(format!(

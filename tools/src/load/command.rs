@@ -9,7 +9,7 @@ use wire::hosts::Hosts;
 use wire::limits::TRANSACTION_BYTES_MAX;
 use wire::text::ParseError;
 
-use super::{Offering, Plan, Rate, Shared, Ticker, transaction_bytes_min};
+use super::{Mix, Offering, Plan, Rate, Share, Shared, Ticker, transaction_bytes_min};
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::local::parse_seconds;
 use crate::signals;
@@ -35,14 +35,34 @@ pub(crate) const COMMAND: Command = Command {
         ),
         Opt::with("duration", "S", "10", "Seconds for which load is offered."),
         Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
+        Opt::without_default("cross", "P", CROSS_HELP),
+        Opt::with("invalid", "P", "0.1", INVALID_HELP),
         Opt::with("seed", "S", "1", "Seed of everything random in the load."),
     ],
     sections: &[(
         "EXIT STATUS",
-        "0 every transaction had its receipt; 1 some had none or were lost; 2 usage; 3 nothing was committed; 4 no node \
+        "0 every transaction had its receipt; 1 some had none, were lost or were rejected without a reason; 2 usage; 3 nothing was committed; 4 no node \
          could be reached; 130 interrupted",
     )],
 };
+
+/// What `--cross` means.
+pub(crate) const CROSS_HELP: &str = "Share of transactions that take coins from one shard to another; 0.1 if there are \
+                                     several shards and it is not given.";
+/// What `--invalid` means.
+pub(crate) const INVALID_HELP: &str = "Share of the inputs of transactions between shards that cannot be spent: a spent \
+                                       coin, one that never was, or a wrong amount. Such transactions must be rejected.";
+
+/// What `--cross` and `--invalid` say of a load on so many shards.
+pub(crate) fn mix(values: &Values, shards: u16) -> Result<Mix, UsageError> {
+    let default = if shards > 1 { Share::TENTH } else { Share::NONE };
+    let cross = values.optional("cross", Share::EXPECTED, Share::parse)?.unwrap_or(default);
+    if shards == 1 && cross > Share::NONE {
+        let given = values.text("cross").unwrap_or_default();
+        return Err(ParseError::of("--cross", given, "0, since there is one shard (see --shards)").into());
+    }
+    Ok(Mix { cross, invalid: values.value("invalid", Share::EXPECTED, Share::parse)? })
+}
 
 /// How long connecting may take, and how long the last receipts.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,6 +81,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let plan = Plan {
         rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
         tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
+        mix: mix(values, committee.shards())?,
         seed: values.number("seed", 0, u64::MAX)?,
     };
     let duration = values.value("duration", "seconds, at most a week", parse_seconds)?;
@@ -109,13 +130,13 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
         "submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, duplicated {}; latency {}",
         tally.submitted,
         tally.committed,
-        tally.rejected.values().sum::<u64>(),
+        tally.rejected_count(),
         tally.expired,
         tally.refused.values().sum::<u64>(),
         shared.in_flight,
         tally.lost,
         tally.duplicated,
-        quantiles_text(&tally.latency, &[("p50", 500), ("p90", 900), ("p99", 990)]),
+        quantiles_text(&tally.latency(), &[("p50", 500), ("p90", 900), ("p99", 990)]),
     ));
     exit_code(&shared, interrupted)
 }
@@ -124,10 +145,11 @@ fn exit_code(shared: &Shared, interrupted: bool) -> u8 {
     let tally = &shared.tally;
     if interrupted {
         130
-    } else if tally.committed == 0 && tally.submitted > 0 {
+    } else if tally.committed == 0 && tally.submitted_valid > 0 {
         3
     } else {
-        u8::from(shared.in_flight + tally.lost + tally.duplicated > 0)
+        let open = shared.in_flight + tally.lost;
+        u8::from(open + tally.duplicated + tally.finished_invalid + tally.rejected_unexpected > 0)
     }
 }
 

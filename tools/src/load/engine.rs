@@ -25,7 +25,7 @@ use wire::hosts::Hosts;
 use wire::ids::{NodeId, Round, ShardId};
 use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
-use super::tally::Tally;
+use super::tally::{Finished, Tally};
 use super::workload::{WhenUnknown, Workload};
 use super::{Plan, Rate};
 use crate::client::{Connection, Happened};
@@ -88,7 +88,7 @@ pub(crate) struct Shared {
     /// Why connections are down, by node.
     pub(crate) down: BTreeMap<NodeId, String>,
     /// How many receipts named each height of each shard; there once the engine has quit.
-    pub(crate) receipts: BTreeMap<(ShardId, Round), u64>,
+    pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
 }
 
 /// The loop and all it owns.
@@ -127,6 +127,14 @@ struct Load {
     when_unknown: WhenUnknown,
     /// Height and time of a while ago, for the pace, by shard.
     paces: Vec<Pace>,
+}
+
+/// Whether a shard's height is known well enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Heard {
+    Enough,
+    /// For a second.
+    Nothing,
 }
 
 /// Rounds a second of one shard, from the heights of receipts.
@@ -196,6 +204,7 @@ impl Engine {
                 }
                 self.on_command(command, now);
             }
+            self.watch_pace(now);
             self.offer(now);
             self.serve_links(now);
             if now.duration_since(self.last_shown) >= Duration::from_millis(50) {
@@ -247,7 +256,7 @@ impl Engine {
     }
 
     fn begin(&mut self, plan: Plan, now: Instant) {
-        let mut workload = Workload::new(&self.committee, plan.tx_bytes, plan.seed);
+        let mut workload = Workload::new(&self.committee, plan.tx_bytes, plan.seed, plan.mix);
         for link in self.links.iter().filter(|link| link.is_gone) {
             workload.node_is_gone(link.node);
         }
@@ -278,7 +287,7 @@ impl Engine {
             match event {
                 Happened::Up => {
                     if let Some(load) = &mut self.load {
-                        load.workload.ask_for_all_of(node);
+                        load.workload.connected_anew(node);
                     }
                     self.lock_shared(|shared| drop(shared.down.remove(&node)));
                 }
@@ -296,12 +305,34 @@ impl Engine {
                         }
                     }
                 }
-                Happened::Reply(Reply::Coins(_)) => {}
+                Happened::Reply(Reply::Coins(unspent)) => {
+                    if let Some(load) = &mut self.load {
+                        load.workload.on_coins(node, &unspent, now_us);
+                    }
+                }
                 Happened::Reply(Reply::Error(reason)) => {
                     log::error!("node {node} did not understand a request: {reason}");
                 }
                 Happened::Reply(Reply::Status(status)) => {
+                    if let Some(load) = &mut self.load {
+                        load.workload.tally().heard_of(self.committee.shard_of(node), status.executed);
+                    }
                     self.lock_shared(|shared| drop(shared.statuses.insert(node, (now, *status))));
+                }
+            }
+        }
+    }
+
+    /// Keeps up with the pace of each shard; where no receipt tells it, a member is asked.
+    fn watch_pace(&mut self, now: Instant) {
+        let Some(load) = &mut self.load else { return };
+        let heights = load.workload.tally().heights.iter();
+        for (shard, (pace, height)) in (0..).map(ShardId).zip(load.paces.iter_mut().zip(heights)) {
+            if pace.observe(*height, now) == Heard::Nothing && load.offering {
+                let members =
+                    self.links.iter_mut().filter(|link| self.committee.shard_of(link.node) == shard);
+                if let Some(link) = { members }.find(|link| link.connection.is_up()) {
+                    link.connection.send(&Request::Status, &[]);
                 }
             }
         }
@@ -311,8 +342,6 @@ impl Engine {
     fn offer(&mut self, now: Instant) {
         let now_us = self.us(now);
         let Some(load) = &mut self.load else { return };
-        let heights = load.workload.tally().heights.iter();
-        load.paces.iter_mut().zip(heights).for_each(|(pace, height)| pace.observe(*height, now));
         if !load.offering {
             return;
         }
@@ -325,10 +354,9 @@ impl Engine {
                 let (first, count, before) = (load.turn, self.links.len(), load.made);
                 for step in 0..count {
                     let link = &mut self.links[(first + step) % count];
-                    let expiry = expiries[usize::from(self.committee.shard_of(link.node).0)];
                     while load.made < due {
                         let intended_us = load.began_us + intended_us(load.made, rate);
-                        if !link.make(&mut load.workload, expiry, intended_us, now_us) {
+                        if !link.make(&mut load.workload, &expiries, intended_us, now_us) {
                             break;
                         }
                         load.made += 1;
@@ -340,9 +368,8 @@ impl Engine {
             }
             Rate::Max => {
                 for link in &mut self.links {
-                    let expiry = expiries[usize::from(self.committee.shard_of(link.node).0)];
                     while load.workload.open_at(link.node) < load.window
-                        && link.make(&mut load.workload, expiry, now_us, now_us)
+                        && link.make(&mut load.workload, &expiries, now_us, now_us)
                     {
                         load.made += 1;
                     }
@@ -353,11 +380,12 @@ impl Engine {
 
     /// Sends what waits for each link, and dials.
     fn serve_links(&mut self, now: Instant) {
+        let now_us = self.us(now);
         for index in 0..self.links.len() {
             let mut happened = Vec::new();
             let link = &mut self.links[index];
             if let Some(load) = &mut self.load {
-                link.serve(&mut load.workload);
+                link.serve(&mut load.workload, now_us);
             }
             link.connection.flush(&mut happened);
             if !link.is_gone {
@@ -409,7 +437,7 @@ impl Engine {
 
 impl Link {
     /// Makes one transaction into the batch, if the node can take one.
-    fn make(&mut self, workload: &mut Workload, expiry: Round, intended_us: u64, now_us: u64) -> bool {
+    fn make(&mut self, workload: &mut Workload, expiries: &[Round], intended_us: u64, now_us: u64) -> bool {
         if self.is_gone
             || !self.connection.is_up()
             || self.connection.queued_bytes() + self.batch.len() > QUEUED_BYTES_MAX
@@ -417,7 +445,7 @@ impl Link {
             return false;
         }
         self.begin_batch();
-        let made = workload.make(self.node, expiry, intended_us, now_us, &mut self.batch);
+        let made = workload.make(self.node, expiries, intended_us, now_us, &mut self.batch);
         self.batched += usize::from(made);
         if self.batched == SUBMISSION_TRANSACTIONS_MAX || self.batch.len() >= BATCH_BYTES_MAX {
             self.submit();
@@ -425,8 +453,8 @@ impl Link {
         made
     }
 
-    /// Hands over again what the node had lost, submits the batch and sends questions.
-    fn serve(&mut self, workload: &mut Workload) {
+    /// Hands over again what the node had lost, submits the batch, and sends questions for fates and coins.
+    fn serve(&mut self, workload: &mut Workload, now_us: u64) {
         if self.is_gone || !self.connection.is_up() {
             return;
         }
@@ -448,6 +476,10 @@ impl Link {
         if !ids.is_empty() {
             self.connection.send(&Request::Query(ids), &[]);
         }
+        let coins = workload.take_coin_question(self.node, now_us);
+        if !coins.is_empty() {
+            self.connection.send(&Request::Coins(coins), &[]);
+        }
     }
 
     fn begin_batch(&mut self) {
@@ -467,13 +499,16 @@ impl Link {
 }
 
 impl Pace {
-    fn observe(&mut self, height: Round, now: Instant) {
+    /// Takes note of the height; once a second tells whether it has been the same for that long.
+    fn observe(&mut self, height: Round, now: Instant) -> Heard {
         let elapsed = now.duration_since(self.at);
-        if elapsed >= Duration::from_secs(1) {
-            let rounds = height.0.saturating_sub(self.height.0);
-            self.rounds_per_s = (rounds as f64 / elapsed.as_secs_f64()) as u64;
-            (self.at, self.height) = (now, height);
+        if elapsed < Duration::from_secs(1) {
+            return Heard::Enough;
         }
+        let rounds = height.0.saturating_sub(self.height.0);
+        self.rounds_per_s = (rounds as f64 / elapsed.as_secs_f64()) as u64;
+        (self.at, self.height) = (now, height);
+        if rounds > 0 { Heard::Enough } else { Heard::Nothing }
     }
 
     /// The expiry of a transaction made now, at this height.
@@ -513,11 +548,12 @@ mod tests {
         let began = Instant::now();
         let mut pace = Pace { at: began, height: Round(0), rounds_per_s: 0 };
         assert_eq!(pace.expiry(Round(70)), Round(70 + 1_000));
-        pace.observe(Round(100), began + Duration::from_millis(999));
+        assert_eq!(pace.observe(Round(100), began + Duration::from_millis(999)), Heard::Enough);
         assert_eq!(pace.rounds_per_s, 0, "a second is not over");
-        pace.observe(Round(100), began + Duration::from_secs(1));
+        assert_eq!(pace.observe(Round(100), began + Duration::from_secs(1)), Heard::Enough);
         assert_eq!(pace.expiry(Round(130)), Round(130 + 2_000));
         pace.observe(Round(4_100), began + Duration::from_secs(2));
         assert_eq!(pace.expiry(Round(4_100)), Round(4_100 + 5_000));
+        assert_eq!(pace.observe(Round(4_100), began + Duration::from_secs(3)), Heard::Nothing);
     }
 }

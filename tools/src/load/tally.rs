@@ -7,15 +7,52 @@ use wire::ids::{Round, ShardId};
 
 use super::histogram::Histogram;
 
+/// Where the coins of a transaction are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// All in one shard.
+    Intra,
+    /// In several.
+    Cross,
+}
+
+/// Whether it had to be reckoned with that a transaction is rejected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// An input was spoiled, or a coin in doubt.
+    Expected,
+    /// Nothing explains it.
+    Unexpected,
+}
+
+/// Receipts that name one height.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Finished {
+    /// Of transactions within the shard.
+    pub(crate) intra: u64,
+    /// Of transactions that came from other shards.
+    pub(crate) cross: u64,
+}
+
 /// Counts, latencies and heights.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
     /// Transactions handed to a node, each counted once.
     pub(crate) submitted: u64,
+    /// Of these, those without a spoiled input.
+    pub(crate) submitted_valid: u64,
     /// Finished.
     pub(crate) committed: u64,
+    /// Of these, those that crossed shards.
+    pub(crate) committed_cross: u64,
+    /// Finished although an input was spoiled, which no ledger may let happen.
+    pub(crate) finished_invalid: u64,
     /// Rejected for good, by reason.
     pub(crate) rejected: BTreeMap<Rejection, u64>,
+    /// Of these, those that nothing explains.
+    pub(crate) rejected_unexpected: u64,
+    /// Coins with which chains went on that had been given back to them.
+    pub(crate) coins_given_back: u64,
     /// Expired.
     pub(crate) expired: u64,
     /// Refused, by reason.
@@ -26,9 +63,13 @@ pub(crate) struct Tally {
     pub(crate) duplicated: u64,
     /// Handed over a second time, since the node had lost them with a connection.
     pub(crate) resubmitted: u64,
-    /// From the intended send time to the receipt, of all that were committed.
-    pub(crate) latency: Histogram,
-    /// The same, since it was last taken.
+    /// From the intended send time to the receipt, of all that were committed within a shard.
+    pub(crate) latency_intra: Histogram,
+    /// The same of those that crossed shards.
+    pub(crate) latency_cross: Histogram,
+    /// The same of those that were rejected.
+    pub(crate) rejection: Histogram,
+    /// Of all that were committed since it was last taken.
     pub(crate) interval: Histogram,
     /// The greatest height of each shard that is known, by receipts or by a node's word.
     pub(crate) heights: Vec<Round>,
@@ -40,12 +81,43 @@ impl Tally {
         Tally { heights: vec![Round(0); usize::from(shards)], ..Tally::default() }
     }
 
+    /// Counts a transaction handed to a node.
+    pub(crate) fn handed_over(&mut self, is_spoiled: bool) {
+        self.submitted += 1;
+        self.submitted_valid += u64::from(!is_spoiled);
+    }
+
     /// Counts a transaction finished at a height of a shard.
-    pub(crate) fn finished(&mut self, shard: ShardId, height: Round, latency_us: u64) {
+    pub(crate) fn finished(&mut self, kind: Kind, shard: ShardId, height: Round, latency_us: u64) {
         self.committed += 1;
-        self.latency.add(latency_us);
+        match kind {
+            Kind::Intra => self.latency_intra.add(latency_us),
+            Kind::Cross => {
+                self.committed_cross += 1;
+                self.latency_cross.add(latency_us);
+            }
+        }
         self.interval.add(latency_us);
         self.heard_of(shard, height);
+    }
+
+    /// Counts a transaction rejected for good.
+    pub(crate) fn rejected(&mut self, reason: Rejection, ending: Ending, latency_us: u64) {
+        *self.rejected.entry(reason).or_default() += 1;
+        self.rejected_unexpected += u64::from(ending == Ending::Unexpected);
+        self.rejection.add(latency_us);
+    }
+
+    /// How many were rejected.
+    pub(crate) fn rejected_count(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    /// The latencies of all that were committed.
+    pub(crate) fn latency(&self) -> Histogram {
+        let mut all = self.latency_intra.clone();
+        all.merge(&self.latency_cross);
+        all
     }
 
     /// A shard has reached this height.

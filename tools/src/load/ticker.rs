@@ -15,13 +15,24 @@ pub(crate) struct Ticker {
     told: u32,
     intended: u64,
     committed: u64,
+    committed_cross: u64,
+    rejected: u64,
     last_commit_at: Instant,
 }
 
 impl Ticker {
     /// A ticker whose first second begins at `began`.
     pub(crate) fn new(began: Instant) -> Ticker {
-        Ticker { began, last: began, told: 0, intended: 0, committed: 0, last_commit_at: began }
+        Ticker {
+            began,
+            last: began,
+            told: 0,
+            intended: 0,
+            committed: 0,
+            committed_cross: 0,
+            rejected: 0,
+            last_commit_at: began,
+        }
     }
 
     /// Whether the next line is due.
@@ -51,14 +62,24 @@ impl Ticker {
         let rate = |count: u64, last: u64| count.saturating_sub(last) as f64 / seconds;
         let offered = rate(shared.intended, self.intended);
         let committed = rate(shared.tally.committed, self.committed);
-        if shared.tally.committed > self.committed {
+        let cross = rate(shared.tally.committed_cross, self.committed_cross);
+        let rejected = rate(shared.tally.rejected_count(), self.rejected);
+        // A load of which nothing is valid gets on by rejections.
+        if shared.tally.committed + shared.tally.rejected_count() > self.committed + self.rejected {
             self.last_commit_at = now;
         }
+        (self.committed_cross, self.rejected) = (shared.tally.committed_cross, shared.tally.rejected_count());
         (self.last, self.intended, self.committed) = (now, shared.intended, shared.tally.committed);
         let elapsed = now.duration_since(self.began);
         self.told = elapsed.as_secs() as u32;
+        let crossing = if shared.tally.heights.len() > 1 {
+            format!("  cross {cross:>6.0} tx/s  rejected {rejected:>5.0} tx/s")
+        } else {
+            String::new()
+        };
         format!(
-            "{:4.0} s  round {:>7}  offered {offered:>7.0} tx/s  committed {committed:>7.0} tx/s  nodes {up}/{nodes}  {}",
+            "{:4.0} s  round {:>7}  offered {offered:>7.0} tx/s  committed {committed:>7.0} tx/s{crossing}  nodes \
+             {up}/{nodes}  {}",
             elapsed.as_secs_f64(),
             shared.tally.height_of_all(),
             quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),

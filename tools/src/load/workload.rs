@@ -3,7 +3,11 @@
 //! Every genesis coin is the head of a *chain*: its next transaction spends the coin that the chain has and creates
 //! the next one, and goes out only after the receipt of the last. So all transactions are valid, none waits for
 //! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time, a
-//! member of the shard that holds its coin, to which its transactions are handed.
+//! member of the shard that holds its coin, to which its transactions are handed. [`cross`] tells how chains move
+//! between shards and what is put wrong on purpose, [`doubt`] how they go on after that.
+//!
+//! *Expected* is the rejection of a transaction with an input that was spoiled on purpose, or with one whose chain
+//! could not know what had become of its coin. Every other rejection is unexpected.
 //!
 //! A transaction is *open* from being handed over to its final receipt. When its node dies for good it is an
 //! *orphan*: asked for at others, and counted as orphaned if nobody tells its fate. When a node only lost its
@@ -12,29 +16,29 @@
 //! Cost: about a microsecond a transaction, most of it two hashes (TxId, next coin) and the map; some 200 bytes of
 //! memory a chain.
 
+mod cross;
+mod doubt;
+mod maker;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use bft::transaction::{self, Expiry, Input, Output, Owner, Transaction};
-use ed25519_dalek::{Signer as _, SigningKey};
-use sha2::{Digest as _, Sha256};
+use bft::transaction::{self, Expiry, Input};
 use wire::client::{Fate, Receipt, Refusal};
 use wire::committee::Committee;
-use wire::ids::{CoinId, NodeId, Round, ShardId, Signature, TxId};
+use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
 
-use super::tally::{Heights, Tally};
+use self::cross::{Cross, Drawer, Spoiled};
+use self::maker::Maker;
+use super::mix::Mix;
+use super::tally::{Ending, Finished, Heights, Kind, Tally};
 
-/// Bytes of the payload that make a transaction unlike every other of its chain.
-const COUNTER_BYTES: usize = 8;
+pub(crate) use self::maker::transaction_bytes_min;
+
 /// How long a chain rests whose transaction was refused for want of room, so that the load does not hammer a full
 /// node.
 const REST_US: u64 = 50_000;
-
-/// Length of the shortest transaction of a load.
-pub(crate) fn transaction_bytes_min(signed: bool) -> usize {
-    transaction::encoded_bytes(1, 1, 1, usize::from(signed), COUNTER_BYTES)
-}
 
 /// How the load treats a transaction that its node does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,15 +52,18 @@ pub(crate) enum WhenUnknown {
 /// All chains of a load and the tally.
 pub(crate) struct Workload {
     maker: Maker,
+    drawer: Drawer,
     chains: Vec<Chain>,
-    /// The chain of each open transaction.
+    /// The chain that keeps the books of each open transaction.
     by_id: IdMap<u32>,
     /// The fates of those that had been asked for: an answer may cross the receipt and say it again.
     asked_and_told: IdMap<Fate>,
     pools: Vec<Pool>,
     tally: Tally,
-    /// By shard.
+    /// Of transactions within a shard, by shard.
     heights: Vec<Heights>,
+    /// Of those that came from others, by output shard.
+    heights_cross: Vec<Heights>,
 }
 
 type IdMap<T> = HashMap<TxId, T, BuildHasherDefault<FirstBytes>>;
@@ -72,6 +79,10 @@ struct Pool {
     again: Vec<u32>,
     /// Transactions to be asked for.
     ask: Vec<TxId>,
+    /// Chains that do not know their coin, and until when they rest; ascending.
+    doubtful: VecDeque<(u64, u32)>,
+    /// Chains whose coins the node was asked for and has not answered.
+    asked_coins: Vec<u32>,
     is_gone: bool,
 }
 
@@ -80,6 +91,10 @@ struct Chain {
     /// The shard that holds its coin.
     shard: ShardId,
     coin: CoinId,
+    /// The coin it had before, if that was in the same shard: it is spent.
+    previous: Option<CoinId>,
+    /// Coins as which `coin` may have been given back.
+    refunds: Vec<CoinId>,
     amount: u64,
     state: State,
 }
@@ -88,6 +103,10 @@ struct Chain {
 enum State {
     Idle,
     Open(Open),
+    /// Its coin is in a transaction of which another chain keeps the books.
+    Joined,
+    /// It waits to be told what its coin is.
+    Doubtful,
     /// Its coin is not what the ledger says: it cannot go on.
     Dead,
 }
@@ -98,14 +117,22 @@ struct Open {
     node: NodeId,
     intended_us: u64,
     counter: u64,
+    /// In its shard, for a transaction within it.
     expiry: Round,
+    /// If it crosses shards.
+    cross: Option<Box<Cross>>,
     was_asked_for: bool,
 }
 
 /// How a chain goes on after the fate of its transaction.
+#[derive(Clone, Copy)]
 enum Then {
+    /// At once.
     Now,
+    /// When it has rested until then.
     After(u64),
+    /// When it has been told what its coin is.
+    WhenTold,
     Never,
 }
 
@@ -114,7 +141,7 @@ impl Workload {
     ///
     /// # Panics
     /// If `tx_bytes` is below [`transaction_bytes_min`]: callers check their flags.
-    pub(crate) fn new(committee: &Arc<Committee>, tx_bytes: usize, seed: u64) -> Workload {
+    pub(crate) fn new(committee: &Arc<Committee>, tx_bytes: usize, seed: u64, mix: Mix) -> Workload {
         let mut chains = Vec::new();
         let mut pools = vec![Pool::default(); committee.nodes().count()];
         for shard in (0..committee.shards()).map(ShardId) {
@@ -124,17 +151,20 @@ impl Workload {
                 pools[usize::from(owner.0)].idle.push(chains.len() as u32);
                 let coin = transaction::genesis_coin(&committee.testbed(), shard, index);
                 let amount = committee.protocol().genesis_amount;
-                chains.push(Chain { shard, coin, amount, state: State::Idle });
+                let refunds = Vec::new();
+                chains.push(Chain { shard, coin, previous: None, refunds, amount, state: State::Idle });
             }
         }
         Workload {
             maker: Maker::new(committee.clone(), tx_bytes, seed),
+            drawer: Drawer::new(mix, seed),
             by_id: IdMap::default(),
             asked_and_told: IdMap::default(),
             chains,
             pools,
             tally: Tally::of_shards(committee.shards()),
             heights: vec![Heights::default(); usize::from(committee.shards())],
+            heights_cross: vec![Heights::default(); usize::from(committee.shards())],
         }
     }
 
@@ -144,12 +174,19 @@ impl Workload {
     }
 
     /// How many receipts named each height of each shard, taken out once the load is over.
-    pub(crate) fn take_heights(&mut self) -> BTreeMap<(ShardId, Round), u64> {
-        let by_shard = (0..).map(ShardId).zip(std::mem::take(&mut self.heights));
-        let of_shard = |(shard, heights): (ShardId, Heights)| {
-            heights.into_counts().into_iter().map(move |(height, count)| ((shard, height), count))
-        };
-        by_shard.flat_map(of_shard).collect()
+    pub(crate) fn take_heights(&mut self) -> BTreeMap<(ShardId, Round), Finished> {
+        let mut all: BTreeMap<(ShardId, Round), Finished> = BTreeMap::new();
+        for (shard, heights) in (0..).map(ShardId).zip(std::mem::take(&mut self.heights)) {
+            for (height, count) in heights.into_counts() {
+                all.entry((shard, height)).or_default().intra = count;
+            }
+        }
+        for (shard, heights) in (0..).map(ShardId).zip(std::mem::take(&mut self.heights_cross)) {
+            for (height, count) in heights.into_counts() {
+                all.entry((shard, height)).or_default().cross = count;
+            }
+        }
+        all
     }
 
     /// Transactions of `node` without a fate.
@@ -166,37 +203,69 @@ impl Workload {
         (sum(false), sum(true))
     }
 
-    /// Appends the next transaction for `node` to the list in `out`; `false` if all its chains wait.
+    /// Appends the next transaction for `node` to the list in `out`; `false` if the chains that it would need wait.
+    /// `expiries` are by shard.
     pub(crate) fn make(
         &mut self,
         node: NodeId,
-        expiry: Round,
+        expiries: &[Round],
         intended_us: u64,
         now_us: u64,
         out: &mut Vec<u8>,
     ) -> bool {
-        let pool = &mut self.pools[usize::from(node.0)];
+        let crosses = self.drawer.draws_cross();
+        let (index, cross) = if crosses {
+            let Some(cross) = self.draw_cross(node, expiries, now_us) else { return false };
+            (cross.chains[0], Some(cross))
+        } else {
+            self.release(node, now_us);
+            // The one that came back last: what is used often stays in the processor's caches.
+            let Some(index) = self.pool_mut(node).idle.pop() else { return false };
+            (index, None)
+        };
+        self.pool_mut(node).open += 1;
+        self.tally.handed_over(cross.as_ref().is_some_and(|cross| cross.is_spoiled()));
+        for joined in cross.iter().flat_map(|cross| &cross.chains) {
+            self.chains[*joined as usize].state = State::Joined;
+        }
+        let counter = self.tally.submitted;
+        let expiry = expiries[usize::from(self.maker.committee.shard_of(node).0)];
+        let id = TxId::default();
+        let mut open = Open { id, node, intended_us, counter, expiry, cross, was_asked_for: false };
+        open.id = self.write(index, &open, out);
+        self.by_id.insert(open.id, index);
+        self.chains[index as usize].state = State::Open(open);
+        true
+    }
+
+    /// Appends the open transaction of a chain.
+    fn write(&mut self, index: u32, open: &Open, out: &mut Vec<u8>) -> TxId {
+        match &open.cross {
+            Some(cross) => {
+                self.maker.write(&cross.inputs, cross.output_shard, &cross.expiries, open.counter, out)
+            }
+            None => {
+                let Chain { shard, coin, amount, .. } = self.chains[index as usize];
+                let expiries = [Expiry { shard, round: open.expiry }];
+                self.maker.write(&[Input { shard, coin, amount }], shard, &expiries, open.counter, out)
+            }
+        }
+    }
+
+    /// Makes the chains idle that have rested.
+    fn release(&mut self, node: NodeId, now_us: u64) {
+        let pool = self.pool_mut(node);
         while pool.resting.front().is_some_and(|(until_us, _)| *until_us <= now_us) {
             pool.idle.extend(pool.resting.pop_front().map(|(_, index)| index));
         }
-        // The one that came back last: what is used often stays in the processor's caches.
-        let Some(index) = pool.idle.pop() else { return false };
-        pool.open += 1;
-        let chain = &mut self.chains[index as usize];
-        let counter = self.tally.submitted;
-        let id = self.maker.write(chain, counter, expiry, out);
-        chain.state = State::Open(Open { id, node, intended_us, counter, expiry, was_asked_for: false });
-        self.by_id.insert(id, index);
-        self.tally.submitted += 1;
-        true
     }
 
     /// Appends a transaction that is to be handed to `node` again; `false` if there is none.
     pub(crate) fn make_again(&mut self, node: NodeId, out: &mut Vec<u8>) -> bool {
         while let Some(index) = self.pool_mut(node).again.pop() {
-            let chain = &self.chains[index as usize];
-            if let State::Open(open) = &chain.state {
-                let id = self.maker.write(chain, open.counter, open.expiry, out);
+            if let State::Open(open) = &self.chains[index as usize].state {
+                let open = open.clone();
+                let id = self.write(index, &open, out);
                 assert_eq!(id, open.id, "a transaction is made of what its chain remembers");
                 self.tally.resubmitted += 1;
                 return true;
@@ -209,6 +278,12 @@ impl Workload {
     pub(crate) fn take_asks(&mut self, node: NodeId, max: usize) -> Vec<TxId> {
         let ask = &mut self.pool_mut(node).ask;
         ask.split_off(ask.len().saturating_sub(max))
+    }
+
+    /// The connection to `node` is new: what the last one carried may be lost.
+    pub(crate) fn connected_anew(&mut self, node: NodeId) {
+        self.forget_coin_question(node);
+        self.ask_for_all_of(node);
     }
 
     /// Has all open transactions of `node` asked for: its connection was lost, or the run ends.
@@ -224,6 +299,7 @@ impl Workload {
 
     /// Gives the chains of a node that is gone for good to the others; what is open there is orphaned.
     pub(crate) fn node_is_gone(&mut self, node: NodeId) {
+        self.forget_coin_question(node);
         let pool = self.pool_mut(node);
         pool.is_gone = true;
         pool.again.clear();
@@ -233,6 +309,11 @@ impl Workload {
         for index in chains {
             if let Some(heir) = self.heir(node, index) {
                 self.pool_mut(heir).idle.push(index);
+            }
+        }
+        for (_, index) in std::mem::take(&mut self.pool_mut(node).doubtful) {
+            if let Some(heir) = self.heir(node, index) {
+                self.pool_mut(heir).doubtful.push_front((0, index));
             }
         }
     }
@@ -268,20 +349,20 @@ impl Workload {
         when_unknown: WhenUnknown,
     ) {
         match fate {
-            Fate::Finished(height) => {
-                let chain = &mut self.chains[index as usize];
-                chain.coin = transaction::output_coin(&open.id, 0);
-                self.heights[usize::from(chain.shard.0)].add(height);
-                self.tally.finished(chain.shard, height, now_us.saturating_sub(open.intended_us));
-                self.close(index, fate, Then::Now);
-            }
+            Fate::Finished(height) => self.on_finished(index, open, height, now_us),
             Fate::Rejected(reason) => {
-                *self.tally.rejected.entry(reason).or_default() += 1;
-                self.close(index, fate, Then::Never);
+                let ending = self.ending_of(index, open);
+                self.tally.rejected(reason, ending, now_us.saturating_sub(open.intended_us));
+                let then = match (&open.cross, ending) {
+                    (None, Ending::Unexpected) => Then::Never,
+                    (Some(_), _) | (None, Ending::Expected) => Then::WhenTold,
+                };
+                self.close(index, fate, then, now_us);
             }
             Fate::Expired => {
                 self.tally.expired += 1;
-                self.close(index, fate, Then::Now);
+                let then = if open.cross.is_some() { Then::WhenTold } else { Then::Now };
+                self.close(index, fate, then, now_us);
             }
             // Of a transaction that was asked for, these say only that this node has it, or has executed it.
             Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_asked_for => {
@@ -296,6 +377,7 @@ impl Workload {
                         Then::After(now_us + REST_US)
                     }
                     Refusal::Expired => Then::Now,
+                    Refusal::Spent if self.ending_of(index, open) == Ending::Expected => Then::WhenTold,
                     Refusal::Invalid
                     | Refusal::TooLarge
                     | Refusal::WrongShard
@@ -303,37 +385,110 @@ impl Workload {
                     | Refusal::Spent
                     | Refusal::ExpiryTooFar => Then::Never,
                 };
-                self.close(index, fate, then);
+                self.close(index, fate, then, now_us);
             }
             Fate::Unknown => match when_unknown {
                 WhenUnknown::Resubmit => self.pool_mut(node).again.push(index),
                 WhenUnknown::CountAsLost => {
                     self.tally.lost += 1;
-                    self.close(index, fate, Then::Never);
+                    self.close(index, fate, Then::Never, now_us);
                 }
             },
         }
     }
 
-    /// Ends the open transaction of a chain.
-    fn close(&mut self, index: u32, fate: Fate, then: Then) {
+    /// Gives each chain of a finished transaction its next coin.
+    fn on_finished(&mut self, index: u32, open: &Open, height: Round, now_us: u64) {
+        let latency_us = now_us.saturating_sub(open.intended_us);
+        match &open.cross {
+            None => {
+                let shard = self.move_on(index, self.chains[index as usize].shard, open, 0);
+                self.heights[usize::from(shard.0)].add(height);
+                self.tally.finished(Kind::Intra, shard, height, latency_us);
+            }
+            Some(cross) => {
+                for (output, chain) in (0..).zip(&cross.chains) {
+                    self.move_on(*chain, cross.output_shard, open, output);
+                }
+                self.heights_cross[usize::from(cross.output_shard.0)].add(height);
+                self.tally.finished(Kind::Cross, cross.output_shard, height, latency_us);
+                self.tally.finished_invalid += u64::from(cross.is_spoiled());
+            }
+        }
+        self.close(index, Fate::Finished(height), Then::Now, now_us);
+    }
+
+    /// The chain goes on with an output of its transaction, in this shard.
+    fn move_on(&mut self, index: u32, shard: ShardId, open: &Open, output: u8) -> ShardId {
         let chain = &mut self.chains[index as usize];
-        let state = if matches!(then, Then::Never) { State::Dead } else { State::Idle };
-        let State::Open(open) = std::mem::replace(&mut chain.state, state) else {
-            unreachable!("only an open transaction is closed")
+        let coin = transaction::output_coin(&open.id, output);
+        let last = std::mem::replace(&mut chain.coin, coin);
+        chain.previous = (chain.shard == shard).then_some(last);
+        chain.shard = shard;
+        chain.refunds.clear();
+        shard
+    }
+
+    /// Whether it had to be reckoned with that a transaction is rejected.
+    fn ending_of(&self, index: u32, open: &Open) -> Ending {
+        let is_certain = |index: &u32| self.chains[*index as usize].refunds.is_empty();
+        let expected = match &open.cross {
+            None => !is_certain(&index),
+            Some(cross) => cross.is_spoiled() || !cross.chains.iter().all(is_certain),
         };
+        if expected { Ending::Expected } else { Ending::Unexpected }
+    }
+
+    /// Ends the open transaction of a chain.
+    fn close(&mut self, index: u32, fate: Fate, then: Then, now_us: u64) {
+        let state = std::mem::replace(&mut self.chains[index as usize].state, State::Idle);
+        let State::Open(open) = state else { unreachable!("only an open transaction is closed") };
         self.by_id.remove(&open.id);
         if open.was_asked_for {
             self.asked_and_told.insert(open.id, fate);
         }
         self.pool_mut(open.node).open -= 1;
+        match &open.cross {
+            None => self.go_on(index, Some(open.node), then, now_us),
+            Some(cross) => {
+                let inputs = cross.inputs.iter().zip(&cross.spoiled);
+                for (chain, (input, spoiled)) in cross.chains.iter().zip(inputs) {
+                    if matches!(then, Then::WhenTold) && *spoiled == Spoiled::No {
+                        self.keep_in_mind(*chain, transaction::refund_coin(&open.id, &input.coin));
+                    }
+                    // What has finished goes on where it was handed to; the others are where they were.
+                    let at = matches!(fate, Fate::Finished(_)).then_some(open.node);
+                    self.go_on(*chain, at, then, now_us);
+                }
+            }
+        }
+    }
+
+    /// Lets a chain go on, at a node or at its home.
+    fn go_on(&mut self, index: u32, at: Option<NodeId>, then: Then, now_us: u64) {
+        let chain = &mut self.chains[index as usize];
+        chain.state = if matches!(then, Then::Never) { State::Dead } else { State::Idle };
         // Without an heir there is no node left to hand anything to.
-        let Some(heir) = self.heir(open.node, index) else { return };
+        let node = at.map_or_else(|| self.home(index), |node| self.heir(node, index));
+        let Some(node) = node else { return };
         match then {
-            Then::Now => self.pool_mut(heir).idle.push(index),
-            Then::After(us) => self.pool_mut(heir).resting.push_back((us, index)),
+            Then::Now => self.pool_mut(node).idle.push(index),
+            Then::After(us) => self.pool_mut(node).resting.push_back((us, index)),
+            Then::WhenTold => self.begin_doubt(index, now_us),
             Then::Never => {}
         }
+    }
+
+    /// Lets a chain go on at its home.
+    fn make_idle(&mut self, index: u32) {
+        self.go_on(index, None, Then::Now, 0);
+    }
+
+    /// The member of its shard with which a chain goes on that no transaction binds to one.
+    fn home(&self, index: u32) -> Option<NodeId> {
+        let committee = &self.maker.committee;
+        let first = committee.members(self.chains[index as usize].shard).next()?;
+        self.heir(NodeId(first.0 + (index as usize % committee.n()) as u16), index)
     }
 
     /// Which node the chain of `node` goes on with: that one, or another member of its shard if it is gone; the same
@@ -378,64 +533,6 @@ impl Workload {
 /// Whether a fate is the end of a transaction everywhere.
 fn is_final(fate: Fate) -> bool {
     matches!(fate, Fate::Finished(_) | Fate::Rejected(_) | Fate::Expired)
-}
-
-/// Writes transactions.
-struct Maker {
-    committee: Arc<Committee>,
-    /// Owns all coins of the load, genesis and later ones.
-    key: SigningKey,
-    owner: Owner,
-    tx_bytes: usize,
-    /// Random bytes, of which the head is overwritten with the counter each time.
-    payload: Vec<u8>,
-}
-
-impl Maker {
-    fn new(committee: Arc<Committee>, tx_bytes: usize, seed: u64) -> Maker {
-        let least = transaction_bytes_min(committee.protocol().signed);
-        assert!(tx_bytes >= least, "transactions have at least {least} bytes");
-        Maker {
-            key: SigningKey::from_bytes(&transaction::genesis_secret(&committee.testbed())),
-            owner: transaction::genesis_owner(&committee.testbed()),
-            tx_bytes,
-            payload: seeded_bytes(seed, tx_bytes - least + COUNTER_BYTES),
-            committee,
-        }
-    }
-
-    /// Appends the transaction that spends the chain's coin as an item of a list (see `wire::client::list`).
-    fn write(&mut self, chain: &Chain, counter: u64, expiry: Round, out: &mut Vec<u8>) -> TxId {
-        self.payload[..COUNTER_BYTES].copy_from_slice(&counter.to_le_bytes());
-        let transaction = Transaction {
-            inputs: &[Input { shard: chain.shard, coin: chain.coin, amount: chain.amount }],
-            output_shard: chain.shard,
-            outputs: &[Output { owner: self.owner, amount: chain.amount }],
-            expiries: &[Expiry { shard: chain.shard, round: expiry }],
-            payload: &self.payload,
-        };
-        // The length is known before, so the transaction is written where it is to stand.
-        out.extend((self.tx_bytes as u32).to_le_bytes());
-        let start = out.len();
-        if self.committee.protocol().signed {
-            transaction.encode_signed_into(out, &self.committee.testbed(), |_, message| {
-                Signature::from_bytes(self.key.sign(message).to_bytes())
-            });
-        } else {
-            transaction.encode_into(out);
-        }
-        assert_eq!(out.len() - start, self.tx_bytes, "the payload fills the transaction up to its length");
-        transaction::tx_id(&out[start..])
-    }
-}
-
-/// `count` bytes that look random and depend on `seed` alone.
-fn seeded_bytes(seed: u64, count: usize) -> Vec<u8> {
-    let block = |index: u64| -> [u8; 32] {
-        let hash = Sha256::new().chain_update(b"workload payload");
-        hash.chain_update(seed.to_le_bytes()).chain_update(index.to_le_bytes()).finalize().into()
-    };
-    (0..).flat_map(block).take(count).collect()
 }
 
 /// Hashes a TxId to its first bytes: it is a SHA-256 digest already. Only our own transactions are in the map, so

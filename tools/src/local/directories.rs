@@ -112,7 +112,7 @@ fn is_data_of_a_run(path: &Path) -> bool {
 
 fn is_log_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "summary.json" | "nodes.csv" | "receipts.csv")
+    matches!(name, "summary.json" | "nodes.csv" | "exchanges.csv" | "receipts.csv")
         || is_numbered(name, "consensus-node-", ".log")
         || is_numbered(name, "node-net-client-", ".log")
         || is_numbered(name, "node-net-server-", ".log")

@@ -10,7 +10,7 @@ use super::directories::Directories;
 use super::faults::{self, Fault};
 use crate::flags::{Asked, Command, Opt, UsageError, Values};
 use crate::json::Json;
-use crate::load::{Plan, Rate, transaction_bytes_min};
+use crate::load::{self, CROSS_HELP, INVALID_HELP, Plan, Rate, transaction_bytes_min};
 use crate::procfs;
 
 /// The command.
@@ -48,7 +48,14 @@ pub(crate) const COMMAND: Command = Command {
             "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
         ),
         Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered."),
-        Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
+        Opt::with(
+            "tx-size",
+            "B",
+            "250",
+            "Bytes of a transaction as encoded; one with inputs from three shards needs at least 294.",
+        ),
+        Opt::without_default("cross", "P", CROSS_HELP),
+        Opt::with("invalid", "P", "0.1", INVALID_HELP),
         Opt::with(
             "batch",
             "B",
@@ -196,6 +203,7 @@ impl Options {
             plan: Plan {
                 rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
                 tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
+                mix: load::mix(values, shards)?,
                 seed: values.number("seed", 0, u64::MAX)?,
             },
             end,
@@ -245,6 +253,7 @@ fn told(text: Option<&str>) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{Mix, Share};
 
     fn options(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -261,8 +270,11 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_contract() {
+        let crossing = Mix { cross: Share::TENTH, invalid: Share::TENTH };
+        assert_eq!(options("--nodes 4 --shards 2").unwrap().plan.mix, crossing);
         let options = options("--nodes 4").unwrap();
-        assert_eq!(options.plan, Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, seed: 1 });
+        let mix = Mix { cross: Share::NONE, ..crossing };
+        assert_eq!(options.plan, Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, mix, seed: 1 });
         assert_eq!(options.end, End { duration: Some(Duration::from_secs(10)), rounds: None });
         assert_eq!((options.batch, options.pipeline), (30_000, wire::limits::PIPELINE_DEFAULT));
         assert_eq!((options.nodes, options.shards), (4, 1));
@@ -293,6 +305,9 @@ mod tests {
                 "--nodes 4 --duration 5 --faults crash:3@5",
                 "--faults: found 'crash:3@5', expected times before the end of the load after 5 s",
             ),
+            ("--nodes 4 --cross 0.1", "--cross: found '0.1', expected 0, since there is one shard"),
+            ("--nodes 4 --shards 2 --cross 2", "--cross: found '2', expected a share from 0 to 1"),
+            ("--nodes 4 --invalid x", "--invalid: found 'x', expected a share from 0 to 1"),
             ("--nodes 4 --shards 0", "--shards: found '0', expected a whole number from 1 to 1024"),
             (
                 "--nodes 128 --shards 9",

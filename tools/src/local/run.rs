@@ -301,7 +301,7 @@ impl Run<'_> {
     }
 
     /// Whether so few members of some shard are up that it stands still for good.
-    fn lacks_a_quorum(&self) -> bool {
+    pub(super) fn lacks_a_quorum(&self) -> bool {
         let committee = &self.prepared.committee;
         let up = self.cluster.up();
         let count = |shard| up.iter().filter(|node| committee.shard_of(**node) == shard).count();
@@ -313,7 +313,10 @@ impl Run<'_> {
         let up = self.cluster.up();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
         statuses.len() == up.len()
-            && statuses.values().all(|status| status.mempool == 0 && status.lane_open == 0)
+            && statuses.values().all(|status| {
+                let open = status.mempool + status.lane_open + status.pool;
+                open + status.open_records + status.parts_open == 0
+            })
     }
 
     /// Looks at processes and load, tells the line of the second, and says why if nothing commits.

@@ -24,6 +24,8 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// Ends a run and sums it up. The summary is written to `summary.json` as well.
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     let statuses = last_statuses(&mut run);
+    // Without a quorum or after an interruption something stays open; else nothing may.
+    let had_to_rest = !run.interrupted && !run.lacks_a_quorum();
     let Run { options, prepared, mut cluster, offering, mut unplanned_ends, .. } = run;
     let mut findings = Vec::new();
     let (shared, ended) = offering.stop();
@@ -33,6 +35,9 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     unplanned_ends.extend(stop(&mut cluster));
     let record = record(options.nodes_in_all(), &statuses, &shared);
     let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
+    if had_to_rest {
+        findings.extend(verdict.unrest.iter().cloned());
+    }
     let sum = |count: fn(&NodeStatus) -> u64| statuses.values().map(count).sum();
     let mut summary = Summary {
         n: prepared.committee.n(),
@@ -43,9 +48,14 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         duration_s: run.offered_for.as_secs_f64(),
         offered_tps: offered_tps(options.plan.rate, &shared, run.offered_for),
         submitted: shared.tally.submitted,
+        submitted_valid: shared.tally.submitted_valid,
         committed: shared.tally.committed,
+        committed_cross: shared.tally.committed_cross,
         tps: shared.committed_while_offering as f64 / run.offered_for.as_secs_f64().max(1e-9),
-        rejected: shared.tally.rejected.values().sum(),
+        rejected: shared.tally.rejected_count(),
+        rejected_unexpected: shared.tally.rejected_unexpected,
+        finished_invalid: shared.tally.finished_invalid,
+        refunded: verdict.refunds,
         expired: shared.tally.expired,
         refused: shared.tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect(),
         in_flight: shared.in_flight,
@@ -56,7 +66,10 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         rounds: verdict.rounds,
         views: verdict.views,
         round_time: verdict.agreement_us,
-        latency: shared.tally.latency,
+        latency: shared.tally.latency(),
+        latency_intra: shared.tally.latency_intra,
+        latency_cross: shared.tally.latency_cross,
+        rejection: shared.tally.rejection,
         bytes_sent: sum(|status| status.bytes_sent),
         frames_dropped: sum(|status| status.frames_dropped),
         restarts: sum(|status| status.restarts),
@@ -65,6 +78,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         turned_away: by_name(statuses.values().flat_map(|status| &status.refused)),
         agreement: verdict.agreement,
         value_conserved: verdict.value_conserved,
+        exchange_holds: verdict.exchange_holds,
         findings,
         diagnosis: run.diagnosis,
         unplanned_ends,
@@ -89,9 +103,9 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
     for node in up.iter().filter(|node| !statuses.contains_key(node)) {
         run.unplanned_ends.push(format!("node {node} was up at the end but did not tell its status"));
     }
-    let (in_flight, nothing_committed) = run
-        .offering
-        .look_at(|shared| (shared.in_flight, shared.tally.committed == 0 && shared.tally.submitted > 0));
+    let (in_flight, nothing_committed) = run.offering.look_at(|shared| {
+        (shared.in_flight, shared.tally.committed == 0 && shared.tally.submitted_valid > 0)
+    });
     let left_open = in_flight > 0 && !run.interrupted;
     if run.diagnosis.is_empty() && (nothing_committed || left_open) {
         run.diagnosis = run.diagnose(&statuses);
@@ -117,7 +131,7 @@ fn judge(
     findings: &mut Vec<String>,
 ) -> Verdict {
     if let Err(error) = record.save(&directories.log) {
-        findings.push(format!("cannot write nodes.csv and receipts.csv: {error}"));
+        findings.push(format!("cannot write nodes.csv, exchanges.csv and receipts.csv: {error}"));
     }
     match verify::check(&directories.log, committee, record) {
         Ok(verdict) => {

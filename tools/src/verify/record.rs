@@ -1,20 +1,22 @@
 //! What a run leaves behind for `tools verify`: the nodes' last words and the client's own record.
 //!
-//! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `receipts.csv`
-//! has a line a height of a shard with how many receipts the client got that name it. Both are written by `tools local`, from
+//! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `exchanges.csv` has
+//! a line for each shard that a node has exchanged anything with, its own included. `receipts.csv`
+//! has a line a height of a shard with how many receipts the client got that name it. All are written by `tools local`, from
 //! what came over the client's sessions, so they are a second source beside the files the nodes write themselves.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use wire::client::NodeStatus;
+use wire::client::{Exchange, IdSum, NodeStatus};
 use wire::committee::Committee;
 use wire::hex;
-use wire::ids::{Digest, NodeId, Round, ShardId};
+use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId};
 use wire::text::ParseError;
+
+use crate::load::Finished;
 
 /// The last status of a node that was up at the end of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +33,28 @@ pub(crate) struct LastStatus {
     pub(crate) coins: u64,
     /// The sum of their amounts, counted coin by coin.
     pub(crate) value: u128,
+    /// Cross-shard transactions that have spent here and are not known to have ended.
+    pub(crate) open_records: u64,
+    /// Cross-shard transactions that wait for input shards.
+    pub(crate) pool: u64,
+    /// Parts for other shards that are not known to have arrived.
+    pub(crate) parts_open: u64,
+    /// The sum of inputs under open records.
+    pub(crate) held: u128,
+    /// Cross-shard transactions finished, this shard being their output shard.
+    pub(crate) finished_cross: u64,
+    /// Cross-shard transactions cancelled, this shard being their output shard.
+    pub(crate) cancelled: u64,
+    /// What went to and came from each shard.
+    pub(crate) exchanged: Vec<Exchange>,
+}
+
+impl LastStatus {
+    /// What members of a shard with the same header must have in common.
+    pub(super) fn books(&self) -> impl PartialEq + '_ {
+        let LastStatus { coins, value, open_records, pool, held, exchanged, .. } = self;
+        (coins, value, open_records, pool, held, exchanged)
+    }
 }
 
 impl From<&NodeStatus> for LastStatus {
@@ -42,6 +66,13 @@ impl From<&NodeStatus> for LastStatus {
             rejected: status.rejected,
             coins: status.coins,
             value: status.value,
+            open_records: status.open_records,
+            pool: status.pool,
+            parts_open: status.parts_open,
+            held: status.held,
+            finished_cross: status.finished_cross,
+            cancelled: status.cancelled,
+            exchanged: status.exchanged.clone(),
         }
     }
 }
@@ -52,11 +83,14 @@ pub(crate) struct Record {
     /// Each node's last status; `None` if it was down at the end.
     pub(crate) nodes: BTreeMap<NodeId, Option<LastStatus>>,
     /// How many receipts told a transaction finished in this shard at this height.
-    pub(crate) receipts: BTreeMap<(ShardId, Round), u64>,
+    pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
 }
 
-const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,coins,value";
-const RECEIPTS_HEADER: &str = "shard,height,finished";
+const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,coins,value,open_records,pool,parts_open,held,\
+                            finished_cross,cancelled";
+const EXCHANGES_HEADER: &str = "node,shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,ticked_sum,\
+                                finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
+const RECEIPTS_HEADER: &str = "shard,height,finished,finished_cross";
 
 impl Record {
     /// The members of a shard, ascending, with their last statuses.
@@ -68,60 +102,115 @@ impl Record {
         committee.members(shard).filter_map(|node| Some((node, self.nodes.get(&node)?.as_ref())))
     }
 
-    /// Writes both files.
+    /// Writes the files.
     pub(crate) fn save(&self, log: &Path) -> io::Result<()> {
-        let mut text = format!("{NODES_HEADER}\n");
+        let mut nodes = format!("{NODES_HEADER}\n");
+        let mut exchanges = format!("{EXCHANGES_HEADER}\n");
         for (node, status) in &self.nodes {
-            match status {
-                Some(status) => writeln!(
-                    text,
-                    "{node},up,{},{},{},{},{},{}",
-                    status.executed,
-                    hex::encode(&status.header.0),
-                    status.finished,
-                    status.rejected,
-                    status.coins,
-                    status.value
-                ),
-                None => writeln!(text, "{node},down,,,,,,"),
-            }
-            .expect("writing to a String does not fail");
+            nodes += &node_line(*node, status.as_ref());
+            let exchanged = status.iter().flat_map(|status| &status.exchanged);
+            exchanged.for_each(|exchange| exchanges += &exchange_line(*node, exchange));
         }
-        fs::write(log.join("nodes.csv"), text)?;
+        fs::write(log.join("nodes.csv"), nodes)?;
+        fs::write(log.join("exchanges.csv"), exchanges)?;
         let mut text = format!("{RECEIPTS_HEADER}\n");
-        for ((shard, height), count) in &self.receipts {
-            writeln!(text, "{shard},{height},{count}").expect("writing to a String does not fail");
+        for ((shard, height), Finished { intra, cross }) in &self.receipts {
+            text += &format!("{shard},{height},{intra},{cross}\n");
         }
         fs::write(log.join("receipts.csv"), text)
     }
 
-    /// Reads both files.
+    /// Reads the files.
     pub(crate) fn load(log: &Path) -> Result<Record, ParseError> {
         let mut record = Record::default();
         each_line(&log.join("nodes.csv"), NODES_HEADER, |words| {
-            let words: &[&str; 8] = words.try_into().ok()?;
-            let node = NodeId(words[0].parse().ok()?);
-            let status = match words[1] {
-                "down" => None,
-                "up" => Some(LastStatus {
-                    executed: Round(words[2].parse().ok()?),
-                    header: Digest(hex::decode_32(words[3])?),
-                    finished: words[4].parse().ok()?,
-                    rejected: words[5].parse().ok()?,
-                    coins: words[6].parse().ok()?,
-                    value: words[7].parse().ok()?,
-                }),
-                _ => return None,
-            };
+            let (node, status) = parse_node(words)?;
             record.nodes.insert(node, status).is_none().then_some(())
         })?;
+        each_line(&log.join("exchanges.csv"), EXCHANGES_HEADER, |words| {
+            let (node, exchange) = parse_exchange(words)?;
+            record.nodes.get_mut(&node)?.as_mut()?.exchanged.push(exchange);
+            Some(())
+        })?;
         each_line(&log.join("receipts.csv"), RECEIPTS_HEADER, |words| {
-            let words: &[&str; 3] = words.try_into().ok()?;
+            let words: &[&str; 4] = words.try_into().ok()?;
             let place = (ShardId(words[0].parse().ok()?), Round(words[1].parse().ok()?));
-            record.receipts.insert(place, words[2].parse().ok()?).is_none().then_some(())
+            let finished = Finished { intra: words[2].parse().ok()?, cross: words[3].parse().ok()? };
+            record.receipts.insert(place, finished).is_none().then_some(())
         })?;
         Ok(record)
     }
+}
+
+fn node_line(node: NodeId, status: Option<&LastStatus>) -> String {
+    let Some(status) = status else { return format!("{node},down,,,,,,,,,,,,\n") };
+    format!(
+        "{node},up,{},{},{},{},{},{},{},{},{},{},{},{}\n",
+        status.executed,
+        hex::encode(&status.header.0),
+        status.finished,
+        status.rejected,
+        status.coins,
+        status.value,
+        status.open_records,
+        status.pool,
+        status.parts_open,
+        status.held,
+        status.finished_cross,
+        status.cancelled
+    )
+}
+
+fn parse_node(words: &[&str]) -> Option<(NodeId, Option<LastStatus>)> {
+    let words: &[&str; 14] = words.try_into().ok()?;
+    let node = NodeId(words[0].parse().ok()?);
+    let status = match words[1] {
+        "down" => None,
+        "up" => Some(LastStatus {
+            executed: Round(words[2].parse().ok()?),
+            header: Digest(hex::decode_32(words[3])?),
+            finished: words[4].parse().ok()?,
+            rejected: words[5].parse().ok()?,
+            coins: words[6].parse().ok()?,
+            value: words[7].parse().ok()?,
+            open_records: words[8].parse().ok()?,
+            pool: words[9].parse().ok()?,
+            parts_open: words[10].parse().ok()?,
+            held: words[11].parse().ok()?,
+            finished_cross: words[12].parse().ok()?,
+            cancelled: words[13].parse().ok()?,
+            exchanged: Vec::new(),
+        }),
+        _ => return None,
+    };
+    Some((node, status))
+}
+
+fn exchange_line(node: NodeId, exchange: &Exchange) -> String {
+    let Exchange { shard, spent, closed, refunded, ticked, finished, cancelled, .. } = exchange;
+    let sums = [spent, closed, refunded, ticked, finished, cancelled];
+    let sums: Vec<String> = sums.iter().map(|sum| format!("{},{}", sum.count, sum.sum)).collect();
+    let Exchange { value_out, value_in, part_out, part_in, .. } = exchange;
+    format!("{node},{shard},{},{value_out},{value_in},{part_out},{part_in}\n", sums.join(","))
+}
+
+fn parse_exchange(words: &[&str]) -> Option<(NodeId, Exchange)> {
+    let words: &[&str; 18] = words.try_into().ok()?;
+    let sum = |at: usize| Some(IdSum { count: words[at].parse().ok()?, sum: words[at + 1].parse().ok()? });
+    let exchange = Exchange {
+        shard: ShardId(words[1].parse().ok()?),
+        spent: sum(2)?,
+        closed: sum(4)?,
+        refunded: sum(6)?,
+        ticked: sum(8)?,
+        finished: sum(10)?,
+        cancelled: sum(12)?,
+        value_out: words[14].parse().ok()?,
+        value_in: words[15].parse().ok()?,
+        part_out: PartNumber(words[16].parse().ok()?),
+        part_in: PartNumber(words[17].parse().ok()?),
+    };
+    Some((NodeId(words[0].parse().ok()?), exchange))
 }
 
 fn each_line(

@@ -9,8 +9,9 @@ use wire::ids::{Digest, Round};
 use wire::text::ParseError;
 
 /// The columns, in order. Those from `header` to `payload_bytes` are the same on all nodes.
-pub(crate) const HEADER: &str = "round,header,finished,rejected,skipped,entries,payload_bytes,views,spb_us,coin_us,\
-                                 decide_us,agreement_us,fetch_us,executed_ms";
+pub(crate) const HEADER: &str = "round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,\
+                                 closed,entries,payload_bytes,views,spb_us,coin_us,decide_us,agreement_us,fetch_us,\
+                                 executed_ms";
 
 /// What a line tells of a block that must be the same on all nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,12 +20,22 @@ pub(crate) struct Block {
     pub(crate) round: Round,
     /// Digest of its header.
     pub(crate) header: Digest,
-    /// Transactions finished by it.
+    /// Transactions within the shard finished by it.
     pub(crate) finished: u64,
     /// Transactions rejected for good by it.
     pub(crate) rejected: u64,
     /// Transactions in it that were skipped.
     pub(crate) skipped: u64,
+    /// Cross-shard transactions that spent here.
+    pub(crate) spent: u64,
+    /// Cross-shard transactions finished by it, at their output shard.
+    pub(crate) finished_cross: u64,
+    /// Cross-shard transactions cancelled by it, at their output shard.
+    pub(crate) cancelled: u64,
+    /// Cross-shard transactions whose inputs here it gave back.
+    pub(crate) refunded: u64,
+    /// Cross-shard transactions whose records here it closed since they finished.
+    pub(crate) closed: u64,
     /// Lane entries in it.
     pub(crate) entries: u64,
     /// Bytes of their payloads.
@@ -95,7 +106,7 @@ impl RoundsFile {
 
 fn parse(text: &str) -> Option<Line> {
     let words: Vec<&str> = text.split(',').collect();
-    let words: &[&str; 14] = words.as_slice().try_into().ok()?;
+    let words: &[&str; 19] = words.as_slice().try_into().ok()?;
     let number = |index: usize| words[index].parse::<u64>().ok();
     let block = Block {
         round: Round(number(0)?),
@@ -103,11 +114,16 @@ fn parse(text: &str) -> Option<Line> {
         finished: number(2)?,
         rejected: number(3)?,
         skipped: number(4)?,
-        entries: number(5)?,
-        payload_bytes: number(6)?,
+        spent: number(5)?,
+        finished_cross: number(6)?,
+        cancelled: number(7)?,
+        refunded: number(8)?,
+        closed: number(9)?,
+        entries: number(10)?,
+        payload_bytes: number(11)?,
     };
-    for index in [8, 9, 10, 12] {
+    for index in [13, 14, 15, 17] {
         number(index)?;
     }
-    Some(Line { block, views: number(7)?, agreement_us: number(11)?, executed_ms: number(13)? })
+    Some(Line { block, views: number(12)?, agreement_us: number(16)?, executed_ms: number(18)? })
 }

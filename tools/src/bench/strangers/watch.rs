@@ -225,7 +225,7 @@ impl Watch {
 impl Companion for Watch {
     fn step(&mut self, run: &Run<'_>, elapsed: Duration) {
         let (committed, latency) =
-            run.offering.look_at(|shared| (shared.tally.committed, shared.tally.latency.clone()));
+            run.offering.look_at(|shared| (shared.tally.committed, shared.tally.latency()));
         self.course.last = Mark { at: elapsed, committed, latency };
         if self.sampled.elapsed() >= SAMPLE_INTERVAL {
             self.sample(run, elapsed);

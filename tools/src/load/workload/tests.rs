@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use bft::crypto::deal::{deal_committee, seeded_entropy};
+use bft::transaction::TransactionView;
 use wire::client::{Rejection, list};
 use wire::committee::Protocol;
 
 use super::*;
+use crate::load::mix::Share;
 
 const TX_BYTES: usize = 250;
-const EXPIRY: Round = Round(1_000);
+const EXPIRIES: [Round; 4] = [Round(1_000), Round(1_001), Round(1_002), Round(1_003)];
+/// One receipt of a transaction within a shard.
+const INTRA: Finished = Finished { intra: 1, cross: 0 };
 
 fn committee(signed: bool, coins: u64) -> Arc<Committee> {
     committee_of(1, signed, coins)
@@ -21,13 +25,13 @@ fn committee_of(shards: u16, signed: bool, coins: u64) -> Arc<Committee> {
 }
 
 fn workload() -> Workload {
-    Workload::new(&committee(false, 8), TX_BYTES, 1)
+    Workload::new(&committee(false, 8), TX_BYTES, 1, Mix::default())
 }
 
 /// Makes one transaction for `node` and returns its bytes.
 fn make(workload: &mut Workload, node: u16, at_us: u64) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    workload.make(NodeId(node), EXPIRY, at_us, at_us, &mut out).then(|| out.split_off(4))
+    workload.make(NodeId(node), &EXPIRIES, at_us, at_us, &mut out).then(|| out.split_off(4))
 }
 
 fn tell(workload: &mut Workload, node: u16, id: TxId, fate: Fate) {
@@ -44,12 +48,12 @@ fn transactions_are_valid_of_the_wished_length_and_spend_what_the_last_one_creat
         let committee = committee(signed, 8);
         let least = transaction_bytes_min(signed);
         for tx_bytes in [least, 250, 4096] {
-            let mut workload = Workload::new(&committee, tx_bytes, 1);
+            let mut workload = Workload::new(&committee, tx_bytes, 1, Mix::default());
             let mut out = Vec::new();
             let at = list::begin(&mut out);
-            assert!(workload.make(NodeId(1), EXPIRY, 0, 0, &mut out));
-            assert!(workload.make(NodeId(1), EXPIRY, 0, 0, &mut out));
-            assert!(!workload.make(NodeId(1), EXPIRY, 0, 0, &mut out), "a quarter of 8 coins");
+            assert!(workload.make(NodeId(1), &EXPIRIES, 0, 0, &mut out));
+            assert!(workload.make(NodeId(1), &EXPIRIES, 0, 0, &mut out));
+            assert!(!workload.make(NodeId(1), &EXPIRIES, 0, 0, &mut out), "a quarter of 8 coins");
             list::finish(&mut out, at, 2);
             let items = list::parse(&out, 2).unwrap();
             let first = out[items[0].clone()].to_vec();
@@ -68,7 +72,8 @@ fn transactions_are_valid_of_the_wished_length_and_spend_what_the_last_one_creat
 
 #[test]
 fn seeds_change_payloads_and_nothing_else_does() {
-    let bytes = |seed| make(&mut Workload::new(&committee(false, 8), TX_BYTES, seed), 0, 0).unwrap();
+    let bytes =
+        |seed| make(&mut Workload::new(&committee(false, 8), TX_BYTES, seed, Mix::default()), 0, 0).unwrap();
     assert_eq!(bytes(1), bytes(1));
     assert_ne!(bytes(1), bytes(2));
 }
@@ -79,10 +84,10 @@ fn latency_counts_from_the_intended_time_and_heights_are_kept() {
     let one = make(&mut workload, 0, 4_000).unwrap();
     assert_eq!(workload.open_at(NodeId(0)), 1);
     tell(&mut workload, 0, id(&one), Fate::Finished(Round(3)));
-    assert_eq!(workload.tally().latency.max_us(), Some(6_000));
+    assert_eq!(workload.tally().latency().max_us(), Some(6_000));
     assert_eq!((workload.tally().submitted, workload.tally().committed), (1, 1));
     assert_eq!(workload.in_flight_and_orphaned(), (0, 0));
-    assert_eq!(workload.take_heights(), BTreeMap::from([((ShardId(0), Round(3)), 1)]));
+    assert_eq!(workload.take_heights(), BTreeMap::from([((ShardId(0), Round(3)), INTRA)]));
 }
 
 #[test]
@@ -160,7 +165,7 @@ fn orphans_are_asked_for_elsewhere_and_idle_chains_go_on_elsewhere() {
 #[test]
 fn each_shard_has_its_own_coins_nodes_and_heights() {
     let committee = committee_of(2, false, 4);
-    let mut workload = Workload::new(&committee, TX_BYTES, 1);
+    let mut workload = Workload::new(&committee, TX_BYTES, 1, Mix::default());
     let mut ids = Vec::new();
     for node in 0..8 {
         let bytes = make(&mut workload, node, 0).unwrap();
@@ -184,7 +189,7 @@ fn each_shard_has_its_own_coins_nodes_and_heights() {
     workload.ask_for_orphans_at(NodeId(4));
     assert!(workload.take_asks(NodeId(4), 10).contains(&ids[6]));
     let counts = workload.take_heights();
-    assert_eq!(counts, BTreeMap::from([((ShardId(0), Round(7)), 1), ((ShardId(1), Round(3)), 1)]));
+    assert_eq!(counts, BTreeMap::from([((ShardId(0), Round(7)), INTRA), ((ShardId(1), Round(3)), INTRA)]));
 }
 
 #[test]
@@ -195,7 +200,7 @@ fn fates_other_than_finished() {
         (Fate::Refused(Refusal::Spent), false),
         (Fate::Rejected(Rejection::Spent), false),
     ] {
-        let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1);
+        let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1, Mix::default());
         let one = id(&make(&mut workload, 0, 0).unwrap());
         tell(&mut workload, 0, one, fate);
         assert_eq!(make(&mut workload, 0, 0).is_some(), goes_on, "{fate:?}");
@@ -205,7 +210,7 @@ fn fates_other_than_finished() {
 
 #[test]
 fn a_full_node_is_left_in_peace_for_a_while() {
-    let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1);
+    let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1, Mix::default());
     let one = id(&make(&mut workload, 0, 0).unwrap());
     tell(&mut workload, 0, one, Fate::Refused(Refusal::Full));
     assert_eq!(workload.tally().refused[&Refusal::Full], 1);
@@ -224,4 +229,218 @@ fn every_transaction_of_a_long_run_is_unlike_every_other() {
         tell(&mut workload, 0, one, Fate::Finished(Round(height)));
     }
     assert!(workload.by_id.is_empty() && workload.asked_and_told.is_empty(), "the maps forget");
+}
+
+/// A load that does nothing but cross shards, with this share of spoiled inputs.
+fn crossing(shards: u16, coins: u64, invalid: &str) -> Workload {
+    let mix = Mix { cross: Share::parse("1").unwrap(), invalid: Share::parse(invalid).unwrap() };
+    Workload::new(&committee_of(shards, false, coins), TX_BYTES, 1, mix)
+}
+
+fn inputs_of(bytes: &[u8]) -> Vec<Input> {
+    TransactionView::parse(bytes).unwrap().inputs().collect()
+}
+
+#[test]
+fn crossing_transactions_are_valid_and_take_chains_to_the_output_shard() {
+    let committee = committee_of(4, false, 100);
+    let mut workload = crossing(4, 100, "0");
+    let mut counts = BTreeSet::new();
+    for node in (0..16).cycle().take(80) {
+        let bytes = make(&mut workload, node, 0).unwrap();
+        let view = transaction::validate(&bytes, &committee).unwrap();
+        let output = committee.shard_of(NodeId(node));
+        assert_eq!(view.output_shard(), output, "the contact is in the output shard");
+        assert!(view.inputs().any(|input| input.shard != output));
+        let expiries = view.expiries().map(|expiry| (expiry.shard, expiry.round));
+        assert!(expiries.into_iter().all(|(shard, round)| round == EXPIRIES[usize::from(shard.0)]));
+        let inputs = inputs_of(&bytes);
+        assert_eq!(inputs.len(), view.outputs().len());
+        counts.insert(inputs.len());
+        let before = workload.chains.iter().filter(|chain| chain.shard == output).count();
+        let come = inputs.iter().filter(|input| input.shard != output).count();
+        tell(&mut workload, node, view.id(), Fate::Finished(Round(2)));
+        let after = workload.chains.iter().filter(|chain| chain.shard == output).count();
+        assert_eq!(after, before + come, "the chains have moved");
+        for (index, input) in (0..).zip(inputs) {
+            let coin = transaction::output_coin(&view.id(), index);
+            let chain = workload.chains.iter().find(|chain| chain.coin == coin).unwrap();
+            assert_eq!(chain.previous, (input.shard == output).then_some(input.coin));
+        }
+    }
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [1, 2, 3]);
+    let tally = workload.tally();
+    assert_eq!((tally.committed, tally.committed_cross, tally.submitted_valid), (80, 80, 80));
+    assert_eq!(tally.latency_intra.max_us(), None);
+    assert!(workload.take_heights().values().all(|count| count.intra == 0 && count.cross == 20));
+}
+
+#[test]
+fn what_was_drawn_and_cannot_go_out_is_put_back() {
+    let mut workload = crossing(2, 1, "0");
+    let made: usize = (0..8).cycle().take(800).filter(|node| make(&mut workload, *node, 0).is_some()).count();
+    assert!((1..=2).contains(&made), "two coins there are: {made}");
+    let free = workload.pools.iter().map(|pool| pool.idle.len()).sum::<usize>();
+    let taken = workload.chains.iter().filter(|chain| !matches!(chain.state, State::Idle)).count();
+    assert_eq!(free + taken, 2);
+}
+
+#[test]
+fn every_kind_of_spoiled_input_occurs_and_stays_statically_valid() {
+    let committee = committee_of(2, false, 400);
+    let mut workload = crossing(2, 400, "1");
+    // Within a shard first, so that chains have a past.
+    workload.drawer = Drawer::new(Mix::default(), 1);
+    for node in 0..8 {
+        let made: Vec<TxId> = (0..60).map(|_| id(&make(&mut workload, node, 0).unwrap())).collect();
+        made.into_iter().for_each(|id| tell(&mut workload, node, id, Fate::Finished(Round(1))));
+    }
+    let everything = Mix { cross: Share::parse("1").unwrap(), invalid: Share::parse("1").unwrap() };
+    workload.drawer = Drawer::new(everything, 1);
+    let (mut spent, mut unknown, mut wrong) = (0, 0, 0);
+    for node in 0..8 {
+        for _ in 0..20 {
+            let bytes = make(&mut workload, node, 0).unwrap();
+            transaction::validate(&bytes, &committee).unwrap();
+            for input in inputs_of(&bytes) {
+                let has = |coin: fn(&Chain) -> Option<CoinId>| {
+                    workload
+                        .chains
+                        .iter()
+                        .any(|chain| chain.shard == input.shard && coin(chain) == Some(input.coin))
+                };
+                if has(|chain| Some(chain.coin)) {
+                    assert_ne!(input.amount, 1_000);
+                    wrong += 1;
+                } else if has(|chain| chain.previous) {
+                    spent += 1;
+                } else {
+                    unknown += 1;
+                }
+            }
+            tell(&mut workload, node, id(&bytes), Fate::Rejected(Rejection::Spent));
+        }
+    }
+    assert!(spent > 20 && unknown > 20 && wrong > 20, "{spent} {unknown} {wrong}");
+    let tally = workload.tally();
+    assert_eq!((tally.rejected[&Rejection::Spent], tally.rejected_unexpected), (160, 0));
+    assert_eq!(tally.submitted - tally.submitted_valid, 160);
+}
+
+#[test]
+fn a_rejection_without_a_reason_is_unexpected_and_a_finish_of_what_is_spoiled_too() {
+    let mut workload = crossing(2, 8, "0");
+    let one = id(&make(&mut workload, 0, 0).unwrap());
+    tell(&mut workload, 0, one, Fate::Rejected(Rejection::Spent));
+    assert_eq!(workload.tally().rejected_unexpected, 1);
+    assert_eq!(workload.tally().rejection.max_us(), Some(10_000));
+    let mut workload = crossing(2, 8, "1");
+    let one = id(&make(&mut workload, 0, 0).unwrap());
+    tell(&mut workload, 0, one, Fate::Finished(Round(1)));
+    assert_eq!(workload.tally().finished_invalid, 1);
+}
+
+/// One transaction of two chains in two shards, rejected at 10 ms; its inputs.
+fn rejected(workload: &mut Workload) -> (TxId, Vec<Input>) {
+    loop {
+        let bytes = make(workload, 0, 0).unwrap();
+        let (id, inputs) = (id(&bytes), inputs_of(&bytes));
+        if inputs.len() == 2 {
+            tell(workload, 0, id, Fate::Rejected(Rejection::Cancelled));
+            return (id, inputs);
+        }
+        tell(workload, 0, id, Fate::Refused(Refusal::Expired));
+    }
+}
+
+/// Everything that members of a shard ask for at a time, by node.
+fn questions(workload: &mut Workload, now_us: u64) -> Vec<(NodeId, Vec<CoinId>)> {
+    let ask = |node| (NodeId(node), workload.take_coin_question(NodeId(node), now_us));
+    (0..8).map(ask).filter(|(_, coins)| !coins.is_empty()).collect()
+}
+
+#[test]
+fn chains_of_a_rejected_transaction_rest_and_go_on_with_the_coin_that_can_be_spent() {
+    let mut workload = crossing(2, 8, "0");
+    let (id, inputs) = rejected(&mut workload);
+    assert!(questions(&mut workload, 10_000 + doubt::DOUBT_US - 1).is_empty(), "they rest");
+    let asked = questions(&mut workload, 10_000 + doubt::DOUBT_US);
+    assert_eq!(asked.len(), 2, "a question in each shard");
+    assert!(questions(&mut workload, u64::MAX).is_empty(), "one question at a time");
+    let refund = |input: &Input| transaction::refund_coin(&id, &input.coin);
+    let asked_of = |input: &Input| {
+        asked
+            .iter()
+            .find(|(_, coins)| coins.contains(&input.coin) && coins.contains(&refund(input)))
+            .unwrap()
+            .0
+    };
+    let at = 20_000_000;
+    // In the first shard the coin was given back; in the second it was never touched.
+    workload.on_coins(asked_of(&inputs[0]), &[(refund(&inputs[0]), 1_000)], at);
+    workload.on_coins(asked_of(&inputs[1]), &[(inputs[1].coin, 1_000)], at);
+    let chain = |workload: &Workload, coin| {
+        workload.chains.iter().find(|chain| chain.coin == coin && matches!(chain.state, State::Idle)).cloned()
+    };
+    let first = chain(&workload, refund(&inputs[0])).unwrap();
+    assert_eq!((first.previous, first.refunds.len()), (Some(inputs[0].coin), 0));
+    assert_eq!(workload.tally().coins_given_back, 1);
+    let second = chain(&workload, inputs[1].coin).unwrap();
+    assert_eq!(second.refunds, [refund(&inputs[1])], "the rejected one may still spend it");
+}
+
+#[test]
+fn a_chain_in_doubt_asks_again_until_it_is_told_and_its_rejection_is_explained() {
+    let mut workload = crossing(2, 1, "0");
+    let (first, inputs) = rejected(&mut workload);
+    let mut at = 10_000;
+    // Neither coin can be spent yet.
+    for _ in 0..3 {
+        at += doubt::DOUBT_US;
+        let asked = questions(&mut workload, at);
+        assert_eq!(asked.len(), 2);
+        asked.iter().for_each(|(node, _)| workload.on_coins(*node, &[], at));
+    }
+    at += doubt::DOUBT_US;
+    for (node, coins) in questions(&mut workload, at) {
+        let untouched = inputs.iter().find(|input| coins.contains(&input.coin)).unwrap();
+        workload.on_coins(node, &[(untouched.coin, 1_000)], at);
+    }
+    // A transaction within the shard comes too late: the rejected one spent the coin after all.
+    workload.drawer = Drawer::new(Mix::default(), 1);
+    let late = (0..8).find_map(|node| Some((node, id(&make(&mut workload, node, 0)?)))).unwrap();
+    tell(&mut workload, late.0, late.1, Fate::Rejected(Rejection::Spent));
+    let tally = workload.tally();
+    assert_eq!((tally.rejected_count(), tally.rejected_unexpected), (2, 1), "the second one is explained");
+    let given_back = transaction::refund_coin(&first, &inputs[usize::from(late.0 >= 4)].coin);
+    let asked = questions(&mut workload, u64::MAX);
+    assert!(asked.iter().any(|(_, coins)| coins.contains(&given_back)), "it has the refund in mind");
+}
+
+#[test]
+fn a_question_that_was_lost_is_asked_again_and_by_the_heir_of_who_is_gone() {
+    let mut workload = crossing(2, 8, "0");
+    rejected(&mut workload);
+    let at = 10_000 + doubt::DOUBT_US;
+    let first = questions(&mut workload, at);
+    first.iter().for_each(|(node, _)| workload.connected_anew(*node));
+    assert_eq!(questions(&mut workload, at), first);
+    let (gone, coins) = &first[0];
+    workload.node_is_gone(*gone);
+    let (heir, asked) = questions(&mut workload, at).pop().unwrap();
+    assert_eq!(&asked, coins);
+    assert_ne!(heir, *gone);
+}
+
+#[test]
+fn a_crossing_transaction_is_handed_over_again_to_the_byte() {
+    let mut workload = crossing(3, 100, "0.5");
+    for node in 0..12 {
+        let one = make(&mut workload, node, 0).unwrap();
+        workload.ask_for_all_of(NodeId(node));
+        tell(&mut workload, node, id(&one), Fate::Unknown);
+        let mut out = Vec::new();
+        assert!(workload.make_again(NodeId(node), &mut out));
+        assert_eq!(out[4..], one);
+    }
 }

@@ -1,0 +1,82 @@
+//! Chains that do not know which coin they have.
+//!
+//! When a transaction that crosses shards was rejected or has expired, a coin of it may have been spent and given back
+//! as another coin, may still be on its way to that, or may never have been touched. So its chains rest for a while and
+//! then ask a member of their shard which of the coins in question can be spent. A chain that goes on with the old coin
+//! keeps the refund in mind until a transaction of it finishes, since the rejected one may still be executed in its
+//! shard before it expires there.
+
+use std::collections::BTreeSet;
+
+use wire::ids::{CoinId, NodeId};
+use wire::limits::QUERY_COINS_MAX;
+
+use super::{State, Workload};
+
+/// How long a chain rests before it asks, and before it asks again. As long as a receipt may take to be followed by
+/// the blocks that make it true in every shard.
+pub(super) const DOUBT_US: u64 = 2_000_000;
+/// Refunds a chain keeps in mind; the oldest is settled for long when there are more.
+const REFUNDS_MAX: usize = 8;
+/// Chains in one question.
+const CHAINS_MAX: usize = QUERY_COINS_MAX / (REFUNDS_MAX + 1);
+
+impl Workload {
+    /// Lets a chain rest and then ask.
+    pub(super) fn begin_doubt(&mut self, index: u32, now_us: u64) {
+        self.chains[index as usize].state = State::Doubtful;
+        if let Some(node) = self.home(index) {
+            self.pool_mut(node).doubtful.push_back((now_us + DOUBT_US, index));
+        }
+    }
+
+    /// A chain's coin may be given back as this one.
+    pub(super) fn keep_in_mind(&mut self, index: u32, refund: CoinId) {
+        let refunds = &mut self.chains[index as usize].refunds;
+        if refunds.len() == REFUNDS_MAX {
+            refunds.remove(0);
+        }
+        refunds.push(refund);
+    }
+
+    /// The coins that `node` is to be asked for now. One question at a time is open at a node.
+    pub(crate) fn take_coin_question(&mut self, node: NodeId, now_us: u64) -> Vec<CoinId> {
+        let pool = self.pool_mut(node);
+        if !pool.asked_coins.is_empty() {
+            return Vec::new();
+        }
+        let due = pool.doubtful.iter().take(CHAINS_MAX).take_while(|(due_us, _)| *due_us <= now_us).count();
+        let asked: Vec<u32> = pool.doubtful.drain(..due).map(|(_, index)| index).collect();
+        let chains = asked.iter().map(|index| &self.chains[*index as usize]);
+        let coins = chains.flat_map(|chain| [chain.coin].into_iter().chain(chain.refunds.iter().copied()));
+        let coins = coins.collect();
+        self.pool_mut(node).asked_coins = asked;
+        coins
+    }
+
+    /// Takes the answer of `node` to its last question: those of the coins that can be spent.
+    pub(crate) fn on_coins(&mut self, node: NodeId, unspent: &[(CoinId, u64)], now_us: u64) {
+        let unspent: BTreeSet<CoinId> = unspent.iter().map(|(coin, _)| *coin).collect();
+        for index in std::mem::take(&mut self.pool_mut(node).asked_coins) {
+            let chain = &mut self.chains[index as usize];
+            if let Some(refund) = chain.refunds.iter().copied().find(|coin| unspent.contains(coin)) {
+                chain.previous = Some(std::mem::replace(&mut chain.coin, refund));
+                chain.refunds.clear();
+                self.tally().coins_given_back += 1;
+                self.make_idle(index);
+            } else if unspent.contains(&chain.coin) {
+                self.make_idle(index);
+            } else {
+                self.begin_doubt(index, now_us);
+            }
+        }
+    }
+
+    /// The answer to the last question of `node` was lost: its chains ask again.
+    pub(super) fn forget_coin_question(&mut self, node: NodeId) {
+        let pool = self.pool_mut(node);
+        for index in std::mem::take(&mut pool.asked_coins) {
+            pool.doubtful.push_front((0, index));
+        }
+    }
+}
