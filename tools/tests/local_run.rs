@@ -184,6 +184,41 @@ fn killed_children_come_back_a_crashed_node_stays_away_and_nothing_is_lost() {
 }
 
 #[test]
+fn shards_exchange_coins_and_agree_on_what_they_exchanged() {
+    let place = Place::new();
+    let output = place.local("--nodes 4 --shards 2 --duration 3 --rate 200 --cross 0.5 --invalid 0.2");
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for field in ["agreement", "value_conserved", "exchange_holds"] {
+        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+    }
+    for field in ["committed_intra", "committed_cross", "rejected"] {
+        assert!(place.number(field) > 0, "{field}\n{told}");
+    }
+    for field in ["rejected_unexpected", "finished_invalid", "in_flight", "lost", "duplicated"] {
+        assert_eq!(place.number(field), 0, "{field}\n{told}");
+    }
+    // One member of shard 1 tells of another sum of finished transactions than the rest.
+    let exchanges = place.read("log/exchanges.csv");
+    let line = exchanges.lines().find(|line| line.starts_with("5,0,")).unwrap();
+    let sum = line.split(',').nth(11).unwrap();
+    let tampered = exchanges.replacen(line, &line.replacen(sum, &format!("{sum}1"), 1), 1);
+    fs::write(place.0.join("log/exchanges.csv"), tampered).unwrap();
+    let verified = place.command("verify", "").output().unwrap();
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    assert!(text(&verified).contains("have the same header and other books"), "{}", text(&verified));
+}
+
+#[test]
+fn nothing_but_invalid_transactions_is_rejected_to_the_last() {
+    let place = Place::new();
+    let output = place.local("--nodes 4 --shards 2 --duration 2 --rate 100 --cross 1 --invalid 1");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(place.number("submitted"), place.number("rejected") + place.number("refused"));
+    assert_eq!((place.number("committed"), place.number("in_flight")), (0, 0));
+}
+
+#[test]
 fn without_a_quorum_nothing_commits_and_the_summary_says_why() {
     let place = Place::new();
     let output = place.local("--nodes 4 --duration 1 --rate 200 --faults crash:2+3@0");

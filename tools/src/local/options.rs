@@ -110,9 +110,10 @@ pub(crate) const COMMAND: Command = Command {
         (
             "EXIT STATUS",
             "0    all well\n\
-             1    nodes disagree, a coin was made or lost, or a transaction was lost or left open\n\
+             1    nodes or shards disagree, a coin was made or lost, or a transaction was lost, left open, or rejected for no \
+             reason\n\
              2    usage\n\
-             3    nothing was committed although transactions were offered\n\
+             3    nothing was committed although valid transactions were offered\n\
              4    the testbed could not be started\n\
              130  interrupted, after the summary",
         ),
@@ -120,7 +121,7 @@ pub(crate) const COMMAND: Command = Command {
             "FILES",
             "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt\n\
              LOG_DIR/rounds-<id>.csv   a line an executed block\n\
-             LOG_DIR/nodes.csv, receipts.csv   what 'tools verify' compares those with\n\
+             LOG_DIR/nodes.csv, exchanges.csv, receipts.csv   what 'tools verify' compares those with\n\
              LOG_DIR/summary.json\n\
              DATA_DIR/keys/, hosts.txt, pids.txt",
         ),
