@@ -12,6 +12,7 @@ use crate::crypto::collect::{Collected, Collector};
 use crate::crypto::suite::Statement;
 use crate::member::Member;
 use crate::part::PartRef;
+use crate::shard::home::Since;
 use crate::time::{Span, Time};
 
 /// How long the own partner's copy may take once f+1 have theirs: asking at once would move most parts twice.
@@ -23,12 +24,6 @@ const FETCH_WAIT_MAX: Span = Span::from_ms(8_000);
 /// How long a request waits while many others are in flight.
 const FETCH_PAUSE: Span = Span::from_ms(100);
 
-/// When backups propose, in time and rounds since the part became eligible.
-const BACKUP_AFTER: (Span, u64) = (Span::from_ms(2_000), 8);
-/// When they propose however few rounds there were.
-const BACKUP_AT_LAST: Span = Span::from_ms(5_000);
-/// Cuts in which a home's lane stood still after which it is taken for gone.
-const HOME_IDLE_CUTS: u64 = 16;
 /// When we propose again what we have proposed ourselves.
 const PROPOSE_AGAIN: Span = Span::from_ms(5_000);
 
@@ -52,7 +47,7 @@ pub(super) struct Slot {
 pub(super) struct Eligible {
     pub part: PartRef,
     pub certificate: Certificate,
-    since: (Time, Round),
+    since: Since,
     pub proposed: Option<Time>,
 }
 
@@ -95,7 +90,8 @@ impl Slot {
 
     /// N−f SIGNs are here.
     pub(super) fn complete(&mut self, now: Time, height: Round, part: PartRef, certificate: Certificate) {
-        let eligible = Eligible { part, certificate, since: (now, height), proposed: None };
+        let eligible =
+            Eligible { part, certificate, since: Since { time: now, round: height }, proposed: None };
         self.eligible.get_or_insert(eligible);
     }
 
@@ -207,19 +203,13 @@ impl Eligible {
             return false;
         }
         let home = self.home(member);
-        let (waited, rounds) = (now.since(self.since.0), height.0 - self.since.1.0);
-        home == member.index
-            || waited >= BACKUP_AT_LAST
-            || (waited >= BACKUP_AFTER.0 && rounds >= BACKUP_AFTER.1)
-            // Cuts before it was eligible say nothing: the home may have had nothing to propose.
-            || (rounds >= HOME_IDLE_CUTS && idle_cuts(home) >= HOME_IDLE_CUTS)
+        home == member.index || self.since.is_ripe(now, height, idle_cuts(home))
     }
 
     /// The moments at which somebody's time to propose it comes, however few events there are.
     pub(super) fn alarms(&self) -> impl Iterator<Item = Time> {
-        let since = self.since.0;
         let own = self.proposed.map(|at| at + PROPOSE_AGAIN);
-        [Some(since + BACKUP_AFTER.0), Some(since + BACKUP_AT_LAST), own].into_iter().flatten()
+        self.since.alarms().into_iter().chain(own)
     }
 
     fn home(&self, member: &Member) -> Index {
