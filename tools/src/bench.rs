@@ -7,6 +7,7 @@
 mod idle;
 mod pipe;
 mod report;
+mod shards;
 mod strangers;
 
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ pub(crate) const COMMAND: Command = Command {
             counted once); the protocol at saturation with transactions of 250 bytes, and of 4,096 bytes as a share of \
             the pipe; latency at a steady rate, and the same with f nodes crashed; processor time and log growth of an \
             idle testbed.\n\n\
+            With --shards-table something else: throughput at saturation and latency at a steady rate of several shards, \
+            and processor time and bytes that transactions within a shard and between shards take.\n\n\
             With --strangers something else: an attack on a testbed under load by everybody who can reach its ports, and \
             verdicts on it. Two runs of five times --duration, the first without the attack, to compare with; in the \
             second it lasts three fifths of the time. Idle and slow connections, false and replayed handshakes, frames \
@@ -45,11 +48,15 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default(
             "rate",
             "R",
-            "Transactions a second where latency is measured: 10000, or 50000 with --strangers, if not given.",
+            "Transactions a second where latency is measured: 10000, 50000 with --strangers, or 1000 with --shards-table, if not given.",
         ),
         Opt::switch("pipe", "Measures the raw pipe alone."),
         Opt::with("pipe-bytes", "B", "1048576", "Bytes of a body of the raw pipe."),
         Opt::with("pipe-window", "W", "8", "Bodies that each node keeps under way in the raw pipe."),
+        Opt::switch(
+            "shards-table",
+            "Measures 1 to 4 shards instead, each with 0, 10, 50 and 90 % of the transactions between them.",
+        ),
         Opt::switch("strangers", "Attacks a testbed under load instead."),
         Opt::with(
             "frames",
@@ -89,6 +96,8 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let mut report = Report::new(settings.nodes, settings.duration);
     let result = if values.is_given("strangers") {
         strangers::measure(&settings, &mut report)
+    } else if values.is_given("shards-table") {
+        shards::measure(&settings, &mut report)
     } else {
         settings.measure_pipe(&mut report).and_then(|pipe_bytes_per_s| {
             if values.is_given("pipe") {
@@ -122,10 +131,17 @@ impl Settings {
         let is_attacked = values.is_given("strangers");
         // With fewer nodes there is no member that could be Byzantine.
         let nodes_min = if is_attacked { 4 } else { 1 };
+        let rate_default = if is_attacked {
+            50_000
+        } else if values.is_given("shards-table") {
+            1_000
+        } else {
+            10_000
+        };
         Ok(Settings {
             nodes: values.number("nodes", nodes_min, NODES_PER_SHARD_MAX.into())? as u16,
             duration,
-            rate: rate.unwrap_or(if is_attacked { 50_000 } else { 10_000 }),
+            rate: rate.unwrap_or(rate_default),
             strangers: StrangerSettings { frames: values.number("frames", 1_000, 100_000_000)? },
             pipe: PipeSettings {
                 body_bytes: values.number("pipe-bytes", 17, 8 << 20)?,
