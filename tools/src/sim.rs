@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run as simulate};
+use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, UsageError, Values, nearest};
 use crate::terminal::tell;
@@ -27,7 +28,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with(
             "seeds",
             "A..B",
-            "0..84",
+            "0..192",
             "Seeds to run, A up to but without B, spread over nodes, shards and adversaries.",
         ),
         Opt::without_default(
@@ -36,7 +37,7 @@ pub(crate) const COMMAND: Command = Command {
             "One seed only, with every number of nodes and shards and adversary chosen.",
         ),
         Opt::with("nodes", "LIST", "4,7,10", "Sizes of a shard, comma-separated, 1 to 31."),
-        Opt::with("shards", "LIST", "1", "Numbers of shards, comma-separated, 1 to 4."),
+        Opt::with("shards", "LIST", "1,2", "Numbers of shards, comma-separated, 1 to 4."),
         Opt::with("adversary", "NAME|all", "all", "What is tried; see ADVERSARIES."),
         Opt::switch("every", "Every seed with all nodes, shards and adversaries, not in turn."),
         Opt::switch("trace", "Writes down every step of the run; for one scenario."),
@@ -49,7 +50,9 @@ pub(crate) const COMMAND: Command = Command {
              forged-certificate short-certificate duplicate-signer wrong-round wrong-shard false-halt\n\
              false-justification other-digest uncertified-cut invalid-entry wrong-vote bad-share\n\
              early-share missing-share stale-flood future-flood mutated-bytes chaos dying-child\n\
-             starved-leader last-in-first-out",
+             starved-leader last-in-first-out\n\
+             between shards, of which there must be two at least: silent-partner false-transfer false-sign\n\
+             false-reject false-cancel forged-import false-order slow-shards",
         ),
         ("EXIT STATUS", "0 no violation\n1 a violation\n2 usage"),
     ],
@@ -81,7 +84,8 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
     let (nodes, shards) = (sizes(values, "nodes", NODES_MAX)?, sizes(values, "shards", SHARDS_MAX)?);
     let mut all = Vec::new();
     for adversary in adversaries(values)? {
-        for shards in &shards {
+        // Where there is nothing between shards there is nothing to attack.
+        for shards in shards.iter().filter(|shards| **shards > 1 || !adversary.needs_shards()) {
             all.extend(nodes.iter().map(|nodes| Scenario {
                 seed: 0,
                 nodes: *nodes,
@@ -89,6 +93,9 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
                 adversary,
             }));
         }
+    }
+    if all.is_empty() {
+        return Err(UsageError::Value(ParseError::of("--shards", "1", "2 or more for this adversary")));
     }
     let of_seed = |seed: &u64, scenario: &Scenario| Scenario { seed: *seed, ..*scenario };
     if values.is_given("every") || values.is_given("seed") {
@@ -161,6 +168,8 @@ struct Row {
     decisions: u64,
     views: u64,
     finished: u64,
+    cross: u64,
+    cancelled: u64,
     frames: u64,
     faults: u64,
     violations: u64,
@@ -172,6 +181,8 @@ impl Row {
         self.decisions += report.height.0;
         self.views += report.views;
         self.finished += report.finished;
+        self.cross += report.finished_cross;
+        self.cancelled += report.cancelled;
         self.frames += report.frames;
         self.faults += report.faults.values().sum::<u64>();
         self.violations += u64::from(report.violation.is_some());
@@ -231,7 +242,7 @@ fn show_end_of_trace(scenario: &Scenario) {
 
 fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     tell(format!(
-        "\n{:<22}{:>7}{:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
+        "\n{:<22}{:>7}{:>6}{:>7}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
         "adversary",
         "shards",
         "nodes",
@@ -239,6 +250,8 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
         "decisions",
         "views",
         "finished",
+        "cross",
+        "cancelled",
         "frames",
         "faults",
         "violations"
@@ -246,8 +259,16 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     let mut total = Row::default();
     let line = |name: &str, shards: &str, nodes: &str, row: &Row| {
         tell(format!(
-            "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>11}{:>9}{:>11}",
-            row.seeds, row.decisions, row.views, row.finished, row.frames, row.faults, row.violations
+            "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
+            row.seeds,
+            row.decisions,
+            row.views,
+            row.finished,
+            row.cross,
+            row.cancelled,
+            row.frames,
+            row.faults,
+            row.violations
         ));
     };
     for ((adversary, shards, nodes), row) in rows {
@@ -256,6 +277,8 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
         total.decisions += row.decisions;
         total.views += row.views;
         total.finished += row.finished;
+        total.cross += row.cross;
+        total.cancelled += row.cancelled;
         total.frames += row.frames;
         total.faults += row.faults;
         total.violations += row.violations;
@@ -308,10 +331,11 @@ mod tests {
         let line = line.strip_prefix("tools sim ").expect("that is the command");
         assert_eq!(parse(line), Ok(vec![replayed]));
         assert_eq!(parse("--seeds 0..10 --adversary mute").unwrap().len(), 10);
-        assert_eq!(parse("--seeds 0..10 --adversary mute --every").unwrap().len(), 30);
+        assert_eq!(parse("--seeds 0..10 --adversary mute --every").unwrap().len(), 60);
         assert_eq!(parse("--seeds 0..2 --adversary mute --shards 1,2 --every").unwrap().len(), 12);
         let all = parse("--every --seeds 3..4").unwrap();
-        assert_eq!(all.len(), 3 * Adversary::ALL.len());
+        let between = Adversary::ALL.iter().filter(|adversary| adversary.needs_shards()).count();
+        assert_eq!(all.len(), 3 * (2 * Adversary::ALL.len() - between));
     }
 
     #[test]
@@ -321,6 +345,7 @@ mod tests {
             "there is no adversary 'twin'; the nearest is 'twins'"
         );
         assert!(parse("--nodes 4,x").unwrap_err().contains("--nodes: found '4,x'"));
+        assert!(parse("--shards 1 --adversary false-sign").unwrap_err().contains("2 or more"));
         assert!(parse("--shards 9").unwrap_err().contains("--shards: found '9'"));
         assert!(parse("--seeds 9..3").unwrap_err().contains("--seeds: found '9..3'"));
     }

@@ -1,6 +1,6 @@
 //! The adversary: what up to f Byzantine members do with their own keys, and what a hostile scheduler does.
 //!
-//! It acts through handles only ([`Hands`]): it signs with the suites of the members it owns, sends in their names,
+//! It acts through handles only ([`Hands`], one a shard): it signs with the suites of the members it owns, sends in their names,
 //! and reads all that is under way, since channels are authenticated and not secret. It cannot sign for others, lose
 //! their frames or change them. Its members run real cores; a [`Behaviour`] stands between such a core and the
 //! network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
@@ -12,7 +12,9 @@ mod known;
 mod leading;
 mod noise;
 mod silence;
+mod transfers;
 mod values;
+mod verdicts;
 mod words;
 
 use std::fmt;
@@ -25,7 +27,9 @@ use certificates::{BadCertificates, Flavour};
 use coin::{BadShares, EarlyShares, FalseHalts};
 use noise::{FutureFlood, MutatedBytes, StaleFlood};
 use silence::{Mute, Withheld};
+use transfers::{FalseSigns, FalseTransfers, SilentPartner};
 use values::{FalseValue, FalseValues};
+use verdicts::{FalseEntries, FalseOrders, FalseRejects, Slip};
 use words::{EquivocatingBallots, EquivocatingLane, EquivocatingSpb, InvalidEntries, WrongVotes};
 
 /// What is tried. Each has a name on the command line.
@@ -87,11 +91,27 @@ pub enum Adversary {
     StarvedLeader,
     /// The message sent last arrives first.
     LastInFirstOut,
+    /// Sends no parts, SIGNs or orders to where they are due.
+    SilentPartner,
+    /// Parts with wrong branches, altered items, other numbers, certificates of something else.
+    FalseTransfer,
+    /// SIGNs of parts that were never sent, and acknowledgements of what was not executed.
+    FalseSign,
+    /// CL and CL_M without cause.
+    FalseReject,
+    /// Lanes that list transactions to be cancelled which can finish, or have.
+    FalseCancel,
+    /// Lanes that order parts which nobody certified.
+    ForgedImport,
+    /// Requests to order garbage, and what is nobody's business.
+    FalseOrder,
+    /// What goes from one shard to another takes seconds, past expiries.
+    SlowShards,
 }
 
 impl Adversary {
     /// All of them.
-    pub const ALL: [Adversary; 28] = [
+    pub const ALL: [Adversary; 36] = [
         Adversary::Random,
         Adversary::Mute,
         Adversary::EquivocatingLane,
@@ -120,6 +140,14 @@ impl Adversary {
         Adversary::DyingChild,
         Adversary::StarvedLeader,
         Adversary::LastInFirstOut,
+        Adversary::SilentPartner,
+        Adversary::FalseTransfer,
+        Adversary::FalseSign,
+        Adversary::FalseReject,
+        Adversary::FalseCancel,
+        Adversary::ForgedImport,
+        Adversary::FalseOrder,
+        Adversary::SlowShards,
     ];
 
     /// Its name on the command line.
@@ -153,6 +181,14 @@ impl Adversary {
             Adversary::DyingChild => "dying-child",
             Adversary::StarvedLeader => "starved-leader",
             Adversary::LastInFirstOut => "last-in-first-out",
+            Adversary::SilentPartner => "silent-partner",
+            Adversary::FalseTransfer => "false-transfer",
+            Adversary::FalseSign => "false-sign",
+            Adversary::FalseReject => "false-reject",
+            Adversary::FalseCancel => "false-cancel",
+            Adversary::ForgedImport => "forged-import",
+            Adversary::FalseOrder => "false-order",
+            Adversary::SlowShards => "slow-shards",
         }
     }
 
@@ -165,7 +201,11 @@ impl Adversary {
     pub fn owns_nodes(self) -> bool {
         !matches!(
             self,
-            Adversary::Random | Adversary::DyingChild | Adversary::StarvedLeader | Adversary::LastInFirstOut
+            Adversary::Random
+                | Adversary::DyingChild
+                | Adversary::StarvedLeader
+                | Adversary::LastInFirstOut
+                | Adversary::SlowShards
         )
     }
 
@@ -198,6 +238,21 @@ impl Adversary {
         )
     }
 
+    /// Whether it attacks what goes on between shards, so that there must be several.
+    pub fn needs_shards(self) -> bool {
+        matches!(
+            self,
+            Adversary::SilentPartner
+                | Adversary::FalseTransfer
+                | Adversary::FalseSign
+                | Adversary::FalseReject
+                | Adversary::FalseCancel
+                | Adversary::ForgedImport
+                | Adversary::FalseOrder
+                | Adversary::SlowShards
+        )
+    }
+
     /// How many cores run with the key of one of its members.
     pub(super) fn cores_a_node(self) -> usize {
         if self == Adversary::Twins { 2 } else { 1 }
@@ -209,6 +264,7 @@ impl Adversary {
             | Adversary::DyingChild
             | Adversary::StarvedLeader
             | Adversary::LastInFirstOut
+            | Adversary::SlowShards
             | Adversary::Twins => Box::new(Faithful),
             Adversary::Mute => Box::new(Mute::draw(hands)),
             Adversary::EquivocatingLane => Box::new(EquivocatingLane::default()),
@@ -233,6 +289,13 @@ impl Adversary {
             Adversary::FutureFlood => Box::new(FutureFlood),
             Adversary::MutatedBytes => Box::new(MutatedBytes),
             Adversary::Chaos => Box::new(Chaos::new(hands)),
+            Adversary::SilentPartner => Box::new(SilentPartner::draw(hands)),
+            Adversary::FalseTransfer => Box::new(FalseTransfers::default()),
+            Adversary::FalseSign => Box::new(FalseSigns::default()),
+            Adversary::FalseReject => Box::new(FalseRejects::default()),
+            Adversary::FalseCancel => Box::new(FalseEntries::new(Slip::Cancels)),
+            Adversary::ForgedImport => Box::new(FalseEntries::new(Slip::Imports)),
+            Adversary::FalseOrder => Box::new(FalseOrders::default()),
         }
     }
 }
@@ -242,8 +305,11 @@ pub(super) trait Behaviour: fmt::Debug {
     /// A core of ours wants to send this frame.
     fn forward(&mut self, hands: &mut Hands, frame: Frame);
 
-    /// Something is under way to this member, ours or not.
+    /// Something is under way from a member of the shard, ours or not.
     fn see(&mut self, _hands: &mut Hands, _frame: &Frame) {}
+
+    /// Something is under way from a member of another shard.
+    fn overhear(&mut self, _hands: &mut Hands, _frame: &Frame) {}
 
     /// Time for something of our own.
     fn turn(&mut self, _hands: &mut Hands) {}
@@ -265,8 +331,11 @@ struct Chaos(Vec<Box<dyn Behaviour>>);
 
 impl Chaos {
     fn new(hands: &mut Hands) -> Chaos {
-        let all = Adversary::ALL.into_iter().filter(|adversary| *adversary != Adversary::Chaos);
-        Chaos(all.map(|adversary| adversary.behaviour(hands)).collect())
+        let is_apt = |adversary: &Adversary| {
+            *adversary != Adversary::Chaos && (hands.committee.shards() > 1 || !adversary.needs_shards())
+        };
+        let all: Vec<Adversary> = Adversary::ALL.into_iter().filter(is_apt).collect();
+        Chaos(all.into_iter().map(|adversary| adversary.behaviour(hands)).collect())
     }
 
     fn any(&mut self, hands: &mut Hands) -> &mut Box<dyn Behaviour> {
@@ -282,6 +351,10 @@ impl Behaviour for Chaos {
 
     fn see(&mut self, hands: &mut Hands, frame: &Frame) {
         self.0.iter_mut().for_each(|behaviour| behaviour.see(hands, frame));
+    }
+
+    fn overhear(&mut self, hands: &mut Hands, frame: &Frame) {
+        self.0.iter_mut().for_each(|behaviour| behaviour.overhear(hands, frame));
     }
 
     fn turn(&mut self, hands: &mut Hands) {

@@ -1,8 +1,9 @@
 //! What must hold after every step of a simulation, whatever the adversary does: DESIGN §6's invariants and more.
 //!
 //! - *Agreement*: in each shard one header digest a height among honest members, heights executed one after another.
-//! - *The ledger* does what the reference model does with the same blocks: nothing is spent twice, finished twice or
-//!   both finished and rejected, value is conserved, no invalid entry is ever part of a block.
+//! - *The ledgers* do what the reference models do with the same blocks; in these, all shards together, nothing is spent
+//!   twice, finished twice, or both finished and refunded, value is conserved, no import is of anything but a part that
+//!   was sent; no invalid entry is ever part of a block. At rest nothing is left between shards.
 //! - *Receipts are true*: what a client is told has happened, or will never happen.
 //! - *Blame*: no honest member blames another for what proves misbehaviour.
 //! - *Conduct*: honest members keep the promises that the proofs rest on ([`Place`]).
@@ -10,59 +11,40 @@
 //! Each check is incremental: it costs a few map operations for each message sent and block executed. Coins are
 //! compared one by one now and then and at the end.
 
+mod clients;
 mod conduct;
 mod model;
 mod violation;
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use wire::client::{Fate, Receipt, Refusal, Reply};
-use wire::codec;
 use wire::committee::Committee;
 use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, ShardId, TxId};
-use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
 use crate::core::Core;
 use crate::cut::Tip;
 use crate::event::BlockReport;
 use crate::fault::Fault;
+use crate::ledger::Ledger;
 use crate::proposal::Rules;
 use crate::sim::parcel::Parcel;
-use crate::transaction::{TransactionView, tx_id, validate};
 
 pub use conduct::Place;
 pub use violation::Violation;
 
+use clients::Offered;
 use conduct::Conduct;
 use model::{Expected, Model};
+use world::World;
 
 /// Coins are compared one by one after so many blocks.
 const RECOUNT_EVERY: u64 = 8;
 
-/// A transaction some client handed in, or asked for.
-#[derive(Clone, Debug)]
-struct Offered {
-    /// Inputs, if its bytes are valid.
-    inputs: Option<Vec<CoinId>>,
-    /// The last round in which it may execute, by input shard.
-    expiries: BTreeMap<ShardId, Round>,
-    /// A member has said that it will never finish.
-    written_off: Option<(NodeId, Fate)>,
-}
-
-impl Offered {
-    /// Of which only the id is known here.
-    fn elsewhere() -> Offered {
-        Offered { inputs: None, expiries: BTreeMap::new(), written_off: None }
-    }
-}
-
 /// What the honest members of one shard have executed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct History {
-    rules: Arc<Rules>,
-    model: Model,
     headers: Vec<(NodeId, Digest)>,
     expected: Vec<Expected>,
 }
@@ -72,6 +54,7 @@ struct History {
 pub(super) struct Checker {
     committee: Arc<Committee>,
     honest: BTreeSet<NodeId>,
+    world: World,
     /// By shard.
     shards: Vec<History>,
     heights: BTreeMap<NodeId, Round>,
@@ -91,14 +74,9 @@ impl Checker {
     /// For shards with these rules.
     pub(super) fn new(rules: Vec<Arc<Rules>>, honest: BTreeSet<NodeId>) -> Checker {
         let committee = rules[0].committee().clone();
-        let history = |rules: Arc<Rules>| History {
-            model: Model::genesis(&committee, rules.shard()),
-            rules,
-            headers: Vec::new(),
-            expected: Vec::new(),
-        };
         Checker {
-            shards: rules.into_iter().map(history).collect(),
+            shards: rules.iter().map(|_| History::default()).collect(),
+            world: World::genesis(rules),
             heights: honest.iter().map(|node| (*node, Round(0))).collect(),
             conduct: honest.iter().map(|node| (*node, Conduct::default())).collect(),
             offered: BTreeMap::new(),
@@ -122,6 +100,11 @@ impl Checker {
 
     fn history(&self, node: NodeId) -> &History {
         &self.shards[usize::from(self.committee.shard_of(node).0)]
+    }
+
+    /// The reference ledger of a node's shard.
+    fn model(&self, node: NodeId) -> &Model {
+        self.world.model(self.committee.shard_of(node))
     }
 
     fn history_mut(&mut self, node: NodeId) -> &mut History {
@@ -177,12 +160,7 @@ impl Checker {
             return Err(Violation::Effect { node, height, expected, found: format!("{report:?}") });
         }
         // A step may execute several blocks; the ledger then is ahead of this report.
-        let ledger = core.ledger();
-        let value = if height.0.is_multiple_of(RECOUNT_EVERY) { ledger.recount() } else { ledger.value() };
-        if value != history.model.value() {
-            return Err(Violation::Value { node, height, expected: history.model.value(), found: value });
-        }
-        Ok(())
+        if core.ledger().height() == height { check_ledger(node, core.ledger(), &expected) } else { Ok(()) }
     }
 
     /// The first to execute a height shows the block to the model.
@@ -198,9 +176,9 @@ impl Checker {
         // DESIGN §6: lanes in an order rotated by the round, entries by their place.
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));
-        let payloads = entries.iter().map(|entry| entry.payload());
+        let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));
+        let expected = self.world.execute(self.committee.shard_of(node), height, payloads)?;
         let history = self.history_mut(node);
-        let expected = history.model.execute(&history.rules, height, payloads);
         history.headers.push((node, report.header));
         history.expected.push(expected);
         if expected.invalid_entries > 0 {
@@ -209,143 +187,20 @@ impl Checker {
         self.check_written_off(node)
     }
 
-    /// Nothing that clients were told would never finish has finished.
-    fn check_written_off(&self, executed_by: NodeId) -> Checked {
-        let model = &self.history(executed_by).model;
-        for (id, offered) in &self.offered {
-            if let (Some((node, told)), Some(Fate::Finished(round))) = (offered.written_off, model.fate(id)) {
-                let truth = Some(Fate::Finished(round));
-                return Err(Violation::FalseReceipt { node, id: *id, told, truth });
-            }
-        }
-        Ok(())
-    }
-
-    /// A client hands transactions to an honest member.
-    pub(super) fn on_submission(
-        &mut self,
-        node: NodeId,
-        client: ClientId,
-        transactions: &[impl AsRef<[u8]>],
-    ) {
-        for bytes in transactions {
-            let id = tx_id(bytes.as_ref());
-            let offered = self.offered.entry(id).or_insert_with(Offered::elsewhere);
-            let valid = validate(bytes.as_ref(), &self.committee).ok();
-            let expiries = |view: TransactionView<'_>| {
-                view.expiries().map(|expiry| (expiry.shard, expiry.round)).collect()
-            };
-            offered.inputs = valid.map(|view| view.inputs().map(|input| input.coin).collect());
-            offered.expiries = valid.map(expiries).unwrap_or_default();
-            self.open.insert((node, client, id));
-        }
-    }
-
-    /// A client asks an honest member for transactions.
-    pub(super) fn on_query(&mut self, node: NodeId, client: ClientId, ids: &[TxId]) {
-        for id in ids {
-            // A transaction that a crashed or Byzantine member was given may be unknown here.
-            self.offered.entry(*id).or_insert_with(Offered::elsewhere);
-            self.open.insert((node, client, *id));
-            // Of those who ask for an open transaction the last one is told.
-            if let Some(before) = self.askers.insert((node, *id), client) {
-                self.open.remove(&(node, before, *id));
-            }
-        }
-    }
-
-    /// A client has left; nobody waits for its receipts, which may be under way or never be sent.
-    pub(super) fn on_client_gone(&mut self, node: NodeId, client: ClientId) {
-        self.open.retain(|(taker, waits, _)| (*taker, *waits) != (node, client));
-    }
-
-    /// Nothing speaks against these.
-    pub(super) fn expect_to_finish(&mut self, transactions: &[impl AsRef<[u8]>]) {
-        self.must_finish.extend(transactions.iter().map(|bytes| tx_id(bytes.as_ref())));
-    }
-
-    /// A node has crashed: what it took has no fate there.
-    pub(super) fn on_crash(&mut self, node: NodeId) {
-        self.open.retain(|(taker, _, _)| *taker != node);
-    }
-
-    /// What clients of honest members still wait for.
-    pub(super) fn open(&self) -> impl Iterator<Item = (NodeId, TxId)> + '_ {
-        self.open.iter().map(|(node, _, id)| (*node, *id))
-    }
-
-    /// An honest member answers a client.
-    pub(super) fn on_reply(&mut self, node: NodeId, client: ClientId, body: &[u8]) -> Checked {
-        let Ok(Reply::Receipts(receipts)) = codec::decode::<Reply>(body) else {
-            return Err(Violation::StrayReply { node, client });
-        };
-        receipts.into_iter().try_for_each(|receipt| self.on_receipt(node, client, receipt))
-    }
-
-    fn on_receipt(&mut self, node: NodeId, client: ClientId, receipt: Receipt) -> Checked {
-        let Receipt { id, fate } = receipt;
-        if !self.open.remove(&(node, client, id)) {
-            return Err(Violation::StrayReply { node, client });
-        }
-        if self.must_finish.contains(&id) && !matches!(fate, Fate::Finished(_)) {
-            return Err(Violation::NotFinished { node, id, told: fate });
-        }
-        let model = &self.history(node).model;
-        let truth = model.fate(&id);
-        // Who has not executed the block that settled it may say in advance, and for another reason, that it cannot
-        // finish.
-        let is_ahead = model.settled_at(&id).is_none_or(|settled| settled > self.heights[&node]);
-        let is_true = match fate {
-            Fate::Finished(_) => truth == Some(fate),
-            Fate::Rejected(_) | Fate::Expired if is_ahead => !matches!(truth, Some(Fate::Finished(_))),
-            Fate::Rejected(_) | Fate::Expired => truth == Some(fate),
-            Fate::Refused(refusal) => self.is_refusal_true(node, &id, refusal),
-            // Not if it is open here, or settled here and not forgotten.
-            Fate::Unknown => {
-                let is_open = self.open.iter().any(|(taker, _, waits)| (*taker, *waits) == (node, id));
-                !is_open && (is_ahead || model.is_forgotten(&id, self.heights[&node]))
-            }
-        };
-        if !is_true {
-            return Err(Violation::FalseReceipt { node, id, told: fate, truth });
-        }
-        if matches!(fate, Fate::Rejected(_) | Fate::Expired)
-            && let Some(offered) = self.offered.get_mut(&id)
-        {
-            offered.written_off.get_or_insert((node, fate));
-        }
-        Ok(())
-    }
-
-    fn is_refusal_true(&self, node: NodeId, id: &TxId, refusal: Refusal) -> bool {
-        let (offered, model) = (&self.offered[id], &self.history(node).model);
-        let expiry = offered.expiries.get(&self.committee.shard_of(node)).copied().unwrap_or_default();
-        match refusal {
-            Refusal::Invalid | Refusal::TooLarge => offered.inputs.is_none(),
-            Refusal::Spent => offered
-                .inputs
-                .iter()
-                .flatten()
-                .any(|coin| model.spender(coin).is_some_and(|spender| spender != id)),
-            Refusal::Expired => offered.inputs.is_some() && expiry <= self.heights[&node],
-            Refusal::ExpiryTooFar => expiry.0 > self.heights[&node].next().0 + EXPIRY_ROUNDS_AHEAD_MAX,
-            Refusal::Duplicate => offered.inputs.is_some(),
-            Refusal::WrongShard | Refusal::Full | Refusal::ClientShare | Refusal::Following => false,
-        }
-    }
-
-    /// Live honest members when nothing is open any more: in each shard same height, same coins.
+    /// Live honest members when nothing is open any more: in each shard same height, same coins, and nothing lost
+    /// between shards.
     pub(super) fn at_rest<'a>(&self, cores: impl Iterator<Item = (NodeId, &'a Core)>) -> Checked {
-        let mut heights = Vec::new();
+        let (mut heights, mut ledgers) = (Vec::new(), BTreeMap::new());
         for (node, core) in cores {
             let height = core.ledger().height();
             heights.push((node, height));
             if height != self.height(node) {
                 continue;
             }
+            ledgers.insert(self.committee.shard_of(node), core.ledger());
             let mut dumped = BTreeMap::new();
             dumped.extend(core.ledger().dump_coins().map(|coin| (coin.id, coin.amount)));
-            let model = self.history(node).model.unspent();
+            let model = self.model(node).unspent();
             let differs = |a: &BTreeMap<CoinId, u64>, b: &BTreeMap<CoinId, u64>| {
                 a.iter().find(|(id, amount)| b.get(id) != Some(amount)).map(|(id, _)| *id)
             };
@@ -356,6 +211,61 @@ impl Checker {
         if heights.iter().any(|(node, height)| *height != self.height(*node)) {
             return Err(Violation::LeftBehind { heights });
         }
+        self.check_exchange(&ledgers)
+    }
+
+    /// What of cross-shard transactions is still open in the shards or at these members; `None` if nothing is.
+    pub(super) fn still_open<'a>(&self, cores: impl Iterator<Item = (NodeId, &'a Core)>) -> Option<String> {
+        if let Some(model) = self.world.models().iter().find(|model| !model.is_at_rest()) {
+            return Some(model.waiting());
+        }
+        let open = |(node, core): (NodeId, &Core)| {
+            let status = core.status();
+            let (list, parts) = (status.mempool, status.parts_open);
+            (list + parts > 0).then(|| format!("n{node}: {list} in the list, {parts} parts"))
+        };
+        cores.filter_map(open).next()
+    }
+
+    /// The identities that `wire::client::Exchange` promises between any two shards, and one and itself.
+    fn check_exchange(&self, ledgers: &BTreeMap<ShardId, &Ledger>) -> Checked {
+        for (from, there) in ledgers {
+            for (to, here) in ledgers {
+                let (out, back) = (there.exchanged(), here.exchanged());
+                let (out, back) = (&out[usize::from(to.0)], &back[usize::from(from.0)]);
+                let holds = out.spent == back.ticked
+                    && out.spent == out.closed.plus(out.refunded)
+                    && out.closed == back.finished
+                    && out.refunded == back.cancelled
+                    && out.value_out == back.value_in
+                    && out.part_out == back.part_in;
+                if !holds {
+                    let what = format!("sent {out:?}, received {back:?}");
+                    return Err(Violation::Exchange { from: *from, to: *to, what });
+                }
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether a ledger holds what it must after the block that it has executed last.
+fn check_ledger(node: NodeId, ledger: &Ledger, expected: &Expected) -> Checked {
+    let height = ledger.height();
+    let value = if height.0.is_multiple_of(RECOUNT_EVERY) { ledger.recount() } else { ledger.value() };
+    if value != expected.value {
+        return Err(Violation::Value { node, height, expected: expected.value, found: value });
+    }
+    if (ledger.held(), ledger.open_records(), ledger.pool_len())
+        != (expected.held, expected.open_records, expected.pool)
+    {
+        let found = format!(
+            "held {}, open records {}, pool {}",
+            ledger.held(),
+            ledger.open_records(),
+            ledger.pool_len()
+        );
+        return Err(Violation::Between { node, height, expected: format!("{expected:?}"), found });
+    }
+    Ok(())
 }

@@ -164,6 +164,9 @@ impl Plan {
         }
         draw_starvation(prng, &nodes, heal_at, &mut troubles);
         draw_partitions(prng, &nodes, heal_at, &mut troubles);
+        if scenario.adversary == Adversary::SlowShards {
+            draw_slow_shards(prng, scenario, heal_at, &mut troubles);
+        }
         let children = match scenario.adversary {
             Adversary::DyingChild => 3 + prng.below(6),
             _ if prng.chance(1, 4) => 1 + prng.below(2),
@@ -243,6 +246,29 @@ fn draw_partitions(prng: &mut Prng, nodes: &[NodeId], heal_at: Time, troubles: &
         prng.shuffle(&mut side);
         side.truncate(1 + prng.below(nodes.len() as u64 - 1) as usize);
         troubles.push((at, Trouble::Partition { side: side.into_iter().collect(), until }));
+    }
+}
+
+/// Now and then everything from one shard to another waits, mostly until the network heals.
+fn draw_slow_shards(
+    prng: &mut Prng,
+    scenario: &Scenario,
+    heal_at: Time,
+    troubles: &mut Vec<(Time, Trouble)>,
+) {
+    let members = |shard: u64| {
+        let first = shard as u16 * scenario.nodes;
+        (first..first + scenario.nodes).map(NodeId)
+    };
+    for _ in 0..2 + prng.below(6) {
+        let at = Time(prng.below(heal_at.0));
+        let until = if prng.chance(1, 2) { heal_at } else { Time(prng.within(at.0..heal_at.0 + 1)) };
+        let from = prng.below(u64::from(scenario.shards));
+        let to = prng.below(u64::from(scenario.shards));
+        if from != to {
+            let links = members(from).flat_map(|from| members(to).map(move |to| (from, to))).collect();
+            troubles.push((at, Trouble::Starve { links, until }));
+        }
     }
 }
 

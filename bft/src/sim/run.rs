@@ -3,7 +3,8 @@
 //! First troubles: the network does its worst, clients submit, the adversary acts. At [`Plan::heal_at`] the network
 //! heals, and from then on liveness is owed: a decision within [`DECISION_WITHIN`], and a fate for every transaction
 //! that a live honest member has taken within [`FATES_WITHIN`]. A run ends when all are told and the honest members
-//! of each shard stand at one height; without Byzantine members it must then fall silent.
+//! of each shard stand at one height, with nothing open between shards; without Byzantine members it must then fall
+//! silent.
 
 mod happen;
 mod wire;
@@ -31,7 +32,7 @@ use crate::sim::parcel::Frame;
 use crate::sim::plan::{Child, Crypto, Plan, Scenario, Trouble};
 use crate::sim::prng::Prng;
 use crate::sim::trace::{self, Trace};
-use crate::sim::workload::Workload;
+use crate::sim::workload::{self, Workload};
 use crate::time::{Span, Time};
 
 /// One-way delays of one view: SEND, ECHO, LOCK, READY, FINISH, share, PRE-VOTE, VOTE, and two for what is fetched.
@@ -82,8 +83,12 @@ pub struct Report {
     pub frames: u64,
     /// Virtual time at the end.
     pub ended_at: Time,
-    /// Transactions finished.
+    /// Transactions finished, those between shards included.
     pub finished: u64,
+    /// Of these, those between shards.
+    pub finished_cross: u64,
+    /// Transactions cancelled after some shard had spent for them.
+    pub cancelled: u64,
     /// Faults that honest members noticed, by name.
     pub faults: BTreeMap<&'static str, u64>,
     /// What happened, if it was to be written down.
@@ -207,18 +212,20 @@ impl<'a> Simulation<'a> {
             .filter(|(node, _)| !members.contains(node))
             .map(|(_, suite)| suite.clone())
             .collect();
-        let (mut hands, mut behaviours) = (Vec::new(), Vec::new());
-        for shard in shards() {
-            let here = plan.byzantine.iter().filter(|node| committee.shard_of(**node) == shard);
-            let owned = here.map(|node| (*node, suites[node].clone())).collect();
-            let mut own = Hands::new(committee.clone(), shard, prng.fork(), owned, foreign.clone());
-            behaviours.push(scenario.adversary.behaviour(&mut own));
-            hands.push(own);
-        }
         let observers: Vec<Member> = shards()
             .map(|shard| committee.node_at(shard, Index(0)))
             .map(|node| Member::new(committee.clone(), suites[&node].clone(), node))
             .collect();
+        let rules: Vec<Arc<Rules>> = observers.iter().map(|member| Arc::new(Rules::new(member))).collect();
+        let (mut hands, mut behaviours) = (Vec::new(), Vec::new());
+        for shard in shards() {
+            let here = plan.byzantine.iter().filter(|node| committee.shard_of(**node) == shard);
+            let owned = here.map(|node| (*node, suites[node].clone())).collect();
+            let mut own =
+                Hands::new(rules[usize::from(shard.0)].clone(), prng.fork(), owned, foreign.clone());
+            behaviours.push(scenario.adversary.behaviour(&mut own));
+            hands.push(own);
+        }
         let mut net = Net::new(prng.fork(), plan.order, plan.delays.clone());
         for (at, trouble) in &plan.troubles {
             net.schedule(*at, Happening::Trouble(trouble.clone()));
@@ -245,10 +252,7 @@ impl<'a> Simulation<'a> {
             coins: BTreeMap::new(),
             observers: observers.iter().map(|member| member.suite.clone()).collect(),
             workload: Workload::new(&mut prng, committee.clone(), scenario.shards),
-            checker: Checker::new(
-                observers.iter().map(|member| Arc::new(Rules::new(member))).collect(),
-                honest,
-            ),
+            checker: Checker::new(rules, honest),
             transport,
             trace,
             frames: 0,
@@ -261,7 +265,9 @@ impl<'a> Simulation<'a> {
 
     fn report(self, violation: Option<Violation>) -> Report {
         let views = self.sum_of_shards(|core| core.status().views);
-        let finished = self.sum_of_shards(|core| core.ledger().totals().finished);
+        let finished_cross = self.sum_of_shards(|core| core.ledger().totals().finished_cross);
+        let finished = self.sum_of_shards(|core| core.ledger().totals().finished) + finished_cross;
+        let cancelled = self.sum_of_shards(|core| core.ledger().totals().cancelled);
         Report {
             scenario: self.scenario,
             violation,
@@ -270,6 +276,8 @@ impl<'a> Simulation<'a> {
             frames: self.frames,
             ended_at: self.now,
             finished,
+            finished_cross,
+            cancelled,
             faults: self.faults,
             trace: self.trace,
         }
@@ -320,15 +328,19 @@ impl<'a> Simulation<'a> {
                 let level = self
                     .honest_cores()
                     .all(|(node, core)| core.ledger().height() == self.checker.height(node));
-                if level && self.checker.open().next().is_none() {
+                if level && self.checker.open().next().is_none() && self.is_closed() {
                     self.checker.at_rest(self.honest_cores())?;
                     if !self.plan.byzantine.is_empty() {
                         return Ok(Onward::End);
                     }
                     self.stage = Stage::Quiet { until: self.now + QUIET_FOR };
                 } else if since > FATES_WITHIN {
-                    let open = self.checker.open().collect();
-                    return Err(Violation::NoFate { open, waiting: self.waiting() });
+                    let open: Vec<_> = self.checker.open().collect();
+                    let waiting = self.waiting();
+                    return Err(match self.checker.still_open(self.honest_cores()) {
+                        Some(what) if open.is_empty() => Violation::NotAtRest { what, waiting },
+                        _ => Violation::NoFate { open, waiting },
+                    });
                 }
                 Ok(Onward::Go)
             }
@@ -341,6 +353,11 @@ impl<'a> Simulation<'a> {
             }
             Stage::Quiet { .. } => Ok(Onward::Go),
         }
+    }
+
+    /// Whether nothing is open between shards; where there is one, nothing ever is.
+    fn is_closed(&self) -> bool {
+        self.scenario.shards == 1 || self.checker.still_open(self.honest_cores()).is_none()
     }
 
     /// Where all live honest members stand.
@@ -465,10 +482,11 @@ impl<'a> Simulation<'a> {
 fn deal(scenario: &Scenario) -> (Arc<Committee>, BTreeMap<NodeId, Arc<dyn Suite>>) {
     let strangers = if scenario.adversary == Adversary::WrongShard { 1 } else { 0 };
     let shards = scenario.shards + strangers;
+    let coins = workload::genesis_coins(usize::from(scenario.nodes), scenario.shards);
     let protocol = Protocol {
         proposal_bytes_max: 16 << 10,
         transaction_bytes_max: 2 << 10,
-        genesis_coins: 40 + u64::from(scenario.nodes),
+        genesis_coins: coins.intra + coins.cross,
         ..Protocol::default()
     };
     let entropy = seeded_entropy(scenario.seed);

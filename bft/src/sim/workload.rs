@@ -1,8 +1,10 @@
 //! Clients: real transactions, most of them good, handed to nodes one small submission after the other.
 //!
 //! Each request is a client of its own, so that receipts tell whose they are. Some clients ask for what others handed
-//! in, some leave before they have their receipts. Every shard has clients of its own ([`intra`]).
+//! in, some leave before they have their receipts. Every shard has clients of its own ([`intra`]), and where there are
+//! several some have transactions that reach over them ([`cross`]).
 
+mod cross;
 mod intra;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use wire::ids::{ClientId, NodeId, Round, ShardId, TxId};
 
 use crate::sim::prng::Prng;
 
+use cross::CrossClients;
 use intra::IntraClients;
 
 /// One request of one client to one node.
@@ -44,34 +47,60 @@ pub(super) struct Workload {
     committee: Arc<Committee>,
     /// By shard.
     intra: Vec<IntraClients>,
+    cross: Option<CrossClients>,
 }
 
 impl Workload {
     /// Clients of so many shards.
     pub(super) fn new(prng: &mut Prng, committee: Arc<Committee>, shards: u16) -> Workload {
         let mut prng = prng.fork();
-        let coins = 0..committee.protocol().genesis_coins;
+        let coins = genesis_coins(committee.n(), shards);
         let mut clients = |shard| {
             let prng = if shards == 1 { prng.clone() } else { prng.fork() };
-            IntraClients::new(prng, committee.clone(), ShardId(shard), coins.clone(), committee.n())
+            IntraClients::new(prng, committee.clone(), ShardId(shard), 0..coins.intra, committee.n())
         };
-        Workload { intra: (0..shards).map(&mut clients).collect(), prng, committee }
+        let intra = (0..shards).map(&mut clients).collect();
+        let cross = (shards > 1).then(|| {
+            let (coins, nodes) =
+                (coins.intra..coins.intra + coins.cross, committee.n() * usize::from(shards));
+            CrossClients::new(prng.fork(), committee.clone(), shards, coins, nodes)
+        });
+        Workload { prng, committee, intra, cross }
     }
 
     /// What some clients do next; `heights` are the highest executed in each shard.
     pub(super) fn next(&mut self, heights: &[Round]) -> Vec<ClientRequest> {
+        if let Some(cross) = &mut self.cross
+            && self.prng.chance(2, 3)
+        {
+            return cross.next(heights);
+        }
         let shard = self.prng.below(self.intra.len() as u64) as usize;
         self.intra[shard].next(heights[shard])
     }
 
-    /// A transaction for each of these nodes that must finish unless its shard is stuck.
+    /// Transactions for each of these nodes that must finish unless a shard is stuck.
     pub(super) fn last(&mut self, heights: &[Round], nodes: &[NodeId]) -> Vec<ClientRequest> {
         let last = |node: &NodeId| {
             let shard = usize::from(self.committee.shard_of(*node).0);
-            self.intra[shard].last(heights[shard], *node)
+            let cross = self.cross.as_mut().map(|clients| clients.last(heights, *node));
+            std::iter::once(self.intra[shard].last(heights[shard], *node)).chain(cross)
         };
-        nodes.iter().map(last).collect()
+        nodes.iter().flat_map(last).collect()
     }
+}
+
+/// Coins that each shard starts with, by who spends them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct GenesisCoins {
+    pub(super) intra: u64,
+    pub(super) cross: u64,
+}
+
+/// What clients of so many shards of `n` members need: some to play with, and one for each transaction that must finish.
+pub(super) fn genesis_coins(n: usize, shards: u16) -> GenesisCoins {
+    let nodes = n as u64 * u64::from(shards);
+    GenesisCoins { intra: 40 + n as u64, cross: if shards > 1 { 40 + nodes } else { 0 } }
 }
 
 /// The connections of a group of clients.
@@ -110,6 +139,12 @@ impl Connections {
     fn query(&mut self, to: NodeId, id: TxId) -> ClientRequest {
         let body = Bytes::from(codec::encode(&Request::Query(vec![id])));
         ClientRequest { client: self.connect(to), to, body, asks: Asks::Query(vec![id]) }
+    }
+
+    /// The client that came last leaves, if it has not left.
+    fn last_leaves(&mut self) -> Option<ClientRequest> {
+        let (client, to) = self.connected.pop()?;
+        Some(ClientRequest { client, to, body: Bytes::from(Vec::new()), asks: Asks::Leave })
     }
 
     /// Some client leaves, if there is one.

@@ -11,6 +11,7 @@ use wire::ids::{Index, NodeId, ShardId, Signature};
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{Statement, Suite};
 use crate::message::Message;
+use crate::proposal::Rules;
 use crate::sim::adversary::known::Known;
 use crate::sim::parcel::{Frame, Parcel};
 use crate::sim::prng::Prng;
@@ -21,6 +22,8 @@ pub(in crate::sim) struct Hands {
     pub(in crate::sim) committee: Arc<Committee>,
     /// The shard of its members.
     pub(in crate::sim) shard: ShardId,
+    /// How entries are judged there.
+    pub(super) rules: Arc<Rules>,
     pub(super) prng: Prng,
     /// Suites of the members it owns, and of no others of this shard.
     suites: BTreeMap<NodeId, Arc<dyn Suite>>,
@@ -34,14 +37,14 @@ pub(in crate::sim) struct Hands {
 
 impl Hands {
     pub(in crate::sim) fn new(
-        committee: Arc<Committee>,
-        shard: ShardId,
+        rules: Arc<Rules>,
         prng: Prng,
         suites: BTreeMap<NodeId, Arc<dyn Suite>>,
         foreign: Vec<Arc<dyn Suite>>,
     ) -> Hands {
+        let (committee, shard) = (rules.committee().clone(), rules.shard());
         let known = Known::new(&committee);
-        Hands { committee, shard, prng, suites, foreign, known, out: Vec::new(), proofs: Vec::new() }
+        Hands { committee, shard, rules, prng, suites, foreign, known, out: Vec::new(), proofs: Vec::new() }
     }
 
     /// Takes note of a frame of its shard under way.
@@ -67,6 +70,16 @@ impl Hands {
     /// The other members of its shard, ascending.
     pub(super) fn honest(&self) -> Vec<NodeId> {
         self.committee.members(self.shard).filter(|node| !self.owns(*node)).collect()
+    }
+
+    /// All nodes, ascending.
+    pub(super) fn everybody(&self) -> Vec<NodeId> {
+        self.committee.nodes().collect()
+    }
+
+    /// All nodes of other shards, ascending.
+    pub(super) fn strangers(&self) -> Vec<NodeId> {
+        self.committee.nodes().filter(|node| self.committee.shard_of(*node) != self.shard).collect()
     }
 
     pub(super) fn index(&self, node: NodeId) -> Index {

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use wire::client::Fate;
-use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, TxId, View};
+use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, ShardId, TxId, View};
 
 use crate::cut::Cut;
 use crate::fault::Fault;
+use crate::part::PartRef;
 use crate::sim::checker::Place;
 
 /// What must not happen.
@@ -27,6 +28,16 @@ pub enum Violation {
     Value { node: NodeId, height: Round, expected: u128, found: u128 },
     /// A coin is unspent in a ledger and not in the model, or the other way round.
     Coin { node: NodeId, height: Round, coin: CoinId },
+    /// A ledger holds more or less under open records, or has other records or pool entries, than the model.
+    Between { node: NodeId, height: Round, expected: String, found: String },
+    /// A block orders a part that its source never sent.
+    ForgedImport { shard: ShardId, height: Round, part: PartRef },
+    /// Something is spent, finished or refunded that must not be, or value is not conserved.
+    Broken { shard: ShardId, what: String },
+    /// At rest two shards do not agree on what went from the one to the other.
+    Exchange { from: ShardId, to: ShardId, what: String },
+    /// Something of a cross-shard transaction is still open within the bound after the network was healed.
+    NotAtRest { what: String, waiting: String },
     /// A client was told what is not so.
     FalseReceipt { node: NodeId, id: TxId, told: Fate, truth: Option<Fate> },
     /// A reply that no client can read, or to a client that asked nothing.

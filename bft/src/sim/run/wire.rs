@@ -84,7 +84,9 @@ impl Simulation<'_> {
         let frame = Frame { from, to: from, class, parcel: parcel.clone() };
         let shard = self.shard_at(from);
         self.hands[shard].see(&frame);
-        self.behaviours[shard].see(&mut self.hands[shard], &frame);
+        for (at, (behaviour, hands)) in self.behaviours.iter_mut().zip(&mut self.hands).enumerate() {
+            if at == shard { behaviour.see(hands, &frame) } else { behaviour.overhear(hands, &frame) }
+        }
         self.send_for_adversary()
     }
 

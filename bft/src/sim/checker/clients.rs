@@ -1,0 +1,188 @@
+//! Whether clients are told the truth, and told at all.
+
+use std::collections::BTreeMap;
+
+use wire::client::{Fate, Receipt, Refusal, Rejection, Reply};
+use wire::codec;
+use wire::ids::{ClientId, CoinId, NodeId, Round, ShardId, TxId};
+use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
+
+use crate::sim::checker::{Checked, Checker, Violation};
+use crate::transaction::{Input, tx_id, validate};
+
+/// A transaction some client handed in, or asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    /// If its bytes are valid.
+    inputs: Option<Vec<Input>>,
+    output: Option<ShardId>,
+    /// The last round in which it may execute, by input shard.
+    expiries: BTreeMap<ShardId, Round>,
+    /// A member has said that it will never finish.
+    written_off: Option<(NodeId, Fate)>,
+}
+
+impl Offered {
+    /// Of which only the id is known here.
+    fn elsewhere() -> Offered {
+        Offered { inputs: None, output: None, expiries: BTreeMap::new(), written_off: None }
+    }
+
+    fn is_cross(&self) -> bool {
+        self.expiries.keys().any(|shard| Some(*shard) != self.output)
+    }
+}
+
+impl Checker {
+    /// A client hands transactions to an honest member.
+    pub(in crate::sim) fn on_submission(
+        &mut self,
+        node: NodeId,
+        client: ClientId,
+        transactions: &[impl AsRef<[u8]>],
+    ) {
+        for bytes in transactions {
+            let id = tx_id(bytes.as_ref());
+            let offered = self.offered.entry(id).or_insert_with(Offered::elsewhere);
+            let valid = validate(bytes.as_ref(), &self.committee).ok();
+            if let Some(view) = valid {
+                offered.inputs = Some(view.inputs().collect());
+                offered.output = Some(view.output_shard());
+                offered.expiries = view.expiries().map(|expiry| (expiry.shard, expiry.round)).collect();
+            }
+            self.open.insert((node, client, id));
+        }
+    }
+
+    /// A client asks an honest member for transactions.
+    pub(in crate::sim) fn on_query(&mut self, node: NodeId, client: ClientId, ids: &[TxId]) {
+        for id in ids {
+            // A transaction that a crashed or Byzantine member was given may be unknown here.
+            self.offered.entry(*id).or_insert_with(Offered::elsewhere);
+            self.open.insert((node, client, *id));
+            // Of those who ask for an open transaction the last one is told.
+            if let Some(before) = self.askers.insert((node, *id), client) {
+                self.open.remove(&(node, before, *id));
+            }
+        }
+    }
+
+    /// A client has left; nobody waits for its receipts, which may be under way or never be sent.
+    pub(in crate::sim) fn on_client_gone(&mut self, node: NodeId, client: ClientId) {
+        self.open.retain(|(taker, waits, _)| (*taker, *waits) != (node, client));
+    }
+
+    /// Nothing speaks against these.
+    pub(in crate::sim) fn expect_to_finish(&mut self, transactions: &[impl AsRef<[u8]>]) {
+        self.must_finish.extend(transactions.iter().map(|bytes| tx_id(bytes.as_ref())));
+    }
+
+    /// A node has crashed: what it took has no fate there.
+    pub(in crate::sim) fn on_crash(&mut self, node: NodeId) {
+        self.open.retain(|(taker, _, _)| *taker != node);
+    }
+
+    /// What clients of honest members still wait for.
+    pub(in crate::sim) fn open(&self) -> impl Iterator<Item = (NodeId, TxId)> + '_ {
+        self.open.iter().map(|(node, _, id)| (*node, *id))
+    }
+
+    /// An honest member answers a client.
+    pub(in crate::sim) fn on_reply(&mut self, node: NodeId, client: ClientId, body: &[u8]) -> Checked {
+        let Ok(Reply::Receipts(receipts)) = codec::decode::<Reply>(body) else {
+            return Err(Violation::StrayReply { node, client });
+        };
+        receipts.into_iter().try_for_each(|receipt| self.on_receipt(node, client, receipt))
+    }
+
+    fn on_receipt(&mut self, node: NodeId, client: ClientId, receipt: Receipt) -> Checked {
+        let Receipt { id, fate } = receipt;
+        if !self.open.remove(&(node, client, id)) {
+            return Err(Violation::StrayReply { node, client });
+        }
+        if self.must_finish.contains(&id) && !matches!(fate, Fate::Finished(_)) {
+            return Err(Violation::NotFinished { node, id, told: fate });
+        }
+        if !self.is_true(node, &id, fate) {
+            let truth = self.model(node).fate(&id);
+            return Err(Violation::FalseReceipt { node, id, told: fate, truth });
+        }
+        if matches!(fate, Fate::Rejected(_) | Fate::Expired)
+            && let Some(offered) = self.offered.get_mut(&id)
+        {
+            offered.written_off.get_or_insert((node, fate));
+        }
+        Ok(())
+    }
+
+    /// Whether what a member tells is so, as far as the shards that decide it have got.
+    fn is_true(&self, node: NodeId, id: &TxId, fate: Fate) -> bool {
+        let model = self.model(node);
+        let truth = model.fate(id);
+        let is_finished = matches!(truth, Some(Fate::Finished(_)));
+        // Who has not executed the block that settled it may say in advance, and for another reason, that it cannot
+        // finish.
+        let is_ahead = model.settled(id).is_none_or(|(_, settled)| settled > self.heights[&node]);
+        match fate {
+            Fate::Finished(_) => truth == Some(fate),
+            Fate::Rejected(_) | Fate::Expired if self.offered[id].is_cross() => {
+                !is_finished && !self.may_finish(id)
+            }
+            Fate::Rejected(_) | Fate::Expired if is_ahead => !is_finished,
+            Fate::Rejected(_) | Fate::Expired => truth == Some(fate),
+            Fate::Refused(refusal) => self.is_refusal_true(node, id, refusal),
+            // Not if it is open here, or decided here and not forgotten.
+            Fate::Unknown => {
+                let is_open = self.open.iter().any(|(taker, _, waits)| (*taker, *waits) == (node, *id));
+                let is_decided = !is_ahead && truth.is_some();
+                !is_open && (!is_decided || model.is_forgotten(id, self.heights[&node]))
+            }
+        }
+    }
+
+    /// Whether a cross-shard transaction can still finish, for all that its shards have executed.
+    fn may_finish(&self, id: &TxId) -> bool {
+        let offered = &self.offered[id];
+        let is_hopeless = |(shard, expiry): (&ShardId, &Round)| {
+            let inputs = offered.inputs.iter().flatten().filter(|input| input.shard == *shard);
+            let inputs: Vec<(CoinId, u64)> = inputs.map(|input| (input.coin, input.amount)).collect();
+            self.world.model(*shard).is_hopeless(id, &inputs, *expiry)
+        };
+        let cancelled = Some(Fate::Rejected(Rejection::Cancelled));
+        let is_cancelled =
+            offered.output.is_some_and(|output| self.world.model(output).fate(id) == cancelled);
+        !is_cancelled && !offered.expiries.iter().any(is_hopeless)
+    }
+
+    fn is_refusal_true(&self, node: NodeId, id: &TxId, refusal: Refusal) -> bool {
+        let (offered, model, shard) = (&self.offered[id], self.model(node), self.committee.shard_of(node));
+        let expiry = offered.expiries.get(&shard).copied();
+        match refusal {
+            Refusal::Invalid | Refusal::TooLarge => offered.inputs.is_none(),
+            Refusal::Spent => offered
+                .inputs
+                .iter()
+                .flatten()
+                .any(|input| model.spender(&input.coin).is_some_and(|spender| spender != id)),
+            Refusal::Expired => expiry.is_some_and(|expiry| expiry <= self.heights[&node]),
+            Refusal::ExpiryTooFar => {
+                expiry.is_some_and(|expiry| expiry.0 > self.heights[&node].next().0 + EXPIRY_ROUNDS_AHEAD_MAX)
+            }
+            Refusal::Duplicate => offered.inputs.is_some(),
+            Refusal::WrongShard => offered.output.is_some_and(|output| output != shard),
+            Refusal::Full | Refusal::ClientShare | Refusal::Following => false,
+        }
+    }
+
+    /// Nothing that clients were told would never finish has finished.
+    pub(super) fn check_written_off(&self, executed_by: NodeId) -> Checked {
+        let model = self.model(executed_by);
+        for (id, offered) in &self.offered {
+            if let (Some((node, told)), Some(Fate::Finished(round))) = (offered.written_off, model.fate(id)) {
+                let truth = Some(Fate::Finished(round));
+                return Err(Violation::FalseReceipt { node, id: *id, told, truth });
+            }
+        }
+        Ok(())
+    }
+}
