@@ -54,7 +54,7 @@ impl Core {
             return;
         }
         let mut listed = Vec::new();
-        for import in self.transfers.eligible(now, |lane| self.idle.cuts(lane)) {
+        for import in self.transfers.eligible(now) {
             if builder.push_import(&import) == Push::Full {
                 self.imports = News::Arrived;
                 break;

@@ -1,7 +1,7 @@
 //! Who proposes what several members hold, and when others step in.
 //!
 //! A transaction that members of an input shard were asked to order has one home, the first of those asked: it proposes
-//! at once. So has a part of another shard that may be imported (`transfer`): the member of its number. The others are its backups. They wait until the home seems not to do it, else everything would be ordered
+//! at once. (A part of another shard has a home, too, but less patient backups: see `transfer`.) The others are its backups. They wait until the home seems not to do it, else everything would be ordered
 //! f+1 times: its lane has not advanced for [`IDLE_CUTS`] cuts, or the transaction is open for [`OPEN_TIME`] *and*
 //! [`OPEN_ROUNDS`] rounds (a fast shard has had its chance), or for [`OPEN_TIME_MAX`] (nothing moves at all). All three
 //! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home.
@@ -44,11 +44,6 @@ impl Since {
         idle_cuts.min(rounds) >= IDLE_CUTS
             || open >= OPEN_TIME_MAX
             || (open >= OPEN_TIME && rounds >= OPEN_ROUNDS)
-    }
-
-    /// The moments from which on time lets them step in, if rounds passed as well, and in any case.
-    pub fn alarms(self) -> [Time; 2] {
-        [self.time + OPEN_TIME, self.time + OPEN_TIME_MAX]
     }
 
     /// When time alone lets them step in, unless rounds pass before.

@@ -156,10 +156,9 @@ impl Transfers {
     }
 
     /// Imports that our next proposal should list: we are their home, or the home has had its time.
-    /// `idle_cuts` tells in how many of the last cuts a member's lane has not advanced.
-    pub fn eligible(&self, now: Time, idle_cuts: impl Fn(Index) -> u64) -> Vec<Import> {
+    pub fn eligible(&self, now: Time) -> Vec<Import> {
         let sources = self.incoming.values();
-        sources.flat_map(|incoming| incoming.eligible(now, self.height, &self.member, &idle_cuts)).collect()
+        sources.flat_map(|incoming| incoming.eligible(now, self.height, &self.member)).collect()
     }
 
     /// We have listed these in a proposal: not again for a while.

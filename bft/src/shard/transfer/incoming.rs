@@ -172,15 +172,9 @@ impl Incoming {
     }
 
     /// Parts to be listed in our next proposal, ascending.
-    pub(super) fn eligible(
-        &self,
-        now: Time,
-        height: Round,
-        member: &Member,
-        idle_cuts: &impl Fn(Index) -> u64,
-    ) -> impl Iterator<Item = Import> {
+    pub(super) fn eligible(&self, now: Time, height: Round, member: &Member) -> impl Iterator<Item = Import> {
         let all = self.slots.values().filter_map(|slot| slot.eligible.as_ref());
-        let due = all.filter(move |eligible| eligible.is_due(now, height, member, idle_cuts));
+        let due = all.filter(move |eligible| eligible.is_due(now, height, member));
         due.map(|eligible| Import { part: eligible.part, certificate: eligible.certificate.clone() })
     }
 

@@ -12,7 +12,6 @@ use crate::crypto::collect::{Collected, Collector};
 use crate::crypto::suite::Statement;
 use crate::member::Member;
 use crate::part::PartRef;
-use crate::shard::home::Since;
 use crate::time::{Span, Time};
 
 /// How long the own partner's copy may take once f+1 have theirs: asking at once would move most parts twice.
@@ -24,6 +23,12 @@ const FETCH_WAIT_MAX: Span = Span::from_ms(8_000);
 /// How long a request waits while many others are in flight.
 const FETCH_PAUSE: Span = Span::from_ms(100);
 
+/// Rounds after which not only its home proposes an eligible part. An honest home's entry is decided within three.
+/// Parts are executed in their order, so one that nobody lists holds up all that follow, while one that is listed
+/// twice costs a few hundred bytes: far less patience than with transactions ([`crate::shard::home`]).
+const BACKUP_ROUNDS: u64 = 4;
+/// The same where no rounds pass since nothing else is proposed.
+const BACKUP_AFTER: Span = Span::from_ms(1_000);
 /// When we propose again what we have proposed ourselves.
 const PROPOSE_AGAIN: Span = Span::from_ms(5_000);
 
@@ -47,7 +52,9 @@ pub(super) struct Slot {
 pub(super) struct Eligible {
     pub part: PartRef,
     pub certificate: Certificate,
-    since: Since,
+    /// Since when it is eligible, and our height at that time.
+    time: Time,
+    round: Round,
     pub proposed: Option<Time>,
 }
 
@@ -90,8 +97,7 @@ impl Slot {
 
     /// N−f SIGNs are here.
     pub(super) fn complete(&mut self, now: Time, height: Round, part: PartRef, certificate: Certificate) {
-        let eligible =
-            Eligible { part, certificate, since: Since { time: now, round: height }, proposed: None };
+        let eligible = Eligible { part, certificate, time: now, round: height, proposed: None };
         self.eligible.get_or_insert(eligible);
     }
 
@@ -192,24 +198,19 @@ impl Slot {
 
 impl Eligible {
     /// Whether we should list it in our next proposal.
-    pub(super) fn is_due(
-        &self,
-        now: Time,
-        height: Round,
-        member: &Member,
-        idle_cuts: &impl Fn(Index) -> u64,
-    ) -> bool {
-        if self.proposed.is_some_and(|at| now.since(at) < PROPOSE_AGAIN) {
-            return false;
+    pub(super) fn is_due(&self, now: Time, height: Round, member: &Member) -> bool {
+        if let Some(at) = self.proposed {
+            return now.since(at) >= PROPOSE_AGAIN;
         }
-        let home = self.home(member);
-        home == member.index || self.since.is_ripe(now, height, idle_cuts(home))
+        self.home(member) == member.index
+            || height.0 - self.round.0 >= BACKUP_ROUNDS
+            || now.since(self.time) >= BACKUP_AFTER
     }
 
     /// The moments at which somebody's time to propose it comes, however few events there are.
     pub(super) fn alarms(&self) -> impl Iterator<Item = Time> {
         let own = self.proposed.map(|at| at + PROPOSE_AGAIN);
-        self.since.alarms().into_iter().chain(own)
+        [self.time + BACKUP_AFTER].into_iter().chain(own)
     }
 
     fn home(&self, member: &Member) -> Index {

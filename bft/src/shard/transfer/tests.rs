@@ -25,7 +25,7 @@ fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
             assert_eq!(bench.at(member).body(&part).as_deref(), Some(&*parts[0]), "as it was sent");
             let home = Index(part.number.0 as u16 % n);
             let is_home = bench.committee.index_of(member) == home;
-            let due = bench.at(member).eligible(bench.now, |_| 0);
+            let due = bench.at(member).eligible(bench.now);
             assert_eq!(due.len(), usize::from(is_home), "its home proposes it, nobody else");
             assert!(due.iter().all(|import| bench.is_certified(TARGET, import)));
         }
@@ -38,7 +38,7 @@ fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
         for member in bench.committee.nodes() {
             assert_eq!(bench.at(member).parts_open(), 0);
             assert_eq!(bench.at(member).next_wakeup(), None, "nothing is left to do");
-            assert!(bench.at(member).eligible(bench.now, |_| 0).is_empty());
+            assert!(bench.at(member).eligible(bench.now).is_empty());
         }
     }
 }
@@ -102,42 +102,36 @@ fn backups_propose_what_its_home_does_not() {
     bench.certify(SOURCE, 1);
     bench.deliver();
     let (home, backup) = (bench.node(TARGET, 1), bench.node(TARGET, 2));
-    let due = |bench: &Bench, node, idle: u64| bench.at(node).eligible(bench.now, |_| idle).len();
+    let due = |bench: &Bench, node| bench.at(node).eligible(bench.now).len();
+    assert_eq!((due(&bench, home), due(&bench, backup)), (1, 0));
     let now = bench.now;
     bench.at_mut(home).proposed(now, &[part]);
-    assert_eq!((due(&bench, home, 0), due(&bench, backup, 1_000)), (0, 0), "idle before it was eligible");
-    bench.idle_blocks(TARGET, 15);
-    assert_eq!(due(&bench, backup, 16), 0);
+    bench.idle_blocks(TARGET, 3);
+    assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
     bench.idle_blocks(TARGET, 1);
-    assert_eq!((due(&bench, backup, 15), due(&bench, backup, 16)), (0, 1), "the home stands still");
-    bench.pass(1_999);
-    assert_eq!(due(&bench, backup, 0), 0);
+    assert_eq!((due(&bench, home), due(&bench, backup)), (0, 1), "an honest home's entry would be decided");
+    bench.at_mut(backup).proposed(now, &[part]);
+    bench.pass(4_999);
+    assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
     bench.outputs[usize::from(backup.0)].clear();
     bench.pass(1);
-    assert_eq!(due(&bench, backup, 0), 1, "long enough in time and rounds");
+    assert_eq!((due(&bench, home), due(&bench, backup)), (1, 1), "again after 5 s");
     assert_eq!(bench.outputs[usize::from(backup.0)], [TransferOutput::Eligible], "the parent is told");
-    let now = bench.now;
-    bench.at_mut(backup).proposed(now, &[part]);
-    assert_eq!((due(&bench, home, 0), due(&bench, backup, 99)), (0, 0));
-    bench.pass(2_999);
-    assert_eq!(due(&bench, home, 0), 0);
-    bench.pass(1);
-    assert_eq!((due(&bench, home, 0), due(&bench, backup, 99)), (1, 0), "again after 5 s");
     bench.import(TARGET, SOURCE, 1);
-    assert_eq!(due(&bench, home, 0), 0);
+    assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
 }
 
-/// Without rounds it takes five seconds.
+/// Without rounds it takes a second.
 #[test]
-fn backups_of_an_idle_shard_wait_longer() {
+fn backups_of_an_idle_shard_wait_for_a_second() {
     let mut bench = Bench::new(4, 2);
     bench.block(SOURCE, &[(TARGET, b"x")]);
     bench.certify(SOURCE, 1);
     bench.deliver();
     let backup = bench.node(TARGET, 3);
-    bench.pass(4_999);
-    assert!(bench.at(backup).eligible(bench.now, |_| 99).is_empty());
+    bench.pass(999);
+    assert!(bench.at(backup).eligible(bench.now).is_empty());
     bench.pass(1);
-    assert_eq!(bench.at(backup).eligible(bench.now, |_| 0).len(), 1);
-    assert_eq!(bench.at(backup).eligible(bench.now, |_| 0)[0].part.number, PartNumber(1));
+    assert_eq!(bench.at(backup).eligible(bench.now).len(), 1);
+    assert_eq!(bench.at(backup).eligible(bench.now)[0].part.number, PartNumber(1));
 }

@@ -209,7 +209,7 @@ fn signs_for_data_never_sent_lead_nowhere() {
     }
     bench.pass(60_000);
     assert!(bench.log.is_empty() && bench.faults.is_empty());
-    assert!(bench.at(victim).eligible(bench.now, |_| 99).is_empty());
+    assert!(bench.at(victim).eligible(bench.now).is_empty());
     let (outsider, insider) = (bench.node(SOURCE, 0), bench.node(TARGET, 1));
     let own = PartRef { source: TARGET, ..fake(1, 1) };
     let nowhere = PartRef { source: ShardId(2), ..fake(1, 1) };
@@ -242,12 +242,12 @@ fn a_bad_signature_does_not_make_a_part_eligible() {
     let of_another = vote(&bench, bench.node(TARGET, 2), part);
     bench.hand(liar, victim, &of_another);
     assert_eq!(bench.faults, [(victim, Fault { peer: liar, kind: FaultKind::BadSignature })]);
-    assert!(bench.at(victim).eligible(bench.now, |_| 0).is_empty());
+    assert!(bench.at(victim).eligible(bench.now).is_empty());
     let honest = vote(&bench, bench.node(TARGET, 2), part);
     let member = bench.node(TARGET, 2);
     bench.hand(member, victim, &honest);
     bench.now = bench.now + crate::time::Span::from_ms(60_000);
-    assert_eq!(bench.at(victim).eligible(bench.now, |_| 0).len(), 1);
+    assert_eq!(bench.at(victim).eligible(bench.now).len(), 1);
 }
 
 /// Acknowledgements of f liars end nothing.

@@ -211,7 +211,7 @@ impl Bench {
     pub(super) fn eligible(&self, shard: ShardId) -> Vec<u64> {
         let later = self.now + Span::from_ms(60_000);
         let numbers = |node: NodeId| -> Vec<u64> {
-            let imports = self.at(node).eligible(later, |_| 0);
+            let imports = self.at(node).eligible(later);
             imports.iter().map(|import| import.part.number.0).collect()
         };
         let mut members = self.committee.members(shard).map(numbers);

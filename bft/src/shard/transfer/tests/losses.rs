@@ -32,7 +32,7 @@ fn silent_partners_are_made_up_for() {
         for index in 0..n - f {
             let honest = bench.node(TARGET, index);
             assert!(bench.at(honest).body(&part).is_some(), "member {index} of {n}");
-            assert_eq!(bench.at(honest).eligible(later, |_| 0).len(), 1, "member {index} of {n}");
+            assert_eq!(bench.at(honest).eligible(later).len(), 1, "member {index} of {n}");
         }
         assert_eq!(bench.faults, []);
     }
@@ -208,7 +208,7 @@ fn execute_what_is_eligible(
     let later = bench.now + crate::time::Span::from_ms(10_000);
     for shard in shards {
         let proposer = bench.node(*shard, 0);
-        for import in bench.at(proposer).eligible(later, |_| 0) {
+        for import in bench.at(proposer).eligible(later) {
             let part = import.part;
             let watermark = done.entry((part.source, *shard)).or_default();
             if part.number != PartNumber(*watermark + 1) {
