@@ -26,7 +26,7 @@
 //! for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL ([`Rejects::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
-//! transaction, batched. **Bound:** [`tallies`] and three lists of `limits::REJECTED_IDS_MAX` ids each; candidates and
+//! transaction, batched. **Bound:** `tallies` and three lists of `limits::REJECTED_IDS_MAX` ids each; candidates and
 //! listed cancels are of transactions in the ledger's pool.
 //!
 //! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; DESIGN §6. The notes have CL sent by

@@ -4,7 +4,7 @@
 //! number no two different parts do. Every part that the source sends becomes eligible at all honest members of the
 //! destination, though up to f members of each shard are Byzantine.
 //!
-//! Steps: execute a block with parts → VOTE certificate → member k sends `Transfer` (part and proof, [`proof`]) to
+//! Steps: execute a block with parts → VOTE certificate → member k sends `Transfer` (part and proof, `proof`) to
 //! member k of the destination → who has verified it SIGNs, once for each number, to its shard → N−f SIGNs → eligible:
 //! any member may list it in a proposal with that certificate → executed → `Ack` to the source, which stops sending
 //! once f+1 members have acknowledged.
