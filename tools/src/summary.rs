@@ -69,6 +69,8 @@ pub(crate) struct Summary {
     pub(crate) latency_cross: Histogram,
     /// From the intended send time to the receipt of what was rejected.
     pub(crate) rejection: Histogram,
+    /// The same for reasons that need no agreement: a coin spent, or of another amount.
+    pub(crate) rejection_final: Histogram,
     /// Bytes sent between nodes.
     pub(crate) bytes_sent: u64,
     /// Frames dropped by the outbox rule.
@@ -181,6 +183,7 @@ impl Summary {
             ("latency_intra_ms", latency(&self.latency_intra)),
             ("latency_cross_ms", latency(&self.latency_cross)),
             ("rejection_ms", latency(&self.rejection)),
+            ("rejection_final_ms", latency(&self.rejection_final)),
             ("bytes_sent", Json::from(self.bytes_sent)),
             ("frames_dropped", Json::from(self.frames_dropped)),
             ("restarts", Json::from(self.restarts)),
@@ -264,11 +267,12 @@ impl Summary {
         }
         let p50 = |latency| quantiles_text(latency, &[("p50", 500)]);
         format!(
-            "committed {}, {}; within one {}; rejected after {}; unexpectedly {}; {} refunds",
+            "committed {}, {}; within one {}; rejected after {} (for final reasons {}); unexpectedly {}; {} refunds",
             self.committed_cross,
             p50(&self.latency_cross),
             p50(&self.latency_intra),
             p50(&self.rejection),
+            p50(&self.rejection_final),
             self.rejected_unexpected,
             self.refunded
         )

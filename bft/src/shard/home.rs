@@ -1,10 +1,11 @@
 //! Who proposes what several members hold, and when others step in.
 //!
 //! A transaction that members of an input shard were asked to order has one home, the first of those asked: it proposes
-//! at once. (A part of another shard has a home, too, but less patient backups: see `transfer`.) The others are its backups. They wait until the home seems not to do it, else everything would be ordered
+//! at once. The others are its backups. They wait until the home seems not to do it, else everything would be ordered
 //! f+1 times: its lane has not advanced for `IDLE_CUTS` cuts, or the transaction is open for `OPEN_TIME` *and*
 //! `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_MAX` (nothing moves at all). All three
-//! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home.
+//! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home. (Parts of other
+//! shards have homes, too, but less patient backups: see `transfer`.)
 
 use wire::ids::{Index, Round, TxId};
 

@@ -69,6 +69,8 @@ pub(crate) struct Tally {
     pub(crate) latency_cross: Histogram,
     /// The same of those that were rejected.
     pub(crate) rejection: Histogram,
+    /// Of these, the ones for reasons that need no agreement: a coin was spent, or had another amount.
+    pub(crate) rejection_final: Histogram,
     /// Of all that were committed since it was last taken.
     pub(crate) interval: Histogram,
     /// The greatest height of each shard that is known, by receipts or by a node's word.
@@ -106,6 +108,9 @@ impl Tally {
         *self.rejected.entry(reason).or_default() += 1;
         self.rejected_unexpected += u64::from(ending == Ending::Unexpected);
         self.rejection.add(latency_us);
+        if matches!(reason, Rejection::Spent | Rejection::WrongAmount) {
+            self.rejection_final.add(latency_us);
+        }
     }
 
     /// How many were rejected.

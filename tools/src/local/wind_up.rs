@@ -70,6 +70,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         latency_intra: shared.tally.latency_intra,
         latency_cross: shared.tally.latency_cross,
         rejection: shared.tally.rejection,
+        rejection_final: shared.tally.rejection_final,
         bytes_sent: sum(|status| status.bytes_sent),
         frames_dropped: sum(|status| status.frames_dropped),
         restarts: sum(|status| status.restarts),

@@ -33,6 +33,7 @@ fn summary() -> Summary {
         latency_intra: latency.clone(),
         latency_cross: Histogram::default(),
         rejection: Histogram::default(),
+        rejection_final: Histogram::default(),
         latency,
         bytes_sent: 5_000_000,
         frames_dropped: 0,
