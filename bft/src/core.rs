@@ -59,6 +59,10 @@ pub struct CoreConfig {
     pub hash_seed: u64,
 }
 
+/// What executed parts of other shards may take of memory beside the history of lanes, as its divisor: even where most
+/// transactions cross shards a part repeats only what stood in an entry of another shard.
+const PARTS_HISTORY_DIVISOR: u64 = 4;
+
 /// One member of a shard.
 #[derive(Debug)]
 pub struct Core {
@@ -112,7 +116,7 @@ impl Core {
             votes: BlockVotes::new(member.clone()),
             ledger: Ledger::genesis(rules, config.hash_seed),
             mempool: Mempool::new(MempoolLimits::default(), config.hash_seed),
-            transfers: Transfers::new(member.clone()),
+            transfers: Transfers::new(member.clone(), config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR),
             rejects: Rejects::new(member.clone()),
             orders: Orders::new(member.clone()),
             idle: IdleLanes::new(member.committee.n()),

@@ -99,9 +99,6 @@ pub const PART_BYTES_MAX: u64 = 4 * MIB;
 pub const PARTS_AHEAD_MAX: u64 = 64;
 /// Bytes of parts under way to one shard beyond the last acknowledged one: what its members may have to hold of us.
 pub const PARTS_AHEAD_BYTES_MAX: u64 = 32 * MIB;
-/// Bytes of executed parts kept for members of the own shard that are behind, if [`HISTORY_ROUNDS_MIN`] does not end
-/// them sooner. A fraction of what entries may take: a part repeats what stood in an entry of another shard.
-pub const PARTS_HISTORY_BYTES_MAX: u64 = 256 * MIB;
 /// Ids of rejected transactions remembered a peer, the oldest forgotten first; requests bring them back.
 pub const REJECTED_IDS_MAX: usize = 100_000;
 /// Ids in one message of CL_M or CL, and cancels in one proposal.

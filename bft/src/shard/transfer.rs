@@ -97,14 +97,14 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Before the first block.
-    pub fn new(member: Member) -> Transfers {
+    /// Before the first block; executed parts are kept in at most `history_bytes_max` bytes.
+    pub fn new(member: Member, history_bytes_max: u64) -> Transfers {
         let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
         Transfers {
             height: Round(0),
             outgoing: Outgoing::new(member.clone()),
             incoming: others.map(|shard| (shard, Incoming::new(shard))).collect(),
-            history: History::default(),
+            history: History::new(history_bytes_max),
             certificates: CertificateCache::default(),
             serving: BTreeMap::new(),
             acks: BTreeMap::new(),

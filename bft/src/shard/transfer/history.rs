@@ -1,33 +1,39 @@
 //! Executed parts, kept with their proofs for members of the own shard that are behind: their blocks name these parts,
 //! and the source has dropped them once f+1 of us had executed them.
 //!
-//! Bound: [`HISTORY_ROUNDS_MIN`] rounds or [`PARTS_HISTORY_BYTES_MAX`], whichever is less.
+//! Bound: [`HISTORY_ROUNDS_MIN`] rounds or as many bytes as it is made for, whichever is less.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use wire::ids::{PartNumber, Round, ShardId};
-use wire::limits::{HISTORY_ROUNDS_MIN, PARTS_HISTORY_BYTES_MAX};
+use wire::limits::HISTORY_ROUNDS_MIN;
 
 use super::proof::Held;
 use crate::part::PartRef;
 
 /// The executed parts that are kept.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct History {
+    bytes_max: u64,
     parts: BTreeMap<(ShardId, PartNumber), Arc<Held>>,
     order: VecDeque<(Round, ShardId, PartNumber)>,
     bytes: u64,
 }
 
 impl History {
+    /// Room for so many bytes.
+    pub(super) fn new(bytes_max: u64) -> History {
+        History { bytes_max, parts: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+    }
+
     /// A part was executed while our height was `height`; the oldest give way to it.
     pub(super) fn push(&mut self, height: Round, held: Arc<Held>) {
         let place = (held.part.source, held.part.number);
         self.bytes += held.bytes();
         self.order.push_back((height, place.0, place.1));
         self.parts.insert(place, held);
-        while self.bytes > PARTS_HISTORY_BYTES_MAX {
+        while self.bytes > self.bytes_max {
             self.drop_oldest();
         }
     }

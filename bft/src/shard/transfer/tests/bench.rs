@@ -56,7 +56,8 @@ impl Bench {
             .map(|node| Arc::new(HashSuite::new(&committee, node, 1)) as Arc<dyn Suite>)
             .collect();
         let member = |node: NodeId| {
-            Transfers::new(Member::new(committee.clone(), suites[usize::from(node.0)].clone(), node))
+            let suite = suites[usize::from(node.0)].clone();
+            Transfers::new(Member::new(committee.clone(), suite, node), 1 << 20)
         };
         Bench {
             members: committee.nodes().map(member).collect(),
