@@ -112,7 +112,10 @@ impl Mempool {
                 CrossEvent::Cancelled { id } => {
                     let cause = believed(id).unwrap_or(Cause::Rejected(Rejection::Cancelled));
                     self.settle_contact(id, cause.fate(), receipts);
-                    self.unlist(id);
+                    // Proposed or not: a block that orders it later passes it over.
+                    if let Some(place) = self.list.find(id) {
+                        let _ = self.free(place);
+                    }
                 }
                 CrossEvent::Rejected { id, cause, .. } => self.settle_contact(id, cause.fate(), receipts),
                 CrossEvent::Spent { .. }

@@ -79,6 +79,15 @@ struct Answer {
     votes: Vec<RejectVote>,
 }
 
+/// What our ledger has to say of a transaction that somebody asks us to order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// It may execute.
+    Open,
+    /// It was executed here or never will be.
+    Known,
+}
+
 impl Orders {
     /// Nothing asked for yet.
     pub fn new(member: Member) -> Orders {
@@ -107,7 +116,10 @@ impl Orders {
         let mut answer = Answer::default();
         for bytes in missing_here {
             let view = TransactionView::parse(&bytes).expect("what is in the pool was validated");
-            self.consider(now, self.member.node(), view.id(), view, mempool, ledger, &mut answer);
+            let id = view.id();
+            if self.judge(id, view, ledger, &mut answer) == Verdict::Open {
+                self.list(now, self.member.node(), id, view, mempool, ledger);
+            }
         }
         // Whether one of ours is spent our own ledger knows.
         if !answer.votes.is_empty() {
@@ -190,8 +202,9 @@ impl Orders {
             }
             ledger.warm(group.iter().map(|(id, view)| (id, view)));
             for (id, view) in &group {
-                if !believed(id) {
-                    self.consider(now, from, *id, *view, mempool, ledger, &mut answer);
+                // Whoever asks again has not had its answer yet, whatever we believe: only the listing can be spared.
+                if self.judge(*id, *view, ledger, &mut answer) == Verdict::Open && !believed(id) {
+                    self.list(now, from, *id, *view, mempool, ledger);
                 }
             }
         }
@@ -215,24 +228,20 @@ impl Orders {
         concerns.then_some(view)
     }
 
-    /// Answers for one transaction, or lists it.
-    #[allow(clippy::too_many_arguments, reason = "the parts of an order and where it may go")]
-    fn consider(
+    /// Answers for one transaction if our ledger has an answer.
+    fn judge(
         &self,
-        now: Time,
-        from: NodeId,
         id: TxId,
         transaction: TransactionView<'_>,
-        mempool: &mut Mempool,
         ledger: &Ledger,
         answer: &mut Answer,
-    ) {
+    ) -> Verdict {
         // With its output here it has ticked our own pool, and who asks has the same ledger.
         if let Some(record) = ledger.open_record(&id) {
             if record.output() != self.member.shard {
                 answer.spent.push((id, record.part()));
             }
-            return;
+            return Verdict::Known;
         }
         if let Some(cause) = ledger.never(&id, &transaction) {
             answer.votes.push(RejectVote {
@@ -240,12 +249,25 @@ impl Orders {
                 others: other_shards(&transaction, self.member.shard),
                 cause,
             });
-            return;
+            return Verdict::Known;
         }
         // One that executed and is closed is finished: who asks will hear of it from its own shard.
-        if !matches!(ledger.standing(&id, &transaction), Standing::Open | Standing::ExpiryTooFar) {
-            return;
+        match ledger.standing(&id, &transaction) {
+            Standing::Open | Standing::ExpiryTooFar => Verdict::Open,
+            _ => Verdict::Known,
         }
+    }
+
+    /// Lists what may execute.
+    fn list(
+        &self,
+        now: Time,
+        from: NodeId,
+        id: TxId,
+        transaction: TransactionView<'_>,
+        mempool: &mut Mempool,
+        ledger: &Ledger,
+    ) {
         let Some(expiry) = transaction.expiry_in(self.member.shard) else { return };
         let home = Some(home_of(&id, self.member.committee.n())).filter(|home| *home != self.member.index);
         let since = Since { time: now, round: ledger.height() };

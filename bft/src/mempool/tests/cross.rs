@@ -144,6 +144,19 @@ fn inputs_at_the_output_shard_are_proposed_by_the_contact_and_a_cancel_ends_it()
     }
 }
 
+/// The block that orders it afterwards skips it as a duplicate, so nothing else would take it off the list.
+#[test]
+fn what_is_cancelled_leaves_the_list_even_if_it_is_proposed() {
+    let mut bench = bench();
+    let bytes = spend(&bench, &[HERE, ONE], 0, HERE, 50);
+    let id = tx_id(&bytes);
+    hand_in(&mut bench, ALICE, &bytes);
+    assert!(bench.take().0.is_some());
+    let cancelled = receipts(&[(ALICE, &bytes, Fate::Rejected(Rejection::Cancelled))]);
+    assert_eq!(execute_with(&mut bench, vec![CrossEvent::Cancelled { id }]), cancelled);
+    assert_empty(&bench);
+}
+
 #[test]
 fn who_hands_in_again_what_waits_in_the_pool_gets_its_receipt() {
     let mut bench = bench();

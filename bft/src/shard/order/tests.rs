@@ -304,6 +304,21 @@ fn what_is_believed_to_be_rejected_elsewhere_is_not_listed() {
     assert!(node.mempool.is_empty());
 }
 
+/// Our CL_M may be lost, so whoever asks again makes us say it again: our own belief must not keep us silent.
+#[test]
+fn what_can_never_execute_is_answered_although_we_believe_it_already() {
+    let mut node = Node::new(5);
+    let (spent, rival) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE], 0, ZERO, b"rival"));
+    node.execute(Time(0), &proposal(&[&spent]), &[]);
+    let order = encode_order([&rival[..]].into_iter());
+    let list = order.slice(1..order.len());
+    let effects = node.orders.on_order(Time(0), NodeId(0), &list, |_| true, &mut node.mempool, &node.ledger);
+    let [OrderOutput::Never { asker: Some(NodeId(0)), votes }] = &effects.outputs[..] else {
+        panic!("no answer: {effects:?}")
+    };
+    assert_eq!(votes[0].id, tx_id(&rival));
+}
+
 #[test]
 fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
     let good = spend(&[ONE, TWO], 0, ZERO, b"");

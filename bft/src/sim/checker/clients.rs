@@ -100,7 +100,7 @@ impl Checker {
         if !self.open.remove(&(node, client, id)) {
             return Err(Violation::StrayReply { node, client });
         }
-        if self.must_finish.contains(&id) && !matches!(fate, Fate::Finished(_)) {
+        if self.must_finish.contains(&id) && !matches!(fate, Fate::Finished(_)) && !self.is_robbed(&id) {
             return Err(Violation::NotFinished { node, id, told: fate });
         }
         if !self.is_true(node, &id, fate) {
@@ -138,6 +138,14 @@ impl Checker {
                 !is_open && (!is_decided || model.is_forgotten(id, self.heights[&node]))
             }
         }
+    }
+
+    /// Whether another transaction has spent one of its inputs. Coins are not signed for, so a Byzantine member that is
+    /// asked to order a transaction can write another one on its coins.
+    fn is_robbed(&self, id: &TxId) -> bool {
+        self.offered[id].inputs.iter().flatten().any(|input| {
+            self.world.model(input.shard).spender(&input.coin).is_some_and(|spender| spender != id)
+        })
     }
 
     /// Whether a cross-shard transaction can still finish, for all that its shards have executed.

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::committee::Committee;
-use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
+use wire::ids::{Digest, Index, NodeId, PartNumber, Round, Seq, ShardId, Signature, View};
 
 use crate::block::BlockMessage;
 use crate::lane::LaneMessage;
 use crate::message::Message;
 use crate::mvba::{Ballot, MvbaMessage};
+use crate::shard::message::{PartMessage, ShardMessage};
 use crate::sim::checker::Violation;
 use crate::sim::parcel::{Parcel, Seen};
 use crate::spb::SpbMessage;
@@ -36,6 +37,8 @@ pub enum Place {
     Vote(Round, View),
     /// Its vote on the header of a height.
     Header(Round),
+    /// Its SIGN of a part of another shard.
+    Sign(ShardId, PartNumber),
 }
 
 /// What it sent there, in 64 bytes.
@@ -86,6 +89,9 @@ impl Conduct {
             }
             Seen::Message(Message::Block(BlockMessage::Vote(vote))) => {
                 Some((Place::Header(vote.height), Word::Digest(vote.header)))
+            }
+            Seen::Message(Message::Shard(ShardMessage::Part(PartMessage::Vote { part, .. }))) => {
+                Some((Place::Sign(part.source, part.number), Word::Digest(part.digest)))
             }
             Seen::Message(_) => match parcel.mvba() {
                 Some((round, message)) => {
