@@ -202,11 +202,48 @@ fn shards_exchange_coins_and_agree_on_what_they_exchanged() {
     let exchanges = place.read("log/exchanges.csv");
     let line = exchanges.lines().find(|line| line.starts_with("5,0,")).unwrap();
     let sum = line.split(',').nth(11).unwrap();
-    let tampered = exchanges.replacen(line, &line.replacen(sum, &format!("{sum}1"), 1), 1);
+    let other = (sum.parse::<u128>().unwrap() ^ 1).to_string();
+    let tampered = exchanges.replacen(line, &line.replacen(sum, &other, 1), 1);
     fs::write(place.0.join("log/exchanges.csv"), tampered).unwrap();
     let verified = place.command("verify", "").output().unwrap();
     assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
     assert!(text(&verified).contains("have the same header and other books"), "{}", text(&verified));
+}
+
+/// The run's own load is a trickle of what must be rejected, so all that can be left open is the killed client's.
+#[test]
+fn a_client_that_dies_in_mid_submission_leaves_nothing_half_done() {
+    let place = Place::new();
+    let run = place.start_local("--nodes 4 --shards 2 --duration 15 --rate 2 --cross 1 --invalid 1");
+    let blocks = |node: u16| place.read(&format!("log/rounds-{node}.csv")).lines().count();
+    eventually("both shards commit", || (blocks(0) > 1 && blocks(4) > 1).then_some(()));
+    let mut load = place
+        .command("load", "--hosts data/hosts.txt --keys data/keys --rate 500 --cross 0.7 --duration 600")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Blocks that move coins between shards have been executed, and more are under way.
+    eventually("coins cross", || {
+        let csv = place.read("log/rounds-0.csv");
+        let column = csv.lines().next()?.split(',').position(|name| name == "finished_cross")?;
+        csv.lines()
+            .skip(1)
+            .any(|line| line.split(',').nth(column).is_some_and(|count| count != "0"))
+            .then_some(())
+    });
+    load.kill().unwrap();
+    load.wait().unwrap();
+    // The run ends well only if all nodes have come to rest.
+    let output = run.wait_with_output().unwrap();
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for field in ["agreement", "value_conserved", "exchange_holds"] {
+        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+    }
+    for field in ["rejected_unexpected", "in_flight", "lost"] {
+        assert_eq!(place.number(field), 0, "{field}\n{told}");
+    }
 }
 
 #[test]
