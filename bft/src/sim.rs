@@ -1,8 +1,8 @@
 //! The bench on which the core is attacked: whole cores in virtual time, everything random from one seed.
 //!
-//! A [`Scenario`] (seed, number of members, adversary) determines a run. [`run()`] plays it and says what went wrong, if
-//! anything; the same scenario gives the same run, so that its name replays it:
-//! `tools sim --seed S --nodes N --adversary A`.
+//! A [`Scenario`] (seed, members of a shard, shards, adversary) determines a run. [`run()`] plays it and says what went
+//! wrong, if anything; the same scenario gives the same run, so that its name replays it:
+//! `tools sim --seed S --nodes N --shards K --adversary A`.
 //!
 //! | module | content |
 //! | --- | --- |
@@ -10,7 +10,7 @@
 //! | `plan` | what a seed makes of a run: who is Byzantine, how links behave, what goes wrong when |
 //! | `net` | frames under way, ordered by virtual time |
 //! | `parcel` | messages read once for all who look on |
-//! | `workload` | clients |
+//! | `workload` | clients, of one shard and of several |
 //! | `adversary` | what Byzantine members and hostile schedulers do |
 //! | `checker` | what must hold after every step |
 //! | `run` | the loop; liveness after healing |

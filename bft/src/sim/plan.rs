@@ -155,7 +155,11 @@ impl Plan {
         let honest: Vec<NodeId> = shards.iter().flat_map(|seats| &seats.honest).copied().collect();
         let seated = shards.iter().flat_map(|seats| seats.byzantine.iter().chain(&seats.honest));
         let nodes: Vec<NodeId> = seated.copied().collect();
-        let heal_at = Time(prng.within(1_500_000..6_000_000));
+        let mut heal_at = Time(prng.within(1_500_000..6_000_000));
+        if scenario.adversary == Adversary::SlowShards {
+            // Long enough for expiries to pass, and for what they bar to be forgotten.
+            heal_at = heal_at + Span::from_ms(4_000);
+        }
         let mut troubles = Vec::new();
         for node in shards.iter().flat_map(|seats| &seats.honest[..seats.crash_max]) {
             if prng.chance(1, 3) {

@@ -74,12 +74,11 @@ impl Behaviour for FalseTransfers {
     }
 
     fn see(&mut self, _hands: &mut Hands, frame: &Frame) {
-        if let Seen::Transfer(transfer) = frame.parcel.seen() {
-            if self.heard.len() == HEARD_MAX {
-                self.heard.remove(0);
-            }
-            self.heard.push(transfer.clone());
-        }
+        self.hear(frame);
+    }
+
+    fn overhear(&mut self, _hands: &mut Hands, frame: &Frame) {
+        self.hear(frame);
     }
 
     fn turn(&mut self, hands: &mut Hands) {
@@ -94,6 +93,15 @@ impl Behaviour for FalseTransfers {
 }
 
 impl FalseTransfers {
+    fn hear(&mut self, frame: &Frame) {
+        if let Seen::Transfer(transfer) = frame.parcel.seen() {
+            if self.heard.len() == HEARD_MAX {
+                self.heard.remove(0);
+            }
+            self.heard.push(transfer.clone());
+        }
+    }
+
     fn falsify(&self, hands: &mut Hands, from: NodeId, transfer: &Transfer) -> Option<Transfer> {
         let Transfer { mut proof, part } = transfer.clone();
         let read = Part::parse(part.clone())?;
@@ -109,7 +117,7 @@ impl FalseTransfers {
             4 => proof.position += 1,
             5 => proof.count = 1 + hands.prng.below(9) as u32,
             6 => proof.certificate = self.certificate(hands, &proof),
-            // The proof of another part, most likely of another height or for another shard.
+            // The proof of another part: of another height, for another shard, of another shard.
             7 => proof = hands.prng.pick(&self.heard)?.proof.clone(),
             8 => self.spoil_headers(hands, &mut proof),
             _ => {

@@ -88,7 +88,7 @@ impl CrossClients {
         for _ in 0..count {
             let made = match self.prng.below(12) {
                 0 | 1 => self.rivals(heights),
-                2 => self.prng.pick(&self.old).cloned().into_iter().collect(),
+                2 | 3 => self.again().into_iter().collect(),
                 _ => self.one(heights).into_iter().collect(),
             };
             for bytes in made {
@@ -165,6 +165,12 @@ impl CrossClients {
         Some(coin)
     }
 
+    /// An old transaction, of the last few perhaps: one whose end is still on its way, past its expiry if that was short.
+    fn again(&mut self) -> Option<Bytes> {
+        let last = if self.prng.chance(1, 2) { self.old.len().saturating_sub(12) } else { 0 };
+        self.prng.pick(&self.old[last..]).cloned()
+    }
+
     /// A transaction, most often a good one.
     fn one(&mut self, heights: &[Round]) -> Option<Bytes> {
         let mut inputs = Vec::new();
@@ -229,8 +235,8 @@ impl CrossClients {
         let count = expiries.len() as u64;
         let chosen = &mut expiries[self.prng.below(count) as usize];
         match self.prng.below(14) {
-            0 | 1 => chosen.round = Round(height(chosen.shard) + self.prng.below(8)),
-            2 => chosen.round = Round(height(chosen.shard) + EXPIRY_ROUNDS_AHEAD_MAX + 500),
+            0..=2 => chosen.round = Round(height(chosen.shard) + self.prng.below(12)),
+            3 => chosen.round = Round(height(chosen.shard) + EXPIRY_ROUNDS_AHEAD_MAX + 500),
             _ => {}
         }
         expiries
