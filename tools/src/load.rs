@@ -26,7 +26,9 @@ use wire::ids::NodeId;
 
 use self::engine::{Command, Engine};
 
-pub(crate) use self::command::{COMMAND, CROSS_HELP, INVALID_HELP, mix, run_command};
+pub(crate) use self::command::{
+    COMMAND, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, expiry_rounds, mix, run_command,
+};
 pub(crate) use self::engine::Shared;
 pub(crate) use self::histogram::Histogram;
 pub(crate) use self::mix::{Mix, Share};
@@ -65,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) tx_bytes: usize,
     /// What it is made of.
     pub(crate) mix: Mix,
+    /// Rounds after which a transaction expires, if that is not to follow the pace.
+    pub(crate) expiry_rounds: Option<u64>,
     /// Of everything random.
     pub(crate) seed: u64,
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::hosts::Hosts;
-use wire::limits::TRANSACTION_BYTES_MAX;
+use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, TRANSACTION_BYTES_MAX};
 use wire::text::ParseError;
 
 use super::{Mix, Offering, Plan, Rate, Share, Shared, Ticker, transaction_bytes_min};
@@ -37,6 +37,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
         Opt::without_default("cross", "P", CROSS_HELP),
         Opt::with("invalid", "P", "0.1", INVALID_HELP),
+        Opt::without_default("expiry-rounds", "R", EXPIRY_HELP),
         Opt::with("seed", "S", "1", "Seed of everything random in the load."),
     ],
     sections: &[(
@@ -52,6 +53,15 @@ pub(crate) const CROSS_HELP: &str = "Share of transactions that take coins from 
 /// What `--invalid` means.
 pub(crate) const INVALID_HELP: &str = "Share of the inputs of transactions between shards that cannot be spent: a spent \
                                        coin, one that never was, or a wrong amount. Such transactions must be rejected.";
+
+/// What `--expiry-rounds` means.
+pub(crate) const EXPIRY_HELP: &str = "Rounds after which a transaction expires that is not ordered, and is forgotten if \
+                                      it is; as a rule what takes 20 s at the present pace, and at least 1000.";
+
+/// What `--expiry-rounds` says. A node that is ahead of what clients know must not find it too far.
+pub(crate) fn expiry_rounds(values: &Values) -> Result<Option<u64>, UsageError> {
+    values.optional_number("expiry-rounds", 1, EXPIRY_ROUNDS_AHEAD_MAX - 1_000)
+}
 
 /// What `--cross` and `--invalid` say of a load on so many shards.
 pub(crate) fn mix(values: &Values, shards: u16) -> Result<Mix, UsageError> {
@@ -82,6 +92,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
         tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
         mix: mix(values, committee.shards())?,
+        expiry_rounds: expiry_rounds(values)?,
         seed: values.number("seed", 0, u64::MAX)?,
     };
     let duration = values.value("duration", "seconds, at most a week", parse_seconds)?;

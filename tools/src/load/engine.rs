@@ -346,8 +346,11 @@ impl Engine {
             return;
         }
         let heights = load.workload.tally().heights.iter();
-        let expiries: Vec<Round> =
-            load.paces.iter().zip(heights).map(|(pace, height)| pace.expiry(*height)).collect();
+        let expiry = |(pace, height): (&Pace, &Round)| match load.plan.expiry_rounds {
+            Some(rounds) => Round(height.0 + rounds),
+            None => pace.expiry(*height),
+        };
+        let expiries: Vec<Round> = load.paces.iter().zip(heights).map(expiry).collect();
         match load.plan.rate {
             Rate::PerSecond(rate) => {
                 let due = intended_by(now_us.saturating_sub(load.began_us), rate);

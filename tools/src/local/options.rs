@@ -10,7 +10,7 @@ use super::directories::Directories;
 use super::faults::{self, Fault};
 use crate::flags::{Asked, Command, Opt, UsageError, Values};
 use crate::json::Json;
-use crate::load::{self, CROSS_HELP, INVALID_HELP, Plan, Rate, transaction_bytes_min};
+use crate::load::{self, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, Plan, Rate, transaction_bytes_min};
 use crate::procfs;
 
 /// The command.
@@ -56,6 +56,7 @@ pub(crate) const COMMAND: Command = Command {
         ),
         Opt::without_default("cross", "P", CROSS_HELP),
         Opt::with("invalid", "P", "0.1", INVALID_HELP),
+        Opt::without_default("expiry-rounds", "R", EXPIRY_HELP),
         Opt::with(
             "batch",
             "B",
@@ -205,6 +206,7 @@ impl Options {
                 rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
                 tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
                 mix: load::mix(values, shards)?,
+                expiry_rounds: load::expiry_rounds(values)?,
                 seed: values.number("seed", 0, u64::MAX)?,
             },
             end,
@@ -275,7 +277,10 @@ mod tests {
         assert_eq!(options("--nodes 4 --shards 2").unwrap().plan.mix, crossing);
         let options = options("--nodes 4").unwrap();
         let mix = Mix { cross: Share::NONE, ..crossing };
-        assert_eq!(options.plan, Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, mix, seed: 1 });
+        assert_eq!(
+            options.plan,
+            Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, mix, expiry_rounds: None, seed: 1 }
+        );
         assert_eq!(options.end, End { duration: Some(Duration::from_secs(10)), rounds: None });
         assert_eq!((options.batch, options.pipeline), (30_000, wire::limits::PIPELINE_DEFAULT));
         assert_eq!((options.nodes, options.shards), (4, 1));
