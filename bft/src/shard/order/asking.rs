@@ -24,6 +24,10 @@ const WAIT_MAX: Span = Span::from_ms(10_000);
 /// Moments at which something can be due lie so far apart, so that what was handed in within one of these spans goes
 /// out in one message a shard.
 const GRID: Span = Span::from_ms(100);
+/// Transactions that are asked for again at one such moment. At saturation thousands wait for longer than [`WAIT_FIRST`]
+/// though nothing is lost; asking for all of them, by every member of one shard at every member of another, would cost
+/// more than ordering them. What is left has its turn at the next moment, the longest due first.
+const REPEATS_MAX: usize = 64;
 
 /// What is asked for. Bound: the contact records of the mempool and the entries of the pool.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Asking {
     member: Member,
     waits: BTreeMap<TxId, Wait>,
     due: BTreeSet<(Time, TxId)>,
+    /// Nothing is asked for again before.
+    rest_until: Time,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +52,7 @@ type Batches<D> = BTreeMap<D, Vec<Bytes>>;
 
 impl Asking {
     pub(super) fn new(member: &Member) -> Asking {
-        Asking { member: member.clone(), waits: BTreeMap::new(), due: BTreeSet::new() }
+        Asking { member: member.clone(), waits: BTreeMap::new(), due: BTreeSet::new(), rest_until: Time(0) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,7 +60,7 @@ impl Asking {
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|(due, _)| *due)
+        self.due.first().map(|(due, _)| (*due).max(self.rest_until))
     }
 
     /// Asks for the first time.
@@ -97,8 +103,13 @@ impl Asking {
     ) -> Vec<Bytes> {
         let mut here = Vec::new();
         let mut batches: Batches<ShardId> = BTreeMap::new();
-        // What is left when one message a shard is full is due at once again.
-        for _ in 0..SUBMISSION_TRANSACTIONS_MAX {
+        if now < self.rest_until {
+            return here;
+        }
+        for left in (0..REPEATS_MAX).rev() {
+            if left == 0 {
+                self.rest_until = on_grid(now + GRID);
+            }
             let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) else { break };
             self.due.remove(&(due, id));
             let pooled = || ledger.pool_entry(&id).map(|entry| entry.transaction().clone());
@@ -151,6 +162,7 @@ impl Asking {
 
     /// Everything is due at once.
     pub(super) fn hurry(&mut self, now: Time) {
+        self.rest_until = now;
         self.due.clear();
         for (id, wait) in &mut self.waits {
             wait.due = now;

@@ -357,16 +357,35 @@ fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
 fn long_orders_are_cut_so_that_each_is_accepted() {
     let mut node = Node::new(0);
     let payload = vec![0; TRANSACTION_BYTES_MAX as usize - 1_000];
-    let all: Vec<Vec<u8>> = (0..150).map(|index| spend(&[ONE], index, ZERO, &payload)).collect();
-    node.submit(Time(0), &all);
-    let orders = node.tick(at(2));
-    assert_eq!(orders.len(), 3, "ten megabytes in orders of four");
-    assert_eq!(orders.iter().map(|(_, transactions)| transactions.len()).sum::<usize>(), 150);
-    let mut other = Node::new(4);
+    let all: Vec<Vec<u8>> = (0..400).map(|index| spend(&[ONE], index, ZERO, &payload)).collect();
+    let orders = node.submit(Time(0), &all);
+    assert!(orders.len() > 4, "a hundred for each of four homes are six megabytes");
+    assert_eq!(orders.iter().map(|(_, transactions)| transactions.len()).sum::<usize>(), 400);
     for (_, transactions) in &orders {
+        let mut other = Node::new(4);
         assert_eq!(other.on_order(at(2), 0, transactions), OrderEffects::none());
+        assert_eq!(other.mempool.len(), transactions.len());
     }
-    assert_eq!(other.mempool.len(), 150);
+}
+
+#[test]
+fn what_is_asked_for_again_is_rationed() {
+    let mut node = Node::new(0);
+    let all: Vec<Vec<u8>> = (0..150).map(|index| spend(&[ONE], index, ZERO, b"")).collect();
+    node.submit(Time(0), &all);
+    let mut again = Vec::new();
+    for (tenths, count) in [(20, 64), (21, 64), (22, 22)] {
+        let due = node.orders.next_wakeup().unwrap();
+        assert_eq!(due, Time(tenths * 100_000));
+        let mut asked = node.tick(due);
+        assert_eq!((asked.len(), asked[0].1.len()), (1, count));
+        again.append(&mut asked[0].1);
+        assert_eq!(node.tick(due), [], "no more at this moment");
+    }
+    again.sort();
+    let mut all = all;
+    all.sort();
+    assert_eq!(again, all, "each has had its turn");
 }
 
 #[test]
