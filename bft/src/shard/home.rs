@@ -3,10 +3,9 @@
 //! A transaction that members of an input shard were asked to order has one home, the first of those asked: it proposes
 //! at once. The others are its backups. They wait until the home seems not to do it, else everything would be ordered
 //! f+1 times: its lane has not advanced for `IDLE_CUTS` cuts, or the transaction is open for `OPEN_TIME` *and*
-//! `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_IDLE` in a shard that stands still, or for
-//! `OPEN_TIME_MAX` in any. Time alone says little: at saturation an honest home may have it in its queue for seconds, and
-//! backups that lose patience then order everything again and make it worse. (Parts of other shards have homes, too,
-//! but less patient backups: see `transfer`.)
+//! `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_MAX` (nothing moves at all). All three
+//! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home. (Parts of other
+//! shards have homes, too, but less patient backups: see `transfer`.)
 
 use wire::ids::{Index, Round, TxId};
 
@@ -16,14 +15,10 @@ use crate::time::{Span, Time};
 const IDLE_CUTS: u64 = 16;
 /// Time after which they do, if so many rounds have passed as well.
 const OPEN_TIME: Span = Span::from_ms(2_000);
-/// See [`OPEN_TIME`]. Some ten seconds at saturation, and less than two of an unhurried shard.
-const OPEN_ROUNDS: u64 = 32;
-/// Time after which they do if hardly a round has passed: nothing else is proposed, perhaps since the home is down.
-const OPEN_TIME_IDLE: Span = Span::from_ms(5_000);
-/// See [`OPEN_TIME_IDLE`]: the round under way when it came says nothing.
-const IDLE_ROUNDS: u64 = 1;
+/// See [`OPEN_TIME`].
+const OPEN_ROUNDS: u64 = 8;
 /// Time after which they do in any case.
-const OPEN_TIME_MAX: Span = Span::from_ms(20_000);
+const OPEN_TIME_MAX: Span = Span::from_ms(5_000);
 
 /// The member of a shard of `n` from which on members are asked to order a transaction, and its home there.
 pub fn home_of(id: &TxId, n: usize) -> Index {
@@ -46,18 +41,16 @@ impl Since {
     /// the arrival do not count, since a home with nothing to propose is idle for good reason.
     pub fn is_ripe(self, now: Time, height: Round, idle_cuts: u64) -> bool {
         let rounds = height.0.saturating_sub(self.round.0);
-        idle_cuts.min(rounds) >= IDLE_CUTS || now >= self.due(height)
+        let open = now.since(self.time);
+        idle_cuts.min(rounds) >= IDLE_CUTS
+            || open >= OPEN_TIME_MAX
+            || (open >= OPEN_TIME && rounds >= OPEN_ROUNDS)
     }
 
     /// When time alone lets them step in, unless rounds pass before.
     pub fn due(self, height: Round) -> Time {
         let rounds = height.0.saturating_sub(self.round.0);
-        self.time
-            + match rounds {
-                OPEN_ROUNDS.. => OPEN_TIME,
-                0..=IDLE_ROUNDS => OPEN_TIME_IDLE,
-                _ => OPEN_TIME_MAX,
-            }
+        self.time + if rounds >= OPEN_ROUNDS { OPEN_TIME } else { OPEN_TIME_MAX }
     }
 }
 
@@ -113,14 +106,11 @@ mod tests {
             (0, 16, 16, true),
             (0, 15, 400, false),
             (0, 400, 15, false),
-            (2_000, 32, 0, true),
-            (1_999, 32, 0, false),
-            (2_000, 31, 0, false),
-            (5_000, 1, 0, true),
-            (4_999, 1, 1, false),
-            (5_000, 2, 0, false),
-            (19_999, 31, 15, false),
-            (20_000, 2, 0, true),
+            (2_000, 8, 0, true),
+            (1_999, 8, 0, false),
+            (2_000, 7, 0, false),
+            (5_000, 0, 0, true),
+            (4_999, 0, 16, false),
         ] {
             let (now, height) = (since.time + Span::from_ms(open_ms), Round(100 + rounds));
             let case = (open_ms, rounds, idle_cuts);
