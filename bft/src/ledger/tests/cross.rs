@@ -413,7 +413,8 @@ mod mutants {
 
     #[test]
     fn every_rule_of_cross_shard_execution_is_missed_when_it_is_off() {
-        let attacks: [(Mutant, fn() -> Vec<CrossEvent>); 7] = [
+        type Attack = fn() -> Vec<CrossEvent>;
+        let attacks: [(Mutant, Attack); 7] = [
             (Mutant::PartsInOrder, replay_a_part),
             (Mutant::TicksOnlyFromInputShards, tick_from_elsewhere),
             (Mutant::EndsOnlyFromOutputShard, cancel_from_elsewhere),
