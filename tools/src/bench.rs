@@ -42,6 +42,7 @@ pub(crate) const COMMAND: Command = Command {
             that make no sense, with and without a session, and messages far ahead from f members whose processes are \
             crashed. All on this machine alone.\n\n\
             Durability is off in all of them.",
+    operands: &[],
     options: &[
         Opt::with("nodes", "N", "4", "Nodes, 1 to 128."),
         Opt::with("duration", "S", "10", "Seconds of each measurement."),
@@ -70,7 +71,11 @@ pub(crate) const COMMAND: Command = Command {
     ],
     sections: &[(
         "EXIT STATUS",
-        "0 measured; 1 a run did not end well or a verdict failed; 2 usage; 4 a testbed could not be started; 130 interrupted",
+        "0    measured\n\
+         1    a run did not end well or a verdict failed\n\
+         2    usage\n\
+         4    a testbed could not be started\n\
+         130  interrupted",
     )],
 };
 

@@ -1,13 +1,23 @@
 //! The command line of every command, declared as data.
 //!
-//! A [`Command`] names its options with the shape of their values, their defaults and a sentence of help; from that
-//! one table come parsing, `--help` and the errors. An unknown option names the nearest right one; a wrong value
-//! names option, value and what was expected. `--name value` and `--name=value` mean the same.
+//! A [`Command`] names its operands and its options with the shape of their values, their defaults and a sentence of
+//! help; from that one table come parsing, the manual page ([`Command::page`]), completion and the errors. An unknown option
+//! names the nearest right one; a wrong value names option, value and what was expected. `--name value` and
+//! `--name=value` mean the same; operands and options stand in any order.
+//!
+//! Shapes are read by people and by completion: capitals stand for something (`N`, `FILE`, `DIR`), small letters for
+//! themselves, `|` between them says that either will do.
+
+mod nearest;
+mod page;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use wire::text::ParseError;
+
+pub(crate) use self::nearest::nearest;
+pub(crate) use self::page::overview;
 
 /// One option of a command.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +28,8 @@ pub(crate) struct Opt {
     pub(crate) value: Option<&'static str>,
     /// The value it has if not given; `None` if it then has none.
     pub(crate) default: Option<&'static str>,
+    /// The value it has if given without one; `None` if it then lacks one.
+    pub(crate) bare: Option<&'static str>,
     /// What it means, in a sentence or two.
     pub(crate) help: &'static str,
 }
@@ -30,18 +42,42 @@ impl Opt {
         default: &'static str,
         help: &'static str,
     ) -> Opt {
-        Opt { name, value: Some(value), default: Some(default), help }
+        Opt { name, value: Some(value), default: Some(default), bare: None, help }
     }
 
     /// An option with a value and no default.
     pub(crate) const fn without_default(name: &'static str, value: &'static str, help: &'static str) -> Opt {
-        Opt { name, value: Some(value), default: None, help }
+        Opt { name, value: Some(value), default: None, bare: None, help }
     }
 
     /// A switch.
     pub(crate) const fn switch(name: &'static str, help: &'static str) -> Opt {
-        Opt { name, value: None, default: None, help }
+        Opt { name, value: None, default: None, bare: None, help }
     }
+
+    /// A switch that may have a value, and if given without one has `bare`.
+    #[allow(dead_code, reason = "the commands that take one are on their way")]
+    pub(crate) const fn switch_with(
+        name: &'static str,
+        value: &'static str,
+        bare: &'static str,
+        help: &'static str,
+    ) -> Opt {
+        Opt { name, value: Some(value), default: None, bare: Some(bare), help }
+    }
+}
+
+/// A word of the command line that is no option: what a command is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Operand {
+    /// What it is called, e.g. `DIR`.
+    pub(crate) name: &'static str,
+    /// The words it may be; any at all if there are none.
+    pub(crate) words: &'static [&'static str],
+    /// What it is if it is not given; `None` if it must be.
+    pub(crate) default: Option<&'static str>,
+    /// What it means, in a sentence or two.
+    pub(crate) help: &'static str,
 }
 
 /// A command and what it takes.
@@ -53,9 +89,12 @@ pub(crate) struct Command {
     pub(crate) summary: &'static str,
     /// What it does, in full: paragraphs separated by empty lines.
     pub(crate) about: &'static str,
+    /// Its operands, in their order; those that may be left out come last.
+    pub(crate) operands: &'static [Operand],
     /// Its options, in the order in which help tells them.
     pub(crate) options: &'static [Opt],
-    /// Further sections of the help: heading and text.
+    /// Further sections of the help: heading and text. A line of the text is a paragraph, or a term and what it
+    /// means, with two spaces or more between them.
     pub(crate) sections: &'static [(&'static str, &'static str)],
 }
 
@@ -64,8 +103,10 @@ pub(crate) struct Command {
 pub(crate) enum UsageError {
     /// No such option or command; with the nearest one, if any is near.
     Unknown { what: &'static str, given: String, nearest: Option<String> },
-    /// An argument that is no option.
+    /// An argument that is no option, where no operand is missing.
     Unexpected(String),
+    /// An operand that must be given and was not.
+    NoOperand { name: &'static str, words: &'static [&'static str] },
     /// An option without the value it needs.
     NoValue { option: &'static str, shape: &'static str },
     /// A switch with a value.
@@ -86,6 +127,10 @@ impl fmt::Display for UsageError {
             }
             UsageError::Unknown { what, given, nearest: None } => write!(f, "there is no {what} '{given}'"),
             UsageError::Unexpected(given) => write!(f, "found '{given}', expected an option (--name)"),
+            UsageError::NoOperand { name, words: [] } => write!(f, "{name} must be given"),
+            UsageError::NoOperand { name, words } => {
+                write!(f, "{name} must be given, one of {}", words.join(", "))
+            }
             UsageError::NoValue { option, shape } => {
                 write!(f, "--{option} needs a value: --{option} {shape}")
             }
@@ -106,7 +151,7 @@ impl From<ParseError> for UsageError {
 }
 
 /// What a command line asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Asked {
     /// The manual page.
     Help,
@@ -120,10 +165,13 @@ impl Command {
         if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
             return Ok(Asked::Help);
         }
-        let mut given = BTreeMap::new();
-        let mut rest = arguments.iter();
+        let mut values = Values { command: *self, given: BTreeMap::new(), operands: Vec::new() };
+        let mut rest = arguments.iter().peekable();
         while let Some(argument) = rest.next() {
-            let name = argument.strip_prefix("--").ok_or_else(|| UsageError::Unexpected(argument.clone()))?;
+            let Some(name) = argument.strip_prefix("--") else {
+                values.operands.push(self.parse_operand(values.operands.len(), argument)?);
+                continue;
+            };
             let (name, inline) = match name.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_string())),
                 None => (name, None),
@@ -134,70 +182,68 @@ impl Command {
                 nearest: nearest(name, self.options.iter().map(|option| option.name))
                     .map(|name| format!("--{name}")),
             })?;
-            let value = match (option.value, inline) {
-                (Some(_), Some(value)) => value,
-                (Some(shape), None) => {
+            let value = match (option, inline) {
+                (Opt { value: Some(_), .. }, Some(value)) => value,
+                // What looks like the next option is no value where there need be none.
+                (Opt { bare: Some(bare), .. }, None) => {
+                    rest.next_if(|next| !next.starts_with('-')).map_or(bare.to_string(), String::clone)
+                }
+                (Opt { value: Some(shape), .. }, None) => {
                     rest.next().cloned().ok_or(UsageError::NoValue { option: option.name, shape })?
                 }
-                (None, None) => String::new(),
-                (None, Some(_)) => return Err(UsageError::NeedlessValue(option.name)),
+                (Opt { value: None, .. }, None) => String::new(),
+                (Opt { value: None, .. }, Some(_)) => return Err(UsageError::NeedlessValue(option.name)),
             };
-            if given.insert(option.name, value).is_some() {
+            if values.given.insert(option.name, value).is_some() {
                 return Err(UsageError::Twice(option.name));
             }
         }
-        Ok(Asked::Run(Values { options: self.options, given }))
+        match self.operands.get(values.operands.len()) {
+            Some(Operand { name, words, default: None, .. }) => Err(UsageError::NoOperand { name, words }),
+            _ => Ok(Asked::Run(values)),
+        }
+    }
+
+    fn parse_operand(&self, index: usize, argument: &str) -> Result<String, UsageError> {
+        let unexpected = || UsageError::Unexpected(argument.into());
+        let operand =
+            self.operands.get(index).filter(|_| !argument.starts_with('-')).ok_or_else(unexpected)?;
+        if !operand.words.is_empty() && !operand.words.contains(&argument) {
+            return Err(UsageError::Unknown {
+                what: operand.name,
+                given: argument.into(),
+                nearest: nearest(argument, operand.words.iter().copied()).map(String::from),
+            });
+        }
+        Ok(argument.into())
     }
 
     fn option(&self, name: &str) -> Option<&'static Opt> {
         self.options.iter().find(|option| option.name == name)
     }
-
-    /// The manual page.
-    pub(crate) fn help(&self) -> String {
-        let mut text = format!("NAME\n    tools {} - {}\n", self.name, self.summary);
-        text += &format!("\nSYNOPSIS\n    tools {} [options]\n", self.name);
-        text += "\nDESCRIPTION\n";
-        for (index, paragraph) in self.about.split("\n\n").enumerate() {
-            if index > 0 {
-                text.push('\n');
-            }
-            text += &wrapped(paragraph, 4);
-        }
-        text += "\nOPTIONS\n";
-        for option in self.options {
-            let shape = option.value.map(|shape| format!(" {shape}")).unwrap_or_default();
-            text += &format!("    --{}{shape}\n", option.name);
-            let default = option.default.map(|value| format!(" Default: {value}.")).unwrap_or_default();
-            text += &wrapped(&format!("{}{default}", option.help), 8);
-        }
-        text += "    --help\n        Shows this page.\n";
-        for (heading, body) in self.sections {
-            text += &format!("\n{heading}\n");
-            for line in body.lines() {
-                text += &format!("    {line}\n");
-            }
-        }
-        text
-    }
 }
 
-/// The values of the options of one command line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The operands and the values of the options of one command line.
+#[derive(Clone, Debug)]
 pub(crate) struct Values {
-    options: &'static [Opt],
+    command: Command,
     given: BTreeMap<&'static str, String>,
+    operands: Vec<String>,
 }
-
-impl PartialEq for Opt {
-    fn eq(&self, other: &Opt) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Opt {}
 
 impl Values {
+    /// The operand of this name as given, or its default.
+    ///
+    /// # Panics
+    /// If the command declares no such operand: a slip in our own tables.
+    #[allow(dead_code, reason = "the commands that take one are on their way")]
+    pub(crate) fn operand(&self, name: &str) -> &str {
+        let operands = self.command.operands;
+        let index = operands.iter().position(|operand| operand.name == name).expect("it is declared");
+        let given = self.operands.get(index).map(String::as_str);
+        given.or(operands[index].default).expect("parsing has asked for those without a default")
+    }
+
     /// Whether the option stands on the command line.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.given.contains_key(name)
@@ -208,13 +254,13 @@ impl Values {
     /// # Panics
     /// If the command declares no such option: a slip in our own tables.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        let option = self.options.iter().find(|option| option.name == name).expect("the option is declared");
+        let option = self.command.option(name).expect("the option is declared");
         self.given.get(name).map(String::as_str).or(option.default)
     }
 
     /// The text of an option that must be given or has a default.
     pub(crate) fn required(&self, name: &'static str) -> Result<&str, UsageError> {
-        let option = self.options.iter().find(|option| option.name == name).expect("the option is declared");
+        let option = self.command.option(name).expect("the option is declared");
         self.text(name).ok_or(UsageError::Missing { option: name, shape: option.value.unwrap_or_default() })
     }
 
@@ -263,56 +309,6 @@ fn within(text: &str, min: u64, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| (min..=max).contains(number))
 }
 
-/// The candidate with the least edit distance to `given`, if that is near enough to be what was meant: at most a
-/// third of the letters differ, and at least one may.
-pub(crate) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (edit_distance(given, candidate), candidate))
-        .filter(|(distance, candidate)| {
-            *distance <= (candidate.chars().count().max(given.chars().count()) / 3).max(1)
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance, with a swap of neighbours counted as one edit.
-fn edit_distance(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    // Three rows of the usual table: the one being filled and the two above it.
-    let mut above2 = vec![0; to.len() + 1];
-    let mut above: Vec<usize> = (0..=to.len()).collect();
-    for i in 1..=from.len() {
-        let mut row = vec![i; to.len() + 1];
-        for j in 1..=to.len() {
-            let change = above[j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            row[j] = change.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                row[j] = row[j].min(above2[j - 2] + 1);
-            }
-        }
-        above2 = std::mem::replace(&mut above, row);
-    }
-    above[to.len()]
-}
-
-/// `text` as lines of at most 96 columns, indented.
-fn wrapped(text: &str, indent: usize) -> String {
-    const COLUMNS: usize = 96;
-    let mut lines = String::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > COLUMNS {
-            lines += &format!("{:indent$}{line}\n", "");
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += word;
-    }
-    lines + &format!("{:indent$}{line}\n", "")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,12 +317,17 @@ mod tests {
         name: "sample",
         summary: "shows flags",
         about: "First paragraph.\n\nSecond one.",
+        operands: &[
+            Operand { name: "ACTION", words: &["start", "stop"], default: None, help: "What to do." },
+            Operand { name: "DIR", words: &[], default: Some("log"), help: "Where." },
+        ],
         options: &[
             Opt::with("rate", "R|max", "10000", "Offered load."),
             Opt::with("duration", "S", "10", "How long."),
             Opt::without_default("base-port", "P", "Where to listen."),
             Opt::without_default("nodes", "N", "How many."),
             Opt::switch("signed", "Sign."),
+            Opt::switch_with("watch", "S", "1", "Again and again."),
         ],
         sections: &[("EXIT STATUS", "0 all well")],
     };
@@ -342,65 +343,52 @@ mod tests {
 
     #[test]
     fn values_come_from_the_line_or_the_default() {
-        let values = parse("--rate=5 --signed --nodes 4").unwrap();
+        let values = parse("--rate=5 start --signed --nodes 4").unwrap();
         assert_eq!(values.number("rate", 1, 100), Ok(5));
         assert_eq!(values.number("duration", 1, 100), Ok(10));
         assert_eq!(values.optional_number("base-port", 1, 65535), Ok(None));
         assert!(values.is_given("signed"));
-        assert!(!parse("").unwrap().is_given("signed"));
+        assert_eq!((values.operand("ACTION"), values.operand("DIR")), ("start", "log"));
+        let values = parse("stop a/b").unwrap();
+        assert!(!values.is_given("signed"));
+        assert_eq!((values.operand("ACTION"), values.operand("DIR")), ("stop", "a/b"));
+    }
+
+    #[test]
+    fn a_switch_with_a_value_has_one_without_it() {
+        for (line, watch) in [
+            ("start", None),
+            ("start --watch", Some("1")),
+            ("start --watch --signed", Some("1")),
+            ("start --watch 5", Some("5")),
+            ("start --watch=5", Some("5")),
+        ] {
+            assert_eq!(parse(line).unwrap().text("watch"), watch, "{line}");
+        }
     }
 
     #[test]
     fn each_mistake_is_named() {
         for (line, expected) in [
-            ("--rat 5", "there is no option '--rat'; the nearest is '--rate'"),
-            ("--druation 5", "there is no option '--druation'; the nearest is '--duration'"),
-            ("--zzzzzzzz", "there is no option '--zzzzzzzz'"),
-            ("four", "found 'four', expected an option (--name)"),
-            ("--rate", "--rate needs a value: --rate R|max"),
-            ("--signed=yes", "--signed takes no value"),
-            ("--rate 1 --rate 2", "--rate is given twice"),
+            ("start --rat 5", "there is no option '--rat'; the nearest is '--rate'"),
+            ("start --druation 5", "there is no option '--druation'; the nearest is '--duration'"),
+            ("start --zzzzzzzz", "there is no option '--zzzzzzzz'"),
+            ("start a four", "found 'four', expected an option (--name)"),
+            ("start -x", "found '-x', expected an option (--name)"),
+            ("strat", "there is no ACTION 'strat'; the nearest is 'start'"),
+            ("", "ACTION must be given, one of start, stop"),
+            ("start --rate", "--rate needs a value: --rate R|max"),
+            ("start --signed=yes", "--signed takes no value"),
+            ("start --rate 1 --rate 2", "--rate is given twice"),
             ("--rate 1 --help", "help"),
         ] {
             assert_eq!(parse(line).unwrap_err(), expected, "{line}");
         }
-        let values = parse("--rate often").unwrap();
+        let values = parse("start --rate often").unwrap();
         assert_eq!(
             values.number("rate", 1, 9).unwrap_err().to_string(),
             "--rate: found 'often', expected a whole number from 1 to 9"
         );
         assert_eq!(values.number("nodes", 1, 9).unwrap_err().to_string(), "--nodes N must be given");
-    }
-
-    #[test]
-    fn the_page_tells_every_option_its_default_and_every_section() {
-        let page = COMMAND.help();
-        for part in [
-            "tools sample - shows flags",
-            "--rate R|max",
-            "Default: 10000.",
-            "--base-port P",
-            "--help",
-            "EXIT STATUS",
-        ] {
-            assert!(page.contains(part), "{part} in\n{page}");
-        }
-    }
-
-    #[test]
-    fn edit_distances() {
-        for (from, to, distance) in
-            [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("kitten", "sitting", 3), ("a", "", 1)]
-        {
-            assert_eq!(edit_distance(from, to), distance, "{from} {to}");
-            assert_eq!(edit_distance(to, from), distance, "{to} {from}");
-        }
-    }
-
-    #[test]
-    fn long_help_is_wrapped_within_the_columns() {
-        let text = wrapped(&"word ".repeat(60), 8);
-        assert!(text.lines().count() > 1);
-        assert!(text.lines().all(|line| line.starts_with("        word") && line.len() <= 96));
     }
 }

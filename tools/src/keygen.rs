@@ -25,6 +25,7 @@ pub(crate) const COMMAND: Command = Command {
             which is public and the same for every node, and node-<id>.key, one a node, which only that node's owner \
             may read. A random nonce in committee.txt keeps any two testbeds apart. Existing files are never \
             overwritten.",
+    operands: &[],
     options: &[
         Opt::without_default("nodes", "N", "Nodes in each shard, 1 to 128."),
         Opt::with("shards", "K", "1", "Shards; N × K is at most 1024."),
@@ -32,7 +33,10 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("coins", "C", "200000", "Coins each shard starts with."),
         Opt::with("out", "DIR", "keys", "The directory, created if it is not there."),
     ],
-    sections: &[("EXIT STATUS", "0 dealt; 2 usage; 4 a file exists or cannot be written")],
+    sections: &[
+        ("EXIT STATUS", "0  dealt\n2  usage\n4  a file exists or cannot be written"),
+        ("EXAMPLES", "tools keygen --nodes 4 --shards 2 --out keys  Deals the keys of eight nodes to keys/."),
+    ],
 };
 
 /// Why no keys were dealt.

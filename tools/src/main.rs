@@ -22,8 +22,8 @@ mod verify;
 
 use std::process::ExitCode;
 
-use crate::flags::{Asked, Command, UsageError, Values, nearest};
-use crate::terminal::tell;
+use crate::flags::{Asked, Command, UsageError, Values, nearest, overview};
+use crate::terminal::{columns, tell};
 
 /// A command and what runs it and gives its exit code.
 type Entry = (&'static Command, fn(&Values) -> Result<u8, UsageError>);
@@ -40,24 +40,30 @@ const COMMANDS: &[Entry] = &[
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let all = || COMMANDS.iter().map(|(command, _)| *command);
     let Some((name, rest)) = arguments.split_first() else {
-        eprint!("{}", overview());
+        eprint!("{}", overview(all(), columns()));
         return ExitCode::from(2);
     };
+    // 'tools help COMMAND' asks for what 'tools COMMAND --help' does.
+    let (name, rest) = match (name.as_str(), rest) {
+        ("help", [about]) => (about, &["--help".to_string()][..]),
+        _ => (name, rest),
+    };
     if matches!(name.as_str(), "--help" | "-h" | "help") {
-        tell(overview().trim_end());
+        tell(overview(all(), columns()).trim_end());
         return ExitCode::SUCCESS;
     }
     let Some((command, run)) = COMMANDS.iter().find(|(command, _)| command.name == name) else {
-        let nearest = nearest(name, COMMANDS.iter().map(|(command, _)| command.name)).map(String::from);
+        let nearest = nearest(name, all().map(|command| command.name)).map(String::from);
         let error = UsageError::Unknown { what: "command", given: name.clone(), nearest };
-        eprint!("tools: {error}\n\n{}", overview());
+        eprintln!("tools: {error}\n(tools --help tells all commands)");
         return ExitCode::from(2);
     };
     let result = command.parse(rest).and_then(|asked| match asked {
         Asked::Run(values) => run(&values),
         Asked::Help => {
-            tell(command.help().trim_end());
+            tell(command.page(columns()).trim_end());
             Ok(0)
         }
     });
@@ -68,12 +74,4 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn overview() -> String {
-    let mut text = String::from("usage: tools COMMAND [options]\n\n");
-    for (command, _) in COMMANDS {
-        text += &format!("  {:<8} {}\n", command.name, command.summary);
-    }
-    text + "\ntools COMMAND --help tells the options of a command.\n"
 }

@@ -24,6 +24,7 @@ pub(crate) const COMMAND: Command = Command {
             their fate.\n\n\
             The same seed, numbers of nodes and shards, and adversary give the same run. A failing run is printed with \
             the command that replays it.",
+    operands: &[],
     options: &[
         Opt::with(
             "seeds",
@@ -54,7 +55,7 @@ pub(crate) const COMMAND: Command = Command {
              between shards, of which there must be two at least: silent-partner false-transfer false-sign\n\
              false-reject false-cancel forged-import false-order slow-shards",
         ),
-        ("EXIT STATUS", "0 no violation\n1 a violation\n2 usage"),
+        ("EXIT STATUS", "0  no violation\n1  a violation\n2  usage"),
     ],
 };
 
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_page_names_every_adversary() {
-        let page = COMMAND.help();
+        let page = COMMAND.page(80);
         for adversary in Adversary::ALL {
             assert!(page.contains(adversary.name()), "{}", adversary.name());
         }

@@ -38,13 +38,14 @@ pub(crate) const COMMAND: Command = Command {
             (nodes.csv, exchanges.csv) and with the receipts that the clients got (receipts.csv): agreement on every \
             block, no coin made or lost, nothing lost, made up, or both finished and refunded between shards, no receipt \
             without a block.",
+    operands: &[],
     options: &[
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
         Opt::with("data-dir", "DIR", "data", "The data directory of the run, in which the keys are."),
     ],
     sections: &[(
         "EXIT STATUS",
-        "0 all well; 1 something is wrong, each finding on a line; 2 usage or unreadable files",
+        "0  all well\n1  something is wrong, each finding on a line\n2  usage or unreadable files",
     )],
 };
 

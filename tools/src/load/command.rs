@@ -24,6 +24,7 @@ pub(crate) const COMMAND: Command = Command {
     about: "Connects to all nodes of hosts.txt, offers transactions, and tells every second and at the end what became \
             of them. The transactions spend the testbed's genesis coins, so only the first load of a testbed finds \
             them unspent.",
+    operands: &[],
     options: &[
         Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are."),
         Opt::with("keys", "DIR", "keys", "The directory with committee.txt."),
@@ -42,8 +43,12 @@ pub(crate) const COMMAND: Command = Command {
     ],
     sections: &[(
         "EXIT STATUS",
-        "0 every transaction had its receipt; 1 some had none, were lost or were rejected without a reason; 2 usage; 3 nothing was committed; 4 no node \
-         could be reached; 130 interrupted",
+        "0    every transaction had its receipt\n\
+         1    some had none, were lost or were rejected without a reason\n\
+         2    usage\n\
+         3    nothing was committed\n\
+         4    no node could be reached\n\
+         130  interrupted",
     )],
 };
 

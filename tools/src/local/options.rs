@@ -23,6 +23,7 @@ pub(crate) const COMMAND: Command = Command {
             Every transaction is real: it spends a coin of the genesis block or one that an earlier transaction \
             created. Latency is measured from the time at which a transaction was meant to be sent to its receipt.\n\n\
             Ctrl-C stops all processes and still sums up.",
+    operands: &[],
     options: &[
         Opt::without_default(
             "nodes",
@@ -103,7 +104,8 @@ pub(crate) const COMMAND: Command = Command {
     sections: &[
         (
             "FAULTS",
-            "A comma-separated list of NAME:IDS@SECONDS; ids are joined by '+', time counts from the beginning of the load.\n\
+            "A comma-separated list of NAME:IDS@SECONDS; ids are joined by '+', time counts from the beginning of the \
+             load.\n\
              crash        kill -9 of all three processes of the node, which stays dead\n\
              kill-client  kill -9 of its net_client, which the node restarts\n\
              kill-server  kill -9 of its net_server, which the node restarts",
@@ -120,11 +122,18 @@ pub(crate) const COMMAND: Command = Command {
         ),
         (
             "FILES",
-            "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt\n\
-             LOG_DIR/rounds-<id>.csv   a line an executed block\n\
-             LOG_DIR/nodes.csv, exchanges.csv, receipts.csv   what 'tools verify' compares those with\n\
-             LOG_DIR/summary.json\n\
-             DATA_DIR/keys/, hosts.txt, pids.txt",
+            "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt  \
+             What the three processes of each node say.\n\
+             LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
+             LOG_DIR/nodes.csv, exchanges.csv, receipts.csv  What 'tools verify' compares those with.\n\
+             LOG_DIR/summary.json  Everything the summary says, as numbers.\n\
+             DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.",
+        ),
+        (
+            "EXAMPLES",
+            "tools local --nodes 4  Four nodes, 10,000 transactions a second for ten seconds.\n\
+             tools local --nodes 4 --shards 2 --cross 0.5  Two shards, half of the load between them.\n\
+             tools local --nodes 4 --duration 8 --faults crash:3@3  The same four, of which one dies after three seconds.",
         ),
     ],
 };
