@@ -13,6 +13,7 @@ mod cross;
 mod pace;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::dest::Dest;
 use wire::envelope::{Class, Progress};
-use wire::ids::{Digest, Index, NodeId, Round, Seq};
+use wire::ids::{Digest, Index, NodeId, Round, Seq, View};
 
 use crate::block::{BlockEffects, BlockOutput, BlockVotes, Header};
 use crate::crypto::suite::Suite;
@@ -43,6 +44,7 @@ use crate::shard::order::Orders;
 use crate::shard::reject::Rejects;
 use crate::shard::transfer::Transfers;
 use crate::time::Time;
+use crate::trace::Tracing;
 
 /// What a core is made of, besides its keys.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct CoreConfig {
     pub batch: usize,
     /// Keys the hash tables; unknown to clients. Shows in no result.
     pub hash_seed: u64,
+    /// How much is told in [`Effect::Trace`]. Nothing else depends on it.
+    pub tracing: Tracing,
 }
 
 /// What executed parts of other shards may take of memory beside the history of lanes, as its divisor: even where most
@@ -93,6 +97,9 @@ pub struct Core {
     views: u64,
     /// Requests of clients that made no sense.
     requests_refused: u64,
+    tracing: Tracing,
+    /// The round we have given input to and the view we are in, as last told.
+    traced: Option<(Round, View)>,
     out: Vec<Effect>,
 }
 
@@ -127,6 +134,8 @@ impl Core {
             imports: News::None,
             views: 0,
             requests_refused: 0,
+            tracing: config.tracing,
+            traced: None,
             out: Vec::new(),
             member,
         }
@@ -336,6 +345,7 @@ impl Core {
     }
 
     fn absorb_rounds(&mut self, now: Time, mut effects: Effects<RoundMessage, RoundOutput>) {
+        self.trace_running();
         self.absorb_faults(std::mem::take(&mut effects.faults));
         self.absorb_sends(effects.sends, Message::Round);
         for output in effects.outputs {
@@ -345,6 +355,7 @@ impl Core {
                     self.absorb_lanes(effects);
                 }
                 RoundOutput::Decided(decision) => {
+                    self.trace_decided(&decision);
                     let effects = self.lanes.decide(now, decision.round, &decision.cut);
                     self.absorb_lanes(effects);
                     self.out.push(Effect::Progress(self.progress_at(&decision)));
@@ -360,6 +371,7 @@ impl Core {
         self.absorb_faults(effects.faults);
         self.absorb_sends(effects.sends, Message::Block);
         for BlockOutput::Certified { height, certificate, .. } in effects.outputs {
+            self.trace_certified(height);
             let effects = self.transfers.certified(now, height, &certificate);
             self.absorb_transfers(effects);
         }

@@ -6,6 +6,7 @@ use wire::envelope::{Class, Progress};
 use wire::ids::{ClientId, Digest, NodeId, Round};
 
 use crate::fault::Fault;
+use crate::trace::{TraceEvent, Tracing};
 
 /// Something that happened. Together with its time it is all that the core ever learns.
 #[derive(Clone, Debug)]
@@ -81,6 +82,13 @@ pub enum Effect {
     Executed(Box<BlockReport>),
     /// A peer misbehaved.
     Fault(Fault),
+    /// Something that a person may want to follow; only if it was asked for.
+    Trace {
+        /// How much must be asked for to be told of this.
+        detail: Tracing,
+        /// What happened.
+        event: Box<TraceEvent>,
+    },
 }
 
 /// What is to be told of one executed block: a line of `rounds-<id>.csv`. Spans in microseconds of the core's time.

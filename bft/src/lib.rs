@@ -31,4 +31,5 @@ pub mod sim;
 pub mod slab;
 pub mod spb;
 pub mod time;
+pub mod trace;
 pub mod transaction;

@@ -170,6 +170,11 @@ impl Rounds {
         self.is_running().then(|| (self.mvba.current_view(), self.mvba.waiting()))
     }
 
+    /// The running round and its view, if we have given our input to it.
+    pub fn leading(&self) -> Option<(Round, View)> {
+        self.mvba.has_input().then(|| (self.decided.next(), self.mvba.current_view()))
+    }
+
     /// The proof of a decided round, if it is still kept.
     pub fn halt(&self, round: Round) -> Option<&Halt> {
         self.history.get(&round)

@@ -144,6 +144,7 @@ fn log_to(path: &Path) -> Result<(), ParseError> {
         ParseError::of("--log", &format!("{} ({error})", path.display()), "a file that can be written")
     })?;
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_micros()
         .target(env_logger::Target::Pipe(Box::new(file)))
         .init();
     Ok(())

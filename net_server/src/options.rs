@@ -96,7 +96,7 @@ impl Options {
             })?;
             builder.target(env_logger::Target::Pipe(Box::new(file)));
         }
-        builder.init();
+        builder.format_timestamp_micros().init();
         Ok(())
     }
 }

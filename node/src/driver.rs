@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use bft::event::{Effect, Event};
 use bft::time::{Span, Time};
+use bft::trace::Tracing;
 use wire::bytes::Bytes;
 use wire::client::Request;
 use wire::codec;
@@ -190,6 +191,10 @@ impl<M: Machine> Driver<M> {
                 }
                 Effect::Executed(report) => self.rounds.add(&report),
                 Effect::Fault(fault) => self.vitals.fault(fault),
+                Effect::Trace { detail, event } => match detail {
+                    Tracing::Off | Tracing::Steps => log::debug!("{event}"),
+                    Tracing::All => log::trace!("{event}"),
+                },
             }
         }
         if now.since(self.gathering_since) >= GATHER_TIME {
@@ -234,6 +239,17 @@ impl Exit {
         {
             outlet.send(std::mem::take(&mut self.messages));
         }
+    }
+}
+
+/// How much the machine is to tell of its steps: what the log will take.
+pub(crate) fn tracing() -> Tracing {
+    if log::log_enabled!(log::Level::Trace) {
+        Tracing::All
+    } else if log::log_enabled!(log::Level::Debug) {
+        Tracing::Steps
+    } else {
+        Tracing::Off
     }
 }
 

@@ -92,6 +92,7 @@ fn run_core(config: &Config, settings: CoreSettings) -> Result<(), Box<dyn Error
         lanes,
         batch: settings.batch,
         hash_seed: rand::u64(),
+        tracing: driver::tracing(),
     };
     serve(config, Core::new(core, Arc::new(suite))).map(drop)
 }
@@ -201,6 +202,7 @@ fn log_to(path: &Path) -> Result<(), ParseError> {
         )
     })?;
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_micros()
         .target(env_logger::Target::Pipe(Box::new(file)))
         .init();
     Ok(())

@@ -3,9 +3,12 @@
 //! A submission is a header and, as the frame's tail, its transactions in the list encoding of [`list`]: parsed in
 //! place, never copied through serde.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
+use crate::name::Name;
 
 /// What a client asks of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -99,6 +102,48 @@ pub enum Refusal {
     ExpiryTooFar,
     /// This node only follows and takes no clients.
     Following,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fate::Finished(round) => write!(f, "finished in {}", Name::Round(*round)),
+            Fate::Rejected(reason) => write!(f, "rejected: {reason}"),
+            Fate::Expired => f.write_str("expired"),
+            Fate::Refused(reason) => write!(f, "refused: {reason}"),
+            Fate::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejection::Spent => "an input is spent",
+            Rejection::UnknownCoin => "an input names no coin",
+            Rejection::WrongAmount => "an input names a wrong amount",
+            Rejection::NotOwner => "the owner of an input did not sign",
+            Rejection::ExpiryTooFar => "its expiry is too far ahead",
+            Rejection::Cancelled => "its output shard cancelled it",
+        })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Invalid => "it is not valid",
+            Refusal::TooLarge => "it is too long",
+            Refusal::WrongShard => "it is not this shard's to take",
+            Refusal::Duplicate => "it is known here already",
+            Refusal::Full => "the mempool is full",
+            Refusal::ClientShare => "this client fills its share",
+            Refusal::Spent => "an input is spent here",
+            Refusal::Expired => "it has expired",
+            Refusal::ExpiryTooFar => "its expiry is too far ahead",
+            Refusal::Following => "this node only follows",
+        })
+    }
 }
 
 /// How a node is: for the live line, `tools status`, the diagnosis, and the check after a run.

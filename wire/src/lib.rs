@@ -1,8 +1,8 @@
 //! What the processes and machines of the testbed say to each other.
 //!
-//! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `text` and
-//! `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`, `hosts`,
-//! `keys`, `rand`) belong to the processes.
+//! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
+//! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
+//! `hosts`, `keys`, `rand`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -22,6 +22,7 @@ pub mod ipc;
 pub mod keys;
 pub mod limits;
 mod mac;
+pub mod name;
 pub mod rand;
 pub mod session;
 pub mod text;

@@ -41,6 +41,7 @@ impl Core {
         self.rounds.executed(round);
         self.views += u64::from(decision.times.views);
         let report = report(now, &decision, header.digest(), &outcome, &entries);
+        self.trace_block(&report, &outcome, &entries);
         self.out.push(Effect::Executed(Box::new(report)));
         self.transfers.executed(&header, outcome.parts.clone());
         let votes = self.votes.executed(now, round, header.digest());

@@ -30,6 +30,7 @@ impl Core {
                         let believed = |id: &TxId| self.rejects.believed(id);
                         let submitted = self.mempool.submit(client, &tail, &items, believed, &self.ledger);
                         self.reply_receipts(client, &submitted.refused);
+                        self.trace_admitted(client, &submitted.cross);
                         let orders = self.orders.begin(now, &submitted.cross, &self.mempool, &self.ledger);
                         self.absorb_orders(now, orders);
                     }
@@ -72,6 +73,7 @@ impl Core {
     /// other shards no more for what has ended.
     pub(super) fn send_receipts(&mut self, now: Time, outcome: &BlockOutcome) {
         let receipts = self.mempool.on_executed(outcome, |id| self.rejects.believed(id));
+        self.trace_receipts(outcome, &receipts);
         self.reply_all(receipts);
         self.orders.executed(now, outcome, &self.mempool, &self.ledger);
         let left = self.mempool.collect_expired(&self.ledger);
@@ -93,6 +95,7 @@ impl Core {
     }
 
     fn reply_receipts(&mut self, client: ClientId, receipts: &[Receipt]) {
+        self.trace_receipts_but_finished(client, receipts);
         for chunk in receipts.chunks(RECEIPTS_MAX) {
             self.reply(client, &Reply::Receipts(chunk.to_vec()));
         }

@@ -20,12 +20,14 @@ use crate::time::Time;
 impl Core {
     /// A part with its proof, from its source or from a member of our shard that we asked.
     pub(super) fn on_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) {
+        self.trace_received(from, &transfer);
         let effects = self.transfers.handle_transfer(now, from, transfer);
         self.absorb_transfers(effects);
     }
 
     /// Another node asks us to order transactions.
     pub(super) fn on_order(&mut self, now: Time, from: NodeId, list: &Bytes) {
+        self.trace_asked(from, list);
         let Core { orders, rejects, mempool, ledger, .. } = self;
         let believed = |id: &TxId| rejects.believed(id).is_some();
         let effects = orders.on_order(now, from, list, believed, mempool, ledger);
@@ -81,6 +83,7 @@ impl Core {
     }
 
     pub(super) fn absorb_transfers(&mut self, effects: TransferEffects) {
+        self.trace_transfers(&effects);
         self.absorb_faults(effects.faults);
         for (dest, send) in effects.sends {
             let body = match send {
@@ -89,12 +92,13 @@ impl Core {
             };
             self.send_out(dest, body);
         }
-        for TransferOutput::Eligible in effects.outputs {
+        for TransferOutput::Eligible(_) | TransferOutput::Due in effects.outputs {
             self.imports = News::Arrived;
         }
     }
 
     pub(super) fn absorb_rejects(&mut self, effects: RejectEffects) {
+        self.trace_rejects(&effects);
         self.absorb_faults(effects.faults);
         for (dest, message) in effects.sends {
             self.send_out(dest, Message::Shard(ShardMessage::Reject(message)).encode());
@@ -112,6 +116,7 @@ impl Core {
     }
 
     pub(super) fn absorb_orders(&mut self, now: Time, effects: OrderEffects) {
+        self.trace_orders(&effects.sends);
         self.absorb_faults(effects.faults);
         for (dest, send) in effects.sends {
             let body = match send {

@@ -42,6 +42,7 @@ impl Core {
                 return proposed;
             }
             let effects = self.lanes.append(now, builder.finish());
+            self.trace_proposed(&effects);
             self.absorb_lanes(effects);
             proposed = true;
         }

@@ -1,6 +1,7 @@
 //! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
 
 mod shards;
+mod stories;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::crypto::hash_suite::HashSuite;
 use crate::event::{BlockReport, Effect, Event};
 use crate::lane::LaneSettings;
 use crate::time::{Span, Time};
+use crate::trace::{TraceEvent, Tracing};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
 
 /// N cores, all messages delivered in the order they were sent, 1 ms after it.
@@ -28,6 +30,9 @@ struct Bench {
     queue: VecDeque<(Time, NodeId, Event)>,
     blocks: Vec<Vec<BlockReport>>,
     replies: Vec<Reply>,
+    /// All that was done, but for what was told of it.
+    done: Vec<(Time, NodeId, Effect)>,
+    told: Vec<(NodeId, Tracing, TraceEvent)>,
 }
 
 impl Bench {
@@ -36,6 +41,10 @@ impl Bench {
     }
 
     fn of(n: u16, shards: u16) -> Bench {
+        Bench::traced(n, shards, Tracing::Off)
+    }
+
+    fn traced(n: u16, shards: u16, tracing: Tracing) -> Bench {
         let protocol = Protocol { genesis_coins: 100, ..Protocol::default() };
         let committee = Arc::new(deal_committee(n, shards, protocol, seeded_entropy(7)).0);
         let cores = committee
@@ -43,16 +52,20 @@ impl Bench {
             .map(|node| {
                 let suite = Arc::new(HashSuite::new(&committee, node, 7));
                 let (committee, lanes) = (committee.clone(), LaneSettings::default());
-                Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1 }, suite)
+                Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1, tracing }, suite)
             })
             .collect();
         let blocks = vec![Vec::new(); usize::from(n * shards)];
-        Bench { committee, cores, now: Time(0), queue: VecDeque::new(), blocks, replies: Vec::new() }
+        let (replies, done, told) = (Vec::new(), Vec::new(), Vec::new());
+        Bench { committee, cores, now: Time(0), queue: VecDeque::new(), blocks, replies, done, told }
     }
 
     fn give(&mut self, node: NodeId, event: Event) {
         let effects = self.cores[usize::from(node.0)].handle(self.now, event);
         for effect in effects {
+            if !matches!(effect, Effect::Trace { .. }) {
+                self.done.push((self.now, node, effect.clone()));
+            }
             match effect {
                 Effect::Send { dest, body, .. } => {
                     let digest = Digest(Sha256::digest(&body[..]).into());
@@ -65,6 +78,7 @@ impl Bench {
                 Effect::Executed(report) => self.blocks[usize::from(node.0)].push(*report),
                 Effect::Fault(fault) => panic!("{node} blames {fault:?}"),
                 Effect::Progress(_) => {}
+                Effect::Trace { detail, event } => self.told.push((node, detail, *event)),
             }
         }
     }

@@ -64,8 +64,10 @@ pub enum TransferSend {
 /// What the parent learns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransferOutput {
-    /// There may be something new in [`Transfers::eligible`].
-    Eligible,
+    /// N−f SIGNs of this part are here, so there may be something new in [`Transfers::eligible`].
+    Eligible(PartRef),
+    /// The turn of somebody to propose a part has come: so there may be, too.
+    Due,
 }
 
 /// Effects of a step.

@@ -34,6 +34,7 @@ use crate::sim::prng::Prng;
 use crate::sim::trace::{self, Trace};
 use crate::sim::workload::{self, Workload};
 use crate::time::{Span, Time};
+use crate::trace::Tracing;
 
 /// One-way delays of one view: SEND, ECHO, LOCK, READY, FINISH, share, PRE-VOTE, VOTE, and two for what is fetched.
 const HOPS_A_VIEW: u64 = 10;
@@ -192,6 +193,7 @@ impl<'a> Simulation<'a> {
                 lanes: settings,
                 batch,
                 hash_seed: scenario.seed.wrapping_add(u64::from(node.0)),
+                tracing: Tracing::Off,
             };
             Core::new(config, suites[&node].clone())
         };

@@ -52,6 +52,7 @@ pub(super) fn effects(effects: &[Effect]) -> String {
                 format!("EXECUTED h{} {} ({} finished)", report.round, report.header, report.finished)
             }
             Effect::Fault(fault) => format!("blames {} for {}", fault.peer, fault.kind.name()),
+            Effect::Trace { event, .. } => event.to_string(),
         });
     }
     parts.join("; ")

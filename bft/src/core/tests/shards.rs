@@ -10,12 +10,12 @@ const AMOUNT: u64 = 1_000;
 
 impl Bench {
     /// A transaction that spends these genesis coins, by shard and number, ascending, on one output.
-    fn cross(&self, inputs: &[(u16, u64)], output: u16) -> Vec<u8> {
+    pub(super) fn cross(&self, inputs: &[(u16, u64)], output: u16) -> Vec<u8> {
         let coin = |shard, number| genesis_coin(&self.committee.testbed(), ShardId(shard), number);
         self.cross_of(inputs.iter().map(|(shard, number)| (*shard, coin(*shard, *number))).collect(), output)
     }
 
-    fn cross_of(&self, inputs: Vec<(u16, CoinId)>, output: u16) -> Vec<u8> {
+    pub(super) fn cross_of(&self, inputs: Vec<(u16, CoinId)>, output: u16) -> Vec<u8> {
         let inputs: Vec<Input> = inputs
             .into_iter()
             .map(|(shard, coin)| Input { shard: ShardId(shard), coin, amount: AMOUNT })

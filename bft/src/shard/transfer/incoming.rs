@@ -142,7 +142,7 @@ impl Incoming {
                 }
                 if let Some(certificate) = collected.certificate {
                     slot.complete(now, height, part, certificate);
-                    effects.outputs.push(TransferOutput::Eligible);
+                    effects.outputs.push(TransferOutput::Eligible(part));
                 }
             }
         }
@@ -227,7 +227,7 @@ impl Incoming {
             self.repeat_votes(&Dest::ShardOthers, effects);
         }
         if self.alarms().any(|alarm| alarm <= now) {
-            effects.outputs.push(TransferOutput::Eligible);
+            effects.outputs.push(TransferOutput::Due);
         }
         self.rung = now;
     }

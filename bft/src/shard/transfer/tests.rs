@@ -20,8 +20,8 @@ fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
         bench.certify(SOURCE, 1);
         bench.deliver();
         for member in bench.committee.members(TARGET) {
-            assert_eq!(bench.outputs[usize::from(member.0)], [TransferOutput::Eligible]);
             let part = parts[0].reference();
+            assert_eq!(bench.outputs[usize::from(member.0)], [TransferOutput::Eligible(part)]);
             assert_eq!(bench.at(member).body(&part).as_deref(), Some(&*parts[0]), "as it was sent");
             let home = Index(part.number.0 as u16 % n);
             let is_home = bench.committee.index_of(member) == home;
@@ -116,7 +116,7 @@ fn backups_propose_what_its_home_does_not() {
     bench.outputs[usize::from(backup.0)].clear();
     bench.pass(1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (1, 1), "again after 5 s");
-    assert_eq!(bench.outputs[usize::from(backup.0)], [TransferOutput::Eligible], "the parent is told");
+    assert_eq!(bench.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent is told");
     bench.import(TARGET, SOURCE, 1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
 }
