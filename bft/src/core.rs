@@ -176,6 +176,11 @@ impl Core {
 
     /// How we are, as far as the core knows; the driver adds what only processes know.
     pub fn status(&self) -> NodeStatus {
+        NodeStatus { value: self.ledger.recount(), ..self.status_at_hand() }
+    }
+
+    /// The same without counting anything: `value` is what execution keeps.
+    pub fn status_at_hand(&self) -> NodeStatus {
         let totals = self.ledger.totals();
         let waiting = self.rounds.waiting();
         NodeStatus {
@@ -191,7 +196,7 @@ impl Core {
             rejected: totals.rejected,
             expired: totals.expired,
             coins: self.ledger.coins_unspent(),
-            value: self.ledger.recount(),
+            value: self.ledger.value(),
             open_records: self.ledger.open_records() as u64,
             pool: self.ledger.pool_len() as u64,
             parts_open: self.transfers.parts_open() as u64,

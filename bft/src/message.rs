@@ -4,6 +4,8 @@
 //! hashes a proposal twice (`lane::entry`), a group part behind its proof, a list of transactions to be ordered.
 //! Everything else is one enum through the one codec.
 
+mod kind;
+
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::client::list;
@@ -16,6 +18,8 @@ use crate::lane::LaneMessage;
 use crate::lane::entry::ENTRY_TAG;
 use crate::round::RoundMessage;
 use crate::shard::message::{ShardMessage, Transfer};
+
+pub use self::kind::MessageKind;
 
 /// The first byte of every message that is not an entry.
 const MESSAGE_TAG: u8 = 0x01;
@@ -304,5 +308,34 @@ mod tests {
             };
             assert_eq!(message.class(lane), expected, "{name}");
         }
+    }
+    #[test]
+    fn each_message_is_counted_as_what_it_is() {
+        let kind = |name: &str| match name {
+            "ECHO" => "echo",
+            "FINAL" => "final",
+            "`WantEntry`" => "want_entry",
+            "`WantCertificate`" => "want_certificate",
+            "coin share" => "coin_share",
+            "PRE-VOTE yes" | "PRE-VOTE no" | "VOTE yes" | "VOTE no" => "ballot",
+            "HALT" => "halt",
+            "`Ask`" => "catch_up",
+            "VOTE (`BlockVote`)" => "block_vote",
+            "`Certified`" => "block_certified",
+            "LD (`Transfer`)" => "transfer",
+            "SIGN (`PartMessage::Vote`)" => "transfer_vote",
+            "`PartMessage::Want`" => "want_part",
+            "`PartMessage::Ack`" => "part_ack",
+            "CL_M (`RejectMessage::Votes`)" => "reject_votes",
+            "CL (`RejectMessage::Rejected`)" => "rejected",
+            "`Spent`" => "spent",
+            "Order" => "order",
+            _ => "spb",
+        };
+        let short = all().into_iter().map(|(name, message)| (name, message.encode()));
+        for (name, bytes) in short.chain(long()) {
+            assert_eq!(MessageKind::of(&bytes).name(), kind(name), "{name}");
+        }
+        assert_eq!(MessageKind::of(&[ENTRY_TAG, 0]), MessageKind::Entry);
     }
 }

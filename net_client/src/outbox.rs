@@ -227,6 +227,11 @@ impl Outbox {
         self.sent.iter().filter(|item| item.is_some()).count() as u64
     }
 
+    /// What is kept, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Frames dropped although they mattered.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped

@@ -179,8 +179,12 @@ impl Peer {
     /// The link's counters. Pings are not among the bytes: an idle link's counters stand still.
     pub(crate) fn counters(&self) -> LinkCounters {
         let state = self.lock();
-        let (unconfirmed, dropped) = (state.outbox.unconfirmed(), state.outbox.dropped());
-        LinkCounters { unconfirmed, dropped, ..state.counters }
+        LinkCounters {
+            unconfirmed: state.outbox.unconfirmed(),
+            queued_bytes: state.outbox.bytes(),
+            dropped: state.outbox.dropped(),
+            ..state.counters
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

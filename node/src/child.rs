@@ -173,8 +173,9 @@ fn serve_one(spec: &Spec, children: &Children, inbound: &InboundSender) -> io::R
     }
     let mut process = spawn(spec, theirs)?;
     log::info!("{} runs as process {}", spec.child.name(), process.id());
-    let started = Outlet::start(spec.child, socket.try_clone()?)
-        .map(|outlet| inbound.send(Inbound::Started { child: spec.child, outlet }));
+    let (child, pid) = (spec.child, process.id());
+    let started = Outlet::start(child, socket.try_clone()?)
+        .map(|outlet| inbound.send(Inbound::Started { child, pid, outlet }));
     if let Ok(Ok(())) = started {
         read_all(spec.child, socket, inbound);
     }

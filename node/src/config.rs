@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) stop: StopWhen,
     /// What runs in it.
     pub(crate) heart: Heart,
+    /// The port on which metrics are told.
+    pub(crate) metrics: Option<u16>,
     hosts: PathBuf,
     keys: PathBuf,
 }
@@ -70,6 +72,7 @@ const FLAGS: &[Flag] = &[
     Flag::with("--batch", "B"),
     Flag::with("--pipeline", "W"),
     Flag::with("--history-mib", "M"),
+    Flag::with("--metrics", "PORT"),
     Flag::switch("--stop-on-stdin-eof"),
     Flag::with("--pipe", "BYTES,WINDOW"),
 ];
@@ -102,8 +105,9 @@ impl Config {
             Some(settings) => Heart::Pipe(settings),
             None => Heart::Core(core_settings(&flags)?),
         };
+        let metrics = flags.number("--metrics", 1, u16::MAX.into())?.map(|port| port as u16);
         let committee = Arc::new(committee);
-        Ok(Config { id, committee, own_keys, log_dir, stop, heart, hosts, keys })
+        Ok(Config { id, committee, own_keys, log_dir, stop, heart, metrics, hosts, keys })
     }
 
     /// The file that says that these keys have signed.

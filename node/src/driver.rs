@@ -21,6 +21,7 @@ use wire::ids::ClientId;
 use crate::child::Child;
 use crate::inbound::Inbound;
 use crate::machine::Machine;
+use crate::metrics::{Meters, Snapshot};
 use crate::outlet::Outlet;
 use crate::rounds::RoundsFile;
 use crate::status::StatusReply;
@@ -34,6 +35,7 @@ pub(crate) struct Driver<M> {
     rounds: RoundsFile,
     vitals: Vitals,
     status: StatusReply,
+    meters: Meters,
     /// Since when what is to be sent gathers.
     gathering_since: Time,
     net_client: Exit,
@@ -71,6 +73,7 @@ impl<M: Machine> Driver<M> {
             rounds,
             vitals: Vitals::default(),
             status: StatusReply::default(),
+            meters: Meters::default(),
             gathering_since: Time::default(),
             net_client: Exit::default(),
             net_server: Exit::default(),
@@ -129,7 +132,9 @@ impl<M: Machine> Driver<M> {
                 // Given back only now: what is being handled still counts as held.
                 drop(permit);
             }
-            Inbound::Started { child, outlet } => self.take_start(child, outlet),
+            Inbound::Started { child, pid, outlet } => self.take_start(child, pid, outlet),
+            // An answer that nobody waits for any more is dropped.
+            Inbound::Question(asker) => drop(asker.try_send(Box::new(self.snapshot()))),
             Inbound::Failed(reason) => return Some(Ended::ChildFailed(reason)),
             Inbound::Stop => return Some(Ended::Stopped),
         }
@@ -138,7 +143,10 @@ impl<M: Machine> Driver<M> {
 
     fn take_message(&mut self, child: Child, message: ToCore, body: Bytes) {
         match message {
-            ToCore::Peer { from, digest } => self.feed(Event::Peer { from, digest, body }),
+            ToCore::Peer { from, digest } => {
+                self.meters.received.count(&body);
+                self.feed(Event::Peer { from, digest, body });
+            }
             ToCore::PeerUp { peer } => {
                 self.vitals.peer_up(child, peer);
                 self.feed(Event::PeerUp { peer });
@@ -163,10 +171,10 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    fn take_start(&mut self, child: Child, outlet: Outlet) {
+    fn take_start(&mut self, child: Child, pid: u32, outlet: Outlet) {
         let exit = self.exit(child);
         exit.outlet = Some(outlet);
-        let Start::Again(ended) = self.vitals.child_started(child) else { return };
+        let Start::Again(ended) = self.vitals.child_started(child, pid) else { return };
         for client in ended.clients {
             self.feed(Event::ClientGone { client });
         }
@@ -182,6 +190,7 @@ impl<M: Machine> Driver<M> {
         for effect in self.machine.handle(now, event) {
             match effect {
                 Effect::Send { dest, class, digest, body } => {
+                    self.meters.sent.count(&body);
                     self.net_client.push(FromCore::Send { dest, class, digest }, body);
                 }
                 Effect::Reply { client, body } => self.net_server.push(FromCore::Reply { client }, body),
@@ -189,7 +198,10 @@ impl<M: Machine> Driver<M> {
                     self.net_client.push(FromCore::Progress(progress.clone()), Bytes::from(Vec::new()));
                     self.net_server.push(FromCore::Progress(progress), Bytes::from(Vec::new()));
                 }
-                Effect::Executed(report) => self.rounds.add(&report),
+                Effect::Executed(report) => {
+                    self.meters.executed(&report);
+                    self.rounds.add(&report);
+                }
                 Effect::Fault(fault) => self.vitals.fault(fault),
                 Effect::Trace { detail, event } => match detail {
                     Tracing::Off | Tracing::Steps => log::debug!("{event}"),
@@ -210,8 +222,19 @@ impl<M: Machine> Driver<M> {
 
     fn reply_status(&mut self, client: ClientId) {
         let now = self.now();
-        let body = self.status.at(now, || self.vitals.complete(self.machine.status()));
+        let body = self.status.at(now, || self.vitals.complete(now, self.machine.status()));
         self.net_server.push(FromCore::Reply { client }, body);
+    }
+
+    /// What there is to be told to a scrape.
+    fn snapshot(&self) -> Snapshot {
+        let status = self.vitals.complete(self.now(), self.machine.status_at_hand());
+        let mut snapshot = Snapshot { status, meters: self.meters.clone(), ..self.vitals.figures() };
+        for (child, exit) in [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)] {
+            let figures = snapshot.children.entry(child).or_default();
+            figures.waiting_bytes = exit.outlet.as_ref().map_or(0, Outlet::waiting_bytes);
+        }
+        snapshot
     }
 
     fn exit(&mut self, child: Child) -> &mut Exit {

@@ -4,7 +4,9 @@
 //! socket fills, so `net_server` stops reading, so TCP tells the senders. That is all the backpressure there is, and
 //! all that is needed. Messages travel in batches, one a read of the socket: a burst is one wake-up of the loop.
 
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -12,6 +14,7 @@ use wire::bytes::Bytes;
 use wire::envelope::ToCore;
 
 use crate::child::Child;
+use crate::metrics::Question;
 use crate::outlet::Outlet;
 
 /// What the round loop takes in.
@@ -29,9 +32,13 @@ pub(crate) enum Inbound {
     Started {
         /// Which child.
         child: Child,
+        /// Its process.
+        pid: u32,
         /// The way to it.
         outlet: Outlet,
     },
+    /// Somebody wants to know the metrics.
+    Question(Question),
     /// A child can't be kept running, and the node ends; why.
     Failed(String),
     /// The node was asked to end.
@@ -62,12 +69,42 @@ pub(crate) struct InboundSender {
 #[derive(Debug)]
 pub(crate) struct LoopEnded;
 
+/// Why a question could not be asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotAsked {
+    /// The round loop has ended.
+    LoopEnded,
+    /// There was no room in the queue in time.
+    QueueFull,
+}
+
+impl fmt::Display for NotAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NotAsked::LoopEnded => "the round loop has ended",
+            NotAsked::QueueFull => "the queue of the round loop is full",
+        })
+    }
+}
+
 impl InboundSender {
     /// Queues what a child said; waits for room.
     pub(crate) fn messages(&self, child: Child, messages: Vec<(ToCore, Bytes)>) -> Result<(), LoopEnded> {
         let bytes = messages.iter().map(|(_, body)| MESSAGE_BYTES + body.len() as u64).sum();
         let permit = Budget::take(&self.budget, bytes);
         self.send(Inbound::Messages { child, messages, permit })
+    }
+
+    /// Queues a question; waits for room until the deadline.
+    pub(crate) fn ask(&self, question: Question, deadline: Instant) -> Result<(), NotAsked> {
+        self.sender
+            .send_deadline(Inbound::Question(question), deadline)
+            .map_err(|error| if error.is_timeout() { NotAsked::QueueFull } else { NotAsked::LoopEnded })
+    }
+
+    /// Bytes of messages that wait or are being handled.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        *self.budget.used.lock().expect(NO_PANIC)
     }
 
     /// Queues anything else; waits for room.

@@ -18,6 +18,11 @@ pub(crate) trait Machine {
 
     /// How it is, as far as it knows itself.
     fn status(&self) -> NodeStatus;
+
+    /// The same without anything that takes long to find out.
+    fn status_at_hand(&self) -> NodeStatus {
+        self.status()
+    }
 }
 
 impl Machine for Core {
@@ -31,5 +36,9 @@ impl Machine for Core {
 
     fn status(&self) -> NodeStatus {
         Core::status(self)
+    }
+
+    fn status_at_hand(&self) -> NodeStatus {
+        Core::status_at_hand(self)
     }
 }

@@ -15,6 +15,7 @@ mod config;
 mod driver;
 mod inbound;
 mod machine;
+mod metrics;
 mod outlet;
 mod pipe;
 mod rounds;
@@ -24,6 +25,7 @@ mod vitals;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use crate::config::{Config, CoreSettings, Heart, StopWhen};
 use crate::driver::{Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
 use crate::machine::Machine;
+use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
 use crate::rounds::RoundsFile;
 
@@ -50,17 +53,19 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    let config = match Config::read(std::env::args().skip(1)).and_then(|config| {
+    let (config, listener) = match Config::read(std::env::args().skip(1)).and_then(|config| {
+        // Before the keys are used: what can't start has signed nothing.
+        let listener = config.metrics.map(metrics::listen).transpose()?;
         log_to(&config.log())?;
-        Ok(config)
+        Ok((config, listener))
     }) {
-        Ok(config) => config,
+        Ok(started) => started,
         Err(error) => {
             text::complain(&format!("node: {error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match run(&config) {
+    match run(&config, listener) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
@@ -70,14 +75,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+fn run(config: &Config, metrics: Option<TcpListener>) -> Result<(), Box<dyn Error>> {
     match &config.heart {
-        Heart::Core(settings) => run_core(config, *settings),
-        Heart::Pipe(settings) => run_pipe(config, *settings),
+        Heart::Core(settings) => run_core(config, *settings, metrics),
+        Heart::Pipe(settings) => run_pipe(config, *settings, metrics),
     }
 }
 
-fn run_core(config: &Config, settings: CoreSettings) -> Result<(), Box<dyn Error>> {
+fn run_core(
+    config: &Config,
+    settings: CoreSettings,
+    metrics: Option<TcpListener>,
+) -> Result<(), Box<dyn Error>> {
     let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
     claim_keys(config)?;
     let suite = RealSuite::new(&config.committee, config.id, signing, *coin_secret)?;
@@ -94,7 +103,7 @@ fn run_core(config: &Config, settings: CoreSettings) -> Result<(), Box<dyn Error
         hash_seed: rand::u64(),
         tracing: driver::tracing(),
     };
-    serve(config, Core::new(core, Arc::new(suite))).map(drop)
+    serve(config, Core::new(core, Arc::new(suite)), metrics).map(drop)
 }
 
 /// Takes note that these keys have signed, and refuses keys that have before.
@@ -116,10 +125,14 @@ fn claim_keys(config: &Config) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn run_pipe(config: &Config, settings: PipeSettings) -> Result<(), Box<dyn Error>> {
+fn run_pipe(
+    config: &Config,
+    settings: PipeSettings,
+    metrics: Option<TcpListener>,
+) -> Result<(), Box<dyn Error>> {
     let shard = config.committee.shard_of(config.id);
     let others = config.committee.members(shard).filter(|node| *node != config.id);
-    let pipe = serve(config, Pipe::new(config.id, others, settings, rand::u64()))?;
+    let pipe = serve(config, Pipe::new(config.id, others, settings, rand::u64()), metrics)?;
     let PipeFigures { payload_bytes, seconds } = pipe.figures();
     let path = config.log_dir.join(format!("pipe-{}.json", config.id));
     fs::write(&path, format!("{{\"payload_bytes\": {payload_bytes}, \"seconds\": {seconds:.6}}}\n"))
@@ -128,7 +141,7 @@ fn run_pipe(config: &Config, settings: PipeSettings) -> Result<(), Box<dyn Error
 }
 
 /// Runs the three processes around a machine until the node is asked to stop; gives the machine back.
-fn serve<M: Machine>(config: &Config, machine: M) -> Result<M, Box<dyn Error>> {
+fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) -> Result<M, Box<dyn Error>> {
     let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
     let rounds =
         RoundsFile::create(&path).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
@@ -139,6 +152,10 @@ fn serve<M: Machine>(config: &Config, machine: M) -> Result<M, Box<dyn Error>> {
         .into_iter()
         .map(|child| spawn_keeper(config, child, &own_program, &children, &sender))
         .collect::<io::Result<Vec<_>>>()?;
+    if let Some(listener) = metrics {
+        let about = About { node: config.id, shard: config.committee.shard_of(config.id) };
+        metrics::serve(listener, about, sender.clone())?;
+    }
     if config.stop == StopWhen::StdinEnds {
         spawn("stdin", move || stop_when_stdin_ends(&sender))?;
     }

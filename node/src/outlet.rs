@@ -62,6 +62,11 @@ impl Outlet {
         // It fails only if the writer has ended, and then nobody is there to read.
         let _ = self.batches.send(batch);
     }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// Writes whatever is queued, all that has gathered in one go.

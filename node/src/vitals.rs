@@ -6,36 +6,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bft::fault::{Fault, FaultKind};
+use bft::time::Time;
 use wire::client::NodeStatus;
 use wire::envelope::LinkCounters;
 use wire::ids::{ClientId, NodeId};
 
 use crate::child::Child;
+use crate::metrics::{ChildFigures, Snapshot};
 
 /// The facts. See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Vitals {
     net_client: ChildVitals,
     net_server: ChildVitals,
-    restarts: u64,
     clients: BTreeSet<ClientId>,
-    faults: BTreeMap<FaultKind, u64>,
-    faults_logged: BTreeSet<(FaultKind, NodeId)>,
+    /// Bound: kinds × nodes, since peers are who their keys say.
+    faults: BTreeMap<(FaultKind, NodeId), u64>,
 }
 
 /// What is known of one child.
 #[derive(Debug, Default)]
 struct ChildVitals {
     starts: u64,
+    pid: Option<u32>,
     peers: BTreeSet<NodeId>,
     of_this_process: Totals,
     of_earlier_ones: Totals,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Totals {
-    bytes: u64,
-    dropped: u64,
+    links: BTreeMap<NodeId, LinkCounters>,
     refused: BTreeMap<String, u64>,
 }
 
@@ -59,16 +60,16 @@ pub(crate) enum Start {
 
 impl Vitals {
     /// A child's process has begun.
-    pub(crate) fn child_started(&mut self, child: Child) -> Start {
+    pub(crate) fn child_started(&mut self, child: Child, pid: u32) -> Start {
         let vitals = self.of(child);
         vitals.starts += 1;
+        vitals.pid = Some(pid);
         if vitals.starts == 1 {
             return Start::First;
         }
         let of_this_process = std::mem::take(&mut vitals.of_this_process);
-        vitals.of_earlier_ones.add(of_this_process);
+        vitals.of_earlier_ones = std::mem::take(&mut vitals.of_earlier_ones).and(&of_this_process);
         let lost = std::mem::take(&mut vitals.peers);
-        self.restarts += 1;
         let clients = match child {
             Child::NetClient => BTreeSet::new(),
             Child::NetServer => std::mem::take(&mut self.clients),
@@ -106,35 +107,57 @@ impl Vitals {
         links: &[(NodeId, LinkCounters)],
         refused: Vec<(String, u64)>,
     ) {
-        self.of(child).of_this_process = Totals {
-            bytes: links.iter().map(|(_, link)| link.bytes).sum(),
-            dropped: links.iter().map(|(_, link)| link.dropped).sum(),
-            refused: refused.into_iter().collect(),
-        };
+        self.of(child).of_this_process =
+            Totals { links: links.iter().copied().collect(), refused: refused.into_iter().collect() };
     }
 
     /// A peer misbehaved; logged when it is the first time in this way.
     pub(crate) fn fault(&mut self, fault: Fault) {
-        *self.faults.entry(fault.kind).or_default() += 1;
-        if self.faults_logged.insert((fault.kind, fault.peer)) {
+        let count = self.faults.entry((fault.kind, fault.peer)).or_default();
+        *count += 1;
+        if *count == 1 {
             log::warn!("fault of node {}: {}; counted, not logged again", fault.peer, fault.kind.name());
         }
     }
 
-    /// A core's status with what only we know.
-    pub(crate) fn complete(&self, status: NodeStatus) -> NodeStatus {
-        let (client, server) = (&self.net_client, &self.net_server);
-        let mut refused = server.of_earlier_ones.refused.clone();
+    /// A core's status at this time of the node's, with what only we know.
+    pub(crate) fn complete(&self, now: Time, status: NodeStatus) -> NodeStatus {
+        let ids = |peers: &BTreeSet<NodeId>| peers.iter().map(|peer| peer.0).collect();
+        let Totals { links, .. } = self.net_client.totals();
+        let Totals { mut refused, .. } = self.net_server.totals();
         add_counts(&mut refused, &status.refused.into_iter().collect());
-        add_counts(&mut refused, &server.of_this_process.refused);
+        let mut faults: BTreeMap<FaultKind, u64> = BTreeMap::new();
+        for ((kind, _), count) in &self.faults {
+            *faults.entry(*kind).or_default() += count;
+        }
         NodeStatus {
-            peers_up: self.peers_up().into_iter().map(|peer| peer.0).collect(),
-            bytes_sent: client.of_earlier_ones.bytes + client.of_this_process.bytes,
-            frames_dropped: client.of_earlier_ones.dropped + client.of_this_process.dropped,
-            restarts: self.restarts,
-            faults: self.faults.iter().map(|(kind, count)| (kind.name().to_string(), *count)).collect(),
+            peers_up: ids(&self.peers_up()),
+            peers_out: ids(&self.net_client.peers),
+            peers_in: ids(&self.net_server.peers),
+            up_ms: now.0 / 1_000,
+            bytes_sent: links.values().map(|link| link.bytes).sum(),
+            frames_dropped: links.values().map(|link| link.dropped).sum(),
+            restarts: self.net_client.restarts() + self.net_server.restarts(),
+            faults: faults.into_iter().map(|(kind, count)| (kind.name().to_string(), count)).collect(),
             refused: refused.into_iter().collect(),
             ..status
+        }
+    }
+
+    /// What we know that is in no status, for those who scrape.
+    pub(crate) fn figures(&self) -> Snapshot {
+        let children = [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)];
+        let figures = |vitals: &ChildVitals| ChildFigures {
+            pid: vitals.pid,
+            restarts: vitals.restarts(),
+            ..ChildFigures::default()
+        };
+        Snapshot {
+            links: children.iter().map(|(child, vitals)| (*child, vitals.totals().links)).collect(),
+            faults: self.faults.clone(),
+            clients: self.clients.len() as u64,
+            children: children.iter().map(|(child, vitals)| (*child, figures(vitals))).collect(),
+            ..Snapshot::default()
         }
     }
 
@@ -151,11 +174,38 @@ impl Vitals {
     }
 }
 
+impl ChildVitals {
+    fn restarts(&self) -> u64 {
+        self.starts.saturating_sub(1)
+    }
+
+    /// What all its processes have counted.
+    fn totals(&self) -> Totals {
+        self.of_earlier_ones.clone().and(&self.of_this_process)
+    }
+}
+
 impl Totals {
-    fn add(&mut self, other: Totals) {
-        self.bytes += other.bytes;
-        self.dropped += other.dropped;
-        add_counts(&mut self.refused, &other.refused);
+    /// Both together; what waits is what waits in the later process.
+    fn and(mut self, later: &Totals) -> Totals {
+        for link in self.links.values_mut() {
+            (link.unconfirmed, link.queued_bytes) = (0, 0);
+        }
+        for (peer, more) in &later.links {
+            let link = self.links.entry(*peer).or_default();
+            *link = LinkCounters {
+                data_sent: link.data_sent + more.data_sent,
+                data_received: link.data_received + more.data_received,
+                ack_sent: link.ack_sent + more.ack_sent,
+                ack_received: link.ack_received + more.ack_received,
+                bytes: link.bytes + more.bytes,
+                dropped: link.dropped + more.dropped,
+                unconfirmed: more.unconfirmed,
+                queued_bytes: more.queued_bytes,
+            };
+        }
+        add_counts(&mut self.refused, &later.refused);
+        self
     }
 }
 
@@ -178,33 +228,50 @@ mod tests {
     #[test]
     fn totals_outlive_a_restart() {
         let mut vitals = Vitals::default();
-        assert_eq!(vitals.child_started(Child::NetClient), Start::First);
-        assert_eq!(vitals.child_started(Child::NetServer), Start::First);
+        assert_eq!(vitals.child_started(Child::NetClient, 1), Start::First);
+        assert_eq!(vitals.child_started(Child::NetServer, 2), Start::First);
         vitals.counted(Child::NetClient, &link(100, 1), vec![]);
         vitals.counted(Child::NetClient, &link(150, 2), vec![]);
         vitals.counted(Child::NetServer, &link(9, 9), vec![("full".into(), 3)]);
-        vitals.child_started(Child::NetClient);
-        vitals.child_started(Child::NetServer);
+        vitals.child_started(Child::NetClient, 1);
+        vitals.child_started(Child::NetServer, 2);
         vitals.counted(Child::NetClient, &link(10, 0), vec![]);
         vitals.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
-        let status = vitals.complete(NodeStatus::default());
+        let status = vitals.complete(Time(0), NodeStatus::default());
         assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 2, 2));
         assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 2)]);
+        let figures = vitals.figures();
+        assert_eq!(figures.links[&Child::NetClient][&PEER].bytes, 160);
+        assert_eq!(figures.children[&Child::NetServer].restarts, 1);
+    }
+
+    #[test]
+    fn what_waited_in_a_dead_process_waits_no_more() {
+        let mut vitals = Vitals::default();
+        let waiting = LinkCounters { data_sent: 5, unconfirmed: 3, queued_bytes: 900, ..Default::default() };
+        vitals.child_started(Child::NetClient, 1);
+        vitals.counted(Child::NetClient, &[(PEER, waiting)], vec![]);
+        assert_eq!(vitals.figures().links[&Child::NetClient][&PEER], waiting);
+        vitals.child_started(Child::NetClient, 2);
+        let left = LinkCounters { data_sent: 5, ..Default::default() };
+        assert_eq!(vitals.figures().links[&Child::NetClient][&PEER], left);
     }
 
     #[test]
     fn a_peer_is_down_when_neither_child_has_a_session() {
         let mut vitals = Vitals::default();
         for child in [Child::NetClient, Child::NetServer] {
-            vitals.child_started(child);
+            vitals.child_started(child, 1);
             vitals.peer_up(child, PEER);
         }
         assert!(!vitals.is_last_session_down(Child::NetClient, PEER));
-        assert_eq!(vitals.complete(NodeStatus::default()).peers_up, [2]);
+        let status = vitals.complete(Time(7_000), NodeStatus::default());
+        assert_eq!((status.peers_up, status.peers_out, status.peers_in), (vec![2], vec![], vec![2]));
+        assert_eq!(status.up_ms, 7);
         vitals.client_spoke(ClientId(5));
         let ended = Ended { clients: vec![ClientId(5)], peers: vec![PEER] };
-        assert_eq!(vitals.child_started(Child::NetServer), Start::Again(ended));
-        assert_eq!(vitals.complete(NodeStatus::default()).peers_up, [] as [u16; 0]);
+        assert_eq!(vitals.child_started(Child::NetServer, 2), Start::Again(ended));
+        assert_eq!(vitals.complete(Time(0), NodeStatus::default()).peers_up, [] as [u16; 0]);
         assert!(vitals.is_last_session_down(Child::NetServer, PEER));
     }
 
@@ -215,8 +282,8 @@ mod tests {
             vitals.fault(Fault { peer: NodeId(peer), kind: FaultKind::Malformed });
         }
         vitals.fault(Fault { peer: PEER, kind: FaultKind::Flood });
-        let status = vitals.complete(NodeStatus::default());
+        let status = vitals.complete(Time(0), NodeStatus::default());
         assert_eq!(status.faults, [("malformed".to_string(), 3), ("flood".to_string(), 1)]);
-        assert_eq!(vitals.faults_logged.len(), 3);
+        assert_eq!(vitals.figures().faults[&(FaultKind::Malformed, NodeId(1))], 2);
     }
 }

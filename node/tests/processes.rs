@@ -5,11 +5,6 @@ mod testbed;
 
 use std::net::TcpListener;
 
-use bft::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
-use wire::client::{Fate, Receipt, Reply, Request, list};
-use wire::codec;
-use wire::ids::{Round, ShardId};
-
 use testbed::{Testbed, children_of, eventually, is_alive, kill};
 
 #[test]
@@ -116,26 +111,7 @@ fn wrong_flags_are_told_in_one_line() {
 fn a_transaction_is_ordered_and_all_nodes_tell_the_same_block() {
     let testbed = Testbed::new(4);
     let mut nodes: Vec<_> = (0..4).map(|id| testbed.start(id, &[])).collect();
-    let coin = genesis_coin(&testbed.committee.testbed(), ShardId(0), 0);
-    let amount = testbed.committee.protocol().genesis_amount;
-    let transaction = Transaction {
-        inputs: &[Input { shard: ShardId(0), coin, amount }],
-        output_shard: ShardId(0),
-        outputs: &[Output { owner: Owner([7; 32]), amount }],
-        expiries: &[Expiry { shard: ShardId(0), round: Round(1_000) }],
-        payload: b"real money",
-    };
-    let transaction = transaction.encode();
-    let mut request = codec::encode(&Request::Submit);
-    let at = list::begin(&mut request);
-    list::push(&mut request, &transaction);
-    list::finish(&mut request, at, 1);
-
-    let mut client = eventually("a node takes clients", || testbed.client(2));
-    client.ask(&request).unwrap();
-    let Some(Reply::Receipts(receipts)) = client.reply() else { panic!("a transaction gets a receipt") };
-    let [Receipt { id, fate: Fate::Finished(height) }] = receipts[..] else { panic!("{receipts:?}") };
-    assert_eq!(id, tx_id(&transaction));
+    let height = testbed.spend_genesis_coin(2);
     for id in 0..4 {
         let status = eventually("all have executed it", || {
             testbed.status(id).filter(|status| status.executed >= height)

@@ -194,6 +194,12 @@ pub struct NodeStatus {
     pub views: u64,
     /// Peers with a session, by id.
     pub peers_up: Vec<u16>,
+    /// Of these, those that we have dialled.
+    pub peers_out: Vec<u16>,
+    /// Of these, those that have dialled us.
+    pub peers_in: Vec<u16>,
+    /// How long the node has been running, by its own clock.
+    pub up_ms: u64,
     /// Bytes sent by `net_client`.
     pub bytes_sent: u64,
     /// Frames dropped by the outbox rule.

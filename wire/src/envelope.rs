@@ -42,6 +42,8 @@ pub struct LinkCounters {
     pub ack_received: u64,
     /// Frames sent and not yet acknowledged.
     pub unconfirmed: u64,
+    /// Bytes of frames that wait to be sent or acknowledged, as the outbox rule counts them.
+    pub queued_bytes: u64,
     /// Bytes sent or received, framing included.
     pub bytes: u64,
     /// Frames dropped by the outbox rule.

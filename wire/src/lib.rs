@@ -2,7 +2,7 @@
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
 //! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
-//! `hosts`, `keys`, `rand`) belong to the processes.
+//! `hosts`, `keys`, `procfs`, `rand`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -23,6 +23,7 @@ pub mod keys;
 pub mod limits;
 mod mac;
 pub mod name;
+pub mod procfs;
 pub mod rand;
 pub mod session;
 pub mod text;

@@ -1,4 +1,5 @@
-//! A testbed in a temporary directory: keys, hosts on free ports, nodes, and a client that asks how they are.
+//! A testbed in a temporary directory: keys, hosts on free ports, nodes, and clients that ask how they are.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,13 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bft::crypto::deal::{NodeSecrets, deal_committee};
-use wire::client::{NodeStatus, Reply, Request};
+use bft::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
+use wire::client::{Fate, NodeStatus, Receipt, Reply, Request, list};
 use wire::codec;
 use wire::committee::{Committee, Protocol};
 use wire::dial;
 use wire::frame::{Frame, FrameReader, Kind, ReadOutcome, Scratch, Sealer};
 use wire::hosts::{Host, Hosts};
-use wire::ids::Round;
+use wire::ids::{Round, ShardId};
 use wire::keys::NodeKeys;
 use wire::limits::{FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
@@ -63,6 +65,12 @@ impl Testbed {
     /// Where a node listens.
     pub(crate) fn address(&self, id: u16) -> SocketAddr {
         self.addresses[usize::from(id)]
+    }
+
+    /// A port on which nobody listens, and no node will.
+    pub(crate) fn free_port(&self) -> u16 {
+        let mut ports = std::iter::repeat_with(|| free_addresses(1)[0]);
+        ports.find(|address| !self.addresses.contains(address)).expect("it goes on for ever").port()
     }
 
     /// Starts a node as a pipe.
@@ -113,6 +121,31 @@ impl Testbed {
             Reply::Status(status) => Some(*status),
             other => panic!("asked for a status, got {other:?}"),
         }
+    }
+
+    /// Has a node order a transaction, and returns the height of the block that did.
+    pub(crate) fn spend_genesis_coin(&self, node: u16) -> Round {
+        let coin = genesis_coin(&self.committee.testbed(), ShardId(0), 0);
+        let amount = self.committee.protocol().genesis_amount;
+        let transaction = Transaction {
+            inputs: &[Input { shard: ShardId(0), coin, amount }],
+            output_shard: ShardId(0),
+            outputs: &[Output { owner: Owner([7; 32]), amount }],
+            expiries: &[Expiry { shard: ShardId(0), round: Round(1_000) }],
+            payload: b"real money",
+        };
+        let transaction = transaction.encode();
+        let mut request = codec::encode(&Request::Submit);
+        let at = list::begin(&mut request);
+        list::push(&mut request, &transaction);
+        list::finish(&mut request, at, 1);
+
+        let mut client = eventually("a node takes clients", || self.client(node));
+        client.ask(&request).unwrap();
+        let Some(Reply::Receipts(receipts)) = client.reply() else { panic!("a transaction gets a receipt") };
+        let [Receipt { id, fate: Fate::Finished(height) }] = receipts[..] else { panic!("{receipts:?}") };
+        assert_eq!(id, tx_id(&transaction));
+        height
     }
 
     /// A client's session with a node; `None` if it does not accept one.

@@ -1,0 +1,264 @@
+//! As much of HTTP/1.1 as a scrape takes: `GET /metrics`, one request a connection.
+//!
+//! # Security
+//! A request may be [`HEAD_BYTES_MAX`] long and take [`TIME_MAX`], its answer as long again; [`CONNECTIONS_MAX`] are
+//! answered at once, each by a thread of its own, and further ones are sent away. So whoever connects and says nothing,
+//! or does not read, holds a thread for seconds and no more.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::text::CONTENT_TYPE;
+
+/// The longest head of a request: browsers send a kilobyte of headers.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+/// How long a request may take to arrive, and an answer to be taken.
+const TIME_MAX: Duration = Duration::from_secs(3);
+/// Connections that are answered at once.
+const CONNECTIONS_MAX: usize = 8;
+/// After an accept that failed, for want of file descriptors say, others may have given some back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What is read and thrown away of a request that was refused unread, lest the answer is lost with it.
+const UNREAD_BYTES_MAX: usize = 64 << 10;
+
+/// Makes the page, or says why there is none.
+pub(super) type Page = dyn Fn() -> Result<Arc<str>, String> + Send + Sync;
+
+/// Answers whoever connects, on threads of its own, until the process ends.
+pub(super) fn serve(listener: TcpListener, page: Arc<Page>) -> io::Result<()> {
+    thread::Builder::new().name("metrics".into()).spawn(move || accept_all(&listener, &page)).map(drop)
+}
+
+fn accept_all(listener: &TcpListener, page: &Arc<Page>) {
+    let places = Arc::new(AtomicUsize::new(0));
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log::debug!("no connection of a scrape can be accepted: {error}");
+                thread::sleep(ACCEPT_PAUSE);
+                continue;
+            }
+        };
+        let Some(place) = Place::take(&places) else {
+            refuse_at_once(stream);
+            continue;
+        };
+        let page = page.clone();
+        let spawned = thread::Builder::new().name("scrape".into()).spawn(move || {
+            if let Err(error) = answer(&stream, &*page) {
+                log::debug!("a scrape broke off: {error}");
+            }
+            drop(place);
+        });
+        if let Err(error) = spawned {
+            log::debug!("no thread for a scrape: {error}");
+        }
+    }
+}
+
+/// One of the connections that are answered.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(places: &Arc<AtomicUsize>) -> Option<Place> {
+        // Only the accepting thread takes places, so none is taken between the question and the taking.
+        if places.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+            return None;
+        }
+        places.fetch_add(1, Ordering::Relaxed);
+        Some(Place(places.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Refusal {
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    TooSlow,
+    TooLong,
+    Version,
+}
+
+impl Refusal {
+    /// Its code, with what the code is called.
+    fn status(self) -> &'static str {
+        match self {
+            Refusal::BadRequest => "400 Bad Request",
+            Refusal::NotFound => "404 Not Found",
+            Refusal::MethodNotAllowed => "405 Method Not Allowed",
+            Refusal::TooSlow => "408 Request Timeout",
+            Refusal::TooLong => "431 Request Header Fields Too Large",
+            Refusal::Version => "505 HTTP Version Not Supported",
+        }
+    }
+}
+
+fn answer(stream: &TcpStream, page: &Page) -> io::Result<()> {
+    let refusal = match read_head(stream)? {
+        Head::Nothing => return Ok(()),
+        Head::Refused(refusal) => Some(refusal),
+        Head::Whole(head) => judge(&head).err(),
+    };
+    let response = match refusal.map_or_else(page, |refusal| Ok(refusal.status().into())) {
+        Ok(page) if refusal.is_none() => response("200 OK", CONTENT_TYPE, &page),
+        Ok(status) => response(&status, "text/plain", "GET /metrics is all there is here.\n"),
+        Err(reason) => response("503 Service Unavailable", "text/plain", &format!("{reason}\n")),
+    };
+    write_within(stream, response.as_bytes(), Instant::now() + TIME_MAX)?;
+    hang_up(stream)
+}
+
+/// What came of a request's head.
+enum Head {
+    Whole(Vec<u8>),
+    /// The connection ended before anything came: somebody tried whether the port is open.
+    Nothing,
+    Refused(Refusal),
+}
+
+fn read_head(mut stream: &TcpStream) -> io::Result<Head> {
+    let deadline = Instant::now() + TIME_MAX;
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    loop {
+        match within(deadline, |left| stream.set_read_timeout(left).and_then(|()| stream.read(&mut buffer)))?
+        {
+            None => return Ok(Head::Refused(Refusal::TooSlow)),
+            Some(0) if head.is_empty() => return Ok(Head::Nothing),
+            Some(0) => return Ok(Head::Refused(Refusal::BadRequest)),
+            Some(count) => head.extend_from_slice(&buffer[..count]),
+        }
+        if head.windows(4).any(|bytes| bytes == b"\r\n\r\n") || head.windows(2).any(|bytes| bytes == b"\n\n")
+        {
+            return Ok(Head::Whole(head));
+        }
+        if head.len() > HEAD_BYTES_MAX {
+            return Ok(Head::Refused(Refusal::TooLong));
+        }
+    }
+}
+
+/// Whether the head of a request asks for the page. Its headers do not matter.
+fn judge(head: &[u8]) -> Result<(), Refusal> {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = str::from_utf8(line).map_err(|_| Refusal::BadRequest)?.trim_end_matches('\r');
+    let words: Vec<&str> = line.split(' ').collect();
+    let [method, target, version] = words[..] else { return Err(Refusal::BadRequest) };
+    if !version.starts_with("HTTP/") {
+        return Err(Refusal::BadRequest);
+    }
+    if !matches!(version, "HTTP/1.0" | "HTTP/1.1") {
+        return Err(Refusal::Version);
+    }
+    if target.split('?').next() != Some("/metrics") {
+        return Err(Refusal::NotFound);
+    }
+    if method == "GET" { Ok(()) } else { Err(Refusal::MethodNotAllowed) }
+}
+
+fn response(status: &str, content_type: &str, body: &str) -> String {
+    // Of use with 405, of no harm elsewhere.
+    let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Sends away somebody for whom there is no place, without waiting for them: so short an answer fits the socket.
+fn refuse_at_once(mut stream: TcpStream) {
+    let answer = response("503 Service Unavailable", "text/plain", "too many scrapes at once\n");
+    let sent = stream.set_nonblocking(true).and_then(|()| stream.write_all(answer.as_bytes()));
+    if let Err(error) = sent {
+        log::debug!("a scrape too many could not be told so: {error}");
+    }
+}
+
+/// Ends the connection such that the answer is not lost: a socket closed with bytes unread resets it.
+fn hang_up(mut stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    let deadline = Instant::now() + TIME_MAX;
+    let mut buffer = [0; 1024];
+    let mut unread = 0;
+    while unread < UNREAD_BYTES_MAX {
+        match within(deadline, |left| stream.set_read_timeout(left).and_then(|()| stream.read(&mut buffer)))?
+        {
+            None | Some(0) => break,
+            Some(count) => unread += count,
+        }
+    }
+    Ok(())
+}
+
+fn write_within(mut stream: &TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match within(deadline, |left| stream.set_write_timeout(left).and_then(|()| stream.write(bytes)))? {
+            None => return Err(io::ErrorKind::TimedOut.into()),
+            Some(count) => bytes = &bytes[count..],
+        }
+    }
+    Ok(())
+}
+
+/// Tries something with the time that is left; `None` if it is over.
+fn within(
+    deadline: Instant,
+    mut attempt: impl FnMut(Option<Duration>) -> io::Result<usize>,
+) -> io::Result<Option<usize>> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        match attempt(Some(left)) {
+            Ok(count) => return Ok(Some(count)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_page_can_be_asked_for() {
+        for (head, expected) in [
+            ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", Ok(())),
+            ("GET /metrics?debug=1 HTTP/1.0\n\n", Ok(())),
+            ("POST /metrics HTTP/1.1\r\n\r\n", Err(Refusal::MethodNotAllowed)),
+            ("GET / HTTP/1.1\r\n\r\n", Err(Refusal::NotFound)),
+            ("POST /../keys HTTP/1.1\r\n\r\n", Err(Refusal::NotFound)),
+            ("GET /metrics HTTP/2\r\n\r\n", Err(Refusal::Version)),
+            ("GET /metrics\r\n\r\n", Err(Refusal::BadRequest)),
+            ("GET /metrics FTP/1.1\r\n\r\n", Err(Refusal::BadRequest)),
+            ("GET  /metrics HTTP/1.1\r\n\r\n", Err(Refusal::BadRequest)),
+            ("\r\n\r\n", Err(Refusal::BadRequest)),
+        ] {
+            assert_eq!(judge(head.as_bytes()), expected, "{head}");
+        }
+        assert_eq!(judge(b"\xff\xfe /metrics HTTP/1.1\r\n\r\n"), Err(Refusal::BadRequest));
+    }
+
+    #[test]
+    fn an_answer_tells_its_length_and_what_is_allowed() {
+        let answer = response("405 Method Not Allowed", "text/plain", "é\n");
+        assert!(answer.contains("\r\nContent-Length: 3\r\nAllow: GET\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\né\n"), "{answer}");
+    }
+}

@@ -1,0 +1,131 @@
+//! What the round loop counts itself: messages by kind, and the blocks it executed.
+
+use bft::event::BlockReport;
+use bft::message::MessageKind;
+
+use super::histogram::Histogram;
+
+/// The counters.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meters {
+    /// Messages handed over to be sent, each once, whatever the number of its recipients.
+    pub(crate) sent: Traffic,
+    /// Messages that came from peers.
+    pub(crate) received: Traffic,
+    /// Lane entries in executed blocks.
+    pub(crate) entries: u64,
+    /// Bytes of their payloads.
+    pub(crate) payload_bytes: u64,
+    phases: [Histogram; Phase::ALL.len()],
+}
+
+/// Messages and their bytes by kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic {
+    by_kind: [(u64, u64); MessageKind::ALL.len()],
+}
+
+/// What a round spends its time with, as `rounds-<id>.csv` tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// From our input to N−f FINISHes of the deciding view.
+    Spb,
+    /// From there to the coin.
+    Coin,
+    /// From there to the decision.
+    Decide,
+    /// From our input to the decision.
+    Agreement,
+    /// From the decision to the execution.
+    Fetch,
+}
+
+impl Phase {
+    /// All phases, in the order of their numbers.
+    pub(crate) const ALL: [Phase; 5] =
+        [Phase::Spb, Phase::Coin, Phase::Decide, Phase::Agreement, Phase::Fetch];
+
+    /// The name it is counted under.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::Spb => "spb",
+            Phase::Coin => "coin",
+            Phase::Decide => "decide",
+            Phase::Agreement => "agreement",
+            Phase::Fetch => "fetch",
+        }
+    }
+
+    /// What a block tells of it; 0 where it could not be measured.
+    fn of(self, report: &BlockReport) -> u64 {
+        match self {
+            Phase::Spb => report.spb_us,
+            Phase::Coin => report.coin_us,
+            Phase::Decide => report.decide_us,
+            Phase::Agreement => report.agreement_us,
+            Phase::Fetch => report.fetch_us,
+        }
+    }
+}
+
+impl Meters {
+    /// A block was executed.
+    pub(crate) fn executed(&mut self, report: &BlockReport) {
+        self.entries += report.entries;
+        self.payload_bytes += report.payload_bytes;
+        for phase in Phase::ALL {
+            let us = phase.of(report);
+            // Who gave no input or did not see the coin has no time to tell. Fetching may well take none.
+            if us > 0 || phase == Phase::Fetch {
+                self.phases[phase as usize].add(us);
+            }
+        }
+    }
+
+    /// The times of a phase.
+    pub(crate) fn phase(&self, phase: Phase) -> &Histogram {
+        &self.phases[phase as usize]
+    }
+}
+
+impl Traffic {
+    /// A message with this body passed.
+    pub(crate) fn count(&mut self, body: &[u8]) {
+        let (messages, bytes) = &mut self.by_kind[MessageKind::of(body) as usize];
+        *messages += 1;
+        *bytes += body.len() as u64;
+    }
+
+    /// Messages and bytes of every kind.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (MessageKind, u64, u64)> {
+        MessageKind::ALL
+            .into_iter()
+            .zip(self.by_kind)
+            .map(|(kind, (messages, bytes))| (kind, messages, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_measured_is_not_counted_as_zero() {
+        let mut meters = Meters::default();
+        meters.executed(&BlockReport { agreement_us: 1_500, entries: 2, ..BlockReport::default() });
+        meters.executed(&BlockReport { entries: 1, ..BlockReport::default() });
+        let counts = Phase::ALL.map(|phase| meters.phase(phase).count());
+        assert_eq!(counts, [0, 0, 0, 1, 2]);
+        assert_eq!(meters.entries, 3);
+    }
+
+    #[test]
+    fn messages_are_counted_by_kind() {
+        let mut traffic = Traffic::default();
+        traffic.count(&[0; 10]);
+        traffic.count(&[0; 5]);
+        traffic.count(&[77]);
+        let counted: Vec<_> = traffic.all().filter(|(_, messages, _)| *messages > 0).collect();
+        assert_eq!(counted, [(MessageKind::Entry, 2, 15), (MessageKind::Unknown, 1, 1)]);
+    }
+}
