@@ -56,14 +56,17 @@ impl Phase {
         }
     }
 
-    /// What a block tells of it; 0 where it could not be measured.
-    fn of(self, report: &BlockReport) -> u64 {
+    /// What a block tells of it; `None` if it was not measured here.
+    fn of(self, report: &BlockReport) -> Option<u64> {
+        let BlockReport { spb_us, coin_us, decide_us, agreement_us, fetch_us, .. } = *report;
+        // Three phases begin or end when N−f FINISHes are there, which takes time; the others may well take none.
+        let finishes_came = spb_us > 0;
         match self {
-            Phase::Spb => report.spb_us,
-            Phase::Coin => report.coin_us,
-            Phase::Decide => report.decide_us,
-            Phase::Agreement => report.agreement_us,
-            Phase::Fetch => report.fetch_us,
+            Phase::Spb => finishes_came.then_some(spb_us),
+            Phase::Coin => finishes_came.then_some(coin_us),
+            Phase::Decide => finishes_came.then_some(decide_us),
+            Phase::Agreement => (agreement_us > 0).then_some(agreement_us),
+            Phase::Fetch => Some(fetch_us),
         }
     }
 }
@@ -74,9 +77,7 @@ impl Meters {
         self.entries += report.entries;
         self.payload_bytes += report.payload_bytes;
         for phase in Phase::ALL {
-            let us = phase.of(report);
-            // Who gave no input or did not see the coin has no time to tell. Fetching may well take none.
-            if us > 0 || phase == Phase::Fetch {
+            if let Some(us) = phase.of(report) {
                 self.phases[phase as usize].add(us);
             }
         }
@@ -114,9 +115,16 @@ mod tests {
         let mut meters = Meters::default();
         meters.executed(&BlockReport { agreement_us: 1_500, entries: 2, ..BlockReport::default() });
         meters.executed(&BlockReport { entries: 1, ..BlockReport::default() });
-        let counts = Phase::ALL.map(|phase| meters.phase(phase).count());
-        assert_eq!(counts, [0, 0, 0, 1, 2]);
+        let counts = |meters: &Meters| Phase::ALL.map(|phase| meters.phase(phase).count());
+        assert_eq!(counts(&meters), [0, 0, 0, 1, 2]);
         assert_eq!(meters.entries, 3);
+        meters.executed(&BlockReport {
+            spb_us: 900,
+            coin_us: 600,
+            agreement_us: 1_500,
+            ..BlockReport::default()
+        });
+        assert_eq!(counts(&meters), [1, 1, 1, 2, 3], "a decision with the coin takes no time");
     }
 
     #[test]

@@ -115,8 +115,8 @@ pub(super) const METRICS: &[Metric] = &[
         Histogram,
         &["phase"],
         "Time that rounds took: spb from our input to N-f FINISHes of the deciding view, coin from there to the coin, \
-         decide from there to the decision; agreement all three; fetch from the decision to the execution. Rounds in \
-         which a time could not be measured here are not counted in it.",
+         decide from there to the decision, in rounds in which those FINISHes came; agreement all three, in rounds with \
+         an input of ours; fetch from the decision to the execution.",
         |scrape, samples| {
             for phase in Phase::ALL {
                 samples.add_histogram(&[&phase.name()], scrape.snapshot.meters.phase(phase));

@@ -37,6 +37,11 @@ impl Directories {
         self.data.join("pids.txt")
     }
 
+    /// Where each node tells its metrics.
+    pub(crate) fn metrics(&self) -> PathBuf {
+        self.data.join("metrics.txt")
+    }
+
     /// What the three processes of a node write to standard error.
     pub(crate) fn stderr(&self, node: NodeId) -> PathBuf {
         self.log.join(format!("stderr-{node}.txt"))
@@ -107,7 +112,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn is_data_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "keys" | "hosts.txt" | "pids.txt" | "pids.draft")
+    matches!(name, "keys" | "hosts.txt" | "metrics.txt" | "pids.txt" | "pids.draft")
 }
 
 fn is_log_of_a_run(path: &Path) -> bool {
@@ -146,6 +151,7 @@ mod tests {
         for path in [
             directories.keys().join("committee.txt"),
             directories.hosts(),
+            directories.metrics(),
             directories.pids(),
             directories.stderr(NodeId(0)),
             directories.log.join("rounds-3.csv"),

@@ -100,6 +100,11 @@ pub(crate) const COMMAND: Command = Command {
             "P",
             "Node i listens on port P + i; free ports are taken if not given.",
         ),
+        Opt::switch(
+            "metrics",
+            "Each node tells its metrics on a free port of 127.0.0.1; DATA_DIR/metrics.txt says on which. What they mean \
+             stands in docs/metrics.md.",
+        ),
     ],
     sections: &[
         (
@@ -127,7 +132,8 @@ pub(crate) const COMMAND: Command = Command {
              LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
              LOG_DIR/nodes.csv, exchanges.csv, receipts.csv  What 'tools verify' compares those with.\n\
              LOG_DIR/summary.json  Everything the summary says, as numbers.\n\
-             DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.",
+             DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
+             DATA_DIR/metrics.txt  With --metrics: where each node tells them.",
         ),
         (
             "EXAMPLES",
@@ -170,6 +176,8 @@ pub(crate) struct Options {
     pub(crate) directories: Directories,
     /// The first port, if it matters.
     pub(crate) base_port: Option<u16>,
+    /// Whether nodes tell metrics.
+    pub(crate) has_metrics: bool,
     /// Everything as given or by default, for the summary.
     pub(crate) told: Vec<(&'static str, Json)>,
 }
@@ -207,7 +215,10 @@ impl Options {
             return Err(ParseError::of("--faults", &late.to_string(), expected).into());
         }
         let tx_bytes_min = transaction_bytes_min(false) as u64;
-        let told = COMMAND.options.iter().map(|option| (option.name, told(values.text(option.name))));
+        let told = COMMAND.options.iter().map(|option| match option.value {
+            Some(_) => (option.name, told(values.text(option.name))),
+            None => (option.name, Json::from(values.is_given(option.name))),
+        });
         Ok(Options {
             nodes,
             shards,
@@ -230,6 +241,7 @@ impl Options {
                 data: PathBuf::from(values.required("data-dir")?),
             },
             base_port: values.optional_number("base-port", 1, u16::MAX.into())?.map(|port| port as u16),
+            has_metrics: values.is_given("metrics"),
             told: told.collect(),
         })
     }

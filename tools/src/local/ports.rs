@@ -22,11 +22,17 @@ const LOWEST: u16 = 10_000;
 pub(crate) fn places(nodes: u16, base_port: Option<u16>) -> Result<Hosts, StartError> {
     let ports = match base_port {
         Some(base) => consecutive(nodes, base)?,
-        None => free(nodes)?,
+        None => free(nodes, &[])?,
     };
     let host =
         |(id, port)| Host { id: NodeId(id), private_ip: LOCAL, public: LOCAL.to_string(), port, ssh: None };
     Ok(Hosts::new((0..).zip(ports).map(host).collect()))
+}
+
+/// As many free ports as `hosts` has nodes, none of which is one of theirs: for their metrics.
+pub(crate) fn for_metrics(hosts: &Hosts) -> Result<Vec<u16>, StartError> {
+    let taken: Vec<u16> = hosts.iter().map(|host| host.port).collect();
+    free(taken.len() as u16, &taken)
 }
 
 fn consecutive(nodes: u16, base: u16) -> Result<Vec<u16>, StartError> {
@@ -39,7 +45,7 @@ fn consecutive(nodes: u16, base: u16) -> Result<Vec<u16>, StartError> {
         .collect()
 }
 
-fn free(nodes: u16) -> Result<Vec<u16>, StartError> {
+fn free(count: u16, but: &[u16]) -> Result<Vec<u16>, StartError> {
     let highest = first_ephemeral().saturating_sub(1).max(LOWEST + 1);
     let span = usize::from(highest - LOWEST);
     // A random start keeps runs that begin at the same moment apart.
@@ -47,15 +53,17 @@ fn free(nodes: u16) -> Result<Vec<u16>, StartError> {
     // All are held until all are found, so that none is found twice.
     let mut held = Vec::new();
     for step in 0..span {
-        if held.len() == usize::from(nodes) {
+        if held.len() == usize::from(count) {
             break;
         }
         let port = LOWEST + ((start + step) % span) as u16;
-        if let Ok(listener) = TcpListener::bind((LOCAL, port)) {
+        if !but.contains(&port)
+            && let Ok(listener) = TcpListener::bind((LOCAL, port))
+        {
             held.push((port, listener));
         }
     }
-    if held.len() < usize::from(nodes) {
+    if held.len() < usize::from(count) {
         return Err(StartError::NoFreePorts { from: LOWEST, to: highest });
     }
     Ok(held.into_iter().map(|(port, _)| port).collect())
@@ -81,6 +89,14 @@ mod tests {
         for host in hosts.iter() {
             assert!(host.port < first_ephemeral());
         }
+    }
+
+    #[test]
+    fn metrics_have_ports_of_their_own() {
+        let hosts = places(8, None).unwrap();
+        let ports = for_metrics(&hosts).unwrap();
+        assert_eq!(ports.len(), 8);
+        assert!(hosts.iter().all(|host| !ports.contains(&host.port)));
     }
 
     #[test]

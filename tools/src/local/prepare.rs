@@ -1,6 +1,7 @@
 //! What must be there before the first node is started.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(crate) struct Prepared {
     pub(crate) committee: Arc<Committee>,
     /// Where.
     pub(crate) hosts: Hosts,
+    /// The ports on which nodes tell metrics, by id; none if they do not.
+    pub(crate) metrics: Vec<u16>,
 }
 
 /// Ends what an earlier run left, clears the directories, deals keys and finds ports. `tell` gets a line for each
@@ -25,7 +28,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared, StartError> {
     let directories = &options.directories;
     directories.create()?;
-    end_leftovers(options, tell)?;
+    end_leftovers(options, &tell)?;
     let hosts = ports::places(options.nodes_in_all(), options.base_port)?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
     directories.clear()?;
@@ -35,8 +38,20 @@ pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared
         .map_err(|error| StartError::file("write", &directories.pids(), error))?;
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
+    let metrics = if options.has_metrics { ports::for_metrics(&hosts)? } else { Vec::new() };
+    tell_metrics(&metrics, &directories.metrics(), tell)?;
     let committee = keygen::deal(&directories.keys(), options.nodes, options.shards, Protocol::default())?;
-    Ok(Prepared { committee: Arc::new(committee), hosts })
+    Ok(Prepared { committee: Arc::new(committee), hosts, metrics })
+}
+
+/// Writes down where metrics are told, if they are.
+fn tell_metrics(ports: &[u16], path: &Path, tell: impl Fn(&str)) -> Result<(), StartError> {
+    let Some(first) = ports.first() else { return Ok(()) };
+    let lines =
+        (0..).zip(ports).map(|(id, port): (u16, _)| format!("{id} http://127.0.0.1:{port}/metrics\n"));
+    fs::write(path, lines.collect::<String>()).map_err(|error| StartError::file("write", path, error))?;
+    tell(&format!("metrics of node 0 at http://127.0.0.1:{first}/metrics, of all in {}", path.display()));
+    Ok(())
 }
 
 /// A run that is still on is not disturbed; nodes without their run are ended.

@@ -132,6 +132,9 @@ pub(crate) fn start<'a>(
     let prepared = prepare(options, |line| progress.tell(line))?;
     let cluster = Cluster::start(&options.directories, options.nodes_in_all(), |id| {
         let mut words = arguments(options, id);
+        if let Some(port) = prepared.metrics.get(usize::from(id.0)) {
+            words.extend(["--metrics".to_string(), port.to_string()]);
+        }
         words.extend(further.iter().map(ToString::to_string));
         words
     })?;
