@@ -160,7 +160,8 @@ impl Core {
             self.tick(now);
         }
         self.settle(now);
-        std::mem::take(&mut self.out)
+        let effects = std::mem::take(&mut self.out);
+        self.trace_sent(effects)
     }
 
     /// When [`Event::Tick`] is due; `None` while nothing is open.
@@ -240,6 +241,7 @@ impl Core {
     }
 
     fn on_peer(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) {
+        self.trace_heard(from, digest, &body);
         let Some(incoming) = Incoming::decode(&body) else {
             return self.blame(from, FaultKind::Malformed);
         };

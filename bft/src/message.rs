@@ -5,6 +5,7 @@
 //! Everything else is one enum through the one codec.
 
 mod kind;
+mod said;
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::round::RoundMessage;
 use crate::shard::message::{ShardMessage, Transfer};
 
 pub use self::kind::MessageKind;
+pub use self::said::said;
 
 /// The first byte of every message that is not an entry.
 const MESSAGE_TAG: u8 = 0x01;

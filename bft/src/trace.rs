@@ -24,7 +24,7 @@ pub enum Tracing {
     Off,
     /// Rounds, lane entries, parts, and all of what happens to cross-shard transactions and to those that fail.
     Steps,
-    /// Also the end of every transaction within a shard.
+    /// Also every message, and the end of every transaction within a shard.
     All,
 }
 
@@ -53,6 +53,20 @@ pub enum TraceEvent {
         round: Round,
         /// What happens in it.
         step: RoundStep,
+    },
+    /// A message of a peer comes in.
+    Heard {
+        /// Whose.
+        from: NodeId,
+        /// What it says, as [`said`](crate::message::said) tells.
+        said: String,
+    },
+    /// A message goes out.
+    Sent {
+        /// To whom.
+        to: Dest,
+        /// What it says.
+        said: String,
     },
     /// An own lane entry goes out.
     Proposed {
@@ -313,6 +327,8 @@ impl fmt::Display for TraceEvent {
                 write!(f, "{} of {} ", Name::Round(*round), Name::Shard(*shard))?;
                 round_step(step, f)
             }
+            TraceEvent::Heard { from, said } => write!(f, "{} says: {said}", Name::Node(*from)),
+            TraceEvent::Sent { to, said } => write!(f, "{} is sent: {said}", Whom(to)),
             TraceEvent::Proposed { entry, transactions, imports, cancels, payload_bytes } => write!(
                 f,
                 "{entry} is proposed with {transactions} transactions, {imports} imports and {cancels} cancels in \

@@ -23,6 +23,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use wire::frame::{Frame, FrameReader, Kind, Opener, ReadError, ReadOutcome, Scratch};
 use wire::ids::{NodeId, Round};
 use wire::limits::{PING_FAILURES_MAX, PING_INTERVAL, PING_TIMEOUT};
+use wire::name::Name;
 use wire::session::ListenerHello;
 
 use crate::outbox::{Listener, NeverSent};
@@ -176,7 +177,7 @@ impl AcksLoop {
     }
 
     fn close(&mut self, mut reading: Reading, closed: &Closed) {
-        log::info!("closing the link to node {}: {closed}", reading.peer.id());
+        log::info!("the link to {} is closed: {closed}", Name::Node(reading.peer.id()));
         // Neither matters if it fails: the connection is gone then.
         let _ = self.poll.registry().deregister(&mut reading.stream);
         let _ = reading.stream.shutdown(Shutdown::Both);

@@ -11,6 +11,7 @@ use wire::dest::Dest;
 use wire::envelope::{Class, FromCore};
 use wire::ids::{Digest, NodeId};
 use wire::ipc::{IpcError, IpcRead, IpcReader};
+use wire::name::Name;
 
 use crate::outbox::Item;
 use crate::peer::Peer;
@@ -62,7 +63,8 @@ impl Bridge {
             }
             FromCore::Reply { client } => {
                 log::error!(
-                    "the core gave net_client a reply to client {client}, which is net_server's to send"
+                    "the core gave net_client a reply to {}, which is net_server's to send",
+                    Name::Client(client)
                 );
             }
         }

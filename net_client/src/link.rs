@@ -13,6 +13,7 @@ use wire::dial::{self, DialError};
 use wire::frame::Sealer;
 use wire::hosts::Host;
 use wire::limits::HANDSHAKE_TIME;
+use wire::name::Name;
 use wire::rand;
 use wire::session::{Expected, ListenerHello, LocalHello, Session};
 
@@ -58,7 +59,10 @@ impl Link {
                 Err(error) => {
                     let failure = error.to_string();
                     if failure != last_failure {
-                        log::info!("no link to node {}: {failure}; dialling on", self.peer.id());
+                        log::info!(
+                            "there is no link to {}: {failure}; dialling on",
+                            Name::Node(self.peer.id())
+                        );
                         last_failure = failure;
                     }
                 }
@@ -86,17 +90,17 @@ impl Link {
             return Err(io::Error::other(format!("the listener {error}")).into());
         }
         self.listener = Some(hello.incarnation);
-        log::info!("link to node {} is up", self.peer.id());
+        log::info!("the link to {} is up", Name::Node(self.peer.id()));
         let reading = stream.try_clone()?;
         self.acks.add(NewLink { peer: self.peer.clone(), stream: reading, opener, hello, listener });
         let ended = self.write_frames(&mut stream, &mut sealer, burst);
         if let Err(error) = ended {
             // The acks loop notices the shutdown, and only it declares the link lost.
-            log::debug!("writing to node {}: {error}", self.peer.id());
+            log::debug!("the link to {} takes no more: {error}", Name::Node(self.peer.id()));
             let _ = stream.shutdown(Shutdown::Both);
             self.wait_until_lost();
         }
-        log::info!("link to node {} is lost", self.peer.id());
+        log::info!("the link to {} is lost", Name::Node(self.peer.id()));
         Ok(self.peer.link_use())
     }
 

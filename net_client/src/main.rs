@@ -34,6 +34,7 @@ use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::ipc::{self, IpcError};
 use wire::keys::NodeKeys;
+use wire::name::Name;
 use wire::rand;
 use wire::session::Identity;
 use wire::text::{self, ParseError};
@@ -110,7 +111,7 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
             .stack_size(SEND_STACK_BYTES)
             .spawn(move || link.run())?;
     }
-    log::info!("node {}: sending to {} peers", process.id, peers.len());
+    log::info!("{} sends to {} peers", Name::Node(process.id), peers.len());
     Ok((Bridge::new(process, peers), queue))
 }
 

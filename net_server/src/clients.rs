@@ -20,6 +20,7 @@ use wire::limits::{
     CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE, CLIENT_FRAME_TIME,
     CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX,
 };
+use wire::name::Name;
 use wire::rand;
 
 use crate::admission::Admitted;
@@ -87,7 +88,7 @@ enum Known {
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client {} at {}", self.id, self.remote)
+        write!(f, "{} at {}", Name::Client(self.id), self.remote)
     }
 }
 
@@ -152,7 +153,7 @@ impl Clients {
             },
         );
         self.ready.add(token);
-        log::debug!("client {id} came in from {remote}");
+        log::debug!("{} came in from {remote}", Name::Client(id));
     }
 
     /// Takes what its connection is ready for.

@@ -100,7 +100,7 @@ impl Counters {
                 Refused::Frame(error) => error,
                 _ => &refused.name(),
             };
-            log::warn!("{whose}: {detail} (number {count} of this kind)");
+            log::warn!("refused: {detail}, from {whose}; number {count} of this kind");
         }
         self.changed(timers, now);
     }

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     }
     match Server::start(options).and_then(Server::run) {
         Ok(()) => {
-            log::info!("the core is gone, ending");
+            log::info!("the core is gone, and so is this process");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -18,6 +18,7 @@ use wire::envelope::{LinkCounters, ToCore};
 use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Sealer};
 use wire::ids::{NodeId, Round};
 use wire::limits::{ACK_BYTES_MAX, ACK_DELAY, FRAME_BYTES_MAX};
+use wire::name::Name;
 use wire::session::DialerHello;
 
 use crate::admission::Admitted;
@@ -92,7 +93,7 @@ struct Peer(NodeId);
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "peer {}", self.0)
+        Name::Node(self.0).fmt(f)
     }
 }
 
@@ -156,7 +157,7 @@ impl Peers {
         self.ready.add(token);
         link.sessions += 1;
         if link.is_telling() {
-            log::info!("peer {peer} came in from {remote} (session {})", link.sessions);
+            log::info!("{} came in from {remote}, session number {}", Name::Node(peer), link.sessions);
         }
     }
 
@@ -341,7 +342,7 @@ impl Peers {
             link.session = None;
             shared.bridge.tell(&ToCore::PeerDown { peer });
             if link.is_telling() {
-                log::info!("peer {peer} is gone (session {})", link.sessions);
+                log::info!("{} is gone, session number {}", Name::Node(peer), link.sessions);
             }
         }
     }

@@ -17,6 +17,7 @@ use wire::envelope::{FromCore, ToCore};
 use wire::frame::Scratch;
 use wire::ids::Round;
 use wire::ipc::IpcError;
+use wire::name::Name;
 use wire::rand;
 use wire::session::Role;
 
@@ -86,7 +87,7 @@ impl Server {
         registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(ServerError::Poll)?;
         let (now, id) = (Instant::now(), keys.id);
         let myself = Myself { keys, committee, incarnation: rand::u64() };
-        log::info!("node {id} listens on {listen}");
+        log::info!("{} listens on {listen}", Name::Node(id));
         Ok(Server {
             poll,
             listener,

@@ -203,7 +203,7 @@ fn read_all(child: Child, mut socket: UnixStream, inbound: &InboundSender) {
             }
             Ok(None) => return,
             Err(error) => {
-                log::warn!("{}: {error}", child.name());
+                log::warn!("{} is not understood any more: {error}", child.name());
                 return;
             }
         }

@@ -35,6 +35,7 @@ use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
 use bft::lane::LaneSettings;
 use wire::keys::NodeKeys;
+use wire::name::Name;
 use wire::rand;
 use wire::text::{self, ParseError};
 
@@ -159,7 +160,8 @@ fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) 
     if config.stop == StopWhen::StdinEnds {
         spawn("stdin", move || stop_when_stdin_ends(&sender))?;
     }
-    log::info!("node {} of {} runs", config.id, config.committee.nodes().count());
+    let (node, shard) = (Name::Node(config.id), Name::Shard(config.committee.shard_of(config.id)));
+    log::info!("{node} of {shard} runs, one of {} nodes", config.committee.nodes().count());
     let (machine, ended) = Driver::new(machine, receiver, rounds).run();
     children.end();
     for keeper in keepers {
@@ -167,7 +169,7 @@ fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) 
     }
     match ended {
         Ended::Stopped => {
-            log::info!("node {} has ended, as it was asked to", config.id);
+            log::info!("{node} has ended, as it was asked to");
             Ok(machine)
         }
         Ended::ChildFailed(reason) => Err(reason.into()),

@@ -43,7 +43,7 @@ impl Outlet {
         let (written, sink) = (waiting_bytes.clone(), stream.try_clone()?);
         thread::Builder::new()
             .name(format!("to-{}", child.name()))
-            .spawn(move || write(&batches, &written, sink))?;
+            .spawn(move || write(child, &batches, &written, sink))?;
         Ok(Outlet { child, batches: sender, waiting_bytes, stream })
     }
 
@@ -53,7 +53,7 @@ impl Outlet {
         let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting_bytes > WAITING_BYTES_MAX {
             log::error!(
-                "{} does not read: {waiting_bytes} bytes wait for it; cutting it off",
+                "{} does not read: {waiting_bytes} bytes wait for it; it is cut off",
                 self.child.name()
             );
             // If it fails, the child has ended, which comes to the same.
@@ -70,7 +70,12 @@ impl Outlet {
 }
 
 /// Writes whatever is queued, all that has gathered in one go.
-fn write(batches: &Receiver<Vec<(FromCore, Bytes)>>, waiting_bytes: &AtomicU64, mut sink: UnixStream) {
+fn write(
+    child: Child,
+    batches: &Receiver<Vec<(FromCore, Bytes)>>,
+    waiting_bytes: &AtomicU64,
+    mut sink: UnixStream,
+) {
     let mut writer = IpcWriter::new();
     while let Ok(first) = batches.recv() {
         let mut bytes = 0;
@@ -81,7 +86,7 @@ fn write(batches: &Receiver<Vec<(FromCore, Bytes)>>, waiting_bytes: &AtomicU64, 
             }
         }
         if let Err(error) = writer.write_all(&mut sink) {
-            log::info!("the child takes no more: {error}");
+            log::info!("{} takes no more: {error}", child.name());
             return;
         }
         waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);

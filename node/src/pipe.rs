@@ -135,7 +135,7 @@ impl Pipe {
     fn resend(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.progress_at = now;
         log::warn!(
-            "pipe: nothing was confirmed for a second; bodies from {} are sent again",
+            "nothing was confirmed in the pipe for a second; bodies from {} on are sent again",
             self.confirmed + 1
         );
         for number in self.confirmed + 1..=self.last {
@@ -180,7 +180,10 @@ impl Pipe {
         }
         let bytes = (self.confirmed - self.told.confirmed) * self.settings.body_bytes as u64;
         let bytes_per_s = bytes as f64 * 1e6 / span.0 as f64;
-        log::info!("pipe: {bytes_per_s:.0} payload bytes per second, {} bodies so far", self.confirmed);
+        log::info!(
+            "the pipe carries {bytes_per_s:.0} payload bytes a second; {} bodies so far",
+            self.confirmed
+        );
         self.told = Told { at: now, confirmed: self.confirmed };
     }
 }

@@ -10,6 +10,7 @@ use bft::time::Time;
 use wire::client::NodeStatus;
 use wire::envelope::LinkCounters;
 use wire::ids::{ClientId, NodeId};
+use wire::name::Name;
 
 use crate::child::Child;
 use crate::metrics::{ChildFigures, Snapshot};
@@ -116,7 +117,8 @@ impl Vitals {
         let count = self.faults.entry((fault.kind, fault.peer)).or_default();
         *count += 1;
         if *count == 1 {
-            log::warn!("fault of node {}: {}; counted, not logged again", fault.peer, fault.kind.name());
+            let (peer, kind) = (Name::Node(fault.peer), fault.kind.name());
+            log::warn!("{peer} is at fault: {kind}; from now on this is counted, not logged");
         }
     }
 

@@ -35,6 +35,7 @@ use crate::committee::Committee;
 use crate::frame::{Opener, Sealer};
 use crate::ids::{Digest, NodeId, Round};
 use crate::mac::MacKey;
+use crate::name::Name;
 use crate::rand;
 
 /// Length of a dialer's hello.
@@ -184,7 +185,7 @@ impl std::fmt::Display for HandshakeError {
         f.write_str(self.name())?;
         match self {
             HandshakeError::Version(version) => write!(f, ": {version} instead of {VERSION}"),
-            HandshakeError::UnknownNode(id) | HandshakeError::Key(id) => write!(f, ": node {id}"),
+            HandshakeError::UnknownNode(id) | HandshakeError::Key(id) => write!(f, ": {}", Name::Node(*id)),
             _ => Ok(()),
         }
     }

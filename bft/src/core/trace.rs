@@ -9,7 +9,7 @@ use std::ops::Range;
 use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, list};
 use wire::dest::Dest;
-use wire::ids::{ClientId, Index, NodeId, Round, Seq, TxId, View};
+use wire::ids::{ClientId, Digest, Index, NodeId, Round, Seq, TxId, View};
 use wire::limits::SUBMISSION_TRANSACTIONS_MAX;
 use wire::name::Name;
 
@@ -19,6 +19,7 @@ use crate::lane::entry::Entry;
 use crate::lane::{LaneEffects, LaneSend};
 use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled, Skip};
 use crate::mempool::Receipts;
+use crate::message::said;
 use crate::part::{self, Part, PartRef};
 use crate::round::Decision;
 use crate::shard::home::home_of;
@@ -52,6 +53,32 @@ impl Core {
 
     fn tell_round(&mut self, round: Round, step: RoundStep) {
         self.tell(Tracing::Steps, TraceEvent::Round { shard: self.member.shard, round, step });
+    }
+
+    // Messages.
+
+    /// A peer has said something.
+    pub(super) fn trace_heard(&mut self, from: NodeId, digest: Digest, body: &Bytes) {
+        if self.tracing == Tracing::All {
+            let said = said(&self.member.committee, from, Some(digest), body);
+            self.tell(Tracing::All, TraceEvent::Heard { from, said });
+        }
+    }
+
+    /// Puts before each message that goes out what it says.
+    pub(super) fn trace_sent(&self, effects: Vec<Effect>) -> Vec<Effect> {
+        if self.tracing != Tracing::All {
+            return effects;
+        }
+        let told = |effect: &Effect| match effect {
+            Effect::Send { dest, digest, body, .. } => {
+                let said = said(&self.member.committee, self.member.node(), *digest, body);
+                let event = Box::new(TraceEvent::Sent { to: dest.clone(), said });
+                Some(Effect::Trace { detail: Tracing::All, event })
+            }
+            _ => None,
+        };
+        effects.into_iter().flat_map(|effect| [told(&effect), Some(effect)]).flatten().collect()
     }
 
     // Rounds and lanes.

@@ -424,7 +424,8 @@ impl<'a> Simulation<'a> {
         }
         let (digest, body) = self.transport.carry(from, to, parcel.digest(), parcel.body().clone());
         let event = Event::Peer { from, digest, body };
-        self.feed_all(to, event, || format!("<- n{from} {}", parcel.seen()))
+        let committee = self.committee.clone();
+        self.feed_all(to, event, || format!("<- n{from} {}", parcel.said(&committee, from)))
     }
 
     fn node(&self, node: NodeId) -> &Node {
@@ -470,7 +471,7 @@ impl<'a> Simulation<'a> {
             let role = if self.plan.byzantine.contains(&node) { "!" } else { "" };
             let who = format!("n{node}{role}");
             let (head, standing) = (trace::head(now, &who), trace::standing(core));
-            let did = trace::effects(&effects);
+            let did = trace::effects(&self.committee, node, &effects);
             self.trace.write(|| format!("{head} {standing:<32} {what} | {did}"));
         }
         match self.node(node) {

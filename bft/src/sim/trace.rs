@@ -1,5 +1,8 @@
 //! One line for each thing that happens to a replica: when, to whom, where it stands, what came, what it did.
 
+use wire::committee::Committee;
+use wire::ids::NodeId;
+
 use crate::core::Core;
 use crate::event::Effect;
 use crate::sim::parcel::Parcel;
@@ -38,13 +41,13 @@ pub(super) fn standing(core: &Core) -> String {
     )
 }
 
-/// What a step did, in short.
-pub(super) fn effects(effects: &[Effect]) -> String {
+/// What a step of `node` did, in short.
+pub(super) fn effects(committee: &Committee, node: NodeId, effects: &[Effect]) -> String {
     let mut parts = Vec::new();
     for effect in effects {
         parts.push(match effect {
             Effect::Send { dest, body, .. } => {
-                format!("{} to {dest:?}", Parcel::new(body.clone()).seen())
+                format!("{} to {dest:?}", Parcel::new(body.clone()).said(committee, node))
             }
             Effect::Reply { client, .. } => format!("reply to client {client}"),
             Effect::Progress(progress) => format!("decided r{}", progress.decided),

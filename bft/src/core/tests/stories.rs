@@ -6,6 +6,7 @@ use wire::ids::{CoinId, NodeId, ShardId, TxId};
 use wire::name::Name;
 
 use super::Bench;
+use crate::event::Effect;
 use crate::trace::{TraceEvent, Tracing};
 use crate::transaction::{genesis_coin, tx_id};
 
@@ -48,6 +49,19 @@ fn telling_changes_nothing() {
         assert_eq!(telling.done, silent.done);
         assert!(telling.told.iter().all(|(_, detail, _)| *detail <= tracing));
     }
+}
+
+#[test]
+fn every_message_is_told_if_all_is_asked_for() {
+    let (bench, _) = played(Tracing::All);
+    let count = |heard: fn(&TraceEvent) -> bool| bench.told.iter().filter(|(.., event)| heard(event)).count();
+    let sent = bench.done.iter().filter(|(.., effect)| matches!(effect, Effect::Send { .. })).count();
+    assert_eq!(count(|event| matches!(event, TraceEvent::Sent { .. })), sent);
+    let copies = bench.done.iter().map(|(_, node, effect)| match effect {
+        Effect::Send { dest, .. } => dest.expand(&bench.committee, *node).len(),
+        _ => 0,
+    });
+    assert_eq!(count(|event| matches!(event, TraceEvent::Heard { .. })), copies.sum());
 }
 
 /// Every step once, in its order, by the members whose step it is.

@@ -1,0 +1,232 @@
+//! What a message says, in one line, for logs and traces: its name and place, with ids as `wire::name` has them.
+
+use std::fmt;
+
+use wire::bytes::Bytes;
+use wire::committee::Committee;
+use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId};
+use wire::name::Name;
+
+use crate::block::BlockMessage;
+use crate::lane::LaneMessage;
+use crate::lane::entry::Entry;
+use crate::message::{Incoming, Message};
+use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
+use crate::part::{PartRef, Place};
+use crate::round::{CatchUpMessage, RoundMessage};
+use crate::shard::message::{PartMessage, RejectMessage, ShardMessage};
+use crate::spb::SpbMessage;
+
+/// What the bytes that `from` sends to somebody say, whatever they are worth. Their `digest` tells entries apart, where
+/// it is known.
+pub fn said(committee: &Committee, from: NodeId, digest: Option<Digest>, body: &Bytes) -> String {
+    let Some(incoming) = Incoming::decode(body).filter(|_| committee.contains(from)) else {
+        return format!("{} bytes that are no message", body.len());
+    };
+    let shard = committee.shard_of(from);
+    Said { committee, shard, digest, body, incoming }.to_string()
+}
+
+struct Said<'a> {
+    committee: &'a Committee,
+    /// The sender's shard: what it says of members and of parts is said of these.
+    shard: ShardId,
+    digest: Option<Digest>,
+    body: &'a Bytes,
+    incoming: Incoming,
+}
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.incoming {
+            Incoming::Entry => self.entry(f),
+            Incoming::Message(Message::Lane(message)) => self.lane(message, f),
+            Incoming::Message(Message::Round(message)) => self.round(message, f),
+            Incoming::Message(Message::Block(BlockMessage::Vote(vote))) => {
+                write!(f, "VOTE on {}, header {}", Name::Round(vote.height), short(&vote.header))
+            }
+            Incoming::Message(Message::Block(BlockMessage::Certified { height, header, .. })) => {
+                write!(f, "N−f VOTEs on {}, header {}", Name::Round(*height), short(header))
+            }
+            Incoming::Message(Message::Shard(message)) => self.shard(message, f),
+            Incoming::Transfer(transfer) => match Place::of(&transfer.part) {
+                Some(Place { source, destination, number, .. }) => {
+                    write!(f, "LD of {}", Name::Part { source, destination, number })
+                }
+                None => f.write_str("LD of what is no part"),
+            },
+            Incoming::Order(list) => write!(f, "an order of {} bytes", list.len()),
+        }
+    }
+}
+
+impl Said<'_> {
+    fn entry(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Entry::parse(self.digest.unwrap_or_default(), self.body.clone()) {
+            Some(Entry { owner, seq, .. }) => {
+                write!(f, "SEND of {}, {} bytes", Name::entry(self.member(owner), seq), self.body.len())?;
+                self.digest.map_or(Ok(()), |digest| write!(f, ", digest {}", short(&digest)))
+            }
+            None => f.write_str("SEND of what is no entry"),
+        }
+    }
+
+    fn lane(&self, message: &LaneMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, owner, seq, digest) = match message {
+            LaneMessage::Echo { owner, seq, digest, .. } => ("ECHO of", owner, seq, digest),
+            LaneMessage::Final { owner, seq, digest, .. } => ("FINAL of", owner, seq, digest),
+            LaneMessage::WantEntry { owner, seq, digest } => ("a question for", owner, seq, digest),
+            LaneMessage::WantCertificate { owner, seq, digest } => {
+                ("a question for the certificate of", owner, seq, digest)
+            }
+        };
+        write!(f, "{what} {}, digest {}", Name::entry(self.member(*owner), *seq), short(digest))
+    }
+
+    fn round(&self, message: &RoundMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match message {
+            RoundMessage::Mvba { round, message } => {
+                self.mvba(message, f)?;
+                write!(f, " in {} in {}", Name::Round(*round), Name::View(message.view()))
+            }
+            RoundMessage::Halt(halt) => {
+                let (round, view) = (Name::Round(halt.round), Name::View(halt.view));
+                write!(f, "HALT of {round} in {view}, cut {}", short(&halt.cut.digest()))
+            }
+            RoundMessage::CatchUp(CatchUpMessage::Ask { from }) => {
+                write!(f, "a question for HALTs from {} on", Name::Round(*from))
+            }
+            RoundMessage::CatchUp(CatchUpMessage::Halts(halts)) => {
+                let first = halts.first().map_or(Round(0), |halt| halt.round);
+                write!(f, "{} HALTs from {} on", halts.len(), Name::Round(first))
+            }
+        }
+    }
+
+    fn mvba(&self, message: &MvbaMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match message {
+            MvbaMessage::Spb { leader, message, .. } => {
+                let (what, cut) = match message {
+                    SpbMessage::Send { cut, .. } => ("SEND", Some(cut)),
+                    SpbMessage::Echo(_) => ("ECHO", None),
+                    SpbMessage::Lock { cut, .. } => ("LOCK", Some(cut)),
+                    SpbMessage::Ready(_) => ("READY", None),
+                    SpbMessage::Finish { cut, .. } => ("FINISH", Some(cut)),
+                };
+                write!(f, "SPB {what}, leader {}", Name::Node(self.member(*leader)))?;
+                cut.map_or(Ok(()), |cut| write!(f, ", cut {},", short(&cut.digest())))
+            }
+            MvbaMessage::CoinShare { .. } => f.write_str("coin share"),
+            MvbaMessage::Ballot { ballot, .. } => match ballot {
+                Ballot::PreVote(PreVote::Yes { cut, .. }) => {
+                    write!(f, "PRE-VOTE yes, cut {},", short(&cut.digest()))
+                }
+                Ballot::PreVote(PreVote::No { .. }) => f.write_str("PRE-VOTE no"),
+                Ballot::Vote(Vote::Yes { cut, .. }) => write!(f, "VOTE yes, cut {},", short(&cut.digest())),
+                Ballot::Vote(Vote::No { .. }) => f.write_str("VOTE no"),
+            },
+        }
+    }
+
+    fn shard(&self, message: &ShardMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match message {
+            ShardMessage::Part(PartMessage::Vote { part, .. }) => {
+                write!(f, "SIGN of {}, digest {}", self.part(part), short(&part.digest))
+            }
+            ShardMessage::Part(PartMessage::Want(part)) => write!(f, "a question for {}", self.part(part)),
+            ShardMessage::Part(PartMessage::Ack(PartNumber(number))) => {
+                write!(f, "an acknowledgement of parts up to number {number}")
+            }
+            ShardMessage::Reject(RejectMessage::Votes { executed, votes }) => {
+                write!(f, "CL_M of {} transactions as of {}", votes.len(), Name::Round(*executed))
+            }
+            ShardMessage::Reject(RejectMessage::Rejected { imported, ids }) => {
+                write!(f, "CL of {} transactions as of imported number {imported}", ids.len())
+            }
+            ShardMessage::Spent(ids) => write!(f, "that {} ordered transactions have spent", ids.len()),
+        }
+    }
+
+    /// A part by its reference: those who speak so are members of its destination.
+    fn part(&self, part: &PartRef) -> Name {
+        Name::Part { source: part.source, destination: self.shard, number: part.number }
+    }
+
+    /// A place in the sender's shard; the number that a place beyond it would have serves to name it.
+    fn member(&self, index: Index) -> NodeId {
+        let first = self.committee.node_at(self.shard, Index(0));
+        NodeId(first.0.saturating_add(index.0))
+    }
+}
+
+/// Enough of a digest to tell two apart.
+fn short(digest: &Digest) -> String {
+    wire::hex::encode(&digest.0[..4])
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::committee::Protocol;
+    use wire::ids::{Seq, Signature, View};
+
+    use super::*;
+    use crate::crypto::deal::{deal_committee, seeded_entropy};
+    use crate::lane::entry;
+    use crate::shard::message::RejectVote;
+    use crate::{cut::Tip, message::encode_order};
+
+    #[test]
+    fn each_message_names_what_it_is_about_as_its_sender_means_it() {
+        let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
+        let from = NodeId(5);
+        let (signature, digest) = (Signature::from_bytes([7; 64]), Digest([0xAB; 32]));
+        let (owner, seq, view) = (Index(2), Seq(9), View(1));
+        let part = PartRef { source: ShardId(0), number: PartNumber(3), digest };
+        let mvba = |message| Message::Round(RoundMessage::Mvba { round: Round(4), message }).encode();
+        let leader = Index(3);
+        let ready = MvbaMessage::Spb { view, leader, message: SpbMessage::Ready(signature) };
+        let votes: Vec<RejectVote> = Vec::new();
+        let no = Ballot::PreVote(PreVote::No { signature });
+        for (body, expected) in [
+            (
+                Message::Lane(LaneMessage::Echo { owner, seq, digest, signature }).encode(),
+                "ECHO of lane 6:9, digest abababab",
+            ),
+            (mvba(ready), "SPB READY, leader node 7 in round 4 in view 1"),
+            (mvba(MvbaMessage::Ballot { view, ballot: no }), "PRE-VOTE no in round 4 in view 1"),
+            (
+                Message::Shard(ShardMessage::Part(PartMessage::Vote { part, signature })).encode(),
+                "SIGN of part 0>1:3, digest abababab",
+            ),
+            (
+                Message::Shard(ShardMessage::Reject(RejectMessage::Votes { executed: Round(8), votes }))
+                    .encode(),
+                "CL_M of 0 transactions as of round 8",
+            ),
+            (
+                Entry::seal(owner, Tip::default(), entry::buffer(0)).body,
+                "SEND of lane 6:1, 43 bytes, digest abababab",
+            ),
+            (encode_order([&b"one"[..]].into_iter()), "an order of 11 bytes"),
+            (Bytes::from(vec![0]), "SEND of what is no entry"),
+            (Bytes::from(vec![9, 9]), "2 bytes that are no message"),
+            (Bytes::from(Vec::new()), "0 bytes that are no message"),
+        ] {
+            assert_eq!(said(&committee, from, Some(digest), &body), expected);
+        }
+    }
+
+    #[test]
+    fn a_place_beyond_the_shard_is_told_and_nothing_panics() {
+        let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
+        let owner = Index(u16::MAX);
+        let (seq, digest) = (Seq(u64::MAX), Digest::default());
+        let body = Message::Lane(LaneMessage::WantEntry { owner, seq, digest }).encode();
+        let told = said(&committee, NodeId(7), None, &body);
+        assert!(told.starts_with("a question for lane 65535:18446744073709551615"), "{told}");
+        assert!(
+            said(&committee, NodeId(8), None, &body).ends_with("no message"),
+            "of nobody in the committee"
+        );
+    }
+}
