@@ -56,7 +56,6 @@ impl Opt {
     }
 
     /// A switch that may have a value, and if given without one has `bare`.
-    #[allow(dead_code, reason = "the commands that take one are on their way")]
     pub(crate) const fn switch_with(
         name: &'static str,
         value: &'static str,

@@ -6,6 +6,7 @@
 mod bench;
 mod client;
 mod flags;
+mod grid;
 mod json;
 mod keygen;
 mod load;
@@ -14,6 +15,7 @@ mod pids;
 mod procfs;
 mod signals;
 mod sim;
+mod status;
 mod summary;
 mod terminal;
 #[cfg(test)]
@@ -32,6 +34,7 @@ const COMMANDS: &[Entry] = &[
     (&keygen::COMMAND, keygen::run),
     (&local::COMMAND, local::run_command),
     (&load::COMMAND, load::run_command),
+    (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
     let Some((command, run)) = COMMANDS.iter().find(|(command, _)| command.name == name) else {
         let nearest = nearest(name, all().map(|command| command.name)).map(String::from);
         let error = UsageError::Unknown { what: "command", given: name.clone(), nearest };
-        eprintln!("tools: {error}\n(tools --help tells all commands)");
+        eprintln!("tools: {error} (tools --help tells all)");
         return ExitCode::from(2);
     };
     let result = command.parse(rest).and_then(|asked| match asked {
@@ -70,7 +73,9 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tools {name}: {error}\n(tools {name} --help tells all options)");
+            // What is wrong with a value is told in full; who does not know the options may want all of them.
+            let hint = if let UsageError::Value(_) = error { "" } else { " (--help tells all)" };
+            eprintln!("tools {name}: {error}{hint}");
             ExitCode::from(2)
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use wire::committee::Committee;
 use wire::hosts::Hosts;
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, TRANSACTION_BYTES_MAX};
 use wire::text::ParseError;
@@ -85,13 +86,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 /// Runs the command and returns its exit code.
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
-    let hosts = Hosts::load(Path::new(values.required("hosts")?))?;
-    let committee = load_committee(&Path::new(values.required("keys")?).join("committee.txt"))?;
-    let nodes = usize::from(committee.shards()) * committee.n();
-    if hosts.count() != nodes {
-        let found = format!("{} nodes", hosts.count());
-        return Err(ParseError::of("--hosts", &found, format!("{nodes}, as in committee.txt")).into());
-    }
+    let (hosts, committee) =
+        load_testbed(Path::new(values.required("hosts")?), Path::new(values.required("keys")?))?;
     let tx_bytes_min = transaction_bytes_min(committee.protocol().signed) as u64;
     let plan = Plan {
         rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
@@ -113,6 +109,19 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         }
     };
     Ok(offer(offering, plan, duration))
+}
+
+/// Where the nodes of a testbed are, and who they are: a hosts file and the committee.txt of a directory of keys.
+pub(crate) fn load_testbed(hosts: &Path, keys: &Path) -> Result<(Hosts, Committee), ParseError> {
+    let place = hosts.display().to_string();
+    let hosts = Hosts::load(hosts)?;
+    let committee = load_committee(&keys.join("committee.txt"))?;
+    let nodes = committee.nodes().count();
+    if hosts.count() != nodes {
+        let found = format!("{} nodes", hosts.count());
+        return Err(ParseError::of(&place, &found, format!("the {nodes} nodes of committee.txt")));
+    }
+    Ok((hosts, committee))
 }
 
 fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {

@@ -1,0 +1,44 @@
+//! Tables on the terminal: columns as wide as what stands in them.
+
+/// To which side of its column a cell keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// The lines of a table, two spaces between columns, moved in by `indent`, nothing behind the last cell of a line. Cells
+/// beyond the columns are left out.
+pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> String {
+    let width_of = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..columns.len()).map(width_of).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(columns).zip(&widths).map(|((cell, side), width)| match side {
+            Side::Left => format!("{cell:<width$}"),
+            Side::Right => format!("{cell:>width$}"),
+        });
+        let line = format!("{:indent$}{}", "", cells.collect::<Vec<_>>().join("  "));
+        text += &format!("{}\n", line.trim_end());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
+        let rows = [row(["name", "µs", "note"]), row(["a", "1000", ""]), row(["longer", "1", "x y"])];
+        let expected = "  name      µs  note\n  a       1000\n  longer     1  x y\n";
+        assert_eq!(aligned(&[Side::Left, Side::Right, Side::Left], &rows, 2), expected);
+        assert_eq!(aligned(&[Side::Left], &[], 0), "");
+    }
+}

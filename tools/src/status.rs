@@ -1,0 +1,295 @@
+//! `tools status`: asks the nodes of a testbed that runs how they are, over the port that clients use.
+//!
+//! All nodes are asked at once over connections of their own; who does not answer in time is named with the reason.
+//! What one look finds is a [`Look`], told by [`table`] to people and by [`document`] to programs.
+
+mod document;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wire::client::NodeStatus;
+use wire::committee::Committee;
+use wire::hosts::Hosts;
+use wire::ids::{NodeId, Round, ShardId};
+
+use crate::flags::{Command, Opt, UsageError, Values};
+use crate::load::{Offering, load_testbed};
+use crate::local::parse_seconds;
+use crate::signals;
+use crate::terminal::{is_terminal, tell};
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "status",
+    summary: "asks the nodes of a testbed that runs how they are",
+    about: "Asks every node over the port that clients use, and tells in a table how each is and why those do not answer \
+            that do not. Without options it finds the testbed that ./run_local.sh runs in the same directory.\n\n\
+            Every node tells about itself alone, at a time of its own: heights of nodes that run differ a little. \
+            Rates (with --watch) are counted between two answers of a node, by its own clock.",
+    operands: &[],
+    options: &[
+        Opt::with("data-dir", "DIR", "data", "The data directory of a run, with hosts.txt and keys/."),
+        Opt::without_default("hosts", "FILE", "Where the nodes are; as a rule DATA_DIR/hosts.txt."),
+        Opt::without_default("keys", "DIR", "The directory with committee.txt; as a rule DATA_DIR/keys."),
+        Opt::with("timeout", "S", "2", "Seconds that a node may take to answer."),
+        Opt::switch_with(
+            "watch",
+            "S",
+            "1",
+            "Asks again every S seconds, every second if S is not given, and tells rates, until Ctrl-C.",
+        ),
+        Opt::switch("json", "Tells it as JSON."),
+    ],
+    sections: &[
+        (
+            "COLUMNS",
+            "round    the last decided round\n\
+             height   the last executed round\n\
+             view     the view of the agreement that runs, from 0; - if none runs\n\
+             lanes    own lane entries beyond the decided cut\n\
+             mempool  transactions that wait to be proposed\n\
+             pool     transactions between shards that wait here for input shards\n\
+             records  transactions between shards that have spent here and whose fate is open\n\
+             parts    group parts that other shards have not yet executed, as far as is known\n\
+             out, in  peers with a session: those it dialled, those that dialled it\n\
+             faults   misbehaviour of peers that it has seen, of all kinds\n\
+             up       how long it has been running",
+        ),
+        (
+            "EXIT STATUS",
+            "0  all nodes answered\n\
+             1  some did not, or two nodes of a shard tell different blocks of one height\n\
+             2  usage, or hosts.txt or committee.txt cannot be read\n\
+             4  it could not begin",
+        ),
+        (
+            "EXAMPLES",
+            "tools status --watch  The run that goes on in this directory, every second.\n\
+             tools status --hosts hosts.txt --keys keys --json  A testbed elsewhere, once, for a program.",
+        ),
+    ],
+};
+
+/// How long a node whose connection was refused gets to be there after all: it may be about to start.
+const REFUSED_PATIENCE: Duration = Duration::from_millis(500);
+/// How long each question may stay unanswered before it is asked again over what has connected meanwhile.
+const STEP: Duration = Duration::from_millis(100);
+
+/// What asking all nodes once found.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Look {
+    nodes: Vec<Seen>,
+}
+
+/// What was found of one node.
+#[derive(Clone, PartialEq, Debug)]
+struct Seen {
+    node: NodeId,
+    shard: ShardId,
+    /// Where it should be.
+    place: String,
+    /// What it answered, or why it did not.
+    answer: Result<NodeStatus, String>,
+    rates: Option<Rates>,
+}
+
+/// What a node did between two looks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Rates {
+    /// Transactions finished a second.
+    tps: f64,
+    /// Rounds executed a second.
+    rounds_per_s: f64,
+}
+
+/// Two blocks of one height.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Fork {
+    shard: ShardId,
+    height: Round,
+    nodes: (NodeId, NodeId),
+}
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
+    let data = PathBuf::from(values.required("data-dir")?);
+    let place = |option: &str, name: &str| values.text(option).map_or(data.join(name), PathBuf::from);
+    let (hosts, committee) = load_testbed(&place("hosts", "hosts.txt"), &place("keys", "keys"))?;
+    let seconds = "seconds, more than 0 and at most a week";
+    let positive = |text: &str| parse_seconds(text).filter(|duration| !duration.is_zero());
+    let patience = values.value("timeout", seconds, positive)?;
+    let every = values.optional("watch", seconds, positive)?;
+    let is_json = values.is_given("json");
+    let committee = Arc::new(committee);
+    let begun = match every {
+        Some(_) => signals::block(),
+        None => Ok(()),
+    };
+    let offering = match begun.and_then(|()| Offering::connect(committee.clone(), &hosts)) {
+        Ok(offering) => offering,
+        Err(error) => {
+            eprintln!("tools status: {error}");
+            return Ok(4);
+        }
+    };
+    let mut last: Option<Look> = None;
+    loop {
+        let began = Instant::now();
+        let mut look = look(&offering, &committee, &hosts, patience);
+        look.rates_since(last.as_ref());
+        // On a terminal each table takes the place of the last one.
+        let clear = if every.is_some() && is_terminal() && !is_json { "\x1b[H\x1b[2J" } else { "" };
+        let text = if is_json { document::of(&committee, &look).to_string() } else { table::of(&look) };
+        tell(format!("{clear}{}", text.trim_end()));
+        let Some(every) = every else { return Ok(look.exit_code()) };
+        while began.elapsed() < every && !signals::is_interrupted() {
+            thread::sleep(STEP.min(every.saturating_sub(began.elapsed())));
+        }
+        if signals::is_interrupted() {
+            return Ok(look.exit_code());
+        }
+        last = Some(look);
+    }
+}
+
+/// Asks all nodes, until all have answered or there is no hope for the others.
+fn look(offering: &Offering, committee: &Committee, hosts: &Hosts, patience: Duration) -> Look {
+    let all: Vec<NodeId> = hosts.iter().map(|host| host.id).collect();
+    let began = Instant::now();
+    let mut answers: BTreeMap<NodeId, NodeStatus> = BTreeMap::new();
+    let down = loop {
+        let missing: Vec<NodeId> = all.iter().copied().filter(|node| !answers.contains_key(node)).collect();
+        answers.extend(offering.statuses(&missing, STEP.min(patience)));
+        let down = offering.look_at(|shared| shared.down.clone());
+        let is_hopeless = missing.iter().all(|node| answers.contains_key(node) || down.contains_key(node));
+        let waited = began.elapsed();
+        if answers.len() == all.len() || waited >= patience || is_hopeless && waited >= REFUSED_PATIENCE {
+            break down;
+        }
+        // Ctrl-C is to be noticed while nodes are silent.
+        if signals::is_interrupted() {
+            break down;
+        }
+    };
+    let silent = || format!("no answer within {} s", patience.as_secs_f64());
+    let seen = hosts.iter().map(|host| Seen {
+        node: host.id,
+        shard: committee.shard_of(host.id),
+        place: format!("{}:{}", host.public, host.port),
+        answer: answers.remove(&host.id).ok_or_else(|| down.get(&host.id).cloned().unwrap_or_else(silent)),
+        rates: None,
+    });
+    Look { nodes: seen.collect() }
+}
+
+impl Look {
+    /// Works out what nodes did since an earlier look, by their own clocks.
+    fn rates_since(&mut self, earlier: Option<&Look>) {
+        let Some(earlier) = earlier else { return };
+        for (seen, before) in self.nodes.iter_mut().zip(&earlier.nodes) {
+            if let (Ok(now), Ok(before)) = (&seen.answer, &before.answer) {
+                seen.rates = Rates::between(before, now);
+            }
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        u8::from(self.nodes.iter().any(|seen| seen.answer.is_err()) || self.fork().is_some())
+    }
+
+    /// Two members of a shard that tell different blocks of one height, if there are any.
+    fn fork(&self) -> Option<Fork> {
+        let mut headers = BTreeMap::new();
+        for seen in &self.nodes {
+            let Ok(status) = &seen.answer else { continue };
+            let (node, header) =
+                *headers.entry((seen.shard, status.executed)).or_insert((seen.node, status.header));
+            if header != status.header {
+                return Some(Fork { shard: seen.shard, height: status.executed, nodes: (node, seen.node) });
+            }
+        }
+        None
+    }
+}
+
+impl Rates {
+    /// `None` if the node has not gone on from the earlier status: it is another process since, or gave the same answer
+    /// again.
+    fn between(before: &NodeStatus, now: &NodeStatus) -> Option<Rates> {
+        let ms = now.up_ms.checked_sub(before.up_ms).filter(|ms| *ms > 0)?;
+        let finished = |status: &NodeStatus| status.finished + status.finished_cross;
+        let transactions = finished(now).checked_sub(finished(before))?;
+        let rounds = now.executed.0.checked_sub(before.executed.0)?;
+        let per_second = |count: u64| count as f64 * 1e3 / ms as f64;
+        Some(Rates { tps: per_second(transactions), rounds_per_s: per_second(rounds) })
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+fn sample() -> Look {
+    let status = |executed: u64| NodeStatus {
+        decided: Round(executed + 1),
+        executed: Round(executed),
+        finished: 100,
+        peers_out: vec![1],
+        peers_in: vec![1],
+        faults: vec![("malformed".into(), 2), ("flood".into(), 1)],
+        up_ms: 61_000,
+        ..NodeStatus::default()
+    };
+    let seen = |node: u16, answer| Seen {
+        node: NodeId(node),
+        shard: ShardId(node / 2),
+        place: format!("127.0.0.1:{}", 4_000 + node),
+        answer,
+        rates: None,
+    };
+    Look {
+        nodes: vec![
+            seen(0, Ok(NodeStatus { view: Some(0), mempool: 12_345, ..status(7) })),
+            seen(1, Err("Connection refused".into())),
+            seen(2, Ok(status(9))),
+            seen(3, Ok(status(9))),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::Digest;
+
+    use super::*;
+
+    #[test]
+    fn rates_are_counted_by_the_node_s_own_clock() {
+        let before = NodeStatus { up_ms: 1_000, finished: 10, executed: Round(5), ..NodeStatus::default() };
+        let now = NodeStatus {
+            up_ms: 3_000,
+            finished: 20,
+            finished_cross: 4,
+            executed: Round(9),
+            ..before.clone()
+        };
+        assert_eq!(Rates::between(&before, &now), Some(Rates { tps: 7.0, rounds_per_s: 2.0 }));
+        assert_eq!(Rates::between(&now, &now), None, "the same answer");
+        assert_eq!(Rates::between(&now, &before), None, "another process");
+    }
+
+    #[test]
+    fn silence_and_forks_show_in_the_exit_code() {
+        let mut look = sample();
+        assert_eq!(look.exit_code(), 1);
+        look.nodes.remove(1);
+        assert_eq!(look.exit_code(), 0);
+        let Ok(status) = &mut look.nodes[2].answer else { panic!("it answers") };
+        status.header = Digest([1; 32]);
+        let fork = Fork { shard: ShardId(1), height: Round(9), nodes: (NodeId(2), NodeId(3)) };
+        assert_eq!((look.fork(), look.exit_code()), (Some(fork), 1));
+    }
+}

@@ -1,0 +1,77 @@
+//! What can be seen of a testbed while it runs: `tools status`, and the metrics of a local run.
+
+mod place;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+
+use place::{Place, eventually, signal, text};
+
+/// A scrape of a page by its address as `metrics.txt` tells it.
+fn scrape(url: &str) -> String {
+    let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(authority).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
+    let place = Place::new();
+    let run = place.start_local("--nodes 4 --duration 600 --rate 200 --metrics");
+    eventually("all answer", || {
+        let output = place.command("status", "").output().unwrap();
+        let told = text(&output);
+        (output.status.code() == Some(0) && told.contains("4 of 4 nodes answer")).then_some(())
+    });
+    // Each node tells of itself at the address that stands beside its id.
+    let addresses = place.read("data/metrics.txt");
+    assert_eq!(addresses.lines().count(), 4, "{addresses}");
+    for line in addresses.lines() {
+        let (id, url) = line.split_once(' ').unwrap();
+        let page = scrape(url);
+        assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+        assert!(page.contains(&format!("testbed_node_info{{node=\"{id}\",shard=\"0\"")), "{page}");
+    }
+    // Every table is there from the second on with rates; Ctrl-C ends it, and that is no failure.
+    let mut watch = Guarded(place.command("status", "--watch 0.1").stdout(Stdio::piped()).spawn().unwrap());
+    let mut seen = String::new();
+    let mut stdout = watch.0.stdout.take().unwrap();
+    eventually("rates", || {
+        let mut buffer = [0; 4096];
+        let count = stdout.read(&mut buffer).unwrap();
+        seen += &String::from_utf8_lossy(&buffer[..count]);
+        seen.contains("rounds/s").then_some(())
+    });
+    signal("-INT", watch.0.id());
+    stdout.read_to_string(&mut seen).unwrap();
+    assert_eq!(watch.0.wait().unwrap().code(), Some(0), "{seen}");
+
+    signal("-KILL", place.processes()["node of node 3"]);
+    let told = eventually("node 3 is missed", || {
+        let output = place.command("status", "").output().unwrap();
+        (output.status.code() == Some(1)).then(|| text(&output))
+    });
+    assert!(told.contains("3 of 4 nodes answer") && told.contains("  node 3 at 127.0.0.1:"), "{told}");
+    let json = place.command("status", "--json").output().unwrap();
+    assert_eq!(json.status.code(), Some(1));
+    let json = text(&json);
+    assert!(json.contains("\"answering\": 3") && json.contains("\"unreachable\": "), "{json}");
+    signal("-INT", run.id());
+    run.wait_with_output().unwrap();
+    let options = place.read("log/summary.json");
+    assert!(options.contains("\"metrics\": true"), "{options}");
+}
+
+/// A process that does not outlive the test.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
