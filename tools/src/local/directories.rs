@@ -47,12 +47,16 @@ impl Directories {
         self.log.join(format!("stderr-{node}.txt"))
     }
 
-    /// Creates both directories.
-    pub(crate) fn create(&self) -> Result<(), StartError> {
+    /// Creates those of the directories that are not there.
+    pub(crate) fn create(&self) -> Result<Made, StartError> {
+        let mut made = Made(Vec::new());
         for directory in [&self.log, &self.data] {
+            let above = directory.ancestors().filter(|path| !path.as_os_str().is_empty());
+            let missing: Vec<PathBuf> = above.take_while(|path| !path.exists()).map(PathBuf::from).collect();
+            made.0.extend(missing.into_iter().rev());
             fs::create_dir_all(directory).map_err(|error| StartError::file("create", directory, error))?;
         }
-        Ok(())
+        Ok(made)
     }
 
     fn check_space(&self) -> Result<(), StartError> {
@@ -68,23 +72,52 @@ impl Directories {
         Ok(())
     }
 
-    /// Removes what an earlier run wrote.
+    /// Finds out now, not when the nodes are up, whether there can be any log.
+    fn check_writable(&self) -> Result<(), StartError> {
+        // No name that an earlier run's files have: those are still there.
+        [self.log.join("summary.draft"), self.data.join("pids.draft")].iter().try_for_each(|probe| {
+            fs::write(probe, "")
+                .and_then(|()| fs::remove_file(probe))
+                .map_err(|error| StartError::file("write", probe, error))
+        })
+    }
+
+    /// Removes what an earlier run wrote, once it is sure that a new one can write there.
     pub(crate) fn clear(&self) -> Result<(), StartError> {
         let entries = entries(&self.data)?;
         if let Some(foreign) = entries.iter().find(|path| !is_data_of_a_run(path)) {
             return Err(StartError::Foreign { directory: self.data.clone(), found: foreign.clone() });
         }
+        self.check_writable()?;
+        self.check_space()?;
         // The log directory may well hold other things; only what bears the name of a run's file is removed.
         let logs = self::entries(&self.log)?.into_iter().filter(|path| is_log_of_a_run(path));
         for path in entries.into_iter().chain(logs) {
             remove(&path).map_err(|error| StartError::file("remove", &path, error))?;
         }
-        // Finds out now, not when the nodes are up, whether there can be any log.
-        self.check_space()?;
-        let probe = self.log.join("summary.json");
-        fs::write(&probe, "")
-            .and_then(|()| fs::remove_file(&probe))
-            .map_err(|error| StartError::file("write", &probe, error))
+        Ok(())
+    }
+}
+
+/// Directories made for a run that may yet turn out not to begin: unless they are kept they go again, if nothing has
+/// come into them.
+#[derive(Debug)]
+#[must_use = "what is not kept is removed"]
+pub(crate) struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// The run begins.
+    pub(crate) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for directory in self.0.iter().rev() {
+            // It fails where creating it did, or where something stands in it.
+            let _ = fs::remove_dir(directory);
+        }
     }
 }
 
@@ -139,8 +172,32 @@ mod tests {
 
     fn directories(dir: &TestDir) -> Directories {
         let directories = Directories { log: dir.path().join("log"), data: dir.path().join("data") };
-        directories.create().unwrap();
+        directories.create().unwrap().keep();
         directories
+    }
+
+    #[test]
+    fn what_was_made_in_vain_goes_again_and_what_was_there_stays() {
+        let dir = TestDir::new();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        let directories = Directories { log: dir.path().join("log"), data: dir.path().join("a/b/data") };
+        drop(directories.create().unwrap());
+        assert!(directories.log.exists() && !dir.path().join("a").exists());
+        let made = directories.create().unwrap();
+        fs::write(directories.data.join("x"), "").unwrap();
+        drop(made);
+        assert!(directories.data.join("x").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_found_out_before_anything_is_removed() {
+        let dir = TestDir::new();
+        let directories = directories(&dir);
+        fs::write(directories.hosts(), "x").unwrap();
+        // Even root makes no file there.
+        let unwritable = Directories { log: PathBuf::from("/proc"), ..directories.clone() };
+        assert!(unwritable.clear().unwrap_err().to_string().contains("cannot write /proc/summary.draft"));
+        assert!(directories.hosts().exists());
     }
 
     #[test]

@@ -27,9 +27,9 @@ pub(crate) struct Prepared {
 /// leftover.
 pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared, StartError> {
     let directories = &options.directories;
-    directories.create()?;
     end_leftovers(options, &tell)?;
     let hosts = ports::places(options.nodes_in_all(), options.base_port)?;
+    let made = directories.create()?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
     directories.clear()?;
     let own = pids::Entry::of(std::process::id(), pids::RUN);
@@ -41,6 +41,7 @@ pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared
     let metrics = if options.has_metrics { ports::for_metrics(&hosts)? } else { Vec::new() };
     tell_metrics(&metrics, &directories.metrics(), tell)?;
     let committee = keygen::deal(&directories.keys(), options.nodes, options.shards, Protocol::default())?;
+    made.keep();
     Ok(Prepared { committee: Arc::new(committee), hosts, metrics })
 }
 

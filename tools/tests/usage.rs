@@ -1,0 +1,169 @@
+//! What people mistype: each command says what is wrong in one line and does nothing else. No process is started, no
+//! directory made, no file of an earlier run touched.
+
+mod place;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use place::Place;
+
+/// Everything under a directory: files with their content, directories with nothing.
+fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+            all.insert(path, Vec::new());
+        } else {
+            let content = fs::read(&path).unwrap();
+            all.insert(path, content);
+        }
+    }
+    all
+}
+
+/// Processes that run in a directory.
+fn processes_in(place: &Path) -> Vec<PathBuf> {
+    let links = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    // Those of others, and those that have just ended, do not tell.
+    links.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == place)).collect()
+}
+
+/// Runs each line, `COMMAND arguments => code, what is told`, in a place where an earlier run has left its files.
+fn assert_refused(place: &Place, lines: &[(&str, i32, &str)]) {
+    let before = contents(&place.0);
+    assert!(before.len() > 5, "there is something to lose");
+    for (line, code, expected) in lines {
+        let (command, arguments) = line.split_once(' ').unwrap();
+        let output = place.command(command, arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*code), "{line}: {told}");
+        assert!(told.starts_with(&format!("tools {command}: ")) && told.contains(expected), "{line}: {told}");
+        assert_eq!(told.lines().count(), 1, "{line}: {told}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{line}");
+        assert!(contents(&place.0) == before, "{line}: files have changed");
+        assert_eq!(processes_in(&place.0), [] as [PathBuf; 0], "{line}");
+    }
+}
+
+/// A place with the files of an earlier run of two nodes, and hosts files with what is wrong in their names.
+fn place_of_an_earlier_run() -> Place {
+    let place = Place::new();
+    let write = |name: &str, text: &str| {
+        let path = place.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let dealt = place.command("keygen", "--nodes 2 --out data/keys").output().unwrap();
+    assert_eq!(dealt.status.code(), Some(0));
+    write("data/hosts.txt", "0 127.0.0.1 127.0.0.1 7000\n1 127.0.0.1 127.0.0.1 7001\n");
+    write("log/summary.json", "{}");
+    write("log/rounds-0.csv", "round\n");
+    write("column-missing.txt", "0 127.0.0.1 127.0.0.1 7000\n1 127.0.0.1 7001\n");
+    write("one-port.txt", "0 127.0.0.1 127.0.0.1 7000\n1 127.0.0.1 127.0.0.1 7000\n");
+    write("one-node.txt", "0 127.0.0.1 127.0.0.1 7000\n");
+    write("no-port.txt", "0 127.0.0.1 127.0.0.1 0\n1 127.0.0.1 127.0.0.1 7001\n");
+    write("file", "");
+    place
+}
+
+#[test]
+fn a_local_run_that_cannot_be_meant_begins_nothing() {
+    let place = place_of_an_earlier_run();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy_port = format!("local --nodes 1 --base-port {}", busy.local_addr().unwrap().port());
+    let port_told = format!("port {} of this machine cannot be bound", busy.local_addr().unwrap().port());
+    fs::create_dir(place.0.join("foreign")).unwrap();
+    fs::write(place.0.join("foreign/thesis.tex"), "x").unwrap();
+    assert_refused(
+        &place,
+        &[
+            ("local --nodes 4 --rat 5", 2, "there is no option '--rat'; the nearest is '--rate'"),
+            ("local --nodes 4 --druation=5", 2, "the nearest is '--duration'"),
+            ("local --nodes 0", 2, "--nodes: found '0', expected a whole number from 1 to 128"),
+            ("local --nodes 4 --rate 0", 2, "--rate: found '0', expected transactions a second from 1"),
+            ("local --nodes 4 --shards 0", 2, "--shards: found '0'"),
+            ("local --nodes 4 --duration 0", 2, "--duration: found '0'"),
+            ("local --nodes 4 --faults crahs:0@1", 2, "the nearest is 'crash'"),
+            ("local --nodes 4 --faults crash:4@1", 2, "expected node ids from 0 to 3"),
+            ("local 4", 2, "found '4', expected an option (--name)"),
+            ("local --nodes", 2, "--nodes needs a value: --nodes N"),
+            ("local --rate 5", 2, "--nodes N must be given"),
+            ("local --nodes 2 --log-dir file", 4, "cannot create file: "),
+            ("local --nodes 2 --log-dir file/below --data-dir new", 4, "cannot create file/below: "),
+            ("local --nodes 2 --log-dir new/log --data-dir file", 4, "file/pids.txt: found 'Not a directory"),
+            ("local --nodes 2 --log-dir /proc", 4, "cannot write /proc/summary.draft: "),
+            ("local --nodes 2 --log-dir new --data-dir foreign", 4, "it holds foreign/thesis.tex"),
+            ("local --nodes 3 --base-port 65534", 4, "leaves no ports for 3 nodes"),
+            (&busy_port, 4, &port_told),
+        ],
+    );
+}
+
+#[test]
+fn hosts_files_that_cannot_be_meant_are_told_by_line() {
+    let place = place_of_an_earlier_run();
+    let mut lines = Vec::new();
+    for command in ["load", "status"] {
+        let line = |rest: &str| format!("{command} --keys data/keys {rest}");
+        lines.extend([
+            (
+                line("--hosts column-missing.txt"),
+                "column-missing.txt, line 2: found '1 127.0.0.1 7001', expected 'id private_ip public_ip port",
+            ),
+            (
+                line("--hosts one-port.txt"),
+                "one-port.txt, line 2: found '127.0.0.1 port 7000', expected an address and port that no other",
+            ),
+            (
+                line("--hosts one-node.txt"),
+                "one-node.txt: found '1 nodes', expected the 2 nodes of committee.txt",
+            ),
+            (line("--hosts no-port.txt"), "no-port.txt, line 1: found '0', expected a port from 1 to 65535"),
+            (line("--hosts nowhere.txt"), "nowhere.txt: found 'No such file or directory"),
+            (line("--hosts data/hosts.txt --kyes data/keys"), "the nearest is '--keys'"),
+            (
+                format!("{command} --hosts data/hosts.txt --keys log"),
+                "log/committee.txt: found 'No such file or directory",
+            ),
+        ]);
+    }
+    let lines: Vec<(&str, i32, &str)> = lines.iter().map(|(line, told)| (line.as_str(), 2, *told)).collect();
+    assert_refused(&place, &lines);
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_told_with_what_was_expected() {
+    let place = place_of_an_earlier_run();
+    let load = "load --hosts data/hosts.txt --keys data/keys";
+    let lines = [
+        (format!("{load} --rate 0"), "--rate: found '0', expected transactions a second from 1"),
+        (format!("{load} --rate fast"), "--rate: found 'fast'"),
+        (format!("{load} --duration -1"), "--duration: found '-1', expected seconds"),
+        (format!("{load} --cross 0.5"), "--cross: found '0.5', expected 0, since there is one shard"),
+        (format!("{load} --tx-size 5"), "--tx-size: found '5', expected a whole number from"),
+        ("status --timeout 0".into(), "--timeout: found '0', expected seconds, more than 0"),
+        ("status --watch never".into(), "--watch: found 'never', expected seconds"),
+        ("status --json=yes".into(), "--json takes no value"),
+        ("status --watc".into(), "the nearest is '--watch'"),
+        ("status data".into(), "found 'data', expected an option"),
+        ("keygen --nodes 0 --out new".into(), "--nodes: found '0'"),
+        ("verify --log-dri log".into(), "the nearest is '--log-dir'"),
+        ("bench --nodes 0".into(), "--nodes: found '0'"),
+    ];
+    let lines: Vec<(&str, i32, &str)> = lines.iter().map(|(line, told)| (line.as_str(), 2, *told)).collect();
+    assert_refused(&place, &lines);
+}
+
+#[test]
+fn a_command_that_there_is_not_names_the_nearest() {
+    let place = place_of_an_earlier_run();
+    let output = place.command("lcoal", "--nodes 4").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(told, "tools: there is no command 'lcoal'; the nearest is 'local' (tools --help tells all)\n");
+}
