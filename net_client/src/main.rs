@@ -38,6 +38,7 @@ use wire::name::Name;
 use wire::rand;
 use wire::session::Identity;
 use wire::text::{self, ParseError};
+use wire::version;
 
 use crate::acks::AcksLoop;
 use crate::bridge::Bridge;
@@ -60,6 +61,10 @@ const SEND_STACK_BYTES: usize = 256 << 10;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
+    if version::is_asked(std::env::args().skip(1)) {
+        println!("{}", version::line("net_client", wire::commit!()));
+        return ExitCode::SUCCESS;
+    }
     let (bridge, queue) = match start() {
         Ok(started) => started,
         Err(error) => {

@@ -33,12 +33,16 @@ use std::process::ExitCode;
 
 use options::Options;
 use server::Server;
-use wire::text;
+use wire::{text, version};
 
 /// Wrong flags or files; as everywhere in the testbed.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if version::is_asked(std::env::args().skip(1)) {
+        println!("{}", version::line("net_server", wire::commit!()));
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => {

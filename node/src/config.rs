@@ -40,6 +40,8 @@ pub(crate) struct Config {
 pub(crate) enum StopWhen {
     /// The end of its standard input.
     StdinEnds,
+    /// The line `stop` on its standard input.
+    StdinSaysSo,
     /// Nothing but a signal, which is a crash.
     Never,
 }
@@ -74,6 +76,7 @@ const FLAGS: &[Flag] = &[
     Flag::with("--history-mib", "M"),
     Flag::with("--metrics", "PORT"),
     Flag::switch("--stop-on-stdin-eof"),
+    Flag::switch("--stop-on-stdin-line"),
     Flag::with("--pipe", "BYTES,WINDOW"),
 ];
 
@@ -100,7 +103,15 @@ impl Config {
             let given = log_dir.display().to_string();
             return Err(ParseError::of("--log-dir", &given, "a directory that exists"));
         }
-        let stop = if flags.has("--stop-on-stdin-eof") { StopWhen::StdinEnds } else { StopWhen::Never };
+        let stop = match (flags.has("--stop-on-stdin-eof"), flags.has("--stop-on-stdin-line")) {
+            (true, true) => {
+                let expected = "one of it and --stop-on-stdin-eof";
+                return Err(ParseError::of("--stop-on-stdin-line", "both", expected));
+            }
+            (true, false) => StopWhen::StdinEnds,
+            (false, true) => StopWhen::StdinSaysSo,
+            (false, false) => StopWhen::Never,
+        };
         let heart = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
             Some(settings) => Heart::Pipe(settings),
             None => Heart::Core(core_settings(&flags)?),

@@ -24,7 +24,7 @@ mod vitals;
 
 use std::error::Error;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,6 +38,7 @@ use wire::keys::NodeKeys;
 use wire::name::Name;
 use wire::rand;
 use wire::text::{self, ParseError};
+use wire::version;
 
 use crate::child::{Child, Children};
 use crate::config::{Config, CoreSettings, Heart, StopWhen};
@@ -54,6 +55,10 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
+    if version::is_asked(std::env::args().skip(1)) {
+        println!("{}", version::line("node", wire::commit!()));
+        return ExitCode::SUCCESS;
+    }
     let (config, listener) = match Config::read(std::env::args().skip(1)).and_then(|config| {
         // Before the keys are used: what can't start has signed nothing.
         let listener = config.metrics.map(metrics::listen).transpose()?;
@@ -157,8 +162,10 @@ fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) 
         let about = About { node: config.id, shard: config.committee.shard_of(config.id) };
         metrics::serve(listener, about, sender.clone())?;
     }
-    if config.stop == StopWhen::StdinEnds {
-        spawn("stdin", move || stop_when_stdin_ends(&sender))?;
+    match config.stop {
+        StopWhen::StdinEnds => drop(spawn("stdin", move || stop_when_stdin_ends(&sender))?),
+        StopWhen::StdinSaysSo => drop(spawn("stdin", move || stop_when_stdin_says_so(&sender))?),
+        StopWhen::Never => {}
     }
     let (node, shard) = (Name::Node(config.id), Name::Shard(config.committee.shard_of(config.id)));
     log::info!("{node} of {shard} runs, one of {} nodes", config.committee.nodes().count());
@@ -205,6 +212,48 @@ fn stop_when_stdin_ends(inbound: &InboundSender) {
     let _ = inbound.send(Inbound::Stop);
 }
 
+/// For nodes that outlive who started them: standard input is a pipe with a name then, and who may write to it decides
+/// who may stop the node. Its end means nothing, since it ends whenever a writer goes away.
+fn stop_when_stdin_says_so(inbound: &InboundSender) {
+    match wait_for_stop(&mut io::stdin().lock()) {
+        Ok(Asked::ToStop) => {
+            // If the loop has ended already, there is nothing left to stop.
+            let _ = inbound.send(Inbound::Stop);
+        }
+        Ok(Asked::Nothing) => log::info!("standard input has ended; only a signal stops this node now"),
+        Err(error) => {
+            log::warn!("standard input can't be read ({error}); only a signal stops this node now");
+        }
+    }
+}
+
+/// What standard input asked for before it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    ToStop,
+    Nothing,
+}
+
+/// Reads lines until one says `stop` or there are no more.
+fn wait_for_stop(source: &mut impl BufRead) -> io::Result<Asked> {
+    /// Longer than any line that means something; the rest of one that is longer counts as further lines.
+    const LINE_BYTES_MAX: u64 = 64;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if source.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+            return Ok(Asked::Nothing);
+        }
+        if line == b"stop\n" {
+            return Ok(Asked::ToStop);
+        }
+        log::warn!(
+            "standard input says {:?}, which means nothing",
+            String::from_utf8_lossy(&line).trim_end()
+        );
+    }
+}
+
 fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -225,4 +274,26 @@ fn log_to(path: &Path) -> Result<(), ParseError> {
         .target(env_logger::Target::Pipe(Box::new(file)))
         .init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_line_stop_stops() {
+        let long = format!("{}stop\n", "x".repeat(64));
+        for (said, asked) in [
+            ("stop\n", Asked::ToStop),
+            ("status\nstop\n", Asked::ToStop),
+            ("stop", Asked::Nothing),
+            ("stop it\n", Asked::Nothing),
+            ("", Asked::Nothing),
+            ("\u{0}\n\n", Asked::Nothing),
+            // What follows 64 bytes counts as a line of its own.
+            (&long, Asked::ToStop),
+        ] {
+            assert_eq!(wait_for_stop(&mut said.as_bytes()).unwrap(), asked, "{said:?}");
+        }
+    }
 }

@@ -27,7 +27,8 @@ use wire::ids::NodeId;
 use self::engine::{Command, Engine};
 
 pub(crate) use self::command::{
-    COMMAND, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, expiry_rounds, load_testbed, mix, run_command,
+    COMMAND, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, expiry_rounds, load_testbed, mix, plan, run_command,
+    run_on,
 };
 pub(crate) use self::engine::Shared;
 pub(crate) use self::histogram::Histogram;

@@ -15,19 +15,24 @@ mod diagnosis;
 mod directories;
 mod error;
 mod faults;
+mod fleet;
 mod options;
 mod ports;
 mod prepare;
 mod run;
 mod testbed;
+mod usage;
 mod wind_up;
 
+pub(crate) use self::directories::{Directories, node_of_log};
 pub(crate) use self::error::StartError;
-pub(crate) use self::faults::parse_seconds;
+pub(crate) use self::faults::{Fault, Kind, parse_seconds};
+pub(crate) use self::fleet::{Fleet, UnaskedEnd};
 pub(crate) use self::options::{COMMAND, Options, shards};
-pub(crate) use self::run::{Companion, Progress, Run, RunError, run, run_beside};
+pub(crate) use self::prepare::prepare;
+pub(crate) use self::run::{Alone, Companion, Progress, Run, RunError, begin, conduct, run, run_beside};
 pub(crate) use self::testbed::Testbed;
-pub(crate) use self::wind_up::commit;
+pub(crate) use self::usage::Usage;
 
 use crate::flags::{UsageError, Values};
 use crate::signals;

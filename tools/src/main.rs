@@ -1,10 +1,11 @@
-//! `tools`: keygen, local runs, load, verification and benchmarks, each a command of its own.
+//! `tools`: keygen, local runs and runs on other machines, load, verification and benchmarks, each a command of its own.
 //!
 //! Exit codes are those of each command; a command line that is not understood is 2 everywhere.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod client;
+mod deploy;
 mod flags;
 mod grid;
 mod json;
@@ -24,6 +25,8 @@ mod verify;
 
 use std::process::ExitCode;
 
+use wire::version;
+
 use crate::flags::{Asked, Command, UsageError, Values, nearest, overview};
 use crate::terminal::{columns, tell};
 
@@ -33,6 +36,15 @@ type Entry = (&'static Command, fn(&Values) -> Result<u8, UsageError>);
 const COMMANDS: &[Entry] = &[
     (&keygen::COMMAND, keygen::run),
     (&local::COMMAND, local::run_command),
+    (&deploy::CHECK, deploy::check),
+    (&deploy::INSTALL, deploy::install),
+    (&deploy::START, deploy::start),
+    (&deploy::STATUS, deploy::status),
+    (&deploy::LOAD, deploy::load),
+    (&deploy::STOP, deploy::stop),
+    (&deploy::LOGS, deploy::logs),
+    (&deploy::CLEAN, deploy::clean),
+    (&deploy::RUN, deploy::run),
     (&load::COMMAND, load::run_command),
     (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
@@ -43,26 +55,22 @@ const COMMANDS: &[Entry] = &[
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let all = || COMMANDS.iter().map(|(command, _)| *command);
-    let Some((name, rest)) = arguments.split_first() else {
-        eprint!("{}", overview(all(), columns()));
-        return ExitCode::from(2);
-    };
-    // 'tools help COMMAND' asks for what 'tools COMMAND --help' does.
-    let (name, rest) = match (name.as_str(), rest) {
-        ("help", [about]) => (about, &["--help".to_string()][..]),
-        _ => (name, rest),
-    };
-    if matches!(name.as_str(), "--help" | "-h" | "help") {
-        tell(overview(all(), columns()).trim_end());
+    if arguments == ["--version"] {
+        tell(version::line("tools", wire::commit!()));
         return ExitCode::SUCCESS;
     }
-    let Some((command, run)) = COMMANDS.iter().find(|(command, _)| command.name == name) else {
-        let nearest = nearest(name, all().map(|command| command.name)).map(String::from);
-        let error = UsageError::Unknown { what: "command", given: name.clone(), nearest };
-        eprintln!("tools: {error} (tools --help tells all)");
-        return ExitCode::from(2);
+    // 'tools help COMMAND' asks for what 'tools COMMAND --help' does.
+    let arguments = match arguments.split_first() {
+        Some((first, about)) if first == "help" && !about.is_empty() => {
+            about.iter().cloned().chain(["--help".to_string()]).collect()
+        }
+        _ => arguments,
     };
+    let Some((command, run)) = COMMANDS.iter().find(|(command, _)| is_called(command.name, &arguments))
+    else {
+        return without_command(&arguments);
+    };
+    let (name, rest) = (command.name, &arguments[words(command.name)..]);
     let result = command.parse(rest).and_then(|asked| match asked {
         Asked::Run(values) => run(&values),
         Asked::Help => {
@@ -76,6 +84,44 @@ fn main() -> ExitCode {
             // What is wrong with a value is told in full; who does not know the options may want all of them.
             let hint = if let UsageError::Value(_) = error { "" } else { " (--help tells all)" };
             eprintln!("tools {name}: {error}{hint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether a command line begins with the words of a command's name.
+fn is_called(name: &str, arguments: &[String]) -> bool {
+    arguments.len() >= words(name) && name.split(' ').zip(arguments).all(|(word, given)| word == given)
+}
+
+/// How many words the name of a command has: `deploy run` has two.
+fn words(name: &str) -> usize {
+    name.split(' ').count()
+}
+
+/// No command is named, or none is called so: tells those there are, or of those whose names begin with the first word.
+fn without_command(arguments: &[String]) -> ExitCode {
+    let first = arguments.first().map(String::as_str).unwrap_or_default();
+    let family = format!("{first} ");
+    let is_family = COMMANDS.iter().any(|(command, _)| command.name.starts_with(&family));
+    let family = if is_family { family.as_str() } else { "" };
+    let named: Vec<&str> = arguments.iter().take(family.split(' ').count()).map(String::as_str).collect();
+    let among =
+        COMMANDS.iter().map(|(command, _)| *command).filter(|command| command.name.starts_with(family));
+    match named.last() {
+        Some(&("--help" | "-h" | "help")) => {
+            tell(overview(among, columns()).trim_end());
+            ExitCode::SUCCESS
+        }
+        Some(last) if !(is_family && *last == first) => {
+            let given = named.join(" ");
+            let nearest = nearest(&given, among.map(|command| command.name)).map(String::from);
+            let error = UsageError::Unknown { what: "command", given, nearest };
+            eprintln!("tools: {error} (tools {family}--help tells all)");
+            ExitCode::from(2)
+        }
+        _ => {
+            eprint!("{}", overview(among, columns()));
             ExitCode::from(2)
         }
     }

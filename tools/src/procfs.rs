@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-pub(crate) use wire::procfs::{Process, TICKS_PER_S, memory, process};
+pub(crate) use wire::procfs::{Process, TICKS_PER_S, memory, parse_stat, process};
 
 /// All processes there are, by id.
 pub(crate) fn processes() -> BTreeMap<u32, Process> {

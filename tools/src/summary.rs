@@ -103,8 +103,10 @@ pub(crate) struct Summary {
     pub(crate) peak_mb: BTreeMap<String, f64>,
     /// The commit that was built, if it is known.
     pub(crate) commit: Option<String>,
-    /// The machine.
+    /// The machine on which the load ran.
     pub(crate) machine: Machine,
+    /// The machines on which the nodes ran, if those are others.
+    pub(crate) hosts: Vec<Json>,
     /// The options, as given or by default.
     pub(crate) options: Vec<(&'static str, Json)>,
 }
@@ -149,7 +151,7 @@ impl Summary {
         };
         let latency =
             |latency: &Histogram| latency_json(latency, &[("p50", 500), ("p90", 900), ("p99", 990)], true);
-        let fields = [
+        let mut fields = vec![
             ("nodes", Json::from(self.n * usize::from(self.shards))),
             ("shards", Json::from(u64::from(self.shards))),
             ("n", Json::from(self.n)),
@@ -205,6 +207,9 @@ impl Summary {
             ("machine", machine_json(&self.machine)),
             ("options", Json::object(self.options.iter().cloned())),
         ];
+        if !self.hosts.is_empty() {
+            fields.push(("hosts", Json::List(self.hosts.clone())));
+        }
         Json::object(fields)
     }
 

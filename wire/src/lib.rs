@@ -2,7 +2,7 @@
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
 //! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
-//! `hosts`, `keys`, `procfs`, `rand`) belong to the processes.
+//! `hosts`, `keys`, `procfs`, `rand`, `version`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -27,3 +27,4 @@ pub mod procfs;
 pub mod rand;
 pub mod session;
 pub mod text;
+pub mod version;

@@ -51,7 +51,7 @@ fn parse_memory(status: &str) -> Option<Memory> {
 
 /// The fields of a `stat` line. The name stands in parentheses and may itself hold spaces and parentheses, so the
 /// last closing one ends it.
-fn parse_stat(text: &str) -> Option<Process> {
+pub fn parse_stat(text: &str) -> Option<Process> {
     let (head, tail) = text.rsplit_once(')')?;
     let (pid, name) = head.split_once(" (")?;
     let fields: Vec<&str> = tail.split_whitespace().collect();

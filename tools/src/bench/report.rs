@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::json::Json;
-use crate::local::commit;
 use crate::procfs::{self, Machine};
 use crate::summary::{Summary, machine_json};
 
@@ -157,7 +156,7 @@ impl Report {
             ("verdicts", Json::List(self.verdicts.iter().map(verdict).collect())),
             ("complaints", Json::List(self.complaints.iter().map(Json::text).collect())),
             ("version", Json::text(env!("CARGO_PKG_VERSION"))),
-            ("commit", commit().map_or(Json::Null, Json::text)),
+            ("commit", wire::commit!().map_or(Json::Null, Json::text)),
             ("machine", machine_json(&self.machine)),
             ("load_average", Json::from(self.load_average)),
         ])

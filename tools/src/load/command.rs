@@ -88,6 +88,11 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let (hosts, committee) =
         load_testbed(Path::new(values.required("hosts")?), Path::new(values.required("keys")?))?;
+    run_on("load", values, &hosts, committee)
+}
+
+/// The load that `values` ask for, for a committee.
+pub(crate) fn plan(values: &Values, committee: &Committee) -> Result<(Plan, Duration), UsageError> {
     let tx_bytes_min = transaction_bytes_min(committee.protocol().signed) as u64;
     let plan = Plan {
         rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
@@ -96,15 +101,25 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         expiry_rounds: expiry_rounds(values)?,
         seed: values.number("seed", 0, u64::MAX)?,
     };
-    let duration = values.value("duration", "seconds, at most a week", parse_seconds)?;
+    Ok((plan, values.value("duration", "seconds, at most a week", parse_seconds)?))
+}
+
+/// Offers the load that `values` ask for to these nodes, in the name of a command; gives the exit code.
+pub(crate) fn run_on(
+    command: &str,
+    values: &Values,
+    hosts: &Hosts,
+    committee: Committee,
+) -> Result<u8, UsageError> {
+    let (plan, duration) = plan(values, &committee)?;
     if let Err(error) = signals::block() {
-        eprintln!("tools load: cannot block signals: {error}");
+        eprintln!("tools {command}: cannot block signals: {error}");
         return Ok(4);
     }
-    let offering = match Offering::connect(Arc::new(committee), &hosts) {
+    let offering = match Offering::connect(Arc::new(committee), hosts) {
         Ok(offering) => offering,
         Err(error) => {
-            eprintln!("tools load: {error}");
+            eprintln!("tools {command}: {error}");
             return Ok(4);
         }
     };

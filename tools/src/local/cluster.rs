@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 use wire::ids::NodeId;
 
 use super::StartError;
+use super::diagnosis;
 use super::directories::Directories;
 use super::faults::{Fault, Kind};
+use super::fleet::{Fleet, UnaskedEnd};
+use super::usage::Usage;
 use crate::pids::{self, Entry};
 use crate::procfs::{self, Process};
 
@@ -27,9 +30,11 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
-    pid_file: PathBuf,
+    directories: Directories,
     recorded: Vec<Entry>,
     usage: Usage,
+    /// Those that ended unasked since somebody last wanted to know.
+    ended: Vec<UnaskedEnd>,
 }
 
 /// One node's processes.
@@ -54,15 +59,6 @@ enum State {
     Stopped,
 }
 
-/// A node whose first process ended without being asked to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct UnaskedEnd {
-    /// The node.
-    pub(crate) node: NodeId,
-    /// How it ended.
-    pub(crate) status: ExitStatus,
-}
-
 impl Cluster {
     /// Starts `count` nodes, each with the arguments that `arguments` gives it. If one cannot be started, those
     /// that could are ended.
@@ -74,9 +70,10 @@ impl Cluster {
         let program = program("node")?;
         let mut cluster = Cluster {
             nodes: Vec::new(),
-            pid_file: directories.pids(),
+            directories: directories.clone(),
             recorded: Vec::new(),
             usage: Usage::default(),
+            ended: Vec::new(),
         };
         for id in (0..count).map(NodeId) {
             match spawn(&program, directories, id, arguments(id)) {
@@ -87,51 +84,41 @@ impl Cluster {
                 }
             }
         }
-        cluster.observe();
+        cluster.look();
         Ok(cluster)
     }
 
-    /// Looks at all processes: counts their processor time, keeps the pid file current, and returns the nodes that
-    /// ended unasked since the last look. Meant to be called about once a second.
-    pub(crate) fn observe(&mut self) -> Vec<UnaskedEnd> {
+    /// Looks at all processes: counts their processor time, keeps the pid file current, and notes the nodes that ended
+    /// unasked.
+    fn look(&mut self) {
         let all = procfs::processes();
         let mut found = Entry::of(std::process::id(), pids::RUN).into_iter().collect::<Vec<_>>();
-        let mut ended = Vec::new();
         for node in &mut self.nodes {
             if node.state == State::Running
                 && let Ok(Some(status)) = node.child.try_wait()
             {
                 node.state = State::Ended(status);
-                ended.push(UnaskedEnd { node: node.id, status });
+                let words = diagnosis::last_words(&self.directories, node.id);
+                self.ended
+                    .push(UnaskedEnd { node: node.id, how: format!("ended unasked ({status}){words}") });
             }
             for process in processes_of(node, &all) {
-                self.usage.note(process);
+                let peak_bytes = procfs::memory(process.pid).map_or(0, |memory| memory.peak_bytes);
+                self.usage.note(0, process, peak_bytes);
                 let what = format!("{} of node {}", process.name, node.id);
                 found.push(Entry { pid: process.pid, started_ticks: process.started_ticks, what });
             }
         }
         if found != self.recorded {
             // Without a pid file a later run cannot name what this one may leave; the run itself is not in danger.
-            if let Err(error) = pids::save(&self.pid_file, &found) {
-                log::warn!("cannot write {}: {error}", self.pid_file.display());
+            if let Err(error) = pids::save(&self.directories.pids(), &found) {
+                log::warn!("cannot write {}: {error}", self.directories.pids().display());
             }
             self.recorded = found;
         }
-        ended
     }
 
-    /// The processes of the run, this one included, as last observed.
-    pub(crate) fn processes(&self) -> &[Entry] {
-        &self.recorded
-    }
-
-    /// The nodes whose first process runs.
-    pub(crate) fn up(&self) -> Vec<NodeId> {
-        self.nodes.iter().filter(|node| node.state == State::Running).map(|node| node.id).collect()
-    }
-
-    /// Does to its nodes what a planned fault says.
-    pub(crate) fn apply(&mut self, fault: &Fault) -> io::Result<()> {
+    fn carry_out(&mut self, fault: &Fault) -> io::Result<()> {
         let all = procfs::processes();
         let mut victims = Vec::new();
         for id in &fault.nodes {
@@ -159,15 +146,45 @@ impl Cluster {
         Ok(())
     }
 
-    /// Processor time used so far.
-    pub(crate) fn usage(&self) -> &Usage {
-        &self.usage
+    fn kill_all(&mut self) {
+        for node in &mut self.nodes {
+            node.stdin = None;
+            // Both fail only if the process has ended and been waited for, which is what is wanted.
+            let _ = node.child.kill();
+            let _ = node.child.wait();
+        }
+    }
+}
+
+impl Fleet for Cluster {
+    fn observe(&mut self) -> Vec<UnaskedEnd> {
+        self.look();
+        std::mem::take(&mut self.ended)
     }
 
-    /// Asks all nodes to stop and waits until no process of the run is left; kills what takes too long. Returns the
-    /// nodes that had to be killed.
-    pub(crate) fn stop(&mut self) -> Vec<NodeId> {
-        self.observe();
+    fn processes(&self) -> &[Entry] {
+        &self.recorded
+    }
+
+    fn up(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|node| node.state == State::Running).map(|node| node.id).collect()
+    }
+
+    fn apply(&mut self, fault: &Fault) -> Result<(), String> {
+        self.carry_out(fault).map_err(|error| error.to_string())
+    }
+
+    fn cpu_s(&mut self) -> BTreeMap<String, f64> {
+        self.look();
+        self.usage.cpu_s()
+    }
+
+    fn peak_mb(&self) -> BTreeMap<String, f64> {
+        self.usage.peak_mb()
+    }
+
+    fn stop(&mut self) -> Vec<String> {
+        self.look();
         let recorded: Vec<Entry> =
             self.recorded.drain(..).filter(|entry| entry.pid != std::process::id()).collect();
         for node in &mut self.nodes {
@@ -193,21 +210,14 @@ impl Cluster {
         match pids::end(&recorded, STOP_PATIENCE) {
             Ok(left) if left.is_empty() => {
                 // Nobody is left to be found by a later run.
-                let _ = std::fs::remove_file(&self.pid_file);
+                let _ = std::fs::remove_file(self.directories.pids());
             }
             Ok(left) => log::error!("could not end {left:?}"),
             Err(error) => log::error!("could not end the processes of the run: {error}"),
         }
-        late
-    }
-
-    fn kill_all(&mut self) {
-        for node in &mut self.nodes {
-            node.stdin = None;
-            // Both fail only if the process has ended and been waited for, which is what is wanted.
-            let _ = node.child.kill();
-            let _ = node.child.wait();
-        }
+        late.into_iter()
+            .map(|node| format!("node {node} did not stop when asked to and was killed"))
+            .collect()
     }
 }
 
@@ -258,48 +268,4 @@ fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Pro
 
 fn named(processes: &[&Process], name: &str) -> Vec<u32> {
     processes.iter().filter(|process| process.name == name).map(|process| process.pid).collect()
-}
-
-/// Processor time and memory of all processes of a run, those that have ended included as last seen.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Usage {
-    by_process: BTreeMap<(u32, u64), Seen>,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Seen {
-    program: String,
-    cpu_ticks: u64,
-    peak_bytes: u64,
-}
-
-impl Usage {
-    fn note(&mut self, process: &Process) {
-        let seen = Seen {
-            program: process.name.clone(),
-            cpu_ticks: process.cpu_ticks,
-            peak_bytes: procfs::memory(process.pid).map_or(0, |memory| memory.peak_bytes),
-        };
-        self.by_process.insert((process.pid, process.started_ticks), seen);
-    }
-
-    /// Processor seconds by program, all its processes together.
-    pub(crate) fn cpu_s(&self) -> BTreeMap<String, f64> {
-        let mut sums = BTreeMap::new();
-        for seen in self.by_process.values() {
-            *sums.entry(seen.program.clone()).or_insert(0.0) +=
-                seen.cpu_ticks as f64 / procfs::TICKS_PER_S as f64;
-        }
-        sums
-    }
-
-    /// The most memory that one process of each program had, MB.
-    pub(crate) fn peak_mb(&self) -> BTreeMap<String, f64> {
-        let mut peaks = BTreeMap::new();
-        for seen in self.by_process.values() {
-            let peak: &mut f64 = peaks.entry(seen.program.clone()).or_default();
-            *peak = peak.max(seen.peak_bytes as f64 / 1e6);
-        }
-        peaks
-    }
 }

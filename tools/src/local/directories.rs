@@ -150,19 +150,25 @@ fn is_data_of_a_run(path: &Path) -> bool {
 
 fn is_log_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "summary.json" | "nodes.csv" | "exchanges.csv" | "receipts.csv")
-        || is_numbered(name, "consensus-node-", ".log")
-        || is_numbered(name, "node-net-client-", ".log")
-        || is_numbered(name, "node-net-server-", ".log")
-        || is_numbered(name, "rounds-", ".csv")
-        || is_numbered(name, "pipe-", ".json")
-        || is_numbered(name, "stderr-", ".txt")
+    matches!(name, "summary.json" | "nodes.csv" | "exchanges.csv" | "receipts.csv" | "clocks.csv")
+        || node_of_log(name).is_some()
 }
 
-/// Whether `name` is a node id between `prefix` and `suffix`.
-fn is_numbered(name: &str, prefix: &str, suffix: &str) -> bool {
-    let id = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
-    id.is_some_and(|id| id.parse::<u16>().is_ok())
+/// The node that writes a log of this name, if one does.
+pub(crate) fn node_of_log(name: &str) -> Option<NodeId> {
+    const NAMES: [(&str, &str); 6] = [
+        ("consensus-node-", ".log"),
+        ("node-net-client-", ".log"),
+        ("node-net-server-", ".log"),
+        ("rounds-", ".csv"),
+        ("pipe-", ".json"),
+        ("stderr-", ".txt"),
+    ];
+    NAMES.iter().find_map(|(prefix, suffix)| {
+        let id: u16 = name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok()?;
+        // Written the one way, so that no two names mean one file.
+        (name.len() == prefix.len() + id.to_string().len() + suffix.len()).then_some(NodeId(id))
+    })
 }
 
 #[cfg(test)]

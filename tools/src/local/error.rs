@@ -39,6 +39,8 @@ pub(crate) enum StartError {
     NodeEnded { node: NodeId, how: String },
     /// Nodes did not take clients in time.
     NotReady { waited_s: u64, notes: Vec<String> },
+    /// Hosts are not fit for it, or something failed on them; in words.
+    Hosts(String),
     /// The system refused something else.
     System { what: &'static str, error: io::Error },
 }
@@ -91,6 +93,7 @@ impl fmt::Display for StartError {
             StartError::NotReady { waited_s, notes } => {
                 write!(f, "not all nodes took clients within {waited_s} s: {}", notes.join("; "))
             }
+            StartError::Hosts(what) => f.write_str(what),
             StartError::System { what, error } => write!(f, "{what}: {error}"),
         }
     }

@@ -199,6 +199,18 @@ impl Options {
     /// The options of a command line.
     pub(crate) fn from_values(values: &Values) -> Result<Options, UsageError> {
         let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
+        let shards = shards(values, nodes)?;
+        let base_port = values.optional_number("base-port", 1, u16::MAX.into())?.map(|port| port as u16);
+        Ok(Options { base_port, ..Options::of(&COMMAND, values, nodes, shards)? })
+    }
+
+    /// What `values` say of a run of so many nodes, for whichever command has options of these names.
+    pub(crate) fn of(
+        command: &Command,
+        values: &Values,
+        nodes: u16,
+        shards: u16,
+    ) -> Result<Options, UsageError> {
         let seconds = "seconds, more than 0 and at most a week";
         let duration = values.optional("duration", seconds, |text| {
             faults::parse_seconds(text).filter(|duration| !duration.is_zero())
@@ -206,7 +218,6 @@ impl Options {
         let rounds = values.optional_number("rounds", 1, u64::MAX)?;
         let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
         let end = End { duration: duration.or(default), rounds };
-        let shards = shards(values, nodes)?;
         let faults = faults::parse(values.required("faults")?, nodes * shards)?;
         if let (Some(late), None, Some(duration)) = (faults.last(), rounds, end.duration)
             && late.at >= duration
@@ -215,7 +226,7 @@ impl Options {
             return Err(ParseError::of("--faults", &late.to_string(), expected).into());
         }
         let tx_bytes_min = transaction_bytes_min(false) as u64;
-        let told = COMMAND.options.iter().map(|option| match option.value {
+        let told = command.options.iter().map(|option| match option.value {
             Some(_) => (option.name, told(values.text(option.name))),
             None => (option.name, Json::from(values.is_given(option.name))),
         });
@@ -240,8 +251,8 @@ impl Options {
                 log: PathBuf::from(values.required("log-dir")?),
                 data: PathBuf::from(values.required("data-dir")?),
             },
-            base_port: values.optional_number("base-port", 1, u16::MAX.into())?.map(|port| port as u16),
-            has_metrics: values.is_given("metrics"),
+            base_port: None,
+            has_metrics: false,
             told: told.collect(),
         })
     }

@@ -23,12 +23,16 @@ pub(crate) struct Prepared {
     pub(crate) metrics: Vec<u16>,
 }
 
-/// Ends what an earlier run left, clears the directories, deals keys and finds ports. `tell` gets a line for each
-/// leftover.
-pub(crate) fn prepare(options: &Options, tell: impl Fn(&str)) -> Result<Prepared, StartError> {
+/// Ends what an earlier run left on this machine, clears the directories and deals keys, for nodes on the places that
+/// `places` finds. `tell` gets a line for each leftover.
+pub(crate) fn prepare(
+    options: &Options,
+    places: impl FnOnce() -> Result<Hosts, StartError>,
+    tell: impl Fn(&str),
+) -> Result<Prepared, StartError> {
     let directories = &options.directories;
     end_leftovers(options, &tell)?;
-    let hosts = ports::places(options.nodes_in_all(), options.base_port)?;
+    let hosts = places()?;
     let made = directories.create()?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
     directories.clear()?;

@@ -8,12 +8,13 @@ use wire::client::NodeStatus;
 use wire::ids::{NodeId, ShardId};
 
 use super::StartError;
-use super::cluster::{Cluster, UnaskedEnd};
-use super::diagnosis::{self, Symptoms, diagnose};
+use super::cluster::Cluster;
+use super::diagnosis::{Symptoms, diagnose};
 use super::faults::{Fault, Kind};
+use super::fleet::Fleet;
 use super::options::Options;
 use super::prepare::{Prepared, prepare};
-use super::wind_up;
+use super::{ports, wind_up};
 use crate::load::{Offering, Rate, Shared, Ticker};
 use crate::procfs;
 use crate::signals;
@@ -59,7 +60,7 @@ pub(crate) trait Companion {
 }
 
 /// Nothing does.
-struct Alone;
+pub(crate) struct Alone;
 
 impl Companion for Alone {
     fn step(&mut self, _: &Run<'_>, _: Duration) {}
@@ -85,7 +86,7 @@ impl From<StartError> for RunError {
 pub(crate) struct Run<'a> {
     pub(crate) options: &'a Options,
     pub(crate) prepared: Prepared,
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Box<dyn Fleet>,
     pub(crate) offering: Offering,
     /// How nodes that are not up ended, in words.
     pub(crate) ends: BTreeMap<NodeId, String>,
@@ -115,7 +116,11 @@ pub(crate) fn run_beside(
     progress: Progress,
     companion: &mut dyn Companion,
 ) -> Result<Summary, RunError> {
-    let mut run = start(options, &[], progress)?;
+    conduct(start(options, &[], progress)?, companion)
+}
+
+/// Goes through with a run whose nodes have been started.
+pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
     run.wait_until_ready()?;
     let mut ticker = run.offer(companion);
     run.drain(&mut ticker);
@@ -129,7 +134,8 @@ pub(crate) fn start<'a>(
     further: &[&str],
     progress: Progress,
 ) -> Result<Run<'a>, RunError> {
-    let prepared = prepare(options, |line| progress.tell(line))?;
+    let places = || ports::places(options.nodes_in_all(), options.base_port);
+    let prepared = prepare(options, places, |line| progress.tell(line))?;
     let cluster = Cluster::start(&options.directories, options.nodes_in_all(), |id| {
         let mut words = arguments(options, id);
         if let Some(port) = prepared.metrics.get(usize::from(id.0)) {
@@ -138,12 +144,22 @@ pub(crate) fn start<'a>(
         words.extend(further.iter().map(ToString::to_string));
         words
     })?;
+    begin(options, prepared, Box::new(cluster), progress)
+}
+
+/// Begins to connect to nodes that have been started.
+pub(crate) fn begin<'a>(
+    options: &'a Options,
+    prepared: Prepared,
+    fleet: Box<dyn Fleet>,
+    progress: Progress,
+) -> Result<Run<'a>, RunError> {
     let offering = Offering::connect(prepared.committee.clone(), &prepared.hosts)
         .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
     Ok(Run {
         options,
         prepared,
-        cluster,
+        cluster: fleet,
         offering,
         ends: BTreeMap::new(),
         unplanned_ends: Vec::new(),
@@ -184,9 +200,8 @@ impl Run<'_> {
             if signals::is_interrupted() {
                 return Err(RunError::Interrupted);
             }
-            if let Some(end) = self.cluster.observe().first() {
-                let how = self.describe(end);
-                return Err(StartError::NodeEnded { node: end.node, how }.into());
+            if let Some(end) = self.cluster.observe().into_iter().next() {
+                return Err(StartError::NodeEnded { node: end.node, how: end.how }.into());
             }
             let statuses = self.offering.statuses(&nodes, Duration::from_millis(200));
             if statuses.len() == nodes.len() {
@@ -207,9 +222,8 @@ impl Run<'_> {
 
     /// Offers load until its end, carries out faults, and tells every second how it goes.
     fn offer(&mut self, companion: &mut dyn Companion) -> Ticker {
-        let seconds = self.cluster.usage().cpu_s();
-        self.cpu_s.0 = with_own_cpu(seconds);
         self.warn_of_the_plan();
+        self.cpu_s.0 = with_own_cpu(self.cluster.cpu_s());
         self.offering.begin(self.options.plan);
         let began = loop {
             match self.offering.look().began {
@@ -239,8 +253,7 @@ impl Run<'_> {
         if ticker.is_half_due() {
             self.on_tick(&mut ticker);
         }
-        self.cluster.observe();
-        self.cpu_s.1 = with_own_cpu(self.cluster.usage().cpu_s());
+        self.cpu_s.1 = with_own_cpu(self.cluster.cpu_s());
         ticker
     }
 
@@ -325,10 +338,9 @@ impl Run<'_> {
     /// Looks at processes and load, tells the line of the second, and says why if nothing commits.
     fn on_tick(&mut self, ticker: &mut Ticker) {
         for end in self.cluster.observe() {
-            let how = self.describe(&end);
-            self.progress.tell(&format!("node {} {how}", end.node));
-            self.unplanned_ends.push(format!("node {} {how}", end.node));
-            self.note_gone(end.node, how);
+            self.progress.tell(&format!("node {} {}", end.node, end.how));
+            self.unplanned_ends.push(format!("node {} {}", end.node, end.how));
+            self.note_gone(end.node, end.how);
         }
         self.ask_for_orphans();
         let shared = self.offering.look();
@@ -367,7 +379,7 @@ impl Run<'_> {
     fn carry_out(&mut self, fault: Fault) {
         self.progress.tell(&format!("  fault: {fault}"));
         if let Err(error) = self.cluster.apply(&fault) {
-            // The kill command itself could not be run: the plan was not carried out, which the summary must tell.
+            // The plan was not carried out, which the summary must tell.
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
             return;
         }
@@ -377,12 +389,6 @@ impl Run<'_> {
             }
         }
         self.faults_done.push(fault);
-    }
-
-    /// How a node ended that was not asked to, with its last words.
-    fn describe(&self, end: &UnaskedEnd) -> String {
-        let words = diagnosis::last_words(&self.options.directories, end.node);
-        format!("ended unasked ({}){words}", end.status)
     }
 
     pub(crate) fn diagnose(&self, statuses: &BTreeMap<NodeId, NodeStatus>) -> Vec<String> {

@@ -48,8 +48,7 @@ impl<'a> Testbed<'a> {
 
     /// Processor seconds by program so far.
     pub(crate) fn cpu_s(&mut self) -> BTreeMap<String, f64> {
-        self.run.cluster.observe();
-        self.run.cluster.usage().cpu_s()
+        self.run.cluster.cpu_s()
     }
 
     /// Stops it.

@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use wire::client::NodeStatus;
 use wire::ids::NodeId;
 
-use super::cluster::Cluster;
 use super::directories::Directories;
 use super::run::{Run, offered_tps};
 use crate::load::Shared;
@@ -32,7 +28,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     if let Err(error) = ended {
         findings.push(format!("the load's thread failed: {error}"));
     }
-    unplanned_ends.extend(stop(&mut cluster));
+    unplanned_ends.extend(cluster.stop());
     let record = record(options.nodes_in_all(), &statuses, &shared);
     let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
     if had_to_rest {
@@ -85,9 +81,10 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         unplanned_ends,
         interrupted: run.interrupted,
         cpu_s: difference(&run.cpu_s.1, &run.cpu_s.0),
-        peak_mb: cluster.usage().peak_mb(),
-        commit: commit(),
+        peak_mb: cluster.peak_mb(),
+        commit: wire::commit!().map(String::from),
         machine: procfs::machine(),
+        hosts: cluster.hosts(),
         options: options.told.clone(),
     };
     let path = options.directories.log.join("summary.json");
@@ -112,11 +109,6 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
         run.diagnosis = run.diagnose(&statuses);
     }
     statuses
-}
-
-fn stop(cluster: &mut Cluster) -> Vec<String> {
-    let late = cluster.stop();
-    late.into_iter().map(|node| format!("node {node} did not stop when asked to and was killed")).collect()
 }
 
 fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, shared: &Shared) -> Record {
@@ -157,18 +149,4 @@ fn by_name<'a>(counts: impl Iterator<Item = &'a (String, u64)>) -> BTreeMap<Stri
 fn difference(after: &BTreeMap<String, f64>, before: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
     let of = |name: &String, seconds: &f64| seconds - before.get(name).copied().unwrap_or_default();
     after.iter().map(|(name, seconds)| (name.clone(), of(name, seconds))).collect()
-}
-
-/// The commit of the source that this was built from, with a mark if it was changed; `None` if there is no git or no
-/// repository any more.
-pub(crate) fn commit() -> Option<String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let describe = || -> io::Result<String> {
-        let output = Command::new("git")
-            .args(["describe", "--always", "--dirty", "--abbrev=12"])
-            .current_dir(source)
-            .output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
-    };
-    describe().ok().filter(|text| !text.is_empty())
 }

@@ -52,6 +52,7 @@ fn summary() -> Summary {
         peak_mb: BTreeMap::from([("node".to_string(), 77.5)]),
         commit: None,
         machine: Machine { cores: 2, cpu: "x".into(), mem_gb: 4.0 },
+        hosts: Vec::new(),
         options: vec![("rate", Json::from(1_000u64))],
     }
 }

@@ -1,0 +1,278 @@
+//! The nodes of a run on other machines.
+//!
+//! A thread a host asks it every other second what runs there, so that a run never waits for a host. A host that does
+//! not answer for [`LOST_AFTER`] is given up, and with it its nodes. In the end all are stopped, the given up ones too
+//! if they can be reached again, and their logs are fetched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use wire::ids::NodeId;
+
+use super::check::Facts;
+use super::deployment::Deployment;
+use super::processes::{Depth, Found, Running, running, stop_on};
+use super::sites::{Site, on_all};
+use super::{logs, script};
+use crate::json::Json;
+use crate::local::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage};
+
+/// How often a host is asked. More often would take from what is measured there.
+const PERIOD: Duration = Duration::from_secs(2);
+/// A host that has not answered for so long counts as lost, beyond the time limit of a step.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+/// How long the figures of a moment may take to come from all hosts.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The nodes of a run on other machines, started. Stopped when dropped.
+pub(super) struct RemoteFleet {
+    deployment: Arc<Deployment>,
+    directories: Directories,
+    facts: Vec<Facts>,
+    watchers: Vec<Watcher>,
+    up: BTreeSet<NodeId>,
+    ended: Vec<UnaskedEnd>,
+    usage: Usage,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    On,
+    Stopped,
+}
+
+/// The thread that asks one host.
+struct Watcher {
+    seen: Arc<Mutex<Seen>>,
+    /// Asks it to look now; gone when it is to end.
+    nudge: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a host answered last.
+struct Seen {
+    /// How often it has been asked.
+    looks: u64,
+    answered: Instant,
+    running: Running,
+    /// Why it does not answer.
+    trouble: Option<String>,
+}
+
+impl RemoteFleet {
+    /// Begins to watch nodes that have been started.
+    pub(super) fn watch(
+        deployment: Arc<Deployment>,
+        directories: Directories,
+        facts: Vec<Facts>,
+    ) -> RemoteFleet {
+        let sites = &deployment.target.sites;
+        let up = sites.iter().flat_map(Site::ids).collect();
+        let watchers = sites.iter().map(|site| Watcher::start(deployment.clone(), site.clone())).collect();
+        RemoteFleet {
+            directories,
+            facts,
+            watchers,
+            up,
+            ended: Vec::new(),
+            usage: Usage::default(),
+            state: State::On,
+            deployment,
+        }
+    }
+
+    /// Takes in what the hosts answered last.
+    fn take_in(&mut self) {
+        let lost_after = self.deployment.target.limit + LOST_AFTER;
+        for (site, watcher) in self.deployment.target.sites.iter().zip(&self.watchers) {
+            let seen = watcher.seen.lock().expect("nobody panics while holding it");
+            for (process, peak_bytes) in &seen.running.processes {
+                self.usage.note(site.index, process, *peak_bytes);
+            }
+            let is_lost = seen.trouble.is_some() && seen.answered.elapsed() > lost_after;
+            for id in site.ids().filter(|id| self.up.contains(id)).collect::<Vec<_>>() {
+                let found = seen.running.nodes.iter().find(|(node, _)| *node == id).map(|(_, found)| found);
+                let how = match (found, &seen.trouble) {
+                    (_, Some(trouble)) if is_lost => {
+                        format!("is out of reach, as is its host {site}: {trouble}")
+                    }
+                    (Some(Found::Gone(words)), _) if words.is_empty() => format!("ended unasked on {site}"),
+                    (Some(Found::Gone(words)), _) => {
+                        format!("ended unasked on {site}; its last words: {words}")
+                    }
+                    _ => continue,
+                };
+                self.up.remove(&id);
+                self.ended.push(UnaskedEnd { node: id, how });
+            }
+        }
+    }
+
+    /// Ends the threads that ask.
+    fn end_watchers(&mut self) {
+        for watcher in &mut self.watchers {
+            watcher.nudge = None;
+        }
+        for watcher in &mut self.watchers {
+            if let Some(thread) = watcher.thread.take() {
+                // A panic of it has been told on standard error.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    fn kill(&self, site: &Site, program: &str, nodes: &[NodeId]) -> Result<(), String> {
+        let ids = nodes.iter().map(NodeId::to_string);
+        let arguments = [program.to_string()].into_iter().chain(ids);
+        let reply = self.deployment.ask(site, script::KILL, arguments, Duration::ZERO);
+        let reply = reply.map_err(|error| format!("{site}: {error}"))?;
+        match reply.text("killed") {
+            Some(_) => Ok(()),
+            None => Err(format!("{site}: nothing was there to kill")),
+        }
+    }
+}
+
+impl Fleet for RemoteFleet {
+    fn observe(&mut self) -> Vec<UnaskedEnd> {
+        self.take_in();
+        std::mem::take(&mut self.ended)
+    }
+
+    fn up(&self) -> Vec<NodeId> {
+        self.up.iter().copied().collect()
+    }
+
+    fn apply(&mut self, fault: &Fault) -> Result<(), String> {
+        let program = match fault.kind {
+            Kind::Crash => "node",
+            Kind::KillClient => "net_client",
+            Kind::KillServer => "net_server",
+        };
+        for site in &self.deployment.target.sites {
+            let nodes: Vec<NodeId> = site.ids().filter(|id| fault.nodes.contains(id)).collect();
+            if nodes.is_empty() {
+                continue;
+            }
+            if fault.kind == Kind::Crash {
+                // From now on their end is no surprise.
+                self.up.retain(|node| !nodes.contains(node));
+            }
+            self.kill(site, program, &nodes)?;
+        }
+        Ok(())
+    }
+
+    fn cpu_s(&mut self) -> BTreeMap<String, f64> {
+        let looks = |watcher: &Watcher| watcher.seen.lock().expect("nobody panics while holding it").looks;
+        let before: Vec<u64> = self.watchers.iter().map(looks).collect();
+        self.watchers.iter().for_each(Watcher::nudge);
+        let deadline = Instant::now() + LOOK_PATIENCE;
+        // A look that was under way counts: it is a moment old.
+        let is_old = |(watcher, before): (&Watcher, &u64)| looks(watcher) < before + 1;
+        while self.watchers.iter().zip(&before).any(is_old) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.take_in();
+        self.usage.cpu_s()
+    }
+
+    fn peak_mb(&self) -> BTreeMap<String, f64> {
+        self.usage.peak_mb()
+    }
+
+    fn stop(&mut self) -> Vec<String> {
+        self.deployment.wind_up();
+        self.state = State::Stopped;
+        self.end_watchers();
+        let mut complaints = Vec::new();
+        let sites = &self.deployment.target.sites;
+        let stopped = on_all(sites, "stop", |site| {
+            let stopped = stop_on(&self.deployment, site).map_err(|error| vec![error])?;
+            Ok((stopped.late, stopped.note))
+        });
+        for (site, stopped) in sites.iter().zip(stopped) {
+            match stopped {
+                Ok(late) => complaints.extend(
+                    late.iter().map(|node| format!("node {node} did not stop when asked to and was killed")),
+                ),
+                Err(reasons) => complaints.push(format!(
+                    "the nodes on {site} could not be stopped ({}); tools deploy stop does it when it can be reached",
+                    reasons.join("; ")
+                )),
+            }
+        }
+        let fetched = logs::fetch(&self.deployment, &self.directories.log);
+        for (site, fetched) in sites.iter().zip(fetched) {
+            if let Err(reasons) = fetched {
+                complaints.push(format!("the logs of {site} could not be fetched: {}", reasons.join("; ")));
+            }
+        }
+        // Nobody of this run is left on this machine.
+        let _ = fs::remove_file(self.directories.pids());
+        complaints
+    }
+
+    fn hosts(&self) -> Vec<Json> {
+        self.deployment
+            .target
+            .sites
+            .iter()
+            .zip(&self.facts)
+            .map(|(site, facts)| facts.to_json(site))
+            .collect()
+    }
+}
+
+impl Drop for RemoteFleet {
+    fn drop(&mut self) {
+        if self.state == State::On {
+            for complaint in self.stop() {
+                eprintln!("tools deploy run: {complaint}");
+            }
+        }
+    }
+}
+
+impl Watcher {
+    fn start(deployment: Arc<Deployment>, site: Site) -> Watcher {
+        let first = Seen { looks: 0, answered: Instant::now(), running: Running::default(), trouble: None };
+        let seen = Arc::new(Mutex::new(first));
+        let (nudge, nudged) = crossbeam_channel::bounded(1);
+        let theirs = seen.clone();
+        let thread = thread::spawn(move || watch(&deployment, &site, &theirs, &nudged));
+        Watcher { seen, nudge: Some(nudge), thread: Some(thread) }
+    }
+
+    /// Lets it look now.
+    fn nudge(&self) {
+        // If one nudge waits already, it looks soon.
+        let _ = self.nudge.as_ref().map(|nudge| nudge.try_send(()));
+    }
+}
+
+fn watch(deployment: &Deployment, site: &Site, seen: &Mutex<Seen>, nudged: &Receiver<()>) {
+    loop {
+        let answer = running(deployment, site, Depth::Brief);
+        {
+            let mut seen = seen.lock().expect("nobody panics while holding it");
+            seen.looks += 1;
+            match answer {
+                Ok(running) => {
+                    seen.answered = Instant::now();
+                    seen.running = running;
+                    seen.trouble = None;
+                }
+                Err(error) => seen.trouble = Some(error.to_string()),
+            }
+        }
+        if nudged.recv_timeout(PERIOD) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Bringing the logs of all nodes here, under the names that they have in a local run.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use super::clock::{self, Offset};
+use super::deployment::Deployment;
+use super::script::{self, printable, quoted};
+use super::sites::{Outcomes, Site, on_all};
+use super::ssh::SshError;
+use crate::local::node_of_log;
+
+/// Fetches the logs of all hosts, and writes how far their clocks are off beside them. What cannot be fetched from one
+/// host keeps nobody from fetching from the others.
+pub(super) fn fetch(deployment: &Deployment, log_dir: &Path) -> Outcomes<Offset> {
+    let sites = &deployment.target.sites;
+    let outcomes = on_all(sites, "logs", |site| {
+        let fetched = fetch_from(deployment, site, log_dir).map_err(|error| vec![error.to_string()])?;
+        let clock = clock::measure(deployment, site).map_err(|error| vec![error.to_string()])?;
+        let note =
+            format!("{} files ({:.1} MB); its clock is {clock} off", fetched.0, fetched.1 as f64 / 1e6);
+        Ok((clock, note))
+    });
+    let known: Vec<(&Site, Offset)> =
+        sites.iter().zip(&outcomes).filter_map(|(site, clock)| Some((site, *clock.as_ref().ok()?))).collect();
+    let path = log_dir.join("clocks.csv");
+    if let Err(error) = clock::save(&path, &known) {
+        log::warn!("cannot write {}: {error}", path.display());
+    }
+    outcomes
+}
+
+/// Fetches the logs of one host; how many, and how many bytes.
+fn fetch_from(deployment: &Deployment, site: &Site, log_dir: &Path) -> Result<(u64, u64), SshError> {
+    let reply = deployment.ask(site, script::LOGS, [], Duration::ZERO)?;
+    let (mut files, mut bytes) = (0, 0);
+    for line in reply.all("log") {
+        // A host decides the names, so only logs of its own nodes are taken.
+        let Some((_, name)) = line.split_once(' ') else { continue };
+        if !node_of_log(name).is_some_and(|node| site.ids().any(|id| id == node)) {
+            log::warn!("{site} has a log '{}', which is of none of its nodes", printable(name));
+            continue;
+        }
+        let path = log_dir.join(name);
+        let part = log_dir.join(format!("{name}.part"));
+        let here =
+            |what: &str, error| SshError::Here { what: format!("cannot {what} {}", part.display()), error };
+        let file = File::create(&part).map_err(|error| here("create", error))?;
+        let command = format!("exec cat {}", quoted(&format!("{}/log/{name}", deployment.target.run_dir)));
+        let fetched = deployment.ssh.fetch(site, &format!("fetching {name}"), &command, file);
+        if let Err(error) = fetched {
+            // What is there of it is kept from being taken for the whole.
+            let _ = fs::remove_file(&part);
+            return Err(error);
+        }
+        fs::rename(&part, &path).map_err(|error| here("rename", error))?;
+        files += 1;
+        bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    }
+    Ok((files, bytes))
+}

@@ -1,0 +1,344 @@
+//! The command lines of `tools deploy`: a table an action, and what they say.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wire::hosts::Hosts;
+use wire::text::ParseError;
+
+use super::deployment::Target;
+use super::sites::sites;
+use crate::flags::{Command, Opt, UsageError, Values};
+use crate::local::{self, parse_seconds};
+
+const HOSTS: Opt =
+    Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are, with a fifth column for ssh.");
+const SSH_CONFIG: Opt = Opt::without_default(
+    "ssh-config",
+    "FILE",
+    "A configuration file for ssh (its -F) instead of ~/.ssh/config.",
+);
+const REMOTE_DIR: Opt = Opt::with(
+    "remote-dir",
+    "DIR",
+    "dumbo-testbed",
+    "The run directory on every host, from the home directory unless it begins with '/'.",
+);
+const TIMEOUT: Opt = Opt::with(
+    "timeout",
+    "S",
+    "30",
+    "Seconds for which a step on a host may make no progress before it is given up.",
+);
+const DATA_DIR: Opt = Opt::with(
+    "data-dir",
+    "DIR",
+    "data",
+    "The directory here with keys/, the keys of all nodes. Dealt there if it has none.",
+);
+const LOG_DIR: Opt = Opt::with("log-dir", "DIR", "log", "The directory here into which logs are fetched.");
+const NEW_KEYS: Opt = Opt::switch(
+    "new-keys",
+    "Deals new keys though there are some: keys serve one start, so a testbed that was stopped needs new ones.",
+);
+const HISTORY: Opt = Opt::without_default(
+    "history-mib",
+    "M",
+    "Memory in which a node keeps decided proposals for those who are behind; as a rule a quarter of its host's, \
+     shared by the nodes there, and at most 2048.",
+);
+const FROM: Opt = Opt::with(
+    "from",
+    "here|hosts",
+    "here",
+    "Where the load comes from. here: this machine, so latency has the way to the nodes and back in it. hosts: the first \
+     host of the file alone, next to the nodes there, from whose processors it takes.",
+);
+
+/// The option of `tools local` with this name.
+const fn of_local(name: &str) -> Opt {
+    let options = local::COMMAND.options;
+    let mut index = 0;
+    while index < options.len() {
+        if is_same(options[index].name, name) {
+            return options[index];
+        }
+        index += 1;
+    }
+    panic!("tools local has an option of this name")
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
+}
+
+const EXIT_STATUS: (&str, &str) = (
+    "EXIT STATUS",
+    "0  done on all hosts\n\
+     1  not done on some, each with its reason\n\
+     2  usage\n\
+     4  it could not begin\n\
+     130  interrupted",
+);
+
+const SSH: (&str, &str) = (
+    "SSH",
+    "Hosts are reached by the ssh command, with your configuration, agent, known hosts and jump hosts. It never asks \
+     anything (BatchMode), and host keys are checked as your configuration says: log in once by hand where ssh would \
+     ask. Several nodes whose fifth column is the same run on the same host. There is one connection a host.",
+);
+
+/// `tools deploy check`.
+pub(crate) const CHECK: Command = Command {
+    name: "deploy check",
+    summary: "looks at all hosts, and at what would be in the way",
+    about: "Reaches every host of hosts.txt and tells its architecture, cores, memory, free disk, how far its clock is from \
+            this one's (give or take half the time of the question's way there and back), and what is installed. Complains \
+            of a wrong architecture, missing commands, too little room, a directory of somebody else, ports that are taken, \
+            and addresses that are not the host's: all at once, of all hosts.",
+    operands: &[],
+    options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[EXIT_STATUS, SSH],
+};
+
+/// `tools deploy install`.
+pub(crate) const INSTALL: Command = Command {
+    name: "deploy install",
+    summary: "brings programs and keys to all hosts",
+    about: "Copies the binaries beside this one, hosts.txt (without its fifth column), committee.txt, and to each host the \
+            keys of its own nodes and of no other. Directories have mode 0700, keys 0600. What is there already is not sent \
+            again. A host on which nodes run is left alone.",
+    operands: &[],
+    options: &[HOSTS, of_local("shards"), DATA_DIR, NEW_KEYS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[
+        EXIT_STATUS,
+        (
+            "FILES",
+            "On each host, in the run directory: dumbo-testbed.marker (the testbed's id), bin/, keys/, hosts.txt, log/, run/\n\
+             Here: DATA_DIR/keys/, DATA_DIR/hosts.txt",
+        ),
+        SSH,
+    ],
+};
+
+/// `tools deploy start`.
+pub(crate) const START: Command = Command {
+    name: "deploy start",
+    summary: "starts all nodes that do not run, and waits until they take clients",
+    about: "Starts the nodes in sessions of their own, so that they outlive the connection. Nodes that run already are left \
+            alone. Every host must have the same version. RUST_LOG is passed on.",
+    operands: &[],
+    options: &[
+        HOSTS,
+        DATA_DIR,
+        of_local("batch"),
+        of_local("pipeline"),
+        HISTORY,
+        SSH_CONFIG,
+        REMOTE_DIR,
+        TIMEOUT,
+    ],
+    sections: &[EXIT_STATUS, SSH],
+};
+
+/// `tools deploy status`.
+pub(crate) const STATUS: Command = Command {
+    name: "deploy status",
+    summary: "tells which processes run on all hosts",
+    about: "A line a node: its host, its processes, their memory and processor time, or its last words. What nodes tell of \
+            rounds and transactions: tools status.",
+    operands: &[],
+    options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[
+        (
+            "EXIT STATUS",
+            "0  all nodes run\n1  some do not, or a host cannot be reached\n2  usage\n4  it could not begin\n130  interrupted",
+        ),
+        SSH,
+    ],
+};
+
+/// `tools deploy load`.
+pub(crate) const LOAD: Command = Command {
+    name: "deploy load",
+    summary: "offers load to the nodes that run",
+    about: "What tools load does, with the nodes of hosts.txt and the keys of DATA_DIR. Latency is timed where the load comes \
+            from, by that machine's clock alone.",
+    operands: &[],
+    options: &[
+        HOSTS,
+        DATA_DIR,
+        FROM,
+        of_local("rate"),
+        Opt::with("duration", "S", "10", "Seconds for which load is offered."),
+        of_local("tx-size"),
+        of_local("cross"),
+        of_local("invalid"),
+        of_local("expiry-rounds"),
+        of_local("seed"),
+        SSH_CONFIG,
+        REMOTE_DIR,
+        TIMEOUT,
+    ],
+    sections: &[("EXIT STATUS", "As tools load; 4 also if the host cannot be reached"), SSH],
+};
+
+/// `tools deploy stop`.
+pub(crate) const STOP: Command = Command {
+    name: "deploy stop",
+    summary: "stops all nodes",
+    about: "Asks the nodes to stop, and after 10 s ends what is left. Only processes whose executable lies in the run \
+            directory are ever touched.",
+    operands: &[],
+    options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[EXIT_STATUS, SSH],
+};
+
+/// `tools deploy logs`.
+pub(crate) const LOGS: Command = Command {
+    name: "deploy logs",
+    summary: "fetches the logs of all nodes",
+    about: "Copies logs, rounds-<id>.csv and standard error of all nodes into LOG_DIR, under the names of a local run, and \
+            writes clocks.csv: how far each host's clock is from this one's, which tools logs tells. Nodes may run \
+            meanwhile.",
+    operands: &[],
+    options: &[HOSTS, LOG_DIR, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[EXIT_STATUS, SSH],
+};
+
+/// `tools deploy clean`.
+pub(crate) const CLEAN: Command = Command {
+    name: "deploy clean",
+    summary: "stops all nodes and removes what was installed",
+    about: "Leaves no file and no process, whatever state a host is in, and may be repeated. A directory that tools deploy did \
+            not make is left as it is.",
+    operands: &[],
+    options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[EXIT_STATUS, SSH],
+};
+
+/// `tools deploy run`.
+pub(crate) const RUN: Command = Command {
+    name: "deploy run",
+    summary: "a whole run on the hosts of hosts.txt, judged as a local one",
+    about: "Checks the hosts, deals fresh keys, installs, starts, offers load from here, stops, fetches the logs, compares what \
+            the nodes wrote, and sums up on the terminal and in LOG_DIR/summary.json, as tools local does. What is installed \
+            stays there for the next run; tools deploy clean removes it.\n\n\
+            Latency is measured here, from the time at which a transaction was meant to be sent to its receipt, so no two \
+            clocks are compared. Ctrl-C stops the nodes, fetches their logs and still sums up.",
+    operands: &[],
+    options: &[
+        HOSTS,
+        of_local("shards"),
+        of_local("rate"),
+        of_local("duration"),
+        of_local("rounds"),
+        of_local("tx-size"),
+        of_local("cross"),
+        of_local("invalid"),
+        of_local("expiry-rounds"),
+        of_local("batch"),
+        of_local("pipeline"),
+        HISTORY,
+        of_local("faults"),
+        of_local("seed"),
+        of_local("log-dir"),
+        Opt::with(
+            "data-dir",
+            "DIR",
+            "data",
+            "Keys, hosts and pid file, here. An earlier run's are replaced.",
+        ),
+        SSH_CONFIG,
+        REMOTE_DIR,
+        TIMEOUT,
+    ],
+    sections: &[
+        (
+            "EXIT STATUS",
+            "As tools local; 4 if hosts are not fit for it or nodes could not be started, each with its reason",
+        ),
+        (
+            "FILES",
+            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's",
+        ),
+        SSH,
+    ],
+};
+
+/// Where things are, as a command line says.
+pub(super) fn target(values: &Values) -> Result<Target, UsageError> {
+    let place = values.required("hosts")?;
+    let hosts = Hosts::load(Path::new(place))?;
+    let sites = sites(place, &hosts)?;
+    let limit = values.value("timeout", "seconds, from 0.1 to a week", |text| {
+        parse_seconds(text).filter(|limit| *limit >= Duration::from_millis(100))
+    })?;
+    let expected = "a path of letters, digits and . _ - /, without '..', that is no root directory";
+    let run_dir = values.value("remote-dir", expected, parse_run_dir)?;
+    let ssh_config = values.text("ssh-config").map(PathBuf::from);
+    if let Some(path) = ssh_config.as_ref().filter(|path| !path.is_file()) {
+        let given = path.display().to_string();
+        return Err(ParseError::of("--ssh-config", &given, "a file that is there").into());
+    }
+    Ok(Target { hosts, sites, run_dir, ssh_config, limit })
+}
+
+/// A path that means the same to every shell and tool that sees it. What lies in it will be removed one day, so it must
+/// be a directory of its own.
+fn parse_run_dir(text: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    let path = text.trim_end_matches('/');
+    let parts = path.strip_prefix('/').unwrap_or(path).split('/');
+    let mut parts =
+        parts.map(|part| !part.is_empty() && part != "." && part != ".." && !part.starts_with('-'));
+    (text.chars().all(is_plain) && parts.all(|is_fine| is_fine)).then(|| path.to_string())
+}
+
+/// Nodes in each shard, and shards, of so many nodes.
+pub(super) fn shape(values: &Values, hosts: &Hosts) -> Result<(u16, u16), UsageError> {
+    let count = hosts.count() as u64;
+    let shards = values.number("shards", 1, count)?;
+    if !count.is_multiple_of(shards) {
+        let expected = format!("a divisor of the {count} nodes of {}", values.required("hosts")?);
+        return Err(ParseError::of("--shards", &shards.to_string(), expected).into());
+    }
+    let nodes = count / shards;
+    if nodes > u64::from(wire::limits::NODES_PER_SHARD_MAX) {
+        let expected =
+            format!("so many that a shard has at most {} nodes", wire::limits::NODES_PER_SHARD_MAX);
+        return Err(ParseError::of("--shards", &shards.to_string(), expected).into());
+    }
+    Ok((nodes as u16, shards as u16))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_directories_are_plain_paths_of_their_own() {
+        for (text, path) in [
+            ("dumbo-testbed", Some("dumbo-testbed")),
+            ("/srv/a.b/c_d/", Some("/srv/a.b/c_d")),
+            ("", None),
+            ("/", None),
+            (".", None),
+            ("../x", None),
+            ("a/../b", None),
+            ("a//b", None),
+            ("~/x", None),
+            ("a b", None),
+            ("-rf", None),
+            ("a/-rf", None),
+            ("$HOME", None),
+        ] {
+            assert_eq!(parse_run_dir(text).as_deref(), path, "{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The processes of a testbed on its hosts: started, looked at, stopped.
+
+use std::time::Duration;
+
+use wire::ids::NodeId;
+
+use super::deployment::Deployment;
+use super::install::{program, version_of};
+use super::script::{self, Reply, ReplyError, printable};
+use super::sites::{Failures, Site, all_or_failures, on_all};
+use super::ssh::SshError;
+use crate::procfs::{Process, parse_stat};
+
+/// How long nodes may take to stop before they are killed.
+pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long ending what did not stop may take.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How nodes are to run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct StartOptions {
+    /// The testbed that must be installed.
+    pub(super) testbed: String,
+    /// Memory for decided proposals at each node, MiB; by the host's memory if not given.
+    pub(super) history_mib: Option<u64>,
+    /// Further arguments of all nodes.
+    pub(super) arguments: Vec<String>,
+}
+
+/// A node on its host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// Its first process runs.
+    Up(u32),
+    /// It was started and runs no more; the last it said.
+    Gone(String),
+}
+
+/// What runs on a host.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Running {
+    /// The testbed that is installed, if one is.
+    pub(super) testbed: Option<String>,
+    /// The version of its programs, if it was asked for.
+    pub(super) version: Option<String>,
+    /// The nodes that were started.
+    pub(super) nodes: Vec<(NodeId, Found)>,
+    /// All processes of ours, with the most memory that each had.
+    pub(super) processes: Vec<(Process, u64)>,
+}
+
+/// How much is asked of a host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Depth {
+    /// What changes while a run is on.
+    Brief,
+    /// Versions as well.
+    Full,
+}
+
+/// Starts all nodes that do not run.
+pub(super) fn start(deployment: &Deployment, options: &StartOptions) -> Result<(), Failures> {
+    let sites = &deployment.target.sites;
+    let expected = program("node").and_then(|path| version_of(&path));
+    let outcomes = on_all(sites, "start", |site| {
+        let expected = expected.as_ref().map_err(|error| vec![error.to_string()])?;
+        start_on(deployment, site, options, expected).map(|note| ((), note))
+    });
+    all_or_failures(sites, "start", outcomes).map(drop)
+}
+
+fn start_on(
+    deployment: &Deployment,
+    site: &Site,
+    options: &StartOptions,
+    version: &str,
+) -> Result<String, Vec<String>> {
+    let words = |error: SshError| vec![error.to_string()];
+    // Looked at first, so that no host starts a version that is not the others'.
+    let installed = running(deployment, site, Depth::Full).map_err(words)?;
+    match &installed.version {
+        Some(found) if found == version => {}
+        Some(found) => {
+            return Err(vec![format!(
+                "it has '{found}', and the others get '{version}': tools deploy install"
+            )]);
+        }
+        None => return Err(vec!["nothing is installed there: tools deploy install".into()]),
+    }
+    let filter = std::env::var("RUST_LOG").unwrap_or_default();
+    let history = options.history_mib.map_or_else(|| "auto".to_string(), |mib| mib.to_string());
+    let ids = site.ids().map(|id| id.to_string());
+    let head = [options.testbed.clone(), filter, history].into_iter().chain(ids);
+    let arguments = head.chain(["--".into()]).chain(options.arguments.iter().cloned());
+    let reply = deployment.ask(site, script::START, arguments, Duration::ZERO).map_err(words)?;
+    let list = |key| {
+        let ids: Vec<&str> = reply.all(key).filter_map(|text| text.split(' ').next()).collect();
+        printable(&ids.join(", "))
+    };
+    Ok(match (list("started"), list("already")) {
+        (started, already) if already.is_empty() => format!("node {started} started"),
+        (started, already) if started.is_empty() => {
+            format!("node {already} of testbed {} runs already", options.testbed)
+        }
+        (started, already) => format!("node {started} started, {already} runs already"),
+    })
+}
+
+/// What runs on a host.
+pub(super) fn running(deployment: &Deployment, site: &Site, depth: Depth) -> Result<Running, SshError> {
+    let depth = match depth {
+        Depth::Brief => "brief",
+        Depth::Full => "full",
+    };
+    let reply = deployment.ask(site, script::STATUS, [depth.to_string()], Duration::ZERO)?;
+    parse(&reply).map_err(|error| SshError::Reply { doing: script::STATUS.doing.into(), error: error.into() })
+}
+
+fn parse(reply: &Reply) -> Result<Running, wire::text::ParseError> {
+    reply.expect_keys(&["absent", "testbed", "version", "node", "gone", "process"])?;
+    let up = reply.each("node", "'NODE PID START_TICKS'", |text| {
+        let mut words = text.split(' ');
+        let (id, pid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((NodeId(id), Found::Up(pid)))
+    })?;
+    let gone = reply.each("gone", "'NODE LAST_WORDS'", |text| {
+        let (id, words) = text.split_once(' ').unwrap_or((text, ""));
+        Some((NodeId(id.parse().ok()?), Found::Gone(printable(words))))
+    })?;
+    let processes = reply.each("process", "'PEAK_KIB STAT'", |text| {
+        let (peak_kib, stat) = text.split_once(' ')?;
+        let peak_kib: u64 = peak_kib.parse().ok()?;
+        Some((parse_stat(stat)?, peak_kib.checked_mul(1 << 10)?))
+    })?;
+    let mut nodes: Vec<(NodeId, Found)> = up.into_iter().chain(gone).collect();
+    nodes.sort_by_key(|(id, _)| *id);
+    let testbed = reply.text("testbed").map(printable);
+    Ok(Running { testbed, version: reply.text("version").map(printable), nodes, processes })
+}
+
+/// What became of stopping on one host, in words; and what is not well.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Stopped {
+    /// For the line of the host.
+    pub(super) note: String,
+    /// Nodes that did not stop by themselves.
+    pub(super) late: Vec<NodeId>,
+}
+
+/// Stops all nodes of a host, and ends whatever of ours is left there.
+pub(super) fn stop_on(deployment: &Deployment, site: &Site) -> Result<Stopped, String> {
+    end_with(deployment, site, script::STOP)
+}
+
+/// The same, and removes the run directory.
+pub(super) fn clean_on(deployment: &Deployment, site: &Site) -> Result<Stopped, String> {
+    end_with(deployment, site, script::CLEAN)
+}
+
+fn end_with(deployment: &Deployment, site: &Site, script: script::Script) -> Result<Stopped, String> {
+    let patience = STOP_PATIENCE.as_secs().to_string();
+    let reply = deployment.ask(site, script, [patience], STOP_PATIENCE + KILL_PATIENCE);
+    let reply = reply.map_err(|error| error.to_string())?;
+    stopped(&reply)
+}
+
+fn stopped(reply: &Reply) -> Result<Stopped, String> {
+    let parsed = || -> Result<(Vec<NodeId>, Vec<NodeId>), ReplyError> {
+        reply.expect_keys(&["absent", "stopped", "late", "left", "removed"])?;
+        let ids = |key| reply.each(key, "a node id", |text| text.parse().ok().map(NodeId));
+        Ok((ids("stopped")?, ids("late")?))
+    };
+    let (stopped, late) = parsed().map_err(|error| error.to_string())?;
+    if let Some(left) = reply.text("left") {
+        return Err(format!("process {} cannot be ended", printable(left)));
+    }
+    let list = |ids: &[NodeId]| ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
+    let mut notes = Vec::new();
+    if !stopped.is_empty() {
+        notes.push(format!("node {} stopped", list(&stopped)));
+    }
+    if !late.is_empty() {
+        notes.push(format!("node {} did not stop when asked to and was killed", list(&late)));
+    }
+    if reply.text("removed").is_some() {
+        notes.push("removed".into());
+    } else if reply.text("absent").is_some() {
+        notes.push("nothing is there".into());
+    } else if notes.is_empty() {
+        notes.push("nothing ran".into());
+    }
+    Ok(Stopped { note: notes.join("; "), late })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(lines: &str) -> Reply {
+        Reply::parse("h", format!("dumbo-testbed begin\n{lines}dumbo-testbed end\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_runs_is_read() {
+        let stat = "42 (node) S 1 42 42 0 -1 4194304 100 0 0 0 30 12 0 0 20 0 5 0 9876 1000000 321 1 1";
+        let running = parse(&reply(&format!(
+            "testbed ab\nversion node 1\nnode 3 42 9876\ngone 1 the disk is full\nprocess 300 {stat}\n"
+        )))
+        .unwrap();
+        let gone = Found::Gone("the disk is full".into());
+        assert_eq!(running.nodes, [(NodeId(1), gone), (NodeId(3), Found::Up(42))]);
+        assert_eq!((running.processes[0].0.cpu_ticks, running.processes[0].1), (42, 300 << 10));
+        assert_eq!(parse(&reply("absent yes\n")).unwrap(), Running::default());
+        for line in [
+            "node x 1 2",
+            "node 1",
+            "gone x",
+            "process 1 2",
+            "process 99999999999999999 1 (x) S",
+            "colour red",
+        ] {
+            assert!(parse(&reply(&format!("{line}\n"))).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn stopping_is_told_in_words_and_what_cannot_be_ended_is_a_failure() {
+        for (lines, note) in [
+            ("", "nothing ran"),
+            ("absent yes\n", "nothing is there"),
+            ("stopped 1\nstopped 2\n", "node 1, 2 stopped"),
+            (
+                "stopped 1\nlate 2\nremoved yes\n",
+                "node 1 stopped; node 2 did not stop when asked to and was killed; removed",
+            ),
+        ] {
+            assert_eq!(stopped(&reply(lines)).unwrap().note, note);
+        }
+        assert_eq!(stopped(&reply("left 42 node\n")).unwrap_err(), "process 42 node cannot be ended");
+        assert!(stopped(&reply("stopped x\n")).is_err());
+    }
+}

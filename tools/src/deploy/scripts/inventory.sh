@@ -1,0 +1,23 @@
+# DIR TESTBED PATH...: makes the run directory if there is none, and tells the digests of those files that are there.
+testbed=$1
+shift
+found=$(foreign_entry)
+[ -z "$found" ] || fail "$dir was not made by tools deploy (it holds $found); choose another with --remote-dir"
+[ ! -L "$dir" ] || fail "$dir is a symbolic link; choose another with --remote-dir"
+for id in $(recorded); do
+    if is_up "$id"; then fail "node $id of testbed $(head -n 1 "$marker") runs there (pid $pid); tools deploy stop ends it"; fi
+done
+mkdir -p "$dir" 2>&1 && : >> "$marker" || fail "$dir cannot be made"
+# Of another testbed nothing is of use but the programs.
+if [ "$(cat "$marker" 2>/dev/null)" != "$testbed" ]; then
+    rm -rf "$dir/keys" "$dir/log" "$dir/run" "$dir/hosts.txt"
+fi
+chmod 700 "$dir"
+mkdir -p "$dir/bin" "$dir/keys" "$dir/log" "$dir/run" || fail "$dir cannot be filled"
+printf '%s\n' "$testbed" > "$marker" || fail "$marker cannot be written"
+cd "$dir" || fail "$dir cannot be entered"
+rm -f bin/*.part keys/*.part ./*.part
+for path in "$@"; do
+    if [ -f "$path" ]; then say "sum $(sha256sum "$path" | cut -d ' ' -f 1) $path"; fi
+done
+finish

@@ -1,0 +1,571 @@
+//! The real `ssh`, run as a process, with the configuration, agent, known hosts and jump hosts of whoever runs us.
+//!
+//! - *It never asks*: `BatchMode`. Host keys are checked as the configuration says; nothing here loosens that.
+//! - *One connection a host*: the first process of a host is its master, and what follows goes through its socket,
+//!   which lies in a directory that only we may enter. A master runs `cat` on a pipe of ours: when we end, however
+//!   that happens, so does the connection.
+//! - *It never hangs*: a step that does not get on for the time limit is killed, and the error names the limit.
+//! - *What it writes is bounded*, for the other side decides how much that is.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use wire::rand;
+
+use super::script::{Reply, ReplyError, Script, printable};
+use super::sites::Site;
+use crate::signals;
+
+/// More than any script answers, from a host with all nodes there can be.
+const REPLY_BYTES_MAX: u64 = 4 << 20;
+/// What of standard error is kept: its end, where the reason stands.
+const STDERR_BYTES_MAX: usize = 16 << 10;
+/// How many lines of it are told.
+const STDERR_LINES_MAX: usize = 3;
+/// How often a running process is looked at.
+const POLL: Duration = Duration::from_millis(10);
+/// How long pipes of a process that has ended may stay open: something it started may hold them.
+const PIPES_PATIENCE: Duration = Duration::from_secs(2);
+/// What a connection says once it is there; an account's start files may speak before it.
+const READY: &str = "dumbo-testbed connected";
+
+/// Whether a signal ends a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum OnSignal {
+    /// The person wants out.
+    GiveUp,
+    /// What is under way is the winding up that the signal asked for.
+    GoOn,
+}
+
+/// Why something could not be done on a host.
+#[derive(Debug)]
+pub(super) enum SshError {
+    /// `ssh` itself cannot be run, or a file here cannot be read or written.
+    Here { what: String, error: io::Error },
+    /// It took too long.
+    TooLong { doing: String, limit: Duration, stderr: Vec<String> },
+    /// It ended badly.
+    Failed { doing: String, status: ExitStatus, stderr: Vec<String> },
+    /// It said more than is ever needed.
+    TooMuch { doing: String },
+    /// It worked, and the script's answer is bad news.
+    Reply { doing: String, error: ReplyError },
+    /// A signal came.
+    Interrupted,
+}
+
+impl fmt::Display for SshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SshError::Here { what, error } => write!(f, "{what}: {error}"),
+            SshError::TooLong { doing, limit, stderr } => {
+                let limit = limit.as_secs_f64();
+                write!(f, "{doing} did not get on for {limit} s (--timeout){}", told(stderr))
+            }
+            SshError::Failed { doing, status, stderr } => {
+                // 255 is ssh's own; all else was said by the other side.
+                match status.code() {
+                    Some(255) if !stderr.is_empty() => write!(f, "ssh: {}", stderr.join("; "))?,
+                    Some(code) => write!(f, "{doing} failed (exit status {code}){}", told(stderr))?,
+                    None => write!(f, "{doing} failed ({status}){}", told(stderr))?,
+                }
+                f.write_str(hint(stderr))
+            }
+            SshError::TooMuch { doing } => {
+                write!(f, "{doing} brought an answer of more than {REPLY_BYTES_MAX} bytes")
+            }
+            SshError::Reply { error: error @ ReplyError::Refused(_), .. } => error.fmt(f),
+            SshError::Reply { doing, error } => write!(f, "{doing}: {error}"),
+            SshError::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+fn told(stderr: &[String]) -> String {
+    if stderr.is_empty() { String::new() } else { format!(": {}", stderr.join("; ")) }
+}
+
+/// What a person can do about it, where that is known.
+fn hint(stderr: &[String]) -> &'static str {
+    let says = |text: &str| stderr.iter().any(|line| line.contains(text));
+    if says("has changed") {
+        " (somebody else may answer there; see known_hosts)"
+    } else if says("Host key verification failed") {
+        " (log in once by hand, and compare the key that it shows)"
+    } else if says("Permission denied (") {
+        " (ssh must log in without a password: see your keys and agent)"
+    } else {
+        ""
+    }
+}
+
+/// How hosts are reached.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    config: Option<PathBuf>,
+    limit: Duration,
+    sockets: SocketDir,
+}
+
+/// A connection to a host; closed when dropped.
+#[derive(Debug)]
+pub(super) struct Master {
+    child: Child,
+    /// Its end ends the connection.
+    stdin: Option<ChildStdin>,
+}
+
+/// Where a step's input comes from.
+pub(super) enum Input {
+    /// From here.
+    Bytes(Vec<u8>),
+    /// From a file.
+    File(File),
+}
+
+/// Where its output goes.
+enum Output {
+    Kept,
+    File(File),
+}
+
+impl Ssh {
+    /// Through `ssh` with this configuration file instead of the usual ones, if any; each step may pause so long.
+    pub(super) fn new(config: Option<PathBuf>, limit: Duration) -> Result<Ssh, SshError> {
+        Ok(Ssh { config, limit, sockets: SocketDir::new()? })
+    }
+
+    /// Connects to a host, for all that follows.
+    pub(super) fn connect(&self, site: &Site, on_signal: OnSignal) -> Result<Master, SshError> {
+        let doing = "connecting".to_string();
+        let mut command = self.command(site, "yes", &format!("echo '{READY}'; exec cat > /dev/null"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(cannot_run)?;
+        let stdin = child.stdin.take();
+        let stderr = keep_end_of(child.stderr.take().expect("it is piped"));
+        let stdout = child.stdout.take().expect("it is piped");
+        let (sender, ready) = crossbeam_channel::bounded(1);
+        let reader = BufReader::new(stdout.take(REPLY_BYTES_MAX));
+        thread::spawn(move || {
+            let found = reader.lines().any(|line| line.is_ok_and(|line| line == READY));
+            // Nobody waits for it any more if the time was over.
+            let _ = sender.send(found);
+        });
+        let mut master = Master { child, stdin };
+        let deadline = Instant::now() + self.limit;
+        loop {
+            match ready.recv_timeout(POLL) {
+                Ok(true) => return Ok(master),
+                Ok(false) => break,
+                Err(_) if on_signal == OnSignal::GiveUp && signals::is_interrupted() => {
+                    return Err(SshError::Interrupted);
+                }
+                Err(_) if Instant::now() >= deadline => {
+                    drop(master);
+                    return Err(SshError::TooLong { doing, limit: self.limit, stderr: lines(&stderr) });
+                }
+                Err(_) => {}
+            }
+        }
+        let status = master.end();
+        let status = status.map_err(|error| SshError::Here { what: "cannot wait for ssh".into(), error })?;
+        Err(SshError::Failed { doing, status, stderr: lines(&stderr) })
+    }
+
+    /// Runs a script and returns its answer. `further` is how long it may be silent beyond the limit, since it waits
+    /// for something itself.
+    pub(super) fn run(
+        &self,
+        site: &Site,
+        script: Script,
+        arguments: &[String],
+        further: Duration,
+        on_signal: OnSignal,
+    ) -> Result<Reply, SshError> {
+        let text = script.text(arguments);
+        let mut command = self.command(site, "no", "exec sh -s");
+        let step = Step { doing: script.doing.into(), limit: self.limit + further, on_signal };
+        let output = step.run(&mut command, Input::Bytes(text.into_bytes()), Output::Kept)?;
+        let doing = script.doing.to_string();
+        Reply::parse(&site.destination, &output).map_err(|error| SshError::Reply { doing, error })
+    }
+
+    /// Runs a command with an input. `doing` completes "… did not get on".
+    pub(super) fn send(&self, site: &Site, doing: &str, command: &str, input: Input) -> Result<(), SshError> {
+        let step = Step { doing: doing.into(), limit: self.limit, on_signal: OnSignal::GiveUp };
+        step.run(&mut self.command(site, "no", command), input, Output::Kept).map(drop)
+    }
+
+    /// Runs a command whose output goes to a file.
+    pub(super) fn fetch(&self, site: &Site, doing: &str, command: &str, file: File) -> Result<(), SshError> {
+        let step = Step { doing: doing.into(), limit: self.limit, on_signal: OnSignal::GoOn };
+        step.run(&mut self.command(site, "no", command), Input::Bytes(Vec::new()), Output::File(file))
+            .map(drop)
+    }
+
+    /// Begins a command that answers each line with a line.
+    pub(super) fn talk(&self, site: &Site, command: &str) -> Result<Dialogue, SshError> {
+        let mut command = self.command(site, "no", command);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(cannot_run)?;
+        let stdin = child.stdin.take().expect("it is piped");
+        let stderr = keep_end_of(child.stderr.take().expect("it is piped"));
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped").take(REPLY_BYTES_MAX));
+        let (sender, answers) = crossbeam_channel::unbounded();
+        thread::spawn(move || {
+            let mut lines = stdout.lines().map_while(Result::ok);
+            // Ends when nobody listens any more.
+            let _ = lines.try_for_each(|line| sender.send(line));
+        });
+        Ok(Dialogue { child, stdin, answers, stderr, limit: self.limit })
+    }
+
+    /// `ssh` to a host, to run a command there.
+    pub(super) fn command(&self, site: &Site, master: &str, remote: &str) -> Command {
+        let mut command = Command::new("ssh");
+        if let Some(config) = &self.config {
+            command.arg("-F").arg(config);
+        }
+        // Rounded up, so that a dead connection is noticed within the limit.
+        let seconds = self.limit.as_secs().clamp(1, 60);
+        for option in [
+            "BatchMode=yes".to_string(),
+            format!("ConnectTimeout={seconds}"),
+            format!("ServerAliveInterval={}", seconds.div_ceil(3)),
+            "ServerAliveCountMax=3".into(),
+            format!("ControlMaster={master}"),
+            format!("ControlPath={}", self.sockets.socket(site.index).display()),
+            "ControlPersist=no".into(),
+            "ForwardAgent=no".into(),
+            "ForwardX11=no".into(),
+            "ClearAllForwardings=yes".into(),
+            "LogLevel=ERROR".into(),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        // A group of its own, so that Ctrl-C at the terminal does not end what is needed to wind up.
+        command.args(["-T", "--"]).arg(&site.destination).arg(remote).process_group(0);
+        command
+    }
+}
+
+impl Master {
+    /// Whether the connection is there.
+    pub(super) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Closes the connection, and kills it if it does not close.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        self.stdin = None;
+        let deadline = Instant::now() + Duration::from_millis(500);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(POLL);
+        }
+        self.child.kill()?;
+        self.child.wait()
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        // It fails only if the process has been waited for, and then there is nothing to end.
+        let _ = self.end();
+    }
+}
+
+/// A command on a host that answers each line with a line. Ended when dropped.
+pub(super) struct Dialogue {
+    child: Child,
+    stdin: ChildStdin,
+    answers: Receiver<String>,
+    stderr: Receiver<Vec<u8>>,
+    limit: Duration,
+}
+
+impl Dialogue {
+    /// Says an empty line and waits for the answer.
+    pub(super) fn ask(&mut self) -> Result<String, SshError> {
+        let doing = || "waiting for an answer".to_string();
+        let sent = self.stdin.write_all(b"\n");
+        let answer = match sent {
+            Ok(()) => self.answers.recv_timeout(self.limit).ok(),
+            Err(_) => None,
+        };
+        if let Some(answer) = answer {
+            return Ok(answer);
+        }
+        let ended = self.child.try_wait();
+        // Only then does its standard error end.
+        let _ = self.child.kill();
+        match ended {
+            Ok(Some(status)) => Err(SshError::Failed { doing: doing(), status, stderr: lines(&self.stderr) }),
+            _ => Err(SshError::TooLong { doing: doing(), limit: self.limit, stderr: lines(&self.stderr) }),
+        }
+    }
+}
+
+impl Drop for Dialogue {
+    fn drop(&mut self) {
+        // Both fail only if it has ended and been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One process of `ssh`, watched.
+struct Step {
+    doing: String,
+    limit: Duration,
+    on_signal: OnSignal,
+}
+
+impl Step {
+    /// Runs it to its end and returns what it wrote, if that is kept.
+    fn run(self, command: &mut Command, input: Input, output: Output) -> Result<Vec<u8>, SshError> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(cannot_run)?;
+        let moved = Arc::new(AtomicU64::new(0));
+        let source: Box<dyn Read + Send> = match input {
+            Input::Bytes(bytes) => Box::new(io::Cursor::new(bytes)),
+            Input::File(file) => Box::new(file),
+        };
+        pump(source, child.stdin.take().expect("it is piped"), moved.clone());
+        let stderr = keep_end_of(child.stderr.take().expect("it is piped"));
+        let stdout = child.stdout.take().expect("it is piped");
+        let stdout = match output {
+            Output::Kept => keep(stdout, moved.clone()),
+            Output::File(file) => pump(Box::new(stdout), file, moved.clone()),
+        };
+        let ended = self.wait(&mut child, &moved);
+        let status = match ended {
+            Ok(status) => status,
+            Err(error) => {
+                // Whatever it says of that, it is not waited for any longer.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(match error {
+                    SshError::TooLong { doing, limit, .. } => {
+                        SshError::TooLong { doing, limit, stderr: lines(&stderr) }
+                    }
+                    error => error,
+                });
+            }
+        };
+        if !status.success() {
+            return Err(SshError::Failed { doing: self.doing, status, stderr: lines(&stderr) });
+        }
+        let late = || Err(io::Error::other("its output does not end"));
+        let kept = stdout.recv_timeout(PIPES_PATIENCE).unwrap_or_else(|_| late());
+        let kept = kept.map_err(|error| SshError::Here { what: self.doing.clone(), error })?;
+        if kept.len() as u64 > REPLY_BYTES_MAX {
+            return Err(SshError::TooMuch { doing: self.doing });
+        }
+        Ok(kept)
+    }
+
+    fn wait(&self, child: &mut Child, moved: &AtomicU64) -> Result<ExitStatus, SshError> {
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => {}
+                Err(error) => return Err(SshError::Here { what: "cannot wait for ssh".into(), error }),
+            }
+            let now = moved.load(Ordering::Relaxed);
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            if since.elapsed() >= self.limit {
+                let (doing, limit) = (self.doing.clone(), self.limit);
+                return Err(SshError::TooLong { doing, limit, stderr: Vec::new() });
+            }
+            if self.on_signal == OnSignal::GiveUp && signals::is_interrupted() {
+                return Err(SshError::Interrupted);
+            }
+            thread::sleep(POLL);
+        }
+    }
+}
+
+fn cannot_run(error: io::Error) -> SshError {
+    SshError::Here { what: "cannot run ssh".into(), error }
+}
+
+/// Copies from one to the other in a thread of its own, counting; then closes both.
+fn pump(
+    mut source: Box<dyn Read + Send>,
+    mut sink: impl Write + Send + 'static,
+    moved: Arc<AtomicU64>,
+) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    thread::spawn(move || {
+        let mut copy = || -> io::Result<Vec<u8>> {
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                match source.read(&mut buffer)? {
+                    0 => return sink.flush().map(|()| Vec::new()),
+                    count => {
+                        sink.write_all(&buffer[..count])?;
+                        moved.fetch_add(count as u64, Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        // A sink that closes early is the other side's failure, which its exit status tells.
+        let _ = sender.send(copy());
+    });
+    receiver
+}
+
+/// Reads all there is, but not much more than may be.
+fn keep(mut source: impl Read + Send + 'static, moved: Arc<AtomicU64>) -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut buffer = [0; 4 << 10];
+        let result = loop {
+            match source.read(&mut buffer) {
+                Ok(0) => break Ok(kept),
+                Ok(count) => {
+                    moved.fetch_add(count as u64, Ordering::Relaxed);
+                    if kept.len() as u64 <= REPLY_BYTES_MAX {
+                        kept.extend_from_slice(&buffer[..count]);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        let _ = sender.send(result);
+    });
+    receiver
+}
+
+/// Reads all there is and keeps its end.
+fn keep_end_of(mut source: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut buffer = [0; 4 << 10];
+        while let Ok(count @ 1..) = source.read(&mut buffer) {
+            kept.extend_from_slice(&buffer[..count]);
+            let surplus = kept.len().saturating_sub(STDERR_BYTES_MAX);
+            kept.drain(..surplus);
+        }
+        let _ = sender.send(kept);
+    });
+    receiver
+}
+
+/// The telling lines of what `ssh` wrote to standard error: the last ones.
+fn lines(stderr: &Receiver<Vec<u8>>) -> Vec<String> {
+    let bytes = stderr.recv_timeout(PIPES_PATIENCE).unwrap_or_default();
+    telling_lines(&String::from_utf8_lossy(&bytes))
+}
+
+fn telling_lines(text: &str) -> Vec<String> {
+    // The frame around the warning that a host key has changed says nothing.
+    let is_telling = |line: &String| line.chars().any(char::is_alphanumeric);
+    let all: Vec<String> = text.lines().map(printable).filter(is_telling).collect();
+    all[all.len().saturating_sub(STDERR_LINES_MAX)..].to_vec()
+}
+
+/// The directory of the masters' sockets, which nobody else may enter. Removed when dropped.
+#[derive(Debug)]
+struct SocketDir(PathBuf);
+
+impl SocketDir {
+    fn new() -> Result<SocketDir, SshError> {
+        /// The path of a socket has at most 107 bytes, and `ssh` adds 17 to it for a moment.
+        const PATH_BYTES_MAX: usize = 80;
+        let name = format!("dumbo-ssh-{:016x}", rand::u64());
+        let usual = std::env::temp_dir().join(&name);
+        let path =
+            if usual.as_os_str().len() <= PATH_BYTES_MAX { usual } else { Path::new("/tmp").join(&name) };
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| SshError::Here { what: format!("cannot create {}", path.display()), error })?;
+        Ok(SocketDir(path))
+    }
+
+    fn socket(&self, index: usize) -> PathBuf {
+        self.0.join(index.to_string())
+    }
+}
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        // A directory that is left is only untidy.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(limit_ms: u64) -> Step {
+        let limit = Duration::from_millis(limit_ms);
+        Step { doing: "trying".into(), limit, on_signal: OnSignal::GiveUp }
+    }
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_step_is_fed_and_heard() {
+        let output =
+            step(60_000).run(&mut sh("cat; echo end"), Input::Bytes(b"begin\n".to_vec()), Output::Kept);
+        assert_eq!(output.unwrap(), b"begin\nend\n");
+    }
+
+    #[test]
+    fn a_step_that_hangs_is_killed_and_the_limit_named() {
+        let error = step(100)
+            .run(&mut sh("echo why >&2; exec sleep 600"), Input::Bytes(Vec::new()), Output::Kept)
+            .unwrap_err();
+        assert_eq!(error.to_string(), "trying did not get on for 0.1 s (--timeout): why");
+    }
+
+    #[test]
+    fn a_failure_is_told_with_the_last_lines_and_what_to_do() {
+        let fail = |script: &str| {
+            step(60_000).run(&mut sh(script), Input::Bytes(Vec::new()), Output::Kept).unwrap_err().to_string()
+        };
+        assert_eq!(
+            fail("printf 'a\\nb\\n\\nc\\nd\\n' >&2; exit 3"),
+            "trying failed (exit status 3): b; c; d"
+        );
+        assert_eq!(
+            fail("echo 'tb@h: Permission denied (publickey).' >&2; exit 255"),
+            "ssh: tb@h: Permission denied (publickey). (ssh must log in without a password: see your keys and agent)"
+        );
+        assert_eq!(fail("exit 255"), "trying failed (exit status 255)");
+        assert!(fail("yes | head -c 5000000").contains("more than 4194304 bytes"));
+    }
+
+    #[test]
+    fn the_warning_of_a_changed_key_keeps_what_matters() {
+        let text = "@@@@\n@ WARNING @\n@@@@\nOffending key in f:1\nHost key for h has changed and you have requested \
+                    strict checking.\nHost key verification failed.\n";
+        let lines = telling_lines(text);
+        assert_eq!(lines.len(), 3);
+        assert!(hint(&lines).contains("somebody else may answer"));
+    }
+}

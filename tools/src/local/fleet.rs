@@ -1,0 +1,52 @@
+//! Where the nodes of a run are, as far as a run has to know: the same run, bookkeeping and judgement serve processes
+//! of this machine ([`super::cluster`]) and of others ([`crate::deploy`]).
+
+use std::collections::BTreeMap;
+
+use wire::ids::NodeId;
+
+use super::faults::Fault;
+use crate::json::Json;
+use crate::pids::Entry;
+
+/// The nodes of a run, started. Whatever is dropped has been stopped.
+pub(crate) trait Fleet {
+    /// Looks at all processes and returns the nodes that ended unasked since the last look. Called about once a
+    /// second; it does not wait for anybody.
+    fn observe(&mut self) -> Vec<UnaskedEnd>;
+
+    /// The nodes whose first process runs, as far as is known.
+    fn up(&self) -> Vec<NodeId>;
+
+    /// Does to its nodes what a planned fault says; else says why it could not.
+    fn apply(&mut self, fault: &Fault) -> Result<(), String>;
+
+    /// Processor seconds by program so far, looked at now.
+    fn cpu_s(&mut self) -> BTreeMap<String, f64>;
+
+    /// The most memory that one process of each program had, MB.
+    fn peak_mb(&self) -> BTreeMap<String, f64>;
+
+    /// Asks all nodes to stop, waits until no process of the run is left, and brings their files to the log directory
+    /// if they are elsewhere. Returns all that did not go as it should, in words.
+    fn stop(&mut self) -> Vec<String>;
+
+    /// The processes of the run on this machine, this one included, as last observed.
+    fn processes(&self) -> &[Entry] {
+        &[]
+    }
+
+    /// The machines that the nodes are on, as a summary tells them; none if that is this one alone.
+    fn hosts(&self) -> Vec<Json> {
+        Vec::new()
+    }
+}
+
+/// A node whose first process ended, or went out of reach, without being asked to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct UnaskedEnd {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// How, in words that follow "node 3".
+    pub(crate) how: String,
+}

@@ -1,0 +1,44 @@
+//! What a program says to `--version`, and a summary of the program that made it.
+//!
+//! The commit comes from the build script of each program (`commit.rs`), not from here, so that a commit does not
+//! compile the libraries anew.
+
+/// The version of all programs.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that the calling program was built from, with a mark if sources differed from it; `None` if it is not
+/// known.
+#[macro_export]
+macro_rules! commit {
+    () => {
+        option_env!("TESTBED_COMMIT")
+    };
+}
+
+/// The line that a program of this name prints: `node 0.1.0 (commit 0123456789ab)`.
+pub fn line(program: &str, commit: Option<&str>) -> String {
+    format!("{program} {VERSION} (commit {})", commit.unwrap_or("unknown"))
+}
+
+/// Whether the only argument asks for the version.
+pub fn is_asked(arguments: impl IntoIterator<Item = String>) -> bool {
+    arguments.into_iter().eq(["--version"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_program_version_and_commit() {
+        assert_eq!(line("node", Some("c0ffee")), format!("node {VERSION} (commit c0ffee)"));
+        assert!(line("node", None).ends_with("(commit unknown)"));
+    }
+
+    #[test]
+    fn nothing_but_the_one_word_asks() {
+        let asked = |words: &[&str]| is_asked(words.iter().map(ToString::to_string));
+        assert!(asked(&["--version"]));
+        assert!(!asked(&[]) && !asked(&["--version", "--id"]) && !asked(&["-V"]));
+    }
+}
