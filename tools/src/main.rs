@@ -12,6 +12,7 @@ mod json;
 mod keygen;
 mod load;
 mod local;
+mod logs;
 mod pids;
 mod procfs;
 mod signals;
@@ -48,6 +49,7 @@ const COMMANDS: &[Entry] = &[
     (&load::COMMAND, load::run_command),
     (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
+    (&logs::COMMAND, logs::run),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
 ];

@@ -1,0 +1,305 @@
+//! `tools logs`: the logs of all processes as one, filtered; one transaction or one round through all nodes.
+//!
+//! 1. [`merge`] reads the files of a directory side by side, by time, as [`clocks`] says.
+//! 2. [`query`] holds the filters. Without anything to follow, what passes them is shown line by line.
+//! 3. What is followed is read twice: once to see which group parts carry a transaction, once to gather all that is
+//!    said of it and of them, each event once ([`story`]).
+//! 4. [`tales`] lists the transactions that are worth following.
+//!
+//! Logs are for people, so nothing else reads them; what is counted comes from typed records.
+
+mod clocks;
+mod line;
+mod merge;
+mod moment;
+mod query;
+mod story;
+mod tales;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
+use wire::name::{Name, TxHead};
+use wire::text::{ParseError, complain};
+
+use self::clocks::Clocks;
+use self::merge::{Files, Merge, Record};
+use self::moment::Stamp;
+use self::query::{Followed, Query, TxPrefix};
+use self::story::{Story, Told};
+use self::tales::Tales;
+use crate::flags::{Command, Operand, Opt, UsageError, Values};
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "logs",
+    summary: "merges the logs of all nodes, and follows a transaction or a round through them",
+    about: "Shows what the processes of all nodes have written into their logs as one log, by time. Filters \
+            may be combined; a line has to pass all of them.\n\n\
+            With --tx, --round, --lane or --part something is followed: what is told of it is shown as a story, each \
+            event once with the nodes that tell of it and the time since the beginning. The story of a transaction \
+            has the group parts that carry it between shards in it, too. Steps of rounds, parts and cross-shard \
+            transactions are in the log if nodes ran with RUST_LOG=debug, messages and all other transactions with \
+            RUST_LOG=trace.\n\n\
+            How lines name things: node 3, shard 1, round 12, view 1, client 7; lane 3:17 is entry 17 of the lane of \
+            node 3; part 1>0:5 is the fifth group part from shard 1 to shard 0; tx and 16 hex digits, the \
+            first of its id.\n\n\
+            Where logs come from several machines, clocks.csv in the directory says how far their clocks are off; \
+            times are moved by it, and that is told. Without it they are compared as they stand.",
+    operands: &[Operand {
+        name: "DIR",
+        words: &[],
+        default: Some("log"),
+        help: "The directory with the logs of a run.",
+    }],
+    options: &[
+        Opt::without_default("tx", "ID", "Follows a transaction; as much of its id as makes it unique."),
+        Opt::without_default("round", "R", "Follows a round, of every shard unless --shard names one."),
+        Opt::without_default("lane", "NODE:SEQ", "Follows a lane entry."),
+        Opt::without_default("part", "FROM>TO:NUMBER", "Follows a group part; the > has to be quoted."),
+        Opt::switch("all", "Shows every line about what is followed instead of each event once."),
+        Opt::without_default(
+            "stories",
+            "N",
+            "Lists N transactions that were rejected, cancelled or refunded, those with most to tell first.",
+        ),
+        Opt::without_default("node", "ID,…", "Only what these nodes wrote."),
+        Opt::without_default(
+            "process",
+            "node|net_client|net_server",
+            "Only what this process of nodes wrote.",
+        ),
+        Opt::without_default("level", "error|warn|info|debug|trace", "Only this level and those above it."),
+        Opt::without_default("shard", "S", "Only lines that name this shard."),
+        Opt::without_default(
+            "since",
+            "T",
+            "Only from this time on: 17:29:24.5 or 2026-11-21T17:29:24Z, both \
+                                            UTC, or seconds since the logs begin.",
+        ),
+        Opt::without_default("until", "T", "Only up to this time."),
+        Opt::without_default("grep", "TEXT", "Only lines that hold this text."),
+    ],
+    sections: &[
+        (
+            "EXIT STATUS",
+            "0  something was shown\n1  nothing passes the filters\n2  usage or unreadable files",
+        ),
+        (
+            "EXAMPLES",
+            "tools logs --level warn  what a person should look at\n\
+             tools logs --stories 10  transactions to follow\n\
+             tools logs --tx f8cb  one of them\n\
+             tools logs --round 12 --shard 1  a round of shard 1\n\
+             tools logs --node 3 --process net_client --since 2.5 --until 4  what a sender had to say",
+        ),
+    ],
+};
+
+/// Shown of transactions that an id may mean.
+const CANDIDATES_SHOWN: usize = 20;
+/// Parts that carry one transaction: one or two for each of its shards.
+const PARTS_MAX: usize = 1_000;
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
+    let directory = Path::new(values.operand("DIR"));
+    let query = Query::parse(values)?;
+    let stories = values.optional_number("stories", 1, 1_000_000)?;
+    let clocks = Clocks::load(directory)?;
+    let mut files = Files::find(directory)?;
+    files.retain(|source| query.wants_file(source));
+    let logs = Logs { files, clocks, query };
+    let shown = match (stories, logs.query.followed.is_empty() || values.is_given("all")) {
+        (Some(count), _) => logs.list_tales(count as usize),
+        (None, true) => logs.show_all(),
+        (None, false) => logs.tell_story(),
+    };
+    if shown? == Shown::Nothing {
+        complain(&format!(
+            "tools logs: nothing in {} is of that kind; the steps of rounds and transactions are there only if nodes \
+             ran with RUST_LOG=debug",
+            directory.display()
+        ));
+        return Ok(1);
+    }
+    Ok(0)
+}
+
+/// Whether anything was shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shown {
+    Something,
+    Nothing,
+}
+
+/// The logs that are asked about, and the question.
+struct Logs {
+    files: Files,
+    clocks: Clocks,
+    query: Query,
+}
+
+/// What is done with each record that is read.
+enum Then {
+    GoOn,
+    Stop,
+}
+
+impl Logs {
+    /// Reads all records that pass the filters, in order.
+    fn read(&self, mut take: impl FnMut(Record) -> Then) -> Result<(), ParseError> {
+        let mut merge: Merge = self.files.merge(&self.clocks)?;
+        let first = merge.first().unwrap_or(Stamp(0));
+        while let Some(record) = merge.next()? {
+            if self.query.wants(&record, first)
+                && let Then::Stop = take(record)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every line, as it comes.
+    fn show_all(mut self) -> Result<Shown, ParseError> {
+        self.resolve()?;
+        let parts = self.parts_of_followed()?;
+        let mut shown = Shown::Nothing;
+        self.tell_clocks();
+        let mut out = BufWriter::new(io::stdout().lock());
+        self.read(|record| {
+            if !self.belongs(&record, &parts) {
+                return Then::GoOn;
+            }
+            shown = Shown::Something;
+            // A reader that went away has seen enough.
+            if writeln!(out, "{}", line_of(&record)).is_err() { Then::Stop } else { Then::GoOn }
+        })?;
+        let _ = out.flush();
+        Ok(shown)
+    }
+
+    /// Each event about what is followed, once.
+    fn tell_story(mut self) -> Result<Shown, ParseError> {
+        self.resolve()?;
+        let parts = self.parts_of_followed()?;
+        let mut story = Story::default();
+        let mut told = Told::Taken;
+        self.read(|record| {
+            if self.belongs(&record, &parts) {
+                told = story.add(record);
+            }
+            if told == Told::TooLong { Then::Stop } else { Then::GoOn }
+        })?;
+        if story.is_empty() {
+            return Ok(Shown::Nothing);
+        }
+        self.tell_clocks();
+        let about: Vec<String> = self.query.followed.iter().map(Followed::to_string).collect();
+        say(&story.lines(&about.join(", ")));
+        if told == Told::TooLong {
+            complain(&format!(
+                "tools logs: the story has more than {} events and ends here; --all shows every line",
+                story::EVENTS_MAX
+            ));
+        }
+        Ok(Shown::Something)
+    }
+
+    /// Transactions that did not simply finish.
+    fn list_tales(self, count: usize) -> Result<Shown, ParseError> {
+        let mut tales = Tales::default();
+        self.read(|record| {
+            tales.add(&record);
+            Then::GoOn
+        })?;
+        if tales.is_empty() {
+            return Ok(Shown::Nothing);
+        }
+        say(&tales.lines(count));
+        Ok(Shown::Something)
+    }
+
+    /// Finds out which transaction the beginning of an id means.
+    fn resolve(&mut self) -> Result<(), ParseError> {
+        let prefix = self.query.followed.iter().find_map(|followed| match followed {
+            Followed::Tx(prefix) => Some(prefix.clone()),
+            Followed::Round(_) | Followed::Named(_) => None,
+        });
+        let Some(prefix) = prefix else { return Ok(()) };
+        let mut found: BTreeSet<TxHead> = BTreeSet::new();
+        self.read(|record| {
+            for name in Name::all_in(&record.text) {
+                if let Name::Tx(head) = name
+                    && prefix.fits(&name)
+                {
+                    found.insert(head);
+                }
+            }
+            if found.len() > CANDIDATES_SHOWN { Then::Stop } else { Then::GoOn }
+        })?;
+        if found.len() > 1 {
+            let shown: Vec<String> = found.iter().take(CANDIDATES_SHOWN).map(TxHead::to_string).collect();
+            let more = if found.len() > CANDIDATES_SHOWN { " and others" } else { "" };
+            let expected = format!("the beginning of one id; this may be {}{more}", shown.join(", "));
+            return Err(ParseError::of("--tx", &prefix.to_string(), expected));
+        }
+        let whole = found.first().and_then(|head| TxPrefix::parse(&head.to_string()));
+        if let Some(whole) = whole {
+            for followed in &mut self.query.followed {
+                if let Followed::Tx(prefix) = followed {
+                    *prefix = whole.clone();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The group parts that carry a transaction which is followed: those that are named where it is.
+    fn parts_of_followed(&self) -> Result<BTreeSet<Name>, ParseError> {
+        let mut parts = BTreeSet::new();
+        if !matches!(self.query.followed[..], [Followed::Tx(_)]) {
+            return Ok(parts);
+        }
+        self.read(|record| {
+            if self.query.follows(&record) {
+                let named = Name::all_in(&record.text).filter(|name| matches!(name, Name::Part { .. }));
+                parts.extend(named);
+            }
+            if parts.len() > PARTS_MAX { Then::Stop } else { Then::GoOn }
+        })?;
+        Ok(parts)
+    }
+
+    /// Whether a record is of the story.
+    fn belongs(&self, record: &Record, parts: &BTreeSet<Name>) -> bool {
+        if self.query.follows(record) {
+            return true;
+        }
+        // What is said of a part to do with another transaction is of another story.
+        let is_of_other = || Name::all_in(&record.text).any(|name| matches!(name, Name::Tx(_)));
+        Name::all_in(&record.text).any(|name| parts.contains(&name)) && !is_of_other()
+    }
+
+    /// Says how times are compared.
+    fn tell_clocks(&self) {
+        self.clocks.told().iter().for_each(|line| complain(&format!("tools logs: {line}")));
+    }
+}
+
+/// A record as it is shown among others.
+fn line_of(record: &Record) -> String {
+    let source = format!("{:<8} {:<10}", Name::Node(record.source.node).to_string(), record.source.process);
+    match record.head {
+        Some((at, level)) => format!("{at} {source} {level:<5} {}", record.text),
+        None => format!("{:15} {source} {:5} {}", "", "", record.text),
+    }
+}
+
+/// Writes lines to standard output as long as somebody reads them.
+fn say(lines: &[String]) {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
+}
