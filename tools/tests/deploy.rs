@@ -1,0 +1,223 @@
+//! `tools deploy` over machines that are namespaces of this one: whole runs, and everything that can go wrong on the
+//! way. See [`machines`].
+
+mod machines;
+mod place;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use machines::{Machines, Quirk, address};
+use place::{eventually, signal, text};
+
+/// Fails unless a command ended with this code and said all of these.
+#[track_caller]
+fn assert_told(machines: &Machines, arguments: &str, code: i32, parts: &[&str]) -> String {
+    let output = machines.run(arguments);
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments}: {told}");
+    for part in parts {
+        assert!(told.contains(part), "{arguments}: no '{part}' in {told}");
+    }
+    told
+}
+
+/// Starts a run and waits until transactions have been committed.
+fn start_run(machines: &Machines, arguments: &str) -> (Child, Lines) {
+    let mut command = machines.deploy(arguments);
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = Lines::of(run.stdout.take().unwrap());
+    eventually("something is committed", || lines.text().contains("  2 s  round").then_some(()));
+    (run, lines)
+}
+
+/// What a process says, while it says it.
+struct Lines(Arc<Mutex<String>>);
+
+impl Lines {
+    fn of(stdout: ChildStdout) -> Lines {
+        let text = Arc::new(Mutex::new(String::new()));
+        let theirs = text.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                *theirs.lock().unwrap() += &format!("{line}\n");
+            }
+        });
+        Lines(text)
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
+    let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
+    let place = &machines.place;
+    let told =
+        assert_told(&machines, "run --shards 2 --rate 100 --duration 3", 0, &["nodes 8/8", "2 shards"]);
+    for field in ["agreement", "value_conserved", "exchange_holds"] {
+        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+    }
+    assert!(place.number("committed_intra") > 0 && place.number("committed_cross") > 0, "{told}");
+    assert_eq!((place.number("lost"), place.number("in_flight")), (0, 0), "{told}");
+    assert!(place.read("log/summary.json").contains("\"clock_offset_ms\""), "{told}");
+    for node in 0..8 {
+        for name in [format!("consensus-node-{node}.log"), format!("node-net-client-{node}.log")] {
+            assert!(!place.read(&format!("log/{name}")).is_empty(), "{name}");
+        }
+        assert!(place.read(&format!("log/rounds-{node}.csv")).lines().count() > 1, "rounds of node {node}");
+    }
+    let clocks = place.read("log/clocks.csv");
+    assert!(clocks.starts_with("host,nodes,offset_ms,uncertainty_ms\nroot@10.77.0.1,0+1,"), "{clocks}");
+    assert_eq!(clocks.lines().count(), 5, "{clocks}");
+
+    what_is_installed_is_each_host_s_own(&machines);
+    nodes_outlive_the_connection_and_start_once(&machines);
+
+    assert_told(&machines, "clean", 0, &["root@10.77.0.4: removed"]);
+    assert_told(&machines, "clean", 0, &["nothing is there"]);
+    (1..=4).for_each(|number| machines.assert_clean(number));
+}
+
+/// Keys of nobody else, and nothing that others may read.
+fn what_is_installed_is_each_host_s_own(machines: &Machines) {
+    for number in 1..=4 {
+        let keys = machines.on_host(number, "cd dumbo-testbed/keys && stat -c '%a %n' *.key");
+        let (first, second) = (2 * number - 2, 2 * number - 1);
+        assert_eq!(keys, format!("600 node-{first}.key\n600 node-{second}.key\n"));
+        assert_eq!(machines.on_host(number, "stat -c %a dumbo-testbed"), "700\n");
+        assert_eq!(machines.on_host(number, "grep -c root@ dumbo-testbed/hosts.txt; true"), "0\n");
+    }
+    assert_told(machines, "install --shards 2", 0, &["sent 0 files (0.0 MB), 8 unchanged"]);
+}
+
+fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
+    // These keys have served a start.
+    assert_told(machines, "start", 1, &["node 7 has ended; its last words:", "node-7.used exists"]);
+    assert_told(machines, "install --shards 2 --new-keys", 0, &["sent 3 files"]);
+    assert_told(machines, "start", 0, &["8 nodes up"]);
+    let pids = machines.on_host(2, "cat dumbo-testbed/run/*.pid");
+    assert_told(machines, "start", 0, &["node 2, 3 of testbed", "runs already"]);
+    assert_eq!(machines.on_host(2, "cat dumbo-testbed/run/*.pid"), pids, "nothing was started twice");
+    assert_told(machines, "install --shards 2", 1, &["node 0 of testbed", "runs there"]);
+    assert_told(machines, "load --rate 100 --duration 1", 0, &["in flight 0, lost 0"]);
+    let status = assert_told(machines, "status", 0, &[]);
+    assert_eq!(status.matches("  up  ").count(), 8, "{status}");
+    machines.signal(1, "-STOP", "net_client");
+    assert_told(machines, "stop", 0, &["root@10.77.0.2: node 2, 3 stopped"]);
+    assert_told(machines, "status", 1, &["not started"]);
+    assert_told(machines, "stop", 0, &["nothing ran"]);
+    assert_told(machines, "logs --log-dir fetched", 0, &["root@10.77.0.3: 10 files"]);
+    assert!(machines.place.read("fetched/consensus-node-5.log").contains("as it was asked to"));
+}
+
+#[test]
+fn load_may_come_from_a_host() {
+    let Some(machines) = Machines::new(&[Quirk::None], 1) else { return };
+    assert_told(&machines, "install", 0, &["testbed"]);
+    assert_told(&machines, "start", 0, &["1 nodes up"]);
+    assert_told(
+        &machines,
+        "load --from hosts --rate 50 --duration 1",
+        0,
+        &["load from root@10.77.0.1", "lost 0"],
+    );
+    assert_told(&machines, "clean", 0, &["node 0 stopped; removed"]);
+    machines.assert_clean(1);
+}
+
+#[test]
+fn everything_in_the_way_on_every_host_is_told_before_anything_is_done() {
+    let quirks =
+        [Quirk::PortTaken, Quirk::KeyNotKnown, Quirk::KeyNotTaken, Quirk::None, Quirk::Room(8), Quirk::None];
+    let Some(machines) = Machines::new(&quirks, 1) else { return };
+    machines.unplug(4);
+    machines.on_host(6, "mkdir dumbo-testbed && echo x > dumbo-testbed/thesis.tex");
+    let parts = [
+        "root@10.77.0.1 (node 0): port 7000 of node 0 is taken by sshd (pid ",
+        "root@10.77.0.2 (node 1): ssh: ",
+        "Host key verification failed",
+        "root@10.77.0.3 (node 2): ssh: ",
+        "Permission denied (publickey)",
+        "root@10.77.0.4 (node 3): ssh: ",
+        "root@10.77.0.5 (node 4): only 8 MiB are free",
+        "root@10.77.0.6 (node 5): the run directory was not made by tools deploy (it holds thesis.tex)",
+        "check failed on 6 of 6 hosts",
+    ];
+    assert_told(&machines, "check --timeout 4", 1, &parts);
+    assert_told(&machines, "run --timeout 4 --duration 1", 4, &parts);
+    for directory in ["data", "log"] {
+        assert!(
+            !machines.place.0.join(directory).exists(),
+            "{directory} was made for a run that could not begin"
+        );
+    }
+
+    // Each alone, as far as it goes.
+    let hosts = machines.place.read("hosts.txt");
+    let only = |number: usize| {
+        let line = hosts.lines().find(|line| line.ends_with(&format!("root@{}", address(number)))).unwrap();
+        let line = line.replacen(&(number - 1).to_string(), "0", 1);
+        fs::write(machines.place.0.join("hosts.txt"), format!("{line}\n")).unwrap();
+    };
+    only(5);
+    assert_told(&machines, "install", 1, &["root@10.77.0.5 (node 0)", "No space left on device"]);
+    assert_told(&machines, "start", 1, &["nothing is installed there: tools deploy install"]);
+    assert_told(&machines, "clean", 0, &["removed"]);
+    machines.assert_clean(5);
+    only(6);
+    assert_told(&machines, "install", 1, &["it holds thesis.tex"]);
+    assert_told(&machines, "clean", 1, &["was not made by tools deploy", "is left as it is"]);
+    assert_eq!(machines.on_host(6, "ls dumbo-testbed"), "thesis.tex\n");
+    machines.on_host(6, "rm -r dumbo-testbed");
+    // A host that knows of no run directory.
+    assert_told(&machines, "start", 1, &["nothing is installed there"]);
+    assert_told(&machines, "stop", 0, &["nothing is there"]);
+    assert_told(&machines, "logs", 1, &["dumbo-testbed is not there"]);
+    // An ssh that connects and then hears nothing.
+    machines.signal(6, "-STOP", "sshd");
+    assert_told(&machines, "check --timeout 2", 1, &["root@10.77.0.6"]);
+    machines.signal(6, "-CONT", "sshd");
+    assert_told(&machines, "clean", 0, &["nothing is there"]);
+    machines.assert_clean(6);
+}
+
+#[test]
+fn a_host_that_dies_in_mid_run_is_given_up_and_the_others_go_on() {
+    let Some(mut machines) = Machines::new(&[Quirk::None; 4], 1) else { return };
+    let (mut run, lines) = start_run(&machines, "run --rate 100 --duration 14 --timeout 2");
+    machines.crash(4);
+    let status = run.wait().unwrap();
+    let told = lines.text();
+    assert_eq!(status.code(), Some(1), "{told}");
+    assert!(told.contains("node 3 is out of reach, as is its host root@10.77.0.4: "), "{told}");
+    assert!(told.contains("the logs of root@10.77.0.4 could not be fetched"), "{told}");
+    assert_eq!(machines.place.summary("agreement"), "true", "{told}");
+    assert_eq!(machines.place.summary("value_conserved"), "true", "{told}");
+    assert!(told.contains("nodes 3/4"), "{told}");
+    assert_told(&machines, "clean --timeout 2", 1, &["root@10.77.0.1: removed", "root@10.77.0.4 (node 3): "]);
+    machines.reboot(4);
+    assert_told(&machines, "clean", 0, &["nothing is there"]);
+    (1..=4).for_each(|number| machines.assert_clean(number));
+}
+
+#[test]
+fn an_interrupted_run_stops_its_nodes_and_sums_up() {
+    let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
+    let (mut run, lines) = start_run(&machines, "run --rate 100 --duration 600");
+    signal("-INT", run.id());
+    let status = run.wait().unwrap();
+    let told = lines.text();
+    assert_eq!(status.code(), Some(130), "{told}");
+    assert_eq!(machines.place.summary("interrupted"), "true");
+    assert!(machines.place.number("committed") > 0, "{told}");
+    assert!(!machines.place.read("log/rounds-3.csv").is_empty(), "logs are fetched: {told}");
+    assert_told(&machines, "status", 1, &["not started"]);
+    assert_told(&machines, "clean", 0, &["removed"]);
+    (1..=2).for_each(|number| machines.assert_clean(number));
+}
