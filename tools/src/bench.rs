@@ -69,14 +69,22 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("log-dir", "DIR", "log", "Logs of the last testbed, and bench.json."),
         Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file."),
     ],
-    sections: &[(
-        "EXIT STATUS",
-        "0    measured\n\
+    sections: &[
+        (
+            "EXIT STATUS",
+            "0    measured\n\
          1    a run did not end well or a verdict failed\n\
          2    usage\n\
          4    a testbed could not be started\n\
          130  interrupted",
-    )],
+        ),
+        ("FILES", "LOG_DIR/bench.json  Everything the table says, as numbers."),
+        (
+            "EXAMPLES",
+            "tools bench --nodes 4 --duration 10  The whole row, some two minutes.\n\
+             tools bench --nodes 4 --pipe  What the machine carries when nobody agrees on anything.",
+        ),
+    ],
 };
 
 /// What is measured on.

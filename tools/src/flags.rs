@@ -235,7 +235,6 @@ impl Values {
     ///
     /// # Panics
     /// If the command declares no such operand: a slip in our own tables.
-    #[allow(dead_code, reason = "the commands that take one are on their way")]
     pub(crate) fn operand(&self, name: &str) -> &str {
         let operands = self.command.operands;
         let index = operands.iter().position(|operand| operand.name == name).expect("it is declared");

@@ -1,4 +1,6 @@
-//! A JSON writer for summaries: numbers stay numbers, order stays as given.
+//! JSON for summaries, written and read: numbers stay numbers, order stays as given.
+
+mod parse;
 
 use std::fmt;
 

@@ -5,6 +5,7 @@
 
 mod bench;
 mod client;
+mod compare;
 mod deploy;
 mod flags;
 mod grid;
@@ -50,6 +51,7 @@ const COMMANDS: &[Entry] = &[
     (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
     (&logs::COMMAND, logs::run),
+    (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
 ];
@@ -125,6 +127,39 @@ fn without_command(arguments: &[String]) -> ExitCode {
         _ => {
             eprint!("{}", overview(among, columns()));
             ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_has_its_sections_and_fits_the_terminal() {
+        for columns in [60, 80, 100] {
+            for (command, _) in COMMANDS {
+                let page = command.page(columns);
+                for heading in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS"] {
+                    let count = page.lines().filter(|line| *line == heading).count();
+                    assert_eq!(count, 1, "{heading} of {}", command.name);
+                }
+                let long = page.lines().find(|line| line.chars().count() > columns);
+                assert_eq!(long, None, "tools {}, {columns} columns", command.name);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_are_such_that_a_command_line_has_one_meaning() {
+        for (command, _) in COMMANDS {
+            for (at, option) in command.options.iter().enumerate() {
+                assert!(option.name != "help" && !option.name.contains('='), "{}", option.name);
+                let twice = command.options[..at].iter().any(|other| other.name == option.name);
+                assert!(!twice, "tools {} --{}", command.name, option.name);
+            }
+            let optional = command.operands.iter().skip_while(|operand| operand.default.is_none());
+            assert!(optional.into_iter().all(|operand| operand.default.is_some()), "{}", command.name);
         }
     }
 }

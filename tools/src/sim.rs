@@ -47,15 +47,20 @@ pub(crate) const COMMAND: Command = Command {
     sections: &[
         (
             "ADVERSARIES",
-            "random mute equivocating-lane equivocating-spb equivocating-ballots twins withheld-payload\n\
-             forged-certificate short-certificate duplicate-signer wrong-round wrong-shard false-halt\n\
-             false-justification other-digest uncertified-cut invalid-entry wrong-vote bad-share\n\
-             early-share missing-share stale-flood future-flood mutated-bytes chaos dying-child\n\
-             starved-leader last-in-first-out\n\
-             between shards, of which there must be two at least: silent-partner false-transfer false-sign\n\
+            "random mute equivocating-lane equivocating-spb equivocating-ballots twins withheld-payload \
+             forged-certificate short-certificate duplicate-signer wrong-round wrong-shard false-halt \
+             false-justification other-digest uncertified-cut invalid-entry wrong-vote bad-share early-share \
+             missing-share stale-flood future-flood mutated-bytes chaos dying-child starved-leader \
+             last-in-first-out\n\
+             Between shards, of which there must be two at least: silent-partner false-transfer false-sign \
              false-reject false-cancel forged-import false-order slow-shards",
         ),
         ("EXIT STATUS", "0  no violation\n1  a violation\n2  usage"),
+        (
+            "EXAMPLES",
+            "tools sim --seeds 0..1000 --shards 2,3  A thousand seeds, spread over everything.\n\
+             tools sim --seed 7 --nodes 4 --shards 1 --adversary twins --trace  One run, step by step.",
+        ),
     ],
 };
 

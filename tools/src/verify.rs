@@ -43,10 +43,13 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
         Opt::with("data-dir", "DIR", "data", "The data directory of the run, in which the keys are."),
     ],
-    sections: &[(
-        "EXIT STATUS",
-        "0  all well\n1  something is wrong, each finding on a line\n2  usage or unreadable files",
-    )],
+    sections: &[
+        (
+            "EXIT STATUS",
+            "0  all well\n1  something is wrong, each finding on a line\n2  usage or unreadable files",
+        ),
+        ("EXAMPLES", "tools verify  The last run of this directory."),
+    ],
 };
 
 /// The most findings that are told one by one.

@@ -94,7 +94,10 @@ fn section(body: &str, columns: usize) -> String {
                 // The first line's blanks make room for the term.
                 section += &format!("{:INDENT$}{term:widest$}  {}", "", &text[indent..]);
             }
-            Some(term) => section += &format!("{:INDENT$}{term}\n{}", "", wrapped(text, 2 * INDENT, columns)),
+            Some(term) => {
+                section += &wrapped(term, INDENT, columns);
+                section += &wrapped(text, 2 * INDENT, columns);
+            }
         }
     }
     section

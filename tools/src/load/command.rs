@@ -42,15 +42,21 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default("expiry-rounds", "R", EXPIRY_HELP),
         Opt::with("seed", "S", "1", "Seed of everything random in the load."),
     ],
-    sections: &[(
-        "EXIT STATUS",
-        "0    every transaction had its receipt\n\
+    sections: &[
+        (
+            "EXIT STATUS",
+            "0    every transaction had its receipt\n\
          1    some had none, were lost or were rejected without a reason\n\
          2    usage\n\
          3    nothing was committed\n\
          4    no node could be reached\n\
          130  interrupted",
-    )],
+        ),
+        (
+            "EXAMPLES",
+            "tools load --hosts hosts.txt --keys keys --rate max --duration 30  As much as the testbed takes.",
+        ),
+    ],
 };
 
 /// What `--cross` means.

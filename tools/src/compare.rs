@@ -1,0 +1,68 @@
+//! `tools compare`: two runs side by side, and whether what differs is more than noise.
+//!
+//! Each side is one run or several of the same. [`run`] reads a summary, [`figures`] says what is compared, [`noise`]
+//! judges a difference by how much repeated runs differ among themselves, [`report`] tells it.
+
+mod figures;
+mod noise;
+mod report;
+mod run;
+
+use std::path::PathBuf;
+
+use crate::flags::{Command, Operand, Opt, UsageError, Values};
+use crate::terminal::tell;
+
+use self::report::Comparison;
+use self::run::Run;
+
+/// The command.
+pub(crate) const COMMAND: Command = Command {
+    name: "compare",
+    summary: "puts two runs side by side, and tells differences from noise",
+    about: "Compares the summaries of two runs, figure by figure, with ratios, and tells which options, machines and \
+            versions differ. A run is named by its summary.json or its log directory.\n\n\
+            Two runs of the same differ too. So give several runs of each side, joined by commas: from how much they \
+            differ among themselves follows a band (95 %, Student's t over both sides with one deviation), and only \
+            what lies beyond it is called better or worse. With twenty figures one lies beyond it by chance. Without \
+            any repeated run there is no band, and nobody can know.",
+    operands: &[
+        Operand {
+            name: "A",
+            words: &[],
+            default: None,
+            help: "The run, or comma-separated runs, to compare with.",
+        },
+        Operand { name: "B", words: &[], default: None, help: "The run, or comma-separated runs, to judge." },
+    ],
+    options: &[Opt::switch("json", "Tells it as JSON.")],
+    sections: &[
+        ("EXIT STATUS", "0  compared\n2  usage, or a summary cannot be read or understood"),
+        (
+            "EXAMPLES",
+            "tools compare log-old log-new  Two runs; every difference may be noise.\n\
+             tools compare old-1,old-2,old-3 new-1,new-2,new-3  Three of each, whose --log-dir these were.",
+        ),
+    ],
+};
+
+/// Runs of one side: more are of no use, and each is read into memory.
+const RUNS_MAX: usize = 100;
+
+/// Runs the command and returns its exit code.
+pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
+    let comparison = Comparison::of(side(values.operand("A"))?, side(values.operand("B"))?);
+    let text = if values.is_given("json") { comparison.to_json().to_string() } else { comparison.to_text() };
+    tell(text.trim_end());
+    Ok(0)
+}
+
+/// The runs of one side, of which there is at least one.
+fn side(list: &str) -> Result<Vec<Run>, UsageError> {
+    let paths: Vec<PathBuf> = list.split(',').map(PathBuf::from).collect();
+    if paths.len() > RUNS_MAX || paths.iter().any(|path| path.as_os_str().is_empty()) {
+        let expected = format!("1 to {RUNS_MAX} summaries or log directories, joined by commas");
+        return Err(wire::text::ParseError::of("runs", list, expected).into());
+    }
+    Ok(paths.iter().map(|path| Run::load(path)).collect::<Result<_, _>>()?)
+}

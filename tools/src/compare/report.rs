@@ -1,0 +1,310 @@
+//! Two sides compared: for people and for programs.
+
+use std::collections::BTreeSet;
+
+use super::figures::{Better, FIGURES, Figure};
+use super::noise::Group;
+use super::run::Run;
+use crate::grid::{Side, aligned};
+use crate::json::Json;
+
+/// Two sides, figure by figure.
+pub(super) struct Comparison {
+    sides: [Vec<Run>; 2],
+    rows: Vec<Row>,
+}
+
+/// One figure of both sides.
+struct Row {
+    figure: &'static Figure,
+    groups: [Option<Group>; 2],
+    verdict: Verdict,
+}
+
+/// What a difference is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// There is none.
+    Equal,
+    /// It may be chance.
+    WithinNoise,
+    /// B is better.
+    Better,
+    /// B is worse.
+    Worse,
+    /// It is more than chance, and neither better nor worse.
+    Differs,
+    /// Nothing is repeated, so nobody can know.
+    Unknown,
+    /// One side has no such figure.
+    OneSided,
+}
+
+impl Verdict {
+    fn of(figure: &Figure, groups: &[Option<Group>; 2]) -> Verdict {
+        let [Some(a), Some(b)] = groups else { return Verdict::OneSided };
+        let difference = b.mean() - a.mean();
+        match (a.noise(b), figure.better) {
+            (None, _) if difference == 0.0 => Verdict::Equal,
+            (None, _) => Verdict::Unknown,
+            (Some(noise), _) if difference == 0.0 && noise == 0.0 => Verdict::Equal,
+            (Some(noise), _) if difference.abs() <= noise => Verdict::WithinNoise,
+            (Some(_), Better::Neither) => Verdict::Differs,
+            (Some(_), Better::More) if difference > 0.0 => Verdict::Better,
+            (Some(_), Better::Less) if difference < 0.0 => Verdict::Better,
+            (Some(_), Better::More | Better::Less) => Verdict::Worse,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Equal => "equal",
+            Verdict::WithinNoise => "within noise",
+            Verdict::Better => "better",
+            Verdict::Worse => "worse",
+            Verdict::Differs => "differs",
+            Verdict::Unknown => "?",
+            Verdict::OneSided => "-",
+        }
+    }
+}
+
+const NAMES: [&str; 2] = ["A", "B"];
+
+impl Comparison {
+    /// Compares two sides, each of at least one run.
+    pub(super) fn of(a: Vec<Run>, b: Vec<Run>) -> Comparison {
+        let sides = [a, b];
+        let group = |side: &[Run], index: usize| {
+            Group::of(side.iter().filter_map(|run| run.figures[index]).collect())
+        };
+        let rows = FIGURES.iter().enumerate().map(|(index, figure)| {
+            let groups = [group(&sides[0], index), group(&sides[1], index)];
+            let verdict = Verdict::of(figure, &groups);
+            Row { figure, groups, verdict }
+        });
+        let rows = rows.filter(Row::is_worth_telling).collect();
+        Comparison { sides, rows }
+    }
+
+    /// For people.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::new();
+        for (name, runs) in NAMES.iter().zip(&self.sides) {
+            let paths: Vec<String> = runs.iter().map(|run| run.path.display().to_string()).collect();
+            text += &format!("{name}  {}\n", paths.join(", "));
+        }
+        let mut rows = vec![["figure", "A", "B", "B/A", "noise", "", ""].map(String::from).to_vec()];
+        rows.extend(self.rows.iter().map(Row::cells));
+        let sides = [Side::Left, Side::Right, Side::Right, Side::Right, Side::Right, Side::Left, Side::Left];
+        text += &format!("\n{}", aligned(&sides, &rows, 2));
+        let facts = self.differing_facts();
+        if facts.is_empty() {
+            text += "\nOptions, machines and versions are the same.\n";
+        } else {
+            let mut rows = vec![["what differs", "A", "B"].map(String::from).to_vec()];
+            rows.extend(facts.into_iter().map(|(name, [a, b])| vec![name, a, b]));
+            text += &format!("\n{}", aligned(&[Side::Left; 3], &rows, 2));
+        }
+        let notes = self.notes();
+        if !notes.is_empty() {
+            text += &format!("\n{}\n", notes.join("\n"));
+        }
+        text
+    }
+
+    /// The same for programs.
+    pub(super) fn to_json(&self) -> Json {
+        let side = |runs: &[Run]| {
+            Json::List(runs.iter().map(|run| Json::text(run.path.display().to_string())).collect())
+        };
+        let fact = |(name, [a, b]): (String, [String; 2])| {
+            Json::object([("what", Json::text(name)), ("a", Json::text(a)), ("b", Json::text(b))])
+        };
+        Json::object([
+            ("a", side(&self.sides[0])),
+            ("b", side(&self.sides[1])),
+            ("figures", Json::List(self.rows.iter().map(Row::to_json).collect())),
+            ("differs", Json::List(self.differing_facts().into_iter().map(fact).collect())),
+            ("notes", Json::List(self.notes().into_iter().map(Json::text).collect())),
+        ])
+    }
+
+    /// Options, machine and version where the sides differ, with all that each side has.
+    fn differing_facts(&self) -> Vec<(String, [String; 2])> {
+        let mut facts = Vec::new();
+        for name in self.fact_names() {
+            let values = self.sides.each_ref().map(|runs| values_of(runs, &name));
+            if values[0] != values[1] {
+                facts.push((name, values.map(|values| values.into_iter().collect::<Vec<_>>().join(", "))));
+            }
+        }
+        facts
+    }
+
+    /// The names of all facts, each once, in the order in which they are first met.
+    fn fact_names(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let all = self.sides.iter().flatten().flat_map(|run| &run.facts);
+        all.map(|(name, _)| name.clone()).filter(|name| seen.insert(name.clone())).collect()
+    }
+
+    /// What should be known before anything is believed.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for run in self.sides.iter().flatten() {
+            if let Some(trouble) = &run.trouble {
+                notes.push(format!("{} is not to be trusted: {trouble}.", run.path.display()));
+            }
+        }
+        for (name, runs) in NAMES.iter().zip(&self.sides) {
+            let mixed = self.fact_names().into_iter().filter(|fact| {
+                // Runs with different seeds are the best of repeats.
+                fact != "option --seed" && values_of(runs, fact).len() > 1
+            });
+            let mixed: Vec<String> = mixed.collect();
+            if !mixed.is_empty() {
+                let mixed = mixed.join(", ");
+                notes.push(format!("The runs of {name} are not of the same: they differ in {mixed}."));
+            }
+        }
+        if self.sides.iter().all(|runs| runs.len() == 1) {
+            notes.push(
+                "No run is repeated, so nobody can know which differences are noise; give several runs of each side, \
+                 joined by commas."
+                    .into(),
+            );
+        }
+        notes
+    }
+}
+
+/// All values that a fact has in these runs; a dash where it has none.
+fn values_of(runs: &[Run], name: &str) -> BTreeSet<String> {
+    let value = |run: &Run| run.facts.iter().find(|(fact, _)| fact == name).map(|(_, value)| value.clone());
+    runs.iter().map(|run| value(run).unwrap_or_else(|| "-".into())).collect()
+}
+
+impl Row {
+    /// Figures that nobody has, and counts of what happened to nobody, are left out.
+    fn is_worth_telling(&self) -> bool {
+        self.groups.iter().flatten().any(|group| group.range() != (0.0, 0.0))
+    }
+
+    /// How much of A's mean is noise, and B's mean by A's.
+    fn noise(&self) -> Option<f64> {
+        let [Some(a), Some(b)] = &self.groups else { return None };
+        a.noise(b)
+    }
+
+    fn ratio(&self) -> Option<f64> {
+        let [Some(a), Some(b)] = &self.groups else { return None };
+        (a.mean() != 0.0).then(|| b.mean() / a.mean())
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let [a, b] = self
+            .groups
+            .each_ref()
+            .map(|group| group.as_ref().map_or("-".into(), |group| short(group.mean())));
+        vec![
+            self.figure.name.into(),
+            a,
+            b,
+            self.ratio().map_or("-".into(), |ratio| format!("{ratio:.3}")),
+            self.noise().map_or("?".into(), |noise| format!("± {}", short(noise))),
+            self.figure.unit.into(),
+            self.verdict.name().into(),
+        ]
+    }
+
+    fn to_json(&self) -> Json {
+        let group = |group: &Option<Group>| match group {
+            Some(group) => Json::object([
+                ("mean", Json::from(group.mean())),
+                ("min", Json::from(group.range().0)),
+                ("max", Json::from(group.range().1)),
+                ("runs", Json::from(group.count())),
+            ]),
+            None => Json::Null,
+        };
+        Json::object([
+            ("name", Json::text(self.figure.name)),
+            ("unit", Json::text(self.figure.unit)),
+            ("a", group(&self.groups[0])),
+            ("b", group(&self.groups[1])),
+            ("ratio", Json::or_null(self.ratio())),
+            ("noise", Json::or_null(self.noise())),
+            ("verdict", Json::text(self.verdict.name())),
+        ])
+    }
+}
+
+/// A number with as many decimals as it deserves.
+fn short(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".into(),
+        size if size >= 1_000.0 => format!("{number:.0}"),
+        size if size >= 10.0 => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::run::sample;
+    use super::*;
+
+    #[test]
+    fn two_single_runs_are_told_side_by_side_and_nobody_knows() {
+        let comparison = Comparison::of(vec![sample("old", 1_000.0, 7)], vec![sample("new", 1_100.0, 9)]);
+        let expected = "\
+A  old
+B  new
+
+  figure          A     B    B/A  noise
+  committed    1000  1100  1.100      ?  tx/s  ?
+  latency p50  5.50  5.50  1.000      ?  ms    equal
+  rounds       50.0  50.0  1.000      ?  1/s   equal
+
+  what differs   A  B
+  option --rate  7  9
+
+No run is repeated, so nobody can know which differences are noise; give several runs of each side, joined by commas.
+";
+        assert_eq!(comparison.to_text(), expected);
+    }
+
+    fn verdict_on_tps(a: &[f64], b: &[f64]) -> &'static str {
+        let side = |numbers: &[f64]| numbers.iter().map(|tps| sample("x", *tps, 7)).collect();
+        let comparison = Comparison::of(side(a), side(b));
+        comparison.rows.iter().find(|row| row.figure.name == "committed").unwrap().verdict.name()
+    }
+
+    #[test]
+    fn repeated_runs_tell_differences_from_noise() {
+        assert_eq!(verdict_on_tps(&[100.0, 110.0, 105.0], &[103.0, 112.0, 104.0]), "within noise");
+        assert_eq!(verdict_on_tps(&[100.0, 101.0, 102.0], &[150.0, 151.0, 152.0]), "better");
+        assert_eq!(verdict_on_tps(&[150.0, 151.0, 152.0], &[100.0]), "worse");
+        assert_eq!(verdict_on_tps(&[100.0, 100.0], &[100.0, 100.0]), "equal");
+        assert_eq!(verdict_on_tps(&[100.0], &[200.0]), "?");
+    }
+
+    #[test]
+    fn runs_that_do_not_belong_together_are_named() {
+        let comparison =
+            Comparison::of(vec![sample("a", 1.0, 7), sample("b", 1.0, 8)], vec![sample("c", 1.0, 7)]);
+        let text = comparison.to_text();
+        assert!(text.contains("The runs of A are not of the same: they differ in option --rate."), "{text}");
+        assert!(text.contains("option --rate  7, 8  7\n"), "{text}");
+        let json = Json::parse(&comparison.to_json().to_string());
+        assert!(json.is_ok(), "{json:?}");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (number, text) in [(0.0, "0"), (12_345.6, "12346"), (99.96, "100.0"), (-2.345, "-2.35")] {
+            assert_eq!(short(number), text);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! One run as its summary.json tells it: the figures that are compared, and what it was a run of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wire::text::ParseError;
+
+use super::figures::{FIGURES, Source};
+use crate::json::Json;
+
+/// A run.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Run {
+    /// Where its summary stands.
+    pub(super) path: PathBuf,
+    /// Its figures, in the order of [`FIGURES`]; `None` where it has none.
+    pub(super) figures: Vec<Option<f64>>,
+    /// Options, machine and version, each by its name.
+    pub(super) facts: Vec<(String, String)>,
+    /// Why it is not to be trusted, if it is not.
+    pub(super) trouble: Option<String>,
+}
+
+/// Longer files are no summaries.
+const SUMMARY_BYTES_MAX: u64 = 16 << 20;
+/// Options that say where, not what: they differ between any two runs that are kept.
+const PLACES: [&str; 3] = ["log-dir", "data-dir", "base-port"];
+
+impl Run {
+    /// Reads the summary at `path`, or in the directory that it is.
+    pub(super) fn load(path: &Path) -> Result<Run, ParseError> {
+        let path = if path.is_dir() { path.join("summary.json") } else { path.into() };
+        let place = path.display().to_string();
+        let expected = "a readable summary.json";
+        let unreadable = |error: std::io::Error| ParseError::of(&place, &error.to_string(), expected);
+        let length = fs::metadata(&path).map_err(unreadable)?.len();
+        if length > SUMMARY_BYTES_MAX {
+            return Err(ParseError::of(
+                &place,
+                &format!("{length} bytes"),
+                "a summary.json, which is far shorter",
+            ));
+        }
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        Run::parse(&path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Run, ParseError> {
+        let place = path.display().to_string();
+        let json = Json::parse(text)
+            .map_err(|error| ParseError::at_line(&place, error.line, &error.found, error.expected))?;
+        let summary = Summary { place: &place, json: &json };
+        // What every summary has; without it this is something else.
+        for field in ["tps", "duration_s", "committed", "exit_code"] {
+            if summary.number(&[field])?.is_none() {
+                return Err(summary.wrong(&[field], None, "a number"));
+            }
+        }
+        let figures =
+            FIGURES.iter().map(|figure| summary.figure(&figure.source)).collect::<Result<_, _>>()?;
+        Ok(Run { figures, facts: summary.facts()?, trouble: summary.trouble()?, path: path.into() })
+    }
+}
+
+/// A summary that is being read.
+struct Summary<'a> {
+    place: &'a str,
+    json: &'a Json,
+}
+
+impl Summary<'_> {
+    fn figure(&self, source: &Source) -> Result<Option<f64>, ParseError> {
+        match source {
+            Source::At(field) => self.number(field),
+            Source::Per(field, by) => {
+                let by = self.number(by)?.filter(|by| *by > 0.0);
+                Ok(self.number(field)?.zip(by).map(|(number, by)| number / by))
+            }
+        }
+    }
+
+    /// A number; `None` if there is none or nothing was measured.
+    fn number(&self, field: &[&str]) -> Result<Option<f64>, ParseError> {
+        match self.at(field)? {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Int(number)) => Ok(Some(*number as f64)),
+            Some(Json::Float(number)) => Ok(Some(*number)),
+            found => Err(self.wrong(field, found, "a number")),
+        }
+    }
+
+    /// The value of a field within a field within …
+    fn at(&self, field: &[&str]) -> Result<Option<&Json>, ParseError> {
+        let mut value = self.json;
+        for (depth, name) in field.iter().enumerate() {
+            let Json::Object(fields) = value else {
+                return Err(self.wrong(&field[..depth], Some(value), "an object"));
+            };
+            let Some((_, inner)) = fields.iter().find(|(field, _)| field == name) else { return Ok(None) };
+            value = inner;
+        }
+        Ok(Some(value))
+    }
+
+    fn facts(&self) -> Result<Vec<(String, String)>, ParseError> {
+        let mut facts = Vec::new();
+        for (heading, field) in [("option --", "options"), ("machine: ", "machine")] {
+            match self.at(&[field])? {
+                Some(Json::Object(fields)) => facts.extend(
+                    fields
+                        .iter()
+                        .filter(|(name, _)| !PLACES.contains(&name.as_str()))
+                        .map(|(name, value)| (format!("{heading}{name}"), plain(value))),
+                ),
+                found => return Err(self.wrong(&[field], found, "an object")),
+            }
+        }
+        for field in ["version", "commit"] {
+            facts.push((field.into(), self.at(&[field])?.map_or_else(|| plain(&Json::Null), plain)));
+        }
+        Ok(facts)
+    }
+
+    fn trouble(&self) -> Result<Option<String>, ParseError> {
+        for (field, told) in [("agreement", "nodes disagree"), ("value_conserved", "coins were made or lost")]
+        {
+            match self.at(&[field])? {
+                Some(Json::Bool(true)) => {}
+                Some(Json::Bool(false)) => return Ok(Some(told.into())),
+                found => return Err(self.wrong(&[field], found, "true or false")),
+            }
+        }
+        let code = self.number(&["exit_code"])?.unwrap_or_default();
+        Ok((code != 0.0).then(|| format!("its exit code was {code}")))
+    }
+
+    fn wrong(&self, field: &[&str], found: Option<&Json>, expected: &str) -> ParseError {
+        let found = found.map_or("no such field".into(), |value| value.to_string().replace('\n', " "));
+        let place =
+            if field.is_empty() { self.place.into() } else { format!("{}, {}", self.place, field.join(".")) };
+        ParseError::of(&place, &found, expected)
+    }
+}
+
+/// A value as people write it.
+fn plain(value: &Json) -> String {
+    match value {
+        Json::Null => "-".into(),
+        Json::Text(text) => text.clone(),
+        value => value.to_string().replace('\n', " "),
+    }
+}
+
+/// What tests look at.
+#[cfg(test)]
+pub(super) fn sample(name: &str, tps: f64, rate: u64) -> Run {
+    let text = format!(
+        "{{\"tps\": {tps}, \"duration_s\": 10, \"committed\": 1000, \"exit_code\": 0, \"rounds\": 500, \"lost\": 0,
+          \"latency_ms\": {{\"p50\": 5.5, \"p90\": null}}, \"agreement\": true, \"value_conserved\": true,
+          \"options\": {{\"rate\": {rate}, \"log-dir\": \"{name}\"}}, \"machine\": {{\"cores\": 2}},
+          \"version\": \"0.1.0\", \"commit\": null}}"
+    );
+    Run::parse(Path::new(name), &text).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_and_facts_are_found_where_they_stand() {
+        let run = sample("a", 100.5, 7);
+        let figure = |name: &str| run.figures[FIGURES.iter().position(|figure| figure.name == name).unwrap()];
+        assert_eq!(figure("committed"), Some(100.5));
+        assert_eq!(figure("latency p50"), Some(5.5));
+        assert_eq!(figure("latency p90"), None, "nothing was measured");
+        assert_eq!(figure("rounds"), Some(50.0));
+        assert_eq!(figure("views a round"), None, "no such field");
+        let facts: Vec<_> = run.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected =
+            [("option --rate", "7"), ("machine: cores", "2"), ("version", "0.1.0"), ("commit", "-")];
+        assert_eq!(facts, expected);
+        assert_eq!(run.trouble, None);
+    }
+
+    #[test]
+    fn what_is_no_summary_is_told_by_field() {
+        let whole = "{\"tps\": 1, \"duration_s\": 1, \"committed\": 1, \"exit_code\": 3, \"agreement\": true, \
+                     \"value_conserved\": true, \"options\": {}, \"machine\": {}}";
+        let parse = |text: &str| Run::parse(Path::new("s"), text).map_err(|error| error.to_string());
+        assert_eq!(parse(whole).unwrap().trouble.as_deref(), Some("its exit code was 3"));
+        for (from, to, expected) in [
+            ("\"tps\": 1", "\"tps\": \"1\"", "s, tps: found '\\\"1\\\"', expected a number"),
+            ("\"tps\": 1", "\"tpss\": 1", "s, tps: found 'no such field', expected a number"),
+            ("\"tps\": 1", "\"tps\": null", "s, tps: found 'no such field', expected a number"),
+            ("\"options\": {}", "\"options\": []", "s, options: found '[]', expected an object"),
+            ("\"agreement\": true", "\"agreement\": 1", "s, agreement: found '1', expected true or false"),
+            ("\"tps\": 1", "\"tps\": 1, \"latency_ms\": 5", "s, latency_ms: found '5', expected an object"),
+            ("}", "", "s, line 1: found"),
+        ] {
+            let error = parse(&whole.replace(from, to)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert_eq!(parse("[]").unwrap_err(), "s: found '[]', expected an object");
+        assert_eq!(parse("").unwrap_err(), "s, line 1: found 'the end', expected a value");
+    }
+}
