@@ -106,7 +106,7 @@ pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
             Ok((running, String::new()))
         });
         let mut all_up = true;
-        let headings = ["node", "host", "state", "pid", "processes", "memory", "CPU"];
+        let headings = ["node", "host", "pid", "processes", "memory", "CPU", "state"];
         let mut rows = vec![headings.map(String::from).to_vec()];
         for (site, outcome) in sites.iter().zip(&outcomes) {
             for id in site.ids() {
@@ -120,13 +120,13 @@ pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
             }
         }
         use Side::{Left, Right};
-        tell(aligned(&[Right, Left, Left, Right, Right, Right, Right], &rows, 0).trim_end());
+        tell(aligned(&[Right, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
         let code = exit_code("status", all_or_failures(sites, "status", outcomes).map(drop));
         Ok(if code == 0 && !all_up { EXIT_FAILED } else { code })
     })
 }
 
-/// State, pid, processes, memory and processor time of a node.
+/// Pid, processes, memory, processor time and state of a node.
 fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
     let dash = || "-".to_string();
     let state = match (found, running) {
@@ -138,18 +138,18 @@ fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
         (None, Some(_)) => "not started".into(),
     };
     let (Some(Found::Up(pid)), Some(running)) = (found, running) else {
-        return vec![state, dash(), dash(), dash(), dash()];
+        return vec![dash(), dash(), dash(), dash(), state];
     };
     let own = |process: &&(crate::procfs::Process, u64)| process.0.pid == *pid || process.0.parent == *pid;
     let own: Vec<_> = running.processes.iter().filter(own).collect();
     let peak_bytes: u64 = own.iter().map(|(_, peak_bytes)| peak_bytes).sum();
     let cpu_ticks: u64 = own.iter().map(|(process, _)| process.cpu_ticks).sum();
     vec![
-        state,
         pid.to_string(),
         own.len().to_string(),
         format!("{:.0} MB", peak_bytes as f64 / 1e6),
         format!("{:.1} s", cpu_ticks as f64 / TICKS_PER_S as f64),
+        state,
     ]
 }
 

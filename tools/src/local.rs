@@ -24,7 +24,7 @@ mod testbed;
 mod usage;
 mod wind_up;
 
-pub(crate) use self::directories::{Directories, node_of_log};
+pub(crate) use self::directories::{Directories, free_kib, node_of_log};
 pub(crate) use self::error::StartError;
 pub(crate) use self::faults::{Fault, Kind, parse_seconds};
 pub(crate) use self::fleet::{Fleet, UnaskedEnd};

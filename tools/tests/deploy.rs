@@ -58,8 +58,9 @@ impl Lines {
 fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
-    let told =
-        assert_told(&machines, "run --shards 2 --rate 100 --duration 3", 0, &["nodes 8/8", "2 shards"]);
+    let arguments = "run --shards 2 --rate 100 --duration 4 --faults kill-server:5@1";
+    let told = assert_told(&machines, arguments, 0, &["nodes 8/8", "2 shards", "fault: kill-server:5@1"]);
+    assert_eq!(place.number("restarts"), 1, "{told}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
         assert_eq!(place.summary(field), "true", "{field}\n{told}");
     }
@@ -97,17 +98,22 @@ fn what_is_installed_is_each_host_s_own(machines: &Machines) {
 }
 
 fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
-    // These keys have served a start.
-    assert_told(machines, "start", 1, &["node 7 has ended; its last words:", "node-7.used exists"]);
+    assert_told(machines, "start", 1, &["the keys of node 6 have served a start, and keys serve one"]);
     assert_told(machines, "install --shards 2 --new-keys", 0, &["sent 3 files"]);
-    assert_told(machines, "start", 0, &["8 nodes up"]);
+    let other = "cd dumbo-testbed/bin && cp -p node real && rm node && \
+                 printf '#!/bin/sh\\necho node 9\\n' > node && chmod 700 node";
+    machines.on_host(3, other);
+    let refused = "root@10.77.0.3 (node 4, 5): it has 'node 9', and the others get 'node 0.";
+    assert_told(machines, "start", 1, &[refused]);
+    machines.on_host(3, "cd dumbo-testbed/bin && mv real node");
+    assert_told(machines, "start", 0, &["8 nodes up", "node 2, 3 of testbed"]);
     let pids = machines.on_host(2, "cat dumbo-testbed/run/*.pid");
     assert_told(machines, "start", 0, &["node 2, 3 of testbed", "runs already"]);
     assert_eq!(machines.on_host(2, "cat dumbo-testbed/run/*.pid"), pids, "nothing was started twice");
     assert_told(machines, "install --shards 2", 1, &["node 0 of testbed", "runs there"]);
     assert_told(machines, "load --rate 100 --duration 1", 0, &["in flight 0, lost 0"]);
     let status = assert_told(machines, "status", 0, &[]);
-    assert_eq!(status.matches("  up  ").count(), 8, "{status}");
+    assert_eq!(status.lines().filter(|line| line.ends_with("  up")).count(), 8, "{status}");
     machines.signal(1, "-STOP", "net_client");
     assert_told(machines, "stop", 0, &["root@10.77.0.2: node 2, 3 stopped"]);
     assert_told(machines, "status", 1, &["not started"]);
@@ -203,6 +209,24 @@ fn a_host_that_dies_in_mid_run_is_given_up_and_the_others_go_on() {
     assert_told(&machines, "clean --timeout 2", 1, &["root@10.77.0.1: removed", "root@10.77.0.4 (node 3): "]);
     machines.reboot(4);
     assert_told(&machines, "clean", 0, &["nothing is there"]);
+    (1..=4).for_each(|number| machines.assert_clean(number));
+}
+
+#[test]
+fn a_host_whose_ssh_hangs_in_mid_run_holds_nobody_up() {
+    let Some(machines) = Machines::new(&[Quirk::None; 4], 1) else { return };
+    let (mut run, lines) = start_run(&machines, "run --rate 100 --duration 12 --timeout 2");
+    machines.signal(4, "-STOP", "sshd");
+    let status = run.wait().unwrap();
+    let told = lines.text();
+    assert_eq!(status.code(), Some(1), "{told}");
+    assert!(told.contains("node 3 is out of reach, as is its host root@10.77.0.4: "), "{told}");
+    assert!(told.contains("the nodes on root@10.77.0.4 could not be stopped ("), "{told}");
+    assert_eq!(machines.place.summary("agreement"), "true", "{told}");
+    // Its node runs on, as nothing could be asked of it.
+    machines.signal(4, "-CONT", "sshd");
+    let clean = ["root@10.77.0.1: removed", "root@10.77.0.4: node 3 stopped; removed"];
+    assert_told(&machines, "clean", 0, &clean);
     (1..=4).for_each(|number| machines.assert_clean(number));
 }
 

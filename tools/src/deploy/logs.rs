@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::clock::{self, Offset};
 use super::deployment::Deployment;
-use super::script::{self, printable, quoted};
+use super::script::{self, ReplyError, printable, quoted};
 use super::sites::{Outcomes, Site, on_all};
 use super::ssh::SshError;
-use crate::local::node_of_log;
+use crate::local::{free_kib, node_of_log};
 
 /// Fetches the logs of all hosts, and writes how far their clocks are off beside them. What cannot be fetched from one
 /// host keeps nobody from fetching from the others.
@@ -33,22 +33,35 @@ pub(super) fn fetch(deployment: &Deployment, log_dir: &Path) -> Outcomes<Offset>
 
 /// Fetches the logs of one host; how many, and how many bytes.
 fn fetch_from(deployment: &Deployment, site: &Site, log_dir: &Path) -> Result<(u64, u64), SshError> {
+    let refused = |why| SshError::Reply { doing: script::LOGS.doing.into(), error: why };
     let reply = deployment.ask(site, script::LOGS, [], Duration::ZERO)?;
+    let listed = reply.each("log", "'BYTES NAME'", |text| {
+        let (bytes, name) = text.split_once(' ')?;
+        Some((bytes.parse::<u64>().ok()?, name.to_string()))
+    });
+    let listed = listed.map_err(|error| refused(error.into()))?;
+    let total = listed.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
+    if let Some(free_kib) = free_kib(log_dir).filter(|free_kib| total >> 10 >= *free_kib) {
+        let why = format!("its logs take {} MiB, and {} are free here", total >> 20, free_kib >> 10);
+        return Err(refused(ReplyError::Refused(why)));
+    }
     let (mut files, mut bytes) = (0, 0);
-    for line in reply.all("log") {
+    for (length, name) in listed {
         // A host decides the names, so only logs of its own nodes are taken.
-        let Some((_, name)) = line.split_once(' ') else { continue };
-        if !node_of_log(name).is_some_and(|node| site.ids().any(|id| id == node)) {
-            log::warn!("{site} has a log '{}', which is of none of its nodes", printable(name));
+        if !node_of_log(&name).is_some_and(|node| site.ids().any(|id| id == node)) {
+            log::warn!("{site} has a log '{}', which is of none of its nodes", printable(&name));
             continue;
         }
-        let path = log_dir.join(name);
+        let path = log_dir.join(&name);
         let part = log_dir.join(format!("{name}.part"));
         let here =
             |what: &str, error| SshError::Here { what: format!("cannot {what} {}", part.display()), error };
         let file = File::create(&part).map_err(|error| here("create", error))?;
-        let command = format!("exec cat {}", quoted(&format!("{}/log/{name}", deployment.target.run_dir)));
-        let fetched = deployment.ssh.fetch(site, &format!("fetching {name}"), &command, file);
+        // A log that grows meanwhile is taken as it was when it was listed.
+        let path_there = quoted(&format!("{}/log/{name}", deployment.target.run_dir));
+        let command = format!("exec head -c {length} {path_there}");
+        let doing = format!("fetching {name}");
+        let fetched = deployment.ssh.fetch(site, &doing, &command, length, file);
         if let Err(error) = fetched {
             // What is there of it is kept from being taken for the whole.
             let _ = fs::remove_file(&part);
@@ -56,7 +69,7 @@ fn fetch_from(deployment: &Deployment, site: &Site, log_dir: &Path) -> Result<(u
         }
         fs::rename(&part, &path).map_err(|error| here("rename", error))?;
         files += 1;
-        bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        bytes += length;
     }
     Ok((files, bytes))
 }

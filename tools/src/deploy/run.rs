@@ -80,6 +80,7 @@ fn whole_run(
     history_mib: Option<u64>,
 ) -> Result<Summary, RunError> {
     let hosts = &deployment.target.hosts;
+    options.directories.try_out()?;
     // Before the files of the last run go, and before anything is sent.
     let facts = check(deployment, Purpose::Run).map_err(failed)?;
     let prepared = local::prepare(options, || Ok(hosts.clone()), |line| tell(line))?;
@@ -216,6 +217,9 @@ pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
     with_deployment("load", values, |deployment| Ok(load_there(deployment, values)))
 }
 
+/// More than a line a second for a week.
+const LOAD_BYTES_MAX: u64 = 1 << 30;
+
 /// Runs `tools load` on the first host, whose lines are told here.
 fn load_there(deployment: &Deployment, values: &Values) -> u8 {
     let site = &deployment.target.sites[0];
@@ -233,7 +237,7 @@ fn load_there(deployment: &Deployment, values: &Values) -> u8 {
         let loading = scope.spawn(|| {
             deployment.connect(site)?;
             let stdout = stdout.map_err(|error| SshError::Here { what: "standard output".into(), error })?;
-            deployment.ssh.fetch(site, "loading", &command, stdout.into())
+            deployment.ssh.fetch(site, "loading", &command, LOAD_BYTES_MAX, stdout.into())
         });
         while !loading.is_finished() {
             std::thread::sleep(Duration::from_millis(100));

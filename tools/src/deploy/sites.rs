@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use wire::hosts::{Host, Hosts};
 use wire::ids::NodeId;
 use wire::text::ParseError;
 
 use crate::terminal::tell;
+
+/// How often hosts are told that keep others waiting.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A host and its nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,6 +119,16 @@ pub(super) fn on_all<T: Send>(
     };
     thread::scope(|scope| {
         let threads: Vec<_> = sites.iter().map(|site| scope.spawn(|| one(site))).collect();
+        let mut told = Instant::now();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            thread::sleep(Duration::from_millis(5));
+            if told.elapsed() >= PROGRESS_INTERVAL {
+                let busy = sites.iter().zip(&threads).filter(|(_, thread)| !thread.is_finished());
+                let busy: Vec<String> = busy.map(|(site, _)| site.to_string()).collect();
+                tell(format!("{doing}: still at it: {}", busy.join(", ")));
+                told = Instant::now();
+            }
+        }
         let panicked = |_| Err(vec!["the thread of this host panicked".to_string()]);
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
     })

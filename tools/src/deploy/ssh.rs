@@ -137,7 +137,8 @@ pub(super) enum Input {
 /// Where its output goes.
 enum Output {
     Kept,
-    File(File),
+    /// To a file, but not more than so many bytes.
+    File(File, u64),
 }
 
 impl Ssh {
@@ -207,11 +208,22 @@ impl Ssh {
         step.run(&mut self.command(site, "no", command), input, Output::Kept).map(drop)
     }
 
-    /// Runs a command whose output goes to a file.
-    pub(super) fn fetch(&self, site: &Site, doing: &str, command: &str, file: File) -> Result<(), SshError> {
+    /// Runs a command whose output, of at most so many bytes, goes to a file.
+    pub(super) fn fetch(
+        &self,
+        site: &Site,
+        doing: &str,
+        command: &str,
+        bytes_max: u64,
+        file: File,
+    ) -> Result<(), SshError> {
         let step = Step { doing: doing.into(), limit: self.limit, on_signal: OnSignal::GoOn };
-        step.run(&mut self.command(site, "no", command), Input::Bytes(Vec::new()), Output::File(file))
-            .map(drop)
+        step.run(
+            &mut self.command(site, "no", command),
+            Input::Bytes(Vec::new()),
+            Output::File(file, bytes_max),
+        )
+        .map(drop)
     }
 
     /// Begins a command that answers each line with a line.
@@ -349,7 +361,7 @@ impl Step {
         let stdout = child.stdout.take().expect("it is piped");
         let stdout = match output {
             Output::Kept => keep(stdout, moved.clone()),
-            Output::File(file) => pump(Box::new(stdout), file, moved.clone()),
+            Output::File(file, bytes_max) => pump(Box::new(stdout.take(bytes_max)), file, moved.clone()),
         };
         let ended = self.wait(&mut child, &moved);
         let status = match ended {

@@ -82,14 +82,26 @@ impl Directories {
         })
     }
 
-    /// Removes what an earlier run wrote, once it is sure that a new one can write there.
-    pub(crate) fn clear(&self) -> Result<(), StartError> {
+    /// Finds out whether a run could begin here, and leaves everything as it was.
+    pub(crate) fn try_out(&self) -> Result<(), StartError> {
+        let _made = self.create()?;
+        self.check().map(drop)
+    }
+
+    /// Whether a run could begin here; what stands in the data directory.
+    fn check(&self) -> Result<Vec<PathBuf>, StartError> {
         let entries = entries(&self.data)?;
         if let Some(foreign) = entries.iter().find(|path| !is_data_of_a_run(path)) {
             return Err(StartError::Foreign { directory: self.data.clone(), found: foreign.clone() });
         }
         self.check_writable()?;
         self.check_space()?;
+        Ok(entries)
+    }
+
+    /// Removes what an earlier run wrote, once it is sure that a new one can write there.
+    pub(crate) fn clear(&self) -> Result<(), StartError> {
+        let entries = self.check()?;
         // The log directory may well hold other things; only what bears the name of a run's file is removed.
         let logs = self::entries(&self.log)?.into_iter().filter(|path| is_log_of_a_run(path));
         for path in entries.into_iter().chain(logs) {
@@ -125,7 +137,7 @@ impl Drop for Made {
 const FREE_KIB_MIN: u64 = 16 << 10;
 
 /// What `df` says is free where `directory` is; `None` if it says nothing that we understand.
-fn free_kib(directory: &Path) -> Option<u64> {
+pub(crate) fn free_kib(directory: &Path) -> Option<u64> {
     let output = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     // Device, size, used, free, percentage, place; the device may hold spaces, so count from the percentage.

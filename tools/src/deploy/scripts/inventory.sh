@@ -7,13 +7,13 @@ found=$(foreign_entry)
 for id in $(recorded); do
     if is_up "$id"; then fail "node $id of testbed $(head -n 1 "$marker") runs there (pid $pid); tools deploy stop ends it"; fi
 done
-mkdir -p "$dir" 2>&1 && : >> "$marker" || fail "$dir cannot be made"
+why=$(mkdir -p "$dir" 2>&1 && : 2>&1 >> "$marker") || fail "$dir cannot be made: $why"
 # Of another testbed nothing is of use but what is the same, and its keys and logs would only mislead.
 if [ "$(cat "$marker" 2>/dev/null)" != "$testbed" ]; then
     rm -rf "$dir/keys" "$dir/log" "$dir/run"
 fi
 chmod 700 "$dir"
-mkdir -p "$dir/bin" "$dir/keys" "$dir/log" "$dir/run" || fail "$dir cannot be filled"
+why=$(mkdir -p "$dir/bin" "$dir/keys" "$dir/log" "$dir/run" 2>&1) || fail "$dir cannot be filled: $why"
 printf '%s\n' "$testbed" > "$marker" || fail "$marker cannot be written"
 cd "$dir" || fail "$dir cannot be entered"
 rm -f bin/*.part keys/*.part ./*.part

@@ -22,6 +22,8 @@ if [ "$history" = auto ]; then
 fi
 for id in $ids; do
     if is_up "$id"; then say "already $id $pid"; continue; fi
+    [ ! -e "keys/node-$id.used" ] ||
+        fail "the keys of node $id have served a start, and keys serve one; tools deploy install --new-keys brings others"
     rm -f "run/node-$id.pid" "run/node-$id.stdin"
     # What it reads says when to stop. Opened for both directions, it neither blocks nor ends.
     mkfifo "run/node-$id.stdin" || fail "run/node-$id.stdin cannot be made"
