@@ -43,10 +43,10 @@ impl fmt::Display for Said<'_> {
             Incoming::Message(Message::Lane(message)) => self.lane(message, f),
             Incoming::Message(Message::Round(message)) => self.round(message, f),
             Incoming::Message(Message::Block(BlockMessage::Vote(vote))) => {
-                write!(f, "VOTE on {}, header {}", Name::Round(vote.height), short(&vote.header))
+                write!(f, "VOTE on {}, header {}", self.of_shard(vote.height), short(&vote.header))
             }
             Incoming::Message(Message::Block(BlockMessage::Certified { height, header, .. })) => {
-                write!(f, "N−f VOTEs on {}, header {}", Name::Round(*height), short(header))
+                write!(f, "N−f VOTEs on {}, header {}", self.of_shard(*height), short(header))
             }
             Incoming::Message(Message::Shard(message)) => self.shard(message, f),
             Incoming::Transfer(transfer) => match Place::of(&transfer.part) {
@@ -87,18 +87,18 @@ impl Said<'_> {
         match message {
             RoundMessage::Mvba { round, message } => {
                 self.mvba(message, f)?;
-                write!(f, " in {} in {}", Name::Round(*round), Name::View(message.view()))
+                write!(f, " in {} in {}", self.of_shard(*round), Name::View(message.view()))
             }
             RoundMessage::Halt(halt) => {
-                let (round, view) = (Name::Round(halt.round), Name::View(halt.view));
+                let (round, view) = (self.of_shard(halt.round), Name::View(halt.view));
                 write!(f, "HALT of {round} in {view}, cut {}", short(&halt.cut.digest()))
             }
             RoundMessage::CatchUp(CatchUpMessage::Ask { from }) => {
-                write!(f, "a question for HALTs from {} on", Name::Round(*from))
+                write!(f, "a question for HALTs from {} on", self.of_shard(*from))
             }
             RoundMessage::CatchUp(CatchUpMessage::Halts(halts)) => {
                 let first = halts.first().map_or(Round(0), |halt| halt.round);
-                write!(f, "{} HALTs from {} on", halts.len(), Name::Round(first))
+                write!(f, "{} HALTs from {} on", halts.len(), self.of_shard(first))
             }
         }
     }
@@ -138,13 +138,18 @@ impl Said<'_> {
                 write!(f, "an acknowledgement of parts up to number {number}")
             }
             ShardMessage::Reject(RejectMessage::Votes { executed, votes }) => {
-                write!(f, "CL_M of {} transactions as of {}", votes.len(), Name::Round(*executed))
+                write!(f, "CL_M of {} transactions as of {}", votes.len(), self.of_shard(*executed))
             }
             ShardMessage::Reject(RejectMessage::Rejected { imported, ids }) => {
                 write!(f, "CL of {} transactions as of imported number {imported}", ids.len())
             }
             ShardMessage::Spent(ids) => write!(f, "that {} ordered transactions have spent", ids.len()),
         }
+    }
+
+    /// A round, of the sender's shard.
+    fn of_shard(&self, round: Round) -> String {
+        format!("{} of {}", Name::Round(round), Name::Shard(self.shard))
     }
 
     /// A part by its reference: those who speak so are members of its destination.
@@ -192,8 +197,8 @@ mod tests {
                 Message::Lane(LaneMessage::Echo { owner, seq, digest, signature }).encode(),
                 "ECHO of lane 6:9, digest abababab",
             ),
-            (mvba(ready), "SPB READY, leader node 7 in round 4 in view 1"),
-            (mvba(MvbaMessage::Ballot { view, ballot: no }), "PRE-VOTE no in round 4 in view 1"),
+            (mvba(ready), "SPB READY, leader node 7 in round 4 of shard 1 in view 1"),
+            (mvba(MvbaMessage::Ballot { view, ballot: no }), "PRE-VOTE no in round 4 of shard 1 in view 1"),
             (
                 Message::Shard(ShardMessage::Part(PartMessage::Vote { part, signature })).encode(),
                 "SIGN of part 0>1:3, digest abababab",
@@ -201,7 +206,7 @@ mod tests {
             (
                 Message::Shard(ShardMessage::Reject(RejectMessage::Votes { executed: Round(8), votes }))
                     .encode(),
-                "CL_M of 0 transactions as of round 8",
+                "CL_M of 0 transactions as of round 8 of shard 1",
             ),
             (
                 Entry::seal(owner, Tip::default(), entry::buffer(0)).body,

@@ -19,6 +19,7 @@ use wire::text::ParseError;
 use super::clocks::Clocks;
 use super::line::{Head, Process, printable};
 use super::moment::Stamp;
+use crate::local::node_of_log;
 
 /// What is kept of one line; what a process of ours writes is far shorter.
 const LINE_BYTES_MAX: usize = 64 << 10;
@@ -106,12 +107,8 @@ fn source_of(name: &str) -> Option<Source> {
         ("node-net-client-", Process::NetClient),
         ("node-net-server-", Process::NetServer),
     ];
-    starts.into_iter().find_map(|(start, process)| {
-        let id = name.strip_prefix(start)?.strip_suffix(".log")?;
-        let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-        let node = plain.then(|| id.parse().ok()).flatten().map(NodeId)?;
-        Some(Source { node, process })
-    })
+    let (_, process) = starts.into_iter().find(|(start, _)| name.starts_with(start))?;
+    Some(Source { node: node_of_log(name)?, process })
 }
 
 /// All records, by time.
