@@ -6,6 +6,7 @@
 mod bench;
 mod client;
 mod compare;
+mod completion;
 mod deploy;
 mod flags;
 mod grid;
@@ -54,6 +55,7 @@ const COMMANDS: &[Entry] = &[
     (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
+    (&completion::COMMAND, completion::run),
 ];
 
 fn main() -> ExitCode {
