@@ -39,6 +39,7 @@ use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
 use crate::proposal::Rules;
 use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
+use crate::shard::gather::Gather;
 use crate::shard::home::IdleLanes;
 use crate::shard::order::Orders;
 use crate::shard::reject::Rejects;
@@ -83,6 +84,8 @@ pub struct Core {
     rejects: Rejects,
     /// What other shards are asked to order.
     orders: Orders,
+    /// What is said of single transactions to other shards and about them.
+    gather: Gather,
     idle: IdleLanes,
     /// The header of the last executed block.
     header: Header,
@@ -126,6 +129,7 @@ impl Core {
             transfers: Transfers::new(member.clone(), config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR),
             rejects: Rejects::new(member.clone()),
             orders: Orders::new(member.clone()),
+            gather: Gather::default(),
             idle: IdleLanes::new(member.committee.n()),
             header: Header::default(),
             undone: VecDeque::new(),
@@ -160,6 +164,7 @@ impl Core {
             self.tick(now);
         }
         self.settle(now);
+        self.release_gathered(now);
         let effects = std::mem::take(&mut self.out);
         self.trace_sent(effects)
     }

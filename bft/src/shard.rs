@@ -1,6 +1,7 @@
 //! Traffic between shards: what one shard's blocks have for another, and what members say to each other about
 //! transactions that concern several shards (DESIGN §6, after Kronos, NDSS 2025, and the Python notes).
 
+pub mod gather;
 pub mod home;
 pub mod message;
 pub mod order;

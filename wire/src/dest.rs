@@ -7,7 +7,7 @@ use crate::committee::Committee;
 use crate::ids::{NodeId, ShardId};
 
 /// The recipients of one message.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Dest {
     /// One node.
     Node(NodeId),

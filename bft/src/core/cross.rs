@@ -12,7 +12,7 @@ use crate::core::{Core, News};
 use crate::event::Effect;
 use crate::message::Message;
 use crate::shard::message::{RejectVote, ShardMessage, Transfer};
-use crate::shard::order::{OrderEffects, OrderOutput, OrderSend};
+use crate::shard::order::{OrderEffects, OrderOutput};
 use crate::shard::reject::{RejectEffects, RejectOutput};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
 use crate::time::Time;
@@ -65,7 +65,15 @@ impl Core {
     /// When [`Core::cross_tick`] has something to do.
     pub(super) fn cross_wakeup(&self) -> Option<Time> {
         let lists = self.mempool.next_wakeup(self.ledger.height());
-        [self.transfers.next_wakeup(), self.orders.next_wakeup(), lists].into_iter().flatten().min()
+        let timers = [self.transfers.next_wakeup(), self.orders.next_wakeup(), lists, self.gather.due()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Sends what has been gathered of messages about single transactions, if it is due.
+    pub(super) fn release_gathered(&mut self, now: Time) {
+        for (dest, body) in self.gather.release(now) {
+            self.send_out(dest, body);
+        }
     }
 
     /// These can never execute here: CL_M, and CL to who asked for them as far as what is known suffices.
@@ -101,7 +109,7 @@ impl Core {
         self.trace_rejects(&effects);
         self.absorb_faults(effects.faults);
         for (dest, message) in effects.sends {
-            self.send_out(dest, Message::Shard(ShardMessage::Reject(message)).encode());
+            self.gather.reject(dest, message);
         }
         for output in effects.outputs {
             match output {
@@ -119,11 +127,7 @@ impl Core {
         self.trace_orders(&effects.sends);
         self.absorb_faults(effects.faults);
         for (dest, send) in effects.sends {
-            let body = match send {
-                OrderSend::Order(body) => body,
-                OrderSend::Spent(ids) => Message::Shard(ShardMessage::Spent(ids)).encode(),
-            };
-            self.send_out(dest, body);
+            self.gather.order(dest, send);
         }
         for OrderOutput::Never { asker, votes } in effects.outputs {
             self.report_rejected(now, votes, asker);

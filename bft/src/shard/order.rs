@@ -46,8 +46,8 @@ pub type OrderEffects = Effects<OrderSend, OrderOutput, Dest>;
 /// What members say to each other about orders.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OrderSend {
-    /// Put these on your list: a whole message as `message::encode_order` writes it.
-    Order(Bytes),
+    /// Put these on your list.
+    Order(Vec<Bytes>),
     /// Answer to an order: `ShardMessage::Spent`.
     Spent(Vec<(TxId, PartNumber)>),
 }

@@ -4,15 +4,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::bytes::Bytes;
-use wire::client::list;
 use wire::dest::Dest;
 use wire::ids::{Index, ShardId, TxId};
-use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::mempool::Mempool;
-use crate::message::encode_order;
 use crate::shard::home::home_of;
 use crate::shard::order::{OrderEffects, OrderSend};
 use crate::time::{Span, Time};
@@ -84,11 +81,11 @@ impl Asking {
         }
         let mut effects = OrderEffects::none();
         for ((shard, Index(first)), batch) in batches {
-            // The ids of those that start at the same member go out in one encoding, hashed once.
+            // Those that start at the same member go out in one encoding, hashed once.
             let n = committee.n() as u16;
             let asked = (0..committee.one_honest() as u16).map(|step| Index((first + step) % n));
             let asked = asked.map(|index| committee.node_at(shard, index)).collect();
-            send(&batch, Dest::Set(asked), &mut effects);
+            effects.push_send(Dest::Set(asked), OrderSend::Order(batch));
         }
         effects
     }
@@ -130,7 +127,7 @@ impl Asking {
             self.due.insert((wait.due, id));
         }
         for (shard, batch) in batches {
-            send(&batch, Dest::Shard(shard), effects);
+            effects.push_send(Dest::Shard(shard), OrderSend::Order(batch));
         }
         here
     }
@@ -181,23 +178,6 @@ fn missing(id: &TxId, bytes: &[u8], ledger: &Ledger) -> Vec<ShardId> {
     // The contact has listed what it could list itself.
     let others = view.expiries().map(|expiry| expiry.shard).filter(|shard| *shard != ledger.shard());
     others.collect()
-}
-
-/// Orders for a batch, as many as its length needs.
-fn send(batch: &[Bytes], dest: Dest, effects: &mut OrderEffects) {
-    let mut rest = batch;
-    while !rest.is_empty() {
-        let mut bytes = 4;
-        let fitting = rest.iter().take(SUBMISSION_TRANSACTIONS_MAX).take_while(|transaction| {
-            bytes += list::item_bytes(transaction.len());
-            bytes as u64 <= ORDER_BYTES_MAX
-        });
-        // The longest transaction is a small part of the longest order.
-        let (now, later) = rest.split_at(fitting.count().max(1));
-        let order = encode_order(now.iter().map(|transaction| &transaction[..]));
-        effects.push_send(dest.clone(), OrderSend::Order(order));
-        rest = later;
-    }
 }
 
 fn on_grid(time: Time) -> Time {

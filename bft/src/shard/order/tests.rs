@@ -109,15 +109,11 @@ impl Node {
 /// To whom which transactions went, where nothing else was wanted.
 fn asked(effects: OrderEffects) -> Vec<(Dest, Vec<Vec<u8>>)> {
     assert_eq!((&effects.outputs[..], &effects.faults[..]), (&[][..], &[][..]));
-    let order = |send| match send {
-        OrderSend::Order(body) => body,
+    let orders = effects.sends.into_iter().map(|(dest, send)| match send {
+        OrderSend::Order(transactions) => {
+            (dest, transactions.iter().map(|transaction| transaction.to_vec()).collect())
+        }
         OrderSend::Spent(_) => panic!("nobody asked"),
-    };
-    let orders = effects.sends.into_iter().map(|(dest, send)| {
-        let Some(Incoming::Order(list)) = Incoming::decode(&order(send)) else { panic!("an order") };
-        assert!(list.len() as u64 <= ORDER_BYTES_MAX);
-        let items = list::parse(&list, SUBMISSION_TRANSACTIONS_MAX).unwrap();
-        (dest, items.into_iter().map(|item| list[item].to_vec()).collect())
     });
     orders.collect()
 }
@@ -351,21 +347,6 @@ fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
         assert_eq!(effects.faults.len(), 1);
     }
     assert!(node.mempool.is_empty());
-}
-
-#[test]
-fn long_orders_are_cut_so_that_each_is_accepted() {
-    let mut node = Node::new(0);
-    let payload = vec![0; TRANSACTION_BYTES_MAX as usize - 1_000];
-    let all: Vec<Vec<u8>> = (0..400).map(|index| spend(&[ONE], index, ZERO, &payload)).collect();
-    let orders = node.submit(Time(0), &all);
-    assert!(orders.len() > 4, "a hundred for each of four homes are six megabytes");
-    assert_eq!(orders.iter().map(|(_, transactions)| transactions.len()).sum::<usize>(), 400);
-    for (_, transactions) in &orders {
-        let mut other = Node::new(4);
-        assert_eq!(other.on_order(at(2), 0, transactions), OrderEffects::none());
-        assert_eq!(other.mempool.len(), transactions.len());
-    }
 }
 
 #[test]
