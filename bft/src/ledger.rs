@@ -34,7 +34,6 @@ mod links;
 mod open;
 mod outcome;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wire::client::{Exchange, Rejection};
@@ -42,6 +41,7 @@ use wire::committee::Committee;
 use wire::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
+use crate::id_map::IdMap;
 use crate::ledger::coins::{Coins, Known, Owners};
 use crate::ledger::history::History;
 use crate::ledger::links::Links;
@@ -81,11 +81,11 @@ pub struct Ledger {
     coins: Coins,
     history: History,
     /// Records of cross-shard transactions that have spent here.
-    open: BTreeMap<TxId, OpenRecord>,
+    open: IdMap<OpenRecord>,
     /// The sum of inputs under open records.
     held: u128,
     /// Cross-shard transactions with their output here that some input shards have ticked.
-    pool: BTreeMap<TxId, PoolEntry>,
+    pool: IdMap<PoolEntry>,
     links: Links,
     totals: Counts,
     genesis_value: u128,
@@ -114,9 +114,9 @@ impl Ledger {
             height: Round(0),
             coins,
             history: History::new(hash_seed),
-            open: BTreeMap::new(),
+            open: IdMap::new(hash_seed),
             held: 0,
-            pool: BTreeMap::new(),
+            pool: IdMap::new(hash_seed),
             totals: Counts::default(),
             genesis_value,
         }
@@ -184,13 +184,13 @@ impl Ledger {
     /// signatures are left to execution, and inputs in other shards to those.
     pub fn standing(&self, id: &TxId, transaction: &TransactionView<'_>) -> Standing {
         match self.settled(id) {
-            Some((Settled::Spent, _)) if self.open.contains_key(id) => return Standing::Spent,
+            Some((Settled::Spent, _)) if self.open.contains(id) => return Standing::Spent,
             Some((settled, round)) => return Standing::Settled(settled, round),
             None => {}
         }
         let expiry = transaction.expiry_in(self.shard).unwrap_or_default();
         if expiry <= self.height {
-            return if self.open.contains_key(id) { Standing::Spent } else { Standing::Expired };
+            return if self.open.contains(id) { Standing::Spent } else { Standing::Expired };
         }
         if expiry.0 > self.height.next().0 + EXPIRY_ROUNDS_AHEAD_MAX {
             return Standing::ExpiryTooFar;
@@ -201,7 +201,7 @@ impl Ledger {
     /// Why a valid transaction can never execute here, now or later; `None` if it may, if it was executed here, or if it
     /// has no input here. What was executed and is forgotten looks like one whose expiry has passed.
     pub fn never(&self, id: &TxId, transaction: &TransactionView<'_>) -> Option<Cause> {
-        if self.open.contains_key(id) {
+        if self.open.contains(id) {
             return None;
         }
         match self.settled(id) {
@@ -258,11 +258,6 @@ impl Ledger {
     /// The entry of a transaction that waits in the pool.
     pub fn pool_entry(&self, id: &TxId) -> Option<PoolView<'_>> {
         self.pool.get(id).map(|entry| PoolView { entry })
-    }
-
-    /// Transactions in the pool, ascending.
-    pub fn pool_ids(&self) -> impl Iterator<Item = &TxId> {
-        self.pool.keys()
     }
 
     /// How many wait in the pool.

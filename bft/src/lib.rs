@@ -14,6 +14,7 @@ pub mod effects;
 pub mod event;
 pub mod fault;
 pub mod id_index;
+pub mod id_map;
 pub mod lane;
 pub mod ledger;
 pub mod member;

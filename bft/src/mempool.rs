@@ -30,6 +30,7 @@ use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Refusal, Rejection};
 use wire::ids::{ClientId, Round, TxId};
 
+use crate::id_map::IdMap;
 use crate::ledger::{BlockOutcome, GROUP, Ledger, Outcome, Settled, Standing};
 use crate::mempool::accounts::Accounts;
 use crate::mempool::contacts::Contact;
@@ -60,7 +61,7 @@ const COLLECT_EVERY_ROUNDS: u64 = 64;
 pub struct Mempool {
     list: List,
     /// Cross-shard transactions of clients. Bound: the clients' room.
-    contacts: BTreeMap<TxId, Contact>,
+    contacts: IdMap<Contact>,
     accounts: Accounts,
     collect_at: Round,
 }
@@ -88,7 +89,7 @@ impl Mempool {
     pub fn new(limits: MempoolLimits, hash_seed: u64) -> Mempool {
         Mempool {
             list: List::new(hash_seed),
-            contacts: BTreeMap::new(),
+            contacts: IdMap::new(hash_seed),
             accounts: Accounts::new(limits),
             collect_at: Round(0),
         }

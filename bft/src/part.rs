@@ -131,9 +131,9 @@ pub struct Group {
     next: PartNumber,
     finished: Vec<TxId>,
     cancelled: Vec<TxId>,
-    /// A list as in `wire::client::list`, its count not yet written.
+    /// A list as in `wire::client::list`, its count not yet written, and the places of its items in it.
     spent: Vec<u8>,
-    spent_count: usize,
+    items: Vec<(TxId, Range<usize>)>,
     parts: Vec<Part>,
 }
 
@@ -150,16 +150,17 @@ impl Group {
             finished: Vec::new(),
             cancelled: Vec::new(),
             spent,
-            spent_count: 0,
+            items: Vec::new(),
             parts: Vec::new(),
         }
     }
 
-    /// Adds a spent transaction and returns the number of the part that carries it.
-    pub fn spent(&mut self, transaction: &[u8]) -> PartNumber {
+    /// Adds a spent transaction, of this id, and returns the number of the part that carries it.
+    pub fn spent(&mut self, id: TxId, transaction: &[u8]) -> PartNumber {
+        debug_assert_eq!(id, tx_id(transaction), "who adds it has hashed it");
         self.make_room(list::item_bytes(transaction.len()));
         list::push(&mut self.spent, transaction);
-        self.spent_count += 1;
+        self.items.push((id, self.spent.len() - transaction.len()..self.spent.len()));
         self.next
     }
 
@@ -184,7 +185,7 @@ impl Group {
     }
 
     fn is_empty(&self) -> bool {
-        self.spent_count == 0 && self.finished.is_empty() && self.cancelled.is_empty()
+        self.items.is_empty() && self.finished.is_empty() && self.cancelled.is_empty()
     }
 
     /// Begins another part if so many bytes more would be too many for this one.
@@ -209,9 +210,24 @@ impl Group {
         for id in self.finished.iter().chain(&self.cancelled) {
             bytes.extend(id.0);
         }
-        list::finish(&mut self.spent, 0, self.spent_count);
+        list::finish(&mut self.spent, 0, self.items.len());
+        let list_from = bytes.len();
         bytes.extend(&self.spent);
-        self.parts.push(Part::parse(Bytes::from(bytes)).expect("what we write we read"));
+        let at = |(id, item): (TxId, Range<usize>)| (id, item.start + list_from..item.end + list_from);
+        let spent: Vec<(TxId, Range<usize>)> = std::mem::take(&mut self.items).into_iter().map(at).collect();
+        let (finished, cancelled) = (std::mem::take(&mut self.finished), std::mem::take(&mut self.cancelled));
+        let header = &bytes[..HEADER_BYTES];
+        self.parts.push(Part {
+            source: self.source,
+            destination: self.destination,
+            number: self.next,
+            height: self.height,
+            digest: digest(self.destination, self.next, header, &finished, &cancelled, &spent),
+            finished,
+            cancelled,
+            spent,
+            bytes: Bytes::from(bytes),
+        });
         let next = Group::new(self.source, self.destination, self.height, self.next.next());
         let parts = std::mem::take(&mut self.parts);
         *self = Group { parts, ..next };
@@ -282,8 +298,9 @@ mod tests {
         group.finished(TxId([1; 32]));
         group.cancelled(TxId([2; 32]));
         group.cancelled(TxId([3; 32]));
-        assert_eq!(group.spent(b"a transaction"), PartNumber(5));
-        group.spent(b"another");
+        for transaction in [&b"a transaction"[..], b"another"] {
+            assert_eq!(group.spent(tx_id(transaction), transaction), PartNumber(5));
+        }
         group.finish().remove(0)
     }
 
@@ -321,7 +338,7 @@ mod tests {
     fn what_is_too_long_for_one_part_goes_into_the_next() {
         let mut group = group();
         let transaction = vec![9; 60_000];
-        let numbers: Vec<u64> = (0..150).map(|_| group.spent(&transaction).0).collect();
+        let numbers: Vec<u64> = (0..150).map(|_| group.spent(tx_id(&transaction), &transaction).0).collect();
         group.finished(TxId([1; 32]));
         let parts = group.finish();
         assert_eq!(parts.len(), 3);

@@ -9,6 +9,7 @@ mod histogram;
 mod mix;
 mod tally;
 mod ticker;
+mod window;
 mod workload;
 
 use std::collections::BTreeMap;

@@ -70,7 +70,7 @@ impl Ledger {
         let part = if output == self.shard {
             PartNumber(0)
         } else {
-            block.group(output, &self.links).spent(transaction.bytes())
+            block.group(output, &self.links).spent(id, transaction.bytes())
         };
         let record = OpenRecord { output, part, round: block.round, inputs };
         self.held += record.held();
@@ -133,7 +133,7 @@ impl Ledger {
             },
         }
         self.links.of(source).ticked.add(&id);
-        if self.pool[&id].ticked.len() == awaited {
+        if self.pool.get(&id).is_some_and(|entry| entry.ticked.len() == awaited) {
             self.pool.remove(&id);
             self.finish(id, transaction, block);
         }

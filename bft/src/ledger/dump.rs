@@ -36,12 +36,12 @@ impl Ledger {
 
     /// Open records, ascending by transaction.
     pub fn dump_open(&self) -> impl Iterator<Item = (&TxId, &OpenRecord)> {
-        self.open.iter()
+        sorted_by_id(self.open.iter())
     }
 
     /// Entries of the pool, ascending by transaction.
     pub fn dump_pool(&self) -> impl Iterator<Item = (&TxId, PoolView<'_>)> {
-        self.pool.iter().map(|(id, entry)| (id, PoolView { entry }))
+        sorted_by_id(self.pool.iter()).map(|(id, entry)| (id, PoolView { entry }))
     }
 
     /// Parts of other shards that wait for those before them, ascending.
@@ -53,6 +53,12 @@ impl Ledger {
     pub fn dump_settled(&self) -> impl Iterator<Item = (TxId, Settled, Round)> + use<> {
         sorted(self.history.records())
     }
+}
+
+fn sorted_by_id<'a, T>(entries: impl Iterator<Item = (&'a TxId, T)>) -> std::vec::IntoIter<(&'a TxId, T)> {
+    let mut entries: Vec<(&TxId, T)> = entries.collect();
+    entries.sort_unstable_by_key(|(id, _)| *id);
+    entries.into_iter()
 }
 
 fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> std::vec::IntoIter<T> {

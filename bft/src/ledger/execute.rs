@@ -249,7 +249,7 @@ impl Ledger {
 
     /// Whether a transaction has an open record, so that it is a duplicate. \[safety]
     fn is_open(&self, id: &TxId) -> bool {
-        self.open.contains_key(id) && in_force(Mutant::OpenRecordIsDuplicate)
+        self.open.contains(id) && in_force(Mutant::OpenRecordIsDuplicate)
     }
 
     /// What the coins at these places are, to be held under an open record.

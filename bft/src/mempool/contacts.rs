@@ -48,7 +48,7 @@ impl Mempool {
         believed: &impl Fn(&TxId) -> Option<Cause>,
         ledger: &Ledger,
     ) -> Result<(), Fate> {
-        if self.contacts.contains_key(id) {
+        if self.contacts.contains(id) {
             return Err(Fate::Refused(Refusal::Duplicate));
         }
         let length = view.bytes().len() as u64;

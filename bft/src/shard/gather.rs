@@ -3,9 +3,9 @@
 //! A client's submission, or the order of another shard, may concern a handful of transactions. With K shards of N
 //! members each makes messages to K·N nodes, and a message costs its way through six processes, whatever it carries:
 //! one at a time they would take more of the machine than agreement and execution. So a message leaves at once after
-//! a quiet time, and else when as much time has passed as the last ones cost, [`REST_A_MESSAGE`] for each and
-//! [`REST_MAX`] at most; until then what goes the same way is put into one. Nobody waits where little happens, and the
-//! more happens the more goes into one message.
+//! a quiet time, and else when as much time has passed as the last ones cost, [`REST_A_COPY`] for each of their
+//! recipients and [`REST_MAX`] at most; until then what goes the same way is put into one. Nobody waits where little
+//! happens, and the more happens the more goes into one message.
 //!
 //! # Correctness
 //! Only the time of sending changes, and no rule depends on it. Messages of the same kind to the same destination
@@ -17,9 +17,11 @@
 //! that, and what one step brings.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wire::bytes::Bytes;
 use wire::client::list;
+use wire::committee::Committee;
 use wire::dest::Dest;
 use wire::ids::{PartNumber, Round, TxId};
 use wire::limits::{ORDER_BYTES_MAX, REJECTS_PER_MESSAGE_MAX, SUBMISSION_TRANSACTIONS_MAX};
@@ -29,18 +31,19 @@ use crate::shard::message::{Cause, RejectMessage, RejectVote, ShardMessage};
 use crate::shard::order::OrderSend;
 use crate::time::{Span, Time};
 
-/// Pause for each message sent.
-const REST_A_MESSAGE: Span = Span::from_ms(1);
+/// Pause for each recipient of each message sent.
+const REST_A_COPY: Span = Span::from_ms(1);
 /// Longest pause: a fraction of what a round takes where so much is going on.
-const REST_MAX: Span = Span::from_ms(32);
+const REST_MAX: Span = Span::from_ms(64);
 /// What is sent without a pause. As much fills a frame that is worth its cost.
 const GATHERED_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an item that has no body of its own, roughly.
 const ITEM_BYTES: usize = 48;
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Gather {
+    committee: Arc<Committee>,
     votes: BTreeMap<Dest, (Round, Vec<RejectVote>)>,
     rejected: BTreeMap<Dest, (PartNumber, Vec<(TxId, Cause)>)>,
     spent: BTreeMap<Dest, Vec<(TxId, PartNumber)>>,
@@ -50,6 +53,19 @@ pub struct Gather {
 }
 
 impl Gather {
+    /// Nothing gathered.
+    pub fn new(committee: Arc<Committee>) -> Gather {
+        Gather {
+            committee,
+            votes: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            spent: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            bytes: 0,
+            rest_until: Time(0),
+        }
+    }
+
     /// Adds what rejects have to say.
     pub fn reject(&mut self, dest: Dest, message: RejectMessage) {
         match message {
@@ -118,9 +134,24 @@ impl Gather {
         for (dest, transactions) in std::mem::take(&mut self.orders) {
             push_orders(&dest, &transactions, &mut messages);
         }
-        let rest = Span(REST_A_MESSAGE.0 * messages.len() as u64);
+        let copies: usize = messages.iter().map(|(dest, _)| self.copies(dest)).sum();
+        let rest = Span(REST_A_COPY.0 * copies as u64);
         self.rest_until = now + rest.min(REST_MAX);
         messages
+    }
+
+    /// To how many nodes a message goes.
+    fn copies(&self, dest: &Dest) -> usize {
+        let n = self.committee.n();
+        let shards = usize::from(self.committee.shards());
+        match dest {
+            Dest::Node(_) => 1,
+            Dest::Shard(_) => n,
+            Dest::ShardOthers => n - 1,
+            Dest::OtherShards => n * (shards - 1),
+            Dest::All => n * shards - 1,
+            Dest::Set(nodes) => nodes.len(),
+        }
     }
 }
 
@@ -143,6 +174,7 @@ fn push_orders(dest: &Dest, transactions: &[Bytes], messages: &mut Vec<(Dest, By
 #[cfg(test)]
 mod tests {
     use wire::client::Rejection;
+    use wire::committee::{Member, Protocol};
     use wire::ids::{NodeId, ShardId};
     use wire::limits::TRANSACTION_BYTES_MAX;
 
@@ -151,6 +183,11 @@ mod tests {
 
     const CAUSE: Cause = Cause::Rejected(Rejection::Spent);
     const SHARD: Dest = Dest::Shard(ShardId(1));
+
+    fn gather() -> Gather {
+        let keys = Member { public_key: [1; 32], coin_commitment: [2; 32] };
+        Gather::new(Arc::new(Committee::new(4, Protocol::default(), vec![keys; 12], [3; 32])))
+    }
 
     fn rejected(imported: u64, id: u8) -> RejectMessage {
         RejectMessage::Rejected { imported: PartNumber(imported), ids: vec![(TxId([id; 32]), CAUSE)] }
@@ -162,14 +199,14 @@ mod tests {
 
     #[test]
     fn after_a_quiet_time_a_message_leaves_at_once_and_then_what_goes_the_same_way_together() {
-        let mut gather = Gather::default();
+        let mut gather = gather();
         assert_eq!((gather.due(), gather.release(Time(5)).len()), (None, 0));
         gather.reject(SHARD, rejected(3, 1));
         assert_eq!(gather.release(Time(5)).len(), 1);
         gather.reject(SHARD, rejected(5, 2));
         gather.reject(SHARD, rejected(4, 3));
         gather.reject(Dest::Node(NodeId(4)), rejected(4, 3));
-        let due = Time(5) + REST_A_MESSAGE;
+        let due = Time(5) + Span(4 * REST_A_COPY.0);
         assert_eq!((gather.due(), gather.release(Time(due.0 - 1)).len()), (Some(due), 0));
         let messages = gather.release(due);
         let [(_, _), (dest, joined)] = &messages[..] else { panic!("{messages:?}") };
@@ -179,12 +216,12 @@ mod tests {
             (&SHARD, Some(Incoming::Message(Message::Shard(ShardMessage::Reject(expected)))))
         });
         gather.reject(SHARD, rejected(3, 1));
-        assert_eq!(gather.due(), Some(due + Span(REST_A_MESSAGE.0 * 2)), "two messages, two pauses");
+        assert_eq!(gather.due(), Some(due + Span(5 * REST_A_COPY.0)), "to a shard of four, and to one node");
     }
 
     #[test]
     fn votes_are_joined_by_the_latest_of_their_ledgers() {
-        let mut gather = Gather::default();
+        let mut gather = gather();
         for executed in [7, 9, 8] {
             let vote = RejectVote { id: TxId([executed as u8; 32]), others: vec![ShardId(0)], cause: CAUSE };
             let votes = RejectMessage::Votes { executed: Round(executed), votes: vec![vote] };
@@ -203,7 +240,7 @@ mod tests {
 
     #[test]
     fn much_does_not_wait_and_no_pause_is_longer_than_the_longest() {
-        let mut gather = Gather::default();
+        let mut gather = gather();
         for node in 0..100 {
             gather.order(Dest::Node(NodeId(node)), order(1, 100));
         }
@@ -216,7 +253,7 @@ mod tests {
 
     #[test]
     fn long_orders_are_cut_so_that_each_is_accepted() {
-        let mut gather = Gather::default();
+        let mut gather = gather();
         let longest = TRANSACTION_BYTES_MAX as usize;
         let count = ORDER_BYTES_MAX as usize / longest + 2;
         gather.order(SHARD, order(count, longest));

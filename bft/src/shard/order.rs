@@ -89,9 +89,9 @@ enum Verdict {
 }
 
 impl Orders {
-    /// Nothing asked for yet.
-    pub fn new(member: Member) -> Orders {
-        Orders { asking: Asking::new(&member), member }
+    /// Nothing asked for yet; `hash_seed` as for the ledger.
+    pub fn new(member: Member, hash_seed: u64) -> Orders {
+        Orders { asking: Asking::new(&member, hash_seed), member }
     }
 
     /// Transactions that other shards are asked for until they have a fate.

@@ -163,19 +163,19 @@ struct Draft {
 }
 
 impl Rejects {
-    /// Before anything was rejected.
-    pub fn new(member: Member) -> Rejects {
-        Rejects::with_ids_max(member, REJECTED_IDS_MAX)
+    /// Before anything was rejected; `hash_seed` as for the ledger.
+    pub fn new(member: Member, hash_seed: u64) -> Rejects {
+        Rejects::with_ids_max(member, hash_seed, REJECTED_IDS_MAX)
     }
 
-    fn with_ids_max(member: Member, ids_max: usize) -> Rejects {
+    fn with_ids_max(member: Member, hash_seed: u64, ids_max: usize) -> Rejects {
         Rejects {
             member,
-            votes: Tallies::new(ids_max),
-            claims: Tallies::new(ids_max),
-            voted: Recent::new(ids_max),
-            rejected: Recent::new(ids_max),
-            believed: Recent::new(ids_max),
+            votes: Tallies::new(hash_seed, ids_max),
+            claims: Tallies::new(hash_seed, ids_max),
+            voted: Recent::new(hash_seed, ids_max),
+            rejected: Recent::new(hash_seed, ids_max),
+            believed: Recent::new(hash_seed, ids_max),
             candidates: BTreeSet::new(),
             listed: BTreeMap::new(),
         }

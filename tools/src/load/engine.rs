@@ -6,7 +6,7 @@
 //! wait or a node takes no more bytes, the intended times stand and the load catches up later, so that a stalled
 //! testbed shows as latency and not as fewer samples (no coordinated omission).
 //!
-//! Closed loop (`max`): each node has as many transactions open as fit the window; a receipt makes room for the next.
+//! Closed loop (`max`): each node has as many transactions open as fit the [`Window`]; a receipt makes room for the next.
 //!
 //! One thread does all of it, since the load shares the machine with the nodes it measures. What others ask of it
 //! comes as [`Command`]s; what they may see of it stands in [`Shared`].
@@ -26,6 +26,7 @@ use wire::ids::{NodeId, Round, ShardId};
 use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use super::tally::{Finished, Tally};
+use super::window::Window;
 use super::workload::{WhenUnknown, Workload};
 use super::{Plan, Rate};
 use crate::client::{Connection, Happened};
@@ -38,9 +39,6 @@ const IDLE_STEP: Duration = Duration::from_millis(20);
 const QUEUED_BYTES_MAX: usize = 4 << 20;
 /// Length of a list at which it is submitted: far below `limits::CLIENT_FRAME_BYTES_MAX`, whatever one transaction adds.
 const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Bytes that a closed loop keeps open over all nodes: as much as the raw pipe of four nodes keeps under way. Twice or
-/// three times as much only lengthens the queues.
-const WINDOW_BYTES: usize = 32 << 20;
 /// An expiry is what takes about this long at the present pace ...
 const EXPIRY_S: u64 = 20;
 /// ... but at least so many rounds.
@@ -122,7 +120,7 @@ struct Load {
     made: u64,
     /// Open loop: whose turn it is.
     turn: usize,
-    window: usize,
+    window: Window,
     committed_while_offering: u64,
     when_unknown: WhenUnknown,
     /// Height and time of a while ago, for the pace, by shard.
@@ -269,7 +267,7 @@ impl Engine {
             offering: true,
             made: 0,
             turn: plan.seed as usize % self.links.len(),
-            window: (WINDOW_BYTES / plan.tx_bytes / self.links.len()).max(1),
+            window: Window::new(plan.tx_bytes),
             committed_while_offering: 0,
             when_unknown: WhenUnknown::Resubmit,
             paces: vec![
@@ -370,8 +368,9 @@ impl Engine {
                 }
             }
             Rate::Max => {
+                let window = load.window.open_at_each(self.links.len());
                 for link in &mut self.links {
-                    while load.workload.open_at(link.node) < load.window
+                    while load.workload.open_at(link.node) < window
                         && link.make(&mut load.workload, &expiries, now_us, now_us)
                     {
                         load.made += 1;
@@ -420,6 +419,9 @@ impl Engine {
             let tally = load.workload.tally();
             shared.committed_while_offering =
                 if load.offering { tally.committed } else { load.committed_while_offering };
+            if let Some(median_us) = tally.interval.quantile_us(500) {
+                load.window.took(now, Duration::from_micros(median_us));
+            }
             // Whoever reads the interval empties it; so add what is new, and copy the rest.
             let mut interval = std::mem::take(&mut shared.tally.interval);
             interval.merge(&tally.interval);

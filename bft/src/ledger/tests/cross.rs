@@ -38,7 +38,7 @@ fn a_transaction_of_three_shards_finishes() {
     let entry = world.at(0).pool_entry(&id).expect("it waits");
     assert_eq!((&entry.transaction()[..], entry.made_in()), (&bytes[..], Round(1)));
     assert_eq!(entry.missing().collect::<Vec<_>>(), [ShardId(1)]);
-    assert_eq!(world.at(0).pool_ids().collect::<Vec<_>>(), [&id]);
+    assert_eq!(world.at(0).dump_pool().map(|(id, _)| id).collect::<Vec<_>>(), [&id]);
 
     let outcome = world.import(0, &[&one.parts[0]]);
     assert_eq!(outcome.cross, [CrossEvent::Finished { id }]);
@@ -199,7 +199,8 @@ fn an_altered_part_is_not_the_part_that_was_wanted() {
     let bytes = cross(&[world.coin(1, 0)], 0, 50);
     let part = world.order(1, &[&bytes]).parts.remove(0);
     let other = world.forge(1, 0, 1, |group| {
-        let _ = group.spent(&cross(&[(1, CoinId([8; 32]), 1_000)], 0, 50));
+        let another = cross(&[(1, CoinId([8; 32]), 1_000)], 0, 50);
+        let _ = group.spent(tx_id(&another), &another);
     });
     assert_ne!(part.reference(), other.reference());
     world.parts.insert(part.reference(), other);
@@ -219,13 +220,13 @@ fn shards_have_a_say_only_where_they_have_a_part() {
     let invalid = &bytes[..bytes.len() - 1];
     let meddling = world.forge(3, 0, 1, |group| {
         for transaction in [&bytes[..], &elsewhere, invalid] {
-            let _ = group.spent(transaction);
+            let _ = group.spent(tx_id(transaction), transaction);
         }
     });
     assert_eq!(world.import(0, &[&meddling]).cross, [], "no input shard, not ours, no transaction");
     let again = world.forge(1, 0, 2, |group| {
-        let _ = group.spent(&bytes);
-        let _ = group.spent(&elsewhere);
+        let _ = group.spent(tx_id(&bytes), &bytes);
+        let _ = group.spent(tx_id(&elsewhere), &elsewhere);
     });
     assert_eq!(world.import(0, &[&again]).cross, [], "it has ticked");
     assert_eq!(world.at(0).exchanged()[1].ticked.count, 1);
@@ -366,7 +367,7 @@ mod mutants {
         let mut world = World::new(4, 2);
         let (bytes, _) = half_ticked(&mut world);
         let part = world.forge(3, 0, 1, |group| {
-            let _ = group.spent(&bytes);
+            let _ = group.spent(tx_id(&bytes), &bytes);
         });
         world.import(0, &[&part]).cross
     }

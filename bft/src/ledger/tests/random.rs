@@ -128,7 +128,7 @@ fn run(seed: u64, shards: u16) -> Counts {
     for _ in 0..20 {
         for shard in 0..shards {
             let due = world.due(shard);
-            let cancels: Vec<TxId> = world.at(shard).pool_ids().copied().collect();
+            let cancels: Vec<TxId> = world.at(shard).dump_pool().map(|(id, _)| *id).collect();
             let lanes = [0, 1].map(|owner| Lane {
                 owner,
                 imports: due.iter().map(|part| part.reference()).collect(),
@@ -166,7 +166,7 @@ fn random_lane(prng: &mut Prng, world: &World, shard: u16, sent: &[Vec<u8>], ope
         lane.imports = all;
     }
     if prng.chance(1, 5) {
-        let pool: Vec<TxId> = world.at(shard).pool_ids().copied().collect();
+        let pool: Vec<TxId> = world.at(shard).dump_pool().map(|(id, _)| *id).collect();
         lane.cancels.extend(prng.pick(&pool));
     }
     let older = prng.pick(sent).filter(|_| prng.chance(1, 6)).cloned();

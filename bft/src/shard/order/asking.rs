@@ -1,12 +1,12 @@
 //! Who asks: what is asked for, when, and of which shards.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
 use wire::bytes::Bytes;
 use wire::dest::Dest;
 use wire::ids::{Index, ShardId, TxId};
 
+use crate::id_map::IdMap;
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::mempool::Mempool;
@@ -26,12 +26,15 @@ const GRID: Span = Span::from_ms(100);
 /// more than ordering them. What is left has its turn at the next moment, the longest due first.
 const REPEATS_MAX: usize = 64;
 
+/// Transactions that may stand in [`Lines`] before these are cleaned of what is waited for no more.
+const LINGERING_MAX: usize = 1_024;
+
 /// What is asked for. Bound: the contact records of the mempool and the entries of the pool.
 #[derive(Clone, Debug)]
 pub(super) struct Asking {
     member: Member,
-    waits: BTreeMap<TxId, Wait>,
-    due: BTreeSet<(Time, TxId)>,
+    waits: IdMap<Wait>,
+    lines: Lines,
     /// Nothing is asked for again before.
     rest_until: Time,
 }
@@ -48,8 +51,9 @@ struct Wait {
 type Batches<D> = BTreeMap<D, Vec<Bytes>>;
 
 impl Asking {
-    pub(super) fn new(member: &Member) -> Asking {
-        Asking { member: member.clone(), waits: BTreeMap::new(), due: BTreeSet::new(), rest_until: Time(0) }
+    pub(super) fn new(member: &Member, hash_seed: u64) -> Asking {
+        let (waits, lines) = (IdMap::new(hash_seed), Lines::default());
+        Asking { member: member.clone(), waits, lines, rest_until: Time(0) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -57,7 +61,7 @@ impl Asking {
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.due.first().map(|(due, _)| (*due).max(self.rest_until))
+        self.lines.first().map(|(due, _)| due.max(self.rest_until))
     }
 
     /// Asks for the first time.
@@ -107,11 +111,11 @@ impl Asking {
             if left == 0 {
                 self.rest_until = on_grid(now + GRID);
             }
-            let Some((due, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) else { break };
-            self.due.remove(&(due, id));
+            let Some((_, id)) = self.lines.first().filter(|(due, _)| *due <= now) else { break };
+            self.lines.pop(&self.waits);
             let pooled = || ledger.pool_entry(&id).map(|entry| entry.transaction().clone());
             let Some(bytes) = mempool.contact_bytes(&id).cloned().or_else(pooled) else {
-                self.waits.remove(&id);
+                self.forget(&id);
                 continue;
             };
             let wait = self.waits.get_mut(&id).expect("what is due is waited for");
@@ -124,7 +128,7 @@ impl Asking {
             }
             wait.wait = wait.wait.doubled(WAIT_MAX);
             wait.due = on_grid(now + wait.wait);
-            self.due.insert((wait.due, id));
+            self.lines.push(wait, id);
         }
         for (shard, batch) in batches {
             effects.push_send(Dest::Shard(shard), OrderSend::Order(batch));
@@ -134,17 +138,17 @@ impl Asking {
 
     /// Starts to wait for a transaction, unless it is waited for.
     pub(super) fn watch(&mut self, now: Time, id: TxId) {
-        if let Entry::Vacant(vacant) = self.waits.entry(id) {
-            let due = on_grid(now + WAIT_FIRST);
-            vacant.insert(Wait { due, wait: WAIT_FIRST, spent: Vec::new() });
-            self.due.insert((due, id));
+        if !self.waits.contains(&id) {
+            let wait = Wait { due: on_grid(now + WAIT_FIRST), wait: WAIT_FIRST, spent: Vec::new() };
+            self.lines.push(&wait, id);
+            self.waits.insert(id, wait);
         }
     }
 
     /// Waits for a transaction no more.
     pub(super) fn forget(&mut self, id: &TxId) {
-        if let Some(wait) = self.waits.remove(id) {
-            self.due.remove(&(wait.due, *id));
+        if self.waits.remove(id).is_some() {
+            self.lines.clean(&self.waits);
         }
     }
 
@@ -160,13 +164,66 @@ impl Asking {
     /// Everything is due at once.
     pub(super) fn hurry(&mut self, now: Time) {
         self.rest_until = now;
-        self.due.clear();
-        for (id, wait) in &mut self.waits {
+        self.lines = Lines::default();
+        for (id, wait) in self.waits.iter_mut() {
             wait.due = now;
             wait.wait = WAIT_FIRST;
-            self.due.insert((now, *id));
+            self.lines.push(wait, *id);
         }
     }
+}
+
+/// What is waited for by when it is due: a line for each length of wait, since waits of one length fall due in the order
+/// in which they began. What is waited for no more lingers in its line until it comes to the front or until such outnumber
+/// the others; so each costs a constant.
+#[derive(Clone, Debug, Default)]
+struct Lines {
+    by_wait: BTreeMap<Span, VecDeque<(Time, TxId)>>,
+    standing: usize,
+}
+
+impl Lines {
+    fn push(&mut self, wait: &Wait, id: TxId) {
+        self.by_wait.entry(wait.wait).or_default().push_back((wait.due, id));
+        self.standing += 1;
+    }
+
+    /// What is due first.
+    fn first(&self) -> Option<(Time, TxId)> {
+        self.by_wait.values().filter_map(VecDeque::front).min_by_key(|(due, _)| *due).copied()
+    }
+
+    /// Takes out what is due first, and with it what lingers behind it.
+    fn pop(&mut self, waits: &IdMap<Wait>) {
+        let lines = self.by_wait.values_mut().filter(|line| !line.is_empty());
+        let Some(line) = lines.min_by_key(|line| line.front().map(|(due, _)| *due)) else { return };
+        line.pop_front();
+        self.standing -= 1;
+        self.trim(waits);
+    }
+
+    /// Takes what is waited for no more off the fronts, and out of the lines if there is too much of it.
+    fn clean(&mut self, waits: &IdMap<Wait>) {
+        if self.standing > LINGERING_MAX.max(2 * waits.len()) {
+            self.by_wait.values_mut().for_each(|line| line.retain(|place| is_waiting(place, waits)));
+            self.standing = self.by_wait.values().map(VecDeque::len).sum();
+        }
+        self.trim(waits);
+    }
+
+    fn trim(&mut self, waits: &IdMap<Wait>) {
+        for line in self.by_wait.values_mut() {
+            while line.front().is_some_and(|place| !is_waiting(place, waits)) {
+                line.pop_front();
+                self.standing -= 1;
+            }
+        }
+    }
+}
+
+/// Whether the wait that took this place still goes on.
+fn is_waiting((due, id): &(Time, TxId), waits: &IdMap<Wait>) -> bool {
+    waits.get(id).is_some_and(|wait| wait.due == *due)
 }
 
 /// The input shards whose inputs are not known here to be spent. What no pool waits for lacks them all.

@@ -62,7 +62,7 @@ impl Node {
         Node {
             ledger: Ledger::genesis(Arc::new(Rules::new(&member)), 1),
             mempool: Mempool::new(MempoolLimits::default(), 1),
-            orders: Orders::new(member),
+            orders: Orders::new(member, 1),
         }
     }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use wire::ids::TxId;
 
+use crate::id_map::IdMap;
+
 /// A note of type `T` on each of the latest transactions noted; beyond the limit the oldest is forgotten.
 #[derive(Clone, Debug)]
 pub(super) struct Recent<T> {
     ids_max: usize,
-    notes: BTreeMap<TxId, (u64, T)>,
+    notes: IdMap<(u64, T)>,
     /// Who was noted when: the order in which they are forgotten.
     order: BTreeMap<u64, TxId>,
     next: u64,
@@ -16,8 +18,8 @@ pub(super) struct Recent<T> {
 
 impl<T> Recent<T> {
     /// Nothing noted, of at most `ids_max`.
-    pub(super) fn new(ids_max: usize) -> Recent<T> {
-        Recent { ids_max, notes: BTreeMap::new(), order: BTreeMap::new(), next: 0 }
+    pub(super) fn new(hash_seed: u64, ids_max: usize) -> Recent<T> {
+        Recent { ids_max, notes: IdMap::new(hash_seed), order: BTreeMap::new(), next: 0 }
     }
 
     /// Notes `note` on a transaction, in the place of what was noted before.
@@ -39,7 +41,7 @@ impl<T> Recent<T> {
 
     /// Whether something was noted.
     pub(super) fn contains(&self, id: &TxId) -> bool {
-        self.notes.contains_key(id)
+        self.notes.contains(id)
     }
 
     /// Forgets one.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::{NodeId, ShardId, TxId};
 
+use crate::id_map::IdMap;
 use crate::quorum::Added;
 use crate::shard::message::Cause;
 
@@ -35,7 +36,7 @@ pub(super) struct Claim<V> {
 #[derive(Clone, Debug)]
 pub(super) struct Tallies<V> {
     ids_max: usize,
-    claims: BTreeMap<TxId, Vec<Held<V>>>,
+    claims: IdMap<Vec<Held<V>>>,
     /// For each peer its transactions, oldest first.
     shares: BTreeMap<NodeId, BTreeMap<u64, TxId>>,
     /// Claims that did not count when they came, by what they wait for.
@@ -52,8 +53,14 @@ struct Held<V> {
 
 impl<V: PartialEq> Tallies<V> {
     /// No claims, of at most `ids_max` transactions a peer.
-    pub(super) fn new(ids_max: usize) -> Tallies<V> {
-        Tallies { ids_max, claims: BTreeMap::new(), shares: BTreeMap::new(), ahead: BTreeSet::new(), next: 0 }
+    pub(super) fn new(hash_seed: u64, ids_max: usize) -> Tallies<V> {
+        Tallies {
+            ids_max,
+            claims: IdMap::new(hash_seed),
+            shares: BTreeMap::new(),
+            ahead: BTreeSet::new(),
+            next: 0,
+        }
     }
 
     /// Adds a claim. `level` is how far we are by the measure of its shard.
@@ -66,7 +73,7 @@ impl<V: PartialEq> Tallies<V> {
         }
         let (peer, serial) = (claim.peer, self.next);
         self.next += 1;
-        self.claims.entry(id).or_default().push(Held { serial, claim });
+        self.claims.entry(id).push(Held { serial, claim });
         let share = self.shares.entry(peer).or_default();
         share.insert(serial, id);
         if share.len() > self.ids_max {
@@ -135,7 +142,7 @@ impl<V: PartialEq> Tallies<V> {
     /// Transactions with a claim, and claims in all.
     #[cfg(test)]
     pub(super) fn len(&self) -> (usize, usize) {
-        let claims = self.claims.values().map(Vec::len).sum();
+        let claims = self.claims.iter().map(|(_, held)| held.len()).sum();
         assert_eq!(claims, self.shares.values().map(BTreeMap::len).sum::<usize>());
         assert!(self.ahead.len() <= claims);
         (self.claims.len(), claims)

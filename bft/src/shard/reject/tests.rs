@@ -106,7 +106,7 @@ impl One {
     }
 
     fn with_ids_max(node: u16, ids_max: usize) -> One {
-        One { rejects: Rejects::with_ids_max(member(node), ids_max), book: Book::default() }
+        One { rejects: Rejects::with_ids_max(member(node), 1, ids_max), book: Book::default() }
     }
 
     fn hear(&mut self, from: u16, message: RejectMessage) -> RejectEffects {

@@ -190,7 +190,7 @@ fn altered(hands: &mut Hands, part: &Part, number: PartNumber) -> Bytes {
             2 if at == 0 => group.cancelled(id),
             3 if at == 0 => {}
             _ => {
-                let _ = group.spent(bytes);
+                let _ = group.spent(id, bytes);
             }
         }
     }

@@ -298,7 +298,7 @@ impl Model {
         if output == self.shard {
             self.tick(id, transaction, self.shard);
         } else {
-            let _ = self.group(output).spent(transaction.bytes());
+            let _ = self.group(output).spent(id, transaction.bytes());
         }
     }
 

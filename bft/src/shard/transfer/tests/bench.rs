@@ -21,6 +21,7 @@ use crate::proposal::Import;
 use crate::shard::message::{ShardMessage, Transfer, TransferProof};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend, Transfers};
 use crate::time::{Span, Time};
+use crate::transaction::tx_id;
 
 /// The shard whose parts most tests follow, and where they go.
 pub(super) const SOURCE: ShardId = ShardId(0);
@@ -299,7 +300,7 @@ impl Bench {
 /// A part with one item.
 pub(super) fn part(from: ShardId, to: ShardId, height: Round, number: PartNumber, bytes: &[u8]) -> Part {
     let mut group = Group::new(from, to, height, number);
-    group.spent(bytes);
+    group.spent(tx_id(bytes), bytes);
     group.finish().remove(0)
 }
 

@@ -11,6 +11,7 @@ use crate::crypto::suite::Statement;
 use crate::part::{Group, Part, PartRef, outgoing_root};
 use crate::shard::message::PartMessage;
 use crate::shard::transfer::TransferSend;
+use crate::transaction::tx_id;
 
 fn transfers(bench: &Bench) -> usize {
     bench.log.iter().filter(|(_, _, send)| matches!(send, TransferSend::Transfer(_))).count()
@@ -64,7 +65,7 @@ fn the_window_is_one_of_bytes_too() {
     let mut group = Group::new(SOURCE, TARGET, Round(1), PartNumber(1));
     let item = vec![7; 60_000];
     (0..700).for_each(|_| {
-        group.spent(&item);
+        group.spent(tx_id(&item), &item);
     });
     let parts: Vec<Part> = group.finish();
     assert_eq!(parts.len(), 11);

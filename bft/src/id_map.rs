@@ -1,0 +1,139 @@
+//! A map from transaction ids to values, as fast as the [`IdIndex`] it stands on: a look-up compares one id, not the
+//! twenty on the way down an ordered tree of a hundred thousand.
+//!
+//! There is no iteration in the order of keys, and the one that there is says nothing of them: who needs an order
+//! sorts. It depends on what was inserted and removed alone, not on the seed.
+
+use wire::ids::TxId;
+
+use crate::id_index::{Handle, IdIndex};
+use crate::slab::{Place, Slab};
+
+/// The map. Memory is that of the most entries it ever had.
+#[derive(Clone, Debug)]
+pub struct IdMap<V> {
+    index: IdIndex,
+    entries: Slab<Option<(TxId, V)>>,
+}
+
+impl<V> IdMap<V> {
+    /// An empty map, hashing with the key that `seed` gives: clients must not know it.
+    pub fn new(seed: u64) -> IdMap<V> {
+        IdMap { index: IdIndex::new(seed), entries: Slab::default() }
+    }
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Whether there is an entry of this id.
+    pub fn contains(&self, id: &TxId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// The value of an id.
+    pub fn get(&self, id: &TxId) -> Option<&V> {
+        let (_, value) = self.entries.get(self.find(id)?).as_ref().expect(LIVE);
+        Some(value)
+    }
+
+    /// The value of an id.
+    pub fn get_mut(&mut self, id: &TxId) -> Option<&mut V> {
+        let place = self.find(id)?;
+        let (_, value) = self.entries.get_mut(place).as_mut().expect(LIVE);
+        Some(value)
+    }
+
+    /// Gives an id a value; returns the one it had.
+    pub fn insert(&mut self, id: TxId, value: V) -> Option<V> {
+        if let Some(before) = self.get_mut(&id) {
+            return Some(std::mem::replace(before, value));
+        }
+        let place = self.entries.insert(Some((id, value)));
+        self.index.insert(self.index.hash(&id.0), Handle::new(u64::from(place.0)));
+        None
+    }
+
+    /// The value of an id, which is `V::default()` if it had none.
+    pub fn entry(&mut self, id: TxId) -> &mut V
+    where
+        V: Default,
+    {
+        if !self.contains(&id) {
+            self.insert(id, V::default());
+        }
+        self.get_mut(&id).expect("it was made sure of")
+    }
+
+    /// Takes the entry of an id out.
+    pub fn remove(&mut self, id: &TxId) -> Option<V> {
+        let place = self.find(id)?;
+        self.index.remove(self.index.hash(&id.0), Handle::new(u64::from(place.0)));
+        let (_, value) = self.entries.get_mut(place).take().expect(LIVE);
+        self.entries.free(place);
+        Some(value)
+    }
+
+    /// All entries, in the order of their places.
+    pub fn iter(&self) -> impl Iterator<Item = (&TxId, &V)> {
+        self.entries.values().flatten().map(|(id, value)| (id, value))
+    }
+
+    /// All entries, in the order of their places.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&TxId, &mut V)> {
+        self.entries.values_mut().flatten().map(|(id, value)| (&*id, value))
+    }
+
+    fn find(&self, id: &TxId) -> Option<Place> {
+        let is_it = |handle| matches!(self.entries.get(place_of(handle)), Some((found, _)) if found == id);
+        self.index.find(self.index.hash(&id.0), is_it).map(place_of)
+    }
+}
+
+/// Why the place of an indexed id is not vacant.
+const LIVE: &str = "a place is freed when its id leaves the index";
+
+fn place_of(handle: Handle) -> Place {
+    Place(u32::try_from(handle.number()).expect("handles are made of places"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::sim::prng::Prng;
+
+    #[test]
+    fn agrees_with_an_ordered_map_through_random_work() {
+        for seed in 0..10 {
+            let mut prng = Prng::new(seed);
+            let (mut map, mut model) = (IdMap::new(seed), BTreeMap::new());
+            for step in 0..5_000u64 {
+                // Few ids, so that they come again.
+                let mut id = TxId([0; 32]);
+                id.0[..8].copy_from_slice(&(prng.below(200)).to_le_bytes());
+                match prng.below(4) {
+                    0 => assert_eq!(map.remove(&id), model.remove(&id), "seed {seed} step {step}"),
+                    1 => {
+                        *map.entry(id) += step;
+                        *model.entry(id).or_default() += step;
+                    }
+                    2 => assert_eq!(map.insert(id, step), model.insert(id, step), "seed {seed} step {step}"),
+                    _ => assert_eq!(map.get(&id), model.get(&id), "seed {seed} step {step}"),
+                }
+                assert_eq!((map.len(), map.contains(&id)), (model.len(), model.contains_key(&id)));
+            }
+            map.iter_mut().for_each(|(_, value)| *value += 1);
+            let mut all: Vec<(TxId, u64)> = map.iter().map(|(id, value)| (*id, *value)).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(model.into_iter().map(|(id, value)| (id, value + 1))), "seed {seed}");
+        }
+    }
+}
