@@ -301,10 +301,9 @@ impl Core {
             return;
         }
         for (to, send) in sends {
-            // Behind the first byte, which says that it is an order, stands the list.
-            if let OrderSend::Order(body) = send {
-                for id in listed(&body[1..]) {
-                    self.tell_tx(id, TxStep::Forwarded { to: to.clone() });
+            if let OrderSend::Order(transactions) = send {
+                for transaction in transactions {
+                    self.tell_tx(tx_id(transaction), TxStep::Forwarded { to: to.clone() });
                 }
             }
         }
