@@ -50,7 +50,7 @@ mutants! {
     certificate_quorum: CertificateQuorum by ShortCertificate, 1 x 4 nodes, 10 seeds;
     execute_once: ExecuteOnce by Random, 1 x 4 nodes, 20 seeds;
     rejected_for_good: RejectedForGood by Random, 1 x 4 nodes, 20 seeds;
-    transfer_needs_certificate: TransferNeedsCertificate by FalseTransfer, 2 x 4 nodes, 30 seeds;
+    transfer_needs_certificate: TransferNeedsCertificate by FalseTransfer, 2 x 4 nodes, 200 seeds;
     transfer_branch: TransferBranch by FalseTransfer, 2 x 4 nodes, 30 seeds;
     import_needs_certificate: ImportNeedsCertificate by ForgedImport, 2 x 4 nodes, 20 seeds;
     parts_in_order: PartsInOrder by Random, 2 x 4 nodes, 30 seeds;
