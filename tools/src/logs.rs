@@ -118,8 +118,8 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     };
     if shown? == Shown::Nothing {
         complain(&format!(
-            "tools logs: nothing in {} is of that kind; the steps of rounds and transactions are there only if nodes \
-             ran with RUST_LOG=debug",
+            "tools logs: nothing in {} is of that kind; the steps of rounds and of transactions between shards are \
+             there only if nodes ran with RUST_LOG=debug, those of other transactions with RUST_LOG=trace",
             directory.display()
         ));
         return Ok(1);
@@ -167,7 +167,7 @@ impl Logs {
         self.resolve()?;
         let parts = self.parts_of_followed()?;
         let mut shown = Shown::Nothing;
-        self.tell_clocks();
+        self.tell_notes();
         let mut out = BufWriter::new(io::stdout().lock());
         self.read(|record| {
             if !self.belongs(&record, &parts) {
@@ -196,7 +196,7 @@ impl Logs {
         if story.is_empty() {
             return Ok(Shown::Nothing);
         }
-        self.tell_clocks();
+        self.tell_notes();
         let about: Vec<String> = self.query.followed.iter().map(Followed::to_string).collect();
         say(&story.lines(&about.join(", ")));
         if told == Told::TooLong {
@@ -283,9 +283,14 @@ impl Logs {
         Name::all_in(&record.text).any(|name| parts.contains(&name)) && !is_of_other()
     }
 
-    /// Says how times are compared.
-    fn tell_clocks(&self) {
-        self.clocks.told().iter().for_each(|line| complain(&format!("tools logs: {line}")));
+    /// Says how times are compared, and what is not among the logs since it has none.
+    fn tell_notes(&self) {
+        let unread = self.files.unread().map(|path| {
+            format!("{} is not empty: what a process said without a time stands there", path.display())
+        });
+        for line in self.clocks.told().into_iter().chain(unread) {
+            complain(&format!("tools logs: {line}"));
+        }
     }
 }
 

@@ -56,29 +56,45 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     files: Vec<(Source, PathBuf)>,
+    /// What processes have said on standard error, where they have said anything.
+    unread: Vec<(NodeId, PathBuf)>,
 }
 
 impl Files {
     /// Finds them by their names.
     pub(super) fn find(directory: &Path) -> Result<Files, ParseError> {
-        let read = || -> io::Result<Vec<(Source, PathBuf)>> {
-            let mut files = Vec::new();
+        let read = || -> io::Result<Files> {
+            let (mut files, mut unread) = (Vec::new(), Vec::new());
             for entry in std::fs::read_dir(directory)? {
                 let entry = entry?;
-                if let Some(source) = entry.file_name().to_str().and_then(source_of) {
-                    files.push((source, entry.path()));
+                let name = entry.file_name();
+                let Some((name, node)) = name.to_str().and_then(|name| Some((name, node_of_log(name)?)))
+                else {
+                    continue;
+                };
+                if let Some(process) = process_of(name) {
+                    files.push((Source { node, process }, entry.path()));
+                } else if name.starts_with("stderr-") && entry.metadata()?.len() > 0 {
+                    unread.push((node, entry.path()));
                 }
             }
-            Ok(files)
+            Ok(Files { files, unread })
         };
         let place = directory.display().to_string();
         let expected = "the log directory of a run, with files like consensus-node-0.log";
         let mut files = read().map_err(|error| ParseError::of(&place, &error.to_string(), expected))?;
-        if files.is_empty() {
+        if files.files.is_empty() {
             return Err(ParseError::of(&place, "no log", expected));
         }
-        files.sort();
-        Ok(Files { files })
+        files.files.sort();
+        files.unread.sort();
+        Ok(files)
+    }
+
+    /// Files with words that have no time, of nodes whose logs are read.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &Path> {
+        let is_read = |id: &NodeId| self.files.iter().any(|(source, _)| source.node == *id);
+        self.unread.iter().filter(move |(id, _)| is_read(id)).map(|(_, path)| path.as_path())
     }
 
     /// Leaves out those that `keep` does not want.
@@ -100,15 +116,14 @@ impl Files {
     }
 }
 
-/// Who writes a file of this name.
-fn source_of(name: &str) -> Option<Source> {
+/// The process that writes a log of this name.
+fn process_of(name: &str) -> Option<Process> {
     let starts = [
         ("consensus-node-", Process::Node),
         ("node-net-client-", Process::NetClient),
         ("node-net-server-", Process::NetServer),
     ];
-    let (_, process) = starts.into_iter().find(|(start, _)| name.starts_with(start))?;
-    Some(Source { node: node_of_log(name)?, process })
+    starts.into_iter().find(|(start, _)| name.starts_with(start)).map(|(_, process)| process)
 }
 
 /// All records, by time.
@@ -354,6 +369,21 @@ mod tests {
             let error = Files::find(&path).unwrap_err().to_string();
             assert!(error.contains("expected the log directory of a run"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_stands_on_standard_error_is_pointed_at() {
+        let dir = TestDir::new();
+        for (name, content) in [
+            ("consensus-node-0.log", line(1, "a")),
+            ("stderr-0.txt", "thread 'main' panicked".into()),
+            ("stderr-1.txt", "of a node without a log".into()),
+            ("stderr-2.txt", String::new()),
+        ] {
+            fs::write(dir.path().join(name), content).unwrap();
+        }
+        let files = Files::find(dir.path()).unwrap();
+        assert_eq!(files.unread().collect::<Vec<&Path>>(), [dir.path().join("stderr-0.txt")]);
     }
 
     #[test]
