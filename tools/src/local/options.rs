@@ -201,7 +201,8 @@ impl Options {
         let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
         let shards = shards(values, nodes)?;
         let base_port = values.optional_number("base-port", 1, u16::MAX.into())?.map(|port| port as u16);
-        Ok(Options { base_port, ..Options::of(&COMMAND, values, nodes, shards)? })
+        let has_metrics = values.is_given("metrics");
+        Ok(Options { base_port, has_metrics, ..Options::of(&COMMAND, values, nodes, shards)? })
     }
 
     /// What `values` say of a run of so many nodes, for whichever command has options of these names.
@@ -301,6 +302,12 @@ mod tests {
         assert_eq!(history_mib_by(64.0, 4), 2_048, "a node takes no more by itself");
         assert_eq!(history_mib_by(0.0, 4), 1, "where the memory is not known");
         assert_eq!(options("--nodes 4 --history-mib 64").unwrap().history_mib, 64);
+    }
+
+    #[test]
+    fn metrics_are_told_only_if_asked_for() {
+        let has_metrics = |line: &str| options(line).unwrap().has_metrics;
+        assert!(has_metrics("--nodes 4 --metrics") && !has_metrics("--nodes 4"));
     }
 
     #[test]
