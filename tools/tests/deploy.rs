@@ -1,5 +1,6 @@
 //! `tools deploy` over machines that are namespaces of this one: whole runs, and everything that can go wrong on the
-//! way. See [`machines`].
+//! way. See [`machines`]. Nothing depends on how fast the machine is: what must happen is waited for, and time limits are
+//! far longer than what they limit, but where it is a limit that is tested.
 
 mod machines;
 mod place;
@@ -25,13 +26,46 @@ fn assert_told(machines: &Machines, arguments: &str, code: i32, parts: &[&str]) 
     told
 }
 
-/// Starts a run and waits until transactions have been committed.
-fn start_run(machines: &Machines, arguments: &str) -> (Child, Lines) {
-    let mut command = machines.deploy(arguments);
-    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let lines = Lines::of(run.stdout.take().unwrap());
-    eventually("something is committed", || lines.text().contains("  2 s  round").then_some(()));
-    (run, lines)
+/// A run that goes on until it is interrupted.
+struct Running {
+    process: Child,
+    told: Lines,
+}
+
+impl Running {
+    /// Starts a run and waits until transactions have been committed.
+    fn start(machines: &Machines) -> Running {
+        let mut command = machines.deploy("run --rate 100 --duration 600 --timeout 15");
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let told = Lines::of(process.stdout.take().unwrap());
+        let mut running = Running { process, told };
+        running.wait_for("  2 s  round");
+        running
+    }
+
+    /// Waits until it says something.
+    fn wait_for(&mut self, part: &str) {
+        eventually(part, || {
+            let ended = self.process.try_wait().unwrap();
+            let told = self.told.text();
+            assert!(ended.is_none(), "the run has ended ({ended:?}) without '{part}': {told}");
+            told.contains(part).then_some(())
+        });
+    }
+
+    /// Interrupts it; what it has told when it has summed up.
+    fn interrupt(mut self, machines: &Machines) -> String {
+        signal("-INT", self.process.id());
+        let status = self.process.wait().unwrap();
+        let told =
+            eventually("the last line", || Some(self.told.text()).filter(|told| told.contains("exit code")));
+        assert_eq!(status.code(), Some(130), "{told}");
+        for (field, value) in [("interrupted", "true"), ("agreement", "true"), ("value_conserved", "true")] {
+            assert_eq!(machines.place.summary(field), value, "{field}\n{told}");
+        }
+        assert!(machines.place.number("committed") > 0, "{told}");
+        told
+    }
 }
 
 /// What a process says, while it says it.
@@ -155,8 +189,8 @@ fn everything_in_the_way_on_every_host_is_told_before_anything_is_done() {
         "root@10.77.0.6 (node 5): the run directory was not made by tools deploy (it holds thesis.tex)",
         "check failed on 6 of 6 hosts",
     ];
-    assert_told(&machines, "check --timeout 4", 1, &parts);
-    assert_told(&machines, "run --timeout 4 --duration 1", 4, &parts);
+    assert_told(&machines, "check --timeout 20", 1, &parts);
+    assert_told(&machines, "run --timeout 20 --duration 1", 4, &parts);
     for directory in ["data", "log"] {
         assert!(
             !machines.place.0.join(directory).exists(),
@@ -196,17 +230,15 @@ fn everything_in_the_way_on_every_host_is_told_before_anything_is_done() {
 #[test]
 fn a_host_that_dies_in_mid_run_is_given_up_and_the_others_go_on() {
     let Some(mut machines) = Machines::new(&[Quirk::None; 4], 1) else { return };
-    let (mut run, lines) = start_run(&machines, "run --rate 100 --duration 14 --timeout 2");
+    let mut run = Running::start(&machines);
     machines.crash(4);
-    let status = run.wait().unwrap();
-    let told = lines.text();
-    assert_eq!(status.code(), Some(1), "{told}");
-    assert!(told.contains("node 3 is out of reach, as is its host root@10.77.0.4: "), "{told}");
+    run.wait_for("node 3 is out of reach, as is its host root@10.77.0.4: ");
+    run.wait_for("nodes 3/4");
+    let told = run.interrupt(&machines);
     assert!(told.contains("the logs of root@10.77.0.4 could not be fetched"), "{told}");
-    assert_eq!(machines.place.summary("agreement"), "true", "{told}");
-    assert_eq!(machines.place.summary("value_conserved"), "true", "{told}");
-    assert!(told.contains("nodes 3/4"), "{told}");
-    assert_told(&machines, "clean --timeout 2", 1, &["root@10.77.0.1: removed", "root@10.77.0.4 (node 3): "]);
+    assert!(machines.place.summary("unplanned_ends").contains("node 3 is out of reach"), "{told}");
+    assert!(!machines.place.read("log/rounds-2.csv").is_empty(), "logs of the others are fetched: {told}");
+    assert_told(&machines, "clean", 1, &["root@10.77.0.1: removed", "root@10.77.0.4 (node 3): "]);
     machines.reboot(4);
     assert_told(&machines, "clean", 0, &["nothing is there"]);
     (1..=4).for_each(|number| machines.assert_clean(number));
@@ -215,14 +247,11 @@ fn a_host_that_dies_in_mid_run_is_given_up_and_the_others_go_on() {
 #[test]
 fn a_host_whose_ssh_hangs_in_mid_run_holds_nobody_up() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 1) else { return };
-    let (mut run, lines) = start_run(&machines, "run --rate 100 --duration 12 --timeout 2");
+    let mut run = Running::start(&machines);
     machines.signal(4, "-STOP", "sshd");
-    let status = run.wait().unwrap();
-    let told = lines.text();
-    assert_eq!(status.code(), Some(1), "{told}");
-    assert!(told.contains("node 3 is out of reach, as is its host root@10.77.0.4: "), "{told}");
+    run.wait_for("node 3 is out of reach, as is its host root@10.77.0.4: ");
+    let told = run.interrupt(&machines);
     assert!(told.contains("the nodes on root@10.77.0.4 could not be stopped ("), "{told}");
-    assert_eq!(machines.place.summary("agreement"), "true", "{told}");
     // Its node runs on, as nothing could be asked of it.
     machines.signal(4, "-CONT", "sshd");
     let clean = ["root@10.77.0.1: removed", "root@10.77.0.4: node 3 stopped; removed"];
@@ -233,13 +262,7 @@ fn a_host_whose_ssh_hangs_in_mid_run_holds_nobody_up() {
 #[test]
 fn an_interrupted_run_stops_its_nodes_and_sums_up() {
     let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
-    let (mut run, lines) = start_run(&machines, "run --rate 100 --duration 600");
-    signal("-INT", run.id());
-    let status = run.wait().unwrap();
-    let told = lines.text();
-    assert_eq!(status.code(), Some(130), "{told}");
-    assert_eq!(machines.place.summary("interrupted"), "true");
-    assert!(machines.place.number("committed") > 0, "{told}");
+    let told = Running::start(&machines).interrupt(&machines);
     assert!(!machines.place.read("log/rounds-3.csv").is_empty(), "logs are fetched: {told}");
     assert_told(&machines, "status", 1, &["not started"]);
     assert_told(&machines, "clean", 0, &["removed"]);

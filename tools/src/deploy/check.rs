@@ -9,7 +9,7 @@ use wire::text::ParseError;
 
 use super::clock::{self, Offset};
 use super::deployment::Deployment;
-use super::script::{self, Reply, ReplyError, printable};
+use super::script::{self, Reply, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh::SshError;
 use crate::grid::{Side, aligned};
@@ -65,30 +65,53 @@ pub(super) enum Purpose {
 /// Looks at all hosts and tells of them in a table; or what is wrong with any of them.
 pub(super) fn check(deployment: &Deployment, purpose: Purpose) -> Result<Vec<Facts>, Failures> {
     let sites = &deployment.target.sites;
-    // A table follows, so nothing is told of a host that is well.
-    let outcomes =
-        on_all(sites, "check", |site| look(deployment, site, purpose).map(|facts| (facts, String::new())));
+    // A table and all that is wrong follow, so nothing is told of a host as it is done.
+    let looks = on_all(sites, "check", |site| Ok((look(deployment, site, purpose), String::new())));
+    let looks: Vec<Look> = looks.into_iter().map(|look| look.unwrap_or_else(Look::nothing)).collect();
     let headings = ["host", "nodes", "architecture", "cores", "memory", "free", "clock", "state"];
     let mut rows = vec![headings.map(String::from).to_vec()];
-    rows.extend(sites.iter().zip(&outcomes).map(|(site, outcome)| row(site, outcome.as_ref().ok())));
+    rows.extend(sites.iter().zip(&looks).map(|(site, look)| row(site, look)));
     use Side::{Left, Right};
     tell(aligned(&[Left, Left, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
-    all_or_failures(sites, "check", outcomes)
+    all_or_failures(sites, "check", looks.into_iter().map(Look::into_outcome).collect())
 }
 
-fn row(site: &Site, facts: Option<&Facts>) -> Vec<String> {
+/// What was seen of a host, and what is wrong with it.
+struct Look {
+    facts: Option<Facts>,
+    wrong: Vec<String>,
+}
+
+impl Look {
+    /// Nothing could be seen, for these reasons.
+    fn nothing(wrong: Vec<String>) -> Look {
+        Look { facts: None, wrong }
+    }
+
+    fn into_outcome(self) -> Result<Facts, Vec<String>> {
+        match self {
+            Look { facts: Some(facts), wrong } if wrong.is_empty() => Ok(facts),
+            Look { wrong, .. } => Err(wrong),
+        }
+    }
+}
+
+fn row(site: &Site, look: &Look) -> Vec<String> {
     let mut row = vec![site.to_string(), site.ids_text(" ")];
-    match facts {
-        None => row.extend(["", "", "", "", "", "FAILED, see below"].map(String::from)),
+    match &look.facts {
+        None => row.extend(["-", "-", "-", "-", "-"].map(String::from)),
         Some(facts) => row.extend([
             facts.architecture.clone(),
             facts.machine.cores.to_string(),
             format!("{:.1} GiB", facts.machine.mem_gb),
             format!("{:.1} GiB", facts.free_kib as f64 / f64::from(1 << 20)),
             facts.clock.to_string(),
-            state(facts),
         ]),
     }
+    row.push(match &look.facts {
+        Some(facts) if look.wrong.is_empty() => state(facts),
+        _ => "FAILED, see below".into(),
+    });
     row
 }
 
@@ -104,15 +127,21 @@ fn state(facts: &Facts) -> String {
 }
 
 /// Looks at one host.
-fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Result<Facts, Vec<String>> {
+fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Look {
     let ports: BTreeSet<u16> = site.nodes.iter().map(|host| host.port).collect();
     let ports = ports.into_iter().map(|port| format!("{port:04X}"));
     let found = || -> Result<(Reply, Offset), SshError> {
         let reply = deployment.ask(site, script::CHECK, ports, Duration::ZERO)?;
         Ok((reply, clock::measure(deployment, site)?))
     };
-    let (reply, clock) = found().map_err(|error| vec![error.to_string()])?;
-    let facts = facts(&reply, clock).map_err(|error| vec![ReplyError::from(error).to_string()])?;
+    let (reply, clock) = match found() {
+        Ok(found) => found,
+        Err(error) => return Look::nothing(vec![error.to_string()]),
+    };
+    let facts = match facts(&reply, clock) {
+        Ok(facts) => facts,
+        Err(error) => return Look::nothing(vec![error.to_string()]),
+    };
     let mut wrong = obstacles(&reply, &facts, purpose);
     match listeners(&reply) {
         // Our own nodes listen as they should.
@@ -121,7 +150,7 @@ fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Result<Facts,
         Err(error) => wrong.push(error.to_string()),
     }
     wrong.extend(foreign_addresses(site, &addresses(&reply)));
-    if wrong.is_empty() { Ok(facts) } else { Err(wrong) }
+    Look { facts: Some(facts), wrong }
 }
 
 fn facts(reply: &Reply, clock: Offset) -> Result<Facts, ParseError> {

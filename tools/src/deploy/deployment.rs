@@ -74,7 +74,8 @@ impl Deployment {
         self.ssh.run(site, script, &arguments, further, self.on_signal())
     }
 
-    fn on_signal(&self) -> OnSignal {
+    /// Whether a signal ends what is done now.
+    pub(super) fn on_signal(&self) -> OnSignal {
         if self.is_winding_up.load(Ordering::Relaxed) { OnSignal::GoOn } else { OnSignal::GiveUp }
     }
 }

@@ -23,8 +23,9 @@ use crate::local::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage};
 
 /// How often a host is asked. More often would take from what is measured there.
 const PERIOD: Duration = Duration::from_secs(2);
-/// A host that has not answered for so long counts as lost, beyond the time limit of a step.
-const LOST_AFTER: Duration = Duration::from_secs(5);
+/// A host that has not answered for so long, and fails to, counts as lost. One that is asked and keeps silent fails when
+/// the time limit of the step is over.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 /// How long the figures of a moment may take to come from all hosts.
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -88,13 +89,12 @@ impl RemoteFleet {
 
     /// Takes in what the hosts answered last.
     fn take_in(&mut self) {
-        let lost_after = self.deployment.target.limit + LOST_AFTER;
         for (site, watcher) in self.deployment.target.sites.iter().zip(&self.watchers) {
             let seen = watcher.seen.lock().expect("nobody panics while holding it");
             for (process, peak_bytes) in &seen.running.processes {
                 self.usage.note(site.index, process, *peak_bytes);
             }
-            let is_lost = seen.trouble.is_some() && seen.answered.elapsed() > lost_after;
+            let is_lost = seen.trouble.is_some() && seen.answered.elapsed() > LOST_AFTER;
             for id in site.ids().filter(|id| self.up.contains(id)).collect::<Vec<_>>() {
                 let found = seen.running.nodes.iter().find(|(node, _)| *node == id).map(|(_, found)| found);
                 let how = match (found, &seen.trouble) {

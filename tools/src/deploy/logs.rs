@@ -61,7 +61,19 @@ fn fetch_from(deployment: &Deployment, site: &Site, log_dir: &Path) -> Result<(u
         let path_there = quoted(&format!("{}/log/{name}", deployment.target.run_dir));
         let command = format!("exec head -c {length} {path_there}");
         let doing = format!("fetching {name}");
-        let fetched = deployment.ssh.fetch(site, &doing, &command, length, file);
+        // One byte more than there may be shows that there are more.
+        let (bytes_max, on_signal) = (length.saturating_add(1), deployment.on_signal());
+        let fetched = deployment.ssh.fetch(site, &doing, &command, bytes_max, file, on_signal);
+        let fetched = fetched.and_then(|()| {
+            let came = fs::metadata(&part).map_err(|error| here("look at", error))?.len();
+            if came == length {
+                return Ok(());
+            }
+            let why = format!(
+                "{came} bytes came of {name}, which has {length}; do start files of the account print?"
+            );
+            Err(refused(ReplyError::Refused(why)))
+        });
         if let Err(error) = fetched {
             // What is there of it is kept from being taken for the whole.
             let _ = fs::remove_file(&part);

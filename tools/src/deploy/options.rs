@@ -68,6 +68,19 @@ const fn of_local(name: &str) -> Opt {
     panic!("tools local has an option of this name")
 }
 
+/// The section of the page of `tools local` with this heading.
+const fn section_of_local(heading: &str) -> (&'static str, &'static str) {
+    let sections = local::COMMAND.sections;
+    let mut index = 0;
+    while index < sections.len() {
+        if is_same(sections[index].0, heading) {
+            return sections[index];
+        }
+        index += 1;
+    }
+    panic!("the page of tools local has a section of this heading")
+}
+
 const fn is_same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut index = 0;
@@ -259,13 +272,12 @@ pub(crate) const RUN: Command = Command {
         TIMEOUT,
     ],
     sections: &[
-        (
-            "EXIT STATUS",
-            "As tools local; 4 if hosts are not fit for it or nodes could not be started, each with its reason",
-        ),
+        section_of_local("FAULTS"),
+        section_of_local("EXIT STATUS"),
         (
             "FILES",
-            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's",
+            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's, with hosts.txt and keys/ in \
+             DATA_DIR",
         ),
         SSH,
     ],

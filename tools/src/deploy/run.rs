@@ -17,7 +17,7 @@ use super::options::{RUN, shape, target};
 use super::processes::{self, Depth, Found, StartOptions};
 use super::script::{self, quoted};
 use super::sites::on_all;
-use super::ssh::SshError;
+use super::ssh::{OnSignal, SshError};
 use super::{EXIT_FAILED, EXIT_INTERRUPTED, not_begun, with_deployment};
 use crate::flags::{UsageError, Values};
 use crate::load::{self, Offering, load_testbed};
@@ -237,7 +237,7 @@ fn load_there(deployment: &Deployment, values: &Values) -> u8 {
         let loading = scope.spawn(|| {
             deployment.connect(site)?;
             let stdout = stdout.map_err(|error| SshError::Here { what: "standard output".into(), error })?;
-            deployment.ssh.fetch(site, "loading", &command, LOAD_BYTES_MAX, stdout.into())
+            deployment.ssh.fetch(site, "loading", &command, LOAD_BYTES_MAX, stdout.into(), OnSignal::GoOn)
         });
         while !loading.is_finished() {
             std::thread::sleep(Duration::from_millis(100));

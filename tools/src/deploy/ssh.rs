@@ -76,7 +76,10 @@ impl fmt::Display for SshError {
             SshError::Failed { doing, status, stderr } => {
                 // 255 is ssh's own; all else was said by the other side.
                 match status.code() {
-                    Some(255) if !stderr.is_empty() => write!(f, "ssh: {}", stderr.join("; "))?,
+                    Some(255) if !stderr.is_empty() => {
+                        let text = stderr.join("; ");
+                        write!(f, "ssh: {}", text.strip_prefix("ssh: ").unwrap_or(&text))?;
+                    }
                     Some(code) => write!(f, "{doing} failed (exit status {code}){}", told(stderr))?,
                     None => write!(f, "{doing} failed ({status}){}", told(stderr))?,
                 }
@@ -216,8 +219,9 @@ impl Ssh {
         command: &str,
         bytes_max: u64,
         file: File,
+        on_signal: OnSignal,
     ) -> Result<(), SshError> {
-        let step = Step { doing: doing.into(), limit: self.limit, on_signal: OnSignal::GoOn };
+        let step = Step { doing: doing.into(), limit: self.limit, on_signal };
         step.run(
             &mut self.command(site, "no", command),
             Input::Bytes(Vec::new()),
@@ -249,11 +253,12 @@ impl Ssh {
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }
-        // Rounded up, so that a dead connection is noticed within the limit.
+        // Before the limit, so that what ssh has to say of it is heard.
+        let connect_s = (self.limit.as_secs() * 2 / 3).clamp(1, 15);
         let seconds = self.limit.as_secs().clamp(1, 60);
         for option in [
             "BatchMode=yes".to_string(),
-            format!("ConnectTimeout={seconds}"),
+            format!("ConnectTimeout={connect_s}"),
             format!("ServerAliveInterval={}", seconds.div_ceil(3)),
             "ServerAliveCountMax=3".into(),
             format!("ControlMaster={master}"),
@@ -568,6 +573,7 @@ mod tests {
             fail("echo 'tb@h: Permission denied (publickey).' >&2; exit 255"),
             "ssh: tb@h: Permission denied (publickey). (ssh must log in without a password: see your keys and agent)"
         );
+        assert_eq!(fail("echo 'ssh: no route' >&2; exit 255"), "ssh: no route");
         assert_eq!(fail("exit 255"), "trying failed (exit status 255)");
         assert!(fail("yes | head -c 5000000").contains("more than 4194304 bytes"));
     }
