@@ -107,8 +107,8 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let directory = Path::new(values.operand("DIR"));
     let query = Query::parse(values)?;
     let stories = values.optional_number("stories", 1, 1_000_000)?;
-    let clocks = Clocks::load(directory)?;
     let mut files = Files::find(directory)?;
+    let clocks = Clocks::load(directory)?;
     files.retain(|source| query.wants_file(source));
     let logs = Logs { files, clocks, query };
     let shown = match (stories, logs.query.followed.is_empty() || values.is_given("all")) {
