@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use wire::client::NodeStatus;
 use wire::committee::Committee;
-use wire::hosts::Hosts;
+use wire::hosts::{Host, Hosts};
 use wire::ids::{NodeId, Round, ShardId};
 
 use crate::flags::{Command, Opt, UsageError, Values};
@@ -177,10 +177,13 @@ fn look(offering: &Offering, committee: &Committee, hosts: &Hosts, patience: Dur
         }
     };
     let silent = || format!("no answer within {} s", patience.as_secs_f64());
+    let place = |Host { public, port, .. }: &Host| {
+        if public.contains(':') { format!("[{public}]:{port}") } else { format!("{public}:{port}") }
+    };
     let seen = hosts.iter().map(|host| Seen {
         node: host.id,
         shard: committee.shard_of(host.id),
-        place: format!("{}:{}", host.public, host.port),
+        place: place(host),
         answer: answers.remove(&host.id).ok_or_else(|| down.get(&host.id).cloned().unwrap_or_else(silent)),
         rates: None,
     });

@@ -64,6 +64,13 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     run.wait_with_output().unwrap();
     let options = place.read("log/summary.json");
     assert!(options.contains("\"metrics\": true"), "{options}");
+    // What a run writes is what comparing reads; one that was interrupted is named.
+    let compared = place.command("compare", "log log/summary.json").output().unwrap();
+    let told = text(&compared);
+    assert_eq!(compared.status.code(), Some(0), "{told}");
+    for part in ["\n  committed ", "log/summary.json is not to be trusted", "No run is repeated"] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
 }
 
 /// A process that does not outlive the test.
