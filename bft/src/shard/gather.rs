@@ -3,8 +3,8 @@
 //! A client's submission, or the order of another shard, may concern a handful of transactions. With K shards of N
 //! members each makes messages to K·N nodes, and a message costs its way through six processes, whatever it carries:
 //! one at a time they would take more of the machine than agreement and execution. So a message leaves at once after
-//! a quiet time, and else when as much time has passed as the last ones cost, [`REST_A_COPY`] for each of their
-//! recipients and [`REST_MAX`] at most; until then what goes the same way is put into one. Nobody waits where little
+//! a quiet time, and else when as much time has passed as the last ones cost, `REST_A_COPY` for each of their
+//! recipients and `REST_MAX` at most; until then what goes the same way is put into one. Nobody waits where little
 //! happens, and the more happens the more goes into one message.
 //!
 //! # Correctness
@@ -13,7 +13,7 @@
 //! latest of the joined ones: it counts no earlier than it would have, and what can never execute on an earlier ledger
 //! can't on a later one.
 //!
-//! **Bound.** What is gathered goes out once it has [`GATHERED_BYTES_MAX`], after the step that brought it there: so
+//! **Bound.** What is gathered goes out once it has `GATHERED_BYTES_MAX`, after the step that brought it there: so
 //! that, and what one step brings.
 
 use std::collections::BTreeMap;
