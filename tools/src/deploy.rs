@@ -182,8 +182,9 @@ pub(crate) fn logs(values: &Values) -> Result<u8, UsageError> {
         if let Err(error) = fs::create_dir_all(log_dir) {
             return Ok(not_begun("logs", format!("cannot create {}: {error}", log_dir.display())));
         }
-        let outcomes = logs::fetch(deployment, log_dir);
-        Ok(exit_code("logs", all_or_failures(&deployment.target.sites, "logs", outcomes).map(drop)))
+        let sites = &deployment.target.sites;
+        let outcomes = logs::fetch(deployment, sites, log_dir);
+        Ok(exit_code("logs", all_or_failures(sites, "logs", outcomes).map(drop)))
     })
 }
 

@@ -196,19 +196,26 @@ impl Fleet for RemoteFleet {
             let stopped = stop_on(&self.deployment, site).map_err(|error| vec![error])?;
             Ok((stopped.late, stopped.note))
         });
+        let mut reached = Vec::new();
         for (site, stopped) in sites.iter().zip(stopped) {
             match stopped {
-                Ok(late) => complaints.extend(
-                    late.iter().map(|node| format!("node {node} did not stop when asked to and was killed")),
-                ),
+                Ok(late) => {
+                    reached.push(site.clone());
+                    complaints.extend(
+                        late.iter()
+                            .map(|node| format!("node {node} did not stop when asked to and was killed")),
+                    );
+                }
+                // Asked for its logs, it would only keep us waiting once more.
                 Err(reasons) => complaints.push(format!(
-                    "the nodes on {site} could not be stopped ({}); tools deploy stop does it when it can be reached",
+                    "the nodes on {site} could not be stopped, nor their logs fetched ({}); when it can be reached, \
+                     'tools deploy stop' and 'tools deploy logs' do it",
                     reasons.join("; ")
                 )),
             }
         }
-        let fetched = logs::fetch(&self.deployment, &self.directories.log);
-        for (site, fetched) in sites.iter().zip(fetched) {
+        let fetched = logs::fetch(&self.deployment, &reached, &self.directories.log);
+        for (site, fetched) in reached.iter().zip(fetched) {
             if let Err(reasons) = fetched {
                 complaints.push(format!("the logs of {site} could not be fetched: {}", reasons.join("; ")));
             }

@@ -11,10 +11,9 @@ use super::sites::{Outcomes, Site, on_all};
 use super::ssh::SshError;
 use crate::local::{free_kib, node_of_log};
 
-/// Fetches the logs of all hosts, and writes how far their clocks are off beside them. What cannot be fetched from one
+/// Fetches the logs of these hosts, and writes how far their clocks are off beside them. What cannot be fetched from one
 /// host keeps nobody from fetching from the others.
-pub(super) fn fetch(deployment: &Deployment, log_dir: &Path) -> Outcomes<Offset> {
-    let sites = &deployment.target.sites;
+pub(super) fn fetch(deployment: &Deployment, sites: &[Site], log_dir: &Path) -> Outcomes<Offset> {
     let outcomes = on_all(sites, "logs", |site| {
         let fetched = fetch_from(deployment, site, log_dir).map_err(|error| vec![error.to_string()])?;
         let clock = clock::measure(deployment, site).map_err(|error| vec![error.to_string()])?;
