@@ -24,6 +24,7 @@ mod run;
 mod script;
 mod sites;
 mod ssh;
+mod step;
 
 use std::fmt::Display;
 use std::fs;

@@ -9,7 +9,8 @@ use wire::hosts::Hosts;
 
 use super::script::{Reply, Script};
 use super::sites::Site;
-use super::ssh::{Master, OnSignal, Ssh, SshError};
+use super::ssh::{Master, Ssh, SshError};
+use super::step::OnSignal;
 
 /// What a command line says of where things are.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -19,7 +19,8 @@ use wire::hosts::{Host, Hosts};
 use super::deployment::Deployment;
 use super::script::{self, Reply, printable, quoted};
 use super::sites::{Failures, Site, all_or_failures, on_all};
-use super::ssh::{Input, SshError};
+use super::ssh::SshError;
+use super::step::Input;
 
 /// The programs of a node, and the one that offers load.
 const PROGRAMS: [&str; 4] = ["node", "net_client", "net_server", "tools"];
