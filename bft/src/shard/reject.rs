@@ -247,8 +247,17 @@ impl Rejects {
     /// A block was executed, with these events. To be called for each, since claims wait for blocks.
     pub fn executed(&mut self, now: Time, events: &[CrossEvent], ledger: &dyn Records) -> RejectEffects {
         let mut draft = Draft::default();
+        let cancelled = |event: &CrossEvent| match event {
+            CrossEvent::Cancelled { id } => Some(*id),
+            _ => None,
+        };
+        let cancelled: BTreeSet<TxId> = events.iter().filter_map(cancelled).collect();
         for event in events {
-            self.on_event(event, &mut draft);
+            match event {
+                // We are its output shard as well: its client is still to be told why.
+                CrossEvent::Refunded { id } if cancelled.contains(id) => self.end_claims(id),
+                _ => self.on_event(event, &mut draft),
+            }
         }
         let own = self.member.shard;
         for (id, peer) in self.votes.reach(own, ledger.height().0) {
@@ -448,11 +457,16 @@ impl Rejects {
 
     /// The ledger's record says all of a transaction.
     fn end(&mut self, id: &TxId) {
+        self.end_claims(id);
+        self.believed.forget(id);
+    }
+
+    /// It does, but for the reason.
+    fn end_claims(&mut self, id: &TxId) {
         self.votes.end(id);
         self.claims.end(id);
         self.voted.forget(id);
         self.rejected.forget(id);
-        self.believed.forget(id);
         self.forget_entry(id);
     }
 

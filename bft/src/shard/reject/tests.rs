@@ -472,6 +472,10 @@ fn the_output_shard_cancels_what_it_has_spent_for_itself() {
     let _ = one.hear(4, reject(0, &[1]));
     assert_eq!(one.hear(5, reject(0, &[1])).outputs, [believed(1)]);
     assert_eq!(one.cancels(9), [id(1)]);
+    one.book.pool.remove(&id(1));
+    let _ = one.execute(&[CrossEvent::Cancelled { id: id(1) }, CrossEvent::Refunded { id: id(1) }]);
+    assert_eq!(one.rejects.believed(&id(1)), Some(CAUSE), "the receipt of that block tells why");
+    assert_eq!((one.open(), one.rejects.has_cancels()), ((0, 0), false));
 }
 
 #[test]
