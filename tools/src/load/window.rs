@@ -7,9 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Bytes open over all nodes at the beginning.
-const BYTES_FIRST: usize = 4 << 20;
-/// The least.
+/// Bytes open over all nodes at the beginning, and at the least.
 const BYTES_MIN: usize = 1 << 20;
 /// The most: as much as the raw pipe of four nodes keeps under way. Twice or three times as much only lengthens the
 /// queues.
@@ -37,7 +35,7 @@ impl Window {
         Window {
             open_min: count(BYTES_MIN),
             open_max: count(BYTES_MAX),
-            open: count(BYTES_FIRST),
+            open: count(BYTES_MIN),
             least: None,
             next: None,
         }
@@ -86,7 +84,11 @@ mod tests {
         assert_eq!(settled(50, 1_000_000), most, "it grows as long as that costs no time");
         let limit = settled(50, 40_000);
         assert!((29_000..=31_000).contains(&limit), "{limit}");
-        assert_eq!(settled(50, 1_000), least);
+        let slow = settled(50, 1_000);
+        assert!(
+            (least..=2 * least).contains(&slow),
+            "{slow}: how long few take without a queue is not known"
+        );
     }
 
     #[test]
@@ -99,6 +101,6 @@ mod tests {
     #[test]
     fn every_node_has_one_open_at_least() {
         assert_eq!(Window::new(60_000).open_at_each(1_000), 1);
-        assert_eq!(Window::new(TX_BYTES).open_at_each(4), BYTES_FIRST / TX_BYTES / 4);
+        assert_eq!(Window::new(TX_BYTES).open_at_each(4), BYTES_MIN / TX_BYTES / 4);
     }
 }
