@@ -23,7 +23,7 @@ fn a_run_of_four_nodes_is_twelve_processes_commits_all_and_leaves_nothing() {
             assert!(processes.contains_key(&format!("{what} of node {node}")), "{processes:?}");
         }
     }
-    let output = run.wait_with_output().unwrap();
+    let output = run.finish();
     place.assert_all_well(&output);
     assert_eq!(place.summary("submitted"), place.summary("committed"));
     assert!(place.number("rounds") >= 30);
@@ -101,12 +101,8 @@ fn a_client_that_dies_in_mid_submission_leaves_nothing_half_done() {
     let run = place.start_local("--nodes 4 --shards 2 --duration 15 --rate 2 --cross 1 --invalid 1");
     let blocks = |node: u16| place.read(&format!("log/rounds-{node}.csv")).lines().count();
     eventually("both shards commit", || (blocks(0) > 1 && blocks(4) > 1).then_some(()));
-    let mut load = place
-        .command("load", "--hosts data/hosts.txt --keys data/keys --rate 500 --cross 0.7 --duration 600")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let load =
+        place.start("load", "--hosts data/hosts.txt --keys data/keys --rate 500 --cross 0.7 --duration 600");
     // Blocks that move coins between shards have been executed, and more are under way.
     eventually("coins cross", || {
         let csv = place.read("log/rounds-0.csv");
@@ -116,10 +112,9 @@ fn a_client_that_dies_in_mid_submission_leaves_nothing_half_done() {
             .any(|line| line.split(',').nth(column).is_some_and(|count| count != "0"))
             .then_some(())
     });
-    load.kill().unwrap();
-    load.wait().unwrap();
+    load.kill();
     // The run ends well only if all nodes have come to rest.
-    let output = run.wait_with_output().unwrap();
+    let output = run.finish();
     let told = text(&output);
     assert_eq!(output.status.code(), Some(0), "{told}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
@@ -159,7 +154,7 @@ fn an_interrupted_run_sums_up_and_leaves_no_process() {
     let processes = place.processes();
     assert_eq!(processes.len(), 13);
     signal("-INT", run.id());
-    let output = run.wait_with_output().unwrap();
+    let output = run.finish();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output));
     assert_eq!(place.summary("interrupted"), "true");
     assert_eq!(place.summary("agreement"), "true");
@@ -170,7 +165,7 @@ fn an_interrupted_run_sums_up_and_leaves_no_process() {
 #[test]
 fn leftovers_of_a_killed_run_are_named_and_ended_and_a_running_one_is_left_alone() {
     let place = Place::new();
-    let mut run = place.start_local("--nodes 2 --duration 600 --rate 100");
+    let run = place.start_local("--nodes 2 --duration 600 --rate 100");
     eventually("blocks", || Some(()).filter(|()| place.read("log/rounds-1.csv").lines().count() > 5));
     let processes = place.processes();
     let second = place.local("--nodes 1 --duration 1");
@@ -179,8 +174,7 @@ fn leftovers_of_a_killed_run_are_named_and_ended_and_a_running_one_is_left_alone
     // A node that is stopped does not notice that its run has died.
     let stuck = processes["node of node 1"];
     signal("-STOP", stuck);
-    signal("-KILL", run.id());
-    run.wait().unwrap();
+    run.kill();
     let third = place.local("--nodes 1 --duration 1 --rate 100");
     assert!(text(&third).contains(&format!("node of node 1 (pid {stuck})")), "{}", text(&third));
     place.assert_all_well(&third);

@@ -4,7 +4,6 @@ mod place;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
 
 use place::{Place, eventually, signal, text};
 
@@ -37,18 +36,18 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
         assert!(page.contains(&format!("testbed_node_info{{node=\"{id}\",shard=\"0\"")), "{page}");
     }
     // Every table is there from the second on with rates; Ctrl-C ends it, and that is no failure.
-    let mut watch = Guarded(place.command("status", "--watch 0.1").stdout(Stdio::piped()).spawn().unwrap());
+    let mut watch = place.start("status", "--watch 0.1");
     let mut seen = String::new();
-    let mut stdout = watch.0.stdout.take().unwrap();
+    let mut stdout = watch.stdout();
     eventually("rates", || {
         let mut buffer = [0; 4096];
         let count = stdout.read(&mut buffer).unwrap();
         seen += &String::from_utf8_lossy(&buffer[..count]);
         seen.contains("rounds/s").then_some(())
     });
-    signal("-INT", watch.0.id());
+    signal("-INT", watch.id());
     stdout.read_to_string(&mut seen).unwrap();
-    assert_eq!(watch.0.wait().unwrap().code(), Some(0), "{seen}");
+    assert_eq!(watch.finish().status.code(), Some(0), "{seen}");
 
     signal("-KILL", place.processes()["node of node 3"]);
     let told = eventually("node 3 is missed", || {
@@ -61,7 +60,7 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     let json = text(&json);
     assert!(json.contains("\"answering\": 3") && json.contains("\"unreachable\": "), "{json}");
     signal("-INT", run.id());
-    run.wait_with_output().unwrap();
+    run.finish();
     let options = place.read("log/summary.json");
     assert!(options.contains("\"metrics\": true"), "{options}");
     // What a run writes is what comparing reads; one that was interrupted is named.
@@ -70,15 +69,5 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     assert_eq!(compared.status.code(), Some(0), "{told}");
     for part in ["\n  committed ", "log/summary.json is not to be trusted", "No run is repeated"] {
         assert!(told.contains(part), "{part} in {told}");
-    }
-}
-
-/// A process that does not outlive the test.
-struct Guarded(Child);
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

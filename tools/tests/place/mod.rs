@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,8 +41,14 @@ impl Place {
     }
 
     /// A run that goes on meanwhile.
-    pub(crate) fn start_local(&self, arguments: &str) -> Child {
-        self.command("local", arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    pub(crate) fn start_local(&self, arguments: &str) -> Running {
+        self.start("local", arguments)
+    }
+
+    /// A command that goes on meanwhile.
+    pub(crate) fn start(&self, name: &str, arguments: &str) -> Running {
+        let mut command = self.command(name, arguments);
+        Running(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
     }
 
     /// A file; empty if there is none.
@@ -84,6 +90,51 @@ impl Place {
             assert_eq!(self.number(field), 0, "{field}\n{told}");
         }
         assert!(self.number("committed") > 0, "{told}");
+    }
+}
+
+/// A process that does not outlive the test, however that ends; neither do the nodes that it started.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child().id()
+    }
+
+    /// What it writes to standard output from now on.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        let child = self.0.as_mut().expect(ONCE);
+        child.stdout.take().unwrap()
+    }
+
+    /// Waits until it has ended, and tells what it said.
+    pub(crate) fn finish(mut self) -> Output {
+        self.0.take().expect(ONCE).wait_with_output().unwrap()
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.0.take().expect(ONCE);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn child(&self) -> &Child {
+        self.0.as_ref().expect(ONCE)
+    }
+}
+
+/// Why there is a process.
+const ONCE: &str = "whoever takes it out takes the whole";
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // It fails only if the process has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
