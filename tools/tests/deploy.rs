@@ -138,7 +138,7 @@ fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
                  printf '#!/bin/sh\\necho node 9\\n' > node && chmod 700 node";
     machines.on_host(3, other);
     let refused = "root@10.77.0.3 (node 4, 5): it has 'node 9', and the others get 'node 0.";
-    assert_told(machines, "start", 1, &[refused]);
+    assert_told(machines, "start --metrics-port 9200", 1, &[refused]);
     machines.on_host(3, "cd dumbo-testbed/bin && mv real node");
     assert_told(machines, "start", 0, &["8 nodes up", "node 2, 3 of testbed"]);
     let pids = machines.on_host(2, "cat dumbo-testbed/run/*.pid");
@@ -146,6 +146,13 @@ fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
     assert_eq!(machines.on_host(2, "cat dumbo-testbed/run/*.pid"), pids, "nothing was started twice");
     assert_told(machines, "install --shards 2", 1, &["node 0 of testbed", "runs there"]);
     assert_told(machines, "load --rate 100 --duration 1", 0, &["in flight 0, lost 0"]);
+    let scrape = "for port in 9200 9201; do exec 3<> /dev/tcp/127.0.0.1/$port; \
+                  printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; grep '^testbed_node_info' <&3; done";
+    let metrics = machines.on_host(2, &format!("bash -c \"{}\"", scrape.replace('$', "\\$")));
+    for (line, node) in metrics.lines().zip([2, 3]) {
+        assert!(line.starts_with(&format!("testbed_node_info{{node=\"{node}\",")), "{metrics}");
+    }
+    assert_eq!(metrics.lines().count(), 2, "{metrics}");
     let status = assert_told(machines, "status", 0, &[]);
     assert_eq!(status.lines().filter(|line| line.ends_with("  up")).count(), 8, "{status}");
     machines.signal(1, "-STOP", "net_client");

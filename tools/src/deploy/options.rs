@@ -7,6 +7,7 @@ use wire::hosts::Hosts;
 use wire::text::ParseError;
 
 use super::deployment::Target;
+use super::processes::PerHost;
 use super::sites::sites;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::local::{self, parse_seconds};
@@ -46,6 +47,12 @@ const HISTORY: Opt = Opt::without_default(
     "M",
     "Memory in which a node keeps decided proposals for those who are behind; as a rule a quarter of its host's, \
      shared by the nodes there, and at most 2048.",
+);
+const METRICS: Opt = Opt::without_default(
+    "metrics-port",
+    "P",
+    "Each node tells its metrics on a port of its host's 127.0.0.1: the first node there on P, the second on P + 1, and so \
+     on in the order of ids. What they mean stands in docs/metrics.md.",
 );
 const FROM: Opt = Opt::with(
     "from",
@@ -152,6 +159,7 @@ pub(crate) const START: Command = Command {
         of_local("batch"),
         of_local("pipeline"),
         HISTORY,
+        METRICS,
         SSH_CONFIG,
         REMOTE_DIR,
         TIMEOUT,
@@ -258,6 +266,7 @@ pub(crate) const RUN: Command = Command {
         of_local("batch"),
         of_local("pipeline"),
         HISTORY,
+        METRICS,
         of_local("faults"),
         of_local("seed"),
         of_local("log-dir"),
@@ -310,6 +319,15 @@ fn parse_run_dir(text: &str) -> Option<String> {
     let mut parts =
         parts.map(|part| !part.is_empty() && part != "." && part != ".." && !part.starts_with('-'));
     (text.chars().all(is_plain) && parts.all(|is_fine| is_fine)).then(|| path.to_string())
+}
+
+/// What a command line says of how nodes are to run on their hosts.
+pub(super) fn per_host(values: &Values) -> Result<PerHost, UsageError> {
+    let history_mib = values.optional_number("history-mib", 1, 1 << 20)?;
+    // Below it as many ports as nodes can be on one host.
+    let last = u64::from(u16::MAX) - wire::limits::NODES_MAX as u64;
+    let metrics_port = values.optional_number("metrics-port", 1, last)?;
+    Ok(PerHost { history_mib, metrics_port: metrics_port.map(|port| port as u16) })
 }
 
 /// Nodes in each shard, and shards, of so many nodes.

@@ -21,10 +21,18 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct StartOptions {
     /// The testbed that must be installed.
     pub(super) testbed: String,
-    /// Memory for decided proposals at each node, MiB; by the host's memory if not given.
-    pub(super) history_mib: Option<u64>,
+    pub(super) per_host: PerHost,
     /// Further arguments of all nodes.
     pub(super) arguments: Vec<String>,
+}
+
+/// What depends on a node's host, and on its place there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PerHost {
+    /// Memory for decided proposals at each node, MiB; by the host's memory if not given.
+    pub(super) history_mib: Option<u64>,
+    /// The port on which the first node of a host tells metrics, the others on those after it; none if not given.
+    pub(super) metrics_port: Option<u16>,
 }
 
 /// A node on its host.
@@ -88,9 +96,11 @@ fn start_on(
         None => return Err(vec!["nothing is installed there: tools deploy install".into()]),
     }
     let filter = std::env::var("RUST_LOG").unwrap_or_default();
-    let history = options.history_mib.map_or_else(|| "auto".to_string(), |mib| mib.to_string());
+    let PerHost { history_mib, metrics_port } = options.per_host;
+    let history = history_mib.map_or_else(|| "auto".to_string(), |mib| mib.to_string());
+    let metrics = metrics_port.map_or_else(|| "none".to_string(), |port| port.to_string());
     let ids = site.ids().map(|id| id.to_string());
-    let head = [options.testbed.clone(), filter, history].into_iter().chain(ids);
+    let head = [options.testbed.clone(), filter, history, metrics].into_iter().chain(ids);
     let arguments = head.chain(["--".into()]).chain(options.arguments.iter().cloned());
     let reply = deployment.ask(site, script::START, arguments, Duration::ZERO).map_err(words)?;
     let list = |key| {

@@ -13,8 +13,8 @@ use super::check::{Facts, Purpose, check};
 use super::deployment::Deployment;
 use super::fleet::RemoteFleet;
 use super::install::{Cargo, install};
-use super::options::{RUN, shape, target};
-use super::processes::{self, Depth, Found, StartOptions};
+use super::options::{RUN, per_host, shape, target};
+use super::processes::{self, Depth, Found, PerHost, StartOptions};
 use super::script::{self, quoted};
 use super::sites::on_all;
 use super::ssh::SshError;
@@ -32,6 +32,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let target = target(values)?;
     let (nodes, shards) = shape(values, &target.hosts)?;
     let options = Options::of(&RUN, values, nodes, shards)?;
+    let per_host = per_host(values)?;
     refuse_hosts_file_in(&options.directories, values)?;
     if let Err(error) = signals::block() {
         return Ok(not_begun("run", format!("cannot block signals: {error}")));
@@ -40,8 +41,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         Ok(deployment) => Arc::new(deployment),
         Err(error) => return Ok(not_begun("run", error)),
     };
-    let history_mib = values.optional_number("history-mib", 1, 1 << 20)?;
-    match whole_run(&deployment, &options, history_mib) {
+    match whole_run(&deployment, &options, per_host) {
         Ok(summary) => {
             tell(format!("\n{}", summary.to_text()));
             tell(format!(
@@ -78,7 +78,7 @@ fn refuse_hosts_file_in(directories: &Directories, values: &Values) -> Result<()
 fn whole_run(
     deployment: &Arc<Deployment>,
     options: &Options,
-    history_mib: Option<u64>,
+    per_host: PerHost,
 ) -> Result<Summary, RunError> {
     let hosts = &deployment.target.hosts;
     options.directories.try_out()?;
@@ -90,7 +90,7 @@ fn whole_run(
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }
-    let start = start_options(options, &prepared.committee, history_mib);
+    let start = start_options(&prepared.committee, per_host, options.batch, options.pipeline);
     let fleet = start_all(deployment, options, &start, facts)?;
     let run = local::begin(options, prepared, Box::new(fleet), Progress::Told)?;
     local::conduct(run, &mut Alone)
@@ -109,14 +109,11 @@ fn start_all(
     started.map(|()| fleet).map_err(failed)
 }
 
-fn start_options(options: &Options, committee: &Committee, history_mib: Option<u64>) -> StartOptions {
+fn start_options(committee: &Committee, per_host: PerHost, batch: u64, pipeline: u64) -> StartOptions {
     StartOptions {
         testbed: committee.testbed().to_string(),
-        history_mib,
-        arguments: [("--batch", options.batch), ("--pipeline", options.pipeline)]
-            .into_iter()
-            .flat_map(|(name, value)| [name.to_string(), value.to_string()])
-            .collect(),
+        per_host,
+        arguments: ["--batch".into(), batch.to_string(), "--pipeline".into(), pipeline.to_string()].into(),
     }
 }
 
@@ -130,16 +127,11 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs `tools deploy start`.
 pub(crate) fn start(values: &Values) -> Result<u8, UsageError> {
     let (batch, pipeline) = (values.number("batch", 1, 1_000_000)?, values.number("pipeline", 1, 64)?);
-    let history_mib = values.optional_number("history-mib", 1, 1 << 20)?;
+    let per_host = per_host(values)?;
     with_deployment("start", values, |deployment| {
         let keys = Path::new(values.required("data-dir")?).join("keys");
         let committee = load_testbed(Path::new(values.required("hosts")?), &keys)?.1;
-        let options = StartOptions {
-            testbed: committee.testbed().to_string(),
-            history_mib,
-            arguments: ["--batch".into(), batch.to_string(), "--pipeline".into(), pipeline.to_string()]
-                .into(),
-        };
+        let options = start_options(&committee, per_host, batch, pipeline);
         if let Err(failures) = processes::start(deployment, &options) {
             eprintln!("tools deploy start: {failures}");
             return Ok(EXIT_FAILED);

@@ -1,6 +1,6 @@
-# DIR TESTBED LOG_FILTER HISTORY_MIB|auto ID... -- ARGUMENT...: starts those nodes that do not run.
-testbed=$1 filter=$2 history=$3
-shift 3
+# DIR TESTBED LOG_FILTER HISTORY_MIB|auto METRICS_PORT|none ID... -- ARGUMENT...: starts those nodes that do not run.
+testbed=$1 filter=$2 history=$3 metrics=$4
+shift 4
 is_marked || fail "$dir is not there; tools deploy install makes it"
 [ "$(cat "$marker")" = "$testbed" ] || fail "$dir holds testbed $(head -n 1 "$marker"); tools deploy install replaces it"
 ids=
@@ -21,6 +21,11 @@ if [ "$history" = auto ]; then
     [ "$history" -le 2048 ] || history=2048
 fi
 for id in $ids; do
+    tells=
+    if [ "$metrics" != none ]; then
+        tells="--metrics $metrics"
+        metrics=$((metrics + 1))
+    fi
     if is_up "$id"; then say "already $id $pid"; continue; fi
     [ ! -e "keys/node-$id.used" ] ||
         fail "the keys of node $id have served a start, and keys serve one; tools deploy install --new-keys brings others"
@@ -29,7 +34,7 @@ for id in $ids; do
     mkfifo "run/node-$id.stdin" || fail "run/node-$id.stdin cannot be made"
     # The full path, so that what lies in the run directory is known by it.
     setsid "$real/bin/node" --id "$id" --stop-on-stdin-line --hosts "$real/hosts.txt" --keys "$real/keys" \
-        --log-dir "$real/log" --history-mib "$history" "$@" 0<> "run/node-$id.stdin" > /dev/null 2> "log/stderr-$id.txt" &
+        --log-dir "$real/log" --history-mib "$history" $tells "$@" 0<> "run/node-$id.stdin" > /dev/null 2> "log/stderr-$id.txt" &
     pid=$!
     printf '%s %s %s\n' "$pid" "$(started "$pid")" "$boot" > "run/node-$id.pid" || fail "run/node-$id.pid cannot be written"
     say "started $id $pid"
