@@ -254,7 +254,7 @@ impl Summary {
         );
         let latency = |latency| quantiles_text(latency, &[("p50", 500), ("p90", 900), ("p99", 990)]);
         vec![
-            ("nodes", format!("{nodes} (N = {}, f = {}, {} shards)", self.n, self.f, self.shards)),
+            ("nodes", format!("{nodes} (N = {}, f = {}, K = {})", self.n, self.f, self.shards)),
             ("load", load),
             ("committed", committed),
             ("latency", latency(&self.latency)),
