@@ -6,7 +6,7 @@
 
 use wire::ids::TxId;
 
-use crate::id_index::{Handle, IdIndex};
+use crate::id_index::{Handle, Hashed, IdIndex};
 use crate::slab::{Place, Slab};
 
 /// The map. Memory is that of the most entries it ever had.
@@ -52,12 +52,17 @@ impl<V> IdMap<V> {
 
     /// Gives an id a value; returns the one it had.
     pub fn insert(&mut self, id: TxId, value: V) -> Option<V> {
-        if let Some(before) = self.get_mut(&id) {
-            return Some(std::mem::replace(before, value));
+        let hashed = self.index.hash(&id.0);
+        match self.find_hashed(hashed, &id) {
+            Some(place) => {
+                let (_, before) = self.entries.get_mut(place).as_mut().expect(LIVE);
+                Some(std::mem::replace(before, value))
+            }
+            None => {
+                self.add(hashed, id, value);
+                None
+            }
         }
-        let place = self.entries.insert(Some((id, value)));
-        self.index.insert(self.index.hash(&id.0), Handle::new(u64::from(place.0)));
-        None
     }
 
     /// The value of an id, which is `V::default()` if it had none.
@@ -65,16 +70,20 @@ impl<V> IdMap<V> {
     where
         V: Default,
     {
-        if !self.contains(&id) {
-            self.insert(id, V::default());
-        }
-        self.get_mut(&id).expect("it was made sure of")
+        let hashed = self.index.hash(&id.0);
+        let place = match self.find_hashed(hashed, &id) {
+            Some(place) => place,
+            None => self.add(hashed, id, V::default()),
+        };
+        let (_, value) = self.entries.get_mut(place).as_mut().expect(LIVE);
+        value
     }
 
     /// Takes the entry of an id out.
     pub fn remove(&mut self, id: &TxId) -> Option<V> {
-        let place = self.find(id)?;
-        self.index.remove(self.index.hash(&id.0), Handle::new(u64::from(place.0)));
+        let hashed = self.index.hash(&id.0);
+        let place = self.find_hashed(hashed, id)?;
+        self.index.remove(hashed, Handle::new(u64::from(place.0)));
         let (_, value) = self.entries.get_mut(place).take().expect(LIVE);
         self.entries.free(place);
         Some(value)
@@ -91,8 +100,19 @@ impl<V> IdMap<V> {
     }
 
     fn find(&self, id: &TxId) -> Option<Place> {
+        self.find_hashed(self.index.hash(&id.0), id)
+    }
+
+    fn find_hashed(&self, hashed: Hashed, id: &TxId) -> Option<Place> {
         let is_it = |handle| matches!(self.entries.get(place_of(handle)), Some((found, _)) if found == id);
-        self.index.find(self.index.hash(&id.0), is_it).map(place_of)
+        self.index.find(hashed, is_it).map(place_of)
+    }
+
+    /// Adds an entry for an id that has none.
+    fn add(&mut self, hashed: Hashed, id: TxId, value: V) -> Place {
+        let place = self.entries.insert(Some((id, value)));
+        self.index.insert(hashed, Handle::new(u64::from(place.0)));
+        place
     }
 }
 

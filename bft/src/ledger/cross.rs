@@ -108,19 +108,27 @@ impl Ledger {
     fn tick(&mut self, id: TxId, transaction: &TransactionView<'_>, source: ShardId, block: &mut Block) {
         let awaited = transaction.expiries().len();
         match self.pool.get_mut(&id) {
-            Some(entry) if entry.ticked.contains(&source) => return,
-            Some(entry) => entry.ticked.push(source),
+            Some(entry) if entry.ticked.contains(&source) => {}
+            Some(entry) => {
+                entry.ticked.push(source);
+                self.links.of(source).ticked.add(&id);
+                if entry.ticked.len() == awaited {
+                    self.pool.remove(&id);
+                    self.finish(id, transaction, block);
+                }
+            }
             None => match self.outlook(&id, transaction, source, block.round) {
-                Outlook::Ended => return,
+                Outlook::Ended => {}
                 Outlook::Hopeless => {
                     self.links.of(source).ticked.add(&id);
-                    return self.cancel(id, transaction, &[source], block);
+                    self.cancel(id, transaction, &[source], block);
                 }
                 Outlook::Open if awaited == 1 => {
                     self.links.of(source).ticked.add(&id);
-                    return self.finish(id, transaction, block);
+                    self.finish(id, transaction, block);
                 }
                 Outlook::Open => {
+                    self.links.of(source).ticked.add(&id);
                     let entry = PoolEntry {
                         transaction: transaction.bytes().to_vec().into(),
                         ticked: vec![source],
@@ -131,11 +139,6 @@ impl Ledger {
                     block.event(CrossEvent::Pooled { id });
                 }
             },
-        }
-        self.links.of(source).ticked.add(&id);
-        if self.pool.get(&id).is_some_and(|entry| entry.ticked.len() == awaited) {
-            self.pool.remove(&id);
-            self.finish(id, transaction, block);
         }
     }
 
