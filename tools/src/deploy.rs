@@ -35,8 +35,8 @@ use wire::committee::Protocol;
 use self::check::Purpose;
 use self::deployment::Deployment;
 use self::install::Cargo;
-use self::processes::{Depth, Found, Running, clean_on, running, stop_on};
-use self::sites::{all_or_failures, on_all};
+use self::processes::{Depth, Found, Running, Stopped, clean_on, running, stop_on};
+use self::sites::{Site, all_or_failures, on_all};
 use crate::flags::{UsageError, Values};
 use crate::grid::{Side, aligned};
 use crate::keygen;
@@ -156,23 +156,25 @@ fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
 
 /// Runs `tools deploy stop`.
 pub(crate) fn stop(values: &Values) -> Result<u8, UsageError> {
-    with_deployment("stop", values, |deployment| {
-        let sites = &deployment.target.sites;
-        let outcomes = on_all(sites, "stop", |site| {
-            stop_on(deployment, site).map(|stopped| ((), stopped.note)).map_err(|error| vec![error])
-        });
-        Ok(exit_code("stop", all_or_failures(sites, "stop", outcomes).map(drop)))
-    })
+    end_on_all("stop", values, stop_on)
 }
 
 /// Runs `tools deploy clean`.
 pub(crate) fn clean(values: &Values) -> Result<u8, UsageError> {
-    with_deployment("clean", values, |deployment| {
+    end_on_all("clean", values, clean_on)
+}
+
+fn end_on_all(
+    action: &'static str,
+    values: &Values,
+    end_on: fn(&Deployment, &Site) -> Result<Stopped, String>,
+) -> Result<u8, UsageError> {
+    with_deployment(action, values, |deployment| {
         let sites = &deployment.target.sites;
-        let outcomes = on_all(sites, "clean", |site| {
-            clean_on(deployment, site).map(|stopped| ((), stopped.note)).map_err(|error| vec![error])
+        let outcomes = on_all(sites, action, |site| {
+            end_on(deployment, site).map(|stopped| ((), stopped.note)).map_err(|error| vec![error])
         });
-        Ok(exit_code("clean", all_or_failures(sites, "clean", outcomes).map(drop)))
+        Ok(exit_code(action, all_or_failures(sites, action, outcomes).map(drop)))
     })
 }
 

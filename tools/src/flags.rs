@@ -307,32 +307,38 @@ fn within(text: &str, min: u64, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| (min..=max).contains(number))
 }
 
+/// What tests look at: a command with everything that one can have.
+#[cfg(test)]
+const SAMPLE: Command = Command {
+    name: "sample",
+    summary: "shows flags",
+    about: "First paragraph.\n\nSecond one.",
+    operands: &[
+        Operand { name: "ACTION", words: &["start", "stop"], default: None, help: "What to do." },
+        Operand { name: "DIR", words: &[], default: Some("log"), help: "Where." },
+    ],
+    options: &[
+        Opt::with("rate", "R|max", "10000", "Offered load, whatever becomes of it in the end."),
+        Opt::with("duration", "S", "10", "How long."),
+        Opt::without_default("base-port", "P", "Where to listen."),
+        Opt::without_default("nodes", "N", "How many."),
+        Opt::switch_with("watch", "S", "1", "Again."),
+        Opt::switch("signed", "Sign."),
+    ],
+    sections: &[
+        ("EXIT STATUS", "0  all well, as far as anybody can tell\n130  interrupted"),
+        ("EXAMPLES", "tools sample --rate 5 start  Starts it."),
+        ("NOTES", "Just a paragraph."),
+    ],
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COMMAND: Command = Command {
-        name: "sample",
-        summary: "shows flags",
-        about: "First paragraph.\n\nSecond one.",
-        operands: &[
-            Operand { name: "ACTION", words: &["start", "stop"], default: None, help: "What to do." },
-            Operand { name: "DIR", words: &[], default: Some("log"), help: "Where." },
-        ],
-        options: &[
-            Opt::with("rate", "R|max", "10000", "Offered load."),
-            Opt::with("duration", "S", "10", "How long."),
-            Opt::without_default("base-port", "P", "Where to listen."),
-            Opt::without_default("nodes", "N", "How many."),
-            Opt::switch("signed", "Sign."),
-            Opt::switch_with("watch", "S", "1", "Again and again."),
-        ],
-        sections: &[("EXIT STATUS", "0 all well")],
-    };
-
     fn parse(line: &str) -> Result<Values, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
-        match COMMAND.parse(&words) {
+        match SAMPLE.parse(&words) {
             Ok(Asked::Run(values)) => Ok(values),
             Ok(Asked::Help) => Err("help".into()),
             Err(error) => Err(error.to_string()),

@@ -36,7 +36,16 @@ pub(crate) use self::usage::Usage;
 
 use crate::flags::{UsageError, Values};
 use crate::signals;
+use crate::summary::Summary;
 use crate::terminal::tell;
+
+/// Tells how a run has ended and where its logs are; the exit code.
+pub(crate) fn tell_summary(summary: &Summary, directories: &Directories) -> u8 {
+    let code = summary.exit_code();
+    tell(format!("\n{}", summary.to_text()));
+    tell(format!("  logs in {}, exit code {code}", directories.log.display()));
+    code
+}
 
 /// Runs the command and returns its exit code.
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
@@ -46,15 +55,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         return Ok(4);
     }
     match run(&options, Progress::Told) {
-        Ok(summary) => {
-            tell(format!("\n{}", summary.to_text()));
-            tell(format!(
-                "  logs in {}, exit code {}",
-                options.directories.log.display(),
-                summary.exit_code()
-            ));
-            Ok(summary.exit_code())
-        }
+        Ok(summary) => Ok(tell_summary(&summary, &options.directories)),
         Err(RunError::Start(error)) => {
             eprintln!("tools local: {error}");
             Ok(4)

@@ -30,6 +30,7 @@ use self::query::{Followed, Query, TxPrefix};
 use self::story::{Story, Told};
 use self::tales::Tales;
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
+use crate::terminal::tell;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -198,7 +199,7 @@ impl Logs {
         }
         self.tell_notes();
         let about: Vec<String> = self.query.followed.iter().map(Followed::to_string).collect();
-        say(&story.lines(&about.join(", ")));
+        tell(story.lines(&about.join(", ")).join("\n"));
         if told == Told::TooLong {
             complain(&format!(
                 "tools logs: the story has more than {} events and ends here; --all shows every line",
@@ -218,7 +219,7 @@ impl Logs {
         if tales.is_empty() {
             return Ok(Shown::Nothing);
         }
-        say(&tales.lines(count));
+        tell(tales.lines(count).join("\n"));
         Ok(Shown::Something)
     }
 
@@ -228,7 +229,8 @@ impl Logs {
             Followed::Tx(prefix) => Some(prefix.clone()),
             Followed::Round(_) | Followed::Named(_) => None,
         });
-        let Some(prefix) = prefix else { return Ok(()) };
+        // One that is as long as logs tell ids means itself.
+        let Some(prefix) = prefix.filter(|prefix| !prefix.is_whole()) else { return Ok(()) };
         let mut found: BTreeSet<TxHead> = BTreeSet::new();
         self.read(|record| {
             for name in Name::all_in(&record.text) {
@@ -301,10 +303,4 @@ fn line_of(record: &Record) -> String {
         Some((at, level)) => format!("{at} {source} {level:<5} {}", record.text),
         None => format!("{:15} {source} {:5} {}", "", "", record.text),
     }
-}
-
-/// Writes lines to standard output as long as somebody reads them.
-fn say(lines: &[String]) {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let _ = lines.iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush());
 }

@@ -224,6 +224,7 @@ impl Summary {
     /// What was offered and what became of it.
     fn outcome_rows(&self) -> Vec<(&'static str, String)> {
         let nodes = self.n * usize::from(self.shards);
+        let shards = if self.shards == 1 { "1 shard".into() } else { format!("{} shards", self.shards) };
         let percent = 100.0 * self.committed as f64 / (self.submitted as f64).max(1.0);
         let views = self.views as f64 / (self.rounds as f64).max(1.0);
         let load = format!(
@@ -254,7 +255,7 @@ impl Summary {
         );
         let latency = |latency| quantiles_text(latency, &[("p50", 500), ("p90", 900), ("p99", 990)]);
         vec![
-            ("nodes", format!("{nodes} (N = {}, f = {}, K = {})", self.n, self.f, self.shards)),
+            ("nodes", format!("{nodes} (N = {}, f = {}, {shards})", self.n, self.f)),
             ("load", load),
             ("committed", committed),
             ("latency", latency(&self.latency)),

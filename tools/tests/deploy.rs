@@ -93,7 +93,7 @@ fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
     let arguments = "run --shards 2 --rate 100 --duration 4 --faults kill-server:5@1";
-    let told = assert_told(&machines, arguments, 0, &["nodes 8/8", "K = 2)", "fault: kill-server:5@1"]);
+    let told = assert_told(&machines, arguments, 0, &["nodes 8/8", "2 shards", "fault: kill-server:5@1"]);
     assert_eq!(place.number("restarts"), 1, "{told}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
         assert_eq!(place.summary(field), "true", "{field}\n{told}");

@@ -107,15 +107,15 @@ impl Refusal {
 }
 
 fn answer(stream: &TcpStream, page: &Page) -> io::Result<()> {
-    let refusal = match read_head(stream)? {
+    let judged = match read_head(stream)? {
         Head::Nothing => return Ok(()),
-        Head::Refused(refusal) => Some(refusal),
-        Head::Whole(head) => judge(&head).err(),
+        Head::Refused(refusal) => Err(refusal),
+        Head::Whole(head) => judge(&head),
     };
-    let response = match refusal.map_or_else(page, |refusal| Ok(refusal.status().into())) {
-        Ok(page) if refusal.is_none() => response("200 OK", CONTENT_TYPE, &page),
-        Ok(status) => response(&status, "text/plain", "GET /metrics is all there is here.\n"),
-        Err(reason) => response("503 Service Unavailable", "text/plain", &format!("{reason}\n")),
+    let response = match judged.map(|()| page()) {
+        Ok(Ok(page)) => response("200 OK", CONTENT_TYPE, &page),
+        Ok(Err(reason)) => response("503 Service Unavailable", "text/plain", &format!("{reason}\n")),
+        Err(refusal) => response(refusal.status(), "text/plain", "GET /metrics is all there is here.\n"),
     };
     write_within(stream, response.as_bytes(), Instant::now() + TIME_MAX)?;
     hang_up(stream)

@@ -131,27 +131,7 @@ fn wrapped(text: &str, indent: usize, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::Operand;
-
-    const COMMAND: Command = Command {
-        name: "sample",
-        summary: "shows flags",
-        about: "First paragraph.\n\nSecond one.",
-        operands: &[
-            Operand { name: "ACTION", words: &["start", "stop"], default: None, help: "What to do." },
-            Operand { name: "DIR", words: &[], default: Some("log"), help: "Where." },
-        ],
-        options: &[
-            Opt::with("rate", "R|max", "10000", "Offered load, whatever becomes of it in the end."),
-            Opt::switch_with("watch", "S", "1", "Again."),
-            Opt::switch("signed", "Sign."),
-        ],
-        sections: &[
-            ("EXIT STATUS", "0  all well, as far as anybody can tell\n130  interrupted"),
-            ("EXAMPLES", "tools sample --rate 5 start  Starts it."),
-            ("NOTES", "Just a paragraph."),
-        ],
-    };
+    use crate::flags::SAMPLE;
 
     #[test]
     fn a_page_reads_like_a_manual() {
@@ -179,6 +159,12 @@ OPTIONS
         Offered load, whatever becomes
         of it in the end. Default:
         10000.
+    --duration S
+        How long. Default: 10.
+    --base-port P
+        Where to listen.
+    --nodes N
+        How many.
     --watch [S]
         Again.
     --signed
@@ -198,14 +184,14 @@ EXAMPLES
 NOTES
     Just a paragraph.
 ";
-        assert_eq!(COMMAND.page(40), page);
-        assert_eq!(COMMAND.page(0), page, "no terminal is that narrow");
+        assert_eq!(SAMPLE.page(40), page);
+        assert_eq!(SAMPLE.page(0), page, "no terminal is that narrow");
     }
 
     #[test]
     fn all_commands_are_listed_in_columns() {
-        let other = Command { name: "x", summary: "is short", ..COMMAND };
-        let text = overview([COMMAND, other].iter(), 80);
+        let other = Command { name: "x", summary: "is short", ..SAMPLE };
+        let text = overview([SAMPLE, other].iter(), 80);
         assert!(text.contains("COMMANDS\n    sample  shows flags\n    x       is short\n"), "{text}");
     }
 

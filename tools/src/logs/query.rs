@@ -54,6 +54,11 @@ impl TxPrefix {
         lawful.then(|| TxPrefix(text[..text.len().min(HEAD_DIGITS)].to_string()))
     }
 
+    /// Whether it is as much of an id as logs tell.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.len() == HEAD_DIGITS
+    }
+
     /// Whether a name is that of a transaction that begins so.
     pub(super) fn fits(&self, name: &Name) -> bool {
         matches!(name, Name::Tx(head) if head.to_string().starts_with(&self.0))
