@@ -15,6 +15,7 @@ pub mod event;
 pub mod fault;
 pub mod id_index;
 pub mod id_map;
+pub mod justification;
 pub mod lane;
 pub mod ledger;
 pub mod member;

@@ -126,11 +126,12 @@ mod tests {
     use crate::crypto::cert::Certificate;
     use crate::crypto::suite::CoinShare;
     use crate::cut::{Cut, Tip};
+    use crate::justification::Justification;
     use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
     use crate::part::PartRef;
     use crate::round::CatchUpMessage;
     use crate::shard::message::{Cause, PartMessage, RejectMessage, RejectVote, TransferProof};
-    use crate::spb::{Justification, SpbMessage};
+    use crate::spb::SpbMessage;
 
     const N: usize = 4;
     const QUORUM: usize = 3;
@@ -180,13 +181,13 @@ mod tests {
             ("`WantCertificate`", Message::Lane(LaneMessage::WantCertificate { owner, seq, digest })),
             (
                 "SPB SEND, view 0",
-                spb(SpbMessage::Send { cut: cut(), justification: Justification::FirstView }),
+                spb(SpbMessage::Send { cut: cut(), justification: Justification::default() }),
             ),
             (
                 "SPB SEND, later",
                 spb(SpbMessage::Send {
                     cut: cut(),
-                    justification: Justification::Locked(certificate.clone()),
+                    justification: Justification::locked(View(0), certificate.clone()),
                 }),
             ),
             ("SPB ECHO", spb(SpbMessage::Echo(signature))),

@@ -29,6 +29,10 @@ pub enum Mutant {
     JustificationValue,
     /// Only certificate 1 of the elected leader justifies, not that of any other SPB.
     JustificationLeader,
+    /// A justification goes back to its lock, or to view 0 if there is none. Without it the last view is enough.
+    JustificationReachesBack,
+    /// A justification proves each view since its lock, not just the last one.
+    JustificationHasNoGap,
     /// A HALT proves by coin shares that the certificate is the leader's.
     HaltProvesLeader,
     /// A certificate has N−f distinct signers.
@@ -73,7 +77,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 31] = [
+    pub const ALL: [Mutant; 33] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -85,6 +89,8 @@ impl Mutant {
         Mutant::VoteBeforeLeaving,
         Mutant::JustificationValue,
         Mutant::JustificationLeader,
+        Mutant::JustificationReachesBack,
+        Mutant::JustificationHasNoGap,
         Mutant::HaltProvesLeader,
         Mutant::CertificateQuorum,
         Mutant::ExecuteOnce,

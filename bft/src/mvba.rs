@@ -13,13 +13,13 @@
 //! 3. the coin names leader L; SPBs of v get no answers any more;
 //! 4. who has FINISH of L decides; the others PRE-VOTE yes with L's certificate 1, or no;
 //! 5. on N−f PRE-VOTEs: VOTE yes if certificate 1 of L is known by now, else no with the N−f no-signatures;
-//! 6. on N−f VOTEs, once the own VOTE is sent: all yes → decide; some yes → next view with that value; all no → next
-//!    view with the own value, justified by the N−f UNLOCK signatures;
+//! 6. on N−f VOTEs, once the own VOTE is sent: all yes → decide; some yes → next view with that value, locked; all no →
+//!    next view with the value held, its chain longer by these N−f UNLOCK signatures ([`crate::justification`]);
 //! 7. who decides sends HALT, which proves the decision on its own.
 //!
 //! Why the thresholds suffice: a decided x_L has certificate 2, so f+1 honest members hold certificate 1 and pre-vote
-//! yes; every N−f PRE-VOTEs contain one of theirs, so every VOTE is yes and no UNLOCK certificate can exist; hence the
-//! next view can only justify x_L. One coin of N−f shares needs f+1 honest ones, so nobody knows L before N−f SPBs
+//! yes; every N−f PRE-VOTEs contain one of theirs, so every VOTE is yes and no UNLOCK certificate can exist; hence every
+//! later view can only justify x_L, since a chain leaves no view out. One coin of N−f shares needs f+1 honest ones, so nobody knows L before N−f SPBs
 //! have finished at some honest member.
 //!
 //! Views are judged each on its own: a message of view v counts as soon as the coin of v−1 is known here. Cost of a
@@ -46,9 +46,10 @@ use crate::crypto::suite::CoinShare;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
+use crate::justification::Justification;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
-use crate::spb::{Certified, Justification, SpbOutput};
+use crate::spb::{Certified, SpbOutput};
 
 pub use ballot::{Ballot, PreVote, Vote};
 pub use halt::{Halt, HaltError};
@@ -122,7 +123,7 @@ impl Mvba {
             views: BTreeMap::new(),
             current: View(0),
             value: None,
-            justification: Justification::FirstView,
+            justification: Justification::default(),
             early: BTreeMap::new(),
             decided: Decided::NotYet,
         };
@@ -347,9 +348,11 @@ impl Mvba {
             None => return false,
             Some(Ending::Adopt(Certified { cut, certificate })) => {
                 self.value = Some(cut);
-                self.justification = Justification::Locked(certificate);
+                self.justification = Justification::locked(self.current, certificate);
             }
-            Some(Ending::Keep(unlocks)) => self.justification = Justification::Unlocked(unlocks),
+            Some(Ending::Keep(unlocks)) => {
+                self.justification = std::mem::take(&mut self.justification).unlocked(unlocks);
+            }
         }
         self.current = self.current.next();
         self.lead_current_view(effects);
@@ -401,12 +404,13 @@ impl Mvba {
         view: View,
         lanes: &'a dyn LaneCertificates,
     ) -> (Context<'a>, &'a mut ViewState) {
-        let last_leader = view.0.checked_sub(1).and_then(|last| self.leader(View(last)));
+        let earlier = self.views.range(..view).map(|(_, state)| state.leader());
+        let leaders = earlier.map(|leader| leader.expect("a view opens once the coins before it are known"));
         let rules = Rules {
             member: &self.member,
             round: self.round,
             view,
-            last_leader,
+            leaders: leaders.collect(),
             previous: &self.previous,
             lanes,
         };

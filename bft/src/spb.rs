@@ -23,6 +23,7 @@ use crate::crypto::suite::{Stage, Statement};
 use crate::cut::Cut;
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
+use crate::justification::Justification;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 
@@ -54,17 +55,6 @@ pub enum SpbMessage {
         /// N−f signatures at stage FINISH.
         certificate: Certificate,
     },
-}
-
-/// Why a value may be proposed in a view.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Justification {
-    /// It is the first view: any valid cut will do.
-    FirstView,
-    /// It has certificate 1 of the last view's leader.
-    Locked(Certificate),
-    /// N−f members signed UNLOCK for the last view's leader: nothing can have been decided there.
-    Unlocked(Certificate),
 }
 
 /// A cut with the certificate for one of its stages.

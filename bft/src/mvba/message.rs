@@ -11,7 +11,7 @@ use crate::crypto::cert::Certificate;
 use crate::crypto::suite::CoinShare;
 use crate::cut::Cut;
 use crate::mvba::ballot::{Ballot, PreVote, Vote};
-use crate::spb::{Justification, SpbMessage};
+use crate::spb::SpbMessage;
 
 /// Messages of one instance of sMVBA. HALT is a message of the round, since it is understood without the instance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -97,16 +97,11 @@ impl MvbaMessage {
         let cut_fits = |cut: &Cut| cut.0.len() == committee.n();
         let certificate_fits = |certificate: &Certificate| certificate.0.len() <= committee.n();
         match self {
-            MvbaMessage::Spb { leader, message, .. } => {
+            MvbaMessage::Spb { view, leader, message } => {
                 usize::from(leader.0) < committee.n()
                     && match message {
                         SpbMessage::Send { cut, justification } => {
-                            cut_fits(cut)
-                                && match justification {
-                                    Justification::FirstView => true,
-                                    Justification::Locked(certificate)
-                                    | Justification::Unlocked(certificate) => certificate_fits(certificate),
-                                }
+                            cut_fits(cut) && justification.has_shape(committee, *view)
                         }
                         SpbMessage::Echo(_) | SpbMessage::Ready(_) => true,
                         SpbMessage::Lock { cut, certificate } | SpbMessage::Finish { cut, certificate } => {

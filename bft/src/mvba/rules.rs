@@ -1,4 +1,5 @@
-//! What makes a proposed value valid in a view: external validity, and the justification from the view before.
+//! What makes a proposed value valid in a view: external validity, and the chain of locks and UNLOCKs behind it
+//! ([`crate::justification`]).
 
 use wire::ids::{Digest, Index, Round, View};
 
@@ -6,10 +7,11 @@ use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::crypto::suite::{Stage, Statement};
 use crate::cut::{Cut, Tip};
 use crate::fault::FaultKind;
+use crate::justification::{Justification, Lock};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::mvba::LaneCertificates;
-use crate::spb::{Justification, Verdict};
+use crate::spb::Verdict;
 
 /// What judging an SPB needs of its agreement, borrowed side by side.
 pub(super) struct Context<'a> {
@@ -23,8 +25,8 @@ pub(super) struct Rules<'a> {
     pub(super) member: &'a Member,
     pub(super) round: Round,
     pub(super) view: View,
-    /// The leader of the view before; none before view 0.
-    pub(super) last_leader: Option<Index>,
+    /// The leaders of all earlier views, by view.
+    pub(super) leaders: Vec<Index>,
     pub(super) previous: &'a Cut,
     pub(super) lanes: &'a dyn LaneCertificates,
 }
@@ -33,8 +35,9 @@ impl Rules<'_> {
     /// External validity and justification of a value.
     ///
     /// # Security
-    /// The justification is certificate 1 of the last view's *leader* with exactly this value, or N−f UNLOCKs for
-    /// it. Every other SPB of the last view has a certificate 1 too; accepting one of those forks. \[safety]
+    /// A lock is certificate 1 of its view's *leader* with exactly this value: every other SPB of the view has a
+    /// certificate 1 too, and accepting one of those forks. The chain leaves out no view since: what it left out might
+    /// have decided another value. \[safety]
     pub(super) fn verdict(
         &self,
         cache: &mut CertificateCache,
@@ -44,41 +47,58 @@ impl Rules<'_> {
         if !cut.may_follow(self.previous) {
             return Verdict::Invalid(FaultKind::InvalidCut);
         }
-        let (stage, digest, certificate) = match (justification, self.view) {
-            (Justification::FirstView, View(0)) => return self.lanes_verdict(cut),
-            (Justification::FirstView, _) | (_, View(0)) => {
-                return Verdict::Invalid(FaultKind::BadJustification);
-            }
-            (Justification::Locked(certificate), _) => (Stage::Lock, cut.digest(), certificate),
-            (Justification::Unlocked(certificate), _) => (Stage::Unlock, Digest::default(), certificate),
-        };
-        if !self.is_justified(cache, stage, digest, certificate) {
+        if !self.is_justified(cache, cut, justification) {
             return Verdict::Invalid(FaultKind::BadJustification);
         }
-        match justification {
+        match justification.lock {
             // f+1 honest members found it valid before they signed.
-            Justification::Locked(_) => Verdict::Valid,
-            Justification::Unlocked(_) | Justification::FirstView => self.lanes_verdict(cut),
+            Some(_) => Verdict::Valid,
+            None => self.lanes_verdict(cut),
         }
     }
 
-    fn is_justified(
+    fn is_justified(&self, cache: &mut CertificateCache, cut: &Cut, chain: &Justification) -> bool {
+        let Some(first) = chain.first_unlocked(self.view) else { return false };
+        // Without the rule the UNLOCKs of the last view justify anything, as in the prototype.
+        let any = !in_force(Mutant::JustificationReachesBack) && !chain.unlocks.is_empty();
+        if !chain.reaches_back(self.view) && !any {
+            return false;
+        }
+        let locked = chain.lock.as_ref().is_none_or(|lock| self.is_locked(cache, cut, lock));
+        let mut unlocks = (first.0..).map(View).zip(&chain.unlocks);
+        let passed_over = |view: View| view.next() < self.view && !in_force(Mutant::JustificationHasNoGap);
+        locked && unlocks.all(|(view, unlocks)| passed_over(view) || self.is_unlocked(cache, view, unlocks))
+    }
+
+    fn is_locked(&self, cache: &mut CertificateCache, cut: &Cut, lock: &Lock) -> bool {
+        let digest = cut.digest();
+        let mut by = |leader| self.proves(cache, lock.view, leader, Stage::Lock, digest, &lock.certificate);
+        self.leader(lock.view).is_some_and(&mut by)
+            || (!in_force(Mutant::JustificationLeader) && self.member.committee.indices().any(by))
+            || !in_force(Mutant::JustificationValue)
+    }
+
+    fn is_unlocked(&self, cache: &mut CertificateCache, view: View, unlocks: &Certificate) -> bool {
+        let by = |leader| self.proves(cache, view, leader, Stage::Unlock, Digest::default(), unlocks);
+        self.leader(view).is_some_and(by)
+    }
+
+    /// The elected leader of an earlier view.
+    fn leader(&self, view: View) -> Option<Index> {
+        self.leaders.get(view.0 as usize).copied()
+    }
+
+    fn proves(
         &self,
         cache: &mut CertificateCache,
+        view: View,
+        leader: Index,
         stage: Stage,
         digest: Digest,
         certificate: &Certificate,
     ) -> bool {
-        let Some(leader) = self.last_leader else { return false };
-        let view = View(self.view.0 - 1);
-        let mut by = |leader, digest| {
-            let statement = Statement::Agreement { round: self.round, view, leader, stage, digest };
-            cache.verify(&self.member.committee, &*self.member.suite, &statement, certificate)
-        };
-        by(leader, digest)
-            || (!in_force(Mutant::JustificationLeader)
-                && self.member.committee.indices().any(|other| by(other, digest)))
-            || (!in_force(Mutant::JustificationValue) && stage == Stage::Lock)
+        let statement = Statement::Agreement { round: self.round, view, leader, stage, digest };
+        cache.verify(&self.member.committee, &*self.member.suite, &statement, certificate)
     }
 
     fn lanes_verdict(&self, cut: &Cut) -> Verdict {

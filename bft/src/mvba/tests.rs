@@ -36,7 +36,10 @@ fn nonsense(view: View, cut: &Cut) -> Vec<MvbaMessage> {
     vec![
         spb(
             1,
-            SpbMessage::Send { cut: cut.clone(), justification: Justification::Locked(certificate.clone()) },
+            SpbMessage::Send {
+                cut: cut.clone(),
+                justification: Justification::locked(View(0), certificate.clone()),
+            },
         ),
         spb(0, SpbMessage::Echo(signature)),
         spb(1, SpbMessage::Lock { cut: cut.clone(), certificate: certificate.clone() }),

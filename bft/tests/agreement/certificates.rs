@@ -11,10 +11,11 @@ use bft::crypto::deal::{deal_committee, seeded_entropy};
 use bft::crypto::hash_suite::HashSuite;
 use bft::crypto::suite::{CoinShare, Stage, Statement, Suite};
 use bft::fault::FaultKind;
+use bft::justification::Justification;
 use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use bft::round::RoundMessage;
 use bft::sim::bench::{Bench, Kind, Letter, Parcel, all, only, stage};
-use bft::spb::{Justification, SpbMessage};
+use bft::spb::SpbMessage;
 use wire::committee::Protocol;
 use wire::ids::{Digest, Index, Round, View};
 
@@ -193,10 +194,10 @@ fn carried(bench: &Bench, carrier: Carrier, b: Index, certificate: Certificate) 
             ballot(Ballot::Vote(Vote::No { refusals: certificate, signature }))
         }
         Carrier::SendLocked => {
-            spb(1, SpbMessage::Send { cut, justification: Justification::Locked(certificate) })
+            spb(1, SpbMessage::Send { cut, justification: Justification::locked(View(0), certificate) })
         }
         Carrier::SendUnlocked => {
-            spb(1, SpbMessage::Send { cut, justification: Justification::Unlocked(certificate) })
+            spb(1, SpbMessage::Send { cut, justification: Justification::default().unlocked(certificate) })
         }
         Carrier::Halt => {
             let shares = bench.shares_of(&bench.members()[..3], 1, 0);

@@ -239,7 +239,7 @@ fn a_message_for_an_spb_of_a_view_that_is_over_changes_nothing() {
     bench.advance_all();
     bench.deliver_except(&[only(Kind::Halt), all().of(&[Kind::PreVote, Kind::Vote])]);
     let cut = bench.own_cut(b);
-    let send = SpbMessage::Send { cut, justification: bft::spb::Justification::FirstView };
+    let send = SpbMessage::Send { cut, justification: bft::justification::Justification::default() };
     let message = MvbaMessage::Spb { view: View(0), leader: b, message: send };
     let parcel = Parcel::Round(RoundMessage::Mvba { round: Round(1), message });
     assert_eq!(faults(&mut bench, roles, &[parcel]), []);

@@ -2,9 +2,10 @@
 
 use bft::crypto::suite::{Stage, Statement};
 use bft::fault::FaultKind;
+use bft::justification::Justification;
 use bft::mvba::{Ballot, MvbaMessage, PreVote, Vote};
 use bft::sim::bench::{Bench, Kind, Pick, all, only, stage};
-use bft::spb::{Justification, SpbMessage};
+use bft::spb::SpbMessage;
 use wire::ids::{Digest, Index, Round, Signature, View};
 
 /// A bench in round 1 with the elected leader of view 0 first among the roles, the second a traitor.
@@ -187,7 +188,7 @@ fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault() {
     let cuts = [bench.own_cut(b), bench.own_cut(l)];
     let certificate = |at| bench.signed_by(&bench.members()[..3], &stage(0, b, at, &cuts[0]));
     let send = |cut: &bft::cut::Cut| {
-        spb(b, SpbMessage::Send { cut: cut.clone(), justification: Justification::FirstView })
+        spb(b, SpbMessage::Send { cut: cut.clone(), justification: Justification::default() })
     };
     let lock = |cut: &bft::cut::Cut| {
         spb(b, SpbMessage::Lock { cut: cut.clone(), certificate: certificate(Stage::Lock) })
@@ -231,7 +232,7 @@ fn messages_in_others_names_are_faults() {
     let certificate = bench.signed_by(&bench.members()[..3], &stage(0, l, Stage::Lock, &cut));
     let signature = bench.suite(b).sign(&stage(0, l, Stage::Lock, &cut));
     for message in [
-        spb(l, SpbMessage::Send { cut: cut.clone(), justification: Justification::FirstView }),
+        spb(l, SpbMessage::Send { cut: cut.clone(), justification: Justification::default() }),
         spb(l, SpbMessage::Lock { cut: cut.clone(), certificate: certificate.clone() }),
         spb(l, SpbMessage::Finish { cut, certificate }),
         // For an SPB that a does not lead.
@@ -250,7 +251,7 @@ fn messages_in_others_names_are_faults() {
     short.0.pop();
     for message in [
         spb(Index(4), SpbMessage::Echo(signature)),
-        spb(b, SpbMessage::Send { cut: short, justification: Justification::FirstView }),
+        spb(b, SpbMessage::Send { cut: short, justification: Justification::default() }),
     ] {
         let mut bench = bench.clone();
         bench.lose_always(all().from(&[b]));

@@ -14,22 +14,32 @@ enum Damage {
     Stalled,
 }
 
-/// The script aimed at a rule, and the damage it does without it. `None` for the rules of lanes, ledger and shards,
+/// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards,
 /// which are attacked where they live. A new rule does not compile until it is named here.
-fn script_against(rule: Mutant) -> Option<(fn() -> Outcome, Damage)> {
+fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)> {
     match rule {
-        Mutant::StopAnsweringAfterCoin => Some((staged::lock_shown_after_the_coin, Damage::Fork)),
-        Mutant::JustificationLeader => Some((staged::justified_by_the_lock_of_another_leader, Damage::Fork)),
-        Mutant::JustificationValue => Some((staged::justified_by_the_lock_of_another_value, Damage::Fork)),
-        Mutant::HaltProvesLeader => Some((staged::halt_of_a_leader_that_was_not_elected, Damage::Fork)),
-        Mutant::VoteBeforeLeaving => Some((staged::view_left_before_the_own_vote, Damage::Stalled)),
-        Mutant::SpbEchoOnce => Some((staged::two_values_in_one_spb, Damage::Fork)),
-        Mutant::CertificateQuorum => Some((staged::certificate_of_one, Damage::Fork)),
-        Mutant::TipNotAheadIsEqual => {
-            Some((staged::another_digest_for_a_lane_that_is_not_ahead, Damage::InvalidCut))
+        Mutant::StopAnsweringAfterCoin => Some((&[staged::lock_shown_after_the_coin], Damage::Fork)),
+        Mutant::JustificationLeader => {
+            Some((&[staged::justified_by_the_lock_of_another_leader], Damage::Fork))
         }
-        Mutant::TipAheadIsCertified => Some((staged::uncertified_tip, Damage::Uncertified)),
-        Mutant::CoinAfterFinishes => Some((staged::coin_given_away_early, Damage::Stalled)),
+        Mutant::JustificationReachesBack => Some((&[staged::justified_by_the_last_view_alone], Damage::Fork)),
+        Mutant::JustificationHasNoGap => Some((&[staged::justified_by_a_chain_with_a_gap], Damage::Fork)),
+        Mutant::JustificationValue => Some((
+            &[
+                staged::justified_by_the_lock_of_another_value,
+                staged::justified_by_an_older_lock_of_another_value,
+            ],
+            Damage::Fork,
+        )),
+        Mutant::HaltProvesLeader => Some((&[staged::halt_of_a_leader_that_was_not_elected], Damage::Fork)),
+        Mutant::VoteBeforeLeaving => Some((&[staged::view_left_before_the_own_vote], Damage::Stalled)),
+        Mutant::SpbEchoOnce => Some((&[staged::two_values_in_one_spb], Damage::Fork)),
+        Mutant::CertificateQuorum => Some((&[staged::certificate_of_one], Damage::Fork)),
+        Mutant::TipNotAheadIsEqual => {
+            Some((&[staged::another_digest_for_a_lane_that_is_not_ahead], Damage::InvalidCut))
+        }
+        Mutant::TipAheadIsCertified => Some((&[staged::uncertified_tip], Damage::Uncertified)),
+        Mutant::CoinAfterFinishes => Some((&[staged::coin_given_away_early], Damage::Stalled)),
         Mutant::EchoOncePerEntry
         | Mutant::EchoOnlyAboveCut
         | Mutant::EntryStaticValidity
@@ -67,13 +77,15 @@ fn damage(violation: &Violation) -> Option<Damage> {
 #[test]
 fn every_rule_of_agreement_is_missed_when_it_is_switched_off() {
     for rule in Mutant::ALL {
-        let Some((script, expected)) = script_against(rule) else { continue };
-        mutant::set(None);
-        assert_eq!(script(), Ok(()), "{rule:?} in force");
-        mutant::set(Some(rule));
-        let outcome = script();
-        mutant::set(None);
-        let violation = outcome.expect_err(&format!("nobody noticed that {rule:?} was off"));
-        assert_eq!(damage(&violation), Some(expected), "{rule:?} off: {violation:?}");
+        let Some((scripts, expected)) = scripts_against(rule) else { continue };
+        for script in scripts {
+            mutant::set(None);
+            assert_eq!(script(), Ok(()), "{rule:?} in force");
+            mutant::set(Some(rule));
+            let outcome = script();
+            mutant::set(None);
+            let violation = outcome.expect_err(&format!("nobody noticed that {rule:?} was off"));
+            assert_eq!(damage(&violation), Some(expected), "{rule:?} off: {violation:?}");
+        }
     }
 }

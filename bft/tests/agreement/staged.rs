@@ -5,12 +5,13 @@
 //! one for each.
 
 use bft::crypto::cert::Certificate;
-use bft::crypto::suite::Stage;
+use bft::crypto::suite::{Stage, Statement};
 use bft::cut::Tip;
+use bft::justification::Justification;
 use bft::mvba::Halt;
 use bft::round::RoundMessage;
 use bft::sim::bench::{Bench, Kind, Order, Parcel, SPB, Schedule, Violation, all, only, stage};
-use bft::spb::{Justification, SpbMessage};
+use bft::spb::SpbMessage;
 use wire::ids::{Digest, Index, Round, Seq, View};
 
 use Kind::{Finish, Halt as HaltKind, Lock, PreVote as PreVoteKind, Share, Vote};
@@ -56,9 +57,8 @@ enum Unjustified {
 }
 
 /// View 0 ends in doubt: a, its leader, decides x_a by N−f yes-VOTEs; c and d see yes and no, adopt x_a and enter
-/// view 1, whose leader b puts forward another value.
-fn value_in_doubt(unjustified: Unjustified) -> Outcome {
-    let (mut bench, [a, b, c, d]) = two_leaders();
+/// view 1.
+fn value_in_doubt(bench: &mut Bench, [a, b, c, d]: [Index; 4]) {
     bench.betray(&[b]);
     bench.advance_each();
     // All SPBs but that of a finish: its LOCK is slow. Nobody else knows its certificate 1 when the coin elects it.
@@ -67,32 +67,95 @@ fn value_in_doubt(unjustified: Unjustified) -> Outcome {
     bench.deliver(only(PreVoteKind).from(&[b, c]).to(&[d]));
     bench.deliver(only(PreVoteKind).from(&[a, d]).to(&[b, c]));
     bench.deliver(only(PreVoteKind).from(&[c, d]).to(&[a]));
-    // c and d hear both sides, not b's yes.
-    bench.deliver(only(Vote).from(&[a, d]).to(&[c]));
+    // c and d hear both sides, not b's yes; b hears no more than they do.
+    bench.deliver(only(Vote).from(&[a, d]).to(&[b, c]));
     bench.deliver(only(Vote).from(&[a, c]).to(&[d]));
-    assert_eq!((bench.view(c), bench.view(d)), (Some(View(1)), Some(View(1))));
+    assert_eq!([b, c, d].map(|member| bench.view(member)), [Some(View(1)); 3]);
     // a hears b and c: it decides.
     bench.deliver(only(Vote).from(&[b, c]).to(&[a]));
-    assert_eq!((bench.decided(a), bench.decided(c)), (Round(1), Round(0)));
-    // b leads view 1 with x_b; its HALT and a's are slow.
+    assert_eq!([a, b, c, d].map(|member| bench.decided(member).0), [1, 0, 0, 0]);
+    assert_eq!(*bench.decided_cut(a), bench.own_cut(a));
+}
+
+/// b leads view 1 with x_b after [`value_in_doubt`].
+fn unjustified_in_view_1(unjustified: Unjustified) -> Outcome {
+    let (mut bench, roles) = two_leaders();
+    let [_, b, ..] = roles;
+    value_in_doubt(&mut bench, roles);
+    // The HALT of a is slow.
     let certificate = match unjustified {
         Unjustified::ByOwnLock => bench.certificate(b, &stage(0, b, Stage::Lock, &bench.own_cut(b))),
         Unjustified::ByLockOfAnotherValue => {
             bench.yes_overheard(Round(1), View(0)).map(|(_, certificate)| certificate)
         }
     };
-    let justification = Justification::Locked(certificate.expect("b has seen both"));
+    let justification = Justification::locked(View(0), certificate.expect("b has seen both"));
     bench.lead(b, 1, &bench.own_cut(b), &justification);
     bench.deliver_except(&[only(HaltKind), all().view(0)]);
     bench.settle(1)
 }
 
 pub(crate) fn justified_by_the_lock_of_another_leader() -> Outcome {
-    value_in_doubt(Unjustified::ByOwnLock)
+    unjustified_in_view_1(Unjustified::ByOwnLock)
 }
 
 pub(crate) fn justified_by_the_lock_of_another_value() -> Outcome {
-    value_in_doubt(Unjustified::ByLockOfAnotherValue)
+    unjustified_in_view_1(Unjustified::ByLockOfAnotherValue)
+}
+
+/// The chain that b shows in view 2 for x_b.
+#[derive(Clone, Copy)]
+enum FalseChain {
+    /// The UNLOCKs of view 1 alone.
+    OneView,
+    /// The UNLOCKs of view 1, for view 0 too.
+    WithGap,
+    /// All of it, from certificate 1 of view 0 on, which is for x_a.
+    LockOfAnotherValue,
+}
+
+/// After [`value_in_doubt`] view 1 elects a again, which has halted and leads nothing there: it ends with N−f UNLOCKs,
+/// which say nothing of view 0. b leads view 2 with x_b.
+fn unlocked_two_views_on(false_chain: FalseChain) -> Outcome {
+    let mut bench = Bench::where_leaders(4, |leaders| leaders[0] == leaders[1] && leaders[2] != leaders[0]);
+    let roles = bench.cast(&[bench.coin(1, 0), bench.coin(1, 2)]);
+    let [a, b, c, d] = roles;
+    value_in_doubt(&mut bench, roles);
+    // a is slow, its HALT too: all others hold x_a and hear nothing of it in view 1.
+    let slow = [only(HaltKind), all().from(&[a]), all().view(0)];
+    bench.deliver_except(&[&slow[..], &[all().view(2)]].concat());
+    assert_eq!([b, c, d].map(|member| bench.view(member)), [Some(View(2)); 3]);
+    let unlock = Statement::Agreement {
+        round: Round(1),
+        view: View(1),
+        leader: a,
+        stage: Stage::Unlock,
+        digest: Digest::default(),
+    };
+    let unlocks = bench.certificate(b, &unlock).expect("c and d have sent UNLOCK");
+    let chain = match false_chain {
+        FalseChain::OneView => Justification::default().unlocked(unlocks),
+        FalseChain::WithGap => Justification::default().unlocked(unlocks.clone()).unlocked(unlocks),
+        FalseChain::LockOfAnotherValue => {
+            let (_, lock) = bench.yes_overheard(Round(1), View(0)).expect("a has pre-voted yes");
+            Justification::locked(View(0), lock).unlocked(unlocks)
+        }
+    };
+    bench.lead(b, 2, &bench.own_cut(b), &chain);
+    bench.deliver_except(&slow);
+    bench.settle(1)
+}
+
+pub(crate) fn justified_by_the_last_view_alone() -> Outcome {
+    unlocked_two_views_on(FalseChain::OneView)
+}
+
+pub(crate) fn justified_by_a_chain_with_a_gap() -> Outcome {
+    unlocked_two_views_on(FalseChain::WithGap)
+}
+
+pub(crate) fn justified_by_an_older_lock_of_another_value() -> Outcome {
+    unlocked_two_views_on(FalseChain::LockOfAnotherValue)
 }
 
 /// Every SPB ends with a certificate 2. b, who was not elected, makes a HALT of its own for d.
@@ -140,7 +203,7 @@ pub(crate) fn two_values_in_one_spb() -> Outcome {
     let (x, y) = (bench.own_cut(b), bench.own_cut(c));
     // b's own seat leads with x; y is led by hand, and LOCK of y goes to d alone.
     bench.deliver(only(Kind::Send).from(&[b]));
-    let send = SpbMessage::Send { cut: y.clone(), justification: Justification::FirstView };
+    let send = SpbMessage::Send { cut: y.clone(), justification: Justification::default() };
     bench.forge_spb(b, &[a, c, d], 0, send);
     bench.lose_always(only(Lock).from(&[b]).to(&[d]));
     bench.deliver(all().of(&[Kind::Send, Kind::Echo]).spb(&[b]));
@@ -180,7 +243,7 @@ fn made_up_cut(tips: impl Fn(Index) -> Vec<(Index, Tip)>) -> Outcome {
     bench.advance_each();
     let own = (b, bench.own_cut(b).tip(b));
     let cut = bench.cut_of(&[vec![own], tips(d)].concat());
-    bench.lead(b, 0, &cut, &Justification::FirstView);
+    bench.lead(b, 0, &cut, &Justification::default());
     bench.settle(1)
 }
 
@@ -209,10 +272,13 @@ pub(crate) fn coin_given_away_early() -> Outcome {
 }
 
 /// All scripts, for those who run them with every rule in force.
-pub(crate) const SCRIPTS: [fn() -> Outcome; 10] = [
+pub(crate) const SCRIPTS: [fn() -> Outcome; 13] = [
     lock_shown_after_the_coin,
     justified_by_the_lock_of_another_leader,
     justified_by_the_lock_of_another_value,
+    justified_by_the_last_view_alone,
+    justified_by_a_chain_with_a_gap,
+    justified_by_an_older_lock_of_another_value,
     halt_of_a_leader_that_was_not_elected,
     view_left_before_the_own_vote,
     two_values_in_one_spb,

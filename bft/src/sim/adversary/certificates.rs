@@ -9,6 +9,7 @@ use crate::block::BlockMessage;
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{Stage, Statement};
 use crate::cut::{Cut, Tip};
+use crate::justification::Justification;
 use crate::lane::LaneMessage;
 use crate::lane::entry::{self, Entry};
 use crate::message::Message;
@@ -16,7 +17,7 @@ use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
 use crate::round::RoundMessage;
 use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel, Seen};
-use crate::spb::{Justification, SpbMessage};
+use crate::spb::SpbMessage;
 
 /// What is wrong with its certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,16 +101,18 @@ impl BadCertificates {
                     SpbMessage::Send { cut, justification } => {
                         let before = View(view.0.checked_sub(1)?);
                         let cut = self.value(hands, round, cut);
-                        let (stage, digest) = match justification {
-                            Justification::Unlocked(_) => (Stage::Unlock, Digest::default()),
-                            _ => (Stage::Lock, cut.digest()),
+                        let mut justification = justification.clone();
+                        let (stage, digest) = match justification.unlocks.is_empty() {
+                            true => (Stage::Lock, cut.digest()),
+                            false => (Stage::Unlock, Digest::default()),
                         };
                         let statement = Statement::Agreement { round, view: before, leader, stage, digest };
                         let certificate = self.certificate(hands, &statement);
-                        let justification = match justification {
-                            Justification::Unlocked(_) => Justification::Unlocked(certificate),
-                            _ => Justification::Locked(certificate),
-                        };
+                        // The last link of the chain.
+                        match justification.unlocks.last_mut() {
+                            Some(last) => *last = certificate,
+                            None => justification = Justification::locked(before, certificate),
+                        }
                         SpbMessage::Send { cut, justification }
                     }
                     SpbMessage::Lock { cut, .. } => {

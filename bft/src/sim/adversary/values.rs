@@ -6,13 +6,14 @@ use wire::ids::{Digest, NodeId, Round, Seq, View};
 
 use crate::crypto::cert::Certificate;
 use crate::cut::{Cut, Tip};
+use crate::justification::Justification;
 use crate::message::Message;
 use crate::mvba::MvbaMessage;
 use crate::round::RoundMessage;
 use crate::sim::adversary::leading::Leading;
 use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel};
-use crate::spb::{Justification, SpbMessage};
+use crate::spb::SpbMessage;
 
 /// What is wrong with the values it proposes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,18 +123,32 @@ fn false_justification(
         // In the first view there is nothing to justify; what it lacks must not be missed.
         return (cut.clone(), justification.clone());
     }
-    let before = view.0.checked_sub(1).map(|before| hands.known.view(round, View(before)));
-    let known = before.unwrap_or_default();
+    let last = View(view.0 - 1);
     let other = hands.known.other_value(round, cut).unwrap_or_else(|| cut.clone());
-    let locks: Vec<_> = known.locks.values().cloned().collect();
-    let locked = hands.prng.pick(&locks).cloned();
-    match (hands.prng.below(4), locked) {
+    let locks: Vec<_> = hands.known.view(round, last).locks.into_values().collect();
+    let lock = hands.prng.pick(&locks).cloned();
+    let unlocks = &justification.unlocks;
+    match (hands.prng.below(7), lock) {
+        // The UNLOCKs that there are, without the lock or the views before them.
+        (0, _) => (other, Justification { lock: None, unlocks: unlocks.clone() }),
+        (1, _) => (other, Justification { lock: None, unlocks: last_only(unlocks) }),
+        // As many links as there should be, the last one true.
+        (2, _) => (other, Justification { lock: None, unlocks: padded(unlocks, view) }),
         // Certificate 1 of any SPB of the last view, elected or not.
-        (0 | 1, Some(locked)) => (locked.cut, Justification::Locked(locked.certificate)),
-        // A certificate 1, for another value than it names.
-        (2, Some(locked)) => (other, Justification::Locked(locked.certificate)),
-        (3, Some(locked)) => (other, Justification::Unlocked(locked.certificate)),
-        (_, None) if hands.prng.chance(1, 2) => (other, Justification::FirstView),
-        _ => (other, Justification::Unlocked(Certificate(Vec::new()))),
+        (3 | 4, Some(lock)) => (lock.cut, Justification::locked(last, lock.certificate)),
+        // A certificate 1, for another value than it names, or in the place of UNLOCKs.
+        (5, Some(lock)) => (other, Justification::locked(last, lock.certificate)),
+        (_, Some(lock)) => (other, Justification::default().unlocked(lock.certificate)),
+        (_, None) => (other, Justification::default()),
     }
+}
+
+fn last_only(unlocks: &[Certificate]) -> Vec<Certificate> {
+    unlocks.last().into_iter().cloned().collect()
+}
+
+/// A chain from view 0 on in which the last link stands for all.
+fn padded(unlocks: &[Certificate], view: View) -> Vec<Certificate> {
+    let last = unlocks.last().cloned().unwrap_or(Certificate(Vec::new()));
+    vec![last; view.0 as usize]
 }

@@ -9,12 +9,13 @@ use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
 use crate::cut::{Cut, Tip};
 use crate::effects::To;
+use crate::justification::Justification;
 use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
 use crate::round::RoundMessage;
 use crate::sim::bench::letter::{Kind, Letter, Parcel, Pick, all, only};
 use crate::sim::bench::{Bench, place};
 use crate::sim::prng::Prng;
-use crate::spb::{Justification, SpbMessage};
+use crate::spb::SpbMessage;
 
 impl Bench {
     /// Makes members traitors: at most f of them.

@@ -5,12 +5,13 @@ use bft::crypto::cert::Certificate;
 use bft::crypto::suite::CoinShare;
 use bft::cut::{Cut, Tip};
 use bft::fault::FaultKind;
+use bft::justification::Justification;
 use bft::lane::entry::{self, Entry};
 use bft::message::{Incoming, Message};
 use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use bft::round::{CatchUpMessage, RoundMessage};
 use bft::sim::prng::Prng;
-use bft::spb::{Justification, SpbMessage};
+use bft::spb::SpbMessage;
 use wire::bytes::Bytes;
 use wire::committee::Committee;
 use wire::ids::{Digest, Index, Round, Seq, Signature, View};
@@ -147,8 +148,11 @@ impl Forger<'_> {
         let ballot = |ballot| MvbaMessage::Ballot { view, ballot };
         let (cut, certificate) = (self.cut(prng), self.certificate(prng));
         let message = match prng.below(10) {
-            0 => spb(self.me, SpbMessage::Send { cut, justification: Justification::FirstView }),
-            1 => spb(self.me, SpbMessage::Send { cut, justification: Justification::Locked(certificate) }),
+            0 => spb(self.me, SpbMessage::Send { cut, justification: Justification::default() }),
+            1 => spb(
+                self.me,
+                SpbMessage::Send { cut, justification: Justification::locked(View(0), certificate) },
+            ),
             2 => spb(self.victim, SpbMessage::Echo(signature(prng))),
             3 => spb(self.me, SpbMessage::Lock { cut, certificate }),
             4 => spb(self.victim, SpbMessage::Ready(signature(prng))),
