@@ -15,6 +15,7 @@
 //! | `checker` | what must hold after every step |
 //! | `run` | the loop; liveness after healing |
 //! | `trace` | a run written down |
+//! | `search` | agreement alone, every way it can go in a small scope |
 //! | `bench` | besides all that: agreement alone under scripts, where attacks of papers are staged |
 
 mod adversary;
@@ -25,6 +26,7 @@ mod parcel;
 mod plan;
 pub mod prng;
 mod run;
+pub mod search;
 mod trace;
 mod workload;
 

@@ -3,6 +3,8 @@
 //! Two threads take scenarios from one list; each scenario is a world of its own, so the results do not depend on who
 //! runs what. A violation is printed with the command that replays it, and the last lines of the replay's trace.
 
+mod search;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -43,6 +45,13 @@ pub(crate) const COMMAND: Command = Command {
         Opt::switch("every", "Every seed with all nodes, shards and adversaries, not in turn."),
         Opt::switch("trace", "Writes down every step of the run; for one scenario."),
         Opt::with("threads", "T", "2", "Scenarios run at once."),
+        Opt::switch_with(
+            "search",
+            "VIEWS",
+            "4",
+            "Instead of seeds: every way that agreement among 4 members, one of them Byzantine, can go in so many \
+             views. Each view takes about ten times as long as the one before.",
+        ),
     ],
     sections: &[
         (
@@ -59,7 +68,8 @@ pub(crate) const COMMAND: Command = Command {
         (
             "EXAMPLES",
             "tools sim --seeds 0..1000 --shards 2,3  A thousand seeds, spread over everything.\n\
-             tools sim --seed 7 --nodes 4 --shards 1 --adversary twins --trace  One run, step by step.",
+             tools sim --seed 7 --nodes 4 --shards 1 --adversary twins --trace  One run, step by step.\n\
+             tools sim --search 5  All of agreement over five views.",
         ),
     ],
 };
@@ -70,9 +80,14 @@ const TRACE_LINES_SHOWN: usize = 60;
 const NODES_MAX: u64 = 31;
 /// Most shards that are simulated, for the same reason.
 const SHARDS_MAX: u64 = 4;
+/// Most views that are searched: states are told apart by bytes.
+const SEARCH_VIEWS_MAX: u64 = 200;
 
 /// Runs the command; the exit status.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
+    if let Some(views) = values.optional_number("search", 1, SEARCH_VIEWS_MAX)? {
+        return Ok(search::run(views as u32));
+    }
     let scenarios = scenarios(values)?;
     let threads = values.number("threads", 1, 64)? as usize;
     Ok(if values.is_given("trace") { trace_all(&scenarios) } else { run_all(&scenarios, threads) })

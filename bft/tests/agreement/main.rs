@@ -6,6 +6,7 @@
 //! - `liars`: bad signatures and shares, equivocation, messages in the name of others.
 //! - `recovery`: losses, late starts, catching up.
 //! - `floods`: too much, too early, too late; what is kept and answered is bounded.
+//! - `search`: every way that a few views can go, in a small scope.
 //! - `traps`: what the prototype fell into.
 //! - `mutants`: the same attacks on a protocol without the rule they are aimed at; each is caught.
 
@@ -16,5 +17,6 @@ mod liars;
 mod mutants;
 mod random;
 mod recovery;
+mod search;
 mod staged;
 mod traps;
