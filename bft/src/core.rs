@@ -31,6 +31,7 @@ use crate::cut::Cut;
 use crate::effects::{Effects, To};
 use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
+use crate::id_index::Steps;
 use crate::lane::entry::Entry;
 use crate::lane::{LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::Ledger;
@@ -178,6 +179,12 @@ impl Core {
             self.cross_wakeup(),
         ];
         timers.into_iter().flatten().chain(self.proposal_due()).min()
+    }
+
+    /// What searching the tables of ids costs. For checkers: it reads them whole.
+    pub fn steps(&self) -> Steps {
+        let tables = [self.mempool.steps(), self.orders.steps(), self.rejects.steps()];
+        tables.into_iter().fold(self.ledger.steps(), Steps::and)
     }
 
     /// How we are, as far as the core knows; the driver adds what only processes know.

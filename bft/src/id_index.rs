@@ -9,9 +9,29 @@
 //! insertion takes long (64 µs at four million entries; one table would take 20 ms and more).
 //!
 //! # Security
-//! Clients can grind ids. The hash is keyed by a seed they do not know, so they cannot pile them into one sub-table or
-//! one run of slots. The seed may differ from node to node: nothing iterates over the table, so no order depends on it.
+//! A table is slow only for whoever can insert many ids that it takes for neighbours. There are two hashes, both keyed
+//! by a seed that the node draws from its operating system and shows to nobody. An owner uses one of them throughout;
+//! which one depends on who chooses the ids that it inserts:
+//!
+//! - coins, the history and the transaction list: nobody. Each id is a SHA-256 digest that this node computed itself;
+//!   clients can only grind. [`IdIndex::hash_digest`].
+//! - open records, the pool, contacts, what is asked for again: nobody, for the same reason. They are [`IdMap`]s, which
+//!   always use [`IdIndex::hash`].
+//! - claims of CL_M and CL (`shard::reject`): any Byzantine peer, as 32 free bytes. [`IdIndex::hash`].
+//! - what is noted of rejects: ids that an honest member computed, or that f+1 peers name. [`IdIndex::hash`].
+//!
+//! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function that the
+//! tables of Rust's standard library rest on. To an adversary without the key its values are as good as independent
+//! random ones, so the ids it chooses fill slots as those of honest peers do. It cannot learn the key: no hash is ever
+//! sent, and nothing iterates over a table in the order of hashes. [`IdIndex::hash_digest`] folds one multiplication of
+//! the first 16 bytes with the key: cheaper, and good enough for digests, of which two share 16 bytes only after 2^64
+//! trials. Looking up a chosen id is harmless with either: it walks one run of what others inserted.
+//!
+//! The seed may differ from node to node, since no order depends on it.
+//!
+//! [`IdMap`]: crate::id_map::IdMap
 
+use crate::mutant::{Mutant, in_force};
 use crate::sim::prng::splitmix64;
 
 /// What an index gives for an id: the owner's name for the place where it keeps it. At most 42 bits.
@@ -80,11 +100,22 @@ impl IdIndex {
         self.len == 0
     }
 
-    /// The hash of an id: a folded multiplication of its first 16 bytes with the key. Ids that are inserted are
-    /// SHA-256 digests, so two of them share 16 bytes only by a collision.
+    /// The hash of an id that a peer may have chosen: SipHash-1-3 of its four words. Without the block that tells the
+    /// length: all ids have the same.
     pub fn hash(&self, id: &[u8; 32]) -> Hashed {
-        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| id[at + i]));
-        let product = u128::from(word(0) ^ self.key.0) * u128::from(word(8) ^ self.key.1);
+        if !in_force(Mutant::HashWholeId) {
+            return self.hash_digest(id);
+        }
+        let mut state = Sip::new(self.key);
+        for at in [0, 8, 16, 24] {
+            state.absorb(word(id, at));
+        }
+        Hashed(state.finish())
+    }
+
+    /// The hash of a digest that this node has computed: a folded multiplication of its first 16 bytes with the key.
+    pub fn hash_digest(&self, digest: &[u8; 32]) -> Hashed {
+        let product = u128::from(word(digest, 0) ^ self.key.0) * u128::from(word(digest, 8) ^ self.key.1);
         Hashed((product as u64) ^ ((product >> 64) as u64))
     }
 
@@ -109,6 +140,11 @@ impl IdIndex {
         self.len -= 1;
     }
 
+    /// Slots that finding each entry once looks at, in all and at most for one. For checkers: it reads the whole table.
+    pub fn steps(&self) -> Steps {
+        self.parts.iter().flat_map(Part::steps).fold(Steps::default(), Steps::and)
+    }
+
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
         self.parts.iter().map(|part| part.slots.capacity() * size_of::<u64>() + size_of::<Part>()).sum()
@@ -122,6 +158,68 @@ impl IdIndex {
         let part = &self.parts[hashed.part()];
         if part.slots.is_empty() { 0 } else { part.slots[part.home(hashed.tag())] }
     }
+}
+
+/// What searches cost, in slots looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Steps {
+    /// For finding each entry once.
+    pub total: u64,
+    /// For the entry that takes most.
+    pub longest: u64,
+}
+
+impl Steps {
+    /// Those of two tables.
+    #[must_use]
+    pub fn and(self, other: Steps) -> Steps {
+        Steps { total: self.total + other.total, longest: self.longest.max(other.longest) }
+    }
+}
+
+/// The state of SipHash, keyed.
+struct Sip([u64; 4]);
+
+impl Sip {
+    fn new((k0, k1): (u64, u64)) -> Sip {
+        Sip([
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ])
+    }
+
+    fn absorb(&mut self, word: u64) {
+        self.0[3] ^= word;
+        self.round();
+        self.0[0] ^= word;
+    }
+
+    fn finish(mut self) -> u64 {
+        self.0[2] ^= 0xff;
+        (0..3).for_each(|_| self.round());
+        self.0.into_iter().fold(0, |hash, word| hash ^ word)
+    }
+
+    fn round(&mut self) {
+        let [mut v0, mut v1, mut v2, mut v3] = self.0;
+        v0 = v0.wrapping_add(v1);
+        v1 = v1.rotate_left(13) ^ v0;
+        v0 = v0.rotate_left(32);
+        v2 = v2.wrapping_add(v3);
+        v3 = v3.rotate_left(16) ^ v2;
+        v0 = v0.wrapping_add(v3);
+        v3 = v3.rotate_left(21) ^ v0;
+        v2 = v2.wrapping_add(v1);
+        v1 = v1.rotate_left(17) ^ v2;
+        v2 = v2.rotate_left(32);
+        self.0 = [v0, v1, v2, v3];
+    }
+}
+
+fn word(id: &[u8; 32], at: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| id[at + i]))
 }
 
 /// One sub-table. A slot is 0 if empty, else the tag above the handle plus one.
@@ -213,6 +311,16 @@ impl Part {
         self.used -= 1;
         true
     }
+
+    /// What finding each entry costs.
+    fn steps(&self) -> impl Iterator<Item = Steps> {
+        let mask = self.slots.len().wrapping_sub(1);
+        let entries = self.slots.iter().enumerate().filter(|(_, slot)| **slot != 0);
+        entries.map(move |(at, slot)| {
+            let steps = (at.wrapping_sub(self.home(slot >> Handle::BITS)) & mask) as u64 + 1;
+            Steps { total: steps, longest: steps }
+        })
+    }
 }
 
 fn unpack(slot: u64) -> Handle {
@@ -225,6 +333,10 @@ mod tests {
 
     use super::*;
     use crate::sim::prng::Prng;
+
+    /// More slots than any search looks at unless ids are neighbours by design: the longest of 10^5 random ones takes
+    /// about a hundred.
+    const STEPS_MAX: u64 = 300;
 
     #[test]
     fn agrees_with_an_ordered_map_through_random_work() {
@@ -255,6 +367,66 @@ mod tests {
                 assert_eq!(found.map(Handle::number), Some(*number), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn the_hash_is_siphash_1_3() {
+        // What other implementations (the test vectors of Rust's, its `DefaultHasher`) give absorbs the length, too.
+        let with_length = |key, words: &[u64]| {
+            let mut state = Sip::new(key);
+            words.iter().for_each(|word| state.absorb(*word));
+            state.absorb((words.len() as u64 * 8) << 56);
+            state.finish()
+        };
+        assert_eq!(with_length((0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908), &[]), 0xabac_0158_050f_c4dc);
+        let id: [u8; 32] = std::array::from_fn(|i| i as u8);
+        let words = [0, 8, 16, 24].map(|at| word(&id, at));
+        assert_eq!(with_length((0, 0), &words), 0x31ef_8061_c910_629b);
+    }
+
+    #[test]
+    fn chosen_ids_cost_no_more_steps_than_random_ones() {
+        for count in [10_000u64, 100_000] {
+            let mut prng = Prng::new(count);
+            let random = steps_of((0..count).map(|_| prng.bytes()));
+            let average = random.total as f64 / count as f64;
+            assert!(average < 3.0 && random.longest < STEPS_MAX, "{count} random ids: {random:?}");
+            let base: [u8; 32] = prng.bytes();
+            // Free bytes: where the ids differ. They share the rest.
+            for free in [16..32, 0..16, 24..32, 0..8] {
+                for spread in [1, 0x9E37_79B9_7F4A_7C15, 1 << 40] {
+                    let chosen =
+                        steps_of((0..count).map(|number: u64| {
+                            share_all_but(base, free.clone(), number.wrapping_mul(spread))
+                        }));
+                    assert!(
+                        chosen.total * 10 < random.total * 11 && chosen.longest < STEPS_MAX,
+                        "{count} ids that differ in bytes {free:?} by {spread:#x}: {chosen:?}, random {random:?}"
+                    );
+                }
+            }
+            // The first and last eight bytes free, the middle shared.
+            let middle = steps_of((0..count).map(|number| {
+                share_all_but(share_all_but(base, 0..8, number % 1_000), 24..32, number / 1_000)
+            }));
+            assert!(middle.total * 10 < random.total * 11 && middle.longest < STEPS_MAX, "{middle:?}");
+        }
+    }
+
+    /// What an index costs into which these ids are inserted.
+    fn steps_of(ids: impl Iterator<Item = [u8; 32]>) -> Steps {
+        let mut index = IdIndex::new(5);
+        for (number, id) in (0..).zip(ids) {
+            index.insert(index.hash(&id), Handle::new(number));
+        }
+        index.steps()
+    }
+
+    /// `base` but for `number` in the first eight of these bytes.
+    fn share_all_but(base: [u8; 32], free: std::ops::Range<usize>, number: u64) -> [u8; 32] {
+        let mut id = base;
+        id[free.start..free.start + 8].copy_from_slice(&number.to_le_bytes());
+        id
     }
 
     #[test]

@@ -41,6 +41,7 @@ use wire::committee::Committee;
 use wire::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
+use crate::id_index::Steps;
 use crate::id_map::IdMap;
 use crate::ledger::coins::{Coins, Known, Owners};
 use crate::ledger::history::History;
@@ -263,6 +264,13 @@ impl Ledger {
     /// How many wait in the pool.
     pub fn pool_len(&self) -> usize {
         self.pool.len()
+    }
+
+    /// What searching its tables costs. For checkers: it reads them whole.
+    pub fn steps(&self) -> Steps {
+        [self.history.steps(), self.open.steps(), self.pool.steps()]
+            .into_iter()
+            .fold(self.coins.steps(), Steps::and)
     }
 
     /// What went to and came from each shard since genesis, ascending, this one's own entry included.

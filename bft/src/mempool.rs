@@ -30,6 +30,7 @@ use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Refusal, Rejection};
 use wire::ids::{ClientId, Round, TxId};
 
+use crate::id_index::Steps;
 use crate::id_map::IdMap;
 use crate::ledger::{BlockOutcome, GROUP, Ledger, Outcome, Settled, Standing};
 use crate::mempool::accounts::Accounts;
@@ -103,6 +104,11 @@ impl Mempool {
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What searching its tables costs. For checkers: it reads them whole.
+    pub fn steps(&self) -> Steps {
+        self.list.steps().and(self.contacts.steps())
     }
 
     /// Transactions that wait to be proposed; those that others are to propose first do not.

@@ -1,8 +1,8 @@
 //! Protocol rules that can be switched off, to show that the checkers notice.
 //!
-//! Each variant is a rule marked \[safety] in the design. Without the feature `mutants` every rule is on and this
-//! module compiles to nothing; with it a test or a simulation switches one rule off for its own thread. Release
-//! binaries are built without the feature.
+//! Each variant is a rule marked \[safety] in the design, or one that keeps what a peer can cost us bounded. Without
+//! the feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches
+//! one rule off for its own thread. Release binaries are built without the feature.
 
 /// A rule that a mutant breaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -73,11 +73,13 @@ pub enum Mutant {
     BelieveNeedsOneHonest,
     /// A CL counts only once executed blocks have all that its sender had imported.
     RejectAfterWatermark,
+    /// Tables of ids that peers choose hash all their bytes.
+    HashWholeId,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 33] = [
+    pub const ALL: [Mutant; 34] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -111,6 +113,7 @@ impl Mutant {
         Mutant::RejectNotUnderOpenRecord,
         Mutant::BelieveNeedsOneHonest,
         Mutant::RejectAfterWatermark,
+        Mutant::HashWholeId,
     ];
 }
 

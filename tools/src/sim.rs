@@ -62,7 +62,8 @@ pub(crate) const COMMAND: Command = Command {
              missing-share stale-flood future-flood mutated-bytes chaos dying-child starved-leader \
              last-in-first-out\n\
              Between shards, of which there must be two at least: silent-partner false-transfer false-sign \
-             false-reject false-cancel forged-import false-order slow-shards",
+             false-reject false-cancel forged-import false-order slow-shards \
+             chosen-ids",
         ),
         ("EXIT STATUS", "0  no violation\n1  a violation\n2  usage"),
         (

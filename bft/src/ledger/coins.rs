@@ -5,7 +5,7 @@
 
 use wire::ids::CoinId;
 
-use crate::id_index::{Handle, Hashed, IdIndex};
+use crate::id_index::{Handle, Hashed, IdIndex, Steps};
 use crate::ledger::history::{History, RecordRef, SpentCoins};
 use crate::ledger::open::Held;
 use crate::slab::{Place, Slab};
@@ -80,8 +80,14 @@ impl Coins {
         amounts.sum()
     }
 
+    /// See [`IdIndex::steps`].
+    pub(super) fn steps(&self) -> Steps {
+        self.index.steps()
+    }
+
+    /// Every id here was computed by us from what created the coin.
     pub(super) fn hash(&self, id: &CoinId) -> Hashed {
-        self.index.hash(&id.0)
+        self.index.hash_digest(&id.0)
     }
 
     /// See [`IdIndex::warm`].
@@ -201,7 +207,7 @@ impl SpentCoins for Coins {
             let coin = self.slab.get_mut(*place);
             assert!(matches!(coin.state, State::Spent(_)), "only spent coins are forgotten");
             coin.state = State::Vacant;
-            self.index.remove(self.index.hash(&coin.id.0), Handle::new(u64::from(place.0)));
+            self.index.remove(self.index.hash_digest(&coin.id.0), Handle::new(u64::from(place.0)));
             self.slab.free(*place);
         }
     }

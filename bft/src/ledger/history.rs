@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use wire::ids::{Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
 
-use crate::id_index::{Handle, Hashed, IdIndex};
+use crate::id_index::{Handle, Hashed, IdIndex, Steps};
 use crate::ledger::execute::GROUP;
 use crate::ledger::outcome::Settled;
 use crate::slab::Place;
@@ -78,8 +78,14 @@ impl History {
         self.index.len()
     }
 
+    /// See [`IdIndex::steps`].
+    pub(super) fn steps(&self) -> Steps {
+        self.index.steps()
+    }
+
+    /// Every id here was computed by us from a transaction's bytes.
     pub(super) fn hash(&self, id: &TxId) -> Hashed {
-        self.index.hash(&id.0)
+        self.index.hash_digest(&id.0)
     }
 
     /// See [`IdIndex::warm`].
@@ -245,11 +251,12 @@ impl Bucket {
                 _ => return 0,
             };
             let spent = &self.spent[spent];
-            let sink = records.iter().fold(0, |sink, record| sink ^ index.warm(index.hash(&record.id.0)));
+            let sink =
+                records.iter().fold(0, |sink, record| sink ^ index.warm(index.hash_digest(&record.id.0)));
             std::hint::black_box(sink);
             coins.forget(spent);
             for (number, record) in group.clone().zip(records) {
-                index.remove(index.hash(&record.id.0), handle(forget, number as u64));
+                index.remove(index.hash_digest(&record.id.0), handle(forget, number as u64));
             }
             self.swept = group.end;
         }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use wire::bytes::Bytes;
 use wire::ids::{ClientId, Index, NodeId, Round, TxId};
 
-use crate::id_index::{Handle, Hashed, IdIndex};
+use crate::id_index::{Handle, Hashed, IdIndex, Steps};
 use crate::ledger::{GROUP, Ledger};
 use crate::shard::home::Since;
 use crate::slab::{Place, Slab};
@@ -122,8 +122,14 @@ impl List {
         self.index.is_empty()
     }
 
+    /// See [`IdIndex::steps`].
+    pub(super) fn steps(&self) -> Steps {
+        self.index.steps()
+    }
+
+    /// Every id here was computed by us from a transaction's bytes.
     pub(super) fn hash(&self, id: &TxId) -> Hashed {
-        self.index.hash(&id.0)
+        self.index.hash_digest(&id.0)
     }
 
     pub(super) fn find(&self, id: &TxId) -> Option<Place> {
@@ -211,7 +217,7 @@ impl List {
                 unreachable!("a settled transaction is not in the index, where open ones are found")
             }
         };
-        self.index.remove(self.index.hash(&id.0), Handle::new(u64::from(place.0)));
+        self.index.remove(self.index.hash_digest(&id.0), Handle::new(u64::from(place.0)));
         Freed { owner, bytes: bytes as u64 }
     }
 
@@ -303,7 +309,7 @@ impl List {
 
     /// Has the processor fetch what a search for these ids will look at.
     pub(super) fn warm<'a>(&self, ids: impl Iterator<Item = &'a TxId>) {
-        let sink = ids.fold(0, |sink, id| sink ^ self.index.warm(self.index.hash(&id.0)));
+        let sink = ids.fold(0, |sink, id| sink ^ self.index.warm(self.index.hash_digest(&id.0)));
         std::hint::black_box(sink);
     }
 

@@ -30,6 +30,7 @@ use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::effects::Effects;
 use crate::fault::FaultKind;
+use crate::id_index::Steps;
 use crate::ledger::{BlockOutcome, CrossEvent, GROUP, Ledger, Standing};
 use crate::member::Member;
 use crate::mempool::{Mempool, Order, other_shards};
@@ -102,6 +103,11 @@ impl Orders {
     /// Whether none is asked for.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What searching its tables costs. For checkers: it reads them whole.
+    pub fn steps(&self) -> Steps {
+        self.asking.steps()
     }
 
     /// Asks f+1 members of each other input shard to order transactions that a client just handed in.

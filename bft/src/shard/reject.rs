@@ -43,6 +43,7 @@ use wire::limits::{INPUTS_MAX, REJECTED_IDS_MAX, REJECTS_PER_MESSAGE_MAX};
 
 use crate::effects::Effects;
 use crate::fault::{Fault, FaultKind};
+use crate::id_index::Steps;
 use crate::ledger::{CrossEvent, Ledger, Settled};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
@@ -189,6 +190,12 @@ impl Rejects {
     /// Whether [`Rejects::cancels`] may have something to list.
     pub fn has_cancels(&self) -> bool {
         !self.candidates.is_empty()
+    }
+
+    /// What searching its tables costs. For checkers: it reads them whole.
+    pub fn steps(&self) -> Steps {
+        let noted = [self.voted.steps(), self.rejected.steps(), self.believed.steps()];
+        noted.into_iter().fold(self.votes.steps().and(self.claims.steps()), Steps::and)
     }
 
     /// Our ledger says of these that they can never execute here: CL_M.

@@ -8,6 +8,7 @@
 mod certificates;
 mod coin;
 mod hands;
+mod ids;
 mod known;
 mod leading;
 mod noise;
@@ -25,6 +26,7 @@ pub(super) use hands::Hands;
 
 use certificates::{BadCertificates, Flavour};
 use coin::{BadShares, EarlyShares, FalseHalts};
+use ids::ChosenIds;
 use noise::{FutureFlood, MutatedBytes, StaleFlood};
 use silence::{Mute, Withheld};
 use transfers::{FalseSigns, FalseTransfers, SilentPartner};
@@ -107,11 +109,13 @@ pub enum Adversary {
     FalseOrder,
     /// What goes from one shard to another takes seconds, past expiries.
     SlowShards,
+    /// CL and CL_M on ids that it makes up, alike in many ways.
+    ChosenIds,
 }
 
 impl Adversary {
     /// All of them.
-    pub const ALL: [Adversary; 36] = [
+    pub const ALL: [Adversary; 37] = [
         Adversary::Random,
         Adversary::Mute,
         Adversary::EquivocatingLane,
@@ -148,6 +152,7 @@ impl Adversary {
         Adversary::ForgedImport,
         Adversary::FalseOrder,
         Adversary::SlowShards,
+        Adversary::ChosenIds,
     ];
 
     /// Its name on the command line.
@@ -189,6 +194,7 @@ impl Adversary {
             Adversary::ForgedImport => "forged-import",
             Adversary::FalseOrder => "false-order",
             Adversary::SlowShards => "slow-shards",
+            Adversary::ChosenIds => "chosen-ids",
         }
     }
 
@@ -250,6 +256,7 @@ impl Adversary {
                 | Adversary::ForgedImport
                 | Adversary::FalseOrder
                 | Adversary::SlowShards
+                | Adversary::ChosenIds
         )
     }
 
@@ -296,6 +303,7 @@ impl Adversary {
             Adversary::FalseCancel => Box::new(FalseEntries::new(Slip::Cancels)),
             Adversary::ForgedImport => Box::new(FalseEntries::new(Slip::Imports)),
             Adversary::FalseOrder => Box::new(FalseOrders::default()),
+            Adversary::ChosenIds => Box::new(ChosenIds::default()),
         }
     }
 }

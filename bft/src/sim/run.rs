@@ -7,6 +7,7 @@
 //! silent.
 
 mod happen;
+mod inspect;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -287,7 +288,7 @@ impl<'a> Simulation<'a> {
 
     fn run(&mut self) -> Ran {
         while self.step()? == Onward::Go {}
-        Ok(())
+        self.check_tables()
     }
 
     /// Lets the next thing happen, be it a timer of a core or something of the network.

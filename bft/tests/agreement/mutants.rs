@@ -60,7 +60,8 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
         | Mutant::RejectNeedsQuorum
         | Mutant::RejectNotUnderOpenRecord
         | Mutant::BelieveNeedsOneHonest
-        | Mutant::RejectAfterWatermark => None,
+        | Mutant::RejectAfterWatermark
+        | Mutant::HashWholeId => None,
     }
 }
 

@@ -58,5 +58,6 @@ mutants! {
     cancelled_for_good: CancelledForGood by SlowShards, 2 x 4 nodes, 60 seeds;
     cancel_needs_one_honest: CancelNeedsOneHonest by FalseCancel, 2 x 4 nodes, 20 seeds;
     reject_needs_quorum: RejectNeedsQuorum by FalseReject, 2 x 4 nodes, 30 seeds;
+    hash_whole_id: HashWholeId by ChosenIds, 2 x 4 nodes, 5 seeds;
     believe_needs_one_honest: BelieveNeedsOneHonest by FalseReject, 2 x 4 nodes, 20 seeds;
 }

@@ -54,6 +54,7 @@ attacks! {
     forged_import: ForgedImport, ["invalid_entry"];
     false_order: FalseOrder, ["bad_request"];
     slow_shards: SlowShards, [];
+    chosen_ids: ChosenIds, [];
 }
 
 #[test]

@@ -6,6 +6,7 @@ use wire::bytes::Bytes;
 use wire::dest::Dest;
 use wire::ids::{Index, ShardId, TxId};
 
+use crate::id_index::Steps;
 use crate::id_map::IdMap;
 use crate::ledger::Ledger;
 use crate::member::Member;
@@ -58,6 +59,11 @@ impl Asking {
 
     pub(super) fn len(&self) -> usize {
         self.waits.len()
+    }
+
+    /// What searching its tables costs.
+    pub(super) fn steps(&self) -> Steps {
+        self.waits.steps()
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::ids::TxId;
 
+use crate::id_index::Steps;
 use crate::id_map::IdMap;
 
 /// A note of type `T` on each of the latest transactions noted; beyond the limit the oldest is forgotten.
@@ -42,6 +43,11 @@ impl<T> Recent<T> {
     /// Whether something was noted.
     pub(super) fn contains(&self, id: &TxId) -> bool {
         self.notes.contains(id)
+    }
+
+    /// What searching its table costs.
+    pub(super) fn steps(&self) -> Steps {
+        self.notes.steps()
     }
 
     /// Forgets one.

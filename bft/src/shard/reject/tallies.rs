@@ -7,12 +7,14 @@
 //! This is no `quorum::VoteSet`, since a claim may count later than it comes, and against two thresholds.
 //!
 //! **Bound.** A peer has claims on at most `ids_max` transactions; a further one drops its oldest. What a peer can fill
-//! is its own share and nobody else's. A claim costs some 150 bytes, and cost and memory of a transaction end with it.
+//! is its own share and nobody else's: the ids are free bytes to it, hence an [`IdMap`] and ordered maps. A claim costs
+//! some 150 bytes, and cost and memory of a transaction end with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::{NodeId, ShardId, TxId};
 
+use crate::id_index::Steps;
 use crate::id_map::IdMap;
 use crate::quorum::Added;
 use crate::shard::message::Cause;
@@ -118,6 +120,11 @@ impl<V: PartialEq> Tallies<V> {
             }
             self.forget_wait(id, &held.claim);
         }
+    }
+
+    /// What searching its table costs.
+    pub(super) fn steps(&self) -> Steps {
+        self.claims.steps()
     }
 
     fn of(&self, id: &TxId, peer: NodeId) -> Option<&Claim<V>> {

@@ -7,6 +7,7 @@ use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, ShardId, TxId, View};
 
 use crate::cut::Cut;
 use crate::fault::Fault;
+use crate::id_index::Steps;
 use crate::part::PartRef;
 use crate::sim::checker::Place;
 
@@ -56,6 +57,8 @@ pub enum Violation {
     FalseDigest { node: NodeId },
     /// A member asks to be woken at a time that has passed, again and again.
     Spinning { node: NodeId },
+    /// A table of ids is searched for longer than chance explains.
+    LongSearch { node: NodeId, steps: Steps },
     /// More frames than any run of honest members should take.
     Storm { frames: u64 },
     /// Nothing was decided within the bound after the network was healed.
