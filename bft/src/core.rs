@@ -5,7 +5,8 @@
 //! block. All of it is deterministic: the same events at the same times give the same effects.
 //!
 //! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] tells when to come back with [`Event::Tick`]
-//! though nothing has happened. Messages to ourselves wait in a local queue and are handled before `handle` returns.
+//! though nothing has happened. Until then nothing is left to do: the simulator looks after each event. Messages to
+//! ourselves wait in a local queue and are handled before `handle` returns.
 
 mod blocks;
 mod clients;
@@ -96,7 +97,7 @@ pub struct Core {
     local: VecDeque<Message>,
     /// Whether certificates of lanes have arrived that a pending SEND may wait for.
     certificates: News,
-    /// Whether there may be imports or cancels that we have not listed in a proposal.
+    /// Whether there may be imports that we have not listed in a proposal.
     imports: News,
     views: u64,
     /// Requests of clients that made no sense.
@@ -179,6 +180,16 @@ impl Core {
             self.cross_wakeup(),
         ];
         timers.into_iter().flatten().chain(self.proposal_due()).min()
+    }
+
+    /// Looks for something to do though no news of any has come: a core that has handled an event finds nothing, until
+    /// its wake-up is due. For checkers.
+    pub fn look_again(&mut self, now: Time) -> Vec<Effect> {
+        self.certificates = News::Arrived;
+        self.tick(now);
+        self.settle(now);
+        self.release_gathered(now);
+        std::mem::take(&mut self.out)
     }
 
     /// What searching the tables of ids costs. For checkers: it reads them whole.

@@ -75,11 +75,13 @@ pub enum Mutant {
     RejectAfterWatermark,
     /// Tables of ids that peers choose hash all their bytes.
     HashWholeId,
+    /// A cancel is due the moment it may be listed, whatever made it so.
+    CancelIsDueAtOnce,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 34] = [
+    pub const ALL: [Mutant; 35] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -114,6 +116,7 @@ impl Mutant {
         Mutant::BelieveNeedsOneHonest,
         Mutant::RejectAfterWatermark,
         Mutant::HashWholeId,
+        Mutant::CancelIsDueAtOnce,
     ];
 }
 

@@ -13,7 +13,7 @@
 //! | `workload` | clients, of one shard and of several |
 //! | `adversary` | what Byzantine members and hostile schedulers do |
 //! | `checker` | what must hold after every step |
-//! | `run` | the loop; liveness after healing |
+//! | `run` | the loop; after each event, that nothing is left to do; liveness after healing |
 //! | `trace` | a run written down |
 //! | `search` | agreement alone, every way it can go in a small scope |
 //! | `bench` | besides all that: agreement alone under scripts, where attacks of papers are staged |

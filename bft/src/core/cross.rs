@@ -59,7 +59,9 @@ impl Core {
         let effects = self.orders.tick(now, &mut self.mempool, &self.ledger);
         self.absorb_orders(now, effects);
         // A backup may have become due that nobody told of.
-        self.imports = News::Arrived;
+        if self.transfers.has_eligible(now) || self.rejects.has_cancels() {
+            self.imports = News::Arrived;
+        }
     }
 
     /// When [`Core::cross_tick`] has something to do.

@@ -11,6 +11,7 @@
 
 use crate::core::{Core, News};
 use crate::lane::entry;
+use crate::mutant::{Mutant, in_force};
 use crate::proposal::{ProposalBuilder, Push};
 use crate::time::{Span, Time};
 
@@ -39,6 +40,10 @@ impl Core {
             let left = self.mempool.take(&mut builder, &self.ledger);
             self.absorb_left(now, left);
             if builder.is_empty() {
+                // What left the list may be somebody's tick in the pool, and so a cancel.
+                if self.rejects.has_cancels() {
+                    continue;
+                }
                 return proposed;
             }
             let effects = self.lanes.append(now, builder.finish());
@@ -51,31 +56,29 @@ impl Core {
 
     /// Lists the parts of other shards that are ours to list now, and the cancels of what we believe to be rejected.
     fn list_imports(&mut self, now: Time, builder: &mut ProposalBuilder) {
-        if std::mem::replace(&mut self.imports, News::None) == News::None {
-            return;
-        }
-        let mut listed = Vec::new();
-        for import in self.transfers.eligible(now) {
-            if builder.push_import(&import) == Push::Full {
-                self.imports = News::Arrived;
-                break;
+        if std::mem::replace(&mut self.imports, News::None) == News::Arrived {
+            let mut listed = Vec::new();
+            for import in self.transfers.eligible(now) {
+                if builder.push_import(&import) == Push::Full {
+                    self.imports = News::Arrived;
+                    break;
+                }
+                listed.push(import.part);
             }
-            listed.push(import.part);
+            self.transfers.proposed(now, &listed);
         }
-        self.transfers.proposed(now, &listed);
         for id in self.rejects.cancels(&self.ledger, builder.cancels_left()) {
             let pushed = builder.push_cancel(id);
             assert_eq!(pushed, Push::Added, "no more were asked for than fit");
-        }
-        if self.rejects.has_cancels() {
-            self.imports = News::Arrived;
         }
     }
 
     /// When the next own entry is due; `None` while there is nothing to propose or no room.
     pub(super) fn proposal_due(&self) -> Option<Time> {
         let pending_bytes = self.mempool.waiting_bytes() as usize;
-        if pending_bytes == 0 && self.imports == News::None {
+        // Whatever made a cancel due, be it a block, a CL or our own filter: it is seen here.
+        let has_cancels = self.rejects.has_cancels() && in_force(Mutant::CancelIsDueAtOnce);
+        if pending_bytes == 0 && self.imports == News::None && !has_cancels {
             return None;
         }
         // Less than the longest transaction is no room: nothing might fit, and it would be due for ever.

@@ -163,6 +163,12 @@ impl Transfers {
         sources.flat_map(|incoming| incoming.eligible(now, self.height, &self.member)).collect()
     }
 
+    /// Whether there are any.
+    pub fn has_eligible(&self, now: Time) -> bool {
+        let mut sources = self.incoming.values();
+        sources.any(|incoming| incoming.eligible(now, self.height, &self.member).next().is_some())
+    }
+
     /// We have listed these in a proposal: not again for a while.
     pub fn proposed(&mut self, now: Time, parts: &[PartRef]) {
         for part in parts {

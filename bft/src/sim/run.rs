@@ -476,7 +476,10 @@ impl<'a> Simulation<'a> {
             self.trace.write(|| format!("{head} {standing:<32} {what} | {did}"));
         }
         match self.node(node) {
-            Node::Honest(_) => self.do_honest(node, effects),
+            Node::Honest(_) => {
+                self.do_honest(node, effects)?;
+                self.check_idle(node)
+            }
             _ => self.do_byzantine(node, at, effects),
         }
     }

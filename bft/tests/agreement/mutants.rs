@@ -61,7 +61,8 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
         | Mutant::RejectNotUnderOpenRecord
         | Mutant::BelieveNeedsOneHonest
         | Mutant::RejectAfterWatermark
-        | Mutant::HashWholeId => None,
+        | Mutant::HashWholeId
+        | Mutant::CancelIsDueAtOnce => None,
     }
 }
 

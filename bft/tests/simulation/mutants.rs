@@ -59,5 +59,6 @@ mutants! {
     cancel_needs_one_honest: CancelNeedsOneHonest by FalseCancel, 2 x 4 nodes, 20 seeds;
     reject_needs_quorum: RejectNeedsQuorum by FalseReject, 2 x 4 nodes, 30 seeds;
     hash_whole_id: HashWholeId by ChosenIds, 2 x 4 nodes, 5 seeds;
+    cancel_is_due_at_once: CancelIsDueAtOnce by Random, 2 x 4 nodes, 20 seeds;
     believe_needs_one_honest: BelieveNeedsOneHonest by FalseReject, 2 x 4 nodes, 20 seeds;
 }

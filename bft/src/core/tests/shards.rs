@@ -1,9 +1,15 @@
 //! Several shards: transactions with inputs in some and their output in another.
 
+use std::collections::VecDeque;
+
 use wire::client::{Fate, Rejection};
 use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
 
 use super::Bench;
+use crate::event::{Effect, Event};
+use crate::message::{Incoming, Message};
+use crate::shard::message::{RejectMessage, ShardMessage};
+use crate::time::{Span, Time};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, refund_coin, tx_id};
 
 const AMOUNT: u64 = 1_000;
@@ -34,6 +40,34 @@ impl Bench {
         .encode()
     }
 
+    /// As [`Bench::run`], but for CLs to shard 0: each takes `wait` longer than other messages.
+    fn run_with_slow_rejects(&mut self, wait: Span) {
+        let mut slow: VecDeque<(Time, NodeId, Event)> = VecDeque::new();
+        for _ in 0..100_000 {
+            let is_slow = |(_, to, event): &(Time, NodeId, Event)| to.0 < 4 && is_reject(event);
+            let (held, others) = std::mem::take(&mut self.queue).into_iter().partition(is_slow);
+            let held: VecDeque<_> = held;
+            slow.extend(held.into_iter().map(|(due, to, event)| (due + wait, to, event)));
+            self.queue = others;
+            let timer = self.cores.iter().zip(0u16..);
+            let timer = timer.filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i)))).min();
+            let due = |queue: &VecDeque<(Time, NodeId, Event)>| queue.front().map(|(due, ..)| *due);
+            let first = [due(&self.queue), due(&slow), timer.map(|(at, _)| at)].into_iter().flatten().min();
+            let Some(first) = first else { return };
+            self.now = self.now.max(first);
+            let (to, event) = if due(&self.queue) == Some(first) {
+                self.queue.pop_front().map(|(_, to, event)| (to, event))
+            } else if due(&slow) == Some(first) {
+                slow.pop_front().map(|(_, to, event)| (to, event))
+            } else {
+                timer.map(|(_, node)| (node, Event::Tick))
+            }
+            .expect("something is due first");
+            self.give(to, event);
+        }
+        panic!("the cores never come to rest");
+    }
+
     fn fates(&self) -> Vec<(TxId, Fate)> {
         self.receipts().into_iter().map(|receipt| (receipt.id, receipt.fate)).collect()
     }
@@ -56,6 +90,15 @@ impl Bench {
         }
         assert_eq!(value, 100 * u128::from(AMOUNT) * shards as u128);
     }
+}
+
+fn is_reject(event: &Event) -> bool {
+    let Event::Peer { body, .. } = event else { return false };
+    let Some(Incoming::Message(Message::Shard(ShardMessage::Reject(message)))) = Incoming::decode(body)
+    else {
+        return false;
+    };
+    matches!(message, RejectMessage::Rejected { .. })
 }
 
 #[test]
@@ -118,4 +161,23 @@ fn an_input_that_is_spent_is_rejected_without_agreement() {
     assert_eq!(bench.fates(), [(tx_id(&second), Fate::Rejected(Rejection::Spent))]);
     bench.check_rest();
     assert_eq!(bench.cores[4].ledger().height(), heights[4], "shard 1 agreed on nothing for it");
+}
+
+/// CL finds the pool entry made, in a shard where nothing else goes on: the proposer lists BACK at once.
+#[test]
+fn a_reject_that_comes_after_the_tick_is_acted_on_at_once() {
+    let mut bench = Bench::of(4, 3);
+    let unknown = CoinId([9; 32]);
+    let valid = genesis_coin(&bench.committee.testbed(), ShardId(2), 6);
+    let transaction = bench.cross_of(vec![(1, unknown), (2, valid)], 0);
+    bench.submit(NodeId(2), std::slice::from_ref(&transaction));
+    let wait = Span::from_ms(300);
+    bench.run_with_slow_rejects(wait);
+    assert_eq!(bench.fates(), [(tx_id(&transaction), Fate::Rejected(Rejection::UnknownCoin))]);
+    let is_reply = |(_, _, effect): &&(Time, NodeId, Effect)| matches!(effect, Effect::Reply { .. });
+    let (told, ..) = bench.done.iter().find(is_reply).expect("the client was told");
+    // Besides the wait: three rounds of some ten hops of 1 ms, in shards 1, 2 and 0, and what is gathered.
+    let least = Time(0) + wait;
+    assert!((least..least + Span::from_ms(60)).contains(told), "told at {told:?}");
+    bench.check_rest();
 }

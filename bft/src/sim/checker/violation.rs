@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::id_index::Steps;
 use crate::part::PartRef;
 use crate::sim::checker::Place;
+use crate::time::Time;
 
 /// What must not happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +58,10 @@ pub enum Violation {
     FalseDigest { node: NodeId },
     /// A member asks to be woken at a time that has passed, again and again.
     Spinning { node: NodeId },
+    /// A member has handled an event and not done all that it could, nor will it be woken for it.
+    NotIdle { node: NodeId, did: String, wakeup: Option<Time>, then: Option<Time> },
+    /// A member has handled an event and asks to be woken at a time that has come.
+    Overdue { node: NodeId, due: Time },
     /// A table of ids is searched for longer than chance explains.
     LongSearch { node: NodeId, steps: Steps },
     /// More frames than any run of honest members should take.
