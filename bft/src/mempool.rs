@@ -28,7 +28,7 @@ use std::ops::Range;
 
 use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Refusal, Rejection};
-use wire::ids::{ClientId, Round, TxId};
+use wire::ids::{ClientId, NodeId, Round, TxId};
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
@@ -81,8 +81,8 @@ pub struct Submitted {
 pub struct Left {
     /// For the clients of such transactions.
     pub receipts: Receipts,
-    /// For the shards of those that are cross-shard: CL_M.
-    pub votes: Vec<RejectVote>,
+    /// For the shards of those that are cross-shard: CL_M; with the peer that asked us to order it, if it was one.
+    pub votes: Vec<(Option<NodeId>, RejectVote)>,
 }
 
 impl Mempool {
@@ -315,9 +315,13 @@ impl Mempool {
         match past {
             Past::Intra(fate) => self.settle(place, fate, &mut left.receipts),
             Past::Cross(vote) => {
+                let asker = match self.list.get(place).owner {
+                    Owner::Peer(peer) => Some(peer),
+                    Owner::Client { .. } | Owner::Contact => None,
+                };
                 self.settle(place, vote.cause.fate(), &mut left.receipts);
                 self.settle_contact(&vote.id, vote.cause.fate(), &mut left.receipts);
-                left.votes.push(vote);
+                left.votes.push((asker, vote));
             }
         }
     }

@@ -77,11 +77,13 @@ pub enum Mutant {
     HashWholeId,
     /// A cancel is due the moment it may be listed, whatever made it so.
     CancelIsDueAtOnce,
+    /// What a peer's orders may have us report is rationed.
+    ReportsAreRationed,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 35] = [
+    pub const ALL: [Mutant; 36] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -117,6 +119,7 @@ impl Mutant {
         Mutant::RejectAfterWatermark,
         Mutant::HashWholeId,
         Mutant::CancelIsDueAtOnce,
+        Mutant::ReportsAreRationed,
     ];
 }
 

@@ -1,15 +1,18 @@
 //! Requests of clients, and the receipts they wait for; orders to other shards on their behalf.
 
+use std::collections::BTreeMap;
+
 use wire::bytes::Bytes;
 use wire::client::{Receipt, Reply, Request, list};
 use wire::codec;
-use wire::ids::{ClientId, TxId};
+use wire::ids::{ClientId, NodeId, TxId};
 use wire::limits::{QUERY_COINS_MAX, QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::core::Core;
 use crate::event::Effect;
 use crate::ledger::BlockOutcome;
 use crate::mempool::{Left, Receipts};
+use crate::shard::message::RejectVote;
 use crate::time::Time;
 
 /// Receipts in one reply: some 400 KB, well inside a frame.
@@ -83,9 +86,15 @@ impl Core {
     /// Tells of transactions that left the mempool since they can never execute here.
     pub(super) fn absorb_left(&mut self, now: Time, left: Left) {
         self.reply_all(left.receipts);
-        let ids = left.votes.iter().map(|vote| &vote.id);
+        let ids = left.votes.iter().map(|(_, vote)| &vote.id);
         self.orders.review(ids, &self.mempool, &self.ledger);
-        self.report_rejected(now, left.votes, None);
+        let mut by_asker: BTreeMap<Option<NodeId>, Vec<RejectVote>> = BTreeMap::new();
+        for (asker, vote) in left.votes {
+            by_asker.entry(asker).or_default().push(vote);
+        }
+        for (asker, votes) in by_asker {
+            self.report_rejected(now, asker, votes);
+        }
     }
 
     pub(super) fn reply_all(&mut self, receipts: Receipts) {

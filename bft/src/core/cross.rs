@@ -78,18 +78,10 @@ impl Core {
         }
     }
 
-    /// These can never execute here: CL_M, and CL to who asked for them as far as what is known suffices.
-    pub(super) fn report_rejected(&mut self, now: Time, votes: Vec<RejectVote>, asker: Option<NodeId>) {
-        if votes.is_empty() {
-            return;
-        }
-        let ids: Vec<TxId> = votes.iter().map(|vote| vote.id).collect();
-        let effects = self.rejects.report(now, votes, &self.ledger);
+    /// These, which a peer may have asked us to order, can never execute here: CL_M.
+    pub(super) fn report_rejected(&mut self, now: Time, asker: Option<NodeId>, votes: Vec<RejectVote>) {
+        let effects = self.rejects.report(now, asker, votes, &self.ledger);
         self.absorb_rejects(effects);
-        if let Some(asker) = asker {
-            let effects = self.rejects.answer(asker, ids, &self.ledger);
-            self.absorb_rejects(effects);
-        }
     }
 
     pub(super) fn absorb_transfers(&mut self, effects: TransferEffects) {
@@ -132,7 +124,12 @@ impl Core {
             self.gather.order(dest, send);
         }
         for OrderOutput::Never { asker, votes } in effects.outputs {
-            self.report_rejected(now, votes, asker);
+            let ids: Vec<TxId> = votes.iter().map(|vote| vote.id).collect();
+            self.report_rejected(now, asker, votes);
+            if let Some(asker) = asker {
+                let effects = self.rejects.answer(asker, ids, &self.ledger);
+                self.absorb_rejects(effects);
+            }
         }
     }
 

@@ -12,6 +12,9 @@
 //! never execute here → a vote (CL_M) and what is known of it (CL), by `shard::reject`; else it goes onto the list, as
 //! its home or as a backup. Nothing that an order says is trusted but the bytes of its transactions.
 //!
+//! **Bound.** What is listed fills the asker's part of the list ([`Mempool::order`]); what can never execute takes no
+//! room there, so what it makes members say is rationed a peer (`shard::reject::ration`). An honest asker asks again.
+//!
 //! **Cost.** One copy of a transaction for each shard that is asked, one id and two look-ups for each that asks. Of a
 //! transaction that is asked for some 100 bytes are kept here; its bytes stay with the mempool, or with the pool.
 //!

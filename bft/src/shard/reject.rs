@@ -26,12 +26,13 @@
 //! for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL ([`Rejects::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
-//! transaction, batched. **Bound:** `tallies` and three lists of `limits::REJECTED_IDS_MAX` ids each; candidates and
-//! listed cancels are of transactions in the ledger's pool.
+//! transaction, batched; what a peer's orders may cost is rationed (`ration`). **Bound:** `tallies` and three lists of
+//! `limits::REJECTED_IDS_MAX` ids each; candidates and listed cancels are of transactions in the ledger's pool.
 //!
 //! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; DESIGN §6. The notes have CL sent by
 //! node 0 and know neither heights nor watermarks.
 
+mod ration;
 mod recent;
 mod tallies;
 
@@ -49,12 +50,17 @@ use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::quorum::Added;
 use crate::shard::message::{Cause, RejectMessage, RejectVote};
+use crate::shard::reject::ration::Rations;
 use crate::shard::reject::recent::Recent;
 use crate::shard::reject::tallies::{Claim, Tallies, cause_of};
 use crate::time::{Span, Time};
 
 /// Shortest time between two CL_M of ours for one transaction: orders of many members come at once.
 const REPEAT_AFTER: Span = Span::from_ms(1_000);
+
+/// A transaction in a CL_M, and in a CL.
+const VOTE_BYTES: u64 = 50;
+const REJECT_BYTES: u64 = 40;
 
 /// What must be known of the ledger to judge claims.
 pub trait Records {
@@ -145,6 +151,8 @@ pub struct Rejects {
     claims: Tallies<()>,
     /// When we last sent CL_M.
     voted: Recent<Time>,
+    /// What others' orders may have us report.
+    rations: Rations,
     /// N−f CL_M were here.
     rejected: Recent<Cause>,
     believed: Recent<Cause>,
@@ -171,6 +179,7 @@ impl Rejects {
 
     fn with_ids_max(member: Member, hash_seed: u64, ids_max: usize) -> Rejects {
         Rejects {
+            rations: Rations::new(member.committee.n()),
             member,
             votes: Tallies::new(hash_seed, ids_max),
             claims: Tallies::new(hash_seed, ids_max),
@@ -198,8 +207,15 @@ impl Rejects {
         noted.into_iter().fold(self.votes.steps().and(self.claims.steps()), Steps::and)
     }
 
-    /// Our ledger says of these that they can never execute here: CL_M.
-    pub fn report(&mut self, now: Time, votes: Vec<RejectVote>, ledger: &dyn Records) -> RejectEffects {
+    /// Our ledger says of these that they can never execute here: CL_M. `asker` is the peer that asked us to order
+    /// them, if one did: what exceeds its ration is passed over.
+    pub fn report(
+        &mut self,
+        now: Time,
+        asker: Option<NodeId>,
+        votes: Vec<RejectVote>,
+        ledger: &dyn Records,
+    ) -> RejectEffects {
         let (own, height) = (self.member.node(), ledger.height().0);
         let mut draft = Draft::default();
         for vote in votes {
@@ -208,6 +224,10 @@ impl Rejects {
             }
             let id = vote.id;
             if self.voted.get(&id).is_none_or(|last| now.since(*last) >= REPEAT_AFTER) {
+                let cost = self.report_bytes(&vote);
+                if asker.is_some_and(|asker| !self.rations.spend(now, asker, cost)) {
+                    continue;
+                }
                 self.voted.note(id, now);
                 draft.votes.push(vote.clone());
             }
@@ -481,6 +501,12 @@ impl Rejects {
     fn forget_entry(&mut self, id: &TxId) {
         self.candidates.remove(id);
         self.listed.remove(id);
+    }
+
+    /// What our CL_M on a transaction, and the CL that it may lead to, cost us.
+    fn report_bytes(&self, vote: &RejectVote) -> u64 {
+        let n = self.member.committee.n() as u64;
+        VOTE_BYTES * (n - 1) + REJECT_BYTES * n * vote.others.len() as u64
     }
 
     /// A CL_M as a claim.

@@ -62,7 +62,8 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
         | Mutant::BelieveNeedsOneHonest
         | Mutant::RejectAfterWatermark
         | Mutant::HashWholeId
-        | Mutant::CancelIsDueAtOnce => None,
+        | Mutant::CancelIsDueAtOnce
+        | Mutant::ReportsAreRationed => None,
     }
 }
 

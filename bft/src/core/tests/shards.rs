@@ -7,7 +7,7 @@ use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
 
 use super::Bench;
 use crate::event::{Effect, Event};
-use crate::message::{Incoming, Message};
+use crate::message::{Incoming, Message, encode_order};
 use crate::shard::message::{RejectMessage, ShardMessage};
 use crate::time::{Span, Time};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, refund_coin, tx_id};
@@ -66,6 +66,18 @@ impl Bench {
             self.give(to, event);
         }
         panic!("the cores never come to rest");
+    }
+
+    /// Bytes of CL_M and CL sent, all copies.
+    fn reject_bytes(&self) -> usize {
+        let sends = self.done.iter().filter_map(|(_, node, effect)| match effect {
+            Effect::Send { dest, body, .. } => Some((node, dest, body)),
+            _ => None,
+        });
+        let rejects = sends.filter(|(_, _, body)| {
+            matches!(Incoming::decode(body), Some(Incoming::Message(Message::Shard(ShardMessage::Reject(_)))))
+        });
+        rejects.map(|(node, dest, body)| dest.expand(&self.committee, *node).len() * body.len()).sum()
     }
 
     fn fates(&self) -> Vec<(TxId, Fate)> {
@@ -180,4 +192,85 @@ fn a_reject_that_comes_after_the_tick_is_acted_on_at_once() {
     let least = Time(0) + wait;
     assert!((least..least + Span::from_ms(60)).contains(told), "told at {told:?}");
     bench.check_rest();
+}
+
+/// Transactions that spend coin 5 of shard 1, spent already, by number.
+fn hopeless(bench: &Bench, count: u64) -> Vec<Vec<u8>> {
+    let coin = genesis_coin(&bench.committee.testbed(), ShardId(1), 5);
+    let made = (0..count).map(|number| {
+        Transaction {
+            inputs: &[Input { shard: ShardId(1), coin, amount: AMOUNT }],
+            output_shard: ShardId(0),
+            outputs: &[Output { owner: Owner([2; 32]), amount: AMOUNT }],
+            expiries: &[Expiry { shard: ShardId(1), round: Round(900) }],
+            payload: &number.to_le_bytes(),
+        }
+        .encode()
+    });
+    made.collect()
+}
+
+/// Two shards of four; coin 5 of shard 1 is spent.
+fn bench_with_a_spent_coin() -> Bench {
+    let mut bench = Bench::of(4, 2);
+    let first = bench.cross(&[(1, 5)], 1);
+    bench.submit(NodeId(4), std::slice::from_ref(&first));
+    bench.run();
+    bench.replies.clear();
+    bench.done.clear();
+    bench
+}
+
+/// The bytes that orders of 30,000 hopeless transactions, to every member of shard 1 at once, make its members send.
+fn reject_bytes_of_a_flood(bench: &mut Bench) -> usize {
+    let flood = hopeless(bench, 30_000);
+    for orders in flood.chunks(10_000) {
+        let body = encode_order(orders.iter().map(|transaction| &transaction[..]));
+        for to in 4..8 {
+            let digest = wire::ids::Digest::default();
+            bench.give(NodeId(to), Event::Peer { from: NodeId(3), digest, body: body.clone() });
+        }
+    }
+    bench.run();
+    bench.reject_bytes()
+}
+
+#[test]
+fn orders_of_what_can_never_execute_cost_a_ration_and_delay_no_other_peers_client() {
+    let mut bench = bench_with_a_spent_coin();
+    // Each member spends what is saved up, 4 s of 1 MiB a second among four, on the same transactions.
+    let bytes = reject_bytes_of_a_flood(&mut bench);
+    assert!((1 << 20..6 << 20).contains(&bytes), "{bytes} bytes of CL_M and CL");
+    // An honest contact's client is answered as if nothing were.
+    let asked_at = bench.now;
+    let rejected = hopeless(&bench, 30_001).pop().expect("there are some");
+    bench.submit(NodeId(0), std::slice::from_ref(&rejected));
+    bench.run();
+    assert_eq!(bench.fates(), [(tx_id(&rejected), Fate::Rejected(Rejection::Spent))]);
+    let (told, ..) =
+        bench.done.iter().rfind(|(_, _, effect)| matches!(effect, Effect::Reply { .. })).expect("it");
+    assert!(told.since(asked_at) < Span::from_ms(100), "after {:?}", told.since(asked_at));
+}
+
+#[test]
+fn a_client_that_hands_in_more_than_the_ration_hears_of_all() {
+    let mut bench = bench_with_a_spent_coin();
+    // Each member of shard 1 is asked first for half of these, and again for those that exceeded its ration.
+    let all = hopeless(&bench, 10_000);
+    bench.submit(NodeId(0), &all);
+    bench.run();
+    let fates = bench.fates();
+    assert_eq!(fates.len(), all.len());
+    assert!(fates.iter().all(|(_, fate)| *fate == Fate::Rejected(Rejection::Spent)));
+    bench.check_rest();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn without_rations_a_flood_is_answered() {
+    use crate::mutant::{self, Mutant};
+    mutant::set(Some(Mutant::ReportsAreRationed));
+    let bytes = reject_bytes_of_a_flood(&mut bench_with_a_spent_coin());
+    mutant::set(None);
+    assert!(bytes > 30_000 * 90 * 16 / 2, "{bytes} bytes of CL_M and CL");
 }

@@ -194,9 +194,9 @@ fn what_our_own_shard_can_never_execute_is_told_at_once_to_client_and_shards() {
         cause,
     };
     let votes = [
-        vote(&late, &[ONE, TWO], Cause::Expired),
-        vote(&rival, &[ONE, TWO], Cause::Rejected(spent)),
-        vote(&ordered, &[ONE, TWO], Cause::Rejected(spent)),
+        (None, vote(&late, &[ONE, TWO], Cause::Expired)),
+        (None, vote(&rival, &[ONE, TWO], Cause::Rejected(spent))),
+        (Some(PAUL), vote(&ordered, &[ONE, TWO], Cause::Rejected(spent))),
     ];
     assert_eq!(left.votes, votes);
     assert_empty(&bench);

@@ -114,7 +114,7 @@ impl One {
     }
 
     fn report(&mut self, now: Time, number: u64) -> RejectEffects {
-        self.rejects.report(now, vec![vote(number)], &self.book)
+        self.rejects.report(now, None, vec![vote(number)], &self.book)
     }
 
     fn execute(&mut self, events: &[CrossEvent]) -> RejectEffects {
@@ -360,7 +360,7 @@ fn long_batches_are_cut() {
     let count = REJECTS_PER_MESSAGE_MAX as u64 + 1;
     let all: Vec<RejectVote> = (0..count).map(vote).collect();
     let mut one = One::new(5);
-    let effects = one.rejects.report(NOW, all.clone(), &one.book);
+    let effects = one.rejects.report(NOW, None, all.clone(), &one.book);
     let lengths: Vec<usize> = effects
         .sends
         .iter()
@@ -620,4 +620,34 @@ fn ids_that_one_peer_chooses_cost_no_more_steps_than_random_ones() {
             assert!(chosen.total * 10 < random.total * 11 && chosen.longest < 300, "{bytes}");
         }
     }
+}
+
+/// Reports of transactions numbered from `first` on, that `asker` had us look at; the CL_M that goes out.
+fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: u64) -> u64 {
+    let votes = (first..first + count).map(vote).collect();
+    let effects = one.rejects.report(now, asker, votes, &one.book);
+    let lengths = effects.sends.iter().map(|(_, message)| match message {
+        RejectMessage::Votes { votes, .. } => votes.len() as u64,
+        RejectMessage::Rejected { ids, .. } => panic!("CL of {} on one vote", ids.len()),
+    });
+    lengths.sum()
+}
+
+#[test]
+fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
+    let mut one = One::new(4);
+    let start = Time(1_000_000);
+    let cost = one.rejects.report_bytes(&vote(0));
+    assert_eq!(cost, 50 * 3 + 2 * 40 * 4);
+    let per_s = ration::SHARD_BYTES_PER_S / u64::from(N) / cost;
+    let at_once = reported(&mut one, start, Some(NodeId(0)), 0, 20_000);
+    assert!((4 * per_s..=4 * per_s + 5).contains(&at_once), "{at_once} at once, {per_s} a second");
+    assert_eq!(reported(&mut one, start, Some(NodeId(0)), 50_000, 20_000), 0);
+    assert_eq!(one.open().0 as u64, at_once, "what exceeds it leaves no trace");
+    // The same order again: those it has heard of cost anew, the others come first.
+    let later = start + Span::from_ms(1_000);
+    let next = reported(&mut one, later, Some(NodeId(0)), 50_000, 20_000);
+    assert!((per_s - 1..=per_s + 1).contains(&next), "{next} a second later, {per_s} a second");
+    assert_eq!(reported(&mut one, later, Some(NodeId(1)), 100_000, 1_000), 1_000, "another peer");
+    assert_eq!(reported(&mut one, later, None, 200_000, 20_000), 20_000, "what we found ourselves");
 }
