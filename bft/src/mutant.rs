@@ -49,6 +49,8 @@ pub enum Mutant {
     TransferHeaderChain,
     /// A part is covered by the outgoing root of its block.
     TransferBranch,
+    /// The digest of a part is a hash of its own over its counts and the root of its items, not that root.
+    PartDigestBindsCounts,
     /// A proposal imports a group part only with N−f SIGNs on it.
     ImportNeedsCertificate,
     /// The parts of a shard are executed in their order, each once.
@@ -83,7 +85,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 36] = [
+    pub const ALL: [Mutant; 37] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -105,6 +107,7 @@ impl Mutant {
         Mutant::TransferNeedsCertificate,
         Mutant::TransferHeaderChain,
         Mutant::TransferBranch,
+        Mutant::PartDigestBindsCounts,
         Mutant::ImportNeedsCertificate,
         Mutant::PartsInOrder,
         Mutant::TicksOnlyFromInputShards,

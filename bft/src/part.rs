@@ -9,10 +9,20 @@
 //! *Spent* are transactions whose inputs in the source were spent and whose output shard is the destination; *finished*
 //! and *cancelled* are transactions of the source's pool that have inputs in the destination (DESIGN §6, LD).
 //!
-//! **Digest.** A part's digest is the Merkle root over a leaf for its header and one for each item; each leaf binds
-//! destination and number. The block's outgoing root is the Merkle root over the digests of its parts, in order of
-//! destination and number. A leaf of a spent transaction holds its TxId, which covers all its bytes, so the digest of a
-//! part fixes every byte of it.
+//! **Digest \[safety].** Three hashes lead from an item to the header of its block, each under a tag of its own:
+//!
+//! ```text
+//! leaf           ITEM | kind u8 | destination u16 | number u64 | id 32
+//! part's digest  PDIG | the part's 28 bytes of header | spent u32 | root of the leaves, Tree::Items
+//! outgoing root  OUTG | parts u32 | root of the parts' digests, Tree::Parts, by destination and number
+//! ```
+//!
+//! An id of a spent transaction covers all its bytes, so the digest of a part fixes every byte of it. Neither side of
+//! a transfer chooses a shape: how many items of each kind a part has stands in its digest, how many parts a block has
+//! stands in its outgoing root, and no node of a tree is a part's digest. (A digest that was the bare root of the items
+//! let a left subtree of them pass for a shorter part, with the right certificate and a longer branch: whatever the
+//! cut-off transactions had spent was lost. [`Mutant::PartDigestBindsCounts`] is that rule switched off.) A block
+//! without parts has the outgoing root zero.
 
 use std::ops::Range;
 
@@ -23,7 +33,8 @@ use wire::client::list;
 use wire::ids::{Digest, PartNumber, Round, ShardId, TxId};
 use wire::limits::PART_BYTES_MAX;
 
-use crate::merkle;
+use crate::merkle::Tree;
+use crate::mutant::{Mutant, in_force};
 use crate::transaction::tx_id;
 
 const HEADER_BYTES: usize = 28;
@@ -36,7 +47,7 @@ pub struct PartRef {
     pub source: ShardId,
     /// Its place among all that the source sends us.
     pub number: PartNumber,
-    /// The digest of its items.
+    /// Its digest.
     pub digest: Digest,
 }
 
@@ -83,7 +94,7 @@ pub struct Part {
     pub cancelled: Vec<TxId>,
     /// Transactions whose inputs in the source are spent: id and place in `bytes`.
     pub spent: Vec<(TxId, Range<usize>)>,
-    /// The digest of all items.
+    /// The digest of all that it is.
     pub digest: Digest,
     /// The encoding.
     pub bytes: Bytes,
@@ -107,13 +118,18 @@ impl Part {
             (tx_id(&bytes[place.clone()]), place)
         });
         let spent: Vec<(TxId, Range<usize>)> = spent.collect();
-        let digest = digest(destination, number, header, &finished, &cancelled, &spent);
+        let digest = digest(header, &finished, &cancelled, &spent);
         Some(Part { source, destination, number, height, finished, cancelled, spent, digest, bytes })
     }
 
     /// Its name at the destination.
     pub fn reference(&self) -> PartRef {
         PartRef { source: self.source, number: self.number, digest: self.digest }
+    }
+
+    /// The leaves of the tree over its items.
+    pub(crate) fn leaves(&self) -> Vec<Digest> {
+        leaves(&self.bytes[..HEADER_BYTES], &self.finished, &self.cancelled, &self.spent)
     }
 
     /// The bytes of the spent transactions.
@@ -198,15 +214,14 @@ impl Group {
     }
 
     fn cut(&mut self) {
-        let count = |ids: &[TxId]| u32::try_from(ids.len()).expect("a part is far below 4 GiB");
         let ids = ID_BYTES * (self.finished.len() + self.cancelled.len());
         let mut bytes = Vec::with_capacity(HEADER_BYTES + ids + self.spent.len());
         bytes.extend(self.source.0.to_le_bytes());
         bytes.extend(self.destination.0.to_le_bytes());
         bytes.extend(self.next.0.to_le_bytes());
         bytes.extend(self.height.0.to_le_bytes());
-        bytes.extend(count(&self.finished).to_le_bytes());
-        bytes.extend(count(&self.cancelled).to_le_bytes());
+        bytes.extend(count(self.finished.len()).to_le_bytes());
+        bytes.extend(count(self.cancelled.len()).to_le_bytes());
         for id in self.finished.iter().chain(&self.cancelled) {
             bytes.extend(id.0);
         }
@@ -222,7 +237,7 @@ impl Group {
             destination: self.destination,
             number: self.next,
             height: self.height,
-            digest: digest(self.destination, self.next, header, &finished, &cancelled, &spent),
+            digest: digest(header, &finished, &cancelled, &spent),
             finished,
             cancelled,
             spent,
@@ -234,41 +249,95 @@ impl Group {
     }
 }
 
-/// The outgoing root over the parts of a block, in order of destination and number; zero if there are none.
-pub fn outgoing_root(parts: &[Part]) -> Digest {
-    let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
-    merkle::root(&digests)
+/// The digests of the parts of one block, in order of destination and number: what the outgoing root is over.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PartDigests(Vec<Digest>);
+
+impl PartDigests {
+    /// Of these parts.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a Part>) -> PartDigests {
+        PartDigests(parts.into_iter().map(|part| part.digest).collect())
+    }
+
+    /// How many parts there are.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.0.len()).expect("a block has far fewer parts")
+    }
+
+    /// The outgoing root, for the block's header; zero if there are no parts.
+    pub fn root(&self) -> Digest {
+        if self.0.is_empty() {
+            Digest::default()
+        } else {
+            outgoing_root(self.count(), Tree::Parts.root(&self.0))
+        }
+    }
+
+    /// The siblings that prove the part at this position.
+    pub fn branch(&self, position: u32) -> Vec<Digest> {
+        Tree::Parts.branch(&self.0, position as usize)
+    }
 }
 
-/// Tags of leaves: what an item means.
-const HEADER_LEAF: u8 = 0;
+/// The outgoing root of a block of `count` parts that has this one at `position`, by these siblings; `None` if they are
+/// not as many as that position has.
+pub fn outgoing_root_by(part: &Part, position: u32, count: u32, siblings: &[Digest]) -> Option<Digest> {
+    let root = Tree::Parts.root_by(part.digest, position as usize, count as usize, siblings);
+    root.map(|root| outgoing_root(count, root))
+}
+
+/// # Security
+/// The count is what decides where in the tree a branch leads. \[safety]
+fn outgoing_root(count: u32, root: Digest) -> Digest {
+    if !in_force(Mutant::PartDigestBindsCounts) {
+        return root;
+    }
+    let hash = Sha256::new().chain_update(b"OUTG").chain_update(count.to_le_bytes()).chain_update(root.0);
+    Digest(hash.finalize().into())
+}
+
+/// Kinds of leaves: what an item means.
 const FINISHED_LEAF: u8 = 1;
 const CANCELLED_LEAF: u8 = 2;
 const SPENT_LEAF: u8 = 3;
+/// Of the mutant alone.
+const HEADER_LEAF: u8 = 0;
 
-fn digest(
-    destination: ShardId,
-    number: PartNumber,
+/// A leaf for each item, in order.
+fn leaves(
     header: &[u8],
     finished: &[TxId],
     cancelled: &[TxId],
     spent: &[(TxId, Range<usize>)],
-) -> Digest {
+) -> Vec<Digest> {
+    let place = &header[2..12];
     let leaf = |kind: u8, bytes: &[u8]| {
-        let mut hash = Sha256::new();
-        hash.update(b"PART");
-        hash.update([kind]);
-        hash.update(destination.0.to_le_bytes());
-        hash.update(number.0.to_le_bytes());
-        hash.update(bytes);
-        Digest(hash.finalize().into())
+        let hash = Sha256::new().chain_update(b"ITEM").chain_update([kind]).chain_update(place);
+        Digest(hash.chain_update(bytes).finalize().into())
     };
     let mut leaves = Vec::with_capacity(1 + finished.len() + cancelled.len() + spent.len());
-    leaves.push(leaf(HEADER_LEAF, header));
+    if !in_force(Mutant::PartDigestBindsCounts) {
+        leaves.push(leaf(HEADER_LEAF, header));
+    }
     leaves.extend(finished.iter().map(|id| leaf(FINISHED_LEAF, &id.0)));
     leaves.extend(cancelled.iter().map(|id| leaf(CANCELLED_LEAF, &id.0)));
     leaves.extend(spent.iter().map(|(id, _)| leaf(SPENT_LEAF, &id.0)));
-    merkle::root(&leaves)
+    leaves
+}
+
+fn digest(header: &[u8], finished: &[TxId], cancelled: &[TxId], spent: &[(TxId, Range<usize>)]) -> Digest {
+    let root = Tree::Items.root(&leaves(header, finished, cancelled, spent));
+    // # Security: a bare root would be that of any tree it is a node of. [safety]
+    if !in_force(Mutant::PartDigestBindsCounts) {
+        return root;
+    }
+    let spent = count(spent.len()).to_le_bytes();
+    let hash = Sha256::new().chain_update(b"PDIG").chain_update(header).chain_update(spent);
+    Digest(hash.chain_update(root.0).finalize().into())
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).expect("a part is far below 4 GiB")
 }
 
 /// Where so many ids from `start` on end, if the bytes go that far.
@@ -351,9 +420,28 @@ mod tests {
         assert!(super::tests::group().finish().is_empty(), "nothing has no part");
     }
 
+    /// The hashes of the essay, by hand.
     #[test]
-    fn the_outgoing_root_is_that_of_all_parts() {
-        assert_eq!(outgoing_root(&[]), Digest::default());
-        assert_eq!(outgoing_root(&[sample()]), sample().digest);
+    fn digests_are_those_of_the_essay() {
+        let sha = |parts: &[&[u8]]| Digest(Sha256::digest(parts.concat()).into());
+        let part = sample();
+        let (place, header) = (&[1, 0, 5, 0, 0, 0, 0, 0, 0, 0][..], &part.bytes[..28]);
+        let leaf = |kind: u8, id: &TxId| sha(&[b"ITEM", &[kind], place, &id.0]);
+        let spent: Vec<TxId> = part.spent().map(|(id, _)| id).collect();
+        let leaves = [
+            leaf(1, &TxId([1; 32])),
+            leaf(2, &TxId([2; 32])),
+            leaf(2, &TxId([3; 32])),
+            leaf(3, &spent[0]),
+            leaf(3, &spent[1]),
+        ];
+        let node = |left: &Digest, right: &Digest| sha(&[b"INOD", &left.0, &right.0]);
+        let four = node(&node(&leaves[0], &leaves[1]), &node(&leaves[2], &leaves[3]));
+        let digest = sha(&[b"PDIG", header, &[2, 0, 0, 0], &node(&four, &leaves[4]).0]);
+        assert_eq!(part.digest, digest);
+        assert_eq!(PartDigests::of([]).root(), Digest::default());
+        assert_eq!(PartDigests::of([&part]).root(), sha(&[b"OUTG", &[1, 0, 0, 0], &digest.0]));
+        let two = sha(&[b"PNOD", &digest.0, &digest.0]);
+        assert_eq!(PartDigests::of([&part, &part]).root(), sha(&[b"OUTG", &[2, 0, 0, 0], &two.0]));
     }
 }

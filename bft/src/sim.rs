@@ -18,7 +18,7 @@
 //! | `search` | agreement alone, every way it can go in a small scope |
 //! | `bench` | besides all that: agreement alone under scripts, where attacks of papers are staged |
 
-mod adversary;
+pub(crate) mod adversary;
 pub mod bench;
 mod checker;
 mod net;

@@ -56,14 +56,14 @@ pub(crate) const COMMAND: Command = Command {
     sections: &[
         (
             "ADVERSARIES",
-            "random mute equivocating-lane equivocating-spb equivocating-ballots twins withheld-payload \
-             forged-certificate short-certificate duplicate-signer wrong-round wrong-shard false-halt \
-             false-justification other-digest uncertified-cut invalid-entry wrong-vote bad-share early-share \
-             missing-share stale-flood future-flood mutated-bytes chaos dying-child starved-leader \
-             last-in-first-out\n\
-             Between shards, of which there must be two at least: silent-partner false-transfer false-sign \
-             false-reject false-cancel forged-import false-order slow-shards \
-             chosen-ids",
+            "random mute equivocating-lane equivocating-spb equivocating-ballots twins \
+             withheld-payload forged-certificate short-certificate duplicate-signer wrong-round \
+             wrong-shard false-halt false-justification other-digest uncertified-cut \
+             invalid-entry wrong-vote bad-share early-share missing-share stale-flood \
+             future-flood mutated-bytes chaos dying-child starved-leader last-in-first-out\n\
+             Between shards, of which there must be two at least: silent-partner false-transfer \
+             reshaped-transfer false-sign false-reject false-cancel forged-import false-order \
+             slow-shards chosen-ids",
         ),
         ("EXIT STATUS", "0  no violation\n1  a violation\n2  usage"),
         (

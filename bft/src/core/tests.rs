@@ -17,6 +17,7 @@ use crate::core::{Core, CoreConfig};
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::event::{BlockReport, Effect, Event};
+use crate::fault::FaultKind;
 use crate::lane::LaneSettings;
 use crate::time::{Span, Time};
 use crate::trace::{TraceEvent, Tracing};
@@ -33,6 +34,10 @@ struct Bench {
     /// All that was done, but for what was told of it.
     done: Vec<(Time, NodeId, Effect)>,
     told: Vec<(NodeId, Tracing, TraceEvent)>,
+    /// The one node that may be blamed.
+    liar: Option<NodeId>,
+    /// Who blames it for what.
+    faults: Vec<(NodeId, FaultKind)>,
 }
 
 impl Bench {
@@ -56,8 +61,18 @@ impl Bench {
             })
             .collect();
         let blocks = vec![Vec::new(); usize::from(n * shards)];
-        let (replies, done, told) = (Vec::new(), Vec::new(), Vec::new());
-        Bench { committee, cores, now: Time(0), queue: VecDeque::new(), blocks, replies, done, told }
+        Bench {
+            committee,
+            cores,
+            now: Time(0),
+            queue: VecDeque::new(),
+            blocks,
+            replies: Vec::new(),
+            done: Vec::new(),
+            told: Vec::new(),
+            liar: None,
+            faults: Vec::new(),
+        }
     }
 
     fn give(&mut self, node: NodeId, event: Event) {
@@ -76,6 +91,7 @@ impl Bench {
                 }
                 Effect::Reply { body, .. } => self.replies.push(codec::decode(&body).expect("our own reply")),
                 Effect::Executed(report) => self.blocks[usize::from(node.0)].push(*report),
+                Effect::Fault(fault) if Some(fault.peer) == self.liar => self.faults.push((node, fault.kind)),
                 Effect::Fault(fault) => panic!("{node} blames {fault:?}"),
                 Effect::Progress(_) => {}
                 Effect::Trace { detail, event } => self.told.push((node, detail, *event)),
@@ -85,25 +101,48 @@ impl Bench {
 
     /// Runs until nothing is under way and no timer is armed.
     fn run(&mut self) {
+        assert!(self.run_until(Time(u64::MAX)), "the cores come to rest");
+    }
+
+    /// The same up to some time; whether nothing is left to do.
+    fn run_until(&mut self, end: Time) -> bool {
         for _ in 0..100_000 {
-            let timers =
-                self.cores.iter().zip(0u16..).filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i))));
-            let timer = timers.min();
-            match (self.queue.front(), timer) {
-                (None, None) => return,
-                (Some((due, ..)), timer) if timer.is_none_or(|(at, _)| *due <= at) => {
-                    let (due, to, event) = self.queue.pop_front().expect("it was there a moment ago");
-                    self.now = self.now.max(due);
-                    self.give(to, event);
-                }
-                (_, Some((at, node))) => {
-                    self.now = self.now.max(at);
-                    self.give(node, Event::Tick);
-                }
-                (Some(_), None) => unreachable!("the arm before takes it"),
+            match self.next_due() {
+                None => return true,
+                Some(due) if due > end => return false,
+                Some(_) => self.step(),
             }
         }
         panic!("the cores never come to rest");
+    }
+
+    fn timer(&self) -> Option<(Time, NodeId)> {
+        let timers = self.cores.iter().zip(0u16..);
+        timers.filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i)))).min()
+    }
+
+    /// When the next thing happens.
+    fn next_due(&self) -> Option<Time> {
+        let message = self.queue.front().map(|(due, ..)| *due);
+        [message, self.timer().map(|(at, _)| at)].into_iter().flatten().min()
+    }
+
+    /// The next thing happens, if there is one: a message arrives or a timer rings.
+    fn step(&mut self) {
+        let timer = self.timer();
+        match (self.queue.front(), timer) {
+            (None, None) => {}
+            (Some((due, ..)), timer) if timer.is_none_or(|(at, _)| *due <= at) => {
+                let (due, to, event) = self.queue.pop_front().expect("it was there a moment ago");
+                self.now = self.now.max(due);
+                self.give(to, event);
+            }
+            (_, Some((at, node))) => {
+                self.now = self.now.max(at);
+                self.give(node, Event::Tick);
+            }
+            (Some(_), None) => unreachable!("the arm before takes it"),
+        }
     }
 
     fn submit(&mut self, node: NodeId, transactions: &[Vec<u8>]) {

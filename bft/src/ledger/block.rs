@@ -7,7 +7,7 @@ use wire::ids::{Digest, Round, ShardId};
 
 use crate::ledger::links::Links;
 use crate::ledger::outcome::{BlockOutcome, Counts, CrossEvent, Executed};
-use crate::part::{Group, Part, PartRef, outgoing_root};
+use crate::part::{Group, Part, PartDigests, PartRef};
 
 /// See the module.
 pub(super) struct Block {
@@ -66,7 +66,7 @@ impl Block {
             transactions: self.transactions,
             cross: self.cross,
             imported: self.imported,
-            outgoing: outgoing_root(&parts),
+            outgoing: PartDigests::of(&parts).root(),
             parts: parts.into_iter().map(Arc::new).collect(),
             counts: self.counts,
             invalid_entries: self.invalid_entries,

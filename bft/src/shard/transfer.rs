@@ -15,6 +15,9 @@
 //! fetch from at execution, and since each honest member signs once a number, two certificates for one number cannot
 //! be. f+1 acknowledgements hold an honest one: its shard has ordered the part, and bodies stay with its members.
 //!
+//! What a transfer proves, and why no piece of a part passes for a part, stand in `proof` and [`crate::part`]; one that
+//! does not hold is a fault of whoever handed it over, and nothing more of that node is verified.
+//!
 //! Cost of a part: N transfers, so one copy a member of the destination, and N² SIGNs inside it; at each of its members
 //! one verification of a certificate a block and one batch of N−f SIGNs a part.
 //!

@@ -12,6 +12,7 @@ mod ids;
 mod known;
 mod leading;
 mod noise;
+pub(crate) mod shapes;
 mod silence;
 mod transfers;
 mod values;
@@ -28,6 +29,7 @@ use certificates::{BadCertificates, Flavour};
 use coin::{BadShares, EarlyShares, FalseHalts};
 use ids::ChosenIds;
 use noise::{FutureFlood, MutatedBytes, StaleFlood};
+use shapes::ReshapedTransfers;
 use silence::{Mute, Withheld};
 use transfers::{FalseSigns, FalseTransfers, SilentPartner};
 use values::{FalseValue, FalseValues};
@@ -97,6 +99,8 @@ pub enum Adversary {
     SilentPartner,
     /// Parts with wrong branches, altered items, other numbers, certificates of something else.
     FalseTransfer,
+    /// Parts that are truncated, split, longer, in another order or with other counts, with their true certificates.
+    ReshapedTransfer,
     /// SIGNs of parts that were never sent, and acknowledgements of what was not executed.
     FalseSign,
     /// CL and CL_M without cause.
@@ -115,7 +119,7 @@ pub enum Adversary {
 
 impl Adversary {
     /// All of them.
-    pub const ALL: [Adversary; 37] = [
+    pub const ALL: [Adversary; 38] = [
         Adversary::Random,
         Adversary::Mute,
         Adversary::EquivocatingLane,
@@ -146,6 +150,7 @@ impl Adversary {
         Adversary::LastInFirstOut,
         Adversary::SilentPartner,
         Adversary::FalseTransfer,
+        Adversary::ReshapedTransfer,
         Adversary::FalseSign,
         Adversary::FalseReject,
         Adversary::FalseCancel,
@@ -188,6 +193,7 @@ impl Adversary {
             Adversary::LastInFirstOut => "last-in-first-out",
             Adversary::SilentPartner => "silent-partner",
             Adversary::FalseTransfer => "false-transfer",
+            Adversary::ReshapedTransfer => "reshaped-transfer",
             Adversary::FalseSign => "false-sign",
             Adversary::FalseReject => "false-reject",
             Adversary::FalseCancel => "false-cancel",
@@ -250,6 +256,7 @@ impl Adversary {
             self,
             Adversary::SilentPartner
                 | Adversary::FalseTransfer
+                | Adversary::ReshapedTransfer
                 | Adversary::FalseSign
                 | Adversary::FalseReject
                 | Adversary::FalseCancel
@@ -298,6 +305,7 @@ impl Adversary {
             Adversary::Chaos => Box::new(Chaos::new(hands)),
             Adversary::SilentPartner => Box::new(SilentPartner::draw(hands)),
             Adversary::FalseTransfer => Box::new(FalseTransfers::default()),
+            Adversary::ReshapedTransfer => Box::new(ReshapedTransfers),
             Adversary::FalseSign => Box::new(FalseSigns::default()),
             Adversary::FalseReject => Box::new(FalseRejects::default()),
             Adversary::FalseCancel => Box::new(FalseEntries::new(Slip::Cancels)),

@@ -57,6 +57,7 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
         | Mutant::TransferNeedsCertificate
         | Mutant::TransferHeaderChain
         | Mutant::TransferBranch
+        | Mutant::PartDigestBindsCounts
         | Mutant::RejectNeedsQuorum
         | Mutant::RejectNotUnderOpenRecord
         | Mutant::BelieveNeedsOneHonest

@@ -48,6 +48,7 @@ macro_rules! attacks {
 attacks! {
     silent_partner: SilentPartner, [];
     false_transfer: FalseTransfer, ["bad_transfer"];
+    reshaped_transfer: ReshapedTransfer, ["bad_transfer"];
     false_sign: FalseSign, [];
     false_reject: FalseReject, [];
     false_cancel: FalseCancel, [];

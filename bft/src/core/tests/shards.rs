@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 
+use sha2::{Digest as _, Sha256};
 use wire::client::{Fate, Rejection};
-use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
+use wire::ids::{CoinId, Digest, NodeId, Round, ShardId, TxId};
 
 use super::Bench;
 use crate::event::{Effect, Event};
+use crate::fault::FaultKind;
 use crate::message::{Incoming, Message, encode_order};
-use crate::shard::message::{RejectMessage, ShardMessage};
+use crate::shard::message::{RejectMessage, ShardMessage, Transfer};
+use crate::sim::adversary::shapes;
 use crate::time::{Span, Time};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, refund_coin, tx_id};
 
@@ -227,7 +230,7 @@ fn reject_bytes_of_a_flood(bench: &mut Bench) -> usize {
     for orders in flood.chunks(10_000) {
         let body = encode_order(orders.iter().map(|transaction| &transaction[..]));
         for to in 4..8 {
-            let digest = wire::ids::Digest::default();
+            let digest = Digest::default();
             bench.give(NodeId(to), Event::Peer { from: NodeId(3), digest, body: body.clone() });
         }
     }
@@ -273,4 +276,79 @@ fn without_rations_a_flood_is_answered() {
     let bytes = reject_bytes_of_a_flood(&mut bench_with_a_spent_coin());
     mutant::set(None);
     assert!(bytes > 30_000 * 90 * 16 / 2, "{bytes} bytes of CL_M and CL");
+}
+
+/// What a Byzantine member of a part's source hands to members of its destination in place of the part.
+type Forger = fn(&Transfer) -> Option<Transfer>;
+
+/// A member of shard 1 hands a forged part to the first members of shard 0, before any true one arrives there: the
+/// cores a quarter of an hour later, at rest or not. Another transaction follows the one in that part.
+fn after_a_forged_part(forge: Forger, victims: u16) -> (Bench, bool) {
+    let mut bench = Bench::of(4, 2);
+    let liar = NodeId(7);
+    bench.liar = Some(liar);
+    let (first, second) = (bench.cross(&[(1, 5)], 0), bench.cross(&[(1, 6)], 0));
+    bench.submit(NodeId(2), &[first]);
+    let part_under_way = |bench: &Bench| {
+        bench.queue.iter().find_map(|(_, to, event)| match event {
+            Event::Peer { body, .. } if to.0 < 4 => match Incoming::decode(body) {
+                Some(Incoming::Transfer(transfer)) => Some(transfer),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let honest = loop {
+        match part_under_way(&bench) {
+            Some(transfer) => break transfer,
+            None => bench.step(),
+        }
+    };
+    let forged = forge(&honest).expect("the part can be forged so");
+    assert_ne!(forged, honest);
+    let body = forged.encode();
+    let digest = Digest(Sha256::digest(&body[..]).into());
+    for victim in 0..victims {
+        bench.give(NodeId(victim), Event::Peer { from: liar, digest, body: body.clone() });
+    }
+    bench.run_until(Time(60_000_000));
+    bench.submit(NodeId(3), &[second]);
+    let is_at_rest = bench.run_until(Time(900_000_000));
+    (bench, is_at_rest)
+}
+
+/// A part cut down to its header, with the true certificate, is refused by all who get it, be they all members of the
+/// destination or so few that those who sign it and those who sign the part are both short of N−f.
+#[test]
+fn a_part_cut_down_to_its_header_loses_nothing() {
+    for victims in [4, 2] {
+        let (bench, is_at_rest) = after_a_forged_part(shapes::emptied, victims);
+        assert!(is_at_rest, "{victims} victims");
+        assert_eq!(bench.finished().len(), 2, "{victims} victims: {:?}", bench.fates());
+        bench.check_rest();
+        let blamed: Vec<_> = (0..victims).map(|victim| (NodeId(victim), FaultKind::BadTransfer)).collect();
+        assert_eq!(bench.faults, blamed);
+    }
+}
+
+/// Without the rule such a part is executed and what it was to carry is lost, or the link is dead.
+#[cfg(feature = "mutants")]
+#[test]
+fn parts_whose_digests_bind_no_shape_lose_value_or_end_a_link() {
+    use crate::mutant::{Mutant, set};
+
+    set(Some(Mutant::PartDigestBindsCounts));
+    let outcomes = [4, 2].map(|victims| {
+        let (bench, is_at_rest) = after_a_forged_part(shapes::emptied, victims);
+        let imported = bench.cores[0].ledger().imported(ShardId(1)).0;
+        (
+            is_at_rest,
+            bench.finished().len(),
+            imported,
+            bench.cores[4].status().open_records,
+            bench.faults.len(),
+        )
+    });
+    set(None);
+    assert_eq!(outcomes, [(false, 1, 2, 1, 0), (false, 0, 0, 2, 0)]);
 }

@@ -6,6 +6,7 @@ use wire::limits::{ENDED_ROUNDS_KEPT, PARTS_AHEAD_MAX};
 
 use super::world::{Lane, World, cross, cross_with};
 use super::*;
+use crate::part::PartDigests;
 use crate::transaction::refund_coin;
 
 fn spent(id: TxId, output: u16, part: u64) -> CrossEvent {
@@ -26,7 +27,7 @@ fn a_transaction_of_three_shards_finishes() {
     let one = world.order(1, &[&bytes, &bytes]);
     assert_eq!(one.cross, [spent(id, 0, 1)]);
     assert_eq!(one.transactions[1].outcome, DUPLICATE);
-    assert_eq!(one.outgoing, one.parts[0].digest);
+    assert_eq!(one.outgoing, PartDigests::of([&*one.parts[0]]).root());
     let record = world.at(1).open_record(&id).expect("it has spent");
     assert_eq!((record.output(), record.part(), record.round()), (ShardId(0), PartNumber(1), Round(1)));
     assert_eq!((world.at(1).held(), world.at(1).value()), (100, 100));

@@ -14,15 +14,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use wire::dest::Dest;
-use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId};
+use wire::ids::{Index, NodeId, PartNumber, Round, ShardId};
 use wire::limits::{PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
 
 use super::{TransferEffects, TransferSend};
 use crate::block::Header;
 use crate::crypto::cert::Certificate;
 use crate::member::Member;
-use crate::merkle;
-use crate::part::{Part, PartRef};
+use crate::part::{Part, PartDigests, PartRef};
 use crate::round::Resend;
 use crate::shard::message::{Transfer, TransferProof};
 use crate::time::Time;
@@ -45,14 +44,14 @@ struct Chain {
     /// Of each run of blocks with parts the first certificate that covers it.
     certificates: BTreeMap<Round, Certificate>,
     /// The digests of all parts of a block, for blocks that have any.
-    digests: BTreeMap<Round, Vec<Digest>>,
+    digests: BTreeMap<Round, PartDigests>,
 }
 
 /// What is on its way to one shard.
 #[derive(Clone, Debug, Default)]
 struct Line {
     /// Unacknowledged parts, each with its place among the parts of its block.
-    parts: BTreeMap<PartNumber, (Arc<Part>, usize)>,
+    parts: BTreeMap<PartNumber, (Arc<Part>, u32)>,
     /// All up to this one were sent at least once, if they could be proved.
     sent: PartNumber,
     /// What each member of the destination says it has executed. At most N.
@@ -73,9 +72,9 @@ impl Outgoing {
 
     /// A block of ours was executed, with these parts in the order of its outgoing root.
     pub(super) fn executed(&mut self, header: &Header, parts: Vec<Arc<Part>>) {
-        let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
-        assert_eq!(merkle::root(&digests), header.outgoing, "a header's root is over the parts of its block");
-        for (position, part) in parts.into_iter().enumerate() {
+        let digests = PartDigests::of(parts.iter().map(|part| &**part));
+        assert_eq!(digests.root(), header.outgoing, "a header's root is over the parts of its block");
+        for (position, part) in (0..).zip(parts) {
             let line =
                 self.lines.get_mut(&part.destination).expect("parts go to other shards that there are");
             // A destination that was faster than we are may have it from others already.
@@ -87,7 +86,7 @@ impl Outgoing {
             return;
         }
         self.chain.headers.insert(header.height, *header);
-        if !digests.is_empty() {
+        if digests.count() > 0 {
             self.chain.digests.insert(header.height, digests);
         }
     }
@@ -188,7 +187,7 @@ impl Chain {
 
     /// A part with its proof; `None` as long as there is none. One that would be longer than proofs may be is left to
     /// members of our shard that have seen certificates closer to it.
-    fn transfer(&self, part: &Arc<Part>, position: usize) -> Option<Transfer> {
+    fn transfer(&self, part: &Arc<Part>, position: u32) -> Option<Transfer> {
         let (certified, certificate) = self.certificates.range(part.height..).next()?;
         let headers: Vec<Header> =
             self.headers.range(part.height..=*certified).map(|(_, header)| *header).collect();
@@ -196,13 +195,12 @@ impl Chain {
             return None;
         }
         let digests = self.digests.get(&part.height)?;
-        let place = |place: usize| u32::try_from(place).expect("a block has far fewer parts");
         let proof = TransferProof {
             headers,
             certificate: certificate.clone(),
-            position: place(position),
-            count: place(digests.len()),
-            branch: merkle::branch(digests, position),
+            position,
+            count: digests.count(),
+            branch: digests.branch(position),
         };
         Some(Transfer { proof, part: part.bytes.clone() })
     }
@@ -283,7 +281,7 @@ impl Line {
     }
 
     /// Parts that were sent and are not acknowledged.
-    fn under_way(&self) -> impl Iterator<Item = &(Arc<Part>, usize)> {
+    fn under_way(&self) -> impl Iterator<Item = &(Arc<Part>, u32)> {
         self.parts.range(..=self.sent).map(|(_, part)| part)
     }
 

@@ -3,8 +3,9 @@
 //! A proof leads from the part to N−f signatures of the source: digest of the part → branch → outgoing root in the
 //! header of its block → chain of headers, each naming the digest of the one before → VOTE certificate on the last.
 //! Since honest members VOTE for the one header that execution gives, and N−f VOTEs hold one of an honest member, a
-//! proved part is the one that the source's ledger sent at that place: of one (source, number) two different parts
-//! cannot both be proved.
+//! proved part is the one that the source's ledger sent at that number: of one (source, number) two different parts
+//! cannot both be proved. This needs digests that bind shapes ([`crate::part`]): position and count come from the
+//! sender, but the outgoing root binds the count, and the digest of a part binds how many items of each kind it has.
 //!
 //! What is cheap is checked first: the part is hashed only under a certificate that holds.
 
@@ -16,9 +17,8 @@ use crate::block::Header;
 use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::Statement;
 use crate::member::Member;
-use crate::merkle;
 use crate::mutant::{Mutant, in_force};
-use crate::part::Part;
+use crate::part::{Part, outgoing_root_by};
 use crate::shard::message::{Transfer, TransferProof};
 
 /// A part with a proof that we have verified.
@@ -76,9 +76,9 @@ fn is_chain(headers: &[Header]) -> bool {
     headers.windows(2).all(follows) || !in_force(Mutant::TransferHeaderChain)
 }
 
-/// Whether the outgoing root of the part's block covers it. \[safety]
+/// Whether the outgoing root of the part's block covers it, as one of as many parts as the proof counts. \[safety]
 fn is_covered(part: &Part, proof: &TransferProof, outgoing: Digest) -> bool {
-    let root = merkle::root_by(part.digest, proof.position as usize, proof.count as usize, &proof.branch);
+    let root = outgoing_root_by(part, proof.position, proof.count, &proof.branch);
     root == Some(outgoing) || !in_force(Mutant::TransferBranch)
 }
 

@@ -6,7 +6,7 @@ use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId, TxId};
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::Statement;
 use crate::message::Message;
-use crate::part::{Group, Part, PartRef};
+use crate::part::{Group, Part, PartDigests, PartRef};
 use crate::shard::message::{PartMessage, ShardMessage, Transfer, TransferProof};
 use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel, Seen};
@@ -125,7 +125,7 @@ impl FalseTransfers {
                 part = altered(hands, &read, read.number);
                 let digest = Part::parse(part.clone())?.digest;
                 let mut header = *proof.headers.first()?;
-                header.outgoing = crate::part::outgoing_root(&[Part::parse(part.clone())?]);
+                header.outgoing = PartDigests::of([&Part::parse(part.clone())?]).root();
                 let own = Statement::Block { height: header.height, digest: header.digest() };
                 let signatures = hands.signatures(&own);
                 let old = proof.certificate.0.iter().copied();

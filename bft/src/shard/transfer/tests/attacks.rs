@@ -1,15 +1,20 @@
 //! What Byzantine members of either shard can try.
 
+use std::sync::Arc;
+
 use wire::bytes::Bytes;
-use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId};
+use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId, TxId};
 
 use super::bench::{Bench, SOURCE, TARGET, part};
 use crate::block::Header;
 use crate::crypto::suite::Statement;
 use crate::fault::{Fault, FaultKind};
-use crate::part::PartRef;
+use crate::part::{Group, Part, PartDigests, PartRef};
 use crate::shard::message::{PartMessage, Transfer, TransferProof};
 use crate::shard::transfer::TransferSend;
+use crate::sim::adversary::shapes::{self, Pieces};
+use crate::sim::prng::Prng;
+use crate::transaction::tx_id;
 
 /// Hands a transfer to a member, and tells whether that member has signed anything by it.
 fn signs(bench: &mut Bench, from: NodeId, to: NodeId, transfer: Transfer) -> bool {
@@ -83,7 +88,8 @@ const LIES: [(&str, Lie); 17] = [
     }),
     ("an invented block", |bench, transfer| {
         let invented = part(SOURCE, TARGET, Round(3), PartNumber(2), b"invented");
-        let header = Header { outgoing: invented.digest, ..bench.header(SOURCE, 3) };
+        let outgoing = PartDigests::of([&invented]).root();
+        let header = Header { outgoing, ..bench.header(SOURCE, 3) };
         let honest = bench.certificate(SOURCE, &bench.header(SOURCE, 3));
         let (position, count, branch) = (0, 1, Vec::new());
         let proof = TransferProof { headers: vec![header], certificate: honest, position, count, branch };
@@ -139,6 +145,92 @@ fn a_transfer_at_the_wrong_place_is_refused() {
     }
     let from = bench.node(SOURCE, 0);
     assert!(signs(&mut bench, from, victim, honest));
+}
+
+/// The source's only block, with a part of so many finished, cancelled and spent items among so many parts, and the
+/// honest transfer of it.
+fn staged_shape((finished, cancelled, spent): (u8, u8, u8), parts: u16) -> (Bench, Transfer) {
+    let mut bench = Bench::new(4, 1 + parts);
+    let group = |destination: ShardId| {
+        let mut group = Group::new(SOURCE, destination, Round(1), PartNumber(1));
+        (0..finished).for_each(|item| group.finished(TxId([item; 32])));
+        (0..cancelled).for_each(|item| group.cancelled(TxId([0x80 | item; 32])));
+        (0..spent).for_each(|item| {
+            group.spent(tx_id(&[item; 9]), &[item; 9]);
+        });
+        group.finish().remove(0)
+    };
+    let parts: Vec<Part> = (1..=parts).map(|shard| group(ShardId(shard))).collect();
+    let outgoing = PartDigests::of(&parts).root();
+    let header = Header { height: Round(1), outgoing, ..Header::default() };
+    let parts = bench.execute(SOURCE, header, parts.into_iter().map(Arc::new).collect());
+    let transfer = bench.transfer(&[header], &parts, 0);
+    (bench, transfer)
+}
+
+/// All that an honest transfer can be reshaped to, with the proof that comes closest.
+fn shapes_of(honest: &Transfer) -> Vec<(String, Transfer)> {
+    let part = Part::parse(honest.part.clone()).unwrap();
+    let pieces = Pieces::of(&part);
+    let mut shapes: Vec<(String, Transfer)> = Vec::new();
+    for level in 0..=shapes::levels(&part) {
+        for index in 0.. {
+            let Some(cut) = shapes::subtree(honest, level, index) else { break };
+            shapes.push((format!("subtree {level}:{index}"), cut));
+        }
+    }
+    shapes.extend(shapes::emptied(honest).map(|cut| ("emptied".into(), cut)));
+    let mut prng = Prng::new(7);
+    for end in 0..pieces.len() {
+        let other = |pieces: Pieces| Transfer { part: pieces.bytes(), ..honest.clone() };
+        shapes.push((format!("the first {end}"), other(pieces.keep(0..end))));
+        shapes.push((format!("all after {end}"), other(pieces.keep(end + 1..pieces.len()))));
+        shapes.push(("another order".into(), other(pieces.clone().shuffle(&mut prng))));
+        shapes.push(("another section".into(), other(pieces.clone().move_one(&mut prng))));
+    }
+    let longer = Transfer { part: pieces.lengthen().bytes(), ..honest.clone() };
+    shapes.push(("the last one twice".into(), longer));
+    for (at, what) in [(20, "finished"), (24, "cancelled")] {
+        for change in [1, u8::MAX] {
+            let mut bytes = honest.part.to_vec();
+            bytes[at] = bytes[at].wrapping_add(change);
+            shapes.push((format!("count of {what}"), Transfer { part: bytes.into(), ..honest.clone() }));
+        }
+    }
+    for (position, count) in (0..5).flat_map(|position| (0..6).map(move |count| (position, count))) {
+        let mut counted = honest.clone();
+        (counted.proof.position, counted.proof.count) = (position, count);
+        shapes.push((format!("position {position} of {count}"), counted));
+    }
+    shapes.retain(|(_, shape)| shape != honest);
+    shapes
+}
+
+/// Which of these shapes of a part are signed.
+fn shapes_signed(items: (u8, u8, u8), parts: u16) -> Vec<String> {
+    let (mut bench, honest) = staged_shape(items, parts);
+    let (liar, victim) = (bench.node(SOURCE, 3), bench.node(TARGET, 0));
+    let mut signed = Vec::new();
+    for (what, shape) in shapes_of(&honest) {
+        let mut bench = staged_shape(items, parts).0;
+        if signs(&mut bench, liar, victim, shape) {
+            signed.push(what);
+        } else {
+            let fault = Fault { peer: liar, kind: FaultKind::BadTransfer };
+            assert_eq!(bench.faults, [(victim, fault)], "{what}");
+        }
+    }
+    assert!(signs(&mut bench, liar, victim, honest), "{items:?}");
+    signed
+}
+
+#[test]
+fn parts_of_other_shapes_are_refused() {
+    for items in [(0, 0, 1), (1, 0, 0), (0, 0, 2), (0, 0, 3), (1, 1, 1), (2, 1, 1), (0, 0, 4), (2, 2, 5)] {
+        for parts in [1, 2, 3] {
+            assert_eq!(shapes_signed(items, parts), Vec::<String>::new(), "{items:?}, one of {parts}");
+        }
+    }
 }
 
 /// A chain longer than proofs may be is neither sent nor taken.
@@ -314,6 +406,19 @@ fn each_rule_of_transfers_is_missed_when_it_is_off() {
     let signed = digests_signed_of_a_forked_source();
     set(None);
     assert_eq!(signed, 2);
+    set(Some(Mutant::PartDigestBindsCounts));
+    let shapes =
+        [((0, 0, 1), 1), ((0, 0, 3), 2), ((1, 1, 1), 1)].map(|(items, parts)| shapes_signed(items, parts));
+    set(None);
+    assert_eq!(
+        shapes,
+        [
+            vec!["subtree 0:0", "emptied"],
+            vec!["subtree 0:0", "subtree 1:0", "emptied"],
+            // The header's leaf counts what finished and was cancelled.
+            vec![],
+        ]
+    );
     let believed = |rule: Mutant| -> Vec<&str> {
         set(Some(rule));
         let is_believed = |lie: Lie| {

@@ -14,9 +14,8 @@ use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::{Statement, Suite};
 use crate::fault::Fault;
 use crate::member::Member;
-use crate::merkle;
 use crate::message::{Incoming, Message};
-use crate::part::{Group, Part, outgoing_root};
+use crate::part::{Group, Part, PartDigests};
 use crate::proposal::Import;
 use crate::shard::message::{ShardMessage, Transfer, TransferProof};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend, Transfers};
@@ -126,7 +125,7 @@ impl Bench {
             previous: last.map_or(Digest::default(), |last| last.digest()),
             cut: Digest([height.0 as u8; 32]),
             outcome: Digest::default(),
-            outgoing: outgoing_root(&parts),
+            outgoing: PartDigests::of(&parts).root(),
         };
         (header, parts.into_iter().map(Arc::new).collect())
     }
@@ -184,14 +183,14 @@ impl Bench {
 
     /// A transfer of a part of these blocks of the source, the first of which holds it, certified at the last.
     pub(super) fn transfer(&self, headers: &[Header], parts: &[Arc<Part>], position: usize) -> Transfer {
-        let digests: Vec<Digest> = parts.iter().map(|part| part.digest).collect();
+        let outgoing = PartDigests::of(parts.iter().map(|part| &**part));
         let last = headers.last().expect("tests name a block");
         let proof = TransferProof {
             headers: headers.to_vec(),
             certificate: self.certificate(SOURCE, last),
             position: position as u32,
-            count: digests.len() as u32,
-            branch: merkle::branch(&digests, position),
+            count: outgoing.count(),
+            branch: outgoing.branch(position as u32),
         };
         Transfer { proof, part: parts[position].bytes.clone() }
     }

@@ -8,7 +8,7 @@ use wire::limits::{HISTORY_ROUNDS_MIN, PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PA
 use super::bench::{Bench, SOURCE, TARGET};
 use crate::block::Header;
 use crate::crypto::suite::Statement;
-use crate::part::{Group, Part, PartRef, outgoing_root};
+use crate::part::{Group, Part, PartDigests, PartRef};
 use crate::shard::message::PartMessage;
 use crate::shard::transfer::TransferSend;
 use crate::transaction::tx_id;
@@ -69,7 +69,7 @@ fn the_window_is_one_of_bytes_too() {
     });
     let parts: Vec<Part> = group.finish();
     assert_eq!(parts.len(), 11);
-    let header = Header { height: Round(1), outgoing: outgoing_root(&parts), ..Header::default() };
+    let header = Header { height: Round(1), outgoing: PartDigests::of(&parts).root(), ..Header::default() };
     bench.execute(SOURCE, header, parts.into_iter().map(Arc::new).collect());
     bench.certify(SOURCE, 1);
     bench.deliver();
