@@ -129,3 +129,30 @@ fn executed_parts_are_forgotten_in_time() {
     assert_eq!(bench.at(member).history.size(), (0, 0));
     assert_eq!(bench.at(member).incoming[&SOURCE].len(), 0);
 }
+
+/// However many bodies are due in one call, few are asked for at a time.
+#[test]
+fn requests_in_flight_are_few_though_all_are_due_at_once() {
+    let mut bench = Bench::new(4, 2);
+    let victim = bench.node(TARGET, 0);
+    bench.filter(move |_, to, send| to != victim || !matches!(send, TransferSend::Transfer(_)));
+    let parts: Vec<PartRef> =
+        (0..20).map(|_| bench.block(SOURCE, &[(TARGET, b"x")])[0].reference()).collect();
+    bench.certify(SOURCE, 20);
+    bench.deliver();
+    let asked = |bench: &Bench| {
+        let is_want = |send: &TransferSend| matches!(send, TransferSend::Message(PartMessage::Want(_)));
+        bench.log.iter().filter(|(from, _, send)| *from == victim && is_want(send)).count()
+    };
+    bench.pass(99);
+    assert_eq!(asked(&bench), 0, "they may come by themselves");
+    bench.pass(1);
+    assert_eq!(asked(&bench), 8, "all are due by the SIGNs of others");
+    let now = bench.now;
+    let effects = bench.at_mut(victim).on_child_restarted(now);
+    bench.absorb(victim, effects);
+    assert_eq!(asked(&bench), 16, "all are due since the requests may be lost");
+    bench.heal();
+    bench.pass(1_000);
+    assert!(parts.iter().all(|part| bench.at(victim).body(part).is_some()));
+}
