@@ -42,9 +42,9 @@ pub struct Header {
 }
 
 impl Header {
-    /// SHA-256 of the encoding.
+    /// SHA-256 of a tag and the encoding. (Without the tag the header at height 256 is a lane entry, byte for byte.)
     pub fn digest(&self) -> Digest {
-        Digest(Sha256::digest(codec::encode(self)).into())
+        Digest(Sha256::new().chain_update(b"HEAD").chain_update(codec::encode(self)).finalize().into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A cut: for each lane of the shard the highest certified entry; what a round agrees on.
 //!
-//! Exactly N tips, one a lane, by index. The digest is over the fixed-width encoding, which is one-to-one.
+//! Exactly N tips, one a lane, by index. The digest is over a tag and the fixed-width encoding, which is one-to-one.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -39,9 +39,9 @@ impl Cut {
         (0u16..).map(Index).zip(self.0.iter().copied())
     }
 
-    /// SHA-256 of the encoding.
+    /// SHA-256 of a tag and the encoding. (Without the tag a cut of 256 lanes is a lane entry, byte for byte.)
     pub fn digest(&self) -> Digest {
-        Digest(Sha256::digest(codec::encode(self)).into())
+        Digest(Sha256::new().chain_update(b"CUTS").chain_update(codec::encode(self)).finalize().into())
     }
 
     /// The lanes in which this cut is ahead of `previous`, with their tips.

@@ -10,6 +10,8 @@ pub mod block;
 pub mod core;
 pub mod crypto;
 pub mod cut;
+#[cfg(test)]
+mod digests;
 pub mod effects;
 pub mod event;
 pub mod fault;

@@ -11,6 +11,8 @@ pub mod codec;
 pub mod committee;
 pub mod dest;
 pub mod dial;
+#[cfg(test)]
+mod digests;
 pub mod envelope;
 mod filling;
 pub mod flags;

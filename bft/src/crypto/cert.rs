@@ -113,7 +113,7 @@ impl CertificateCache {
 }
 
 /// What is remembered of a proof. The statement is hashed without the testbed: a cache belongs to one node.
-fn proof_digest(shard: ShardId, statement: &Statement, certificate: &Certificate) -> Digest {
+pub(crate) fn proof_digest(shard: ShardId, statement: &Statement, certificate: &Certificate) -> Digest {
     let mut hash = Sha256::new();
     hash.update(statement.to_bytes(&Digest::default(), shard));
     hash.update(codec::encode(certificate));

@@ -22,13 +22,13 @@ pub struct DumpedCoin {
 
 impl Ledger {
     /// Unspent coins, ascending by id.
-    pub fn dump_coins(&self) -> impl Iterator<Item = DumpedCoin> + use<> {
+    pub fn dump_coins(&self) -> impl ExactSizeIterator<Item = DumpedCoin> + use<> {
         let coins = self.coins.unspent_coins().map(|(id, amount, owner)| DumpedCoin { id, amount, owner });
         sorted(coins)
     }
 
     /// Spent coins that are remembered, ascending by id, each with its spender.
-    pub fn dump_spent(&self) -> impl Iterator<Item = (CoinId, TxId)> + use<> {
+    pub fn dump_spent(&self) -> impl ExactSizeIterator<Item = (CoinId, TxId)> + use<> {
         sorted(
             self.coins.spent_coins().filter_map(|(id, record)| Some((id, self.history.transaction(record)?))),
         )
@@ -50,7 +50,7 @@ impl Ledger {
     }
 
     /// Remembered transactions, ascending by id, with what became of them and the round of that block.
-    pub fn dump_settled(&self) -> impl Iterator<Item = (TxId, Settled, Round)> + use<> {
+    pub fn dump_settled(&self) -> impl ExactSizeIterator<Item = (TxId, Settled, Round)> + use<> {
         sorted(self.history.records())
     }
 }
@@ -70,19 +70,24 @@ fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> std::vec::IntoIter<T> {
 /// See [`Ledger::digest`].
 pub(super) fn digest(ledger: &Ledger) -> Digest {
     let mut hash = Sha256::new();
+    hash.update(b"LEDG");
     hash.update(ledger.height().0.to_le_bytes());
-    for coin in ledger.dump_coins() {
+    let coins = ledger.dump_coins();
+    hash.update(count(coins.len()));
+    for coin in coins {
         hash.update(coin.id.0);
         hash.update(coin.amount.to_le_bytes());
         hash.update(coin.owner.map_or([0; 32], |owner| owner.0));
     }
-    hash.update([1]);
-    for (coin, spender) in ledger.dump_spent() {
+    let spent = ledger.dump_spent();
+    hash.update(count(spent.len()));
+    for (coin, spender) in spent {
         hash.update(coin.0);
         hash.update(spender.0);
     }
-    hash.update([2]);
-    for (id, settled, round) in ledger.dump_settled() {
+    let settled = ledger.dump_settled();
+    hash.update(count(settled.len()));
+    for (id, settled, round) in settled {
         hash.update(id.0);
         hash.update([super::Outcome::Settled(settled).code()]);
         hash.update(round.0.to_le_bytes());
@@ -91,10 +96,13 @@ pub(super) fn digest(ledger: &Ledger) -> Digest {
     Digest(hash.finalize().into())
 }
 
-/// Open records, pool, parts that came early, and tallies; each list with its length.
+/// What a list begins with: else one could end where another begins.
+fn count(items: usize) -> [u8; 8] {
+    (items as u64).to_le_bytes()
+}
+
+/// Open records, pool, parts that came early, and tallies.
 fn hash_cross(ledger: &Ledger, hash: &mut Sha256) {
-    let count = |number: usize| (number as u64).to_le_bytes();
-    hash.update([3]);
     hash.update(count(ledger.open_records()));
     for (id, record) in ledger.dump_open() {
         hash.update(id.0);

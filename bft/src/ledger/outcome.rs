@@ -249,14 +249,15 @@ pub struct BlockOutcome {
     /// Entries that were passed over whole because they break static validity. A certified entry has been checked by
     /// honest members, so this stays 0 as long as no more than f are faulty.
     pub invalid_entries: u64,
-    /// The digest over all of the above, in order: what the header binds.
+    /// What the header binds: see [`BlockOutcome::compute_digest`].
     pub digest: Digest,
 }
 
 impl BlockOutcome {
     /// SHA-256 of a tag, the round, how many transactions, events and imports there are, for each transaction its id
-    /// and the code of its outcome, all events and imports, and the root over the parts.
-    pub(super) fn compute_digest(&self) -> Digest {
+    /// and the code of its outcome, all events and imports, and the root over the parts. The places of transactions in
+    /// entries and the entries passed over follow from the cut, and the counts from the rest.
+    pub(crate) fn compute_digest(&self) -> Digest {
         const BATCH: usize = 64;
         let mut hash = Sha256::new();
         hash.update(b"OUTC");

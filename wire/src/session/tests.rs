@@ -250,3 +250,29 @@ fn a_handshake_stays_within_a_kibibyte() {
     assert!(HELLO_BYTES + REPLY_BYTES + FINISH_BYTES <= limit);
     assert!(state + HELLO_BYTES + REPLY_BYTES <= limit, "{state} bytes of state");
 }
+
+/// Whatever the two sides have said, cut off and drawn out too, each statement is of one side and one transcript.
+#[test]
+fn transcripts_that_differ_give_different_statements_and_keys() {
+    let messages = [[0; HELLO_BYTES].to_vec(), [1; HELLO_BYTES].to_vec(), [0; HELLO_BYTES - 1].to_vec()];
+    let rest = [vec![], vec![0; 100], vec![0; 164], vec![0; 164 + 64], vec![1; 164]];
+    let mut statements = std::collections::BTreeSet::new();
+    let mut keys = std::collections::BTreeSet::new();
+    for (hello, rest) in messages.iter().flat_map(|hello| rest.iter().map(move |rest| (hello, rest))) {
+        let mut transcript = Transcript::begin(hello);
+        transcript.add(rest);
+        for side in [Side::Dialer, Side::Listener] {
+            assert!(
+                statements.insert(transcript.statement(side)),
+                "{} and {} bytes",
+                hello.len(),
+                rest.len()
+            );
+        }
+        for secret in [[3; 32], [5; 32]] {
+            let frame_keys = transcript.keys(secret, [9; 32]).unwrap();
+            assert!(keys.insert(frame_keys.to_listener) && keys.insert(frame_keys.to_dialer));
+        }
+    }
+    assert_eq!((statements.len(), keys.len()), (30, 60));
+}

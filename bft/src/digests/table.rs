@@ -1,0 +1,66 @@
+//! docs/design.md §1 lists whatever is hashed and every tag.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const DESIGN: &str = include_str!("../../../docs/design.md");
+/// What makes a digest or a tag of a message.
+const HASHES: [&str; 4] = ["Sha256::", "Sha512::", "MacKey::new", "raw_sign::"];
+
+/// Sources of the crates in which structures are hashed, tests left out: module and text.
+fn modules() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let mut folders: Vec<PathBuf> = vec![root.join("bft/src"), root.join("wire/src")];
+    let mut modules = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(root).expect("within it").to_string_lossy().into_owned();
+            let is_test = name.contains("/tests") || name.contains("/digests");
+            if path.is_dir() {
+                folders.push(path);
+            } else if !is_test && let Some(name) = name.strip_suffix(".rs") {
+                let text = fs::read_to_string(&path).expect("a source");
+                let text = text.split("#[cfg(test)]\nmod tests {").next().expect("a beginning").to_owned();
+                modules.push((name.replace("/src/", "::").replace('/', "::"), text));
+            }
+        }
+    }
+    assert!(modules.len() > 80, "{} modules", modules.len());
+    modules
+}
+
+#[test]
+fn whatever_is_hashed_is_listed() {
+    let mut hashing = 0;
+    for (module, text) in modules() {
+        if HASHES.iter().any(|hash| text.contains(hash)) {
+            assert!(
+                DESIGN.contains(&format!("`{module}`")),
+                "{module} hashes what docs/design.md does not list"
+            );
+            hashing += 1;
+        }
+    }
+    assert!(hashing >= 15, "{hashing} modules hash");
+}
+
+/// Tags of four letters are constants of their own; each is listed and used for one thing.
+#[test]
+fn every_tag_is_listed_and_used_once() {
+    let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (module, text) in modules() {
+        for literal in text.split("b\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let tag: String = literal.chars().take_while(char::is_ascii_uppercase).collect();
+            if tag.len() == 4 && literal[4..].chars().all(|rest| ".\\0".contains(rest)) {
+                tags.entry(tag).or_default().push(module.clone());
+            }
+        }
+    }
+    for (tag, modules) in &tags {
+        assert!(DESIGN.contains(&format!("| `{tag}` |")), "{tag} of {modules:?} is not listed");
+        assert_eq!(modules.len(), 1, "{tag} stands for several things: {modules:?}");
+    }
+    assert_eq!(tags.len(), 18, "{tags:?}");
+}
