@@ -34,13 +34,13 @@ use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
 use crate::lane::entry::Entry;
-use crate::lane::{LaneOutput, LaneSend, LaneSettings, Lanes};
+use crate::lane::{LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
 use crate::proposal::Rules;
-use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
+use crate::round::{Decision, Returns, RoundMessage, RoundOutput, Rounds};
 use crate::shard::gather::Gather;
 use crate::shard::home::IdleLanes;
 use crate::shard::order::Orders;
@@ -89,6 +89,8 @@ pub struct Core {
     /// What is said of single transactions to other shards and about them.
     gather: Gather,
     idle: IdleLanes,
+    /// Peers whose processes are new.
+    returns: Returns,
     /// The header of the last executed block.
     header: Header,
     /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX` and one.
@@ -133,6 +135,7 @@ impl Core {
             orders: Orders::new(member.clone(), config.hash_seed),
             gather: Gather::new(config.committee.clone()),
             idle: IdleLanes::new(member.committee.n()),
+            returns: Returns::default(),
             header: Header::default(),
             undone: VecDeque::new(),
             local: VecDeque::new(),
@@ -151,7 +154,11 @@ impl Core {
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Effect> {
         match event {
             Event::Peer { from, digest, body } => self.on_peer(now, from, digest, body),
-            Event::PeerUp { peer } => self.on_peer_up(now, peer),
+            Event::PeerUp { peer } if self.member.committee.contains(peer) => {
+                self.returns.is_up(now, peer);
+                self.serve_returns(now);
+            }
+            Event::PeerUp { .. } => {}
             Event::PeerDown { .. } | Event::Tick => {}
             Event::PeerDecided { peer, decided } => {
                 if let Some(author) = self.member.index_of(peer) {
@@ -178,6 +185,7 @@ impl Core {
             self.rounds.next_wakeup(),
             self.votes.next_wakeup(),
             self.cross_wakeup(),
+            self.returns.due(),
         ];
         timers.into_iter().flatten().chain(self.proposal_due()).min()
     }
@@ -302,13 +310,21 @@ impl Core {
         }
     }
 
+    /// Sends what is open to peers whose processes are new, to each at most once a second: they decide how often they
+    /// return, and we what that costs.
+    fn serve_returns(&mut self, now: Time) {
+        while let Some(peer) = self.returns.next(now) {
+            self.on_peer_up(now, peer);
+        }
+    }
+
     fn on_peer_up(&mut self, now: Time, peer: NodeId) {
-        let parts = self.transfers.on_peer_up(peer);
+        let parts = self.transfers.on_peer_up(now, peer);
         self.absorb_transfers(parts);
         if self.member.index_of(peer).is_none() {
             return;
         }
-        let lanes = self.lanes.on_peer_up(peer);
+        let lanes = self.lanes.on_peer_up(now, peer);
         self.absorb_lanes(lanes);
         let rounds = self.rounds.on_peer_up(peer);
         self.absorb_sends(rounds.sends, Message::Round);
@@ -329,6 +345,7 @@ impl Core {
     }
 
     fn tick(&mut self, now: Time) {
+        self.serve_returns(now);
         let lanes = self.lanes.tick(now);
         self.absorb_lanes(lanes);
         let rounds = self.rounds.tick(now, &self.lanes);
@@ -358,15 +375,19 @@ impl Core {
         }
     }
 
-    fn absorb_lanes(&mut self, mut effects: Effects<LaneSend, LaneOutput>) {
+    fn absorb_lanes(&mut self, mut effects: LaneEffects) {
         self.absorb_faults(std::mem::take(&mut effects.faults));
-        for (to, send) in effects.sends {
+        for (dest, send) in effects.sends {
             match send {
                 LaneSend::Entry { owner, seq, digest, body } => {
                     let class = self.lane_class(owner, seq);
-                    self.send(to, class, Some(digest), body);
+                    self.send(dest, class, Some(digest), body);
                 }
-                LaneSend::Message(message) => self.send_message(to, Message::Lane(message)),
+                LaneSend::Message(message) => {
+                    let message = Message::Lane(message);
+                    let class = message.class(|owner, seq| self.lane_class(owner, seq));
+                    self.send(dest, class, None, message.encode());
+                }
             }
         }
         if effects.outputs.iter().any(|output| matches!(output, LaneOutput::Certified(_))) {
@@ -380,8 +401,8 @@ impl Core {
         self.absorb_sends(effects.sends, Message::Round);
         for output in effects.outputs {
             match output {
-                RoundOutput::Wanted(tips) => {
-                    let effects = self.lanes.want_certificates(now, &tips);
+                RoundOutput::Wanted(proposer, tips) => {
+                    let effects = self.lanes.want_certificates(now, proposer, &tips);
                     self.absorb_lanes(effects);
                 }
                 RoundOutput::Decided(decision) => {
@@ -429,21 +450,21 @@ impl Core {
             return;
         }
         let class = message.class(|owner, seq| self.lane_class(owner, seq));
-        self.send(to, class, None, message.encode());
+        let dest = match to {
+            To::All | To::Others => Dest::ShardOthers,
+            To::Member(node) => Dest::Node(node),
+        };
+        self.send(dest, class, None, message.encode());
         if to == To::All {
             self.local.push_back(message);
         }
     }
 
-    fn send(&mut self, to: To, class: Class, digest: Option<Digest>, body: Bytes) {
-        if self.member.committee.n() == 1 {
-            return;
+    /// Sends to other members of the shard, if there are any.
+    fn send(&mut self, dest: Dest, class: Class, digest: Option<Digest>, body: Bytes) {
+        if self.member.committee.n() > 1 {
+            self.out.push(Effect::Send { dest, class, digest, body });
         }
-        let dest = match to {
-            To::All | To::Others => Dest::ShardOthers,
-            To::Member(node) => Dest::Node(node),
-        };
-        self.out.push(Effect::Send { dest, class, digest, body });
     }
 
     /// Who is sent something of a decided entry is behind us, and our progress does not make it pointless.

@@ -29,6 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use wire::bytes::Bytes;
+use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, Round, Seq};
 use wire::limits;
 
@@ -43,7 +44,7 @@ use self::want::Wants;
 use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::Statement;
 use crate::cut::{Cut, Tip};
-use crate::effects::{Effects, To};
+use crate::effects::Effects;
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
@@ -100,7 +101,7 @@ impl Default for LaneSettings {
 /// - Inputs: `handle_entry` and `handle` (from peers), `append` (own entry), `want_certificates`, `decide`, `executed`
 ///   (from the round), `on_peer_up`, `on_child_restarted`, `tick` (from the driver).
 ///
-/// Nothing is ever sent to ourselves: `To::Others` is used throughout, own echoes are counted directly.
+/// Nothing is ever sent to ourselves; own echoes are counted directly.
 #[derive(Clone)]
 pub struct Lanes {
     member: Member,
@@ -197,7 +198,7 @@ impl Lanes {
         debug_assert!((self.validity)(entry.payload()), "what we propose is valid");
         let signature = self.member.suite.sign(&statement(owner, entry.tip()));
         let send = LaneSend::Entry { owner, seq: entry.seq, digest: entry.digest, body: entry.body.clone() };
-        let mut effects = Effects::send(To::Others, send);
+        let mut effects = Effects::send(Dest::ShardOthers, send);
         let echoed = self.own.append(now, &self.member, &entry, signature);
         self.chains[usize::from(owner.0)].append_own(entry.clone(), signature);
         effects.extend(self.absorb_echo(entry.tip(), echoed));
@@ -265,9 +266,7 @@ impl Lanes {
                 let echoed = self.own.echo(now, &self.member, sender, tip, signature);
                 self.absorb_echo(tip, echoed)
             }
-            LaneMessage::Final { owner, .. }
-            | LaneMessage::WantEntry { owner, .. }
-            | LaneMessage::WantCertificate { owner, .. }
+            LaneMessage::Final { owner, .. } | LaneMessage::WantEntry { owner, .. }
                 if !self.is_lane(owner) =>
             {
                 Effects::fault(from, FaultKind::OutOfRange)
@@ -278,9 +277,7 @@ impl Lanes {
             LaneMessage::WantEntry { owner, seq, digest } => {
                 self.serve_entry(now, sender, owner, seq, digest)
             }
-            LaneMessage::WantCertificate { owner, seq, digest } => {
-                self.serve_certificate(now, sender, owner, seq, digest)
-            }
+            LaneMessage::WantCertificates { tips } => self.serve_certificates(now, sender, &tips),
         }
     }
 
@@ -306,18 +303,25 @@ impl Lanes {
         self.history.first_round()
     }
 
-    /// Asks all members for the certificates of those tips that are not known to be certified, and goes on asking for
-    /// a while; may be called again as often as needed. Wants end when the next cut is decided.
-    pub fn want_certificates(&mut self, now: Time, tips: &[(Index, Tip)]) -> LaneEffects {
-        let mut effects = Effects::none();
+    /// Asks for the certificates of those tips of a cut that are not known to be certified: its proposer now, others if
+    /// they do not come. May be called again as often as needed. Wants end when the next cut is decided.
+    pub fn want_certificates(&mut self, now: Time, proposer: Index, tips: &[(Index, Tip)]) -> LaneEffects {
+        let mut asked = Vec::new();
         for (lane, tip) in tips {
             let is_useful = self.is_lane(*lane)
                 && self.chain(*lane).in_reach(tip.seq)
                 && self.chain(*lane).certified(tip.seq).is_none();
-            if is_useful && let Some((to, message)) = self.wants.add(now, *lane, *tip) {
-                effects.push_send(to, LaneSend::Message(message));
+            if is_useful && self.wants.add(now, proposer, *lane, *tip, &self.member) {
+                asked.push((*lane, *tip));
             }
         }
+        let mut effects = Effects::none();
+        if !asked.is_empty() {
+            asked.sort_unstable();
+            let dest = Dest::Node(self.member.node_at(proposer));
+            effects.push_send(dest, LaneSend::Message(LaneMessage::WantCertificates { tips: asked }));
+        }
+        self.launch_wants(now, &mut effects);
         effects
     }
 
@@ -379,46 +383,46 @@ impl Lanes {
     /// Sends again and asks again what is due.
     pub fn tick(&mut self, now: Time) -> LaneEffects {
         let mut effects = Effects::none();
-        for (seq, again) in self.own.again(now, &self.member) {
-            self.send_again(&mut effects, seq, again, To::Others);
-        }
+        self.send_again(now, &mut effects);
         self.launch(now, &mut effects);
-        for (to, message) in self.wants.launch(now) {
-            effects.push_send(to, LaneSend::Message(message));
-        }
+        self.launch_wants(now, &mut effects);
         effects
     }
 
     /// A new process of a peer is connected: whatever was under way to it may be lost, so it gets what is open of our
-    /// lane and our echoes of its lane.
-    pub fn on_peer_up(&mut self, peer: NodeId) -> LaneEffects {
+    /// lane, entries as their pace allows, and our echoes of its lane. The caller limits how often.
+    pub fn on_peer_up(&mut self, now: Time, peer: NodeId) -> LaneEffects {
         let mut effects = Effects::none();
         let Some(index) = self.member.index_of(peer).filter(|index| *index != self.member.index) else {
             return effects;
         };
-        for (seq, again) in self.own.all_for(index) {
-            self.send_again(&mut effects, seq, again, To::Member(peer));
+        for seq in self.own.lost_by(index) {
+            let tip = self.own_chain().own_entry(seq).map(Entry::tip);
+            let send = tip.and_then(|tip| self.final_of(self.member.index, tip));
+            effects.sends.extend(send.map(|send| (Dest::Node(peer), send)));
         }
-        let echoes: Vec<_> = self.chain(index).echoes().collect();
-        for (seq, digest, signature) in echoes {
-            effects.extend(self.echo(index, Tip { seq, digest }, signature));
-        }
+        self.echo_again(index, &mut effects);
+        self.send_again(now, &mut effects);
         effects
     }
 
     /// A child of ours was restarted: whatever was under way to or from anybody may be lost.
     pub fn on_child_restarted(&mut self, now: Time) -> LaneEffects {
         let mut effects = Effects::none();
-        for peer in self.member.committee.members(self.member.shard) {
-            effects.extend(self.on_peer_up(peer));
+        for index in self.member.committee.indices().filter(|index| *index != self.member.index) {
+            self.echo_again(index, &mut effects);
         }
+        self.own.hurry(now);
         self.fetches.hurry(now);
-        self.launch(now, &mut effects);
         self.wants.hurry(now);
-        for (to, message) in self.wants.launch(now) {
-            effects.push_send(to, LaneSend::Message(message));
-        }
+        effects.extend(self.tick(now));
         effects
+    }
+
+    fn echo_again(&self, owner: Index, effects: &mut LaneEffects) {
+        for (seq, digest, signature) in self.chain(owner).echoes() {
+            effects.extend(self.echo(owner, Tip { seq, digest }, signature));
+        }
     }
 
     fn is_lane(&self, lane: Index) -> bool {

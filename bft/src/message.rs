@@ -71,7 +71,7 @@ impl Message {
                 lane_class(*owner, *seq)
             }
             Message::Round(RoundMessage::Mvba { round, .. }) => Class::Round(*round),
-            Message::Lane(LaneMessage::WantEntry { .. } | LaneMessage::WantCertificate { .. })
+            Message::Lane(LaneMessage::WantEntry { .. } | LaneMessage::WantCertificates { .. })
             | Message::Round(RoundMessage::Halt(_) | RoundMessage::CatchUp(_))
             | Message::Block(_)
             | Message::Shard(_) => Class::Keep,
@@ -178,7 +178,10 @@ mod tests {
                 Message::Lane(LaneMessage::Final { owner, seq, digest, certificate: certificate.clone() }),
             ),
             ("`WantEntry`", Message::Lane(LaneMessage::WantEntry { owner, seq, digest })),
-            ("`WantCertificate`", Message::Lane(LaneMessage::WantCertificate { owner, seq, digest })),
+            (
+                "`WantCertificates`",
+                Message::Lane(LaneMessage::WantCertificates { tips: vec![(owner, Tip { seq, digest })] }),
+            ),
             (
                 "SPB SEND, view 0",
                 spb(SpbMessage::Send { cut: cut(), justification: Justification::default() }),
@@ -304,7 +307,7 @@ mod tests {
         for (name, message) in all() {
             let expected = match name {
                 "ECHO" | "FINAL" => Class::Lane(NodeId(101), Seq(2)),
-                "HALT" | "`Ask`" | "`WantEntry`" | "`WantCertificate`" => Class::Keep,
+                "HALT" | "`Ask`" | "`WantEntry`" | "`WantCertificates`" => Class::Keep,
                 "VOTE (`BlockVote`)" | "`Certified`" => Class::Keep,
                 _ if matches!(message, Message::Shard(_)) => Class::Keep,
                 _ => Class::Round(Round(1)),
@@ -318,7 +321,7 @@ mod tests {
             "ECHO" => "echo",
             "FINAL" => "final",
             "`WantEntry`" => "want_entry",
-            "`WantCertificate`" => "want_certificate",
+            "`WantCertificates`" => "want_certificate",
             "coin share" => "coin_share",
             "PRE-VOTE yes" | "PRE-VOTE no" | "VOTE yes" | "VOTE no" => "ballot",
             "HALT" => "halt",

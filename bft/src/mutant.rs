@@ -3,6 +3,9 @@
 //! Each variant is a rule marked \[safety] in the design, or one that keeps what a peer can cost us bounded. Without
 //! the feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches
 //! one rule off for its own thread. Release binaries are built without the feature.
+//! Each variant is a rule marked \[safety] in the design, or one that bounds what others can cost us. Without the
+//! feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches one
+//! rule off for its own thread. Release binaries are built without the feature.
 
 /// A rule that a mutant breaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -81,11 +84,17 @@ pub enum Mutant {
     CancelIsDueAtOnce,
     /// What a peer's orders may have us report is rationed.
     ReportsAreRationed,
+    /// What is sent again is bounded in bytes, and a peer gets it at most once a second. Not safety but cost.
+    ResendsArePaced,
+    /// A certificate that a cut lacks is asked of its proposer first, in one message a cut. Not safety but cost.
+    WantsGoToProposer,
+    /// A second holder is asked before the first has failed for good. Not safety but time.
+    SecondHolderIsAsked,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 37] = [
+    pub const ALL: [Mutant; 40] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -123,6 +132,9 @@ impl Mutant {
         Mutant::HashWholeId,
         Mutant::CancelIsDueAtOnce,
         Mutant::ReportsAreRationed,
+        Mutant::ResendsArePaced,
+        Mutant::WantsGoToProposer,
+        Mutant::SecondHolderIsAsked,
     ];
 }
 

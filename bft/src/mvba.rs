@@ -67,8 +67,8 @@ pub trait LaneCertificates {
 /// What the parent learns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MvbaOutput {
-    /// A SEND waits for certificates of these entries.
-    Wanted(Vec<(Index, Tip)>),
+    /// The SEND of this leader waits for certificates of these entries.
+    Wanted(Index, Vec<(Index, Tip)>),
     /// A step of a view is done here; for the figures.
     Milestone(View, Milestone),
     /// Decided; the proof goes to everybody.
@@ -157,13 +157,10 @@ impl Mvba {
         self.views[&self.current].waiting(&self.member.committee)
     }
 
-    /// Entries whose certificates would settle pending SENDs.
-    pub fn wanted(&self, lanes: &dyn LaneCertificates) -> Vec<(Index, Tip)> {
+    /// The leaders of pending SENDs, each with the entries whose certificates would settle its own.
+    pub fn wanted(&self, lanes: &dyn LaneCertificates) -> Vec<(Index, Vec<(Index, Tip)>)> {
         let pending = self.views.values().flat_map(ViewState::pending_cuts);
-        let mut wanted: Vec<_> = pending.flat_map(|cut| missing(cut, &self.previous, lanes)).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted
+        pending.map(|(leader, cut)| (leader, missing(cut, &self.previous, lanes))).collect()
     }
 
     /// Our input: a cut that may follow the previous one and whose certificates are known here. Call only while
@@ -269,7 +266,7 @@ impl Mvba {
                 let waiting = spb.pending().map(|(cut, _)| missing(cut, context.rules.previous, lanes));
                 self.absorb_spb(view, leader, child, effects);
                 if let Some(missing) = waiting.filter(|missing| !missing.is_empty()) {
-                    effects.outputs.push(MvbaOutput::Wanted(missing));
+                    effects.outputs.push(MvbaOutput::Wanted(leader, missing));
                 }
             }
             MvbaMessage::CoinShare { share, .. } => {

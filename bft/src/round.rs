@@ -36,7 +36,7 @@ use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
 pub use behind::{CATCH_UP_ROUNDS_MAX, CatchUpMessage};
-pub use resend::{Limiter, Resend};
+pub use resend::{Limiter, Pace, Resend, Returns};
 pub use times::RoundTimes;
 
 use behind::Behind;
@@ -81,8 +81,8 @@ pub struct Decision {
 /// What the parent learns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoundOutput {
-    /// Certificates of these entries would help.
-    Wanted(Vec<(Index, Tip)>),
+    /// Certificates of these entries would settle the proposal of this member.
+    Wanted(Index, Vec<(Index, Tip)>),
     /// A round is decided.
     Decided(Box<Decision>),
 }
@@ -319,10 +319,8 @@ impl Rounds {
         let mut effects = Effects::none();
         if self.resend.is_due(now) {
             effects.sends.extend(self.sent.iter().map(others_only));
-            let wanted = self.mvba.wanted(lanes);
-            if !wanted.is_empty() {
-                effects.outputs.push(RoundOutput::Wanted(wanted));
-            }
+            let wanted = self.mvba.wanted(lanes).into_iter();
+            effects.outputs.extend(wanted.map(|(proposer, tips)| RoundOutput::Wanted(proposer, tips)));
         }
         if self.behind.is_due(now) {
             self.ask_if_behind(now, &mut effects);
@@ -402,10 +400,10 @@ impl Rounds {
         }
         for output in outputs {
             match output {
-                MvbaOutput::Wanted(wanted) => {
+                MvbaOutput::Wanted(proposer, tips) => {
                     // The answer may get lost while we have nothing else to send again.
                     self.resend.arm(now);
-                    effects.outputs.push(RoundOutput::Wanted(wanted));
+                    effects.outputs.push(RoundOutput::Wanted(proposer, tips));
                 }
                 MvbaOutput::Milestone(view, milestone) => self.stopwatch.milestone(now, view, milestone),
                 // The last word of an agreement.

@@ -21,6 +21,7 @@
 pub(crate) mod adversary;
 pub mod bench;
 mod checker;
+mod cost;
 mod net;
 mod parcel;
 mod plan;

@@ -56,6 +56,8 @@ pub(crate) struct Spec {
     pub(crate) arguments: Vec<OsString>,
     /// Its log, whose last line tells why it ended.
     pub(crate) log: PathBuf,
+    /// Bytes that may wait for it unread.
+    pub(crate) waiting_bytes_max: u64,
 }
 
 /// The exit code by which a child says that it has told on stderr why it can't start as it was asked to.
@@ -174,7 +176,7 @@ fn serve_one(spec: &Spec, children: &Children, inbound: &InboundSender) -> io::R
     let mut process = spawn(spec, theirs)?;
     log::info!("{} runs as process {}", spec.child.name(), process.id());
     let (child, pid) = (spec.child, process.id());
-    let started = Outlet::start(child, socket.try_clone()?)
+    let started = Outlet::start(child, socket.try_clone()?, spec.waiting_bytes_max)
         .map(|outlet| inbound.send(Inbound::Started { child, pid, outlet }));
     if let Ok(Ok(())) = started {
         read_all(spec.child, socket, inbound);

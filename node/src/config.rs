@@ -13,6 +13,7 @@ use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELIN
 use wire::text::ParseError;
 
 use crate::child::{Child, Spec};
+use crate::outlet;
 use crate::pipe::{self, PipeSettings};
 
 /// A node's settings, checked.
@@ -146,7 +147,9 @@ impl Config {
             flag("--log", &log),
         ];
         let arguments = arguments.into_iter().flatten().collect();
-        Spec { child, program: own_program.with_file_name(child.name()), arguments, log }
+        let program = own_program.with_file_name(child.name());
+        let waiting_bytes_max = outlet::waiting_bytes_max(self.committee.n());
+        Spec { child, program, arguments, log, waiting_bytes_max }
     }
 }
 

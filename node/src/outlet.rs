@@ -3,6 +3,10 @@
 //! Both children read their queue whatever else happens, so what waits here is short-lived. A child that stopped reading
 //! would make it grow without bound; it is then cut off, which makes its keeper start a new one: the core sends again
 //! what was lost.
+//!
+//! What the core may hand over at once must stay below that, else a child would be cut off for what the core did, again and
+//! again: what it sends again is paced (`bft::round::Pace`: 16 MiB of its lane and as much of parts at once), and of what
+//! is fetched each member gets two of the longest entries at once (`bft::lane::serve`).
 
 use std::io;
 use std::net::Shutdown;
@@ -16,19 +20,27 @@ use crossbeam_channel::{Receiver, Sender};
 use wire::bytes::Bytes;
 use wire::envelope::FromCore;
 use wire::ipc::IpcWriter;
+use wire::limits::{FETCHES_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
 
 use crate::child::Child;
+
+/// What may wait at a node of a shard of so many: what the core says of itself, and what each member may fetch at once.
+/// Bodies are shared, so these are bytes to be written and hardly any memory.
+pub(crate) fn waiting_bytes_max(members: usize) -> u64 {
+    OWN_BYTES_MAX + members as u64 * FETCHES_IN_FLIGHT_MAX as u64 * PROPOSAL_BYTES_MAX
+}
 
 /// The sending side.
 pub(crate) struct Outlet {
     child: Child,
     batches: Sender<Vec<(FromCore, Bytes)>>,
     waiting_bytes: Arc<AtomicU64>,
+    waiting_bytes_max: u64,
     stream: UnixStream,
 }
 
-/// More than the window of a whole lane and its history could be asked for at once.
-const WAITING_BYTES_MAX: u64 = 256 << 20;
+/// Far more than what the core says of itself at once: a full window, what is sent again of it, parts.
+const OWN_BYTES_MAX: u64 = 256 << 20;
 /// Batches written in one go; the rest waits for the next write.
 const GATHERED_MAX: usize = 64;
 /// What a message counts beside its body.
@@ -36,7 +48,7 @@ const MESSAGE_BYTES: u64 = 128;
 
 impl Outlet {
     /// Starts the writer thread, which ends when this is dropped or the socket fails.
-    pub(crate) fn start(child: Child, stream: UnixStream) -> io::Result<Outlet> {
+    pub(crate) fn start(child: Child, stream: UnixStream, waiting_bytes_max: u64) -> io::Result<Outlet> {
         // Unbounded as a channel: the bound is in bytes, and instead of waiting at it the child is cut off.
         let (sender, batches) = crossbeam_channel::unbounded();
         let waiting_bytes = Arc::new(AtomicU64::new(0));
@@ -44,14 +56,14 @@ impl Outlet {
         thread::Builder::new()
             .name(format!("to-{}", child.name()))
             .spawn(move || write(child, &batches, &written, sink))?;
-        Ok(Outlet { child, batches: sender, waiting_bytes, stream })
+        Ok(Outlet { child, batches: sender, waiting_bytes, waiting_bytes_max, stream })
     }
 
     /// Queues messages, in order. Those for a process that is gone are dropped: its keeper will say so.
     pub(crate) fn send(&self, batch: Vec<(FromCore, Bytes)>) {
         let bytes = bytes_of(&batch);
         let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if waiting_bytes > WAITING_BYTES_MAX {
+        if waiting_bytes > self.waiting_bytes_max {
             log::error!(
                 "{} does not read: {waiting_bytes} bytes wait for it; it is cut off",
                 self.child.name()

@@ -60,7 +60,8 @@ pub(crate) const COMMAND: Command = Command {
              withheld-payload forged-certificate short-certificate duplicate-signer wrong-round \
              wrong-shard false-halt false-justification other-digest uncertified-cut \
              invalid-entry wrong-vote bad-share early-share missing-share stale-flood \
-             future-flood mutated-bytes chaos dying-child starved-leader last-in-first-out\n\
+             future-flood mutated-bytes chaos dying-child starved-leader last-in-first-out \
+             reconnecting unknown-tips silent-signers\n\
              Between shards, of which there must be two at least: silent-partner false-transfer \
              reshaped-transfer false-sign false-reject false-cancel forged-import false-order \
              slow-shards chosen-ids",

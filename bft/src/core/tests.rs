@@ -1,5 +1,6 @@
 //! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
 
+mod resends;
 mod shards;
 mod stories;
 

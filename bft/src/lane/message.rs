@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
+use wire::dest::Dest;
 use wire::ids::{Digest, Index, Seq, Signature};
 
 use crate::crypto::cert::Certificate;
+use crate::cut::Tip;
 use crate::effects::Effects;
 
 /// Messages of the lanes, but for entries themselves, which are their own bytes (see [`super::entry`]).
@@ -21,7 +23,7 @@ pub enum LaneMessage {
         /// Over [`crate::crypto::suite::Statement::Lane`].
         signature: Signature,
     },
-    /// The entry is certified. From its owner to all, and from anybody as answer to `WantCertificate`.
+    /// The entry is certified. From its owner to all, and from anybody as answer to `WantCertificates`.
     Final {
         /// Whose lane.
         owner: Index,
@@ -41,14 +43,10 @@ pub enum LaneMessage {
         /// Which entry.
         digest: Digest,
     },
-    /// The sender lacks the certificate of this entry. Answered by `Final`.
-    WantCertificate {
-        /// Whose lane.
-        owner: Index,
-        /// Which place.
-        seq: Seq,
-        /// Which entry.
-        digest: Digest,
+    /// The sender lacks the certificates of these entries. Each that is known is answered by `Final`.
+    WantCertificates {
+        /// Whose lane and which entry, ascending; at most [`wire::limits::WANTS_PER_MESSAGE_MAX`].
+        tips: Vec<(Index, Tip)>,
     },
 }
 
@@ -73,11 +71,11 @@ pub enum LaneSend {
 /// What the lanes tell their parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneOutput {
-    /// The highest certified entry of this lane has advanced, or a certificate that was wanted is here.
+    /// A certificate of this lane is here that was not known before.
     Certified(Index),
     /// A body that a decided block lacked is here.
     EntryArrived(Index),
 }
 
-/// The effects of one step of the lanes.
-pub type LaneEffects = Effects<LaneSend, LaneOutput>;
+/// The effects of one step of the lanes, which speak to several members at once where these lack the same.
+pub type LaneEffects = Effects<LaneSend, LaneOutput, Dest>;

@@ -1,8 +1,13 @@
 //! The own lane: entries from appending to decision, their votes and their re-sending.
 //!
 //! An entry is open until a decided cut covers it. While its echoes are collected it is sent again to those who have
-//! not echoed; once certified its FINAL is sent again, and who lacks the body fetches it. Either only after a time
-//! without progress that allows for the transfer of what is open, so that a slow link is not filled with copies.
+//! not echoed; once certified only its FINAL is sent again, and who lacks the body fetches it. Either only after a time
+//! without progress that allows for the transfer of what is open, so that a slow link is not filled with copies, or
+//! when a new process of a peer or of our own children says what may be lost.
+//!
+//! Entries that are to be sent again wait for their [`Pace`], the lowest first, each in one message to all who lack it
+//! (`Dest::Set`). So R new processes of peers, or a restart of a child, make at most 16 MiB at once, whatever R, N and the
+//! window are, and 16 MiB a second from then on. What is decided or certified meanwhile is not sent.
 //!
 //! # Security
 //! A member whose signature proved bad is Byzantine: none of its echoes is looked at any more, so it costs us one
@@ -19,6 +24,7 @@ use crate::crypto::suite::Statement;
 use crate::cut::Tip;
 use crate::fault::FaultKind;
 use crate::member::Member;
+use crate::round::Pace;
 use crate::time::{Span, Time};
 
 /// How long an entry may make no progress before it is sent again; doubles to [`RESEND_MAX`].
@@ -30,8 +36,8 @@ const PER_MIB: Span = Span::from_ms(250);
 /// What is to be sent of an own open entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Again {
-    /// The entry itself, to those who have not echoed it.
-    Entry(Vec<Index>),
+    /// The entry itself, to these, who have not echoed it.
+    Entry(BTreeSet<Index>),
     /// Its certificate.
     Final,
 }
@@ -51,6 +57,8 @@ struct Open {
     phase: Phase,
     /// Who echoed, verified or not: they hold the body, or say so at their own risk.
     echoed: BTreeSet<Index>,
+    /// Who may have lost the body and is to get it again when the pace allows.
+    lost: BTreeSet<Index>,
     wait: Span,
     due: Time,
 }
@@ -71,6 +79,10 @@ pub(super) struct Own {
     last_append: Option<Time>,
     open: BTreeMap<Seq, Open>,
     barred: BTreeSet<Index>,
+    pace: Pace,
+    /// The last entry that was sent again, while more of them wait: the next one above has its turn, so that nobody who
+    /// loses the lowest again and again keeps the others from theirs.
+    turn: Seq,
 }
 
 impl Own {
@@ -82,6 +94,8 @@ impl Own {
             last_append: None,
             open: BTreeMap::new(),
             barred: BTreeSet::new(),
+            pace: Pace::default(),
+            turn: Seq(0),
         }
     }
 
@@ -129,6 +143,7 @@ impl Own {
             bytes: entry.body.len() as u64,
             phase: Phase::Collecting(Collector::new(&member.committee, statement)),
             echoed: BTreeSet::new(),
+            lost: BTreeSet::new(),
             wait: RESEND_MIN,
             due: now,
         };
@@ -154,6 +169,7 @@ impl Own {
         let Some(open) = self.open.get_mut(&tip.seq).filter(|_| !self.barred.contains(&from)) else {
             return Echoed::default();
         };
+        open.lost.remove(&from);
         let is_first = open.echoed.insert(from);
         let Phase::Collecting(collector) = &mut open.phase else { return Echoed::default() };
         if is_first {
@@ -186,33 +202,56 @@ impl Own {
         self.open = self.open.split_off(&tip.seq.next());
     }
 
-    /// What is due to be sent again.
+    /// What is to be sent again now: certificates that are due, and entries as far as the pace allows.
     pub(super) fn again(&mut self, now: Time, member: &Member) -> Vec<(Seq, Again)> {
-        let due = self.open.iter_mut().filter(|(_, open)| open.due <= now);
-        due.map(|(seq, open)| {
+        let mut again = Vec::new();
+        for (seq, open) in self.open.iter_mut().filter(|(_, open)| open.due <= now) {
             open.wait = open.wait.doubled(RESEND_MAX.max(open.wait));
             open.due = now + open.wait;
-            (*seq, open.again(member))
-        })
-        .collect()
-    }
-
-    /// Everything open, as a member that may have lost it needs it.
-    pub(super) fn all_for(&self, peer: Index) -> Vec<(Seq, Again)> {
-        let mut again = Vec::new();
-        for (seq, open) in &self.open {
-            if !open.echoed.contains(&peer) {
-                again.push((*seq, Again::Entry(vec![peer])));
-            }
-            if matches!(open.phase, Phase::Certified) {
-                again.push((*seq, Again::Final));
+            match open.phase {
+                Phase::Certified => again.push((*seq, Again::Final)),
+                Phase::Collecting(_) => open.lost_by_all(member),
             }
         }
+        while let Some(seq) = self.next_lost() {
+            if !self.pace.is_open(now) {
+                return again;
+            }
+            let open = self.open.get_mut(&seq).expect("it is the next that is open and lost");
+            self.pace.spend(now, open.bytes);
+            self.turn = seq;
+            again.push((seq, Again::Entry(std::mem::take(&mut open.lost))));
+        }
+        self.turn = Seq(0);
         again
     }
 
+    fn next_lost(&self) -> Option<Seq> {
+        let is_lost = |(_, open): &(&Seq, &Open)| open.is_lost();
+        let above = self.open.range(self.turn.next()..).find(is_lost);
+        above.or_else(|| self.open.iter().find(is_lost)).map(|(seq, _)| *seq)
+    }
+
+    /// A member may have lost all that is open: the entries that it has not echoed wait for [`Own::again`]. Returns the
+    /// certified ones, whose certificates it needs.
+    pub(super) fn lost_by(&mut self, peer: Index) -> Vec<Seq> {
+        for open in self.open.values_mut().filter(|open| !open.echoed.contains(&peer)) {
+            open.lost.insert(peer);
+        }
+        let certified = self.open.iter().filter(|(_, open)| matches!(open.phase, Phase::Certified));
+        certified.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Everybody may have lost all that is open: it is due.
+    pub(super) fn hurry(&mut self, now: Time) {
+        let wait = self.first_wait();
+        self.open.values_mut().for_each(|open| (open.wait, open.due) = (wait, now));
+    }
+
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.open.values().map(|open| open.due).min()
+        let due = self.open.values().map(|open| open.due).min()?;
+        let is_lost = self.open.values().any(Open::is_lost);
+        Some(if is_lost { due.min(self.pace.opens_at()) } else { due })
     }
 
     fn first_wait(&self) -> Span {
@@ -221,13 +260,13 @@ impl Own {
 }
 
 impl Open {
-    fn again(&self, member: &Member) -> Again {
-        match self.phase {
-            Phase::Certified => Again::Final,
-            Phase::Collecting(_) => {
-                let is_missing = |index: &Index| !self.echoed.contains(index);
-                Again::Entry(member.committee.indices().filter(is_missing).collect())
-            }
-        }
+    /// Whether the body waits to be sent again; who lacks that of a certified entry fetches it.
+    fn is_lost(&self) -> bool {
+        matches!(self.phase, Phase::Collecting(_)) && !self.lost.is_empty()
+    }
+
+    fn lost_by_all(&mut self, member: &Member) {
+        let is_missing = |index: &Index| *index != member.index && !self.echoed.contains(index);
+        self.lost = member.committee.indices().filter(is_missing).collect();
     }
 }

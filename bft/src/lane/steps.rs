@@ -1,16 +1,24 @@
 //! The steps that several inputs of [`Lanes`] share: echo, certify, ask, serve, send again.
 
+use std::collections::BTreeSet;
+
+use wire::dest::Dest;
 use wire::ids::{Digest, Index, Seq, Signature};
+use wire::limits::WANTS_PER_MESSAGE_MAX;
 
 use super::own::{Again, Echoed};
 use super::{LaneEffects, LaneMessage, LaneOutput, LaneSend, Lanes, statement};
 use crate::crypto::cert::Certificate;
 use crate::cut::Tip;
-use crate::effects::{Effects, To};
+use crate::effects::Effects;
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::time::Time;
+
+/// What a FINAL has beside its signatures, and what it has of each (docs/messages.md).
+const FINAL_BYTES: u64 = 59;
+const SIGNATURE_BYTES: u64 = 66;
 
 impl Lanes {
     pub(super) fn handle_final(
@@ -38,17 +46,14 @@ impl Lanes {
 
     /// Notes a certificate that is known to be good.
     fn certify(&mut self, owner: Index, tip: Tip, certificate: Certificate) -> LaneEffects {
-        let before = self.chain(owner).top();
         self.chain_mut(owner).certify(tip.seq, tip.digest, certificate);
         if owner == self.member.index {
             self.own.certified(tip);
         }
-        let was_wanted = self.wants.answered(owner, tip.seq);
-        if was_wanted || self.chain(owner).top() != before {
-            Effects::output(LaneOutput::Certified(owner))
-        } else {
-            Effects::none()
-        }
+        self.wants.answered(owner, tip.seq);
+        // Also below the highest one, and whether or not it is wanted at present: wants give way to others, and a SEND
+        // that waits for this place would else wait for ever.
+        Effects::output(LaneOutput::Certified(owner))
     }
 
     /// After anything new in a lane: echoes what may be echoed, asks for what is missing.
@@ -73,7 +78,7 @@ impl Lanes {
 
     pub(super) fn echo(&self, owner: Index, tip: Tip, signature: Signature) -> LaneEffects {
         let message = LaneMessage::Echo { owner, seq: tip.seq, digest: tip.digest, signature };
-        Effects::send(To::Member(self.member.node_at(owner)), LaneSend::Message(message))
+        Effects::send(Dest::Node(self.member.node_at(owner)), LaneSend::Message(message))
     }
 
     /// Routes what an echo of an own entry led to.
@@ -86,12 +91,12 @@ impl Lanes {
             && self.own_chain().certified(tip.seq).is_none()
         {
             effects.extend(self.certify(self.member.index, tip, certificate));
-            effects.sends.extend(self.final_of(self.member.index, tip).map(|send| (To::Others, send)));
+            effects.sends.extend(self.final_of(self.member.index, tip).map(|send| (Dest::ShardOthers, send)));
         }
         effects
     }
 
-    fn final_of(&self, owner: Index, tip: Tip) -> Option<LaneSend> {
+    pub(super) fn final_of(&self, owner: Index, tip: Tip) -> Option<LaneSend> {
         let certificate = self.chain(owner).certificate(tip.seq, tip.digest)?.clone();
         Some(LaneSend::Message(LaneMessage::Final { owner, seq: tip.seq, digest: tip.digest, certificate }))
     }
@@ -109,46 +114,68 @@ impl Lanes {
         if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
             return Effects::none();
         }
-        Effects::send(To::Member(self.member.node_at(to)), LaneSend::Entry { owner, seq, digest, body })
+        Effects::send(Dest::Node(self.member.node_at(to)), LaneSend::Entry { owner, seq, digest, body })
     }
 
-    pub(super) fn serve_certificate(
-        &mut self,
-        now: Time,
-        to: Index,
-        owner: Index,
-        seq: Seq,
-        digest: Digest,
-    ) -> LaneEffects {
-        let Some(send) = self.final_of(owner, Tip { seq, digest }) else { return Effects::none() };
-        if !self.serving[usize::from(to.0)].admit(now, 0) {
-            return Effects::none();
+    /// Answers who lacks certificates, with those that are here: all of them count towards what it may fetch.
+    pub(super) fn serve_certificates(&mut self, now: Time, to: Index, tips: &[(Index, Tip)]) -> LaneEffects {
+        let node = self.member.node_at(to);
+        // Ascending and so none twice: else a short message would be answered with the longest certificates, over and over.
+        let is_ascending = tips.windows(2).all(|pair| pair[0] < pair[1]);
+        if tips.len() > WANTS_PER_MESSAGE_MAX
+            || !is_ascending
+            || !tips.iter().all(|(owner, _)| self.is_lane(*owner))
+        {
+            return Effects::fault(node, FaultKind::OutOfRange);
         }
-        Effects::send(To::Member(self.member.node_at(to)), send)
+        let mut effects = Effects::none();
+        for (owner, tip) in tips {
+            let Some(certificate) = self.chain(*owner).certificate(tip.seq, tip.digest) else { continue };
+            let bytes = FINAL_BYTES + SIGNATURE_BYTES * certificate.0.len() as u64;
+            if !self.serving[usize::from(to.0)].admit(now, bytes) {
+                return effects;
+            }
+            effects.sends.extend(self.final_of(*owner, *tip).map(|send| (Dest::Node(node), send)));
+        }
+        effects
     }
 
-    pub(super) fn send_again(&self, effects: &mut LaneEffects, seq: Seq, again: Again, finals_to: To) {
+    /// Sends again what is due of the own lane.
+    pub(super) fn send_again(&mut self, now: Time, effects: &mut LaneEffects) {
         let owner = self.member.index;
-        let Some(entry) = self.own_chain().own_entry(seq) else { return };
-        match again {
-            Again::Final => {
-                effects.sends.extend(self.final_of(owner, entry.tip()).map(|send| (finals_to, send)))
-            }
-            Again::Entry(members) => {
-                let send = LaneSend::Entry { owner, seq, digest: entry.digest, body: entry.body.clone() };
-                if members.len() + 1 == self.chains.len() {
-                    return effects.push_send(To::Others, send);
+        for (seq, again) in self.own.again(now, &self.member) {
+            let Some(entry) = self.own_chain().own_entry(seq) else { continue };
+            match again {
+                Again::Final => {
+                    let send = self.final_of(owner, entry.tip());
+                    effects.sends.extend(send.map(|send| (Dest::ShardOthers, send)));
                 }
-                for member in members {
-                    effects.push_send(To::Member(self.member.node_at(member)), send.clone());
+                Again::Entry(members) => {
+                    let body = entry.body.clone();
+                    let send = LaneSend::Entry { owner, seq, digest: entry.digest, body };
+                    effects.push_send(self.among(members), send);
                 }
             }
         }
+    }
+
+    /// A destination for some of the others, the shortest there is.
+    pub(super) fn among(&self, members: BTreeSet<Index>) -> Dest {
+        if members.len() + 1 == self.chains.len() {
+            return Dest::ShardOthers;
+        }
+        Dest::Set(members.into_iter().map(|member| self.member.node_at(member)).collect())
     }
 
     pub(super) fn launch(&mut self, now: Time, effects: &mut LaneEffects) {
-        for (to, message) in self.fetches.launch(now, &self.member, &self.chains) {
-            effects.push_send(to, LaneSend::Message(message));
+        for (dest, message) in self.fetches.launch(now, &self.member, &self.chains) {
+            effects.push_send(dest, LaneSend::Message(message));
+        }
+    }
+
+    pub(super) fn launch_wants(&mut self, now: Time, effects: &mut LaneEffects) {
+        for (asked, tips) in self.wants.launch(now, &self.member) {
+            effects.push_send(self.among(asked), LaneSend::Message(LaneMessage::WantCertificates { tips }));
         }
     }
 }

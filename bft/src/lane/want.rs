@@ -1,29 +1,42 @@
-//! Certificates that somebody's cut needs and that are missing here: asked of all members until they arrive.
+//! Certificates that somebody's cut needs and that are missing here: asked for until they arrive.
 //!
-//! A member proposes only what it knows to be certified and keeps those certificates, so at least the proposer of a
-//! valid cut answers. A Byzantine proposer can name tips that nobody has a certificate for, so what is wanted is
-//! bounded a lane, each want lives for a few tries, and all end with the round.
+//! A member proposes only what it knows to be certified and keeps those certificates. So the proposer of the cut is asked
+//! first, in one message for all that the cut lacks, and so is each further proposer that names the same entry, f+1 of
+//! them at most. Mostly the certificate is on its way from its lane's owner and arrives meanwhile. Then the f+1 members
+//! after us are asked, then all members, ever more slowly: nothing depends on the proposer.
+//!
+//! Cost: a Byzantine proposer can name entries that nobody has a certificate for. Its SEND then costs each of the others
+//! one message, to itself. Whatever was named by however many, those after us and later all members get one message
+//! each [`GRID`] at most, with at most [`WANTS_PER_MESSAGE_MAX`] entries. What is wanted is bounded a lane, the oldest
+//! giving way, each want lives for a few tries, and all end with the round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::{Digest, Index, Seq};
+use wire::limits::WANTS_PER_MESSAGE_MAX;
 
-use super::LaneMessage;
 use crate::cut::Tip;
-use crate::effects::To;
+use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
 use crate::time::{Span, Time};
 
 /// First wait for an answer; doubles to [`ANSWER_MAX`].
 const ANSWER_MIN: Span = Span::from_ms(200);
 const ANSWER_MAX: Span = Span::from_ms(5_000);
+/// Moments at which somebody is asked again lie so far apart: what several cuts lack goes out together.
+const GRID: Span = Span::from_ms(25);
 /// Asked so often; who still needs it then says so anew.
 const TRIES_MAX: u32 = 8;
 
+type Key = (Index, Tip);
+
 #[derive(Clone, Debug)]
 struct Want {
-    asked: u32,
     /// Order of arrival, by which the oldest gives way.
     number: u64,
+    /// Who named it and was asked. At most f+1.
+    proposers: BTreeSet<Index>,
+    asked: u32,
     wait: Span,
     due: Time,
 }
@@ -33,71 +46,129 @@ struct Want {
 pub(super) struct Wants {
     per_lane_max: usize,
     count: u64,
-    table: BTreeMap<(Index, Seq, Digest), Want>,
+    table: BTreeMap<Key, Want>,
+    /// By lane, in the order of arrival.
+    ages: Vec<BTreeMap<u64, Tip>>,
+    dues: BTreeSet<(Time, Key)>,
 }
 
 impl Wants {
     /// Room for two proposals of each of `n` members in each lane.
     pub(super) fn new(n: usize) -> Wants {
-        Wants { per_lane_max: 2 * n, count: 0, table: BTreeMap::new() }
+        Wants {
+            per_lane_max: 2 * n,
+            count: 0,
+            table: BTreeMap::new(),
+            ages: vec![BTreeMap::new(); n],
+            dues: BTreeSet::new(),
+        }
     }
 
-    /// Enters a want, unless it is there, and returns the first request.
-    pub(super) fn add(&mut self, now: Time, lane: Index, tip: Tip) -> Option<(To, LaneMessage)> {
-        let key = (lane, tip.seq, tip.digest);
-        if self.table.contains_key(&key) {
-            return None;
+    /// Enters a want, unless it is there; whether to ask this proposer for it now.
+    pub(super) fn add(&mut self, now: Time, proposer: Index, lane: Index, tip: Tip, member: &Member) -> bool {
+        let key = (lane, tip);
+        let is_new = !self.table.contains_key(&key);
+        if is_new {
+            self.enter(now, key);
         }
-        if self.of(lane).count() >= self.per_lane_max {
-            let oldest = self.of(lane).min_by_key(|(_, want)| want.number).map(|(key, _)| *key);
-            self.table.remove(&oldest.expect("the lane has reached its bound, which is not zero"));
+        let want = self.table.get_mut(&key).expect("it was entered if it was not there");
+        let has_room = want.proposers.len() < member.committee.one_honest();
+        in_force(Mutant::WantsGoToProposer)
+            && proposer != member.index
+            && has_room
+            && want.proposers.insert(proposer)
+    }
+
+    fn enter(&mut self, now: Time, key: Key) {
+        let (lane, tip) = key;
+        let ages = &self.ages[usize::from(lane.0)];
+        if ages.len() >= self.per_lane_max
+            && let Some((_, oldest)) = ages.first_key_value()
+        {
+            self.remove((lane, *oldest));
         }
         self.count += 1;
-        let want = Want { asked: 1, number: self.count, wait: ANSWER_MIN, due: now + ANSWER_MIN };
+        let due = if in_force(Mutant::WantsGoToProposer) { on_grid(now + ANSWER_MIN) } else { now };
+        let want = Want { number: self.count, proposers: BTreeSet::new(), asked: 1, wait: ANSWER_MIN, due };
         self.table.insert(key, want);
-        Some(request(key))
+        self.ages[usize::from(lane.0)].insert(self.count, tip);
+        self.dues.insert((due, key));
     }
 
-    fn of(&self, lane: Index) -> impl Iterator<Item = (&(Index, Seq, Digest), &Want)> {
-        self.table.range((lane, Seq(0), Digest::default())..).take_while(move |((of, ..), _)| *of == lane)
+    fn remove(&mut self, key: Key) {
+        if let Some(want) = self.table.remove(&key) {
+            self.ages[usize::from(key.0.0)].remove(&want.number);
+            self.dues.remove(&(want.due, key));
+        }
     }
 
     /// A certificate for this place is known: whatever was wanted there is answered, for no two can exist.
-    /// Whether something was.
-    pub(super) fn answered(&mut self, lane: Index, seq: Seq) -> bool {
-        let before = self.table.len();
-        self.table.retain(|(of, at, _), _| (*of, *at) != (lane, seq));
-        self.table.len() < before
+    pub(super) fn answered(&mut self, lane: Index, seq: Seq) {
+        let place =
+            (lane, Tip { seq, digest: Digest([0; 32]) })..=(lane, Tip { seq, digest: Digest([0xFF; 32]) });
+        while let Some((key, _)) = self.table.range(place.clone()).next() {
+            self.remove(*key);
+        }
     }
 
-    /// Asks again for all that is due.
-    pub(super) fn launch(&mut self, now: Time) -> Vec<(To, LaneMessage)> {
-        self.table.retain(|_, want| want.due > now || want.asked < TRIES_MAX);
-        let due = self.table.iter_mut().filter(|(_, want)| want.due <= now);
-        due.map(|(key, want)| {
-            want.asked += 1;
-            want.wait = want.wait.doubled(ANSWER_MAX);
-            want.due = now + want.wait;
-            request(*key)
-        })
-        .collect()
+    /// Asks again for what is due: whom, and for what.
+    pub(super) fn launch(&mut self, now: Time, member: &Member) -> Vec<(BTreeSet<Index>, Vec<Key>)> {
+        let (mut few, mut all) = (Vec::new(), Vec::new());
+        while let Some((_, key)) = self.dues.first().copied().filter(|(due, _)| *due <= now) {
+            self.dues.pop_first();
+            let want = self.table.get_mut(&key).expect("what is due is wanted");
+            let wave = if want.asked == 1 { &mut few } else { &mut all };
+            if want.asked >= TRIES_MAX {
+                self.remove(key);
+                continue;
+            }
+            if wave.len() < WANTS_PER_MESSAGE_MAX {
+                wave.push(key);
+                want.asked += 1;
+                want.wait = want.wait.doubled(ANSWER_MAX);
+                want.due = on_grid(now + want.wait);
+            } else {
+                want.due = on_grid(now + GRID);
+            }
+            self.dues.insert((want.due, key));
+        }
+        let n = member.committee.n() as u16;
+        let after_us = |count: usize| -> BTreeSet<Index> {
+            (1..=count as u16).map(|step| Index((member.index.0 + step) % n)).collect()
+        };
+        let one_honest = member.committee.one_honest().min(usize::from(n) - 1);
+        if !in_force(Mutant::WantsGoToProposer) {
+            return few.into_iter().chain(all).map(|key| (after_us(usize::from(n) - 1), vec![key])).collect();
+        }
+        let waves = [(after_us(one_honest), few), (after_us(usize::from(n) - 1), all)];
+        let waves = waves.into_iter().filter(|(_, wave)| !wave.is_empty());
+        waves
+            .map(|(asked, mut wave)| {
+                wave.sort_unstable();
+                (asked, wave)
+            })
+            .collect()
     }
 
     /// Requests and answers may have been lost: everything is due at once.
     pub(super) fn hurry(&mut self, now: Time) {
-        for want in self.table.values_mut() {
+        self.dues.clear();
+        for (key, want) in &mut self.table {
             want.due = now;
+            self.dues.insert((now, *key));
         }
     }
 
     /// The round is decided: nothing of it is wanted any more.
     pub(super) fn clear(&mut self) {
         self.table.clear();
+        self.dues.clear();
+        self.ages.iter_mut().for_each(BTreeMap::clear);
     }
 
     /// When [`Wants::launch`] has something to do.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.table.values().map(|want| want.due).min()
+        self.dues.first().map(|(due, _)| *due)
     }
 
     /// How many are wanted.
@@ -107,6 +178,6 @@ impl Wants {
     }
 }
 
-fn request((owner, seq, digest): (Index, Seq, Digest)) -> (To, LaneMessage) {
-    (To::Others, LaneMessage::WantCertificate { owner, seq, digest })
+fn on_grid(time: Time) -> Time {
+    Time(time.0.div_ceil(GRID.0) * GRID.0)
 }

@@ -76,8 +76,10 @@ impl Said<'_> {
             LaneMessage::Echo { owner, seq, digest, .. } => ("ECHO of", owner, seq, digest),
             LaneMessage::Final { owner, seq, digest, .. } => ("FINAL of", owner, seq, digest),
             LaneMessage::WantEntry { owner, seq, digest } => ("a question for", owner, seq, digest),
-            LaneMessage::WantCertificate { owner, seq, digest } => {
-                ("a question for the certificate of", owner, seq, digest)
+            LaneMessage::WantCertificates { tips } => {
+                write!(f, "a question for {} certificates", tips.len())?;
+                let Some((owner, tip)) = tips.first() else { return Ok(()) };
+                return write!(f, " from {} on", Name::entry(self.member(*owner), tip.seq));
             }
         };
         write!(f, "{what} {}, digest {}", Name::entry(self.member(*owner), *seq), short(digest))

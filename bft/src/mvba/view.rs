@@ -111,9 +111,9 @@ impl ViewState {
         }
     }
 
-    /// Values that wait for certificates of lanes.
-    pub(super) fn pending_cuts(&self) -> impl Iterator<Item = &Cut> {
-        self.spbs.iter().filter_map(|spb| spb.pending().map(|(cut, _)| cut))
+    /// Values that wait for certificates of lanes, with their leaders.
+    pub(super) fn pending_cuts(&self) -> impl Iterator<Item = (Index, &Cut)> {
+        self.spbs.iter().filter_map(|spb| spb.pending().map(|(cut, _)| (spb.leader(), cut)))
     }
 
     /// What this view waits for.

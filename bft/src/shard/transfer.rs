@@ -292,7 +292,7 @@ impl Transfers {
     // The driver.
 
     /// A peer's process is new: what it may have lost and concerns it.
-    pub fn on_peer_up(&mut self, peer: NodeId) -> TransferEffects {
+    pub fn on_peer_up(&mut self, now: Time, peer: NodeId) -> TransferEffects {
         let mut effects = Effects::none();
         if !self.member.committee.contains(peer) {
             return effects;
@@ -302,7 +302,7 @@ impl Transfers {
                 .values()
                 .for_each(|incoming| incoming.repeat_votes(&Dest::Node(peer), &mut effects));
         } else {
-            self.outgoing.repeat(Some(peer), &mut effects);
+            self.outgoing.repeat(now, Some(peer), &mut effects);
             let shard = self.member.committee.shard_of(peer);
             self.incoming[&shard].repeat_ack(Dest::Node(peer), &mut effects);
         }
@@ -312,7 +312,7 @@ impl Transfers {
     /// Our own sender or receiver may have lost what was under way.
     pub fn on_child_restarted(&mut self, now: Time) -> TransferEffects {
         let mut effects = Effects::none();
-        self.outgoing.repeat(None, &mut effects);
+        self.outgoing.repeat(now, None, &mut effects);
         for (source, incoming) in &mut self.incoming {
             incoming.repeat_votes(&Dest::ShardOthers, &mut effects);
             incoming.repeat_ack(Dest::Shard(*source), &mut effects);

@@ -115,11 +115,17 @@ pub enum Adversary {
     SlowShards,
     /// CL and CL_M on ids that it makes up, alike in many ways.
     ChosenIds,
+    /// Its processes reincarnate again and again.
+    Reconnecting,
+    /// Values whose entries nobody has a certificate for, in every lane.
+    UnknownTips,
+    /// Signs what others propose and never passes any of it on; of its own entries f+1 honest members hear.
+    SilentSigners,
 }
 
 impl Adversary {
     /// All of them.
-    pub const ALL: [Adversary; 38] = [
+    pub const ALL: [Adversary; 41] = [
         Adversary::Random,
         Adversary::Mute,
         Adversary::EquivocatingLane,
@@ -158,6 +164,9 @@ impl Adversary {
         Adversary::FalseOrder,
         Adversary::SlowShards,
         Adversary::ChosenIds,
+        Adversary::Reconnecting,
+        Adversary::UnknownTips,
+        Adversary::SilentSigners,
     ];
 
     /// Its name on the command line.
@@ -201,6 +210,9 @@ impl Adversary {
             Adversary::FalseOrder => "false-order",
             Adversary::SlowShards => "slow-shards",
             Adversary::ChosenIds => "chosen-ids",
+            Adversary::Reconnecting => "reconnecting",
+            Adversary::UnknownTips => "unknown-tips",
+            Adversary::SilentSigners => "silent-signers",
         }
     }
 
@@ -267,6 +279,11 @@ impl Adversary {
         )
     }
 
+    /// Whether it attacks how long something takes, so that the network must be calm.
+    pub(super) fn needs_calm(self) -> bool {
+        self == Adversary::SilentSigners
+    }
+
     /// How many cores run with the key of one of its members.
     pub(super) fn cores_a_node(self) -> usize {
         if self == Adversary::Twins { 2 } else { 1 }
@@ -279,6 +296,7 @@ impl Adversary {
             | Adversary::StarvedLeader
             | Adversary::LastInFirstOut
             | Adversary::SlowShards
+            | Adversary::Reconnecting
             | Adversary::Twins => Box::new(Faithful),
             Adversary::Mute => Box::new(Mute::draw(hands)),
             Adversary::EquivocatingLane => Box::new(EquivocatingLane::default()),
@@ -312,6 +330,8 @@ impl Adversary {
             Adversary::ForgedImport => Box::new(FalseEntries::new(Slip::Imports)),
             Adversary::FalseOrder => Box::new(FalseOrders::default()),
             Adversary::ChosenIds => Box::new(ChosenIds::default()),
+            Adversary::UnknownTips => Box::new(FalseValues::new(FalseValue::UnknownTips)),
+            Adversary::SilentSigners => Box::new(Withheld::Answers),
         }
     }
 }

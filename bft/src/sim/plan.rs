@@ -184,7 +184,7 @@ impl Plan {
             _ if prng.chance(1, 8) => Leaders::Starved,
             _ => Leaders::Unnoticed,
         };
-        Plan {
+        let plan = Plan {
             byzantine,
             order: match scenario.adversary {
                 Adversary::LastInFirstOut => Order::LastInFirstOut,
@@ -198,7 +198,15 @@ impl Plan {
             leaders,
             heal_at,
             submit_every: Span(prng.within(50_000..400_000)),
-        }
+        };
+        if scenario.adversary.needs_calm() { plan.calm() } else { plan }
+    }
+
+    /// Links take at most what healed ones do, nothing goes wrong with them, and leaders are like everybody.
+    fn calm(self) -> Plan {
+        let order = if self.order == Order::LastInFirstOut { Order::Reordered } else { self.order };
+        let (troubles, delays) = (Vec::new(), BTreeMap::new());
+        Plan { troubles, delays, order, outboxes: Outboxes::Roomy, leaders: Leaders::Unnoticed, ..self }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::member::Member;
 use crate::proposal::Rules;
 use crate::sim::adversary::{Adversary, Behaviour, Hands};
 use crate::sim::checker::{Checker, Violation};
+use crate::sim::cost::Cost;
 use crate::sim::net::{HEALED_DELAY_MAX, Net, Scheduled};
 use crate::sim::parcel::Frame;
 use crate::sim::plan::{Child, Crypto, Plan, Scenario, Trouble};
@@ -169,6 +170,7 @@ struct Simulation<'a> {
     observers: Vec<Arc<dyn Suite>>,
     workload: Workload,
     checker: Checker,
+    cost: Cost,
     transport: &'a mut dyn Transport,
     trace: Trace,
     frames: u64,
@@ -256,6 +258,7 @@ impl<'a> Simulation<'a> {
             observers: observers.iter().map(|member| member.suite.clone()).collect(),
             workload: Workload::new(&mut prng, committee.clone(), scenario.shards),
             checker: Checker::new(rules, honest),
+            cost: Cost::new(scenario.adversary),
             transport,
             trace,
             frames: 0,
@@ -422,6 +425,7 @@ impl<'a> Simulation<'a> {
         }
         if matches!(self.node(to), Node::Honest(_)) {
             self.checker.on_delivery(from, to, &parcel);
+            self.cost.on_delivery(self.now, to, &parcel, &self.committee)?;
         }
         let (digest, body) = self.transport.carry(from, to, parcel.digest(), parcel.body().clone());
         let event = Event::Peer { from, digest, body };

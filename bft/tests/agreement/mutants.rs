@@ -53,6 +53,9 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
         | Mutant::OpenRecordIsDuplicate
         | Mutant::CancelledForGood
         | Mutant::CancelNeedsOneHonest
+        | Mutant::ResendsArePaced
+        | Mutant::WantsGoToProposer
+        | Mutant::SecondHolderIsAsked
         | Mutant::SignOncePerPart
         | Mutant::TransferNeedsCertificate
         | Mutant::TransferHeaderChain

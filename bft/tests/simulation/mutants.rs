@@ -62,4 +62,7 @@ mutants! {
     hash_whole_id: HashWholeId by ChosenIds, 2 x 4 nodes, 5 seeds;
     cancel_is_due_at_once: CancelIsDueAtOnce by Random, 2 x 4 nodes, 20 seeds;
     believe_needs_one_honest: BelieveNeedsOneHonest by FalseReject, 2 x 4 nodes, 20 seeds;
+    resends_are_paced: ResendsArePaced by Reconnecting, 1 x 4 nodes, 10 seeds;
+    wants_go_to_proposer: WantsGoToProposer by UnknownTips, 1 x 4 nodes, 10 seeds;
+    second_holder_is_asked: SecondHolderIsAsked by SilentSigners, 1 x 7 nodes, 10 seeds;
 }

@@ -212,6 +212,9 @@ fn what_cannot_be_is_a_fault_of_its_sender() {
     let signature = net.sign(3, tip, 0);
     let (seq, digest) = (tip.seq, tip.digest);
     let message = LaneSend::Message;
+    let wants = |tips: &[(Index, Tip)]| message(LaneMessage::WantCertificates { tips: tips.to_vec() });
+    let place = |seq| (Index(1), Tip { seq: Seq(seq), digest: Digest::default() });
+    let too_many: Vec<_> = (0..=wire::limits::WANTS_PER_MESSAGE_MAX as u64).map(place).collect();
     let mut malformed = forge(3, Tip::default(), b"x");
     malformed.body = wire::bytes::Bytes::from(vec![7; 100]);
     let no_place = forge(3, Tip { seq: Seq(u64::MAX - 1), digest }, b"x");
@@ -237,11 +240,9 @@ fn what_cannot_be_is_a_fault_of_its_sender() {
             message(LaneMessage::WantEntry { owner: Index(9), seq, digest }),
             FaultKind::OutOfRange,
         ),
-        (
-            "a request for a certificate of no lane",
-            message(LaneMessage::WantCertificate { owner: Index(9), seq, digest }),
-            FaultKind::OutOfRange,
-        ),
+        ("a request for a certificate of no lane", wants(&[(Index(9), tip)]), FaultKind::OutOfRange),
+        ("the same certificate twice", wants(&[(Index(1), tip), (Index(1), tip)]), FaultKind::OutOfRange),
+        ("more certificates than two cuts have", wants(&too_many), FaultKind::OutOfRange),
     ] {
         net.faults.clear();
         net.deliver(3, 0, &sent);

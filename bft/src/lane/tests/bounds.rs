@@ -1,11 +1,14 @@
 //! What a peer can make us keep or send has bounds.
 
-use wire::ids::{Digest, Index, Round, Seq};
+use wire::dest::Dest;
+use wire::ids::{Digest, Index, NodeId, Round, Seq};
+use wire::limits::{LANE_OPEN_BYTES_MAX, PROPOSAL_BYTES_MAX, RESEND_BURST_BYTES, RESEND_BYTES_PER_S};
 
 use super::net::{Net, final_of, forge, is_echo, is_entry, is_want_entry, send, seq_of};
 use crate::cut::{Cut, Tip};
 use crate::fault::FaultKind;
-use crate::lane::{LaneMessage, LaneSend, LaneSettings};
+use crate::lane::entry::HEADER_BYTES;
+use crate::lane::{LaneEffects, LaneMessage, LaneSend, LaneSettings};
 use crate::time::Span;
 
 fn settings(pipeline: u64, kept_bytes_max: u64) -> LaneSettings {
@@ -84,7 +87,7 @@ fn a_flood_of_places_bodies_and_requests_leaves_bounded_tables() {
         let certificate = net.certificate(&[1, 2, 3], 1, tip);
         net.deliver(3, 0, &final_of(1, tip, certificate));
         for lane in 0..4 {
-            let effects = net.lanes[0].want_certificates(net.now, &[(Index(lane), tip)]);
+            let effects = net.lanes[0].want_certificates(net.now, Index(3), &[(Index(lane), tip)]);
             net.absorb(0, effects);
         }
     }
@@ -147,5 +150,166 @@ fn the_history_is_bounded_by_rounds_and_by_bytes() {
         let has = |round: usize| net.block(0, &cuts[round - 1], &cuts[round]).is_some();
         assert_eq!((1..=10).filter(|round| has(*round)).count() as u64, kept);
         assert_eq!(seq_of(&cuts[10], 1), Seq(10));
+    }
+}
+
+/// Bytes that these effects put into the outlet: each message once, however many it goes to.
+fn outlet_bytes(effects: &LaneEffects) -> u64 {
+    let bytes = effects.sends.iter().map(|(_, send)| match send {
+        LaneSend::Entry { body, .. } => body.len() as u64,
+        LaneSend::Message(_) => 0,
+    });
+    bytes.sum()
+}
+
+/// A member whose window is full of entries that nobody has echoed.
+fn full_window(n: u16) -> Net {
+    let mut net = Net::new(n);
+    net.filter(|_, _, _| false);
+    while let Some(room) = net.lanes[0].room() {
+        net.append(0, &vec![1; room.min(4 << 20) - 64]);
+    }
+    net.run();
+    net
+}
+
+/// What a second of re-sending may come to: the burst, the entry that goes beyond it, and what arrives meanwhile.
+const SECOND_MAX: u64 = RESEND_BURST_BYTES + PROPOSAL_BYTES_MAX + HEADER_BYTES as u64 + RESEND_BYTES_PER_S;
+
+#[test]
+fn new_processes_and_restarts_send_a_bounded_number_of_bytes_at_once_and_a_second() {
+    for n in [4u16, 16, 31] {
+        let mut net = full_window(n);
+        let burst_max = SECOND_MAX - RESEND_BYTES_PER_S;
+        let mut ups = 0;
+        for _ in 0..10 {
+            for peer in 1..n {
+                ups += outlet_bytes(&net.lanes[0].on_peer_up(net.now, NodeId(peer)));
+            }
+        }
+        assert!(ups <= burst_max, "N = {n}: {ups} bytes by ten new processes of each peer");
+        net.now = net.now + Span::from_ms(60_000);
+        let restarted = outlet_bytes(&net.lanes[0].on_child_restarted(net.now));
+        assert!(restarted <= burst_max, "N = {n}: {restarted} bytes by a restart of a child");
+        let mut second = restarted;
+        for _ in 0..100 {
+            net.now = net.now + Span::from_ms(10);
+            second += outlet_bytes(&net.lanes[0].on_child_restarted(net.now));
+            second += outlet_bytes(&net.lanes[0].on_peer_up(net.now, NodeId(1)));
+        }
+        assert!(second <= SECOND_MAX, "N = {n}: {second} bytes in a second of restarts");
+    }
+}
+
+#[test]
+fn what_was_lost_all_arrives_at_its_pace_and_goes_once_to_all_who_lack_it() {
+    let mut net = full_window(31);
+    net.heal();
+    let start = net.now;
+    let restarted = net.lanes[0].on_child_restarted(net.now);
+    assert!(
+        restarted.sends.iter().all(|(dest, _)| *dest == Dest::ShardOthers),
+        "one copy crosses the outlet"
+    );
+    net.absorb(0, restarted);
+    net.run_for(Span::from_ms(3_000));
+    assert_eq!(seq_of(&net.lanes[0].cut(), 0), Seq(8), "the whole window is certified");
+    let sent = net.count(|from, _, send| from == 0 && is_entry(send));
+    assert_eq!(sent, 8 * 30, "each entry once to each");
+    assert!(net.faults.is_empty());
+    assert!(net.now - start <= Span::from_ms(3_000) && LANE_OPEN_BYTES_MAX / RESEND_BYTES_PER_S < 3);
+}
+
+/// A peer that comes up again and again gets the lowest entries again and again; whoever else has lost something has its
+/// turn all the same.
+#[test]
+fn a_peer_that_returns_every_second_keeps_nobody_from_what_it_lost() {
+    let mut net = full_window(7);
+    net.heal();
+    // Member 6 never answers; member 1 comes up once.
+    net.filter(|_, to, _| to == 1 || to == 0);
+    let up = net.lanes[0].on_peer_up(net.now, NodeId(1));
+    net.absorb(0, up);
+    for _ in 0..4 {
+        let up = net.lanes[0].on_peer_up(net.now, NodeId(6));
+        net.absorb(0, up);
+        net.run_for(Span::from_ms(1_000));
+    }
+    let echoed = net.count(|from, to, send| (from, to) == (1, 0) && is_echo(send));
+    assert_eq!(echoed, 8);
+}
+
+/// What is certified is not sent again, nor what is decided: a FINAL does, and who lacks the body fetches it.
+#[test]
+fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
+    let mut net = Net::new(4);
+    net.filter(|_, to, _| to != 3);
+    net.append(0, &[1; 1_000]);
+    net.append(0, &[2; 1_000]);
+    net.run();
+    let mut cut = net.genesis();
+    cut.0[0] =
+        net.lanes[0].chains[0].all_certified().next().map(|(seq, digest)| Tip { seq, digest }).unwrap();
+    net.decide([0], 1, &cut);
+    let up = net.lanes[0].on_peer_up(net.now, NodeId(3));
+    assert_eq!(outlet_bytes(&up), 0);
+    let finals = up.sends.iter().filter(|(_, send)| super::net::is_final(send)).count();
+    assert_eq!(finals, 1, "the second one is open");
+    net.heal();
+    net.absorb(0, up);
+    net.run_for(Span::from_ms(400));
+    assert!(net.lanes[3].chains[0].bodies() == 1, "fetched");
+}
+
+/// A SEND that names what nobody has: one message of each who hears it, to its author; later those after us, then all,
+/// each in one message however much was named. N³ messages once.
+#[test]
+fn a_false_proposal_costs_a_few_messages() {
+    for n in [4u16, 16] {
+        let mut net = Net::new(n);
+        let false_tip = |lane: u16| (Index(lane), Tip { seq: Seq(1), digest: Digest([0xEE; 32]) });
+        let tips: Vec<_> = (0..n).map(false_tip).collect();
+        for at in 0..n - 1 {
+            let effects = net.lanes[usize::from(at)].want_certificates(net.now, Index(n - 1), &tips);
+            assert_eq!(effects.sends.len(), 1);
+            assert_eq!(effects.sends[0].0, Dest::Node(NodeId(n - 1)), "its author is asked");
+            net.absorb(usize::from(at), effects);
+            let again = net.lanes[usize::from(at)].want_certificates(net.now, Index(n - 1), &tips);
+            assert!(again.sends.is_empty());
+        }
+        net.run();
+        let frames = |net: &Net| net.log.len();
+        assert_eq!(frames(&net), usize::from(n) - 1);
+        net.run_for(Span::from_ms(300));
+        let others = usize::from(n) - 1;
+        let one_honest = (others / 3) + 1;
+        assert_eq!(frames(&net), others * (1 + one_honest));
+        net.run_for(Span::from_ms(60_000));
+        assert_eq!(frames(&net), others * (1 + one_honest + 6 * others), "and then it is given up");
+        assert_eq!(net.lanes[0].next_wakeup(), None);
+    }
+}
+
+/// However many false proposals there are, nobody is asked more than once each 25 ms.
+#[test]
+fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
+    let n = 16;
+    let mut net = Net::new(n);
+    for proposer in 1..n {
+        let tip =
+            |lane: u16| (Index(lane), Tip { seq: Seq(1 + u64::from(proposer)), digest: Digest([9; 32]) });
+        let tips: Vec<_> = (0..n).map(tip).collect();
+        let effects = net.lanes[0].want_certificates(net.now, Index(proposer), &tips);
+        net.absorb(0, effects);
+        net.now = net.now + Span::from_ms(1);
+    }
+    net.run();
+    assert_eq!(net.log.len(), 15);
+    for _ in 0..60 {
+        net.log.clear();
+        net.run_for(Span::from_ms(25));
+        for to in 1..16 {
+            assert!(net.count(|from, at, _| (from, at) == (0, to)) <= 2, "those after us, and all");
+        }
     }
 }

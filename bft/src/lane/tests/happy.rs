@@ -116,12 +116,14 @@ fn a_new_process_of_a_peer_gets_at_once_what_is_open() {
     net.append(3, b"z");
     net.run();
     net.heal();
-    let up = net.lanes[0].on_peer_up(NodeId(3));
+    let up = net.lanes[0].on_peer_up(net.now, NodeId(3));
     net.absorb(0, up);
     net.run();
     assert_eq!(seq_of(&net.lanes[3].cut(), 0), Seq(1));
     assert_eq!(seq_of(&net.lanes[3].cut(), 1), Seq(0), "member 1 has not seen it come up");
-    assert_eq!(net.count(|from, to, send| (from, to) == (0, 3) && is_entry(send)), 1);
+    assert_eq!(net.count(|from, to, send| (from, to) == (0, 3) && is_entry(send)), 0, "it is certified");
+    net.run_for(Span::from_ms(250));
+    assert_eq!(net.count(|_, to, send| to == 3 && is_entry(send)), 1, "who lacks the body fetches it");
     // The other direction: a restarted child of member 3 has lost its own entry and all it was to echo.
     let restarted = net.lanes[3].on_child_restarted(net.now);
     net.absorb(3, restarted);
@@ -137,11 +139,12 @@ fn echoes_lost_with_a_child_are_given_again() {
     net.run();
     net.heal();
     for at in 1..3 {
-        let up = net.lanes[at].on_peer_up(NodeId(0));
+        let up = net.lanes[at].on_peer_up(net.now, NodeId(0));
         net.absorb(at, up);
     }
     net.run();
     assert!((0..4).all(|at| seq_of(&net.lanes[at].cut(), 0) == Seq(1)));
-    assert!(net.lanes[3].on_peer_up(NodeId(3)).sends.is_empty(), "never to ourselves");
-    assert!(net.lanes[3].on_peer_up(NodeId(99)).sends.is_empty());
+    for (stranger, why) in [(NodeId(3), "never to ourselves"), (NodeId(99), "no member")] {
+        assert!(net.lanes[3].on_peer_up(net.now, stranger).sends.is_empty(), "{why}");
+    }
 }

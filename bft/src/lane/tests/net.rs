@@ -6,13 +6,13 @@ use std::sync::Arc;
 use wire::bytes::Bytes;
 use wire::codec;
 use wire::committee::{Committee, Member as Keys, Protocol};
+use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature};
 
 use crate::crypto::cert::Certificate;
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::{Statement, Suite};
 use crate::cut::{Cut, Tip};
-use crate::effects::To;
 use crate::fault::{Fault, FaultKind};
 use crate::lane::entry::{self, Entry};
 use crate::lane::{LaneEffects, LaneMessage, LaneOutput, LaneSend, LaneSettings, Lanes};
@@ -77,15 +77,11 @@ impl Net {
     pub(super) fn absorb(&mut self, at: usize, effects: LaneEffects) {
         self.outputs[at].extend(effects.outputs);
         self.faults.extend(effects.faults.into_iter().map(|fault| (at, fault)));
-        for (to, send) in effects.sends {
-            match to {
-                To::Member(node) => self.queue.push_back((at, usize::from(node.0), send)),
-                To::Others => {
-                    let others = (0..self.lanes.len()).filter(|other| *other != at);
-                    self.queue.extend(others.map(|other| (at, other, send.clone())));
-                }
-                To::All => panic!("lanes never send to themselves"),
-            }
+        for (dest, send) in effects.sends {
+            let me = NodeId(at as u16);
+            assert!(!matches!(&dest, Dest::Node(node) if *node == me), "lanes never send to themselves");
+            let to = dest.expand(&self.committee, me);
+            self.queue.extend(to.into_iter().map(|to| (at, usize::from(to.0), send.clone())));
         }
     }
 

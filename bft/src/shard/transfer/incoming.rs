@@ -246,10 +246,10 @@ impl Incoming {
         for (number, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.is_fetch_due(now)) {
             if in_flight >= FETCHES_MAX {
                 slot.postpone(now);
-            } else if let Some((node, digest)) = slot.ask(now, member, self.source) {
+            } else if let Some((nodes, digest)) = slot.ask(now, member, self.source) {
                 in_flight += 1;
                 let part = PartRef { source: self.source, number: *number, digest };
-                effects.push_send(Dest::Node(node), TransferSend::Message(PartMessage::Want(part)));
+                effects.push_send(Dest::Set(nodes), TransferSend::Message(PartMessage::Want(part)));
             }
         }
     }

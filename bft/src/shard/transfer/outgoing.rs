@@ -22,11 +22,13 @@ use crate::block::Header;
 use crate::crypto::cert::Certificate;
 use crate::member::Member;
 use crate::part::{Part, PartDigests, PartRef};
-use crate::round::Resend;
+use crate::round::{Pace, Resend};
 use crate::shard::message::{Transfer, TransferProof};
 use crate::time::Time;
 
-/// What is sent again at once, oldest parts first: parts are executed in order, so the others can wait.
+/// What is sent again at once to one shard, oldest parts first: parts are executed in order, so the others can wait. With
+/// several destinations each waits for its turn at the [`Pace`], so that all of them together make no more than its burst
+/// and this at once, however many shards there are.
 const RESEND_BYTES_MAX: u64 = 2 * PART_BYTES_MAX;
 
 /// All that is on its way to other shards.
@@ -35,6 +37,9 @@ pub(super) struct Outgoing {
     member: Member,
     chain: Chain,
     lines: BTreeMap<ShardId, Line>,
+    pace: Pace,
+    /// The line that was sent again last, while others wait.
+    turn: ShardId,
 }
 
 /// Own headers since the oldest unacknowledged part, and what certifies them.
@@ -61,13 +66,22 @@ struct Line {
     /// How far beyond its first partner it is.
     shift: u64,
     resend: Resend,
+    repeat: Repeat,
+}
+
+/// Whether what is under way is to be sent again as soon as the pace allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Repeat {
+    #[default]
+    Needless,
+    Waits,
 }
 
 impl Outgoing {
     pub(super) fn new(member: Member) -> Outgoing {
         let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
         let lines = others.map(|shard| (shard, Line::default())).collect();
-        Outgoing { member, chain: Chain::default(), lines }
+        Outgoing { member, chain: Chain::default(), lines, pace: Pace::default(), turn: ShardId(0) }
     }
 
     /// A block of ours was executed, with these parts in the order of its outgoing root.
@@ -138,25 +152,47 @@ impl Outgoing {
 
     /// Sends again what is due, to the next partner.
     pub(super) fn tick(&mut self, now: Time, effects: &mut TransferEffects) {
-        for (shard, line) in &mut self.lines {
+        for line in self.lines.values_mut() {
             if line.resend.is_due(now) {
                 line.shift += 1;
-                line.send_again(&self.member, *shard, &self.chain, effects);
+                line.repeat = Repeat::Waits;
             }
         }
+        self.send_again(now, effects);
     }
 
     /// Sends again what is under way to `peer`, or to all present partners if none is named.
-    pub(super) fn repeat(&self, peer: Option<NodeId>, effects: &mut TransferEffects) {
-        for (shard, line) in &self.lines {
+    pub(super) fn repeat(&mut self, now: Time, peer: Option<NodeId>, effects: &mut TransferEffects) {
+        for (shard, line) in &mut self.lines {
             if peer.is_none_or(|peer| line.partner(&self.member, *shard) == peer) {
-                line.send_again(&self.member, *shard, &self.chain, effects);
+                line.repeat = Repeat::Waits;
             }
+        }
+        self.send_again(now, effects);
+    }
+
+    /// Sends again what waits, line by line, as far as the pace allows.
+    fn send_again(&mut self, now: Time, effects: &mut TransferEffects) {
+        while self.pace.is_open(now)
+            && let Some(shard) = self.next_repeat()
+        {
+            self.turn = shard;
+            let line = self.lines.get_mut(&shard).expect("it is the next that waits");
+            line.repeat = Repeat::Needless;
+            self.pace.spend(now, line.send_again(&self.member, shard, &self.chain, effects));
         }
     }
 
+    /// The line after the last one that was sent again.
+    fn next_repeat(&self) -> Option<ShardId> {
+        let waits = |(_, line): &(&ShardId, &Line)| line.waits();
+        let after = self.lines.range((Bound::Excluded(self.turn), Bound::Unbounded)).find(waits);
+        after.or_else(|| self.lines.iter().find(waits)).map(|(shard, _)| *shard)
+    }
+
     pub(super) fn next_wakeup(&self) -> Option<Time> {
-        self.lines.values().filter_map(|line| line.resend.due()).min()
+        let paced = self.lines.values().any(Line::waits).then(|| self.pace.opens_at());
+        self.lines.values().filter_map(|line| line.resend.due()).chain(paced).min()
     }
 
     /// Parts that are not acknowledged.
@@ -251,17 +287,30 @@ impl Line {
         }
     }
 
-    /// Sends the oldest of what is under way to the present partner.
-    fn send_again(&self, member: &Member, shard: ShardId, chain: &Chain, effects: &mut TransferEffects) {
+    /// Whether something is under way that is to be sent again; it may have been acknowledged meanwhile.
+    fn waits(&self) -> bool {
+        self.repeat == Repeat::Waits && self.under_way().next().is_some()
+    }
+
+    /// Sends the oldest of what is under way to the present partner; how many bytes.
+    fn send_again(
+        &self,
+        member: &Member,
+        shard: ShardId,
+        chain: &Chain,
+        effects: &mut TransferEffects,
+    ) -> u64 {
         let partner = self.partner(member, shard);
         let mut bytes = 0;
         for (part, position) in self.under_way() {
-            bytes += part.bytes.len() as u64;
-            if bytes > RESEND_BYTES_MAX {
-                return;
+            let with_it = bytes + part.bytes.len() as u64;
+            if with_it > RESEND_BYTES_MAX {
+                break;
             }
+            bytes = with_it;
             push(partner, chain.transfer(part, *position), effects);
         }
+        bytes
     }
 
     /// Takes note of an acknowledgement; whether f+1 now say more than before.

@@ -11,6 +11,7 @@ use crate::crypto::cert::Certificate;
 use crate::crypto::collect::{Collected, Collector};
 use crate::crypto::suite::Statement;
 use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
 use crate::part::PartRef;
 use crate::time::{Span, Time};
 
@@ -168,16 +169,24 @@ impl Slot {
         }
     }
 
-    /// Whom to ask next, and for what.
-    pub(super) fn ask(&mut self, now: Time, member: &Member, source: ShardId) -> Option<(NodeId, Digest)> {
+    /// Whom to ask next, and for what: one, then two more, then four, so that f of them in a row that do not answer cost
+    /// log f waits; once all were asked, one after another, ever more slowly.
+    pub(super) fn ask(
+        &mut self,
+        now: Time,
+        member: &Member,
+        source: ShardId,
+    ) -> Option<(Vec<NodeId>, Digest)> {
         let candidates = self.candidates(member, source);
         let fetch = self.fetch.as_mut()?;
         let laps = fetch.asked / candidates.len();
         let wait = (0..laps).take(8).fold(FETCH_WAIT, |wait, _| wait.doubled(FETCH_WAIT_MAX));
-        let node = candidates[fetch.asked % candidates.len()];
-        fetch.asked += 1;
+        let is_first_lap = laps == 0 && in_force(Mutant::SecondHolderIsAsked);
+        let lot = if is_first_lap { (fetch.asked + 1).min(candidates.len() - fetch.asked) } else { 1 };
+        let nodes = (0..lot).map(|step| candidates[(fetch.asked + step) % candidates.len()]).collect();
+        fetch.asked += lot;
         fetch.due = now + wait;
-        Some((node, fetch.digest))
+        Some((nodes, fetch.digest))
     }
 
     /// Who may have the body, the likeliest first: signers, then if a block waits for it the rest of the shard (who

@@ -60,12 +60,18 @@ pub(super) enum Withheld {
     Payloads,
     /// Coin shares go to nobody.
     CoinShares,
+    /// As with payloads, and whoever asks for anything that it signed has no answer.
+    Answers,
 }
 
 impl Behaviour for Withheld {
     fn forward(&mut self, hands: &mut Hands, frame: Frame) {
         let is_withheld = match (&self, frame.parcel.seen()) {
-            (Withheld::Payloads, Seen::Entry(entry)) => {
+            (Withheld::Answers, Seen::Entry(entry)) if entry.owner != hands.index(frame.from) => true,
+            (Withheld::Answers, Seen::Transfer(_)) => {
+                hands.committee.shard_of(frame.to) == hands.committee.shard_of(frame.from)
+            }
+            (Withheld::Payloads | Withheld::Answers, Seen::Entry(entry)) => {
                 let mut honest = hands.honest();
                 // The lucky ones change from entry to entry.
                 let first = entry.seq.0 as usize % honest.len();

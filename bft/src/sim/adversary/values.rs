@@ -22,6 +22,8 @@ pub(super) enum FalseValue {
     OtherDigest,
     /// An entry that has no certificate.
     Uncertified,
+    /// Entries that have no certificate, in every lane.
+    UnknownTips,
     /// A justification that does not hold.
     Justification,
 }
@@ -57,6 +59,7 @@ impl FalseValues {
         let (value, reason) = match self.what {
             FalseValue::OtherDigest => (other_digest(hands, round, cut), justification.clone()),
             FalseValue::Uncertified => (uncertified(hands, from, cut), justification.clone()),
+            FalseValue::UnknownTips => (unknown_tips(hands, cut), justification.clone()),
             FalseValue::Justification => false_justification(hands, round, view, cut, justification),
         };
         if (&value, &reason) == (cut, justification) {
@@ -109,6 +112,12 @@ fn uncertified(hands: &mut Hands, from: NodeId, cut: &Cut) -> Cut {
     let seq = Seq(cut.0[own].seq.0 + 1 + hands.prng.below(3));
     cut.0[own] = Tip { seq, digest: Digest(hands.prng.bytes()) };
     cut
+}
+
+/// The cut with every lane one place further ahead, at an entry that does not exist.
+fn unknown_tips(hands: &mut Hands, cut: &Cut) -> Cut {
+    let further = |tip: &Tip| Tip { seq: tip.seq.next(), digest: Digest(hands.prng.bytes()) };
+    Cut(cut.0.iter().map(further).collect())
 }
 
 /// A value of its liking, and the nearest thing to a reason for it.

@@ -187,7 +187,7 @@ impl Seat {
         }
         for output in effects.outputs {
             match output {
-                RoundOutput::Wanted(tips) => self.out.wanted.extend(tips),
+                RoundOutput::Wanted(_, tips) => self.out.wanted.extend(tips),
                 RoundOutput::Decided(decision) => {
                     self.lanes.0.extend(decision.cut.tips());
                     self.out.decisions.push((*decision).clone());

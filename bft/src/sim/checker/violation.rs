@@ -64,6 +64,12 @@ pub enum Violation {
     Overdue { node: NodeId, due: Time },
     /// A table of ids is searched for longer than chance explains.
     LongSearch { node: NodeId, steps: Steps },
+    /// One event made an honest member send more questions for certificates than it may.
+    Questions { node: NodeId, frames: usize },
+    /// An honest member sent a peer the same again and again within a second.
+    Repeats { node: NodeId, to: NodeId, times: u32 },
+    /// A body that was asked for took longer than silent signers can make it.
+    SlowBody { node: NodeId, took_ms: u64 },
     /// More frames than any run of honest members should take.
     Storm { frames: u64 },
     /// Nothing was decided within the bound after the network was healed.

@@ -30,6 +30,7 @@ impl Simulation<'_> {
             Happening::Trouble(trouble) => self.trouble(trouble),
             Happening::Turn => {
                 self.draw_twins();
+                self.reincarnate();
                 for (behaviour, hands) in self.behaviours.iter_mut().zip(&mut self.hands) {
                     behaviour.turn(hands);
                 }
@@ -138,6 +139,17 @@ impl Simulation<'_> {
             let everybody = self.everybody();
             let audience = |prng: &mut Prng| everybody.clone().filter(|_| prng.chance(2, 3)).collect();
             self.twins = (0..2).map(|_| audience(&mut self.prng)).collect();
+        }
+    }
+
+    /// Byzantine processes come up anew, a few times a turn.
+    fn reincarnate(&mut self) {
+        /// Thirty times a second.
+        const TIMES: usize = 3;
+        if self.scenario.adversary == Adversary::Reconnecting {
+            for node in self.plan.byzantine.clone() {
+                (0..TIMES).for_each(|_| self.tell_peers(node, |peer| Event::PeerUp { peer }));
+            }
         }
     }
 

@@ -7,6 +7,8 @@ use ::wire::ids::NodeId;
 
 use crate::crypto::suite::CoinName;
 use crate::event::Effect;
+use crate::lane::LaneMessage;
+use crate::message::Message;
 use crate::mvba::MvbaMessage;
 use crate::sim::checker::Violation;
 use crate::sim::parcel::{Frame, Parcel};
@@ -16,14 +18,20 @@ use crate::time::Span;
 
 impl Simulation<'_> {
     pub(super) fn do_honest(&mut self, node: NodeId, effects: Vec<Effect>) -> Ran {
+        let mut questions = 0;
         for effect in effects {
             match effect {
                 Effect::Send { dest, class, body, digest } => {
                     let parcel = Parcel::new(body);
                     self.checker.on_send(node, digest, &parcel)?;
                     self.on_wire(node, class, &parcel)?;
+                    let is_question =
+                        matches!(parcel.message(), Some(Message::Lane(LaneMessage::WantCertificates { .. })));
                     for to in dest.expand(&self.committee, node) {
-                        self.transmit(Frame { from: node, to, class, parcel: parcel.clone() });
+                        let frame = Frame { from: node, to, class, parcel: parcel.clone() };
+                        self.cost.on_frame(self.now, &frame, &self.committee)?;
+                        questions += usize::from(is_question);
+                        self.transmit(frame);
                     }
                 }
                 Effect::Reply { client, body } => self.checker.on_reply(node, client, &body)?,
@@ -45,7 +53,7 @@ impl Simulation<'_> {
                 }
             }
         }
-        Ok(())
+        self.cost.on_questions(node, questions, &self.committee)
     }
 
     pub(super) fn do_byzantine(&mut self, node: NodeId, at: usize, effects: Vec<Effect>) -> Ran {

@@ -7,6 +7,7 @@ use wire::ids::{NodeId, PartNumber, ShardId};
 use super::bench::{Bench, SOURCE, TARGET};
 use crate::shard::message::PartMessage;
 use crate::shard::transfer::TransferSend;
+use crate::time::Span;
 
 fn is_transfer(send: &TransferSend) -> bool {
     matches!(send, TransferSend::Transfer(_))
@@ -38,16 +39,16 @@ fn silent_partners_are_made_up_for() {
     }
 }
 
-/// A signer that does not answer costs one wait; when no signer does, the source is asked.
+/// Whoever does not answer costs a wait with more and more others; when no signer answers, the source is asked.
 #[test]
-fn bodies_are_asked_for_from_one_after_another() {
+fn bodies_are_asked_for_from_more_and_more() {
     let mut bench = Bench::new(4, 2);
     let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
     let victim = bench.node(TARGET, 0);
     bench.filter(move |_, to, send| to != victim || !is_transfer(send));
     bench.certify(SOURCE, 1);
     bench.deliver();
-    bench.pass(100 + 5 * 500);
+    bench.pass(100 + 500);
     let asked = |bench: &Bench| -> Vec<u16> {
         let wants = bench.log.iter().filter(|(from, ..)| *from == victim);
         wants
@@ -55,12 +56,14 @@ fn bodies_are_asked_for_from_one_after_another() {
             .map(|(_, to, _)| to.0)
             .collect()
     };
-    assert_eq!(asked(&bench), [5, 6, 7, 0, 1, 2], "signers after us, then the source from our place on");
+    assert_eq!(asked(&bench), [5, 6, 7], "signers after us, one and then two");
+    bench.pass(500);
+    assert_eq!(asked(&bench)[3..], [0, 1, 2, 3], "then the source from our place on");
     bench.filter(|from, _, send| from.0 >= 4 || !is_transfer(send));
     bench.pass(1_000);
     assert!(bench.at(victim).body(&part).is_some());
     bench.pass(60_000);
-    assert_eq!(asked(&bench)[6..], [3, 5], "and all of them again, but nobody once it is here");
+    assert_eq!(asked(&bench)[7..], [5], "and all of them again, but nobody once it is here");
 }
 
 /// Whoever is down while a part is executed has it from its own shard, long after the source has dropped it.
@@ -129,7 +132,8 @@ fn restarts_lose_nothing() {
     bench.deliver();
     bench.heal();
     for node in bench.committee.nodes().filter(|node| *node != new) {
-        let effects = bench.at_mut(node).on_peer_up(new);
+        let now = bench.now;
+        let effects = bench.at_mut(node).on_peer_up(now, new);
         bench.absorb(node, effects);
     }
     bench.deliver();
@@ -159,7 +163,8 @@ fn restarts_lose_nothing() {
     bench.deliver();
     assert!(bench.committee.members(TARGET).all(|member| bench.at(member).body(&part).is_some()));
     assert_eq!(bench.faults, []);
-    let stranger = bench.at_mut(new).on_peer_up(NodeId(99));
+    let now = bench.now;
+    let stranger = bench.at_mut(new).on_peer_up(now, NodeId(99));
     assert!(stranger.sends.is_empty());
 }
 
@@ -229,4 +234,69 @@ fn execute_what_is_eligible(
             bench.import(*shard, part.source, part.number.0);
         }
     }
+}
+
+/// Windows to many shards are full: a restart of a child, or new processes of all their partners, send again the oldest
+/// parts to one shard after another, at a pace.
+#[test]
+fn parts_to_many_shards_are_sent_again_one_shard_after_another() {
+    let shards = 8;
+    let mut bench = Bench::new(4, shards);
+    bench.filter(|_, _, _| false);
+    let long = vec![7; 3 << 20];
+    for height in 1..=2 {
+        let items: Vec<(ShardId, &[u8])> = (1..shards).map(|to| (ShardId(to), &long[..])).collect();
+        bench.block(SOURCE, &items);
+        bench.certify(SOURCE, height);
+    }
+    bench.deliver();
+    let sender = bench.node(SOURCE, 0);
+    let bytes = |effects: &crate::shard::transfer::TransferEffects| {
+        let transfers = effects.sends.iter().map(|(_, send)| match send {
+            TransferSend::Transfer(transfer) => transfer.part.len() as u64,
+            TransferSend::Message(_) => 0,
+        });
+        transfers.sum::<u64>()
+    };
+    let all = 2 * u64::from(shards - 1) * long.len() as u64;
+    let now = bench.now;
+    let mut sent = bytes(&bench.at_mut(sender).on_child_restarted(now));
+    for _ in 0..10 {
+        for peer in 1..shards {
+            let peer = bench.node(ShardId(peer), 0);
+            sent += bytes(&bench.at_mut(sender).on_peer_up(now, peer));
+        }
+    }
+    let at_once_max = wire::limits::RESEND_BURST_BYTES + 2 * wire::limits::PART_BYTES_MAX;
+    assert!(sent > 0 && sent <= at_once_max && at_once_max < all, "{sent} bytes at once");
+    // All are under way again after a while, none before its turn.
+    let end = now + Span::from_ms(5_000);
+    while let Some(due) = bench.at(sender).next_wakeup().filter(|due| *due <= end) {
+        bench.now = bench.now.max(due);
+        let now = bench.now;
+        let effects = bench.at_mut(sender).tick(now);
+        sent += bytes(&effects);
+        assert!(bytes(&effects) <= at_once_max);
+        assert!(bench.at(sender).next_wakeup().is_none_or(|due| due > now), "a tick leaves nothing due");
+    }
+    assert!(sent >= all, "{sent} of {all} bytes");
+}
+
+/// Signers in a row that do not answer cost a wait or two, not one each.
+#[test]
+fn silent_signers_of_a_part_cost_few_waits() {
+    let mut bench = Bench::new(7, 2);
+    // The partner of the last member is silent, and so are the first two whom it asks: 0 and 1.
+    let (victim, partner) = (bench.node(TARGET, 6), bench.node(SOURCE, 6));
+    let silent = [bench.node(TARGET, 0), bench.node(TARGET, 1)];
+    bench.filter(move |from, to, send| {
+        from != partner && !(silent.contains(&from) && to == victim && is_transfer(send))
+    });
+    let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+    bench.certify(SOURCE, 1);
+    bench.deliver();
+    assert!(bench.at(victim).body(&part).is_none());
+    bench.pass(99 + 500);
+    bench.pass(10);
+    assert!(bench.at(victim).body(&part).is_some(), "the third signer is asked with the second");
 }

@@ -1,0 +1,100 @@
+//! What honest members may be made to spend, by any adversary or by the one that is out for it.
+//!
+//! - *Questions*: one event makes a member ask each other member at most twice for certificates, and f+1 of them once
+//!   more ([`Cost::on_questions`]).
+//! - *Repeats*: however often the processes of peers reincarnate, nobody is sent the same more than
+//!   [`REPEATS_MAX`] times in a second ([`Cost::on_frame`]).
+//! - *Bodies*: on a calm network a body that the others have is here within a few waits, though f who signed it are
+//!   silent ([`Cost::on_delivery`]).
+
+use std::collections::BTreeMap;
+
+use wire::committee::Committee;
+use wire::ids::{Digest, Index, NodeId, Seq};
+
+use crate::lane::LaneMessage;
+use crate::message::Message;
+use crate::sim::adversary::Adversary;
+use crate::sim::checker::Violation;
+use crate::sim::net::HEALED_DELAY_MAX;
+use crate::sim::parcel::{Frame, Parcel, Seen};
+use crate::time::{Span, Time};
+
+/// Times that the same bytes may go to one peer in a second: as the first of it, by a new process, by timers, after a
+/// death of a child and as answers; far below the thirty times a second at which processes reincarnate.
+const REPEATS_MAX: u32 = 10;
+const SECOND_US: u64 = 1_000_000;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Cost {
+    adversary: Adversary,
+    second: u64,
+    sent: BTreeMap<(NodeId, NodeId, Digest), u32>,
+    /// When somebody other than its owner was first asked for a body.
+    asked: BTreeMap<(NodeId, Index, Seq), Time>,
+}
+
+type Checked = Result<(), Violation>;
+
+impl Cost {
+    pub(super) fn new(adversary: Adversary) -> Cost {
+        Cost { adversary, second: 0, sent: BTreeMap::new(), asked: BTreeMap::new() }
+    }
+
+    /// One event has made an honest member send so many questions for certificates.
+    pub(super) fn on_questions(&self, node: NodeId, frames: usize, committee: &Committee) -> Checked {
+        let max = 2 * committee.n() + committee.one_honest();
+        if frames > max { Err(Violation::Questions { node, frames }) } else { Ok(()) }
+    }
+
+    /// An honest member sends a frame.
+    pub(super) fn on_frame(&mut self, now: Time, frame: &Frame, committee: &Committee) -> Checked {
+        match (self.adversary, frame.parcel.message()) {
+            (Adversary::Reconnecting, _) => self.count(now, frame),
+            (Adversary::SilentSigners, Some(Message::Lane(LaneMessage::WantEntry { owner, seq, .. }))) => {
+                if committee.index_of(frame.to) != *owner {
+                    self.asked.entry((frame.from, *owner, *seq)).or_insert(now);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, now: Time, frame: &Frame) -> Checked {
+        if now.0 / SECOND_US != self.second {
+            self.second = now.0 / SECOND_US;
+            self.sent.clear();
+        }
+        let times = self.sent.entry((frame.from, frame.to, frame.parcel.digest())).or_default();
+        *times += 1;
+        if *times > REPEATS_MAX {
+            return Err(Violation::Repeats { node: frame.from, to: frame.to, times: *times });
+        }
+        Ok(())
+    }
+
+    /// A frame reaches an honest member.
+    pub(super) fn on_delivery(
+        &mut self,
+        now: Time,
+        to: NodeId,
+        parcel: &Parcel,
+        committee: &Committee,
+    ) -> Checked {
+        let Seen::Entry(entry) = parcel.seen() else { return Ok(()) };
+        let Some(asked) = self.asked.remove(&(to, entry.owner, entry.seq)) else { return Ok(()) };
+        let took = now.since(asked);
+        if took > within(committee.n()) {
+            return Err(Violation::SlowBody { node: to, took_ms: took.0 / 1_000 });
+        }
+        Ok(())
+    }
+}
+
+/// The wait after which more than f members are asked (`lane::fetch`), with the way there and back.
+fn within(n: usize) -> Span {
+    let waits = if (n - 1) / 3 < 3 { Span::from_ms(200) } else { Span::from_ms(600) };
+    Span(waits.0 + 3 * HEALED_DELAY_MAX.0)
+}
