@@ -1,9 +1,6 @@
 //! Protocol rules that can be switched off, to show that the checkers notice.
 //!
-//! Each variant is a rule marked \[safety] in the design, or one that keeps what a peer can cost us bounded. Without
-//! the feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches
-//! one rule off for its own thread. Release binaries are built without the feature.
-//! Each variant is a rule marked \[safety] in the design, or one that bounds what others can cost us. Without the
+//! Each variant is a rule marked \[safety] in the design, or one that bounds what a peer can cost us. Without the
 //! feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches one
 //! rule off for its own thread. Release binaries are built without the feature.
 
@@ -38,6 +35,12 @@ pub enum Mutant {
     JustificationHasNoGap,
     /// A HALT proves by coin shares that the certificate is the leader's.
     HaltProvesLeader,
+    /// The coin shares of a HALT are verified before they are combined.
+    HaltSharesVerified,
+    /// Who has shown a false certificate of a block or a false HALT has no further one verified.
+    FalseProofBars,
+    /// A peer whose answers do not help is asked again after pauses that grow.
+    ClaimsPause,
     /// A certificate has N−f distinct signers.
     CertificateQuorum,
     /// A transaction that was executed is not executed again.
@@ -94,7 +97,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 40] = [
+    pub const ALL: [Mutant; 43] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -109,6 +112,9 @@ impl Mutant {
         Mutant::JustificationReachesBack,
         Mutant::JustificationHasNoGap,
         Mutant::HaltProvesLeader,
+        Mutant::HaltSharesVerified,
+        Mutant::FalseProofBars,
+        Mutant::ClaimsPause,
         Mutant::CertificateQuorum,
         Mutant::ExecuteOnce,
         Mutant::RejectedForGood,

@@ -216,15 +216,29 @@ fn shards_toss_different_coins() {
     }
 }
 
+/// Who combines shares verifies them before: neither suite does it again. Among the first N−f, each share counts.
 #[test]
-fn the_stand_in_elects_nobody_with_a_forged_share() {
-    let [_, (_, suites)] = suites(4, 1);
-    let name = CoinName { round: Round(1), view: View(0) };
-    let mut shares = [0, 1, 2].map(|i| (Index(i as u16), suites[i].coin_share(&name)));
-    assert!(suites[0].elect(&name, &shares).is_some());
-    // What a member that holds two suites can do: show its own shares again in the names of others.
-    shares[2].1 = shares[1].1;
-    assert_eq!(suites[0].elect(&name, &shares), None);
+fn a_bad_share_among_those_combined_spoils_the_coin_of_both_suites() {
+    for (_, suites) in suites(4, 1) {
+        // What a member that holds two suites can do: show its own shares again in the names of others.
+        let leaders = |spoilt: Option<usize>| -> Vec<Index> {
+            let toss = |round| {
+                let name = CoinName { round: Round(round), view: View(0) };
+                let mut shares = [0, 1, 2, 3].map(|i| (Index(i as u16), suites[i].coin_share(&name)));
+                if let Some(place) = spoilt {
+                    shares[place].1 = shares[(place + 1) % 3].1;
+                }
+                suites[0].elect(&name, &shares).expect("N−f points elect somebody")
+            };
+            (1..=40).map(toss).collect()
+        };
+        let right = leaders(None);
+        for place in 0..3 {
+            let equal = leaders(Some(place)).iter().zip(&right).filter(|(one, other)| one == other).count();
+            assert!(equal < 25, "a share at place {place} makes no difference: {equal} of 40");
+        }
+        assert_eq!(leaders(Some(3)), right, "only N−f are combined");
+    }
 }
 
 #[test]

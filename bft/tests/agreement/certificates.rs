@@ -4,20 +4,17 @@
 //! everything that can carry a certificate may come from `b` next. Signatures of honest members are made up by the
 //! bench: even if everybody had signed something else, it would prove nothing here.
 
-use std::sync::Arc;
-
 use bft::crypto::cert::Certificate;
-use bft::crypto::deal::{deal_committee, seeded_entropy};
-use bft::crypto::hash_suite::HashSuite;
-use bft::crypto::suite::{CoinShare, Stage, Statement, Suite};
+use bft::crypto::suite::{CoinShare, Stage, Statement};
 use bft::fault::FaultKind;
 use bft::justification::Justification;
 use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use bft::round::RoundMessage;
 use bft::sim::bench::{Bench, Kind, Letter, Parcel, all, only, stage};
 use bft::spb::SpbMessage;
-use wire::committee::Protocol;
-use wire::ids::{Digest, Index, Round, View};
+use wire::ids::{Digest, Index, NodeId, Round, View};
+
+use crate::Keys;
 
 /// What carries a certificate.
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +81,8 @@ const DEFECTS: [Defect; 16] = [
 ];
 
 /// The receiver, the traitor and the bench as described above.
-fn after_the_coin() -> (Bench, Index, Index) {
-    let mut bench = Bench::new(4, 3);
+fn after_the_coin(keys: Keys) -> (Bench, Index, Index) {
+    let mut bench = keys.bench(4, 3);
     let [b, a, ..] = bench.cast(&[bench.coin(1, 0)]);
     bench.betray(&[b]);
     bench.advance_each();
@@ -139,7 +136,7 @@ fn changed(statement: Statement, defect: Defect) -> Statement {
 }
 
 /// A certificate that would be right but for the defect.
-fn certificate(bench: &Bench, right: Statement, defect: Defect) -> Certificate {
+fn certificate(keys: Keys, bench: &Bench, right: Statement, defect: Defect) -> Certificate {
     let members = bench.members();
     let quorum = &members[..3];
     let mut certificate = bench.signed_by(quorum, &right);
@@ -160,18 +157,15 @@ fn certificate(bench: &Bench, right: Statement, defect: Defect) -> Certificate {
         Defect::Round | Defect::View | Defect::Leader | Defect::Stage | Defect::Digest => {
             return bench.signed_by(quorum, &changed(right, defect));
         }
-        Defect::Shard => return foreign(quorum, &right, 3, 1),
-        Defect::Testbed => return foreign(quorum, &right, 4, 0),
+        Defect::Shard => return foreign(keys, quorum, &right, 3, 1),
+        Defect::Testbed => return foreign(keys, quorum, &right, 4, 0),
     }
     certificate
 }
 
 /// Signatures on the same statement by members of another shard, or of another testbed.
-fn foreign(signers: &[Index], statement: &Statement, seed: u64, shard: u16) -> Certificate {
-    let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(0));
-    let suite = |signer: Index| -> Arc<dyn Suite> {
-        Arc::new(HashSuite::new(&committee, wire::ids::NodeId(shard * 4 + signer.0), seed))
-    };
+fn foreign(keys: Keys, signers: &[Index], statement: &Statement, seed: u64, shard: u16) -> Certificate {
+    let suite = |signer: Index| keys.foreign(NodeId(shard * 4 + signer.0), seed);
     Certificate(signers.iter().map(|signer| (*signer, suite(*signer).sign(statement))).collect())
 }
 
@@ -222,10 +216,14 @@ fn effect(bench: &Bench, a: Index, b: Index, parcel: &Parcel) -> (Vec<FaultKind>
 
 #[test]
 fn no_certificate_but_the_right_one_has_any_effect() {
-    let (bench, a, b) = after_the_coin();
+    Keys::BOTH.into_iter().for_each(no_certificate_but_the_right_one_has_any_effect_on);
+}
+
+fn no_certificate_but_the_right_one_has_any_effect_on(keys: Keys) {
+    let (bench, a, b) = after_the_coin(keys);
     for carrier in CARRIERS {
         for defect in DEFECTS {
-            let certificate = certificate(&bench, statement(&bench, carrier, b), defect);
+            let certificate = certificate(keys, &bench, statement(&bench, carrier, b), defect);
             let (faults, posted) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
             let expected = match (defect, carrier) {
                 (Defect::Nothing, _) => None,
@@ -242,9 +240,13 @@ fn no_certificate_but_the_right_one_has_any_effect() {
 
 #[test]
 fn more_signatures_than_members_are_not_even_looked_at() {
-    let (bench, a, b) = after_the_coin();
+    Keys::BOTH.into_iter().for_each(more_signatures_than_members_are_not_even_looked_at_on);
+}
+
+fn more_signatures_than_members_are_not_even_looked_at_on(keys: Keys) {
+    let (bench, a, b) = after_the_coin(keys);
     for carrier in CARRIERS {
-        let signatures = certificate(&bench, statement(&bench, carrier, b), Defect::Nothing).0;
+        let signatures = certificate(keys, &bench, statement(&bench, carrier, b), Defect::Nothing).0;
         let certificate = Certificate(signatures.repeat(2));
         let (faults, posted) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
         assert_eq!((faults, posted), (vec![FaultKind::OutOfRange], 0), "{carrier:?}");
@@ -253,9 +255,13 @@ fn more_signatures_than_members_are_not_even_looked_at() {
 
 #[test]
 fn right_certificates_do_what_they_should() {
-    let (bench, a, b) = after_the_coin();
+    Keys::BOTH.into_iter().for_each(right_certificates_do_what_they_should_on);
+}
+
+fn right_certificates_do_what_they_should_on(keys: Keys) {
+    let (bench, a, b) = after_the_coin(keys);
     let outcome = |carrier| {
-        let certificate = certificate(&bench, statement(&bench, carrier, b), Defect::Nothing);
+        let certificate = certificate(keys, &bench, statement(&bench, carrier, b), Defect::Nothing);
         let mut bench = bench.clone();
         bench.forge(b, &[a], &carried(&bench, carrier, b, certificate));
         bench.deliver(all().from(&[b]).to(&[a]));
@@ -307,12 +313,16 @@ fn spoilt_shares(bench: &Bench) -> Vec<(&'static str, Shares)> {
 
 #[test]
 fn a_halt_needs_the_right_coin_shares() {
-    let mut bench = Bench::new(4, 3);
+    Keys::BOTH.into_iter().for_each(a_halt_needs_the_right_coin_shares_on);
+}
+
+fn a_halt_needs_the_right_coin_shares_on(keys: Keys) {
+    let mut bench = keys.bench(4, 3);
     let [b, a, ..] = bench.cast(&[bench.coin(1, 0)]);
     bench.betray(&[b]);
     bench.advance_each();
     bench.lose(&all().from(&[b]));
-    let certificate = certificate(&bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
+    let certificate = certificate(keys, &bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
     let halt = |shares| {
         let certificate = certificate.clone();
         let halt = Halt { round: Round(1), view: View(0), cut: bench.own_cut(b), certificate, shares };
@@ -331,9 +341,13 @@ fn a_halt_needs_the_right_coin_shares() {
 /// do not know the coin all the same.
 #[test]
 fn who_knows_the_coin_relays_a_halt_with_its_own_shares() {
-    let (bench, a, b) = after_the_coin();
+    Keys::BOTH.into_iter().for_each(who_knows_the_coin_relays_a_halt_with_its_own_shares_on);
+}
+
+fn who_knows_the_coin_relays_a_halt_with_its_own_shares_on(keys: Keys) {
+    let (bench, a, b) = after_the_coin(keys);
     let [_, _, c, _] = bench.cast(&[b, a]);
-    let certificate = certificate(&bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
+    let certificate = certificate(keys, &bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
     for (defect, shares) in spoilt_shares(&bench) {
         let mut bench = bench.clone();
         let halt = Halt {

@@ -8,9 +8,11 @@ use bft::sim::bench::{Bench, Kind, Pick, all, only, stage};
 use bft::spb::SpbMessage;
 use wire::ids::{Digest, Index, Round, Signature, View};
 
+use crate::Keys;
+
 /// A bench in round 1 with the elected leader of view 0 first among the roles, the second a traitor.
-fn with_traitor() -> (Bench, [Index; 4]) {
-    let mut bench = Bench::new(4, 3);
+fn with_traitor(keys: Keys) -> (Bench, [Index; 4]) {
+    let mut bench = keys.bench(4, 3);
     let [l, b, a, d] = bench.cast(&[bench.coin(1, 0)]);
     bench.betray(&[b]);
     bench.advance_each();
@@ -64,7 +66,11 @@ fn not_counted(
 
 #[test]
 fn an_echo_or_ready_that_fails_verification_is_not_counted() {
-    let (bench, roles) = with_traitor();
+    Keys::BOTH.into_iter().for_each(an_echo_or_ready_that_fails_verification_is_not_counted_on);
+}
+
+fn an_echo_or_ready_that_fails_verification_is_not_counted_on(keys: Keys) {
+    let (bench, roles) = with_traitor(keys);
     let [_, b, a, _] = roles;
     let cut = bench.own_cut(a);
     let signed = |at: Stage| flipped(bench.suite(b).sign(&stage(0, a, at, &cut)));
@@ -90,7 +96,11 @@ fn an_echo_or_ready_that_fails_verification_is_not_counted() {
 
 #[test]
 fn an_echo_for_another_value_or_stage_is_not_counted() {
-    let (bench, roles) = with_traitor();
+    Keys::BOTH.into_iter().for_each(an_echo_for_another_value_or_stage_is_not_counted_on);
+}
+
+fn an_echo_for_another_value_or_stage_is_not_counted_on(keys: Keys) {
+    let (bench, roles) = with_traitor(keys);
     let [_, b, a, _] = roles;
     let next = only(Kind::Lock).from(&[a]);
     for wrong in [
@@ -106,7 +116,11 @@ fn an_echo_for_another_value_or_stage_is_not_counted() {
 
 #[test]
 fn a_bad_coin_share_is_not_counted() {
-    let (bench, roles) = with_traitor();
+    Keys::BOTH.into_iter().for_each(a_bad_coin_share_is_not_counted_on);
+}
+
+fn a_bad_coin_share_is_not_counted_on(keys: Keys) {
+    let (bench, roles) = with_traitor(keys);
     let [_, b, a, d] = roles;
     let good = |signer, round, view| bench.shares_of(&[signer], round, view)[0].1;
     let mut spoilt = good(b, 1, 0);
@@ -122,8 +136,8 @@ fn a_bad_coin_share_is_not_counted() {
 }
 
 /// View 0 elects `l`, of whom nobody has heard, so everybody refuses it.
-fn refused_leader() -> (Bench, [Index; 4]) {
-    let (mut bench, [l, b, a, d]) = with_traitor();
+fn refused_leader(keys: Keys) -> (Bench, [Index; 4]) {
+    let (mut bench, [l, b, a, d]) = with_traitor(keys);
     bench.lose_always(all().from(&[l]).spb(&[l]));
     bench.deliver_except(&[all().of(&[Kind::PreVote, Kind::Vote])]);
     (bench, [l, b, a, d])
@@ -131,7 +145,11 @@ fn refused_leader() -> (Bench, [Index; 4]) {
 
 #[test]
 fn a_ballot_that_fails_verification_is_not_counted() {
-    let (mut bench, roles) = refused_leader();
+    Keys::BOTH.into_iter().for_each(a_ballot_that_fails_verification_is_not_counted_on);
+}
+
+fn a_ballot_that_fails_verification_is_not_counted_on(keys: Keys) {
+    let (mut bench, roles) = refused_leader(keys);
     let [l, b, a, _] = roles;
     // The refused leader itself would vote yes; here it is slow.
     let from_leader = all().of(&[Kind::PreVote, Kind::Vote]).from(&[l]);
@@ -183,7 +201,11 @@ fn refused(bench: &Bench, [_, b, a, d]: [Index; 4], kind: Kind, bad: MvbaMessage
 
 #[test]
 fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault() {
-    let (bench, [l, b, a, _]) = with_traitor();
+    Keys::BOTH.into_iter().for_each(of_two_different_messages_the_first_counts_and_the_second_is_a_fault_on);
+}
+
+fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault_on(keys: Keys) {
+    let (bench, [l, b, a, _]) = with_traitor(keys);
     let signature = |statement: &Statement| bench.suite(b).sign(statement);
     let cuts = [bench.own_cut(b), bench.own_cut(l)];
     let certificate = |at| bench.signed_by(&bench.members()[..3], &stage(0, b, at, &cuts[0]));
@@ -227,7 +249,11 @@ fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault() {
 
 #[test]
 fn messages_in_others_names_are_faults() {
-    let (bench, [l, b, a, _]) = with_traitor();
+    Keys::BOTH.into_iter().for_each(messages_in_others_names_are_faults_on);
+}
+
+fn messages_in_others_names_are_faults_on(keys: Keys) {
+    let (bench, [l, b, a, _]) = with_traitor(keys);
     let cut = bench.own_cut(l);
     let certificate = bench.signed_by(&bench.members()[..3], &stage(0, l, Stage::Lock, &cut));
     let signature = bench.suite(b).sign(&stage(0, l, Stage::Lock, &cut));

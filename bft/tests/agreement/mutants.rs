@@ -14,8 +14,8 @@ enum Damage {
     Stalled,
 }
 
-/// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards,
-/// which are attacked where they live. A new rule does not compile until it is named here.
+/// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards
+/// and on what lies cost, which are attacked where they live. A new rule does not compile until it is named here.
 fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)> {
     match rule {
         Mutant::StopAnsweringAfterCoin => Some((&[staged::lock_shown_after_the_coin], Damage::Fork)),
@@ -32,6 +32,7 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
             Damage::Fork,
         )),
         Mutant::HaltProvesLeader => Some((&[staged::halt_of_a_leader_that_was_not_elected], Damage::Fork)),
+        Mutant::HaltSharesVerified => Some((&[staged::halt_with_shares_made_up], Damage::Fork)),
         Mutant::VoteBeforeLeaving => Some((&[staged::view_left_before_the_own_vote], Damage::Stalled)),
         Mutant::SpbEchoOnce => Some((&[staged::two_values_in_one_spb], Damage::Fork)),
         Mutant::CertificateQuorum => Some((&[staged::certificate_of_one], Damage::Fork)),
@@ -40,7 +41,9 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)>
         }
         Mutant::TipAheadIsCertified => Some((&[staged::uncertified_tip], Damage::Uncertified)),
         Mutant::CoinAfterFinishes => Some((&[staged::coin_given_away_early], Damage::Stalled)),
-        Mutant::EchoOncePerEntry
+        Mutant::FalseProofBars
+        | Mutant::ClaimsPause
+        | Mutant::EchoOncePerEntry
         | Mutant::EchoOnlyAboveCut
         | Mutant::EntryStaticValidity
         | Mutant::ExecuteOnce

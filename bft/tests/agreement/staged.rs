@@ -5,7 +5,7 @@
 //! one for each.
 
 use bft::crypto::cert::Certificate;
-use bft::crypto::suite::{Stage, Statement};
+use bft::crypto::suite::{CoinName, CoinShare, Stage, Statement};
 use bft::cut::Tip;
 use bft::justification::Justification;
 use bft::mvba::Halt;
@@ -160,6 +160,25 @@ pub(crate) fn justified_by_an_older_lock_of_another_value() -> Outcome {
 
 /// Every SPB ends with a certificate 2. b, who was not elected, makes a HALT of its own for d.
 pub(crate) fn halt_of_a_leader_that_was_not_elected() -> Outcome {
+    halt_for_a_loser(|_, _, _| {})
+}
+
+/// The same, with a coin share made up such that the shares combine to a coin that elects b.
+pub(crate) fn halt_with_shares_made_up() -> Outcome {
+    halt_for_a_loser(|bench, b, shares| {
+        let name = CoinName { round: Round(1), view: View(0) };
+        for byte in 0..=u8::MAX {
+            shares[0].1.value = [byte; 32];
+            if bench.suite(b).elect(&name, shares) == Some(b) {
+                return;
+            }
+        }
+        panic!("of 256 coins one elects b");
+    })
+}
+
+/// b, who was not elected, makes a HALT of its own SPB for d; `change` is what it does to the coin shares.
+fn halt_for_a_loser(change: impl Fn(&Bench, Index, &mut [(Index, CoinShare)])) -> Outcome {
     let (mut bench, [a, b, _, d]) = two_leaders();
     bench.betray(&[b]);
     bench.advance_each();
@@ -169,7 +188,8 @@ pub(crate) fn halt_of_a_leader_that_was_not_elected() -> Outcome {
     assert!(bench.decided(a) >= Round(1));
     let cut = bench.own_cut(b);
     let certificate = bench.certificate(b, &stage(0, b, Stage::Finish, &cut)).expect("b's SPB has finished");
-    let shares = bench.coin_shares(b, 0).expect("b has the coin");
+    let mut shares = bench.coin_shares(b, 0).expect("b has the coin");
+    change(&bench, b, &mut shares);
     let halt = Halt { round: Round(1), view: View(0), cut, certificate, shares };
     bench.forge(b, &[d], &Parcel::Round(RoundMessage::Halt(Box::new(halt))));
     bench.deliver(only(HaltKind).from(&[b]).to(&[d]));
@@ -272,7 +292,7 @@ pub(crate) fn coin_given_away_early() -> Outcome {
 }
 
 /// All scripts, for those who run them with every rule in force.
-pub(crate) const SCRIPTS: [fn() -> Outcome; 13] = [
+pub(crate) const SCRIPTS: [fn() -> Outcome; 14] = [
     lock_shown_after_the_coin,
     justified_by_the_lock_of_another_leader,
     justified_by_the_lock_of_another_value,
@@ -280,6 +300,7 @@ pub(crate) const SCRIPTS: [fn() -> Outcome; 13] = [
     justified_by_a_chain_with_a_gap,
     justified_by_an_older_lock_of_another_value,
     halt_of_a_leader_that_was_not_elected,
+    halt_with_shares_made_up,
     view_left_before_the_own_vote,
     two_values_in_one_spb,
     certificate_of_one,
