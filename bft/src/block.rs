@@ -7,9 +7,14 @@
 //! for those outside the shard, and it ends the re-sending of VOTEs. A VOTE at or below a certified height is answered
 //! with the certificate, at most once a second a peer. Cost: one message a member and round, one batch of N−f.
 //!
+//! # Security
+//! A false VOTE costs each height one verification an author (see [`Collector`]). A certificate is verified only for a
+//! height that is executed here and not certified, and no further one of a member that has shown a false one for our own
+//! header: no honest member does that.
+//!
 //! Source: the `BlockVote` (VOTE) of the Python notes; Kronos (NDSS 2025) §IV.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -23,6 +28,7 @@ use crate::crypto::suite::Statement;
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
 use crate::round::{Limiter, Resend};
 use crate::time::Time;
 
@@ -103,6 +109,8 @@ pub struct BlockVotes {
     /// The newest certificate with its header, for those who still vote at or below it.
     proof: Option<(Round, Digest, Certificate)>,
     cache: CertificateCache,
+    /// Members that showed a bad certificate: theirs cost nothing any more.
+    barred: BTreeSet<Index>,
     answers: Limiter,
     resend: Resend,
 }
@@ -129,6 +137,7 @@ impl BlockVotes {
             certified: Round(0),
             proof: None,
             cache: CertificateCache::default(),
+            barred: BTreeSet::new(),
             answers: Limiter::default(),
             resend: Resend::default(),
         }
@@ -245,6 +254,9 @@ impl BlockVotes {
         effects: &mut BlockEffects,
     ) {
         let peer = self.member.node_at(author);
+        if self.barred.contains(&author) {
+            return;
+        }
         // Only what our own votes wait for is worth a verification.
         let Some(Height::Executed { own, .. }) = self.heights.get(&height) else { return };
         if own.header != header {
@@ -255,6 +267,9 @@ impl BlockVotes {
         if self.cache.verify(&self.member.committee, &*self.member.suite, &statement, &certificate) {
             self.certify(height, header, certificate, effects);
         } else {
+            if in_force(Mutant::FalseProofBars) {
+                self.barred.insert(author);
+            }
             effects.push_fault(peer, FaultKind::BadCertificate);
         }
     }
@@ -287,57 +302,4 @@ impl BlockVotes {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use wire::committee::{Committee, Member as Keys, Protocol};
-
-    use super::*;
-    use crate::crypto::hash_suite::HashSuite;
-
-    fn member(node: u16) -> Member {
-        let keys = |i: u16| Keys { public_key: [i as u8; 32], coin_commitment: [i as u8; 32] };
-        let committee = Arc::new(Committee::new(4, Protocol::default(), (0..4).map(keys).collect(), [7; 32]));
-        let suite = Arc::new(HashSuite::new(&committee, NodeId(node), 1));
-        Member::new(committee, suite, NodeId(node))
-    }
-
-    /// Whether the votes are counted here or a peer has counted them, the parent gets a certificate that holds, once.
-    #[test]
-    fn the_parent_gets_each_certificate_once() {
-        let digest = |height: u64| Digest([height as u8; 32]);
-        let vote = |node: u16, height: u64| {
-            let (height, header) = (Round(height), digest(height));
-            let signature = member(node).suite.sign(&Statement::Block { height, digest: header });
-            BlockMessage::Vote(BlockVote { height, header, signature })
-        };
-        let mut votes = BlockVotes::new(member(0));
-        let now = Time(0);
-        for height in [1, 2] {
-            assert_eq!(votes.executed(now, Round(height), digest(height)).outputs, []);
-            assert_eq!(votes.handle(now, Index(1), vote(1, height)).outputs, []);
-        }
-        // Block 2 certifies block 1 with it.
-        let effects = votes.handle(now, Index(2), vote(2, 2));
-        let [BlockOutput::Certified { height, header, certificate }] = &effects.outputs[..] else {
-            panic!("{effects:?}")
-        };
-        assert_eq!((*height, *header, votes.certified()), (Round(2), digest(2), Round(2)));
-        let statement = Statement::Block { height: *height, digest: *header };
-        let (member, mut other) = (member(3), BlockVotes::new(member(3)));
-        let verify = |statement: &Statement| {
-            CertificateCache::default().verify(&member.committee, &*member.suite, statement, certificate)
-        };
-        assert!(verify(&statement) && !verify(&Statement::Block { height: Round(1), digest: *header }));
-        for late in [vote(3, 1), vote(3, 2)] {
-            assert_eq!(votes.handle(now, Index(3), late).outputs, []);
-        }
-        let told =
-            BlockMessage::Certified { height: *height, header: *header, certificate: certificate.clone() };
-        for height in [1, 2] {
-            assert_eq!(other.executed(now, Round(height), digest(height)).outputs, []);
-        }
-        assert_eq!(other.handle(now, Index(0), told.clone()).outputs, effects.outputs);
-        assert_eq!(other.handle(now, Index(0), told).outputs, []);
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 pub mod cert;
 pub mod coin;
 pub mod collect;
+pub mod counting;
 pub mod deal;
 pub mod ed25519;
 pub mod hash_suite;

@@ -222,7 +222,11 @@ fn a_block_certificate_must_be_right() {
     };
     let roles = [b, a, c, d];
     for (certificate, fault) in wrong {
-        assert_eq!(faults(&mut bench, roles, &[message(certificate, vote.header)]), [fault]);
+        let mut bench = bench.clone();
+        let letters =
+            [message(certificate, vote.header), message(bench.signed_by(&[a, b], &right), vote.header)];
+        assert_eq!(faults(&mut bench, roles, &letters), [fault], "after the first nothing of b is looked at");
+        assert_eq!(bench.certified(a), Round(0));
     }
     let other = message(bench.signed_by(&[b, a, c], &right), Digest([1; 32]));
     assert_eq!(faults(&mut bench, roles, &[other]), [FaultKind::WrongBlock]);
