@@ -25,6 +25,7 @@ use wire::committee::Committee;
 use wire::dest::Dest;
 use wire::envelope::{Class, Progress};
 use wire::ids::{Digest, Index, NodeId, Round, Seq, View};
+use wire::limits::ROUNDS_UNEXECUTED_MAX;
 
 use crate::block::{BlockEffects, BlockOutput, BlockVotes, Header};
 use crate::crypto::suite::Suite;
@@ -93,7 +94,7 @@ pub struct Core {
     returns: Returns,
     /// The header of the last executed block.
     header: Header,
-    /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX` and one.
+    /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX`, by the round loop.
     undone: VecDeque<Decision>,
     /// Messages to ourselves.
     local: VecDeque<Message>,
@@ -413,6 +414,7 @@ impl Core {
                     let ahead = decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane);
                     self.idle.decided(decision.round, ahead);
                     self.undone.push_back(*decision);
+                    assert!(self.undone.len() as u64 <= ROUNDS_UNEXECUTED_MAX, "rounds keep to their bound");
                 }
             }
         }

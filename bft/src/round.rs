@@ -5,9 +5,13 @@
 //! instead of being thrown away (the prototype deadlocked at start-up because it discarded them).
 //!
 //! Steps: some lane is ahead of the last decided cut → input, after at most [`GATHER`] in which more lanes may
-//! advance → sMVBA → HALT to all, next round. A round is joined by input as soon as anything of it arrives. Nobody
-//! gives input to r before it has executed r−16, so what is decided and not executed is bounded; there is no barrier,
-//! and nobody ever waits for more than N−f.
+//! advance → sMVBA → HALT to all, next round. A round is joined by input as soon as anything of it arrives.
+//!
+//! Nobody takes part in round r, by input, answer or HALT, before it has executed r−16: what is decided and not executed
+//! is at most [`ROUNDS_UNEXECUTED_MAX`] rounds. Messages of r wait in the window until then, and a HALT that found no
+//! room there is asked for. No shard stops by this that would go on otherwise: f members that lag so are among the f
+//! that nobody waits for, and more of them hold a round up by withholding their input alone, since N−f SPBs must
+//! finish. The bodies they wait for are held by N−2f honest members, so they go on.
 //!
 //! Every own message of the undecided round, in all its views, is kept and sent again when a peer's process is new,
 //! and after 1 s without progress, doubling to 10 s. A message of a decided round is answered with that round's HALT,
@@ -32,6 +36,7 @@ use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
+use crate::mutant::{Mutant, in_force};
 use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
@@ -105,7 +110,10 @@ pub struct Rounds {
     sent: Vec<(To, RoundMessage)>,
     resend: Resend,
     early: Early,
-    halts_judged: BTreeSet<Index>,
+    /// Members that showed a HALT that proves nothing: no further one of theirs costs a verification, and what they
+    /// claim to have decided counts no more. No honest member is among them, since a HALT that holds at one of us holds
+    /// at all who have decided the round before.
+    barred: BTreeSet<Index>,
     history: BTreeMap<Round, Halt>,
     cache: CertificateCache,
     answers: Limiter,
@@ -147,7 +155,7 @@ impl Rounds {
             sent: Vec::new(),
             resend: Resend::default(),
             early: Early::default(),
-            halts_judged: BTreeSet::new(),
+            barred: BTreeSet::new(),
             history: BTreeMap::new(),
             cache: CertificateCache::default(),
             answers: Limiter::default(),
@@ -222,10 +230,10 @@ impl Rounds {
         let Envelope { now, author, .. } = envelope;
         if round <= self.decided {
             self.answer_with_halt(now, author, round, effects);
-        } else if round == self.decided.next() {
+        } else if round == self.decided.next() && self.may_run_ahead() {
             self.feed(now, author, envelope.digest, message, lanes, effects);
         } else {
-            self.behind.learn(now, author, Round(round.0 - 1), self.decided);
+            self.peer_decided(now, author, Round(round.0 - 1));
             let kept = match self.is_in_window(round) {
                 true => self.early.keep_mvba(&self.member, envelope, round, message),
                 false => Err(FaultKind::TooFarAhead),
@@ -247,12 +255,12 @@ impl Rounds {
         let peer = self.member.node_at(author);
         if !halt.has_shape(&self.member.committee) {
             effects.push_fault(peer, FaultKind::OutOfRange);
-        } else if halt.round == self.decided.next() {
-            if self.halts_judged.insert(author) {
-                self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
-            }
-        } else if halt.round > self.decided {
-            self.behind.learn(now, author, halt.round, self.decided);
+        } else if halt.round <= self.decided || self.barred.contains(&author) {
+            // Nothing that it could prove is of use.
+        } else if halt.round == self.decided.next() && self.may_run_ahead() {
+            self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
+        } else {
+            self.peer_decided(now, author, halt.round);
             let kept = match self.is_in_window(halt.round) {
                 true => self.early.keep_halt(envelope, halt),
                 false => Err(FaultKind::TooFarAhead),
@@ -294,14 +302,23 @@ impl Rounds {
         effects
     }
 
-    /// All blocks up to this round are executed.
-    pub fn executed(&mut self, round: Round) {
+    /// All blocks up to this round are executed. If that had to come first, the running round begins with what has
+    /// waited for it.
+    pub fn executed(&mut self, now: Time, round: Round, lanes: &dyn LaneCertificates) -> RoundEffects {
+        let has_waited = !self.may_run_ahead();
         self.executed = round;
+        let mut effects = Effects::none();
+        if has_waited {
+            self.begin(now, lanes, &mut effects);
+        }
+        effects
     }
 
-    /// What a peer says it has decided.
+    /// What a peer says it has decided. It may lie: it is asked for proofs, and that is all.
     pub fn peer_decided(&mut self, now: Time, author: Index, decided: Round) {
-        self.behind.learn(now, author, decided, self.decided);
+        if !self.barred.contains(&author) {
+            self.behind.learn(now, author, decided, self.decided);
+        }
     }
 
     /// Everything open that concerns a peer whose process is new.
@@ -322,7 +339,7 @@ impl Rounds {
             let wanted = self.mvba.wanted(lanes).into_iter();
             effects.outputs.extend(wanted.map(|(proposer, tips)| RoundOutput::Wanted(proposer, tips)));
         }
-        if self.behind.is_due(now) {
+        if self.behind.due().is_some_and(|due| due <= now) {
             self.ask_if_behind(now, &mut effects);
         }
         effects
@@ -330,8 +347,8 @@ impl Rounds {
 
     /// When [`Rounds::tick`] or [`Rounds::consider_input`] has something to do; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let gather = self.gather_until.filter(|_| self.may_run_ahead());
-        [gather, self.resend.due(), self.behind.due()].into_iter().flatten().min()
+        let ahead = [self.gather_until, self.behind.due()].into_iter().flatten();
+        ahead.filter(|_| self.may_run_ahead()).chain(self.resend.due()).min()
     }
 
     fn may_run_ahead(&self) -> bool {
@@ -378,6 +395,10 @@ impl Rounds {
                 true
             }
             Err(error) => {
+                if in_force(Mutant::FalseProofBars) {
+                    self.barred.insert(author);
+                    self.behind.forget(author);
+                }
                 effects.push_fault(self.member.node_at(author), error.fault());
                 false
             }
@@ -448,12 +469,20 @@ impl Rounds {
         self.joined.clear();
         self.sent.clear();
         self.resend.stop();
-        self.halts_judged.clear();
         self.behind.progressed(now, self.decided);
+        self.begin(now, lanes, effects);
+    }
+
+    /// Hands the running round what has come early for it, if we may take part.
+    fn begin(&mut self, now: Time, lanes: &dyn LaneCertificates, effects: &mut RoundEffects) {
+        if !self.may_run_ahead() {
+            return;
+        }
+        let round = self.decided.next();
         let early = self.early.take(round);
         for (author, halt) in early.halts {
             // Deciding by one of them opens a further round, to which the rest does not belong.
-            if self.halts_judged.insert(author)
+            if !self.barred.contains(&author)
                 && self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects)
             {
                 return;

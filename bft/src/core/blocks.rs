@@ -38,7 +38,6 @@ impl Core {
         };
         self.header = header;
         self.lanes.executed(round, &decision.cut);
-        self.rounds.executed(round);
         self.views += u64::from(decision.times.views);
         let report = report(now, &decision, header.digest(), &outcome, &entries);
         self.trace_block(&report, &outcome, &entries);
@@ -47,6 +46,9 @@ impl Core {
         let votes = self.votes.executed(now, round, header.digest());
         self.absorb_votes(now, votes);
         self.after_block(now, &outcome);
+        // Last, since a further round may be decided on account of it.
+        let effects = self.rounds.executed(now, round, &self.lanes);
+        self.absorb_rounds(now, effects);
         true
     }
 

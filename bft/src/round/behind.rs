@@ -3,6 +3,12 @@
 //! An answer holds the HALTs of at most [`CATCH_UP_ROUNDS_MAX`] rounds in order; each is judged against the cut of the
 //! one before. Who still is behind asks on at once; who has caught up asks all peers once more, and they send their
 //! messages of the running round again.
+//!
+//! # Security
+//! A peer can claim rounds that do not exist. A claim costs us questions to that peer and nothing else: one at once, and
+//! as long as its answers do not help, further ones after pauses that double to [`PAUSE_MAX`]. A peer whose last answer
+//! did not help holds up nothing: it counts as one that is not ahead. What it claimed and we have decided since was
+//! true; then it is trusted again. A peer that answers with a false proof is asked no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +17,7 @@ use wire::ids::{Index, NodeId, Round};
 
 use crate::effects::To;
 use crate::fault::FaultKind;
+use crate::mutant::{Mutant, in_force};
 use crate::mvba::{Halt, LaneCertificates};
 use crate::round::resend::Limiter;
 use crate::round::{HaltSource, RoundEffects, RoundMessage, Rounds};
@@ -21,6 +28,8 @@ pub const CATCH_UP_ROUNDS_MAX: usize = 32;
 
 /// How long a node that sees a peer ahead waits for the HALTs that are probably under way.
 const PATIENCE: Span = Span::from_ms(500);
+/// Longest pause before a peer is asked again whose answers do not help.
+const PAUSE_MAX: Span = Span::from_ms(10_000);
 /// Shortest time between two answers to one peer: 640 rounds a second catch up with any running shard.
 const ANSWER_INTERVAL: Span = Span::from_ms(50);
 
@@ -51,7 +60,7 @@ impl Rounds {
             // The asker is where we are: what it lost of the running round is all it lacks.
             effects.sends.extend(self.sent_to(peer));
         } else if from > self.decided.next() {
-            self.behind.learn(now, author, Round(from.0 - 1), self.decided);
+            self.peer_decided(now, author, Round(from.0 - 1));
         }
     }
 
@@ -82,24 +91,27 @@ impl Rounds {
         }
         // An answer that did not help leaves the next question to the timer.
         if self.decided > before {
+            self.behind.helped(author);
             self.ask_if_behind(now, effects);
         }
     }
 
-    /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round.
+    /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round. Not
+    /// while what is decided must be executed first: the timer stands still meanwhile.
     pub(super) fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
         if !self.may_run_ahead() {
-            // What is decided and not executed is enough for now; the timer asks again.
-            self.behind.wait(now);
             return;
         }
         let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from: self.decided.next() });
         match self.behind.whom_to_ask(now, self.decided) {
-            Some(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
-            None => {
-                self.behind.asked_all(self.member.committee.indices());
+            Whom::One(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
+            Whom::All => {
+                let barred = &self.barred;
+                let others = self.member.committee.indices().filter(|index| !barred.contains(index));
+                self.behind.asked_all(others);
                 effects.push_send(To::Others, ask);
             }
+            Whom::Nobody => {}
         }
     }
 
@@ -134,31 +146,79 @@ impl Rounds {
 /// What we know of others' progress, and whom we have asked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behind {
-    decided: BTreeMap<Index, Round>,
+    claims: BTreeMap<Index, Claim>,
     /// When to ask, while somebody is ahead.
     due: Option<Time>,
     /// Whom we asked last, so that the next question goes to somebody else if the answer does not come.
     asked: Option<Index>,
+    lag: Lag,
     /// Who has not answered yet: only an answer to a question is worth verifying.
     unanswered: BTreeSet<Index>,
     answered: Limiter,
     sent_again: Limiter,
 }
 
+/// What a peer says, and what came of asking it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Claim {
+    decided: Round,
+    /// Set while the last question to it has not helped: when to ask it again, and the pause that ends then.
+    paused: Option<(Time, Span)>,
+}
+
+/// Whether messages of the running round may have passed us by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Lag {
+    #[default]
+    None,
+    /// They may: a peer that we asked was ahead indeed.
+    Proven,
+}
+
+/// Where the next question goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whom {
+    /// To a peer that is ahead.
+    One(Index),
+    /// To everybody: nobody is known to be ahead any more.
+    All,
+    /// None is due.
+    Nobody,
+}
+
 impl Behind {
-    /// A peer has decided this much; we have decided `own`.
+    /// A peer has decided this much, as it says; we have decided `own`.
     pub(super) fn learn(&mut self, now: Time, author: Index, decided: Round, own: Round) {
-        let known = self.decided.entry(author).or_default();
-        *known = decided.max(*known);
-        if decided > own && self.due.is_none() {
-            self.due = Some(now + PATIENCE);
+        let claim = self.claims.entry(author).or_default();
+        claim.decided = decided.max(claim.decided);
+        if decided > own {
+            let at = claim.paused.map_or(now + PATIENCE, |(until, _)| until);
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        }
+    }
+
+    /// What this peer says counts no more.
+    pub(super) fn forget(&mut self, author: Index) {
+        self.claims.remove(&author);
+    }
+
+    /// An answer of this peer has brought us forward.
+    pub(super) fn helped(&mut self, author: Index) {
+        self.lag = Lag::Proven;
+        if let Some(claim) = self.claims.get_mut(&author) {
+            claim.paused = None;
         }
     }
 
     /// We have decided one more round.
     pub(super) fn progressed(&mut self, now: Time, own: Round) {
-        let somebody_ahead = self.decided.values().any(|decided| *decided > own);
-        self.due = (somebody_ahead || self.asked.is_some()).then_some(now + PATIENCE);
+        for claim in self.claims.values_mut().filter(|claim| claim.decided <= own) {
+            if claim.paused.take().is_some() {
+                self.lag = Lag::Proven;
+            }
+        }
+        let waits = self.lag == Lag::Proven || self.ahead(own).any(|(_, claim)| claim.paused.is_none());
+        self.due = if waits { Some(now + PATIENCE) } else { self.end_of_pause(own) };
     }
 
     /// When to ask.
@@ -166,26 +226,46 @@ impl Behind {
         self.due
     }
 
-    /// Whether it is time to ask.
-    pub(super) fn is_due(&self, now: Time) -> bool {
-        self.due.is_some_and(|due| due <= now)
-    }
-
-    /// Asks later.
-    pub(super) fn wait(&mut self, now: Time) {
+    /// Whom to ask now: the next peer, in turn, of those ahead of `own` that are not paused; if there is none and we
+    /// were behind, everybody; else one whose pause is over.
+    pub(super) fn whom_to_ask(&mut self, now: Time, own: Round) -> Whom {
+        let is_ready = |claim: &Claim| claim.paused.is_none_or(|(until, _)| until <= now);
+        let trusted = self.in_turn(own, |claim| claim.paused.is_none());
+        if trusted.is_none() && self.lag == Lag::Proven {
+            self.lag = Lag::None;
+            self.due = self.end_of_pause(own);
+            return Whom::All;
+        }
+        let Some(author) = trusted.or_else(|| self.in_turn(own, is_ready)) else {
+            self.due = self.end_of_pause(own);
+            return Whom::Nobody;
+        };
+        let claim = self.claims.get_mut(&author).expect("it was found among the claims");
+        let longer =
+            |pause: Span| if in_force(Mutant::ClaimsPause) { pause.doubled(PAUSE_MAX) } else { pause };
+        let pause = claim.paused.map_or(PATIENCE, |(_, pause)| longer(pause));
+        claim.paused = Some((now + pause, pause));
+        self.asked = Some(author);
+        self.unanswered.insert(author);
         self.due = Some(now + PATIENCE);
+        Whom::One(author)
     }
 
-    /// Whom to ask now: the next peer, in turn, of those ahead of `own`. `None` if nobody is any more; then the
-    /// timer is stopped.
-    pub(super) fn whom_to_ask(&mut self, now: Time, own: Round) -> Option<Index> {
-        let ahead: Vec<Index> =
-            self.decided.iter().filter(|(_, decided)| **decided > own).map(|(author, _)| *author).collect();
-        let next = ahead.iter().find(|author| self.asked.is_none_or(|asked| **author > asked));
-        self.asked = next.or(ahead.first()).copied();
-        self.due = self.asked.map(|_| now + PATIENCE);
-        self.unanswered.extend(self.asked);
-        self.asked
+    fn ahead(&self, own: Round) -> impl Iterator<Item = (Index, &Claim)> {
+        let claims = self.claims.iter().map(|(author, claim)| (*author, claim));
+        claims.filter(move |(_, claim)| claim.decided > own)
+    }
+
+    /// The first after the one asked last, of those ahead of `own` that are fit.
+    fn in_turn(&self, own: Round, is_fit: impl Fn(&Claim) -> bool) -> Option<Index> {
+        let fit = || self.ahead(own).filter(|(_, claim)| is_fit(claim)).map(|(author, _)| author);
+        let next = fit().find(|author| self.asked.is_none_or(|asked| *author > asked));
+        next.or_else(|| fit().next())
+    }
+
+    /// When the first pause of a peer ahead of `own` is over.
+    fn end_of_pause(&self, own: Round) -> Option<Time> {
+        self.ahead(own).filter_map(|(_, claim)| Some(claim.paused?.0)).min()
     }
 
     /// The question went to everybody.
@@ -206,5 +286,95 @@ impl Behind {
     /// Whether this peer may be sent all of the running round again now. It asks no oftener than it has patience.
     fn may_send_again(&mut self, now: Time, author: Index) -> bool {
         self.sent_again.may_every(now, author, PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAR: Round = Round(u64::MAX - 1);
+
+    fn at(ms: u64) -> Time {
+        Time(0) + Span::from_ms(ms)
+    }
+
+    /// Asks whenever it is due, for so long; when, and whom.
+    fn asked(behind: &mut Behind, own: Round, until: Time) -> Vec<(u64, Whom)> {
+        let mut asked = Vec::new();
+        while let Some(due) = behind.due().filter(|due| *due < until) {
+            match behind.whom_to_ask(due, own) {
+                Whom::Nobody => {}
+                whom => asked.push((due.0 / 1_000, whom)),
+            }
+            assert!(behind.due().is_none_or(|next| next > due), "time passes");
+        }
+        asked
+    }
+
+    #[test]
+    fn pauses_double_while_a_claim_comes_to_nothing() {
+        let mut behind = Behind::default();
+        behind.learn(at(0), Index(1), FAR, Round(0));
+        let times: Vec<u64> = asked(&mut behind, Round(0), at(50_000))
+            .into_iter()
+            .map(|(ms, whom)| {
+                assert_eq!(whom, Whom::One(Index(1)));
+                ms
+            })
+            .collect();
+        assert_eq!(times, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 26_000, 36_000, 46_000]);
+        // Neither saying it again nor our own progress changes that.
+        behind.learn(at(50_000), Index(1), FAR, Round(0));
+        behind.progressed(at(50_000), Round(1));
+        assert_eq!(behind.due(), Some(at(56_000)));
+        behind.forget(Index(1));
+        assert_eq!((behind.whom_to_ask(at(56_000), Round(1)), behind.due()), (Whom::Nobody, None));
+    }
+
+    #[test]
+    fn all_are_asked_once_after_catching_up_whatever_a_liar_claims() {
+        let mut behind = Behind::default();
+        behind.learn(at(0), Index(1), FAR, Round(0));
+        behind.learn(at(0), Index(2), Round(5), Round(0));
+        assert_eq!(behind.whom_to_ask(at(500), Round(0)), Whom::One(Index(1)));
+        assert_eq!(behind.whom_to_ask(at(1_000), Round(0)), Whom::One(Index(2)));
+        for own in 1..=5 {
+            behind.progressed(at(1_100), Round(own));
+        }
+        behind.helped(Index(2));
+        assert_eq!(behind.whom_to_ask(at(1_100), Round(5)), Whom::All);
+        // And no more, though the liar is still ahead.
+        behind.progressed(at(1_200), Round(6));
+        let rest = asked(&mut behind, Round(6), at(20_000));
+        assert!(!rest.is_empty() && rest.iter().all(|(_, whom)| *whom == Whom::One(Index(1))), "{rest:?}");
+    }
+
+    #[test]
+    fn a_claim_that_was_true_is_trusted_again() {
+        let mut behind = Behind::default();
+        behind.learn(at(0), Index(1), Round(1), Round(0));
+        let _ = asked(&mut behind, Round(0), at(20_000));
+        // Its answer was lost, and HALT came by itself.
+        behind.progressed(at(20_000), Round(1));
+        assert_eq!(
+            behind.whom_to_ask(at(20_500), Round(1)),
+            Whom::All,
+            "what was said of round 2 may be lost too"
+        );
+        behind.learn(at(21_000), Index(1), Round(2), Round(1));
+        assert_eq!(behind.due(), Some(at(21_500)));
+        assert_eq!(behind.whom_to_ask(at(21_500), Round(1)), Whom::One(Index(1)));
+    }
+
+    #[test]
+    fn those_ahead_are_asked_in_turn() {
+        let mut behind = Behind::default();
+        for peer in [1, 2, 3] {
+            behind.learn(at(0), Index(peer), Round(9), Round(0));
+        }
+        let turns: Vec<Whom> =
+            asked(&mut behind, Round(0), at(3_400)).into_iter().map(|(_, whom)| whom).collect();
+        assert_eq!(turns, [1, 2, 3, 1, 2, 3].map(|peer| Whom::One(Index(peer))));
     }
 }

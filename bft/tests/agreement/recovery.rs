@@ -162,34 +162,114 @@ fn who_was_away_for_long_catches_up_by_asking() {
 
 #[test]
 fn a_peer_that_lies_about_its_progress_keeps_nobody_from_catching_up() {
-    let (mut bench, [a, b, c, _]) = away(70);
-    bench.betray(&[b]);
+    let (bench, [a, ..]) = away(70);
     let genuine: Vec<Halt> = (1..=3).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
     let mut wrong = genuine.clone();
     wrong[1].cut = wrong[2].cut.clone();
-    let answers = [Vec::new(), genuine[1..].to_vec(), wrong, vec![genuine[0].clone(); 40]];
-    // b's own answers are lost; it answers each question with something else.
+    for answer in [Vec::new(), genuine[1..].to_vec(), wrong, vec![genuine[0].clone(); 40]] {
+        catches_up_beside(answer);
+    }
+}
+
+/// c catches up by 70 rounds within four seconds although b claims rounds that do not exist, and answers with something
+/// else when it is asked.
+fn catches_up_beside(answer: Vec<Halt>) {
+    let (mut bench, [_, b, c, _]) = away(70);
+    bench.betray(&[b]);
     bench.lose_always(all().from(&[b]).of(&[Kind::Halts]));
     let mut asked = 0;
-    for _ in 0..200 {
+    for _ in 0..40 {
         bench.ping();
         bench.ping_of(b, Round(u64::MAX - 1));
         bench.deliver_except(&[only(Kind::Ask).to(&[b])]);
-        if !bench.under_way(&only(Kind::Ask).from(&[c]).to(&[b])).is_empty() {
-            let answer = CatchUpMessage::Halts(answers[asked % answers.len()].clone());
+        for _ in bench.under_way(&only(Kind::Ask).from(&[c]).to(&[b])) {
+            let answer = CatchUpMessage::Halts(answer.clone());
             bench.forge(b, &[c], &Parcel::Round(RoundMessage::CatchUp(answer)));
-            bench.lose(&only(Kind::Ask).to(&[b]));
             asked += 1;
         }
+        bench.lose(&only(Kind::Ask).to(&[b]));
         bench.sleep(Span::from_ms(100));
         assert_eq!(bench.check(), Ok(()));
         if bench.decided(c) >= Round(70) {
             break;
         }
     }
-    assert!(asked > 1, "b was asked as well");
     assert!(bench.decided(c) >= Round(70));
+    assert!((1..=2).contains(&asked), "b is asked in its turn, and perhaps once with everybody: {asked}");
     bench.settle(70).unwrap();
+}
+
+/// c missed the whole of round 71, which needs it, since b says nothing but that it has decided rounds that do not
+/// exist. The others repeat their messages every ten seconds by now: c asks for them as soon as it has caught up.
+#[test]
+fn a_claim_of_rounds_that_do_not_exist_does_not_delay_the_running_one() {
+    let (mut bench, [a, b, c, d]) = away(70);
+    bench.lose_always(all().to(&[c]));
+    bench.mute(&[b]);
+    let tip = bench.certify(a);
+    bench.tell(&[a, d], a, tip);
+    let repeated = only(Kind::Send).from(&[a]).to(&[d]).round(71);
+    // Until a has just said everything again for the sixth time.
+    for _ in 0..6 {
+        bench.lose(&all());
+        while bench.under_way(&repeated).is_empty() {
+            bench.sleep(Span::from_ms(100));
+        }
+    }
+    bench.deliver(all());
+    assert_eq!((bench.decided(a), bench.decided(c)), (Round(70), Round(0)));
+    bench.lose_no_more();
+    bench.lose_always(all().from(&[b]));
+    let mut waited = 0;
+    while bench.decided(c) < Round(71) {
+        bench.ping();
+        bench.ping_of(b, Round(u64::MAX - 1));
+        bench.sleep(Span::from_ms(100));
+        bench.deliver(all());
+        waited += 100;
+        assert!(waited <= 3_000, "a, c and d are in round {}", bench.decided(c).next());
+    }
+    bench.settle(71).unwrap();
+}
+
+/// With nothing to be had, a peer that claims rounds that do not exist is asked a few times and then every ten seconds.
+#[test]
+fn a_claim_of_rounds_that_do_not_exist_costs_a_question_every_ten_seconds() {
+    let mut bench = Bench::new(4, 5);
+    let [a, b, ..] = bench.cast(&[]);
+    bench.mute(&[b]);
+    let mut asked = 0;
+    for _ in 0..1_000 {
+        bench.ping_of(b, Round(u64::MAX - 1));
+        bench.sleep(Span::from_ms(100));
+        asked += bench.under_way(&only(Kind::Ask).from(&[a])).len();
+        assert!(bench.under_way(&only(Kind::Ask)).iter().all(|letter| letter.to == b));
+        bench.lose(&all());
+    }
+    assert!((8..=15).contains(&asked), "{asked} questions in 100 s");
+}
+
+/// The first false proof is the last that a peer has looked at: by itself, in the window, or as an answer.
+#[test]
+fn who_has_shown_a_false_halt_is_neither_heard_nor_asked_any_more() {
+    let (mut bench, [a, b, c, _]) = away(3);
+    bench.betray(&[b]);
+    let genuine: Vec<Halt> = (1..=3).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
+    let halt = |halt: &Halt| Parcel::Round(RoundMessage::Halt(Box::new(halt.clone())));
+    let mut wrong = genuine[0].clone();
+    wrong.cut = genuine[1].cut.clone();
+    for said in [&wrong, &wrong, &genuine[1], &genuine[0]] {
+        bench.forge(b, &[c], &halt(said));
+    }
+    bench.deliver(all().from(&[b]).to(&[c]));
+    assert_eq!(bench.decided(c), Round(0), "b could have been right");
+    assert_eq!(bench.faults().len(), 1);
+    for _ in 0..20 {
+        bench.ping_of(b, Round(u64::MAX - 1));
+        bench.sleep(Span::from_ms(1_000));
+        assert!(bench.under_way(&only(Kind::Ask).from(&[c])).is_empty());
+    }
+    bench.settle(3).unwrap();
 }
 
 /// Only an answer to a question is worth verifying; one that comes late or twice is no fault.
@@ -243,30 +323,46 @@ fn certificates_that_were_lost_are_asked_for_again() {
     assert_eq!(bench.decided(c), Round(1));
 }
 
-/// Who cannot execute, because a body is missing, gives no input more than 16 rounds on. The others need no more than
-/// N−f; and when its bodies have come it goes on.
+/// Who cannot execute, because a body is missing, neither gives input to nor decides rounds more than 16 beyond, by
+/// agreement, HALT or catching up. The others need no more than N−f; and when its bodies have come it goes on, with what
+/// has waited and what it asks for.
 #[test]
-fn who_cannot_execute_gives_no_input_beyond_the_window() {
-    let mut bench = Bench::new(4, 5);
-    let [a, b, c, _] = bench.cast(&[]);
-    bench.execution(c, Execution::Stuck);
-    let led =
-        |bench: &Bench, round: u64| !bench.under_way(&only(Kind::Send).from(&[c]).round(round)).is_empty();
-    for round in 1..=20 {
+fn who_cannot_execute_decides_nothing_beyond_the_window() {
+    for rounds in [20, 60] {
+        let mut bench = Bench::new(4, 5);
+        let [a, b, c, _] = bench.cast(&[]);
+        bench.execution(c, Execution::Stuck);
+        let says = |bench: &Bench, round: u64| !bench.under_way(&all().from(&[c]).round(round)).is_empty();
+        for round in 1..=rounds {
+            bench.advance(b);
+            bench.deliver(only(Kind::LaneCertificate));
+            bench.sleep(Span::from_ms(5));
+            assert_eq!(says(&bench, round), round <= 16, "round {round}");
+            bench.deliver_except(&[all().from(&[c])]);
+            assert!(!says(&bench, 17), "round {round}");
+            bench.deliver(all());
+            assert_eq!(bench.decided(a), Round(round), "nobody waits for c");
+            assert_eq!(bench.decided(c), Round(round.min(16)));
+        }
+        assert_eq!(bench.certified(c), Round(0));
+        // Time and pings change nothing, and c asks for nothing that it could not use.
+        for _ in 0..10 {
+            bench.ping();
+            bench.sleep(Span::from_ms(1_000));
+            assert!(bench.under_way(&only(Kind::Ask).from(&[c])).is_empty());
+            bench.deliver(all());
+            assert_eq!(bench.decided(c), Round(16));
+        }
+        bench.execution(c, Execution::AtOnce);
+        let waited = if rounds <= 24 { rounds } else { 24 };
+        assert_eq!(bench.decided(c), Round(waited), "what has waited in the window is decided at once");
+        bench.settle(rounds).unwrap();
         bench.advance(b);
         bench.deliver(only(Kind::LaneCertificate));
         bench.sleep(Span::from_ms(5));
-        assert_eq!(led(&bench, round), round <= 16, "round {round}");
-        bench.deliver(all());
-        assert_eq!(bench.decided(a), Round(round), "nobody waits for c");
+        assert!(says(&bench, rounds + 1), "c takes part again");
+        bench.settle(rounds + 1).unwrap();
     }
-    assert_eq!(bench.certified(c), Round(0));
-    bench.execution(c, Execution::AtOnce);
-    bench.advance(b);
-    bench.deliver(only(Kind::LaneCertificate));
-    bench.sleep(Span::from_ms(5));
-    assert!(led(&bench, 21), "c takes part again");
-    bench.settle(21).unwrap();
 }
 
 /// Views that others have reached count as soon as their coins are known: c was away for a view, and then needs

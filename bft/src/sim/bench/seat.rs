@@ -174,7 +174,8 @@ impl Seat {
         let header =
             Header { height: decision.round, previous, cut: decision.cut.digest(), ..Header::default() };
         self.headers.push(header.digest());
-        self.rounds.executed(decision.round);
+        let effects = self.rounds.executed(now, decision.round, &self.lanes);
+        self.absorb_rounds(effects);
         let effects = self.votes.executed(now, decision.round, header.digest());
         self.absorb_votes(effects);
         true
