@@ -6,6 +6,7 @@
 //! network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
 
 mod certificates;
+mod claims;
 mod coin;
 mod hands;
 mod ids;
@@ -26,6 +27,7 @@ use crate::sim::parcel::{Frame, Parcel};
 pub(super) use hands::Hands;
 
 use certificates::{BadCertificates, Flavour};
+use claims::{FalseCertificates, FalseClaims};
 use coin::{BadShares, EarlyShares, FalseHalts};
 use ids::ChosenIds;
 use noise::{FutureFlood, MutatedBytes, StaleFlood};
@@ -121,11 +123,15 @@ pub enum Adversary {
     UnknownTips,
     /// Signs what others propose and never passes any of it on; of its own entries f+1 honest members hear.
     SilentSigners,
+    /// Rounds that do not exist, claimed to be decided.
+    FalseClaim,
+    /// Certificates that do not hold, by the hundred.
+    FalseCertificates,
 }
 
 impl Adversary {
     /// All of them.
-    pub const ALL: [Adversary; 41] = [
+    pub const ALL: [Adversary; 43] = [
         Adversary::Random,
         Adversary::Mute,
         Adversary::EquivocatingLane,
@@ -167,6 +173,8 @@ impl Adversary {
         Adversary::Reconnecting,
         Adversary::UnknownTips,
         Adversary::SilentSigners,
+        Adversary::FalseClaim,
+        Adversary::FalseCertificates,
     ];
 
     /// Its name on the command line.
@@ -213,6 +221,8 @@ impl Adversary {
             Adversary::Reconnecting => "reconnecting",
             Adversary::UnknownTips => "unknown-tips",
             Adversary::SilentSigners => "silent-signers",
+            Adversary::FalseClaim => "false-claim",
+            Adversary::FalseCertificates => "false-certificates",
         }
     }
 
@@ -332,6 +342,8 @@ impl Adversary {
             Adversary::ChosenIds => Box::new(ChosenIds::default()),
             Adversary::UnknownTips => Box::new(FalseValues::new(FalseValue::UnknownTips)),
             Adversary::SilentSigners => Box::new(Withheld::Answers),
+            Adversary::FalseClaim => Box::new(FalseClaims::default()),
+            Adversary::FalseCertificates => Box::new(FalseCertificates::default()),
         }
     }
 }

@@ -18,6 +18,7 @@ use ::wire::committee::{Committee, Protocol};
 use ::wire::ids::{Digest, Index, NodeId, Round, ShardId, View};
 
 use crate::core::{Core, CoreConfig};
+use crate::crypto::counting::CountingSuite;
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::real::RealSuite;
@@ -52,6 +53,9 @@ const PING_EVERY: Span = Span::from_ms(1_000);
 const TURN_EVERY: Span = Span::from_ms(100);
 /// More frames a shard than any run takes.
 const FRAMES_MAX: u64 = 3_000_000;
+/// Certificates that one liar has each member verify in vain, a view or height: of each kind one, and those of others
+/// whose signatures stand in a batch with a bad one.
+const IN_VAIN_A_STEP: u64 = 8;
 /// Ticks of one core at one moment.
 const SPINS_MAX: u32 = 50;
 
@@ -168,6 +172,8 @@ struct Simulation<'a> {
     /// The scheduler's view of coins, and a suite to combine them with.
     coins: BTreeMap<(ShardId, Round, View), BTreeMap<Index, CoinShare>>,
     observers: Vec<Arc<dyn Suite>>,
+    /// What honest members verify.
+    verified: BTreeMap<NodeId, Arc<CountingSuite>>,
     workload: Workload,
     checker: Checker,
     cost: Cost,
@@ -189,7 +195,7 @@ impl<'a> Simulation<'a> {
             ..LaneSettings::default()
         };
         let batch = *prng.pick(&[1, 3, 100]).expect("the list is not empty");
-        let core = |node: NodeId| {
+        let core = |node: NodeId, suite: Arc<dyn Suite>| {
             let config = CoreConfig {
                 committee: committee.clone(),
                 node,
@@ -198,15 +204,19 @@ impl<'a> Simulation<'a> {
                 hash_seed: scenario.seed.wrapping_add(u64::from(node.0)),
                 tracing: Tracing::Off,
             };
-            Core::new(config, suites[&node].clone())
+            Core::new(config, suite)
         };
+        let mut verified = BTreeMap::new();
         let shards = || (0..scenario.shards).map(ShardId);
         let members: Vec<NodeId> = shards().flat_map(|shard| committee.members(shard)).collect();
         let nodes = members.iter().map(|node| {
             if plan.byzantine.contains(node) {
-                Node::Byzantine((0..scenario.adversary.cores_a_node()).map(|_| core(*node)).collect())
+                let cores = 0..scenario.adversary.cores_a_node();
+                Node::Byzantine(cores.map(|_| core(*node, suites[node].clone())).collect())
             } else {
-                Node::Honest(Box::new(core(*node)))
+                let counting = Arc::new(CountingSuite::new(suites[node].clone()));
+                verified.insert(*node, counting.clone());
+                Node::Honest(Box::new(core(*node, counting)))
             }
         });
         let nodes = nodes.collect();
@@ -255,6 +265,7 @@ impl<'a> Simulation<'a> {
             twins: Vec::new(),
             down: BTreeMap::new(),
             coins: BTreeMap::new(),
+            verified,
             observers: observers.iter().map(|member| member.suite.clone()).collect(),
             workload: Workload::new(&mut prng, committee.clone(), scenario.shards),
             checker: Checker::new(rules, honest),
@@ -291,7 +302,23 @@ impl<'a> Simulation<'a> {
 
     fn run(&mut self) -> Ran {
         while self.step()? == Onward::Go {}
-        self.check_tables()
+        self.check_tables()?;
+        self.check_verified()
+    }
+
+    /// Liars have each honest member verify no more than a few messages a view, round and height in vain.
+    fn check_verified(&self) -> Ran {
+        let quorum = self.committee.quorum() as u64;
+        let liars = self.plan.byzantine.len() as u64;
+        for (node, core) in self.honest_cores() {
+            let steps = core.status().views + core.ledger().height().0;
+            let allowed = liars * IN_VAIN_A_STEP * (quorum + 1) * (steps + 8);
+            let signatures = self.verified[&node].in_vain();
+            if signatures > allowed {
+                return Err(Violation::InVain { node, signatures, allowed });
+            }
+        }
+        Ok(())
     }
 
     /// Lets the next thing happen, be it a timer of a core or something of the network.

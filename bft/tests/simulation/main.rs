@@ -99,6 +99,8 @@ attacks! {
     reconnecting: Reconnecting, [];
     unknown_tips: UnknownTips, [];
     silent_signers: SilentSigners, [];
+    false_claim: FalseClaim, [];
+    false_certificates: FalseCertificates, ["bad_certificate"];
 }
 
 #[test]

@@ -70,6 +70,8 @@ pub enum Violation {
     Repeats { node: NodeId, to: NodeId, times: u32 },
     /// A body that was asked for took longer than silent signers can make it.
     SlowBody { node: NodeId, took_ms: u64 },
+    /// A member verified more signatures in vain than liars should be able to bring about.
+    InVain { node: NodeId, signatures: u64, allowed: u64 },
     /// More frames than any run of honest members should take.
     Storm { frames: u64 },
     /// Nothing was decided within the bound after the network was healed.

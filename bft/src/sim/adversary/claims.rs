@@ -1,0 +1,133 @@
+//! Lies that are only meant to keep honest members busy: rounds that do not exist, false certificates by the hundred.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
+
+use crate::block::{BlockMessage, BlockVote};
+use crate::crypto::cert::Certificate;
+use crate::cut::Cut;
+use crate::lane::LaneMessage;
+use crate::message::Message;
+use crate::mvba::Halt;
+use crate::round::{CatchUpMessage, RoundMessage};
+use crate::sim::adversary::{Behaviour, Hands};
+use crate::sim::parcel::{Frame, Parcel};
+
+/// How far ahead it claims to be.
+const FAR: u64 = 1 << 40;
+/// Ten seconds.
+const SPAN_TURNS: u64 = 100;
+/// Questions that a member asks within [`SPAN_TURNS`] on account of one liar: after 0.5, 1, 2, 4, 8 s.
+const QUESTIONS_A_LIAR: usize = 5;
+/// Those that it asks everybody meanwhile, each after a real lag.
+const QUESTIONS_TO_ALL: usize = 3;
+
+/// Claims to have decided rounds that do not exist, and answers no question. Proves that a claim keeps somebody asking.
+#[derive(Debug, Default)]
+pub(super) struct FalseClaims {
+    turns: u64,
+    /// The turns in which a member last asked for a round that nobody has decided.
+    questions: BTreeMap<NodeId, VecDeque<u64>>,
+}
+
+impl Behaviour for FalseClaims {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        let is_answer = |message: &Message| {
+            matches!(message, Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(_))))
+        };
+        if !frame.parcel.message().is_some_and(is_answer) {
+            hands.pass(frame);
+        }
+    }
+
+    fn see(&mut self, hands: &mut Hands, frame: &Frame) {
+        let from = match frame.parcel.message() {
+            Some(Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from }))) => *from,
+            _ => return,
+        };
+        if hands.owns(frame.from) || from <= hands.known.decided() {
+            return;
+        }
+        let questions = self.questions.entry(frame.from).or_default();
+        questions.push_back(self.turns);
+        questions.retain(|turn| turn + SPAN_TURNS > self.turns);
+        if questions.len() > QUESTIONS_A_LIAR * hands.nodes().len() + QUESTIONS_TO_ALL {
+            let (member, count) = (frame.from, questions.len());
+            hands.prove(format!("{member} asked {count} times in ten seconds for rounds that do not exist"));
+        }
+    }
+
+    fn turn(&mut self, hands: &mut Hands) {
+        self.turns += 1;
+        let from = Round(FAR + self.turns);
+        for liar in hands.nodes() {
+            hands.tell_honest(liar, &Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from })));
+        }
+    }
+}
+
+/// False certificates of one message.
+const BURST: u64 = 300;
+
+/// False certificates by the hundred, of each kind at the moment at which it is worth a verification: of a block as
+/// soon as a member votes for it, HALTs of the next round, FINALs of the own lane.
+#[derive(Debug, Default)]
+pub(super) struct FalseCertificates {
+    /// Heights at which a member was shown some.
+    shown: BTreeSet<(NodeId, Round)>,
+}
+
+impl Behaviour for FalseCertificates {
+    fn forward(&mut self, hands: &mut Hands, frame: Frame) {
+        hands.pass(frame);
+    }
+
+    fn see(&mut self, hands: &mut Hands, frame: &Frame) {
+        let Some(Message::Block(BlockMessage::Vote(BlockVote { height, header, .. }))) =
+            frame.parcel.message()
+        else {
+            return;
+        };
+        let (height, header, victim) = (*height, *header, frame.from);
+        if hands.owns(victim) || !self.shown.insert((victim, height)) {
+            return;
+        }
+        for liar in hands.nodes() {
+            for _ in 0..BURST {
+                let certificate = false_certificate(hands);
+                let message = BlockMessage::Certified { height, header, certificate };
+                hands.send(liar, victim, Parcel::of(&Message::Block(message)));
+            }
+        }
+    }
+
+    fn turn(&mut self, hands: &mut Hands) {
+        for liar in hands.nodes() {
+            for _ in 0..4 {
+                let owner = hands.index(liar);
+                let (round, digest) = (hands.known.decided().next(), Digest(hands.prng.bytes()));
+                let mut cut = hands.known.previous(round).cloned().unwrap_or(Cut(Vec::new()));
+                let certificate = false_certificate(hands);
+                if let Some(tip) = cut.0.get_mut(usize::from(owner.0)) {
+                    (tip.seq, tip.digest) = (tip.seq.next(), digest);
+                }
+                let shares = hands.known.view(round, View(0)).shares.into_iter().collect();
+                let halt = Halt { round, view: View(0), cut, certificate: certificate.clone(), shares };
+                hands.tell_honest(liar, &Message::Round(RoundMessage::Halt(Box::new(halt))));
+                let seq = Seq(hands.known.top(owner).seq.0 + 1);
+                hands.tell_honest(
+                    liar,
+                    &Message::Lane(LaneMessage::Final { owner, seq, digest, certificate }),
+                );
+            }
+        }
+    }
+}
+
+/// N−f signatures that are none.
+fn false_certificate(hands: &mut Hands) -> Certificate {
+    let members = (0..hands.committee.quorum() as u16).map(Index);
+    let signature = Signature::from_bytes(hands.prng.bytes());
+    Certificate(members.map(|member| (member, signature)).collect())
+}
