@@ -1,5 +1,6 @@
 //! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
 
+mod cost;
 mod resends;
 mod shards;
 mod stories;
@@ -17,6 +18,7 @@ use wire::ids::{ClientId, Digest, NodeId, Round, ShardId, TxId};
 use crate::core::{Core, CoreConfig};
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
+use crate::crypto::suite::Suite;
 use crate::event::{BlockReport, Effect, Event};
 use crate::fault::FaultKind;
 use crate::lane::LaneSettings;
@@ -41,6 +43,14 @@ struct Bench {
     faults: Vec<(NodeId, FaultKind)>,
 }
 
+/// Of the stand-in suites.
+const HASH_SEED: u64 = 7;
+
+fn core(committee: &Arc<Committee>, node: NodeId, suite: Arc<dyn Suite>, tracing: Tracing) -> Core {
+    let (committee, lanes) = (committee.clone(), LaneSettings::default());
+    Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1, tracing }, suite)
+}
+
 impl Bench {
     fn new(n: u16) -> Bench {
         Bench::of(n, 1)
@@ -56,9 +66,8 @@ impl Bench {
         let cores = committee
             .nodes()
             .map(|node| {
-                let suite = Arc::new(HashSuite::new(&committee, node, 7));
-                let (committee, lanes) = (committee.clone(), LaneSettings::default());
-                Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1, tracing }, suite)
+                let suite = Arc::new(HashSuite::new(&committee, node, HASH_SEED));
+                core(&committee, node, suite, tracing)
             })
             .collect();
         let blocks = vec![Vec::new(); usize::from(n * shards)];

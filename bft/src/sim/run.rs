@@ -7,6 +7,7 @@
 //! silent.
 
 mod happen;
+mod in_vain;
 mod inspect;
 mod wire;
 
@@ -53,9 +54,6 @@ const PING_EVERY: Span = Span::from_ms(1_000);
 const TURN_EVERY: Span = Span::from_ms(100);
 /// More frames a shard than any run takes.
 const FRAMES_MAX: u64 = 3_000_000;
-/// Certificates that one liar has each member verify in vain, a view or height: of each kind one, and those of others
-/// whose signatures stand in a batch with a bad one.
-const IN_VAIN_A_STEP: u64 = 8;
 /// Ticks of one core at one moment.
 const SPINS_MAX: u32 = 50;
 
@@ -304,21 +302,6 @@ impl<'a> Simulation<'a> {
         while self.step()? == Onward::Go {}
         self.check_tables()?;
         self.check_verified()
-    }
-
-    /// Liars have each honest member verify no more than a few messages a view, round and height in vain.
-    fn check_verified(&self) -> Ran {
-        let quorum = self.committee.quorum() as u64;
-        let liars = self.plan.byzantine.len() as u64;
-        for (node, core) in self.honest_cores() {
-            let steps = core.status().views + core.ledger().height().0;
-            let allowed = liars * IN_VAIN_A_STEP * (quorum + 1) * (steps + 8);
-            let signatures = self.verified[&node].in_vain();
-            if signatures > allowed {
-                return Err(Violation::InVain { node, signatures, allowed });
-            }
-        }
-        Ok(())
     }
 
     /// Lets the next thing happen, be it a timer of a core or something of the network.

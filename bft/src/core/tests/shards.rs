@@ -25,14 +25,18 @@ impl Bench {
     }
 
     pub(super) fn cross_of(&self, inputs: Vec<(u16, CoinId)>, output: u16) -> Vec<u8> {
+        self.cross_until(inputs, output, Round(1_000))
+    }
+
+    /// The same with another expiry.
+    pub(super) fn cross_until(&self, inputs: Vec<(u16, CoinId)>, output: u16, round: Round) -> Vec<u8> {
         let inputs: Vec<Input> = inputs
             .into_iter()
             .map(|(shard, coin)| Input { shard: ShardId(shard), coin, amount: AMOUNT })
             .collect();
         let mut shards: Vec<ShardId> = inputs.iter().map(|input| input.shard).collect();
         shards.dedup();
-        let expiries: Vec<Expiry> =
-            shards.iter().map(|shard| Expiry { shard: *shard, round: Round(1_000) }).collect();
+        let expiries: Vec<Expiry> = shards.iter().map(|shard| Expiry { shard: *shard, round }).collect();
         Transaction {
             inputs: &inputs,
             output_shard: ShardId(output),

@@ -1,0 +1,465 @@
+//! What a liar may say of each kind, and what a hundred of it may cost.
+
+use sha2::{Digest as _, Sha256};
+use wire::bytes::Bytes;
+use wire::ids::{Digest, Index, NodeId, PartNumber, Round, Seq, ShardId, Signature, TxId, View};
+
+use super::{AUTHOR, Cost, Stance, TIMES, Victim};
+use crate::block::{BlockMessage, BlockVote, Header};
+use crate::crypto::cert::Certificate;
+use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
+use crate::cut::Tip;
+use crate::justification::Justification;
+use crate::lane::LaneMessage;
+use crate::lane::entry::{self, Entry};
+use crate::message::{Message, MessageKind, encode_order};
+use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
+use crate::part::{Group, PartRef};
+use crate::round::{CatchUpMessage, RoundMessage};
+use crate::shard::message::{
+    Cause, PartMessage, RejectMessage, RejectVote, ShardMessage, Transfer, TransferProof,
+};
+use crate::spb::SpbMessage;
+
+pub(super) fn digest(number: u64) -> Digest {
+    Digest(Sha256::digest(number.to_le_bytes()).into())
+}
+
+/// A signature that is none.
+fn junk(number: u64) -> Signature {
+    Signature { r: digest(number).0, s: [0; 32] }
+}
+
+/// N−f signatures that are none.
+fn junk_certificate(victim: &Victim, number: u64) -> Certificate {
+    Certificate((0..victim.quorum as u16).map(|i| (Index(i), junk(number))).collect())
+}
+
+fn mvba(message: MvbaMessage) -> Bytes {
+    Message::Round(RoundMessage::Mvba { round: Round(1), message }).encode()
+}
+
+fn spb(leader: Index, message: SpbMessage) -> Bytes {
+    mvba(MvbaMessage::Spb { view: View(0), leader, message })
+}
+
+fn ballot(ballot: Ballot) -> Bytes {
+    mvba(MvbaMessage::Ballot { view: View(0), ballot })
+}
+
+fn shard(message: ShardMessage) -> Bytes {
+    Message::Shard(message).encode()
+}
+
+/// What an author may say of one kind, and what all of it may cost.
+pub(super) struct Row {
+    pub name: &'static str,
+    pub stance: Stance,
+    pub from: fn(&Victim) -> NodeId,
+    /// What honest members have said before, so that the liar's word is the one that makes N−f.
+    pub before: fn(&Victim) -> Vec<(NodeId, Bytes)>,
+    pub say: fn(&Victim, u64) -> Bytes,
+    /// By N and q.
+    pub limit: fn(u64, u64) -> Cost,
+}
+
+const ROW: Row = Row {
+    name: "",
+    stance: Stance::Fresh,
+    from: |_| AUTHOR,
+    before: |_| Vec::new(),
+    say: |_, _| Bytes::from(Vec::new()),
+    limit: |_, _| Cost { verified: 0, frames: 0, bytes: 0 },
+};
+
+const fn verified(verified: u64) -> Cost {
+    Cost { verified, frames: 0, bytes: 0 }
+}
+
+/// An answer to each message, of so many bytes.
+fn answered(bytes: u64) -> Cost {
+    Cost { verified: 0, frames: TIMES, bytes: TIMES * bytes }
+}
+
+/// A SIGN, VOTE or ECHO of each of the honest members after the author, as many as leave N−f short by one.
+fn almost(victim: &Victim, own: u64, say: impl Fn(u16) -> Bytes) -> Vec<(NodeId, Bytes)> {
+    let count = (victim.quorum - 1 - own) as u16;
+    (2..2 + count).map(|node| (NodeId(node), say(node))).collect()
+}
+
+fn stranger(victim: &Victim) -> NodeId {
+    NodeId(victim.n)
+}
+
+/// The rows of a kind.
+pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
+    match kind {
+        MessageKind::Entry => entries(),
+        MessageKind::Echo | MessageKind::Final => certificates_of_lanes(kind),
+        MessageKind::WantEntry | MessageKind::WantCertificate => wants(kind),
+        MessageKind::Spb => of_spb(),
+        MessageKind::CoinShare => vec![Row {
+            name: "coin share",
+            say: |_, i| {
+                let share = CoinShare { value: digest(i).0, challenge: [0; 32], response: [0; 32] };
+                mvba(MvbaMessage::CoinShare { view: View(0), share })
+            },
+            limit: |_, _| verified(1),
+            ..ROW
+        }],
+        MessageKind::Ballot => ballots(),
+        MessageKind::Halt => {
+            vec![Row { name: "HALT", say: |v, i| false_halt(v, i).1, limit: |_, q| verified(2 * q), ..ROW }]
+        }
+        MessageKind::CatchUp => catch_up(),
+        MessageKind::BlockVote | MessageKind::BlockCertified => of_blocks(kind),
+        MessageKind::Transfer => {
+            vec![Row { name: "LD", from: stranger, say: false_transfer, limit: |_, q| verified(q), ..ROW }]
+        }
+        MessageKind::TransferVote | MessageKind::WantPart | MessageKind::PartAck => of_parts(kind),
+        MessageKind::RejectVotes | MessageKind::Rejected | MessageKind::Spent => of_rejects(kind),
+        MessageKind::Order => vec![Row {
+            name: "order of what can never execute",
+            from: stranger,
+            say: false_order,
+            // CL_M to the shard and the answer.
+            limit: |n, _| Cost { verified: 0, frames: TIMES * n, bytes: TIMES * n * 100 },
+            ..ROW
+        }],
+        MessageKind::Unknown => vec![
+            Row { name: "nothing", ..ROW },
+            Row { name: "no message", say: |_, i| Bytes::from(vec![i as u8 | 4; 1_000]), ..ROW },
+        ],
+    }
+}
+
+fn entries() -> Vec<Row> {
+    vec![
+        Row {
+            name: "SEND of a lane, false import",
+            say: |v, i| {
+                let certificate = junk_certificate(v, i);
+                let mut import = 1u16.to_le_bytes().to_vec();
+                import.extend((i + 1).to_le_bytes());
+                import.extend(digest(i).0);
+                for (index, Signature { r, s }) in certificate.0 {
+                    import.extend(index.0.to_le_bytes());
+                    import.extend(r.iter().chain(&s));
+                }
+                let mut buffer = entry::buffer(0);
+                buffer.extend([1, 1]);
+                buffer.extend((import.len() as u32).to_le_bytes());
+                buffer.extend(import);
+                Entry::seal(Index(1), Tip::default(), buffer).body
+            },
+            limit: |_, q| verified(q),
+            ..ROW
+        },
+        Row {
+            name: "SEND of a lane, again",
+            stance: Stance::Leading,
+            say: |_, _| {
+                let mut buffer = entry::buffer(1);
+                buffer.push(0);
+                Entry::seal(Index(1), Tip::default(), buffer).body
+            },
+            limit: |_, _| answered(121),
+            ..ROW
+        },
+        Row {
+            name: "SEND of a lane, unknown parents",
+            stance: Stance::Executed,
+            say: |_, i| {
+                let mut buffer = entry::buffer(1);
+                buffer.push(0);
+                Entry::seal(Index(1), Tip { seq: Seq(2 * i + 1), digest: digest(i) }, buffer).body
+            },
+            // Of the places whose bodies are kept, each parent is fetched once.
+            limit: |_, _| Cost { verified: 0, frames: 16, bytes: 16 * 60 },
+            ..ROW
+        },
+    ]
+}
+
+fn certificates_of_lanes(kind: MessageKind) -> Vec<Row> {
+    fn echo(tip: Tip, signature: Signature) -> Bytes {
+        let Tip { seq, digest } = tip;
+        Message::Lane(LaneMessage::Echo { owner: Index(0), seq, digest, signature }).encode()
+    }
+    let row = if kind == MessageKind::Echo {
+        Row {
+            name: "ECHO of an entry",
+            stance: Stance::Collecting,
+            before: |v| {
+                let tip = v.own().0;
+                let statement = Statement::Lane { owner: Index(0), seq: tip.seq, digest: tip.digest };
+                almost(v, 1, |node| echo(tip, v.suite_of(node).sign(&statement)))
+            },
+            say: |v, i| echo(v.own().0, junk(i)),
+            limit: |_, q| verified(2 * q),
+            ..ROW
+        }
+    } else {
+        Row {
+            name: "FINAL",
+            say: |v, i| {
+                let (owner, seq, certificate) = (Index(i as u16 % v.n), Seq(1), junk_certificate(v, i));
+                Message::Lane(LaneMessage::Final { owner, seq, digest: digest(i), certificate }).encode()
+            },
+            limit: |_, q| verified(q),
+            ..ROW
+        }
+    };
+    vec![row]
+}
+
+fn wants(kind: MessageKind) -> Vec<Row> {
+    let row = if kind == MessageKind::WantEntry {
+        Row {
+            name: "question for an entry",
+            stance: Stance::Leading,
+            say: |v, _| {
+                let Tip { seq, digest } = v.own().0;
+                Message::Lane(LaneMessage::WantEntry { owner: Index(0), seq, digest }).encode()
+            },
+            limit: |_, _| answered(300),
+            ..ROW
+        }
+    } else {
+        Row {
+            name: "question for a certificate",
+            stance: Stance::Leading,
+            say: |v, _| {
+                let tips = vec![(Index(0), v.own().0)];
+                Message::Lane(LaneMessage::WantCertificates { tips }).encode()
+            },
+            limit: |_, q| answered(59 + 66 * q),
+            ..ROW
+        }
+    };
+    vec![row]
+}
+
+fn of_spb() -> Vec<Row> {
+    let lock = Row {
+        name: "LOCK",
+        say: |v, i| {
+            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+            spb(Index(1), SpbMessage::Lock { cut, certificate })
+        },
+        limit: |_, q| verified(q),
+        ..ROW
+    };
+    let finish = Row {
+        name: "FINISH",
+        say: |v, i| {
+            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+            spb(Index(1), SpbMessage::Finish { cut, certificate })
+        },
+        limit: |_, q| verified(q),
+        ..ROW
+    };
+    let echo = Row {
+        name: "ECHO or READY of an SPB",
+        stance: Stance::Leading,
+        before: |v| {
+            let digest = v.own().1.digest();
+            let (round, view, leader, stage) = (Round(1), View(0), Index(0), Stage::Lock);
+            let statement = Statement::Agreement { round, view, leader, stage, digest };
+            almost(v, 1, |node| spb(leader, SpbMessage::Echo(v.suite_of(node).sign(&statement))))
+        },
+        say: |_, i| spb(Index(0), SpbMessage::Echo(junk(i))),
+        limit: |_, q| verified(2 * q),
+        ..ROW
+    };
+    let send = Row {
+        name: "SEND of an SPB, justified by nothing",
+        say: |v, i| {
+            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+            let justification = Justification::locked(View(0), certificate);
+            spb(Index(1), SpbMessage::Send { cut, justification })
+        },
+        ..ROW
+    };
+    vec![send, lock, finish, echo]
+}
+
+fn ballots() -> Vec<Row> {
+    let pre_vote = Row {
+        name: "PRE-VOTE",
+        stance: Stance::Elected,
+        say: |v, i| {
+            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+            ballot(Ballot::PreVote(PreVote::Yes { cut, certificate }))
+        },
+        limit: |_, q| verified(q),
+        ..ROW
+    };
+    let vote = Row {
+        name: "VOTE",
+        stance: Stance::Elected,
+        say: |v, i| {
+            // A certificate that holds, of a value that the leader never had: only the bench can sign so.
+            let (cut, leader) = (v.unknown_cut(0), v.leader());
+            let (round, view, stage, digest) = (Round(1), View(0), Stage::Lock, cut.digest());
+            let certificate = v.certificate(&Statement::Agreement { round, view, leader, stage, digest });
+            ballot(Ballot::Vote(Vote::Yes { cut, certificate, signature: junk(i) }))
+        },
+        limit: |_, q| verified(q + 1),
+        ..ROW
+    };
+    vec![pre_vote, vote]
+}
+
+/// A HALT of round 1 whose coin shares hold and whose certificate does not.
+pub(super) fn false_halt(victim: &Victim, number: u64) -> (Halt, Bytes) {
+    let (round, view) = (Round(1), View(0));
+    let (cut, certificate) = (victim.unknown_cut(number), junk_certificate(victim, number));
+    let shares = victim.shares(CoinName { round, view });
+    let halt = Halt { round, view, cut, certificate, shares };
+    let body = Message::Round(RoundMessage::Halt(Box::new(halt.clone()))).encode();
+    (halt, body)
+}
+
+fn catch_up() -> Vec<Row> {
+    let ask = Row {
+        name: "`Ask`",
+        stance: Stance::Done,
+        say: |_, _| Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(1) })).encode(),
+        limit: |n, q| Cost { verified: 0, frames: 1, bytes: 57 + 40 * n + 66 * q + 98 * q },
+        ..ROW
+    };
+    let halts = Row {
+        name: "`Halts`, unasked",
+        say: |v, i| {
+            let halts = vec![false_halt(v, i).0; 32];
+            Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(halts))).encode()
+        },
+        ..ROW
+    };
+    vec![ask, halts]
+}
+
+fn of_blocks(kind: MessageKind) -> Vec<Row> {
+    fn vote(header: Digest, signature: Signature) -> Bytes {
+        Message::Block(BlockMessage::Vote(BlockVote { height: Round(1), header, signature })).encode()
+    }
+    if kind == MessageKind::BlockCertified {
+        return vec![Row {
+            name: "`Certified`",
+            stance: Stance::Executed,
+            say: |v, i| {
+                let (height, header, certificate) = (Round(1), v.header(), junk_certificate(v, i));
+                Message::Block(BlockMessage::Certified { height, header, certificate }).encode()
+            },
+            limit: |_, q| verified(q),
+            ..ROW
+        }];
+    }
+    let false_vote = Row {
+        name: "VOTE on a block",
+        stance: Stance::Executed,
+        before: |v| {
+            let (height, digest) = (Round(1), v.header());
+            almost(v, 1, |node| vote(digest, v.suite_of(node).sign(&Statement::Block { height, digest })))
+        },
+        say: |v, i| vote(v.header(), junk(i)),
+        limit: |_, q| verified(2 * q),
+        ..ROW
+    };
+    let late_vote = Row {
+        name: "VOTE on a certified block",
+        stance: Stance::Done,
+        say: |v, i| vote(v.header(), junk(i)),
+        limit: |_, q| Cost { verified: 0, frames: 1, bytes: 57 + 66 * q },
+        ..ROW
+    };
+    vec![false_vote, late_vote]
+}
+
+fn false_transfer(victim: &Victim, number: u64) -> Bytes {
+    let mut group = Group::new(ShardId(1), ShardId(0), Round(1), PartNumber(1));
+    group.finished(TxId(digest(number).0));
+    let part = group.finish().remove(0);
+    let headers = vec![Header { height: Round(1), outgoing: part.digest, ..Header::default() }];
+    let certificate = junk_certificate(victim, number);
+    let proof = TransferProof { headers, certificate, position: 0, count: 1, branch: Vec::new() };
+    Transfer { proof, part: part.bytes }.encode()
+}
+
+fn of_parts(kind: MessageKind) -> Vec<Row> {
+    fn part(number: u64, digest: Digest) -> PartRef {
+        PartRef { source: ShardId(1), number: PartNumber(number), digest }
+    }
+    fn sign(part: PartRef, signature: Signature) -> Bytes {
+        shard(ShardMessage::Part(PartMessage::Vote { part, signature }))
+    }
+    let row = match kind {
+        MessageKind::TransferVote => Row {
+            name: "SIGN",
+            before: |v| {
+                let part = part(1, digest(0));
+                almost(v, 0, |node| sign(part, v.suite_of(node).sign(&Statement::Part(part))))
+            },
+            say: |_, i| sign(part(1 + i % 64, digest(i / 64)), junk(i)),
+            limit: |_, q| verified(2 * q),
+            ..ROW
+        },
+        MessageKind::WantPart => Row {
+            name: "question for a part",
+            say: |_, i| shard(ShardMessage::Part(PartMessage::Want(part(1 + i, digest(i))))),
+            ..ROW
+        },
+        _ => Row {
+            name: "acknowledgement",
+            from: stranger,
+            say: |_, i| shard(ShardMessage::Part(PartMessage::Ack(PartNumber(i)))),
+            ..ROW
+        },
+    };
+    vec![row]
+}
+
+fn of_rejects(kind: MessageKind) -> Vec<Row> {
+    let row = match kind {
+        MessageKind::RejectVotes => Row {
+            name: "CL_M",
+            say: |_, i| {
+                let vote = |k| RejectVote {
+                    id: TxId(digest(1_000 * i + k).0),
+                    others: vec![ShardId(1)],
+                    cause: Cause::Expired,
+                };
+                let votes = (0..100).map(vote).collect();
+                shard(ShardMessage::Reject(RejectMessage::Votes { executed: Round(0), votes }))
+            },
+            ..ROW
+        },
+        MessageKind::Rejected => Row {
+            name: "CL",
+            from: stranger,
+            say: |_, i| {
+                let ids = (0..100).map(|k| (TxId(digest(1_000 * i + k).0), Cause::Expired)).collect();
+                shard(ShardMessage::Reject(RejectMessage::Rejected { imported: PartNumber(0), ids }))
+            },
+            ..ROW
+        },
+        _ => Row {
+            name: "`Spent`",
+            from: stranger,
+            say: |_, i| {
+                let ids = (0..100).map(|k| (TxId(digest(1_000 * i + k).0), PartNumber(1))).collect();
+                shard(ShardMessage::Spent(ids))
+            },
+            ..ROW
+        },
+    };
+    vec![row]
+}
+
+/// An order of a transaction that has expired.
+fn false_order(victim: &Victim, number: u64) -> Bytes {
+    let inputs = vec![(0, wire::ids::CoinId(digest(number).0)), (1, wire::ids::CoinId(digest(number).0))];
+    let transaction = victim.bench.cross_until(inputs, 1, Round(0));
+    encode_order([&transaction[..]].into_iter())
+}
