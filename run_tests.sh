@@ -35,7 +35,9 @@ if cargo tree --workspace --edges features,normal | grep --quiet 'feature "mutan
     exit 1
 fi
 
-# The coin's vectors are what the independent script prints, where there is a Python to ask.
+# The vectors are what the independent scripts print, where there is a Python to ask.
 if command -v python3 > /dev/null; then
-    python3 docs/coin_vectors.py | diff - docs/coin_vectors.txt
+    for vectors in coin_vectors session_vectors; do
+        python3 "docs/$vectors.py" | diff - "docs/$vectors.txt"
+    done
 fi

@@ -236,7 +236,17 @@ impl Dialer {
         expected: Option<Expected>,
         local: LocalHello,
     ) -> (Dialer, Vec<u8>) {
-        let secret = rand::bytes32();
+        Dialer::start_with(rand::bytes32(), identity, testbed, expected, local)
+    }
+
+    /// [`Dialer::start`] with this X25519 secret.
+    fn start_with(
+        secret: [u8; 32],
+        identity: &Identity,
+        testbed: Digest,
+        expected: Option<Expected>,
+        local: LocalHello,
+    ) -> (Dialer, Vec<u8>) {
         let (role, id) = match identity.role {
             Role::Peer(id) => (ROLE_PEER, id),
             Role::Client => (ROLE_CLIENT, NodeId(0)),
@@ -294,6 +304,18 @@ impl Listener {
     /// Takes a hello, of [`HELLO_BYTES`]: returns the state and the reply to send. `next_expected` tells which data
     /// frame is wanted next of the dialer that the hello claims to come from.
     pub fn on_hello(
+        node: (NodeId, &SigningKey),
+        committee: &Committee,
+        local: LocalHello,
+        next_expected: impl FnOnce(&DialerHello) -> u64,
+        bytes: &[u8],
+    ) -> Result<(Listener, Vec<u8>), HandshakeError> {
+        Listener::on_hello_with(rand::bytes32, node, committee, local, next_expected, bytes)
+    }
+
+    /// [`Listener::on_hello`] with the X25519 secret that `draw` gives; it is drawn only for a lawful hello.
+    fn on_hello_with(
+        draw: impl FnOnce() -> [u8; 32],
         (id, key): (NodeId, &SigningKey),
         committee: &Committee,
         local: LocalHello,
@@ -321,7 +343,7 @@ impl Listener {
             _ => return Err(HandshakeError::Malformed),
         };
         let dialer = DialerHello { role, incarnation: hello.incarnation, decided: hello.decided };
-        let secret = rand::bytes32();
+        let secret = draw();
         let mut reply = codec::encode(&Reply {
             magic: MAGIC,
             version: VERSION,
@@ -435,3 +457,5 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

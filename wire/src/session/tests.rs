@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::committee::{Member, Protocol};
-use crate::frame::{Frame, FrameReader, Scratch};
+use crate::frame::{Frame, FrameError, FrameReader, ReadError, Scratch};
 
 /// A committee of four whose node i signs with the key of bytes i + 1, in the testbed of this nonce.
 fn committee(nonce: u8) -> Committee {
@@ -34,6 +34,7 @@ fn listen(hello: &[u8]) -> Result<(Listener, Vec<u8>), HandshakeError> {
     Listener::on_hello(me, &committee(1), LISTENER_SAYS, |_| 9, hello)
 }
 
+/// Both sides' sessions, the dialer's first, with what each was told.
 fn establish(identity: &Identity) -> ((Session, ListenerHello), (Session, DialerHello)) {
     let (dialer, hello) = dial(identity);
     let (listener, reply) = listen(&hello).unwrap();
@@ -61,6 +62,20 @@ fn an_honest_handshake_gives_both_sides_the_same_session() {
         sealer.seal_ping(4, Round(3), &mut bytes);
         let frames = read_all(opener, &bytes);
         assert_eq!((&frames[0].body[..], frames[1].decided()), (&b"body"[..], Some(Round(3))));
+    }
+}
+
+#[test]
+fn a_frame_is_refused_by_the_side_that_sealed_it() {
+    for identity in [peer(), Identity::client()] {
+        let ((ours, _), (theirs, _)) = establish(&identity);
+        for Session { mut sealer, opener } in [ours, theirs] {
+            let mut bytes = Vec::new();
+            sealer.seal_data(0, b"body", &mut bytes);
+            let mut reader = FrameReader::new(opener, 100);
+            let reflected = reader.read_from(&mut &bytes[..], &mut Scratch::new(), &mut Vec::new());
+            assert!(matches!(reflected, Err(ReadError::Frame(FrameError::Tag))), "{reflected:?}");
+        }
     }
 }
 
