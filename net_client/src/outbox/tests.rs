@@ -98,6 +98,39 @@ fn a_new_listener_gets_the_unconfirmed_under_the_numbers_it_wants() {
 }
 
 #[test]
+fn a_listener_that_has_everything_is_resent_nothing() {
+    let mut outbox = outbox(10);
+    outbox.resume(Listener::Same, 0).unwrap();
+    outbox.push(keep(1));
+    outbox.push(keep(2));
+    assert_eq!(taken(&mut outbox), "1@0 2@1");
+    // The acks were lost with the session before: the resume itself confirms.
+    outbox.resume(Listener::Same, 2).unwrap();
+    assert_eq!((outbox.unconfirmed(), outbox.bytes), (0, 0));
+    // Nothing is unconfirmed any more, and the next number is still the listener's.
+    outbox.resume(Listener::Same, 2).unwrap();
+    outbox.push(keep(3));
+    assert_eq!(taken(&mut outbox), "3@2");
+}
+
+#[test]
+fn a_new_listener_pays_nothing_for_places_dropped_behind_a_kept_one() {
+    let mut outbox = outbox(10);
+    outbox.push(keep(1));
+    outbox.push(round(1, 2));
+    outbox.push(round(1, 3));
+    outbox.push(keep(4));
+    assert_eq!(taken(&mut outbox), "1@0 2@1 3@2 4@3");
+    outbox.finish(&decided(1));
+    assert_eq!(outbox.bytes, 4 * ENTRY_BYTES + 20, "dropped places keep their numbers, which cost an entry");
+    outbox.resume(Listener::New, 70).unwrap();
+    assert_eq!(outbox.bytes, 2 * ENTRY_BYTES + 20);
+    assert_eq!(taken(&mut outbox), "1@70 4@71");
+    outbox.acknowledge(72).unwrap();
+    assert_eq!(outbox.bytes, 0);
+}
+
+#[test]
 fn finished_classes_are_not_sent() {
     let mut outbox = outbox(10);
     let owner = NodeId(3);
