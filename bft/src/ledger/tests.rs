@@ -1,5 +1,6 @@
 mod cross;
 mod random;
+mod sweep;
 mod world;
 
 use std::collections::BTreeMap;
