@@ -94,7 +94,10 @@ fn a_new_listener_gets_the_unconfirmed_under_the_numbers_it_wants() {
     outbox.finish(&Progress { decided: Round(2), lanes: vec![] });
     outbox.resume(Listener::New, 0).unwrap();
     assert_eq!(taken(&mut outbox), "3@0", "what was dropped leaves no number behind");
-    assert!(outbox.resume(Listener::New, u64::MAX).is_err());
+    let refused = outbox.resume(Listener::New, SEQUENCE_MAX + 1).unwrap_err();
+    assert_eq!(refused.to_string(), format!("names frame {} although 1 comes next", SEQUENCE_MAX + 1));
+    outbox.resume(Listener::New, SEQUENCE_MAX).unwrap();
+    assert_eq!(taken(&mut outbox), format!("3@{SEQUENCE_MAX}"));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Handshakes: what an honest one gives, and that each lie ends it.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::committee::{Member, Protocol};
 use crate::frame::{Frame, FrameError, FrameReader, ReadError, Scratch};
@@ -156,6 +158,28 @@ fn lies_in_a_hello_are_refused_by_name() {
     let mut client_with_an_id = hello_of(&Identity::client());
     client_with_an_id[11] = 1;
     assert_eq!(refusal(&client_with_an_id), HandshakeError::Malformed, "one encoding of a client");
+}
+
+#[test]
+fn each_error_has_a_name_of_its_own_and_shows_what_it_found() {
+    let errors = [
+        HandshakeError::Malformed,
+        HandshakeError::Magic,
+        HandshakeError::Version(7),
+        HandshakeError::Testbed,
+        HandshakeError::UnknownNode(NodeId(5)),
+        HandshakeError::Oneself,
+        HandshakeError::Key(NodeId(3)),
+        HandshakeError::Signature,
+        HandshakeError::ZeroSecret,
+    ];
+    let names: BTreeSet<&str> = errors.iter().map(HandshakeError::name).collect();
+    assert_eq!(names.len(), errors.len());
+    for error in errors {
+        assert_eq!(error.to_string().find(error.name()), Some(0), "{error}");
+    }
+    assert_eq!(HandshakeError::Version(7).to_string(), "handshake of another version: 7 instead of 1");
+    assert_eq!(HandshakeError::Key(NodeId(3)).to_string(), "handshake with another's id: node 3");
 }
 
 #[test]
