@@ -347,3 +347,6 @@ fn bad_signatures(member: &Member, authors: &[Index]) -> SpbEffects {
     }
     effects
 }
+
+#[cfg(test)]
+mod tests;
