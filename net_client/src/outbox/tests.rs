@@ -20,8 +20,12 @@ fn decided(round: u64) -> Progress {
 
 /// What the outbox hands out, as text: `name@sequence` and `>to` for a skip.
 fn taken(outbox: &mut Outbox) -> String {
+    taken_up_to(u64::MAX, outbox)
+}
+
+fn taken_up_to(bytes_max: u64, outbox: &mut Outbox) -> String {
     let mut out = Vec::new();
-    outbox.take(u64::MAX, &mut out);
+    outbox.take(bytes_max, &mut out);
     let words: Vec<String> = out
         .iter()
         .map(|outgoing| match outgoing {
@@ -37,7 +41,7 @@ fn taken(outbox: &mut Outbox) -> String {
 fn check(outbox: &Outbox) {
     let sent: u64 = outbox.sent.iter().map(|item| item.as_ref().map_or(ENTRY_BYTES, cost)).sum();
     let queued: u64 = outbox.queue.iter().map(cost).sum();
-    assert_eq!(outbox.bytes, sent + queued);
+    assert_eq!(outbox.bytes(), sent + queued);
     assert!(outbox.bytes <= outbox.bytes_max);
     assert!(outbox.written <= outbox.sent.len());
 }
@@ -210,6 +214,22 @@ fn beyond_the_bound_finished_classes_go_first_and_uncounted() {
 }
 
 #[test]
+fn a_full_outbox_is_swept_only_if_something_has_finished_since() {
+    let mut outbox = outbox(3);
+    for name in 1..=5 {
+        outbox.push(keep(name));
+    }
+    assert_eq!((outbox.queue.len(), outbox.pushed_since_sweep), (3, 5));
+    outbox.finish(&decided(1));
+    assert_eq!(outbox.pushed_since_sweep, 0, "much was pushed: swept at once");
+    outbox.finish(&decided(2));
+    outbox.push(keep(6));
+    assert_eq!(outbox.pushed_since_sweep, 0, "little was: swept when room is needed");
+    outbox.push(keep(7));
+    assert_eq!(outbox.pushed_since_sweep, 1, "nothing has finished since");
+}
+
+#[test]
 fn beyond_that_the_oldest_go_and_are_counted() {
     let mut outbox = outbox(3);
     for name in 1..=5 {
@@ -272,4 +292,11 @@ fn take_stops_at_its_limit_but_takes_at_least_one() {
     assert_eq!(out.len(), 1);
     outbox.take(ENTRY_BYTES + 11, &mut out);
     assert_eq!(out.len(), 3);
+    outbox.push(keep(4));
+    outbox.push(keep(5));
+    outbox.resume(Listener::Same, 1).unwrap();
+    // One that fills the limit to the byte is enough, whether it was sent before or not.
+    for names in ["2@1", "3@2", "4@3", "5@4", ""] {
+        assert_eq!(taken_up_to(ENTRY_BYTES + 10, &mut outbox), names);
+    }
 }
