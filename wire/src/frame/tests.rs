@@ -183,12 +183,68 @@ fn a_frame_is_good_in_one_place_of_one_direction_only() {
 }
 
 #[test]
-fn names_of_refusals_differ() {
+fn refusals_have_names_of_their_own_and_show_what_came() {
     let kind = Kind::Data;
     let all =
         [FrameError::Kind(0), FrameError::Length { kind, length: 0 }, FrameError::Tag, FrameError::Truncated];
     let names: std::collections::BTreeSet<_> = all.iter().map(FrameError::name).collect();
     assert_eq!(names.len(), all.len());
+    let shown = all.map(|error| error.to_string());
+    let expected = [
+        "frame of unknown kind: 0",
+        "frame of unlawful length: 0 bytes of Data",
+        "frame with a wrong tag",
+        "frame cut off",
+    ];
+    assert_eq!(shown, expected);
+}
+
+/// A source that fails again and again before it gives bytes.
+struct Failing<'a> {
+    failures: Vec<io::ErrorKind>,
+    bytes: &'a [u8],
+}
+
+impl Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.failures.pop() {
+            Some(kind) => Err(kind.into()),
+            None => self.bytes.read(buffer),
+        }
+    }
+}
+
+#[test]
+fn interrupted_reads_go_on_and_others_end_the_call_by_name() {
+    use io::ErrorKind::{ConnectionReset, Interrupted, WouldBlock};
+    let (bytes, _) = sample(&[3]);
+    let read_once = |failures: Vec<io::ErrorKind>| {
+        let mut source = Failing { failures, bytes: &bytes };
+        let mut reader = FrameReader::new(Opener::new(&KEY), DATA_BYTES_MAX);
+        reader.read_from(&mut source, &mut Scratch::new(), &mut Vec::new())
+    };
+    assert!(matches!(read_once(vec![Interrupted, Interrupted]), Ok(ReadOutcome::Read(_))));
+    assert!(matches!(read_once(vec![WouldBlock, Interrupted]), Ok(ReadOutcome::WouldBlock)));
+    let reset = read_once(vec![ConnectionReset]).unwrap_err();
+    assert!(matches!(&reset, ReadError::Io(error) if error.kind() == ConnectionReset));
+    assert_eq!(reset.to_string(), io::Error::from(ConnectionReset).to_string());
+    assert_eq!(ReadError::from(FrameError::Tag).to_string(), "frame with a wrong tag");
+}
+
+#[test]
+fn an_unfinished_body_shows_its_length() {
+    let (bytes, _) = sample(&[70_000]);
+    let mut reader = FrameReader::new(Opener::new(&KEY), DATA_BYTES_MAX);
+    let mut feed = |mut bytes: &[u8]| {
+        let (mut scratch, mut frames) = (Scratch::new(), Vec::new());
+        while !bytes.is_empty() {
+            reader.read_from(&mut bytes, &mut scratch, &mut frames).unwrap();
+        }
+        reader.unfinished_bytes()
+    };
+    assert_eq!(feed(&bytes[..HEADER_BYTES - 1]), 0);
+    assert_eq!(feed(&bytes[HEADER_BYTES - 1..HEADER_BYTES + 9]), 70_000);
+    assert_eq!(feed(&bytes[HEADER_BYTES + 9..HEADER_BYTES + 70_000]), 0, "only the tag is missing");
 }
 
 #[test]
