@@ -14,9 +14,12 @@ enum Damage {
     Stalled,
 }
 
+/// A staged attack.
+type Script = fn() -> Outcome;
+
 /// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards
 /// and on what lies cost, which are attacked where they live. A new rule does not compile until it is named here.
-fn scripts_against(rule: Mutant) -> Option<(&'static [fn() -> Outcome], Damage)> {
+fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
     match rule {
         Mutant::StopAnsweringAfterCoin => Some((&[staged::lock_shown_after_the_coin], Damage::Fork)),
         Mutant::JustificationLeader => {
