@@ -310,6 +310,8 @@ impl Rounds {
         let mut effects = Effects::none();
         if has_waited {
             self.begin(now, lanes, &mut effects);
+            // A question that was due meanwhile is due now.
+            self.ask_if_due(now, &mut effects);
         }
         effects
     }
@@ -339,9 +341,7 @@ impl Rounds {
             let wanted = self.mvba.wanted(lanes).into_iter();
             effects.outputs.extend(wanted.map(|(proposer, tips)| RoundOutput::Wanted(proposer, tips)));
         }
-        if self.behind.due().is_some_and(|due| due <= now) {
-            self.ask_if_behind(now, &mut effects);
-        }
+        self.ask_if_due(now, &mut effects);
         effects
     }
 

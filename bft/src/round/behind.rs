@@ -96,9 +96,16 @@ impl Rounds {
         }
     }
 
+    /// Asks if it is time to.
+    pub(super) fn ask_if_due(&mut self, now: Time, effects: &mut RoundEffects) {
+        if self.behind.due().is_some_and(|due| due <= now) {
+            self.ask_if_behind(now, effects);
+        }
+    }
+
     /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round. Not
     /// while what is decided must be executed first: the timer stands still meanwhile.
-    pub(super) fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
+    fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
         if !self.may_run_ahead() {
             return;
         }
@@ -218,7 +225,7 @@ impl Behind {
             }
         }
         let waits = self.lag == Lag::Proven || self.ahead(own).any(|(_, claim)| claim.paused.is_none());
-        self.due = if waits { Some(now + PATIENCE) } else { self.end_of_pause(own) };
+        self.due = if waits { Some(now + PATIENCE) } else { self.end_of_pause(now, own) };
     }
 
     /// When to ask.
@@ -233,11 +240,11 @@ impl Behind {
         let trusted = self.in_turn(own, |claim| claim.paused.is_none());
         if trusted.is_none() && self.lag == Lag::Proven {
             self.lag = Lag::None;
-            self.due = self.end_of_pause(own);
+            self.due = self.end_of_pause(now, own);
             return Whom::All;
         }
         let Some(author) = trusted.or_else(|| self.in_turn(own, is_ready)) else {
-            self.due = self.end_of_pause(own);
+            self.due = self.end_of_pause(now, own);
             return Whom::Nobody;
         };
         let claim = self.claims.get_mut(&author).expect("it was found among the claims");
@@ -263,9 +270,10 @@ impl Behind {
         next.or_else(|| fit().next())
     }
 
-    /// When the first pause of a peer ahead of `own` is over.
-    fn end_of_pause(&self, own: Round) -> Option<Time> {
-        self.ahead(own).filter_map(|(_, claim)| Some(claim.paused?.0)).min()
+    /// When the first pause of a peer ahead of `own` is over; it is asked later if that is past.
+    fn end_of_pause(&self, now: Time, own: Round) -> Option<Time> {
+        let ends = self.ahead(own).filter_map(|(_, claim)| Some(claim.paused?.0));
+        ends.min().map(|end| if end > now { end } else { now + PATIENCE })
     }
 
     /// The question went to everybody.

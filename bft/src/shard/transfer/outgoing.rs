@@ -138,6 +138,9 @@ impl Outgoing {
             line.resend.stop();
             if line.under_way().next().is_some() {
                 line.resend.progressed(now);
+            } else {
+                // What is sent from now on was never lost.
+                line.repeat = Repeat::Needless;
             }
             line.launch(now, &self.member, shard, &self.chain, effects);
         }
@@ -164,7 +167,8 @@ impl Outgoing {
     /// Sends again what is under way to `peer`, or to all present partners if none is named.
     pub(super) fn repeat(&mut self, now: Time, peer: Option<NodeId>, effects: &mut TransferEffects) {
         for (shard, line) in &mut self.lines {
-            if peer.is_none_or(|peer| line.partner(&self.member, *shard) == peer) {
+            let concerned = peer.is_none_or(|peer| line.partner(&self.member, *shard) == peer);
+            if concerned && line.under_way().next().is_some() {
                 line.repeat = Repeat::Waits;
             }
         }
@@ -287,9 +291,9 @@ impl Line {
         }
     }
 
-    /// Whether something is under way that is to be sent again; it may have been acknowledged meanwhile.
+    /// Whether something is under way that is to be sent again.
     fn waits(&self) -> bool {
-        self.repeat == Repeat::Waits && self.under_way().next().is_some()
+        self.repeat == Repeat::Waits
     }
 
     /// Sends the oldest of what is under way to the present partner; how many bytes.
