@@ -5,7 +5,6 @@ use bft::sim::search::search;
 #[test]
 fn nothing_goes_wrong_in_any_way_through_four_views() {
     let progress = search(4, |_| {}).unwrap_or_else(|violation| panic!("{violation}"));
-    println!("{progress:?}");
     // Should the search lose its way, it would find nothing either.
     assert!(progress.states.len() == 5 && progress.states[4] > 1_000, "{progress:?}");
 }
