@@ -294,6 +294,11 @@ impl Adversary {
         self == Adversary::SilentSigners
     }
 
+    /// Whether it goes on while nothing is open, and judges by itself what it brings about then.
+    pub(super) fn disturbs_rest(self) -> bool {
+        self == Adversary::FalseClaim
+    }
+
     /// How many cores run with the key of one of its members.
     pub(super) fn cores_a_node(self) -> usize {
         if self == Adversary::Twins { 2 } else { 1 }
@@ -380,7 +385,9 @@ struct Chaos(Vec<Box<dyn Behaviour>>);
 impl Chaos {
     fn new(hands: &mut Hands) -> Chaos {
         let is_apt = |adversary: &Adversary| {
-            *adversary != Adversary::Chaos && (hands.committee.shards() > 1 || !adversary.needs_shards())
+            *adversary != Adversary::Chaos
+                && !adversary.disturbs_rest()
+                && (hands.committee.shards() > 1 || !adversary.needs_shards())
         };
         let all: Vec<Adversary> = Adversary::ALL.into_iter().filter(is_apt).collect();
         Chaos(all.into_iter().map(|adversary| adversary.behaviour(hands)).collect())

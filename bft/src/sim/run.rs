@@ -346,7 +346,7 @@ impl<'a> Simulation<'a> {
                     .all(|(node, core)| core.ledger().height() == self.checker.height(node));
                 if level && self.checker.open().next().is_none() && self.is_closed() {
                     self.checker.at_rest(self.honest_cores())?;
-                    if !self.plan.byzantine.is_empty() {
+                    if !self.plan.byzantine.is_empty() && !self.scenario.adversary.disturbs_rest() {
                         return Ok(Onward::End);
                     }
                     self.stage = Stage::Quiet { until: self.now + QUIET_FOR };
@@ -362,7 +362,8 @@ impl<'a> Simulation<'a> {
             }
             Stage::Quiet { until } if self.now >= *until => {
                 self.checker.at_rest(self.honest_cores())?;
-                if self.net.frames() > 0 || !self.wakeups.is_empty() {
+                let is_disturbed = self.scenario.adversary.disturbs_rest();
+                if !is_disturbed && (self.net.frames() > 0 || !self.wakeups.is_empty()) {
                     return Err(Violation::NotQuiet { waiting: self.waiting() });
                 }
                 Ok(Onward::End)

@@ -48,7 +48,7 @@ mutants! {
     vote_before_leaving: VoteBeforeLeaving by Mute, 1 x 4 nodes, 200 seeds;
     halt_proves_leader: HaltProvesLeader by FalseHalt, 1 x 4 nodes, 20 seeds;
     false_proof_bars: FalseProofBars by FalseCertificates, 1 x 4 nodes, 10 seeds;
-    claims_pause: ClaimsPause by FalseClaim, 1 x 4 nodes, 40 seeds;
+    claims_pause: ClaimsPause by FalseClaim, 1 x 4 nodes, 10 seeds;
     certificate_quorum: CertificateQuorum by ShortCertificate, 1 x 4 nodes, 10 seeds;
     execute_once: ExecuteOnce by Random, 1 x 4 nodes, 20 seeds;
     rejected_for_good: RejectedForGood by Random, 1 x 4 nodes, 20 seeds;

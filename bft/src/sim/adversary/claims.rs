@@ -18,17 +18,15 @@ use crate::sim::parcel::{Frame, Parcel};
 const FAR: u64 = 1 << 40;
 /// Ten seconds.
 const SPAN_TURNS: u64 = 100;
-/// Questions that a member asks within [`SPAN_TURNS`] on account of one liar: after 0.5, 1, 2, 4, 8 s.
+/// Questions that a member asks within [`SPAN_TURNS`] on account of one liar, while it decides nothing: after 0.5, 1, 2,
+/// 4, 8 s. One more it may ask everybody.
 const QUESTIONS_A_LIAR: usize = 5;
-/// Those that it asks everybody meanwhile, each after a real lag.
-const QUESTIONS_TO_ALL: usize = 3;
-
 /// Claims to have decided rounds that do not exist, and answers no question. Proves that a claim keeps somebody asking.
 #[derive(Debug, Default)]
 pub(super) struct FalseClaims {
     turns: u64,
-    /// The turns in which a member last asked for a round that nobody has decided.
-    questions: BTreeMap<NodeId, VecDeque<u64>>,
+    /// The round that nobody has decided and that a member last asked for, and in which turns.
+    questions: BTreeMap<NodeId, (Round, VecDeque<u64>)>,
 }
 
 impl Behaviour for FalseClaims {
@@ -49,10 +47,13 @@ impl Behaviour for FalseClaims {
         if hands.owns(frame.from) || from <= hands.known.decided() {
             return;
         }
-        let questions = self.questions.entry(frame.from).or_default();
+        let (asked, questions) = self.questions.entry(frame.from).or_default();
+        if *asked != from {
+            (*asked, *questions) = (from, VecDeque::new());
+        }
         questions.push_back(self.turns);
         questions.retain(|turn| turn + SPAN_TURNS > self.turns);
-        if questions.len() > QUESTIONS_A_LIAR * hands.nodes().len() + QUESTIONS_TO_ALL {
+        if questions.len() > QUESTIONS_A_LIAR * hands.nodes().len() + 1 {
             let (member, count) = (frame.from, questions.len());
             hands.prove(format!("{member} asked {count} times in ten seconds for rounds that do not exist"));
         }
