@@ -229,24 +229,33 @@ fn no_message_costs_more_than_its_row_says() {
 }
 
 fn judge(victim: &mut Victim, kind: MessageKind, row: &Row) {
-    for (node, body) in (row.before)(victim) {
-        let _ = victim.hear(node, body);
-    }
-    let from = (row.from)(victim);
-    let (mut first, mut all) = (None, Cost::default());
-    for i in 0..TIMES {
-        let body = (row.say)(victim, i);
-        assert!(MessageKind::of(&body) == kind, "{}", row.name);
-        let cost = victim.hear(from, body);
-        first.get_or_insert(cost);
-        all.verified += cost.verified;
-        all.frames += cost.frames;
-        all.bytes += cost.bytes;
-    }
+    assert!(MessageKind::of(&(row.say)(victim, 0)) == kind, "{}", row.name);
+    let (first, all) = suffer(victim, row);
     let (name, n, limit) = (row.name, victim.n, (row.limit)(u64::from(victim.n), victim.quorum));
     println!("{name}, N = {n}: first {first:?}, {TIMES} of them {all:?}");
     assert_eq!(all.verified, limit.verified, "{name}, N = {n}: signatures");
     assert!(all.frames <= limit.frames && all.bytes <= limit.bytes, "{name}, N = {n}: {all:?} of {limit:?}");
+}
+
+/// What the first message of a row costs, and what all of them do.
+fn suffer(victim: &mut Victim, row: &Row) -> (Cost, Cost) {
+    for (node, body) in (row.before)(victim) {
+        let _ = victim.hear(node, body);
+    }
+    let from = (row.from)(victim);
+    let costs: Vec<Cost> = (0..TIMES)
+        .map(|i| {
+            let body = (row.say)(victim, i);
+            victim.hear(from, body)
+        })
+        .collect();
+    let sum = |of: fn(&Cost) -> u64| costs.iter().map(of).sum();
+    let all = Cost {
+        verified: sum(|cost| cost.verified),
+        frames: sum(|cost| cost.frames),
+        bytes: sum(|cost| cost.bytes),
+    };
+    (costs[0], all)
 }
 
 /// A liar that claims to be ahead and answers each question with false proofs is believed once. Over ten minutes.
@@ -305,24 +314,28 @@ fn requests_of_clients_cost_an_answer_each() {
     }
 }
 
-/// What the rule on false proofs is worth: without it each of a hundred costs a verification.
+/// What a rule on costs is worth: without it the messages of its row cost this much.
 #[cfg(feature = "mutants")]
 #[test]
-fn without_their_rule_all_false_proofs_are_verified() {
+fn without_their_rules_messages_cost_more_than_their_rows_say() {
     use crate::mutant::{self, Mutant};
 
     for n in [4u16, 16, 64] {
-        let mut victim = Victim::new(n, Stance::Executed);
-        let row = rows(MessageKind::BlockCertified).remove(0);
-        mutant::set(Some(Mutant::FalseProofBars));
-        let all: u64 = (0..TIMES)
-            .map(|i| (row.say)(&victim, i))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|body| victim.hear(AUTHOR, body).verified)
-            .sum();
-        mutant::set(None);
-        println!("`Certified` without its rule, N = {n}: {all} signatures");
-        assert_eq!(all, TIMES * victim.quorum);
+        let all = MessageKind::ALL.into_iter().flat_map(rows);
+        for row in all {
+            let rule = match row.name {
+                "`Certified`" => Mutant::FalseProofBars,
+                "SEND of an SPB, unknown tips" => Mutant::WantsGoToProposer,
+                _ => continue,
+            };
+            let mut victim = Victim::new(n, row.stance);
+            mutant::set(Some(rule));
+            let (first, all) = suffer(&mut victim, &row);
+            mutant::set(None);
+            let (name, limit) = (row.name, (row.limit)(u64::from(n), victim.quorum));
+            println!("{name} without {rule:?}, N = {n}: first {first:?}, {TIMES} of them {all:?}");
+            let verified = if rule == Mutant::FalseProofBars { TIMES * victim.quorum } else { 0 };
+            assert!(all.verified == verified && (all.verified > limit.verified || all.frames > limit.frames));
+        }
     }
 }

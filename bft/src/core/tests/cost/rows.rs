@@ -281,7 +281,21 @@ fn of_spb() -> Vec<Row> {
         },
         ..ROW
     };
-    vec![send, lock, finish, echo]
+    // The first asks its proposer for all of the certificates at once, and the others come to nothing.
+    let unknown = Row {
+        name: "SEND of an SPB, unknown tips",
+        stance: Stance::Executed,
+        say: |v, i| {
+            let (mut cut, justification) = (v.unknown_cut(i), Justification::default());
+            cut.0.iter_mut().for_each(|tip| tip.seq = Seq(2));
+            let message = SpbMessage::Send { cut, justification };
+            let message = MvbaMessage::Spb { view: View(0), leader: Index(1), message };
+            Message::Round(RoundMessage::Mvba { round: Round(2), message }).encode()
+        },
+        limit: |n, _| Cost { verified: 0, frames: 1, bytes: 17 + 42 * n },
+        ..ROW
+    };
+    vec![send, lock, finish, echo, unknown]
 }
 
 fn ballots() -> Vec<Row> {
