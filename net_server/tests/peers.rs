@@ -159,7 +159,7 @@ fn a_silent_peer_is_closed_and_a_pinging_one_is_not() {
 #[test]
 fn wrong_flags_and_files_are_named() {
     let testbed = Testbed::deal();
-    let hosts = testbed.write_hosts(7000);
+    let hosts = testbed.write_hosts("127.0.0.1:7000".parse().unwrap());
     let absent = testbed.directory.join("absent.txt");
     for (keys, hosts, flags) in [
         (&testbed.directory, &absent, &[][..]),

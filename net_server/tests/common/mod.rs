@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -60,13 +60,13 @@ impl Testbed {
         Identity::peer(claimed, self.keys[usize::from(signer.0)].clone())
     }
 
-    /// Writes a hosts file whose first node listens on `port`.
-    pub(crate) fn write_hosts(&self, port: u16) -> PathBuf {
+    /// Writes a hosts file whose first node listens on `address`.
+    pub(crate) fn write_hosts(&self, address: SocketAddr) -> PathBuf {
         let host = |id: u16| Host {
             id: NodeId(id),
-            private_ip: "127.0.0.1".parse().unwrap(),
-            public: if id == 0 { "127.0.0.1".into() } else { format!("node-{id}") },
-            port,
+            private_ip: address.ip(),
+            public: if id == 0 { address.ip().to_string() } else { format!("node-{id}") },
+            port: address.port(),
             ssh: None,
         };
         let path = self.directory.join("hosts.txt");
@@ -85,7 +85,7 @@ impl Drop for Testbed {
 pub(crate) struct Server {
     pub testbed: Testbed,
     pub(crate) core: Core,
-    pub(crate) port: u16,
+    pub(crate) address: SocketAddr,
     child: Child,
 }
 
@@ -93,15 +93,18 @@ impl Server {
     /// Starts one with further flags.
     pub(crate) fn start(flags: &[&str]) -> Server {
         let testbed = Testbed::deal();
-        // Between finding a free port and the server's binding it another process may take it: then again.
+        // Between finding a free port and the server's binding it another process may take it: then again. A loopback
+        // address of its own keeps what answers there from being the server of another test.
+        let [_, a, b, c] = rand::u64().to_le_bytes()[..4] else { unreachable!("these are four") };
+        let ip = Ipv4Addr::new(127, a, b, c.clamp(2, 254));
         for _ in 0..20 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let hosts = testbed.write_hosts(port);
+            let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+            let hosts = testbed.write_hosts(address);
             let (core, mut child) = spawn(&testbed.directory, &hosts, flags);
             let deadline = Instant::now() + PATIENCE;
             while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Server { testbed, core: Core::new(core), port, child };
+                if TcpStream::connect(address).is_ok() {
+                    return Server { testbed, core: Core::new(core), address, child };
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -113,7 +116,7 @@ impl Server {
 
     /// A bare connection.
     pub(crate) fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+        TcpStream::connect(self.address).unwrap()
     }
 
     /// Dials as a peer of this incarnation.
