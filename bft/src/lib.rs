@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod bucket;
 pub mod core;
 pub mod crypto;
 pub mod cut;

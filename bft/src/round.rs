@@ -41,7 +41,7 @@ use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
 pub use behind::{CATCH_UP_ROUNDS_MAX, CatchUpMessage};
-pub use resend::{Limiter, Pace, Resend, Returns};
+pub use resend::{Limiter, Resend, Returns, resend_pace};
 pub use times::RoundTimes;
 
 use behind::Behind;

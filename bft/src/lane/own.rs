@@ -5,7 +5,7 @@
 //! without progress that allows for the transfer of what is open, so that a slow link is not filled with copies, or
 //! when a new process of a peer or of our own children says what may be lost.
 //!
-//! Entries that are to be sent again wait for their [`Pace`], the lowest first, each in one message to all who lack it
+//! Entries that are to be sent again wait for their [`resend_pace`], the lowest first, each in one message to all who lack it
 //! (`Dest::Set`). So R new processes of peers, or a restart of a child, make at most 16 MiB at once, whatever R, N and the
 //! window are, and 16 MiB a second from then on. What is decided or certified meanwhile is not sent.
 //!
@@ -18,13 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::ids::{Digest, Index, Seq, Signature};
 
 use super::entry::{Entry, HEADER_BYTES};
+use crate::bucket::Bucket;
 use crate::crypto::cert::Certificate;
 use crate::crypto::collect::Collector;
 use crate::crypto::suite::Statement;
 use crate::cut::Tip;
 use crate::fault::FaultKind;
 use crate::member::Member;
-use crate::round::Pace;
+use crate::round::resend_pace;
 use crate::time::{Span, Time};
 
 /// How long an entry may make no progress before it is sent again; doubles to [`RESEND_MAX`].
@@ -79,7 +80,7 @@ pub(super) struct Own {
     last_append: Option<Time>,
     open: BTreeMap<Seq, Open>,
     barred: BTreeSet<Index>,
-    pace: Pace,
+    pace: Bucket,
     /// The last entry that was sent again, while more of them wait: the next one above has its turn, so that nobody who
     /// loses the lowest again and again keeps the others from theirs.
     turn: Seq,
@@ -94,7 +95,7 @@ impl Own {
             last_append: None,
             open: BTreeMap::new(),
             barred: BTreeSet::new(),
-            pace: Pace::default(),
+            pace: resend_pace(),
             turn: Seq(0),
         }
     }

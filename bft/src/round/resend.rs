@@ -2,14 +2,15 @@
 //!
 //! What is sent again is bounded twice. *Who* asks for it by a new process gets it at most once a second
 //! ([`Returns`]): what comes sooner waits, and none is lost. *How much* of what is long goes out is bounded in bytes
-//! ([`Pace`]): at once, and a second. So neither a peer that reincarnates again and again nor a restart of our own child
-//! can fill the outlet, whose overflow costs us the child; the numbers stand at [`Pace`].
+//! ([`resend_pace`]): at once, and a second. So neither a peer that reincarnates again and again nor a restart of our own child
+//! can fill the outlet, whose overflow costs us the child; the numbers stand there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::{Index, NodeId};
 use wire::limits::{RESEND_BURST_BYTES, RESEND_BYTES_PER_S};
 
+use crate::bucket::Bucket;
 use crate::mutant::{Mutant, in_force};
 use crate::time::{Span, Time};
 
@@ -83,44 +84,18 @@ impl Limiter {
     }
 }
 
-/// How fast long messages are sent again: while less than [`RESEND_BURST_BYTES`] are taken to be under way, of which
+/// How fast long messages are sent again: while less than [`RESEND_BURST_BYTES`] are under way, of which
 /// [`RESEND_BYTES_PER_S`] arrive.
 ///
 /// The last message may go beyond the burst, so at once there are never more than the burst and the longest message:
 /// 16 MiB of the own lane, and as much of parts, whatever N is, however full the windows and however many peers
 /// reincarnate; and [`RESEND_BYTES_PER_S`] of each from then on. Unpaced, ten new processes of one peer made 319 MiB of a
 /// full window, and a restart of a child 959 MiB at N = 31.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Pace {
-    under_way_bytes: u64,
-    at: Time,
-}
-
-impl Pace {
-    /// Whether a message may go out now.
-    pub fn is_open(&self, now: Time) -> bool {
-        self.opens_at() <= now
-    }
-
-    /// One of so many bytes goes out.
-    pub fn spend(&mut self, now: Time, bytes: u64) {
-        let arrived = arrived_in(now.since(self.at));
-        self.under_way_bytes = self.under_way_bytes.saturating_sub(arrived) + bytes;
-        self.at = now;
-    }
-
-    /// From when on a message may go out.
-    pub fn opens_at(&self) -> Time {
-        if !in_force(Mutant::ResendsArePaced) || self.under_way_bytes < RESEND_BURST_BYTES {
-            return Time(0);
-        }
-        let excess = self.under_way_bytes - RESEND_BURST_BYTES + 1;
-        self.at + Span((excess * 1_000_000).div_ceil(RESEND_BYTES_PER_S))
-    }
-}
-
-fn arrived_in(span: Span) -> u64 {
-    u64::try_from(u128::from(span.0) * u128::from(RESEND_BYTES_PER_S) / 1_000_000).unwrap_or(u64::MAX)
+pub fn resend_pace() -> Bucket {
+    Bucket::new(
+        RESEND_BYTES_PER_S,
+        if in_force(Mutant::ResendsArePaced) { RESEND_BURST_BYTES } else { u64::MAX },
+    )
 }
 
 /// Peers with a new process, each of which gets what is open at most once a second. At most one turn of each waits: what
@@ -159,31 +134,6 @@ impl Returns {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_at_once_and_a_second_are_bounded() {
-        let mut pace = Pace::default();
-        let start = Time(5_000_000);
-        let send_all = |pace: &mut Pace, now: Time| {
-            let mut bytes = 0;
-            while pace.is_open(now) {
-                pace.spend(now, 3 << 20);
-                bytes += 3 << 20;
-            }
-            bytes
-        };
-        assert_eq!(send_all(&mut pace, start), 9 << 20, "the first multiple beyond the burst");
-        let opens = pace.opens_at();
-        assert!(!pace.is_open(Time(opens.0 - 1)) && pace.is_open(opens));
-        assert_eq!(send_all(&mut pace, opens), 3 << 20);
-        let mut bytes = 0;
-        for tick in 1..=1_000 {
-            bytes += send_all(&mut pace, opens + Span::from_ms(10 * tick));
-        }
-        let rest = 10 * RESEND_BYTES_PER_S - bytes;
-        assert!(rest < 3 << 20, "{rest} bytes less than may go out in ten seconds");
-        assert_eq!(send_all(&mut pace, Time(u64::MAX / 2)), 9 << 20, "rest is not saved up beyond the burst");
-    }
 
     #[test]
     fn a_peer_that_returns_again_and_again_has_a_turn_a_second_and_the_last_one_for_sure() {

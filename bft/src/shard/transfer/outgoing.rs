@@ -19,15 +19,16 @@ use wire::limits::{PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
 
 use super::{TransferEffects, TransferSend};
 use crate::block::Header;
+use crate::bucket::Bucket;
 use crate::crypto::cert::Certificate;
 use crate::member::Member;
 use crate::part::{Part, PartDigests, PartRef};
-use crate::round::{Pace, Resend};
+use crate::round::{Resend, resend_pace};
 use crate::shard::message::{Transfer, TransferProof};
 use crate::time::Time;
 
 /// What is sent again at once to one shard, oldest parts first: parts are executed in order, so the others can wait. With
-/// several destinations each waits for its turn at the [`Pace`], so that all of them together make no more than its burst
+/// several destinations each waits for its turn at the [`resend_pace`], so that all of them together make no more than its burst
 /// and this at once, however many shards there are.
 const RESEND_BYTES_MAX: u64 = 2 * PART_BYTES_MAX;
 
@@ -37,7 +38,7 @@ pub(super) struct Outgoing {
     member: Member,
     chain: Chain,
     lines: BTreeMap<ShardId, Line>,
-    pace: Pace,
+    pace: Bucket,
     /// The line that was sent again last, while others wait.
     turn: ShardId,
 }
@@ -81,7 +82,7 @@ impl Outgoing {
     pub(super) fn new(member: Member) -> Outgoing {
         let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
         let lines = others.map(|shard| (shard, Line::default())).collect();
-        Outgoing { member, chain: Chain::default(), lines, pace: Pace::default(), turn: ShardId(0) }
+        Outgoing { member, chain: Chain::default(), lines, pace: resend_pace(), turn: ShardId(0) }
     }
 
     /// A block of ours was executed, with these parts in the order of its outgoing root.
