@@ -5,6 +5,7 @@ pub mod coin;
 pub mod collect;
 pub mod counting;
 pub mod deal;
+pub mod delegate;
 pub mod ed25519;
 pub mod hash_suite;
 pub mod real;

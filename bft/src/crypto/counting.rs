@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wire::ids::{Index, ShardId, Signature};
-
-use crate::crypto::suite::{CoinName, CoinShare, Statement, Suite};
+use crate::crypto::delegate::Delegate;
+use crate::crypto::suite::Suite;
 
 /// Another suite, counted. Its answers are those of the other.
 #[derive(Debug)]
@@ -30,51 +29,17 @@ impl CountingSuite {
     pub fn in_vain(&self) -> u64 {
         self.in_vain.load(Ordering::Relaxed)
     }
-
-    fn count(&self, signatures: usize, valid: bool) -> bool {
-        self.verified.fetch_add(signatures as u64, Ordering::Relaxed);
-        if !valid {
-            self.in_vain.fetch_add(signatures as u64, Ordering::Relaxed);
-        }
-        valid
-    }
 }
 
-impl Suite for CountingSuite {
-    fn shard(&self) -> ShardId {
-        self.inner.shard()
+impl Delegate for CountingSuite {
+    fn inner(&self) -> &dyn Suite {
+        &*self.inner
     }
 
-    fn sign(&self, statement: &Statement) -> Signature {
-        self.inner.sign(statement)
-    }
-
-    fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
-        self.count(1, self.inner.verify(signer, statement, signature))
-    }
-
-    fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool {
-        self.count(signatures.len(), self.inner.verify_all(statement, signatures))
-    }
-
-    fn verify_all_of(
-        &self,
-        shard: ShardId,
-        statement: &Statement,
-        signatures: &[(Index, Signature)],
-    ) -> bool {
-        self.count(signatures.len(), self.inner.verify_all_of(shard, statement, signatures))
-    }
-
-    fn coin_share(&self, name: &CoinName) -> CoinShare {
-        self.inner.coin_share(name)
-    }
-
-    fn verify_coin_share(&self, signer: Index, name: &CoinName, share: &CoinShare) -> bool {
-        self.count(1, self.inner.verify_coin_share(signer, name, share))
-    }
-
-    fn elect(&self, name: &CoinName, shares: &[(Index, CoinShare)]) -> Option<Index> {
-        self.inner.elect(name, shares)
+    fn on_verified(&self, count: usize, all_valid: bool) {
+        self.verified.fetch_add(count as u64, Ordering::Relaxed);
+        if !all_valid {
+            self.in_vain.fetch_add(count as u64, Ordering::Relaxed);
+        }
     }
 }

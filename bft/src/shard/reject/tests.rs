@@ -14,6 +14,8 @@ use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::sim::prng::Prng;
 
+mod bounds;
+
 const CAUSE: Cause = Cause::Rejected(Rejection::Spent);
 const NOW: Time = Time(0);
 const N: u16 = 4;
@@ -492,62 +494,6 @@ fn cancels_come_in_order_and_no_more_than_fit() {
     assert_eq!(one.cancels(2), []);
 }
 
-#[test]
-fn a_flood_takes_the_room_of_nobody_else() {
-    const MAX: usize = 50;
-    let mut one = One::with_ids_max(0, MAX);
-    let _ = one.hear(5, reject(0, &[7]));
-    let _ = one.hear(2, votes(&[RejectVote { others: shards(&[1]), ..vote(7) }]));
-    for number in 100..1_000 {
-        let _ = one.hear(4, reject(number % 3, &[number]));
-        let _ = one.hear(1, votes(&[RejectVote { others: shards(&[1]), ..vote(number) }]));
-    }
-    assert_eq!(one.open(), (MAX + 1, MAX + 1));
-    assert_eq!(one.hear(6, reject(0, &[7])).outputs, [believed(7), settled(7)]);
-    // The oldest of the flood is forgotten, the latest is not.
-    let _ = one.hear(5, reject(0, &[100, 998]));
-    one.book.sent.insert(ShardId(1), PartNumber(2));
-    let _ = one.execute(&[]);
-    assert_eq!((one.rejects.believed(&id(100)), one.rejects.believed(&id(998))), (None, Some(CAUSE)));
-}
-
-#[test]
-fn of_what_is_believed_the_latest_is_kept() {
-    const MAX: usize = 50;
-    let mut one = One::with_ids_max(4, MAX);
-    for number in 0..200 {
-        for node in 5..7 {
-            let _ = one.hear(node, votes(&[vote(number)]));
-        }
-    }
-    let Rejects { voted, rejected, believed, .. } = &one.rejects;
-    assert_eq!((voted.len(), rejected.len(), believed.len()), (MAX, MAX, MAX));
-    assert_eq!((one.rejects.believed(&id(149)), one.rejects.believed(&id(150))), (None, Some(CAUSE)));
-    assert_eq!(one.open(), (0, 0));
-}
-
-#[test]
-fn nothing_remains_of_what_has_ended() {
-    let ends: [fn(TxId) -> CrossEvent; 4] = [
-        |id| CrossEvent::Finished { id },
-        |id| CrossEvent::Refunded { id },
-        |id| CrossEvent::Closed { id },
-        |id| CrossEvent::Rejected { id, others: vec![ShardId(2)], cause: CAUSE },
-    ];
-    for end in ends {
-        let mut one = One::new(0);
-        one.book.pool.insert(id(1), Round(0));
-        let _ = one.hear(4, reject(0, &[1, 2]));
-        let _ = one.hear(5, reject(0, &[1]));
-        let _ = one.hear(1, votes(&[RejectVote { others: shards(&[1]), ..vote(2) }]));
-        assert_eq!(one.cancels(9), [id(1)]);
-        let _ = one.execute(&[end(id(1)), end(id(2))]);
-        let Rejects { voted, rejected, believed, candidates, listed, .. } = &one.rejects;
-        assert_eq!((voted.len(), rejected.len(), believed.len()), (0, 0, 0));
-        assert_eq!((candidates.len(), listed.len(), one.open()), (0, 0, (0, 0)));
-    }
-}
-
 /// With a rule switched off, the lie it keeps out is told or believed.
 #[cfg(feature = "mutants")]
 #[test]
@@ -587,67 +533,4 @@ fn without_its_rules_lies_spread() {
         mutant::set(None);
         assert!(succeeded, "nobody noticed that {rule:?} was off");
     }
-}
-
-/// Messages of CL of one peer, of ids that share what `shape` says, and what the tables cost then.
-fn steps_after(count: u64, shape: std::ops::Range<usize>) -> Steps {
-    let mut one = One::new(0);
-    let mut prng = Prng::new(count);
-    let base: [u8; 32] = prng.bytes();
-    let ids: Vec<(TxId, Cause)> = (0..count)
-        .map(|_| {
-            let mut id: [u8; 32] = prng.bytes();
-            id[shape.clone()].copy_from_slice(&base[shape.clone()]);
-            (TxId(id), CAUSE)
-        })
-        .collect();
-    for ids in ids.chunks(REJECTS_PER_MESSAGE_MAX) {
-        let message = RejectMessage::Rejected { imported: PartNumber(0), ids: ids.to_vec() };
-        assert_eq!(one.hear(4, message), Effects::none());
-    }
-    assert_eq!(one.open(), (0, count as usize));
-    one.rejects.steps()
-}
-
-#[test]
-fn ids_that_one_peer_chooses_cost_no_more_steps_than_random_ones() {
-    for count in [10_000, REJECTED_IDS_MAX as u64] {
-        let random = steps_after(count, 0..0);
-        assert!(random.total < 3 * count && random.longest < 300, "{count}: {random:?}");
-        for shape in [0..16, 8..24, 16..32, 0..28] {
-            let chosen = steps_after(count, shape.clone());
-            let bytes = format!("{count} ids that share bytes {shape:?}: {chosen:?}, random {random:?}");
-            assert!(chosen.total * 10 < random.total * 11 && chosen.longest < 300, "{bytes}");
-        }
-    }
-}
-
-/// Reports of transactions numbered from `first` on, that `asker` had us look at; the CL_M that goes out.
-fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: u64) -> u64 {
-    let votes = (first..first + count).map(vote).collect();
-    let effects = one.rejects.report(now, asker, votes, &one.book);
-    let lengths = effects.sends.iter().map(|(_, message)| match message {
-        RejectMessage::Votes { votes, .. } => votes.len() as u64,
-        RejectMessage::Rejected { ids, .. } => panic!("CL of {} on one vote", ids.len()),
-    });
-    lengths.sum()
-}
-
-#[test]
-fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
-    let mut one = One::new(4);
-    let start = Time(1_000_000);
-    let cost = one.rejects.report_bytes(&vote(0));
-    assert_eq!(cost, 50 * 3 + 2 * 40 * 4);
-    let per_s = ration::SHARD_BYTES_PER_S / u64::from(N) / cost;
-    let at_once = reported(&mut one, start, Some(NodeId(0)), 0, 20_000);
-    assert!((4 * per_s..=4 * per_s + 5).contains(&at_once), "{at_once} at once, {per_s} a second");
-    assert_eq!(reported(&mut one, start, Some(NodeId(0)), 50_000, 20_000), 0);
-    assert_eq!(one.open().0 as u64, at_once, "what exceeds it leaves no trace");
-    // The same order again: those it has heard of cost anew, the others come first.
-    let later = start + Span::from_ms(1_000);
-    let next = reported(&mut one, later, Some(NodeId(0)), 50_000, 20_000);
-    assert!((per_s - 1..=per_s + 1).contains(&next), "{next} a second later, {per_s} a second");
-    assert_eq!(reported(&mut one, later, Some(NodeId(1)), 100_000, 1_000), 1_000, "another peer");
-    assert_eq!(reported(&mut one, later, None, 200_000, 20_000), 20_000, "what we found ourselves");
 }

@@ -11,8 +11,9 @@ use wire::committee::{Committee, Protocol};
 use wire::ids::{Digest, Index, NodeId, Round, Seq, ShardId, Signature, View};
 
 use crate::crypto::deal::{deal_committee, seeded_entropy};
+use crate::crypto::delegate::Delegate;
 use crate::crypto::hash_suite::HashSuite;
-use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
+use crate::crypto::suite::{CoinName, Stage, Statement, Suite};
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::member::Member;
@@ -331,42 +332,12 @@ struct Directed {
     elected: Arc<Mutex<Vec<Index>>>,
 }
 
-impl Suite for Directed {
-    fn shard(&self) -> ShardId {
-        self.inner.shard()
+impl Delegate for Directed {
+    fn inner(&self) -> &dyn Suite {
+        &self.inner
     }
 
-    fn sign(&self, statement: &Statement) -> Signature {
-        self.inner.sign(statement)
-    }
-
-    fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
-        self.inner.verify(signer, statement, signature)
-    }
-
-    fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool {
-        self.inner.verify_all(statement, signatures)
-    }
-
-    fn verify_all_of(
-        &self,
-        shard: ShardId,
-        statement: &Statement,
-        signatures: &[(Index, Signature)],
-    ) -> bool {
-        self.inner.verify_all_of(shard, statement, signatures)
-    }
-
-    fn coin_share(&self, name: &CoinName) -> CoinShare {
-        self.inner.coin_share(name)
-    }
-
-    fn verify_coin_share(&self, signer: Index, name: &CoinName, share: &CoinShare) -> bool {
-        self.inner.verify_coin_share(signer, name, share)
-    }
-
-    fn elect(&self, name: &CoinName, shares: &[(Index, CoinShare)]) -> Option<Index> {
-        self.inner.elect(name, shares)?;
+    fn elected(&self, name: &CoinName, _leader: Index) -> Option<Index> {
         self.elected.lock().expect("nothing panics while it is held").get(name.view.0 as usize).copied()
     }
 }

@@ -1,0 +1,68 @@
+//! Suites that leave the work to another one and watch it, or change one answer: for simulations and tests.
+
+use std::fmt::Debug;
+
+use wire::ids::{Index, ShardId, Signature};
+
+use crate::crypto::suite::{CoinName, CoinShare, Statement, Suite};
+
+/// A suite whose answers are those of another one, but for what it overrides.
+pub trait Delegate: Debug + Send + Sync {
+    /// The other one.
+    fn inner(&self) -> &dyn Suite;
+
+    /// So many signatures or coin shares, one batch, were found to be valid or not.
+    fn on_verified(&self, _count: usize, _all_valid: bool) {}
+
+    /// Whom a coin elects that elects `leader`.
+    fn elected(&self, _name: &CoinName, leader: Index) -> Option<Index> {
+        Some(leader)
+    }
+}
+
+impl<D: Delegate> Suite for D {
+    fn shard(&self) -> ShardId {
+        self.inner().shard()
+    }
+
+    fn sign(&self, statement: &Statement) -> Signature {
+        self.inner().sign(statement)
+    }
+
+    fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
+        let valid = self.inner().verify(signer, statement, signature);
+        self.on_verified(1, valid);
+        valid
+    }
+
+    fn verify_all(&self, statement: &Statement, signatures: &[(Index, Signature)]) -> bool {
+        let valid = self.inner().verify_all(statement, signatures);
+        self.on_verified(signatures.len(), valid);
+        valid
+    }
+
+    fn verify_all_of(
+        &self,
+        shard: ShardId,
+        statement: &Statement,
+        signatures: &[(Index, Signature)],
+    ) -> bool {
+        let valid = self.inner().verify_all_of(shard, statement, signatures);
+        self.on_verified(signatures.len(), valid);
+        valid
+    }
+
+    fn coin_share(&self, name: &CoinName) -> CoinShare {
+        self.inner().coin_share(name)
+    }
+
+    fn verify_coin_share(&self, signer: Index, name: &CoinName, share: &CoinShare) -> bool {
+        let valid = self.inner().verify_coin_share(signer, name, share);
+        self.on_verified(1, valid);
+        valid
+    }
+
+    fn elect(&self, name: &CoinName, shares: &[(Index, CoinShare)]) -> Option<Index> {
+        self.inner().elect(name, shares).and_then(|leader| self.elected(name, leader))
+    }
+}
