@@ -1,9 +1,9 @@
 //! CL_M, CL and BACK: how shards learn, without agreement, that a transaction can never execute in one of them.
 //!
-//! **Guarantee.** What a member believes of a transaction is a local flag, never ledger state: it takes transactions off
-//! lists and has this member list cancels, and the output shard's ledger alone decides. A transaction is *believed*
-//! never to execute only if an honest member of one of its input shards found so on a ledger that was as far as ours is
-//! now, or farther behind it; and never while it has an open record here or was executed here.
+//! **Guarantee.** Belief is a local flag, never ledger state: it takes transactions off lists and makes this member
+//! list cancels, and the output shard's ledger alone decides. A transaction is *believed* never to execute only if an
+//! honest member of one of its input shards found so on a ledger that was not ahead of ours now; and never while it has
+//! an open record here or was executed here.
 //!
 //! **Steps.**
 //! 1. The filter finds in our ledger that a transaction can never execute here ([`Rejects::report`]): our ledger is
@@ -26,7 +26,7 @@
 //! for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL ([`Rejects::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
-//! transaction, batched; what a peer's orders may cost is rationed (`ration`). **Bound:** `tallies` and three lists of
+//! transaction, batched; the cost of a peer's orders is rationed (`ration`). **Bound:** `tallies` and three lists of
 //! `limits::REJECTED_IDS_MAX` ids each; candidates and listed cancels are of transactions in the ledger's pool.
 //!
 //! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; DESIGN §6. The notes have CL sent by
@@ -34,6 +34,7 @@
 
 mod ration;
 mod recent;
+mod records;
 mod tallies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,78 +46,19 @@ use wire::limits::{INPUTS_MAX, REJECTED_IDS_MAX, REJECTS_PER_MESSAGE_MAX};
 use crate::effects::Effects;
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
-use crate::ledger::{CrossEvent, Ledger, Settled};
+use crate::ledger::CrossEvent;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::quorum::Added;
 use crate::shard::message::{Cause, RejectMessage, RejectVote};
 use crate::shard::reject::ration::Rations;
 use crate::shard::reject::recent::Recent;
+pub use crate::shard::reject::records::{Record, Records};
 use crate::shard::reject::tallies::{Claim, Tallies, cause_of};
 use crate::time::{Span, Time};
 
 /// Shortest time between two CL_M of ours for one transaction: orders of many members come at once.
 const REPEAT_AFTER: Span = Span::from_ms(1_000);
-
-/// A transaction in a CL_M, and in a CL.
-const VOTE_BYTES: u64 = 50;
-const REJECT_BYTES: u64 = 40;
-
-/// What must be known of the ledger to judge claims.
-pub trait Records {
-    /// The last executed round.
-    fn height(&self) -> Round;
-    /// The last part executed here of those that `source` sent.
-    fn imported(&self, source: ShardId) -> PartNumber;
-    /// The last part that executed blocks have for `destination`.
-    fn sent(&self, destination: ShardId) -> PartNumber;
-    /// What blocks have made of a transaction here.
-    fn record(&self, id: &TxId) -> Record;
-    /// The round in which the transaction's entry in the pool was made, if it has one.
-    fn pooled_in(&self, id: &TxId) -> Option<Round>;
-}
-
-/// What blocks have made of a transaction in this shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Record {
-    /// Nothing, or it is forgotten.
-    Nothing,
-    /// It has spent here or is finished.
-    Executed,
-    /// It can never execute here: rejected, expired, or refunded.
-    Rejected(Cause),
-}
-
-impl Records for Ledger {
-    fn height(&self) -> Round {
-        Ledger::height(self)
-    }
-
-    fn imported(&self, source: ShardId) -> PartNumber {
-        Ledger::imported(self, source)
-    }
-
-    fn sent(&self, destination: ShardId) -> PartNumber {
-        Ledger::sent(self, destination)
-    }
-
-    fn record(&self, id: &TxId) -> Record {
-        // The record stays open when its history is forgotten.
-        if self.open_record(id).is_some() {
-            return Record::Executed;
-        }
-        match self.settled(id) {
-            None => Record::Nothing,
-            Some((Settled::Finished | Settled::Spent, _)) => Record::Executed,
-            Some((Settled::Rejected(reason), _)) => Record::Rejected(Cause::Rejected(reason)),
-            Some((Settled::Expired, _)) => Record::Rejected(Cause::Expired),
-        }
-    }
-
-    fn pooled_in(&self, id: &TxId) -> Option<Round> {
-        self.pool_entry(id).map(|entry| entry.made_in())
-    }
-}
 
 /// What the root does on account of rejects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +93,7 @@ pub struct Rejects {
     claims: Tallies<()>,
     /// When we last sent CL_M.
     voted: Recent<Time>,
-    /// What others' orders may have us report.
+    /// Limits the reports that peers' orders cause.
     rations: Rations,
     /// N−f CL_M were here.
     rejected: Recent<Cause>,
@@ -201,14 +143,14 @@ impl Rejects {
         !self.candidates.is_empty()
     }
 
-    /// What searching its tables costs. For checkers: it reads them whole.
+    /// What searching its tables costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         let noted = [self.voted.steps(), self.rejected.steps(), self.believed.steps()];
         noted.into_iter().fold(self.votes.steps().and(self.claims.steps()), Steps::and)
     }
 
-    /// Our ledger says of these that they can never execute here: CL_M. `asker` is the peer that asked us to order
-    /// them, if one did: what exceeds its ration is passed over.
+    /// By our ledger these can never execute here: CL_M. `asker` is the peer that asked us to order them, if one did;
+    /// those that exceed its ration are passed over.
     pub fn report(
         &mut self,
         now: Time,
@@ -224,8 +166,7 @@ impl Rejects {
             }
             let id = vote.id;
             if self.voted.get(&id).is_none_or(|last| now.since(*last) >= REPEAT_AFTER) {
-                let cost = self.report_bytes(&vote);
-                if asker.is_some_and(|asker| !self.rations.spend(now, asker, cost)) {
+                if asker.is_some_and(|asker| !self.rations.spend(now, asker, &vote)) {
                     continue;
                 }
                 self.voted.note(id, now);
@@ -501,12 +442,6 @@ impl Rejects {
     fn forget_entry(&mut self, id: &TxId) {
         self.candidates.remove(id);
         self.listed.remove(id);
-    }
-
-    /// What our CL_M on a transaction, and the CL that it may lead to, cost us.
-    fn report_bytes(&self, vote: &RejectVote) -> u64 {
-        let n = self.member.committee.n() as u64;
-        VOTE_BYTES * (n - 1) + REJECT_BYTES * n * vote.others.len() as u64
     }
 
     /// A CL_M as a claim.

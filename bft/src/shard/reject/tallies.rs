@@ -1,14 +1,14 @@
-//! What peers claim of transactions, until enough claim the same.
+//! Claims of peers about transactions, kept until enough peers claim the same.
 //!
-//! Of each peer and transaction the first claim stands. A claim was made on a ledger, and counts once ours has got as
-//! far: its *basis* is the height of that ledger (CL_M) or what it had imported from our shard (CL), and the caller says
-//! how far we are. So nobody who lags behind is told of something that he would know better if he did not.
+//! For each peer and transaction the first claim stands. A claim was made on a ledger, and counts once ours has got as
+//! far: its *basis* is the height of that ledger (CL_M) or what it had imported from our shard (CL), and the caller
+//! passes how far we are. So a member that lags behind does not believe a claim that its own ledger will refute.
 //!
 //! This is no `quorum::VoteSet`, since a claim may count later than it comes, and against two thresholds.
 //!
-//! **Bound.** A peer has claims on at most `ids_max` transactions; a further one drops its oldest. What a peer can fill
-//! is its own share and nobody else's: the ids are free bytes to it, hence an [`IdMap`] and ordered maps. A claim costs
-//! some 150 bytes, and cost and memory of a transaction end with it.
+//! **Bound.** A peer has claims on at most `ids_max` transactions; a further one drops its oldest. A peer can fill its
+//! own share and no other. It can choose the ids freely, hence an [`IdMap`] and ordered maps. A claim takes some 150
+//! bytes, which are freed when the transaction ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 

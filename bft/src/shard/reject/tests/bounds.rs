@@ -106,7 +106,7 @@ fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: 
 fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
     let mut one = One::new(4);
     let start = Time(1_000_000);
-    let cost = one.rejects.report_bytes(&vote(0));
+    let cost = one.rejects.rations.report_bytes(&vote(0));
     assert_eq!(cost, 50 * 3 + 2 * 40 * 4);
     let per_s = ration::SHARD_BYTES_PER_S / u64::from(N) / cost;
     let at_once = reported(&mut one, start, Some(NodeId(0)), 0, 20_000);
