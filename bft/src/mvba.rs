@@ -18,9 +18,9 @@
 //! 7. who decides sends HALT, which proves the decision on its own.
 //!
 //! Why the thresholds suffice: a decided x_L has certificate 2, so f+1 honest members hold certificate 1 and pre-vote
-//! yes; every N−f PRE-VOTEs contain one of theirs, so every VOTE is yes and no UNLOCK certificate can exist; hence every
-//! later view can only justify x_L, since a chain leaves no view out. One coin of N−f shares needs f+1 honest ones, so nobody knows L before N−f SPBs
-//! have finished at some honest member.
+//! yes; every N−f PRE-VOTEs contain one of theirs, so every honest VOTE is yes and N−f UNLOCKs cannot exist; hence
+//! every later view can only justify x_L, since a chain leaves no view out. One coin of N−f shares needs f+1 honest
+//! ones, so nobody knows L before N−f SPBs have finished at some honest member.
 //!
 //! Views are judged each on its own: a message of view v counts as soon as the coin of v−1 is known here. Cost of a
 //! view: six messages from each member to each other (five of the SPBs, a coin share), and two ballots if FINISH of L
@@ -67,7 +67,7 @@ pub trait LaneCertificates {
 /// What the parent learns.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MvbaOutput {
-    /// The SEND of this leader waits for certificates of these entries.
+    /// The SEND of this leader waits for the certificates of these entries.
     Wanted(Index, Vec<(Index, Tip)>),
     /// A step of a view is done here; for the figures.
     Milestone(View, Milestone),
@@ -157,10 +157,15 @@ impl Mvba {
         self.views[&self.current].waiting(&self.member.committee)
     }
 
-    /// The leaders of pending SENDs, each with the entries whose certificates would settle its own.
+    /// The leaders of pending SENDs, each with the entries whose certificates its SEND waits for.
     pub fn wanted(&self, lanes: &dyn LaneCertificates) -> Vec<(Index, Vec<(Index, Tip)>)> {
-        let pending = self.views.values().flat_map(ViewState::pending_cuts);
-        pending.map(|(leader, cut)| (leader, missing(cut, &self.previous, lanes))).collect()
+        self.pending().map(|(_, leader, cut)| (leader, missing(cut, &self.previous, lanes))).collect()
+    }
+
+    /// The SENDs that wait for certificates of lanes.
+    fn pending(&self) -> impl Iterator<Item = (View, Index, &Cut)> {
+        let views = self.views.iter();
+        views.flat_map(|(view, state)| state.pending_cuts().map(|(leader, cut)| (*view, leader, cut)))
     }
 
     /// Our input: a cut that may follow the previous one and whose certificates are known here. Call only while
@@ -214,17 +219,15 @@ impl Mvba {
     /// Certificates of lanes have arrived: SENDs that waited for them are judged again.
     pub fn reconsider(&mut self, lanes: &dyn LaneCertificates) -> MvbaEffects {
         let mut effects = Effects::none();
-        let views: Vec<View> = self.views.keys().copied().collect();
-        for view in views {
-            for leader in self.member.committee.indices() {
-                let (context, state) = self.split(view, lanes);
-                let child = state.spbs[usize::from(leader.0)].reconsider(
-                    context.member,
-                    context.cache,
-                    |cache, cut, justification| context.rules.verdict(cache, cut, justification),
-                );
-                self.absorb_spb(view, leader, child, &mut effects);
-            }
+        let pending: Vec<(View, Index)> = self.pending().map(|(view, leader, _)| (view, leader)).collect();
+        for (view, leader) in pending {
+            let (context, state) = self.split(view, lanes);
+            let child = state.spbs[usize::from(leader.0)].reconsider(
+                context.member,
+                context.cache,
+                |cache, cut, justification| context.rules.verdict(cache, cut, justification),
+            );
+            self.absorb_spb(view, leader, child, &mut effects);
         }
         self.progress(lanes, &mut effects);
         effects
