@@ -8,9 +8,9 @@
 //! with the certificate, at most once a second a peer. Cost: one message a member and round, one batch of N−f.
 //!
 //! # Security
-//! A false VOTE costs each height one verification an author (see [`Collector`]). A certificate is verified only for a
-//! height that is executed here and not certified, and no further one of a member that has shown a false one for our own
-//! header: no honest member does that.
+//! A false VOTE costs one verification per author and height (see [`Collector`]). A certificate is verified only for a
+//! height that is executed here and not yet certified. A member that sends a false certificate for our own header is
+//! Byzantine, so none of its further certificates is verified.
 //!
 //! Source: the `BlockVote` (VOTE) of the Python notes; Kronos (NDSS 2025) §IV.
 
@@ -48,7 +48,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// SHA-256 of a tag and the encoding. (Without the tag the header at height 256 is a lane entry, byte for byte.)
+    /// SHA-256 of a tag and the encoding. (Without the tag, the encoding of a header at height 256 would parse as a
+    /// lane entry.)
     pub fn digest(&self) -> Digest {
         Digest(Sha256::new().chain_update(b"HEAD").chain_update(codec::encode(self)).finalize().into())
     }
@@ -109,7 +110,7 @@ pub struct BlockVotes {
     /// The newest certificate with its header, for those who still vote at or below it.
     proof: Option<(Round, Digest, Certificate)>,
     cache: CertificateCache,
-    /// Members that showed a bad certificate: theirs cost nothing any more.
+    /// Members that sent a bad certificate: none of theirs is verified any more.
     barred: BTreeSet<Index>,
     answers: Limiter,
     resend: Resend,

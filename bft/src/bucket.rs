@@ -1,11 +1,11 @@
-//! A leaky bucket: how many bytes may go out at once, and how many a second from then on.
+//! A leaky bucket: limits how many bytes go out at once, and per second after that.
 //!
-//! The core sees no socket, so what it has sent is taken to be under way for as long as a link of the given rate needs
-//! for it. Nothing is counted but the moment at which all of it has arrived.
+//! The core sees no socket, so it assumes that a message is under way for as long as a link of the given rate takes to
+//! carry it. The only state is the time at which everything sent so far has arrived.
 
 use crate::time::{Span, Time};
 
-/// The bytes under way of one sort, to one peer or in all.
+/// The bytes of one kind that are under way, to one peer or in total.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     bytes_per_s: u64,
@@ -14,13 +14,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// An empty one. A message takes its time to the microsecond, rounded down.
+    /// An empty bucket. The time that a message takes is rounded down to the microsecond.
     ///
     /// # Panics
-    ///
-    /// At a rate of zero.
+    /// If the rate is zero.
     pub fn new(bytes_per_s: u64, burst_bytes: u64) -> Bucket {
-        assert!(bytes_per_s > 0, "what never arrives needs no bucket");
+        assert!(bytes_per_s > 0, "at a rate of zero no message ever arrives");
         Bucket { bytes_per_s, burst: span_of(burst_bytes, bytes_per_s), empty_at: Time(0) }
     }
 
@@ -29,17 +28,17 @@ impl Bucket {
         self.opens_at() <= now
     }
 
-    /// From when on [`Bucket::is_open`] holds.
+    /// The time from which [`Bucket::is_open`] holds.
     pub fn opens_at(&self) -> Time {
         Time(self.empty_at.0.saturating_add(1).saturating_sub(self.burst.0))
     }
 
-    /// So many bytes go out, whether there is room or not.
+    /// Counts bytes that go out, whether there is room for them or not.
     pub fn spend(&mut self, now: Time, bytes: u64) {
         self.empty_at = self.after(now, bytes);
     }
 
-    /// Whether so many bytes fit into the burst beside what is under way; if so they go out.
+    /// Counts bytes that are to go out if they fit into the burst beside those under way; returns whether they do.
     pub fn admit(&mut self, now: Time, bytes: u64) -> bool {
         let empty_at = self.after(now, bytes);
         let fits = empty_at.since(now) <= self.burst;
@@ -49,6 +48,7 @@ impl Bucket {
         fits
     }
 
+    /// When everything has arrived if these bytes are sent now.
     fn after(&self, now: Time, bytes: u64) -> Time {
         let from = now.max(self.empty_at);
         Time(from.0.saturating_add(span_of(bytes, self.bytes_per_s).0))

@@ -5,8 +5,8 @@
 //! block. All of it is deterministic: the same events at the same times give the same effects.
 //!
 //! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] tells when to come back with [`Event::Tick`]
-//! though nothing has happened. Until then nothing is left to do: the simulator looks after each event. Messages to
-//! ourselves wait in a local queue and are handled before `handle` returns.
+//! though nothing has happened. Until then nothing is left to do; the simulator checks this after each event. Messages
+//! to ourselves wait in a local queue and are handled before `handle` returns.
 
 mod blocks;
 mod clients;
@@ -90,7 +90,7 @@ pub struct Core {
     /// What is said of single transactions to other shards and about them.
     gather: Gather,
     idle: IdleLanes,
-    /// Peers whose processes are new.
+    /// Peers with a new process, to which open messages are to be sent again.
     returns: Returns,
     /// The header of the last executed block.
     header: Header,
@@ -191,8 +191,8 @@ impl Core {
         timers.into_iter().flatten().chain(self.proposal_due()).min()
     }
 
-    /// Looks for something to do though no news of any has come: a core that has handled an event finds nothing, until
-    /// its wake-up is due. For checkers.
+    /// Looks for work although nothing has arrived. A core that has handled an event must find none before its wake-up
+    /// is due. For checkers.
     pub fn look_again(&mut self, now: Time) -> Vec<Effect> {
         self.certificates = News::Arrived;
         self.tick(now);
@@ -201,7 +201,7 @@ impl Core {
         std::mem::take(&mut self.out)
     }
 
-    /// What searching the tables of ids costs. For checkers: it reads them whole.
+    /// What searching the tables of ids costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         let tables = [self.mempool.steps(), self.orders.steps(), self.rejects.steps()];
         tables.into_iter().fold(self.ledger.steps(), Steps::and)
@@ -311,8 +311,8 @@ impl Core {
         }
     }
 
-    /// Sends what is open to peers whose processes are new, to each at most once a second: they decide how often they
-    /// return, and we what that costs.
+    /// Sends what is open to peers with a new process, to each at most once a second: a peer chooses how often it
+    /// returns, but not what that costs us.
     fn serve_returns(&mut self, now: Time) {
         while let Some(peer) = self.returns.next(now) {
             self.on_peer_up(now, peer);
@@ -414,7 +414,7 @@ impl Core {
                     let ahead = decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane);
                     self.idle.decided(decision.round, ahead);
                     self.undone.push_back(*decision);
-                    assert!(self.undone.len() as u64 <= ROUNDS_UNEXECUTED_MAX, "rounds keep to their bound");
+                    assert!(self.undone.len() as u64 <= ROUNDS_UNEXECUTED_MAX, "rounds wait for execution");
                 }
             }
         }
@@ -462,14 +462,14 @@ impl Core {
         }
     }
 
-    /// Sends to other members of the shard, if there are any.
+    /// Sends to other members of the shard; a shard of one node has none.
     fn send(&mut self, dest: Dest, class: Class, digest: Option<Digest>, body: Bytes) {
         if self.member.committee.n() > 1 {
             self.out.push(Effect::Send { dest, class, digest, body });
         }
     }
 
-    /// Who is sent something of a decided entry is behind us, and our progress does not make it pointless.
+    /// A peer that requests a decided entry lags behind us, so our own progress must not drop the message.
     fn lane_class(&self, owner: Index, seq: Seq) -> Class {
         if seq <= self.rounds.cut().tip(owner).seq {
             Class::Keep

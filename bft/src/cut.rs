@@ -39,7 +39,8 @@ impl Cut {
         (0u16..).map(Index).zip(self.0.iter().copied())
     }
 
-    /// SHA-256 of a tag and the encoding. (Without the tag a cut of 256 lanes is a lane entry, byte for byte.)
+    /// SHA-256 of a tag and the encoding. (Without the tag, the encoding of a cut of 256 lanes would parse as a lane
+    /// entry.)
     pub fn digest(&self) -> Digest {
         Digest(Sha256::new().chain_update(b"CUTS").chain_update(codec::encode(self)).finalize().into())
     }

@@ -1,10 +1,9 @@
-//! Every digest and every signed statement of this crate, over structures drawn at random from a small world: two that
-//! differ never share bytes or digest. docs/design.md lists them and argues why; here is what notices when it is wrong.
+//! Tests that no two different structures share a digest or signed bytes, over structures drawn at random from a small
+//! world. docs/design.md lists all digests and signed statements and argues why they are distinct.
 //!
-//! A world is small on purpose. Fields take few values; a field that holds a digest takes one of those made before,
-//! nodes and leaves of trees among them; and every encoding is tried as every other thing that is read from bytes. So
-//! a subtree meets the tree it stands for, a list the one that ends sooner, and a structure the other kind that it
-//! could be.
+//! The world is small on purpose. Fields take few values; a field that holds a digest takes one computed before, also
+//! that of a node or leaf of a tree; and every encoding is parsed as every other kind of structure. So collisions
+//! between a tree and its subtree, a list and its prefix, or structures of two kinds come up by chance.
 
 mod proofs;
 mod table;
@@ -35,15 +34,15 @@ use crate::transaction::{
     signing_message, tx_id, validate,
 };
 
-/// What was hashed or signed so far, by what came out, and what structures are made of.
+/// Everything hashed or signed so far, by the result, and the material for further structures.
 struct World {
     prng: Prng,
     committee: Committee,
     digests: BTreeMap<[u8; 32], String>,
     signed: BTreeMap<Vec<u8>, String>,
-    /// Digests that fields are drawn from.
+    /// The digests that fields take.
     pool: Vec<Digest>,
-    /// Encodings, to be read as anything else.
+    /// Encodings, to be parsed as structures of other kinds.
     encodings: Vec<Vec<u8>>,
     parts: Vec<Part>,
     clash: Option<String>,
@@ -64,7 +63,7 @@ impl World {
         }
     }
 
-    /// Takes note of the digest of a structure.
+    /// Records the digest of a structure.
     fn digest(&mut self, kind: &str, structure: &impl Debug, digest: Digest) -> Digest {
         let structure = format!("{kind} {structure:?}");
         let first = self.digests.entry(digest.0).or_insert_with(|| structure.clone());
@@ -75,7 +74,7 @@ impl World {
         digest
     }
 
-    /// Takes note of bytes that are signed.
+    /// Records bytes that are signed for a structure.
     fn sign(&mut self, kind: &str, structure: &impl Debug, bytes: &[u8]) {
         let structure = format!("{kind} {structure:?}");
         let first = self.signed.entry(bytes.to_vec()).or_insert_with(|| structure.clone());
@@ -148,7 +147,7 @@ impl World {
         .encode()
     }
 
-    // Structures, each with some that differ from it in little.
+    // Structures, each with slight variants.
 
     fn reread(&mut self) {
         let bytes = self.bytes();
@@ -262,7 +261,7 @@ impl World {
         }
     }
 
-    /// A part if these bytes are one, with all nodes of its tree.
+    /// Records the part that these bytes encode, if they do, with all nodes of its tree.
     fn part(&mut self, bytes: &[u8]) {
         let Some(part) = Part::parse(Bytes::from(bytes.to_vec())) else { return };
         self.digest("part", &bytes, part.digest);
@@ -271,7 +270,7 @@ impl World {
         self.parts.push(part);
     }
 
-    /// All nodes of a tree: the leaves are known by themselves.
+    /// Records all inner nodes of the tree over these leaves.
     fn tree(&mut self, tree: Tree, mut level: Vec<Digest>) {
         self.pool.extend(&level);
         while level.len() > 1 {
@@ -346,7 +345,7 @@ impl World {
     }
 }
 
-/// The first clash that a seed shows, and how many digests it made.
+/// The first clash in the world of a seed, and how many digests it has.
 fn clash(seed: u64) -> (Option<String>, usize) {
     let mut world = World::new(seed);
     for _ in 0..60 {
@@ -374,14 +373,14 @@ fn structures_that_differ_share_neither_digest_nor_signed_bytes() {
         assert_eq!(clash, None, "seed {seed}");
         digests += made;
     }
-    println!("{digests} digests over seeds 0..60, no two alike");
+    println!("{digests} digests over seeds 0..60 without a clash");
     assert!(digests > 60_000, "{digests}");
 }
 
-/// The input of the table, by hand: ids are hashes, so no world is small enough to show a count that is missing where
-/// an id would have to fit over another field.
+/// Spells out the input that the table lists. Ids are hashes, so random structures cannot reveal a missing count: an id
+/// would have to match the bytes of another field.
 #[test]
-fn the_digest_of_an_outcome_is_that_of_the_table() {
+fn the_digest_of_an_outcome_follows_the_table() {
     let id = |byte: u8| TxId([byte; 32]);
     let executed = |byte: u8, outcome| Executed { id: id(byte), entry: 0, index: 0, outcome };
     let part = PartRef { source: ShardId(3), number: PartNumber(4), digest: Digest([9; 32]) };
@@ -432,14 +431,14 @@ fn the_digest_of_an_outcome_is_that_of_the_table() {
     assert_eq!(outcome.compute_digest().0, <[u8; 32]>::from(Sha256::digest(input.concat())));
 }
 
-/// What there was before digests of parts bound their shapes.
+/// Before the digest of a part bound its counts, it was the bare root of its items.
 #[cfg(feature = "mutants")]
 #[test]
-fn the_old_digest_of_a_part_is_that_of_something_else() {
+fn a_part_digest_without_counts_clashes_with_a_tree_node() {
     use crate::mutant::{Mutant, set};
 
     set(Some(Mutant::PartDigestBindsCounts));
     let found = (0..20).find_map(|seed| clash(seed).0);
     set(None);
-    println!("{}", found.expect("a root of items is a node of their tree"));
+    println!("{}", found.expect("a bare root is also a node of a larger tree"));
 }

@@ -1,31 +1,32 @@
 //! An index from 32-byte ids to small handles, made for millions of entries: eight bytes an entry slot, no long stall.
 //!
 //! The ids themselves stay where their owner keeps them, once; a slot holds 22 bits of the id's hash and a 42-bit
-//! handle. Who looks up says by a closure whether a handle is the one it means, which touches the owner's memory only
-//! when 22 bits agree. Open addressing, linear probing, at most three quarters full, deletion by shifting back, so
-//! there are no tombstones. The home of an entry is the high end of its 22 bits: a table grows without asking for ids.
+//! handle. The caller of a look-up passes a closure that decides whether a handle is the one sought; so the owner's
+//! memory is touched only when 22 bits agree. Open addressing, linear probing, at most three quarters full, deletion by
+//! shifting back, so there are no tombstones. The home of an entry is the high end of its 22 bits: a table grows
+//! without asking for ids.
 //!
 //! 256 sub-tables by eight further bits of the hash: growing moves one 256th of the entries at a time, so no single
 //! insertion takes long (64 µs at four million entries; one table would take 20 ms and more).
 //!
 //! # Security
-//! A table is slow only for whoever can insert many ids that it takes for neighbours. There are two hashes, both keyed
-//! by a seed that the node draws from its operating system and shows to nobody. An owner uses one of them throughout;
-//! which one depends on who chooses the ids that it inserts:
+//! An adversary can slow a table down only by inserting many ids that hash to neighbouring slots. There are two hashes,
+//! both keyed by a seed that the node draws from its operating system and never discloses. An owner uses one of them
+//! throughout; the choice depends on who can choose the ids that it inserts:
 //!
-//! - coins, the history and the transaction list: nobody. Each id is a SHA-256 digest that this node computed itself;
+//! - coins, the history, the transaction list: nobody. Each id is a SHA-256 digest that this node computed itself;
 //!   clients can only grind. [`IdIndex::hash_digest`].
-//! - open records, the pool, contacts, what is asked for again: nobody, for the same reason. They are [`IdMap`]s, which
-//!   always use [`IdIndex::hash`].
-//! - claims of CL_M and CL (`shard::reject`): any Byzantine peer, as 32 free bytes. [`IdIndex::hash`].
-//! - what is noted of rejects: ids that an honest member computed, or that f+1 peers name. [`IdIndex::hash`].
+//! - open records, the pool, contacts, transactions asked for again: nobody, for the same reason. They are [`IdMap`]s,
+//!   which always use [`IdIndex::hash`].
+//! - claims of CL_M and CL (`shard::reject`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`].
+//! - notes on rejects: ids that an honest member computed or that f+1 peers name. [`IdIndex::hash`].
 //!
-//! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function that the
-//! tables of Rust's standard library rest on. To an adversary without the key its values are as good as independent
-//! random ones, so the ids it chooses fill slots as those of honest peers do. It cannot learn the key: no hash is ever
-//! sent, and nothing iterates over a table in the order of hashes. [`IdIndex::hash_digest`] folds one multiplication of
-//! the first 16 bytes with the key: cheaper, and good enough for digests, of which two share 16 bytes only after 2^64
-//! trials. Looking up a chosen id is harmless with either: it walks one run of what others inserted.
+//! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function behind the
+//! hash tables of Rust's standard library. Without the key its values are as good as independent random ones, so ids
+//! that an adversary chooses spread over the slots like any others. The key stays secret: no hash is ever sent, and
+//! nothing iterates over a table in the order of hashes. [`IdIndex::hash_digest`] folds one multiplication of the first
+//! 16 bytes with the key. It is cheaper, and good enough for digests: to find two that share 16 bytes takes 2^64
+//! trials. Looking up a chosen id is harmless with either hash: it walks one run of entries that others inserted.
 //!
 //! The seed may differ from node to node, since no order depends on it.
 //!
@@ -100,8 +101,8 @@ impl IdIndex {
         self.len == 0
     }
 
-    /// The hash of an id that a peer may have chosen: SipHash-1-3 of its four words. Without the block that tells the
-    /// length: all ids have the same.
+    /// The hash of an id that a peer may have chosen: SipHash-1-3 of its four words. The final block with the length is
+    /// left out, since all ids have the same length.
     pub fn hash(&self, id: &[u8; 32]) -> Hashed {
         if !in_force(Mutant::HashWholeId) {
             return self.hash_digest(id);
@@ -140,7 +141,7 @@ impl IdIndex {
         self.len -= 1;
     }
 
-    /// Slots that finding each entry once looks at, in all and at most for one. For checkers: it reads the whole table.
+    /// The slots that must be read to find each entry once. For checkers: it reads the whole table.
     pub fn steps(&self) -> Steps {
         self.parts.iter().flat_map(Part::steps).fold(Steps::default(), Steps::and)
     }
@@ -160,17 +161,17 @@ impl IdIndex {
     }
 }
 
-/// What searches cost, in slots looked at.
+/// The cost of searches, in slots read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Steps {
-    /// For finding each entry once.
+    /// To find each entry once.
     pub total: u64,
-    /// For the entry that takes most.
+    /// To find the entry that takes the most.
     pub longest: u64,
 }
 
 impl Steps {
-    /// Those of two tables.
+    /// The cost over two tables.
     #[must_use]
     pub fn and(self, other: Steps) -> Steps {
         Steps { total: self.total + other.total, longest: self.longest.max(other.longest) }
@@ -312,7 +313,7 @@ impl Part {
         true
     }
 
-    /// What finding each entry costs.
+    /// The cost of each entry.
     fn steps(&self) -> impl Iterator<Item = Steps> {
         let mask = self.slots.len().wrapping_sub(1);
         let entries = self.slots.iter().enumerate().filter(|(_, slot)| **slot != 0);
@@ -334,8 +335,8 @@ mod tests {
     use super::*;
     use crate::sim::prng::Prng;
 
-    /// More slots than any search looks at unless ids are neighbours by design: the longest of 10^5 random ones takes
-    /// about a hundred.
+    /// More slots than any search reads unless ids were chosen to collide: the longest search among 10^5 random ids
+    /// reads about a hundred.
     const STEPS_MAX: u64 = 300;
 
     #[test]
@@ -371,7 +372,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_siphash_1_3() {
-        // What other implementations (the test vectors of Rust's, its `DefaultHasher`) give absorbs the length, too.
+        // The reference values (test vectors of Rust's SipHash, its `DefaultHasher`) absorb the length, too.
         let with_length = |key, words: &[u64]| {
             let mut state = Sip::new(key);
             words.iter().for_each(|word| state.absorb(*word));
@@ -392,7 +393,7 @@ mod tests {
             let average = random.total as f64 / count as f64;
             assert!(average < 3.0 && random.longest < STEPS_MAX, "{count} random ids: {random:?}");
             let base: [u8; 32] = prng.bytes();
-            // Free bytes: where the ids differ. They share the rest.
+            // The ids differ in the free bytes and share the rest.
             for free in [16..32, 0..16, 24..32, 0..8] {
                 for spread in [1, 0x9E37_79B9_7F4A_7C15, 1 << 40] {
                     let chosen =
@@ -413,7 +414,7 @@ mod tests {
         }
     }
 
-    /// What an index costs into which these ids are inserted.
+    /// The cost of an index that holds these ids.
     fn steps_of(ids: impl Iterator<Item = [u8; 32]>) -> Steps {
         let mut index = IdIndex::new(5);
         for (number, id) in (0..).zip(ids) {
@@ -422,7 +423,7 @@ mod tests {
         index.steps()
     }
 
-    /// `base` but for `number` in the first eight of these bytes.
+    /// `base` with `number` in the first eight bytes of the range `free`.
     fn share_all_but(base: [u8; 32], free: std::ops::Range<usize>, number: u64) -> [u8; 32] {
         let mut id = base;
         id[free.start..free.start + 8].copy_from_slice(&number.to_le_bytes());

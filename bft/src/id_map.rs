@@ -1,8 +1,8 @@
-//! A map from transaction ids to values, as fast as the [`IdIndex`] it stands on: a look-up compares one id, not the
-//! twenty on the way down an ordered tree of a hundred thousand. Peers may choose the ids: it hashes all their bytes.
+//! A map from transaction ids to values, as fast as the [`IdIndex`] beneath it: a look-up compares one id, where an
+//! ordered tree of a hundred thousand compares some twenty. It hashes all bytes of an id, since peers may choose them.
 //!
-//! There is no iteration in the order of keys, and the one that there is says nothing of them: who needs an order
-//! sorts. It depends on what was inserted and removed alone, not on the seed.
+//! Iteration is in no order of the keys: callers that need one sort. The order depends only on what was inserted and
+//! removed, not on the seed.
 
 use wire::ids::TxId;
 
@@ -105,7 +105,7 @@ impl<V> IdMap<V> {
     }
 
     fn find(&self, id: &TxId) -> Option<Place> {
-        // Many are: those of a testbed with one shard, at every look-up of its ledger.
+        // Saves the hash: with one shard these maps stay empty, and each transaction is looked up in them.
         if self.is_empty() {
             return None;
         }

@@ -20,9 +20,9 @@
 //! a certificate before it sends the next entry (up to `pipeline` are open); certificates travel as FINAL, not inside
 //! the next entry.
 //!
-//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, what is missing), `own` (the own lane:
-//! votes, re-sending), `fetch` and `want` (asking for bodies and certificates), `serve` (answering), `history` (entries of
-//! executed blocks), `steps` (what several inputs share).
+//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, what is missing), `own`
+//! (the own lane: votes, re-sending), `fetch` and `want` (asking for bodies and certificates), `serve` (answering),
+//! `history` (entries of executed blocks), `steps` (steps that several inputs share).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -303,8 +303,9 @@ impl Lanes {
         self.history.first_round()
     }
 
-    /// Asks for the certificates of those tips of a cut that are not known to be certified: its proposer now, others if
-    /// they do not come. May be called again as often as needed. Wants end when the next cut is decided.
+    /// Requests the certificates of those tips of a cut that are not known to be certified: from its proposer now, and
+    /// from others if they do not arrive. May be called again as often as needed. Wants end when the next cut is
+    /// decided.
     pub fn want_certificates(&mut self, now: Time, proposer: Index, tips: &[(Index, Tip)]) -> LaneEffects {
         let mut asked = Vec::new();
         for (lane, tip) in tips {
@@ -362,8 +363,8 @@ impl Lanes {
         Some(block)
     }
 
-    /// The block of `round`, whose cut this is, was executed: its entries go to the history, its certificates go. Rounds
-    /// come in order.
+    /// The block of `round`, whose cut this is, was executed: its entries move to the history, its certificates are
+    /// dropped. Rounds come in order.
     pub fn executed(&mut self, round: Round, cut: &Cut) {
         if round <= self.executed {
             return;
@@ -380,7 +381,7 @@ impl Lanes {
         [self.own.next_due(), self.fetches.next_due(), self.wants.next_due()].into_iter().flatten().min()
     }
 
-    /// Sends again and asks again what is due.
+    /// Repeats the messages and requests that are due.
     pub fn tick(&mut self, now: Time) -> LaneEffects {
         let mut effects = Effects::none();
         self.send_again(now, &mut effects);
@@ -412,9 +413,9 @@ impl Lanes {
         for index in self.member.committee.indices().filter(|index| *index != self.member.index) {
             self.echo_again(index, &mut effects);
         }
-        self.own.hurry(now);
-        self.fetches.hurry(now);
-        self.wants.hurry(now);
+        self.own.retry_now(now);
+        self.fetches.retry_now(now);
+        self.wants.retry_now(now);
         effects.extend(self.tick(now));
         effects
     }

@@ -199,8 +199,8 @@ impl Ledger {
         self.unspendable(transaction).map_or(Standing::Open, Standing::Never)
     }
 
-    /// Why a valid transaction can never execute here, now or later; `None` if it may, if it was executed here, or if it
-    /// has no input here. What was executed and is forgotten looks like one whose expiry has passed.
+    /// Why a valid transaction can never execute here, now or later; `None` if it may, if it was executed here, or if
+    /// it has no input here. What was executed and is forgotten looks like one whose expiry has passed.
     pub fn never(&self, id: &TxId, transaction: &TransactionView<'_>) -> Option<Cause> {
         if self.open.contains(id) {
             return None;
@@ -266,7 +266,7 @@ impl Ledger {
         self.pool.len()
     }
 
-    /// What searching its tables costs. For checkers: it reads them whole.
+    /// What searching its tables costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         [self.history.steps(), self.open.steps(), self.pool.steps()]
             .into_iter()

@@ -81,7 +81,7 @@ pub struct Submitted {
 pub struct Left {
     /// For the clients of such transactions.
     pub receipts: Receipts,
-    /// For the shards of those that are cross-shard: CL_M; with the peer that asked us to order it, if it was one.
+    /// CL_M for the shards of those that are cross-shard, each with the peer that asked us to order it, if one did.
     pub votes: Vec<(Option<NodeId>, RejectVote)>,
 }
 
@@ -106,7 +106,7 @@ impl Mempool {
         self.len() == 0
     }
 
-    /// What searching its tables costs. For checkers: it reads them whole.
+    /// What searching its tables costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         self.list.steps().and(self.contacts.steps())
     }
@@ -121,8 +121,8 @@ impl Mempool {
         self.list.waiting_bytes()
     }
 
-    /// Takes in the transactions that stand in `items` of a submission's `body`. `believed` tells why other shards reject
-    /// a transaction, if they do.
+    /// Takes in the transactions that stand in `items` of a submission's `body`. `believed` returns why other shards
+    /// reject a transaction, if they do.
     pub fn submit(
         &mut self,
         client: ClientId,

@@ -1,15 +1,16 @@
 //! Merkle trees: one digest that stands for a list, and short proofs of what the list holds.
 //!
 //! Guarantee: the root of a [`Tree`] fixes the list of its leaves, and a branch proves the leaf at one position of a
-//! list of known length. It rests on two conditions that callers meet. Leaves are digests whose owners hash them under
-//! a tag of their own, never 32 bytes that somebody else chose: else a node passes for a leaf, and a subtree for a
-//! shorter list. And the length in [`Tree::root_by`] is bound by what the root is compared with: it decides how long
-//! the branch is, so whoever could choose it would choose where in the tree a leaf stands.
+//! list of known length. It rests on two conditions that callers must meet. First, leaves are digests that their owners
+//! hash under a tag of their own, never 32 bytes that somebody else chose: otherwise a node could pass for a leaf, and
+//! a subtree for a shorter list. Second, the length passed to [`Tree::root_by`] is bound by the value that the root is
+//! compared with: it determines the length of the branch, so an adversary that could choose it could choose where in
+//! the tree a leaf stands.
 //!
-//! Trees of different kinds hash their nodes under different tags, so no node of one is a node of another, however
-//! trees hang in trees ([`crate::part`]). An odd node rises a level as it is, so no list has the root of another by
-//! repeating its end. The tree of no leaves has the root zero, which no other has. Cost: one hash a leaf to build,
-//! ⌈log₂ n⌉ to check a branch.
+//! Trees of different kinds hash their nodes under different tags, so no node of one is a node of another, even where
+//! the leaves of one tree depend on the roots of others ([`crate::part`]). An odd node moves up a level unchanged, so
+//! repeating the end of a list does not give the same root. The tree without leaves has the root zero, which no other
+//! has. Cost: one hash per leaf to build, ⌈log₂ n⌉ to check a branch.
 
 use sha2::{Digest as _, Sha256};
 use wire::ids::Digest;
@@ -29,7 +30,7 @@ pub enum Tree {
 }
 
 impl Tree {
-    /// What its nodes are hashed under. \[safety]
+    /// The tag under which its nodes are hashed. \[safety]
     fn tag(self) -> &'static [u8; 4] {
         match self {
             Tree::Parts if in_force(Mutant::PartDigestBindsCounts) => b"PNOD",
@@ -62,8 +63,8 @@ impl Tree {
         siblings
     }
 
-    /// The root of the tree of `count` leaves that has `leaf` at `position`, by these siblings; `None` if they are not
-    /// as many as that position has.
+    /// The root of the tree of `count` leaves that has `leaf` at `position` and these siblings; `None` if their number
+    /// does not fit the position.
     pub fn root_by(self, leaf: Digest, position: usize, count: usize, siblings: &[Digest]) -> Option<Digest> {
         if position >= count {
             return None;
@@ -84,7 +85,7 @@ impl Tree {
         level.chunks(2).map(|children| self.parent(children)).collect()
     }
 
-    /// The node over a pair; an odd one rises as it is.
+    /// The node over a pair; a single child moves up unchanged.
     fn parent(self, children: &[Digest]) -> Digest {
         match children {
             [left, right] => {
@@ -144,6 +145,6 @@ mod tests {
         let mut roots: Vec<Digest> = roots_of(Tree::Items).chain(roots_of(Tree::Parts)).collect();
         roots.sort_unstable();
         roots.dedup();
-        assert_eq!(roots.len(), 2 * 19 - 2, "trees of no leaf and of one alone have no node of their kind");
+        assert_eq!(roots.len(), 2 * 19 - 2, "trees with no leaf or one have no inner node, so no tag");
     }
 }

@@ -1,8 +1,8 @@
 //! The root of the message tree, and how it stands on the wire.
 //!
-//! The first byte tells what carries long bytes from the rest: an entry of a lane, which is its own bytes so that nobody
-//! hashes a proposal twice (`lane::entry`), a group part behind its proof, a list of transactions to be ordered.
-//! Everything else is one enum through the one codec.
+//! The first byte distinguishes messages that carry long bytes: an entry of a lane, which is its own bytes so that
+//! nobody hashes a proposal twice (`lane::entry`), a group part behind its proof, and a list of transactions to be
+//! ordered. Everything else is one enum through the one codec.
 
 mod kind;
 mod said;

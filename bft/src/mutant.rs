@@ -1,6 +1,6 @@
 //! Protocol rules that can be switched off, to show that the checkers notice.
 //!
-//! Each variant is a rule marked \[safety] in the design, or one that bounds what a peer can cost us. Without the
+//! Each variant is a rule marked \[safety] in the design, or one that bounds cost or latency under attack. Without the
 //! feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches one
 //! rule off for its own thread. Release binaries are built without the feature.
 
@@ -25,11 +25,11 @@ pub enum Mutant {
     StopAnsweringAfterCoin,
     /// Nobody leaves a view before its own VOTE is sent.
     VoteBeforeLeaving,
-    /// The value of a later view is the one that certificate 1 of the last leader names.
+    /// The value of a later view is the one that the certificate 1 of its lock names.
     JustificationValue,
     /// Only certificate 1 of the elected leader justifies, not that of any other SPB.
     JustificationLeader,
-    /// A justification goes back to its lock, or to view 0 if there is none. Without it the last view is enough.
+    /// A justification goes back to its lock, or to view 0 if there is none. Without the rule the last view is enough.
     JustificationReachesBack,
     /// A justification proves each view since its lock, not just the last one.
     JustificationHasNoGap,
@@ -37,9 +37,9 @@ pub enum Mutant {
     HaltProvesLeader,
     /// The coin shares of a HALT are verified before they are combined.
     HaltSharesVerified,
-    /// Who has shown a false certificate of a block or a false HALT has no further one verified.
+    /// After a false block certificate or a false HALT of a member, no further one of that member is verified.
     FalseProofBars,
-    /// A peer whose answers do not help is asked again after pauses that grow.
+    /// A peer whose answers do not help is asked again only after growing pauses.
     ClaimsPause,
     /// A certificate has N−f distinct signers.
     CertificateQuorum,
@@ -55,7 +55,7 @@ pub enum Mutant {
     TransferHeaderChain,
     /// A part is covered by the outgoing root of its block.
     TransferBranch,
-    /// The digest of a part is a hash of its own over its counts and the root of its items, not that root.
+    /// The digest of a part is a tagged hash over its counts and the root of its items, not the bare root.
     PartDigestBindsCounts,
     /// A proposal imports a group part only with N−f SIGNs on it.
     ImportNeedsCertificate,
@@ -81,17 +81,17 @@ pub enum Mutant {
     BelieveNeedsOneHonest,
     /// A CL counts only once executed blocks have all that its sender had imported.
     RejectAfterWatermark,
-    /// Tables of ids that peers choose hash all their bytes.
+    /// Tables hash all bytes of ids that peers choose. Bounds cost.
     HashWholeId,
-    /// A cancel is due the moment it may be listed, whatever made it so.
+    /// A cancel is due as soon as it may be listed. Bounds latency.
     CancelIsDueAtOnce,
-    /// What a peer's orders may have us report is rationed.
+    /// CL_M and CL that a peer's orders cause are rationed. Bounds cost.
     ReportsAreRationed,
-    /// What is sent again is bounded in bytes, and a peer gets it at most once a second. Not safety but cost.
+    /// Messages are sent again at a bounded byte rate, and to one peer at most once a second. Bounds cost.
     ResendsArePaced,
-    /// A certificate that a cut lacks is asked of its proposer first, in one message a cut. Not safety but cost.
+    /// A certificate that a cut needs is requested from its proposer first, in one message per cut. Bounds cost.
     WantsGoToProposer,
-    /// A second holder is asked before the first has failed for good. Not safety but time.
+    /// Further holders are asked for a body before the first has failed for good. Bounds latency.
     SecondHolderIsAsked,
 }
 

@@ -17,12 +17,14 @@
 //! outgoing root  OUTG | parts u32 | root of the parts' digests, Tree::Parts, by destination and number
 //! ```
 //!
-//! An id of a spent transaction covers all its bytes, so the digest of a part fixes every byte of it. Neither side of
-//! a transfer chooses a shape: how many items of each kind a part has stands in its digest, how many parts a block has
-//! stands in its outgoing root, and no node of a tree is a part's digest. (A digest that was the bare root of the items
-//! let a left subtree of them pass for a shorter part, with the right certificate and a longer branch: whatever the
-//! cut-off transactions had spent was lost. [`Mutant::PartDigestBindsCounts`] is that rule switched off.) A block
-//! without parts has the outgoing root zero.
+//! The id of a spent transaction covers all its bytes, so the digest of a part fixes every byte of it. Neither side of
+//! a transfer can choose a shape: the part's digest binds how many items of each kind it has, the outgoing root binds
+//! how many parts the block has, and no node of a tree is a part's digest. A block without parts has the outgoing root
+//! zero.
+//!
+//! If the digest were the bare root of the items, a left subtree would pass for a shorter part, with the same
+//! certificate and a longer branch, and whatever the omitted transactions had spent would be lost.
+//! [`Mutant::PartDigestBindsCounts`] switches this rule off.
 
 use std::ops::Range;
 
@@ -94,7 +96,7 @@ pub struct Part {
     pub cancelled: Vec<TxId>,
     /// Transactions whose inputs in the source are spent: id and place in `bytes`.
     pub spent: Vec<(TxId, Range<usize>)>,
-    /// The digest of all that it is.
+    /// The digest, which fixes every byte.
     pub digest: Digest,
     /// The encoding.
     pub bytes: Bytes,
@@ -249,12 +251,12 @@ impl Group {
     }
 }
 
-/// The digests of the parts of one block, in order of destination and number: what the outgoing root is over.
+/// The digests of the parts of one block, in order of destination and number: the leaves under the outgoing root.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PartDigests(Vec<Digest>);
 
 impl PartDigests {
-    /// Of these parts.
+    /// The digests of these parts.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a Part>) -> PartDigests {
         PartDigests(parts.into_iter().map(|part| part.digest).collect())
     }
@@ -279,15 +281,15 @@ impl PartDigests {
     }
 }
 
-/// The outgoing root of a block of `count` parts that has this one at `position`, by these siblings; `None` if they are
-/// not as many as that position has.
+/// The outgoing root of a block of `count` parts that has this part at `position` and these siblings; `None` if their
+/// number does not fit the position.
 pub fn outgoing_root_by(part: &Part, position: u32, count: u32, siblings: &[Digest]) -> Option<Digest> {
     let root = Tree::Parts.root_by(part.digest, position as usize, count as usize, siblings);
     root.map(|root| outgoing_root(count, root))
 }
 
 /// # Security
-/// The count is what decides where in the tree a branch leads. \[safety]
+/// The count determines where in the tree a branch leads. \[safety]
 fn outgoing_root(count: u32, root: Digest) -> Digest {
     if !in_force(Mutant::PartDigestBindsCounts) {
         return root;
@@ -300,7 +302,7 @@ fn outgoing_root(count: u32, root: Digest) -> Digest {
 const FINISHED_LEAF: u8 = 1;
 const CANCELLED_LEAF: u8 = 2;
 const SPENT_LEAF: u8 = 3;
-/// Of the mutant alone.
+/// Used only by the mutant.
 const HEADER_LEAF: u8 = 0;
 
 /// A leaf for each item, in order.
@@ -327,7 +329,7 @@ fn leaves(
 
 fn digest(header: &[u8], finished: &[TxId], cancelled: &[TxId], spent: &[(TxId, Range<usize>)]) -> Digest {
     let root = Tree::Items.root(&leaves(header, finished, cancelled, spent));
-    // # Security: a bare root would be that of any tree it is a node of. [safety]
+    // # Security: a bare root could pass for a node of a larger tree. [safety]
     if !in_force(Mutant::PartDigestBindsCounts) {
         return root;
     }
@@ -420,9 +422,8 @@ mod tests {
         assert!(super::tests::group().finish().is_empty(), "nothing has no part");
     }
 
-    /// The hashes of the essay, by hand.
     #[test]
-    fn digests_are_those_of_the_essay() {
+    fn digests_follow_the_module_documentation() {
         let sha = |parts: &[&[u8]]| Digest(Sha256::digest(parts.concat()).into());
         let part = sample();
         let (place, header) = (&[1, 0, 5, 0, 0, 0, 0, 0, 0, 0][..], &part.bytes[..28]);

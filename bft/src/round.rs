@@ -1,17 +1,17 @@
 //! The round loop of a shard: one sMVBA after the other, each deciding the cut that the next block executes up to.
 //!
-//! Guarantees: rounds are decided in order, at most one runs at a time, and nobody is left behind: who misses a
-//! decision obtains its HALT from anybody who has it, and messages that come too early wait in a bounded window
+//! Guarantees: rounds are decided in order, at most one runs at a time, and nobody is left behind: a member that misses
+//! a decision obtains its HALT from any member that has it, and messages that come too early wait in a bounded window
 //! instead of being thrown away (the prototype deadlocked at start-up because it discarded them).
 //!
 //! Steps: some lane is ahead of the last decided cut → input, after at most [`GATHER`] in which more lanes may
 //! advance → sMVBA → HALT to all, next round. A round is joined by input as soon as anything of it arrives.
 //!
-//! Nobody takes part in round r, by input, answer or HALT, before it has executed r−16: what is decided and not executed
-//! is at most [`ROUNDS_UNEXECUTED_MAX`] rounds. Messages of r wait in the window until then, and a HALT that found no
-//! room there is asked for. No shard stops by this that would go on otherwise: f members that lag so are among the f
-//! that nobody waits for, and more of them hold a round up by withholding their input alone, since N−f SPBs must
-//! finish. The bodies they wait for are held by N−2f honest members, so they go on.
+//! No member takes part in round r, by input, answer or HALT, before it has executed r−16, so at most
+//! [`ROUNDS_UNEXECUTED_MAX`] rounds are decided and not executed. Messages of r wait in the window until then, and a
+//! HALT that found no room there is requested later. This rule stops no shard for good: if at most f members lag that
+//! far or are faulty, nobody waits for them; if more do, a round waits, but only until the honest ones have executed,
+//! since N−2f honest members hold the bodies that they lack.
 //!
 //! Every own message of the undecided round, in all its views, is kept and sent again when a peer's process is new,
 //! and after 1 s without progress, doubling to 10 s. A message of a decided round is answered with that round's HALT,
@@ -110,9 +110,9 @@ pub struct Rounds {
     sent: Vec<(To, RoundMessage)>,
     resend: Resend,
     early: Early,
-    /// Members that showed a HALT that proves nothing: no further one of theirs costs a verification, and what they
-    /// claim to have decided counts no more. No honest member is among them, since a HALT that holds at one of us holds
-    /// at all who have decided the round before.
+    /// Members that sent a false HALT: none of theirs is verified any more, and their claims of what they have decided
+    /// are ignored. No honest member is among them, since a HALT that one honest member accepts is valid at every
+    /// member that has decided the round before.
     barred: BTreeSet<Index>,
     history: BTreeMap<Round, Halt>,
     cache: CertificateCache,
@@ -256,7 +256,7 @@ impl Rounds {
         if !halt.has_shape(&self.member.committee) {
             effects.push_fault(peer, FaultKind::OutOfRange);
         } else if halt.round <= self.decided || self.barred.contains(&author) {
-            // Nothing that it could prove is of use.
+            // Of no use, or from a member whose HALTs are not verified.
         } else if halt.round == self.decided.next() && self.may_run_ahead() {
             self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
         } else {
@@ -302,21 +302,21 @@ impl Rounds {
         effects
     }
 
-    /// All blocks up to this round are executed. If that had to come first, the running round begins with what has
-    /// waited for it.
+    /// All blocks up to this round are executed. If the running round had to wait for this, it begins now, with the
+    /// messages that came early for it.
     pub fn executed(&mut self, now: Time, round: Round, lanes: &dyn LaneCertificates) -> RoundEffects {
         let has_waited = !self.may_run_ahead();
         self.executed = round;
         let mut effects = Effects::none();
         if has_waited {
             self.begin(now, lanes, &mut effects);
-            // A question that was due meanwhile is due now.
+            // A request that became due meanwhile goes out now.
             self.ask_if_due(now, &mut effects);
         }
         effects
     }
 
-    /// What a peer says it has decided. It may lie: it is asked for proofs, and that is all.
+    /// A peer claims to have decided this round. The claim may be false: its only effect is that we request proofs.
     pub fn peer_decided(&mut self, now: Time, author: Index, decided: Round) {
         if !self.barred.contains(&author) {
             self.behind.learn(now, author, decided, self.decided);
@@ -333,7 +333,7 @@ impl Rounds {
         Effects { sends: self.sent.iter().map(others_only).collect(), ..Effects::none() }
     }
 
-    /// Time has passed: sends again what made no progress, asks if we are behind, asks for missing certificates.
+    /// Time has passed: repeats messages without progress, asks peers if we are behind, requests missing certificates.
     pub fn tick(&mut self, now: Time, lanes: &dyn LaneCertificates) -> RoundEffects {
         let mut effects = Effects::none();
         if self.resend.is_due(now) {
@@ -473,7 +473,7 @@ impl Rounds {
         self.begin(now, lanes, effects);
     }
 
-    /// Hands the running round what has come early for it, if we may take part.
+    /// Hands the running round the messages that came early for it, if we may take part.
     fn begin(&mut self, now: Time, lanes: &dyn LaneCertificates, effects: &mut RoundEffects) {
         if !self.may_run_ahead() {
             return;

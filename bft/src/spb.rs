@@ -7,8 +7,8 @@
 //! - *External validity*: certificate 1 implies that f+1 honest members found value and justification valid.
 //!
 //! Steps: SEND(x, justification) → ECHO, a signature at stage LOCK → N−f make certificate 1 → LOCK(x, certificate 1)
-//! → READY, a signature at stage FINISH → N−f make certificate 2 → FINISH(x, certificate 2). Five messages
-//! between the leader and each member, 2N signatures; a member verifies two certificates, the leader two batches of N−f.
+//! → READY, a signature at stage FINISH → N−f make certificate 2 → FINISH(x, certificate 2). Five messages between the
+//! leader and each member, 2N signatures; a member verifies two certificates, the leader two batches of N−f.
 //!
 //! Source: Speeding Dumbo (NDSS 2022), Alg. 1 and §IV; there the last step is the leader's output only, here it is
 //! broadcast as FINISH, as in its Alg. 2 line 9. Deviation: external validity may have to wait for certificates to be

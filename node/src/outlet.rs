@@ -5,7 +5,7 @@
 //! what was lost.
 //!
 //! What the core may hand over at once must stay below that, else a child would be cut off for what the core did, again and
-//! again: what it sends again is paced (`bft::round::Pace`: 16 MiB of its lane and as much of parts at once), and of what
+//! again: what it sends again is paced (`bft::round::resend_pace`: 16 MiB of its lane and as much of parts at once), and of what
 //! is fetched each member gets two of the longest entries at once (`bft::lane::serve`).
 
 use std::io;

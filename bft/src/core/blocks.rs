@@ -46,7 +46,7 @@ impl Core {
         let votes = self.votes.executed(now, round, header.digest());
         self.absorb_votes(now, votes);
         self.after_block(now, &outcome);
-        // Last, since a further round may be decided on account of it.
+        // Last, since this may decide a further round.
         let effects = self.rounds.executed(now, round, &self.lanes);
         self.absorb_rounds(now, effects);
         true

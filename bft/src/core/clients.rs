@@ -83,11 +83,12 @@ impl Core {
         self.absorb_left(now, left);
     }
 
-    /// Tells of transactions that left the mempool since they can never execute here.
+    /// Reports transactions that left the mempool because they can never execute here.
     pub(super) fn absorb_left(&mut self, now: Time, left: Left) {
         self.reply_all(left.receipts);
         let ids = left.votes.iter().map(|(_, vote)| &vote.id);
         self.orders.review(ids, &self.mempool, &self.ledger);
+        // Each asker has a ration of its own.
         let mut by_asker: BTreeMap<Option<NodeId>, Vec<RejectVote>> = BTreeMap::new();
         for (asker, vote) in left.votes {
             by_asker.entry(asker).or_default().push(vote);

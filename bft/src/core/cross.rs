@@ -58,7 +58,7 @@ impl Core {
         self.absorb_transfers(effects);
         let effects = self.orders.tick(now, &mut self.mempool, &self.ledger);
         self.absorb_orders(now, effects);
-        // A backup may have become due that nobody told of.
+        // Time alone can make us the backup of an import, without any event.
         if self.transfers.has_eligible(now) || self.rejects.has_cancels() {
             self.imports = News::Arrived;
         }
@@ -78,7 +78,8 @@ impl Core {
         }
     }
 
-    /// These, which a peer may have asked us to order, can never execute here: CL_M.
+    /// Sends CL_M for transactions that can never execute here; `asker` is the peer that asked us to order them, if one
+    /// did.
     pub(super) fn report_rejected(&mut self, now: Time, asker: Option<NodeId>, votes: Vec<RejectVote>) {
         let effects = self.rejects.report(now, asker, votes, &self.ledger);
         self.absorb_rejects(effects);

@@ -40,7 +40,7 @@ impl Core {
             let left = self.mempool.take(&mut builder, &self.ledger);
             self.absorb_left(now, left);
             if builder.is_empty() {
-                // What left the list may be somebody's tick in the pool, and so a cancel.
+                // A transaction that left the list may have an entry in the pool, which must then be cancelled.
                 if self.rejects.has_cancels() {
                     continue;
                 }
@@ -69,14 +69,14 @@ impl Core {
         }
         for id in self.rejects.cancels(&self.ledger, builder.cancels_left()) {
             let pushed = builder.push_cancel(id);
-            assert_eq!(pushed, Push::Added, "no more were asked for than fit");
+            assert_eq!(pushed, Push::Added, "no more cancels are taken than fit");
         }
     }
 
     /// When the next own entry is due; `None` while there is nothing to propose or no room.
     pub(super) fn proposal_due(&self) -> Option<Time> {
         let pending_bytes = self.mempool.waiting_bytes() as usize;
-        // Whatever made a cancel due, be it a block, a CL or our own filter: it is seen here.
+        // A block, a CL or our own filter can make a cancel due; this check covers all three.
         let has_cancels = self.rejects.has_cancels() && in_force(Mutant::CancelIsDueAtOnce);
         if pending_bytes == 0 && self.imports == News::None && !has_cancels {
             return None;

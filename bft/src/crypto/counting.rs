@@ -1,4 +1,4 @@
-//! A suite that counts what it is made to verify: for tests and simulations that bound what a message may cost.
+//! A suite that counts verifications, for tests and simulations that bound what a message may cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::crypto::delegate::Delegate;
 use crate::crypto::suite::Suite;
 
-/// Another suite, counted. Its answers are those of the other.
+/// A suite that passes every call on to another one and counts the verifications.
 #[derive(Debug)]
 pub struct CountingSuite {
     inner: Arc<dyn Suite>,
@@ -15,17 +15,17 @@ pub struct CountingSuite {
 }
 
 impl CountingSuite {
-    /// Counts from zero.
+    /// Wraps `inner`, with counters at zero.
     pub fn new(inner: Arc<dyn Suite>) -> CountingSuite {
         CountingSuite { inner, verified: AtomicU64::new(0), in_vain: AtomicU64::new(0) }
     }
 
-    /// Signatures and coin shares verified, each one of a batch.
+    /// Signatures and coin shares verified; each one in a batch counts.
     pub fn verified(&self) -> u64 {
         self.verified.load(Ordering::Relaxed)
     }
 
-    /// Those of them that were in a batch that did not hold, or did not hold themselves.
+    /// Of these, the ones that were invalid or stood in a batch that failed.
     pub fn in_vain(&self) -> u64 {
         self.in_vain.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Suites that leave the work to another one and watch it, or change one answer: for simulations and tests.
+//! Suites that delegate to another suite, to observe it or to change one answer; for simulations and tests.
 
 use std::fmt::Debug;
 
@@ -6,15 +6,15 @@ use wire::ids::{Index, ShardId, Signature};
 
 use crate::crypto::suite::{CoinName, CoinShare, Statement, Suite};
 
-/// A suite whose answers are those of another one, but for what it overrides.
+/// A suite that gives the answers of another one, except where it overrides them.
 pub trait Delegate: Debug + Send + Sync {
-    /// The other one.
+    /// The suite that does the work.
     fn inner(&self) -> &dyn Suite;
 
-    /// So many signatures or coin shares, one batch, were found to be valid or not.
+    /// A batch of `count` signatures or coin shares was verified.
     fn on_verified(&self, _count: usize, _all_valid: bool) {}
 
-    /// Whom a coin elects that elects `leader`.
+    /// Replaces the leader that the other suite's coin elects.
     fn elected(&self, _name: &CoinName, leader: Index) -> Option<Index> {
         Some(leader)
     }

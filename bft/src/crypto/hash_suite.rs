@@ -4,8 +4,8 @@
 //! and statement. Every suite object can recompute what any member would have signed, which is how it verifies, but
 //! it hands out only what its own member signs. So an adversary that acts through the suite objects of the members it
 //! controls, and otherwise only repeats bytes it has seen, forges nothing; and it learns a leader only from N−f valid
-//! shares of distinct members, like everybody. What the real suite leaves to its caller, this one does too: shares are
-//! combined without being verified, and a bad one changes whom they elect.
+//! shares of distinct members, like everybody. Like the real suite it combines shares without verifying them, so a bad
+//! share changes the leader that they elect.
 //!
 //! # Security
 //! None against who looks inside: never for real nodes.
@@ -127,8 +127,8 @@ impl Suite for HashSuite {
         self.coin_share_of(signer, name).as_ref() == Some(share)
     }
 
-    /// A bad share among those that are combined spoils the coin, as it does in the real suite: it still elects, but
-    /// the toss is another one, which depends on the bad share. Who skips the check of a share forks here as well.
+    /// As in the real suite, a bad share among those that are combined spoils the coin: it still elects a leader, but
+    /// by a toss that depends on the bad share. So code that fails to verify shares forks with this suite too.
     fn elect(&self, name: &CoinName, shares: &[(Index, CoinShare)]) -> Option<Index> {
         let by_member: BTreeMap<Index, &CoinShare> =
             shares.iter().map(|(member, share)| (*member, share)).collect();

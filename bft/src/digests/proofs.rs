@@ -1,4 +1,4 @@
-//! Signatures, certificates and shares of coins, changed in little: none of them proves anything then.
+//! Signatures, certificates and coin shares prove nothing once they are changed slightly.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::real::RealSuite;
 use crate::crypto::suite::{CoinName, CoinShare, Statement, Suite};
 
-/// What a certificate holds.
+/// The content of a certificate.
 type Signed = Vec<(Index, Signature)>;
 
-/// The members of two shards, real or stand-in.
+/// The suites of all members of two shards, real ones or stand-ins.
 fn suites(seed: u64, is_real: bool) -> (Committee, Vec<Arc<dyn Suite>>) {
     let (committee, secrets) = deal_committee(4, 2, Protocol::default(), seeded_entropy(seed));
     let suite = |node: NodeId| -> Arc<dyn Suite> {
@@ -30,7 +30,7 @@ fn suites(seed: u64, is_real: bool) -> (Committee, Vec<Arc<dyn Suite>>) {
     (committee, suites)
 }
 
-/// A statement that differs, in one field or in kind.
+/// A statement that differs from this one.
 fn other_statement(world: &mut World, statement: Statement) -> Statement {
     loop {
         let other = world.statement();
@@ -41,7 +41,7 @@ fn other_statement(world: &mut World, statement: Statement) -> Statement {
 }
 
 #[test]
-fn signatures_and_certificates_prove_nothing_else() {
+fn a_certificate_proves_one_statement_and_fails_if_changed() {
     for (seed, is_real) in (0..40).map(|seed| (seed, seed % 10 == 0)) {
         let (committee, suites) = suites(seed, is_real);
         let mut world = World::new(seed);
@@ -88,7 +88,7 @@ fn signatures_and_certificates_prove_nothing_else() {
 }
 
 #[test]
-fn shares_of_a_coin_are_shares_of_no_other() {
+fn a_coin_share_is_valid_for_one_coin_and_one_signer() {
     for (seed, is_real) in (0..40).map(|seed| (seed, seed % 10 == 0)) {
         let (_, suites) = suites(seed, is_real);
         let mut world = World::new(seed);

@@ -1,14 +1,14 @@
-//! docs/design.md §1 lists whatever is hashed and every tag.
+//! Checks that docs/design.md §1 lists every module that hashes and every tag.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const DESIGN: &str = include_str!("../../../docs/design.md");
-/// What makes a digest or a tag of a message.
+/// Source text that shows that a module computes a digest or a MAC.
 const HASHES: [&str; 4] = ["Sha256::", "Sha512::", "MacKey::new", "raw_sign::"];
 
-/// Sources of the crates in which structures are hashed, tests left out: module and text.
+/// Name and source text of each module in the crates that hash structures, without tests.
 fn modules() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut folders: Vec<PathBuf> = vec![root.join("bft/src"), root.join("wire/src")];
@@ -32,13 +32,13 @@ fn modules() -> Vec<(String, String)> {
 }
 
 #[test]
-fn whatever_is_hashed_is_listed() {
+fn every_module_that_hashes_is_listed() {
     let mut hashing = 0;
     for (module, text) in modules() {
         if HASHES.iter().any(|hash| text.contains(hash)) {
             assert!(
                 DESIGN.contains(&format!("`{module}`")),
-                "{module} hashes what docs/design.md does not list"
+                "{module} hashes, but docs/design.md does not list it"
             );
             hashing += 1;
         }
@@ -46,7 +46,7 @@ fn whatever_is_hashed_is_listed() {
     assert!(hashing >= 15, "{hashing} modules hash");
 }
 
-/// Tags of four letters are constants of their own; each is listed and used for one thing.
+/// A tag is a constant of four letters; each is listed and used in one place.
 #[test]
 fn every_tag_is_listed_and_used_once() {
     let mut tags: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -60,7 +60,7 @@ fn every_tag_is_listed_and_used_once() {
     }
     for (tag, modules) in &tags {
         assert!(DESIGN.contains(&format!("| `{tag}` |")), "{tag} of {modules:?} is not listed");
-        assert_eq!(modules.len(), 1, "{tag} stands for several things: {modules:?}");
+        assert_eq!(modules.len(), 1, "{tag} is used in several places: {modules:?}");
     }
     assert_eq!(tags.len(), 18, "{tags:?}");
 }

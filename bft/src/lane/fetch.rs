@@ -1,12 +1,12 @@
-//! Fetching bodies that are missing: whom to ask, when to ask the next one.
+//! Fetching missing bodies: which members to ask, and when to ask the next ones.
 //!
 //! Guarantee: a body that is certified or decided arrives once messages do, since at least N−2f ≥ f+1 of the
 //! certificate's signers are honest and hold it. Steps: a little patience, for the body may be under way from its
-//! owner; then the signers of the certificate, from a different one for each member and place, so that load spreads:
-//! one, after a moment two more, then four, and so on; then all members; and again, ever more slowly. So f signers in a row
-//! that do not answer cost log f such moments (1.8 s at N = 128), and bodies come more than once only where an answer takes
-//! longer than that. A body that only its owner vouches for is asked of the owner alone, a few times: nothing is
-//! lost if it never comes.
+//! owner; then the signers of the certificate, starting at a different one for each member and place, so that load
+//! spreads: one signer, after a wait two more, then four, and so on; then all members; and again, ever more slowly. So
+//! f signers in a row that do not answer cost log f waits (1.8 s at N = 128), and a body arrives more than once only if
+//! an answer takes longer than the wait for it. A body that only its owner vouches for is requested from the owner
+//! alone, a few times: nothing is lost if it never arrives.
 //!
 //! The table follows from what the lanes say is missing ([`Fetches::follow`]), so it is bounded by their reach.
 
@@ -25,11 +25,11 @@ use crate::time::{Span, Time};
 const PATIENCE_DECIDED: Span = Span::from_ms(50);
 /// The same for a body that no block needs yet.
 const PATIENCE_UNDECIDED: Span = Span::from_ms(200);
-/// Wait for an answer of the first member before two more are asked: long enough for most round trips.
+/// Wait for an answer of the first member before two more are asked: longer than most round trips.
 const ANSWER_FIRST: Span = Span::from_ms(200);
-/// Wait after each further lot, longer than the longest emulated round trip with the first wait.
+/// Wait after each further group. With the first wait it adds up to the longest emulated round trip, 600 ms.
 const ANSWER_NEXT: Span = Span::from_ms(400);
-/// Longest wait for an owner that nobody else vouches for.
+/// Longest wait for the owner of a body that nobody else vouches for.
 const ANSWER_CLAIMED_MAX: Span = Span::from_ms(1_000);
 /// Wait after all were asked; doubles to [`PASS_MAX`] from pass to pass.
 const PASS_MIN: Span = Span::from_ms(2_000);
@@ -53,7 +53,7 @@ struct Fetch {
     asked: u32,
     /// Wait at the end of this pass.
     pass: Span,
-    /// Who is to answer before `due`, unless all were asked.
+    /// The members that are to answer before `due`; empty if all were asked.
     awaiting: Vec<Index>,
     /// When to ask next; `None` once it was given up.
     due: Option<Time>,
@@ -138,7 +138,7 @@ impl Fetches {
     }
 
     /// Requests and answers may have been lost: everything is due again at once.
-    pub(super) fn hurry(&mut self, now: Time) {
+    pub(super) fn retry_now(&mut self, now: Time) {
         for fetch in self.table.values_mut() {
             fetch.asked = 0;
             fetch.awaiting.clear();
@@ -159,7 +159,7 @@ impl Fetches {
 }
 
 impl Fetch {
-    /// Chooses whom to ask now, if anybody, and sets the next due time.
+    /// Chooses the members to ask now, if any, and sets the next due time.
     fn ask(
         &mut self,
         now: Time,
@@ -180,14 +180,14 @@ impl Fetch {
             self.asked = 0;
             return Some(Dest::ShardOthers);
         }
-        // 1, 2, 4 and so on: as many as were asked before, and one.
-        let lot =
+        // 1, 2, 4 and so on: one more than were asked before.
+        let group =
             if self.cause == Cause::Claimed || !in_force(Mutant::SecondHolderIsAsked) { 1 } else { turn + 1 };
-        let lot = lot.min(candidates.len());
+        let group = group.min(candidates.len());
         self.awaiting = (0..candidates.len())
             .map(|step| candidates[(turn + step) % candidates.len()])
             .filter(|candidate| load.get(candidate).is_none_or(|asked| *asked < ASKED_OF_ONE_MAX))
-            .take(lot)
+            .take(group)
             .collect();
         if self.awaiting.is_empty() {
             self.due = Some(now + BUSY);

@@ -23,7 +23,7 @@ pub enum LaneMessage {
         /// Over [`crate::crypto::suite::Statement::Lane`].
         signature: Signature,
     },
-    /// The entry is certified. From its owner to all, and from anybody as answer to `WantCertificates`.
+    /// The entry is certified. From its owner to all, and from any member in answer to `WantCertificates`.
     Final {
         /// Whose lane.
         owner: Index,
@@ -43,9 +43,9 @@ pub enum LaneMessage {
         /// Which entry.
         digest: Digest,
     },
-    /// The sender lacks the certificates of these entries. Each that is known is answered by `Final`.
+    /// The sender lacks the certificates of these entries. The answer is a `Final` for each one known.
     WantCertificates {
-        /// Whose lane and which entry, ascending; at most [`wire::limits::WANTS_PER_MESSAGE_MAX`].
+        /// Lane and entry, strictly ascending; at most [`wire::limits::WANTS_PER_MESSAGE_MAX`].
         tips: Vec<(Index, Tip)>,
     },
 }
@@ -68,14 +68,15 @@ pub enum LaneSend {
     Message(LaneMessage),
 }
 
-/// What the lanes tell their parent.
+/// What the lanes report to their parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneOutput {
-    /// A certificate of this lane is here that was not known before.
+    /// A new certificate of this lane is known.
     Certified(Index),
     /// A body that a decided block lacked is here.
     EntryArrived(Index),
 }
 
-/// The effects of one step of the lanes, which speak to several members at once where these lack the same.
+/// The effects of one step of the lanes. Destinations are `Dest`, so that one message can go to all members that lack
+/// the same entry.
 pub type LaneEffects = Effects<LaneSend, LaneOutput, Dest>;

@@ -1,17 +1,19 @@
 //! The own lane: entries from appending to decision, their votes and their re-sending.
 //!
-//! An entry is open until a decided cut covers it. While its echoes are collected it is sent again to those who have
-//! not echoed; once certified only its FINAL is sent again, and who lacks the body fetches it. Either only after a time
-//! without progress that allows for the transfer of what is open, so that a slow link is not filled with copies, or
-//! when a new process of a peer or of our own children says what may be lost.
+//! An entry is open until a decided cut covers it. While its echoes are collected, it is sent again to members that
+//! have not echoed it; once it is certified, only its FINAL is sent again, and members that lack the body fetch it.
+//! Either happens after a time without progress that allows for the transfer of all open entries, so that a slow link
+//! is not filled with copies, or when a peer or one of our own children has a new process, since messages may then be
+//! lost.
 //!
-//! Entries that are to be sent again wait for their [`resend_pace`], the lowest first, each in one message to all who lack it
-//! (`Dest::Set`). So R new processes of peers, or a restart of a child, make at most 16 MiB at once, whatever R, N and the
-//! window are, and 16 MiB a second from then on. What is decided or certified meanwhile is not sent.
+//! Entries that are to be sent again wait for the [`resend_pace`], lowest first; each goes out in one message to all
+//! members that lack it (`Dest::Set`). So new processes of peers, or a restart of a child, cost at most 16 MiB at once
+//! and 16 MiB a second after that, whatever their number, N and the window are. Entries that are certified or decided
+//! meanwhile are not sent.
 //!
 //! # Security
-//! A member whose signature proved bad is Byzantine: none of its echoes is looked at any more, so it costs us one
-//! failed batch in all.
+//! A member whose signature proved bad is Byzantine: its further echoes are ignored, so it costs us one failed batch in
+//! total.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,10 +36,10 @@ const RESEND_MAX: Span = Span::from_ms(10_000);
 /// Added for each MiB that is open: a link of 4 MiB/s, the slowest emulated one (50 Mbit/s) with a margin.
 const PER_MIB: Span = Span::from_ms(250);
 
-/// What is to be sent of an own open entry.
+/// What to send again for an open entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Again {
-    /// The entry itself, to these, who have not echoed it.
+    /// The entry itself, to these members, which have not echoed it.
     Entry(BTreeSet<Index>),
     /// Its certificate.
     Final,
@@ -56,9 +58,9 @@ struct Open {
     digest: Digest,
     bytes: u64,
     phase: Phase,
-    /// Who echoed, verified or not: they hold the body, or say so at their own risk.
+    /// Members that echoed, verified or not: they hold the body, or claim it at their own risk.
     echoed: BTreeSet<Index>,
-    /// Who may have lost the body and is to get it again when the pace allows.
+    /// Members that may have lost the body, to be sent it again when the pace allows.
     lost: BTreeSet<Index>,
     wait: Span,
     due: Time,
@@ -81,8 +83,8 @@ pub(super) struct Own {
     open: BTreeMap<Seq, Open>,
     barred: BTreeSet<Index>,
     pace: Bucket,
-    /// The last entry that was sent again, while more of them wait: the next one above has its turn, so that nobody who
-    /// loses the lowest again and again keeps the others from theirs.
+    /// The last entry that was sent again, while more wait. The next one above it follows, so that a peer that keeps
+    /// losing the lowest entry does not hold up the others.
     turn: Seq,
 }
 
@@ -218,7 +220,7 @@ impl Own {
             if !self.pace.is_open(now) {
                 return again;
             }
-            let open = self.open.get_mut(&seq).expect("it is the next that is open and lost");
+            let open = self.open.get_mut(&seq).expect("only open entries can be lost");
             self.pace.spend(now, open.bytes);
             self.turn = seq;
             again.push((seq, Again::Entry(std::mem::take(&mut open.lost))));
@@ -233,8 +235,8 @@ impl Own {
         above.or_else(|| self.open.iter().find(is_lost)).map(|(seq, _)| *seq)
     }
 
-    /// A member may have lost all that is open: the entries that it has not echoed wait for [`Own::again`]. Returns the
-    /// certified ones, whose certificates it needs.
+    /// A member may have lost everything open: entries that it has not echoed wait for [`Own::again`]. Returns the
+    /// certified entries, whose certificates must be sent to it.
     pub(super) fn lost_by(&mut self, peer: Index) -> Vec<Seq> {
         for open in self.open.values_mut().filter(|open| !open.echoed.contains(&peer)) {
             open.lost.insert(peer);
@@ -243,8 +245,8 @@ impl Own {
         certified.map(|(seq, _)| *seq).collect()
     }
 
-    /// Everybody may have lost all that is open: it is due.
-    pub(super) fn hurry(&mut self, now: Time) {
+    /// All members may have lost everything open: it is due at once.
+    pub(super) fn retry_now(&mut self, now: Time) {
         let wait = self.first_wait();
         self.open.values_mut().for_each(|open| (open.wait, open.due) = (wait, now));
     }
@@ -261,7 +263,7 @@ impl Own {
 }
 
 impl Open {
-    /// Whether the body waits to be sent again; who lacks that of a certified entry fetches it.
+    /// Whether the body waits to be sent again. That of a certified entry is fetched instead.
     fn is_lost(&self) -> bool {
         matches!(self.phase, Phase::Collecting(_)) && !self.lost.is_empty()
     }

@@ -29,7 +29,7 @@ impl Default for Serving {
 }
 
 impl Serving {
-    /// Whether an answer of so many bytes may go out now; if so it counts.
+    /// Whether an answer of `bytes` may go out now; if so it is counted.
     pub(crate) fn admit(&mut self, now: Time, bytes: u64) -> bool {
         self.0.admit(now, bytes + REQUEST_BYTES)
     }

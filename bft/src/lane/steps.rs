@@ -1,4 +1,4 @@
-//! The steps that several inputs of [`Lanes`] share: echo, certify, ask, serve, send again.
+//! Steps that several inputs of [`Lanes`] share: echo, certify, request, serve, send again.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,9 @@ use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::time::Time;
 
-/// What a FINAL has beside its signatures, and what it has of each (docs/messages.md).
+/// Bytes of a FINAL without its signatures (docs/messages.md).
 const FINAL_BYTES: u64 = 59;
+/// Bytes that each signature of a certificate adds: signer and signature.
 const SIGNATURE_BYTES: u64 = 66;
 
 impl Lanes {
@@ -51,12 +52,12 @@ impl Lanes {
             self.own.certified(tip);
         }
         self.wants.answered(owner, tip.seq);
-        // Also below the highest one, and whether or not it is wanted at present: wants give way to others, and a SEND
-        // that waits for this place would else wait for ever.
+        // Reported even if it is below the highest one or not wanted at present: wants give way to others, and a SEND
+        // that waits for this certificate would otherwise wait for ever.
         Effects::output(LaneOutput::Certified(owner))
     }
 
-    /// After anything new in a lane: echoes what may be echoed, asks for what is missing.
+    /// After anything new in a lane: echoes entries that may be echoed, requests missing ones.
     pub(super) fn advance(&mut self, now: Time, owner: Index) -> LaneEffects {
         let mut effects = Effects::none();
         while let Some(entry) = self.chain(owner).next_to_echo() {
@@ -117,10 +118,10 @@ impl Lanes {
         Effects::send(Dest::Node(self.member.node_at(to)), LaneSend::Entry { owner, seq, digest, body })
     }
 
-    /// Answers who lacks certificates, with those that are here: all of them count towards what it may fetch.
+    /// Answers a request for certificates with those known here; each counts towards what the requester may fetch.
     pub(super) fn serve_certificates(&mut self, now: Time, to: Index, tips: &[(Index, Tip)]) -> LaneEffects {
         let node = self.member.node_at(to);
-        // Ascending and so none twice: else a short message would be answered with the longest certificates, over and over.
+        // Strictly ascending, so no tip occurs twice: one short message must not bring the same certificate many times.
         let is_ascending = tips.windows(2).all(|pair| pair[0] < pair[1]);
         if tips.len() > WANTS_PER_MESSAGE_MAX
             || !is_ascending
@@ -140,7 +141,7 @@ impl Lanes {
         effects
     }
 
-    /// Sends again what is due of the own lane.
+    /// Sends again the entries and FINALs of the own lane that are due.
     pub(super) fn send_again(&mut self, now: Time, effects: &mut LaneEffects) {
         let owner = self.member.index;
         for (seq, again) in self.own.again(now, &self.member) {
@@ -159,7 +160,7 @@ impl Lanes {
         }
     }
 
-    /// A destination for some of the others, the shortest there is.
+    /// The shortest destination that names these other members.
     pub(super) fn among(&self, members: BTreeSet<Index>) -> Dest {
         if members.len() + 1 == self.chains.len() {
             return Dest::ShardOthers;

@@ -1,14 +1,15 @@
-//! Certificates that somebody's cut needs and that are missing here: asked for until they arrive.
+//! Certificates that a proposed cut needs and that are missing here: requested until they arrive.
 //!
-//! A member proposes only what it knows to be certified and keeps those certificates. So the proposer of the cut is asked
-//! first, in one message for all that the cut lacks, and so is each further proposer that names the same entry, f+1 of
-//! them at most. Mostly the certificate is on its way from its lane's owner and arrives meanwhile. Then the f+1 members
-//! after us are asked, then all members, ever more slowly: nothing depends on the proposer.
+//! A member proposes only entries that it knows to be certified, and keeps their certificates. So the proposer of the
+//! cut is asked first, in one message for all that are missing, and so is each further proposer that names the same
+//! entry, up to f+1 of them. Usually the certificate is already on its way from the lane's owner and arrives meanwhile.
+//! If it does not, the f+1 members after us are asked, then all members, ever more slowly: nothing depends on the
+//! proposer.
 //!
-//! Cost: a Byzantine proposer can name entries that nobody has a certificate for. Its SEND then costs each of the others
-//! one message, to itself. Whatever was named by however many, those after us and later all members get one message
-//! each [`GRID`] at most, with at most [`WANTS_PER_MESSAGE_MAX`] entries. What is wanted is bounded a lane, the oldest
-//! giving way, each want lives for a few tries, and all end with the round.
+//! Cost: a Byzantine proposer can name entries for which no certificate exists. Its SEND then costs each other member
+//! one message, to that proposer. However many entries are named, and by however many proposers, the members after us
+//! get at most one message every [`GRID`], and so later do all members, with at most [`WANTS_PER_MESSAGE_MAX`] entries.
+//! Wants are bounded in number per lane, the oldest giving way; each lives for a few tries, and all end with the round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,9 +24,9 @@ use crate::time::{Span, Time};
 /// First wait for an answer; doubles to [`ANSWER_MAX`].
 const ANSWER_MIN: Span = Span::from_ms(200);
 const ANSWER_MAX: Span = Span::from_ms(5_000);
-/// Moments at which somebody is asked again lie so far apart: what several cuts lack goes out together.
+/// Requests are repeated at multiples of this, so that those of several cuts go out together.
 const GRID: Span = Span::from_ms(25);
-/// Asked so often; who still needs it then says so anew.
+/// Requests before a want ends; a round that still needs the certificate enters it anew.
 const TRIES_MAX: u32 = 8;
 
 type Key = (Index, Tip);
@@ -34,7 +35,7 @@ type Key = (Index, Tip);
 struct Want {
     /// Order of arrival, by which the oldest gives way.
     number: u64,
-    /// Who named it and was asked. At most f+1.
+    /// Proposers that named it and were asked. At most f+1.
     proposers: BTreeSet<Index>,
     asked: u32,
     wait: Span,
@@ -64,7 +65,7 @@ impl Wants {
         }
     }
 
-    /// Enters a want, unless it is there; whether to ask this proposer for it now.
+    /// Enters a want unless it is there; returns whether to ask this proposer for it now.
     pub(super) fn add(&mut self, now: Time, proposer: Index, lane: Index, tip: Tip, member: &Member) -> bool {
         let key = (lane, tip);
         let is_new = !self.table.contains_key(&key);
@@ -102,16 +103,16 @@ impl Wants {
         }
     }
 
-    /// A certificate for this place is known: whatever was wanted there is answered, for no two can exist.
+    /// A certificate for this place is known: all wants there end, since no second one can exist.
     pub(super) fn answered(&mut self, lane: Index, seq: Seq) {
-        let place =
-            (lane, Tip { seq, digest: Digest([0; 32]) })..=(lane, Tip { seq, digest: Digest([0xFF; 32]) });
+        let tip = |byte: u8| Tip { seq, digest: Digest([byte; 32]) };
+        let place = (lane, tip(0))..=(lane, tip(0xFF));
         while let Some((key, _)) = self.table.range(place.clone()).next() {
             self.remove(*key);
         }
     }
 
-    /// Asks again for what is due: whom, and for what.
+    /// The requests that are due: the members to ask, and what for.
     pub(super) fn launch(&mut self, now: Time, member: &Member) -> Vec<(BTreeSet<Index>, Vec<Key>)> {
         let (mut few, mut all) = (Vec::new(), Vec::new());
         while let Some((_, key)) = self.dues.first().copied().filter(|(due, _)| *due <= now) {
@@ -151,7 +152,7 @@ impl Wants {
     }
 
     /// Requests and answers may have been lost: everything is due at once.
-    pub(super) fn hurry(&mut self, now: Time) {
+    pub(super) fn retry_now(&mut self, now: Time) {
         self.dues.clear();
         for (key, want) in &mut self.table {
             want.due = now;
@@ -159,7 +160,7 @@ impl Wants {
         }
     }
 
-    /// The round is decided: nothing of it is wanted any more.
+    /// The round is decided: all wants end.
     pub(super) fn clear(&mut self) {
         self.table.clear();
         self.dues.clear();

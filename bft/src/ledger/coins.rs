@@ -85,7 +85,7 @@ impl Coins {
         self.index.steps()
     }
 
-    /// Every id here was computed by us from what created the coin.
+    /// We computed every id here ourselves, from the transaction or genesis that created the coin.
     pub(super) fn hash(&self, id: &CoinId) -> Hashed {
         self.index.hash_digest(&id.0)
     }

@@ -96,7 +96,7 @@ pub(super) fn digest(ledger: &Ledger) -> Digest {
     Digest(hash.finalize().into())
 }
 
-/// What a list begins with: else one could end where another begins.
+/// The count that precedes each list, so that no two lists can be divided differently.
 fn count(items: usize) -> [u8; 8] {
     (items as u64).to_le_bytes()
 }

@@ -249,7 +249,7 @@ pub struct BlockOutcome {
     /// Entries that were passed over whole because they break static validity. A certified entry has been checked by
     /// honest members, so this stays 0 as long as no more than f are faulty.
     pub invalid_entries: u64,
-    /// What the header binds: see `compute_digest`.
+    /// The digest that the header binds; see `compute_digest`.
     pub digest: Digest,
 }
 

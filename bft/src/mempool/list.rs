@@ -127,7 +127,7 @@ impl List {
         self.index.steps()
     }
 
-    /// Every id here was computed by us from a transaction's bytes.
+    /// We computed every id here ourselves, from a transaction's bytes.
     pub(super) fn hash(&self, id: &TxId) -> Hashed {
         self.index.hash_digest(&id.0)
     }

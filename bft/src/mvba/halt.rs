@@ -94,7 +94,7 @@ impl Halt {
         let name = CoinName { round: self.round, view: self.view };
         let valid =
             |(signer, share): &(Index, CoinShare)| member.suite.verify_coin_share(*signer, &name, share);
-        // # Security: bad shares combine to a coin as well as good ones, and who makes them up chooses it. [safety]
+        // # Security: forged shares combine to a coin as well as valid ones do, and the forger chooses it. [safety]
         if !self.shares.iter().all(valid) && in_force(Mutant::HaltSharesVerified) {
             return None;
         }

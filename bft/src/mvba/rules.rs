@@ -25,7 +25,7 @@ pub(super) struct Rules<'a> {
     pub(super) member: &'a Member,
     pub(super) round: Round,
     pub(super) view: View,
-    /// The leaders of all earlier views, by view.
+    /// The leaders of all earlier views; the index is the view.
     pub(super) leaders: Vec<Index>,
     pub(super) previous: &'a Cut,
     pub(super) lanes: &'a dyn LaneCertificates,
@@ -36,8 +36,8 @@ impl Rules<'_> {
     ///
     /// # Security
     /// A lock is certificate 1 of its view's *leader* with exactly this value: every other SPB of the view has a
-    /// certificate 1 too, and accepting one of those forks. The chain leaves out no view since: what it left out might
-    /// have decided another value. \[safety]
+    /// certificate 1 too, and accepting one of those forks. The chain leaves out no view since the lock: a view left
+    /// out might have decided another value. \[safety]
     pub(super) fn verdict(
         &self,
         cache: &mut CertificateCache,

@@ -1,14 +1,15 @@
-//! Catching up: who sees a peer ahead and makes no progress for 500 ms asks it for the proofs of what it has decided.
+//! Catching up: a member that sees a peer ahead and makes no progress for 500 ms asks it for proofs of what it has
+//! decided.
 //!
 //! An answer holds the HALTs of at most [`CATCH_UP_ROUNDS_MAX`] rounds in order; each is judged against the cut of the
-//! one before. Who still is behind asks on at once; who has caught up asks all peers once more, and they send their
-//! messages of the running round again.
+//! one before. A member that is still behind asks again at once; one that has caught up asks all peers once more, and
+//! they send their messages of the running round again.
 //!
 //! # Security
-//! A peer can claim rounds that do not exist. A claim costs us questions to that peer and nothing else: one at once, and
-//! as long as its answers do not help, further ones after pauses that double to [`PAUSE_MAX`]. A peer whose last answer
-//! did not help holds up nothing: it counts as one that is not ahead. What it claimed and we have decided since was
-//! true; then it is trusted again. A peer that answers with a false proof is asked no more.
+//! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first
+//! 500 ms and, while its answers do not help, further ones after pauses that double to [`PAUSE_MAX`]. A peer whose last
+//! answer did not help counts as not ahead, so it holds up nothing. Once we have decided the round that it claimed, the
+//! claim was true, and the peer is trusted again. A peer that answers with a false proof is not asked any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,27 +27,27 @@ use crate::time::{Span, Time};
 /// HALTs in one answer. At N = 128 a HALT has 19 KB.
 pub const CATCH_UP_ROUNDS_MAX: usize = 32;
 
-/// How long a node that sees a peer ahead waits for the HALTs that are probably under way.
+/// How long a member that sees a peer ahead waits for HALTs, which are probably under way.
 const PATIENCE: Span = Span::from_ms(500);
-/// Longest pause before a peer is asked again whose answers do not help.
+/// Longest pause before a peer whose answers do not help is asked again.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
 /// Shortest time between two answers to one peer: 640 rounds a second catch up with any running shard.
 const ANSWER_INTERVAL: Span = Span::from_ms(50);
 
-/// What those who are behind and those who are ahead say to each other.
+/// Messages between members that are behind and members that are ahead.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CatchUpMessage {
-    /// What was decided from this round on?
+    /// Requests the decisions from this round on.
     Ask {
         /// The first round wanted.
         from: Round,
     },
-    /// This, in order.
+    /// The answer: proofs of consecutive rounds.
     Halts(Vec<Halt>),
 }
 
 impl Rounds {
-    /// Somebody asks what was decided from round `from` on.
+    /// A member requests the decisions from round `from` on.
     pub(super) fn on_ask(&mut self, now: Time, author: Index, from: Round, effects: &mut RoundEffects) {
         if !self.behind.may_answer(now, author) {
             return;
@@ -57,15 +58,15 @@ impl Rounds {
         if halts.first().is_some_and(|halt| halt.round == from) {
             effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(halts)));
         } else if from == self.decided.next() && self.behind.may_send_again(now, author) {
-            // The asker is where we are: what it lost of the running round is all it lacks.
+            // The asker has decided as much as we have: it can only lack messages of the running round.
             effects.sends.extend(self.sent_to(peer));
         } else if from > self.decided.next() {
             self.peer_decided(now, author, Round(from.0 - 1));
         }
     }
 
-    /// Somebody has answered. Unasked answers are dropped and not blamed: a question may be asked twice before the
-    /// first answer comes.
+    /// An answer has arrived. One that we do not wait for is dropped without blame: we may ask twice before the first
+    /// answer comes, and then get two.
     pub(super) fn on_halts(
         &mut self,
         now: Time,
@@ -89,40 +90,40 @@ impl Rounds {
                 return;
             }
         }
-        // An answer that did not help leaves the next question to the timer.
+        // After an answer that did not help, the timer decides when to ask next.
         if self.decided > before {
             self.behind.helped(author);
             self.ask_if_behind(now, effects);
         }
     }
 
-    /// Asks if it is time to.
+    /// Asks if the timer is due.
     pub(super) fn ask_if_due(&mut self, now: Time, effects: &mut RoundEffects) {
         if self.behind.due().is_some_and(|due| due <= now) {
             self.ask_if_behind(now, effects);
         }
     }
 
-    /// Asks a peer that is ahead of us; or, having caught up, all peers for what they sent in the running round. Not
-    /// while what is decided must be executed first: the timer stands still meanwhile.
+    /// Asks a peer that is ahead of us; or, having caught up, all peers for their messages of the running round. Does
+    /// nothing while decided rounds must be executed first; the timer stands still meanwhile.
     fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
         if !self.may_run_ahead() {
             return;
         }
         let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from: self.decided.next() });
-        match self.behind.whom_to_ask(now, self.decided) {
-            Whom::One(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
-            Whom::All => {
+        match self.behind.next_ask(now, self.decided) {
+            NextAsk::One(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
+            NextAsk::All => {
                 let barred = &self.barred;
                 let others = self.member.committee.indices().filter(|index| !barred.contains(index));
                 self.behind.asked_all(others);
                 effects.push_send(To::Others, ask);
             }
-            Whom::Nobody => {}
+            NextAsk::None => {}
         }
     }
 
-    /// A member still speaks of a decided round: here is its proof.
+    /// A member has sent a message of a decided round: answers with the proof of its decision.
     pub(super) fn answer_with_halt(
         &mut self,
         now: Time,
@@ -150,51 +151,51 @@ impl Rounds {
     }
 }
 
-/// What we know of others' progress, and whom we have asked.
+/// What peers claim to have decided, and our requests to them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behind {
     claims: BTreeMap<Index, Claim>,
     /// When to ask, while somebody is ahead.
     due: Option<Time>,
-    /// Whom we asked last, so that the next question goes to somebody else if the answer does not come.
+    /// The peer asked last, so that the next request goes to another one if the answer does not come.
     asked: Option<Index>,
     lag: Lag,
-    /// Who has not answered yet: only an answer to a question is worth verifying.
+    /// Peers that have not answered yet: only an answer to a request of ours is verified.
     unanswered: BTreeSet<Index>,
     answered: Limiter,
     sent_again: Limiter,
 }
 
-/// What a peer says, and what came of asking it.
+/// What a peer claims to have decided, and whether asking it has helped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Claim {
     decided: Round,
-    /// Set while the last question to it has not helped: when to ask it again, and the pause that ends then.
+    /// Set while the last request to it has not helped: when to ask it again, and the pause that ends then.
     paused: Option<(Time, Span)>,
 }
 
-/// Whether messages of the running round may have passed us by.
+/// Whether we may have missed messages of the running round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Lag {
     #[default]
     None,
-    /// They may: a peer that we asked was ahead indeed.
+    /// We may: a peer was ahead of us and has shown it.
     Proven,
 }
 
-/// Where the next question goes.
+/// The next request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Whom {
+pub(super) enum NextAsk {
     /// To a peer that is ahead.
     One(Index),
-    /// To everybody: nobody is known to be ahead any more.
+    /// To all members: no peer that is ahead is trusted any more.
     All,
     /// None is due.
-    Nobody,
+    None,
 }
 
 impl Behind {
-    /// A peer has decided this much, as it says; we have decided `own`.
+    /// A peer claims to have decided up to `decided`; we have decided up to `own`.
     pub(super) fn learn(&mut self, now: Time, author: Index, decided: Round, own: Round) {
         let claim = self.claims.entry(author).or_default();
         claim.decided = decided.max(claim.decided);
@@ -204,7 +205,7 @@ impl Behind {
         }
     }
 
-    /// What this peer says counts no more.
+    /// Drops the claim of this peer.
     pub(super) fn forget(&mut self, author: Index) {
         self.claims.remove(&author);
     }
@@ -233,19 +234,19 @@ impl Behind {
         self.due
     }
 
-    /// Whom to ask now: the next peer, in turn, of those ahead of `own` that are not paused; if there is none and we
-    /// were behind, everybody; else one whose pause is over.
-    pub(super) fn whom_to_ask(&mut self, now: Time, own: Round) -> Whom {
+    /// Chooses the next request: to the next peer, in turn, of those ahead of `own` that are not paused; if there is
+    /// none and we were behind, to all members; else to one whose pause is over.
+    pub(super) fn next_ask(&mut self, now: Time, own: Round) -> NextAsk {
         let is_ready = |claim: &Claim| claim.paused.is_none_or(|(until, _)| until <= now);
         let trusted = self.in_turn(own, |claim| claim.paused.is_none());
         if trusted.is_none() && self.lag == Lag::Proven {
             self.lag = Lag::None;
             self.due = self.end_of_pause(now, own);
-            return Whom::All;
+            return NextAsk::All;
         }
         let Some(author) = trusted.or_else(|| self.in_turn(own, is_ready)) else {
             self.due = self.end_of_pause(now, own);
-            return Whom::Nobody;
+            return NextAsk::None;
         };
         let claim = self.claims.get_mut(&author).expect("it was found among the claims");
         let longer =
@@ -255,7 +256,7 @@ impl Behind {
         self.asked = Some(author);
         self.unanswered.insert(author);
         self.due = Some(now + PATIENCE);
-        Whom::One(author)
+        NextAsk::One(author)
     }
 
     fn ahead(&self, own: Round) -> impl Iterator<Item = (Index, &Claim)> {
@@ -263,20 +264,20 @@ impl Behind {
         claims.filter(move |(_, claim)| claim.decided > own)
     }
 
-    /// The first after the one asked last, of those ahead of `own` that are fit.
-    fn in_turn(&self, own: Round, is_fit: impl Fn(&Claim) -> bool) -> Option<Index> {
-        let fit = || self.ahead(own).filter(|(_, claim)| is_fit(claim)).map(|(author, _)| author);
-        let next = fit().find(|author| self.asked.is_none_or(|asked| *author > asked));
-        next.or_else(|| fit().next())
+    /// The first after the one asked last, of those ahead of `own` that are eligible.
+    fn in_turn(&self, own: Round, is_eligible: impl Fn(&Claim) -> bool) -> Option<Index> {
+        let eligible = || self.ahead(own).filter(|(_, claim)| is_eligible(claim)).map(|(author, _)| author);
+        let next = eligible().find(|author| self.asked.is_none_or(|asked| *author > asked));
+        next.or_else(|| eligible().next())
     }
 
-    /// When the first pause of a peer ahead of `own` is over; it is asked later if that is past.
+    /// When the first pause of a peer ahead of `own` ends; if that is past, a later time.
     fn end_of_pause(&self, now: Time, own: Round) -> Option<Time> {
         let ends = self.ahead(own).filter_map(|(_, claim)| Some(claim.paused?.0));
         ends.min().map(|end| if end > now { end } else { now + PATIENCE })
     }
 
-    /// The question went to everybody.
+    /// The request went to all members.
     pub(super) fn asked_all(&mut self, members: impl Iterator<Item = Index>) {
         self.unanswered.extend(members);
     }
@@ -307,27 +308,27 @@ mod tests {
         Time(0) + Span::from_ms(ms)
     }
 
-    /// Asks whenever it is due, for so long; when, and whom.
-    fn asked(behind: &mut Behind, own: Round, until: Time) -> Vec<(u64, Whom)> {
-        let mut asked = Vec::new();
+    /// The requests due before `until`, each with its time in milliseconds.
+    fn requests(behind: &mut Behind, own: Round, until: Time) -> Vec<(u64, NextAsk)> {
+        let mut requests = Vec::new();
         while let Some(due) = behind.due().filter(|due| *due < until) {
-            match behind.whom_to_ask(due, own) {
-                Whom::Nobody => {}
-                whom => asked.push((due.0 / 1_000, whom)),
+            match behind.next_ask(due, own) {
+                NextAsk::None => {}
+                request => requests.push((due.0 / 1_000, request)),
             }
             assert!(behind.due().is_none_or(|next| next > due), "time passes");
         }
-        asked
+        requests
     }
 
     #[test]
     fn pauses_double_while_a_claim_comes_to_nothing() {
         let mut behind = Behind::default();
         behind.learn(at(0), Index(1), FAR, Round(0));
-        let times: Vec<u64> = asked(&mut behind, Round(0), at(50_000))
+        let times: Vec<u64> = requests(&mut behind, Round(0), at(50_000))
             .into_iter()
-            .map(|(ms, whom)| {
-                assert_eq!(whom, Whom::One(Index(1)));
+            .map(|(ms, request)| {
+                assert_eq!(request, NextAsk::One(Index(1)));
                 ms
             })
             .collect();
@@ -337,7 +338,7 @@ mod tests {
         behind.progressed(at(50_000), Round(1));
         assert_eq!(behind.due(), Some(at(56_000)));
         behind.forget(Index(1));
-        assert_eq!((behind.whom_to_ask(at(56_000), Round(1)), behind.due()), (Whom::Nobody, None));
+        assert_eq!((behind.next_ask(at(56_000), Round(1)), behind.due()), (NextAsk::None, None));
     }
 
     #[test]
@@ -345,34 +346,35 @@ mod tests {
         let mut behind = Behind::default();
         behind.learn(at(0), Index(1), FAR, Round(0));
         behind.learn(at(0), Index(2), Round(5), Round(0));
-        assert_eq!(behind.whom_to_ask(at(500), Round(0)), Whom::One(Index(1)));
-        assert_eq!(behind.whom_to_ask(at(1_000), Round(0)), Whom::One(Index(2)));
+        assert_eq!(behind.next_ask(at(500), Round(0)), NextAsk::One(Index(1)));
+        assert_eq!(behind.next_ask(at(1_000), Round(0)), NextAsk::One(Index(2)));
         for own in 1..=5 {
             behind.progressed(at(1_100), Round(own));
         }
         behind.helped(Index(2));
-        assert_eq!(behind.whom_to_ask(at(1_100), Round(5)), Whom::All);
+        assert_eq!(behind.next_ask(at(1_100), Round(5)), NextAsk::All);
         // And no more, though the liar is still ahead.
         behind.progressed(at(1_200), Round(6));
-        let rest = asked(&mut behind, Round(6), at(20_000));
-        assert!(!rest.is_empty() && rest.iter().all(|(_, whom)| *whom == Whom::One(Index(1))), "{rest:?}");
+        let rest = requests(&mut behind, Round(6), at(20_000));
+        let goes_to_the_liar = |(_, request): &(u64, NextAsk)| *request == NextAsk::One(Index(1));
+        assert!(!rest.is_empty() && rest.iter().all(goes_to_the_liar), "{rest:?}");
     }
 
     #[test]
     fn a_claim_that_was_true_is_trusted_again() {
         let mut behind = Behind::default();
         behind.learn(at(0), Index(1), Round(1), Round(0));
-        let _ = asked(&mut behind, Round(0), at(20_000));
-        // Its answer was lost, and HALT came by itself.
+        let _ = requests(&mut behind, Round(0), at(20_000));
+        // Its answer was lost, and HALT arrived unrequested.
         behind.progressed(at(20_000), Round(1));
         assert_eq!(
-            behind.whom_to_ask(at(20_500), Round(1)),
-            Whom::All,
-            "what was said of round 2 may be lost too"
+            behind.next_ask(at(20_500), Round(1)),
+            NextAsk::All,
+            "messages of round 2 may be lost too"
         );
         behind.learn(at(21_000), Index(1), Round(2), Round(1));
         assert_eq!(behind.due(), Some(at(21_500)));
-        assert_eq!(behind.whom_to_ask(at(21_500), Round(1)), Whom::One(Index(1)));
+        assert_eq!(behind.next_ask(at(21_500), Round(1)), NextAsk::One(Index(1)));
     }
 
     #[test]
@@ -381,8 +383,8 @@ mod tests {
         for peer in [1, 2, 3] {
             behind.learn(at(0), Index(peer), Round(9), Round(0));
         }
-        let turns: Vec<Whom> =
-            asked(&mut behind, Round(0), at(3_400)).into_iter().map(|(_, whom)| whom).collect();
-        assert_eq!(turns, [1, 2, 3, 1, 2, 3].map(|peer| Whom::One(Index(peer))));
+        let turns: Vec<NextAsk> =
+            requests(&mut behind, Round(0), at(3_400)).into_iter().map(|(_, request)| request).collect();
+        assert_eq!(turns, [1, 2, 3, 1, 2, 3].map(|peer| NextAsk::One(Index(peer))));
     }
 }

@@ -1,9 +1,9 @@
 //! Timers and pace of re-sending, and limits on answering.
 //!
-//! What is sent again is bounded twice. *Who* asks for it by a new process gets it at most once a second
-//! ([`Returns`]): what comes sooner waits, and none is lost. *How much* of what is long goes out is bounded in bytes
-//! ([`resend_pace`]): at once, and a second. So neither a peer that reincarnates again and again nor a restart of our own child
-//! can fill the outlet, whose overflow costs us the child; the numbers stand there.
+//! Re-sending has two bounds. A peer with a new process gets open messages at most once a second ([`Returns`]); a
+//! return before that waits and is not lost. The bytes of long messages are bounded at once and per second
+//! ([`resend_pace`]). So neither a peer that returns again and again nor a restart of our own child can overflow the
+//! outlet to `net_client`, after which that child would be cut off and started anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,12 +84,12 @@ impl Limiter {
     }
 }
 
-/// How fast long messages are sent again: while less than [`RESEND_BURST_BYTES`] are under way, of which
-/// [`RESEND_BYTES_PER_S`] arrive.
+/// The pace at which long messages are sent again: while less than [`RESEND_BURST_BYTES`] are under way, which drain at
+/// [`RESEND_BYTES_PER_S`].
 ///
-/// The last message may go beyond the burst, so at once there are never more than the burst and the longest message:
-/// 16 MiB of the own lane, and as much of parts, whatever N is, however full the windows and however many peers
-/// reincarnate; and [`RESEND_BYTES_PER_S`] of each from then on. Unpaced, ten new processes of one peer made 319 MiB of a
+/// The last message may exceed the burst, so at once at most the burst and one message of the greatest length go out:
+/// 16 MiB of the own lane, and as much of parts, whatever N is, however full the windows are and however many peers
+/// return; after that [`RESEND_BYTES_PER_S`] of each. Without a pace, ten new processes of one peer cost 319 MiB with a
 /// full window, and a restart of a child 959 MiB at N = 31.
 pub fn resend_pace() -> Bucket {
     Bucket::new(
@@ -98,11 +98,11 @@ pub fn resend_pace() -> Bucket {
     )
 }
 
-/// Peers with a new process, each of which gets what is open at most once a second. At most one turn of each waits: what
-/// it gets then holds all that was lost before. Bound: the nodes of the committee, as the caller checks.
+/// Peers with a new process, each of which gets open messages at most once a second. At most one turn of each waits,
+/// since one turn repairs all that was lost before it. Bound: the nodes of the committee, which the caller checks.
 #[derive(Clone, Debug, Default)]
 pub struct Returns {
-    /// The next moment at which each may have its turn.
+    /// The earliest next turn of each.
     allowed: BTreeMap<NodeId, Time>,
     waiting: BTreeSet<(Time, NodeId)>,
 }
@@ -117,7 +117,7 @@ impl Returns {
         self.waiting.insert((allowed.map_or(now, |allowed| now.max(*allowed)), peer));
     }
 
-    /// A peer whose turn it is; call until there is none.
+    /// A peer whose turn is due; call until there is none.
     pub fn next(&mut self, now: Time) -> Option<NodeId> {
         let (_, peer) = self.waiting.first().copied().filter(|(due, _)| *due <= now)?;
         self.waiting.pop_first();
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_returns_again_and_again_has_a_turn_a_second_and_the_last_one_for_sure() {
+    fn a_returning_peer_has_a_turn_each_second_and_one_after_its_last_return() {
         let (mut returns, peer) = (Returns::default(), NodeId(7));
         let mut turns = Vec::new();
         for ms in 0..=3_500 {
@@ -149,11 +149,11 @@ mod tests {
                 turns.push(ms);
             }
         }
-        assert_eq!(turns, [0, 1_000, 2_000, 3_000], "the last one is after its last return");
+        assert_eq!(turns, [0, 1_000, 2_000, 3_000], "the last turn comes after its last return");
         assert_eq!(returns.due(), None);
         let now = Time(0) + Span::from_ms(3_600);
         returns.is_up(now, NodeId(8));
-        assert_eq!(returns.next(now), Some(NodeId(8)), "others do not wait for it");
+        assert_eq!(returns.next(now), Some(NodeId(8)), "other peers do not wait for it");
     }
 
     #[test]

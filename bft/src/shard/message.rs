@@ -50,7 +50,7 @@ pub struct TransferProof {
     pub certificate: Certificate,
     /// The place of the part's digest among all parts of its block.
     pub position: u32,
-    /// How many parts the block has, as its outgoing root binds it.
+    /// How many parts the block has. The outgoing root binds it.
     pub count: u32,
     /// Siblings from the part's digest to the outgoing root.
     pub branch: Vec<Digest>,

@@ -1,25 +1,27 @@
 //! Orders: how a cross-shard transaction gets from its output shard, where its client handed it in, onto the lists of
 //! its input shards (DESIGN §6, Submission).
 //!
-//! **Asking** ([`Orders::begin`], [`Orders::tick`]). The contact asks f+1 members of each other input shard at once: one
-//! of them is honest. What has no receipt after 2 s is asked of *all* members of the shards that are missing, then
-//! after twice the time and so on up to every 10 s. So does every member of the output shard for what waits in its pool,
-//! contact or not: a client or a contact that crashes leaves nothing half-done. An input that is missing at the output
-//! shard itself goes onto the own list.
+//! **Asking** ([`Orders::begin`], [`Orders::tick`]). The contact asks f+1 members of each other input shard at once:
+//! one of them is honest. If there is no receipt after 2 s, it asks *all* members of the shards that are missing, then
+//! again after twice the time and so on up to every 10 s. Every member of the output shard does the same for the
+//! transactions in its pool, so a client or a contact that crashes leaves nothing half-done. If the inputs at the
+//! output shard itself are missing, the transaction goes onto the own list.
 //!
 //! **Answering** ([`Orders::on_order`]). Who is asked judges by its ledger: inputs are spent here, under an open record
 //! → the number of the part that carries the transaction, whose re-sending does the rest, never a rejection; it can
 //! never execute here → a vote (CL_M) and what is known of it (CL), by `shard::reject`; else it goes onto the list, as
 //! its home or as a backup. Nothing that an order says is trusted but the bytes of its transactions.
 //!
-//! **Bound.** What is listed fills the asker's part of the list ([`Mempool::order`]); what can never execute takes no
-//! room there, so what it makes members say is rationed a peer (`shard::reject::ration`). An honest asker asks again.
+//! **Bound.** Listed transactions take up the asker's share of the list ([`Mempool::order`]). Those that can never
+//! execute take no room there, so the reports that they cause are rationed for each peer (`shard::reject::ration`). An
+//! honest asker asks again.
 //!
 //! **Cost.** One copy of a transaction for each shard that is asked, one id and two look-ups for each that asks. Of a
 //! transaction that is asked for some 100 bytes are kept here; its bytes stay with the mempool, or with the pool.
 //!
 //! Call order: [`Orders::begin`] after each submission, [`Orders::executed`] after each block, [`Orders::review`] when
-//! the mempool has told a client of a transaction's end otherwise, [`Orders::tick`] when [`Orders::next_wakeup`] is due.
+//! the mempool has reported a transaction's end to a client otherwise, [`Orders::tick`] when [`Orders::next_wakeup`] is
+//! due.
 
 mod asking;
 #[cfg(test)]
@@ -108,7 +110,7 @@ impl Orders {
         self.len() == 0
     }
 
-    /// What searching its tables costs. For checkers: it reads them whole.
+    /// What searching its tables costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         self.asking.steps()
     }
@@ -167,7 +169,7 @@ impl Orders {
 
     /// What our children had under way may be lost: all is asked again at once.
     pub fn on_child_restarted(&mut self, now: Time) {
-        self.asking.hurry(now);
+        self.asking.retry_now(now);
     }
 
     /// A member of an input shard says that these have spent there; then that shard is asked only every 10 s. It may

@@ -10,13 +10,13 @@
 //! once f+1 members have acknowledged.
 //!
 //! Thresholds: f Byzantine members of either side spoil at most f of the N pairs each, so at least N−2f ≥ f+1 honest
-//! members of the destination have the part at the first try, and their SIGNs tell the others to fetch it. f+1 SIGNs are the word
-//! of an honest member that holds the part, so who misses it fetches it. N−f SIGNs leave N−2f honest holders, enough to
-//! fetch from at execution, and since each honest member signs once a number, two certificates for one number cannot
-//! be. f+1 acknowledgements hold an honest one: its shard has ordered the part, and bodies stay with its members.
+//! members of the destination have the part at the first try. Of f+1 SIGNs one is by an honest member that holds the
+//! part, so members that lack it then fetch it. N−f SIGNs leave N−2f honest holders, enough to fetch from at execution,
+//! and since each honest member signs once for each number, no number can have two certificates. Of f+1
+//! acknowledgements one is honest: the destination has ordered the part, and bodies stay with its members.
 //!
-//! What a transfer proves, and why no piece of a part passes for a part, stand in `proof` and [`crate::part`]; one that
-//! does not hold is a fault of whoever handed it over, and nothing more of that node is verified.
+//! `proof` argues what a transfer proves, and [`crate::part`] why a piece of a part cannot pass for a part. An invalid
+//! transfer is a fault of the node that sent it, and no further one from that node is verified.
 //!
 //! Cost of a part: N transfers, so one copy a member of the destination, and N² SIGNs inside it; at each of its members
 //! one verification of a certificate a block and one batch of N−f SIGNs a part.
@@ -166,7 +166,7 @@ impl Transfers {
         sources.flat_map(|incoming| incoming.eligible(now, self.height, &self.member)).collect()
     }
 
-    /// Whether there are any.
+    /// Whether [`Transfers::eligible`] has any.
     pub fn has_eligible(&self, now: Time) -> bool {
         let mut sources = self.incoming.values();
         sources.any(|incoming| incoming.eligible(now, self.height, &self.member).next().is_some())
@@ -291,7 +291,7 @@ impl Transfers {
 
     // The driver.
 
-    /// A peer's process is new: what it may have lost and concerns it.
+    /// A peer has a new process: sends again what concerns it and may be lost.
     pub fn on_peer_up(&mut self, now: Time, peer: NodeId) -> TransferEffects {
         let mut effects = Effects::none();
         if !self.member.committee.contains(peer) {
@@ -316,7 +316,7 @@ impl Transfers {
         for (source, incoming) in &mut self.incoming {
             incoming.repeat_votes(&Dest::ShardOthers, &mut effects);
             incoming.repeat_ack(Dest::Shard(*source), &mut effects);
-            incoming.hurry(now);
+            incoming.retry_now(now);
             incoming.fetch(now, &self.member, &mut effects);
         }
         effects

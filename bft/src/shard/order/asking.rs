@@ -19,12 +19,12 @@ use crate::transaction::TransactionView;
 /// First wait before all members of a shard are asked; doubles to [`WAIT_MAX`].
 const WAIT_FIRST: Span = Span::from_ms(2_000);
 const WAIT_MAX: Span = Span::from_ms(10_000);
-/// Moments at which something can be due lie so far apart, so that what was handed in within one of these spans goes
-/// out in one message a shard.
+/// Transactions fall due at multiples of this, so that those handed in within one such span go out in one message a
+/// shard.
 const GRID: Span = Span::from_ms(100);
-/// Transactions that are asked for again at one such moment. At saturation thousands wait for longer than [`WAIT_FIRST`]
-/// though nothing is lost; asking for all of them, by every member of one shard at every member of another, would cost
-/// more than ordering them. What is left has its turn at the next moment, the longest due first.
+/// Transactions that are asked for again at one such time. At saturation thousands wait for longer than [`WAIT_FIRST`]
+/// though nothing is lost; if every member of one shard asked every member of another for all of them, that would cost
+/// more than ordering them. The rest has its turn at the next such time, the longest due first.
 const REPEATS_MAX: usize = 64;
 
 /// Transactions that may stand in [`Lines`] before these are cleaned of what is waited for no more.
@@ -168,7 +168,7 @@ impl Asking {
     }
 
     /// Everything is due at once.
-    pub(super) fn hurry(&mut self, now: Time) {
+    pub(super) fn retry_now(&mut self, now: Time) {
         self.rest_until = now;
         self.lines = Lines::default();
         for (id, wait) in self.waits.iter_mut() {
@@ -179,9 +179,9 @@ impl Asking {
     }
 }
 
-/// What is waited for by when it is due: a line for each length of wait, since waits of one length fall due in the order
-/// in which they began. What is waited for no more lingers in its line until it comes to the front or until such outnumber
-/// the others; so each costs a constant.
+/// Waits by due time: a line for each length of wait, since waits of one length fall due in the order in which they
+/// began. A wait that has ended stays in its line until it reaches the front, or until ended waits outnumber the
+/// others; so each costs a constant.
 #[derive(Clone, Debug, Default)]
 struct Lines {
     by_wait: BTreeMap<Span, VecDeque<(Time, TxId)>>,

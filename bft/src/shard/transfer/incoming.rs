@@ -215,8 +215,8 @@ impl Incoming {
     }
 
     /// Requests and answers may have been lost.
-    pub(super) fn hurry(&mut self, now: Time) {
-        self.slots.values_mut().for_each(|slot| slot.hurry(now));
+    pub(super) fn retry_now(&mut self, now: Time) {
+        self.slots.values_mut().for_each(|slot| slot.retry_now(now));
     }
 
     /// Does what is due: fetches, acknowledgements, SIGNs again.

@@ -27,9 +27,9 @@ use crate::round::{Resend, resend_pace};
 use crate::shard::message::{Transfer, TransferProof};
 use crate::time::Time;
 
-/// What is sent again at once to one shard, oldest parts first: parts are executed in order, so the others can wait. With
-/// several destinations each waits for its turn at the [`resend_pace`], so that all of them together make no more than its burst
-/// and this at once, however many shards there are.
+/// Bytes sent again to one shard in one turn, oldest parts first: parts are executed in order, so the rest can wait.
+/// Destinations take turns at the [`resend_pace`], so however many shards there are, at most its burst and this go out
+/// at once.
 const RESEND_BYTES_MAX: u64 = 2 * PART_BYTES_MAX;
 
 /// All that is on its way to other shards.
@@ -39,7 +39,7 @@ pub(super) struct Outgoing {
     chain: Chain,
     lines: BTreeMap<ShardId, Line>,
     pace: Bucket,
-    /// The line that was sent again last, while others wait.
+    /// The destination of the last turn; the next turn goes to the next one that waits.
     turn: ShardId,
 }
 
@@ -70,7 +70,7 @@ struct Line {
     repeat: Repeat,
 }
 
-/// Whether what is under way is to be sent again as soon as the pace allows.
+/// Whether parts under way are to be sent again as soon as the pace allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Repeat {
     #[default]
@@ -140,7 +140,7 @@ impl Outgoing {
             if line.under_way().next().is_some() {
                 line.resend.progressed(now);
             } else {
-                // What is sent from now on was never lost.
+                // Nothing is under way that may have been lost.
                 line.repeat = Repeat::Needless;
             }
             line.launch(now, &self.member, shard, &self.chain, effects);
@@ -176,19 +176,19 @@ impl Outgoing {
         self.send_again(now, effects);
     }
 
-    /// Sends again what waits, line by line, as far as the pace allows.
+    /// Sends again to destinations that wait, in turn, as far as the pace allows.
     fn send_again(&mut self, now: Time, effects: &mut TransferEffects) {
         while self.pace.is_open(now)
             && let Some(shard) = self.next_repeat()
         {
             self.turn = shard;
-            let line = self.lines.get_mut(&shard).expect("it is the next that waits");
+            let line = self.lines.get_mut(&shard).expect("only destinations in the table wait");
             line.repeat = Repeat::Needless;
             self.pace.spend(now, line.send_again(&self.member, shard, &self.chain, effects));
         }
     }
 
-    /// The line after the last one that was sent again.
+    /// The next destination that waits, after that of the last turn.
     fn next_repeat(&self) -> Option<ShardId> {
         let waits = |(_, line): &(&ShardId, &Line)| line.waits();
         let after = self.lines.range((Bound::Excluded(self.turn), Bound::Unbounded)).find(waits);
@@ -292,12 +292,12 @@ impl Line {
         }
     }
 
-    /// Whether something is under way that is to be sent again.
+    /// Whether it waits for its turn to be sent again.
     fn waits(&self) -> bool {
         self.repeat == Repeat::Waits
     }
 
-    /// Sends the oldest of what is under way to the present partner; how many bytes.
+    /// Sends the oldest parts under way again to the present partner; returns their bytes.
     fn send_again(
         &self,
         member: &Member,

@@ -4,8 +4,8 @@
 //! header of its block → chain of headers, each naming the digest of the one before → VOTE certificate on the last.
 //! Since honest members VOTE for the one header that execution gives, and N−f VOTEs hold one of an honest member, a
 //! proved part is the one that the source's ledger sent at that number: of one (source, number) two different parts
-//! cannot both be proved. This needs digests that bind shapes ([`crate::part`]): position and count come from the
-//! sender, but the outgoing root binds the count, and the digest of a part binds how many items of each kind it has.
+//! cannot both be proved. This relies on digests that bind shapes ([`crate::part`]): the sender names position and
+//! count, but the outgoing root binds the count, and the digest of a part binds how many items of each kind it has.
 //!
 //! What is cheap is checked first: the part is hashed only under a certificate that holds.
 
@@ -76,7 +76,7 @@ fn is_chain(headers: &[Header]) -> bool {
     headers.windows(2).all(follows) || !in_force(Mutant::TransferHeaderChain)
 }
 
-/// Whether the outgoing root of the part's block covers it, as one of as many parts as the proof counts. \[safety]
+/// Whether the outgoing root of the part's block covers it, with the position and count in the proof. \[safety]
 fn is_covered(part: &Part, proof: &TransferProof, outgoing: Digest) -> bool {
     let root = outgoing_root_by(part, proof.position, proof.count, &proof.branch);
     root == Some(outgoing) || !in_force(Mutant::TransferBranch)

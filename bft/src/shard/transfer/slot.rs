@@ -163,14 +163,14 @@ impl Slot {
     }
 
     /// Requests and answers may have been lost.
-    pub(super) fn hurry(&mut self, now: Time) {
+    pub(super) fn retry_now(&mut self, now: Time) {
         if let Some(fetch) = &mut self.fetch {
             fetch.due = now;
         }
     }
 
-    /// Whom to ask next, and for what: one, then two more, then four, so that f of them in a row that do not answer cost
-    /// log f waits; once all were asked, one after another, ever more slowly.
+    /// The nodes to ask next, and for which digest: one node, then two more, then four, so that f nodes in a row that
+    /// do not answer cost log f waits; once all were asked, one at a time, ever more slowly.
     pub(super) fn ask(
         &mut self,
         now: Time,
@@ -182,9 +182,9 @@ impl Slot {
         let laps = fetch.asked / candidates.len();
         let wait = (0..laps).take(8).fold(FETCH_WAIT, |wait, _| wait.doubled(FETCH_WAIT_MAX));
         let is_first_lap = laps == 0 && in_force(Mutant::SecondHolderIsAsked);
-        let lot = if is_first_lap { (fetch.asked + 1).min(candidates.len() - fetch.asked) } else { 1 };
-        let nodes = (0..lot).map(|step| candidates[(fetch.asked + step) % candidates.len()]).collect();
-        fetch.asked += lot;
+        let group = if is_first_lap { (fetch.asked + 1).min(candidates.len() - fetch.asked) } else { 1 };
+        let nodes = (0..group).map(|step| candidates[(fetch.asked + step) % candidates.len()]).collect();
+        fetch.asked += group;
         fetch.due = now + wait;
         Some((nodes, fetch.digest))
     }
