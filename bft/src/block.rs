@@ -107,7 +107,7 @@ pub struct BlockVotes {
     executed: Round,
     heights: BTreeMap<Round, Height>,
     certified: Round,
-    /// The newest certificate with its header, for those who still vote at or below it.
+    /// The newest certificate with its header, for members that still vote at or below it.
     proof: Option<(Round, Digest, Certificate)>,
     cache: CertificateCache,
     /// Members that sent a bad certificate: none of theirs is verified any more.

@@ -4,7 +4,7 @@
 //! messages and bytes, and decides when something is due: an own lane entry, the input to a round, the execution of a
 //! block. All of it is deterministic: the same events at the same times give the same effects.
 //!
-//! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] tells when to come back with [`Event::Tick`]
+//! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] returns when to call again with [`Event::Tick`]
 //! though nothing has happened. Until then nothing is left to do; the simulator checks this after each event. Messages
 //! to ourselves wait in a local queue and are handled before `handle` returns.
 
@@ -63,7 +63,7 @@ pub struct CoreConfig {
     pub batch: usize,
     /// Keys the hash tables; unknown to clients. Shows in no result.
     pub hash_seed: u64,
-    /// How much is told in [`Effect::Trace`]. Nothing else depends on it.
+    /// The level of detail of [`Effect::Trace`]. Nothing else depends on it.
     pub tracing: Tracing,
 }
 
@@ -87,7 +87,7 @@ pub struct Core {
     rejects: Rejects,
     /// What other shards are asked to order.
     orders: Orders,
-    /// What is said of single transactions to other shards and about them.
+    /// Messages about single transactions, gathered to go out together.
     gather: Gather,
     idle: IdleLanes,
     /// Peers with a new process, to which open messages are to be sent again.
@@ -106,7 +106,7 @@ pub struct Core {
     /// Requests of clients that made no sense.
     requests_refused: u64,
     tracing: Tracing,
-    /// The round we have given input to and the view we are in, as last told.
+    /// The round of our input and our view, as last traced.
     traced: Option<(Round, View)>,
     out: Vec<Effect>,
 }

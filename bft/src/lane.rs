@@ -281,7 +281,7 @@ impl Lanes {
         }
     }
 
-    // What rounds ask and tell.
+    // Calls of the round loop.
 
     /// For each lane the highest entry known to be certified, never behind the decided cut.
     pub fn cut(&self) -> Cut {
@@ -327,10 +327,10 @@ impl Lanes {
     }
 
     /// The cut of `round` is decided: windows move, what its block lacks is fetched. Rounds come in order; a round
-    /// that was told before changes nothing.
+    /// passed before changes nothing.
     ///
     /// # Panics
-    /// If the cut does not have N lanes: who decides checks `Cut::may_follow`.
+    /// If the cut does not have N lanes: the caller checks `Cut::may_follow`.
     pub fn decide(&mut self, now: Time, round: Round, cut: &Cut) -> LaneEffects {
         assert_eq!(cut.0.len(), self.member.committee.n(), "a decided cut names every lane");
         if round <= self.decided.0 {

@@ -1,4 +1,4 @@
-//! The ledger of a shard: coins, what was spent by whom, and what became of transactions; changed by blocks alone.
+//! The ledger of a shard: coins, their spenders, and the outcomes of transactions; only blocks change it.
 //!
 //! **Guarantee.** [`Ledger::execute`] is a pure function of the state and of the block's bytes: nodes that execute the
 //! same blocks have the same ledger and sign the same outcome digest, whatever seed keys their hash tables. No coin is
@@ -10,8 +10,8 @@
 //! order listed. A TxId that is remembered is skipped; a transaction without an input here is skipped and leaves no
 //! trace. Else it is settled for good: *expired* if the block's round is past its expiry, *rejected* if the expiry is
 //! too far ahead or the first input here that fails is spent, unknown, of another amount or not signed by its owner;
-//! otherwise its coins here are spent, and if it is this shard's alone it has *finished*: its outputs are created. What
-//! becomes of one that touches other shards is told in `cross`.
+//! otherwise its coins here are spent, and if it is this shard's alone it has *finished*: its outputs are created. One
+//! that touches other shards is the matter of `cross`.
 //!
 //! **Memory.** A settled TxId and the coins it spent are forgotten when round expiry + 8 is executed (a too far expiry:
 //! 10,000 rounds after the rejection): later the expiry itself bars the transaction. So the state is bounded by live
@@ -56,7 +56,7 @@ pub(crate) use execute::GROUP;
 pub use open::{Held, OpenRecord, PoolView};
 pub use outcome::{BlockOutcome, Counts, CrossEvent, Executed, Outcome, Settled, Skip};
 
-/// What the ledger says of a transaction before it is ordered.
+/// How a transaction stands before it is ordered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// It may execute in the next block, or will if coins appear that are unknown yet.
@@ -181,7 +181,7 @@ impl Ledger {
         }
     }
 
-    /// What the ledger says of a valid transaction with an input here that would go into the next block. Owners'
+    /// How a valid transaction with an input here would fare in the next block. Owners'
     /// signatures are left to execution, and inputs in other shards to those.
     pub fn standing(&self, id: &TxId, transaction: &TransactionView<'_>) -> Standing {
         match self.settled(id) {

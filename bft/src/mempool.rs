@@ -186,7 +186,7 @@ impl Mempool {
         left
     }
 
-    /// Settles the open transactions that a block settled. `believed` tells why other shards reject a transaction, if
+    /// Settles the open transactions that a block settled. `believed` returns why other shards reject a transaction, if
     /// they do.
     pub fn on_executed(
         &mut self,
@@ -207,7 +207,7 @@ impl Mempool {
             if let Some(place) = self.list.find(&executed.id) {
                 match settled.fate(outcome.round) {
                     Some(fate) => self.settle(place, fate, &mut receipts),
-                    // Its inputs here are spent: nothing is left to propose, and its output shard tells the rest.
+                    // Its inputs here are spent: nothing is left to propose, and its output shard reports the rest.
                     None => _ = self.free(place),
                 }
             }
@@ -326,7 +326,8 @@ impl Mempool {
         }
     }
 
-    /// Takes a transaction off the list. If it concerns this shard alone that is its fate, and its clients are told.
+    /// Takes a transaction off the list. If it concerns this shard alone, that is its fate, and its clients get a
+    /// receipt.
     fn settle(&mut self, place: Place, fate: Fate, receipts: &mut Receipts) {
         let id = self.list.get(place).id;
         if let Owner::Client { client, asker } = self.free(place) {
@@ -334,7 +335,7 @@ impl Mempool {
         }
     }
 
-    /// Takes a transaction off the list and off the books, and tells for whom it was there.
+    /// Takes a transaction off the list and off the books; returns its owner.
     fn free(&mut self, place: Place) -> Owner {
         let Freed { owner, bytes } = self.list.settle(place);
         match owner {
@@ -431,11 +432,11 @@ enum Propose {
 enum Past {
     /// The fate of one that concerns this shard alone.
     Intra(Fate),
-    /// What is to be told of one that concerns others.
+    /// The CL_M of one that concerns other shards.
     Cross(RejectVote),
 }
 
-/// Whether a transaction of this standing is let in; if not, what its client is told.
+/// Whether a transaction of this standing is admitted; if not, the fate to report to its client.
 fn admissible(standing: Standing) -> Result<(), Fate> {
     match standing {
         Standing::Open => Ok(()),

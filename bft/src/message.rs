@@ -30,7 +30,7 @@ const TRANSFER_TAG: u8 = 0x02;
 /// The first byte of an order: a list of transactions follows.
 const ORDER_TAG: u8 = 0x03;
 
-/// Everything that members say to each other, but for entries.
+/// All messages between nodes, except entries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Message {
     /// Dissemination.
@@ -43,7 +43,7 @@ pub enum Message {
     Shard(ShardMessage),
 }
 
-/// Bytes of a peer, told apart.
+/// A peer's bytes, by kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// An entry, not looked at further.

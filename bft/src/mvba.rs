@@ -11,11 +11,11 @@
 //! 1. every member leads an SPB ([`crate::spb`]) with its value and the justification of it;
 //! 2. with N−f FINISHes a member releases its coin share; so does one that saw f+1 valid shares;
 //! 3. the coin names leader L; SPBs of v get no answers any more;
-//! 4. who has FINISH of L decides; the others PRE-VOTE yes with L's certificate 1, or no;
+//! 4. a member with FINISH of L decides; the others PRE-VOTE yes with L's certificate 1, or no;
 //! 5. on N−f PRE-VOTEs: VOTE yes if certificate 1 of L is known by now, else no with the N−f no-signatures;
 //! 6. on N−f VOTEs, once the own VOTE is sent: all yes → decide; some yes → next view with that value, locked; all no →
 //!    next view with the value held, its chain longer by these N−f UNLOCK signatures ([`crate::justification`]);
-//! 7. who decides sends HALT, which proves the decision on its own.
+//! 7. a member that decides sends HALT, which proves the decision on its own.
 //!
 //! Why the thresholds suffice: a decided x_L has certificate 2, so f+1 honest members hold certificate 1 and pre-vote
 //! yes; every N−f PRE-VOTEs contain one of theirs, so every honest VOTE is yes and N−f UNLOCKs cannot exist; hence
@@ -152,7 +152,7 @@ impl Mvba {
         Some((state.leader()?, state.election_shares()))
     }
 
-    /// What the current view waits for, and who has given it.
+    /// What the current view waits for, and the members that have given it.
     pub fn waiting(&self) -> Waiting {
         self.views[&self.current].waiting(&self.member.committee)
     }
@@ -253,7 +253,7 @@ impl Mvba {
     ) {
         let view = message.view();
         match message {
-            // The coin has passed this SPB over: nothing that is said in it matters any more.
+            // The coin has passed this SPB over: its messages do not matter any more.
             MvbaMessage::Spb { leader, .. } if self.leader(view).is_some_and(|elected| elected != leader) => {
             }
             MvbaMessage::Spb { leader, message, .. } => {
@@ -389,7 +389,7 @@ impl Mvba {
         }
     }
 
-    /// Step 7; nothing more is said or done here after it.
+    /// Step 7; this agreement does nothing more after it.
     fn decide(&mut self, view: View, proof: Certified, effects: &mut MvbaEffects) {
         self.decided = Decided::Reported;
         let shares = self.views[&view].election_shares();

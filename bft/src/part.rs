@@ -53,7 +53,7 @@ pub struct PartRef {
     pub digest: Digest,
 }
 
-/// What the header of a part says of its place, before anything else of it is looked at.
+/// The place that the header of a part names, read before anything else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The shard it comes from.
@@ -175,7 +175,7 @@ impl Group {
 
     /// Adds a spent transaction, of this id, and returns the number of the part that carries it.
     pub fn spent(&mut self, id: TxId, transaction: &[u8]) -> PartNumber {
-        debug_assert_eq!(id, tx_id(transaction), "who adds it has hashed it");
+        debug_assert_eq!(id, tx_id(transaction), "the caller passes the id of these bytes");
         self.make_room(list::item_bytes(transaction.len()));
         list::push(&mut self.spent, transaction);
         self.items.push((id, self.spent.len() - transaction.len()..self.spent.len()));
@@ -206,7 +206,7 @@ impl Group {
         self.items.is_empty() && self.finished.is_empty() && self.cancelled.is_empty()
     }
 
-    /// Begins another part if so many bytes more would be too many for this one.
+    /// Begins another part if these bytes do not fit into this one.
     fn make_room(&mut self, bytes: usize) {
         let ids = ID_BYTES * (self.finished.len() + self.cancelled.len());
         let with_it = HEADER_BYTES + ids + self.spent.len() + bytes;
@@ -342,7 +342,7 @@ fn count(items: usize) -> u32 {
     u32::try_from(items).expect("a part is far below 4 GiB")
 }
 
-/// Where so many ids from `start` on end, if the bytes go that far.
+/// The end of these many ids from `start` on, if the bytes reach that far.
 fn ids_end(bytes: &[u8], start: usize, count: u32) -> Option<usize> {
     let end = start.checked_add((count as usize).checked_mul(ID_BYTES)?)?;
     (end <= bytes.len()).then_some(end)

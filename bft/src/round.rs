@@ -21,6 +21,7 @@
 
 mod behind;
 mod early;
+mod halts;
 mod resend;
 mod times;
 
@@ -36,7 +37,6 @@ use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
-use crate::mutant::{Mutant, in_force};
 use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
@@ -46,6 +46,7 @@ pub use times::RoundTimes;
 
 use behind::Behind;
 use early::Early;
+use halts::HaltSource;
 use times::Stopwatch;
 
 /// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
@@ -64,7 +65,7 @@ pub enum RoundMessage {
     },
     /// The proven decision of a round.
     Halt(Box<Halt>),
-    /// Of those who are behind.
+    /// Of members that are behind.
     CatchUp(CatchUpMessage),
 }
 
@@ -129,13 +130,6 @@ struct Envelope {
     digest: Digest,
     /// Their number.
     size: usize,
-}
-
-/// Where a HALT came from: one that was asked for is not relayed, since its round is old news to the others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum HaltSource {
-    Agreement,
-    CatchUp,
 }
 
 impl Rounds {
@@ -244,33 +238,6 @@ impl Rounds {
         }
     }
 
-    fn on_halt(
-        &mut self,
-        envelope: Envelope,
-        halt: Halt,
-        lanes: &dyn LaneCertificates,
-        effects: &mut RoundEffects,
-    ) {
-        let Envelope { now, author, .. } = envelope;
-        let peer = self.member.node_at(author);
-        if !halt.has_shape(&self.member.committee) {
-            effects.push_fault(peer, FaultKind::OutOfRange);
-        } else if halt.round <= self.decided || self.barred.contains(&author) {
-            // Of no use, or from a member whose HALTs are not verified.
-        } else if halt.round == self.decided.next() && self.may_run_ahead() {
-            self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
-        } else {
-            self.peer_decided(now, author, halt.round);
-            let kept = match self.is_in_window(halt.round) {
-                true => self.early.keep_halt(envelope, halt),
-                false => Err(FaultKind::TooFarAhead),
-            };
-            if let Err(kind) = kept {
-                effects.push_fault(peer, kind);
-            }
-        }
-    }
-
     /// Whether messages of a future round are kept.
     fn is_in_window(&self, round: Round) -> bool {
         round.0 <= self.decided.0 + ROUNDS_AHEAD_MAX
@@ -370,39 +337,6 @@ impl Rounds {
         }
         let child = self.mvba.handle(author, digest, message, lanes);
         self.absorb(now, child, lanes, effects);
-    }
-
-    /// Judges a HALT of the next round; whether it proved the decision.
-    ///
-    /// # Security
-    /// If we know the leader ourselves, the shares that came with the HALT are not verified; what is kept and relayed
-    /// then carries the shares that elected the leader here.
-    fn judge_halt(
-        &mut self,
-        now: Time,
-        author: Index,
-        halt: Halt,
-        source: HaltSource,
-        lanes: &dyn LaneCertificates,
-        effects: &mut RoundEffects,
-    ) -> bool {
-        let election = self.mvba.election(halt.view);
-        let leader = election.as_ref().map(|(leader, _)| *leader);
-        match halt.verify(&self.member, &mut self.cache, &self.cut, leader) {
-            Ok(()) => {
-                let shares = election.map_or(halt.shares, |(_, own)| own);
-                self.decide(now, Halt { shares, ..halt }, source, lanes, effects);
-                true
-            }
-            Err(error) => {
-                if in_force(Mutant::FalseProofBars) {
-                    self.barred.insert(author);
-                    self.behind.forget(author);
-                }
-                effects.push_fault(self.member.node_at(author), error.fault());
-                false
-            }
-        }
     }
 
     fn absorb(

@@ -172,7 +172,7 @@ impl Spb {
         Effects::send(To::All, SpbMessage::Send { cut, justification })
     }
 
-    /// A message of `author`. `judge` tells whether a proposed value is valid. The parent passes only the first
+    /// A message of `author`. `judge` decides whether a proposed value is valid. The parent passes only the first
     /// message of each kind that an author sends.
     pub fn handle(
         &mut self,

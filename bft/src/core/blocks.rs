@@ -59,13 +59,13 @@ impl Core {
         parts
     }
 
-    /// Tells everybody whom it concerns what a block did: clients, other shards, and those here who waited for it.
+    /// Reports what a block did to clients, to other shards, and to the parts of the core that waited for it.
     fn after_block(&mut self, now: Time, outcome: &BlockOutcome) {
         for source in self.other_shards() {
             let effects = self.transfers.imported(now, source, self.ledger.imported(source));
             self.absorb_transfers(effects);
         }
-        // What is believed is judged first: the receipts of cancelled transactions tell why.
+        // Beliefs are judged first, since the receipts of cancelled transactions name the cause.
         let effects = self.rejects.executed(now, &outcome.cross, &self.ledger);
         self.absorb_rejects(effects);
         self.imports = News::Arrived;

@@ -1,6 +1,6 @@
 //! Cross-shard transactions, as the root sees them: it routes between [`crate::shard`], the mempool and the ledger.
 //!
-//! Nodes of other shards may say only what stands here. Whatever they say, the ledger changes by executed blocks alone;
+//! Nodes of other shards may send only the messages handled here. None of them changes the ledger, only blocks do;
 //! so each of these handlers only moves what is waiting, and the order in which they are called is free.
 
 use wire::bytes::Bytes;

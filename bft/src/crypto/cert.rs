@@ -1,9 +1,9 @@
 //! Certificates: N−f signatures of distinct members over the same statement.
 //!
-//! Guarantee: of N−f signers at least N−2f ≥ f+1 are honest, so what a certificate says, at least f+1 honest members
-//! have checked; and two certificates share an honest signer, so honest members that sign once for each place make
-//! two different certificates for one place impossible. Size: 66 bytes a signer. Cost: one batch of N−f signatures,
-//! once; verified ones are remembered by digest ([`CertificateCache`]).
+//! Guarantee: of N−f signers at least N−2f ≥ f+1 are honest, so whatever a certificate states, at least f+1 honest
+//! members have checked; and two certificates share an honest signer, so honest members that sign once for each place
+//! make two different certificates for one place impossible. Size: 66 bytes a signer. Cost: one batch of N−f
+//! signatures, once; verified ones are remembered by digest ([`CertificateCache`]).
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,7 +16,7 @@ use wire::ids::{Digest, Index, ShardId, Signature};
 use crate::crypto::suite::{Statement, Suite};
 use crate::mutant::{Mutant, in_force};
 
-/// N−f signatures over one statement, ascending by signer. What it certifies is said by the message around it.
+/// N−f signatures over one statement, ascending by signer. The message around it names what it certifies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificate(pub Vec<(Index, Signature)>);
 

@@ -8,7 +8,7 @@
 //! share changes the leader that they elect.
 //!
 //! # Security
-//! None against who looks inside: never for real nodes.
+//! None against an adversary that can read its state: never for real nodes.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -8,7 +8,7 @@
 //! an answer takes longer than the wait for it. A body that only its owner vouches for is requested from the owner
 //! alone, a few times: nothing is lost if it never arrives.
 //!
-//! The table follows from what the lanes say is missing ([`Fetches::follow`]), so it is bounded by their reach.
+//! The table holds what the lanes report as missing ([`Fetches::follow`]), so it is bounded by their reach.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub(super) struct Fetches {
 }
 
 impl Fetches {
-    /// Makes the table say what `lane` misses now: new needs enter, satisfied ones leave, more urgent ones start over.
+    /// Makes the table match what `lane` lacks now: new needs enter, satisfied ones leave, more urgent ones start over.
     pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need]) {
         let ours = (lane, Seq(0))..=(lane, Seq(u64::MAX));
         if needs.is_empty() && self.table.range(ours.clone()).next().is_none() {
@@ -206,7 +206,7 @@ impl Fetch {
     }
 }
 
-/// Who may hold a body, in the order in which we ask.
+/// The members that may hold a body, in the order in which we ask.
 fn candidates(member: &Member, chain: &Chain, lane: Index, seq: Seq, cause: Cause) -> Vec<Index> {
     if cause == Cause::Claimed {
         return vec![lane];

@@ -1,4 +1,4 @@
-//! What lanes say to each other, and to their parent.
+//! Messages between lanes, and outputs to their parent.
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;

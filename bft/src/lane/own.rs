@@ -187,7 +187,7 @@ impl Own {
         Echoed { certificate: collected.certificate, faults }
     }
 
-    /// Somebody else showed the certificate of an own entry.
+    /// The certificate of an own entry arrived from another member.
     pub(super) fn certified(&mut self, tip: Tip) {
         if let Some(open) = self.open.get_mut(&tip.seq).filter(|open| open.digest == tip.digest) {
             open.phase = Phase::Certified;

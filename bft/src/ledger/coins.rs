@@ -21,7 +21,7 @@ pub(super) enum Known {
         /// Its amount.
         amount: u64,
     },
-    /// It was spent, and by whom is remembered.
+    /// It was spent, and the spender is remembered.
     Spent,
     /// Nothing: it never was, or it was spent and forgotten.
     Not,

@@ -11,7 +11,7 @@
 //!
 //! **Why it suffices.** A part is executed once and in its turn, so a tick counts once; an input shard spends for a
 //! transaction once, since an open record and then its history or the expiry bar it. Among f+1 members one is honest,
-//! and it lists only what can never finish. What another shard says counts only as far as that shard has a say.
+//! and it lists only what can never finish. A claim of another shard counts only for what that shard decides.
 //!
 //! **Memory.** An entry of the pool stands for coins spent elsewhere, a record for coins spent here: both are bounded
 //! by the number of coins. Ends are remembered for `ENDED_ROUNDS_KEPT` rounds, for clients that ask.

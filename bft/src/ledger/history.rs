@@ -19,7 +19,7 @@ const LIFE_ROUNDS_MAX: u64 = EXPIRY_ROUNDS_AHEAD_MAX + FORGET_ROUNDS_AFTER_EXPIR
 /// A record is named by the low bits of its forgetting round and its number in that bucket.
 const ROUND_BITS: u32 = 14;
 const NUMBER_BITS: u32 = Handle::BITS - ROUND_BITS;
-/// Forgotten buckets that may wait to be swept; with the living ones they must be told apart by their low bits.
+/// Forgotten buckets that may wait to be swept; with the living ones they must differ in their low bits.
 const UNSWEPT_ROUNDS_MAX: u64 = 4_096;
 const _: () = assert!(LIFE_ROUNDS_MAX + UNSWEPT_ROUNDS_MAX < 1 << ROUND_BITS);
 

@@ -24,7 +24,7 @@ pub enum Settled {
 }
 
 impl Settled {
-    /// What a client is told of a transaction that was settled in the block of `round`; nothing by an input shard of
+    /// The fate reported to the client of a transaction that the block of `round` settled; `None` at an input shard of
     /// one that is decided elsewhere.
     pub fn fate(self, round: Round) -> Option<Fate> {
         match self {
@@ -110,7 +110,7 @@ pub enum CrossEvent {
         id: TxId,
         /// Its output shard.
         output: ShardId,
-        /// The part that tells the output shard; 0 if that is here.
+        /// The part that carries it to the output shard; 0 if that is here.
         part: PartNumber,
     },
     /// It has a new entry in the pool, and waits for other shards.
@@ -205,7 +205,7 @@ impl Counts {
         } += 1;
     }
 
-    /// Counts what outcomes of ordered transactions do not tell.
+    /// Counts events that do not show in the outcomes of ordered transactions.
     pub(super) fn add_cross(&mut self, event: &CrossEvent) {
         match event {
             CrossEvent::Finished { .. } => self.finished_cross += 1,

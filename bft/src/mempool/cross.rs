@@ -76,11 +76,11 @@ impl Mempool {
 
     /// Has backups wait to be proposed whose home has had its chance. `idle_cuts` tells of a member how many decided
     /// cuts its lane has not advanced for.
-    pub fn ripen(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
-        self.list.ripen(now, height, idle_cuts);
+    pub fn promote(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
+        self.list.promote(now, height, idle_cuts);
     }
 
-    /// When [`Mempool::ripen`] has something to do though no round passes.
+    /// When [`Mempool::promote`] has something to do though no round passes.
     pub fn next_wakeup(&self, height: Round) -> Option<Time> {
         self.list.next_due(height)
     }

@@ -48,10 +48,10 @@ pub(super) struct Open {
     pub(super) phase: Phase,
 }
 
-/// For whom a transaction is on the list.
+/// On whose behalf a transaction is on the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
-    /// An intra-shard transaction of this client; who asked for it last gets its receipt too.
+    /// An intra-shard transaction of this client; the client that asked for it last gets its receipt too.
     Client { client: ClientId, asker: Option<ClientId> },
     /// A cross-shard transaction that a client handed to us: its contact record holds the rest.
     Contact,
@@ -108,7 +108,7 @@ impl List {
         }
     }
 
-    /// Transactions that wait to be proposed; backups only once they are ripe.
+    /// Transactions that wait to be proposed; backups only once they are promoted.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
@@ -157,7 +157,7 @@ impl List {
                 &mut self.own
             }
             Phase::Backup { home, .. } => self.backups.entry(*home).or_default(),
-            Phase::Proposed | Phase::Settled => unreachable!("who joins the list is still to be proposed"),
+            Phase::Proposed | Phase::Settled => unreachable!("a transaction joins the list unproposed"),
         };
         let place = self.open.insert(open);
         line.push_back(place);
@@ -175,7 +175,7 @@ impl List {
             Line::Own => &mut self.own,
             Line::Spare => &mut self.spare,
         };
-        let place = line.pop_front().expect("who takes the front off has seen it");
+        let place = line.pop_front().expect("the caller has seen the front");
         if matches!(self.open.get(place).phase, Phase::Settled) {
             self.lingering -= 1;
             self.open.free(place);
@@ -221,14 +221,16 @@ impl List {
         Freed { owner, bytes: bytes as u64 }
     }
 
-    /// Has backups wait to be proposed whose home has had its chance. `idle_cuts` tells of a member how many cuts its
-    /// lane has not advanced for.
-    pub(super) fn ripen(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
+    /// Promotes backups whose home has had its chance: they now wait to be proposed. `idle_cuts` returns for how many
+    /// cuts a member's lane has not advanced.
+    pub(super) fn promote(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
         for (home, line) in &mut self.backups {
             while let Some(place) = line.front().copied() {
                 let open = self.open.get_mut(place);
                 match &open.phase {
-                    Phase::Backup { since, .. } if !since.is_ripe(now, height, idle_cuts(*home)) => break,
+                    Phase::Backup { since, .. } if !since.is_promotable(now, height, idle_cuts(*home)) => {
+                        break;
+                    }
                     Phase::Backup { bytes, .. } => {
                         self.waiting += 1;
                         self.waiting_bytes += bytes.len() as u64;
@@ -247,7 +249,7 @@ impl List {
         self.backups.retain(|_, line| !line.is_empty());
     }
 
-    /// When [`List::ripen`] has something to do though no round passes.
+    /// When [`List::promote`] has something to do though no round passes.
     pub(super) fn next_due(&self, height: Round) -> Option<Time> {
         let fronts = self.backups.values().filter_map(|line| line.front());
         let due = fronts.filter_map(|place| match &self.open.get(*place).phase {
@@ -257,8 +259,8 @@ impl List {
         due.min()
     }
 
-    /// A transaction has a new owner, who proposes it at once: a backup goes to the end of the own line. Tells what the
-    /// old owner held.
+    /// A transaction has a new owner and is proposed at once: a backup goes to the end of the own line. Returns what
+    /// the old owner held.
     pub(super) fn adopt(&mut self, place: Place, owner: Owner) -> Freed {
         let open = self.open.get_mut(place);
         let before = std::mem::replace(&mut open.owner, owner);
@@ -334,7 +336,7 @@ impl List {
         }
     }
 
-    /// Takes settled ones off the front of a home's line, so that its front tells when the next is due.
+    /// Takes settled ones off the front of a home's line, so that its front shows when the next is due.
     fn trim(&mut self, home: Index) {
         let Some(line) = self.backups.get_mut(&home) else { return };
         while let Some(place) = line.front().copied()

@@ -42,7 +42,7 @@ pub enum HaltError {
 }
 
 impl HaltError {
-    /// The fault of who sent it.
+    /// The fault of its sender.
     pub fn fault(self) -> FaultKind {
         match self {
             HaltError::Cut => FaultKind::InvalidCut,
@@ -60,8 +60,8 @@ impl Halt {
             && self.shares.len() <= committee.n()
     }
 
-    /// Whether this proves that `cut` was decided after `previous`. Who knows already whom the coin of this round and
-    /// view elects says so with `leader`; then the shares are not looked at.
+    /// Whether this proves that `cut` was decided after `previous`. A caller that already knows the
+    /// leader elected in this round and view passes it; then the shares are not verified.
     pub fn verify(
         &self,
         member: &Member,

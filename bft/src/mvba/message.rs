@@ -122,8 +122,8 @@ impl MvbaMessage {
     }
 }
 
-/// Remembers which kinds of message an author has sent in a view, and what it said. Bound: eight digests an author
-/// and view; the owner bounds the views.
+/// Remembers which kinds of message an author has sent in a view, with the digest of each. Bound: eight digests an
+/// author and view; the owner bounds the views.
 #[derive(Clone, Debug, Default)]
 pub struct FirstOnly(BTreeMap<(View, Index, Slot), Digest>);
 

@@ -178,7 +178,7 @@ impl ViewState {
     pub(super) fn elect(&mut self, member: &Member) -> Option<Vec<(Index, Ballot)>> {
         let name = self.coin_name();
         let Phase::Electing { own_share, shares, early } = &mut self.phase else { return None };
-        // The own share goes out first: who leaves a view without it leaves slower members short of N−f. [safety]
+        // The own share goes out first: leaving a view without it leaves slower members short of N−f. [safety]
         if shares.len() < member.committee.quorum() || *own_share == OwnShare::Held {
             return None;
         }
@@ -249,7 +249,7 @@ impl ViewState {
         let leader = election.leader;
         let spb = &self.spbs[usize::from(leader.0)];
         let (own, ballot) = match election.own {
-            // Step 4 (Alg. 2, lines 17–20). Who has FINISH of L decides and has no need to vote.
+            // Step 4 (Alg. 2, lines 17–20). A member with FINISH of L decides and need not vote.
             OwnBallots::None if spb.finished().is_some() => return None,
             OwnBallots::None => (OwnBallots::PreVoted, Ballot::PreVote(self.pre_vote(member, spb))),
             // Step 5 (Alg. 2, lines 21–25).
@@ -312,7 +312,7 @@ impl ViewState {
     /// Step 6: how the view has ended here, if it has.
     ///
     /// # Correctness
-    /// Not before our own VOTE is sent: who leaves without it leaves slower members short of N−f for ever. \[safety]
+    /// Not before our own VOTE is sent: leaving without it leaves slower members short of N−f for ever. \[safety]
     pub(super) fn ending(&self, member: &Member) -> Option<Ending> {
         let Phase::Elected(election) = &self.phase else { return None };
         let Votes { yes, no } = &election.votes;

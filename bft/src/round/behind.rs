@@ -20,8 +20,9 @@ use crate::effects::To;
 use crate::fault::FaultKind;
 use crate::mutant::{Mutant, in_force};
 use crate::mvba::{Halt, LaneCertificates};
+use crate::round::halts::HaltSource;
 use crate::round::resend::Limiter;
-use crate::round::{HaltSource, RoundEffects, RoundMessage, Rounds};
+use crate::round::{RoundEffects, RoundMessage, Rounds};
 use crate::time::{Span, Time};
 
 /// HALTs in one answer. At N = 128 a HALT has 19 KB.

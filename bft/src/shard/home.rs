@@ -4,8 +4,8 @@
 //! at once. The others are its backups. They wait until the home seems not to do it, else everything would be ordered
 //! f+1 times: its lane has not advanced for `IDLE_CUTS` cuts, or the transaction is open for `OPEN_TIME` *and*
 //! `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_MAX` (nothing moves at all). All three
-//! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home. (Parts of other
-//! shards have homes, too, but less patient backups: see `transfer`.)
+//! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home. (Parts of
+//! other shards have homes, too, but less patient backups: see `transfer`.)
 
 use wire::ids::{Index, Round, TxId};
 
@@ -39,7 +39,7 @@ pub struct Since {
 impl Since {
     /// Whether backups step in. `idle_cuts` is how many decided cuts the home's lane has not advanced for; those before
     /// the arrival do not count, since a home with nothing to propose is idle for good reason.
-    pub fn is_ripe(self, now: Time, height: Round, idle_cuts: u64) -> bool {
+    pub fn is_promotable(self, now: Time, height: Round, idle_cuts: u64) -> bool {
         let rounds = height.0.saturating_sub(self.round.0);
         let open = now.since(self.time);
         idle_cuts.min(rounds) >= IDLE_CUTS
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn backups_step_in_by_idle_cuts_by_time_and_rounds_or_by_time_alone() {
         let since = Since { time: Time(1_000), round: Round(100) };
-        for (open_ms, rounds, idle_cuts, ripe) in [
+        for (open_ms, rounds, idle_cuts, promotable) in [
             (0, 16, 16, true),
             (0, 15, 400, false),
             (0, 400, 15, false),
@@ -114,9 +114,9 @@ mod tests {
         ] {
             let (now, height) = (since.time + Span::from_ms(open_ms), Round(100 + rounds));
             let case = (open_ms, rounds, idle_cuts);
-            assert_eq!(since.is_ripe(now, height, idle_cuts), ripe, "{case:?}");
+            assert_eq!(since.is_promotable(now, height, idle_cuts), promotable, "{case:?}");
             if idle_cuts == 0 {
-                assert_eq!(since.due(height) <= now, ripe, "{case:?}");
+                assert_eq!(since.due(height) <= now, promotable, "{case:?}");
             }
         }
     }

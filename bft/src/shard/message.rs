@@ -1,4 +1,4 @@
-//! What members say to each other about cross-shard transactions, inside a shard and between shards.
+//! Messages about cross-shard transactions, inside a shard and between shards.
 //!
 //! Two kinds carry long bytes and stand on the wire as a head and those bytes as its tail, so that they are hashed and
 //! parsed in place: a transfer (its proof, then the part) and an order (nothing, then a list of transactions as in
@@ -75,7 +75,7 @@ pub struct Transfer {
 pub enum RejectMessage {
     /// CL_M, inside an input shard: these can never execute here. At most `limits::REJECTS_PER_MESSAGE_MAX`.
     Votes {
-        /// What the sender has executed: who has not cannot know better yet.
+        /// The round the sender has executed: the vote counts at a receiver that has executed as much.
         executed: Round,
         /// The transactions.
         votes: Vec<RejectVote>,
@@ -95,7 +95,7 @@ pub enum RejectMessage {
 pub struct RejectVote {
     /// The transaction.
     pub id: TxId,
-    /// All its shards but the sender's, ascending: who is to be told.
+    /// All its shards but the sender's, ascending: those that must learn of it.
     pub others: Vec<ShardId>,
     /// Why, as far as the sender knows.
     pub cause: Cause,
@@ -104,14 +104,14 @@ pub struct RejectVote {
 /// Why a transaction can never execute in a shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Cause {
-    /// The ledger says so.
+    /// The ledger rejects it.
     Rejected(Rejection),
     /// Its expiry has passed.
     Expired,
 }
 
 impl Cause {
-    /// What a client is told.
+    /// The fate reported to a client.
     pub fn fate(self) -> Fate {
         match self {
             Cause::Rejected(reason) => Fate::Rejected(reason),

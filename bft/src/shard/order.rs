@@ -7,10 +7,10 @@
 //! transactions in its pool, so a client or a contact that crashes leaves nothing half-done. If the inputs at the
 //! output shard itself are missing, the transaction goes onto the own list.
 //!
-//! **Answering** ([`Orders::on_order`]). Who is asked judges by its ledger: inputs are spent here, under an open record
-//! → the number of the part that carries the transaction, whose re-sending does the rest, never a rejection; it can
-//! never execute here → a vote (CL_M) and what is known of it (CL), by `shard::reject`; else it goes onto the list, as
-//! its home or as a backup. Nothing that an order says is trusted but the bytes of its transactions.
+//! **Answering** ([`Orders::on_order`]). The member asked judges by its ledger: inputs are spent here, under an open
+//! record → the number of the part that carries the transaction, whose re-sending does the rest, never a rejection; it
+//! can never execute here → a vote (CL_M) and what is known of it (CL), by `shard::reject`; else it goes onto the list,
+//! as its home or as a backup. Nothing in an order is trusted except the bytes of its transactions.
 //!
 //! **Bound.** Listed transactions take up the asker's share of the list ([`Mempool::order`]). Those that can never
 //! execute take no room there, so the reports that they cause are rationed for each peer (`shard::reject::ration`). An
@@ -49,7 +49,7 @@ use crate::transaction::{self, Part, TransactionView, tx_id};
 /// What orders want done.
 pub type OrderEffects = Effects<OrderSend, OrderOutput, Dest>;
 
-/// What members say to each other about orders.
+/// Messages about orders.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OrderSend {
     /// Put these on your list.
@@ -61,10 +61,10 @@ pub enum OrderSend {
 /// Results for the parent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OrderOutput {
-    /// These can never execute here. They are to be reported to the own shard, and to who asked for them, as far as
-    /// the reports suffice by now.
+    /// These can never execute here. They are to be reported to the own shard, and to the node that asked for them
+    /// as far as the reports suffice by now.
     Never {
-        /// Who asked; `None` if we found it ourselves.
+        /// The node that asked; `None` if we found it ourselves.
         asker: Option<NodeId>,
         /// What to report.
         votes: Vec<RejectVote>,
@@ -85,7 +85,7 @@ struct Answer {
     votes: Vec<RejectVote>,
 }
 
-/// What our ledger has to say of a transaction that somebody asks us to order.
+/// How a transaction that we are asked to order stands in our ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
     /// It may execute.
@@ -172,7 +172,7 @@ impl Orders {
         self.asking.retry_now(now);
     }
 
-    /// A member of an input shard says that these have spent there; then that shard is asked only every 10 s. It may
+    /// A member of an input shard claims that these have spent there; then that shard is asked only every 10 s. It may
     /// lie: nothing else depends on it.
     pub fn on_spent(&mut self, from: NodeId, spent: &[(TxId, PartNumber)]) -> OrderEffects {
         let shard = self.member.committee.shard_of(from);
@@ -183,7 +183,7 @@ impl Orders {
         OrderEffects::none()
     }
 
-    /// A list of transactions that another member asks us to order. `believed` tells whether one of a transaction's
+    /// A list of transactions that another member asks us to order. `believed` returns whether one of a transaction's
     /// other shards is believed to reject it: that is not listed.
     pub fn on_order(
         &mut self,
@@ -229,7 +229,7 @@ impl Orders {
     }
 
     /// The view of a transaction that a member may ask us to order: valid, cross-shard, short enough for a proposal,
-    /// with an input here and its output in the shard of who asks.
+    /// with an input here and its output in the shard of the node that asks.
     fn check<'a>(&self, from: NodeId, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
         let committee = &self.member.committee;
         let view = transaction::validate(bytes, committee).ok()?;
@@ -247,7 +247,7 @@ impl Orders {
         ledger: &Ledger,
         answer: &mut Answer,
     ) -> Verdict {
-        // With its output here it has ticked our own pool, and who asks has the same ledger.
+        // With its output here it has ticked our own pool, and the asker has the same ledger.
         if let Some(record) = ledger.open_record(&id) {
             if record.output() != self.member.shard {
                 answer.spent.push((id, record.part()));
@@ -262,7 +262,7 @@ impl Orders {
             });
             return Verdict::Known;
         }
-        // One that executed and is closed is finished: who asks will hear of it from its own shard.
+        // One that executed and is closed is finished: the asker learns of it from its own shard.
         match ledger.standing(&id, &transaction) {
             Standing::Open | Standing::ExpiryTooFar => Verdict::Open,
             _ => Verdict::Known,

@@ -6,24 +6,25 @@
 //! an open record here or was executed here.
 //!
 //! **Steps.**
-//! 1. The filter finds in our ledger that a transaction can never execute here ([`Rejects::report`]): our ledger is
-//!    belief enough for ourselves, and CL_M tells the shard.
+//! 1. The filter finds in our ledger that a transaction can never execute here ([`Rejects::report`]): for
+//!    ourselves our ledger suffices to believe it, and CL_M reports it to the shard.
 //! 2. f+1 CL_M for the same transaction and shards: one is of an honest member, so we join in, though we may never have
 //!    seen the transaction. Not while it has an open record or was executed here \[safety].
 //! 3. N−f CL_M \[safety]: CL to all members of its other shards. What a block rejects goes there directly, by every
 //!    member ([`Rejects::executed`]).
 //! 4. f+1 CLs of members of one shard \[safety]: one is honest, so it is believed. An input shard that has not ordered
-//!    it drops it; the contact tells its client; an output shard whose pool holds ticks of it lists BACK
+//!    it drops it; the contact sends its client a receipt; an output shard whose pool holds ticks of it lists BACK
 //!    ([`Rejects::cancels`]), anew for each new entry, so that a tick that comes later is cancelled too.
 //!
-//! **Whoever is behind.** A transaction may be finished and forgotten in an input shard, where it then counts as
-//! expired. So a claim tells what its sender had executed when it made it, and counts once we have executed as much:
+//! **Members that lag.** A transaction may be finished and forgotten in an input shard, where it then counts as
+//! expired. So a claim names what its sender had executed when it made it, and counts once we have executed as much:
 //! CL_M carries the height, and CL what the sender has imported from the receiver's shard, the ids of finished
 //! transactions among it \[safety]. Then our own ledger remembers the finish if there was one.
 //!
 //! **Repetition.** There are no timers and nothing is kept to be sent again: contacts and pool members repeat their
-//! orders to all members of a shard until they have an answer. Who is asked reports again (CL_M, at most once a second
-//! for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL ([`Rejects::answer`]).
+//! orders to all members of a shard until they have an answer. A member asked reports again (CL_M, at most once a
+//! second for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL
+//! ([`Rejects::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
 //! transaction, batched; the cost of a peer's orders is rationed (`ration`). **Bound:** `tallies` and three lists of
@@ -70,8 +71,8 @@ pub enum RejectOutput {
         /// Why.
         cause: Cause,
     },
-    /// Believed, and nothing of it is in our pool: the contact tells its client. If something is, the block tells that
-    /// cancels it.
+    /// Believed, and nothing of it is in our pool: the contact sends its client a receipt. If something is, the
+    /// block that cancels it brings the receipt.
     Settled {
         /// The transaction.
         id: TxId,
@@ -104,7 +105,7 @@ pub struct Rejects {
     listed: BTreeMap<TxId, Round>,
 }
 
-/// What one step has to say, before it is cut into messages.
+/// The results of one step, before they are cut into messages.
 #[derive(Default)]
 struct Draft {
     votes: Vec<RejectVote>,
@@ -222,7 +223,7 @@ impl Rejects {
         let cancelled: BTreeSet<TxId> = events.iter().filter_map(cancelled).collect();
         for event in events {
             match event {
-                // We are its output shard as well: its client is still to be told why.
+                // We are its output shard as well: its client's receipt still needs the cause.
                 CrossEvent::Refunded { id } if cancelled.contains(id) => self.end_claims(id),
                 _ => self.on_event(event, &mut draft),
             }
@@ -239,8 +240,8 @@ impl Rejects {
         draft.into_effects(&self.member, ledger)
     }
 
-    /// What a member of another shard, which asked us to order these, is told of those that are certainly rejected
-    /// here. Of the others it learns by what [`Rejects::report`] leads to.
+    /// CL for a member of another shard that asked us to order these, on those that are certainly rejected here. What
+    /// [`Rejects::report`] leads to covers the others.
     pub fn answer(
         &self,
         to: NodeId,
@@ -423,13 +424,13 @@ impl Rejects {
         }
     }
 
-    /// The ledger's record says all of a transaction.
+    /// The ledger's record suffices from now on.
     fn end(&mut self, id: &TxId) {
         self.end_claims(id);
         self.believed.forget(id);
     }
 
-    /// It does, but for the reason.
+    /// It does, except for the cause.
     fn end_claims(&mut self, id: &TxId) {
         self.votes.end(id);
         self.claims.end(id);

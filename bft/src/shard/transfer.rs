@@ -5,9 +5,9 @@
 //! destination, though up to f members of each shard are Byzantine.
 //!
 //! Steps: execute a block with parts → VOTE certificate → member k sends `Transfer` (part and proof, `proof`) to
-//! member k of the destination → who has verified it SIGNs, once for each number, to its shard → N−f SIGNs → eligible:
-//! any member may list it in a proposal with that certificate → executed → `Ack` to the source, which stops sending
-//! once f+1 members have acknowledged.
+//! member k of the destination → having verified it, that member SIGNs, once for each number, to its shard → N−f SIGNs
+//! → eligible: any member may list it in a proposal with that certificate → executed → `Ack` to the source, which stops
+//! sending once f+1 members have acknowledged.
 //!
 //! Thresholds: f Byzantine members of either side spoil at most f of the N pairs each, so at least N−2f ≥ f+1 honest
 //! members of the destination have the part at the first try. Of f+1 SIGNs one is by an honest member that holds the
@@ -69,7 +69,7 @@ pub enum TransferSend {
 pub enum TransferOutput {
     /// N−f SIGNs of this part are here, so there may be something new in [`Transfers::eligible`].
     Eligible(PartRef),
-    /// The turn of somebody to propose a part has come: so there may be, too.
+    /// It is some member's turn to propose a part: so there may be imports, too.
     Due,
 }
 
@@ -93,7 +93,7 @@ pub struct Transfers {
     incoming: BTreeMap<ShardId, Incoming>,
     history: History,
     certificates: CertificateCache,
-    /// What is in flight to whom. At most one a node.
+    /// Answers in flight, by node.
     serving: BTreeMap<NodeId, Serving>,
     /// Answers to members of other shards that send what we have executed. At most one a node.
     acks: BTreeMap<ShardId, Limiter>,
@@ -118,7 +118,7 @@ impl Transfers {
         }
     }
 
-    // What the parent tells.
+    // Calls of the parent.
 
     /// A block of ours was executed; `parts` are what it has for other shards, in the order of its outgoing root.
     ///
@@ -272,7 +272,8 @@ impl Transfers {
         }
     }
 
-    /// Answers who wants a part: a member of its destination if it is ours, a member of our shard if it is another's.
+    /// Answers a request for a part: of a member of its destination if it is ours, of a member of our shard if it is
+    /// another's.
     fn on_want(&mut self, now: Time, from: NodeId, part: &PartRef, effects: &mut TransferEffects) {
         let is_insider = self.member.index_of(from).is_some();
         let transfer = match self.incoming.get(&part.source) {

@@ -250,25 +250,29 @@ fn backups_wait_for_the_home_and_then_take_only_what_room_is_left() {
     let mut bench = bench();
     let (first, second) = (spend(&bench, &[HERE], 0, ONE, 900), spend(&bench, &[HERE], 1, ONE, 900));
     let idle = Cell::new(0);
-    let ripen = |bench: &mut Bench, now: Time| {
-        bench.mempool.ripen(now, bench.ledger.height(), |home| if home == Index(2) { idle.get() } else { 0 });
+    let promote = |bench: &mut Bench, now: Time| {
+        bench.mempool.promote(
+            now,
+            bench.ledger.height(),
+            |home| if home == Index(2) { idle.get() } else { 0 },
+        );
     };
     assert_eq!(order(&mut bench, PETER, &first, Some(Index(2)), Time(0)), Ordered::Listed);
     assert_eq!(order(&mut bench, PETER, &second, Some(Index(3)), Time(1)), Ordered::Listed);
     assert_eq!(bench.mempool.next_wakeup(bench.ledger.height()), Some(Time(0) + Span(5 * SECOND.0)));
     idle.set(100);
-    ripen(&mut bench, Time(5));
+    promote(&mut bench, Time(5));
     assert_eq!(
         (bench.take().0, bench.mempool.waiting_bytes()),
         (None, 0),
         "an idle lane has had no cuts yet"
     );
     bench.skip_to(16);
-    ripen(&mut bench, Time(6));
+    promote(&mut bench, Time(6));
     assert_eq!(bench.mempool.waiting(), 1, "the home that is not idle is still waited for");
     let due = Time(1) + Span(2 * SECOND.0);
     assert_eq!(bench.mempool.next_wakeup(bench.ledger.height()), Some(due));
-    ripen(&mut bench, due);
+    promote(&mut bench, due);
     assert_eq!((bench.mempool.waiting(), bench.mempool.next_wakeup(bench.ledger.height())), (2, None));
     let own = [bench.spend(5), bench.spend(6)];
     assert_eq!(bench.submit(ALICE, &[&own[0], &own[1]]), []);
@@ -301,7 +305,7 @@ fn a_client_makes_us_the_home_of_what_a_peer_asked_for() {
     assert_eq!(hand_in(&mut bench, ALICE, &bytes), taken(&bytes));
     assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (1, 1), "it is in the books once");
     assert_eq!(bench.take().0, Some(of(&[&bytes])));
-    bench.mempool.ripen(Time(u64::MAX), Round(40), |_| 100);
+    bench.mempool.promote(Time(u64::MAX), Round(40), |_| 100);
     assert_eq!(bench.take().0, None, "its place in the line of the other home is empty");
     bench.execute(&[of(&[&bytes])]);
     let cancelled = receipts(&[(ALICE, &bytes, Fate::Rejected(Rejection::Cancelled))]);
@@ -388,7 +392,7 @@ fn through_random_orders_and_blocks_the_list_ends_empty() {
                     bench.mempool.collect_expired(&bench.ledger);
                 }
                 _ => {
-                    bench.mempool.ripen(now, bench.ledger.height(), |_| 0);
+                    bench.mempool.promote(now, bench.ledger.height(), |_| 0);
                     let mut builder = ProposalBuilder::new(Vec::new(), ROOM, prng.within(1..5) as usize);
                     let left = bench.mempool.take(&mut builder, &bench.ledger);
                     assert_eq!(left.receipts, Receipts::new(), "seed {seed}");
@@ -399,7 +403,7 @@ fn through_random_orders_and_blocks_the_list_ends_empty() {
             }
         }
         let height = bench.ledger.height();
-        bench.mempool.ripen(now + Span(5 * SECOND.0), height, |_| 0);
+        bench.mempool.promote(now + Span(5 * SECOND.0), height, |_| 0);
         assert_eq!(bench.mempool.next_wakeup(height), None, "seed {seed}");
         let mut builder = ProposalBuilder::new(Vec::new(), ROOM, 1_000);
         let _ = bench.mempool.take(&mut builder, &bench.ledger);

@@ -1,4 +1,4 @@
-//! Who asks: what is asked for, when, and of which shards.
+//! The asking side: which transactions to ask for, when, and of which shards.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,11 +44,11 @@ pub(super) struct Asking {
 struct Wait {
     due: Time,
     wait: Span,
-    /// Shards of which a member said that they have spent. At most all input shards.
+    /// Shards that have spent, as a member of theirs claims. At most all input shards.
     spent: Vec<ShardId>,
 }
 
-/// Transactions by whom they are to be asked of.
+/// Transactions by the nodes to ask.
 type Batches<D> = BTreeMap<D, Vec<Bytes>>;
 
 impl Asking {
@@ -158,7 +158,7 @@ impl Asking {
         }
     }
 
-    /// A member of this shard says that the transaction has spent there.
+    /// A member of this shard claims that the transaction has spent there.
     pub(super) fn spent(&mut self, id: &TxId, shard: ShardId) {
         if let Some(wait) = self.waits.get_mut(id)
             && !wait.spent.contains(&shard)

@@ -249,7 +249,7 @@ fn an_input_missing_at_the_output_shard_goes_onto_the_own_list() {
         assert_eq!(effects.outputs, [OrderOutput::Never { asker: None, votes: vec![vote] }]);
         if index != home(&bytes) {
             assert_eq!(node.proposed(), [], "the home first");
-            node.mempool.ripen(at(7), node.ledger.height(), |_| 0);
+            node.mempool.promote(at(7), node.ledger.height(), |_| 0);
         }
         assert_eq!(node.proposed(), [tx_id(&bytes)]);
     }
@@ -264,7 +264,7 @@ fn the_home_proposes_at_once_and_the_backups_later() {
         assert_eq!(node.on_order(Time(9), 2, std::slice::from_ref(&bytes)), OrderEffects::none());
         if index != 4 + home(&bytes) {
             assert_eq!(node.proposed(), []);
-            node.mempool.ripen(at(5), node.ledger.height(), |_| 0);
+            node.mempool.promote(at(5), node.ledger.height(), |_| 0);
         }
         assert_eq!(node.proposed(), [tx_id(&bytes)]);
         assert_eq!(node.proposed(), [], "once");

@@ -12,7 +12,7 @@ use crate::id_map::IdMap;
 pub(super) struct Recent<T> {
     ids_max: usize,
     notes: IdMap<(u64, T)>,
-    /// Who was noted when: the order in which they are forgotten.
+    /// Transactions in the order in which they were noted and are forgotten.
     order: BTreeMap<u64, TxId>,
     next: u64,
 }

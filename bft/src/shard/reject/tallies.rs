@@ -156,7 +156,7 @@ impl<V: PartialEq> Tallies<V> {
     }
 }
 
-/// The cause that most of these claims name; of those the least, so that it does not depend on who came first.
+/// The cause that most of these claims name; of those the least, so that it does not depend on the order of arrival.
 pub(super) fn cause_of<V>(claims: &[&Claim<V>]) -> Cause {
     let mut named: BTreeMap<Cause, usize> = BTreeMap::new();
     for claim in claims {

@@ -43,14 +43,14 @@ pub(super) struct Incoming {
     rung: Time,
 }
 
-/// What the source was told of our progress.
+/// The acknowledgements that we have sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ack {
     sent: PartNumber,
     at: Option<Time>,
 }
 
-/// When and at whom something happens.
+/// Time, height and member of a step.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'a> {
     pub now: Time,
@@ -265,7 +265,7 @@ impl Incoming {
         (behind > 0).then(|| waits.map_or(Time(0), |at| at + ACK_INTERVAL))
     }
 
-    /// When parts that are eligible become somebody's to propose, but for those moments that have passed.
+    /// When it becomes a member's turn to propose an eligible part, without times that have passed.
     fn alarms(&self) -> impl Iterator<Item = Time> {
         let eligible = self.slots.values().filter_map(|slot| slot.eligible.as_ref());
         eligible.flat_map(|eligible| eligible.alarms()).filter(|alarm| *alarm > self.rung)

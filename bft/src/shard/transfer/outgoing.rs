@@ -60,9 +60,9 @@ struct Line {
     parts: BTreeMap<PartNumber, (Arc<Part>, u32)>,
     /// All up to this one were sent at least once, if they could be proved.
     sent: PartNumber,
-    /// What each member of the destination says it has executed. At most N.
+    /// What each member of the destination claims to have executed. At most N.
     acks: BTreeMap<Index, PartNumber>,
-    /// What f+1 of them say.
+    /// What f+1 of them claim.
     acknowledged: PartNumber,
     /// How far beyond its first partner it is.
     shift: u64,
@@ -318,7 +318,7 @@ impl Line {
         bytes
     }
 
-    /// Takes note of an acknowledgement; whether f+1 now say more than before.
+    /// Records an acknowledgement; returns whether f+1 members now claim more than before.
     fn acknowledge(&mut self, author: Index, number: PartNumber, one_honest: usize) -> bool {
         let ack = self.acks.entry(author).or_default();
         *ack = number.max(*ack);

@@ -62,7 +62,7 @@ impl Held {
         Transfer { proof: self.proof.clone(), part: self.part.bytes.clone() }
     }
 
-    /// Its bytes, for those who count them.
+    /// The size of the part.
     pub(super) fn bytes(&self) -> u64 {
         self.part.bytes.len() as u64
     }
@@ -82,7 +82,7 @@ fn is_covered(part: &Part, proof: &TransferProof, outgoing: Digest) -> bool {
     root == Some(outgoing) || !in_force(Mutant::TransferBranch)
 }
 
-/// Bytes of an answer to who wants this.
+/// Bytes of a transfer as sent.
 pub(super) fn transfer_bytes(transfer: &Transfer) -> u64 {
     let Transfer { proof, part } = transfer;
     let headers = size_of::<Header>() * proof.headers.len();

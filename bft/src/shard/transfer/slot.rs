@@ -142,7 +142,7 @@ impl Slot {
         self.wanted.is_some()
     }
 
-    /// Whether somebody was asked for the body and may still answer.
+    /// Whether a node was asked for the body and may still answer.
     pub(super) fn is_in_flight(&self, now: Time) -> bool {
         self.fetch.is_some_and(|fetch| fetch.asked > 0 && fetch.due > now)
     }
@@ -189,9 +189,9 @@ impl Slot {
         Some((nodes, fetch.digest))
     }
 
-    /// Who may have the body, the likeliest first: signers, then if a block waits for it the rest of the shard (who
-    /// has executed it keeps it for a while), then the source. Each list begins after our own place, so that not all
-    /// ask the same member.
+    /// The nodes that may have the body, the likeliest first: signers, then if a block waits for it the rest of the
+    /// shard (members that have executed it keep it for a while), then the source. Each list begins after our own
+    /// place, so that not all ask the same member.
     fn candidates(&self, member: &Member, source: ShardId) -> Vec<NodeId> {
         let n = member.committee.n() as u16;
         let after_us = |step: u16| Index((member.index.0 + step) % n);
@@ -216,7 +216,7 @@ impl Eligible {
             || now.since(self.time) >= BACKUP_AFTER
     }
 
-    /// The moments at which somebody's time to propose it comes, however few events there are.
+    /// The times at which it becomes some member's turn to propose it.
     pub(super) fn alarms(&self) -> impl Iterator<Item = Time> {
         let own = self.proposed.map(|at| at + PROPOSE_AGAIN);
         [self.time + BACKUP_AFTER].into_iter().chain(own)

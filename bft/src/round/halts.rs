@@ -1,0 +1,79 @@
+//! HALTs of other members: which are judged, and what a false one costs its sender.
+
+use wire::ids::Index;
+
+use crate::fault::FaultKind;
+use crate::mutant::{Mutant, in_force};
+use crate::mvba::{Halt, LaneCertificates};
+use crate::round::{Envelope, RoundEffects, Rounds};
+use crate::time::Time;
+
+/// Where a HALT came from: one that was asked for is not relayed, since its round is old news to the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum HaltSource {
+    Agreement,
+    CatchUp,
+}
+
+impl Rounds {
+    /// A HALT of a member: judged if its round runs here, else kept for later if there is room.
+    pub(super) fn on_halt(
+        &mut self,
+        envelope: Envelope,
+        halt: Halt,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) {
+        let Envelope { now, author, .. } = envelope;
+        let peer = self.member.node_at(author);
+        if !halt.has_shape(&self.member.committee) {
+            effects.push_fault(peer, FaultKind::OutOfRange);
+        } else if halt.round <= self.decided || self.barred.contains(&author) {
+            // Of no use, or from a member whose HALTs are not verified.
+        } else if halt.round == self.decided.next() && self.may_run_ahead() {
+            self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
+        } else {
+            self.peer_decided(now, author, halt.round);
+            let kept = match self.is_in_window(halt.round) {
+                true => self.early.keep_halt(envelope, halt),
+                false => Err(FaultKind::TooFarAhead),
+            };
+            if let Err(kind) = kept {
+                effects.push_fault(peer, kind);
+            }
+        }
+    }
+
+    /// Judges a HALT of the next round; returns whether it proved the decision.
+    ///
+    /// # Security
+    /// If we know the leader ourselves, the shares that came with the HALT are not verified; what is kept and relayed
+    /// then carries the shares that elected the leader here.
+    pub(super) fn judge_halt(
+        &mut self,
+        now: Time,
+        author: Index,
+        halt: Halt,
+        source: HaltSource,
+        lanes: &dyn LaneCertificates,
+        effects: &mut RoundEffects,
+    ) -> bool {
+        let election = self.mvba.election(halt.view);
+        let leader = election.as_ref().map(|(leader, _)| *leader);
+        match halt.verify(&self.member, &mut self.cache, &self.cut, leader) {
+            Ok(()) => {
+                let shares = election.map_or(halt.shares, |(_, own)| own);
+                self.decide(now, Halt { shares, ..halt }, source, lanes, effects);
+                true
+            }
+            Err(error) => {
+                if in_force(Mutant::FalseProofBars) {
+                    self.barred.insert(author);
+                    self.behind.forget(author);
+                }
+                effects.push_fault(self.member.node_at(author), error.fault());
+                false
+            }
+        }
+    }
+}
