@@ -82,7 +82,7 @@ fn is_covered(part: &Part, proof: &TransferProof, outgoing: Digest) -> bool {
     root == Some(outgoing) || !in_force(Mutant::TransferBranch)
 }
 
-/// Bytes of a transfer as sent.
+/// Bytes of a transfer, without the lengths of its lists.
 pub(super) fn transfer_bytes(transfer: &Transfer) -> u64 {
     let Transfer { proof, part } = transfer;
     let headers = size_of::<Header>() * proof.headers.len();
