@@ -113,8 +113,13 @@ impl Returns {
 
     /// A new process of this peer is connected.
     pub fn is_up(&mut self, now: Time, peer: NodeId) {
-        let allowed = self.allowed.get(&peer).filter(|_| in_force(Mutant::ResendsArePaced));
-        self.waiting.insert((allowed.map_or(now, |allowed| now.max(*allowed)), peer));
+        let known = self.allowed.get(&peer).filter(|_| in_force(Mutant::ResendsArePaced)).copied();
+        if known.is_some_and(|due| self.waiting.contains(&(due, peer))) {
+            return;
+        }
+        let due = known.map_or(now, |allowed| now.max(allowed));
+        self.allowed.insert(peer, due);
+        self.waiting.insert((due, peer));
     }
 
     /// A peer whose turn is due; call until there is none.
