@@ -183,7 +183,7 @@ impl Fetch {
         // 1, 2, 4 and so on: one more than were asked before.
         let group =
             if self.cause == Cause::Claimed || !in_force(Mutant::SecondHolderIsAsked) { 1 } else { turn + 1 };
-        let group = group.min(candidates.len());
+        let group = group.min(candidates.len().saturating_sub(turn).max(1));
         self.awaiting = (0..candidates.len())
             .map(|step| candidates[(turn + step) % candidates.len()])
             .filter(|candidate| load.get(candidate).is_none_or(|asked| *asked < ASKED_OF_ONE_MAX))
