@@ -8,17 +8,16 @@
 //!
 //! **Execution** takes entries in the order given; in an entry imports, then cancels, then transactions, each in the
 //! order listed. A TxId that is remembered is skipped; a transaction without an input here is skipped and leaves no
-//! trace. Else it is settled for good: *expired* if the block's round is past its expiry, *rejected* if the expiry is
-//! too far ahead or the first input here that fails is spent, unknown, of another amount or not signed by its owner;
-//! otherwise its coins here are spent, and if it is this shard's alone it has *finished*: its outputs are created. One
-//! that touches other shards is the matter of `cross`.
+//! trace, and so is one whose expiry is too far ahead. Else it is settled for good: *expired* if the block's round is
+//! past its expiry, *rejected* if the first input here that fails is spent, unknown, of another amount or not signed by
+//! its owner; otherwise its coins here are spent, and if it is this shard's alone it has *finished*: its outputs are
+//! created. One that touches other shards is the matter of `cross`.
 //!
-//! **Memory.** A settled TxId and the coins it spent are forgotten when round expiry + 8 is executed (a too far expiry:
-//! 10,000 rounds after the rejection): later the expiry itself bars the transaction. So the state is bounded by live
-//! coins and one window of expiries. What is forgotten is gone at once for all that can be observed; its memory is
-//! freed little by little with the following blocks, so that no block waits for millions of deletions. A remembered
-//! transaction with one input and one output costs about 150 bytes, a live coin about 62, an owner's key 32 more where
-//! the protocol is signed.
+//! **Memory.** A settled TxId and the coins it spent are forgotten when round expiry + 8 is executed: later the expiry
+//! itself bars the transaction. So the state is bounded by live coins and one window of expiries. What is forgotten is
+//! gone at once for all that can be observed; its memory is freed little by little with the following blocks, so that
+//! no block waits for millions of deletions. A remembered transaction with one input and one output costs about 150
+//! bytes, a live coin about 62, an owner's key 32 more where the protocol is signed.
 //!
 //! **Cost.** Per transaction one SHA-256 of its bytes, one block of SHA-256 for each output and for the outcome, and
 //! two or three cache misses for each coin and id; no allocation. Entries are checked again before they are
@@ -28,6 +27,7 @@ mod block;
 mod coins;
 mod cross;
 mod dump;
+mod ends;
 mod execute;
 mod history;
 mod links;
@@ -39,11 +39,11 @@ use std::sync::Arc;
 use wire::client::{Exchange, Rejection};
 use wire::committee::Committee;
 use wire::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
-use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
 use crate::ledger::coins::{Coins, Known, Owners};
+use crate::ledger::ends::Ends;
 use crate::ledger::history::History;
 use crate::ledger::links::Links;
 use crate::ledger::open::PoolEntry;
@@ -67,7 +67,7 @@ pub enum Standing {
     Spent,
     /// Its expiry has passed: no later block can execute it.
     Expired,
-    /// The next block would reject it because its expiry is too far ahead.
+    /// The next block would pass over it because its expiry is too far ahead.
     ExpiryTooFar,
     /// No block can execute it any more: an input is spent, or has another amount.
     Never(Rejection),
@@ -81,6 +81,8 @@ pub struct Ledger {
     height: Round,
     coins: Coins,
     history: History,
+    /// Cross-shard transactions that have finished here.
+    ends: Ends,
     /// Records of cross-shard transactions that have spent here.
     open: IdMap<OpenRecord>,
     /// The sum of inputs under open records.
@@ -115,6 +117,7 @@ impl Ledger {
             height: Round(0),
             coins,
             history: History::new(hash_seed),
+            ends: Ends::new(hash_seed),
             open: IdMap::new(hash_seed),
             held: 0,
             pool: IdMap::new(hash_seed),
@@ -170,7 +173,14 @@ impl Ledger {
 
     /// What became of a transaction, and in which block; `None` if it was never executed or is forgotten.
     pub fn settled(&self, id: &TxId) -> Option<(Settled, Round)> {
-        self.history.find(id)
+        let finished = || self.ends.find(id).map(|round| (Settled::Finished, round));
+        self.history.find(id).or_else(finished)
+    }
+
+    /// Whether nobody can know any more what became of a cross-shard transaction with its output here that is not
+    /// remembered: all its expiries have passed for long.
+    pub fn is_past(&self, transaction: &TransactionView<'_>) -> bool {
+        self.ends.is_past(transaction)
     }
 
     /// The amount of a coin that is unspent here.
@@ -184,7 +194,7 @@ impl Ledger {
     /// How a valid transaction with an input here would fare in the next block. Owners'
     /// signatures are left to execution, and inputs in other shards to those.
     pub fn standing(&self, id: &TxId, transaction: &TransactionView<'_>) -> Standing {
-        match self.settled(id) {
+        match self.history.find(id) {
             Some((Settled::Spent, _)) if self.open.contains(id) => return Standing::Spent,
             Some((settled, round)) => return Standing::Settled(settled, round),
             None => {}
@@ -193,26 +203,31 @@ impl Ledger {
         if expiry <= self.height {
             return if self.open.contains(id) { Standing::Spent } else { Standing::Expired };
         }
-        if expiry.0 > self.height.next().0 + EXPIRY_ROUNDS_AHEAD_MAX {
+        if execute::is_too_far(expiry, self.height.next()) {
             return Standing::ExpiryTooFar;
         }
         self.unspendable(transaction).map_or(Standing::Open, Standing::Never)
     }
 
-    /// Why a valid transaction can never execute here, now or later; `None` if it may, if it was executed here, or if
-    /// it has no input here. What was executed and is forgotten looks like one whose expiry has passed.
+    /// Why the next block cannot execute a valid transaction, nor any later one unless its expiry is too far ahead;
+    /// `None` if it may, if it was executed here, or if it has no input here. What was executed and is forgotten looks
+    /// like one whose expiry has passed.
     pub fn never(&self, id: &TxId, transaction: &TransactionView<'_>) -> Option<Cause> {
         if self.open.contains(id) {
             return None;
         }
-        match self.settled(id) {
+        match self.history.find(id) {
             Some((Settled::Finished | Settled::Spent, _)) => return None,
             Some((Settled::Rejected(reason), _)) => return Some(Cause::Rejected(reason)),
             Some((Settled::Expired, _)) => return Some(Cause::Expired),
             None => {}
         }
-        if transaction.expiry_in(self.shard)? <= self.height {
+        let expiry = transaction.expiry_in(self.shard)?;
+        if expiry <= self.height {
             return Some(Cause::Expired);
+        }
+        if execute::is_too_far(expiry, self.height.next()) {
+            return Some(Cause::ExpiryTooFar);
         }
         self.unspendable(transaction).map(Cause::Rejected)
     }
@@ -268,7 +283,7 @@ impl Ledger {
 
     /// What searching its tables costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
-        [self.history.steps(), self.open.steps(), self.pool.steps()]
+        [self.history.steps(), self.ends.steps(), self.open.steps(), self.pool.steps()]
             .into_iter()
             .fold(self.coins.steps(), Steps::and)
     }
@@ -308,9 +323,9 @@ impl Ledger {
         self.coins.allocated_bytes() + self.history.allocated_bytes()
     }
 
-    /// Transactions remembered.
+    /// Transactions remembered; those that have spent and finished here twice.
     pub fn remembered(&self) -> usize {
-        self.history.len()
+        self.history.len() + self.ends.len()
     }
 
     /// A digest of all that can be observed of the state: equal on nodes that executed the same blocks. Sorts

@@ -47,6 +47,8 @@ pub enum Mutant {
     ExecuteOnce,
     /// A transaction that was rejected can never execute.
     RejectedForGood,
+    /// The output shard knows what finished for as long as an input shard bars it.
+    FinishedOutlivesExpiries,
     /// A member signs at most one part for each number of a source.
     SignOncePerPart,
     /// A part of another shard needs N−f VOTEs of that shard.
@@ -97,7 +99,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 43] = [
+    pub const ALL: [Mutant; 44] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -118,6 +120,7 @@ impl Mutant {
         Mutant::CertificateQuorum,
         Mutant::ExecuteOnce,
         Mutant::RejectedForGood,
+        Mutant::FinishedOutlivesExpiries,
         Mutant::SignOncePerPart,
         Mutant::TransferNeedsCertificate,
         Mutant::TransferHeaderChain,

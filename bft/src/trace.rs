@@ -435,6 +435,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Rejected(reason) => reason.fmt(f),
             Cause::Expired => f.write_str("it has expired"),
+            Cause::ExpiryTooFar => f.write_str("its expiry is too far ahead"),
         }
     }
 }

@@ -73,8 +73,6 @@ pub enum Rejection {
     WrongAmount,
     /// The owner of an input did not sign.
     NotOwner,
-    /// The expiry is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`.
-    ExpiryTooFar,
     /// Its output shard cancelled it since an input shard had rejected it; for which reason is not known here.
     Cancelled,
 }
@@ -96,9 +94,10 @@ pub enum Refusal {
     ClientShare,
     /// An input is already spent here.
     Spent,
-    /// Its expiry has passed.
+    /// Its expiry has passed. It may have finished before, where that is forgotten.
     Expired,
-    /// Its expiry is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`; in time it comes within reach.
+    /// Its expiry in an input shard is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`. In time it comes within
+    /// reach, so this is final nowhere.
     ExpiryTooFar,
     /// This node only follows and takes no clients.
     Following,
@@ -123,7 +122,6 @@ impl fmt::Display for Rejection {
             Rejection::UnknownCoin => "an input names no coin",
             Rejection::WrongAmount => "an input names a wrong amount",
             Rejection::NotOwner => "the owner of an input did not sign",
-            Rejection::ExpiryTooFar => "its expiry is too far ahead",
             Rejection::Cancelled => "its output shard cancelled it",
         })
     }

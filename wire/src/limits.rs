@@ -96,7 +96,7 @@ pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
 pub const INPUTS_MAX: usize = 16;
 /// Outputs of one transaction.
 pub const OUTPUTS_MAX: usize = 16;
-/// An expiry further ahead than this rejects the transaction: bounds what must be remembered.
+/// A transaction whose expiry is further ahead than this is passed over: bounds what must be remembered.
 pub const EXPIRY_ROUNDS_AHEAD_MAX: u64 = 10_000;
 /// Rounds after a transaction's expiry at which its traces are dropped.
 pub const FORGET_ROUNDS_AFTER_EXPIRY: u64 = 8;
@@ -111,9 +111,10 @@ pub const PARTS_AHEAD_BYTES_MAX: u64 = 32 * MIB;
 pub const REJECTED_IDS_MAX: usize = 100_000;
 /// Ids in one message of CL_M or CL, and cancels in one proposal.
 pub const REJECTS_PER_MESSAGE_MAX: usize = 10_000;
-/// Rounds for which an output shard can tell what became of a cross-shard transaction, for clients that ask again;
-/// nothing else depends on it. Longer than what any client waits before it asks.
-pub const ENDED_ROUNDS_KEPT: u64 = 2_000;
+/// Rounds for which an output shard without inputs knows why it cancelled a transaction, for clients that ask again;
+/// nothing else depends on it. Longer than what any client waits before it asks. Later its input shards say that it can
+/// never execute. That a transaction finished is remembered for as long as they bar it.
+pub const CANCELLED_ROUNDS_KEPT: u64 = 2_000;
 /// Coins in one question of a client.
 pub const QUERY_COINS_MAX: usize = 10_000;
 

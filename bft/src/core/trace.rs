@@ -222,6 +222,9 @@ impl Core {
                 Outcome::Settled(Settled::Expired) => (Tracing::Steps, Settlement::Never(Cause::Expired)),
                 Outcome::Skipped(Skip::Duplicate) => (Tracing::Steps, Settlement::Duplicate),
                 Outcome::Skipped(Skip::NotHere) => (Tracing::Steps, Settlement::NotHere),
+                Outcome::Skipped(Skip::ExpiryTooFar) => {
+                    (Tracing::Steps, Settlement::Never(Cause::ExpiryTooFar))
+                }
             };
             self.tell(detail, TraceEvent::Tx { id: *id, step: TxStep::Settled { place, entry, end } });
         }

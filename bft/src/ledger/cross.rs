@@ -14,11 +14,12 @@
 //! and it lists only what can never finish. A claim of another shard counts only for what that shard decides.
 //!
 //! **Memory.** An entry of the pool stands for coins spent elsewhere, a record for coins spent here: both are bounded
-//! by the number of coins. Ends are remembered for `ENDED_ROUNDS_KEPT` rounds, for clients that ask.
+//! by the number of coins. For clients that ask it is remembered what finished here ([`crate::ledger::ends`]), and for
+//! `CANCELLED_ROUNDS_KEPT` rounds what was cancelled.
 
 use wire::client::Rejection;
 use wire::ids::{Index, PartNumber, Round, ShardId, TxId};
-use wire::limits::{ENDED_ROUNDS_KEPT, EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
+use wire::limits::{CANCELLED_ROUNDS_KEPT, EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
 
 use crate::ledger::Ledger;
 use crate::ledger::block::Block;
@@ -34,6 +35,7 @@ impl Ledger {
     pub(super) fn execute_part(&mut self, part: &Part, block: &mut Block) {
         let source = part.source;
         self.links.of(source).part_in = part.number;
+        self.ends.reach(source, part.height);
         block.imported(part.reference());
         for id in &part.finished {
             if self.is_decided_by(id, source) {
@@ -180,7 +182,8 @@ impl Ledger {
                 block.group(expiry.shard, &self.links).finished(id);
             }
         }
-        self.remember_end(id, transaction, Settled::Finished, block.round);
+        self.history.end(&id, Settled::Finished, block.round);
+        self.ends.remember(id, transaction, block.round);
     }
 
     /// Members that list a transaction of the pool: cancels it when at least one of them is honest.
@@ -209,16 +212,17 @@ impl Ledger {
                 block.group(*shard, &self.links).cancelled(id);
             }
         }
-        self.remember_end(id, transaction, Settled::Rejected(Rejection::Cancelled), block.round);
+        self.remember_cancelled(id, transaction, block.round);
     }
 
-    /// Remembers at the output shard what became of a transaction: for receipts, and so that one whose inputs here
+    /// Remembers at the output shard that a transaction was cancelled: for receipts, and so that one whose inputs here
     /// are not spent yet never will be, as long as its expiry does not bar it. \[safety]
-    fn remember_end(&mut self, id: TxId, transaction: &TransactionView<'_>, settled: Settled, round: Round) {
+    fn remember_cancelled(&mut self, id: TxId, transaction: &TransactionView<'_>, round: Round) {
+        let settled = Settled::Rejected(Rejection::Cancelled);
         if self.history.end(&id, settled, round) || self.history.find(&id).is_some() {
             return;
         }
-        let mut forget = round.0 + ENDED_ROUNDS_KEPT;
+        let mut forget = round.0 + CANCELLED_ROUNDS_KEPT;
         if let Some(expiry) = transaction.expiry_in(self.shard) {
             let barred = expiry.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY);
             forget = forget.max(barred.min(round.0 + EXPIRY_ROUNDS_AHEAD_MAX));

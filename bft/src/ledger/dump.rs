@@ -93,6 +93,7 @@ pub(super) fn digest(ledger: &Ledger) -> Digest {
         hash.update(round.0.to_le_bytes());
     }
     hash_cross(ledger, &mut hash);
+    hash_ends(ledger, &mut hash);
     Digest(hash.finalize().into())
 }
 
@@ -132,4 +133,23 @@ fn hash_cross(ledger: &Ledger, hash: &mut Sha256) {
         hash.update(part.digest.0);
     }
     hash.update(codec::encode(&ledger.exchanged()));
+}
+
+/// What is remembered of finished cross-shard transactions, and until when.
+fn hash_ends(ledger: &Ledger, hash: &mut Sha256) {
+    let ends = sorted(ledger.ends.all());
+    hash.update(count(ends.len()));
+    for (id, round) in ends {
+        hash.update(id.0);
+        hash.update(round.0.to_le_bytes());
+    }
+    for (shard, reached, awaited) in ledger.ends.awaited() {
+        hash.update(shard.0.to_le_bytes());
+        hash.update(reached.0.to_le_bytes());
+        hash.update(count(awaited.len()));
+        for (due, id) in awaited {
+            hash.update(due.0.to_le_bytes());
+            hash.update(id.0);
+        }
+    }
 }

@@ -87,6 +87,8 @@ impl Ledger {
         self.height = round;
         let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * block.transactions.len();
         self.history.sweep(round, swept_max, &mut self.coins);
+        self.ends.reach(self.shard, round);
+        self.ends.sweep(swept_max);
         let outcome = block.finish(&mut self.links);
         self.totals.add_all(&outcome.counts);
         assert!(self.is_conserved(), "what is created was spent here, held here, or spent elsewhere for it");
@@ -203,11 +205,12 @@ impl Ledger {
         }
         let round = block.round;
         let expiry = transaction.expiry_in(self.shard).expect("expiries name each shard with an input");
+        if is_too_far(expiry, round) {
+            return Outcome::Skipped(Skip::ExpiryTooFar);
+        }
         let mut spend = Spend { places: [Place(0); INPUTS_MAX], count: 0 };
         let settled = if expiry < round {
             Settled::Expired
-        } else if expiry.0 > round.0 + EXPIRY_ROUNDS_AHEAD_MAX {
-            Settled::Rejected(Rejection::ExpiryTooFar)
         } else {
             match self.coins_to_spend(transaction, &mut spend) {
                 Ok(()) if part == Part::Cross => Settled::Spent,
@@ -220,10 +223,7 @@ impl Ledger {
             Settled::Rejected(_) | Settled::Expired => &[],
         };
         let held = if part == Part::Cross { self.hold(spent) } else { Box::default() };
-        let forget = match settled {
-            Settled::Rejected(Rejection::ExpiryTooFar) => Round(round.0 + EXPIRY_ROUNDS_AHEAD_MAX),
-            _ => Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY),
-        };
+        let forget = Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY);
         // What expired so long ago that it would be forgotten by now needs no record: its expiry bars it.
         if forget > round {
             let record = self.history.remember(*hashed, *id, settled, round, forget, spent);
@@ -287,6 +287,11 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Whether the block of `round` passes over a transaction with this expiry, since a record of it would live too long.
+pub(super) fn is_too_far(expiry: Round, round: Round) -> bool {
+    expiry.0 > round.0 + EXPIRY_ROUNDS_AHEAD_MAX
 }
 
 /// Whether a transaction that was settled so is passed over when it is ordered again: always. \[safety]

@@ -43,6 +43,9 @@ pub enum Skip {
     Duplicate,
     /// It has no input in this shard.
     NotHere,
+    /// Its expiry is too far ahead: it may be ordered again when that has come within reach. To reject it for good
+    /// would take a record for as long as whoever made it likes.
+    ExpiryTooFar,
 }
 
 /// What executing one transaction of a block did.
@@ -64,6 +67,7 @@ impl Outcome {
             Outcome::Settled(Settled::Rejected(reason)) => rejection_code(reason),
             Outcome::Skipped(Skip::Duplicate) => 32,
             Outcome::Skipped(Skip::NotHere) => 33,
+            Outcome::Skipped(Skip::ExpiryTooFar) => 34,
         }
     }
 }
@@ -74,8 +78,7 @@ fn rejection_code(reason: Rejection) -> u8 {
         Rejection::UnknownCoin => 17,
         Rejection::WrongAmount => 18,
         Rejection::NotOwner => 19,
-        Rejection::ExpiryTooFar => 20,
-        Rejection::Cancelled => 21,
+        Rejection::Cancelled => 20,
     }
 }
 
@@ -153,6 +156,7 @@ impl CrossEvent {
                 let cause = match cause {
                     Cause::Rejected(reason) => rejection_code(*reason),
                     Cause::Expired => 1,
+                    Cause::ExpiryTooFar => 2,
                 };
                 hash.update([cause, others.len() as u8]);
                 others.iter().for_each(|shard| hash.update(shard.0.to_le_bytes()));
@@ -180,7 +184,7 @@ pub struct Counts {
     pub rejected: u64,
     /// Ordered past their expiry.
     pub expired: u64,
-    /// Passed over: duplicates, and what is not this shard's.
+    /// Passed over: duplicates, what is not this shard's, and what expires too far ahead.
     pub skipped: u64,
     /// Cross-shard: inputs here spent.
     pub spent: u64,

@@ -62,9 +62,11 @@ impl Mempool {
         }
         let bytes = Bytes::from(view.bytes().to_vec());
         let expiry = view.expiry_in(ledger.shard());
-        let standing = match expiry {
-            Some(_) => ledger.standing(id, view),
-            None => ledger.settled(id).map_or(Standing::Open, |(settled, at)| Standing::Settled(settled, at)),
+        let standing = match (expiry, ledger.settled(id)) {
+            (Some(_), _) => ledger.standing(id, view),
+            (None, Some((settled, at))) => Standing::Settled(settled, at),
+            (None, None) if ledger.is_past(view) => Standing::Expired,
+            (None, None) => Standing::Open,
         };
         match (standing, expiry) {
             // Its inputs here are spent and the pool waits for others: who hands it in again gets its receipt.
@@ -110,7 +112,8 @@ impl Mempool {
                     self.settle_contact(id, Fate::Finished(outcome.round), receipts);
                 }
                 CrossEvent::Cancelled { id } => {
-                    let cause = believed(id).unwrap_or(Cause::Rejected(Rejection::Cancelled));
+                    let known = believed(id).filter(|cause| *cause != Cause::ExpiryTooFar);
+                    let cause = known.unwrap_or(Cause::Rejected(Rejection::Cancelled));
                     self.settle_contact(id, cause.fate(), receipts);
                     // Proposed or not: a block that orders it later passes it over.
                     if let Some(place) = self.list.find(id) {

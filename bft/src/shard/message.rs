@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
-use wire::client::{Fate, Rejection};
+use wire::client::{Fate, Refusal, Rejection};
 use wire::ids::{Digest, PartNumber, Round, ShardId, Signature, TxId};
 
 use crate::block::Header;
@@ -101,13 +101,15 @@ pub struct RejectVote {
     pub cause: Cause,
 }
 
-/// Why a transaction can never execute in a shard.
+/// Why a transaction cannot execute in a shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Cause {
     /// The ledger rejects it.
     Rejected(Rejection),
     /// Its expiry has passed.
     Expired,
+    /// Its expiry is too far ahead. Not final: a block may execute it when that has come within reach.
+    ExpiryTooFar,
 }
 
 impl Cause {
@@ -116,6 +118,7 @@ impl Cause {
         match self {
             Cause::Rejected(reason) => Fate::Rejected(reason),
             Cause::Expired => Fate::Expired,
+            Cause::ExpiryTooFar => Fate::Refused(Refusal::ExpiryTooFar),
         }
     }
 }

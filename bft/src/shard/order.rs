@@ -264,7 +264,7 @@ impl Orders {
         }
         // One that executed and is closed is finished: the asker learns of it from its own shard.
         match ledger.standing(&id, &transaction) {
-            Standing::Open | Standing::ExpiryTooFar => Verdict::Open,
+            Standing::Open => Verdict::Open,
             _ => Verdict::Known,
         }
     }

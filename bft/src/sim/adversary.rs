@@ -97,6 +97,8 @@ pub enum Adversary {
     StarvedLeader,
     /// The message sent last arrives first.
     LastInFirstOut,
+    /// Clients hand in old transactions again and again, long after their expiries, which are short.
+    Resubmitting,
     /// Sends no parts, SIGNs or orders to where they are due.
     SilentPartner,
     /// Parts with wrong branches, altered items, other numbers, certificates of something else.
@@ -131,7 +133,7 @@ pub enum Adversary {
 
 impl Adversary {
     /// All of them.
-    pub const ALL: [Adversary; 43] = [
+    pub const ALL: [Adversary; 44] = [
         Adversary::Random,
         Adversary::Mute,
         Adversary::EquivocatingLane,
@@ -160,6 +162,7 @@ impl Adversary {
         Adversary::DyingChild,
         Adversary::StarvedLeader,
         Adversary::LastInFirstOut,
+        Adversary::Resubmitting,
         Adversary::SilentPartner,
         Adversary::FalseTransfer,
         Adversary::ReshapedTransfer,
@@ -208,6 +211,7 @@ impl Adversary {
             Adversary::DyingChild => "dying-child",
             Adversary::StarvedLeader => "starved-leader",
             Adversary::LastInFirstOut => "last-in-first-out",
+            Adversary::Resubmitting => "resubmitting",
             Adversary::SilentPartner => "silent-partner",
             Adversary::FalseTransfer => "false-transfer",
             Adversary::ReshapedTransfer => "reshaped-transfer",
@@ -239,6 +243,7 @@ impl Adversary {
                 | Adversary::DyingChild
                 | Adversary::StarvedLeader
                 | Adversary::LastInFirstOut
+                | Adversary::Resubmitting
                 | Adversary::SlowShards
         )
     }
@@ -310,6 +315,7 @@ impl Adversary {
             | Adversary::DyingChild
             | Adversary::StarvedLeader
             | Adversary::LastInFirstOut
+            | Adversary::Resubmitting
             | Adversary::SlowShards
             | Adversary::Reconnecting
             | Adversary::Twins => Box::new(Faithful),

@@ -36,7 +36,7 @@ use crate::sim::parcel::Frame;
 use crate::sim::plan::{Child, Crypto, Plan, Scenario, Trouble};
 use crate::sim::prng::Prng;
 use crate::sim::trace::{self, Trace};
-use crate::sim::workload::{self, Workload};
+use crate::sim::workload::{self, Habit, Workload};
 use crate::time::{Span, Time};
 use crate::trace::Tracing;
 
@@ -249,6 +249,8 @@ impl<'a> Simulation<'a> {
         if !plan.byzantine.is_empty() {
             net.schedule(Time(TURN_EVERY.0), Happening::Turn);
         }
+        let resubmits = scenario.adversary == Adversary::Resubmitting;
+        let habit = if resubmits { Habit::Resubmitting } else { Habit::Usual };
         Simulation {
             scenario: *scenario,
             now: Time(0),
@@ -265,7 +267,7 @@ impl<'a> Simulation<'a> {
             coins: BTreeMap::new(),
             verified,
             observers: observers.iter().map(|member| member.suite.clone()).collect(),
-            workload: Workload::new(&mut prng, committee.clone(), scenario.shards),
+            workload: Workload::new(&mut prng, committee.clone(), scenario.shards, habit),
             checker: Checker::new(rules, honest),
             cost: Cost::new(scenario.adversary),
             transport,

@@ -13,9 +13,10 @@ use wire::bytes::Bytes;
 use wire::client::{Request, list};
 use wire::codec;
 use wire::committee::Committee;
-use wire::ids::{ClientId, NodeId, Round, ShardId, TxId};
+use wire::ids::{ClientId, Index, NodeId, Round, ShardId, TxId};
 
 use crate::sim::prng::Prng;
+use crate::transaction::validate;
 
 use cross::CrossClients;
 use intra::IntraClients;
@@ -40,6 +41,29 @@ pub(super) enum Asks {
     Leave,
 }
 
+/// How long clients give their transactions, and whether they hand in old ones again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Habit {
+    /// Mostly more rounds than a run has; now and then soon after.
+    Usual,
+    /// A few rounds; then again and again, at any later time.
+    Resubmitting,
+}
+
+impl Habit {
+    /// The last round of an ordinary transaction that is handed in at this height.
+    fn expiry(self, prng: &mut Prng, height: Round) -> Round {
+        Round(height.0 + if self == Habit::Usual { 1_000 } else { 4 + prng.below(16) })
+    }
+}
+
+/// Clients that hand in again what others did.
+#[derive(Debug)]
+struct Resubmitters {
+    connections: Connections,
+    old: Vec<(ShardId, Bytes)>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Workload {
@@ -48,35 +72,43 @@ pub(super) struct Workload {
     /// By shard.
     intra: Vec<IntraClients>,
     cross: Option<CrossClients>,
+    resubmitters: Option<Resubmitters>,
 }
 
 impl Workload {
     /// Clients of so many shards.
-    pub(super) fn new(prng: &mut Prng, committee: Arc<Committee>, shards: u16) -> Workload {
+    pub(super) fn new(prng: &mut Prng, committee: Arc<Committee>, shards: u16, habit: Habit) -> Workload {
         let mut prng = prng.fork();
         let coins = genesis_coins(committee.n(), shards);
         let mut clients = |shard| {
             let prng = if shards == 1 { prng.clone() } else { prng.fork() };
-            IntraClients::new(prng, committee.clone(), ShardId(shard), 0..coins.intra, committee.n())
+            IntraClients::new(prng, committee.clone(), ShardId(shard), 0..coins.intra, committee.n(), habit)
         };
         let intra = (0..shards).map(&mut clients).collect();
         let cross = (shards > 1).then(|| {
             let (coins, nodes) =
                 (coins.intra..coins.intra + coins.cross, committee.n() * usize::from(shards));
-            CrossClients::new(prng.fork(), committee.clone(), shards, coins, nodes)
+            CrossClients::new(prng.fork(), committee.clone(), shards, coins, nodes, habit)
         });
-        Workload { prng, committee, intra, cross }
+        let resubmitters = (habit == Habit::Resubmitting)
+            .then(|| Resubmitters { connections: Connections::new(u64::from(shards) + 1), old: Vec::new() });
+        Workload { prng, committee, intra, cross, resubmitters }
     }
 
     /// What some clients do next; `heights` are the highest executed in each shard.
     pub(super) fn next(&mut self, heights: &[Round]) -> Vec<ClientRequest> {
-        if let Some(cross) = &mut self.cross
-            && self.prng.chance(2, 3)
-        {
-            return cross.next(heights);
+        let mut requests = match &mut self.cross {
+            Some(cross) if self.prng.chance(2, 3) => cross.next(heights),
+            _ => {
+                let shard = self.prng.below(self.intra.len() as u64) as usize;
+                self.intra[shard].next(heights[shard])
+            }
+        };
+        if let Some(resubmitters) = &mut self.resubmitters {
+            resubmitters.watch(&requests, &self.committee);
+            requests.extend(resubmitters.next(&mut self.prng, &self.committee));
         }
-        let shard = self.prng.below(self.intra.len() as u64) as usize;
-        self.intra[shard].next(heights[shard])
+        requests
     }
 
     /// Transactions for each of these nodes that must finish unless a shard is stuck.
@@ -87,6 +119,24 @@ impl Workload {
             std::iter::once(self.intra[shard].last(heights[shard], *node)).chain(cross)
         };
         nodes.iter().flat_map(last).collect()
+    }
+}
+
+impl Resubmitters {
+    fn watch(&mut self, requests: &[ClientRequest], committee: &Committee) {
+        for request in requests {
+            let Asks::Submit(transactions) = &request.asks else { continue };
+            let valid =
+                transactions.iter().filter_map(|bytes| Some((validate(bytes, committee).ok()?, bytes)));
+            self.old.extend(valid.map(|(view, bytes)| (view.output_shard(), bytes.clone())));
+        }
+    }
+
+    /// Any old transaction, for any member of its output shard.
+    fn next(&mut self, prng: &mut Prng, committee: &Committee) -> Option<ClientRequest> {
+        let (shard, bytes) = prng.pick(&self.old)?.clone();
+        let to = committee.node_at(shard, Index(prng.below(committee.n() as u64) as u16));
+        Some(self.connections.submission(to, vec![bytes]))
     }
 }
 

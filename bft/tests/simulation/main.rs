@@ -96,6 +96,7 @@ attacks! {
     dying_child: DyingChild, [];
     starved_leader: StarvedLeader, [];
     last_in_first_out: LastInFirstOut, [];
+    resubmitting: Resubmitting, [];
     reconnecting: Reconnecting, [];
     unknown_tips: UnknownTips, [];
     silent_signers: SilentSigners, [];

@@ -52,6 +52,7 @@ mutants! {
     certificate_quorum: CertificateQuorum by ShortCertificate, 1 x 4 nodes, 10 seeds;
     execute_once: ExecuteOnce by Random, 1 x 4 nodes, 20 seeds;
     rejected_for_good: RejectedForGood by Random, 1 x 4 nodes, 20 seeds;
+    finished_outlives_expiries: FinishedOutlivesExpiries by Resubmitting, 2 x 4 nodes, 60 seeds;
     transfer_needs_certificate: TransferNeedsCertificate by FalseTransfer, 2 x 4 nodes, 1000 seeds;
     transfer_branch: TransferBranch by FalseTransfer, 2 x 4 nodes, 30 seeds;
     part_digest_binds_counts: PartDigestBindsCounts by ReshapedTransfer, 2 x 4 nodes, 100 seeds;

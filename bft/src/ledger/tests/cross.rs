@@ -2,7 +2,7 @@
 
 use wire::client::{Exchange, IdSum};
 use wire::ids::PartNumber;
-use wire::limits::{ENDED_ROUNDS_KEPT, PARTS_AHEAD_MAX};
+use wire::limits::{CANCELLED_ROUNDS_KEPT, PARTS_AHEAD_MAX};
 
 use super::world::{Lane, World, cross, cross_with};
 use super::*;
@@ -88,9 +88,44 @@ fn the_worked_example() {
     world.check_rest();
 
     (0..3).for_each(|shard| world.skip_to(shard, 60));
-    world.skip_to(0, 4 + ENDED_ROUNDS_KEPT);
+    world.skip_to(0, 4 + CANCELLED_ROUNDS_KEPT);
     let after: Vec<usize> = world.ledgers().map(Ledger::remembered).collect();
     assert_eq!(after, before, "no trace remains that grows");
+    world.check_rest();
+}
+
+/// The output shard answers for what has finished as long as any input shard bars it, however fast each of them is.
+#[test]
+fn what_finished_is_remembered_until_every_input_shard_is_known_to_be_past_its_expiry() {
+    let mut world = World::new(3, 4);
+    let bytes = cross(&[world.coin(1, 0), world.coin(2, 0)], 0, 50);
+    let id = tx_id(&bytes);
+    let view = TransactionView::parse(&bytes).unwrap();
+    for shard in [1, 2] {
+        let spent = world.order(shard, &[&bytes]);
+        world.import(0, &[&spent.parts[0]]);
+    }
+    world.settle();
+    let finished = world.at(0).settled(&id);
+    assert!(matches!(finished, Some((Settled::Finished, _))));
+    // Its own rounds tell nothing of those of others.
+    world.skip_to(0, 20_000);
+    assert_eq!(world.at(0).settled(&id), finished);
+    let mut coins =
+        (1..4).map(|index| [1, 2].map(|shard| world.coin(shard, index))).collect::<Vec<_>>().into_iter();
+    for (height, remembered) in [(57, true), (58, false)] {
+        for (shard, coin) in [1, 2].into_iter().zip(coins.next().unwrap()) {
+            assert_eq!(world.at(0).settled(&id), finished, "shard 2 has not shown that it is so far");
+            assert!(!world.at(0).is_past(&view));
+            world.skip_to(shard, height - 1);
+            let later = world.order(shard, &[&cross(&[coin], 0, 900)]);
+            assert_eq!((later.round, later.parts.len()), (Round(height), 1));
+            world.import(0, &[&later.parts[0]]);
+        }
+        assert_eq!(world.at(0).settled(&id).is_some(), remembered, "at {height}");
+        assert_eq!(world.at(0).is_past(&view), !remembered);
+    }
+    world.settle();
     world.check_rest();
 }
 
@@ -279,7 +314,7 @@ fn what_can_never_execute_here() {
         (cross(&[(1, coin(2).1, 99)], 0, 50), Some(Cause::Rejected(Rejection::WrongAmount))),
         (cross(&[(1, CoinId([7; 32]), 5)], 0, 50), None),
         (cross(&[coin(2)], 0, 3), Some(Cause::Expired)),
-        (cross(&[coin(2)], 0, 40_000), None),
+        (cross(&[coin(2)], 0, 40_000), Some(Cause::ExpiryTooFar)),
         (cross(&[coin(2), (0, CoinId([9; 32]), 5)], 0, 50), None),
         (cross(&[(0, CoinId([9; 32]), 5)], 0, 1), None),
         (spender.clone(), None),

@@ -158,6 +158,10 @@ impl<V: PartialEq> Tallies<V> {
 
 /// The cause that most of these claims name; of those the least, so that it does not depend on the order of arrival.
 pub(super) fn cause_of<V>(claims: &[&Claim<V>]) -> Cause {
+    // One of them may be the only honest one: what it does not call final is not.
+    if claims.iter().any(|claim| claim.cause == Cause::ExpiryTooFar) {
+        return Cause::ExpiryTooFar;
+    }
     let mut named: BTreeMap<Cause, usize> = BTreeMap::new();
     for claim in claims {
         *named.entry(claim.cause).or_default() += 1;

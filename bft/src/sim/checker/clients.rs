@@ -1,14 +1,12 @@
 //! Whether clients are told the truth, and told at all.
 
-use std::collections::BTreeMap;
-
 use wire::client::{Fate, Receipt, Refusal, Rejection, Reply};
 use wire::codec;
-use wire::ids::{ClientId, CoinId, NodeId, Round, ShardId, TxId};
+use wire::ids::{ClientId, CoinId, NodeId, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
 use crate::sim::checker::{Checked, Checker, Violation};
-use crate::transaction::{Input, tx_id, validate};
+use crate::transaction::{Expiry, Input, tx_id, validate};
 
 /// A transaction some client handed in, or asked for.
 #[derive(Clone, Debug)]
@@ -16,8 +14,8 @@ pub(super) struct Offered {
     /// If its bytes are valid.
     inputs: Option<Vec<Input>>,
     output: Option<ShardId>,
-    /// The last round in which it may execute, by input shard.
-    expiries: BTreeMap<ShardId, Round>,
+    /// The last round in which it may execute, for each input shard.
+    expiries: Vec<Expiry>,
     /// A member has said that it will never finish.
     written_off: Option<(NodeId, Fate)>,
 }
@@ -25,11 +23,11 @@ pub(super) struct Offered {
 impl Offered {
     /// Of which only the id is known here.
     fn elsewhere() -> Offered {
-        Offered { inputs: None, output: None, expiries: BTreeMap::new(), written_off: None }
+        Offered { inputs: None, output: None, expiries: Vec::new(), written_off: None }
     }
 
     fn is_cross(&self) -> bool {
-        self.expiries.keys().any(|shard| Some(*shard) != self.output)
+        self.expiries.iter().any(|expiry| Some(expiry.shard) != self.output)
     }
 }
 
@@ -48,7 +46,7 @@ impl Checker {
             if let Some(view) = valid {
                 offered.inputs = Some(view.inputs().collect());
                 offered.output = Some(view.output_shard());
-                offered.expiries = view.expiries().map(|expiry| (expiry.shard, expiry.round)).collect();
+                offered.expiries = view.expiries().collect();
             }
             self.open.insert((node, client, id));
         }
@@ -151,10 +149,10 @@ impl Checker {
     /// Whether a cross-shard transaction can still finish, for all that its shards have executed.
     fn may_finish(&self, id: &TxId) -> bool {
         let offered = &self.offered[id];
-        let is_hopeless = |(shard, expiry): (&ShardId, &Round)| {
-            let inputs = offered.inputs.iter().flatten().filter(|input| input.shard == *shard);
+        let is_hopeless = |expiry: &Expiry| {
+            let inputs = offered.inputs.iter().flatten().filter(|input| input.shard == expiry.shard);
             let inputs: Vec<(CoinId, u64)> = inputs.map(|input| (input.coin, input.amount)).collect();
-            self.world.model(*shard).is_hopeless(id, &inputs, *expiry)
+            self.world.model(expiry.shard).is_hopeless(id, &inputs, expiry.round)
         };
         let cancelled = Some(Fate::Rejected(Rejection::Cancelled));
         let is_cancelled =
@@ -164,7 +162,7 @@ impl Checker {
 
     fn is_refusal_true(&self, node: NodeId, id: &TxId, refusal: Refusal) -> bool {
         let (offered, model, shard) = (&self.offered[id], self.model(node), self.committee.shard_of(node));
-        let expiry = offered.expiries.get(&shard).copied();
+        let expiry = offered.expiries.iter().find(|expiry| expiry.shard == shard).map(|expiry| expiry.round);
         match refusal {
             Refusal::Invalid | Refusal::TooLarge => offered.inputs.is_none(),
             Refusal::Spent => offered
@@ -172,14 +170,23 @@ impl Checker {
                 .iter()
                 .flatten()
                 .any(|input| model.spender(&input.coin).is_some_and(|spender| spender != id)),
-            Refusal::Expired => expiry.is_some_and(|expiry| expiry <= self.heights[&node]),
-            Refusal::ExpiryTooFar => {
-                expiry.is_some_and(|expiry| expiry.0 > self.heights[&node].next().0 + EXPIRY_ROUNDS_AHEAD_MAX)
+            Refusal::Expired => {
+                let height = self.heights[&node];
+                expiry.is_some_and(|expiry| expiry <= height)
+                    || offered.is_cross() && model.is_past(&offered.expiries, height)
             }
+            Refusal::ExpiryTooFar => offered.expiries.iter().any(|expiry| self.is_too_far(expiry)),
             Refusal::Duplicate => offered.inputs.is_some(),
             Refusal::WrongShard => offered.output.is_some_and(|output| output != shard),
             Refusal::Full | Refusal::ClientShare | Refusal::Following => false,
         }
+    }
+
+    /// Whether some member of a shard may find this expiry too far ahead: the one that is furthest behind.
+    fn is_too_far(&self, expiry: &Expiry) -> bool {
+        let members = self.committee.members(expiry.shard).filter_map(|member| self.heights.get(&member));
+        let height = members.min().copied().unwrap_or_default();
+        expiry.round.0 > height.next().0 + EXPIRY_ROUNDS_AHEAD_MAX
     }
 
     /// Nothing that clients were told would never finish has finished.

@@ -9,18 +9,20 @@ use std::sync::Arc;
 use wire::client::{Fate, Rejection};
 use wire::committee::Committee;
 use wire::ids::{CoinId, Index, PartNumber, Round, ShardId, TxId};
-use wire::limits::{ENDED_ROUNDS_KEPT, EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY, PARTS_AHEAD_MAX};
+use wire::limits::{
+    CANCELLED_ROUNDS_KEPT, EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY, PARTS_AHEAD_MAX,
+};
 
 use crate::part::{Group, Part as GroupPart, PartRef};
 use crate::proposal::Rules;
-use crate::transaction::{Part, TransactionView, genesis_coin, output_coin, refund_coin, validate};
+use crate::transaction::{Expiry, Part, TransactionView, genesis_coin, output_coin, refund_coin, validate};
 
 /// What executing one block must have done, and where it must have left the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Expected {
     pub(super) finished: u64,
     pub(super) rejected: u64,
-    /// Duplicates, expired ones and those that are not this shard's.
+    /// Duplicates, expired ones, those that expire too far ahead and those that are not this shard's.
     pub(super) skipped: u64,
     /// Entries that break static validity: no honest member signs one.
     pub(super) invalid_entries: u64,
@@ -83,6 +85,10 @@ pub(super) struct Model {
     unspent: BTreeMap<CoinId, u64>,
     spent: BTreeMap<CoinId, TxId>,
     records: BTreeMap<TxId, Record>,
+    /// The expiries of what has finished here and is cross-shard.
+    finished: BTreeMap<TxId, Vec<Expiry>>,
+    /// How far other shards are for all that this one has executed.
+    reached: BTreeMap<ShardId, Round>,
     open: BTreeMap<TxId, Open>,
     pool: BTreeMap<TxId, Waiting>,
     imported: BTreeMap<ShardId, PartNumber>,
@@ -106,6 +112,8 @@ impl Model {
             unspent,
             spent: BTreeMap::new(),
             records: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            reached: BTreeMap::new(),
             open: BTreeMap::new(),
             pool: BTreeMap::new(),
             imported: BTreeMap::new(),
@@ -149,7 +157,21 @@ impl Model {
 
     /// Whether a transaction that was settled is forgotten by who has executed this height.
     pub(super) fn is_forgotten(&self, id: &TxId, height: Round) -> bool {
-        self.records.get(id).is_some_and(|record| record.forgotten_at <= height)
+        match self.finished.get(id) {
+            Some(expiries) => self.is_past(expiries, height),
+            None => self.records.get(id).is_some_and(|record| record.forgotten_at <= height),
+        }
+    }
+
+    /// Whether all input shards have passed these expiries by so much that none of them remembers the transaction, for
+    /// all that a member at `height` can know.
+    pub(super) fn is_past(&self, expiries: &[Expiry], height: Round) -> bool {
+        expiries.iter().all(|expiry| {
+            let reached =
+                if expiry.shard == self.shard { Some(&height) } else { self.reached.get(&expiry.shard) };
+            reached
+                .is_some_and(|reached| reached.0 >= expiry.round.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY))
+        })
     }
 
     /// Who spent a coin.
@@ -235,10 +257,11 @@ impl Model {
             return None;
         }
         let expiry = transaction.expiry_in(self.shard)?;
+        if expiry.0 > height.0 + EXPIRY_ROUNDS_AHEAD_MAX {
+            return None;
+        }
         let settled = if expiry < height {
             Settled::Expired
-        } else if expiry.0 > height.0 + EXPIRY_ROUNDS_AHEAD_MAX {
-            Settled::Rejected(Rejection::ExpiryTooFar)
         } else if let Some(reason) = self.refusal(transaction) {
             Settled::Rejected(reason)
         } else {
@@ -249,10 +272,7 @@ impl Model {
             }
             if part == Part::Cross { Settled::Spent } else { Settled::Finished }
         };
-        let forgotten_at = match settled {
-            Settled::Rejected(Rejection::ExpiryTooFar) => Round(height.0 + EXPIRY_ROUNDS_AHEAD_MAX),
-            _ => Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY),
-        };
+        let forgotten_at = Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY);
         self.records.insert(id, Record { settled, height, forgotten_at });
         match settled {
             Settled::Finished => self.create_outputs(&id, transaction),
@@ -324,6 +344,7 @@ impl Model {
     }
 
     fn execute_part(&mut self, part: &GroupPart) {
+        self.reached.insert(part.source, part.height);
         for id in &part.finished {
             if self.open.get(id).is_some_and(|open| open.output == part.source) {
                 self.open.remove(id);
@@ -378,6 +399,7 @@ impl Model {
                 self.group(expiry.shard).finished(id);
             }
         }
+        self.finished.insert(id, transaction.expiries().collect());
         self.end(id, transaction, Settled::Finished);
     }
 
@@ -422,7 +444,7 @@ impl Model {
         let height = self.height;
         let expiry = transaction.expiry_in(self.shard).unwrap_or_default();
         let barred = (expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY).min(height.0 + EXPIRY_ROUNDS_AHEAD_MAX);
-        let forgotten_at = Round(barred.max(height.0 + ENDED_ROUNDS_KEPT));
+        let forgotten_at = Round(barred.max(height.0 + CANCELLED_ROUNDS_KEPT));
         match self.records.get_mut(&id) {
             // What it had rejected itself it remembers as such.
             Some(record) if matches!(record.settled, Settled::Rejected(_) | Settled::Expired) => {}

@@ -16,7 +16,7 @@ use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
 use crate::sim::prng::Prng;
-use crate::sim::workload::{ClientRequest, Connections};
+use crate::sim::workload::{ClientRequest, Connections, Habit};
 use crate::transaction::{
     Expiry, Input, Output, Owner, Transaction, TransactionView, genesis_coin, output_coin, refund_coin, tx_id,
 };
@@ -39,6 +39,7 @@ enum Hope {
 #[derive(Debug)]
 pub(super) struct CrossClients {
     prng: Prng,
+    habit: Habit,
     committee: Arc<Committee>,
     shards: u16,
     connections: Connections,
@@ -59,6 +60,7 @@ impl CrossClients {
         shards: u16,
         coins: Range<u64>,
         reserved: usize,
+        habit: Habit,
     ) -> CrossClients {
         let amount = committee.protocol().genesis_amount;
         let of_shard = |shard| {
@@ -70,6 +72,7 @@ impl CrossClients {
         let reserved = all.iter_mut().map(keep).collect();
         CrossClients {
             prng,
+            habit,
             connections: Connections::new(u64::from(shards)),
             committee,
             shards,
@@ -231,7 +234,8 @@ impl CrossClients {
 
     fn expiries(&mut self, inputs: &[Input], heights: &[Round]) -> Vec<Expiry> {
         let height = |shard: ShardId| heights[usize::from(shard.0)].0;
-        let mut expiries: Vec<Expiry> = expiries(inputs, |shard| Round(height(shard) + 1_000));
+        let mut expiries: Vec<Expiry> =
+            expiries(inputs, |shard| self.habit.expiry(&mut self.prng, Round(height(shard))));
         let count = expiries.len() as u64;
         let chosen = &mut expiries[self.prng.below(count) as usize];
         match self.prng.below(14) {
@@ -278,7 +282,7 @@ impl CrossClients {
 }
 
 /// One expiry for each shard of the inputs, ascending.
-fn expiries(inputs: &[Input], round: impl Fn(ShardId) -> Round) -> Vec<Expiry> {
+fn expiries(inputs: &[Input], mut round: impl FnMut(ShardId) -> Round) -> Vec<Expiry> {
     let shards: BTreeMap<ShardId, Round> =
         inputs.iter().map(|input| (input.shard, round(input.shard))).collect();
     shards.into_iter().map(|(shard, round)| Expiry { shard, round }).collect()

@@ -14,7 +14,7 @@ use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
 use crate::sim::prng::Prng;
-use crate::sim::workload::{ClientRequest, Connections};
+use crate::sim::workload::{ClientRequest, Connections, Habit};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin, tx_id};
 
 /// Most transactions of one submission.
@@ -31,6 +31,7 @@ struct Coin {
 #[derive(Debug)]
 pub(super) struct IntraClients {
     prng: Prng,
+    habit: Habit,
     committee: Arc<Committee>,
     shard: ShardId,
     coins: Vec<Coin>,
@@ -51,6 +52,7 @@ impl IntraClients {
         shard: ShardId,
         coins: Range<u64>,
         reserved: usize,
+        habit: Habit,
     ) -> IntraClients {
         let amount = committee.protocol().genesis_amount;
         let coin = |index| Coin { id: genesis_coin(&committee.testbed(), shard, index), amount };
@@ -58,6 +60,7 @@ impl IntraClients {
         let reserved = coins.split_off(coins.len().saturating_sub(reserved));
         IntraClients {
             prng,
+            habit,
             connections: Connections::new(u64::from(shard.0)),
             committee,
             shard,
@@ -115,7 +118,7 @@ impl IntraClients {
     }
 
     fn transaction(&mut self, height: Round) -> Option<Bytes> {
-        let usual = Round(height.0 + 1_000);
+        let usual = self.habit.expiry(&mut self.prng, height);
         match self.prng.below(20) {
             0 | 1 => {
                 let coin = *self.prng.pick(&self.spent)?;

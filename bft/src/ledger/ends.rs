@@ -1,0 +1,122 @@
+//! Which cross-shard transactions have finished here, their output shard, for as long as anybody may ask in earnest.
+//!
+//! A client may hand in a finished transaction again at any time. Until an input shard has executed its expiry there +
+//! [`FORGET_ROUNDS_AFTER_EXPIRY`], that shard bars the transaction by a closed record and answers nothing; later it
+//! answers that the transaction has expired. So the output shard remembers the end until *every* input shard is that
+//! far, as its parts prove. From then on [`Ends::is_past`] holds: nobody can know, and the transaction is refused, never
+//! called expired.
+//!
+//! **Memory.** A finished transaction has ticked in parts of all its input shards. So what is remembered ticked within
+//! one window of expiries of the slowest of these: some 40 bytes a transaction, and 40 more for each input shard.
+//!
+//! Execution does not depend on it, so what it forgets is freed little by little.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::ids::{Round, ShardId, TxId};
+use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
+
+use crate::id_index::Steps;
+use crate::id_map::IdMap;
+use crate::mutant::{Mutant, in_force};
+use crate::transaction::TransactionView;
+
+/// A finished transaction.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// The block that finished it.
+    round: Round,
+    /// Input shards that may still bar it by a record.
+    awaited: u8,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    ends: IdMap<End>,
+    /// Input shards in which each end waits for its expiry to pass.
+    expiring: BTreeMap<ShardId, BTreeSet<(Round, TxId)>>,
+    /// How far each shard is known to have executed at least.
+    reached: BTreeMap<ShardId, Round>,
+}
+
+impl Ends {
+    pub(super) fn new(hash_seed: u64) -> Ends {
+        Ends { ends: IdMap::new(hash_seed), expiring: BTreeMap::new(), reached: BTreeMap::new() }
+    }
+
+    /// A shard has executed this round.
+    pub(super) fn reach(&mut self, shard: ShardId, round: Round) {
+        let reached = self.reached.entry(shard).or_default();
+        *reached = round.max(*reached);
+    }
+
+    /// The block of `round` has finished a transaction.
+    pub(super) fn remember(&mut self, id: TxId, transaction: &TransactionView<'_>, round: Round) {
+        let awaited = transaction.expiries().len() as u8;
+        self.ends.insert(id, End { round, awaited });
+        for expiry in transaction.expiries() {
+            let due = if in_force(Mutant::FinishedOutlivesExpiries) {
+                Round(expiry.round.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY))
+            } else {
+                Round(0)
+            };
+            self.expiring.entry(expiry.shard).or_default().insert((due, id));
+        }
+    }
+
+    /// The block that finished a transaction, if it is remembered.
+    pub(super) fn find(&self, id: &TxId) -> Option<Round> {
+        self.ends.get(id).map(|end| end.round)
+    }
+
+    /// Whether all input shards have passed a transaction's expiries by so much that nobody knows any more whether it
+    /// finished.
+    pub(super) fn is_past(&self, transaction: &TransactionView<'_>) -> bool {
+        transaction.expiries().all(|expiry| {
+            let reached = self.reached.get(&expiry.shard).copied().unwrap_or_default();
+            reached.0 >= expiry.round.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY)
+        })
+    }
+
+    /// Forgets what is due, in up to `steps_max` steps; the rest follows with the next blocks.
+    pub(super) fn sweep(&mut self, steps_max: usize) {
+        let mut left = steps_max;
+        for (shard, expiring) in &mut self.expiring {
+            let reached = self.reached.get(shard).copied().unwrap_or_default();
+            while left > 0
+                && let Some((_, id)) = expiring.first().copied().filter(|(due, _)| *due <= reached)
+            {
+                left -= 1;
+                expiring.pop_first();
+                let end =
+                    self.ends.get_mut(&id).expect("it is remembered until the last of its shards is past");
+                end.awaited -= 1;
+                if end.awaited == 0 {
+                    self.ends.remove(&id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// See [`IdMap::steps`].
+    pub(super) fn steps(&self) -> Steps {
+        self.ends.steps()
+    }
+
+    /// All ends in no order that means anything.
+    pub(super) fn all(&self) -> impl Iterator<Item = (TxId, Round)> + '_ {
+        self.ends.iter().map(|(id, end)| (*id, end.round))
+    }
+
+    /// What they wait for, ascending by shard: how far it is, and the round that each waits for.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (ShardId, Round, &BTreeSet<(Round, TxId)>)> {
+        self.expiring
+            .iter()
+            .map(|(shard, expiring)| (*shard, self.reached.get(shard).copied().unwrap_or_default(), expiring))
+    }
+}
