@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::json::Json;
 use crate::load::Histogram;
 use crate::procfs::Machine;
+use crate::verify::Judgement;
 
 /// Everything that is told of a run.
 #[derive(Clone, PartialEq, Debug)]
@@ -84,11 +85,13 @@ pub(crate) struct Summary {
     /// Connections refused and frames thrown away by `net_server`s, by reason.
     pub(crate) turned_away: BTreeMap<String, u64>,
     /// Whether all nodes told the same blocks.
-    pub(crate) agreement: bool,
+    pub(crate) agreement: Judgement,
     /// Whether no coin was made or lost.
-    pub(crate) value_conserved: bool,
+    pub(crate) value_conserved: Judgement,
     /// Whether shards agree on what they have exchanged.
-    pub(crate) exchange_holds: bool,
+    pub(crate) exchange_holds: Judgement,
+    /// Whether receipts and blocks fit together.
+    pub(crate) receipts_hold: Judgement,
     /// What the check of the files found.
     pub(crate) findings: Vec<String>,
     /// Why the run did not go as it should, in words.
@@ -112,14 +115,14 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// 0 all well; 1 safety, conservation or something lost; 3 nothing committed although transactions were offered;
+    /// 0 all well; 1 safety, conservation, something lost, or not to be judged; 3 nothing committed although transactions were offered;
     /// 130 interrupted.
     pub(crate) fn exit_code(&self) -> u8 {
-        let is_unsafe = !self.agreement
-            || !self.value_conserved
-            || !self.exchange_holds
+        let answers = self.answers();
+        let is_unsafe = answers.iter().any(|(_, answer)| **answer == Judgement::False)
             || self.finished_invalid > 0
             || self.duplicated > 0;
+        let is_judged = answers.iter().all(|(_, answer)| answer.holds());
         // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
         let is_unexcused = self.rejected_unexpected > 0 && (self.faults.is_empty() || self.shards == 1);
         if is_unsafe || !self.findings.is_empty() {
@@ -131,6 +134,7 @@ impl Summary {
         } else if self.lost > 0
             || self.in_flight > 0
             || is_unexcused
+            || !is_judged
             || !self.unplanned_ends.is_empty()
             || self.submitted == 0
         {
@@ -138,6 +142,16 @@ impl Summary {
         } else {
             0
         }
+    }
+
+    /// Whether all is well, by what the run left.
+    fn answers(&self) -> [(&'static str, &Judgement); 4] {
+        [
+            ("agreement", &self.agreement),
+            ("value_conserved", &self.value_conserved),
+            ("exchange_holds", &self.exchange_holds),
+            ("receipts_hold", &self.receipts_hold),
+        ]
     }
 
     /// `summary.json`.
@@ -192,9 +206,11 @@ impl Summary {
             ("faults", texts(&self.faults)),
             ("peer_faults", counts(&self.peer_faults)),
             ("turned_away", counts(&self.turned_away)),
-            ("agreement", Json::from(self.agreement)),
-            ("value_conserved", Json::from(self.value_conserved)),
-            ("exchange_holds", Json::from(self.exchange_holds)),
+            ("agreement", self.agreement.to_json()),
+            ("value_conserved", self.value_conserved.to_json()),
+            ("exchange_holds", self.exchange_holds.to_json()),
+            ("receipts_hold", self.receipts_hold.to_json()),
+            ("not_judged", texts(&self.not_judged())),
             ("findings", texts(&self.findings)),
             ("unplanned_ends", texts(&self.unplanned_ends)),
             ("diagnosis", texts(&self.diagnosis)),
@@ -211,6 +227,13 @@ impl Summary {
             fields.push(("hosts", Json::List(self.hosts.clone())));
         }
         Json::object(fields)
+    }
+
+    /// Answers that are missing, each with its reason.
+    fn not_judged(&self) -> Vec<String> {
+        let answers = self.answers();
+        let missing = answers.iter().filter(|(_, answer)| matches!(answer, Judgement::NotJudged(_)));
+        missing.map(|(name, answer)| format!("{name} {answer}")).collect()
     }
 
     /// For people: a line a fact, facts that are empty left out.
@@ -312,6 +335,7 @@ impl Summary {
         if self.shards > 1 {
             rows.push(("shards agree", self.exchange_holds.to_string()));
         }
+        rows.push(("receipts hold", self.receipts_hold.to_string()));
         if self.finished_invalid > 0 {
             rows.push(("invalid finished", self.finished_invalid.to_string()));
         }

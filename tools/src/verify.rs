@@ -1,23 +1,33 @@
 //! `tools verify`: judges a run by the files it left.
 //!
 //! Four questions, each answered from two sources that are written by different processes:
-//! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard tell the same header digest, and the same counts, for
-//!    each round that they tell at all. The header chains to its predecessor, so one equal header makes all before it equal.
-//! 2. *The nodes mean what they wrote*: a node's last status agrees with its own file.
-//! 3. *Conservation*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what went to
-//!    other shards and what came from them; and shards tell the same of what they exchanged ([`exchange`]).
-//! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there.
+//! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard have the same header digest, and the same counts, for
+//!    each round that they have at all. The header chains to its predecessor, so one equal header makes all before it
+//!    equal. A node's last status agrees with its own file; after a run that was drained, all members that are up stand at
+//!    one height and have nothing open.
+//! 2. *Value is conserved*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what went
+//!    to other shards and what came from them, and so do those of all shards together.
+//! 3. *The exchange holds*: what shards say that they have exchanged fits together ([`exchange`]).
+//! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there, and no more
+//!    are missing than clients have open.
+//!
+//! Each answer is true, false or *not judged*, with the reason: a shard of which no member was up at the end cannot be
+//! judged, and parts on their way between shards allow bounds only. What is not judged is not well.
 //!
 //! Files are read side by side, a line at a time, so the length of a run does not matter.
 
 mod exchange;
+mod judgement;
+mod receipts;
 mod record;
 mod rounds;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use wire::client::Exchange;
 use wire::committee::Committee;
 use wire::ids::{NodeId, Round, ShardId};
 use wire::text::ParseError;
@@ -26,7 +36,8 @@ use self::rounds::{Block, Line, RoundsFile};
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::terminal::tell;
 
-pub(crate) use self::record::{LastStatus, Record};
+pub(crate) use self::judgement::Judgement;
+pub(crate) use self::record::{Clients, Ended, LastStatus, Record};
 #[cfg(test)]
 pub(crate) use self::rounds::HEADER;
 
@@ -35,9 +46,9 @@ pub(crate) const COMMAND: Command = Command {
     name: "verify",
     summary: "checks what a run left in its log directory",
     about: "Compares what the nodes of a run wrote (rounds-<id>.csv) with each other, with their last status \
-            (nodes.csv, exchanges.csv) and with the receipts that the clients got (receipts.csv): agreement on every \
+            (nodes.csv, exchanges.csv) and with what the clients got (receipts.csv, clients.csv): agreement on every \
             block, no coin made or lost, nothing lost, made up, or both finished and refunded between shards, no receipt \
-            without a block.",
+            without a block and no block without its receipts.",
     operands: &[],
     options: &[
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
@@ -46,7 +57,8 @@ pub(crate) const COMMAND: Command = Command {
     sections: &[
         (
             "EXIT STATUS",
-            "0  all well\n1  something is wrong, each finding on a line\n2  usage or unreadable files",
+            "0  all well\n1  something is wrong, each finding on a line, or cannot be judged\n\
+             2  usage, or files that are missing or damaged",
         ),
         ("EXAMPLES", "tools verify  The last run of this directory."),
     ],
@@ -70,13 +82,15 @@ pub(crate) struct Verdict {
     pub(crate) refunds: u64,
     /// Bytes of payload decided.
     pub(crate) payload_bytes: u64,
-    /// Whether all nodes told the same of each round.
-    pub(crate) agreement: bool,
+    /// Whether the members of each shard have the same blocks.
+    pub(crate) agreement: Judgement,
     /// Whether every node that was up at the end holds coins worth exactly genesis, and what came and went since.
-    pub(crate) value_conserved: bool,
-    /// Whether shards agree on what they have exchanged, as far as they have come to rest.
-    pub(crate) exchange_holds: bool,
-    /// What was still open between shards at the end, in words; what they have exchanged can't be compared then.
+    pub(crate) value_conserved: Judgement,
+    /// Whether what shards have exchanged fits together.
+    pub(crate) exchange_holds: Judgement,
+    /// Whether receipts and blocks fit together.
+    pub(crate) receipts_hold: Judgement,
+    /// What was still open between shards at the end, in words.
     pub(crate) unrest: Vec<String>,
     /// All that is wrong, in words; the first twenty.
     pub(crate) findings: Vec<String>,
@@ -85,9 +99,19 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing is wrong.
+    /// The answers, as they are called.
+    pub(crate) fn answers(&self) -> [(&'static str, &Judgement); 4] {
+        [
+            ("agreement", &self.agreement),
+            ("value conserved", &self.value_conserved),
+            ("exchange holds", &self.exchange_holds),
+            ("receipts hold", &self.receipts_hold),
+        ]
+    }
+
+    /// Whether everything was judged and nothing is wrong.
     pub(crate) fn is_clean(&self) -> bool {
-        self.findings_count == 0
+        self.findings_count == 0 && self.answers().iter().all(|(_, answer)| answer.holds())
     }
 
     fn find(&mut self, text: String) {
@@ -104,12 +128,9 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let data = Path::new(values.required("data-dir")?);
     let committee = load_committee(&data.join("keys/committee.txt"))?;
     let verdict = check(log, &committee, &Record::load(log)?)?;
-    tell(format!(
-        "{} rounds, {} transactions finished; agreement {}, value conserved {}, exchange between shards {}",
-        verdict.rounds, verdict.finished, verdict.agreement, verdict.value_conserved, verdict.exchange_holds
-    ));
-    for text in &verdict.unrest {
-        tell(format!("  not compared between shards, since {text}"));
+    tell(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
+    for (name, answer) in verdict.answers() {
+        tell(format!("  {name:<16} {answer}"));
     }
     for finding in &verdict.findings {
         tell(format!("  {finding}"));
@@ -133,25 +154,80 @@ pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
 /// # Errors
 /// If a file that must be there cannot be read or understood.
 pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Result<Verdict, ParseError> {
-    let mut verdict =
-        Verdict { agreement: true, value_conserved: true, exchange_holds: true, ..Verdict::default() };
+    let mut verdict = Verdict {
+        agreement: Judgement::True,
+        value_conserved: Judgement::True,
+        exchange_holds: Judgement::True,
+        receipts_hold: Judgement::True,
+        ..Verdict::default()
+    };
+    check_lines(committee, record, &mut verdict);
     for shard in (0..committee.shards()).map(ShardId) {
         let mut nodes = Vec::new();
-        for (node, status) in record.members(committee, shard) {
+        for node in committee.members(shard) {
+            let status = record.nodes.get(&node).and_then(Option::as_ref);
             let path = log.join(format!("rounds-{node}.csv"));
             // A node that was killed before it wrote anything has no file; one that was up at the end must have.
             if status.is_some() || path.exists() {
                 nodes.push(Reading::new(node, RoundsFile::open(&path)?, status));
             }
         }
-        let place = Place { shard, shards: committee.shards() };
+        let place = Place::of(committee, shard);
         check_rounds(place, &mut nodes, record, &mut verdict)?;
         for node in &nodes {
             node.check_against_status(&mut verdict);
         }
+        check_heights(place, &nodes, record.clients.ended, &mut verdict);
     }
     exchange::check(committee, record, &mut verdict);
+    if record.clients.had_to_rest() {
+        let unrest = verdict.unrest.clone();
+        unrest.into_iter().for_each(|text| verdict.find(text));
+    }
+    receipts::check_totals(record, committee.shards(), &mut verdict);
     Ok(verdict)
+}
+
+/// Whether there is a line of every node, of every shard for each that was up, and of nothing else.
+fn check_lines(committee: &Committee, record: &Record, verdict: &mut Verdict) {
+    for node in committee.nodes() {
+        match record.nodes.get(&node) {
+            None => verdict.find(format!("nodes.csv has no line of node {node}")),
+            Some(None) => {}
+            Some(Some(status)) => {
+                let shards = status.exchanged.iter().map(|exchange| exchange.shard);
+                if !shards.eq((0..committee.shards()).map(ShardId)) {
+                    verdict.find(format!("exchanges.csv does not have a line a shard of node {node}"));
+                }
+            }
+        }
+    }
+    for node in record.nodes.keys().filter(|node| !committee.contains(**node)) {
+        verdict.find(format!("nodes.csv has a line of node {node}, which is not in the committee"));
+    }
+}
+
+/// Whether somebody of the shard can say what it has done, and after a drained run all of them the same.
+fn check_heights(place: Place, nodes: &[Reading<'_>], ended: Ended, verdict: &mut Verdict) {
+    let up = || nodes.iter().filter_map(|node| Some((node.id, node.status?.executed)));
+    let Some((furthest, height)) = up().max_by_key(|(id, executed)| (*executed, Reverse(*id))) else {
+        let why = format!("{place}no member was up at the end");
+        verdict.agreement.limit(&why);
+        return verdict.receipts_hold.limit(&why);
+    };
+    if ended == Ended::Drained {
+        for (node, behind) in up().filter(|(_, executed)| *executed < height) {
+            verdict.find(format!(
+                "{place}node {node} was up and stood at height {behind}, node {furthest} at {height}"
+            ));
+        }
+        for node in nodes {
+            let open = node.status.map_or(0, |status| status.parts_open);
+            if open > 0 {
+                verdict.find(format!("{place}node {} ended with {open} parts not acknowledged", node.id));
+            }
+        }
+    }
 }
 
 /// A shard as findings name it: not at all where there is but one.
@@ -159,6 +235,12 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
 struct Place {
     shard: ShardId,
     shards: u16,
+}
+
+impl Place {
+    fn of(committee: &Committee, shard: ShardId) -> Place {
+        Place { shard, shards: committee.shards() }
+    }
 }
 
 impl fmt::Display for Place {
@@ -174,7 +256,6 @@ fn check_rounds(
     record: &Record,
     verdict: &mut Verdict,
 ) -> Result<(), ParseError> {
-    let shard = place.shard;
     let mut height = Round(0);
     loop {
         let mut first: Option<(NodeId, Line)> = None;
@@ -188,7 +269,7 @@ fn check_rounds(
             match &first {
                 None => first = Some((node.id, line)),
                 Some((other, theirs)) if theirs.block != line.block => {
-                    verdict.agreement = false;
+                    verdict.agreement.break_it();
                     verdict.find(format!(
                         "{place}{}",
                         disagreement(*other, &theirs.block, node.id, &line.block)
@@ -203,29 +284,10 @@ fn check_rounds(
         verdict.views += views;
         verdict.finished += line.block.finished + line.block.finished_cross;
         verdict.payload_bytes += line.block.payload_bytes;
-        let receipts = record.receipts.get(&(shard, height)).copied().unwrap_or_default();
-        let Block { finished, finished_cross, .. } = line.block;
-        if receipts.intra > finished {
-            verdict.find(format!(
-                "{place}{} receipts name height {height}, which finished {finished} transactions",
-                receipts.intra
-            ));
-        }
-        if receipts.cross > finished_cross {
-            verdict.find(format!(
-                "{place}{} receipts of cross-shard transactions name height {height}, which finished {finished_cross}",
-                receipts.cross
-            ));
-        }
+        receipts::check_block(place, &line.block, record, verdict);
     }
-    // A node that was killed may not have written its last lines, so only one that was up at the end can tell that a
-    // block does not exist.
-    if nodes.iter().any(|node| node.status.is_some()) {
-        for ((_, height), count) in record.receipts.range((shard, height.next())..=(shard, Round(u64::MAX))) {
-            let count = count.intra + count.cross;
-            verdict.find(format!("{place}{count} receipts name height {height}, which no node has executed"));
-        }
-    }
+    let any_up = nodes.iter().any(|node| node.status.is_some());
+    receipts::check_beyond(place, height, any_up, record, verdict);
     Ok(())
 }
 
@@ -273,6 +335,9 @@ impl<'a> Reading<'a> {
             *self.sums.entry("rejected").or_default() += line.block.rejected;
             *self.sums.entry("finished across shards").or_default() += line.block.finished_cross;
             *self.sums.entry("cancelled").or_default() += line.block.cancelled;
+            *self.sums.entry("spent").or_default() += line.block.spent;
+            *self.sums.entry("refunded").or_default() += line.block.refunded;
+            *self.sums.entry("closed").or_default() += line.block.closed;
             if line.block.round == status.executed {
                 self.at_status = Some(line.block.clone());
             }
@@ -291,7 +356,7 @@ impl<'a> Reading<'a> {
                     .find(format!("node {id} says it executed round {}, its file lacks it", status.executed));
             }
             Some(block) if block.header != status.header => {
-                verdict.agreement = false;
+                verdict.agreement.break_it();
                 verdict.find(format!(
                     "node {id} says header {} at height {}, its file says {}",
                     status.header, status.executed, block.header
@@ -299,11 +364,17 @@ impl<'a> Reading<'a> {
             }
             Some(_) => {}
         }
+        let exchanged = |of: fn(&Exchange) -> u64| {
+            status.exchanged.iter().fold(0, |sum: u64, exchange| sum.saturating_add(of(exchange)))
+        };
         for (what, told) in [
             ("finished", status.finished),
             ("rejected", status.rejected),
             ("finished across shards", status.finished_cross),
             ("cancelled", status.cancelled),
+            ("spent", exchanged(|exchange| exchange.spent.count)),
+            ("refunded", exchanged(|exchange| exchange.refunded.count)),
+            ("closed", exchanged(|exchange| exchange.closed.count)),
         ] {
             let sum = self.sums.get(what).copied().unwrap_or_default();
             if sum != told {
@@ -315,5 +386,7 @@ impl<'a> Reading<'a> {
     }
 }
 
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod tests;

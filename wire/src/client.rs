@@ -261,7 +261,13 @@ impl IdSum {
     /// Both multisets together.
     #[must_use]
     pub fn plus(self, other: IdSum) -> IdSum {
-        IdSum { count: self.count + other.count, sum: self.sum.wrapping_add(other.sum) }
+        IdSum { count: self.count.saturating_add(other.count), sum: self.sum.wrapping_add(other.sum) }
+    }
+}
+
+impl fmt::Display for IdSum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (ids add up to {})", self.count, self.sum)
     }
 }
 

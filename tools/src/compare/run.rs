@@ -127,7 +127,8 @@ impl Summary<'_> {
             match self.at(&[field])? {
                 Some(Json::Bool(true)) => {}
                 Some(Json::Bool(false)) => return Ok(Some(told.into())),
-                found => return Err(self.wrong(&[field], found, "true or false")),
+                Some(Json::Null) => return Ok(Some(format!("{field} could not be judged"))),
+                found => return Err(self.wrong(&[field], found, "true, false or null")),
             }
         }
         let code = self.number(&["exit_code"])?.unwrap_or_default();
@@ -194,7 +195,11 @@ mod tests {
             ("\"tps\": 1", "\"tpss\": 1", "s, tps: found 'no such field', expected a number"),
             ("\"tps\": 1", "\"tps\": null", "s, tps: found 'no such field', expected a number"),
             ("\"options\": {}", "\"options\": []", "s, options: found '[]', expected an object"),
-            ("\"agreement\": true", "\"agreement\": 1", "s, agreement: found '1', expected true or false"),
+            (
+                "\"agreement\": true",
+                "\"agreement\": 1",
+                "s, agreement: found '1', expected true, false or null",
+            ),
             ("\"tps\": 1", "\"tps\": 1, \"latency_ms\": 5", "s, latency_ms: found '5', expected an object"),
             ("}", "", "s, line 1: found"),
         ] {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::client::NodeStatus;
-use wire::ids::{NodeId, ShardId};
+use wire::ids::{NodeId, Round, ShardId};
 
 use super::StartError;
 use super::cluster::Cluster;
@@ -324,11 +324,17 @@ impl Run<'_> {
         (0..committee.shards()).any(|shard| count(ShardId(shard)) < committee.quorum())
     }
 
-    /// Whether every node that is up says that nothing is open there.
+    /// Whether every node that is up says that nothing is open there, and those of a shard stand at one height.
     fn nothing_is_open(&self) -> bool {
         let up = self.cluster.up();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
+        let heights: BTreeSet<(ShardId, Round)> = statuses
+            .iter()
+            .map(|(node, status)| (self.prepared.committee.shard_of(*node), status.executed))
+            .collect();
+        let shards: BTreeSet<ShardId> = heights.iter().map(|(shard, _)| *shard).collect();
         statuses.len() == up.len()
+            && heights.len() == shards.len()
             && statuses.values().all(|status| {
                 let open = status.mempool + status.lane_open + status.pool;
                 open + status.open_records + status.parts_open == 0

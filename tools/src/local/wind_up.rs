@@ -12,7 +12,7 @@ use super::run::{Run, offered_tps};
 use crate::load::Shared;
 use crate::procfs;
 use crate::summary::Summary;
-use crate::verify::{self, LastStatus, Record, Verdict};
+use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 
 /// How long nodes may take to tell their last status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
@@ -20,20 +20,22 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// Ends a run and sums it up. The summary is written to `summary.json` as well.
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     let statuses = last_statuses(&mut run);
-    // Without a quorum or after an interruption something stays open; else nothing may.
-    let had_to_rest = !run.interrupted && !run.lacks_a_quorum();
+    let ended = if run.interrupted {
+        Ended::Interrupted
+    } else if run.lacks_a_quorum() {
+        Ended::NoQuorum
+    } else {
+        Ended::Drained
+    };
     let Run { options, prepared, mut cluster, offering, mut unplanned_ends, .. } = run;
     let mut findings = Vec::new();
-    let (shared, ended) = offering.stop();
-    if let Err(error) = ended {
+    let (shared, stopped) = offering.stop();
+    if let Err(error) = stopped {
         findings.push(format!("the load's thread failed: {error}"));
     }
     unplanned_ends.extend(cluster.stop());
-    let record = record(options.nodes_in_all(), &statuses, &shared);
+    let record = record(options.nodes_in_all(), &statuses, ended, &shared);
     let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
-    if had_to_rest {
-        findings.extend(verdict.unrest.iter().cloned());
-    }
     let sum = |count: fn(&NodeStatus) -> u64| statuses.values().map(count).sum();
     let mut summary = Summary {
         n: prepared.committee.n(),
@@ -76,6 +78,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         agreement: verdict.agreement,
         value_conserved: verdict.value_conserved,
         exchange_holds: verdict.exchange_holds,
+        receipts_hold: verdict.receipts_hold,
         findings,
         diagnosis: run.diagnosis,
         unplanned_ends,
@@ -111,9 +114,21 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
     statuses
 }
 
-fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, shared: &Shared) -> Record {
+fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, ended: Ended, shared: &Shared) -> Record {
     let last = |id| (NodeId(id), statuses.get(&NodeId(id)).map(LastStatus::from));
-    Record { nodes: (0..nodes).map(last).collect(), receipts: shared.receipts.clone() }
+    let tally = &shared.tally;
+    let clients = Clients {
+        ended,
+        submitted: tally.submitted,
+        committed: tally.committed,
+        rejected: tally.rejected_count(),
+        expired: tally.expired,
+        refused: tally.refused.values().sum(),
+        lost: tally.lost,
+        in_flight: shared.in_flight,
+        orphaned: shared.orphaned,
+    };
+    Record { nodes: (0..nodes).map(last).collect(), receipts: shared.receipts.clone(), clients }
 }
 
 /// Compares the files; what cannot be read is a finding too.
@@ -124,7 +139,8 @@ fn judge(
     findings: &mut Vec<String>,
 ) -> Verdict {
     if let Err(error) = record.save(&directories.log) {
-        findings.push(format!("cannot write nodes.csv, exchanges.csv and receipts.csv: {error}"));
+        findings
+            .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
     }
     match verify::check(&directories.log, committee, record) {
         Ok(verdict) => {

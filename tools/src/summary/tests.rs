@@ -41,9 +41,10 @@ fn summary() -> Summary {
         faults: vec!["crash:3@3".into()],
         peer_faults: BTreeMap::new(),
         turned_away: BTreeMap::new(),
-        agreement: true,
-        value_conserved: true,
-        exchange_holds: true,
+        agreement: Judgement::True,
+        value_conserved: Judgement::True,
+        exchange_holds: Judgement::True,
+        receipts_hold: Judgement::True,
         findings: Vec::new(),
         diagnosis: Vec::new(),
         unplanned_ends: Vec::new(),
@@ -60,14 +61,16 @@ fn summary() -> Summary {
 #[test]
 fn exit_codes_by_what_went_wrong() {
     type Change = fn(&mut Summary);
-    let table: [(Change, u8, &str); 19] = [
+    let table: [(Change, u8, &str); 22] = [
         (|_| {}, 0, "all well"),
         (|s| s.orphaned = 5, 0, "orphans of a planned crash"),
         (|s| s.expired = 5, 0, "expired"),
-        (|s| s.agreement = false, 1, "a fork"),
-        (|s| s.value_conserved = false, 1, "money made"),
+        (|s| s.agreement = Judgement::False, 1, "a fork"),
+        (|s| s.value_conserved = Judgement::False, 1, "money made"),
+        (|s| s.value_conserved = Judgement::NotJudged("x".into()), 1, "a shard of which nobody is left"),
+        (|s| s.receipts_hold = Judgement::False, 1, "receipts without blocks"),
         (|s| s.findings.push("x".into()), 1, "a finding"),
-        (|s| s.exchange_holds = false, 1, "shards disagree"),
+        (|s| s.exchange_holds = Judgement::False, 1, "shards disagree"),
         (|s| s.finished_invalid = 1, 1, "a spent coin spent again"),
         (|s| s.rejected = 5, 0, "rejected for a reason"),
         (|s| (s.rejected, s.rejected_unexpected, s.shards) = (5, 1, 2), 0, "a coin in doubt after a crash"),
@@ -79,7 +82,12 @@ fn exit_codes_by_what_went_wrong() {
         (|s| s.unplanned_ends.push("node 3".into()), 1, "a node died"),
         (|s| (s.committed, s.in_flight) = (0, 100), 3, "nothing committed"),
         (|s| (s.interrupted, s.in_flight) = (true, 100), 130, "Ctrl-C"),
-        (|s| (s.interrupted, s.agreement) = (true, false), 1, "a fork seen at Ctrl-C"),
+        (|s| (s.interrupted, s.agreement) = (true, Judgement::False), 1, "a fork seen at Ctrl-C"),
+        (
+            |s| (s.interrupted, s.exchange_holds) = (true, Judgement::NotJudged("x".into())),
+            130,
+            "parts on their way at Ctrl-C",
+        ),
     ];
     for (change, code, why) in table {
         let mut summary = summary();

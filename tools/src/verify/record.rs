@@ -1,9 +1,13 @@
 //! What a run leaves behind for `tools verify`: the nodes' last words and the client's own record.
 //!
 //! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `exchanges.csv` has
-//! a line for each shard that a node has exchanged anything with, its own included. `receipts.csv`
-//! has a line a height of a shard with how many receipts the client got that name it. All are written by `tools local`, from
-//! what came over the client's sessions, so they are a second source beside the files the nodes write themselves.
+//! a line for each shard of each of these nodes, its own included. `receipts.csv` has a line a height of a shard with how
+//! many receipts the clients got that name it. `clients.csv` has one line: how the run ended, and what became of all
+//! that was submitted. All are written by who conducts the run, from what came over the clients' sessions, so they are a
+//! second source beside the files that the nodes write themselves.
+//!
+//! Lines stand in ascending order and each ends with a newline, so a file that is cut off, shuffled or has a line twice
+//! is not read at all.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,13 +81,84 @@ impl From<&NodeStatus> for LastStatus {
     }
 }
 
+/// How a run came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// Load ended, and every shard had a quorum: nothing may be left open.
+    Drained,
+    /// Some shard had no quorum: what needed it stays open.
+    NoQuorum,
+    /// By Ctrl-C.
+    Interrupted,
+}
+
+impl Ended {
+    const ALL: [Ended; 3] = [Ended::Drained, Ended::NoQuorum, Ended::Interrupted];
+
+    fn name(self) -> &'static str {
+        match self {
+            Ended::Drained => "drained",
+            Ended::NoQuorum => "no-quorum",
+            Ended::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What became of all that clients submitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Clients {
+    pub(crate) ended: Ended,
+    /// Handed to nodes. Each of these is exactly one of the following.
+    pub(crate) submitted: u64,
+    /// Finished, with a receipt.
+    pub(crate) committed: u64,
+    /// Rejected for good.
+    pub(crate) rejected: u64,
+    /// Expired.
+    pub(crate) expired: u64,
+    /// Refused.
+    pub(crate) refused: u64,
+    /// Forgotten by a node that is up.
+    pub(crate) lost: u64,
+    /// Open at a node that is up.
+    pub(crate) in_flight: u64,
+    /// Open at a node that crashed for good.
+    pub(crate) orphaned: u64,
+}
+
+impl Clients {
+    /// Whether nothing may be left open.
+    pub(super) fn had_to_rest(&self) -> bool {
+        self.ended == Ended::Drained
+    }
+
+    /// How many may have finished without a receipt.
+    pub(super) fn without_receipt(&self) -> u64 {
+        self.lost + self.in_flight + self.orphaned
+    }
+
+    fn values(&self) -> [u64; 8] {
+        let Clients { submitted, committed, rejected, expired, refused, lost, in_flight, orphaned, .. } =
+            *self;
+        [submitted, committed, rejected, expired, refused, lost, in_flight, orphaned]
+    }
+
+    /// Whether all that was submitted is one of the rest.
+    pub(super) fn adds_up(&self) -> bool {
+        let [submitted, fates @ ..] = self.values();
+        fates.iter().try_fold(0u64, |sum, fate| sum.checked_add(*fate)) == Some(submitted)
+    }
+}
+
 /// What is checked beside the nodes' own files.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Record {
     /// Each node's last status; `None` if it was down at the end.
     pub(crate) nodes: BTreeMap<NodeId, Option<LastStatus>>,
     /// How many receipts told a transaction finished in this shard at this height.
     pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
+    /// What became of what clients submitted.
+    pub(crate) clients: Clients,
 }
 
 const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,coins,value,open_records,pool,parts_open,held,\
@@ -91,6 +166,7 @@ const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,coins,v
 const EXCHANGES_HEADER: &str = "node,shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,ticked_sum,\
                                 finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
 const RECEIPTS_HEADER: &str = "shard,height,finished,finished_cross";
+const CLIENTS_HEADER: &str = "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned";
 
 impl Record {
     /// The members of a shard, ascending, with their last statuses.
@@ -117,29 +193,67 @@ impl Record {
         for ((shard, height), Finished { intra, cross }) in &self.receipts {
             text += &format!("{shard},{height},{intra},{cross}\n");
         }
-        fs::write(log.join("receipts.csv"), text)
+        fs::write(log.join("receipts.csv"), text)?;
+        let clients = self.clients.values().map(|value| value.to_string()).join(",");
+        let text = format!("{CLIENTS_HEADER}\n{},{clients}\n", self.clients.ended.name());
+        fs::write(log.join("clients.csv"), text)
     }
 
     /// Reads the files.
     pub(crate) fn load(log: &Path) -> Result<Record, ParseError> {
-        let mut record = Record::default();
+        let clients_path = log.join("clients.csv");
+        let mut clients = None;
+        each_line(&clients_path, CLIENTS_HEADER, |words| {
+            clients.replace(parse_clients(words)?).is_none().then_some(())
+        })?;
+        let nothing =
+            || ParseError::of(&clients_path.display().to_string(), "no line after the first", CLIENTS_HEADER);
+        let mut record = Record {
+            nodes: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            clients: clients.ok_or_else(nothing)?,
+        };
         each_line(&log.join("nodes.csv"), NODES_HEADER, |words| {
             let (node, status) = parse_node(words)?;
-            record.nodes.insert(node, status).is_none().then_some(())
+            push_last(&mut record.nodes, node, status)
         })?;
+        let mut last = None;
         each_line(&log.join("exchanges.csv"), EXCHANGES_HEADER, |words| {
             let (node, exchange) = parse_exchange(words)?;
+            let place = Some((node, exchange.shard));
             record.nodes.get_mut(&node)?.as_mut()?.exchanged.push(exchange);
-            Some(())
+            (std::mem::replace(&mut last, place) < place).then_some(())
         })?;
         each_line(&log.join("receipts.csv"), RECEIPTS_HEADER, |words| {
             let words: &[&str; 4] = words.try_into().ok()?;
             let place = (ShardId(words[0].parse().ok()?), Round(words[1].parse().ok()?));
             let finished = Finished { intra: words[2].parse().ok()?, cross: words[3].parse().ok()? };
-            record.receipts.insert(place, finished).is_none().then_some(())
+            push_last(&mut record.receipts, place, finished)
         })?;
         Ok(record)
     }
+}
+
+/// Adds what must come after all that is there.
+fn push_last<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Option<()> {
+    let is_last = map.last_key_value().is_none_or(|(last, _)| *last < key);
+    is_last.then(|| _ = map.insert(key, value))
+}
+
+fn parse_clients(words: &[&str]) -> Option<Clients> {
+    let words: &[&str; 9] = words.try_into().ok()?;
+    let number = |at: usize| words[at].parse().ok();
+    Some(Clients {
+        ended: Ended::ALL.into_iter().find(|ended| ended.name() == words[0])?,
+        submitted: number(1)?,
+        committed: number(2)?,
+        rejected: number(3)?,
+        expired: number(4)?,
+        refused: number(5)?,
+        lost: number(6)?,
+        in_flight: number(7)?,
+        orphaned: number(8)?,
+    })
 }
 
 fn node_line(node: NodeId, status: Option<&LastStatus>) -> String {
@@ -165,7 +279,7 @@ fn parse_node(words: &[&str]) -> Option<(NodeId, Option<LastStatus>)> {
     let words: &[&str; 14] = words.try_into().ok()?;
     let node = NodeId(words[0].parse().ok()?);
     let status = match words[1] {
-        "down" => None,
+        "down" if words[2..].iter().all(|word| word.is_empty()) => None,
         "up" => Some(LastStatus {
             executed: Round(words[2].parse().ok()?),
             header: Digest(hex::decode_32(words[3])?),
@@ -213,6 +327,7 @@ fn parse_exchange(words: &[&str]) -> Option<(NodeId, Exchange)> {
     Some((NodeId(words[0].parse().ok()?), exchange))
 }
 
+/// Hands over the words of each line after the header.
 fn each_line(
     path: &Path,
     header: &str,
@@ -220,13 +335,18 @@ fn each_line(
 ) -> Result<(), ParseError> {
     let place = path.display().to_string();
     let text = fs::read_to_string(path)
-        .map_err(|error| ParseError::of(&place, &error.to_string(), "a file that 'tools local' writes"))?;
-    for (index, line) in text.lines().enumerate() {
+        .map_err(|error| ParseError::of(&place, &error.to_string(), "a file that the run wrote"))?;
+    let Some(text) = text.strip_suffix('\n') else {
+        return Err(ParseError::of(&place, "no newline at its end", "a file that was written to its end"));
+    };
+    for (index, line) in text.split('\n').enumerate() {
         let understood = match index {
             0 => (line == header).then_some(()),
             _ => take(&line.split(',').collect::<Vec<_>>()),
         };
-        understood.ok_or_else(|| ParseError::at_line(&place, index + 1, line, format!("'{header}'")))?;
+        understood.ok_or_else(|| {
+            ParseError::at_line(&place, index + 1, line, format!("'{header}', ascending, no line twice"))
+        })?;
     }
     Ok(())
 }

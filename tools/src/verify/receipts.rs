@@ -1,0 +1,80 @@
+//! Whether the receipts that clients got fit the blocks.
+
+use wire::ids::{Round, ShardId};
+
+use super::record::Record;
+use super::rounds::Block;
+use super::{Place, Verdict};
+
+/// No block has more receipts than it has finished.
+pub(super) fn check_block(place: Place, block: &Block, record: &Record, verdict: &mut Verdict) {
+    let height = block.round;
+    let receipts = record.receipts.get(&(place.shard, height)).copied().unwrap_or_default();
+    let Block { finished, finished_cross, .. } = *block;
+    if receipts.intra > finished {
+        verdict.receipts_hold.break_it();
+        verdict.find(format!(
+            "{place}{} receipts name height {height}, which finished {finished} transactions",
+            receipts.intra
+        ));
+    }
+    if receipts.cross > finished_cross {
+        verdict.receipts_hold.break_it();
+        verdict.find(format!(
+            "{place}{} receipts of cross-shard transactions name height {height}, which finished {finished_cross}",
+            receipts.cross
+        ));
+    }
+}
+
+/// What receipts name beyond the last block that anybody wrote down.
+pub(super) fn check_beyond(place: Place, last: Round, any_up: bool, record: &Record, verdict: &mut Verdict) {
+    let beyond = record.receipts.range((place.shard, last.next())..=(place.shard, Round(u64::MAX)));
+    let beyond = beyond.map(|((_, height), count)| (height, count.intra.saturating_add(count.cross)));
+    if !any_up {
+        // Nodes that were killed may not have written their last lines.
+        let count = beyond.fold(0u64, |sum, (_, count)| sum.saturating_add(count));
+        if count > 0 {
+            let why = format!(
+                "{place}{count} receipts name heights after {last}, the last that a dead member wrote"
+            );
+            verdict.receipts_hold.limit(why);
+        }
+        return;
+    }
+    for (height, count) in beyond {
+        verdict.receipts_hold.break_it();
+        verdict.find(format!("{place}{count} receipts name height {height}, which no node has executed"));
+    }
+}
+
+/// As many receipts as clients counted, and no more blocks' transactions without one than they have open.
+pub(super) fn check_totals(record: &Record, shards: u16, verdict: &mut Verdict) {
+    let exists = |(shard, height): &(ShardId, Round)| shard.0 < shards && *height > Round(0);
+    for (shard, height) in record.receipts.keys().filter(|place| !exists(place)) {
+        verdict.receipts_hold.break_it();
+        verdict.find(format!("receipts name height {height} of shard {shard}, which is no block"));
+    }
+    let clients = &record.clients;
+    if !clients.adds_up() {
+        verdict.receipts_hold.break_it();
+        verdict.find(format!("clients.csv does not add up: {clients:?}"));
+    }
+    let of = |count: fn(&crate::load::Finished) -> u64| {
+        record.receipts.values().fold(0u64, |sum, finished| sum.saturating_add(count(finished)))
+    };
+    let receipts = of(|finished| finished.intra).saturating_add(of(|finished| finished.cross));
+    if receipts != clients.committed {
+        verdict.receipts_hold.break_it();
+        verdict
+            .find(format!("clients got {receipts} receipts, but count {} as committed", clients.committed));
+    }
+    let without = verdict.finished.saturating_sub(receipts);
+    if without > clients.without_receipt() {
+        verdict.receipts_hold.break_it();
+        verdict.find(format!(
+            "{without} transactions have finished without a receipt, but clients have {} open",
+            clients.without_receipt()
+        ));
+    }
+}
