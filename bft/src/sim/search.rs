@@ -1,24 +1,25 @@
-//! A search over small scopes: every way in which sMVBA at N = 4 with one Byzantine member can go, view by view.
+//! A search over small scopes: every execution of sMVBA at N = 4 with one Byzantine member, view by view.
 //!
-//! Random schedules hardly find a fork that needs three unlikely leaders and a handful of late messages in a row. Here
-//! such rows are tried systematically, on the real [`crate::mvba::Mvba`]: in each view every leader, every choice of
-//! who sees LOCK, FINISH, PRE-VOTEs, VOTEs and HALT in time, and every value that the Byzantine member can justify to
-//! an honest one with the signatures that were ever sent.
+//! Random schedules hardly ever find a fork that needs three unlikely leaders and several late messages in a row. The
+//! search tries such sequences systematically, on the real [`crate::mvba::Mvba`]: in each view every leader, every
+//! choice of the members that see LOCK, FINISH, PRE-VOTEs, VOTEs and HALT in time, and every value that the Byzantine
+//! member can justify to an honest one with the signatures sent so far.
 //!
-//! **What a state is.** The start of a view: of each honest member the value it holds and the chain behind it, or that it
-//! has decided or is stuck; and which locks and UNLOCKs exist. States that differ only by the names of honest members
-//! and of values are one, and of leaders that such a renaming exchanges one is tried.
+//! **State.** The start of a view. For each honest member: the value it holds and the chain behind it, or that it has
+//! decided or is stuck. For all: which locks and UNLOCKs exist. States that differ only in the names of honest members
+//! and of values are the same state; of the leaders that such a renaming exchanges, one is tried.
 //!
-//! **What is left out, and why nothing is lost.** Honest members go through the views together: what a slow member would do
-//! later depends only on ballots that exist already, so it may as well do it at once and not be heard. The coin falls
-//! whenever the adversary likes, which is more than it can do; no rule of safety depends on when. A member that decides
-//! late by a straggling VOTE is covered by checking which decisions the existing signatures *prove*, whoever knows it.
+//! **Reductions, and why they lose nothing.** Honest members go through the views together: the later steps of a slow
+//! member depend only on ballots that exist already, so it may as well take them at once and not be heard. The coin
+//! falls whenever the adversary likes, which gives it more power than it has; no safety rule depends on the moment. A
+//! member may decide late by a straggling VOTE, so the search checks which decisions the existing signatures *prove*,
+//! whether or not any member knows.
 //!
-//! **What is checked.** At most one value has a certificate 2 of an elected leader, LOCKs that come too late included, and
-//! is proven by HALTs; what an honest member proposes the others echo; nobody honest is blamed; nobody leaves a view
-//! without its VOTE and lets others wait for it.
+//! **Checks.** At most one value has a certificate 2 of an elected leader, LOCKs that come too late included, and at
+//! most one is proven by HALTs; honest members echo each other's proposals; no honest member is blamed; no member
+//! leaves a view without its VOTE while others wait for it.
 //!
-//! Cost: some thousand deliveries a state. Every view multiplies the states until all kinds are there.
+//! **Cost.** Some thousand deliveries a state. Each view multiplies the states until all kinds of states exist.
 
 mod known;
 mod member;
@@ -35,11 +36,11 @@ use crate::cut::Cut;
 use member::{BYZANTINE, HONEST, Heard, Node, Note, Table, statement};
 use view::{Expansion, How, World, introduce, justification_of, try_halts, value_of};
 
-/// What was found.
+/// A broken rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     what: String,
-    /// How it came about, a line a view.
+    /// The steps that led to it, a line a view.
     how: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ impl Violation {
         Violation { what: what.into(), how: Vec::new() }
     }
 
-    /// The same with how it came about, if it does not say so yet.
+    /// The same with the steps that led to it, unless it has them already.
     fn after(mut self, world: &World) -> Violation {
         let mut how = world.how.as_ref().filter(|_| self.how.is_empty());
         while let Some(view) = how {
@@ -71,15 +72,15 @@ impl fmt::Display for Violation {
 pub struct Progress {
     /// Different states at the start of each view.
     pub states: Vec<u64>,
-    /// States whose view was tried in every way; those at the start of the view after the last one are not.
+    /// States whose view was searched: all but those after the last view.
     pub expanded: u64,
-    /// Ends of views, before like ones became one state.
+    /// Ends of views, before equal ones were merged into states.
     pub outcomes: u64,
-    /// Messages that members were fed.
+    /// Messages fed to members.
     pub deliveries: u64,
 }
 
-/// Searches `views` views; `watch` is shown the progress after each state. `Err` is a violation.
+/// Searches `views` views and calls `watch` with the progress after each state.
 pub fn search(views: u32, mut watch: impl FnMut(&Progress)) -> Result<Progress, Violation> {
     let table = Table::new();
     let mut progress = Progress::default();
@@ -90,7 +91,7 @@ pub fn search(views: u32, mut watch: impl FnMut(&Progress)) -> Result<Progress, 
     while let Some(world) = open.pop_front() {
         try_halts(&table, &world)?;
         let last = world.view.0 >= views;
-        // With fewer no view ends.
+        // A view ends only with two active honest members.
         if !last && world.active().count() >= 2 {
             let introduced = introduce(&table, &world)?;
             for leader in leaders(&table, &world) {
@@ -116,7 +117,7 @@ pub fn search(views: u32, mut watch: impl FnMut(&Progress)) -> Result<Progress, 
     Ok(progress)
 }
 
-/// The leaders worth a try: of honest members that can be exchanged, the first.
+/// The leaders to try: of honest members that can be exchanged, the first.
 fn leaders(table: &Table, world: &World) -> Vec<Index> {
     let same = named(table, world, [0, 1, 2]);
     let exchanged = |one: usize, other: usize| {
@@ -129,13 +130,13 @@ fn leaders(table: &Table, world: &World) -> Vec<Index> {
     honest.chain([BYZANTINE]).collect()
 }
 
-/// What tells states apart, whatever honest members are called.
+/// Identifies a state, whatever the honest members are called.
 fn key(table: &Table, world: &World) -> Vec<u8> {
     const NAMES: [[u8; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     NAMES.iter().map(|names| named(table, world, *names)).min().expect("there are names")
 }
 
-/// What tells states apart if the honest members are called so, and their inputs like them.
+/// Identifies a state under these names of the honest members and of their inputs.
 fn named(table: &Table, world: &World, names: [u8; 3]) -> Vec<u8> {
     let place = |cut: &Cut| table.inputs.iter().position(|input| input == cut).expect("values are inputs");
     let name = |cut: &Cut| names.get(place(cut)).copied().unwrap_or(BYZANTINE.0 as u8);

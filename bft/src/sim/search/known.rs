@@ -1,4 +1,4 @@
-//! What the Byzantine member can make of all signatures that were ever sent, with its own added.
+//! Proofs that the Byzantine member can make of all signatures sent so far and its own.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use crate::sim::search::member::{BYZANTINE, HONEST, Node, ROUND, Table, statemen
 pub(super) struct Known(BTreeMap<Statement, BTreeMap<Index, Signature>>);
 
 impl Known {
-    /// Takes note of all that a member has signed in the current view.
+    /// Adds everything that a member has signed in the current view.
     pub(super) fn learn(&mut self, node: &Node) {
         for (statement, signature) in &node.signed {
             self.0.entry(*statement).or_default().insert(node.index, *signature);
         }
     }
 
-    /// Whether there is a certificate for a statement about a view: with the Byzantine member's signature enough.
+    /// Whether the honest signatures and the Byzantine member's own make a certificate for a statement.
     pub(super) fn has(&self, table: &Table, statement: &Statement) -> bool {
         self.0.get(statement).is_some_and(|signed| signed.len() + 1 >= table.committee.quorum())
     }
@@ -53,7 +53,7 @@ impl Known {
         self.certificate(table, &statement(view, leader, Stage::Finish, cut.digest()))
     }
 
-    /// Every chain for a value in `view` that is worth a try, true or false.
+    /// Every chain in `view` that is worth a try, valid or not.
     pub(super) fn chains(&self, table: &Table, leaders: &[Index], view: View) -> Vec<Justification> {
         let Some(last) = view.0.checked_sub(1).map(View) else { return vec![Justification::default()] };
         let views = || (0..view.0).map(View).zip(leaders);
@@ -73,7 +73,7 @@ impl Known {
                 chains.push(Justification { unlocks: unlocks.clone(), ..Justification::locked(view, lock) });
             }
         }
-        // The last UNLOCKs alone, and in the place of all that are missing.
+        // The last UNLOCKs alone, and in place of all missing ones.
         if let Some(unlock) = unlocks.last().cloned().flatten() {
             chains.push(Justification::default().unlocked(unlock.clone()));
             let filled = unlocks.iter().map(|each| each.clone().unwrap_or_else(|| unlock.clone()));
@@ -82,7 +82,7 @@ impl Known {
         chains
     }
 
-    /// Proofs of decisions of a view that might be believed: with each certificate 2 there is, and with none.
+    /// HALTs of a view: one with each certificate 2 that exists, and for each value one without.
     pub(super) fn halts(&self, table: &Table, view: View, elected: Index) -> Vec<Halt> {
         let name = CoinName { round: ROUND, view };
         let shares: Vec<_> =

@@ -1,4 +1,4 @@
-//! The members of the search: real [`Mvba`]s that are fed letters, and a coin that falls as the search needs it.
+//! The members of the search: real [`Mvba`]s that are fed letters, and a coin whose leaders the search chooses.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -21,7 +21,6 @@ use crate::mvba::{Ballot, LaneCertificates, Mvba, MvbaMessage, MvbaOutput, PreVo
 use crate::sim::search::Violation;
 use crate::spb::SpbMessage;
 
-/// The honest members, and the one that is not.
 pub(super) const HONEST: [Index; 3] = [Index(0), Index(1), Index(2)];
 pub(super) const BYZANTINE: Index = Index(3);
 /// The only round.
@@ -32,7 +31,7 @@ pub(super) struct Table {
     pub(super) committee: Arc<Committee>,
     pub(super) suites: Vec<Arc<dyn Suite>>,
     pub(super) genesis: Cut,
-    /// The input of each member, another one for each.
+    /// By member; all differ.
     pub(super) inputs: Vec<Cut>,
     digests: Vec<Digest>,
     elected: Arc<Mutex<Vec<Index>>>,
@@ -63,7 +62,7 @@ impl Table {
         Table { suites, genesis, inputs, digests, elected, deliveries, nodes, committee }
     }
 
-    /// All values that there are, with their digests.
+    /// All values, with their digests.
     pub(super) fn values(&self) -> impl Iterator<Item = (&Cut, Digest)> {
         self.inputs.iter().zip(self.digests.iter().copied())
     }
@@ -96,7 +95,7 @@ impl Table {
         Ok(self.numbered(node))
     }
 
-    /// The member after it has received these letters, in this order. Who has decided takes part no more.
+    /// The member after it has received these letters, in this order. A member that has decided ignores the rest.
     pub(super) fn feed(&self, node: &Node, letters: &[&Letter], note: Note) -> Result<Node, Violation> {
         let mut node = Node { notes: [&node.notes[..], &[note]].concat(), ..node.clone() };
         for letter in letters {
@@ -117,7 +116,7 @@ impl Table {
         node
     }
 
-    /// Takes note of what a member does, its messages to itself included.
+    /// Records what a member sends, signs and decides, and hands it its messages to itself.
     fn absorb(&self, node: &mut Node, effects: Effects<MvbaMessage, MvbaOutput>) -> Result<(), Violation> {
         let mut step = effects;
         let mut local = VecDeque::new();
@@ -147,7 +146,8 @@ impl Table {
         }
     }
 
-    /// What a letter of a member signs, and how. An ECHO or READY does not name its value, so all of them are tried.
+    /// The statement that a member's letter signs, with the signature. ECHO and READY do not name their value, so all
+    /// values are tried.
     fn signed(&self, node: &Node, letter: &Letter) -> Option<(Statement, Signature)> {
         let view = letter.message.view();
         let none = Digest::default();
@@ -193,21 +193,21 @@ impl Table {
 /// One honest member somewhere in the search.
 #[derive(Clone)]
 pub(super) struct Node {
-    /// No two nodes that were fed differently share it.
+    /// Two nodes that were fed differently have different ids.
     pub(super) id: u64,
     pub(super) index: Index,
     pub(super) mvba: Mvba,
-    /// All that it has sent since the current view began, its SEND of that view included.
+    /// Letters since the current view began, its SEND of that view included.
     pub(super) sent: Vec<Letter>,
-    /// All that it has signed since.
+    /// Signatures since then.
     pub(super) signed: Vec<(Statement, Signature)>,
     pub(super) decided: Option<Cut>,
-    /// What it was fed in this view.
+    /// Its steps in this view.
     pub(super) notes: Vec<Note>,
 }
 
 impl Node {
-    /// The same at the start of a view: what was before is over.
+    /// The same at the start of a view, without the letters and notes of earlier ones.
     pub(super) fn entering(&self, view: View) -> Node {
         let mut node = self.clone();
         node.sent.retain(|letter| letter.message.view() >= view);
@@ -226,13 +226,18 @@ impl Node {
         self.sent.iter().find(|letter| is_it(&letter.message))
     }
 
-    /// Its own ballot of a view.
     pub(super) fn pre_vote(&self, view: View) -> Option<&Letter> {
-        self.sent(|message| matches!(message, MvbaMessage::Ballot { view: of, ballot: Ballot::PreVote(_) } if *of == view))
+        self.ballot(view, |ballot| matches!(ballot, Ballot::PreVote(_)))
     }
 
     pub(super) fn vote(&self, view: View) -> Option<&Letter> {
-        self.sent(|message| matches!(message, MvbaMessage::Ballot { view: of, ballot: Ballot::Vote(_) } if *of == view))
+        self.ballot(view, |ballot| matches!(ballot, Ballot::Vote(_)))
+    }
+
+    fn ballot(&self, view: View, is_it: impl Fn(&Ballot) -> bool) -> Option<&Letter> {
+        self.sent(
+            |message| matches!(message, MvbaMessage::Ballot { view: of, ballot } if *of == view && is_it(ballot)),
+        )
     }
 
     /// The SEND of its SPB in a view.
@@ -258,14 +263,13 @@ impl Node {
     }
 }
 
-/// One step of a member in a view, for the story of a violation.
+/// One step of a member in a view, for the report of a violation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Note {
-    /// The values of others are proposed.
+    /// SENDs of the other members.
     Proposals,
     /// LOCK of the leader, before the coin.
     LockBeforeCoin,
-    /// The coin.
     Coin,
     /// LOCK of the leader, after the own PRE-VOTE.
     LockAfterCoin,
@@ -273,26 +277,23 @@ pub(super) enum Note {
     LockTooLate,
     /// FINISH of the leader.
     Finish,
-    /// PRE-VOTEs of these, the Byzantine member's for yes or no.
     PreVotes(Heard),
-    /// VOTEs of these.
     Votes(Heard),
     /// All VOTEs, then all PRE-VOTEs.
     VotesFirst,
-    /// A HALT.
     Halt,
-    /// Something tried on the side.
+    /// A letter tried without consequence.
     Trial,
 }
 
-/// Whose ballots are heard.
+/// The members whose ballots are heard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Heard {
-    /// Of both other honest members.
+    /// Both other honest members.
     Both,
-    /// Of one honest member, and a yes of the Byzantine one.
+    /// One honest member, and the Byzantine one with a yes.
     OneAndYes(Index),
-    /// Of one honest member, and a no of the Byzantine one.
+    /// One honest member, and the Byzantine one with a no.
     OneAndNo(Index),
 }
 
@@ -316,7 +317,7 @@ pub(super) fn statement(view: View, leader: Index, stage: Stage, digest: Digest)
     Statement::Agreement { round: ROUND, view, leader, stage, digest }
 }
 
-/// Every entry is certified and everybody knows it: what waits for lanes waits for nothing here.
+/// Every entry is certified and every member knows it, so nothing here waits for lanes.
 struct Everything;
 
 impl LaneCertificates for Everything {
@@ -325,7 +326,7 @@ impl LaneCertificates for Everything {
     }
 }
 
-/// The stand-in suite with a coin that elects whom the search has chosen.
+/// The stand-in suite with a coin that elects the leaders the search has chosen.
 #[derive(Debug)]
 struct Directed {
     inner: HashSuite,

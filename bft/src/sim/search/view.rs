@@ -1,10 +1,12 @@
-//! One view of the search: everything that a state at its start can come to.
+//! One view of the search: every state in which the view can end.
 //!
-//! The members answer each other's proposals; then, leader by leader, the choices of the adversary are tried one after the
-//! other: what the leader proposes if it is Byzantine, whom its LOCK reaches before and after the coin, whom its FINISH
-//! reaches, which PRE-VOTEs and which VOTEs each member hears first, whom a HALT reaches. Choices of one member do not
-//! touch another, so each member is fed once for each of its own choices, and what leads to the same ballot or the same
-//! end of the view counts once.
+//! The members answer each other's proposals. Then the search tries, leader by leader, each choice of the adversary:
+//! what a Byzantine leader proposes, which members its LOCK reaches before and after the coin, which members its FINISH
+//! reaches, which PRE-VOTEs and VOTEs each member hears first, which members a HALT reaches. A choice for one member
+//! does not affect another, so each member is fed once for each of its own choices; choices that lead to the same
+//! ballot or the same end of the view count once.
+
+mod ballots;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +14,14 @@ use std::rc::Rc;
 
 use wire::ids::{Digest, Index, View};
 
-use crate::crypto::cert::{Certificate, CertificateCache};
+use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::Stage;
 use crate::cut::Cut;
 use crate::justification::Justification;
-use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
+use crate::mvba::{Ballot, MvbaMessage, Vote};
 use crate::sim::search::Violation;
 use crate::sim::search::known::Known;
-use crate::sim::search::member::{BYZANTINE, HONEST, Heard, Letter, Node, Note, Table, statement};
+use crate::sim::search::member::{BYZANTINE, HONEST, Letter, Node, Note, Table, statement};
 use crate::spb::SpbMessage;
 
 /// All honest members.
@@ -31,9 +33,9 @@ pub(super) struct World {
     pub(super) view: View,
     pub(super) nodes: Nodes,
     pub(super) known: Rc<Known>,
-    /// Of the views before.
+    /// Of the earlier views.
     pub(super) leaders: Vec<Index>,
-    /// What has a certificate 2 of an elected leader, whoever may know it.
+    /// The value with a certificate 2 of an elected leader, even if no member has seen it.
     pub(super) decided: Option<Cut>,
     pub(super) how: Option<Rc<How>>,
 }
@@ -47,7 +49,7 @@ pub(super) struct How {
 }
 
 impl World {
-    /// The start.
+    /// The start of view 0.
     pub(super) fn new(table: &Table) -> Result<World, Violation> {
         let [a, b, c] = HONEST.map(|index| table.start(index).map(Rc::new));
         let known = Rc::new(Known::default());
@@ -67,11 +69,11 @@ struct Setting {
     /// The value of a Byzantine leader.
     proposal: Option<Cut>,
     locks: Vec<Letter>,
-    /// With these an honest leader makes its LOCK.
+    /// ECHOs from which an honest leader makes its LOCK.
     echoes: Vec<Letter>,
 }
 
-/// Members by who they were and which letters they were fed.
+/// Members by their id before and the letters they were fed.
 type Fed = BTreeMap<(u64, Vec<Digest>), Rc<Node>>;
 
 /// A view and the leader that its coin elects.
@@ -86,14 +88,14 @@ pub(super) struct Expansion<'a> {
 type Ran<T> = Result<T, Violation>;
 
 impl<'a> Expansion<'a> {
-    /// Of a state whose members have answered each other's proposals ([`introduce`]).
+    /// For a state whose members have answered each other's proposals ([`introduce`]).
     pub(super) fn new(table: &'a Table, world: &'a World, leader: Index) -> Expansion<'a> {
         let leaders = [&world.leaders[..], &[leader]].concat();
         table.elect(&leaders);
         Expansion { table, world, leader, leaders, fed: RefCell::default() }
     }
 
-    /// Hands over every state in which the view can end.
+    /// Calls `found` with every state in which the view can end.
     pub(super) fn run(&self, mut found: impl FnMut(World) -> Ran<()>) -> Ran<()> {
         for setting in self.settings()? {
             let mut seen = BTreeSet::new();
@@ -104,45 +106,6 @@ impl<'a> Expansion<'a> {
             }
         }
         Ok(())
-    }
-
-    /// From the PRE-VOTEs to the end of the view.
-    fn ballots(
-        &self,
-        setting: &Setting,
-        before: &Nodes,
-        seen: &mut BTreeSet<Vec<u8>>,
-        found: &mut impl FnMut(World) -> Ran<()>,
-    ) -> Ran<()> {
-        let view = self.world.view;
-        let known = learned(&setting.known, before);
-        let pre_votes = before.each_ref().map(|node| node.pre_vote(view).cloned());
-        let own = self.byzantine_pre_votes(&known);
-        for nodes in product(&self.hear(before, &pre_votes, &own, Note::PreVotes, class_of_vote)?) {
-            let known = learned(&known, &nodes);
-            let votes = nodes.each_ref().map(|node| node.vote(view).cloned());
-            let own = self.byzantine_votes(&known);
-            if !seen.insert(self.key(&known, &nodes, &own)) {
-                continue;
-            }
-            self.try_votes_first(before, &pre_votes, &votes, &own)?;
-            for nodes in product(&self.hear(&nodes, &votes, &own, Note::Votes, class_of_end)?) {
-                self.finish(setting, &known, nodes, found)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What distinguishes the members after their VOTEs for what can follow.
-    fn key(&self, known: &Known, nodes: &Nodes, own: &Ballots) -> Vec<u8> {
-        let mut key = Vec::new();
-        for node in nodes {
-            key.extend(class_of_vote(node, self.world.view));
-            key.push(u8::from(node.decided.is_some()));
-        }
-        key.extend(self.table.values().map(|(_, digest)| u8::from(self.is_finished(known, digest))));
-        key.extend([u8::from(own.yes.is_some()), u8::from(own.no.is_some())]);
-        key
     }
 
     /// Whether the leader has a certificate 2 for a value.
@@ -194,7 +157,7 @@ impl<'a> Expansion<'a> {
         others.filter_map(|node| node.echo(view, leader).cloned()).chain(signed).collect()
     }
 
-    /// The Byzantine leader proposes nothing, or a value that somebody will echo; and then another one.
+    /// The Byzantine leader proposes nothing, or a value that some member echoes and then another value.
     fn byzantine_settings(&self, nodes: &Nodes, known: &Known) -> Ran<Vec<Setting>> {
         let silent = Setting {
             nodes: nodes.clone(),
@@ -277,110 +240,6 @@ impl<'a> Expansion<'a> {
         })
     }
 
-    // Ballots.
-
-    fn byzantine_pre_votes(&self, known: &Known) -> Ballots {
-        let no = statement(self.world.view, self.leader, Stage::No, Digest::default());
-        let signature = self.table.suite(BYZANTINE).sign(&no);
-        let yes = |cut: &Cut| {
-            let certificate = known.lock(self.table, self.world.view, self.leader, cut)?;
-            Some(self.ballot(Ballot::PreVote(PreVote::Yes { cut: cut.clone(), certificate })))
-        };
-        Ballots {
-            yes: self.table.inputs.iter().find_map(yes),
-            no: Some(self.ballot(Ballot::PreVote(PreVote::No { signature }))),
-        }
-    }
-
-    fn byzantine_votes(&self, known: &Known) -> Ballots {
-        let sign = |stage, digest| {
-            let statement = statement(self.world.view, self.leader, stage, digest);
-            self.table.suite(BYZANTINE).sign(&statement)
-        };
-        let yes = |cut: &Cut| {
-            let certificate = known.lock(self.table, self.world.view, self.leader, cut)?;
-            let signature = sign(Stage::Finish, cut.digest());
-            Some(self.ballot(Ballot::Vote(Vote::Yes { cut: cut.clone(), certificate, signature })))
-        };
-        let no = |refusals: Certificate| {
-            self.ballot(Ballot::Vote(Vote::No {
-                refusals,
-                signature: sign(Stage::Unlock, Digest::default()),
-            }))
-        };
-        let refused = statement(self.world.view, self.leader, Stage::No, Digest::default());
-        Ballots {
-            yes: self.table.inputs.iter().find_map(yes),
-            no: known.certificate(self.table, &refused).map(no),
-        }
-    }
-
-    /// For each member: the first N−f ballots that it hears, its own among them. One choice for each outcome.
-    fn hear(
-        &self,
-        nodes: &Nodes,
-        ballots: &[Option<Letter>; 3],
-        own: &Ballots,
-        note: fn(Heard) -> Note,
-        class: fn(&Node, View) -> Vec<u8>,
-    ) -> Ran<[Vec<Rc<Node>>; 3]> {
-        let view = self.world.view;
-        self.for_each(nodes, |node| {
-            let others: Vec<&Letter> =
-                ballots.iter().flatten().filter(|letter| letter.from != node.index).collect();
-            let mut heard: Vec<(Heard, Vec<Letter>)> = Vec::new();
-            if let [one, other] = &others[..] {
-                heard.push((Heard::Both, vec![(*one).clone(), (*other).clone()]));
-            }
-            for one in others {
-                let with = |ballot: &Letter| vec![one.clone(), ballot.clone()];
-                heard.extend(own.yes.iter().map(|yes| (Heard::OneAndYes(one.from), with(yes))));
-                heard.extend(own.no.iter().map(|no| (Heard::OneAndNo(one.from), with(no))));
-            }
-            let mut outcomes = BTreeMap::new();
-            for (whose, letters) in heard {
-                let after = self.feed(node, &letters, note(whose))?;
-                outcomes.entry(class(&after, view)).or_insert(after);
-            }
-            Ok(if outcomes.is_empty() { vec![node.clone()] } else { outcomes.into_values().collect() })
-        })
-    }
-
-    /// A member that hears VOTEs before PRE-VOTEs must not leave the others short of its own.
-    fn try_votes_first(
-        &self,
-        before: &Nodes,
-        pre_votes: &[Option<Letter>; 3],
-        votes: &[Option<Letter>; 3],
-        own: &Ballots,
-    ) -> Ran<()> {
-        let view = self.world.view;
-        let from_others = |ballots: &[Option<Letter>; 3], member: Index| -> Vec<Letter> {
-            ballots.iter().flatten().filter(|letter| letter.from != member).cloned().collect()
-        };
-        for node in before.iter().filter(|node| node.is_active(view)) {
-            let mut letters = from_others(votes, node.index);
-            letters.extend(own.no.iter().chain(&own.yes).next().cloned());
-            let after = self.feed(node, &letters, Note::VotesFirst)?;
-            if after.decided.is_some() || after.mvba.current_view() == view || after.vote(view).is_some() {
-                continue;
-            }
-            let mut said = votes.clone();
-            said[usize::from(node.index.0)] = None;
-            for other in before.iter().filter(|other| other.index != node.index && other.is_active(view)) {
-                let letters = [from_others(pre_votes, other.index), from_others(&said, other.index)].concat();
-                let stuck = self.feed(other, &letters, Note::VotesFirst)?;
-                if stuck.is_active(view) {
-                    let (waits, left) = (other.index, node.index);
-                    return Err(Violation::new(format!(
-                        "member {waits} waits for ever in view {view}: member {left} has left it without its VOTE"
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
     // The end of the view.
 
     fn finish(
@@ -392,7 +251,7 @@ impl<'a> Expansion<'a> {
     ) -> Ran<()> {
         let view = self.world.view;
         let mut known = known.clone();
-        // LOCK may come to anybody at last.
+        // LOCK may reach any member after the view.
         for (node, lock) in nodes.iter().flat_map(|node| setting.locks.iter().map(move |lock| (node, lock))) {
             if node.decided.is_none() && node.index != self.leader {
                 let late = self.feed(node, std::slice::from_ref(lock), Note::LockTooLate)?;
@@ -400,9 +259,9 @@ impl<'a> Expansion<'a> {
             }
         }
         let provable = self.table.values().filter(|(_, digest)| self.is_finished(&known, *digest));
-        let told = nodes.iter().filter_map(|node| node.decided.as_ref());
+        let by_members = nodes.iter().filter_map(|node| node.decided.as_ref());
         let mut decided: Vec<&Cut> =
-            self.world.decided.iter().chain(provable.map(|(cut, _)| cut)).chain(told).collect();
+            self.world.decided.iter().chain(provable.map(|(cut, _)| cut)).chain(by_members).collect();
         decided.sort_by_key(|cut| cut.digest());
         decided.dedup();
         let decided = decided.into_iter().cloned().collect::<Vec<Cut>>();
@@ -475,20 +334,14 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// What is known, with all that members have signed.
+/// What is known, and everything that the members have signed.
 fn learned(known: &Known, nodes: &Nodes) -> Known {
     let mut known = known.clone();
     nodes.iter().for_each(|node| known.learn(node));
     known
 }
 
-/// Ballots of the Byzantine member, where it has what they need.
-struct Ballots {
-    yes: Option<Letter>,
-    no: Option<Letter>,
-}
-
-/// The members answer each other's proposals. Whatever an honest one proposes is accepted.
+/// The members answer each other's proposals, and accept every proposal of an honest member.
 pub(super) fn introduce(table: &Table, world: &World) -> Ran<World> {
     table.elect(&world.leaders);
     let view = world.view;
@@ -508,7 +361,7 @@ pub(super) fn introduce(table: &Table, world: &World) -> Ran<World> {
     Ok(World { nodes, known: Rc::new(known), ..world.clone() })
 }
 
-/// No HALT proves another decision, not even one made of whatever there is.
+/// No HALT that can be made of existing signatures proves another decision.
 pub(super) fn try_halts(table: &Table, world: &World) -> Ran<()> {
     let Some(elected) = world.leaders.last() else { return Ok(()) };
     table.elect(&world.leaders);
@@ -555,7 +408,7 @@ pub(super) fn value_of(send: &Letter) -> &Cut {
     sent(send).0
 }
 
-/// Why it may be proposed.
+/// The justification that a SEND carries.
 pub(super) fn justification_of(send: &Letter) -> &Justification {
     sent(send).1
 }
