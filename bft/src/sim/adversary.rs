@@ -1,9 +1,9 @@
 //! The adversary: what up to f Byzantine members do with their own keys, and what a hostile scheduler does.
 //!
-//! It acts through handles only ([`Hands`], one a shard): it signs with the suites of the members it owns, sends in their names,
-//! and reads all that is under way, since channels are authenticated and not secret. It cannot sign for others, lose
-//! their frames or change them. Its members run real cores; a [`Behaviour`] stands between such a core and the
-//! network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
+//! It acts through handles only ([`Hands`], one a shard): it signs with the suites of the members it owns, sends in
+//! their names, and reads every message under way, since channels are authenticated and not secret. It cannot sign for
+//! others, lose their frames or change them. Its members run real cores; a [`Behaviour`] stands between such a core and
+//! the network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
 
 mod certificates;
 mod claims;
@@ -103,7 +103,7 @@ pub enum Adversary {
     SilentPartner,
     /// Parts with wrong branches, altered items, other numbers, certificates of something else.
     FalseTransfer,
-    /// Parts that are truncated, split, longer, in another order or with other counts, with their true certificates.
+    /// Truncated, split, lengthened, reordered or recounted parts, with their true certificates.
     ReshapedTransfer,
     /// SIGNs of parts that were never sent, and acknowledgements of what was not executed.
     FalseSign,
@@ -117,17 +117,17 @@ pub enum Adversary {
     FalseOrder,
     /// What goes from one shard to another takes seconds, past expiries.
     SlowShards,
-    /// CL and CL_M on ids that it makes up, alike in many ways.
+    /// CL and CL_M on made-up ids that share many bytes.
     ChosenIds,
     /// Its processes reincarnate again and again.
     Reconnecting,
-    /// Values whose entries nobody has a certificate for, in every lane.
+    /// Values with an entry without a certificate in every lane.
     UnknownTips,
-    /// Signs what others propose and never passes any of it on; of its own entries f+1 honest members hear.
+    /// Signs the entries and parts of others but never serves them; sends its own entries to f+1 honest members.
     SilentSigners,
-    /// Rounds that do not exist, claimed to be decided.
+    /// Claims to have decided rounds that do not exist.
     FalseClaim,
-    /// Certificates that do not hold, by the hundred.
+    /// Hundreds of false certificates.
     FalseCertificates,
 }
 
@@ -294,12 +294,12 @@ impl Adversary {
         )
     }
 
-    /// Whether it attacks how long something takes, so that the network must be calm.
+    /// Whether it attacks the duration of something, so that the network must be calm.
     pub(super) fn needs_calm(self) -> bool {
         self == Adversary::SilentSigners
     }
 
-    /// Whether it goes on while nothing is open, and judges by itself what it brings about then.
+    /// Whether it goes on when nothing is open, and checks the consequences itself.
     pub(super) fn disturbs_rest(self) -> bool {
         self == Adversary::FalseClaim
     }

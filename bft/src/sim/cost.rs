@@ -1,11 +1,14 @@
-//! What honest members may be made to spend, by any adversary or by the one that is out for it.
+//! Bounds on what an adversary can make honest members spend. Some hold under every adversary, some are checked under
+//! the adversary that attacks them.
 //!
 //! - *Questions*: one event makes a member ask each other member at most twice for certificates, and f+1 of them once
 //!   more ([`Cost::on_questions`]).
-//! - *Repeats*: however often the processes of peers reincarnate, nobody is sent the same more than
+//! - *Repeats*: however often the processes of peers reincarnate, a member sends the same bytes to a peer at most
 //!   [`REPEATS_MAX`] times in a second ([`Cost::on_frame`]).
-//! - *Bodies*: on a calm network a body that the others have is here within a few waits, though f who signed it are
-//!   silent ([`Cost::on_delivery`]).
+//! - *Bodies*: on a calm network a member gets a body within a few waits although f of its signers are silent
+//!   ([`Cost::on_delivery`]).
+//! - *Verification*: each liar makes a member verify a few messages in vain a view, round and height
+//!   ([`Cost::at_end`]).
 
 use std::collections::BTreeMap;
 
@@ -20,29 +23,35 @@ use crate::sim::net::HEALED_DELAY_MAX;
 use crate::sim::parcel::{Frame, Parcel, Seen};
 use crate::time::{Span, Time};
 
-/// Times that the same bytes may go to one peer in a second: as the first of it, by a new process, by timers, after a
-/// death of a child and as answers; far below the thirty times a second at which processes reincarnate.
+/// Times that the same bytes may go to one peer in a second: at first, to its new process, by timers, after the death
+/// of a child, and as answers. Far below the thirty times a second at which processes reincarnate.
 const REPEATS_MAX: u32 = 10;
+/// Certificates that one liar makes each member verify in vain, a view or height: one of each kind, and those of
+/// other members whose signatures share a batch with a bad one.
+const IN_VAIN_A_STEP: u64 = 8;
 const SECOND_US: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Cost {
     adversary: Adversary,
+    /// Byzantine members.
+    liars: u64,
     second: u64,
     sent: BTreeMap<(NodeId, NodeId, Digest), u32>,
-    /// When somebody other than its owner was first asked for a body.
+    /// When a member first asked anyone but the owner for a body.
     asked: BTreeMap<(NodeId, Index, Seq), Time>,
 }
 
 type Checked = Result<(), Violation>;
 
 impl Cost {
-    pub(super) fn new(adversary: Adversary) -> Cost {
-        Cost { adversary, second: 0, sent: BTreeMap::new(), asked: BTreeMap::new() }
+    pub(super) fn new(adversary: Adversary, liars: usize) -> Cost {
+        let liars = liars as u64;
+        Cost { adversary, liars, second: 0, sent: BTreeMap::new(), asked: BTreeMap::new() }
     }
 
-    /// One event has made an honest member send so many questions for certificates.
+    /// One event made an honest member send this many questions for certificates.
     pub(super) fn on_questions(&self, node: NodeId, frames: usize, committee: &Committee) -> Checked {
         let max = 2 * committee.n() + committee.one_honest();
         if frames > max { Err(Violation::Questions { node, frames }) } else { Ok(()) }
@@ -91,9 +100,18 @@ impl Cost {
         }
         Ok(())
     }
+
+    /// An honest member has gone through this many views and heights, and verified this many signatures in vain.
+    pub(super) fn at_end(&self, node: NodeId, steps: u64, signatures: u64, committee: &Committee) -> Checked {
+        let allowed = self.liars * IN_VAIN_A_STEP * (committee.quorum() as u64 + 1) * (steps + 8);
+        if signatures > allowed {
+            return Err(Violation::InVain { node, signatures, allowed });
+        }
+        Ok(())
+    }
 }
 
-/// The wait after which more than f members are asked (`lane::fetch`), with the way there and back.
+/// The wait after which more than f members have been asked (`lane::fetch`), and a round trip.
 fn within(n: usize) -> Span {
     let waits = if (n - 1) / 3 < 3 { Span::from_ms(200) } else { Span::from_ms(600) };
     Span(waits.0 + 3 * HEALED_DELAY_MAX.0)

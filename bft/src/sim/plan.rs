@@ -202,7 +202,7 @@ impl Plan {
         if scenario.adversary.needs_calm() { plan.calm() } else { plan }
     }
 
-    /// Links take at most what healed ones do, nothing goes wrong with them, and leaders are like everybody.
+    /// Links are no slower than healed ones and have no troubles, and leaders get no special treatment.
     fn calm(self) -> Plan {
         let order = if self.order == Order::LastInFirstOut { Order::Reordered } else { self.order };
         let (troubles, delays) = (Vec::new(), BTreeMap::new());

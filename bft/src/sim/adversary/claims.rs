@@ -1,4 +1,4 @@
-//! Lies that are only meant to keep honest members busy: rounds that do not exist, false certificates by the hundred.
+//! Lies that only waste the work of honest members: claims of rounds that do not exist, hundreds of false certificates.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,14 +18,15 @@ use crate::sim::parcel::{Frame, Parcel};
 const FAR: u64 = 1 << 40;
 /// Ten seconds.
 const SPAN_TURNS: u64 = 100;
-/// Questions that a member asks within [`SPAN_TURNS`] on account of one liar, while it decides nothing: after 0.5, 1, 2,
-/// 4, 8 s. One more it may ask everybody.
+/// Questions that one liar's claims cost a member within [`SPAN_TURNS`] while it decides nothing: after 0.5, 1, 2, 4,
+/// 8 s. The member may ask once more, of all members.
 const QUESTIONS_A_LIAR: usize = 5;
-/// Claims to have decided rounds that do not exist, and answers no question. Proves that a claim keeps somebody asking.
+
+/// Claims to have decided rounds that do not exist, and answers no question. Reports a member that asks too often.
 #[derive(Debug, Default)]
 pub(super) struct FalseClaims {
     turns: u64,
-    /// The round that nobody has decided and that a member last asked for, and in which turns.
+    /// By member: the undecided round it last asked for, and the turns in which it asked.
     questions: BTreeMap<NodeId, (Round, VecDeque<u64>)>,
 }
 
@@ -68,14 +69,14 @@ impl Behaviour for FalseClaims {
     }
 }
 
-/// False certificates of one message.
+/// False certificates of one block.
 const BURST: u64 = 300;
 
-/// False certificates by the hundred, of each kind at the moment at which it is worth a verification: of a block as
-/// soon as a member votes for it, HALTs of the next round, FINALs of the own lane.
+/// Hundreds of false certificates, each kind at the moment at which an honest member verifies it: of a block as soon as
+/// the member votes for it, HALTs of the next round, FINALs of the liar's own lane.
 #[derive(Debug, Default)]
 pub(super) struct FalseCertificates {
-    /// Heights at which a member was shown some.
+    /// Heights at which a member got a burst.
     shown: BTreeSet<(NodeId, Round)>,
 }
 
@@ -126,7 +127,7 @@ impl Behaviour for FalseCertificates {
     }
 }
 
-/// N−f signatures that are none.
+/// N−f signatures that do not verify.
 fn false_certificate(hands: &mut Hands) -> Certificate {
     let members = (0..hands.committee.quorum() as u16).map(Index);
     let signature = Signature::from_bytes(hands.prng.bytes());

@@ -1,5 +1,5 @@
-//! Ids that nobody computed: CL_M and CL of transactions that never were, by the thousand, made to fall on each other
-//! in tables that take them for digests.
+//! Ids that are no digests: thousands of CL_M and CL for transactions that do not exist, with ids made to collide in
+//! tables that take ids for digests.
 
 use wire::client::Rejection;
 use wire::ids::{PartNumber, Round, ShardId, TxId};
@@ -11,11 +11,10 @@ use crate::sim::parcel::{Frame, Parcel};
 
 /// Ids in one message.
 const BATCH: u64 = 200;
-/// Ids that one shard's members make up in all: enough of each shape to be noticed, and a run does not take much
-/// longer for them.
+/// Ids that one shard's members make up in all: enough of each shape for a slow table to show, and few enough for a
+/// short run.
 const IDS_MAX: u64 = 4_800;
-
-/// What the ids of one message have in common.
+/// Patterns of equal bytes; the ids of one message have one of them.
 const SHAPES: u64 = 6;
 
 /// Rejects of ids that it chooses.
@@ -23,7 +22,7 @@ const SHAPES: u64 = 6;
 pub(super) struct ChosenIds {
     /// Ids made so far.
     made: u64,
-    /// What ids share.
+    /// The bytes that ids share.
     base: [u8; 32],
 }
 
@@ -67,7 +66,7 @@ impl Behaviour for ChosenIds {
             let cause = Cause::Rejected(Rejection::Spent);
             let ids: Vec<TxId> = (0..BATCH).map(|_| self.next(hands, shape)).collect();
             let votes = ids.iter().map(|id| RejectVote { id: *id, others: vec![other], cause }).collect();
-            // Some count at once and some wait for what nobody will execute.
+            // Some count at once, some wait for a height that is never executed.
             let far = *hands.prng.pick(&[0, u64::MAX]).expect("the list is not empty");
             let inside = RejectMessage::Votes { executed: Round(far), votes };
             let ids = ids.into_iter().map(|id| (id, cause)).collect();

@@ -1,5 +1,5 @@
-//! Parts of other shapes than those that were sent: cut down to a subtree, split in two, longer, in another order, with
-//! other counts. Each comes with the real certificate and the proof that would hold if digests did not bind shapes.
+//! Parts in another shape than they were sent: cut down to a subtree, split in two, longer, in another order, with other
+//! counts. Each carries the real certificate and the proof that would hold if digests did not bind shapes.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ enum Kind {
     Spent,
 }
 
-/// A part taken to pieces, to be put together otherwise.
+/// The items of a part, to be assembled into another one.
 #[derive(Clone, Debug)]
 pub(crate) struct Pieces {
     place: Place,
@@ -41,7 +41,7 @@ impl Pieces {
         Pieces { place, items }
     }
 
-    /// How many items there are.
+    /// The number of items.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
@@ -58,7 +58,7 @@ impl Pieces {
         self
     }
 
-    /// In another order, as far as sections allow: there is none for a part with one item a section.
+    /// In another order within each section. A part with one item a section stays as it is.
     pub(crate) fn shuffle(mut self, prng: &mut Prng) -> Pieces {
         prng.shuffle(&mut self.items);
         self
@@ -93,13 +93,13 @@ impl Pieces {
     }
 }
 
-/// How many levels the tree over these leaves has, that of the root left out.
+/// The number of levels of the tree over the part's leaves, without the root's.
 pub(crate) fn levels(part: &Part) -> u32 {
     part.leaves().len().next_power_of_two().trailing_zeros()
 }
 
-/// The part cut down to one subtree of its items, that at `index` of a level counted from the leaves, as a part of a
-/// block that seems to have more of them; `None` if there is no such subtree.
+/// The part cut down to one subtree of its items, the one at `index` of a level counted from the leaves. The block then
+/// seems to have more parts. `None` if there is no such subtree.
 pub(crate) fn subtree(transfer: &Transfer, level: u32, index: usize) -> Option<Transfer> {
     let part = Part::parse(transfer.part.clone())?;
     let leaves = part.leaves();
@@ -128,8 +128,8 @@ pub(crate) fn subtree(transfer: &Transfer, level: u32, index: usize) -> Option<T
     Some(Transfer { proof, part: kept.bytes() })
 }
 
-/// The part without any item: by the subtree that its header is, if there is one, else as if its tree were one half of
-/// a tree.
+/// The part without any item: cut down to the subtree of its header if it has one, otherwise as if its tree were one
+/// half of a larger tree.
 pub(crate) fn emptied(transfer: &Transfer) -> Option<Transfer> {
     let part = Part::parse(transfer.part.clone())?;
     let pieces = Pieces::of(&part);
@@ -156,11 +156,11 @@ fn reshaped(prng: &mut Prng, transfer: &Transfer) -> Option<Transfer> {
             subtree(transfer, level, prng.below(pieces.len() as u64 + 1) as usize)?
         }
         3 => emptied(transfer)?,
-        // Split: either half under the number of the whole, with the proof of the whole.
+        // Split: one half under the number of the whole, with the proof of the whole.
         4 => other(if prng.chance(1, 2) { pieces.keep(0..half) } else { pieces.keep(half..pieces.len()) }),
         5 => other(pieces.shuffle(prng)),
         6 => other(if prng.chance(1, 2) { pieces.lengthen() } else { pieces.move_one(prng) }),
-        // The counts alone: of the proof, or of a section.
+        // Only a count changes: of the proof, or of a section.
         _ => {
             let mut counted = transfer.clone();
             let mut bytes = transfer.part.to_vec();
@@ -177,7 +177,7 @@ fn reshaped(prng: &mut Prng, transfer: &Transfer) -> Option<Transfer> {
     (reshaped != *transfer).then_some(reshaped)
 }
 
-/// Sends such parts in the place of those that its cores send, to all of their destination or to half of it.
+/// Sends reshaped parts in place of those that its cores send, to all members of the destination or to half of them.
 #[derive(Debug)]
 pub(super) struct ReshapedTransfers;
 

@@ -60,7 +60,7 @@ pub(super) enum Withheld {
     Payloads,
     /// Coin shares go to nobody.
     CoinShares,
-    /// As with payloads, and whoever asks for anything that it signed has no answer.
+    /// As with payloads, and no request for an entry or part that it signed gets an answer.
     Answers,
 }
 

@@ -138,14 +138,14 @@ fn false_justification(
     let lock = hands.prng.pick(&locks).cloned();
     let unlocks = &justification.unlocks;
     match (hands.prng.below(7), lock) {
-        // The UNLOCKs that there are, without the lock or the views before them.
+        // The true UNLOCKs, without the lock or the views before them.
         (0, _) => (other, Justification { lock: None, unlocks: unlocks.clone() }),
         (1, _) => (other, Justification { lock: None, unlocks: last_only(unlocks) }),
         // As many links as there should be, the last one true.
         (2, _) => (other, Justification { lock: None, unlocks: padded(unlocks, view) }),
         // Certificate 1 of any SPB of the last view, elected or not.
         (3 | 4, Some(lock)) => (lock.cut, Justification::locked(last, lock.certificate)),
-        // A certificate 1, for another value than it names, or in the place of UNLOCKs.
+        // A certificate 1 for another value than it names, or in place of UNLOCKs.
         (5, Some(lock)) => (other, Justification::locked(last, lock.certificate)),
         (_, Some(lock)) => (other, Justification::default().unlocked(lock.certificate)),
         (_, None) => (other, Justification::default()),

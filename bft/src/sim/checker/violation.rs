@@ -58,19 +58,19 @@ pub enum Violation {
     FalseDigest { node: NodeId },
     /// A member asks to be woken at a time that has passed, again and again.
     Spinning { node: NodeId },
-    /// A member has handled an event and not done all that it could, nor will it be woken for it.
+    /// A member left work undone after an event, without a wake-up for it.
     NotIdle { node: NodeId, did: String, wakeup: Option<Time>, then: Option<Time> },
-    /// A member has handled an event and asks to be woken at a time that has come.
+    /// After an event a member's next wake-up does not lie ahead.
     Overdue { node: NodeId, due: Time },
-    /// A table of ids is searched for longer than chance explains.
+    /// A search in a table of ids is longer than chance explains.
     LongSearch { node: NodeId, steps: Steps },
     /// One event made an honest member send more questions for certificates than it may.
     Questions { node: NodeId, frames: usize },
-    /// An honest member sent a peer the same again and again within a second.
+    /// An honest member sent a peer the same bytes too often within a second.
     Repeats { node: NodeId, to: NodeId, times: u32 },
-    /// A body that was asked for took longer than silent signers can make it.
+    /// A requested body took longer than silent signers can delay it.
     SlowBody { node: NodeId, took_ms: u64 },
-    /// A member verified more signatures in vain than liars should be able to bring about.
+    /// Liars made a member verify more signatures in vain than they should be able to.
     InVain { node: NodeId, signatures: u64, allowed: u64 },
     /// More frames than any run of honest members should take.
     Storm { frames: u64 },

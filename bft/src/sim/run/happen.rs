@@ -142,7 +142,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// Byzantine processes come up anew, a few times a turn.
+    /// Byzantine processes reincarnate, a few times a turn.
     fn reincarnate(&mut self) {
         /// Thirty times a second.
         const TIMES: usize = 3;

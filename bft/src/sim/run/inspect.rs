@@ -1,9 +1,9 @@
-//! Looks inside honest cores: nothing is left to do, and no table is slow.
+//! Looks inside honest cores: no work is left undone, no table is slow, and little was verified in vain.
 //!
-//! **Idle means idle.** A core that has handled an event has done all that it can do, and will be woken for the rest.
-//! After each event it looks again for work of which no news came ([`Core::look_again`]). Whatever it finds was made
-//! due without waking those who do it, and would wait for a timer or for somebody else's message. Looking again must
-//! not change when the core wants to be woken, either, and that lies ahead.
+//! **Idle means idle.** A core that has handled an event has done all it can, and has a wake-up set for the rest. After
+//! each event the simulator makes it look for work that nothing announced ([`Core::look_again`]). Work found then became
+//! due without waking the module that does it, and would wait for a timer or for another message. Looking again must
+//! not change the core's next wake-up either, and that wake-up lies ahead.
 //!
 //! [`Core::look_again`]: crate::core::Core::look_again
 
@@ -13,12 +13,12 @@ use crate::sim::checker::Violation;
 use crate::sim::run::{Node, Ran, Simulation};
 use crate::sim::trace;
 
-/// Slots that a search may look at. Random ids need a hundred at most; those that collide by design need as many as
-/// there are of them, and an adversary that tries sends thousands.
+/// Slots that a search may look at. Random ids need a hundred at most; ids made to collide need as many as there are
+/// of them, and the adversary sends thousands.
 const SEARCH_STEPS_MAX: u64 = 300;
 
 impl Simulation<'_> {
-    /// Insists that an honest core has nothing left to do now.
+    /// Requires that an honest core has nothing left to do now.
     pub(super) fn check_idle(&mut self, node: NodeId) -> Ran {
         let now = self.now;
         let Node::Honest(core) = self.node_mut(node) else { return Ok(()) };
@@ -35,13 +35,22 @@ impl Simulation<'_> {
         Err(Violation::NotIdle { node, did, wakeup, then })
     }
 
-    /// Insists that nobody has made ids pile up in the tables of honest members.
+    /// Requires that no ids pile up in the tables of honest members.
     pub(super) fn check_tables(&self) -> Ran {
         for (node, core) in self.honest_cores() {
             let steps = core.steps();
             if steps.longest > SEARCH_STEPS_MAX {
                 return Err(Violation::LongSearch { node, steps });
             }
+        }
+        Ok(())
+    }
+
+    /// Requires that liars made no honest member verify much in vain.
+    pub(super) fn check_verified(&self) -> Ran {
+        for (node, core) in self.honest_cores() {
+            let steps = core.status().views + core.ledger().height().0;
+            self.cost.at_end(node, steps, self.verified[&node].in_vain(), &self.committee)?;
         }
         Ok(())
     }

@@ -1,0 +1,163 @@
+//! A simulation before its first event: keys, cores, the adversary's hands, and what the plan schedules.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ::wire::committee::{Committee, Protocol};
+use ::wire::ids::{Index, NodeId, ShardId};
+
+use crate::core::{Core, CoreConfig};
+use crate::crypto::counting::CountingSuite;
+use crate::crypto::deal::{deal_committee, seeded_entropy};
+use crate::crypto::hash_suite::HashSuite;
+use crate::crypto::real::RealSuite;
+use crate::crypto::suite::Suite;
+use crate::lane::LaneSettings;
+use crate::member::Member;
+use crate::proposal::Rules;
+use crate::sim::adversary::{Adversary, Hands};
+use crate::sim::checker::Checker;
+use crate::sim::cost::Cost;
+use crate::sim::net::Net;
+use crate::sim::plan::{Crypto, Plan, Scenario};
+use crate::sim::prng::Prng;
+use crate::sim::run::{Happening, Node, PING_EVERY, Simulation, Stage, TURN_EVERY, Transport};
+use crate::sim::trace::Trace;
+use crate::sim::workload::{self, Habit, Workload};
+use crate::time::Time;
+use crate::trace::Tracing;
+
+type Suites = BTreeMap<NodeId, Arc<dyn Suite>>;
+
+impl<'a> Simulation<'a> {
+    pub(super) fn new(scenario: &Scenario, transport: &'a mut dyn Transport, trace: Trace) -> Simulation<'a> {
+        let mut prng = scenario.prng();
+        let plan = Plan::draw(scenario, &mut prng.fork());
+        let (committee, suites) = deal(scenario);
+        let shards = || (0..scenario.shards).map(ShardId);
+        let members: Vec<NodeId> = shards().flat_map(|shard| committee.members(shard)).collect();
+        let (nodes, verified) = start(scenario, &plan, &committee, &suites, &members, &mut prng);
+        let honest: BTreeSet<NodeId> =
+            members.iter().copied().filter(|node| !plan.byzantine.contains(node)).collect();
+        let foreign: Vec<Arc<dyn Suite>> = suites
+            .iter()
+            .filter(|(node, _)| !members.contains(node))
+            .map(|(_, suite)| suite.clone())
+            .collect();
+        let observers: Vec<Member> = shards()
+            .map(|shard| committee.node_at(shard, Index(0)))
+            .map(|node| Member::new(committee.clone(), suites[&node].clone(), node))
+            .collect();
+        let rules: Vec<Arc<Rules>> = observers.iter().map(|member| Arc::new(Rules::new(member))).collect();
+        let (mut hands, mut behaviours) = (Vec::new(), Vec::new());
+        for shard in shards() {
+            let here = plan.byzantine.iter().filter(|node| committee.shard_of(**node) == shard);
+            let owned = here.map(|node| (*node, suites[node].clone())).collect();
+            let mut own =
+                Hands::new(rules[usize::from(shard.0)].clone(), prng.fork(), owned, foreign.clone());
+            behaviours.push(scenario.adversary.behaviour(&mut own));
+            hands.push(own);
+        }
+        let resubmits = scenario.adversary == Adversary::Resubmitting;
+        let habit = if resubmits { Habit::Resubmitting } else { Habit::Usual };
+        Simulation {
+            scenario: *scenario,
+            now: Time(0),
+            stage: Stage::Troubled,
+            net: scheduled(&plan, &mut prng),
+            nodes,
+            wakeups: BTreeMap::new(),
+            spins: 0,
+            decided: BTreeMap::new(),
+            hands,
+            behaviours,
+            twins: Vec::new(),
+            down: BTreeMap::new(),
+            coins: BTreeMap::new(),
+            verified,
+            observers: observers.iter().map(|member| member.suite.clone()).collect(),
+            workload: Workload::new(&mut prng, committee.clone(), scenario.shards, habit),
+            checker: Checker::new(rules, honest),
+            cost: Cost::new(scenario.adversary, plan.byzantine.len()),
+            transport,
+            trace,
+            frames: 0,
+            faults: BTreeMap::new(),
+            prng,
+            plan,
+            committee,
+        }
+    }
+}
+
+/// All members, in the order of their ids, and the counters of the honest ones' suites.
+fn start(
+    scenario: &Scenario,
+    plan: &Plan,
+    committee: &Arc<Committee>,
+    suites: &Suites,
+    members: &[NodeId],
+    prng: &mut Prng,
+) -> (Vec<Node>, BTreeMap<NodeId, Arc<CountingSuite>>) {
+    let lanes = LaneSettings {
+        pipeline: *prng.pick(&[1, 2, 8]).expect("the list is not empty"),
+        ..LaneSettings::default()
+    };
+    let batch = *prng.pick(&[1, 3, 100]).expect("the list is not empty");
+    let core = |node: NodeId, suite: Arc<dyn Suite>| {
+        let (committee, tracing) = (committee.clone(), Tracing::Off);
+        let hash_seed = scenario.seed.wrapping_add(u64::from(node.0));
+        Core::new(CoreConfig { committee, node, lanes, batch, hash_seed, tracing }, suite)
+    };
+    let mut verified = BTreeMap::new();
+    let nodes = members.iter().map(|node| {
+        if plan.byzantine.contains(node) {
+            let cores = 0..scenario.adversary.cores_a_node();
+            Node::Byzantine(cores.map(|_| core(*node, suites[node].clone())).collect())
+        } else {
+            let counting = Arc::new(CountingSuite::new(suites[node].clone()));
+            verified.insert(*node, counting.clone());
+            Node::Honest(Box::new(core(*node, counting)))
+        }
+    });
+    (nodes.collect(), verified)
+}
+
+/// The network with everything in it that happens at a fixed time.
+fn scheduled(plan: &Plan, prng: &mut Prng) -> Net<Happening> {
+    let mut net = Net::new(prng.fork(), plan.order, plan.delays.clone());
+    for (at, trouble) in &plan.troubles {
+        net.schedule(*at, Happening::Trouble(trouble.clone()));
+    }
+    net.schedule(Time(0), Happening::Submit);
+    net.schedule(Time(PING_EVERY.0), Happening::Pings);
+    net.schedule(plan.heal_at, Happening::Heal);
+    if !plan.byzantine.is_empty() {
+        net.schedule(Time(TURN_EVERY.0), Happening::Turn);
+    }
+    net
+}
+
+/// Keys of a scenario's members.
+fn deal(scenario: &Scenario) -> (Arc<Committee>, Suites) {
+    let strangers = if scenario.adversary == Adversary::WrongShard { 1 } else { 0 };
+    let shards = scenario.shards + strangers;
+    let coins = workload::genesis_coins(usize::from(scenario.nodes), scenario.shards);
+    let protocol = Protocol {
+        proposal_bytes_max: 16 << 10,
+        transaction_bytes_max: 2 << 10,
+        genesis_coins: coins.intra + coins.cross,
+        ..Protocol::default()
+    };
+    let entropy = seeded_entropy(scenario.seed);
+    let (committee, secrets) = deal_committee(scenario.nodes, shards, protocol, entropy);
+    let suites = secrets.iter().map(|secrets| {
+        let suite: Arc<dyn Suite> = match scenario.crypto() {
+            Crypto::Real => Arc::new(RealSuite::of(&committee, secrets)),
+            Crypto::Hashes => Arc::new(HashSuite::new(&committee, secrets.id, scenario.seed)),
+        };
+        (secrets.id, suite)
+    });
+    let suites = suites.collect();
+    (Arc::new(committee), suites)
+}
