@@ -39,11 +39,11 @@ struct Bench {
     told: Vec<(NodeId, Tracing, TraceEvent)>,
     /// The one node that may be blamed.
     liar: Option<NodeId>,
-    /// Who blames it for what.
+    /// Faults of the liar, each with the node that noticed it.
     faults: Vec<(NodeId, FaultKind)>,
 }
 
-/// Of the stand-in suites.
+/// Seed of the stand-in suites.
 const HASH_SEED: u64 = 7;
 
 fn core(committee: &Arc<Committee>, node: NodeId, suite: Arc<dyn Suite>, tracing: Tracing) -> Core {
@@ -114,7 +114,7 @@ impl Bench {
         assert!(self.run_until(Time(u64::MAX)), "the cores come to rest");
     }
 
-    /// The same up to some time; whether nothing is left to do.
+    /// Runs up to `end`; returns whether nothing is left to do.
     fn run_until(&mut self, end: Time) -> bool {
         for _ in 0..100_000 {
             match self.next_due() {
@@ -131,13 +131,13 @@ impl Bench {
         timers.filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i)))).min()
     }
 
-    /// When the next thing happens.
+    /// When the next message arrives or timer rings.
     fn next_due(&self) -> Option<Time> {
         let message = self.queue.front().map(|(due, ..)| *due);
         [message, self.timer().map(|(at, _)| at)].into_iter().flatten().min()
     }
 
-    /// The next thing happens, if there is one: a message arrives or a timer rings.
+    /// Lets the next message arrive or timer ring, if there is one.
     fn step(&mut self) {
         let timer = self.timer();
         match (self.queue.front(), timer) {

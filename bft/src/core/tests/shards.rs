@@ -47,30 +47,24 @@ impl Bench {
         .encode()
     }
 
-    /// As [`Bench::run`], but for CLs to shard 0: each takes `wait` longer than other messages.
+    /// As [`Bench::run`], but each CL to shard 0 takes `wait` longer than other messages.
     fn run_with_slow_rejects(&mut self, wait: Span) {
         let mut slow: VecDeque<(Time, NodeId, Event)> = VecDeque::new();
         for _ in 0..100_000 {
             let is_slow = |(_, to, event): &(Time, NodeId, Event)| to.0 < 4 && is_reject(event);
-            let (held, others) = std::mem::take(&mut self.queue).into_iter().partition(is_slow);
-            let held: VecDeque<_> = held;
+            let (held, others): (VecDeque<_>, _) =
+                std::mem::take(&mut self.queue).into_iter().partition(is_slow);
             slow.extend(held.into_iter().map(|(due, to, event)| (due + wait, to, event)));
             self.queue = others;
-            let timer = self.cores.iter().zip(0u16..);
-            let timer = timer.filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i)))).min();
-            let due = |queue: &VecDeque<(Time, NodeId, Event)>| queue.front().map(|(due, ..)| *due);
-            let first = [due(&self.queue), due(&slow), timer.map(|(at, _)| at)].into_iter().flatten().min();
-            let Some(first) = first else { return };
-            self.now = self.now.max(first);
-            let (to, event) = if due(&self.queue) == Some(first) {
-                self.queue.pop_front().map(|(_, to, event)| (to, event))
-            } else if due(&slow) == Some(first) {
-                slow.pop_front().map(|(_, to, event)| (to, event))
-            } else {
-                timer.map(|(_, node)| (node, Event::Tick))
+            match (self.next_due(), slow.front().map(|(due, ..)| *due)) {
+                (None, None) => return,
+                (next, Some(due)) if next.is_none_or(|next| due < next) => {
+                    let (_, to, event) = slow.pop_front().expect("it was there a moment ago");
+                    self.now = self.now.max(due);
+                    self.give(to, event);
+                }
+                _ => self.step(),
             }
-            .expect("something is due first");
-            self.give(to, event);
         }
         panic!("the cores never come to rest");
     }
@@ -182,7 +176,7 @@ fn an_input_that_is_spent_is_rejected_without_agreement() {
     assert_eq!(bench.cores[4].ledger().height(), heights[4], "shard 1 agreed on nothing for it");
 }
 
-/// CL finds the pool entry made, in a shard where nothing else goes on: the proposer lists BACK at once.
+/// CL arrives when the pool entry exists and the shard is otherwise idle: the proposer lists BACK at once.
 #[test]
 fn a_reject_that_comes_after_the_tick_is_acted_on_at_once() {
     let mut bench = Bench::of(4, 3);
@@ -194,14 +188,14 @@ fn a_reject_that_comes_after_the_tick_is_acted_on_at_once() {
     bench.run_with_slow_rejects(wait);
     assert_eq!(bench.fates(), [(tx_id(&transaction), Fate::Rejected(Rejection::UnknownCoin))]);
     let is_reply = |(_, _, effect): &&(Time, NodeId, Effect)| matches!(effect, Effect::Reply { .. });
-    let (told, ..) = bench.done.iter().find(is_reply).expect("the client was told");
-    // Besides the wait: three rounds of some ten hops of 1 ms, in shards 1, 2 and 0, and what is gathered.
+    let (replied, ..) = bench.done.iter().find(is_reply).expect("the client got a reply");
+    // Besides the wait: three rounds of some ten hops of 1 ms, in shards 1, 2 and 0, and the time of gathering.
     let least = Time(0) + wait;
-    assert!((least..least + Span::from_ms(60)).contains(told), "told at {told:?}");
+    assert!((least..least + Span::from_ms(60)).contains(replied), "reply at {replied:?}");
     bench.check_rest();
 }
 
-/// Transactions that spend coin 5 of shard 1, spent already, by number.
+/// Different transactions that spend the spent coin 5 of shard 1.
 fn hopeless(bench: &Bench, count: u64) -> Vec<Vec<u8>> {
     let coin = genesis_coin(&bench.committee.testbed(), ShardId(1), 5);
     let made = (0..count).map(|number| {
@@ -228,7 +222,7 @@ fn bench_with_a_spent_coin() -> Bench {
     bench
 }
 
-/// The bytes that orders of 30,000 hopeless transactions, to every member of shard 1 at once, make its members send.
+/// Bytes that the members of shard 1 send when each is ordered the same 30,000 hopeless transactions at once.
 fn reject_bytes_of_a_flood(bench: &mut Bench) -> usize {
     let flood = hopeless(bench, 30_000);
     for orders in flood.chunks(10_000) {
@@ -245,24 +239,24 @@ fn reject_bytes_of_a_flood(bench: &mut Bench) -> usize {
 #[test]
 fn orders_of_what_can_never_execute_cost_a_ration_and_delay_no_other_peers_client() {
     let mut bench = bench_with_a_spent_coin();
-    // Each member spends what is saved up, 4 s of 1 MiB a second among four, on the same transactions.
+    // Each member spends its saved ration, 4 s of 1 MiB a second divided by four, on the same transactions.
     let bytes = reject_bytes_of_a_flood(&mut bench);
     assert!((1 << 20..6 << 20).contains(&bytes), "{bytes} bytes of CL_M and CL");
-    // An honest contact's client is answered as if nothing were.
+    // The client of an honest contact gets its reply as without a flood.
     let asked_at = bench.now;
     let rejected = hopeless(&bench, 30_001).pop().expect("there are some");
     bench.submit(NodeId(0), std::slice::from_ref(&rejected));
     bench.run();
     assert_eq!(bench.fates(), [(tx_id(&rejected), Fate::Rejected(Rejection::Spent))]);
-    let (told, ..) =
-        bench.done.iter().rfind(|(_, _, effect)| matches!(effect, Effect::Reply { .. })).expect("it");
-    assert!(told.since(asked_at) < Span::from_ms(100), "after {:?}", told.since(asked_at));
+    let is_reply = |(_, _, effect): &&(Time, NodeId, Effect)| matches!(effect, Effect::Reply { .. });
+    let (replied, ..) = bench.done.iter().rfind(is_reply).expect("the client got a reply");
+    assert!(replied.since(asked_at) < Span::from_ms(100), "after {:?}", replied.since(asked_at));
 }
 
 #[test]
-fn a_client_that_hands_in_more_than_the_ration_hears_of_all() {
+fn a_client_that_exceeds_the_ration_gets_all_its_receipts() {
     let mut bench = bench_with_a_spent_coin();
-    // Each member of shard 1 is asked first for half of these, and again for those that exceeded its ration.
+    // Each member of shard 1 is asked first to order half of these, and again those that exceeded its ration.
     let all = hopeless(&bench, 10_000);
     bench.submit(NodeId(0), &all);
     bench.run();
@@ -282,11 +276,11 @@ fn without_rations_a_flood_is_answered() {
     assert!(bytes > 30_000 * 90 * 16 / 2, "{bytes} bytes of CL_M and CL");
 }
 
-/// What a Byzantine member of a part's source hands to members of its destination in place of the part.
+/// Forges the transfer that a Byzantine member of the source sends in place of the true one.
 type Forger = fn(&Transfer) -> Option<Transfer>;
 
-/// A member of shard 1 hands a forged part to the first members of shard 0, before any true one arrives there: the
-/// cores a quarter of an hour later, at rest or not. Another transaction follows the one in that part.
+/// A member of shard 1 hands a forged part to the first members of shard 0 before any true one arrives; another
+/// transaction follows. Returns the cores a quarter of an hour later, and whether they are at rest.
 fn after_a_forged_part(forge: Forger, victims: u16) -> (Bench, bool) {
     let mut bench = Bench::of(4, 2);
     let liar = NodeId(7);
@@ -321,8 +315,8 @@ fn after_a_forged_part(forge: Forger, victims: u16) -> (Bench, bool) {
     (bench, is_at_rest)
 }
 
-/// A part cut down to its header, with the true certificate, is refused by all who get it, be they all members of the
-/// destination or so few that those who sign it and those who sign the part are both short of N−f.
+/// A part cut down to its header, with the true certificate, is refused by every receiver: by all members of the
+/// destination, or by two, so that neither its signers nor those of the true part would reach N−f.
 #[test]
 fn a_part_cut_down_to_its_header_loses_nothing() {
     for victims in [4, 2] {
@@ -335,7 +329,7 @@ fn a_part_cut_down_to_its_header_loses_nothing() {
     }
 }
 
-/// Without the rule such a part is executed and what it was to carry is lost, or the link is dead.
+/// Without the rule such a part is executed and the true items are lost, or the link is dead.
 #[cfg(feature = "mutants")]
 #[test]
 fn parts_whose_digests_bind_no_shape_lose_value_or_end_a_link() {

@@ -1,4 +1,4 @@
-//! What a liar may say of each kind, and what a hundred of it may cost.
+//! The worst messages of each kind, and what a hundred of them may cost.
 
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
@@ -8,7 +8,7 @@ use super::{AUTHOR, Cost, Stance, TIMES, Victim};
 use crate::block::{BlockMessage, BlockVote, Header};
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
-use crate::cut::Tip;
+use crate::cut::{Cut, Tip};
 use crate::justification::Justification;
 use crate::lane::LaneMessage;
 use crate::lane::entry::{self, Entry};
@@ -20,19 +20,25 @@ use crate::shard::message::{
     Cause, PartMessage, RejectMessage, RejectVote, ShardMessage, Transfer, TransferProof,
 };
 use crate::spb::SpbMessage;
+use crate::time::Span;
 
 pub(super) fn digest(number: u64) -> Digest {
     Digest(Sha256::digest(number.to_le_bytes()).into())
 }
 
-/// A signature that is none.
+/// A signature that does not verify.
 fn junk(number: u64) -> Signature {
     Signature { r: digest(number).0, s: [0; 32] }
 }
 
-/// N−f signatures that are none.
+/// N−f signatures that do not verify.
 fn junk_certificate(victim: &Victim, number: u64) -> Certificate {
     Certificate((0..victim.quorum as u16).map(|i| (Index(i), junk(number))).collect())
+}
+
+/// A cut of uncertified tips with a false certificate.
+fn junk_value(victim: &Victim, number: u64) -> (Cut, Certificate) {
+    (victim.unknown_cut(number), junk_certificate(victim, number))
 }
 
 fn mvba(message: MvbaMessage) -> Bytes {
@@ -51,15 +57,17 @@ fn shard(message: ShardMessage) -> Bytes {
     Message::Shard(message).encode()
 }
 
-/// What an author may say of one kind, and what all of it may cost.
+/// Messages of one kind, by number, and what all of them may cost.
 pub(super) struct Row {
     pub name: &'static str,
     pub stance: Stance,
     pub from: fn(&Victim) -> NodeId,
-    /// What honest members have said before, so that the liar's word is the one that makes N−f.
+    /// Messages of honest members that arrive first, so that the liar's completes N−f.
     pub before: fn(&Victim) -> Vec<(NodeId, Bytes)>,
-    pub say: fn(&Victim, u64) -> Bytes,
-    /// By N and q.
+    pub message: fn(&Victim, u64) -> Bytes,
+    /// Time for the receiver's timers after the messages.
+    pub wait: Span,
+    /// By N and q. Signatures and frames are exact, bytes at most.
     pub limit: fn(u64, u64) -> Cost,
 }
 
@@ -68,7 +76,8 @@ const ROW: Row = Row {
     stance: Stance::Fresh,
     from: |_| AUTHOR,
     before: |_| Vec::new(),
-    say: |_, _| Bytes::from(Vec::new()),
+    message: |_, _| Bytes::from(Vec::new()),
+    wait: Span(0),
     limit: |_, _| Cost { verified: 0, frames: 0, bytes: 0 },
 };
 
@@ -76,22 +85,21 @@ const fn verified(verified: u64) -> Cost {
     Cost { verified, frames: 0, bytes: 0 }
 }
 
-/// An answer to each message, of so many bytes.
+/// An answer of at most this many bytes to each message.
 fn answered(bytes: u64) -> Cost {
     Cost { verified: 0, frames: TIMES, bytes: TIMES * bytes }
 }
 
-/// A SIGN, VOTE or ECHO of each of the honest members after the author, as many as leave N−f short by one.
-fn almost(victim: &Victim, own: u64, say: impl Fn(u16) -> Bytes) -> Vec<(NodeId, Bytes)> {
+/// A SIGN, VOTE or ECHO of each honest member after the author: one short of N−f, together with `own` of the receiver.
+fn almost(victim: &Victim, own: u64, message: impl Fn(u16) -> Bytes) -> Vec<(NodeId, Bytes)> {
     let count = (victim.quorum - 1 - own) as u16;
-    (2..2 + count).map(|node| (NodeId(node), say(node))).collect()
+    (2..2 + count).map(|node| (NodeId(node), message(node))).collect()
 }
 
 fn stranger(victim: &Victim) -> NodeId {
     NodeId(victim.n)
 }
 
-/// The rows of a kind.
 pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
     match kind {
         MessageKind::Entry => entries(),
@@ -100,7 +108,7 @@ pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
         MessageKind::Spb => of_spb(),
         MessageKind::CoinShare => vec![Row {
             name: "coin share",
-            say: |_, i| {
+            message: |_, i| {
                 let share = CoinShare { value: digest(i).0, challenge: [0; 32], response: [0; 32] };
                 mvba(MvbaMessage::CoinShare { view: View(0), share })
             },
@@ -109,26 +117,38 @@ pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
         }],
         MessageKind::Ballot => ballots(),
         MessageKind::Halt => {
-            vec![Row { name: "HALT", say: |v, i| false_halt(v, i).1, limit: |_, q| verified(2 * q), ..ROW }]
+            vec![Row {
+                name: "HALT",
+                message: |v, i| false_halt(v, i).1,
+                limit: |_, q| verified(2 * q),
+                ..ROW
+            }]
         }
         MessageKind::CatchUp => catch_up(),
         MessageKind::BlockVote | MessageKind::BlockCertified => of_blocks(kind),
         MessageKind::Transfer => {
-            vec![Row { name: "LD", from: stranger, say: false_transfer, limit: |_, q| verified(q), ..ROW }]
+            vec![Row {
+                name: "LD",
+                from: stranger,
+                message: false_transfer,
+                limit: |_, q| verified(q),
+                ..ROW
+            }]
         }
         MessageKind::TransferVote | MessageKind::WantPart | MessageKind::PartAck => of_parts(kind),
         MessageKind::RejectVotes | MessageKind::Rejected | MessageKind::Spent => of_rejects(kind),
         MessageKind::Order => vec![Row {
             name: "order of what can never execute",
             from: stranger,
-            say: false_order,
-            // CL_M to the shard and the answer.
-            limit: |n, _| Cost { verified: 0, frames: TIMES * n, bytes: TIMES * n * 100 },
+            message: false_order,
+            wait: Span::from_ms(100),
+            // Two CL_M to the shard: the first at once, the second with all that was gathered since.
+            limit: |n, _| Cost { verified: 0, frames: 2 * (n - 1), bytes: TIMES * (n - 1) * 100 },
             ..ROW
         }],
         MessageKind::Unknown => vec![
             Row { name: "nothing", ..ROW },
-            Row { name: "no message", say: |_, i| Bytes::from(vec![i as u8 | 4; 1_000]), ..ROW },
+            Row { name: "no message", message: |_, i| Bytes::from(vec![i as u8 | 4; 1_000]), ..ROW },
         ],
     }
 }
@@ -137,7 +157,7 @@ fn entries() -> Vec<Row> {
     vec![
         Row {
             name: "SEND of a lane, false import",
-            say: |v, i| {
+            message: |v, i| {
                 let certificate = junk_certificate(v, i);
                 let mut import = 1u16.to_le_bytes().to_vec();
                 import.extend((i + 1).to_le_bytes());
@@ -158,7 +178,7 @@ fn entries() -> Vec<Row> {
         Row {
             name: "SEND of a lane, again",
             stance: Stance::Leading,
-            say: |_, _| {
+            message: |_, _| {
                 let mut buffer = entry::buffer(1);
                 buffer.push(0);
                 Entry::seal(Index(1), Tip::default(), buffer).body
@@ -169,13 +189,14 @@ fn entries() -> Vec<Row> {
         Row {
             name: "SEND of a lane, unknown parents",
             stance: Stance::Executed,
-            say: |_, i| {
+            message: |_, i| {
                 let mut buffer = entry::buffer(1);
                 buffer.push(0);
                 Entry::seal(Index(1), Tip { seq: Seq(2 * i + 1), digest: digest(i) }, buffer).body
             },
-            // Of the places whose bodies are kept, each parent is fetched once.
-            limit: |_, _| Cost { verified: 0, frames: 16, bytes: 16 * 60 },
+            wait: Span::from_ms(210),
+            // Of 16 places whose bodies are kept every second one is filled, and each of their parents is requested.
+            limit: |_, _| Cost { verified: 0, frames: 8, bytes: 8 * 60 },
             ..ROW
         },
     ]
@@ -195,14 +216,14 @@ fn certificates_of_lanes(kind: MessageKind) -> Vec<Row> {
                 let statement = Statement::Lane { owner: Index(0), seq: tip.seq, digest: tip.digest };
                 almost(v, 1, |node| echo(tip, v.suite_of(node).sign(&statement)))
             },
-            say: |v, i| echo(v.own().0, junk(i)),
+            message: |v, i| echo(v.own().0, junk(i)),
             limit: |_, q| verified(2 * q),
             ..ROW
         }
     } else {
         Row {
             name: "FINAL",
-            say: |v, i| {
+            message: |v, i| {
                 let (owner, seq, certificate) = (Index(i as u16 % v.n), Seq(1), junk_certificate(v, i));
                 Message::Lane(LaneMessage::Final { owner, seq, digest: digest(i), certificate }).encode()
             },
@@ -216,9 +237,9 @@ fn certificates_of_lanes(kind: MessageKind) -> Vec<Row> {
 fn wants(kind: MessageKind) -> Vec<Row> {
     let row = if kind == MessageKind::WantEntry {
         Row {
-            name: "question for an entry",
+            name: "request for an entry",
             stance: Stance::Leading,
-            say: |v, _| {
+            message: |v, _| {
                 let Tip { seq, digest } = v.own().0;
                 Message::Lane(LaneMessage::WantEntry { owner: Index(0), seq, digest }).encode()
             },
@@ -227,9 +248,9 @@ fn wants(kind: MessageKind) -> Vec<Row> {
         }
     } else {
         Row {
-            name: "question for a certificate",
+            name: "request for a certificate",
             stance: Stance::Leading,
-            say: |v, _| {
+            message: |v, _| {
                 let tips = vec![(Index(0), v.own().0)];
                 Message::Lane(LaneMessage::WantCertificates { tips }).encode()
             },
@@ -243,8 +264,8 @@ fn wants(kind: MessageKind) -> Vec<Row> {
 fn of_spb() -> Vec<Row> {
     let lock = Row {
         name: "LOCK",
-        say: |v, i| {
-            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+        message: |v, i| {
+            let (cut, certificate) = junk_value(v, i);
             spb(Index(1), SpbMessage::Lock { cut, certificate })
         },
         limit: |_, q| verified(q),
@@ -252,8 +273,8 @@ fn of_spb() -> Vec<Row> {
     };
     let finish = Row {
         name: "FINISH",
-        say: |v, i| {
-            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+        message: |v, i| {
+            let (cut, certificate) = junk_value(v, i);
             spb(Index(1), SpbMessage::Finish { cut, certificate })
         },
         limit: |_, q| verified(q),
@@ -268,24 +289,24 @@ fn of_spb() -> Vec<Row> {
             let statement = Statement::Agreement { round, view, leader, stage, digest };
             almost(v, 1, |node| spb(leader, SpbMessage::Echo(v.suite_of(node).sign(&statement))))
         },
-        say: |_, i| spb(Index(0), SpbMessage::Echo(junk(i))),
+        message: |_, i| spb(Index(0), SpbMessage::Echo(junk(i))),
         limit: |_, q| verified(2 * q),
         ..ROW
     };
     let send = Row {
-        name: "SEND of an SPB, justified by nothing",
-        say: |v, i| {
-            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+        name: "SEND of an SPB, false justification",
+        message: |v, i| {
+            let (cut, certificate) = junk_value(v, i);
             let justification = Justification::locked(View(0), certificate);
             spb(Index(1), SpbMessage::Send { cut, justification })
         },
         ..ROW
     };
-    // The first asks its proposer for all of the certificates at once, and the others come to nothing.
+    // For the first the receiver requests all certificates from its proposer at once; the others are ignored.
     let unknown = Row {
         name: "SEND of an SPB, unknown tips",
         stance: Stance::Executed,
-        say: |v, i| {
+        message: |v, i| {
             let (mut cut, justification) = (v.unknown_cut(i), Justification::default());
             cut.0.iter_mut().for_each(|tip| tip.seq = Seq(2));
             let message = SpbMessage::Send { cut, justification };
@@ -302,8 +323,8 @@ fn ballots() -> Vec<Row> {
     let pre_vote = Row {
         name: "PRE-VOTE",
         stance: Stance::Elected,
-        say: |v, i| {
-            let (cut, certificate) = (v.unknown_cut(i), junk_certificate(v, i));
+        message: |v, i| {
+            let (cut, certificate) = junk_value(v, i);
             ballot(Ballot::PreVote(PreVote::Yes { cut, certificate }))
         },
         limit: |_, q| verified(q),
@@ -312,8 +333,8 @@ fn ballots() -> Vec<Row> {
     let vote = Row {
         name: "VOTE",
         stance: Stance::Elected,
-        say: |v, i| {
-            // A certificate that holds, of a value that the leader never had: only the bench can sign so.
+        message: |v, i| {
+            // A valid certificate for a value that the leader never proposed: only the bench can make one.
             let (cut, leader) = (v.unknown_cut(0), v.leader());
             let (round, view, stage, digest) = (Round(1), View(0), Stage::Lock, cut.digest());
             let certificate = v.certificate(&Statement::Agreement { round, view, leader, stage, digest });
@@ -325,10 +346,10 @@ fn ballots() -> Vec<Row> {
     vec![pre_vote, vote]
 }
 
-/// A HALT of round 1 whose coin shares hold and whose certificate does not.
+/// A HALT of round 1 with valid coin shares and a false certificate.
 pub(super) fn false_halt(victim: &Victim, number: u64) -> (Halt, Bytes) {
     let (round, view) = (Round(1), View(0));
-    let (cut, certificate) = (victim.unknown_cut(number), junk_certificate(victim, number));
+    let (cut, certificate) = junk_value(victim, number);
     let shares = victim.shares(CoinName { round, view });
     let halt = Halt { round, view, cut, certificate, shares };
     let body = Message::Round(RoundMessage::Halt(Box::new(halt.clone()))).encode();
@@ -339,13 +360,15 @@ fn catch_up() -> Vec<Row> {
     let ask = Row {
         name: "`Ask`",
         stance: Stance::Done,
-        say: |_, _| Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(1) })).encode(),
+        message: |_, _| {
+            Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(1) })).encode()
+        },
         limit: |n, q| Cost { verified: 0, frames: 1, bytes: 57 + 40 * n + 66 * q + 98 * q },
         ..ROW
     };
     let halts = Row {
         name: "`Halts`, unasked",
-        say: |v, i| {
+        message: |v, i| {
             let halts = vec![false_halt(v, i).0; 32];
             Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(halts))).encode()
         },
@@ -362,7 +385,7 @@ fn of_blocks(kind: MessageKind) -> Vec<Row> {
         return vec![Row {
             name: "`Certified`",
             stance: Stance::Executed,
-            say: |v, i| {
+            message: |v, i| {
                 let (height, header, certificate) = (Round(1), v.header(), junk_certificate(v, i));
                 Message::Block(BlockMessage::Certified { height, header, certificate }).encode()
             },
@@ -377,14 +400,14 @@ fn of_blocks(kind: MessageKind) -> Vec<Row> {
             let (height, digest) = (Round(1), v.header());
             almost(v, 1, |node| vote(digest, v.suite_of(node).sign(&Statement::Block { height, digest })))
         },
-        say: |v, i| vote(v.header(), junk(i)),
+        message: |v, i| vote(v.header(), junk(i)),
         limit: |_, q| verified(2 * q),
         ..ROW
     };
     let late_vote = Row {
         name: "VOTE on a certified block",
         stance: Stance::Done,
-        say: |v, i| vote(v.header(), junk(i)),
+        message: |v, i| vote(v.header(), junk(i)),
         limit: |_, q| Cost { verified: 0, frames: 1, bytes: 57 + 66 * q },
         ..ROW
     };
@@ -415,19 +438,19 @@ fn of_parts(kind: MessageKind) -> Vec<Row> {
                 let part = part(1, digest(0));
                 almost(v, 0, |node| sign(part, v.suite_of(node).sign(&Statement::Part(part))))
             },
-            say: |_, i| sign(part(1 + i % 64, digest(i / 64)), junk(i)),
+            message: |_, i| sign(part(1 + i % 64, digest(i / 64)), junk(i)),
             limit: |_, q| verified(2 * q),
             ..ROW
         },
         MessageKind::WantPart => Row {
-            name: "question for a part",
-            say: |_, i| shard(ShardMessage::Part(PartMessage::Want(part(1 + i, digest(i))))),
+            name: "request for a part",
+            message: |_, i| shard(ShardMessage::Part(PartMessage::Want(part(1 + i, digest(i))))),
             ..ROW
         },
         _ => Row {
             name: "acknowledgement",
             from: stranger,
-            say: |_, i| shard(ShardMessage::Part(PartMessage::Ack(PartNumber(i)))),
+            message: |_, i| shard(ShardMessage::Part(PartMessage::Ack(PartNumber(i)))),
             ..ROW
         },
     };
@@ -438,7 +461,7 @@ fn of_rejects(kind: MessageKind) -> Vec<Row> {
     let row = match kind {
         MessageKind::RejectVotes => Row {
             name: "CL_M",
-            say: |_, i| {
+            message: |_, i| {
                 let vote = |k| RejectVote {
                     id: TxId(digest(1_000 * i + k).0),
                     others: vec![ShardId(1)],
@@ -452,7 +475,7 @@ fn of_rejects(kind: MessageKind) -> Vec<Row> {
         MessageKind::Rejected => Row {
             name: "CL",
             from: stranger,
-            say: |_, i| {
+            message: |_, i| {
                 let ids = (0..100).map(|k| (TxId(digest(1_000 * i + k).0), Cause::Expired)).collect();
                 shard(ShardMessage::Reject(RejectMessage::Rejected { imported: PartNumber(0), ids }))
             },
@@ -461,7 +484,7 @@ fn of_rejects(kind: MessageKind) -> Vec<Row> {
         _ => Row {
             name: "`Spent`",
             from: stranger,
-            say: |_, i| {
+            message: |_, i| {
                 let ids = (0..100).map(|k| (TxId(digest(1_000 * i + k).0), PartNumber(1))).collect();
                 shard(ShardMessage::Spent(ids))
             },
