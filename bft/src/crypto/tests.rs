@@ -216,11 +216,11 @@ fn shards_toss_different_coins() {
     }
 }
 
-/// Who combines shares verifies them before: neither suite does it again. Among the first N−f, each share counts.
+/// Callers verify shares before combining them; neither suite verifies them again. Each of the first N−f counts.
 #[test]
 fn a_bad_share_among_those_combined_spoils_the_coin_of_both_suites() {
     for (_, suites) in suites(4, 1) {
-        // What a member that holds two suites can do: show its own shares again in the names of others.
+        // A member that holds two suites can show its own shares in the names of others.
         let leaders = |spoilt: Option<usize>| -> Vec<Index> {
             let toss = |round| {
                 let name = CoinName { round: Round(round), view: View(0) };
@@ -235,7 +235,10 @@ fn a_bad_share_among_those_combined_spoils_the_coin_of_both_suites() {
         let right = leaders(None);
         for place in 0..3 {
             let equal = leaders(Some(place)).iter().zip(&right).filter(|(one, other)| one == other).count();
-            assert!(equal < 25, "a share at place {place} makes no difference: {equal} of 40");
+            assert!(
+                equal < 25,
+                "a bad share at place {place} changes too few leaders: {equal} of 40 are equal"
+            );
         }
         assert_eq!(leaders(Some(3)), right, "only N−f are combined");
     }

@@ -1,4 +1,4 @@
-//! One SPB at one member, message by message. How it fares among others is tested with agreement (`tests/agreement`).
+//! One SPB at one member, message by message. `tests/agreement` tests SPBs among others.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::cut::Tip;
 
-/// Who leads in all tests; members of a shard.
+/// The leader in all tests.
 const LEADER: Index = Index(1);
 const N: u16 = 4;
 
-/// All members of a shard, an SPB at one of them, and how often it had a value judged.
+/// All members of a shard, an SPB at one of them, and how often that SPB had a value judged.
 struct Bench {
     members: Vec<Member>,
     me: Index,
@@ -28,7 +28,7 @@ fn cut(seq: u64) -> Cut {
     Cut(vec![Tip { seq: Seq(seq), digest: Digest([7; 32]) }; usize::from(N)])
 }
 
-/// Why the leader may propose; what it is does not matter here, since tests judge in the parent's place.
+/// Any justification: tests judge in the parent's place.
 fn justification() -> Justification {
     Justification::default()
 }
@@ -68,7 +68,7 @@ impl Bench {
         self.spb.handle(member, &mut self.cache, author, message, judge)
     }
 
-    /// A message of the leader that has nothing to be judged.
+    /// A message of the leader that needs no verdict.
     fn leader_says(&mut self, message: SpbMessage) -> SpbEffects {
         self.handle(LEADER, message, Verdict::Pending)
     }
@@ -98,7 +98,7 @@ impl Bench {
         SpbMessage::Finish { cut: cut(seq), certificate: self.certificate(Stage::Finish, seq) }
     }
 
-    /// What is sent to the leader and to nobody else.
+    /// The effects that send a message only to the leader.
     fn to_leader(&self, message: SpbMessage) -> SpbEffects {
         Effects::send(To::Member(self.me().node_at(LEADER)), message)
     }
@@ -137,10 +137,16 @@ fn a_pending_value_is_judged_until_it_is_settled_or_answers_end() {
     assert_eq!(bench.handle(LEADER, send(1), Verdict::Pending), Effects::none());
     assert_eq!(bench.spb.pending(), Some((&cut(1), &justification())));
     assert_eq!(bench.reconsider(Verdict::Pending), Effects::none());
-    let mut closed = Bench { spb: bench.spb.clone(), ..Bench::at(Index(0)) };
+    let at_same_point = || Bench { spb: bench.spb.clone(), ..Bench::at(Index(0)) };
+    let (mut closed, mut invalid) = (at_same_point(), at_same_point());
     let echo = bench.to_leader(SpbMessage::Echo(bench.signature(0, Stage::Lock, 1)));
     assert_eq!(bench.reconsider(Verdict::Valid), echo);
+    assert_eq!(bench.reconsider(Verdict::Valid), Effects::none());
     assert_eq!(bench.judged.get(), 3);
+    let blamed = invalid.blamed(LEADER, FaultKind::InvalidCut);
+    assert_eq!(invalid.reconsider(Verdict::Invalid(FaultKind::InvalidCut)), blamed);
+    assert_eq!(invalid.reconsider(Verdict::Valid), Effects::none());
+    assert_eq!(invalid.judged.get(), 1);
     closed.spb.stop_answering();
     assert_eq!(closed.reconsider(Verdict::Valid), Effects::none());
     assert_eq!(closed.judged.get(), 0);

@@ -225,7 +225,7 @@ fn a_block_certificate_must_be_right() {
         let mut bench = bench.clone();
         let letters =
             [message(certificate, vote.header), message(bench.signed_by(&[a, b], &right), vote.header)];
-        assert_eq!(faults(&mut bench, roles, &letters), [fault], "after the first nothing of b is looked at");
+        assert_eq!(faults(&mut bench, roles, &letters), [fault], "only the first of b is verified");
         assert_eq!(bench.certified(a), Round(0));
     }
     let other = message(bench.signed_by(&[b, a, c], &right), Digest([1; 32]));

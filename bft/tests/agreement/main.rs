@@ -2,12 +2,11 @@
 //!
 //! - `random`: many schedules of many kinds; agreement always, termination within a bound.
 //! - `staged`: attacks step by step, harmless while the rules are in force.
-//! - `certificates`: every defect a certificate can have, in everything that carries one; on both suites.
+//! - `certificates`: every defect of a certificate, in every message that carries one; on both suites.
 //! - `liars`: bad signatures and shares, equivocation, messages in the name of others; on both suites.
-//! - `spb`: what one SPB does with a SEND that is not valid.
 //! - `recovery`: losses, late starts, catching up.
 //! - `floods`: too much, too early, too late; what is kept and answered is bounded.
-//! - `search`: every way that a few views can go, in a small scope.
+//! - `search`: every execution of a few views, in a small scope.
 //! - `traps`: what the prototype fell into.
 //! - `mutants`: the same attacks on a protocol without the rule they are aimed at; each is caught.
 
@@ -19,7 +18,6 @@ mod mutants;
 mod random;
 mod recovery;
 mod search;
-mod spb;
 mod staged;
 mod traps;
 
@@ -33,8 +31,8 @@ use bft::sim::bench::Bench;
 use wire::committee::Protocol;
 use wire::ids::NodeId;
 
-/// Which suite a script runs on. Scripts about what is verified run on both: a check that one suite makes by itself
-/// would otherwise hide that the protocol lacks it.
+/// The suite that a script runs on. Scripts about verification run on both: a check within one suite would otherwise
+/// hide that the protocol lacks it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Keys {
     StandIn,
@@ -51,7 +49,7 @@ impl Keys {
         }
     }
 
-    /// The suite of a node of another testbed, of two shards of four.
+    /// The suite of a node in another testbed, with two shards of four.
     fn foreign(self, node: NodeId, seed: u64) -> Arc<dyn Suite> {
         let (committee, secrets) = deal_committee(4, 2, Protocol::default(), seeded_entropy(0));
         match self {

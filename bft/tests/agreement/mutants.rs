@@ -17,8 +17,8 @@ enum Damage {
 /// A staged attack.
 type Script = fn() -> Outcome;
 
-/// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards
-/// and on what lies cost, which are attacked where they live. A new rule does not compile until it is named here.
+/// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards and
+/// for those that bound costs, which have tests beside their modules. A new rule does not compile until it is named here.
 fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
     match rule {
         Mutant::StopAnsweringAfterCoin => Some((&[staged::lock_shown_after_the_coin], Damage::Fork)),

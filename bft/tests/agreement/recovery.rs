@@ -171,8 +171,8 @@ fn a_peer_that_lies_about_its_progress_keeps_nobody_from_catching_up() {
     }
 }
 
-/// c catches up by 70 rounds within four seconds although b claims rounds that do not exist, and answers with something
-/// else when it is asked.
+/// c catches up by 70 rounds within four seconds although b claims rounds that do not exist and answers c's questions
+/// with `answer`.
 fn catches_up_beside(answer: Vec<Halt>) {
     let (mut bench, [_, b, c, _]) = away(70);
     bench.betray(&[b]);
@@ -195,12 +195,12 @@ fn catches_up_beside(answer: Vec<Halt>) {
         }
     }
     assert!(bench.decided(c) >= Round(70));
-    assert!((1..=2).contains(&asked), "b is asked in its turn, and perhaps once with everybody: {asked}");
+    assert!((1..=2).contains(&asked), "c asks b in its turn, and perhaps once with all members: {asked}");
     bench.settle(70).unwrap();
 }
 
-/// c missed the whole of round 71, which needs it, since b says nothing but that it has decided rounds that do not
-/// exist. The others repeat their messages every ten seconds by now: c asks for them as soon as it has caught up.
+/// c missed all of round 71. The round needs c, since b only claims rounds that do not exist. The others repeat their
+/// messages every ten seconds by now, so c asks for them as soon as it has caught up.
 #[test]
 fn a_claim_of_rounds_that_do_not_exist_does_not_delay_the_running_one() {
     let (mut bench, [a, b, c, d]) = away(70);
@@ -209,7 +209,7 @@ fn a_claim_of_rounds_that_do_not_exist_does_not_delay_the_running_one() {
     let tip = bench.certify(a);
     bench.tell(&[a, d], a, tip);
     let repeated = only(Kind::Send).from(&[a]).to(&[d]).round(71);
-    // Until a has just said everything again for the sixth time.
+    // Until a has repeated its messages for the sixth time.
     for _ in 0..6 {
         bench.lose(&all());
         while bench.under_way(&repeated).is_empty() {
@@ -232,7 +232,7 @@ fn a_claim_of_rounds_that_do_not_exist_does_not_delay_the_running_one() {
     bench.settle(71).unwrap();
 }
 
-/// With nothing to be had, a peer that claims rounds that do not exist is asked a few times and then every ten seconds.
+/// A peer that claims rounds that do not exist gets a few questions, and then one every ten seconds.
 #[test]
 fn a_claim_of_rounds_that_do_not_exist_costs_a_question_every_ten_seconds() {
     let mut bench = Bench::new(4, 5);
@@ -249,20 +249,20 @@ fn a_claim_of_rounds_that_do_not_exist_costs_a_question_every_ten_seconds() {
     assert!((8..=15).contains(&asked), "{asked} questions in 100 s");
 }
 
-/// The first false proof is the last that a peer has looked at: by itself, in the window, or as an answer.
+/// After a peer's first false HALT no other HALT of that peer is verified, and the peer is not asked.
 #[test]
-fn who_has_shown_a_false_halt_is_neither_heard_nor_asked_any_more() {
+fn a_peer_that_sent_a_false_halt_is_neither_heard_nor_asked() {
     let (mut bench, [a, b, c, _]) = away(3);
     bench.betray(&[b]);
     let genuine: Vec<Halt> = (1..=3).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
     let halt = |halt: &Halt| Parcel::Round(RoundMessage::Halt(Box::new(halt.clone())));
     let mut wrong = genuine[0].clone();
     wrong.cut = genuine[1].cut.clone();
-    for said in [&wrong, &wrong, &genuine[1], &genuine[0]] {
-        bench.forge(b, &[c], &halt(said));
+    for sent in [&wrong, &wrong, &genuine[1], &genuine[0]] {
+        bench.forge(b, &[c], &halt(sent));
     }
     bench.deliver(all().from(&[b]).to(&[c]));
-    assert_eq!(bench.decided(c), Round(0), "b could have been right");
+    assert_eq!(bench.decided(c), Round(0), "even true HALTs of b are ignored");
     assert_eq!(bench.faults().len(), 1);
     for _ in 0..20 {
         bench.ping_of(b, Round(u64::MAX - 1));
@@ -323,29 +323,29 @@ fn certificates_that_were_lost_are_asked_for_again() {
     assert_eq!(bench.decided(c), Round(1));
 }
 
-/// Who cannot execute, because a body is missing, neither gives input to nor decides rounds more than 16 beyond, by
-/// agreement, HALT or catching up. The others need no more than N−f; and when its bodies have come it goes on, with what
-/// has waited and what it asks for.
+/// A member that cannot execute, because a body is missing, neither gives input to nor decides a round more than 16
+/// ahead, be it by agreement, HALT or catching up. The others go on without it. Once its bodies have arrived it goes on
+/// with the messages that waited, and asks for the rest.
 #[test]
-fn who_cannot_execute_decides_nothing_beyond_the_window() {
+fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
     for rounds in [20, 60] {
         let mut bench = Bench::new(4, 5);
         let [a, b, c, _] = bench.cast(&[]);
         bench.execution(c, Execution::Stuck);
-        let says = |bench: &Bench, round: u64| !bench.under_way(&all().from(&[c]).round(round)).is_empty();
+        let sends = |bench: &Bench, round: u64| !bench.under_way(&all().from(&[c]).round(round)).is_empty();
         for round in 1..=rounds {
             bench.advance(b);
             bench.deliver(only(Kind::LaneCertificate));
             bench.sleep(Span::from_ms(5));
-            assert_eq!(says(&bench, round), round <= 16, "round {round}");
+            assert_eq!(sends(&bench, round), round <= 16, "round {round}");
             bench.deliver_except(&[all().from(&[c])]);
-            assert!(!says(&bench, 17), "round {round}");
+            assert!(!sends(&bench, 17), "round {round}");
             bench.deliver(all());
             assert_eq!(bench.decided(a), Round(round), "nobody waits for c");
             assert_eq!(bench.decided(c), Round(round.min(16)));
         }
         assert_eq!(bench.certified(c), Round(0));
-        // Time and pings change nothing, and c asks for nothing that it could not use.
+        // Time and pings change nothing, and c does not ask for HALTs that it could not use.
         for _ in 0..10 {
             bench.ping();
             bench.sleep(Span::from_ms(1_000));
@@ -355,12 +355,12 @@ fn who_cannot_execute_decides_nothing_beyond_the_window() {
         }
         bench.execution(c, Execution::AtOnce);
         let waited = if rounds <= 24 { rounds } else { 24 };
-        assert_eq!(bench.decided(c), Round(waited), "what has waited in the window is decided at once");
+        assert_eq!(bench.decided(c), Round(waited), "c decides at once what waited in the window");
         bench.settle(rounds).unwrap();
         bench.advance(b);
         bench.deliver(only(Kind::LaneCertificate));
         bench.sleep(Span::from_ms(5));
-        assert!(says(&bench, rounds + 1), "c takes part again");
+        assert!(sends(&bench, rounds + 1), "c takes part again");
         bench.settle(rounds + 1).unwrap();
     }
 }

@@ -110,18 +110,18 @@ enum FalseChain {
     OneView,
     /// The UNLOCKs of view 1, for view 0 too.
     WithGap,
-    /// All of it, from certificate 1 of view 0 on, which is for x_a.
+    /// A whole chain, but from certificate 1 of view 0 for x_a.
     LockOfAnotherValue,
 }
 
-/// After [`value_in_doubt`] view 1 elects a again, which has halted and leads nothing there: it ends with N−f UNLOCKs,
-/// which say nothing of view 0. b leads view 2 with x_b.
+/// After [`value_in_doubt`] view 1 elects a again, which has halted and leads no SPB there: the view ends with N−f
+/// UNLOCKs, which prove nothing about view 0. b leads view 2 with x_b.
 fn unlocked_two_views_on(false_chain: FalseChain) -> Outcome {
     let mut bench = Bench::where_leaders(4, |leaders| leaders[0] == leaders[1] && leaders[2] != leaders[0]);
     let roles = bench.cast(&[bench.coin(1, 0), bench.coin(1, 2)]);
     let [a, b, c, d] = roles;
     value_in_doubt(&mut bench, roles);
-    // a is slow, its HALT too: all others hold x_a and hear nothing of it in view 1.
+    // a and its HALT are slow: all others hold x_a and receive nothing from a in view 1.
     let slow = [only(HaltKind), all().from(&[a]), all().view(0)];
     bench.deliver_except(&[&slow[..], &[all().view(2)]].concat());
     assert_eq!([b, c, d].map(|member| bench.view(member)), [Some(View(2)); 3]);
@@ -163,7 +163,7 @@ pub(crate) fn halt_of_a_leader_that_was_not_elected() -> Outcome {
     halt_for_a_loser(|_, _, _| {})
 }
 
-/// The same, with a coin share made up such that the shares combine to a coin that elects b.
+/// The same, with a made-up coin share with which the shares combine to a coin that elects b.
 pub(crate) fn halt_with_shares_made_up() -> Outcome {
     halt_for_a_loser(|bench, b, shares| {
         let name = CoinName { round: Round(1), view: View(0) };
@@ -177,7 +177,7 @@ pub(crate) fn halt_with_shares_made_up() -> Outcome {
     })
 }
 
-/// b, who was not elected, makes a HALT of its own SPB for d; `change` is what it does to the coin shares.
+/// b was not elected but sends d a HALT of its own SPB, with the coin shares changed by `change`.
 fn halt_for_a_loser(change: impl Fn(&Bench, Index, &mut [(Index, CoinShare)])) -> Outcome {
     let (mut bench, [a, b, _, d]) = two_leaders();
     bench.betray(&[b]);

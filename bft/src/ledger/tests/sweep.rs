@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Transactions that spend coins that never were: each leaves a record for eight rounds past its expiry.
+/// Transactions that spend coins that do not exist: each leaves a record for eight rounds past its expiry.
 fn rejected_transactions(count: u32, expiry: u64) -> Vec<Vec<u8>> {
     (0..count).map(|number| transfer(&[(CoinId([9; 32]), 100)], expiry, &number.to_le_bytes())).collect()
 }
