@@ -299,7 +299,7 @@ fn a_peer_that_never_reads_holds_up_no_other_and_its_outbox_is_bounded() {
         ToCore::Counters { links, .. } => {
             let (deaf, other) = (links[0].1, links[1].1);
             assert_eq!(other.dropped, 0, "{links:?}");
-            // Earlier reports are read first; this is one from the end.
+            // Reports arrive in order: only the last ones count all bodies.
             (other.data_sent >= u64::from(BODIES) && other.unconfirmed == 0).then_some(deaf.dropped)
         }
         _ => None,

@@ -4,9 +4,9 @@
 //! would make it grow without bound; it is then cut off, which makes its keeper start a new one: the core sends again
 //! what was lost.
 //!
-//! What the core may hand over at once must stay below that, else a child would be cut off for what the core did, again and
-//! again: what it sends again is paced (`bft::round::resend_pace`: 16 MiB of its lane and as much of parts at once), and of what
-//! is fetched each member gets two of the longest entries at once (`bft::lane::serve`).
+//! The bytes that the core hands over at once must stay below that bound, or a child would be cut off again and again
+//! for what the core did. So re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of
+//! parts at once), and each member gets at most two of the longest entries at once (`bft::lane::serve`).
 
 use std::io;
 use std::net::Shutdown;
@@ -24,8 +24,8 @@ use wire::limits::{FETCHES_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
 
 use crate::child::Child;
 
-/// What may wait at a node of a shard of so many: what the core says of itself, and what each member may fetch at once.
-/// Bodies are shared, so these are bytes to be written and hardly any memory.
+/// Bytes that may wait at a node in a shard of `members`: those that the core sends unasked, and those that each member
+/// may fetch at once. Bodies are shared, so they are bytes to write and hardly any memory.
 pub(crate) fn waiting_bytes_max(members: usize) -> u64 {
     OWN_BYTES_MAX + members as u64 * FETCHES_IN_FLIGHT_MAX as u64 * PROPOSAL_BYTES_MAX
 }
@@ -39,7 +39,7 @@ pub(crate) struct Outlet {
     stream: UnixStream,
 }
 
-/// Far more than what the core says of itself at once: a full window, what is sent again of it, parts.
+/// Far more than the core sends unasked at once: a full window, its re-sending, parts.
 const OWN_BYTES_MAX: u64 = 256 << 20;
 /// Batches written in one go; the rest waits for the next write.
 const GATHERED_MAX: usize = 64;

@@ -307,7 +307,7 @@ fn within(text: &str, min: u64, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| (min..=max).contains(number))
 }
 
-/// What tests look at: a command with everything that one can have.
+/// A command with every kind of operand, option and section, for tests.
 #[cfg(test)]
 const SAMPLE: Command = Command {
     name: "sample",

@@ -39,8 +39,8 @@ use crate::signals;
 use crate::summary::Summary;
 use crate::terminal::tell;
 
-/// Tells how a run has ended and where its logs are; the exit code.
-pub(crate) fn tell_summary(summary: &Summary, directories: &Directories) -> u8 {
+/// Prints the summary of a run and the directory of its logs; returns the exit code.
+pub(crate) fn print_summary(summary: &Summary, directories: &Directories) -> u8 {
     let code = summary.exit_code();
     tell(format!("\n{}", summary.to_text()));
     tell(format!("  logs in {}, exit code {code}", directories.log.display()));
@@ -55,7 +55,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         return Ok(4);
     }
     match run(&options, Progress::Told) {
-        Ok(summary) => Ok(tell_summary(&summary, &options.directories)),
+        Ok(summary) => Ok(print_summary(&summary, &options.directories)),
         Err(RunError::Start(error)) => {
             eprintln!("tools local: {error}");
             Ok(4)

@@ -229,7 +229,7 @@ impl Logs {
             Followed::Tx(prefix) => Some(prefix.clone()),
             Followed::Round(_) | Followed::Named(_) => None,
         });
-        // One that is as long as logs tell ids means itself.
+        // A prefix as long as the ids in logs is unambiguous.
         let Some(prefix) = prefix.filter(|prefix| !prefix.is_whole()) else { return Ok(()) };
         let mut found: BTreeSet<TxHead> = BTreeSet::new();
         self.read(|record| {

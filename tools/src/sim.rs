@@ -49,7 +49,7 @@ pub(crate) const COMMAND: Command = Command {
             "search",
             "VIEWS",
             "4",
-            "Instead of seeds: every way that agreement among 4 members, one of them Byzantine, can go in so many \
+            "Instead of seeds: every execution of agreement among 4 members, one of them Byzantine, over so many \
              views. Each view takes about ten times as long as the one before.",
         ),
     ],
@@ -82,7 +82,7 @@ const TRACE_LINES_SHOWN: usize = 60;
 const NODES_MAX: u64 = 31;
 /// Most shards that are simulated, for the same reason.
 const SHARDS_MAX: u64 = 4;
-/// Most views that are searched: states are told apart by bytes.
+/// Most views that are searched: a byte identifies a view in the keys of states.
 const SEARCH_VIEWS_MAX: u64 = 200;
 
 /// Runs the command; the exit status.

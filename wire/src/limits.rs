@@ -76,12 +76,12 @@ pub const LANE_OPEN_BYTES_MAX: u64 = 32 * MIB;
 /// the owner's cut may be ahead of ours.
 pub const LANE_KEPT_BYTES_MAX: u64 = 2 * LANE_OPEN_BYTES_MAX;
 
-/// Bytes of what was lost that are sent again at once: one of the longest entries.
+/// Bytes of lost entries or parts that are sent again at once: one of the longest entries.
 pub const RESEND_BURST_BYTES: u64 = PROPOSAL_BYTES_MAX;
-/// What is sent again a second beyond that: the time of a full window is two seconds, and a link of 1 Gbit/s stays
-/// usable for what is new even while seven peers need it.
+/// Bytes sent again a second beyond that: a full window takes two seconds, and a link of 1 Gbit/s keeps room for new
+/// messages even while seven peers need a window.
 pub const RESEND_BYTES_PER_S: u64 = 16 * MIB;
-/// Entries whose certificates one message may ask for: a cut of the largest shard, and of another proposer the same.
+/// Certificates that one message may request: those of two proposers' cuts in the largest shard.
 pub const WANTS_PER_MESSAGE_MAX: usize = 2 * NODES_PER_SHARD_MAX as usize;
 
 /// Unicast fetches in flight a requester; a third is dropped.

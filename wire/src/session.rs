@@ -239,7 +239,7 @@ impl Dialer {
         Dialer::start_with(rand::bytes32(), identity, testbed, expected, local)
     }
 
-    /// [`Dialer::start`] with this X25519 secret.
+    /// [`Dialer::start`] with a given X25519 secret.
     fn start_with(
         secret: [u8; 32],
         identity: &Identity,
@@ -313,7 +313,7 @@ impl Listener {
         Listener::on_hello_with(rand::bytes32, node, committee, local, next_expected, bytes)
     }
 
-    /// [`Listener::on_hello`] with the X25519 secret that `draw` gives; it is drawn only for a lawful hello.
+    /// [`Listener::on_hello`] with the X25519 secret that `draw` returns, which is called only for a lawful hello.
     fn on_hello_with(
         draw: impl FnOnce() -> [u8; 32],
         (id, key): (NodeId, &SigningKey),

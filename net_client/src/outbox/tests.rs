@@ -105,13 +105,13 @@ fn a_new_listener_gets_the_unconfirmed_under_the_numbers_it_wants() {
 }
 
 #[test]
-fn a_listener_that_has_everything_is_resent_nothing() {
+fn a_listener_that_has_everything_gets_nothing_again() {
     let mut outbox = outbox(10);
     outbox.resume(Listener::Same, 0).unwrap();
     outbox.push(keep(1));
     outbox.push(keep(2));
     assert_eq!(taken(&mut outbox), "1@0 2@1");
-    // The acks were lost with the session before: the resume itself confirms.
+    // The acks were lost with the previous session: the resume itself confirms.
     outbox.resume(Listener::Same, 2).unwrap();
     assert_eq!((outbox.unconfirmed(), outbox.bytes), (0, 0));
     // Nothing is unconfirmed any more, and the next number is still the listener's.
@@ -121,7 +121,7 @@ fn a_listener_that_has_everything_is_resent_nothing() {
 }
 
 #[test]
-fn a_new_listener_pays_nothing_for_places_dropped_behind_a_kept_one() {
+fn places_dropped_behind_a_kept_frame_cost_nothing_with_a_new_listener() {
     let mut outbox = outbox(10);
     outbox.push(keep(1));
     outbox.push(round(1, 2));
@@ -295,7 +295,7 @@ fn take_stops_at_its_limit_but_takes_at_least_one() {
     outbox.push(keep(4));
     outbox.push(keep(5));
     outbox.resume(Listener::Same, 1).unwrap();
-    // One that fills the limit to the byte is enough, whether it was sent before or not.
+    // A frame that fills the limit to the byte ends the batch, whether or not it was sent before.
     for names in ["2@1", "3@2", "4@3", "5@4", ""] {
         assert_eq!(taken_up_to(ENTRY_BYTES + 10, &mut outbox), names);
     }

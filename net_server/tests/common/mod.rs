@@ -93,8 +93,8 @@ impl Server {
     /// Starts one with further flags.
     pub(crate) fn start(flags: &[&str]) -> Server {
         let testbed = Testbed::deal();
-        // Between finding a free port and the server's binding it another process may take it: then again. A loopback
-        // address of its own keeps what answers there from being the server of another test.
+        // Another process may take the free port before the server binds it, so several are tried. The loopback address
+        // is random, so that no server of another test answers there.
         let [_, a, b, c] = rand::u64().to_le_bytes()[..4] else { unreachable!("these are four") };
         let ip = Ipv4Addr::new(127, a, b, c.clamp(2, 254));
         for _ in 0..20 {

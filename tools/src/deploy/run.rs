@@ -42,7 +42,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         Err(error) => return Ok(not_begun("run", error)),
     };
     match whole_run(&deployment, &options, per_host) {
-        Ok(summary) => Ok(local::tell_summary(&summary, &options.directories)),
+        Ok(summary) => Ok(local::print_summary(&summary, &options.directories)),
         Err(RunError::Start(_)) if signals::is_interrupted() => Ok(interrupted("run")),
         Err(RunError::Start(error)) => Ok(not_begun("run", error)),
         Err(RunError::Interrupted) => Ok(interrupted("run")),

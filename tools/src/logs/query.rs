@@ -54,7 +54,7 @@ impl TxPrefix {
         lawful.then(|| TxPrefix(text[..text.len().min(HEAD_DIGITS)].to_string()))
     }
 
-    /// Whether it is as much of an id as logs tell.
+    /// Whether it is as long as the ids in logs.
     pub(super) fn is_whole(&self) -> bool {
         self.0.len() == HEAD_DIGITS
     }

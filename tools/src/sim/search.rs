@@ -1,4 +1,4 @@
-//! `tools sim --search`: every way that agreement can go in a small scope.
+//! `tools sim --search`: every execution of agreement in a small scope.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::terminal::tell;
 /// Between two lines of progress.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Searches so many views; the exit status.
+/// Searches this many views and returns the exit status.
 pub(super) fn run(views: u32) -> u8 {
     let begun = Instant::now();
     let mut due = EVERY;

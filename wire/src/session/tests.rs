@@ -36,7 +36,7 @@ fn listen(hello: &[u8]) -> Result<(Listener, Vec<u8>), HandshakeError> {
     Listener::on_hello(me, &committee(1), LISTENER_SAYS, |_| 9, hello)
 }
 
-/// Both sides' sessions, the dialer's first, with what each was told.
+/// Both sides' sessions, the dialer's first, each with the other side's hello.
 fn establish(identity: &Identity) -> ((Session, ListenerHello), (Session, DialerHello)) {
     let (dialer, hello) = dial(identity);
     let (listener, reply) = listen(&hello).unwrap();
@@ -290,13 +290,12 @@ fn a_handshake_stays_within_a_kibibyte() {
     assert!(state + HELLO_BYTES + REPLY_BYTES <= limit, "{state} bytes of state");
 }
 
-/// Whatever the two sides have said, cut off and drawn out too, each statement is of one side and one transcript.
+/// Each statement belongs to one side and one transcript, truncated and extended transcripts included.
 #[test]
 fn transcripts_that_differ_give_different_statements_and_keys() {
     let messages = [[0; HELLO_BYTES].to_vec(), [1; HELLO_BYTES].to_vec(), [0; HELLO_BYTES - 1].to_vec()];
     let rest = [vec![], vec![0; 100], vec![0; 164], vec![0; 164 + 64], vec![1; 164]];
-    let mut statements = std::collections::BTreeSet::new();
-    let mut keys = std::collections::BTreeSet::new();
+    let (mut statements, mut keys) = (BTreeSet::new(), BTreeSet::new());
     for (hello, rest) in messages.iter().flat_map(|hello| rest.iter().map(move |rest| (hello, rest))) {
         let mut transcript = Transcript::begin(hello);
         transcript.add(rest);

@@ -26,7 +26,7 @@ impl Case<'_> {
     }
 }
 
-/// What the listener and the dialer have after hello and reply.
+/// The dialer and the listener after hello and reply, and the reply.
 fn shake(case: &Case<'_>, committee: &Committee, role: Role) -> (Dialer, Listener, Vec<u8>) {
     let identity = Identity { role, key: case.key("dialer_seed") };
     let node = NodeId(2);
@@ -89,8 +89,8 @@ fn vectors_of_the_independent_script() {
         case.check("frames_to_listener", &frames_to_listener(&mut ours.sealer));
         case.check("frames_to_dialer", &frames_to_dialer(&mut theirs.sealer));
 
-        // The same once more, to see the keys on their own. Both sides' openers are checked against the frames by
-        // `an_honest_handshake_gives_both_sides_the_same_session`.
+        // Once more, for the keys themselves. `an_honest_handshake_gives_both_sides_the_same_session` checks both sides'
+        // openers against the frames.
         let (_, mut listener, _) = shake(&case, &committee, role);
         listener.transcript.add(&finish);
         case.check("transcript", &listener.transcript.digest());

@@ -153,7 +153,7 @@ fn the_history_is_bounded_by_rounds_and_by_bytes() {
     }
 }
 
-/// Bytes that these effects put into the outlet: each message once, however many it goes to.
+/// Bytes that these effects put into the outlet: each entry once, whatever the number of its recipients.
 fn outlet_bytes(effects: &LaneEffects) -> u64 {
     let bytes = effects.sends.iter().map(|(_, send)| match send {
         LaneSend::Entry { body, .. } => body.len() as u64,
@@ -162,7 +162,7 @@ fn outlet_bytes(effects: &LaneEffects) -> u64 {
     bytes.sum()
 }
 
-/// A member whose window is full of entries that nobody has echoed.
+/// A member whose window is full of entries without ECHOs.
 fn full_window(n: u16) -> Net {
     let mut net = Net::new(n);
     net.filter(|_, _, _| false);
@@ -173,7 +173,7 @@ fn full_window(n: u16) -> Net {
     net
 }
 
-/// What a second of re-sending may come to: the burst, the entry that goes beyond it, and what arrives meanwhile.
+/// Bytes that may be sent again within a second: the burst, the entry that goes beyond it, and the rate of the second.
 const SECOND_MAX: u64 = RESEND_BURST_BYTES + PROPOSAL_BYTES_MAX + HEADER_BYTES as u64 + RESEND_BYTES_PER_S;
 
 #[test]
@@ -202,7 +202,7 @@ fn new_processes_and_restarts_send_a_bounded_number_of_bytes_at_once_and_a_secon
 }
 
 #[test]
-fn what_was_lost_all_arrives_at_its_pace_and_goes_once_to_all_who_lack_it() {
+fn a_lost_window_is_sent_again_at_a_bounded_rate_and_each_entry_once() {
     let mut net = full_window(31);
     net.heal();
     let start = net.now;
@@ -220,10 +220,9 @@ fn what_was_lost_all_arrives_at_its_pace_and_goes_once_to_all_who_lack_it() {
     assert!(net.now - start <= Span::from_ms(3_000) && LANE_OPEN_BYTES_MAX / RESEND_BYTES_PER_S < 3);
 }
 
-/// A peer that comes up again and again gets the lowest entries again and again; whoever else has lost something has its
-/// turn all the same.
+/// A peer that comes up again and again gets the lowest entries each time; the other peers have their turns all the same.
 #[test]
-fn a_peer_that_returns_every_second_keeps_nobody_from_what_it_lost() {
+fn a_peer_that_returns_every_second_does_not_delay_what_others_lost() {
     let mut net = full_window(7);
     net.heal();
     // Member 6 never answers; member 1 comes up once.
@@ -239,7 +238,7 @@ fn a_peer_that_returns_every_second_keeps_nobody_from_what_it_lost() {
     assert_eq!(echoed, 8);
 }
 
-/// What is certified is not sent again, nor what is decided: a FINAL does, and who lacks the body fetches it.
+/// Certified and decided entries are not sent again: FINAL is enough, and a peer without the body fetches it.
 #[test]
 fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
     let mut net = Net::new(4);
@@ -254,15 +253,15 @@ fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
     let up = net.lanes[0].on_peer_up(net.now, NodeId(3));
     assert_eq!(outlet_bytes(&up), 0);
     let finals = up.sends.iter().filter(|(_, send)| super::net::is_final(send)).count();
-    assert_eq!(finals, 1, "the second one is open");
+    assert_eq!(finals, 1, "only the second entry is open");
     net.heal();
     net.absorb(0, up);
     net.run_for(Span::from_ms(400));
     assert!(net.lanes[3].chains[0].bodies() == 1, "fetched");
 }
 
-/// A SEND that names what nobody has: one message of each who hears it, to its author; later those after us, then all,
-/// each in one message however much was named. N³ messages once.
+/// A SEND of an SPB with a false tip in every lane makes each receiver ask the author in one message, later f+1 members,
+/// then all, each in one message.
 #[test]
 fn a_false_proposal_costs_a_few_messages() {
     for n in [4u16, 16] {
@@ -285,12 +284,12 @@ fn a_false_proposal_costs_a_few_messages() {
         let one_honest = (others / 3) + 1;
         assert_eq!(frames(&net), others * (1 + one_honest));
         net.run_for(Span::from_ms(60_000));
-        assert_eq!(frames(&net), others * (1 + one_honest + 6 * others), "and then it is given up");
+        assert_eq!(frames(&net), others * (1 + one_honest + 6 * others), "then the wants are given up");
         assert_eq!(net.lanes[0].next_wakeup(), None);
     }
 }
 
-/// However many false proposals there are, nobody is asked more than once each 25 ms.
+/// However many false proposals arrive, each member gets at most two requests within 25 ms.
 #[test]
 fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
     let n = 16;
@@ -309,7 +308,8 @@ fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
         net.log.clear();
         net.run_for(Span::from_ms(25));
         for to in 1..16 {
-            assert!(net.count(|from, at, _| (from, at) == (0, to)) <= 2, "those after us, and all");
+            let requests = net.count(|from, at, _| (from, at) == (0, to));
+            assert!(requests <= 2, "one as a next member, one as any member: {requests}");
         }
     }
 }

@@ -145,7 +145,7 @@ fn a_wanted_certificate_is_asked_for_until_it_comes() {
     net.run();
     net.heal();
     net.run_for(Span::from_ms(225));
-    assert!(net.lanes[3].is_certified(Index(0), tip), "whoever comes after us is asked next and answers");
+    assert!(net.lanes[3].is_certified(Index(0), tip), "the members after us are asked next and answer");
     assert!(net.outputs[3].contains(&LaneOutput::Certified(Index(0))));
     assert_eq!(net.lanes[3].wants.len(), 0);
     let again = net.lanes[3].want_certificates(net.now, Index(1), &[(Index(0), tip)]);
@@ -178,7 +178,7 @@ fn a_certificate_that_does_not_exist_is_not_asked_for_for_ever() {
     assert_eq!(net.lanes[0].next_wakeup(), None);
 }
 
-/// The proposer keeps silent, and only one member that is asked last knows the certificate.
+/// The proposer is silent, and only a member that is asked last knows the certificate.
 #[test]
 fn nothing_depends_on_the_proposer() {
     let mut net = Net::new(7);
@@ -204,9 +204,9 @@ fn each_of_f_plus_1_proposers_is_asked_at_once() {
     assert_eq!(asked, [1, 1, 1, 0, 0, 0], "one of three is honest and has it");
 }
 
-/// A SEND may wait for a certificate whose want had to give way to others, below the highest one of its lane.
+/// A SEND may wait for a certificate below the highest one of its lane after other wants displaced its own.
 #[test]
-fn a_certificate_that_is_not_wanted_any_more_is_news_all_the_same() {
+fn a_certificate_is_reported_although_its_want_was_displaced() {
     let mut net = Net::new(4);
     net.filter(|from, to, _| from < 3 && to < 3);
     net.append(0, b"1");
@@ -234,8 +234,8 @@ fn a_certificate_that_is_not_wanted_any_more_is_news_all_the_same() {
     }
 }
 
-/// Two silent signers in a row, which comes first for one member after the other, cost one wait; one after another they
-/// would cost 600 ms here and 8 s at N = 31.
+/// The first signers that a member asks are silent: two of them cost one wait. Asked one by one they would cost 600 ms,
+/// and ten of them 8 s at N = 31.
 #[test]
 fn silent_signers_in_a_row_cost_a_few_waits() {
     for (n, silent, within_ms) in [(7, 2, 250), (31, 10, 1_700)] {

@@ -123,7 +123,7 @@ fn a_new_process_of_a_peer_gets_at_once_what_is_open() {
     assert_eq!(seq_of(&net.lanes[3].cut(), 1), Seq(0), "member 1 has not seen it come up");
     assert_eq!(net.count(|from, to, send| (from, to) == (0, 3) && is_entry(send)), 0, "it is certified");
     net.run_for(Span::from_ms(250));
-    assert_eq!(net.count(|_, to, send| to == 3 && is_entry(send)), 1, "who lacks the body fetches it");
+    assert_eq!(net.count(|_, to, send| to == 3 && is_entry(send)), 1, "a peer without the body fetches it");
     // The other direction: a restarted child of member 3 has lost its own entry and all it was to echo.
     let restarted = net.lanes[3].on_child_restarted(net.now);
     net.absorb(3, restarted);

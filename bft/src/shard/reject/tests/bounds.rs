@@ -1,4 +1,4 @@
-//! What is kept, looked up and sent is bounded, whatever peers choose.
+//! Bounds on what is kept, looked up and sent, whatever peers choose.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn nothing_remains_of_what_has_ended() {
     }
 }
 
-/// Messages of CL of one peer, of ids that share what `shape` says, and what the tables cost then.
+/// The steps of searches after one peer's CL on `count` ids that share the bytes of `shape`.
 fn steps_after(count: u64, shape: std::ops::Range<usize>) -> Steps {
     let mut one = One::new(0);
     let mut prng = Prng::new(count);
@@ -85,13 +85,13 @@ fn ids_that_one_peer_chooses_cost_no_more_steps_than_random_ones() {
         assert!(random.total < 3 * count && random.longest < 300, "{count}: {random:?}");
         for shape in [0..16, 8..24, 16..32, 0..28] {
             let chosen = steps_after(count, shape.clone());
-            let bytes = format!("{count} ids that share bytes {shape:?}: {chosen:?}, random {random:?}");
-            assert!(chosen.total * 10 < random.total * 11 && chosen.longest < 300, "{bytes}");
+            let steps = format!("{count} ids that share bytes {shape:?}: {chosen:?}, random {random:?}");
+            assert!(chosen.total * 10 < random.total * 11 && chosen.longest < 300, "{steps}");
         }
     }
 }
 
-/// Reports of transactions numbered from `first` on, that `asker` had us look at; the CL_M that goes out.
+/// Reports `count` transactions from number `first` on, ordered by `asker`; returns how many go out in CL_M.
 fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: u64) -> u64 {
     let votes = (first..first + count).map(vote).collect();
     let effects = one.rejects.report(now, asker, votes, &one.book);
@@ -113,10 +113,10 @@ fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
     assert!((4 * per_s..=4 * per_s + 5).contains(&at_once), "{at_once} at once, {per_s} a second");
     assert_eq!(reported(&mut one, start, Some(NodeId(0)), 50_000, 20_000), 0);
     assert_eq!(one.open().0 as u64, at_once, "what exceeds it leaves no trace");
-    // The same order again: those it has heard of cost anew, the others come first.
+    // The same order a second later.
     let later = start + Span::from_ms(1_000);
     let next = reported(&mut one, later, Some(NodeId(0)), 50_000, 20_000);
     assert!((per_s - 1..=per_s + 1).contains(&next), "{next} a second later, {per_s} a second");
     assert_eq!(reported(&mut one, later, Some(NodeId(1)), 100_000, 1_000), 1_000, "another peer");
-    assert_eq!(reported(&mut one, later, None, 200_000, 20_000), 20_000, "what we found ourselves");
+    assert_eq!(reported(&mut one, later, None, 200_000, 20_000), 20_000, "ordered by no peer");
 }

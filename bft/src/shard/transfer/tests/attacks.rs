@@ -147,8 +147,8 @@ fn a_transfer_at_the_wrong_place_is_refused() {
     assert!(signs(&mut bench, from, victim, honest));
 }
 
-/// The source's only block, with a part of so many finished, cancelled and spent items among so many parts, and the
-/// honest transfer of it.
+/// A source with a single block of `parts` parts, each with this many finished, cancelled and spent items, and the
+/// honest transfer of the first part.
 fn staged_shape((finished, cancelled, spent): (u8, u8, u8), parts: u16) -> (Bench, Transfer) {
     let mut bench = Bench::new(4, 1 + parts);
     let group = |destination: ShardId| {
@@ -168,7 +168,7 @@ fn staged_shape((finished, cancelled, spent): (u8, u8, u8), parts: u16) -> (Benc
     (bench, transfer)
 }
 
-/// All that an honest transfer can be reshaped to, with the proof that comes closest.
+/// Every other shape of an honest transfer, each with the proof that comes closest.
 fn shapes_of(honest: &Transfer) -> Vec<(String, Transfer)> {
     let part = Part::parse(honest.part.clone()).unwrap();
     let pieces = Pieces::of(&part);
@@ -206,7 +206,7 @@ fn shapes_of(honest: &Transfer) -> Vec<(String, Transfer)> {
     shapes
 }
 
-/// Which of these shapes of a part are signed.
+/// The shapes of a part that a member signs.
 fn shapes_signed(items: (u8, u8, u8), parts: u16) -> Vec<String> {
     let (mut bench, honest) = staged_shape(items, parts);
     let (liar, victim) = (bench.node(SOURCE, 3), bench.node(TARGET, 0));

@@ -131,9 +131,9 @@ fn executed_parts_are_forgotten_in_time() {
     assert_eq!(bench.at(member).incoming[&SOURCE].len(), 0);
 }
 
-/// However many bodies are due in one call, few are asked for at a time.
+/// However many bodies are due in one call, few are requested at a time.
 #[test]
-fn requests_in_flight_are_few_though_all_are_due_at_once() {
+fn few_requests_are_in_flight_although_all_are_due_at_once() {
     let mut bench = Bench::new(4, 2);
     let victim = bench.node(TARGET, 0);
     bench.filter(move |_, to, send| to != victim || !matches!(send, TransferSend::Transfer(_)));

@@ -39,9 +39,9 @@ fn silent_partners_are_made_up_for() {
     }
 }
 
-/// Whoever does not answer costs a wait with more and more others; when no signer answers, the source is asked.
+/// After each wait without an answer more signers are asked; when no signer answers, the source is asked.
 #[test]
-fn bodies_are_asked_for_from_more_and_more() {
+fn a_body_is_requested_from_more_and_more_members() {
     let mut bench = Bench::new(4, 2);
     let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
     let victim = bench.node(TARGET, 0);
@@ -236,8 +236,8 @@ fn execute_what_is_eligible(
     }
 }
 
-/// Windows to many shards are full: a restart of a child, or new processes of all their partners, send again the oldest
-/// parts to one shard after another, at a pace.
+/// With full windows to many shards, a restart of a child or new processes of all partners make a member send the
+/// oldest parts again to one shard after another, at a bounded rate.
 #[test]
 fn parts_to_many_shards_are_sent_again_one_shard_after_another() {
     let shards = 8;
@@ -282,11 +282,11 @@ fn parts_to_many_shards_are_sent_again_one_shard_after_another() {
     assert!(sent >= all, "{sent} of {all} bytes");
 }
 
-/// Signers in a row that do not answer cost a wait or two, not one each.
+/// Several silent signers in a row cost one or two waits in all.
 #[test]
 fn silent_signers_of_a_part_cost_few_waits() {
     let mut bench = Bench::new(7, 2);
-    // The partner of the last member is silent, and so are the first two whom it asks: 0 and 1.
+    // The partner of the last member is silent, and so are 0 and 1, the first signers that it asks.
     let (victim, partner) = (bench.node(TARGET, 6), bench.node(SOURCE, 6));
     let silent = [bench.node(TARGET, 0), bench.node(TARGET, 1)];
     bench.filter(move |from, to, send| {
