@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a mutation campaign: changes the code in one place at a time and reports the changes that no test notices.
-# Takes seconds to minutes a mutant, so it is no part of run_tests.sh. docs/testing.md says how to read the result.
+# Takes seconds to minutes a mutant, so it is no part of run_tests.sh. docs/testing.md explains the results.
 set -euo pipefail
 
 usage() {
@@ -14,7 +14,7 @@ With FILE: mutants of these files, which may be globs ('bft/src/mvba/*.rs'), whe
   --count COUNT   only COUNT of them, chosen by --seed (default 1); the same seed chooses the same mutants
   --list          name the mutants and run nothing
 
-Exit code: 0 if the tests notice all mutants, 2 if some survive. One that runs into the time limit is noticed, too.
+Exit code: 0 if the tests notice all mutants, 2 if some survive. A mutant that runs into the time limit is noticed, too.
 END
 }
 
@@ -39,8 +39,8 @@ fi
 
 out="$(realpath -m "${CARGO_TARGET_DIR:-target}/mutation")"
 mkdir -p "$out"
-# Only crates whose tests need no binary of another crate. The simulator and its checkers are test code; what is only
-# read ahead, into the processor's cache, changes no result.
+# Only crates whose tests need no binary of another crate. The simulator and its checkers are test code, and functions
+# that only read ahead into the processor's cache change no result.
 packages=(wire net_client net_server bft)
 select=(--exclude 'bft/src/sim/**' --exclude-re '\bwarm')
 if ((${#files[@]} == 0)); then
@@ -67,7 +67,7 @@ mutants() {
 mapfile -t chosen < <(mutants --list "${packages[@]/#/--package=}")
 if [[ -n "$count" ]]; then
     # Sorted by a hash of seed and name: the choice depends on nothing else, and a mutant keeps its rank when others go.
-    # cargo-mutants 27 chooses all but the deletions of fields by name, so those of the files chosen come on top.
+    # cargo-mutants 27 cannot select deletions of fields by name, so all of them in the chosen files run as well.
     mapfile -t chosen < <(printf '%s\n' "${chosen[@]}" | grep -v ': delete field ' |
         while read -r name; do echo "$(sha256sum <<< "$seed $name" | cut -c1-16) $name"; done |
         sort | head -n "$count" | cut -d' ' -f2-)
@@ -81,8 +81,8 @@ if [[ -n "$list" ]]; then
 fi
 
 # Two cores: one mutant at a time, built and tested with two threads, without debug information, which takes longer to
-# write than the code. A mutant that makes a test wait is given up after three times the tests' usual time, or after a
-# minute where that is longer, because a busy machine stretches what takes a few seconds.
+# write than the code. A mutant that makes a test wait is given up after three times the tests' usual time, but not
+# before a minute, because tests of a few seconds take longer on a busy machine.
 export CARGO_TARGET_DIR="$out/build" CARGO_PROFILE_DEV_DEBUG=0 RUST_TEST_THREADS=2
 
 # Cheapest tests first: a mutant that they notice is not run against the rest.
