@@ -224,6 +224,7 @@ impl Core {
             view: waiting.as_ref().map(|(view, _)| view.0),
             waiting_for: waiting.map(|(_, waiting)| waiting),
             mempool: self.mempool.len() as u64,
+            taken: self.mempool.taken(),
             lane_open: self.lanes.own_open() as u64,
             finished: totals.finished,
             rejected: totals.rejected,

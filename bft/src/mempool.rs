@@ -101,6 +101,11 @@ impl Mempool {
         self.accounts.open()
     }
 
+    /// Transactions taken from clients so far.
+    pub fn taken(&self) -> u64 {
+        self.accounts.taken()
+    }
+
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -161,6 +161,8 @@ pub struct NodeStatus {
     pub waiting_for: Option<Waiting>,
     /// Transactions in the mempool.
     pub mempool: u64,
+    /// Transactions taken from clients since the node started.
+    pub taken: u64,
     /// Own lane entries beyond the decided cut.
     pub lane_open: u64,
     /// Transactions finished since genesis.

@@ -79,6 +79,8 @@ pub(super) struct Accounts {
     limits: MempoolLimits,
     /// All clients together.
     total: Held,
+    /// Transactions that clients ever added.
+    taken: u64,
     /// Bound: clients with something open, and those connected that have asked for something.
     pub(super) clients: BTreeMap<ClientId, Client>,
     /// Bound: nodes of the testbed.
@@ -87,12 +89,22 @@ pub(super) struct Accounts {
 
 impl Accounts {
     pub(super) fn new(limits: MempoolLimits) -> Accounts {
-        Accounts { limits, total: Held::default(), clients: BTreeMap::new(), peers: BTreeMap::new() }
+        Accounts {
+            limits,
+            total: Held::default(),
+            taken: 0,
+            clients: BTreeMap::new(),
+            peers: BTreeMap::new(),
+        }
     }
 
     /// What all clients and peers have open.
     pub(super) fn open(&self) -> usize {
         self.total.open + self.peers.values().map(|held| held.open).sum::<usize>()
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Why `bytes` more of a client do not fit, if they do not.
@@ -117,6 +129,7 @@ impl Accounts {
     }
 
     pub(super) fn add(&mut self, client: ClientId, bytes: u64) {
+        self.taken += 1;
         self.total.add(bytes);
         self.clients.entry(client).or_default().held.add(bytes);
     }

@@ -162,8 +162,10 @@ fn is_data_of_a_run(path: &Path) -> bool {
 
 fn is_log_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "summary.json" | "nodes.csv" | "exchanges.csv" | "receipts.csv" | "clocks.csv")
-        || node_of_log(name).is_some()
+    matches!(
+        name,
+        "summary.json" | "nodes.csv" | "exchanges.csv" | "receipts.csv" | "clients.csv" | "clocks.csv"
+    ) || node_of_log(name).is_some()
 }
 
 /// The node that writes a log of this name, if one does.

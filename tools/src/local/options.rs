@@ -130,7 +130,7 @@ pub(crate) const COMMAND: Command = Command {
             "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt  \
              What the three processes of each node say.\n\
              LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
-             LOG_DIR/nodes.csv, exchanges.csv, receipts.csv  What 'tools verify' compares those with.\n\
+             LOG_DIR/nodes.csv, exchanges.csv, receipts.csv, clients.csv  What 'tools verify' compares those with.\n\
              LOG_DIR/summary.json  Everything the summary says, as numbers.\n\
              DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
              DATA_DIR/metrics.txt  With --metrics: where each node tells them.",

@@ -47,6 +47,7 @@ fn told(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("view", Json::or_null(status.view.map(u64::from))),
         ("waiting_for", status.waiting_for.as_ref().map_or(Json::Null, waiting)),
         ("mempool", Json::from(status.mempool)),
+        ("taken", Json::from(status.taken)),
         ("lane_open", Json::from(status.lane_open)),
         ("finished", Json::from(status.finished)),
         ("finished_cross", Json::from(status.finished_cross)),

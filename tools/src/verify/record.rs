@@ -33,6 +33,8 @@ pub(crate) struct LastStatus {
     pub(crate) finished: u64,
     /// Transactions rejected.
     pub(crate) rejected: u64,
+    /// Transactions taken from clients, of whatever run.
+    pub(crate) taken: u64,
     /// Unspent coins.
     pub(crate) coins: u64,
     /// The sum of their amounts, counted coin by coin.
@@ -68,6 +70,7 @@ impl From<&NodeStatus> for LastStatus {
             header: status.header,
             finished: status.finished,
             rejected: status.rejected,
+            taken: status.taken,
             coins: status.coins,
             value: status.value,
             open_records: status.open_records,
@@ -161,7 +164,7 @@ pub(crate) struct Record {
     pub(crate) clients: Clients,
 }
 
-const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,coins,value,open_records,pool,parts_open,held,\
+const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,taken,coins,value,open_records,pool,parts_open,held,\
                             finished_cross,cancelled";
 const EXCHANGES_HEADER: &str = "node,shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,ticked_sum,\
                                 finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
@@ -257,13 +260,14 @@ fn parse_clients(words: &[&str]) -> Option<Clients> {
 }
 
 fn node_line(node: NodeId, status: Option<&LastStatus>) -> String {
-    let Some(status) = status else { return format!("{node},down,,,,,,,,,,,,\n") };
+    let Some(status) = status else { return format!("{node},down,,,,,,,,,,,,,\n") };
     format!(
-        "{node},up,{},{},{},{},{},{},{},{},{},{},{},{}\n",
+        "{node},up,{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
         status.executed,
         hex::encode(&status.header.0),
         status.finished,
         status.rejected,
+        status.taken,
         status.coins,
         status.value,
         status.open_records,
@@ -276,7 +280,7 @@ fn node_line(node: NodeId, status: Option<&LastStatus>) -> String {
 }
 
 fn parse_node(words: &[&str]) -> Option<(NodeId, Option<LastStatus>)> {
-    let words: &[&str; 14] = words.try_into().ok()?;
+    let words: &[&str; 15] = words.try_into().ok()?;
     let node = NodeId(words[0].parse().ok()?);
     let status = match words[1] {
         "down" if words[2..].iter().all(|word| word.is_empty()) => None,
@@ -285,14 +289,15 @@ fn parse_node(words: &[&str]) -> Option<(NodeId, Option<LastStatus>)> {
             header: Digest(hex::decode_32(words[3])?),
             finished: words[4].parse().ok()?,
             rejected: words[5].parse().ok()?,
-            coins: words[6].parse().ok()?,
-            value: words[7].parse().ok()?,
-            open_records: words[8].parse().ok()?,
-            pool: words[9].parse().ok()?,
-            parts_open: words[10].parse().ok()?,
-            held: words[11].parse().ok()?,
-            finished_cross: words[12].parse().ok()?,
-            cancelled: words[13].parse().ok()?,
+            taken: words[6].parse().ok()?,
+            coins: words[7].parse().ok()?,
+            value: words[8].parse().ok()?,
+            open_records: words[9].parse().ok()?,
+            pool: words[10].parse().ok()?,
+            parts_open: words[11].parse().ok()?,
+            held: words[12].parse().ok()?,
+            finished_cross: words[13].parse().ok()?,
+            cancelled: words[14].parse().ok()?,
             exchanged: Vec::new(),
         }),
         _ => return None,

@@ -133,6 +133,7 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
             header: header(executed),
             finished: FINISHED * executed,
             rejected: executed,
+            taken: 10,
             coins: 200_000,
             value: genesis,
             open_records: 0,
@@ -411,6 +412,28 @@ fn after_a_drained_run_all_members_stand_at_one_height() {
     assert_eq!(verdict.findings, ["node 1 was up and stood at height 4, node 0 at 5"]);
     record.clients.ended = Ended::Interrupted;
     assert!(check(dir.path(), &committee(), &record).unwrap().is_clean(), "it was stopped on its way");
+}
+
+#[test]
+fn what_other_clients_handed_in_has_receipts_elsewhere() {
+    let dir = TestDir::new();
+    let mut record = write_run(&dir);
+    record.clients.orphaned -= 3;
+    record.clients.submitted -= 3;
+    let check = |record: &Record| check(dir.path(), &committee(), record).unwrap();
+    let missing = "5 transactions have finished without a receipt, but clients have 2 open";
+    assert_eq!(check(&record).findings, [missing]);
+    record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 20 + 3;
+    let why = "not judged: other clients took part, and nodes that are down do not say with how much";
+    assert_eq!(check(&record).receipts_hold.to_string(), why);
+    let three = record.nodes[&NodeId(2)].clone();
+    record.nodes.insert(NodeId(3), three);
+    let text = fs::read_to_string(dir.path().join("rounds-2.csv")).unwrap();
+    fs::write(dir.path().join("rounds-3.csv"), text).unwrap();
+    record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 30 + 2;
+    assert_eq!(check(&record).findings, [missing], "two of them are others'");
+    record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken += 1;
+    assert!(check(&record).is_clean());
 }
 
 #[test]
