@@ -13,6 +13,7 @@ use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Reply, Request, list};
 use wire::codec;
 use wire::committee::{Committee, Protocol};
+use wire::dest::Dest;
 use wire::ids::{ClientId, Digest, NodeId, Round, ShardId, TxId};
 
 use crate::core::{Core, CoreConfig};
@@ -22,6 +23,8 @@ use crate::crypto::suite::Suite;
 use crate::event::{BlockReport, Effect, Event};
 use crate::fault::FaultKind;
 use crate::lane::LaneSettings;
+use crate::message::{Incoming, Message};
+use crate::round::{CatchUpMessage, RoundMessage};
 use crate::time::{Span, Time};
 use crate::trace::{TraceEvent, Tracing};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
@@ -244,4 +247,32 @@ fn what_is_no_request_is_answered_with_a_reason_and_counted() {
         );
     }
     assert!(bench.cores[1].status().refused.is_empty());
+}
+
+/// Whoever asks for rounds that we do not have says that it is ahead; we ask it in turn. One that asks for the round that
+/// we run does not.
+#[test]
+fn a_question_beyond_our_rounds_shows_who_is_ahead() {
+    let asks_of = |effects: &[(Time, NodeId, Effect)]| -> Vec<Round> {
+        let asks = effects.iter().filter_map(|(_, _, effect)| {
+            let Effect::Send { dest: Dest::Node(NodeId(1)), body, .. } = effect else { return None };
+            match Incoming::decode(body) {
+                Some(Incoming::Message(Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask {
+                    from,
+                })))) => Some(from),
+                _ => None,
+            }
+        });
+        asks.collect()
+    };
+    for (from, asked) in [(1, vec![]), (2, vec![Round(1)]), (9, vec![Round(1)])] {
+        let mut bench = Bench::new(4);
+        let ask = Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(from) })).encode();
+        let digest = Digest(Sha256::digest(&ask[..]).into());
+        bench.give(NodeId(0), Event::Peer { from: NodeId(1), digest, body: ask });
+        bench.queue.clear();
+        bench.now = Time(0) + Span::from_ms(500);
+        bench.give(NodeId(0), Event::Tick);
+        assert_eq!(asks_of(&bench.done), asked, "after a question from round {from} on");
+    }
 }

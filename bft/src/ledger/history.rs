@@ -302,6 +302,7 @@ mod tests {
         history.sweep(Round(4), 1, &mut released);
         assert_eq!(released.0, [], "nothing is due yet");
         assert_eq!(history.find(&ids[99]), Some((Settled::Finished, Round(1))));
+        assert!(history.steps().total >= 100, "each of them takes a step at least");
         history.sweep(Round(5), 1, &mut released);
         assert_eq!((released.0.len(), history.len()), (1, 99));
         assert_eq!(history.find(&ids[99]), None, "forgotten, though not swept");

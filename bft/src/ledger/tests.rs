@@ -303,6 +303,22 @@ fn where_the_protocol_is_signed_each_owner_must_have_signed() {
 }
 
 #[test]
+fn memory_is_told_as_what_coins_and_records_take() {
+    const COINS: u64 = 20_000;
+    let mut bench = Bench::new(COINS);
+    let coins = bench.ledger.allocated_bytes();
+    assert!((40 * COINS..100 * COINS).contains(&(coins as u64)), "{coins} bytes for {COINS} coins");
+    let payments: Vec<Vec<u8>> =
+        (0..COINS / 2).map(|index| transfer(&[(bench.genesis(index), 100)], 50, b"")).collect();
+    bench.block(&payments);
+    let grown = (bench.ledger.allocated_bytes() - coins) as u64;
+    assert!(
+        (40 * COINS / 2..200 * COINS / 2).contains(&grown),
+        "{grown} bytes more for half as many records"
+    );
+}
+
+#[test]
 fn what_expires_too_far_ahead_is_never_rejected_and_may_execute_later() {
     let mut bench = Bench::new(1);
     let coin = bench.genesis(0);

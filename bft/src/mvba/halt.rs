@@ -101,3 +101,31 @@ impl Halt {
         member.suite.elect(&name, &self.shares)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wire::committee::Protocol;
+    use wire::ids::Signature;
+
+    use super::*;
+    use crate::crypto::deal::{deal_committee, seeded_entropy};
+    use crate::cut::Tip;
+
+    #[test]
+    fn no_list_may_be_longer_than_the_shard() {
+        let (committee, _) = deal_committee(4, 1, Protocol::default(), seeded_entropy(0));
+        let signature = Signature { r: [0; 32], s: [0; 32] };
+        let share = CoinShare { value: [0; 32], challenge: [0; 32], response: [0; 32] };
+        let halt = |tips: usize, signatures: u16, shares: u16| Halt {
+            round: Round(1),
+            view: View(0),
+            cut: Cut(vec![Tip::default(); tips]),
+            certificate: Certificate((0..signatures).map(|index| (Index(index), signature)).collect()),
+            shares: (0..shares).map(|index| (Index(index), share)).collect(),
+        };
+        assert!(halt(4, 4, 4).has_shape(&committee) && halt(4, 0, 0).has_shape(&committee));
+        for (tips, signatures, shares) in [(5, 3, 3), (3, 3, 3), (4, 5, 3), (4, 3, 5)] {
+            assert!(!halt(tips, signatures, shares).has_shape(&committee), "{tips} {signatures} {shares}");
+        }
+    }
+}

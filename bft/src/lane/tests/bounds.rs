@@ -53,9 +53,9 @@ fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
         lane.push(forge(3, lane.last().expect("it has a first").tip(), &[0; 1_000]));
     }
     net.filter(|_, _, send| !is_want_entry(send));
-    for entry in lane.iter().rev() {
+    for (delivered, entry) in (1..).zip(lane.iter().rev()) {
         net.deliver(3, 0, &send(entry));
-        assert!(net.lanes[0].chains[3].bodies() <= 3);
+        assert_eq!(net.lanes[0].chains[3].bodies(), delivered.min(3), "only as many give way as must");
     }
     net.run();
     let echoed = net.count(|from, _, send| from == 0 && is_echo(send));
@@ -66,6 +66,9 @@ fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
     net.decide([0], 1, &cut);
     net.heal();
     net.lanes[0].executed(Round(1), &cut);
+    let slots = net.lanes[0].chains[3].slots();
+    net.deliver(3, 0, &send(&lane[2]));
+    assert_eq!(net.lanes[0].chains[3].slots(), slots, "nothing is kept of what was executed");
     for entry in &lane[3..] {
         net.deliver(3, 0, &send(entry));
     }
@@ -312,4 +315,20 @@ fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
             assert!(requests <= 2, "one as a next member, one as any member: {requests}");
         }
     }
+}
+
+#[test]
+fn the_more_is_open_the_longer_nothing_is_sent_again() {
+    let mut net = Net::new(4);
+    net.filter(|_, _, _| false);
+    let wait = |net: &mut Net, payload: &[u8]| {
+        net.append(0, payload);
+        net.lanes[0].next_wakeup().expect("nobody has echoed it") - net.now
+    };
+    let short = wait(&mut net, b"x");
+    assert!((1_000_000..1_001_000).contains(&short.0), "{short:?}");
+    let mut net = Net::new(4);
+    net.filter(|_, _, _| false);
+    let long = wait(&mut net, &vec![0; 4 << 20]);
+    assert!((2_000_000..2_001_000).contains(&long.0), "a quarter of a second a MiB: {long:?}");
 }

@@ -77,10 +77,55 @@ fn a_node_that_learns_only_the_cut_walks_back_through_the_parents() {
     net.heal();
     let start = net.now;
     net.decide([3], 1, &cut);
-    net.run_for(Span::from_ms(60));
+    net.run_for(Span::from_ms(40));
+    assert_eq!(net.count(|_, _, send| is_want_entry(send)), 0, "it may be under way");
+    net.run_for(Span::from_ms(20));
     assert_eq!(net.block(3, &genesis, &cut).expect("served from the history").len(), 4);
     assert_eq!(net.count(|from, _, send| from == 3 && is_want_entry(send)), 4, "one request an entry");
     assert!(net.now - start < Span::from_ms(100), "only the first was waited for");
+}
+
+#[test]
+fn after_a_restart_of_our_child_whatever_was_asked_is_asked_again_at_once() {
+    let mut net = Net::new(4);
+    net.append(0, b"x");
+    net.filter(|_, to, send| !(to == 3 && is_entry(send)));
+    net.run();
+    let cut = net.lanes[3].cut();
+    net.decide([3], 1, &cut);
+    net.run_for(Span::from_ms(60));
+    assert_eq!(net.count(|from, _, send| from == 3 && is_want_entry(send)), 1);
+    let effects = net.lanes[3].on_child_restarted(net.now);
+    net.absorb(3, effects);
+    net.run();
+    assert_eq!(net.count(|from, _, send| from == 3 && is_want_entry(send)), 2);
+}
+
+/// Eight requests at most wait for the answer of one member, whenever they were sent.
+#[test]
+fn no_member_is_asked_for_more_than_it_can_answer() {
+    const ENTRIES: u64 = 40;
+    let mut net = Net::new(4);
+    net.filter(|_, to, _| to != 3);
+    let mut cuts = vec![net.genesis()];
+    for round in 1..=ENTRIES {
+        net.append(0, &[round as u8]);
+        net.run();
+        let cut = net.lanes[0].cut();
+        net.decide(0..3, round, &cut);
+        (0..3).for_each(|at| net.lanes[at].executed(Round(round), &cut));
+        cuts.push(cut);
+    }
+    let decided = net.now;
+    for (round, cut) in (1..).zip(&cuts[1..]) {
+        net.decide([3], round, cut);
+        net.run_for(Span::from_ms(2));
+    }
+    net.run_for(Span::from_ms(60));
+    assert!(net.now - decided < Span::from_ms(200), "no request is old enough to be repeated");
+    let asked: Vec<usize> =
+        (0..3).map(|at| net.count(|from, to, send| (from, to) == (3, at) && is_want_entry(send))).collect();
+    assert_eq!(asked, [8, 8, 8]);
 }
 
 #[test]
