@@ -128,7 +128,8 @@ fn what_is_no_scrape_is_refused_and_holds_nobody_up() {
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\r\n\r\n", "400 Bad Request"),
         (&long, "431 Request Header Fields Too Large"),
     ] {
-        let answer = watched.ask(request).unwrap();
+        // A node that hangs up on a request before all of it was written may take its answer along.
+        let answer = eventually("an answer", || watched.ask(request));
         let shown = String::from_utf8_lossy(&request[..request.len().min(40)]).into_owned();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{shown:?}: {answer}");
     }
