@@ -3,7 +3,8 @@
 //! At low load a transaction should not wait, at high load an entry should be worth its signatures. So the first
 //! entry beyond the decided cut goes out at once, and each further one only [`GAP_FIRST`], twice that, four times
 //! that … after the last: on a fast network entries are small and quickly decided, on a slow one the gaps spread the
-//! window over the time it takes to decide. A payload of [`LARGE_BYTES`] waits for nothing but room.
+//! window over the time it takes to decide. A payload of [`LARGE_BYTES`], or of as many transactions as an entry may
+//! hold, waits for nothing but room.
 //!
 //! An entry is no longer than that either, as long as what waits fits into the places left in the window: several
 //! travel, are echoed and executed while the next are filled. A deeper backlog is spread over those places, so that
@@ -87,8 +88,9 @@ impl Core {
         let worthwhile = longest.min(protocol.proposal_bytes_max as usize);
         let room = self.lanes.room().filter(|room| *room >= worthwhile)?;
         let (open, last) = (self.lanes.own_open(), self.lanes.last_append());
+        let is_full = pending_bytes >= LARGE_BYTES.min(room) || self.mempool.waiting() >= self.batch;
         match last {
-            Some(last) if open > 0 && pending_bytes < LARGE_BYTES.min(room) => Some(last + gap(open)),
+            Some(last) if open > 0 && !is_full => Some(last + gap(open)),
             _ => Some(Time(0)),
         }
     }

@@ -276,3 +276,24 @@ fn a_question_beyond_our_rounds_shows_who_is_ahead() {
         assert_eq!(asks_of(&bench.done), asked, "after a question from round {from} on");
     }
 }
+
+/// With entries of two, five transactions fill two at once; the fifth waits for its pause.
+#[test]
+fn an_entry_that_is_full_by_count_is_due_at_once() {
+    let mut bench = Bench::new(4);
+    let suite = Arc::new(HashSuite::new(&bench.committee, NodeId(0), HASH_SEED));
+    let (committee, lanes) = (bench.committee.clone(), LaneSettings::default());
+    let config =
+        CoreConfig { committee, node: NodeId(0), lanes, batch: 2, hash_seed: 1, tracing: Tracing::Off };
+    bench.cores[0] = Core::new(config, suite);
+    let transactions: Vec<Vec<u8>> = (0..5).map(|coin| bench.transfer(coin)).collect();
+    bench.submit(NodeId(0), &transactions);
+    let entries = |bench: &Bench| {
+        let sent = bench.done.iter().filter(|(_, node, _)| *node == NodeId(0));
+        sent.filter(|(_, _, effect)| matches!(effect, Effect::Send { digest: Some(_), .. })).count()
+    };
+    assert_eq!(entries(&bench), 2);
+    assert_eq!(bench.cores[0].next_wakeup(), Some(Time(4_000)), "two are open: twice the first pause");
+    bench.run();
+    assert_eq!((entries(&bench), bench.finished().len()), (3, 5));
+}
