@@ -24,6 +24,8 @@ pub(crate) struct Summary {
     pub(crate) duration_s: f64,
     /// Transactions that were to be sent in that time, by the second.
     pub(crate) offered_tps: f64,
+    /// Of those, the ones that were never sent, since the nodes did not take them in time.
+    pub(crate) unsent: u64,
     /// Handed to nodes.
     pub(crate) submitted: u64,
     /// Of these, those that could finish: no input was spoiled on purpose.
@@ -174,6 +176,8 @@ impl Summary {
             ("seed", Json::from(self.seed)),
             ("duration_s", Json::from(self.duration_s)),
             ("offered_tps", Json::from(self.offered_tps)),
+            ("offered", Json::from(self.offered())),
+            ("unsent", Json::from(self.unsent)),
             ("submitted", Json::from(self.submitted)),
             ("submitted_valid", Json::from(self.submitted_valid)),
             ("committed", Json::from(self.committed)),
@@ -281,12 +285,31 @@ impl Summary {
             ("nodes", format!("{nodes} (N = {}, f = {}, {shards})", self.n, self.f)),
             ("load", load),
             ("committed", committed),
+            ("never sent", self.unsent_text()),
             ("latency", latency(&self.latency)),
             ("across shards", self.crossing_text()),
             ("rounds", rounds),
             ("not committed", open),
             ("refused", counts_text(&self.refused)),
         ]
+    }
+
+    /// Transactions that were to be sent.
+    fn offered(&self) -> u64 {
+        self.submitted + self.unsent
+    }
+
+    /// Whether the testbed kept up; empty if it did.
+    fn unsent_text(&self) -> String {
+        if self.unsent == 0 {
+            return String::new();
+        }
+        let share = 100.0 * self.unsent as f64 / self.offered() as f64;
+        format!(
+            "{} of {} offered ({share:.2} %): the testbed did not keep up; latency counts each as long as it waited",
+            self.unsent,
+            self.offered()
+        )
     }
 
     /// How transactions that crossed shards fared beside the others; empty where there is one shard.

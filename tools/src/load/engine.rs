@@ -226,9 +226,10 @@ impl Engine {
                 }
             }
             Command::EndOffering => {
+                // What became due since the last turn is still sent.
+                self.offer(now);
                 if let Some(load) = &mut self.load {
-                    load.offering = false;
-                    load.committed_while_offering = load.workload.tally().committed;
+                    load.end_offering(now);
                 }
             }
             Command::AskForOrphans => {
@@ -437,6 +438,22 @@ impl Engine {
 
     fn us(&self, moment: Instant) -> u64 {
         moment.duration_since(self.origin).as_micros() as u64
+    }
+}
+
+impl Load {
+    /// Ends the offering. Whatever was intended and not sent has waited until now, and counts with that.
+    fn end_offering(&mut self, now: Instant) {
+        self.offering = false;
+        let elapsed_us = now.duration_since(self.began).as_micros() as u64;
+        let made = self.made;
+        let tally = self.workload.tally();
+        self.committed_while_offering = tally.committed;
+        if let Rate::PerSecond(rate) = self.plan.rate {
+            for number in made..intended_by(elapsed_us, rate) {
+                tally.unsent.add(elapsed_us.saturating_sub(intended_us(number, rate)));
+            }
+        }
     }
 }
 

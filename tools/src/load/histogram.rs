@@ -54,6 +54,11 @@ impl Histogram {
         (self.count, self.max_us) = (0, 0);
     }
 
+    /// How many values there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The largest value, exactly; `None` if there is none.
     pub(crate) fn max_us(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max_us)

@@ -41,6 +41,8 @@ pub(crate) struct Tally {
     pub(crate) submitted: u64,
     /// Of these, those without a spoiled input.
     pub(crate) submitted_valid: u64,
+    /// Intended and never sent since the nodes did not take them in time: how long each had waited at the end.
+    pub(crate) unsent: Histogram,
     /// Finished.
     pub(crate) committed: u64,
     /// Of these, those that crossed shards.
@@ -118,10 +120,12 @@ impl Tally {
         self.rejected.values().sum()
     }
 
-    /// The latencies of all that were committed.
+    /// The latencies of all that were committed, and of what was never sent the time for which it had waited: these
+    /// would have taken longer still, and to leave them out would praise a testbed for what it did not take.
     pub(crate) fn latency(&self) -> Histogram {
         let mut all = self.latency_intra.clone();
         all.merge(&self.latency_cross);
+        all.merge(&self.unsent);
         all
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         seed: options.plan.seed,
         duration_s: run.offered_for.as_secs_f64(),
         offered_tps: offered_tps(options.plan.rate, &shared, run.offered_for),
+        unsent: shared.tally.unsent.count(),
         submitted: shared.tally.submitted,
         submitted_valid: shared.tally.submitted_valid,
         committed: shared.tally.committed,

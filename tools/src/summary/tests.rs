@@ -12,6 +12,7 @@ fn summary() -> Summary {
         duration_s: 10.0,
         offered_tps: 1_000.0,
         submitted: 10_000,
+        unsent: 0,
         submitted_valid: 10_000,
         committed: 10_000,
         committed_cross: 0,
@@ -108,6 +109,8 @@ fn json_has_every_field_of_the_contract_as_numbers() {
         "seed",
         "duration_s",
         "offered_tps",
+        "offered",
+        "unsent",
         "submitted",
         "committed",
         "committed_intra",
@@ -167,4 +170,18 @@ fn the_text_names_what_matters() {
     summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
     let text = summary.to_text();
     assert!(text.contains("latency            -\n") && text.contains("quorum 3"), "{text}");
+}
+
+#[test]
+fn what_was_never_sent_is_told_with_its_share() {
+    let mut summary = summary();
+    assert!(!summary.to_text().contains("never sent"), "it kept up");
+    summary.unsent = 3 * summary.submitted;
+    let expected = format!(
+        "  never sent         {} of {} offered (75.00 %): the testbed did not keep up; latency counts each as long as it \
+         waited\n",
+        summary.unsent,
+        4 * summary.submitted
+    );
+    assert!(summary.to_text().contains(&expected), "{}", summary.to_text());
 }
