@@ -51,6 +51,7 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
         | Mutant::EntryStaticValidity
         | Mutant::ExecuteOnce
         | Mutant::RejectedForGood
+        | Mutant::FinishedOutlivesExpiries
         | Mutant::ImportNeedsCertificate
         | Mutant::PartsInOrder
         | Mutant::TicksOnlyFromInputShards
