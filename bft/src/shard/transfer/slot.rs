@@ -227,3 +227,32 @@ impl Eligible {
         Index(u16::try_from(place).expect("places are below N"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use wire::committee::Protocol;
+
+    use super::*;
+    use crate::crypto::deal::{deal_committee, seeded_entropy};
+    use crate::crypto::hash_suite::HashSuite;
+
+    #[test]
+    fn a_lap_asks_every_candidate_once() {
+        let committee = Arc::new(deal_committee(7, 2, Protocol::default(), seeded_entropy(0)).0);
+        let suite = Arc::new(HashSuite::new(&committee, NodeId(0), 1));
+        let member = Member::new(committee, suite, NodeId(0));
+        let mut slot = Slot::default();
+        slot.want(Time(0), Digest([1; 32]));
+        let groups: Vec<Vec<NodeId>> = (0..4)
+            .map(|_| {
+                let due = slot.fetch_due().expect("its body is missing");
+                slot.ask(due, &member, ShardId(1)).expect("somebody may have it").0
+            })
+            .collect();
+        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 4, 6]);
+        let asked: BTreeSet<NodeId> = groups.into_iter().flatten().collect();
+        assert_eq!(asked.len(), 13, "six others of the shard and seven of the source");
+    }
+}
