@@ -318,6 +318,7 @@ fn certificates_that_were_lost_are_asked_for_again() {
     bench.sleep(Span::from_ms(5));
     bench.deliver(only(Kind::Send).to(&[c]));
     assert!(!bench.under_way(&only(Kind::LaneCertificate).to(&[c])).is_empty(), "c has asked");
+    assert_eq!(bench.view(c), Some(View(0)), "a round runs at c though it has no input");
     bench.lose(&all());
     bench.settle(1).unwrap();
     assert_eq!(bench.decided(c), Round(1));
@@ -353,6 +354,8 @@ fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
             bench.deliver(all());
             assert_eq!(bench.decided(c), Round(16));
         }
+        bench.execution(c, Execution::One);
+        assert_eq!(bench.decided(c), Round(17), "one block gives way to one round, without any message");
         bench.execution(c, Execution::AtOnce);
         let waited = if rounds <= 24 { rounds } else { 24 };
         assert_eq!(bench.decided(c), Round(waited), "c decides at once what waited in the window");

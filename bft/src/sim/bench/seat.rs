@@ -31,6 +31,8 @@ impl LaneCertificates for KnownLanes {
 pub enum Execution {
     /// As soon as they are decided.
     AtOnce,
+    /// The next one and no more.
+    One,
     /// Not for now: a body is missing, say.
     Stuck,
 }
@@ -170,6 +172,9 @@ impl Seat {
             return false;
         }
         let Some(decision) = self.undone.pop_front() else { return false };
+        if self.execution == Execution::One {
+            self.execution = Execution::Stuck;
+        }
         let previous = self.headers.last().copied().unwrap_or_default();
         let header =
             Header { height: decision.round, previous, cut: decision.cut.digest(), ..Header::default() };
