@@ -1,15 +1,15 @@
 //! `tools verify`: judges a run by the files it left.
 //!
 //! Four questions, each answered from two sources that are written by different processes:
-//! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard have the same header digest, and the same counts, for
-//!    each round that they have at all. The header chains to its predecessor, so one equal header makes all before it
-//!    equal. A node's last status agrees with its own file; after a run that was drained, all members that are up stand at
-//!    one height and have nothing open.
-//! 2. *Value is conserved*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what went
-//!    to other shards and what came from them, and so do those of all shards together.
+//! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard have the same header digest, and the same counts,
+//!    for each round that they have at all. The header chains to its predecessor, so one equal header makes all before
+//!    it equal. A node's last status agrees with its own file; after a run that was drained, all members that are up
+//!    stand at one height and have nothing open.
+//! 2. *Value is conserved*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what
+//!    went to other shards and what came from them, and so do those of all shards together.
 //! 3. *The exchange holds*: what shards say that they have exchanged fits together ([`exchange`]).
-//! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there, and no more
-//!    are missing than clients have open.
+//! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there, and no
+//!    more are missing than clients have open.
 //!
 //! Each answer is true, false or *not judged*, with the reason: a shard of which no member was up at the end cannot be
 //! judged, and parts on their way between shards allow bounds only. What is not judged is not well.

@@ -3,8 +3,8 @@
 //! A client may hand in a finished transaction again at any time. Until an input shard has executed its expiry there +
 //! [`FORGET_ROUNDS_AFTER_EXPIRY`], that shard bars the transaction by a closed record and answers nothing; later it
 //! answers that the transaction has expired. So the output shard remembers the end until *every* input shard is that
-//! far, as its parts prove. From then on [`Ends::is_past`] holds: nobody can know, and the transaction is refused, never
-//! called expired.
+//! far, as its parts prove. From then on [`Ends::is_past`] holds: nobody can know, and the transaction is refused,
+//! never called expired.
 //!
 //! **Memory.** A finished transaction has ticked in parts of all its input shards. So what is remembered ticked within
 //! one window of expiries of the slowest of these: some 40 bytes a transaction, and 40 more for each input shard.

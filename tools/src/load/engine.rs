@@ -6,7 +6,8 @@
 //! wait or a node takes no more bytes, the intended times stand and the load catches up later, so that a stalled
 //! testbed shows as latency and not as fewer samples (no coordinated omission).
 //!
-//! Closed loop (`max`): each node has as many transactions open as fit the [`Window`]; a receipt makes room for the next.
+//! Closed loop (`max`): each node has as many transactions open as fit the [`Window`]; a receipt makes room for the
+//! next.
 //!
 //! One thread does all of it, since the load shares the machine with the nodes it measures. What others ask of it
 //! comes as [`Command`]s; what they may see of it stands in [`Shared`].
@@ -37,7 +38,8 @@ const STEP: Duration = Duration::from_millis(1);
 const IDLE_STEP: Duration = Duration::from_millis(20);
 /// A node that has not taken so many bytes gets no new transactions until it has.
 const QUEUED_BYTES_MAX: usize = 4 << 20;
-/// Length of a list at which it is submitted: far below `limits::CLIENT_FRAME_BYTES_MAX`, whatever one transaction adds.
+/// Length of a list at which it is submitted: far below `limits::CLIENT_FRAME_BYTES_MAX`, whatever one transaction
+/// adds.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// An expiry is what takes about this long at the present pace ...
 const EXPIRY_S: u64 = 20;

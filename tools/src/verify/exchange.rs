@@ -1,11 +1,11 @@
 //! What shards have exchanged, by the books of each, compared with each other.
 //!
-//! At any time, at every node: unspent coins + inputs held under open records + what went to other shards = genesis + what
-//! came from other shards. And members of a shard with the same header have the same books.
+//! At any time, at every node: unspent coins + inputs held under open records + what went to other shards = genesis +
+//! what came from other shards. And members of a shard with the same header have the same books.
 //!
-//! Between a payer A and a payee B, or a shard and itself (`wire::client::Exchange`): whatever spent in A for an output in
-//! B goes there in numbered parts, and so does back what finished or was cancelled. So the numbers of the parts say what
-//! can be compared, whatever else is open:
+//! Between a payer A and a payee B, or a shard and itself (`wire::client::Exchange`): whatever spent in A for an output
+//! in B goes there in numbered parts, and so does back what finished or was cancelled. So the numbers of the parts say
+//! what can be compared, whatever else is open:
 //!
 //! - B has executed all of A's parts: what A has spent is what B has ticked.
 //! - A has executed all of B's parts: what B has finished A has closed, with the same value, and what B has cancelled A

@@ -1,8 +1,8 @@
 //! A finished run of one shard and one of two, altered in one place at a time: each alteration must be noticed.
 //!
 //! The runs are real ones, of a second, in which node 3 was crashed (`runs/`). Every field of every file is raised,
-//! cleared and replaced, every line removed, doubled and swapped with the next, every file cut off, emptied and removed.
-//! What goes unnoticed must stand in [`BLIND`], with the reason why it may.
+//! cleared and replaced, every line removed, doubled and swapped with the next, every file cut off, emptied and
+//! removed. What goes unnoticed must stand in [`BLIND`], with the reason why it may.
 
 use std::collections::BTreeMap;
 use std::fs;
