@@ -277,9 +277,9 @@ impl Rounds {
         let mut effects = Effects::none();
         if has_waited {
             self.begin(now, lanes, &mut effects);
-            // A request that became due meanwhile goes out now.
-            self.ask_if_due(now, &mut effects);
         }
+        // A request that became due meanwhile goes out now.
+        self.ask_if_due(now, &mut effects);
         effects
     }
 
@@ -314,8 +314,14 @@ impl Rounds {
 
     /// When [`Rounds::tick`] or [`Rounds::consider_input`] has something to do; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let ahead = [self.gather_until, self.behind.due()].into_iter().flatten();
-        ahead.filter(|_| self.may_run_ahead()).chain(self.resend.due()).min()
+        let gather = self.gather_until.filter(|_| self.may_run_ahead());
+        let ask = self.behind.due().filter(|_| self.may_ask());
+        [gather, ask, self.resend.due()].into_iter().flatten().min()
+    }
+
+    /// Whether there is room for half an answer at least.
+    fn may_ask(&self) -> bool {
+        self.decided.0 <= self.executed.0 + ROUNDS_UNEXECUTED_MAX / 2
     }
 
     fn may_run_ahead(&self) -> bool {

@@ -2,8 +2,10 @@
 //! decided.
 //!
 //! An answer holds the HALTs of at most [`CATCH_UP_ROUNDS_MAX`] rounds in order; each is judged against the cut of the
-//! one before. A member that is still behind asks again at once; one that has caught up asks all peers once more, and
-//! they send their messages of the running round again.
+//! one before, as far as decided rounds may run ahead of executed ones. A member that is still behind asks again once it
+//! has executed all but half of that window, so that each answer is of use, and 50 ms after the last request, before
+//! which no peer answers twice. One that has caught up asks all peers once more, and they send their messages of the
+//! running round again.
 //!
 //! # Security
 //! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first
@@ -32,7 +34,8 @@ pub const CATCH_UP_ROUNDS_MAX: usize = 32;
 const PATIENCE: Span = Span::from_ms(500);
 /// Longest pause before a peer whose answers do not help is asked again.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
-/// Shortest time between two answers to one peer: 640 rounds a second catch up with any running shard.
+/// Shortest time between two answers to one peer, and between two requests after answers that help: some 300 rounds a
+/// second, which catch up with a running shard.
 const ANSWER_INTERVAL: Span = Span::from_ms(50);
 
 /// Messages between members that are behind and members that are ahead.
@@ -91,10 +94,10 @@ impl Rounds {
                 return;
             }
         }
-        // After an answer that did not help, the timer decides when to ask next.
+        // After an answer that did not help, the timer decides when to ask next; after one that helped, execution does.
         if self.decided > before {
-            self.behind.helped(author);
-            self.ask_if_behind(now, effects);
+            self.behind.helped(author, now);
+            self.ask_if_due(now, effects);
         }
     }
 
@@ -108,7 +111,7 @@ impl Rounds {
     /// Asks a peer that is ahead of us; or, having caught up, all peers for their messages of the running round. Does
     /// nothing while decided rounds must be executed first; the timer stands still meanwhile.
     fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
-        if !self.may_run_ahead() {
+        if !self.may_ask() {
             return;
         }
         let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from: self.decided.next() });
@@ -160,6 +163,8 @@ pub(super) struct Behind {
     due: Option<Time>,
     /// The peer asked last, so that the next request goes to another one if the answer does not come.
     asked: Option<Index>,
+    /// When that was.
+    asked_at: Time,
     lag: Lag,
     /// Peers that have not answered yet: only an answer to a request of ours is verified.
     unanswered: BTreeSet<Index>,
@@ -211,9 +216,10 @@ impl Behind {
         self.claims.remove(&author);
     }
 
-    /// An answer of this peer has brought us forward.
-    pub(super) fn helped(&mut self, author: Index) {
+    /// An answer of this peer has brought us forward: the next request is due as soon as it may be answered.
+    pub(super) fn helped(&mut self, author: Index, now: Time) {
         self.lag = Lag::Proven;
+        self.due = Some(now.max(self.asked_at + ANSWER_INTERVAL));
         if let Some(claim) = self.claims.get_mut(&author) {
             claim.paused = None;
         }
@@ -255,6 +261,7 @@ impl Behind {
         let pause = claim.paused.map_or(PATIENCE, |(_, pause)| longer(pause));
         claim.paused = Some((now + pause, pause));
         self.asked = Some(author);
+        self.asked_at = now;
         self.unanswered.insert(author);
         self.due = Some(now + PATIENCE);
         NextAsk::One(author)
@@ -352,7 +359,7 @@ mod tests {
         for own in 1..=5 {
             behind.progressed(at(1_100), Round(own));
         }
-        behind.helped(Index(2));
+        behind.helped(Index(2), at(1_100));
         assert_eq!(behind.next_ask(at(1_100), Round(5)), NextAsk::All);
         // And no more, though the liar is still ahead.
         behind.progressed(at(1_200), Round(6));

@@ -359,6 +359,13 @@ fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
         bench.execution(c, Execution::AtOnce);
         let waited = if rounds <= 24 { rounds } else { 24 };
         assert_eq!(bench.decided(c), Round(waited), "c decides at once what waited in the window");
+        // Each answer that helps leads to the next request, once its rounds are executed and its peer answers again.
+        bench.sleep(Span::from_ms(500));
+        for _ in 0..4 {
+            bench.deliver(all());
+            bench.sleep(Span::from_ms(50));
+        }
+        assert_eq!(bench.decided(c), Round(rounds), "c has caught up");
         bench.settle(rounds).unwrap();
         bench.advance(b);
         bench.deliver(only(Kind::LaneCertificate));
