@@ -66,7 +66,8 @@ pub(super) struct Fetches {
 }
 
 impl Fetches {
-    /// Makes the table match what `lane` lacks now: new needs enter, satisfied ones leave, more urgent ones start over.
+    /// Makes the table match what `lane` lacks now: new needs enter and satisfied ones leave. One that has become decided
+    /// goes on with the holders that were asked; one that only its owner vouched for starts over with others.
     pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need]) {
         let ours = (lane, Seq(0))..=(lane, Seq(u64::MAX));
         if needs.is_empty() && self.table.range(ours.clone()).next().is_none() {
@@ -82,8 +83,8 @@ impl Fetches {
             *of != lane || needs.iter().any(|need| need.seq == *seq && need.digest == fetch.digest)
         });
         for need in needs {
-            let known = self.table.get(&(lane, need.seq));
-            if known.is_some_and(|fetch| fetch.cause <= need.cause) {
+            let known = self.table.get_mut(&(lane, need.seq));
+            if known.as_ref().is_some_and(|fetch| fetch.cause <= need.cause) {
                 continue;
             }
             let patience = match need.cause {
@@ -93,6 +94,13 @@ impl Fetches {
                 Cause::Decided => PATIENCE_DECIDED,
                 Cause::Certified | Cause::Claimed => PATIENCE_UNDECIDED,
             };
+            if let Some(fetch) = known.filter(|fetch| fetch.cause == Cause::Certified) {
+                fetch.cause = need.cause;
+                if fetch.asked == 0 {
+                    fetch.due = fetch.due.map(|due| due.min(now + patience));
+                }
+                continue;
+            }
             let fetch = Fetch {
                 digest: need.digest,
                 cause: need.cause,

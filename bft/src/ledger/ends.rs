@@ -9,7 +9,7 @@
 //! **Memory.** A finished transaction has ticked in parts of all its input shards. So what is remembered ticked within
 //! one window of expiries of the slowest of these: some 40 bytes a transaction, and 40 more for each input shard.
 //!
-//! Execution does not depend on it, so what it forgets is freed little by little.
+//! Execution does not depend on it, so what is due is forgotten little by little.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,7 @@ use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
+use crate::ledger::execute::SWEPT_PER_BLOCK;
 use crate::mutant::{Mutant, in_force};
 use crate::transaction::TransactionView;
 
@@ -38,11 +39,13 @@ pub(super) struct Ends {
     expiring: BTreeMap<ShardId, BTreeSet<(Round, TxId)>>,
     /// How far each shard is known to have executed at least.
     reached: BTreeMap<ShardId, Round>,
+    /// Entries of `expiring` made since the last sweep.
+    made: usize,
 }
 
 impl Ends {
     pub(super) fn new(hash_seed: u64) -> Ends {
-        Ends { ends: IdMap::new(hash_seed), expiring: BTreeMap::new(), reached: BTreeMap::new() }
+        Ends { ends: IdMap::new(hash_seed), expiring: BTreeMap::new(), reached: BTreeMap::new(), made: 0 }
     }
 
     /// A shard has executed this round.
@@ -55,6 +58,7 @@ impl Ends {
     pub(super) fn remember(&mut self, id: TxId, transaction: &TransactionView<'_>, round: Round) {
         let awaited = transaction.expiries().len() as u8;
         self.ends.insert(id, End { round, awaited });
+        self.made += usize::from(awaited);
         for expiry in transaction.expiries() {
             let due = if in_force(Mutant::FinishedOutlivesExpiries) {
                 Round(expiry.round.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY))
@@ -79,9 +83,10 @@ impl Ends {
         })
     }
 
-    /// Forgets what is due, in up to `steps_max` steps; the rest follows with the next blocks.
-    pub(super) fn sweep(&mut self, steps_max: usize) {
-        let mut left = steps_max;
+    /// Forgets what is due: twice as much as was remembered since the last sweep, and [`SWEPT_PER_BLOCK`] more, so that
+    /// no block waits for a window of them and none stays for long.
+    pub(super) fn sweep(&mut self) {
+        let mut left = SWEPT_PER_BLOCK + 2 * std::mem::take(&mut self.made);
         for (shard, expiring) in &mut self.expiring {
             let reached = self.reached.get(shard).copied().unwrap_or_default();
             while left > 0
@@ -118,5 +123,41 @@ impl Ends {
         self.expiring
             .iter()
             .map(|(shard, expiring)| (*shard, self.reached.get(shard).copied().unwrap_or_default(), expiring))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::{Expiry, Input, Output, Owner, Transaction, tx_id};
+
+    #[test]
+    fn what_is_due_is_forgotten_twice_as_fast_as_it_can_arise() {
+        let mut ends = Ends::new(1);
+        let remember = |ends: &mut Ends, number: u32| {
+            let expiry = |shard| Expiry { shard: ShardId(shard), round: Round(10) };
+            let input = |shard| Input { shard: ShardId(shard), coin: wire::ids::CoinId([1; 32]), amount: 1 };
+            let bytes = Transaction {
+                inputs: &[input(1), input(2)],
+                output_shard: ShardId(0),
+                outputs: &[Output { owner: Owner([0; 32]), amount: 2 }],
+                expiries: &[expiry(1), expiry(2)],
+                payload: &number.to_le_bytes(),
+            }
+            .encode();
+            let view = TransactionView::parse(&bytes).expect("it was just written");
+            ends.remember(tx_id(&bytes), &view, Round(5));
+        };
+        (0..10_000).for_each(|number| remember(&mut ends, number));
+        ends.sweep();
+        assert_eq!(ends.len(), 10_000, "none is due");
+        [1, 2].into_iter().for_each(|shard| ends.reach(ShardId(shard), Round(18)));
+        // Blocks that finish 3,000 each: 6,000 entries come, 13,024 may go.
+        for block in 1..=4u32 {
+            (0..3_000).for_each(|number| remember(&mut ends, block * 10_000 + number));
+            ends.sweep();
+        }
+        assert_eq!(ends.len(), 0, "what is due does not pile up");
+        assert!(ends.awaited().all(|(_, _, awaited)| awaited.is_empty()));
     }
 }

@@ -22,7 +22,7 @@ use crate::slab::Place;
 use crate::transaction::{Part, TransactionView, output_coin, signing_message};
 
 /// Records freed with every block, and for every transaction of it: twice as fast as they can arise.
-const SWEPT_PER_BLOCK: usize = 1_024;
+pub(super) const SWEPT_PER_BLOCK: usize = 1_024;
 const SWEPT_PER_TRANSACTION: usize = 2;
 
 /// Transactions prepared together, so that the processor waits for their cache lines at once: see [`IdIndex::warm`].
@@ -88,7 +88,7 @@ impl Ledger {
         let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * block.transactions.len();
         self.history.sweep(round, swept_max, &mut self.coins);
         self.ends.reach(self.shard, round);
-        self.ends.sweep(swept_max);
+        self.ends.sweep();
         let outcome = block.finish(&mut self.links);
         self.totals.add_all(&outcome.counts);
         assert!(self.is_conserved(), "what is created was spent here, held here, or spent elsewhere for it");
