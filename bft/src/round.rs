@@ -319,7 +319,7 @@ impl Rounds {
         [gather, ask, self.resend.due()].into_iter().flatten().min()
     }
 
-    /// Whether there is room for half an answer at least.
+    /// Whether half of the window for decided rounds is free, so that an answer is of use.
     fn may_ask(&self) -> bool {
         self.decided.0 <= self.executed.0 + ROUNDS_UNEXECUTED_MAX / 2
     }

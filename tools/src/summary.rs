@@ -117,7 +117,8 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// 0 all well; 1 safety, conservation, something lost, or not to be judged; 3 nothing committed although transactions were offered;
+    /// 0 all well; 1 safety, conservation, something lost, or not to be judged; 3 nothing committed although transactions
+    /// were offered;
     /// 130 interrupted.
     pub(crate) fn exit_code(&self) -> u8 {
         let answers = self.answers();

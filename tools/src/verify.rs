@@ -90,7 +90,7 @@ pub(crate) struct Verdict {
     pub(crate) exchange_holds: Judgement,
     /// Whether receipts and blocks fit together.
     pub(crate) receipts_hold: Judgement,
-    /// What was still open between shards at the end, in words.
+    /// What was still open between shards at the end of a run that need not have come to rest, in words.
     pub(crate) unrest: Vec<String>,
     /// All that is wrong, in words; the first twenty.
     pub(crate) findings: Vec<String>,
@@ -131,6 +131,9 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     tell(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
     for (name, answer) in verdict.answers() {
         tell(format!("  {name:<16} {answer}"));
+    }
+    for text in &verdict.unrest {
+        tell(format!("  {text}"));
     }
     for finding in &verdict.findings {
         tell(format!("  {finding}"));
@@ -181,8 +184,7 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
     }
     exchange::check(committee, record, &mut verdict);
     if record.clients.had_to_rest() {
-        let unrest = verdict.unrest.clone();
-        unrest.into_iter().for_each(|text| verdict.find(text));
+        std::mem::take(&mut verdict.unrest).into_iter().for_each(|text| verdict.find(text));
     }
     receipts::check_totals(record, committee.shards(), &mut verdict);
     Ok(verdict)
@@ -192,7 +194,11 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
 fn check_lines(committee: &Committee, record: &Record, verdict: &mut Verdict) {
     for node in committee.nodes() {
         match record.nodes.get(&node) {
-            None => verdict.find(format!("nodes.csv has no line of node {node}")),
+            None => {
+                let missing = format!("nodes.csv has no line of node {node}");
+                verdict.agreement.limit(&missing);
+                verdict.find(missing);
+            }
             Some(None) => {}
             Some(Some(status)) => {
                 let shards = status.exchanged.iter().map(|exchange| exchange.shard);

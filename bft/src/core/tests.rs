@@ -249,8 +249,8 @@ fn what_is_no_request_is_answered_with_a_reason_and_counted() {
     assert!(bench.cores[1].status().refused.is_empty());
 }
 
-/// Whoever asks for rounds that we do not have says that it is ahead; we ask it in turn. One that asks for the round
-/// that we run does not.
+/// A request for rounds that we do not have shows that its sender is ahead, and we ask it in turn. A request for the
+/// round that we run shows nothing.
 #[test]
 fn a_question_beyond_our_rounds_shows_who_is_ahead() {
     let asks_of = |effects: &[(Time, NodeId, Effect)]| -> Vec<Round> {

@@ -62,11 +62,13 @@ impl Mempool {
         }
         let bytes = Bytes::from(view.bytes().to_vec());
         let expiry = view.expiry_in(ledger.shard());
-        let standing = match (expiry, ledger.settled(id)) {
-            (Some(_), _) => ledger.standing(id, view),
-            (None, Some((settled, at))) => Standing::Settled(settled, at),
-            (None, None) if ledger.is_past(view) => Standing::Expired,
-            (None, None) => Standing::Open,
+        let standing = match expiry {
+            Some(_) => ledger.standing(id, view),
+            None => match ledger.settled(id) {
+                Some((settled, at)) => Standing::Settled(settled, at),
+                None if ledger.is_past(view) => Standing::Expired,
+                None => Standing::Open,
+            },
         };
         match (standing, expiry) {
             // Its inputs here are spent and the pool waits for others: who hands it in again gets its receipt.

@@ -173,7 +173,8 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
     }
     let tally = &shared.tally;
     tell(format!(
-        "never sent {}, submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, duplicated {}; latency {}",
+        "never sent {}, submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, \
+         duplicated {}; latency {}",
         tally.unsent.count(),
         tally.submitted,
         tally.committed,

@@ -24,8 +24,13 @@ impl Default for Histogram {
 impl Histogram {
     /// Adds one value.
     pub(crate) fn add(&mut self, us: u64) {
-        self.counts[bucket(us)] += 1;
-        self.count += 1;
+        self.add_times(us, 1);
+    }
+
+    /// Adds a value so many times.
+    pub(crate) fn add_times(&mut self, us: u64, times: u64) {
+        self.counts[bucket(us)] += times;
+        self.count += times;
         self.max_us = self.max_us.max(us);
     }
 

@@ -218,7 +218,7 @@ impl Pair<'_> {
         self.compare_value(home, back.value_in, out.value_out, verdict);
     }
 
-    /// What the earlier shard has done, and the later one by what came of it.
+    /// Compares a sum at the shard that acts first with the one that follows from it at the other shard.
     fn compare(
         &self,
         way: Way,

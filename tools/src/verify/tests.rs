@@ -113,7 +113,7 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
         refused: 0,
         lost: 0,
         in_flight: 0,
-        // Node 3 has finished one in each round of which it told nobody.
+        // In each round one transaction finished whose receipt never left node 3.
         orphaned: u64::from(shards) * ROUNDS,
     };
     let mut record = Record { nodes: BTreeMap::new(), receipts: BTreeMap::new(), clients };

@@ -108,7 +108,7 @@ fn what_finished_is_remembered_until_every_input_shard_is_known_to_be_past_its_e
     world.settle();
     let finished = world.at(0).settled(&id);
     assert!(matches!(finished, Some((Settled::Finished, _))));
-    // Its own rounds tell nothing of those of others.
+    // The height of the output shard does not count.
     world.skip_to(0, 20_000);
     assert_eq!(world.at(0).settled(&id), finished);
     let mut coins =
