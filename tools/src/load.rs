@@ -103,9 +103,13 @@ impl Offering {
         self.command(Command::Begin(plan));
     }
 
-    /// Offers no more; what is open stays open.
+    /// Offers no more; what is open stays open. Returns when the last transaction has been made, so that whoever then
+    /// looks at what is in flight sees it.
     pub(crate) fn end(&self) {
-        self.command(Command::EndOffering);
+        let (sender, ended) = crossbeam_channel::bounded(1);
+        self.command(Command::EndOffering(sender));
+        // It fails only when the thread has ended, which `stop` tells.
+        let _ = ended.recv();
     }
 
     /// A node has died for good: nothing more is handed to it.

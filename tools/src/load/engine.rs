@@ -17,7 +17,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token};
 use wire::client::{NodeStatus, Reply, Request, list};
 use wire::committee::Committee;
@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Begin to offer load.
     Begin(Plan),
     /// Offer no more.
-    EndOffering,
+    EndOffering(Sender<()>),
     /// Ask all nodes for their status; answers appear in [`Shared::statuses`].
     AskStatus,
     /// This node is gone for good.
@@ -227,12 +227,15 @@ impl Engine {
                     load.workload.node_is_gone(node);
                 }
             }
-            Command::EndOffering => {
+            Command::EndOffering(ended) => {
                 // Transactions that became due since the last turn are sent too.
                 self.offer(now);
                 if let Some(load) = &mut self.load {
                     load.end_offering(now);
                 }
+                self.show(now);
+                // Nobody may wait for it any more.
+                let _ = ended.send(());
             }
             Command::AskForOrphans => {
                 let Some(load) = &mut self.load else { return };
