@@ -16,10 +16,11 @@
 //!
 //! - coins, the history, the transaction list: nobody. Each id is a SHA-256 digest that this node computed itself;
 //!   clients can only grind. [`IdIndex::hash_digest`].
-//! - open records, the pool, contacts, transactions asked for again: nobody, for the same reason. They are [`IdMap`]s,
-//!   which always use [`IdIndex::hash`].
-//! - claims of CL_M and CL (`shard::reject`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`].
-//! - notes on rejects: ids that an honest member computed or that f+1 peers name. [`IdIndex::hash`].
+//! - open records, the pool, ends, contacts, transactions asked for again: nobody, for the same reason.
+//!   [`IdIndex::hash_digest`], as [`IdMap::new`] does.
+//! - claims of CL_M and CL (`shard::reject`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`], as
+//!   [`IdMap::of_claims`] does.
+//! - notes on rejects: ids that an honest member computed or that f+1 peers name. The same.
 //!
 //! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function behind the
 //! hash tables of Rust's standard library. Without the key its values are as good as independent random ones, so ids
@@ -30,7 +31,8 @@
 //!
 //! The seed may differ from node to node, since no order depends on it.
 //!
-//! [`IdMap`]: crate::id_map::IdMap
+//! [`IdMap::new`]: crate::id_map::IdMap::new
+//! [`IdMap::of_claims`]: crate::id_map::IdMap::of_claims
 
 use crate::mutant::{Mutant, in_force};
 use crate::sim::prng::splitmix64;

@@ -1,5 +1,6 @@
 //! A map from transaction ids to values, as fast as the [`IdIndex`] beneath it: a look-up compares one id, where an
-//! ordered tree of a hundred thousand compares some twenty. It hashes all bytes of an id, since peers may choose them.
+//! ordered tree of a hundred thousand compares some twenty. Which hash it uses depends on who chooses its ids: see
+//! [`crate::id_index`].
 //!
 //! Iteration is in no order of the keys: callers that need one sort. The order depends only on what was inserted and
 //! removed, not on the seed.
@@ -12,14 +13,30 @@ use crate::slab::{Place, Slab};
 /// The map. Memory is that of the most entries it ever had.
 #[derive(Clone, Debug)]
 pub struct IdMap<V> {
+    origin: Origin,
     index: IdIndex,
     entries: Slab<Option<(TxId, V)>>,
 }
 
+/// Where the ids of a map come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    /// Honest members have computed them.
+    Computed,
+    /// Peers name them.
+    Claimed,
+}
+
 impl<V> IdMap<V> {
-    /// An empty map, hashing with the key that `seed` gives: clients must not know it.
+    /// An empty map for ids that honest members have computed, hashing with the key that `seed` gives: clients must not
+    /// know it.
     pub fn new(seed: u64) -> IdMap<V> {
-        IdMap { index: IdIndex::new(seed), entries: Slab::default() }
+        IdMap { origin: Origin::Computed, index: IdIndex::new(seed), entries: Slab::default() }
+    }
+
+    /// The same for ids that peers may choose.
+    pub fn of_claims(seed: u64) -> IdMap<V> {
+        IdMap { origin: Origin::Claimed, ..IdMap::new(seed) }
     }
 
     /// Entries.
@@ -57,7 +74,7 @@ impl<V> IdMap<V> {
 
     /// Gives an id a value; returns the one it had.
     pub fn insert(&mut self, id: TxId, value: V) -> Option<V> {
-        let hashed = self.index.hash(&id.0);
+        let hashed = self.hashed(&id);
         match self.find_hashed(hashed, &id) {
             Some(place) => {
                 let (_, before) = self.entries.get_mut(place).as_mut().expect(LIVE);
@@ -75,7 +92,7 @@ impl<V> IdMap<V> {
     where
         V: Default,
     {
-        let hashed = self.index.hash(&id.0);
+        let hashed = self.hashed(&id);
         let place = match self.find_hashed(hashed, &id) {
             Some(place) => place,
             None => self.add(hashed, id, V::default()),
@@ -86,7 +103,10 @@ impl<V> IdMap<V> {
 
     /// Takes the entry of an id out.
     pub fn remove(&mut self, id: &TxId) -> Option<V> {
-        let hashed = self.index.hash(&id.0);
+        if self.is_empty() {
+            return None;
+        }
+        let hashed = self.hashed(id);
         let place = self.find_hashed(hashed, id)?;
         self.index.remove(hashed, Handle::new(u64::from(place.0)));
         let (_, value) = self.entries.get_mut(place).take().expect(LIVE);
@@ -109,7 +129,14 @@ impl<V> IdMap<V> {
         if self.is_empty() {
             return None;
         }
-        self.find_hashed(self.index.hash(&id.0), id)
+        self.find_hashed(self.hashed(id), id)
+    }
+
+    fn hashed(&self, id: &TxId) -> Hashed {
+        match self.origin {
+            Origin::Computed => self.index.hash_digest(&id.0),
+            Origin::Claimed => self.index.hash(&id.0),
+        }
     }
 
     fn find_hashed(&self, hashed: Hashed, id: &TxId) -> Option<Place> {

@@ -147,9 +147,10 @@ fn hash_ends(ledger: &Ledger, hash: &mut Sha256) {
         hash.update(shard.0.to_le_bytes());
         hash.update(reached.0.to_le_bytes());
         hash.update(count(awaited.len()));
-        for (due, id) in awaited {
+        for (due, ids) in awaited {
             hash.update(due.0.to_le_bytes());
-            hash.update(id.0);
+            hash.update(count(ids.len()));
+            ids.iter().for_each(|id| hash.update(id.0));
         }
     }
 }

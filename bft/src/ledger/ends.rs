@@ -7,11 +7,11 @@
 //! never called expired.
 //!
 //! **Memory.** A finished transaction has ticked in parts of all its input shards. So what is remembered ticked within
-//! one window of expiries of the slowest of these: some 40 bytes a transaction, and 40 more for each input shard.
+//! one window of expiries of the slowest of these: some 50 bytes a transaction, and 32 more for each input shard.
 //!
 //! Execution does not depend on it, so what is due is forgotten little by little.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use wire::ids::{Round, ShardId, TxId};
 use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
@@ -35,8 +35,8 @@ struct End {
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
     ends: IdMap<End>,
-    /// Input shards in which each end waits for its expiry to pass.
-    expiring: BTreeMap<ShardId, BTreeSet<(Round, TxId)>>,
+    /// For each input shard the ends that wait for it, by the round that they wait for. Few rounds are shared by many.
+    expiring: BTreeMap<ShardId, BTreeMap<Round, Vec<TxId>>>,
     /// How far each shard is known to have executed at least.
     reached: BTreeMap<ShardId, Round>,
     /// Entries of `expiring` made since the last sweep.
@@ -65,7 +65,7 @@ impl Ends {
             } else {
                 Round(0)
             };
-            self.expiring.entry(expiry.shard).or_default().insert((due, id));
+            self.expiring.entry(expiry.shard).or_default().entry(due).or_default().push(id);
         }
     }
 
@@ -90,10 +90,13 @@ impl Ends {
         for (shard, expiring) in &mut self.expiring {
             let reached = self.reached.get(shard).copied().unwrap_or_default();
             while left > 0
-                && let Some((_, id)) = expiring.first().copied().filter(|(due, _)| *due <= reached)
+                && let Some(mut first) = expiring.first_entry().filter(|first| *first.key() <= reached)
             {
+                let Some(id) = first.get_mut().pop() else {
+                    first.remove();
+                    continue;
+                };
                 left -= 1;
-                expiring.pop_first();
                 let end =
                     self.ends.get_mut(&id).expect("it is remembered until the last of its shards is past");
                 end.awaited -= 1;
@@ -118,8 +121,8 @@ impl Ends {
         self.ends.iter().map(|(id, end)| (*id, end.round))
     }
 
-    /// What they wait for, ascending by shard: how far it is, and the round that each waits for.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = (ShardId, Round, &BTreeSet<(Round, TxId)>)> {
+    /// What they wait for, ascending by shard: how far it is, and which ends wait for which round.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (ShardId, Round, &BTreeMap<Round, Vec<TxId>>)> {
         self.expiring
             .iter()
             .map(|(shard, expiring)| (*shard, self.reached.get(shard).copied().unwrap_or_default(), expiring))

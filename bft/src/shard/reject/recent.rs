@@ -20,7 +20,7 @@ pub(super) struct Recent<T> {
 impl<T> Recent<T> {
     /// Nothing noted, of at most `ids_max`.
     pub(super) fn new(hash_seed: u64, ids_max: usize) -> Recent<T> {
-        Recent { ids_max, notes: IdMap::new(hash_seed), order: BTreeMap::new(), next: 0 }
+        Recent { ids_max, notes: IdMap::of_claims(hash_seed), order: BTreeMap::new(), next: 0 }
     }
 
     /// Notes `note` on a transaction, in the place of what was noted before.

@@ -58,7 +58,7 @@ impl<V: PartialEq> Tallies<V> {
     pub(super) fn new(hash_seed: u64, ids_max: usize) -> Tallies<V> {
         Tallies {
             ids_max,
-            claims: IdMap::new(hash_seed),
+            claims: IdMap::of_claims(hash_seed),
             shares: BTreeMap::new(),
             ahead: BTreeSet::new(),
             next: 0,
