@@ -120,6 +120,8 @@ pub struct BlockReport {
     pub payload_bytes: u64,
     /// Views that its agreement took, from 1; 0 if the decision came by HALT before we took part.
     pub views: u32,
+    /// The node that had proposed the decided cut, elected by the coin of the deciding view.
+    pub leader: NodeId,
     /// From our input to N−f FINISHes of the deciding view.
     pub spb_us: u64,
     /// From there to the coin of the deciding view.

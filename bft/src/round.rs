@@ -78,6 +78,8 @@ pub struct Decision {
     pub previous: Cut,
     /// The cut decided.
     pub cut: Cut,
+    /// The member that had proposed it, as the coin of the deciding view elected it; for the figures.
+    pub leader: Index,
     /// When it was decided here.
     pub decided_at: Time,
     /// What it took; for the figures.
@@ -369,7 +371,10 @@ impl Rounds {
                 MvbaOutput::Milestone(view, milestone) => self.stopwatch.milestone(now, view, milestone),
                 // The last word of an agreement.
                 MvbaOutput::Decided(halt) => {
-                    return self.decide(now, *halt, HaltSource::Agreement, lanes, effects);
+                    let election = self.mvba.election(halt.view);
+                    let (leader, _) =
+                        election.expect("an agreement decides by the leader that its coin elected");
+                    return self.decide(now, *halt, leader, HaltSource::Agreement, lanes, effects);
                 }
             }
         }
@@ -380,6 +385,7 @@ impl Rounds {
         &mut self,
         now: Time,
         halt: Halt,
+        leader: Index,
         source: HaltSource,
         lanes: &dyn LaneCertificates,
         effects: &mut RoundEffects,
@@ -390,7 +396,7 @@ impl Rounds {
         let previous = std::mem::replace(&mut self.cut, halt.cut.clone());
         self.decided = halt.round;
         let decision =
-            Decision { round: halt.round, previous, cut: self.cut.clone(), decided_at: now, times };
+            Decision { round: halt.round, previous, cut: self.cut.clone(), leader, decided_at: now, times };
         effects.outputs.push(RoundOutput::Decided(Box::new(decision)));
         if source == HaltSource::Agreement {
             effects.push_send(To::Others, RoundMessage::Halt(Box::new(halt.clone())));

@@ -15,6 +15,7 @@
 //! | `entries` | lane entries in it |
 //! | `payload_bytes` | bytes of their payloads |
 //! | `views` | views that its agreement took, from 1; 0 if it was decided by a HALT before we took part |
+//! | `leader` | node that had proposed the decided cut, elected by the coin of the deciding view |
 //! | `spb_us` | microseconds from our input to N−f FINISHes of the deciding view |
 //! | `coin_us` | from there to the coin of that view |
 //! | `decide_us` | from there to the decision |
@@ -51,7 +52,7 @@ enum State {
 }
 
 const HEADER: &str = "round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,closed,entries,\
-                      payload_bytes,views,spb_us,coin_us,decide_us,agreement_us,fetch_us,executed_ms";
+                      payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,executed_ms";
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 impl RoundsFile {
@@ -112,6 +113,7 @@ fn line(report: &BlockReport, executed_ms: u128) -> String {
         entries,
         payload_bytes,
         views,
+        leader,
         spb_us,
         coin_us,
         decide_us,
@@ -121,13 +123,13 @@ fn line(report: &BlockReport, executed_ms: u128) -> String {
     let header = hex::encode(&header.0);
     format!(
         "{round},{header},{finished},{rejected},{skipped},{spent},{finished_cross},{cancelled},{refunded},{closed},\
-         {entries},{payload_bytes},{views},{spb_us},{coin_us},{decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
+         {entries},{payload_bytes},{views},{leader},{spb_us},{coin_us},{decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use wire::ids::{Digest, Round};
+    use wire::ids::{Digest, NodeId, Round};
 
     use super::*;
 
@@ -159,15 +161,16 @@ mod tests {
             entries: 10,
             payload_bytes: 11,
             views: 12,
-            spb_us: 13,
-            coin_us: 14,
-            decide_us: 15,
-            agreement_us: 16,
-            fetch_us: 17,
+            leader: NodeId(13),
+            spb_us: 14,
+            coin_us: 15,
+            decide_us: 16,
+            agreement_us: 17,
+            fetch_us: 18,
         };
-        let line = line(&report, 18);
+        let line = line(&report, 19);
         let digest = "ab".repeat(32);
-        assert_eq!(line, format!("1,{digest},2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18\n"));
+        assert_eq!(line, format!("1,{digest},2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19\n"));
         assert_eq!(HEADER.split(',').count(), line.split(',').count());
     }
 }

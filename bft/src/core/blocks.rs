@@ -1,6 +1,6 @@
 //! Execution of decided blocks, in order, and all that follows from one.
 
-use wire::ids::Digest;
+use wire::ids::{Digest, NodeId};
 
 use crate::block::Header;
 use crate::core::{Core, News};
@@ -39,7 +39,8 @@ impl Core {
         self.header = header;
         self.lanes.executed(round, &decision.cut);
         self.views += u64::from(decision.times.views);
-        let report = report(now, &decision, header.digest(), &outcome, &entries);
+        let leader = self.member.node_at(decision.leader);
+        let report = report(now, &decision, leader, header.digest(), &outcome, &entries);
         self.trace_block(&report, &outcome, &entries);
         self.out.push(Effect::Executed(Box::new(report)));
         self.transfers.executed(&header, outcome.parts.clone());
@@ -77,6 +78,7 @@ impl Core {
 fn report(
     now: Time,
     decision: &Decision,
+    leader: NodeId,
     header: Digest,
     outcome: &BlockOutcome,
     entries: &[Entry],
@@ -101,6 +103,7 @@ fn report(
         entries: entries.len() as u64,
         payload_bytes: entries.iter().map(|entry| entry.payload().len() as u64).sum(),
         views: times.views,
+        leader,
         spb_us: span(times.input, times.finished),
         coin_us: span(times.finished, times.elected),
         decide_us: span(times.elected.or(times.finished), decided),

@@ -60,15 +60,15 @@ impl Halt {
             && self.shares.len() <= committee.n()
     }
 
-    /// Whether this proves that `cut` was decided after `previous`. A caller that already knows the
-    /// leader elected in this round and view passes it; then the shares are not verified.
+    /// Whether this proves that `cut` was decided after `previous`; gives the leader whose proposal that was. A caller that
+    /// already knows the leader elected in this round and view passes it; then the shares are not verified.
     pub fn verify(
         &self,
         member: &Member,
         cache: &mut CertificateCache,
         previous: &Cut,
         leader: Option<Index>,
-    ) -> Result<(), HaltError> {
+    ) -> Result<Index, HaltError> {
         if !self.cut.may_follow(previous) {
             return Err(HaltError::Cut);
         }
@@ -80,7 +80,7 @@ impl Halt {
         };
         let any_leader = !in_force(Mutant::HaltProvesLeader)
             && member.committee.indices().any(|leader| proves(cache, leader));
-        if any_leader || proves(cache, leader) { Ok(()) } else { Err(HaltError::Certificate) }
+        if any_leader || proves(cache, leader) { Ok(leader) } else { Err(HaltError::Certificate) }
     }
 
     /// The leader that the shares elect, if they are N−f valid ones of distinct members.

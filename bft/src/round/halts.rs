@@ -61,9 +61,9 @@ impl Rounds {
         let election = self.mvba.election(halt.view);
         let leader = election.as_ref().map(|(leader, _)| *leader);
         match halt.verify(&self.member, &mut self.cache, &self.cut, leader) {
-            Ok(()) => {
+            Ok(leader) => {
                 let shares = election.map_or(halt.shares, |(_, own)| own);
-                self.decide(now, Halt { shares, ..halt }, source, lanes, effects);
+                self.decide(now, Halt { shares, ..halt }, leader, source, lanes, effects);
                 true
             }
             Err(error) => {

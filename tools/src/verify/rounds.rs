@@ -10,7 +10,7 @@ use wire::text::ParseError;
 
 /// The columns, in order. Those from `header` to `payload_bytes` are the same on all nodes.
 pub(crate) const HEADER: &str = "round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,\
-                                 closed,entries,payload_bytes,views,spb_us,coin_us,decide_us,agreement_us,fetch_us,\
+                                 closed,entries,payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,\
                                  executed_ms";
 
 /// What a line tells of a block that must be the same on all nodes.
@@ -106,7 +106,7 @@ impl RoundsFile {
 
 fn parse(text: &str) -> Option<Line> {
     let words: Vec<&str> = text.split(',').collect();
-    let words: &[&str; 19] = words.as_slice().try_into().ok()?;
+    let words: &[&str; 20] = words.as_slice().try_into().ok()?;
     let number = |index: usize| words[index].parse::<u64>().ok();
     let block = Block {
         round: Round(number(0)?),
@@ -122,8 +122,8 @@ fn parse(text: &str) -> Option<Line> {
         entries: number(10)?,
         payload_bytes: number(11)?,
     };
-    for index in [13, 14, 15, 17] {
+    for index in [13, 14, 15, 16, 18] {
         number(index)?;
     }
-    Some(Line { block, views: number(12)?, agreement_us: number(16)?, executed_ms: number(18)? })
+    Some(Line { block, views: number(12)?, agreement_us: number(17)?, executed_ms: number(19)? })
 }

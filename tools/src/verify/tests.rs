@@ -35,7 +35,7 @@ fn line(round: u64) -> String {
 /// With so many spent, refunded and closed.
 fn line_with(round: u64, [spent, refunded, closed]: [u64; 3]) -> String {
     format!(
-        "{round},{},{FINISHED},1,2,{spent},1,0,{refunded},{closed},4,25000,1,100,50,50,200,10,1700000000000\n",
+        "{round},{},{FINISHED},1,2,{spent},1,0,{refunded},{closed},4,25000,1,2,100,50,50,200,10,1700000000000\n",
         hex::encode(&header(round).0)
     )
 }
