@@ -20,7 +20,7 @@ use self::pipe::PipeSettings;
 use self::report::{Figure, Report};
 use self::strangers::StrangerSettings;
 use crate::flags::{Command, Opt, UsageError, Values};
-use crate::local::{self, Options, Progress, RunError, parse_seconds};
+use crate::local::{self, Options, Progress, RunError, SIGNED_HELP, parse_seconds};
 use crate::signals;
 use crate::summary::Summary;
 use crate::terminal::tell;
@@ -65,6 +65,7 @@ pub(crate) const COMMAND: Command = Command {
             "1000000",
             "Frames of the attack that make no sense; connections and handshakes go with them.",
         ),
+        Opt::switch("signed", SIGNED_HELP),
         Opt::with("seed", "S", "1", "Seed of everything random in the load."),
         Opt::with("log-dir", "DIR", "log", "Logs of the last testbed, and bench.json."),
         Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file."),
@@ -94,6 +95,7 @@ struct Settings {
     rate: u64,
     pipe: PipeSettings,
     strangers: StrangerSettings,
+    is_signed: bool,
     seed: u64,
     log: PathBuf,
     data: PathBuf,
@@ -160,6 +162,7 @@ impl Settings {
                 body_bytes: values.number("pipe-bytes", 17, 8 << 20)?,
                 window: values.number("pipe-window", 1, 1024)?,
             },
+            is_signed: values.is_given("signed"),
             seed: values.number("seed", 0, u64::MAX)?,
             log: PathBuf::from(values.required("log-dir")?),
             data: PathBuf::from(values.required("data-dir")?),
@@ -182,7 +185,9 @@ impl Settings {
             ("--data-dir", data),
         ];
         let common = common.into_iter().flat_map(|(name, value)| [name.to_string(), value]);
-        let words: Vec<String> = common.chain(further.iter().map(ToString::to_string)).collect();
+        let signed = self.is_signed.then(|| "--signed".to_string());
+        let words: Vec<String> =
+            common.chain(signed).chain(further.iter().map(ToString::to_string)).collect();
         Options::parse(&words).expect("the values were checked by options of the same bounds")
     }
 
@@ -200,7 +205,7 @@ impl Settings {
         report.add_cpu("250 B", &small);
         let large = self.run(report, "saturation, 4096 bytes", &["--rate", "max", "--tx-size", "4096"])?;
         report.add_throughput("4096 B", &large);
-        let share = 100.0 * large.tps * 4096.0 / pipe_bytes_per_s.max(1.0);
+        let share = 100.0 * large.tps() * 4096.0 / pipe_bytes_per_s.max(1.0);
         report.add(Figure::new("4096 B, share of the raw pipe", share, "%"));
         let rate = self.rate.to_string();
         let steady = self.run(report, "steady rate", &["--rate", &rate])?;

@@ -37,6 +37,18 @@ pub(crate) enum Happened {
     Reply(Reply),
 }
 
+/// Whether a socket may hold more than was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Readiness {
+    /// It holds nothing: it will be reported when it does.
+    Drained,
+    /// It may, and nobody will report it: read again.
+    More,
+}
+
+/// Reads of one call, so that a busy node holds up nothing else for more than a few milliseconds.
+const READS_MAX: usize = 2;
+
 /// A connection to one node, over however many sockets.
 pub(crate) struct Connection {
     host: Host,
@@ -116,17 +128,19 @@ impl Connection {
         }
     }
 
-    /// Reads and writes what the socket is ready for.
-    pub(crate) fn on_ready(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) {
+    /// Reads some of what there is, and writes what the socket takes.
+    pub(crate) fn on_ready(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Readiness {
         let result = match &self.state {
-            State::Down { .. } => Ok(()),
+            State::Down { .. } => Ok(Readiness::Drained),
             State::Shaking { .. } => self.shake(scratch, happened),
             State::Up { .. } => self.read(scratch, happened),
         };
-        if let Err(reason) = result {
+        let readiness = result.unwrap_or_else(|reason| {
             self.fail(reason, happened);
-        }
+            Readiness::Drained
+        });
         self.flush(happened);
+        readiness
     }
 
     /// Writes as much as the socket takes.
@@ -156,15 +170,17 @@ impl Connection {
     }
 
     /// Drives the handshake; what follows the reply on the same socket is read as frames at once.
-    fn shake(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<(), String> {
-        let State::Shaking { stream, reply, out, .. } = &mut self.state else { return Ok(()) };
+    fn shake(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<Readiness, String> {
+        let State::Shaking { stream, reply, out, .. } = &mut self.state else {
+            return Ok(Readiness::Drained);
+        };
         if let Some(error) = stream.take_error().map_err(|error| error.to_string())? {
             return Err(error.to_string());
         }
         if !out.is_empty() {
             match stream.write(out) {
                 Ok(count) => drop(out.drain(..count)),
-                Err(error) if is_patient(&error) => return Ok(()),
+                Err(error) if is_patient(&error) => return Ok(Readiness::Drained),
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -176,7 +192,7 @@ impl Connection {
                     let start = reply.len();
                     reply.extend_from_slice(&buffer[start..start + count]);
                 }
-                Err(error) if is_patient(&error) => return Ok(()),
+                Err(error) if is_patient(&error) => return Ok(Readiness::Drained),
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -193,10 +209,10 @@ impl Connection {
         self.read(scratch, happened)
     }
 
-    fn read(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<(), String> {
-        let State::Up { stream, reader, sending } = &mut self.state else { return Ok(()) };
+    fn read(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<Readiness, String> {
+        let State::Up { stream, reader, sending } = &mut self.state else { return Ok(Readiness::Drained) };
         let mut frames = Vec::new();
-        loop {
+        for _ in 0..READS_MAX {
             let outcome =
                 reader.read_from(stream, scratch, &mut frames).map_err(|error| error.to_string())?;
             for frame in frames.drain(..) {
@@ -204,10 +220,11 @@ impl Connection {
             }
             match outcome {
                 ReadOutcome::Read(_) => {}
-                ReadOutcome::WouldBlock => return Ok(()),
+                ReadOutcome::WouldBlock => return Ok(Readiness::Drained),
                 ReadOutcome::Ended => return Err("closed by the node".into()),
             }
         }
+        Ok(Readiness::More)
     }
 
     fn fail(&mut self, reason: String, happened: &mut Vec<Happened>) {

@@ -77,7 +77,8 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
         let committee = if keys.join("committee.txt").exists() {
             load_testbed(Path::new(values.required("hosts")?), &keys)?.1
         } else {
-            match keygen::deal(&keys, nodes, shards, Protocol::default()) {
+            let protocol = Protocol { signed: values.is_given("signed"), ..Protocol::default() };
+            match keygen::deal(&keys, nodes, shards, protocol) {
                 Ok(committee) => committee,
                 Err(error) => return Ok(not_begun("install", error)),
             }

@@ -1,14 +1,17 @@
 //! Offering load and keeping the books on it.
 //!
 //! [`Offering`] is the handle: it owns the thread of [`engine`], tells it what to do and reads what it publishes.
-//! [`workload`] makes the transactions and judges the receipts, [`tally`] counts, [`histogram`] keeps latencies.
+//! [`workload`] makes the transactions and judges the receipts, [`tally`] counts, [`histogram`] keeps latencies,
+//! [`series`] counts by the second, [`transactions`] writes down single ones.
 
 mod command;
 mod engine;
 mod histogram;
 mod mix;
+mod series;
 mod tally;
 mod ticker;
+mod transactions;
 mod window;
 mod workload;
 
@@ -28,14 +31,17 @@ use wire::ids::NodeId;
 use self::engine::{Command, Engine};
 
 pub(crate) use self::command::{
-    COMMAND, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, expiry_rounds, load_testbed, mix, plan, run_command,
+    COMMAND, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, WARMUP_HELP, load_testbed, plan, plan_for, run_command,
     run_on,
 };
 pub(crate) use self::engine::Shared;
 pub(crate) use self::histogram::Histogram;
 pub(crate) use self::mix::{Mix, Share};
-pub(crate) use self::tally::Finished;
+pub(crate) use self::series::Section;
+pub(crate) use self::tally::{Finished, Tally};
 pub(crate) use self::ticker::Ticker;
+pub(crate) use self::transactions::TransactionLog;
+pub(crate) use self::window::Found;
 pub(crate) use self::workload::transaction_bytes_min;
 
 /// How much load is offered.
@@ -65,6 +71,10 @@ impl Rate {
 pub(crate) struct Plan {
     /// How much.
     pub(crate) rate: Rate,
+    /// How long; until somebody ends it if that is not said.
+    pub(crate) duration: Option<Duration>,
+    /// For how long at the beginning no figure is about it.
+    pub(crate) warmup: Duration,
     /// Length of each transaction as encoded; one that crosses shards may need more.
     pub(crate) tx_bytes: usize,
     /// What it is made of.
@@ -98,13 +108,13 @@ impl Offering {
         Ok(Offering { commands: sender, waker, shared, thread: Some(thread) })
     }
 
-    /// Begins to offer load.
-    pub(crate) fn begin(&self, plan: Plan) {
-        self.command(Command::Begin(plan));
+    /// Begins to offer load, and to write down what becomes of transactions if there is a log.
+    pub(crate) fn begin(&self, plan: Plan, log: Option<TransactionLog>) {
+        self.command(Command::Begin(plan, log));
     }
 
-    /// Offers no more; what is open stays open. Returns when the last transaction has been made, so that whoever then
-    /// looks at what is in flight sees it.
+    /// Offers no more, if the plan has not ended it already; what is open stays open. Returns when the last transaction
+    /// has been made, so that whoever then looks at what is in flight sees it.
     pub(crate) fn end(&self) {
         let (sender, ended) = crossbeam_channel::bounded(1);
         self.command(Command::EndOffering(sender));
@@ -127,15 +137,17 @@ impl Offering {
         self.command(Command::LastQuestion);
     }
 
-    /// What there is to see now. The interval's latencies are handed out once.
-    pub(crate) fn look(&self) -> Shared {
-        let mut shared = self.shared.lock().expect("nobody panics while holding it");
-        let copy = shared.clone();
-        shared.tally.interval.clear();
-        copy
+    /// Nothing is open anywhere: has every chain that does not know its coin ask for it.
+    pub(crate) fn settle_doubts(&self) {
+        self.command(Command::SettleDoubts);
     }
 
-    /// One thing there is to see, without copying the rest.
+    /// The sections of the series that were closed since they were last taken.
+    pub(crate) fn take_sections(&self) -> Vec<Section> {
+        std::mem::take(&mut self.shared.lock().expect("nobody panics while holding it").sections)
+    }
+
+    /// What there is to see.
     pub(crate) fn look_at<T>(&self, see: impl FnOnce(&Shared) -> T) -> T {
         see(&self.shared.lock().expect("nobody panics while holding it"))
     }
@@ -167,6 +179,6 @@ impl Offering {
         self.command(Command::Quit);
         let thread = self.thread.take().expect("it is taken here alone");
         let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("the load's thread panicked")));
-        (self.look(), ended)
+        (self.look_at(Shared::clone), ended)
     }
 }

@@ -25,6 +25,7 @@ mod rounds;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use wire::client::Exchange;
@@ -72,9 +73,11 @@ const FINDINGS_MAX: usize = 20;
 pub(crate) struct Verdict {
     /// Blocks that at least one node told of, of all shards.
     pub(crate) rounds: u64,
-    /// Views of the deciding agreements, summed over the rounds, as the node told that saw most of them.
+    /// Of these, those that the first node to execute them executed while it is measured.
+    pub(crate) rounds_measured: u64,
+    /// Views of the deciding agreements of these, as the node told that saw most of them.
     pub(crate) views: u64,
-    /// From input to decision, of every round at every node that gave an input.
+    /// From input to decision, of every round that a node executed while it is measured, if it gave an input.
     pub(crate) agreement_us: crate::load::Histogram,
     /// Transactions finished, those that crossed shards included.
     pub(crate) finished: u64,
@@ -152,11 +155,21 @@ pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
     Committee::parse(&place, &text)
 }
 
-/// Judges the files in `log`.
+/// Judges the files in `log`. All of the run counts as measured.
 ///
 /// # Errors
 /// If a file that must be there cannot be read or understood.
 pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Result<Verdict, ParseError> {
+    check_and_measure(log, committee, record, &(0..u64::MAX))
+}
+
+/// The same; figures are of what nodes did in the time `measured_ms`, Unix time in milliseconds by their own clocks.
+pub(crate) fn check_and_measure(
+    log: &Path,
+    committee: &Committee,
+    record: &Record,
+    measured_ms: &Range<u64>,
+) -> Result<Verdict, ParseError> {
     let mut verdict = Verdict {
         agreement: Judgement::True,
         value_conserved: Judgement::True,
@@ -176,7 +189,7 @@ pub(crate) fn check(log: &Path, committee: &Committee, record: &Record) -> Resul
             }
         }
         let place = Place::of(committee, shard);
-        check_rounds(place, &mut nodes, record, &mut verdict)?;
+        check_rounds(place, &mut nodes, record, measured_ms, &mut verdict)?;
         for node in &nodes {
             node.check_against_status(&mut verdict);
         }
@@ -260,16 +273,19 @@ fn check_rounds(
     place: Place,
     nodes: &mut [Reading<'_>],
     record: &Record,
+    measured_ms: &Range<u64>,
     verdict: &mut Verdict,
 ) -> Result<(), ParseError> {
     let mut height = Round(0);
     loop {
         let mut first: Option<(NodeId, Line)> = None;
         let mut views = 0;
+        let mut executed_ms = u64::MAX;
         for node in nodes.iter_mut() {
             let Some(line) = node.next()? else { continue };
             views = views.max(line.views);
-            if line.agreement_us > 0 {
+            executed_ms = executed_ms.min(line.executed_ms);
+            if line.agreement_us > 0 && measured_ms.contains(&line.executed_ms) {
                 verdict.agreement_us.add(line.agreement_us);
             }
             match &first {
@@ -287,7 +303,10 @@ fn check_rounds(
         let Some((_, line)) = first else { break };
         height = line.block.round;
         verdict.rounds += 1;
-        verdict.views += views;
+        if measured_ms.contains(&executed_ms) {
+            verdict.rounds_measured += 1;
+            verdict.views += views;
+        }
         verdict.finished += line.block.finished + line.block.finished_cross;
         verdict.payload_bytes += line.block.payload_bytes;
         receipts::check_block(place, &line.block, record, verdict);

@@ -65,10 +65,10 @@ impl Report {
 
     /// Adds what a run at saturation carried.
     pub(crate) fn add_throughput(&mut self, name: &str, summary: &Summary) {
-        self.add(Figure::new(&format!("{name}, committed"), summary.tps, "tx/s"));
+        self.add(Figure::new(&format!("{name}, committed"), summary.tps(), "tx/s"));
         self.add(Figure::new(
             &format!("{name}, payload"),
-            summary.tps * summary.tx_size as f64 / 1e6,
+            summary.tps() * summary.plan.tx_bytes as f64 / 1e6,
             "MB/s",
         ));
         self.add_latency(name, summary);
@@ -76,13 +76,13 @@ impl Report {
 
     /// Adds the latencies of a run, and views a round.
     pub(crate) fn add_latency(&mut self, name: &str, summary: &Summary) {
+        let latency = summary.tally.latency();
         for (quantile, per_mille) in [("p50", 500), ("p99", 990)] {
-            let us = summary.latency.quantile_us(per_mille).unwrap_or_default();
+            let us = latency.quantile_us(per_mille).unwrap_or_default();
             self.add(Figure::new(&format!("{name}, {quantile} latency"), us as f64 / 1e3, "ms"));
         }
-        let views = summary.views as f64 / (summary.rounds as f64).max(1.0);
-        self.add(Figure::new(&format!("{name}, views a round"), views, ""));
-        self.add(Figure::new(&format!("{name}, rounds"), summary.rounds as f64 / summary.duration_s, "1/s"));
+        self.add(Figure::new(&format!("{name}, views a round"), summary.views_per_round(), ""));
+        self.add(Figure::new(&format!("{name}, rounds"), summary.rounds_per_s(), "1/s"));
     }
 
     /// Adds processor time a transaction by program.

@@ -32,7 +32,7 @@ pub(super) fn measure(settings: &Settings, report: &mut Report) -> Result<(), Ru
             let (shards, cross) = (shards.to_string(), (percent as f64 / 100.0).to_string());
             let mix = ["--shards", &shards, "--cross", &cross, "--invalid", "0"];
             let saturated = settings.run(report, &name, &[&mix[..], &["--rate", "max"]].concat())?;
-            report.add(Figure::new(&format!("{name}, committed"), saturated.tps, "tx/s"));
+            report.add(Figure::new(&format!("{name}, committed"), saturated.tps(), "tx/s"));
             let rate = settings.rate.to_string();
             let steady = settings.run(report, &name, &[&mix[..], &["--rate", &rate]].concat())?;
             add_latencies(report, &name, &steady);
@@ -57,7 +57,7 @@ pub(super) fn measure(settings: &Settings, report: &mut Report) -> Result<(), Ru
 }
 
 fn add_latencies(report: &mut Report, name: &str, steady: &Summary) {
-    for (kind, latency) in [("intra", &steady.latency_intra), ("cross", &steady.latency_cross)] {
+    for (kind, latency) in [("intra", &steady.tally.latency_intra), ("cross", &steady.tally.latency_cross)] {
         for (quantile, per_mille) in [("p50", 500), ("p99", 990)] {
             if let Some(us) = latency.quantile_us(per_mille) {
                 let name = format!("{name}, {kind} {quantile} latency");
@@ -70,12 +70,12 @@ fn add_latencies(report: &mut Report, name: &str, steady: &Summary) {
 impl Cost {
     fn of(summary: &Summary) -> Cost {
         let programs = summary.cpu_us_per_tx();
-        let committed = (summary.committed as f64).max(1.0);
+        let committed = (summary.tally.committed as f64).max(1.0);
         Cost {
             // The load's own share is not the testbed's.
             cpu_us: programs.iter().filter(|(name, _)| *name != "tools").map(|(_, us)| us).sum(),
-            bytes: summary.bytes_sent as f64 / committed,
-            cross_share: summary.committed_cross as f64 / committed,
+            bytes: summary.bytes_per_tx().unwrap_or_default(),
+            cross_share: summary.tally.committed_cross as f64 / committed,
         }
     }
 

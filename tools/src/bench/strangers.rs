@@ -153,12 +153,12 @@ fn judge_traffic(summary: &Summary, rate: u64, attacked: &Course, report: &mut R
     report.judge("committed while strangers attack", share >= COMMITTED_SHARE_MIN, told);
     let told = format!(
         "agreement {}, value conserved {}, lost {}, in flight {}, rejected {}, duplicated {}",
-        summary.agreement,
-        summary.value_conserved,
-        summary.lost,
+        summary.verdict.agreement,
+        summary.verdict.value_conserved,
+        summary.tally.lost,
         summary.in_flight,
-        summary.rejected,
-        summary.duplicated
+        summary.tally.rejected_count(),
+        summary.tally.duplicated
     );
     let is_well = summary.exit_code() == 0;
     report.judge("nothing lost, nodes agree", is_well, told);

@@ -2,7 +2,11 @@
 //!
 //! Student's t for two groups with one deviation in common: it works with one number on one side, as long as the other
 //! side has two. The bound on the difference of the means is t · s · √(1/a + 1/b), with s from both groups and t for
-//! 95 % and a + b − 2 degrees of freedom. With a single number on each side there is no s, and no bound.
+//! 95 % and a + b − 2 degrees of freedom: of twenty figures that do not differ, one is found beyond it. With a single
+//! number on each side there is no s, and no bound; with two the bound holds, but is so wide that it says little.
+//!
+//! Numbers told in steps, as quantiles are that end a histogram's bucket, may be equal in all runs though what they stand
+//! for is not: then s is 0 and the next step would count as a difference. So a step is the least that the bound can be.
 
 /// Numbers of one side.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,14 +40,15 @@ impl Group {
         (least, self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
     }
 
-    /// How far the means of two groups may lie apart by chance; `None` if nothing is repeated.
-    pub(super) fn noise(&self, other: &Group) -> Option<f64> {
+    /// How far the means of two groups may lie apart by chance, of numbers told in such steps; `None` if nothing is
+    /// repeated.
+    pub(super) fn noise(&self, other: &Group, step: f64) -> Option<f64> {
         let (a, b) = (self.count(), other.count());
         let freedom = (a + b).checked_sub(2).filter(|freedom| *freedom > 0)?;
         // Beyond the table t falls by less than a twentieth; the last one errs on the side of noise.
         let t = T[freedom.min(T.len()) - 1];
         let variance = (self.squares() + other.squares()) / freedom as f64;
-        Some(t * (variance * (1.0 / a as f64 + 1.0 / b as f64)).sqrt())
+        Some((t * (variance * (1.0 / a as f64 + 1.0 / b as f64)).sqrt()).max(step))
     }
 
     /// The sum of squared distances from the mean.
@@ -66,22 +71,23 @@ mod tests {
         // Means 20 and 24, squared distances 8 + 8 over 4 degrees of freedom: s = 2, t = 2.776.
         let (a, b) = (group(&[18.0, 20.0, 22.0]), group(&[22.0, 24.0, 26.0]));
         let expected = 2.776 * 2.0 * (2.0f64 / 3.0).sqrt();
-        assert!((a.noise(&b).unwrap() - expected).abs() < 1e-9);
+        assert!((a.noise(&b, 0.0).unwrap() - expected).abs() < 1e-9);
         // One number against two: a single degree of freedom.
         let expected = 12.706 * 2.0f64.sqrt() * 1.5f64.sqrt();
-        assert!((group(&[1.0, 3.0]).noise(&group(&[2.0])).unwrap() - expected).abs() < 1e-9);
+        assert!((group(&[1.0, 3.0]).noise(&group(&[2.0]), 0.0).unwrap() - expected).abs() < 1e-9);
     }
 
     #[test]
     fn without_repeats_there_is_no_bound() {
-        assert_eq!(group(&[1.0]).noise(&group(&[2.0])), None);
+        assert_eq!(group(&[1.0]).noise(&group(&[2.0]), 1.0), None);
         assert_eq!(Group::of(Vec::new()), None);
     }
 
     #[test]
     fn many_runs_use_the_end_of_the_table() {
         let many = group(&[1.0; 50]);
-        assert_eq!(many.noise(&many), Some(0.0));
+        assert_eq!(many.noise(&many, 0.0), Some(0.0));
+        assert_eq!(many.noise(&many, 0.25), Some(0.25), "no less than a step");
         assert_eq!((many.mean(), many.range(), many.count()), (1.0, (1.0, 1.0), 50));
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::figures::{Better, FIGURES, Figure};
+use super::figures::{Better, FIGURES, Figure, Grain};
 use super::noise::Group;
 use super::run::Run;
 use crate::grid::{Side, aligned};
 use crate::json::Json;
+use crate::load::Histogram;
 
 /// Two sides, figure by figure.
 pub(super) struct Comparison {
@@ -34,8 +35,8 @@ enum Verdict {
     Worse,
     /// It is more than chance, and neither better nor worse.
     Differs,
-    /// Nothing is repeated, so nobody can know.
-    Unknown,
+    /// Too few runs to know.
+    TooFew,
     /// One side has no such figure.
     OneSided,
 }
@@ -44,15 +45,17 @@ impl Verdict {
     fn of(figure: &Figure, groups: &[Option<Group>; 2]) -> Verdict {
         let [Some(a), Some(b)] = groups else { return Verdict::OneSided };
         let difference = b.mean() - a.mean();
-        match (a.noise(b), figure.better) {
-            (None, _) if difference == 0.0 => Verdict::Equal,
-            (None, _) => Verdict::Unknown,
-            (Some(noise), _) if difference == 0.0 && noise == 0.0 => Verdict::Equal,
-            (Some(noise), _) if difference.abs() <= noise => Verdict::WithinNoise,
-            (Some(_), Better::Neither) => Verdict::Differs,
-            (Some(_), Better::More) if difference > 0.0 => Verdict::Better,
-            (Some(_), Better::Less) if difference < 0.0 => Verdict::Better,
-            (Some(_), Better::More | Better::Less) => Verdict::Worse,
+        let Some(noise) = noise(figure, a, b).filter(|_| a.count().min(b.count()) >= RUNS_MIN) else {
+            return if difference == 0.0 { Verdict::Equal } else { Verdict::TooFew };
+        };
+        match figure.better {
+            _ if difference == 0.0 && a.range() == b.range() => Verdict::Equal,
+            // A step exactly is no more than a step, however it is rounded.
+            _ if difference.abs() <= noise * (1.0 + 1e-9) => Verdict::WithinNoise,
+            Better::Neither => Verdict::Differs,
+            Better::More if difference > 0.0 => Verdict::Better,
+            Better::Less if difference < 0.0 => Verdict::Better,
+            Better::More | Better::Less => Verdict::Worse,
         }
     }
 
@@ -63,13 +66,24 @@ impl Verdict {
             Verdict::Better => "better",
             Verdict::Worse => "worse",
             Verdict::Differs => "differs",
-            Verdict::Unknown => "?",
+            Verdict::TooFew => "too few runs",
             Verdict::OneSided => "-",
         }
     }
 }
 
 const NAMES: [&str; 2] = ["A", "B"];
+/// Runs of a side from which on a difference is judged: two tell hardly anything of how far a third may lie.
+const RUNS_MIN: usize = 3;
+
+/// How far the means of two groups may lie apart by chance.
+fn noise(figure: &Figure, a: &Group, b: &Group) -> Option<f64> {
+    let step = match figure.grain {
+        Grain::Exact => 0.0,
+        Grain::Bucket => Histogram::bucket_us(a.mean().max(b.mean()) * 1e3) / 1e3,
+    };
+    a.noise(b, step)
+}
 
 impl Comparison {
     /// Compares two sides, each of at least one run.
@@ -168,10 +182,14 @@ impl Comparison {
                 notes.push(format!("The runs of {name} are not of the same: they differ in {mixed}."));
             }
         }
-        if self.sides.iter().all(|runs| runs.len() == 1) {
+        if self.sides.iter().any(|runs| runs.len() < RUNS_MIN) {
+            notes.push(format!(
+                "Fewer than {RUNS_MIN} runs of a side cannot tell a difference from noise; give more of each, joined by \
+                 commas."
+            ));
+        } else {
             notes.push(
-                "No run is repeated, so nobody can know which differences are noise; give several runs of each side, \
-                 joined by commas."
+                "Of twenty figures that do not differ, one is called better, worse or different by chance."
                     .into(),
             );
         }
@@ -194,7 +212,7 @@ impl Row {
     /// How much of A's mean is noise, and B's mean by A's.
     fn noise(&self) -> Option<f64> {
         let [Some(a), Some(b)] = &self.groups else { return None };
-        a.noise(b)
+        noise(self.figure, a, b)
     }
 
     fn ratio(&self) -> Option<f64> {
@@ -252,7 +270,9 @@ fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::run::sample;
+    use bft::sim::prng::Prng;
+
+    use super::super::run::{sample, sample_of};
     use super::*;
 
     #[test]
@@ -263,14 +283,14 @@ A  old
 B  new
 
   figure          A     B    B/A  noise
-  committed    1000  1100  1.100      ?  tx/s  ?
+  committed    1000  1100  1.100      ?  tx/s  too few runs
   latency p50  5.50  5.50  1.000      ?  ms    equal
   rounds       50.0  50.0  1.000      ?  1/s   equal
 
   what differs   A  B
   option --rate  7  9
 
-No run is repeated, so nobody can know which differences are noise; give several runs of each side, joined by commas.
+Fewer than 3 runs of a side cannot tell a difference from noise; give more of each, joined by commas.
 ";
         assert_eq!(comparison.to_text(), expected);
     }
@@ -285,9 +305,62 @@ No run is repeated, so nobody can know which differences are noise; give several
     fn repeated_runs_tell_differences_from_noise() {
         assert_eq!(verdict_on_tps(&[100.0, 110.0, 105.0], &[103.0, 112.0, 104.0]), "within noise");
         assert_eq!(verdict_on_tps(&[100.0, 101.0, 102.0], &[150.0, 151.0, 152.0]), "better");
-        assert_eq!(verdict_on_tps(&[150.0, 151.0, 152.0], &[100.0]), "worse");
+        assert_eq!(verdict_on_tps(&[150.0, 151.0, 152.0], &[100.0, 101.0, 102.0]), "worse");
         assert_eq!(verdict_on_tps(&[100.0, 100.0], &[100.0, 100.0]), "equal");
-        assert_eq!(verdict_on_tps(&[100.0], &[200.0]), "?");
+        assert_eq!(verdict_on_tps(&[150.0, 151.0, 152.0], &[100.0, 101.0]), "too few runs");
+    }
+
+    #[test]
+    fn quantiles_that_are_told_a_bucket_apart_are_noise() {
+        // 5.5 ms lie in a bucket of 0.128 ms: the same load may be told as either end of it in all runs of a side.
+        let verdict = |p50: f64| {
+            let side = |p50: f64| (0..3).map(|_| sample_of("x", 1.0, 7, p50)).collect();
+            let comparison = Comparison::of(side(5.503), side(p50));
+            comparison.rows.iter().find(|row| row.figure.name == "latency p50").unwrap().verdict.name()
+        };
+        assert_eq!(verdict(5.631), "within noise");
+        assert_eq!(verdict(5.759), "worse");
+    }
+
+    /// Of runs that do not differ, how many of 1,000 comparisons of a figure find that they do: of one told exactly and
+    /// of one told by buckets.
+    fn false_alarms(runs: usize) -> [usize; 2] {
+        let mut prng = Prng::new(runs as u64);
+        // The sum of twelve uniform numbers is nearly normal, with deviation 1.
+        let mut normal = |mean: f64, deviation: f64| {
+            let sum: f64 = (0..12).map(|_| prng.below(1 << 20) as f64 / f64::from(1 << 20)).sum();
+            mean + deviation * (sum - 6.0)
+        };
+        let mut alarms = [0; 2];
+        for _ in 0..1_000 {
+            let mut side = || -> Vec<Run> {
+                let run = |_| {
+                    let mut latency = Histogram::default();
+                    let mean_us = normal(5_500.0, 30.0);
+                    (0..50).for_each(|_| latency.add(normal(mean_us, 400.0) as u64));
+                    let p50_ms = latency.quantile_us(500).unwrap() as f64 / 1e3;
+                    sample_of("x", normal(1_000.0, 20.0), 7, p50_ms)
+                };
+                (0..runs).map(run).collect()
+            };
+            let (a, b) = (side(), side());
+            let comparison = Comparison::of(a, b);
+            for (alarms, name) in alarms.iter_mut().zip(["committed", "latency p50"]) {
+                let row = comparison.rows.iter().find(|row| row.figure.name == name).unwrap();
+                *alarms += usize::from(matches!(row.verdict, Verdict::Better | Verdict::Worse));
+            }
+        }
+        alarms
+    }
+
+    #[test]
+    fn runs_that_do_not_differ_are_called_different_as_seldom_as_it_claims() {
+        assert_eq!(false_alarms(2), [0, 0], "too few to call anything");
+        for runs in [3, 5] {
+            let [exact, bucket] = false_alarms(runs);
+            // 50 of 1,000 are claimed; three deviations of that count are 21.
+            assert!((20..=71).contains(&exact) && bucket <= 71, "{runs} runs: {exact} and {bucket} of 1,000");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wire::text::ParseError;
 
-use super::figures::{FIGURES, Source};
+use super::figures::FIGURES;
 use crate::json::Json;
 
 /// A run.
@@ -56,8 +56,7 @@ impl Run {
                 return Err(summary.wrong(&[field], None, "a number"));
             }
         }
-        let figures =
-            FIGURES.iter().map(|figure| summary.figure(&figure.source)).collect::<Result<_, _>>()?;
+        let figures = FIGURES.iter().map(|figure| summary.number(figure.field)).collect::<Result<_, _>>()?;
         Ok(Run { figures, facts: summary.facts()?, trouble: summary.trouble()?, path: path.into() })
     }
 }
@@ -69,16 +68,6 @@ struct Summary<'a> {
 }
 
 impl Summary<'_> {
-    fn figure(&self, source: &Source) -> Result<Option<f64>, ParseError> {
-        match source {
-            Source::At(field) => self.number(field),
-            Source::Per(field, by) => {
-                let by = self.number(by)?.filter(|by| *by > 0.0);
-                Ok(self.number(field)?.zip(by).map(|(number, by)| number / by))
-            }
-        }
-    }
-
     /// A number; `None` if there is none or nothing was measured.
     fn number(&self, field: &[&str]) -> Result<Option<f64>, ParseError> {
         match self.at(field)? {
@@ -155,9 +144,15 @@ fn plain(value: &Json) -> String {
 /// What tests look at.
 #[cfg(test)]
 pub(super) fn sample(name: &str, tps: f64, rate: u64) -> Run {
+    sample_of(name, tps, rate, 5.5)
+}
+
+/// The same with a median latency.
+#[cfg(test)]
+pub(super) fn sample_of(name: &str, tps: f64, rate: u64, p50_ms: f64) -> Run {
     let text = format!(
-        "{{\"tps\": {tps}, \"duration_s\": 10, \"committed\": 1000, \"exit_code\": 0, \"rounds\": 500, \"lost\": 0,
-          \"latency_ms\": {{\"p50\": 5.5, \"p90\": null}}, \"agreement\": true, \"value_conserved\": true,
+        "{{\"tps\": {tps}, \"duration_s\": 10, \"committed\": 1000, \"exit_code\": 0, \"rounds_per_s\": 50, \"lost\": 0,
+          \"latency_ms\": {{\"p50\": {p50_ms}, \"p90\": null}}, \"agreement\": true, \"value_conserved\": true,
           \"options\": {{\"rate\": {rate}, \"log-dir\": \"{name}\"}}, \"machine\": {{\"cores\": 2}},
           \"version\": \"0.1.0\", \"commit\": null}}"
     );

@@ -134,7 +134,16 @@ pub(crate) const INSTALL: Command = Command {
             keys of its own nodes and of no other. Directories have mode 0700, keys 0600. What is there already is not sent \
             again. A host on which nodes run is left alone.",
     operands: &[],
-    options: &[HOSTS, of_local("shards"), DATA_DIR, NEW_KEYS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    options: &[
+        HOSTS,
+        of_local("shards"),
+        of_local("signed"),
+        DATA_DIR,
+        NEW_KEYS,
+        SSH_CONFIG,
+        REMOTE_DIR,
+        TIMEOUT,
+    ],
     sections: &[
         EXIT_STATUS,
         (
@@ -197,6 +206,7 @@ pub(crate) const LOAD: Command = Command {
         FROM,
         of_local("rate"),
         Opt::with("duration", "S", "10", "Seconds for which load is offered."),
+        of_local("warmup"),
         of_local("tx-size"),
         of_local("cross"),
         of_local("invalid"),
@@ -259,7 +269,9 @@ pub(crate) const RUN: Command = Command {
         of_local("rate"),
         of_local("duration"),
         of_local("rounds"),
+        of_local("warmup"),
         of_local("tx-size"),
+        of_local("signed"),
         of_local("cross"),
         of_local("invalid"),
         of_local("expiry-rounds"),
@@ -269,6 +281,7 @@ pub(crate) const RUN: Command = Command {
         METRICS,
         of_local("faults"),
         of_local("seed"),
+        of_local("transactions"),
         of_local("log-dir"),
         Opt::with(
             "data-dir",

@@ -156,8 +156,9 @@ fn wait_until_up(deployment: &Deployment, committee: Committee) -> u8 {
         if !gone.is_empty() || is_over {
             gone.iter().for_each(|line| eprintln!("tools deploy start: {line}"));
             if is_over {
-                let why = offering.look().down.into_iter().map(|(node, why)| format!("node {node}: {why}"));
-                let why: Vec<String> = why.collect();
+                let down = offering.look_at(|shared| shared.down.clone());
+                let why: Vec<String> =
+                    down.into_iter().map(|(node, why)| format!("node {node}: {why}")).collect();
                 let waited_s = START_PATIENCE.as_secs();
                 eprintln!(
                     "tools deploy start: not all nodes took clients from here within {waited_s} s: {}",
@@ -198,7 +199,7 @@ pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
         return load::run_on("deploy load", values, &hosts, committee);
     }
     // Judged here, so that a slip is told before anything is asked of a host.
-    load::plan(values, &committee)?;
+    load::plan_for(values, &committee)?;
     with_deployment("load", values, |deployment| Ok(load_there(deployment, values)))
 }
 
@@ -209,7 +210,7 @@ const LOAD_BYTES_MAX: u64 = 1 << 30;
 fn load_there(deployment: &Deployment, values: &Values) -> u8 {
     let site = &deployment.target.sites[0];
     tell(format!("load from {site}"));
-    let names = ["rate", "duration", "tx-size", "cross", "invalid", "expiry-rounds", "seed"];
+    let names = ["rate", "duration", "warmup", "tx-size", "cross", "invalid", "expiry-rounds", "seed"];
     let options = names.iter().filter_map(|name| Some(format!("--{name} {}", quoted(values.text(name)?))));
     let script = format!(
         "cd {} && exec bin/tools load --hosts hosts.txt --keys keys {}",

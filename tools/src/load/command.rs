@@ -36,6 +36,7 @@ pub(crate) const COMMAND: Command = Command {
             "Transactions offered a second over all nodes; max: as many as they take.",
         ),
         Opt::with("duration", "S", "10", "Seconds for which load is offered."),
+        Opt::without_default("warmup", "S", WARMUP_HELP),
         Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
         Opt::without_default("cross", "P", CROSS_HELP),
         Opt::with("invalid", "P", "0.1", INVALID_HELP),
@@ -70,6 +71,29 @@ pub(crate) const INVALID_HELP: &str = "Share of the inputs of transactions betwe
 pub(crate) const EXPIRY_HELP: &str = "Rounds after which a transaction expires that is not ordered, and is forgotten if \
                                       it is; as a rule what takes 20 s at the present pace, and at least 1000.";
 
+/// What `--warmup` means.
+pub(crate) const WARMUP_HELP: &str = "Seconds at the beginning that no rate, latency or cost is about; 0, or with --rate \
+                                      max a quarter of the duration and at most 3.";
+
+/// Of a closed loop, whose window is being searched meanwhile.
+const WARMUP_MAX: Duration = Duration::from_secs(3);
+
+/// What `--warmup` says of a load of this rate and duration.
+fn warmup(values: &Values, rate: Rate, duration: Option<Duration>) -> Result<Duration, UsageError> {
+    let default = match (rate, duration) {
+        (Rate::Max, Some(duration)) => (duration / 4).min(WARMUP_MAX),
+        (Rate::Max, None) => WARMUP_MAX,
+        (Rate::PerSecond(_), _) => Duration::ZERO,
+    };
+    let warmup = values.optional("warmup", "seconds, at most a week", parse_seconds)?.unwrap_or(default);
+    if let Some(duration) = duration.filter(|duration| warmup >= *duration) {
+        let expected = format!("less than the {} s for which load is offered", duration.as_secs_f64());
+        let given = values.text("warmup").unwrap_or_default();
+        return Err(ParseError::of("--warmup", given, expected).into());
+    }
+    Ok(warmup)
+}
+
 /// What `--expiry-rounds` says. A node that is ahead of what clients know must not find it too far.
 pub(crate) fn expiry_rounds(values: &Values) -> Result<Option<u64>, UsageError> {
     values.optional_number("expiry-rounds", 1, EXPIRY_ROUNDS_AHEAD_MAX - 1_000)
@@ -97,17 +121,30 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     run_on("load", values, &hosts, committee)
 }
 
-/// The load that `values` ask for, for a committee.
-pub(crate) fn plan(values: &Values, committee: &Committee) -> Result<(Plan, Duration), UsageError> {
-    let tx_bytes_min = transaction_bytes_min(committee.protocol().signed) as u64;
-    let plan = Plan {
-        rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
+/// The load that `values` ask for, of so many shards, whose transactions are signed or not.
+pub(crate) fn plan(
+    values: &Values,
+    shards: u16,
+    signed: bool,
+    duration: Option<Duration>,
+) -> Result<Plan, UsageError> {
+    let tx_bytes_min = transaction_bytes_min(signed) as u64;
+    let rate = values.value("rate", Rate::EXPECTED, Rate::parse)?;
+    Ok(Plan {
+        rate,
+        duration,
+        warmup: warmup(values, rate, duration)?,
         tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
-        mix: mix(values, committee.shards())?,
+        mix: mix(values, shards)?,
         expiry_rounds: expiry_rounds(values)?,
         seed: values.number("seed", 0, u64::MAX)?,
-    };
-    Ok((plan, values.value("duration", "seconds, at most a week", parse_seconds)?))
+    })
+}
+
+/// The same for a testbed that runs, which says what it is.
+pub(crate) fn plan_for(values: &Values, committee: &Committee) -> Result<Plan, UsageError> {
+    let duration = values.value("duration", "seconds, at most a week", parse_seconds)?;
+    plan(values, committee.shards(), committee.protocol().signed, Some(duration))
 }
 
 /// Offers the load that `values` ask for to these nodes, in the name of a command; gives the exit code.
@@ -117,11 +154,12 @@ pub(crate) fn run_on(
     hosts: &Hosts,
     committee: Committee,
 ) -> Result<u8, UsageError> {
-    let (plan, duration) = plan(values, &committee)?;
+    let plan = plan_for(values, &committee)?;
     if let Err(error) = signals::block() {
         eprintln!("tools {command}: cannot block signals: {error}");
         return Ok(4);
     }
+    let shards = committee.shards();
     let offering = match Offering::connect(Arc::new(committee), hosts) {
         Ok(offering) => offering,
         Err(error) => {
@@ -129,7 +167,8 @@ pub(crate) fn run_on(
             return Ok(4);
         }
     };
-    Ok(offer(offering, plan, duration))
+    let shards = usize::from(shards);
+    Ok(offer(offering, plan, Ticker::new(hosts.count(), shards)))
 }
 
 /// Where the nodes of a testbed are, and who they are: a hosts file and the committee.txt of a directory of keys.
@@ -145,11 +184,12 @@ pub(crate) fn load_testbed(hosts: &Path, keys: &Path) -> Result<(Hosts, Committe
     Ok((hosts, committee))
 }
 
-fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
+fn offer(offering: Offering, plan: Plan, mut ticker: Ticker) -> u8 {
     let began = Instant::now();
-    while offering.look().connected.is_empty() {
+    while offering.look_at(|shared| shared.connected.is_empty()) {
         if began.elapsed() > PATIENCE || signals::is_interrupted() {
-            let why = offering.look().down.into_iter().map(|(node, reason)| format!("node {node}: {reason}"));
+            let down = offering.look_at(|shared| shared.down.clone());
+            let why = down.into_iter().map(|(node, reason)| format!("node {node}: {reason}"));
             eprintln!("tools load: no node can be reached: {}", why.collect::<Vec<_>>().join("; "));
             return 4;
         }
@@ -157,12 +197,11 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
     }
     // The others had as much time as the first.
     thread::sleep(Duration::from_millis(200));
-    offering.begin(plan);
-    let mut ticker = Ticker::new(Instant::now());
-    let mut interrupted = watch(&offering, &mut ticker, duration, |_| false);
+    offering.begin(plan, None);
+    let mut interrupted = watch(&offering, &mut ticker, Duration::MAX, |shared| shared.offered_for.is_some());
     offering.end();
     interrupted |= !interrupted && watch(&offering, &mut ticker, DRAIN, |shared| shared.in_flight == 0);
-    if offering.look().in_flight > 0 && !interrupted {
+    if !interrupted && offering.look_at(|shared| shared.in_flight > 0) {
         offering.ask_last_question();
         thread::sleep(Duration::from_secs(1));
     }
@@ -175,7 +214,7 @@ fn offer(offering: Offering, plan: Plan, duration: Duration) -> u8 {
     tell(format!(
         "never sent {}, submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, \
          duplicated {}; latency {}",
-        tally.unsent.count(),
+        tally.unsent,
         tally.submitted,
         tally.committed,
         tally.rejected_count(),
@@ -214,10 +253,9 @@ fn watch(
         if signals::is_interrupted() {
             return true;
         }
-        if ticker.is_due() {
-            let shared = offering.look();
-            let connected = shared.connected.len();
-            tell(ticker.line(&shared, connected, connected + shared.down.len()));
+        let connected = offering.look_at(|shared| shared.connected.len());
+        for section in offering.take_sections() {
+            ticker.line(&section, offering, connected).into_iter().for_each(tell);
         }
     }
     false

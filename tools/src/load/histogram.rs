@@ -59,9 +59,19 @@ impl Histogram {
         (self.count, self.max_us) = (0, 0);
     }
 
-    /// How many values there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// The buckets that are not empty, ascending: the smallest and the largest value of each, and how many fell into it.
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        counts.map(|(index, count)| {
+            let first = index.checked_sub(1).map_or(0, |before| last_of(before) + 1);
+            (first, last_of(index), *count)
+        })
+    }
+
+    /// How wide the bucket of a value is.
+    pub(crate) fn bucket_us(us: f64) -> f64 {
+        let index = bucket(us as u64);
+        (last_of(index) - index.checked_sub(1).map_or(0, |before| last_of(before))) as f64
     }
 
     /// The largest value, exactly; `None` if there is none.
@@ -143,6 +153,14 @@ mod tests {
         let since = histogram.since(&earlier);
         assert_eq!((since.count, since.quantile_us(500), since.quantile_us(1000)), (10, Some(5), Some(10)));
         assert_eq!(histogram.since(&histogram).quantile_us(500), None);
+    }
+
+    #[test]
+    fn buckets_hold_each_value_once() {
+        let mut histogram = Histogram::default();
+        [0, 7, 7, 1_000].into_iter().for_each(|us| histogram.add(us));
+        let buckets: Vec<_> = histogram.buckets().collect();
+        assert_eq!(buckets, [(0, 0, 1), (7, 7, 2), (992, 1_007, 1)]);
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use wire::client::{Refusal, Rejection};
+use wire::client::{Fate, Refusal, Rejection};
 use wire::ids::{Round, ShardId};
 
 use super::histogram::Histogram;
+use super::series::{Borders, Phase};
+use super::window::Returned;
 
 /// Where the coins of a transaction are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,18 +36,30 @@ pub(crate) struct Finished {
     pub(crate) cross: u64,
 }
 
-/// Counts, latencies and heights.
+/// Counts, latencies and heights. Counts are of the whole load; what is *measured* lies between the end of the warm-up
+/// and the end of the offering, by the intended time for latencies and else by when it happened. Moments are in
+/// microseconds since the load began.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tally {
+    /// Where the phases of the load end.
+    pub(crate) borders: Borders,
     /// Transactions handed to a node, each counted once.
     pub(crate) submitted: u64,
     /// Of these, those without a spoiled input.
     pub(crate) submitted_valid: u64,
-    /// Intended and never sent since the nodes did not take them in time: how long each had waited at the end.
-    pub(crate) unsent: Histogram,
+    /// Of these, those handed over while it is measured.
+    pub(crate) submitted_measured: u64,
+    /// Intended and never sent since the nodes did not take them in time.
+    pub(crate) unsent: u64,
+    /// How long each of these had waited at the end.
+    pub(crate) unsent_waited: Histogram,
     /// Finished.
     pub(crate) committed: u64,
-    /// Of these, those that crossed shards.
+    /// Of these, those whose receipt was read while load was offered.
+    pub(crate) committed_offering: u64,
+    /// Of these, those whose receipt was read while it is measured.
+    pub(crate) committed_measured: u64,
+    /// Of `committed`, those that crossed shards.
     pub(crate) committed_cross: u64,
     /// Finished although an input was spoiled, which no ledger may let happen.
     pub(crate) finished_invalid: u64,
@@ -73,8 +87,10 @@ pub(crate) struct Tally {
     pub(crate) rejection: Histogram,
     /// Of these, the ones for reasons that need no agreement: a coin was spent, or had another amount.
     pub(crate) rejection_final: Histogram,
-    /// Of all that were committed since it was last taken.
+    /// Of all that were committed in the running section of the series.
     pub(crate) interval: Histogram,
+    /// For the closed loop.
+    pub(crate) returned: Returned,
     /// The greatest height of each shard that is known, by receipts or by a node's word.
     pub(crate) heights: Vec<Round>,
 }
@@ -86,19 +102,39 @@ impl Tally {
     }
 
     /// Counts a transaction handed to a node.
-    pub(crate) fn handed_over(&mut self, is_spoiled: bool) {
+    pub(crate) fn handed_over(&mut self, is_spoiled: bool, now_us: u64) {
         self.submitted += 1;
         self.submitted_valid += u64::from(!is_spoiled);
+        self.submitted_measured += u64::from(self.borders.phase(now_us) == Phase::Measured);
     }
 
-    /// Counts a transaction finished at a height of a shard.
-    pub(crate) fn finished(&mut self, kind: Kind, shard: ShardId, height: Round, latency_us: u64) {
+    /// Counts transactions of an open loop that were intended at a moment and not sent until the end of the offering.
+    pub(crate) fn never_sent(&mut self, intended_us: u64, count: u64) {
+        self.unsent += count;
+        if self.borders.phase(intended_us) == Phase::Measured {
+            self.unsent_waited.add_times(self.borders.offered_until_us.saturating_sub(intended_us), count);
+        }
+    }
+
+    /// Counts a transaction finished at a height of a shard, whose receipt was read at `read_us`.
+    pub(crate) fn finished(
+        &mut self,
+        kind: Kind,
+        shard: ShardId,
+        height: Round,
+        intended_us: u64,
+        read_us: u64,
+    ) {
+        let latency_us = read_us.saturating_sub(intended_us);
         self.committed += 1;
-        match kind {
-            Kind::Intra => self.latency_intra.add(latency_us),
-            Kind::Cross => {
-                self.committed_cross += 1;
-                self.latency_cross.add(latency_us);
+        self.committed_cross += u64::from(kind == Kind::Cross);
+        let phase = self.borders.phase(read_us);
+        self.committed_offering += u64::from(phase != Phase::Drain);
+        self.committed_measured += u64::from(phase == Phase::Measured);
+        if self.borders.phase(intended_us) == Phase::Measured {
+            match kind {
+                Kind::Intra => self.latency_intra.add(latency_us),
+                Kind::Cross => self.latency_cross.add(latency_us),
             }
         }
         self.interval.add(latency_us);
@@ -106,13 +142,23 @@ impl Tally {
     }
 
     /// Counts a transaction rejected for good.
-    pub(crate) fn rejected(&mut self, reason: Rejection, ending: Ending, latency_us: u64) {
+    pub(crate) fn rejected(&mut self, reason: Rejection, ending: Ending, intended_us: u64, read_us: u64) {
         *self.rejected.entry(reason).or_default() += 1;
         self.rejected_unexpected += u64::from(ending == Ending::Unexpected);
-        self.rejection.add(latency_us);
-        if matches!(reason, Rejection::Spent | Rejection::WrongAmount) {
-            self.rejection_final.add(latency_us);
+        if self.borders.phase(intended_us) == Phase::Measured {
+            let latency_us = read_us.saturating_sub(intended_us);
+            self.rejection.add(latency_us);
+            if matches!(reason, Rejection::Spent | Rejection::WrongAmount) {
+                self.rejection_final.add(latency_us);
+            }
         }
+    }
+
+    /// Counts a transaction that is no longer open, for the closed loop.
+    pub(crate) fn returned(&mut self, fate: Fate, sent_us: u64, read_us: u64) {
+        self.returned.count += 1;
+        self.returned.decided += u64::from(matches!(fate, Fate::Finished(_) | Fate::Rejected(_)));
+        self.returned.open_us += read_us.saturating_sub(sent_us);
     }
 
     /// How many were rejected.
@@ -125,7 +171,7 @@ impl Tally {
     pub(crate) fn latency(&self) -> Histogram {
         let mut all = self.latency_intra.clone();
         all.merge(&self.latency_cross);
-        all.merge(&self.unsent);
+        all.merge(&self.unsent_waited);
         all
     }
 

@@ -2,47 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use super::Shared;
-use crate::summary::quantiles_text;
+use super::{Offering, Section};
+use crate::summary::quantiles_line;
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Shorter sections have no line: their rates would say nothing.
+const TOLD_FROM_S: f64 = 0.5;
 
 /// What happened in each second, and since when nothing has.
 pub(crate) struct Ticker {
-    began: Instant,
-    last: Instant,
-    /// Seconds since the beginning that are told.
-    told: u32,
-    intended: u64,
-    committed: u64,
-    committed_cross: u64,
-    rejected: u64,
+    nodes: usize,
+    shards: usize,
     last_commit_at: Instant,
+    has_stalled: bool,
 }
 
 impl Ticker {
-    /// A ticker whose first second begins at `began`.
-    pub(crate) fn new(began: Instant) -> Ticker {
-        Ticker {
-            began,
-            last: began,
-            told: 0,
-            intended: 0,
-            committed: 0,
-            committed_cross: 0,
-            rejected: 0,
-            last_commit_at: began,
-        }
-    }
-
-    /// Whether the next line is due.
-    pub(crate) fn is_due(&self) -> bool {
-        self.began.elapsed() >= SECOND * (self.told + 1)
-    }
-
-    /// Whether at least half a second is untold.
-    pub(crate) fn is_half_due(&self) -> bool {
-        self.last.elapsed() >= SECOND / 2
+    /// A ticker of a load on so many nodes and shards that begins now.
+    pub(crate) fn new(nodes: usize, shards: usize) -> Ticker {
+        Ticker { nodes, shards, last_commit_at: Instant::now(), has_stalled: false }
     }
 
     /// How long nothing has been committed.
@@ -52,37 +29,39 @@ impl Ticker {
 
     /// Whether nothing was committed in the last second that was told.
     pub(crate) fn has_stalled(&self) -> bool {
-        self.last_commit_at < self.last
+        self.has_stalled
     }
 
-    /// The line; what it tells counts from the last one.
-    pub(crate) fn line(&mut self, shared: &Shared, up: usize, nodes: usize) -> String {
-        let now = Instant::now();
-        let seconds = now.duration_since(self.last).as_secs_f64().max(1e-3);
-        let rate = |count: u64, last: u64| count.saturating_sub(last) as f64 / seconds;
-        let offered = rate(shared.intended, self.intended);
-        let committed = rate(shared.tally.committed, self.committed);
-        let cross = rate(shared.tally.committed_cross, self.committed_cross);
-        let rejected = rate(shared.tally.rejected_count(), self.rejected);
+    /// Takes note of a section, and gives its line if it is long enough for one.
+    pub(crate) fn line(&mut self, section: &Section, offering: &Offering, up: usize) -> Option<String> {
+        let height = offering.look_at(|shared| shared.tally.height_of_all());
+        self.note(section);
+        (section.seconds() >= TOLD_FROM_S).then(|| self.text(section, &height.to_string(), up))
+    }
+
+    fn note(&mut self, section: &Section) {
         // A load of which nothing is valid gets on by rejections.
-        if shared.tally.committed + shared.tally.rejected_count() > self.committed + self.rejected {
-            self.last_commit_at = now;
+        self.has_stalled = section.committed + section.rejected == 0;
+        if !self.has_stalled {
+            self.last_commit_at = Instant::now();
         }
-        (self.committed_cross, self.rejected) = (shared.tally.committed_cross, shared.tally.rejected_count());
-        (self.last, self.intended, self.committed) = (now, shared.intended, shared.tally.committed);
-        let elapsed = now.duration_since(self.began);
-        self.told = elapsed.as_secs() as u32;
-        let crossing = if shared.tally.heights.len() > 1 {
+    }
+
+    fn text(&self, section: &Section, height: &str, up: usize) -> String {
+        let rate = |count: u64| count as f64 / section.seconds();
+        let crossing = if self.shards > 1 {
+            let (cross, rejected) = (rate(section.committed_cross), rate(section.rejected));
             format!("  cross {cross:>6.0} tx/s  rejected {rejected:>5.0} tx/s")
         } else {
             String::new()
         };
         format!(
-            "{:4.0} s  round {:>7}  offered {offered:>7.0} tx/s  committed {committed:>7.0} tx/s{crossing}  nodes \
-             {up}/{nodes}  {}",
-            elapsed.as_secs_f64(),
-            shared.tally.height_of_all(),
-            quantiles_text(&shared.tally.interval, &[("p50", 500), ("p99", 990)]),
+            "{:4.0} s  round {height:>7}  offered {:>7.0} tx/s  committed {:>7.0} tx/s{crossing}  nodes {up}/{}  {}",
+            section.until_us as f64 / 1e6,
+            rate(section.meant),
+            rate(section.committed),
+            self.nodes,
+            quantiles_line(section.latency_us),
         )
     }
 }
@@ -90,22 +69,29 @@ impl Ticker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::series::Phase;
 
     #[test]
     fn lines_tell_rates_and_stalls_are_noticed() {
-        let mut shared = Shared { intended: 100, ..Shared::default() };
-        shared.tally.committed = 50;
-        let began =
-            Instant::now().checked_sub(Duration::from_secs(2)).expect("the machine has been up for longer");
-        let mut ticker = Ticker::new(began);
-        assert!(ticker.is_due());
-        let line = ticker.line(&shared, 3, 4);
-        assert!(line.contains("nodes 3/4") && line.contains("2 s  round"), "{line}");
-        assert!(!ticker.is_due() && !ticker.has_stalled());
-        ticker.line(&shared, 3, 4);
-        assert!(ticker.has_stalled(), "no commit since the last line");
-        shared.tally.committed += 1;
-        ticker.line(&shared, 3, 4);
+        let section = Section {
+            from_us: 1_000_000,
+            until_us: 2_000_000,
+            phase: Phase::Measured,
+            meant: 100,
+            sent: 90,
+            committed: 50,
+            committed_cross: 5,
+            rejected: 2,
+            open: 40,
+            latency_us: Some([1_000, 2_000, 3_000]),
+        };
+        let mut ticker = Ticker::new(4, 2);
+        ticker.note(&section);
         assert!(!ticker.has_stalled());
+        let expected = "   2 s  round       7  offered     100 tx/s  committed      50 tx/s  cross      5 tx/s  \
+                        rejected     2 tx/s  nodes 3/4  p50 1.0 ms, p99 2.0 ms, max 3.0 ms";
+        assert_eq!(ticker.text(&section, "7", 3), expected);
+        ticker.note(&Section { committed: 0, rejected: 0, latency_us: None, ..section });
+        assert!(ticker.has_stalled(), "no commit since the last line");
     }
 }

@@ -1,63 +1,169 @@
 //! How many transactions a closed loop keeps open.
 //!
-//! As many as take three quarters of a second each. While they take less the window grows, since more may be done at a time; when they
-//! take longer it shrinks, since a testbed at its limit does no more for it: queues grow, and those who wait for another
-//! shard for seconds ask again. So a load whose transactions cost ten times as much gets a window of a tenth. Where
-//! transactions take long however few there are, as over long links, it may be twice that time.
+//! The more is open the more a testbed carries, until it is at its limit; beyond that only its queues grow, and with
+//! several shards those who wait for seconds ask again. So the window is searched: it doubles, each size is measured,
+//! and the smallest one that carries 98 % of the most stays until the end of the load. When doubling twice has gained
+//! nothing, the search ends. Last comes the size between the one found and the one below it.
+//!
+//! A size is measured by Little's law: throughput is what is open divided by its mean latency. Commits counted over a
+//! fraction of a second would depend on where the blocks fall. What was open before the last change must have come back
+//! first.
 
 use std::time::{Duration, Instant};
 
-/// Bytes open over all nodes at the beginning, and at the least.
+/// Bytes open over all nodes at the beginning.
 const BYTES_MIN: usize = 1 << 20;
-/// The most: as much as the raw pipe of four nodes keeps under way. Twice or three times as much only lengthens the
-/// queues.
-const BYTES_MAX: usize = 32 << 20;
-/// How long a transaction is to take at the limit.
-const LATENCY: Duration = Duration::from_millis(750);
-/// Shortest time between two changes.
-const STEP: Duration = Duration::from_millis(100);
-/// Most that one change grows or shrinks the window by.
-const FACTOR_MAX: f64 = 2.0;
+/// How often it may double: up to 32 MiB, as much as the raw pipe of four nodes keeps under way.
+const DOUBLINGS_MAX: u32 = 5;
+/// The share of the most that is enough.
+const ENOUGH: f64 = 0.98;
+/// What a size must gain on the best of the smaller ones.
+const GAIN: f64 = 1.02;
+/// How many times over what is open must come back until a new size is measured, since the first to come back were sent
+/// before the queues had grown, and until it has been. Three halves; and shortest times.
+const TURNOVER: (u64, u64) = (3, 2);
+const SETTLE: Duration = Duration::from_millis(100);
+const MEASURE: Duration = Duration::from_millis(150);
+
+/// What has come back since the load began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Returned {
+    /// Transactions with a fate.
+    pub(crate) count: u64,
+    /// Of these, the ones that were committed or rejected.
+    pub(crate) decided: u64,
+    /// How long all of them together were open, microseconds.
+    pub(crate) open_us: u64,
+}
 
 /// The window over all nodes.
 pub(crate) struct Window {
-    open_min: f64,
-    open_max: f64,
-    open: f64,
-    least: Option<Duration>,
-    next: Option<Instant>,
+    open_min: usize,
+    open_max: usize,
+    open: usize,
+    measured: Vec<Size>,
+    step: Step,
+    /// Since when the present size holds.
+    since: Instant,
+    began: Instant,
+}
+
+/// A size and what it carried.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    open: usize,
+    per_s: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// What was open at the last change comes back.
+    Settling { at_change: Returned },
+    /// What comes back counts.
+    Measuring { from: Returned, began: Instant },
+    /// The search is over.
+    Found,
+}
+
+/// The size that a search has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Found {
+    /// Transactions open over all nodes.
+    pub(crate) open: usize,
+    /// After so long.
+    pub(crate) after: Duration,
 }
 
 impl Window {
-    /// A window for transactions of this size.
-    pub(crate) fn new(tx_bytes: usize) -> Window {
-        let count = |bytes: usize| (bytes / tx_bytes).max(1) as f64;
+    /// A window for transactions of this size, of a load that begins now.
+    pub(crate) fn new(tx_bytes: usize, now: Instant) -> Window {
+        let open_min = (BYTES_MIN / tx_bytes).max(1);
         Window {
-            open_min: count(BYTES_MIN),
-            open_max: count(BYTES_MAX),
-            open: count(BYTES_MIN),
-            least: None,
-            next: None,
+            open_min,
+            open_max: open_min << DOUBLINGS_MAX,
+            open: open_min,
+            measured: Vec::new(),
+            step: Step::Settling { at_change: Returned::default() },
+            since: now,
+            began: now,
         }
-    }
-
-    /// Transactions took so long of late. What they take now shows the present window only when that time has passed.
-    pub(crate) fn took(&mut self, now: Instant, latency: Duration) {
-        let latency = latency.max(Duration::from_millis(1));
-        let least = self.least.map_or(latency, |least| least.min(latency));
-        self.least = Some(least);
-        if self.next.is_some_and(|next| now < next) {
-            return;
-        }
-        self.next = Some(now + latency.max(STEP));
-        let wanted = LATENCY.max(least * 2).as_secs_f64() / latency.as_secs_f64();
-        self.open *= wanted.clamp(1.0 / FACTOR_MAX, FACTOR_MAX);
-        self.open = self.open.clamp(self.open_min, self.open_max);
     }
 
     /// The transactions to keep open at each of so many nodes.
     pub(crate) fn open_at_each(&self, nodes: usize) -> usize {
-        (self.open as usize / nodes).max(1)
+        (self.open / nodes).max(1)
+    }
+
+    /// What the search has found, once it is over.
+    pub(crate) fn found(&self) -> Option<Found> {
+        let after = self.since.duration_since(self.began);
+        matches!(self.step, Step::Found).then_some(Found { open: self.open, after })
+    }
+
+    /// So much has come back by now.
+    pub(crate) fn observe(&mut self, now: Instant, returned: Returned) {
+        let enough = self.open as u64 * TURNOVER.0 / TURNOVER.1;
+        match self.step {
+            Step::Settling { at_change } => {
+                if returned.count - at_change.count >= enough && now.duration_since(self.since) >= SETTLE {
+                    self.step = Step::Measuring { from: returned, began: now };
+                }
+            }
+            Step::Measuring { from, began } => {
+                let count = returned.count - from.count;
+                if count >= enough && now.duration_since(began) >= MEASURE {
+                    let mean_us = (returned.open_us - from.open_us) as f64 / count as f64;
+                    let decided = (returned.decided - from.decided) as f64 / count as f64;
+                    let per_s = decided * self.open as f64 * 1e6 / mean_us.max(1.0);
+                    log::debug!("{} open carry {per_s:.0} transactions a second", self.open);
+                    self.measured.push(Size { open: self.open, per_s });
+                    self.change(now, returned);
+                }
+            }
+            Step::Found => {}
+        }
+    }
+
+    /// Goes on to the next size.
+    fn change(&mut self, now: Instant, returned: Returned) {
+        let (next, step) = match self.next() {
+            Some(next) => (next, Step::Settling { at_change: returned }),
+            None => (self.smallest_enough(), Step::Found),
+        };
+        (self.open, self.step, self.since) = (next, step, now);
+    }
+
+    /// The next size to measure: twice the last one while that gains; then the one below what was found.
+    fn next(&self) -> Option<usize> {
+        let sizes = &self.measured;
+        let is_climbing = sizes.is_sorted_by_key(|size| size.open);
+        if is_climbing && self.open < self.open_max && self.gains() {
+            return Some(self.open * 2);
+        }
+        // The last size measured was between two others: there is nothing more to know.
+        if !is_climbing {
+            return None;
+        }
+        let found = self.smallest_enough();
+        let below = ((found as f64) / 2f64.sqrt()) as usize;
+        // At the end of a climb that stopped at the first size nothing lies below.
+        (below > self.open_min).then_some(below)
+    }
+
+    /// Whether one of the last two sizes carried more than all before them.
+    fn gains(&self) -> bool {
+        let Some(earlier) = self.measured.len().checked_sub(2).filter(|earlier| *earlier > 0) else {
+            return true;
+        };
+        let most = |sizes: &[Size]| sizes.iter().map(|size| size.per_s).fold(0.0, f64::max);
+        most(&self.measured[earlier..]) > GAIN * most(&self.measured[..earlier])
+    }
+
+    /// The smallest size that carries enough.
+    fn smallest_enough(&self) -> usize {
+        let most = self.measured.iter().map(|size| size.per_s).fold(0.0, f64::max);
+        let enough = self.measured.iter().filter(|size| size.per_s >= ENOUGH * most).map(|size| size.open);
+        enough.min().unwrap_or(self.open)
     }
 }
 
@@ -66,41 +172,80 @@ mod tests {
     use super::*;
 
     const TX_BYTES: usize = 250;
+    const LEAST: usize = BYTES_MIN / TX_BYTES;
+    const MOST: usize = LEAST << DOUBLINGS_MAX;
 
-    /// The window after a minute with a testbed that takes `delay_ms`, or longer if it can't finish so many a second.
-    fn settled(delay_ms: u64, tx_per_s: u64) -> usize {
+    /// What a search finds at a testbed where a transaction is open for `open_us` if so many are.
+    fn search(open_us: impl Fn(usize) -> f64) -> Found {
         let start = Instant::now();
-        let mut window = Window::new(TX_BYTES);
-        for ms in (0..60_000).step_by(50) {
-            let queue_ms = (window.open * 1_000.0 / tx_per_s as f64) as u64;
-            window.took(start + Duration::from_millis(ms), Duration::from_millis(delay_ms.max(queue_ms)));
+        let mut window = Window::new(TX_BYTES, start);
+        let (mut returned, mut rest) = (Returned::default(), 0.0);
+        for ms in 0..60_000 {
+            let open = window.open_at_each(1);
+            rest += 1e3 * open as f64 / open_us(open);
+            let count = rest as u64;
+            rest -= count as f64;
+            returned.count += count;
+            returned.decided += count;
+            returned.open_us += (count as f64 * open_us(open)) as u64;
+            window.observe(start + Duration::from_millis(ms), returned);
+            if let Some(found) = window.found() {
+                return found;
+            }
         }
-        window.open_at_each(1)
+        panic!("no end after a minute")
     }
 
     #[test]
-    fn the_window_is_what_the_testbed_does_in_that_time_within_its_bounds() {
-        let (least, most) = (BYTES_MIN / TX_BYTES, BYTES_MAX / TX_BYTES);
-        assert_eq!(settled(50, 1_000_000), most, "it grows as long as that costs no time");
-        let limit = settled(50, 40_000);
-        assert!((29_000..=31_000).contains(&limit), "{limit}");
-        let slow = settled(50, 1_000);
-        assert!(
-            (least..=2 * least).contains(&slow),
-            "{slow}: how long few take without a queue is not known"
-        );
+    fn it_is_the_smallest_that_carries_nearly_the_most() {
+        // 40,000 a second at most, after 400 ms each: 16,000 open. More only wait.
+        let found = search(|open| (open as f64 * 25.0).max(400_000.0));
+        assert!((15_700..=24_000).contains(&found.open), "{found:?}");
+        // A round costs 5 ms and 4 us a transaction: 98 % of 250,000 a second take 61,250; of the most that the bounds
+        // allow, somewhat less.
+        let found = search(|open| 5_000.0 + 4.0 * open as f64);
+        assert!((30_000..=61_250).contains(&found.open), "{found:?}");
+        assert!(found.after < Duration::from_secs(5), "{found:?}");
     }
 
     #[test]
-    fn long_links_do_not_shrink_it() {
-        assert_eq!(settled(5_000, 1_000_000), BYTES_MAX / TX_BYTES);
-        let limit = settled(5_000, 4_000);
-        assert!((39_000..=41_000).contains(&limit), "{limit}");
+    fn its_bounds_hold_where_more_always_helps_and_where_it_never_does() {
+        assert_eq!(search(|_| 500_000.0).open, MOST, "long links: each doubling carries twice as much");
+        let found = search(|open| open as f64 * 100.0);
+        assert_eq!(found.open, LEAST, "10,000 a second, however many are open");
+        assert!(found.after < Duration::from_secs(10), "three sizes were enough to know: {found:?}");
+    }
+
+    #[test]
+    fn queues_that_make_it_slower_are_left() {
+        // Beyond 20,000 those who wait ask again: the more is open the less is carried.
+        let found = search(|open| {
+            let most = if open > 20_000 { 20_000.0 * 20_000.0 / open as f64 } else { 20_000.0 };
+            (open as f64 * 1e6 / most).max(300_000.0)
+        });
+        assert!((5_900..=16_800).contains(&found.open), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_refused_is_not_carried() {
+        let start = Instant::now();
+        let mut window = Window::new(TX_BYTES, start);
+        let mut returned = Returned::default();
+        // Everything beyond the first size is refused at once.
+        for ms in 0..60_000 {
+            let open = window.open_at_each(1) as u64;
+            returned.count += open;
+            returned.decided += open.min(LEAST as u64);
+            returned.open_us += open * 50_000;
+            window.observe(start + Duration::from_millis(ms), returned);
+        }
+        assert_eq!(window.found().map(|found| found.open), Some(LEAST));
     }
 
     #[test]
     fn every_node_has_one_open_at_least() {
-        assert_eq!(Window::new(60_000).open_at_each(1_000), 1);
-        assert_eq!(Window::new(TX_BYTES).open_at_each(4), BYTES_MIN / TX_BYTES / 4);
+        let now = Instant::now();
+        assert_eq!(Window::new(60_000, now).open_at_each(1_000), 1);
+        assert_eq!(Window::new(TX_BYTES, now).open_at_each(4), LEAST / 4);
     }
 }

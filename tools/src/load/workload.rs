@@ -22,6 +22,7 @@ mod maker;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
 use std::sync::Arc;
 
 use bft::transaction::{self, Expiry, Input};
@@ -33,6 +34,7 @@ use self::cross::{Cross, Drawer, Spoiled};
 use self::maker::Maker;
 use super::mix::Mix;
 use super::tally::{Ending, Finished, Heights, Kind, Tally};
+use super::transactions::{End, Told, TransactionLog};
 
 pub(crate) use self::maker::transaction_bytes_min;
 
@@ -60,6 +62,9 @@ pub(crate) struct Workload {
     asked_and_told: IdMap<Fate>,
     pools: Vec<Pool>,
     tally: Tally,
+    log: Option<TransactionLog>,
+    /// Chains that cannot go on.
+    dead: u64,
     /// Of transactions within a shard, by shard.
     heights: Vec<Heights>,
     /// Of those that came from others, by output shard.
@@ -116,6 +121,7 @@ struct Open {
     id: TxId,
     node: NodeId,
     intended_us: u64,
+    sent_us: u64,
     counter: u64,
     /// In its shard, for a transaction within it.
     expiry: Round,
@@ -163,6 +169,8 @@ impl Workload {
             chains,
             pools,
             tally: Tally::of_shards(committee.shards()),
+            log: None,
+            dead: 0,
             heights: vec![Heights::default(); usize::from(committee.shards())],
             heights_cross: vec![Heights::default(); usize::from(committee.shards())],
         }
@@ -171,6 +179,23 @@ impl Workload {
     /// The tally so far.
     pub(crate) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
+    }
+
+    /// Has what becomes of transactions written down.
+    pub(crate) fn log_to(&mut self, log: TransactionLog) {
+        self.log = Some(log);
+    }
+
+    /// Writes down what is still open, and ends the log if there is one.
+    pub(crate) fn finish_log(&mut self) -> io::Result<()> {
+        for chain in &self.chains {
+            if let State::Open(open) = &chain.state {
+                let end =
+                    if self.pools[usize::from(open.node.0)].is_gone { End::Orphaned } else { End::InFlight };
+                tell_end(&mut self.log, open, chain.shard, end, None);
+            }
+        }
+        self.log.take().map_or(Ok(()), TransactionLog::finish)
     }
 
     /// How many receipts named each height of each shard, taken out once the load is over.
@@ -224,14 +249,15 @@ impl Workload {
             (index, None)
         };
         self.pool_mut(node).open += 1;
-        self.tally.handed_over(cross.as_ref().is_some_and(|cross| cross.is_spoiled()));
+        self.tally.handed_over(cross.as_ref().is_some_and(|cross| cross.is_spoiled()), now_us);
         for joined in cross.iter().flat_map(|cross| &cross.chains) {
             self.chains[*joined as usize].state = State::Joined;
         }
         let counter = self.tally.submitted;
         let expiry = expiries[usize::from(self.maker.committee.shard_of(node).0)];
         let id = TxId::default();
-        let mut open = Open { id, node, intended_us, counter, expiry, cross, was_asked_for: false };
+        let mut open =
+            Open { id, node, intended_us, sent_us: now_us, counter, expiry, cross, was_asked_for: false };
         open.id = self.write(index, &open, out);
         self.by_id.insert(open.id, index);
         self.chains[index as usize].state = State::Open(open);
@@ -352,7 +378,7 @@ impl Workload {
             Fate::Finished(height) => self.on_finished(index, open, height, now_us),
             Fate::Rejected(reason) => {
                 let ending = self.ending_of(index, open);
-                self.tally.rejected(reason, ending, now_us.saturating_sub(open.intended_us));
+                self.tally.rejected(reason, ending, open.intended_us, now_us);
                 let then = match (&open.cross, ending) {
                     (None, Ending::Unexpected) => Then::Never,
                     (Some(_), _) | (None, Ending::Expected) => Then::WhenTold,
@@ -399,19 +425,18 @@ impl Workload {
 
     /// Gives each chain of a finished transaction its next coin.
     fn on_finished(&mut self, index: u32, open: &Open, height: Round, now_us: u64) {
-        let latency_us = now_us.saturating_sub(open.intended_us);
         match &open.cross {
             None => {
                 let shard = self.move_on(index, self.chains[index as usize].shard, open, 0);
                 self.heights[usize::from(shard.0)].add(height);
-                self.tally.finished(Kind::Intra, shard, height, latency_us);
+                self.tally.finished(Kind::Intra, shard, height, open.intended_us, now_us);
             }
             Some(cross) => {
                 for (output, chain) in (0..).zip(&cross.chains) {
                     self.move_on(*chain, cross.output_shard, open, output);
                 }
                 self.heights_cross[usize::from(cross.output_shard.0)].add(height);
-                self.tally.finished(Kind::Cross, cross.output_shard, height, latency_us);
+                self.tally.finished(Kind::Cross, cross.output_shard, height, open.intended_us, now_us);
                 self.tally.finished_invalid += u64::from(cross.is_spoiled());
             }
         }
@@ -448,6 +473,9 @@ impl Workload {
             self.asked_and_told.insert(open.id, fate);
         }
         self.pool_mut(open.node).open -= 1;
+        self.tally.returned(fate, open.sent_us, now_us);
+        let shard = self.chains[index as usize].shard;
+        tell_end(&mut self.log, &open, shard, End::Receipt(fate), Some(now_us));
         match &open.cross {
             None => self.go_on(index, Some(open.node), then, now_us),
             Some(cross) => {
@@ -467,7 +495,9 @@ impl Workload {
     /// Lets a chain go on, at a node or at its home.
     fn go_on(&mut self, index: u32, at: Option<NodeId>, then: Then, now_us: u64) {
         let chain = &mut self.chains[index as usize];
-        chain.state = if matches!(then, Then::Never) { State::Dead } else { State::Idle };
+        let is_dead = matches!(then, Then::Never);
+        chain.state = if is_dead { State::Dead } else { State::Idle };
+        self.dead += u64::from(is_dead);
         // Without an heir there is no node left to hand anything to.
         let node = at.map_or_else(|| self.home(index), |node| self.heir(node, index));
         let Some(node) = node else { return };
@@ -528,6 +558,30 @@ impl Workload {
     fn pool_mut(&mut self, node: NodeId) -> &mut Pool {
         &mut self.pools[usize::from(node.0)]
     }
+}
+
+/// Writes down how a transaction ended, if it is one of those that are.
+fn tell_end(
+    log: &mut Option<TransactionLog>,
+    open: &Open,
+    shard: ShardId,
+    end: End,
+    receipt_us: Option<u64>,
+) {
+    let Some(log) = log.as_mut().filter(|log| log.wants(open.counter)) else { return };
+    let crossed: Option<Vec<ShardId>> =
+        open.cross.as_ref().map(|cross| cross.inputs.iter().map(|input| input.shard).collect());
+    log.add(&Told {
+        id: open.id,
+        intended_us: open.intended_us,
+        sent_us: open.sent_us,
+        receipt_us,
+        contact: open.node,
+        input_shards: crossed.as_deref().unwrap_or(&[shard]),
+        output_shard: open.cross.as_ref().map_or(shard, |cross| cross.output_shard),
+        is_cross: open.cross.is_some(),
+        end,
+    });
 }
 
 /// Whether a fate is the end of a transaction everywhere.

@@ -255,6 +255,9 @@ fn spawn(
     Ok(Node { id, child, stdin, state: State::Running })
 }
 
+/// The programs that a node starts.
+const CHILDREN: [&str; 2] = ["net_client", "net_server"];
+
 /// The living processes of a node, its first one first.
 fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Process> {
     let pid = node.child.id();
@@ -263,7 +266,9 @@ fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Pro
         return Vec::new();
     }
     let first = all.get(&pid).filter(|process| !process.is_zombie);
-    first.into_iter().chain(procfs::children_of(all, pid)).collect()
+    // Between fork and exec a child has the name of the thread that started it, and has opened nothing yet.
+    let children = procfs::children_of(all, pid).into_iter();
+    first.into_iter().chain(children.filter(|child| CHILDREN.contains(&child.name.as_str()))).collect()
 }
 
 fn named(processes: &[&Process], name: &str) -> Vec<u32> {

@@ -164,7 +164,15 @@ fn is_log_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     matches!(
         name,
-        "summary.json" | "nodes.csv" | "exchanges.csv" | "receipts.csv" | "clients.csv" | "clocks.csv"
+        "summary.json"
+            | "nodes.csv"
+            | "exchanges.csv"
+            | "receipts.csv"
+            | "clients.csv"
+            | "clocks.csv"
+            | "series.csv"
+            | "latency.csv"
+            | "transactions.csv"
     ) || node_of_log(name).is_some()
 }
 

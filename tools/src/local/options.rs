@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wire::limits::{HISTORY_BYTES_MAX, NODES_MAX, NODES_PER_SHARD_MAX, TRANSACTION_BYTES_MAX};
+use wire::limits::{HISTORY_BYTES_MAX, NODES_MAX, NODES_PER_SHARD_MAX};
 use wire::text::ParseError;
 
 use super::directories::Directories;
 use super::faults::{self, Fault};
 use crate::flags::{Asked, Command, Opt, UsageError, Values};
 use crate::json::Json;
-use crate::load::{self, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, Plan, Rate, transaction_bytes_min};
+use crate::load::{self, CROSS_HELP, EXPIRY_HELP, INVALID_HELP, Plan, WARMUP_HELP};
 use crate::procfs;
 
 /// The command.
@@ -49,12 +49,14 @@ pub(crate) const COMMAND: Command = Command {
             "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
         ),
         Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered."),
+        Opt::without_default("warmup", "S", WARMUP_HELP),
         Opt::with(
             "tx-size",
             "B",
             "250",
             "Bytes of a transaction as encoded; one with inputs from three shards needs at least 294.",
         ),
+        Opt::switch("signed", SIGNED_HELP),
         Opt::without_default("cross", "P", CROSS_HELP),
         Opt::with("invalid", "P", "0.1", INVALID_HELP),
         Opt::without_default("expiry-rounds", "R", EXPIRY_HELP),
@@ -88,12 +90,8 @@ pub(crate) const COMMAND: Command = Command {
             "1",
             "Seed of everything random in the load. (Keys come from the system's randomness.)",
         ),
-        Opt::with(
-            "log-dir",
-            "DIR",
-            "log",
-            "Logs, rounds-<id>.csv and summary.json. An earlier run's are replaced.",
-        ),
+        Opt::switch("transactions", TRANSACTIONS_HELP),
+        Opt::with("log-dir", "DIR", "log", "Logs and the other FILES. An earlier run's are replaced."),
         Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file. An earlier run's are replaced."),
         Opt::without_default(
             "base-port",
@@ -132,6 +130,8 @@ pub(crate) const COMMAND: Command = Command {
              LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
              LOG_DIR/nodes.csv, exchanges.csv, receipts.csv, clients.csv  What 'tools verify' compares those with.\n\
              LOG_DIR/summary.json  Everything the summary says, as numbers.\n\
+             LOG_DIR/series.csv, latency.csv  A line a second, and whole histograms.\n\
+             LOG_DIR/transactions.csv  With --transactions: a line a transaction.\n\
              DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
              DATA_DIR/metrics.txt  With --metrics: where each node tells them.",
         ),
@@ -144,14 +144,13 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// When load ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct End {
-    /// After so long.
-    pub(crate) duration: Option<Duration>,
-    /// After so many blocks.
-    pub(crate) rounds: Option<u64>,
-}
+/// What `--signed` means.
+pub(crate) const SIGNED_HELP: &str =
+    "Transactions carry the signatures of the owners of the coins they spend, which every node verifies.";
+/// What `--transactions` means.
+pub(crate) const TRANSACTIONS_HELP: &str = "Writes a line for each transaction to LOG_DIR/transactions.csv: when it was meant to be \
+                                            sent, when it was sent, its receipt, its fate. Of more than 10000 a second \
+                                            one in so many, which each line says; of --rate max one in 32.";
 
 /// What a run is to be.
 #[derive(Clone, PartialEq, Debug)]
@@ -162,8 +161,12 @@ pub(crate) struct Options {
     pub(crate) shards: u16,
     /// The load.
     pub(crate) plan: Plan,
-    /// When it ends.
-    pub(crate) end: End,
+    /// Blocks of every shard after which it ends, if that comes first.
+    pub(crate) rounds: Option<u64>,
+    /// Whether owners sign transactions.
+    pub(crate) is_signed: bool,
+    /// Whether a line is written for each transaction.
+    pub(crate) has_transactions: bool,
     /// Most transactions in one proposal.
     pub(crate) batch: u64,
     /// Proposals under way.
@@ -218,15 +221,15 @@ impl Options {
         })?;
         let rounds = values.optional_number("rounds", 1, u64::MAX)?;
         let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
-        let end = End { duration: duration.or(default), rounds };
+        let duration = duration.or(default);
         let faults = faults::parse(values.required("faults")?, nodes * shards)?;
-        if let (Some(late), None, Some(duration)) = (faults.last(), rounds, end.duration)
+        if let (Some(late), None, Some(duration)) = (faults.last(), rounds, duration)
             && late.at >= duration
         {
             let expected = format!("times before the end of the load after {} s", duration.as_secs_f64());
             return Err(ParseError::of("--faults", &late.to_string(), expected).into());
         }
-        let tx_bytes_min = transaction_bytes_min(false) as u64;
+        let is_signed = values.is_given("signed");
         let told = command.options.iter().map(|option| match option.value {
             Some(_) => (option.name, told(values.text(option.name))),
             None => (option.name, Json::from(values.is_given(option.name))),
@@ -234,14 +237,10 @@ impl Options {
         Ok(Options {
             nodes,
             shards,
-            plan: Plan {
-                rate: values.value("rate", Rate::EXPECTED, Rate::parse)?,
-                tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
-                mix: load::mix(values, shards)?,
-                expiry_rounds: load::expiry_rounds(values)?,
-                seed: values.number("seed", 0, u64::MAX)?,
-            },
-            end,
+            plan: load::plan(values, shards, is_signed, duration)?,
+            rounds,
+            is_signed,
+            has_transactions: values.is_given("transactions"),
             batch: values.number("batch", 1, 1_000_000)?,
             pipeline: values.number("pipeline", 1, 64)?,
             history_mib: values
@@ -289,7 +288,7 @@ fn told(text: Option<&str>) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Mix, Share};
+    use crate::load::{Mix, Rate, Share};
 
     fn options(line: &str) -> Result<Options, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
@@ -316,11 +315,11 @@ mod tests {
         assert_eq!(options("--nodes 4 --shards 2").unwrap().plan.mix, crossing);
         let options = options("--nodes 4").unwrap();
         let mix = Mix { cross: Share::NONE, ..crossing };
-        assert_eq!(
-            options.plan,
-            Plan { rate: Rate::PerSecond(10_000), tx_bytes: 250, mix, expiry_rounds: None, seed: 1 }
-        );
-        assert_eq!(options.end, End { duration: Some(Duration::from_secs(10)), rounds: None });
+        let (duration, warmup) = (Some(Duration::from_secs(10)), Duration::ZERO);
+        let rate = Rate::PerSecond(10_000);
+        let plan = Plan { rate, duration, warmup, tx_bytes: 250, mix, expiry_rounds: None, seed: 1 };
+        assert_eq!((options.plan, options.rounds), (plan, None));
+        assert_eq!((options.is_signed, options.has_transactions), (false, false));
         assert_eq!((options.batch, options.pipeline), (30_000, wire::limits::PIPELINE_DEFAULT));
         assert_eq!((options.nodes, options.shards), (4, 1));
         assert_eq!((options.faults, options.base_port), (Vec::new(), None));
@@ -328,9 +327,19 @@ mod tests {
 
     #[test]
     fn rounds_alone_set_no_time() {
-        assert_eq!(options("--nodes 4 --rounds 7").unwrap().end, End { duration: None, rounds: Some(7) });
-        let both = End { duration: Some(Duration::from_millis(1_500)), rounds: Some(7) };
-        assert_eq!(options("--nodes 4 --rounds 7 --duration 1.5").unwrap().end, both);
+        let end = |line: &str| options(line).map(|options| (options.plan.duration, options.rounds)).unwrap();
+        assert_eq!(end("--nodes 4 --rounds 7"), (None, Some(7)));
+        assert_eq!(end("--nodes 4 --rounds 7 --duration 1.5"), (Some(Duration::from_millis(1_500)), Some(7)));
+    }
+
+    #[test]
+    fn a_closed_loop_warms_up_and_an_open_one_only_if_asked_to() {
+        let warmup_ms = |line: &str| options(line).unwrap().plan.warmup.as_millis();
+        assert_eq!(warmup_ms("--nodes 4"), 0);
+        assert_eq!(warmup_ms("--nodes 4 --warmup 1.5"), 1_500);
+        assert_eq!(warmup_ms("--nodes 4 --rate max"), 2_500);
+        assert_eq!(warmup_ms("--nodes 4 --rate max --duration 60"), 3_000);
+        assert_eq!(warmup_ms("--nodes 4 --rate max --warmup 0"), 0);
     }
 
     #[test]
@@ -349,6 +358,11 @@ mod tests {
             (
                 "--nodes 4 --duration 5 --faults crash:3@5",
                 "--faults: found 'crash:3@5', expected times before the end of the load after 5 s",
+            ),
+            ("--nodes 4 --warmup 10", "--warmup: found '10', expected less than the 10 s for which load"),
+            (
+                "--nodes 4 --tx-size 150 --signed",
+                "--tx-size: found '150', expected a whole number from 174 to",
             ),
             ("--nodes 4 --cross 0.1", "--cross: found '0.1', expected 0, since there is one shard"),
             ("--nodes 4 --shards 2 --cross 2", "--cross: found '2', expected a share from 0 to 1"),

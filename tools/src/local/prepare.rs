@@ -44,7 +44,8 @@ pub(crate) fn prepare(
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
     let metrics = if options.has_metrics { ports::for_metrics(&hosts)? } else { Vec::new() };
     tell_metrics(&metrics, &directories.metrics(), tell)?;
-    let committee = keygen::deal(&directories.keys(), options.nodes, options.shards, Protocol::default())?;
+    let protocol = Protocol { signed: options.is_signed, ..Protocol::default() };
+    let committee = keygen::deal(&directories.keys(), options.nodes, options.shards, protocol)?;
     made.keep();
     Ok(Prepared { committee: Arc::new(committee), hosts, metrics })
 }

@@ -15,7 +15,7 @@ use super::fleet::Fleet;
 use super::options::Options;
 use super::prepare::{Prepared, prepare};
 use super::{ports, wind_up};
-use crate::load::{Offering, Rate, Shared, Ticker};
+use crate::load::{Offering, Section, Ticker, TransactionLog};
 use crate::procfs;
 use crate::signals;
 use crate::summary::Summary;
@@ -29,6 +29,8 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long answers to the last questions may take.
 const ANSWER: Duration = Duration::from_secs(1);
+/// How long nodes about to be crashed may take to tell their counters.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// After so long without a commit the run says why.
 const STALL: Duration = Duration::from_secs(5);
 /// After so long without a commit a run that waits for commits gives up.
@@ -95,14 +97,25 @@ pub(crate) struct Run<'a> {
     /// Faults that were carried out.
     pub(crate) faults_done: Vec<Fault>,
     pub(crate) interrupted: bool,
-    /// Processor seconds by program, when load began and when it ended.
-    pub(crate) cpu_s: (BTreeMap<String, f64>, BTreeMap<String, f64>),
-    /// How long load was offered.
-    pub(crate) offered_for: Duration,
+    /// What had been used when the measured part of the load began, and when it ended.
+    pub(crate) used: (Used, Used),
+    /// The sections of the load, each with the nodes that were up at its end.
+    pub(crate) series: Vec<(Section, usize)>,
     pub(crate) diagnosis: Vec<String>,
     /// When to ask for orphans next, and how long to pause after that.
     orphans_due: Option<(Instant, Duration)>,
     progress: Progress,
+}
+
+/// Processor time up to a moment.
+#[derive(Clone, Default)]
+pub(crate) struct Used {
+    /// Seconds by program, this one's included.
+    pub(crate) cpu_s: BTreeMap<String, f64>,
+    /// Transactions committed up to then.
+    pub(crate) committed: u64,
+    /// When that was.
+    pub(crate) at: Option<Instant>,
 }
 
 /// Runs a testbed as `options` say. Signals must be blocked (see [`signals::block`]).
@@ -122,7 +135,7 @@ pub(crate) fn run_beside(
 /// Goes through with a run whose nodes have been started.
 pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
     run.wait_until_ready()?;
-    let mut ticker = run.offer(companion);
+    let mut ticker = run.offer(companion)?;
     run.drain(&mut ticker);
     companion.end(&run);
     Ok(wind_up::wind_up(run))
@@ -165,8 +178,8 @@ pub(crate) fn begin<'a>(
         unplanned_ends: Vec::new(),
         faults_done: Vec::new(),
         interrupted: false,
-        cpu_s: (BTreeMap::new(), BTreeMap::new()),
-        offered_for: Duration::ZERO,
+        used: Default::default(),
+        series: Vec::new(),
         diagnosis: Vec::new(),
         orphans_due: None,
         progress,
@@ -221,48 +234,62 @@ impl Run<'_> {
     }
 
     /// Offers load until its end, carries out faults, and tells every second how it goes.
-    fn offer(&mut self, companion: &mut dyn Companion) -> Ticker {
+    fn offer(&mut self, companion: &mut dyn Companion) -> Result<Ticker, RunError> {
         self.warn_of_the_plan();
-        self.cpu_s.0 = with_own_cpu(self.cluster.cpu_s());
-        self.offering.begin(self.options.plan);
+        self.offering.begin(self.options.plan, self.transaction_log()?);
         let began = loop {
-            match self.offering.look().began {
-                Some(began) => break began,
+            match self.offering.look_at(|shared| shared.began) {
+                Some(began) => break began.at,
                 None => thread::sleep(Duration::from_millis(1)),
             }
         };
-        let mut ticker = Ticker::new(began);
+        let shards = usize::from(self.options.shards);
+        let mut ticker = Ticker::new(usize::from(self.options.nodes_in_all()), shards);
         let mut pending: Vec<Fault> = self.options.faults.iter().rev().cloned().collect();
-        loop {
+        while !self.interrupted && !self.has_enough(&ticker) {
+            if self.used.0.at.is_none() && began.elapsed() >= self.options.plan.warmup {
+                self.used.0 = self.use_now();
+            }
             thread::sleep(STEP.min(self.until_end(began)));
             self.interrupted = signals::is_interrupted();
             while pending.last().is_some_and(|fault| fault.at <= began.elapsed()) {
                 let fault = pending.pop().expect("the loop has looked at it");
                 self.carry_out(fault);
             }
-            if ticker.is_due() {
-                self.on_tick(&mut ticker);
-            }
+            self.on_time(&mut ticker);
             companion.step(self, began.elapsed());
-            if self.interrupted || self.until_end(began).is_zero() || self.has_enough(&ticker) {
-                break;
-            }
         }
+        self.used.1 = self.use_now();
         self.offering.end();
-        self.offered_for = began.elapsed();
-        if ticker.is_half_due() {
-            self.on_tick(&mut ticker);
-        }
-        self.cpu_s.1 = with_own_cpu(self.cluster.cpu_s());
-        ticker
+        self.on_time(&mut ticker);
+        Ok(ticker)
     }
 
-    /// Whether the blocks asked for are there, or will never be.
+    /// Where transactions are written down, if they are.
+    fn transaction_log(&self) -> Result<Option<TransactionLog>, RunError> {
+        if !self.options.has_transactions {
+            return Ok(None);
+        }
+        let path = self.options.directories.log.join("transactions.csv");
+        match TransactionLog::create(&path, self.options.plan.rate) {
+            Ok(log) => Ok(Some(log)),
+            Err(error) => Err(StartError::file("create", &path, error).into()),
+        }
+    }
+
+    fn use_now(&mut self) -> Used {
+        let cpu_s = with_own_cpu(self.cluster.cpu_s());
+        let committed = self.offering.look_at(|shared| shared.tally.committed);
+        Used { cpu_s, committed, at: Some(Instant::now()) }
+    }
+
+    /// Whether the offering is over, the blocks asked for are there, or will never be.
     fn has_enough(&self, ticker: &Ticker) -> bool {
-        self.options.end.rounds.is_some_and(|rounds| {
-            self.offering.look_at(|shared| shared.tally.height_of_all().0) >= rounds
-                || ticker.stalled_for() > HOPELESS
-        })
+        self.offering.look_at(|shared| shared.offered_for.is_some())
+            || self.options.rounds.is_some_and(|rounds| {
+                self.offering.look_at(|shared| shared.tally.height_of_all().0) >= rounds
+                    || ticker.stalled_for() > HOPELESS
+            })
     }
 
     /// A plan that stops the testbed for good is lawful, but nobody should wonder.
@@ -282,10 +309,11 @@ impl Run<'_> {
         }
     }
 
-    /// How long load is still to be offered, as far as time decides.
+    /// How long load is still to be offered, as far as time decides; a moment at least, since the load's own clock
+    /// decides.
     fn until_end(&self, began: Instant) -> Duration {
-        let duration = self.options.end.duration.unwrap_or(Duration::MAX);
-        duration.saturating_sub(began.elapsed())
+        let duration = self.options.plan.duration.unwrap_or(Duration::MAX);
+        duration.saturating_sub(began.elapsed()).max(Duration::from_millis(1))
     }
 
     /// Waits until nothing is open, at most [`DRAIN`].
@@ -302,9 +330,7 @@ impl Run<'_> {
             }
             thread::sleep(STEP);
             self.interrupted = signals::is_interrupted();
-            if ticker.is_due() {
-                self.on_tick(ticker);
-            }
+            self.on_time(ticker);
         }
         if !self.interrupted && self.offering.look_at(|shared| shared.orphaned > 0) {
             self.offering.ask_for_orphans();
@@ -313,6 +339,14 @@ impl Run<'_> {
         if !self.interrupted && self.offering.look_at(|shared| shared.in_flight > 0) {
             self.offering.ask_last_question();
             thread::sleep(ANSWER);
+        }
+        // Whatever was spent is given back by now, so that each chain can be told which coin it has.
+        if !self.interrupted && self.offering.look_at(|shared| shared.in_flight == 0 && shared.doubtful > 0) {
+            self.offering.settle_doubts();
+            let asked = Instant::now();
+            while asked.elapsed() < ANSWER && self.offering.look_at(|shared| shared.doubtful > 0) {
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 
@@ -341,18 +375,27 @@ impl Run<'_> {
             })
     }
 
-    /// Looks at processes and load, tells the line of the second, and says why if nothing commits.
-    fn on_tick(&mut self, ticker: &mut Ticker) {
+    /// Looks at processes and load once a section of the series is over, tells its line, and says why if nothing
+    /// commits.
+    fn on_time(&mut self, ticker: &mut Ticker) {
+        let sections = self.offering.take_sections();
+        if sections.is_empty() {
+            return;
+        }
         for end in self.cluster.observe() {
             self.progress.tell(&format!("node {} {}", end.node, end.how));
             self.unplanned_ends.push(format!("node {} {}", end.node, end.how));
             self.note_gone(end.node, end.how);
         }
         self.ask_for_orphans();
-        let shared = self.offering.look();
-        let line = ticker.line(&shared, self.cluster.up().len(), usize::from(self.options.nodes_in_all()));
-        self.progress.tell(&line);
-        let waits = shared.in_flight > 0 || shared.intended > shared.tally.submitted;
+        let up = self.cluster.up().len();
+        for section in sections {
+            let line = ticker.line(&section, &self.offering, up);
+            line.into_iter().for_each(|line| self.progress.tell(&line));
+            self.series.push((section, up));
+        }
+        let waits =
+            self.offering.look_at(|shared| shared.in_flight > 0 || shared.intended > shared.tally.submitted);
         if waits && ticker.stalled_for() > STALL && self.diagnosis.is_empty() {
             let statuses = self.offering.statuses(&self.cluster.up(), Duration::from_millis(500));
             self.diagnosis = self.diagnose(&statuses);
@@ -384,6 +427,10 @@ impl Run<'_> {
 
     fn carry_out(&mut self, fault: Fault) {
         self.progress.tell(&format!("  fault: {fault}"));
+        if fault.kind == Kind::Crash {
+            // Their counters are lost with them.
+            self.offering.statuses(&fault.nodes, LAST_WORDS);
+        }
         if let Err(error) = self.cluster.apply(&fault) {
             // The plan was not carried out, which the summary must tell.
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
@@ -403,7 +450,7 @@ impl Run<'_> {
             up: &self.cluster.up(),
             ends: &self.ends,
             statuses,
-            down: &self.offering.look().down,
+            down: &self.offering.look_at(|shared| shared.down.clone()),
             directories: &self.options.directories,
         })
     }
@@ -415,12 +462,4 @@ fn with_own_cpu(mut seconds: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
         seconds.insert("tools".into(), own.cpu_ticks as f64 / procfs::TICKS_PER_S as f64);
     }
     seconds
-}
-
-/// What an open or closed loop offered, by the second.
-pub(crate) fn offered_tps(rate: Rate, shared: &Shared, offered_for: Duration) -> f64 {
-    match rate {
-        Rate::PerSecond(rate) => rate as f64,
-        Rate::Max => shared.tally.submitted as f64 / offered_for.as_secs_f64().max(1e-9),
-    }
 }

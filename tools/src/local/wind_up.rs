@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
+use std::ops::Range;
+use std::time::{Duration, UNIX_EPOCH};
 
 use wire::client::NodeStatus;
 use wire::ids::NodeId;
 
 use super::directories::Directories;
-use super::run::{Run, offered_tps};
-use crate::load::Shared;
+use super::faults::Fault;
+use super::options::Options;
+use super::run::{Run, Used};
+use crate::load::{Section, Shared};
 use crate::procfs;
-use crate::summary::Summary;
+use crate::summary::{self, Counters, Summary, Usage};
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 
 /// How long nodes may take to tell their last status.
@@ -27,75 +30,108 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     } else {
         Ended::Drained
     };
-    let Run { options, prepared, mut cluster, offering, mut unplanned_ends, .. } = run;
+    let Run { options, prepared, mut cluster, offering, mut unplanned_ends, mut series, .. } = run;
     let mut findings = Vec::new();
     let (shared, stopped) = offering.stop();
     if let Err(error) = stopped {
         findings.push(format!("the load's thread failed: {error}"));
     }
+    if let Some(error) = &shared.log_failed {
+        findings.push(format!("transactions.csv is not whole: {error}"));
+    }
+    let up = cluster.up().len();
+    series.extend(shared.sections.iter().map(|section| (section.clone(), up)));
     unplanned_ends.extend(cluster.stop());
     let record = record(options.nodes_in_all(), &statuses, ended, &shared);
-    let verdict = judge(&options.directories, &prepared.committee, &record, &mut findings);
-    let sum = |count: fn(&NodeStatus) -> u64| statuses.values().map(count).sum();
+    let verdict = judge(
+        &options.directories,
+        &prepared.committee,
+        &record,
+        &measured_ms(&shared, options),
+        &mut findings,
+    );
     let mut summary = Summary {
         n: prepared.committee.n(),
         shards: prepared.committee.shards(),
         f: prepared.committee.f(),
-        tx_size: options.plan.tx_bytes,
-        seed: options.plan.seed,
-        duration_s: run.offered_for.as_secs_f64(),
-        offered_tps: offered_tps(options.plan.rate, &shared, run.offered_for),
-        unsent: shared.tally.unsent.count(),
-        submitted: shared.tally.submitted,
-        submitted_valid: shared.tally.submitted_valid,
-        committed: shared.tally.committed,
-        committed_cross: shared.tally.committed_cross,
-        tps: shared.committed_while_offering as f64 / run.offered_for.as_secs_f64().max(1e-9),
-        rejected: shared.tally.rejected_count(),
-        rejected_unexpected: shared.tally.rejected_unexpected,
-        finished_invalid: shared.tally.finished_invalid,
-        refunded: verdict.refunds,
-        expired: shared.tally.expired,
-        refused: shared.tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect(),
+        plan: options.plan,
+        offered_for: shared.offered_for.unwrap_or_default(),
+        measured_for: shared.measured_for,
+        window: shared.window,
         in_flight: shared.in_flight,
         orphaned: shared.orphaned,
-        lost: shared.tally.lost,
-        duplicated: shared.tally.duplicated,
-        resubmitted: shared.tally.resubmitted,
-        rounds: verdict.rounds,
-        views: verdict.views,
-        round_time: verdict.agreement_us,
-        latency: shared.tally.latency(),
-        latency_intra: shared.tally.latency_intra,
-        latency_cross: shared.tally.latency_cross,
-        rejection: shared.tally.rejection,
-        rejection_final: shared.tally.rejection_final,
-        bytes_sent: sum(|status| status.bytes_sent),
-        frames_dropped: sum(|status| status.frames_dropped),
-        restarts: sum(|status| status.restarts),
+        doubtful: shared.doubtful,
+        dead: shared.dead,
+        verdict,
+        used: usage(&run.used),
+        peak_mb: cluster.peak_mb(),
+        counters: counters(&shared),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
-        peer_faults: by_name(statuses.values().flat_map(|status| &status.faults)),
-        turned_away: by_name(statuses.values().flat_map(|status| &status.refused)),
-        agreement: verdict.agreement,
-        value_conserved: verdict.value_conserved,
-        exchange_holds: verdict.exchange_holds,
-        receipts_hold: verdict.receipts_hold,
         findings,
         diagnosis: run.diagnosis,
         unplanned_ends,
         interrupted: run.interrupted,
-        cpu_s: difference(&run.cpu_s.1, &run.cpu_s.0),
-        peak_mb: cluster.peak_mb(),
         commit: wire::commit!().map(String::from),
         machine: procfs::machine(),
         hosts: cluster.hosts(),
         options: options.told.clone(),
+        tally: shared.tally,
     };
-    let path = options.directories.log.join("summary.json");
-    if let Err(error) = fs::write(&path, format!("{}\n", summary.to_json())) {
+    let series = series.iter().map(|(section, up)| (section, *up, faults_in(section, &run.faults_done)));
+    let files =
+        [("series.csv", summary::series_csv(series)), ("latency.csv", summary::latency_csv(&summary.tally))];
+    for (name, text) in files {
+        write(options, name, &text, &mut summary);
+    }
+    let text = format!("{}\n", summary.to_json());
+    write(options, "summary.json", &text, &mut summary);
+    summary
+}
+
+/// Writes a file of the run; that it cannot be written is a finding.
+fn write(options: &Options, name: &str, text: &str, summary: &mut Summary) {
+    let path = options.directories.log.join(name);
+    if let Err(error) = fs::write(&path, text) {
         summary.findings.push(format!("cannot write {}: {error}", path.display()));
     }
-    summary
+}
+
+/// When the load was measured, by the clock that nodes write in their files.
+fn measured_ms(shared: &Shared, options: &Options) -> Range<u64> {
+    let Some(began) = shared.began else { return 0..0 };
+    let began = began.system.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ms = |after: Duration| (began + after).as_millis() as u64;
+    ms(options.plan.warmup)..ms(options.plan.warmup + shared.measured_for)
+}
+
+/// The faults that came in a section, as they were given.
+fn faults_in(section: &Section, faults: &[Fault]) -> Vec<String> {
+    let time = section.from_us..section.until_us;
+    let here = faults.iter().filter(|fault| time.contains(&(fault.at.as_micros() as u64)));
+    here.map(ToString::to_string).collect()
+}
+
+/// What was used between two moments.
+fn usage((before, after): &(Used, Used)) -> Usage {
+    let elapsed = before.at.zip(after.at).map(|(before, after)| after.duration_since(before));
+    Usage {
+        cpu_s: difference(&after.cpu_s, &before.cpu_s),
+        committed: after.committed - before.committed,
+        elapsed_s: elapsed.unwrap_or_default().as_secs_f64(),
+    }
+}
+
+/// What all nodes have counted, those that are gone as they last told.
+fn counters(shared: &Shared) -> Counters {
+    let statuses = || shared.statuses.values().map(|(_, status)| status);
+    let sum = |count: fn(&NodeStatus) -> u64| statuses().map(count).sum();
+    Counters {
+        bytes_sent: sum(|status| status.bytes_sent),
+        frames_dropped: sum(|status| status.frames_dropped),
+        restarts: sum(|status| status.restarts),
+        peer_faults: by_name(statuses().flat_map(|status| &status.faults)),
+        turned_away: by_name(statuses().flat_map(|status| &status.refused)),
+    }
 }
 
 /// What the nodes that are up tell in the end; and why, if not all went well.
@@ -137,17 +173,15 @@ fn judge(
     directories: &Directories,
     committee: &wire::committee::Committee,
     record: &Record,
+    measured_ms: &Range<u64>,
     findings: &mut Vec<String>,
 ) -> Verdict {
     if let Err(error) = record.save(&directories.log) {
         findings
             .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
     }
-    match verify::check(&directories.log, committee, record) {
-        Ok(verdict) => {
-            findings.extend(verdict.findings.iter().cloned());
-            verdict
-        }
+    match verify::check_and_measure(&directories.log, committee, record, measured_ms) {
+        Ok(verdict) => verdict,
         Err(error) => {
             findings.push(error.to_string());
             Verdict::default()

@@ -1,57 +1,65 @@
-use super::*;
+use wire::client::Rejection;
 
+use super::*;
+use crate::load::Mix;
+use crate::verify::Judgement;
+
+/// A run of ten seconds of 1,000 a second, of which the first two are warm-up.
 fn summary() -> Summary {
-    let mut latency = Histogram::default();
-    (1..=100).for_each(|ms| latency.add(ms * 1_000));
-    Summary {
-        n: 4,
-        shards: 1,
-        f: 1,
-        tx_size: 250,
-        seed: 1,
-        duration_s: 10.0,
-        offered_tps: 1_000.0,
-        submitted: 10_000,
-        unsent: 0,
-        submitted_valid: 10_000,
-        committed: 10_000,
-        committed_cross: 0,
-        tps: 1_000.0,
-        rejected: 0,
-        rejected_unexpected: 0,
-        finished_invalid: 0,
-        refunded: 0,
-        expired: 0,
-        refused: BTreeMap::new(),
-        in_flight: 0,
-        orphaned: 0,
-        lost: 0,
-        duplicated: 0,
-        resubmitted: 0,
+    let mut tally = Tally::of_shards(1);
+    tally.borders.measured_from_us = 2_000_000;
+    tally.borders.offered_until_us = 10_000_000;
+    (1..=100).for_each(|ms| tally.latency_intra.add(ms * 1_000));
+    tally.submitted = 10_000;
+    tally.submitted_valid = 10_000;
+    tally.submitted_measured = 8_000;
+    tally.committed = 10_000;
+    tally.committed_offering = 9_990;
+    tally.committed_measured = 8_000;
+    let verdict = Verdict {
         rounds: 500,
-        views: 600,
-        round_time: Histogram::default(),
-        latency_intra: latency.clone(),
-        latency_cross: Histogram::default(),
-        rejection: Histogram::default(),
-        rejection_final: Histogram::default(),
-        latency,
-        bytes_sent: 5_000_000,
-        frames_dropped: 0,
-        restarts: 0,
-        faults: vec!["crash:3@3".into()],
-        peer_faults: BTreeMap::new(),
-        turned_away: BTreeMap::new(),
+        rounds_measured: 400,
+        views: 480,
         agreement: Judgement::True,
         value_conserved: Judgement::True,
         exchange_holds: Judgement::True,
         receipts_hold: Judgement::True,
+        ..Verdict::default()
+    };
+    Summary {
+        n: 4,
+        shards: 1,
+        f: 1,
+        plan: Plan {
+            rate: Rate::PerSecond(1_000),
+            duration: Some(Duration::from_secs(10)),
+            warmup: Duration::from_secs(2),
+            tx_bytes: 250,
+            mix: Mix::default(),
+            expiry_rounds: None,
+            seed: 1,
+        },
+        offered_for: Duration::from_secs(10),
+        measured_for: Duration::from_secs(8),
+        tally,
+        window: None,
+        in_flight: 0,
+        orphaned: 0,
+        doubtful: 0,
+        dead: 0,
+        verdict,
+        used: Usage {
+            cpu_s: BTreeMap::from([("node".to_string(), 0.4), ("tools".to_string(), 0.2)]),
+            committed: 8_000,
+            elapsed_s: 8.0,
+        },
+        peak_mb: BTreeMap::from([("node".to_string(), 77.5)]),
+        counters: Counters { bytes_sent: 5_000_000, ..Counters::default() },
+        faults: vec!["crash:3@3".into()],
         findings: Vec::new(),
         diagnosis: Vec::new(),
         unplanned_ends: Vec::new(),
         interrupted: false,
-        cpu_s: BTreeMap::from([("node".to_string(), 0.5)]),
-        peak_mb: BTreeMap::from([("node".to_string(), 77.5)]),
         commit: None,
         machine: Machine { cores: 2, cpu: "x".into(), mem_gb: 4.0 },
         hosts: Vec::new(),
@@ -62,30 +70,45 @@ fn summary() -> Summary {
 #[test]
 fn exit_codes_by_what_went_wrong() {
     type Change = fn(&mut Summary);
-    let table: [(Change, u8, &str); 22] = [
+    let table: [(Change, u8, &str); 29] = [
         (|_| {}, 0, "all well"),
         (|s| s.orphaned = 5, 0, "orphans of a planned crash"),
-        (|s| s.expired = 5, 0, "expired"),
-        (|s| s.agreement = Judgement::False, 1, "a fork"),
-        (|s| s.value_conserved = Judgement::False, 1, "money made"),
-        (|s| s.value_conserved = Judgement::NotJudged("x".into()), 1, "a shard of which nobody is left"),
-        (|s| s.receipts_hold = Judgement::False, 1, "receipts without blocks"),
+        (|s| s.tally.expired = 5, 0, "expired while a node was down"),
+        (|s| s.verdict.agreement = Judgement::False, 1, "a fork"),
+        (|s| s.verdict.value_conserved = Judgement::False, 1, "money made"),
+        (
+            |s| s.verdict.value_conserved = Judgement::NotJudged("x".into()),
+            1,
+            "a shard of which nobody is left",
+        ),
+        (|s| s.verdict.receipts_hold = Judgement::False, 1, "receipts without blocks"),
         (|s| s.findings.push("x".into()), 1, "a finding"),
-        (|s| s.exchange_holds = Judgement::False, 1, "shards disagree"),
-        (|s| s.finished_invalid = 1, 1, "a spent coin spent again"),
-        (|s| s.rejected = 5, 0, "rejected for a reason"),
-        (|s| (s.rejected, s.rejected_unexpected, s.shards) = (5, 1, 2), 0, "a coin in doubt after a crash"),
-        (|s| (s.rejected_unexpected, s.shards, s.faults) = (1, 2, Vec::new()), 1, "rejected for no reason"),
-        (|s| (s.committed, s.submitted_valid, s.rejected) = (0, 0, 10_000), 0, "nothing valid was offered"),
-        (|s| s.lost = 1, 1, "lost"),
-        (|s| s.duplicated = 1, 1, "duplicated"),
+        (|s| s.verdict.exchange_holds = Judgement::False, 1, "shards disagree"),
+        (|s| s.tally.finished_invalid = 1, 1, "a spent coin spent again"),
+        (|s| s.tally.rejected = BTreeMap::from([(Rejection::Spent, 5)]), 0, "rejected for a reason"),
+        (|s| (s.tally.rejected_unexpected, s.shards) = (1, 2), 0, "a coin in doubt after a crash"),
+        (|s| (s.tally.rejected_unexpected, s.shards, s.faults) = (1, 2, vec![]), 1, "rejected for no reason"),
+        (|s| (s.doubtful, s.shards, s.faults) = (1, 2, vec![]), 1, "a coin that nobody holds"),
+        (|s| (s.doubtful, s.shards) = (1, 2), 0, "a coin in doubt after a crash"),
+        (|s| s.dead = 1, 1, "a chain that cannot go on"),
+        (|s| (s.tally.expired, s.faults) = (5, vec![]), 1, "expired though nothing stood still"),
+        (
+            |s| (s.tally.expired, s.faults, s.plan.expiry_rounds) = (5, vec![], Some(10)),
+            0,
+            "expired as soon as it was told to",
+        ),
+        (|s| s.verdict.findings_count = 1, 1, "a finding in the files"),
+        (|s| s.tally.submitted = 0, 1, "nothing was offered"),
+        (|s| (s.tally.committed, s.tally.submitted_valid) = (0, 0), 0, "nothing valid was offered"),
+        (|s| s.tally.lost = 1, 1, "lost"),
+        (|s| s.tally.duplicated = 1, 1, "duplicated"),
         (|s| s.in_flight = 1, 1, "in flight"),
         (|s| s.unplanned_ends.push("node 3".into()), 1, "a node died"),
-        (|s| (s.committed, s.in_flight) = (0, 100), 3, "nothing committed"),
+        (|s| (s.tally.committed, s.in_flight) = (0, 100), 3, "nothing committed"),
         (|s| (s.interrupted, s.in_flight) = (true, 100), 130, "Ctrl-C"),
-        (|s| (s.interrupted, s.agreement) = (true, Judgement::False), 1, "a fork seen at Ctrl-C"),
+        (|s| (s.interrupted, s.verdict.agreement) = (true, Judgement::False), 1, "a fork seen at Ctrl-C"),
         (
-            |s| (s.interrupted, s.exchange_holds) = (true, Judgement::NotJudged("x".into())),
+            |s| (s.interrupted, s.verdict.exchange_holds) = (true, Judgement::NotJudged("x".into())),
             130,
             "parts on their way at Ctrl-C",
         ),
@@ -98,59 +121,52 @@ fn exit_codes_by_what_went_wrong() {
 }
 
 #[test]
-fn json_has_every_field_of_the_contract_as_numbers() {
-    let json = summary().to_json().to_string();
-    for field in [
-        "nodes",
-        "shards",
-        "n",
-        "f",
-        "tx_size",
-        "seed",
-        "duration_s",
-        "offered_tps",
-        "offered",
-        "unsent",
-        "submitted",
-        "committed",
-        "committed_intra",
-        "committed_cross",
-        "rejected",
-        "refunded",
-        "rejected_unexpected",
-        "expired",
-        "refused",
-        "in_flight",
-        "orphaned",
-        "lost",
-        "duplicated",
-        "tps",
-        "rounds",
-        "bytes_sent",
-        "frames_dropped",
-        "restarts",
-    ] {
-        let line = json.lines().find(|line| line.starts_with(&format!("  \"{field}\": "))).expect(field);
-        let value = line.split(": ").nth(1).unwrap().trim_end_matches(',');
-        assert!(value.parse::<f64>().is_ok(), "{line}");
-    }
+fn json_tells_figures_as_numbers() {
+    let mut summary = summary();
+    summary.tally.unsent = 500;
+    let json = summary.to_json().to_string();
     for part in [
-        "\"round_ms\": {",
+        "\"duration_s\": 10,",
+        "\"measured_s\": 8,",
+        "\"offered_tps\": 1000,",
+        "\"offered\": 10500,",
+        "\"unsent\": 500,",
+        "\"committed_offering\": 9990,",
+        "\"committed_drain\": 10,",
+        "\"tps\": 1000,",
+        "\"window\": null,",
+        "\"rounds\": 500,",
+        "\"rounds_per_s\": 50,",
+        "\"views_per_round\": 1.2,",
+        "\"bytes_per_tx\": 500,",
         "\"latency_ms\": {\n    \"p50\": 50.175,\n    \"p90\": 90.111,\n    \"p99\": 100,\n    \"max\": 100\n  }",
-        "\"latency_intra_ms\": {",
         "\"latency_cross_ms\": {\n    \"p50\": null",
         "\"faults\": [\"crash:3@3\"]",
         "\"agreement\": true",
-        "\"value_conserved\": true",
         "\"version\": \"0",
         "\"commit\": null",
-        "\"cores\": 2",
         "\"mem_gb\": 4",
         "\"options\": {\n    \"rate\": 1000\n  }",
-        "\"cpu_us_per_tx\": {\n    \"node\": 50\n  }",
+        "\"cpu_us_per_tx\": {\n    \"node\": 50,\n    \"tools\": 25\n  }",
+        "\"cores_busy\": 0.075,",
         "\"peak_mb\": {\n    \"node\": 77.5\n  }",
     ] {
         assert!(json.contains(part), "{part} in {json}");
+    }
+}
+
+/// Every field of the summary, as `docs/figures.md` must define it.
+#[test]
+fn each_figure_is_defined() {
+    let figures = include_str!("../../../docs/figures.md");
+    let Json::Object(fields) = summary().to_json() else { panic!("a summary is an object") };
+    let columns = [
+        series_csv(std::iter::empty()).trim_end().split(',').map(String::from).collect::<Vec<_>>(),
+        latency_csv(&Tally::default()).trim_end().split(',').map(String::from).collect(),
+    ];
+    let names = fields.into_iter().map(|(name, _)| name).chain(columns.concat());
+    for name in names {
+        assert!(figures.contains(&format!("`{name}`")), "docs/figures.md does not define {name}");
     }
 }
 
@@ -158,30 +174,33 @@ fn json_has_every_field_of_the_contract_as_numbers() {
 fn the_text_names_what_matters() {
     let text = summary().to_text();
     for part in [
-        "10000 of 10000 submitted (100.00 %), 1000 tx/s",
+        "1000 tx/s of 250 bytes offered for 10.0 s; rates, latencies and costs without the first 2.0 s",
+        "10000 of 10000 submitted (100.00 %), 1000 tx/s, 0.2 MB/s; 10 of them after the load had ended",
         "p50 50.2 ms",
-        "1.20 views",
+        "500, 50.0 a second, 1.20 views each",
+        "node 50.00, tools 25.00; 0.08 cores busy",
         "agreement          true",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     let mut summary = summary();
-    summary.latency.clear();
+    summary.tally.latency_intra.clear();
+    summary.doubtful = 2;
     summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
     let text = summary.to_text();
-    assert!(text.contains("latency            -\n") && text.contains("quorum 3"), "{text}");
+    for part in
+        ["latency            -\n", "quorum 3", "chains             2 cannot tell which coin they have"]
+    {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
 }
 
 #[test]
 fn what_was_never_sent_is_told_with_its_share() {
     let mut summary = summary();
     assert!(!summary.to_text().contains("never sent"), "it kept up");
-    summary.unsent = 3 * summary.submitted;
-    let expected = format!(
-        "  never sent         {} of {} offered (75.00 %): the testbed did not keep up; latency counts each as long as it \
-         waited\n",
-        summary.unsent,
-        4 * summary.submitted
-    );
-    assert!(summary.to_text().contains(&expected), "{}", summary.to_text());
+    summary.tally.unsent = 3 * summary.tally.submitted;
+    let expected = "  never sent         30000 of 40000 offered (75.00 %): the testbed did not keep up; latency counts each as \
+                    long as it waited\n";
+    assert!(summary.to_text().contains(expected), "{}", summary.to_text());
 }

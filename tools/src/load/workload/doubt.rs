@@ -72,6 +72,21 @@ impl Workload {
         }
     }
 
+    /// Chains that do not know their coin.
+    pub(crate) fn doubtful(&self) -> u64 {
+        self.pools.iter().map(|pool| (pool.doubtful.len() + pool.asked_coins.len()) as u64).sum()
+    }
+
+    /// Chains that cannot go on, since the ledger holds none of the coins that they may have.
+    pub(crate) fn dead(&self) -> u64 {
+        self.dead
+    }
+
+    /// Nothing is open anywhere: every chain that does not know its coin asks now.
+    pub(crate) fn settle_doubts(&mut self) {
+        self.pools.iter_mut().flat_map(|pool| &mut pool.doubtful).for_each(|(due_us, _)| *due_us = 0);
+    }
+
     /// The answer to the last question of `node` was lost: its chains ask again.
     pub(super) fn forget_coin_question(&mut self, node: NodeId) {
         let pool = self.pool_mut(node);

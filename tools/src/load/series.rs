@@ -1,0 +1,215 @@
+//! What happened in each second of a load, by the load's own clock.
+//!
+//! A section ends at each whole second, where the warm-up ends and where the offering ends, so that each lies in one
+//! phase. Receipts are counted in the section in which they were read.
+
+use super::histogram::Histogram;
+use super::tally::Tally;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// Which part of a load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Load is offered, and no figure is about it.
+    WarmUp,
+    /// Load is offered, and figures are about it.
+    Measured,
+    /// Load is no longer offered.
+    Drain,
+}
+
+impl Phase {
+    /// As files name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Phase::WarmUp => "warm-up",
+            Phase::Measured => "measured",
+            Phase::Drain => "drain",
+        }
+    }
+}
+
+/// What happened in one section. Times in microseconds since the load began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Section {
+    pub(crate) from_us: u64,
+    pub(crate) until_us: u64,
+    pub(crate) phase: Phase,
+    /// Transactions whose intended time lies in it.
+    pub(crate) meant: u64,
+    /// Handed to a node.
+    pub(crate) sent: u64,
+    pub(crate) committed: u64,
+    /// Of these, those that crossed shards.
+    pub(crate) committed_cross: u64,
+    pub(crate) rejected: u64,
+    /// Open at its end.
+    pub(crate) open: u64,
+    /// Of those committed in it: the quantiles of 500 and 990 per mille, and the longest; `None` if nothing was.
+    pub(crate) latency_us: Option<[u64; 3]>,
+}
+
+impl Section {
+    /// Its length, seconds.
+    pub(crate) fn seconds(&self) -> f64 {
+        (self.until_us - self.from_us) as f64 / 1e6
+    }
+}
+
+/// The borders of the phases, microseconds since the load began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Borders {
+    /// Where the warm-up ends.
+    pub(crate) measured_from_us: u64,
+    /// Where the offering ends; the far future while nobody knows.
+    pub(crate) offered_until_us: u64,
+}
+
+impl Default for Borders {
+    /// All of a load that has no end yet is measured.
+    fn default() -> Borders {
+        Borders { measured_from_us: 0, offered_until_us: u64::MAX }
+    }
+}
+
+impl Borders {
+    /// The phase of a moment.
+    pub(crate) fn phase(&self, at_us: u64) -> Phase {
+        if at_us >= self.offered_until_us {
+            Phase::Drain
+        } else if at_us < self.measured_from_us {
+            Phase::WarmUp
+        } else {
+            Phase::Measured
+        }
+    }
+
+    /// The end of the section that begins at this moment.
+    fn after(&self, from_us: u64) -> u64 {
+        let second = (from_us / SECOND_US + 1) * SECOND_US;
+        let borders = [self.measured_from_us, self.offered_until_us];
+        borders.into_iter().filter(|at_us| *at_us > from_us).fold(second, u64::min)
+    }
+}
+
+/// Counts up to a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Counts {
+    meant: u64,
+    sent: u64,
+    committed: u64,
+    committed_cross: u64,
+    rejected: u64,
+}
+
+/// Closes one section after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Series {
+    from_us: u64,
+    counts: Counts,
+    closed: Vec<Section>,
+}
+
+impl Series {
+    /// Closes the sections that are over at a moment. Receipts read later must not be in the tally yet.
+    /// `meant_by` tells how many transactions were meant to be sent before a moment.
+    pub(crate) fn advance(
+        &mut self,
+        now_us: u64,
+        borders: &Borders,
+        tally: &mut Tally,
+        open: u64,
+        meant_by: impl Fn(u64) -> u64,
+    ) {
+        while borders.after(self.from_us) <= now_us {
+            let until_us = borders.after(self.from_us);
+            self.close(until_us, borders, tally, open, meant_by(until_us));
+        }
+    }
+
+    /// Closes the running section at a moment, whatever its length.
+    pub(crate) fn close(
+        &mut self,
+        until_us: u64,
+        borders: &Borders,
+        tally: &mut Tally,
+        open: u64,
+        meant: u64,
+    ) {
+        let counts = Counts {
+            meant,
+            sent: tally.submitted,
+            committed: tally.committed,
+            committed_cross: tally.committed_cross,
+            rejected: tally.rejected_count(),
+        };
+        let last = std::mem::replace(&mut self.counts, counts);
+        self.closed.push(Section {
+            from_us: self.from_us,
+            until_us,
+            phase: borders.phase(self.from_us),
+            meant: counts.meant - last.meant,
+            sent: counts.sent - last.sent,
+            committed: counts.committed - last.committed,
+            committed_cross: counts.committed_cross - last.committed_cross,
+            rejected: counts.rejected - last.rejected,
+            open,
+            latency_us: quantiles(&tally.interval),
+        });
+        tally.interval.clear();
+        self.from_us = until_us;
+    }
+
+    /// Where the running section began.
+    pub(crate) fn from_us(&self) -> u64 {
+        self.from_us
+    }
+
+    /// The sections closed since this was last asked.
+    pub(crate) fn take(&mut self) -> Vec<Section> {
+        std::mem::take(&mut self.closed)
+    }
+}
+
+fn quantiles(latency: &Histogram) -> Option<[u64; 3]> {
+    Some([latency.quantile_us(500)?, latency.quantile_us(990)?, latency.max_us()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::tally::Kind;
+    use wire::ids::{Round, ShardId};
+
+    #[test]
+    fn sections_end_at_seconds_and_at_the_borders_of_phases() {
+        let borders = Borders { measured_from_us: 1_500_000, offered_until_us: 2_250_000 };
+        let mut tally = Tally::of_shards(1);
+        let mut series = Series::default();
+        let meant_by = |at_us: u64| at_us.min(2_250_000) / 1_000;
+        tally.handed_over(false, 0);
+        tally.finished(Kind::Intra, ShardId(0), Round(3), 100, 700_000);
+        series.advance(2_999_999, &borders, &mut tally, 5, meant_by);
+        series.close(2_600_000, &borders, &mut tally, 0, 2_250);
+        let sections = series.take();
+        let shape: Vec<_> = sections
+            .iter()
+            .map(|one| (one.from_us, one.until_us, one.phase, one.meant, one.committed))
+            .collect();
+        assert_eq!(
+            shape,
+            [
+                (0, 1_000_000, Phase::WarmUp, 1_000, 1),
+                (1_000_000, 1_500_000, Phase::WarmUp, 500, 0),
+                (1_500_000, 2_000_000, Phase::Measured, 500, 0),
+                (2_000_000, 2_250_000, Phase::Measured, 250, 0),
+                (2_250_000, 2_600_000, Phase::Drain, 0, 0),
+            ]
+        );
+        assert_eq!((sections[0].sent, sections[0].open), (1, 5));
+        assert_eq!(sections[0].latency_us.map(|[_, _, max_us]| max_us), Some(699_900));
+        assert_eq!(sections[1].latency_us, None, "nothing came in it");
+        assert!(series.take().is_empty());
+    }
+}

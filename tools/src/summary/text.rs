@@ -1,0 +1,203 @@
+//! The summary for people: a line a fact, facts that are empty left out.
+
+use std::collections::BTreeMap;
+
+use super::{Summary, ms};
+use crate::load::Histogram;
+
+type Row = (&'static str, String);
+
+impl Summary {
+    /// Everything for people.
+    pub(crate) fn to_text(&self) -> String {
+        let rows = self.outcome_rows().into_iter().chain(self.cost_rows()).chain(self.judgement_rows());
+        rows.filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("  {name:<18} {value}\n"))
+            .collect()
+    }
+
+    /// What was offered and what became of it.
+    fn outcome_rows(&self) -> Vec<Row> {
+        let tally = &self.tally;
+        let nodes = self.n * usize::from(self.shards);
+        let shards = if self.shards == 1 { "1 shard".into() } else { format!("{} shards", self.shards) };
+        let rounds = format!(
+            "{}, {:.1} a second{}, {:.2} views each; input to decision {}",
+            self.verdict.rounds,
+            self.rounds_per_s(),
+            if self.shards == 1 { "" } else { " in each shard" },
+            self.views_per_round(),
+            quantiles_text(&self.verdict.agreement_us, &[("p50", 500), ("p99", 990)])
+        );
+        let open = format!(
+            "rejected {}, expired {}, refused {}, in flight {}, orphaned {}, lost {}; duplicated {}",
+            tally.rejected_count(),
+            tally.expired,
+            self.refused_count(),
+            self.in_flight,
+            self.orphaned,
+            tally.lost,
+            tally.duplicated
+        );
+        let refused = tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect();
+        vec![
+            ("nodes", format!("{nodes} (N = {}, f = {}, {shards})", self.n, self.f)),
+            ("load", self.load_text()),
+            ("committed", self.committed_text()),
+            ("never sent", self.unsent_text()),
+            ("latency", quantiles_text(&tally.latency(), &[("p50", 500), ("p90", 900), ("p99", 990)])),
+            ("across shards", self.crossing_text()),
+            ("rounds", rounds),
+            ("not committed", open),
+            ("refused", counts_text(&refused)),
+            ("chains", self.chains_text()),
+        ]
+    }
+
+    fn load_text(&self) -> String {
+        let offered_s = self.offered_for.as_secs_f64();
+        let mut text = format!(
+            "{:.0} tx/s of {} bytes offered for {offered_s:.1} s",
+            self.offered_tps(),
+            self.plan.tx_bytes
+        );
+        if !self.plan.warmup.is_zero() {
+            let warmup_s = (self.offered_for - self.measured_for).as_secs_f64();
+            text += &format!("; rates, latencies and costs without the first {warmup_s:.1} s");
+        }
+        if let Some(found) = self.window {
+            let after_s = found.after.as_secs_f64();
+            text += &format!("; {} open at a time, found to be enough after {after_s:.1} s", found.open);
+        }
+        text
+    }
+
+    fn committed_text(&self) -> String {
+        let tally = &self.tally;
+        let percent = 100.0 * tally.committed as f64 / (tally.submitted as f64).max(1.0);
+        let mut text = format!(
+            "{} of {} submitted ({percent:.2} %), {:.0} tx/s, {:.1} MB/s",
+            tally.committed,
+            tally.submitted,
+            self.tps(),
+            self.tps() * self.plan.tx_bytes as f64 / 1e6
+        );
+        let drained = tally.committed - tally.committed_offering;
+        if drained > 0 {
+            text += &format!("; {drained} of them after the load had ended");
+        }
+        text
+    }
+
+    /// Whether the testbed kept up; empty if it did.
+    fn unsent_text(&self) -> String {
+        let unsent = self.tally.unsent;
+        if unsent == 0 {
+            return String::new();
+        }
+        let share = 100.0 * unsent as f64 / self.offered() as f64;
+        format!(
+            "{unsent} of {} offered ({share:.2} %): the testbed did not keep up; latency counts each as long as it waited",
+            self.offered()
+        )
+    }
+
+    /// How transactions that crossed shards fared beside the others; empty where there is one shard.
+    fn crossing_text(&self) -> String {
+        if self.shards == 1 {
+            return String::new();
+        }
+        let tally = &self.tally;
+        let p50 = |latency| quantiles_text(latency, &[("p50", 500)]);
+        format!(
+            "committed {}, {}; within one {}; rejected after {} (for final reasons {}); unexpectedly {}; {} refunds",
+            tally.committed_cross,
+            p50(&tally.latency_cross),
+            p50(&tally.latency_intra),
+            p50(&tally.rejection),
+            p50(&tally.rejection_final),
+            tally.rejected_unexpected,
+            self.verdict.refunds
+        )
+    }
+
+    /// Chains that have come to an end; empty if all could go on.
+    fn chains_text(&self) -> String {
+        if self.doubtful + self.dead == 0 {
+            return String::new();
+        }
+        format!(
+            "{} cannot tell which coin they have, {} cannot go on, since the ledger does not hold their coin",
+            self.doubtful, self.dead
+        )
+    }
+
+    /// What it took.
+    fn cost_rows(&self) -> Vec<Row> {
+        let network = format!(
+            "{:.1} MB sent, {} frames dropped, {} restarts of children, {} resubmitted",
+            self.counters.bytes_sent as f64 / 1e6,
+            self.counters.frames_dropped,
+            self.counters.restarts,
+            self.tally.resubmitted
+        );
+        let costs = values_text(&self.cpu_us_per_tx(), 2);
+        let cpu = match costs.is_empty() {
+            true => costs,
+            false => format!("{costs}; {:.2} cores busy", self.cores_busy()),
+        };
+        vec![("network", network), ("CPU µs/tx", cpu), ("peak memory MB", values_text(&self.peak_mb, 0))]
+    }
+
+    /// Faults, and whether all is well.
+    fn judgement_rows(&self) -> Vec<Row> {
+        let verdict = &self.verdict;
+        let mut rows = vec![
+            ("planned faults", self.faults.join(", ")),
+            ("peers' faults", counts_text(&self.counters.peer_faults)),
+            ("turned away", counts_text(&self.counters.turned_away)),
+            ("agreement", verdict.agreement.to_string()),
+            ("value conserved", verdict.value_conserved.to_string()),
+        ];
+        if self.shards > 1 {
+            rows.push(("shards agree", verdict.exchange_holds.to_string()));
+        }
+        rows.push(("receipts hold", verdict.receipts_hold.to_string()));
+        if self.tally.finished_invalid > 0 {
+            rows.push(("invalid finished", self.tally.finished_invalid.to_string()));
+        }
+        for (heading, notes) in [
+            ("finding", &self.all_findings()),
+            ("unplanned", &self.unplanned_ends),
+            ("diagnosis", &self.diagnosis),
+        ] {
+            rows.extend(notes.iter().map(|note| (heading, note.clone())));
+        }
+        rows
+    }
+}
+
+/// Quantiles and maximum in words; a dash if there is nothing.
+pub(crate) fn quantiles_text(latency: &Histogram, quantiles: &[(&str, u64)]) -> String {
+    let Some(max_us) = latency.max_us() else { return "-".into() };
+    let part = |(name, per_mille): &(&str, u64)| {
+        let us = latency.quantile_us(*per_mille).unwrap_or_default();
+        format!("{name} {:.1} ms", ms(us))
+    };
+    let parts: Vec<String> = quantiles.iter().map(part).collect();
+    format!("{}, max {:.1} ms", parts.join(", "), ms(max_us))
+}
+
+/// The same of the quantiles of a second: of 500 and 990 per mille, and the longest.
+pub(crate) fn quantiles_line(latency_us: Option<[u64; 3]>) -> String {
+    let Some([p50, p99, max]) = latency_us.map(|quantiles| quantiles.map(ms)) else { return "-".into() };
+    format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
+}
+
+fn counts_text(counts: &BTreeMap<String, u64>) -> String {
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+fn values_text(values: &BTreeMap<String, f64>, decimals: usize) -> String {
+    values.iter().map(|(name, value)| format!("{name} {value:.decimals$}")).collect::<Vec<_>>().join(", ")
+}
