@@ -59,6 +59,8 @@ pub struct CoreConfig {
     pub node: NodeId,
     /// Windows and history of the lanes.
     pub lanes: LaneSettings,
+    /// What the mempool holds.
+    pub mempool: MempoolLimits,
     /// Most transactions in one proposal.
     pub batch: usize,
     /// Keys the hash tables; unknown to clients. Shows in no result.
@@ -130,7 +132,7 @@ impl Core {
             rounds: Rounds::new(member.clone()),
             votes: BlockVotes::new(member.clone()),
             ledger: Ledger::genesis(rules, config.hash_seed),
-            mempool: Mempool::new(MempoolLimits::default(), config.hash_seed),
+            mempool: Mempool::new(config.mempool, config.hash_seed),
             transfers: Transfers::new(member.clone(), config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR),
             rejects: Rejects::new(member.clone(), config.hash_seed),
             orders: Orders::new(member.clone(), config.hash_seed),

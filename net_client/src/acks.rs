@@ -22,7 +22,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use wire::frame::{Frame, FrameReader, Kind, Opener, ReadError, ReadOutcome, Scratch};
 use wire::ids::{NodeId, Round};
-use wire::limits::{PING_FAILURES_MAX, PING_INTERVAL, PING_TIMEOUT};
+use wire::limits::PING_FAILURES_MAX;
+use wire::limits::local::{Local, LocalLimits};
 use wire::name::Name;
 use wire::session::ListenerHello;
 
@@ -61,8 +62,22 @@ pub(crate) struct AcksLoop {
     links: BTreeMap<Token, Reading>,
     peers: Vec<Arc<Peer>>,
     reports: Arc<Reports>,
+    times: PingTimes,
     scratch: Scratch,
     last_counters: Vec<(NodeId, wire::envelope::LinkCounters)>,
+}
+
+/// How often links are probed, and how long a probe may stay unanswered.
+pub(crate) struct PingTimes {
+    interval: Duration,
+    timeout: Duration,
+}
+
+impl PingTimes {
+    /// Those of a run.
+    pub(crate) fn of(limits: &LocalLimits) -> PingTimes {
+        PingTimes { interval: limits.time(Local::PingIntervalMs), timeout: limits.time(Local::PingTimeoutMs) }
+    }
 }
 
 /// One link as it is read.
@@ -103,7 +118,11 @@ const READ_SAFETY_NET: Duration = Duration::from_millis(1);
 
 impl AcksLoop {
     /// A loop without links, and the way into it. It reports the counters of `peers`.
-    pub(crate) fn new(peers: Vec<Arc<Peer>>, reports: Arc<Reports>) -> io::Result<(AcksLoop, Acks)> {
+    pub(crate) fn new(
+        peers: Vec<Arc<Peer>>,
+        reports: Arc<Reports>,
+        times: PingTimes,
+    ) -> io::Result<(AcksLoop, Acks)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         // Unbounded, and yet never longer than there are peers: a send thread adds its next link after the loop has
@@ -111,14 +130,14 @@ impl AcksLoop {
         let (sender, new_links) = crossbeam_channel::unbounded();
         let (links, scratch) = (BTreeMap::new(), Scratch::of_bytes(SCRATCH_BYTES));
         let last_counters = peers.iter().map(|peer| (peer.id(), peer.counters())).collect();
-        let acks_loop = AcksLoop { poll, new_links, links, peers, reports, scratch, last_counters };
+        let acks_loop = AcksLoop { poll, new_links, links, peers, reports, times, scratch, last_counters };
         Ok((acks_loop, Acks { links: sender, waker }))
     }
 
     /// Serves for ever.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
-        let mut next_tick = Instant::now() + PING_INTERVAL;
+        let mut next_tick = Instant::now() + self.times.interval;
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
@@ -134,7 +153,7 @@ impl AcksLoop {
                 self.add(link);
             }
             if Instant::now() >= next_tick {
-                next_tick = Instant::now() + PING_INTERVAL;
+                next_tick = Instant::now() + self.times.interval;
                 self.tick();
             }
         }
@@ -190,7 +209,7 @@ impl AcksLoop {
         let now = Instant::now();
         let mut silent = Vec::new();
         for (token, reading) in &mut self.links {
-            match reading.pings.next(now) {
+            match reading.pings.next(now, self.times.timeout) {
                 Some(sequence) => reading.peer.request_ping(sequence),
                 None => silent.push(*token),
             }
@@ -257,9 +276,9 @@ struct Pings {
 
 impl Pings {
     /// The sequence of the ping to send now; `None` if more than [`PING_FAILURES_MAX`] in a row failed.
-    fn next(&mut self, now: Instant) -> Option<u64> {
+    fn next(&mut self, now: Instant, timeout: Duration) -> Option<u64> {
         while let Some((_, since)) = self.unanswered.front()
-            && now.saturating_duration_since(*since) >= PING_TIMEOUT
+            && now.saturating_duration_since(*since) >= timeout
         {
             self.unanswered.pop_front();
             self.failures += 1;
@@ -291,6 +310,8 @@ impl Pings {
 
 #[cfg(test)]
 mod tests {
+    use wire::limits::PING_TIMEOUT;
+
     use super::*;
 
     #[test]
@@ -299,7 +320,7 @@ mod tests {
         let mut pings = Pings::default();
         let answered_until_s = 20;
         let silent_at_s = (0..1_000).find(|second| {
-            let next = pings.next(start + Duration::from_secs(*second));
+            let next = pings.next(start + Duration::from_secs(*second), PING_TIMEOUT);
             if *second <= answered_until_s {
                 pings.answered(next.unwrap());
             }
@@ -315,7 +336,10 @@ mod tests {
         let start = Instant::now();
         let mut pings = Pings::default();
         for second in 0..1_000 {
-            assert!(pings.next(start + Duration::from_secs(second)).is_some(), "second {second}");
+            assert!(
+                pings.next(start + Duration::from_secs(second), PING_TIMEOUT).is_some(),
+                "second {second}"
+            );
             pings.alive();
         }
         pings.answered(u64::MAX);

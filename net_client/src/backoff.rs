@@ -3,24 +3,25 @@
 
 use std::time::Duration;
 
-use wire::limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_JITTER_PERCENT};
+use wire::limits::{DIAL_BACKOFF_MIN, DIAL_JITTER_PERCENT};
 
 /// The pause before the next dial. A pure rule: the caller brings the randomness and does the sleeping.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,
+    most: Duration,
 }
 
 impl Backoff {
-    /// Starts with the shortest pause.
-    pub(crate) fn new() -> Backoff {
-        Backoff { next: DIAL_BACKOFF_MIN }
+    /// Starts with the shortest pause, and never waits longer than `most`.
+    pub(crate) fn new(most: Duration) -> Backoff {
+        Backoff { next: DIAL_BACKOFF_MIN, most }
     }
 
     /// The pause after one more failure, and doubles the one after that; `random` is any 64 random bits.
     pub(crate) fn pause(&mut self, random: u64) -> Duration {
         let base = self.next;
-        self.next = (base * 2).min(DIAL_BACKOFF_MAX);
+        self.next = (base * 2).min(self.most);
         jittered(base, random)
     }
 
@@ -39,11 +40,13 @@ fn jittered(base: Duration, random: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use wire::limits::DIAL_BACKOFF_MAX;
+
     use super::*;
 
     #[test]
     fn pauses_double_from_min_to_max_and_start_over_after_a_reset() {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(DIAL_BACKOFF_MAX);
         let middle = |backoff: &mut Backoff| {
             let before = backoff.next;
             let pause = backoff.pause(before.as_micros() as u64 * DIAL_JITTER_PERCENT / 100);

@@ -13,6 +13,7 @@ use wire::dial::{self, DialError};
 use wire::frame::Sealer;
 use wire::hosts::Host;
 use wire::limits::HANDSHAKE_TIME;
+use wire::limits::local::Local;
 use wire::name::Name;
 use wire::rand;
 use wire::session::{Expected, ListenerHello, LocalHello, Session};
@@ -45,7 +46,7 @@ impl Link {
     /// Keeps the link up as far as that is possible, for ever.
     pub(crate) fn run(mut self) {
         self.peer.this_thread_sends();
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(self.process.limits.time(Local::DialBackoffMs));
         let mut burst = Burst::default();
         let mut last_failure = String::new();
         loop {

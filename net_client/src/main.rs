@@ -34,13 +34,14 @@ use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::ipc::{self, IpcError};
 use wire::keys::NodeKeys;
+use wire::limits::local::{Local, LocalLimits};
 use wire::name::Name;
 use wire::rand;
 use wire::session::Identity;
 use wire::text::{self, ParseError};
 use wire::version;
 
-use crate::acks::AcksLoop;
+use crate::acks::{AcksLoop, PingTimes};
 use crate::bridge::Bridge;
 use crate::link::Link;
 use crate::peer::Peer;
@@ -52,6 +53,7 @@ const FLAGS: &[Flag] = &[
     Flag::with("--hosts", "FILE"),
     Flag::with("--keys", "DIR"),
     Flag::with("--log", "FILE"),
+    Flag::with("--limits", LocalLimits::SHAPE),
 ];
 
 /// A send thread holds a few buffers on the heap; its stack has to suffice for resolving a name.
@@ -93,9 +95,10 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     let queue = ipc::child_stdio()?;
 
     let others = process.committee.nodes().filter(|node| *node != process.id);
-    let peers: Vec<Arc<Peer>> = others.map(|node| Arc::new(Peer::new(node))).collect();
+    let outbox_bytes_max = process.limits.get(Local::OutboxBytes);
+    let peers: Vec<Arc<Peer>> = others.map(|node| Arc::new(Peer::new(node, outbox_bytes_max))).collect();
     let reports = Arc::new(Reports::default());
-    let (acks_loop, acks) = AcksLoop::new(peers.clone(), reports.clone())?;
+    let (acks_loop, acks) = AcksLoop::new(peers.clone(), reports.clone(), PingTimes::of(&process.limits))?;
     let mut told = queue.try_clone()?;
     spawn("reports", move || {
         if let Err(error) = reports.write_to(&mut told) {
@@ -137,7 +140,8 @@ fn process(flags: &Flags, hosts: &Hosts) -> Result<Process, Box<dyn std::error::
     })?;
     let keys = NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
     let identity = Identity::peer(id, keys.signing);
-    Ok(Process::new(id, committee, identity, rand::u64()))
+    let limits = flags.text("--limits").map(LocalLimits::parse).transpose()?.unwrap_or_default();
+    Ok(Process::new(id, committee, identity, limits, rand::u64()))
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -14,7 +14,6 @@ use std::thread::Thread;
 use wire::envelope::{LinkCounters, Progress};
 use wire::frame::{HEADER_BYTES, TAG_BYTES};
 use wire::ids::NodeId;
-use wire::limits::OUTBOX_BYTES_MAX;
 
 use crate::outbox::{Item, Listener, NeverSent, Outbox, Outgoing};
 
@@ -68,10 +67,10 @@ pub(crate) enum Work {
 const WRITE_BYTES: u64 = 1 << 20;
 
 impl Peer {
-    /// A peer without a link.
-    pub(crate) fn new(id: NodeId) -> Peer {
+    /// A peer without a link, for which so many bytes may wait.
+    pub(crate) fn new(id: NodeId, outbox_bytes_max: u64) -> Peer {
         let state = State {
-            outbox: Outbox::new(OUTBOX_BYTES_MAX),
+            outbox: Outbox::new(outbox_bytes_max),
             link: Link::Lost,
             link_use: Use::Idle,
             ping: None,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wire::committee::Committee;
 use wire::ids::{NodeId, Round};
+use wire::limits::local::LocalLimits;
 use wire::session::Identity;
 
 /// The process.
@@ -14,6 +15,8 @@ pub(crate) struct Process {
     pub(crate) committee: Committee,
     /// Our side of handshakes.
     pub(crate) identity: Identity,
+    /// The limits of this run.
+    pub(crate) limits: LocalLimits,
     /// Random, drawn at start: frame numbers belong to it.
     pub(crate) incarnation: u64,
     decided: AtomicU64,
@@ -21,8 +24,14 @@ pub(crate) struct Process {
 
 impl Process {
     /// A process whose core has not told anything yet.
-    pub(crate) fn new(id: NodeId, committee: Committee, identity: Identity, incarnation: u64) -> Process {
-        Process { id, committee, identity, incarnation, decided: AtomicU64::new(0) }
+    pub(crate) fn new(
+        id: NodeId,
+        committee: Committee,
+        identity: Identity,
+        limits: LocalLimits,
+        incarnation: u64,
+    ) -> Process {
+        Process { id, committee, identity, limits, incarnation, decided: AtomicU64::new(0) }
     }
 
     /// What hellos and pings tell: all rounds up to this one are decided here.

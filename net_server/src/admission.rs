@@ -18,6 +18,7 @@ use mio::Token;
 use mio::net::TcpStream;
 use wire::committee::Committee;
 use wire::keys::NodeKeys;
+use wire::limits::local::Local;
 use wire::limits::{ACCEPT_PAUSE, HANDSHAKE_BYTES_MAX};
 use wire::rand;
 use wire::session::{DialerHello, FINISH_BYTES, HELLO_BYTES, Listener, LocalHello, REPLY_BYTES, Session};
@@ -112,12 +113,14 @@ impl Admission {
     pub(crate) fn begin(&mut self, token: Token, stream: TcpStream, remote: SocketAddr, shared: &mut Shared) {
         self.gate.accepts.take(1);
         let same_address = self.handshakes.values().filter(|other| other.remote.ip() == remote.ip()).count();
-        if !remote.ip().to_canonical().is_loopback() && same_address >= shared.limits.handshakes_per_ip_max {
+        if !remote.ip().to_canonical().is_loopback()
+            && same_address >= shared.limits.count(Local::HandshakesPerIp)
+        {
             shared.refuse(Refused::HandshakesOfAddress, &remote);
             self.gate.pause(shared.now);
             return;
         }
-        if self.handshakes.len() >= shared.limits.handshakes_max {
+        if self.handshakes.len() >= shared.limits.count(Local::Handshakes) {
             let drawn = self.handshakes.keys().nth(rand::below(self.handshakes.len())).copied();
             if let Some(evicted) = drawn.and_then(|drawn| self.handshakes.remove(&drawn)) {
                 shared.refuse(Refused::HandshakeEvicted, &evicted.remote);
@@ -126,7 +129,7 @@ impl Admission {
         let stage = Stage::Hello;
         self.handshakes
             .insert(token, Handshake { stream, remote, stage, bytes: [0; HELLO_BYTES], filled: 0 });
-        shared.timers.arm(shared.now + shared.limits.handshake_time, Timer::Handshake(token));
+        shared.timers.arm(shared.now + shared.limits.time(Local::HandshakeTimeMs), Timer::Handshake(token));
     }
 
     /// Goes on with a handshake whose connection may have something to read. `next_expected` is asked when the
@@ -272,7 +275,7 @@ mod tests {
     #[test]
     fn when_all_places_are_taken_the_newcomer_gets_one() {
         let mut bench = Bench::new();
-        let places = bench.shared.limits.handshakes_max;
+        let places = bench.shared.limits.count(Local::Handshakes);
         let mut admission = Admission::new(myself(), 1000, bench.shared.now);
         let mut ends = Vec::new();
         for i in 0..places + 10 {

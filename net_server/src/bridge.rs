@@ -7,7 +7,6 @@ use mio::{Interest, Registry, Token};
 use wire::bytes::Bytes;
 use wire::envelope::{FromCore, ToCore};
 use wire::ipc::{Flush, IpcError, IpcRead, IpcReader, IpcWriter, child_stdio};
-use wire::limits::{IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX};
 
 /// Both directions of the queue, nonblocking.
 pub(crate) struct Bridge {
@@ -89,14 +88,9 @@ impl Bridge {
         Ok(Core::Alive)
     }
 
-    /// Whether the core leaves so much unread that clients must wait.
-    pub(crate) fn holds_clients_back(&self) -> bool {
-        self.writer.queued_bytes() >= IPC_QUEUE_CLIENTS_BYTES_MAX
-    }
-
-    /// Whether the core leaves so much unread that peers must wait.
-    pub(crate) fn holds_peers_back(&self) -> bool {
-        self.writer.queued_bytes() >= IPC_QUEUE_PEERS_BYTES_MAX
+    /// Bytes that the core has left unread.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.writer.queued_bytes()
     }
 
     /// The place in the queue behind all that has been pushed; see [`Bridge::written`].

@@ -16,10 +16,8 @@ use wire::bytes::Bytes;
 use wire::envelope::ToCore;
 use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Scratch, Sealer};
 use wire::ids::{ClientId, Round};
-use wire::limits::{
-    CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE, CLIENT_FRAME_TIME,
-    CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX,
-};
+use wire::limits::local::Local;
+use wire::limits::{CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE, CLIENT_FRAME_TIME};
 use wire::name::Name;
 use wire::rand;
 
@@ -122,10 +120,12 @@ impl Clients {
     /// Begins the session of a client, if there is a place or one can be made.
     pub(crate) fn begin(&mut self, admitted: Admitted, shared: &mut Shared) {
         let Admitted { token, stream, remote, session, .. } = admitted;
-        if self.sessions.len() >= shared.limits.clients_max {
+        if self.sessions.len() >= shared.limits.count(Local::Clients) {
             let idlest = self.sessions.iter().min_by_key(|(_, client)| client.last_active);
             match idlest {
-                Some((token, client)) if client.last_active + CLIENT_IDLE_EVICTABLE <= shared.now => {
+                Some((token, client))
+                    if client.last_active + shared.limits.time(Local::ClientIdleMs) <= shared.now =>
+                {
                     self.end(*token, Some(Refused::ClientEvicted), shared);
                 }
                 _ => return shared.refuse(Refused::ClientsFull, &remote),
@@ -169,7 +169,7 @@ impl Clients {
     /// Reads once from each connection that may have something, in turn, until the core has enough.
     pub(crate) fn serve(&mut self, shared: &mut Shared) {
         for _ in 0..self.ready.count() {
-            if shared.bridge.holds_clients_back() {
+            if shared.holds_clients_back() {
                 self.held_back = Some(shared.now);
                 return;
             }
@@ -188,10 +188,14 @@ impl Clients {
         client.next_sent += 1;
         self.unread_bytes += (client.outgoing.len() - before) as u64;
         self.write(token, shared);
-        if self.sessions.get(&token).is_some_and(|it| it.outgoing.len() as u64 > CLIENT_UNREAD_BYTES_MAX) {
+        if self
+            .sessions
+            .get(&token)
+            .is_some_and(|it| it.outgoing.len() as u64 > shared.limits.get(Local::ClientUnreadBytes))
+        {
             self.end(token, Some(Refused::ClientUnread), shared);
         }
-        while self.unread_bytes > CLIENTS_UNREAD_BYTES_MAX {
+        while self.unread_bytes > shared.limits.get(Local::ClientsUnreadBytes) {
             let most = self.sessions.iter().max_by_key(|(_, client)| client.outgoing.len());
             let Some(most) = most.map(|(token, _)| *token) else { return };
             self.end(most, Some(Refused::ClientUnread), shared);
@@ -256,7 +260,7 @@ impl Clients {
         if bytes <= CLIENT_FRAME_FREE_BYTES || matches!(client.leave, Leave::Given { .. }) {
             return;
         }
-        if self.leave_bytes + bytes > CLIENTS_FRAME_BYTES_MAX {
+        if self.leave_bytes + bytes > shared.limits.get(Local::ClientsFrameBytes) {
             client.leave = Leave::Waits;
             self.waiting.push_back(token);
             return;
@@ -273,7 +277,7 @@ impl Clients {
         while let Some(token) = self.waiting.front().copied() {
             let Some(client) = self.sessions.get_mut(&token) else { return };
             let bytes = client.reader.unfinished_bytes() as u64;
-            if self.leave_bytes + bytes > CLIENTS_FRAME_BYTES_MAX {
+            if self.leave_bytes + bytes > shared.limits.get(Local::ClientsFrameBytes) {
                 return;
             }
             self.waiting.pop_front();
@@ -357,13 +361,16 @@ impl Client {
 mod tests {
     use std::time::Duration;
 
+    use wire::limits::CLIENT_IDLE_EVICTABLE;
+    use wire::limits::local::LocalLimits;
+
     use super::*;
     use crate::testing::Bench;
 
     #[test]
     fn a_long_idle_client_makes_room_and_an_active_one_does_not() {
         let mut bench = Bench::new();
-        bench.shared.limits.clients_max = 2;
+        bench.shared.limits = LocalLimits::parse("clients=2").unwrap();
         let (mut clients, mut ends) = (Clients::new(), Vec::new());
         let mut begin = |clients: &mut Clients, bench: &mut Bench, token: usize| {
             let (admitted, end) = bench.client(Token(token));

@@ -3,14 +3,13 @@
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use wire::committee::Committee;
 use wire::flags::{Flag, Flags};
 use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::keys::NodeKeys;
-use wire::limits;
+use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
 const KNOWN: &[Flag] = &[
@@ -18,28 +17,8 @@ const KNOWN: &[Flag] = &[
     Flag::with("--hosts", "FILE"),
     Flag::with("--keys", "DIR"),
     Flag::with("--log", "FILE|stderr"),
-    Flag::with("--handshake-time-ms", "MS"),
-    Flag::with("--handshakes-max", "COUNT"),
-    Flag::with("--handshakes-per-ip-max", "COUNT"),
-    Flag::with("--accepts-per-s-max", "COUNT"),
-    Flag::with("--clients-max", "COUNT"),
-    Flag::with("--peer-bytes-per-s", "BYTES"),
-    Flag::with("--peer-silence-ms", "MS"),
+    Flag::with("--limits", LocalLimits::SHAPE),
 ];
-
-/// The limits that have flags; see `wire::limits` for the defaults and their reasons.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    pub(crate) handshake_time: Duration,
-    pub(crate) handshakes_max: usize,
-    pub(crate) handshakes_per_ip_max: usize,
-    pub(crate) accepts_per_s_max: u64,
-    pub(crate) clients_max: usize,
-    /// Bytes a second that each peer may send; no limit if none.
-    pub(crate) peer_bytes_per_s: Option<u64>,
-    /// How long a peer may send nothing; honest ones ping.
-    pub(crate) peer_silence: Duration,
-}
 
 /// All that the process is told at its start.
 #[derive(Debug)]
@@ -47,7 +26,7 @@ pub(crate) struct Options {
     pub(crate) keys: NodeKeys,
     pub(crate) committee: Committee,
     pub(crate) listen: SocketAddr,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LocalLimits,
     log: LogTo,
 }
 
@@ -83,7 +62,8 @@ impl Options {
             path if path == Path::new("stderr") => LogTo::Stderr,
             path => LogTo::File(path),
         };
-        Ok(Options { keys, committee, listen, limits: parse_limits(&flags)?, log })
+        let limits = flags.text("--limits").map(LocalLimits::parse).transpose()?.unwrap_or_default();
+        Ok(Options { keys, committee, listen, limits, log })
     }
 
     /// Directs the log where it was asked for, appending to a file. `RUST_LOG` is respected.
@@ -98,20 +78,6 @@ impl Options {
         }
         builder.format_timestamp_micros().init();
         Ok(())
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            handshake_time: limits::HANDSHAKE_TIME,
-            handshakes_max: limits::HANDSHAKES_MAX,
-            handshakes_per_ip_max: limits::HANDSHAKES_PER_IP_MAX,
-            accepts_per_s_max: u64::from(limits::ACCEPTS_PER_S_MAX),
-            clients_max: limits::CLIENTS_MAX,
-            peer_bytes_per_s: None,
-            peer_silence: limits::PEER_SILENCE_MAX,
-        }
     }
 }
 
@@ -132,24 +98,4 @@ fn load_keys(path: &Path, id: NodeId, committee: &Committee) -> Result<NodeKeys,
         return Err(ParseError::of(&place, "another key", "the key that committee.txt gives this node"));
     }
     Ok(keys)
-}
-
-fn parse_limits(flags: &Flags) -> Result<Limits, ParseError> {
-    const MAX: u64 = 1_000_000;
-    let default = Limits::default();
-    let count = |name, default: usize| {
-        flags.number(name, 1, MAX).map(|given| given.map_or(default, |count| count as usize))
-    };
-    let time = |name, default: Duration| {
-        flags.number(name, 1, MAX).map(|given| given.map_or(default, Duration::from_millis))
-    };
-    Ok(Limits {
-        handshake_time: time("--handshake-time-ms", default.handshake_time)?,
-        handshakes_max: count("--handshakes-max", default.handshakes_max)?,
-        handshakes_per_ip_max: count("--handshakes-per-ip-max", default.handshakes_per_ip_max)?,
-        accepts_per_s_max: flags.number("--accepts-per-s-max", 1, MAX)?.unwrap_or(default.accepts_per_s_max),
-        clients_max: count("--clients-max", default.clients_max)?,
-        peer_bytes_per_s: flags.number("--peer-bytes-per-s", 1, u64::MAX)?,
-        peer_silence: time("--peer-silence-ms", default.peer_silence)?,
-    })
 }

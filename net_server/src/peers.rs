@@ -17,7 +17,8 @@ use mio::net::TcpStream;
 use wire::envelope::{LinkCounters, ToCore};
 use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Sealer};
 use wire::ids::{NodeId, Round};
-use wire::limits::{ACK_BYTES_MAX, ACK_DELAY, FRAME_BYTES_MAX};
+use wire::limits::local::Local;
+use wire::limits::{ACK_BYTES_MAX, FRAME_BYTES_MAX};
 use wire::name::Name;
 use wire::session::DialerHello;
 
@@ -132,10 +133,9 @@ impl Peers {
             *link = Link { incarnation, session, counters, decided, sessions, ..Link::default() };
             shared.bridge.tell(&ToCore::PeerUp { peer });
         }
-        let allowance = shared
-            .limits
-            .peer_bytes_per_s
-            .map(|bytes_per_s| Allowance { bucket: Bucket::new(bytes_per_s, shared.now), waits: false });
+        let bytes_per_s = shared.limits.get(Local::PeerBytesPerS);
+        let allowance = (bytes_per_s < u64::MAX)
+            .then(|| Allowance { bucket: Bucket::new(bytes_per_s, shared.now), waits: false });
         self.sessions.insert(
             token,
             PeerSession {
@@ -152,7 +152,7 @@ impl Peers {
             },
         );
         link.hear_decided(peer, dialer.decided, shared);
-        shared.timers.arm(shared.now + shared.limits.peer_silence, Timer::Silence(token));
+        shared.timers.arm(shared.now + shared.limits.time(Local::PeerSilenceMs), Timer::Silence(token));
         // The first frames may have come along with the finish.
         self.ready.add(token);
         link.sessions += 1;
@@ -177,7 +177,7 @@ impl Peers {
     /// Reads once from each connection that may have something, in turn, until the core has enough.
     pub(crate) fn serve(&mut self, shared: &mut Shared) {
         for _ in 0..self.ready.count() {
-            if shared.bridge.holds_peers_back() {
+            if shared.holds_peers_back() {
                 return;
             }
             if let Some(token) = self.ready.pop() {
@@ -210,7 +210,7 @@ impl Peers {
         due_now.into_iter().for_each(|token| self.acknowledge(token, shared));
         if some_wait && !self.acks_armed {
             self.acks_armed = true;
-            shared.timers.arm(shared.now + ACK_DELAY, Timer::Acks);
+            shared.timers.arm(shared.now + shared.limits.time(Local::AckDelayMs), Timer::Acks);
         }
     }
 
@@ -234,11 +234,11 @@ impl Peers {
         let Some(session) = self.sessions.get(&token) else { return };
         // What waits to be read may well be a ping: that it is not read is our doing.
         let unread = self.ready.contains(token) || session.allowance.as_ref().is_some_and(|it| it.waits);
-        let due = session.last_heard + shared.limits.peer_silence;
+        let due = session.last_heard + shared.limits.time(Local::PeerSilenceMs);
         if due <= shared.now && !unread {
             self.end(token, Some(Refused::Silent), shared);
         } else {
-            let again = if unread { shared.now + shared.limits.peer_silence } else { due };
+            let again = if unread { shared.now + shared.limits.time(Local::PeerSilenceMs) } else { due };
             shared.timers.arm(again, Timer::Silence(token));
         }
     }

@@ -17,6 +17,7 @@ use wire::envelope::{FromCore, ToCore};
 use wire::frame::Scratch;
 use wire::ids::Round;
 use wire::ipc::IpcError;
+use wire::limits::local::Local;
 use wire::name::Name;
 use wire::rand;
 use wire::session::Role;
@@ -93,7 +94,7 @@ impl Server {
             listener,
             listener_ready: true,
             next_token: FIRST_CONNECTION,
-            admission: Admission::new(myself, limits.accepts_per_s_max, now),
+            admission: Admission::new(myself, limits.get(Local::AcceptsPerS), now),
             peers: Peers::default(),
             clients: Clients::new(),
             messages: Vec::new(),
@@ -144,8 +145,8 @@ impl Server {
         let bridge = &self.shared.bridge;
         let work = bridge.is_readable()
             || self.may_accept() && !self.admission.gate.is_waiting()
-            || self.peers.has_ready() && !bridge.holds_peers_back()
-            || self.clients.has_ready() && !bridge.holds_clients_back();
+            || self.peers.has_ready() && !self.shared.holds_peers_back()
+            || self.clients.has_ready() && !self.shared.holds_clients_back();
         if work { Some(Duration::ZERO) } else { self.shared.timers.wait(Instant::now()) }
     }
 
@@ -180,7 +181,7 @@ impl Server {
     /// Tells the core the counters; later if it does not keep up, since they may change for ever.
     fn report(&mut self) {
         let refused = self.shared.counters.report();
-        if self.shared.bridge.holds_clients_back() {
+        if self.shared.holds_clients_back() {
             self.shared.counters_changed();
         } else {
             self.shared.bridge.tell(&ToCore::Counters { links: self.peers.counters(), refused });
@@ -209,7 +210,7 @@ impl Server {
 
     /// Whether connections wait that the core has room for.
     fn may_accept(&self) -> bool {
-        self.listener_ready && !self.shared.bridge.holds_peers_back()
+        self.listener_ready && !self.shared.holds_peers_back()
     }
 
     fn accept(&mut self) {

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use wire::frame::{Frame, Scratch};
 use wire::ids::Round;
+use wire::limits::local::{Local, LocalLimits};
 
 use crate::bridge::Bridge;
 use crate::counters::{Counters, Refused};
-use crate::options::Limits;
 use crate::timers::Timers;
 
 /// The shared parts; lent to admission, peers and clients one after the other.
@@ -16,7 +16,7 @@ pub(crate) struct Shared {
     pub(crate) bridge: Bridge,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LocalLimits,
     /// Where reads land first.
     pub(crate) scratch: Scratch,
     /// Frames of the read at hand; empty between reads.
@@ -31,6 +31,16 @@ impl Shared {
     /// Counts a refusal of `whose` connection or frame.
     pub(crate) fn refuse(&mut self, refused: Refused, whose: &dyn Display) {
         self.counters.refuse(refused, whose, &mut self.timers, self.now);
+    }
+
+    /// Whether the core leaves so much unread that clients must wait.
+    pub(crate) fn holds_clients_back(&self) -> bool {
+        self.bridge.queued_bytes() >= self.limits.get(Local::QueueClientsBytes)
+    }
+
+    /// Whether the core leaves so much unread that peers must wait.
+    pub(crate) fn holds_peers_back(&self) -> bool {
+        self.bridge.queued_bytes() >= self.limits.get(Local::QueuePeersBytes)
     }
 
     /// Notes that a link's counters changed.

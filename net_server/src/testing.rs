@@ -10,12 +10,12 @@ use wire::committee::{Committee, Member, Protocol};
 use wire::frame::Scratch;
 use wire::ids::{NodeId, Round};
 use wire::keys::{NodeKeys, SigningKey};
+use wire::limits::local::LocalLimits;
 use wire::session::{Dialer, Identity, Listener, LocalHello};
 
 use crate::admission::{Admitted, Myself};
 use crate::bridge::Bridge;
 use crate::counters::Counters;
-use crate::options::Limits;
 use crate::shared::Shared;
 use crate::timers::Timers;
 
@@ -36,7 +36,7 @@ impl Bench {
             bridge: Bridge::over(ours, poll.registry(), Token(1)).unwrap(),
             counters: Counters::default(),
             timers: Timers::default(),
-            limits: Limits::default(),
+            limits: LocalLimits::default(),
             scratch: Scratch::new(),
             frames: Vec::new(),
             now: Instant::now(),

@@ -93,7 +93,7 @@ fn unlawful_frames_of_clients_are_refused_by_name() {
 
 #[test]
 fn clients_beyond_the_limit_are_refused_and_places_come_free() {
-    let mut server = Server::start(&["--clients-max", "2"]);
+    let mut server = Server::start(&["--limits", "clients=2"]);
     let mut one = server.dial_client();
     let _two = server.dial_client();
     server.dial_client().wait_closed();

@@ -141,7 +141,7 @@ fn pings_are_answered_with_what_the_core_has_decided() {
 
 #[test]
 fn a_silent_peer_is_closed_and_a_pinging_one_is_not() {
-    let mut server = Server::start(&["--peer-silence-ms", "400"]);
+    let mut server = Server::start(&["--limits", "peer-silence-ms=400"]);
     let mut silent = server.dial_peer(PEER, 1);
     let mut pinging = server.dial_peer(NodeId(3), 1);
     let pinger = std::thread::spawn(move || {
@@ -164,7 +164,7 @@ fn wrong_flags_and_files_are_named() {
     for (keys, hosts, flags) in [
         (&testbed.directory, &absent, &[][..]),
         (&absent, &hosts, &[]),
-        (&testbed.directory, &hosts, &["--clients-max", "none"]),
+        (&testbed.directory, &hosts, &["--limits", "clients=none"]),
         (&testbed.directory, &hosts, &["--cleints-max", "7"]),
     ] {
         let (_core, mut child) = spawn(keys, hosts, flags);

@@ -107,7 +107,7 @@ fn clients_are_held_back_before_peers() {
 
 #[test]
 fn a_peers_allowance_of_bytes_a_second_is_kept() {
-    let mut server = Server::start(&["--peer-bytes-per-s", "2000000"]);
+    let mut server = Server::start(&["--limits", "peer-bytes-per-s=2000000"]);
     let mut link = server.dial_peer(NodeId(1), 1);
     let mut other = server.dial_peer(NodeId(2), 1);
     let begun = Instant::now();

@@ -129,7 +129,7 @@ fn a_replayed_handshake_is_refused() {
 
 #[test]
 fn idle_connections_beyond_the_places_make_room_for_each_other() {
-    let mut server = Server::start(&["--accepts-per-s-max", "100000", "--handshake-time-ms", "600000"]);
+    let mut server = Server::start(&["--limits", "accepts-per-s=100000,handshake-time-ms=600000"]);
     let mut witness = Witness::of(&server);
     let before = server.resident_bytes();
     let count = 500;
@@ -148,7 +148,7 @@ fn idle_connections_beyond_the_places_make_room_for_each_other() {
 
 #[test]
 fn slow_handshakes_run_out_of_time() {
-    let mut server = Server::start(&["--handshake-time-ms", "300"]);
+    let mut server = Server::start(&["--limits", "handshake-time-ms=300"]);
     let mut witness = Witness::of(&server);
     let (_, hello) = hello(&server, &Identity::client());
     let mut slow: Vec<TcpStream> = (0..20).map(|_| server.connect()).collect();
@@ -168,7 +168,7 @@ fn slow_handshakes_run_out_of_time() {
 
 #[test]
 fn connections_are_accepted_at_a_bounded_rate() {
-    let mut server = Server::start(&["--accepts-per-s-max", "5"]);
+    let mut server = Server::start(&["--limits", "accepts-per-s=5"]);
     let begun = std::time::Instant::now();
     let mut sent: Vec<TcpStream> = (0..15).map(|_| send(&server, &[0; 200])).collect();
     sent.iter_mut().for_each(wait_closed);
@@ -179,7 +179,7 @@ fn connections_are_accepted_at_a_bounded_rate() {
 
 #[test]
 fn a_million_bad_bytes_within_a_session_harm_nobody_else() {
-    let mut server = Server::start(&["--accepts-per-s-max", "100000"]);
+    let mut server = Server::start(&["--limits", "accepts-per-s=100000"]);
     let mut witness = Witness::of(&server);
     let before = server.resident_bytes();
     let id = NodeId(2);

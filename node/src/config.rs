@@ -9,6 +9,7 @@ use wire::flags::{Flag, Flags};
 use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::keys::NodeKeys;
+use wire::limits::local::LocalLimits;
 use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_DEFAULT};
 use wire::text::ParseError;
 
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) stop: StopWhen,
     /// What runs in it.
     pub(crate) heart: Heart,
+    /// The limits of this run, for all three processes.
+    pub(crate) limits: LocalLimits,
     /// The port on which metrics are told.
     pub(crate) metrics: Option<u16>,
     hosts: PathBuf,
@@ -75,6 +78,7 @@ const FLAGS: &[Flag] = &[
     Flag::with("--batch", "B"),
     Flag::with("--pipeline", "W"),
     Flag::with("--history-mib", "M"),
+    Flag::with("--limits", LocalLimits::SHAPE),
     Flag::with("--metrics", "PORT"),
     Flag::switch("--stop-on-stdin-eof"),
     Flag::switch("--stop-on-stdin-line"),
@@ -118,8 +122,9 @@ impl Config {
             None => Heart::Core(core_settings(&flags)?),
         };
         let metrics = flags.number("--metrics", 1, u16::MAX.into())?.map(|port| port as u16);
+        let limits = flags.text("--limits").map(LocalLimits::parse).transpose()?.unwrap_or_default();
         let committee = Arc::new(committee);
-        Ok(Config { id, committee, own_keys, log_dir, stop, heart, metrics, hosts, keys })
+        Ok(Config { id, committee, own_keys, log_dir, stop, heart, limits, metrics, hosts, keys })
     }
 
     /// The file that says that these keys have signed.
@@ -146,7 +151,8 @@ impl Config {
             flag("--keys", &self.keys),
             flag("--log", &log),
         ];
-        let arguments = arguments.into_iter().flatten().collect();
+        let limits = self.limits.text().map(|list| flag("--limits", Path::new(&list)));
+        let arguments = arguments.into_iter().chain(limits).flatten().collect();
         let program = own_program.with_file_name(child.name());
         let waiting_bytes_max = outlet::waiting_bytes_max(self.committee.n());
         Spec { child, program, arguments, log, waiting_bytes_max }

@@ -34,7 +34,9 @@ use std::thread::{self, JoinHandle};
 use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
 use bft::lane::LaneSettings;
+use bft::mempool::MempoolLimits;
 use wire::keys::NodeKeys;
+use wire::limits::local::Local;
 use wire::name::Name;
 use wire::rand;
 use wire::text::{self, ParseError};
@@ -96,15 +98,26 @@ fn run_core(
     let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
     claim_keys(config)?;
     let suite = RealSuite::new(&config.committee, config.id, signing, *coin_secret)?;
+    let limits = &config.limits;
     let lanes = LaneSettings {
         pipeline: settings.pipeline,
+        open_bytes_max: limits.get(Local::LaneOpenBytes),
+        // An owner's cut may be ahead of ours.
+        kept_bytes_max: 2 * limits.get(Local::LaneOpenBytes),
+        history_rounds_max: limits.get(Local::HistoryRounds),
         history_bytes_max: settings.history_bytes_max,
-        ..LaneSettings::default()
+    };
+    let mempool = MempoolLimits {
+        transactions_max: limits.count(Local::MempoolTransactions),
+        bytes_max: limits.get(Local::MempoolBytes),
+        client_percent_max: limits.count(Local::MempoolClientPercent),
+        peers_percent_max: limits.count(Local::MempoolPeersPercent),
     };
     let core = CoreConfig {
         committee: config.committee.clone(),
         node: config.id,
         lanes,
+        mempool,
         batch: settings.batch,
         hash_seed: rand::u64(),
         tracing: driver::tracing(),

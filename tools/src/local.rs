@@ -28,7 +28,7 @@ pub(crate) use self::directories::{Directories, free_kib, node_of_log};
 pub(crate) use self::error::StartError;
 pub(crate) use self::faults::{Fault, Kind, parse_seconds};
 pub(crate) use self::fleet::{Fleet, UnaskedEnd};
-pub(crate) use self::options::{COMMAND, Options, SIGNED_HELP, shards};
+pub(crate) use self::options::{COMMAND, Options, SIGNED_HELP, limits, shards};
 pub(crate) use self::prepare::prepare;
 pub(crate) use self::run::{Alone, Companion, Progress, Run, RunError, begin, conduct, run, run_beside};
 pub(crate) use self::testbed::Testbed;

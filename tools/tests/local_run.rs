@@ -88,6 +88,21 @@ fn files_for_plots_tell_what_the_summary_adds_up() {
 }
 
 #[test]
+fn limits_of_a_run_reach_all_three_processes() {
+    let place = Place::new();
+    let list = "mempool-transactions=20,ping-interval-ms=50";
+    let run = place.start_local(&format!("--nodes 4 --duration 2 --rate 3000 --limits {list}"));
+    let processes = eventually("twelve processes", || Some(place.processes()).filter(|all| all.len() == 13));
+    for (what, pid) in processes.iter().filter(|(what, _)| what.ends_with("of node 0")) {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+        assert!(line.contains(&format!("--limits\0{list}\0")), "{what}: {line}");
+    }
+    let output = run.finish();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(place.number("refused") > 0, "a mempool of 20 transactions is full: {}", text(&output));
+}
+
+#[test]
 fn small_testbeds_run_too_and_a_second_run_replaces_the_first() {
     let place = Place::new();
     for nodes in [1, 2, 1] {

@@ -98,7 +98,8 @@ impl Flags {
         self.required(name, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)))
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    /// The value of a flag as it was given.
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.given.iter().find(|(given, _)| *given == name).map(|(_, text)| text.as_str())
     }
 }

@@ -23,6 +23,7 @@ use crate::crypto::suite::Suite;
 use crate::event::{BlockReport, Effect, Event};
 use crate::fault::FaultKind;
 use crate::lane::LaneSettings;
+use crate::mempool::MempoolLimits;
 use crate::message::{Incoming, Message};
 use crate::round::{CatchUpMessage, RoundMessage};
 use crate::time::{Span, Time};
@@ -51,7 +52,8 @@ const HASH_SEED: u64 = 7;
 
 fn core(committee: &Arc<Committee>, node: NodeId, suite: Arc<dyn Suite>, tracing: Tracing) -> Core {
     let (committee, lanes) = (committee.clone(), LaneSettings::default());
-    Core::new(CoreConfig { committee, node, lanes, batch: 1_000, hash_seed: 1, tracing }, suite)
+    let mempool = MempoolLimits::default();
+    Core::new(CoreConfig { committee, node, lanes, mempool, batch: 1_000, hash_seed: 1, tracing }, suite)
 }
 
 impl Bench {
@@ -283,8 +285,15 @@ fn an_entry_that_is_full_by_count_is_due_at_once() {
     let mut bench = Bench::new(4);
     let suite = Arc::new(HashSuite::new(&bench.committee, NodeId(0), HASH_SEED));
     let (committee, lanes) = (bench.committee.clone(), LaneSettings::default());
-    let config =
-        CoreConfig { committee, node: NodeId(0), lanes, batch: 2, hash_seed: 1, tracing: Tracing::Off };
+    let config = CoreConfig {
+        committee,
+        node: NodeId(0),
+        lanes,
+        mempool: MempoolLimits::default(),
+        batch: 2,
+        hash_seed: 1,
+        tracing: Tracing::Off,
+    };
     bench.cores[0] = Core::new(config, suite);
     let transactions: Vec<Vec<u8>> = (0..5).map(|coin| bench.transfer(coin)).collect();
     bench.submit(NodeId(0), &transactions);

@@ -169,6 +169,7 @@ pub(crate) const START: Command = Command {
         of_local("pipeline"),
         HISTORY,
         METRICS,
+        of_local("limits"),
         SSH_CONFIG,
         REMOTE_DIR,
         TIMEOUT,
@@ -279,6 +280,7 @@ pub(crate) const RUN: Command = Command {
         of_local("pipeline"),
         HISTORY,
         METRICS,
+        of_local("limits"),
         of_local("faults"),
         of_local("seed"),
         of_local("transactions"),
@@ -295,6 +297,7 @@ pub(crate) const RUN: Command = Command {
     ],
     sections: &[
         section_of_local("FAULTS"),
+        section_of_local("LIMITS"),
         section_of_local("EXIT STATUS"),
         (
             "FILES",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use wire::committee::Committee;
 use wire::ids::NodeId;
+use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
 use super::check::{Facts, Purpose, check};
@@ -82,7 +83,8 @@ fn whole_run(
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }
-    let start = start_options(&prepared.committee, per_host, options.batch, options.pipeline);
+    let start =
+        start_options(&prepared.committee, per_host, options.batch, options.pipeline, &options.limits);
     let fleet = start_all(deployment, options, &start, facts)?;
     let run = local::begin(options, prepared, Box::new(fleet), Progress::Told)?;
     local::conduct(run, &mut Alone)
@@ -101,11 +103,19 @@ fn start_all(
     started.map(|()| fleet).map_err(failed)
 }
 
-fn start_options(committee: &Committee, per_host: PerHost, batch: u64, pipeline: u64) -> StartOptions {
+fn start_options(
+    committee: &Committee,
+    per_host: PerHost,
+    batch: u64,
+    pipeline: u64,
+    limits: &LocalLimits,
+) -> StartOptions {
+    let mut arguments = vec![("--batch", batch.to_string()), ("--pipeline", pipeline.to_string())];
+    arguments.extend(limits.text().map(|list| ("--limits", list)));
     StartOptions {
         testbed: committee.testbed().to_string(),
         per_host,
-        arguments: ["--batch".into(), batch.to_string(), "--pipeline".into(), pipeline.to_string()].into(),
+        arguments: arguments.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect(),
     }
 }
 
@@ -119,11 +129,11 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 /// Runs `tools deploy start`.
 pub(crate) fn start(values: &Values) -> Result<u8, UsageError> {
     let (batch, pipeline) = (values.number("batch", 1, 1_000_000)?, values.number("pipeline", 1, 64)?);
-    let per_host = per_host(values)?;
+    let (per_host, limits) = (per_host(values)?, local::limits(values)?);
     with_deployment("start", values, |deployment| {
         let keys = Path::new(values.required("data-dir")?).join("keys");
         let committee = load_testbed(Path::new(values.required("hosts")?), &keys)?.1;
-        let options = start_options(&committee, per_host, batch, pipeline);
+        let options = start_options(&committee, per_host, batch, pipeline, &limits);
         if let Err(failures) = processes::start(deployment, &options) {
             eprintln!("tools deploy start: {failures}");
             return Ok(EXIT_FAILED);

@@ -383,7 +383,7 @@ impl Engine {
         let until_us = load.offered_until_us();
         shared.offered_for = (!load.is_offering).then_some(Duration::from_micros(until_us));
         shared.measured_for = load.measured_for(now_us);
-        shared.intended = load.meant_by(now_us, until_us);
+        shared.intended = load.meant_by(now_us);
         shared.window = load.window.as_ref().and_then(Window::found);
         (shared.in_flight, shared.orphaned) = load.workload.in_flight_and_orphaned();
         (shared.doubtful, shared.dead) = (load.workload.doubtful(), load.workload.dead());

@@ -71,7 +71,7 @@ impl Histogram {
     /// How wide the bucket of a value is.
     pub(crate) fn bucket_us(us: f64) -> f64 {
         let index = bucket(us as u64);
-        (last_of(index) - index.checked_sub(1).map_or(0, |before| last_of(before))) as f64
+        (last_of(index) - index.checked_sub(1).map_or(0, last_of)) as f64
     }
 
     /// The largest value, exactly; `None` if there is none.

@@ -128,15 +128,22 @@ impl Series {
         }
     }
 
-    /// Closes the running section at a moment, whatever its length.
-    pub(crate) fn close(
+    /// Closes the running section at the end of a load, whatever its length.
+    pub(crate) fn finish(
         &mut self,
-        until_us: u64,
+        now_us: u64,
         borders: &Borders,
         tally: &mut Tally,
         open: u64,
-        meant: u64,
+        meant_by: impl Fn(u64) -> u64,
     ) {
+        self.advance(now_us, borders, tally, open, &meant_by);
+        if now_us > self.from_us {
+            self.close(now_us, borders, tally, open, meant_by(now_us));
+        }
+    }
+
+    fn close(&mut self, until_us: u64, borders: &Borders, tally: &mut Tally, open: u64, meant: u64) {
         let counts = Counts {
             meant,
             sent: tally.submitted,
@@ -159,11 +166,6 @@ impl Series {
         });
         tally.interval.clear();
         self.from_us = until_us;
-    }
-
-    /// Where the running section began.
-    pub(crate) fn from_us(&self) -> u64 {
-        self.from_us
     }
 
     /// The sections closed since this was last asked.
@@ -190,8 +192,8 @@ mod tests {
         let meant_by = |at_us: u64| at_us.min(2_250_000) / 1_000;
         tally.handed_over(false, 0);
         tally.finished(Kind::Intra, ShardId(0), Round(3), 100, 700_000);
-        series.advance(2_999_999, &borders, &mut tally, 5, meant_by);
-        series.close(2_600_000, &borders, &mut tally, 0, 2_250);
+        series.advance(2_599_999, &borders, &mut tally, 5, meant_by);
+        series.finish(2_600_000, &borders, &mut tally, 0, meant_by);
         let sections = series.take();
         let shape: Vec<_> = sections
             .iter()

@@ -267,7 +267,7 @@ fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Pro
     }
     let first = all.get(&pid).filter(|process| !process.is_zombie);
     // Between fork and exec a child has the name of the thread that started it, and has opened nothing yet.
-    let children = procfs::children_of(all, pid).into_iter();
+    let children = procfs::children_of(all, pid);
     first.into_iter().chain(children.filter(|child| CHILDREN.contains(&child.name.as_str()))).collect()
 }
 

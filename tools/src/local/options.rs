@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wire::limits::local::LocalLimits;
 use wire::limits::{HISTORY_BYTES_MAX, NODES_MAX, NODES_PER_SHARD_MAX};
 use wire::text::ParseError;
 
@@ -78,6 +79,7 @@ pub(crate) const COMMAND: Command = Command {
             "Memory in which a node keeps decided proposals for those who are behind; as a rule a quarter of this \
              machine's, shared by all nodes, and at most 2048.",
         ),
+        Opt::without_default("limits", "LIST", LIMITS_HELP),
         Opt::with(
             "faults",
             "LIST",
@@ -114,6 +116,35 @@ pub(crate) const COMMAND: Command = Command {
              kill-server  kill -9 of its net_server, which the node restarts",
         ),
         (
+            "LIMITS",
+            "A comma-separated list of NAME=VALUE, for all nodes; wire/src/limits.rs says what each is for. The names, and \
+             what holds without them:\n\
+             mempool-transactions    400000\n\
+             mempool-bytes           268435456\n\
+             mempool-client-percent  50\n\
+             mempool-peers-percent   50\n\
+             lane-open-bytes         33554432\n\
+             history-rounds          10000\n\
+             outbox-bytes            67108864\n\
+             ping-interval-ms        1000\n\
+             ping-timeout-ms         10000\n\
+             dial-backoff-ms         10000\n\
+             handshake-time-ms       3000\n\
+             handshakes              64\n\
+             handshakes-per-ip       8\n\
+             accepts-per-s           100\n\
+             clients                 256\n\
+             client-idle-ms          60000\n\
+             client-unread-bytes     4194304\n\
+             clients-unread-bytes    16777216\n\
+             clients-frame-bytes     16777216\n\
+             queue-clients-bytes     4194304\n\
+             queue-peers-bytes       16777216\n\
+             peer-bytes-per-s        no limit\n\
+             peer-silence-ms         15000\n\
+             ack-delay-ms            10",
+        ),
+        (
             "EXIT STATUS",
             "0    all well\n\
              1    nodes or shards disagree, a coin was made or lost, or a transaction was lost, left open, or rejected for no \
@@ -144,6 +175,9 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
+/// What `--limits` means.
+pub(crate) const LIMITS_HELP: &str = "What nodes hold and how long they wait, where that is not to be as usual, e.g. clients=1000,outbox-bytes=134217728. See \
+     LIMITS.";
 /// What `--signed` means.
 pub(crate) const SIGNED_HELP: &str =
     "Transactions carry the signatures of the owners of the coins they spend, which every node verifies.";
@@ -173,6 +207,8 @@ pub(crate) struct Options {
     pub(crate) pipeline: u64,
     /// Memory for decided proposals at each node, MiB.
     pub(crate) history_mib: u64,
+    /// Limits of all nodes.
+    pub(crate) limits: LocalLimits,
     /// What is done to nodes, in order of time.
     pub(crate) faults: Vec<Fault>,
     /// Where files go.
@@ -246,6 +282,7 @@ impl Options {
             history_mib: values
                 .optional_number("history-mib", 1, 1 << 20)?
                 .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards))),
+            limits: limits(values)?,
             faults,
             directories: Directories {
                 log: PathBuf::from(values.required("log-dir")?),
@@ -273,6 +310,11 @@ pub(crate) fn shards(values: &Values, nodes: u16) -> Result<u16, UsageError> {
         return Err(ParseError::of("--shards", &given, format!("at most {NODES_MAX} nodes in all")).into());
     }
     Ok(shards)
+}
+
+/// The value of `--limits`.
+pub(crate) fn limits(values: &Values) -> Result<LocalLimits, UsageError> {
+    Ok(values.text("limits").map(LocalLimits::parse).transpose()?.unwrap_or_default())
 }
 
 /// An option's value as a summary tells it: a number if it is one.
@@ -326,6 +368,16 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_all_limits_with_their_defaults() {
+        let (_, page) = COMMAND.sections.iter().find(|(heading, _)| *heading == "LIMITS").unwrap();
+        assert!(page.ends_with(&wire::limits::local::help()), "{}", wire::limits::local::help());
+        assert_eq!(
+            options("--nodes 4 --limits clients=3").unwrap().limits.text().as_deref(),
+            Some("clients=3")
+        );
+    }
+
+    #[test]
     fn rounds_alone_set_no_time() {
         let end = |line: &str| options(line).map(|options| (options.plan.duration, options.rounds)).unwrap();
         assert_eq!(end("--nodes 4 --rounds 7"), (None, Some(7)));
@@ -358,6 +410,10 @@ mod tests {
             (
                 "--nodes 4 --duration 5 --faults crash:3@5",
                 "--faults: found 'crash:3@5', expected times before the end of the load after 5 s",
+            ),
+            (
+                "--nodes 4 --limits clients=0",
+                "--limits clients: found '0', expected a whole number from 1 to",
             ),
             ("--nodes 4 --warmup 10", "--warmup: found '10', expected less than the 10 s for which load"),
             (

@@ -201,6 +201,7 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
     ] {
         words.extend([name.to_string(), value]);
     }
+    words.extend(options.limits.text().into_iter().flat_map(|list| ["--limits".to_string(), list]));
     words
 }
 

@@ -14,6 +14,7 @@ use crate::crypto::real::RealSuite;
 use crate::crypto::suite::Suite;
 use crate::lane::LaneSettings;
 use crate::member::Member;
+use crate::mempool::MempoolLimits;
 use crate::proposal::Rules;
 use crate::sim::adversary::{Adversary, Hands};
 use crate::sim::checker::Checker;
@@ -107,7 +108,8 @@ fn start(
     let core = |node: NodeId, suite: Arc<dyn Suite>| {
         let (committee, tracing) = (committee.clone(), Tracing::Off);
         let hash_seed = scenario.seed.wrapping_add(u64::from(node.0));
-        Core::new(CoreConfig { committee, node, lanes, batch, hash_seed, tracing }, suite)
+        let mempool = MempoolLimits::default();
+        Core::new(CoreConfig { committee, node, lanes, mempool, batch, hash_seed, tracing }, suite)
     };
     let mut verified = BTreeMap::new();
     let nodes = members.iter().map(|node| {

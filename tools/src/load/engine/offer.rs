@@ -83,24 +83,23 @@ impl Load {
     }
 
     /// Transactions meant to be sent before a moment.
-    pub(super) fn meant_by(&self, at_us: u64, until_us: u64) -> u64 {
-        match self.plan.rate {
-            Rate::PerSecond(rate) => intended_before(at_us.min(until_us), rate),
-            Rate::Max => self.made,
-        }
+    pub(super) fn meant_by(&mut self, at_us: u64) -> u64 {
+        meant_by(self.plan.rate, self.made, self.offered_until_us(), at_us)
     }
 
     /// Closes the sections of the series that are over.
     pub(super) fn advance(&mut self, now_us: u64) {
-        let tally = self.workload.tally();
-        let borders = tally.borders;
+        let (open, borders) = (self.open(), self.workload.tally().borders);
         let (rate, made) = (self.plan.rate, self.made);
-        let meant_by = |at_us: u64| match rate {
-            Rate::PerSecond(rate) => intended_before(at_us.min(borders.offered_until_us), rate),
-            Rate::Max => made,
-        };
+        self.series.advance(now_us, &borders, self.workload.tally(), open, |at_us| {
+            meant_by(rate, made, borders.offered_until_us, at_us)
+        });
+    }
+
+    /// Transactions without a fate.
+    fn open(&self) -> u64 {
         let (in_flight, orphaned) = self.workload.in_flight_and_orphaned();
-        self.series.advance(now_us, &borders, self.workload.tally(), in_flight + orphaned, meant_by);
+        in_flight + orphaned
     }
 
     /// Takes receipts that were read just now.
@@ -208,14 +207,20 @@ impl Load {
 
     /// Ends the series and the log of transactions.
     pub(super) fn finish(&mut self, now_us: u64) -> io::Result<()> {
-        self.advance(now_us);
-        if now_us > self.series.from_us() {
-            let borders = self.workload.tally().borders;
-            let meant = self.meant_by(now_us, borders.offered_until_us);
-            let (in_flight, orphaned) = self.workload.in_flight_and_orphaned();
-            self.series.close(now_us, &borders, self.workload.tally(), in_flight + orphaned, meant);
-        }
+        let (open, borders) = (self.open(), self.workload.tally().borders);
+        let (rate, made) = (self.plan.rate, self.made);
+        self.series.finish(now_us, &borders, self.workload.tally(), open, |at_us| {
+            meant_by(rate, made, borders.offered_until_us, at_us)
+        });
         self.workload.finish_log()
+    }
+}
+
+/// Transactions meant to be sent before a moment, of a load offered until another one; of a closed loop those `made`.
+fn meant_by(rate: Rate, made: u64, until_us: u64, at_us: u64) -> u64 {
+    match rate {
+        Rate::PerSecond(rate) => intended_before(at_us.min(until_us), rate),
+        Rate::Max => made,
     }
 }
 

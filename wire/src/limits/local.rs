@@ -1,0 +1,227 @@
+//! Limits that each node may set for itself, by name: what a node holds and how long it waits, never what is valid.
+//!
+//! `--limits NAME=VALUE,…` sets them for a run; every process of a node takes the same list and uses what concerns it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ACCEPTS_PER_S_MAX, ACK_DELAY, CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX,
+    CLIENTS_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, FRAME_BYTES_MAX,
+    HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MIN, IPC_QUEUE_CLIENTS_BYTES_MAX,
+    IPC_QUEUE_PEERS_BYTES_MAX, LANE_OPEN_BYTES_MAX, MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX,
+    MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX, OUTBOX_BYTES_MAX, PEER_SILENCE_MAX, PING_INTERVAL,
+    PING_TIMEOUT, PROPOSAL_BYTES_MAX,
+};
+use crate::text::ParseError;
+
+/// A limit that may be set.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Local {
+    /// See [`MEMPOOL_TRANSACTIONS_MAX`].
+    MempoolTransactions,
+    /// See [`MEMPOOL_BYTES_MAX`].
+    MempoolBytes,
+    /// See [`MEMPOOL_CLIENT_PERCENT_MAX`].
+    MempoolClientPercent,
+    /// See [`MEMPOOL_PEERS_PERCENT_MAX`].
+    MempoolPeersPercent,
+    /// See [`LANE_OPEN_BYTES_MAX`]; twice as much is kept of others' lanes.
+    LaneOpenBytes,
+    /// See [`HISTORY_ROUNDS_MIN`].
+    HistoryRounds,
+    /// See [`OUTBOX_BYTES_MAX`].
+    OutboxBytes,
+    /// See [`PING_INTERVAL`].
+    PingIntervalMs,
+    /// See [`PING_TIMEOUT`].
+    PingTimeoutMs,
+    /// See [`DIAL_BACKOFF_MAX`].
+    DialBackoffMs,
+    /// See [`HANDSHAKE_TIME`].
+    HandshakeTimeMs,
+    /// See [`HANDSHAKES_MAX`].
+    Handshakes,
+    /// See [`HANDSHAKES_PER_IP_MAX`].
+    HandshakesPerIp,
+    /// See [`ACCEPTS_PER_S_MAX`].
+    AcceptsPerS,
+    /// See [`CLIENTS_MAX`].
+    Clients,
+    /// See [`CLIENT_IDLE_EVICTABLE`].
+    ClientIdleMs,
+    /// See [`CLIENT_UNREAD_BYTES_MAX`].
+    ClientUnreadBytes,
+    /// See [`CLIENTS_UNREAD_BYTES_MAX`].
+    ClientsUnreadBytes,
+    /// See [`CLIENTS_FRAME_BYTES_MAX`].
+    ClientsFrameBytes,
+    /// See [`IPC_QUEUE_CLIENTS_BYTES_MAX`].
+    QueueClientsBytes,
+    /// See [`IPC_QUEUE_PEERS_BYTES_MAX`].
+    QueuePeersBytes,
+    /// Bytes a second that each peer may send; as a rule as many as the link carries.
+    PeerBytesPerS,
+    /// See [`PEER_SILENCE_MAX`].
+    PeerSilenceMs,
+    /// See [`ACK_DELAY`].
+    AckDelayMs,
+}
+
+/// A limit with its name, its default, and what it may be.
+struct Row {
+    limit: Local,
+    name: &'static str,
+    default: u64,
+    least: u64,
+    most: u64,
+}
+
+const fn row(limit: Local, name: &'static str, default: u64, least: u64, most: u64) -> Row {
+    Row { limit, name, default, least, most }
+}
+
+const fn ms(duration: std::time::Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+const GIB: u64 = 1 << 30;
+const COUNT: u64 = 1_000_000;
+
+/// All of them, in the order of [`Local`].
+const ROWS: [Row; 24] = [
+    row(Local::MempoolTransactions, "mempool-transactions", MEMPOOL_TRANSACTIONS_MAX as u64, 1, 100 * COUNT),
+    row(Local::MempoolBytes, "mempool-bytes", MEMPOOL_BYTES_MAX, 1 << 16, 64 * GIB),
+    row(Local::MempoolClientPercent, "mempool-client-percent", MEMPOOL_CLIENT_PERCENT_MAX as u64, 1, 100),
+    row(Local::MempoolPeersPercent, "mempool-peers-percent", MEMPOOL_PEERS_PERCENT_MAX as u64, 1, 100),
+    row(Local::LaneOpenBytes, "lane-open-bytes", LANE_OPEN_BYTES_MAX, PROPOSAL_BYTES_MAX, GIB),
+    row(Local::HistoryRounds, "history-rounds", HISTORY_ROUNDS_MIN, 1, 100 * COUNT),
+    row(Local::OutboxBytes, "outbox-bytes", OUTBOX_BYTES_MAX, FRAME_BYTES_MAX, 64 * GIB),
+    row(Local::PingIntervalMs, "ping-interval-ms", ms(PING_INTERVAL), 10, DAY_MS),
+    row(Local::PingTimeoutMs, "ping-timeout-ms", ms(PING_TIMEOUT), 10, DAY_MS),
+    row(Local::DialBackoffMs, "dial-backoff-ms", ms(DIAL_BACKOFF_MAX), ms(DIAL_BACKOFF_MIN), DAY_MS),
+    row(Local::HandshakeTimeMs, "handshake-time-ms", ms(HANDSHAKE_TIME), 1, DAY_MS),
+    row(Local::Handshakes, "handshakes", HANDSHAKES_MAX as u64, 1, COUNT),
+    row(Local::HandshakesPerIp, "handshakes-per-ip", HANDSHAKES_PER_IP_MAX as u64, 1, COUNT),
+    row(Local::AcceptsPerS, "accepts-per-s", ACCEPTS_PER_S_MAX as u64, 1, COUNT),
+    row(Local::Clients, "clients", CLIENTS_MAX as u64, 1, COUNT),
+    row(Local::ClientIdleMs, "client-idle-ms", ms(CLIENT_IDLE_EVICTABLE), 1, DAY_MS),
+    row(Local::ClientUnreadBytes, "client-unread-bytes", CLIENT_UNREAD_BYTES_MAX, 1 << 16, GIB),
+    row(Local::ClientsUnreadBytes, "clients-unread-bytes", CLIENTS_UNREAD_BYTES_MAX, 1 << 16, 64 * GIB),
+    row(Local::ClientsFrameBytes, "clients-frame-bytes", CLIENTS_FRAME_BYTES_MAX, 4 << 20, 64 * GIB),
+    row(Local::QueueClientsBytes, "queue-clients-bytes", IPC_QUEUE_CLIENTS_BYTES_MAX, 1 << 16, GIB),
+    row(Local::QueuePeersBytes, "queue-peers-bytes", IPC_QUEUE_PEERS_BYTES_MAX, 1 << 16, GIB),
+    row(Local::PeerBytesPerS, "peer-bytes-per-s", u64::MAX, 1, u64::MAX),
+    row(Local::PeerSilenceMs, "peer-silence-ms", ms(PEER_SILENCE_MAX), 1, DAY_MS),
+    row(Local::AckDelayMs, "ack-delay-ms", ms(ACK_DELAY), 1, 1_000),
+];
+
+/// The limits of a node: the defaults, but for those that were given.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LocalLimits {
+    given: BTreeMap<Local, u64>,
+}
+
+impl LocalLimits {
+    /// What a list is told to look like.
+    pub const SHAPE: &str = "NAME=VALUE,…";
+
+    /// Reads `NAME=VALUE,…`, each name at most once.
+    ///
+    /// # Errors
+    /// Names the item that is wrong.
+    pub fn parse(text: &str) -> Result<LocalLimits, ParseError> {
+        let mut limits = LocalLimits::default();
+        for item in text.split(',') {
+            let Some((name, value)) = item.split_once('=') else {
+                return Err(ParseError::of("--limits", item, LocalLimits::SHAPE));
+            };
+            let Some(row) = ROWS.iter().find(|row| row.name == name) else {
+                return Err(ParseError::of("--limits", name, format!("one of {}", names().join(", "))));
+            };
+            let lawful = value.parse().ok().filter(|value| (row.least..=row.most).contains(value));
+            let Some(number) = lawful else {
+                let expected = format!("a whole number from {} to {}", row.least, row.most);
+                return Err(ParseError::of(&format!("--limits {name}"), value, expected));
+            };
+            if limits.given.insert(row.limit, number).is_some() {
+                return Err(ParseError::of("--limits", &format!("{name} twice"), "each name once"));
+            }
+        }
+        Ok(limits)
+    }
+
+    /// The value of a limit.
+    pub fn get(&self, limit: Local) -> u64 {
+        self.given.get(&limit).copied().unwrap_or(ROWS[limit as usize].default)
+    }
+
+    /// The same, of a limit in milliseconds.
+    pub fn time(&self, limit: Local) -> std::time::Duration {
+        std::time::Duration::from_millis(self.get(limit))
+    }
+
+    /// The same, of a limit that counts what is in memory.
+    pub fn count(&self, limit: Local) -> usize {
+        usize::try_from(self.get(limit)).unwrap_or(usize::MAX)
+    }
+
+    /// What was given, as [`LocalLimits::parse`] reads it; `None` if nothing was.
+    pub fn text(&self) -> Option<String> {
+        let items = self.given.iter().map(|(limit, value)| format!("{}={value}", ROWS[*limit as usize].name));
+        let items: Vec<String> = items.collect();
+        (!items.is_empty()).then(|| items.join(","))
+    }
+}
+
+/// A line a limit: its name and its default.
+pub fn help() -> String {
+    let line = |row: &Row| match row.default {
+        u64::MAX => format!("{:<23} no limit", row.name),
+        default => format!("{:<23} {default}", row.name),
+    };
+    ROWS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn names() -> Vec<&'static str> {
+    ROWS.iter().map(|row| row.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_limits_and_allow_their_defaults() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.limit as usize, index, "{}", row.name);
+            assert!((row.least..=row.most).contains(&row.default), "{}", row.name);
+            let given = LocalLimits::parse(&format!("{}={}", row.name, row.least)).unwrap();
+            assert_eq!(given.get(row.limit), row.least);
+            assert_eq!(LocalLimits::default().get(row.limit), row.default);
+        }
+    }
+
+    #[test]
+    fn what_is_given_is_written_as_it_is_read() {
+        let limits = LocalLimits::parse("clients=3,outbox-bytes=20000000").unwrap();
+        assert_eq!((limits.count(Local::Clients), limits.get(Local::OutboxBytes)), (3, 20_000_000));
+        assert_eq!(LocalLimits::parse(&limits.text().unwrap()), Ok(limits));
+        assert_eq!(LocalLimits::default().text(), None);
+    }
+
+    #[test]
+    fn wrong_items_are_named() {
+        for (text, expected) in [
+            ("", "--limits: found '', expected NAME=VALUE,…"),
+            ("clients", "--limits: found 'clients', expected NAME=VALUE,…"),
+            ("client=3", "--limits: found 'client', expected one of mempool-transactions, "),
+            ("clients=0", "--limits clients: found '0', expected a whole number from 1 to 1000000"),
+            ("clients=many", "--limits clients: found 'many', expected a whole number"),
+            ("clients=3,clients=3", "--limits: found 'clients twice', expected each name once"),
+        ] {
+            let error = LocalLimits::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+}
