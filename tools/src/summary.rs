@@ -210,3 +210,5 @@ fn ms(us: u64) -> f64 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::made_up;

@@ -86,3 +86,22 @@ pub(super) const FIGURES: &[Figure] = &[
     figure("frames dropped", "", Less, &["frames_dropped"]),
     figure("restarts", "", Less, &["restarts"]),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Json;
+
+    #[test]
+    fn each_figure_stands_in_a_summary() {
+        let summary = crate::summary::made_up().to_json();
+        for figure in FIGURES.iter().filter(|figure| !matches!(figure.field, ["cpu_us_per_tx" | "peak_mb", _])) {
+            let mut value = &summary;
+            for name in figure.field {
+                let Json::Object(fields) = value else { panic!("{name} of {} is in no object", figure.name) };
+                let found = fields.iter().find(|(field, _)| field == name);
+                value = &found.unwrap_or_else(|| panic!("{}: no {name}", figure.name)).1;
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use crate::load::Mix;
 use crate::verify::Judgement;
 
 /// A run of ten seconds of 1,000 a second, of which the first two are warm-up.
-fn summary() -> Summary {
+pub(crate) fn made_up() -> Summary {
     let mut tally = Tally::of_shards(1);
     tally.borders.measured_from_us = 2_000_000;
     tally.borders.offered_until_us = 10_000_000;
@@ -114,7 +114,7 @@ fn exit_codes_by_what_went_wrong() {
         ),
     ];
     for (change, code, why) in table {
-        let mut summary = summary();
+        let mut summary = made_up();
         change(&mut summary);
         assert_eq!(summary.exit_code(), code, "{why}");
     }
@@ -122,7 +122,7 @@ fn exit_codes_by_what_went_wrong() {
 
 #[test]
 fn json_tells_figures_as_numbers() {
-    let mut summary = summary();
+    let mut summary = made_up();
     summary.tally.unsent = 500;
     let json = summary.to_json().to_string();
     for part in [
@@ -159,7 +159,7 @@ fn json_tells_figures_as_numbers() {
 #[test]
 fn each_figure_is_defined() {
     let figures = include_str!("../../../docs/figures.md");
-    let Json::Object(fields) = summary().to_json() else { panic!("a summary is an object") };
+    let Json::Object(fields) = made_up().to_json() else { panic!("a summary is an object") };
     let columns = [
         series_csv(std::iter::empty()).trim_end().split(',').map(String::from).collect::<Vec<_>>(),
         latency_csv(&Tally::default()).trim_end().split(',').map(String::from).collect(),
@@ -172,7 +172,7 @@ fn each_figure_is_defined() {
 
 #[test]
 fn the_text_names_what_matters() {
-    let text = summary().to_text();
+    let text = made_up().to_text();
     for part in [
         "1000 tx/s of 250 bytes offered for 10.0 s; rates, latencies and costs without the first 2.0 s",
         "10000 of 10000 submitted (100.00 %), 1000 tx/s, 0.2 MB/s; 10 of them after the load had ended",
@@ -183,7 +183,7 @@ fn the_text_names_what_matters() {
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
-    let mut summary = summary();
+    let mut summary = made_up();
     summary.tally.latency_intra.clear();
     summary.doubtful = 2;
     summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
@@ -197,7 +197,7 @@ fn the_text_names_what_matters() {
 
 #[test]
 fn what_was_never_sent_is_told_with_its_share() {
-    let mut summary = summary();
+    let mut summary = made_up();
     assert!(!summary.to_text().contains("never sent"), "it kept up");
     summary.tally.unsent = 3 * summary.tally.submitted;
     let expected = "  never sent         30000 of 40000 offered (75.00 %): the testbed did not keep up; latency counts each as \
