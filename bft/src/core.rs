@@ -35,13 +35,13 @@ use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
 use crate::lane::entry::Entry;
-use crate::lane::{LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
+use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
 use crate::proposal::Rules;
-use crate::round::{Decision, Returns, RoundMessage, RoundOutput, Rounds};
+use crate::round::{Decision, HaltSource, Returns, RoundMessage, RoundOutput, Rounds};
 use crate::shard::gather::Gather;
 use crate::shard::home::IdleLanes;
 use crate::shard::order::Orders;
@@ -411,7 +411,11 @@ impl Core {
                 }
                 RoundOutput::Decided(decision) => {
                     self.trace_decided(&decision);
-                    let effects = self.lanes.decide(now, decision.round, &decision.cut);
+                    let bodies = match decision.source {
+                        HaltSource::Agreement => Bodies::UnderWay,
+                        HaltSource::CatchUp => Bodies::Missed,
+                    };
+                    let effects = self.lanes.decide(now, decision.round, &decision.cut, bodies);
                     self.absorb_lanes(effects);
                     self.out.push(Effect::Progress(self.progress_at(&decision)));
                     let ahead = decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane);

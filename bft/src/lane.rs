@@ -95,6 +95,15 @@ impl Default for LaneSettings {
     }
 }
 
+/// Where the bodies of a decided round are that are not here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bodies {
+    /// Perhaps under way from their owners.
+    UnderWay,
+    /// Sent long ago, and missed.
+    Missed,
+}
+
 /// All lanes of a shard as one member sees them.
 ///
 /// - Getters: `room`, `own_open`, `last_append`, `cut`, `decided`, `is_certified`, `block`, `next_wakeup`.
@@ -326,12 +335,12 @@ impl Lanes {
         effects
     }
 
-    /// The cut of `round` is decided: windows move, what its block lacks is fetched. Rounds come in order; a round
-    /// passed before changes nothing.
+    /// The cut of `round` is decided: windows move, what its block lacks is fetched, after a little patience if its bodies
+    /// may be under way. Rounds come in order; a round passed before changes nothing.
     ///
     /// # Panics
     /// If the cut does not have N lanes: the caller checks `Cut::may_follow`.
-    pub fn decide(&mut self, now: Time, round: Round, cut: &Cut) -> LaneEffects {
+    pub fn decide(&mut self, now: Time, round: Round, cut: &Cut, bodies: Bodies) -> LaneEffects {
         assert_eq!(cut.0.len(), self.member.committee.n(), "a decided cut names every lane");
         if round <= self.decided.0 {
             return Effects::none();
@@ -343,7 +352,7 @@ impl Lanes {
         for (lane, tip) in cut.tips() {
             if tip.seq > self.chain(lane).decided().seq {
                 self.chain_mut(lane).decide(tip);
-                effects.extend(self.advance(now, lane));
+                effects.extend(self.advance_to(now, lane, bodies));
             }
         }
         effects

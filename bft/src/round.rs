@@ -41,12 +41,13 @@ use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
 pub use behind::{CATCH_UP_ROUNDS_MAX, CatchUpMessage};
+pub use halts::HaltSource;
 pub use resend::{Limiter, Resend, Returns, resend_pace};
 pub use times::RoundTimes;
 
 use behind::Behind;
 use early::Early;
-use halts::HaltSource;
+
 use times::Stopwatch;
 
 /// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
@@ -80,6 +81,8 @@ pub struct Decision {
     pub cut: Cut,
     /// The member that had proposed it, as the coin of the deciding view elected it; for the figures.
     pub leader: Index,
+    /// Where the proof came from.
+    pub source: HaltSource,
     /// When it was decided here.
     pub decided_at: Time,
     /// What it took; for the figures.
@@ -395,8 +398,15 @@ impl Rounds {
         let times = std::mem::take(&mut self.stopwatch).times(views, halt.view);
         let previous = std::mem::replace(&mut self.cut, halt.cut.clone());
         self.decided = halt.round;
-        let decision =
-            Decision { round: halt.round, previous, cut: self.cut.clone(), leader, decided_at: now, times };
+        let decision = Decision {
+            round: halt.round,
+            previous,
+            cut: self.cut.clone(),
+            leader,
+            source,
+            decided_at: now,
+            times,
+        };
         effects.outputs.push(RoundOutput::Decided(Box::new(decision)));
         if source == HaltSource::Agreement {
             effects.push_send(To::Others, RoundMessage::Halt(Box::new(halt.clone())));

@@ -10,13 +10,13 @@
 //!
 //! The table holds what the lanes report as missing ([`Fetches::follow`]), so it is bounded by their reach.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, Seq};
 
-use super::LaneMessage;
 use super::chain::{Cause, Chain, Need};
+use super::{Bodies, LaneMessage};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::time::{Span, Time};
@@ -39,7 +39,7 @@ const PER_MIB: Span = Span(62_500);
 /// Requests to one member that may be unanswered at once: some round trips' worth of small entries, and few enough
 /// that large ones do not fill its outbox.
 const ASKED_OF_ONE_MAX: usize = 8;
-/// When all candidates have that many, look again after this.
+/// When all candidates have that many, look again after this, or once one of them has answered.
 const BUSY: Span = Span::from_ms(20);
 /// How often an owner is asked for a body that nobody else vouches for.
 const CLAIMED_TRIES_MAX: u32 = 6;
@@ -59,16 +59,28 @@ struct Fetch {
     due: Option<Time>,
 }
 
+/// What became of a request that was due.
+enum Asked {
+    /// It goes to these.
+    Of(Dest),
+    /// All who may be asked have as many unanswered ones as they may have.
+    Busy,
+    /// Nobody is asked any more.
+    GivenUp,
+}
+
 /// The bodies being fetched, of all lanes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fetches {
     table: BTreeMap<(Index, Seq), Fetch>,
+    /// Those that wait until a member has answered another request; a part of the table.
+    blocked: BTreeSet<(Index, Seq)>,
 }
 
 impl Fetches {
     /// Makes the table match what `lane` lacks now: new needs enter and satisfied ones leave. One that has become decided
     /// goes on with the holders that were asked; one that only its owner vouched for starts over with others.
-    pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need]) {
+    pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need], bodies: Bodies) {
         let ours = (lane, Seq(0))..=(lane, Seq(u64::MAX));
         if needs.is_empty() && self.table.range(ours.clone()).next().is_none() {
             return;
@@ -79,9 +91,17 @@ impl Fetches {
             .rev()
             .find(|(_, fetch)| fetch.cause == Cause::Decided)
             .map(|((_, seq), _)| *seq);
+        let (mut answered, blocked) = (0, &mut self.blocked);
         self.table.retain(|(of, seq), fetch| {
-            *of != lane || needs.iter().any(|need| need.seq == *seq && need.digest == fetch.digest)
+            let stays =
+                *of != lane || needs.iter().any(|need| need.seq == *seq && need.digest == fetch.digest);
+            if !stays {
+                answered += fetch.awaiting.len();
+                blocked.remove(&(*of, *seq));
+            }
+            stays
         });
+        self.unblock(now, answered);
         for need in needs {
             let known = self.table.get_mut(&(lane, need.seq));
             if known.as_ref().is_some_and(|fetch| fetch.cause <= need.cause) {
@@ -90,7 +110,7 @@ impl Fetches {
             let patience = match need.cause {
                 _ if need.bytes.is_some() => Span(0),
                 // A successor was missing too and was waited for: this one is not under way either.
-                Cause::Decided if Some(need.seq) < highest_decided => Span(0),
+                Cause::Decided if Some(need.seq) < highest_decided || bodies == Bodies::Missed => Span(0),
                 Cause::Decided => PATIENCE_DECIDED,
                 Cause::Certified | Cause::Claimed => PATIENCE_UNDECIDED,
             };
@@ -138,11 +158,25 @@ impl Fetches {
         for (lane, seq) in due {
             let fetch = self.table.get_mut(&(lane, seq)).expect("it was just listed");
             let candidates = candidates(member, &chains[usize::from(lane.0)], lane, seq, fetch.cause);
-            if let Some(dest) = fetch.ask(now, member, &candidates, &mut load) {
-                sends.push((dest, LaneMessage::WantEntry { owner: lane, seq, digest: fetch.digest }));
+            match fetch.ask(now, member, &candidates, &mut load) {
+                Asked::Of(dest) => {
+                    self.blocked.remove(&(lane, seq));
+                    sends.push((dest, LaneMessage::WantEntry { owner: lane, seq, digest: fetch.digest }));
+                }
+                Asked::Busy => drop(self.blocked.insert((lane, seq))),
+                Asked::GivenUp => {}
             }
         }
         sends
+    }
+
+    /// So many requests were answered: as many that wait for that are due.
+    fn unblock(&mut self, now: Time, answered: usize) {
+        for _ in 0..answered {
+            let Some(place) = self.blocked.pop_first() else { return };
+            let fetch = self.table.get_mut(&place).expect("what waits is in the table");
+            fetch.due = Some(now);
+        }
     }
 
     /// Requests and answers may have been lost: everything is due again at once.
@@ -174,11 +208,11 @@ impl Fetch {
         member: &Member,
         candidates: &[Index],
         load: &mut BTreeMap<Index, usize>,
-    ) -> Option<Dest> {
+    ) -> Asked {
         self.awaiting.clear();
         if self.cause == Cause::Claimed && self.asked == CLAIMED_TRIES_MAX {
             self.due = None;
-            return None;
+            return Asked::GivenUp;
         }
         let transfer = Span((self.bytes.unwrap_or(0) * PER_MIB.0) >> 20);
         let turn = self.asked as usize;
@@ -186,7 +220,7 @@ impl Fetch {
             self.due = Some(now + self.pass + transfer);
             self.pass = self.pass.doubled(PASS_MAX);
             self.asked = 0;
-            return Some(Dest::ShardOthers);
+            return Asked::Of(Dest::ShardOthers);
         }
         // 1, 2, 4 and so on: one more than were asked before.
         let group =
@@ -199,7 +233,7 @@ impl Fetch {
             .collect();
         if self.awaiting.is_empty() {
             self.due = Some(now + BUSY);
-            return None;
+            return Asked::Busy;
         }
         self.awaiting.iter().for_each(|asked| *load.entry(*asked).or_default() += 1);
         let wait = match self.cause {
@@ -210,7 +244,7 @@ impl Fetch {
         self.asked += self.awaiting.len() as u32;
         self.due = Some(now + wait + transfer);
         let nodes = self.awaiting.iter().map(|asked| member.node_at(*asked));
-        Some(Dest::Set(nodes.collect()))
+        Asked::Of(Dest::Set(nodes.collect()))
     }
 }
 

@@ -7,7 +7,7 @@ use wire::ids::{Digest, Index, Seq, Signature};
 use wire::limits::WANTS_PER_MESSAGE_MAX;
 
 use super::own::{Again, Echoed};
-use super::{LaneEffects, LaneMessage, LaneOutput, LaneSend, Lanes, statement};
+use super::{Bodies, LaneEffects, LaneMessage, LaneOutput, LaneSend, Lanes, statement};
 use crate::crypto::cert::Certificate;
 use crate::cut::Tip;
 use crate::effects::Effects;
@@ -59,6 +59,11 @@ impl Lanes {
 
     /// After anything new in a lane: echoes entries that may be echoed, requests missing ones.
     pub(super) fn advance(&mut self, now: Time, owner: Index) -> LaneEffects {
+        self.advance_to(now, owner, Bodies::UnderWay)
+    }
+
+    /// The same, where it is known whether the bodies of newly decided entries may be under way.
+    pub(super) fn advance_to(&mut self, now: Time, owner: Index, bodies: Bodies) -> LaneEffects {
         let mut effects = Effects::none();
         while let Some(entry) = self.chain(owner).next_to_echo() {
             let tip = entry.tip();
@@ -72,7 +77,7 @@ impl Lanes {
             effects.extend(self.echo(owner, tip, signature));
         }
         let needs = self.chain(owner).needs();
-        self.fetches.follow(now, owner, &needs);
+        self.fetches.follow(now, owner, &needs, bodies);
         self.launch(now, &mut effects);
         effects
     }

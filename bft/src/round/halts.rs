@@ -10,8 +10,10 @@ use crate::time::Time;
 
 /// Where a HALT came from: one that was asked for is not relayed, since its round is old news to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum HaltSource {
+pub enum HaltSource {
+    /// Our own agreement, or a member that has just decided.
     Agreement,
+    /// The answer to a request of ours: its round is past.
     CatchUp,
 }
 

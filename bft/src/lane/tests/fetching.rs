@@ -101,9 +101,8 @@ fn after_a_restart_of_our_child_whatever_was_asked_is_asked_again_at_once() {
     assert_eq!(net.count(|from, _, send| from == 3 && is_want_entry(send)), 2);
 }
 
-/// Eight requests at most wait for the answer of one member, whenever they were sent.
-#[test]
-fn no_member_is_asked_for_more_than_it_can_answer() {
+/// Four members of which 3 gets nothing while the others decide forty rounds of an entry each, and their cuts.
+fn forty_rounds_without_one() -> (Net, Vec<Cut>) {
     const ENTRIES: u64 = 40;
     let mut net = Net::new(4);
     net.filter(|_, to, _| to != 3);
@@ -116,6 +115,30 @@ fn no_member_is_asked_for_more_than_it_can_answer() {
         (0..3).for_each(|at| net.lanes[at].executed(Round(round), &cut));
         cuts.push(cut);
     }
+    (net, cuts)
+}
+
+/// What was missed is not waited for, and each answer makes room for the next request.
+#[test]
+fn who_catches_up_fetches_as_fast_as_others_answer() {
+    let (mut net, cuts) = forty_rounds_without_one();
+    net.filter(|_, _, _| true);
+    let decided = net.now;
+    for (round, cut) in (1..).zip(&cuts[1..]) {
+        net.decide_missed(3, round, cut);
+    }
+    net.run();
+    assert_eq!(net.now, decided);
+    let block = net.block(3, &cuts[0], &cuts[40]);
+    assert_eq!(block.map(|entries| entries.len()), Some(40), "nothing but round trips has passed");
+    let asked = net.count(|from, _, send| from == 3 && is_want_entry(send));
+    assert_eq!(asked, 40, "each is requested once");
+}
+
+/// Eight requests at most wait for the answer of one member, whenever they were sent.
+#[test]
+fn no_member_is_asked_for_more_than_it_can_answer() {
+    let (mut net, cuts) = forty_rounds_without_one();
     let decided = net.now;
     for (round, cut) in (1..).zip(&cuts[1..]) {
         net.decide([3], round, cut);

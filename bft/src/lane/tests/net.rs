@@ -15,7 +15,7 @@ use crate::crypto::suite::{Statement, Suite};
 use crate::cut::{Cut, Tip};
 use crate::fault::{Fault, FaultKind};
 use crate::lane::entry::{self, Entry};
-use crate::lane::{LaneEffects, LaneMessage, LaneOutput, LaneSend, LaneSettings, Lanes};
+use crate::lane::{Bodies, LaneEffects, LaneMessage, LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::member::Member;
 use crate::time::{Span, Time};
 
@@ -152,9 +152,15 @@ impl Net {
     /// The cut is decided at these members.
     pub(super) fn decide(&mut self, members: impl IntoIterator<Item = usize>, round: u64, cut: &Cut) {
         for at in members {
-            let effects = self.lanes[at].decide(self.now, Round(round), cut);
+            let effects = self.lanes[at].decide(self.now, Round(round), cut, Bodies::UnderWay);
             self.absorb(at, effects);
         }
+    }
+
+    /// The cut is decided at a member that has missed what led to it.
+    pub(super) fn decide_missed(&mut self, at: usize, round: u64, cut: &Cut) {
+        let effects = self.lanes[at].decide(self.now, Round(round), cut, Bodies::Missed);
+        self.absorb(at, effects);
     }
 
     /// Payloads of a block at a member, with owner and place.
