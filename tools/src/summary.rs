@@ -102,37 +102,49 @@ impl Summary {
     /// 0 all well; 1 safety, conservation, something lost or unexplained, or not to be judged; 3 nothing committed although
     /// transactions were offered; 130 interrupted.
     pub(crate) fn exit_code(&self) -> u8 {
-        let answers = self.verdict.answers();
-        let is_unsafe = answers.iter().any(|(_, answer)| **answer == Judgement::False)
-            || self.tally.finished_invalid > 0
-            || self.tally.duplicated > 0;
-        let is_found = !self.findings.is_empty() || self.verdict.findings_count > 0;
-        let is_judged = answers.iter().all(|(_, answer)| answer.holds());
-        if is_unsafe || is_found {
+        if self.is_unsafe() {
             1
         } else if self.interrupted {
             130
         } else if self.tally.committed == 0 && self.tally.submitted_valid > 0 {
             3
         } else {
-            let is_bad = self.tally.lost > 0
-                || self.in_flight > 0
-                || self.is_unexplained()
-                || !is_judged
-                || !self.unplanned_ends.is_empty()
-                || self.tally.submitted == 0;
-            u8::from(is_bad)
+            u8::from(!self.complaints().is_empty())
         }
     }
 
-    /// Whether a transaction ended, or a chain came to its end, for a reason that nothing explains.
-    fn is_unexplained(&self) -> bool {
+    /// Whether something is wrong that nothing excuses, not even that the run was interrupted.
+    fn is_unsafe(&self) -> bool {
+        self.verdict.answers().iter().any(|(_, answer)| **answer == Judgement::False)
+            || self.tally.finished_invalid > 0
+            || self.tally.duplicated > 0
+            || !self.findings.is_empty()
+            || self.verdict.findings_count > 0
+    }
+
+    /// Why a run that is safe is not well, in words.
+    fn complaints(&self) -> Vec<String> {
         // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
         let is_in_the_dark = !self.faults.is_empty() && self.shards > 1;
-        let unexplained = self.tally.rejected_unexpected + self.doubtful + self.dead > 0 && !is_in_the_dark;
+        let doubtful = self.tally.rejected_unexpected + self.doubtful + self.dead;
         // An expiry as long as the load chooses it passes only while something stands still.
-        let is_late = self.tally.expired > 0 && self.faults.is_empty() && self.plan.expiry_rounds.is_none();
-        unexplained || is_late
+        let is_late_for_no_reason = self.faults.is_empty() && self.plan.expiry_rounds.is_none();
+        let open = format!("{} transactions are lost, {} in flight", self.tally.lost, self.in_flight);
+        let unexplained = format!(
+            "for no known reason {} transactions were rejected, and {} chains of coins came to their end",
+            self.tally.rejected_unexpected,
+            self.doubtful + self.dead
+        );
+        let late = format!("{} transactions expired although no fault was planned", self.tally.expired);
+        let complaints = [
+            (self.tally.lost + self.in_flight > 0, open),
+            (doubtful > 0 && !is_in_the_dark, unexplained),
+            (self.tally.expired > 0 && is_late_for_no_reason, late),
+            (!self.not_judged().is_empty(), "not everything could be judged".into()),
+            (!self.unplanned_ends.is_empty(), "a node ended, or a fault failed, unplanned".into()),
+            (self.tally.submitted == 0, "nothing was submitted".into()),
+        ];
+        complaints.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text).collect()
     }
 
     /// Transactions that were to be sent.

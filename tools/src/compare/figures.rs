@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn each_figure_stands_in_a_summary() {
         let summary = crate::summary::made_up().to_json();
-        for figure in FIGURES.iter().filter(|figure| !matches!(figure.field, ["cpu_us_per_tx" | "peak_mb", _])) {
+        for figure in
+            FIGURES.iter().filter(|figure| !matches!(figure.field, ["cpu_us_per_tx" | "peak_mb", _]))
+        {
             let mut value = &summary;
             for name in figure.field {
                 let Json::Object(fields) = value else { panic!("{name} of {} is in no object", figure.name) };

@@ -399,7 +399,8 @@ impl Workload {
             Fate::Refused(reason) => {
                 *self.tally.refused.entry(reason).or_default() += 1;
                 let then = match reason {
-                    Refusal::Full | Refusal::ClientShare | Refusal::Following => {
+                    // The last one of a node that is behind, which does not know how far the others are.
+                    Refusal::Full | Refusal::ClientShare | Refusal::Following | Refusal::ExpiryTooFar => {
                         Then::After(now_us + REST_US)
                     }
                     Refusal::Expired => Then::Now,
@@ -408,8 +409,7 @@ impl Workload {
                     | Refusal::TooLarge
                     | Refusal::WrongShard
                     | Refusal::Duplicate
-                    | Refusal::Spent
-                    | Refusal::ExpiryTooFar => Then::Never,
+                    | Refusal::Spent => Then::Never,
                 };
                 self.close(index, fate, then, now_us);
             }

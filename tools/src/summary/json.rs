@@ -113,6 +113,7 @@ impl Summary {
             ("receipts_hold", judgement(&self.verdict.receipts_hold)),
             ("not_judged", texts(&self.not_judged())),
             ("findings", texts(&self.all_findings())),
+            ("complaints", texts(&self.complaints())),
             ("unplanned_ends", texts(&self.unplanned_ends)),
             ("diagnosis", texts(&self.diagnosis)),
             ("interrupted", Json::from(self.interrupted)),

@@ -186,11 +186,15 @@ fn the_text_names_what_matters() {
     let mut summary = made_up();
     summary.tally.latency_intra.clear();
     summary.doubtful = 2;
+    summary.tally.lost = 3;
     summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
     let text = summary.to_text();
-    for part in
-        ["latency            -\n", "quorum 3", "chains             2 cannot tell which coin they have"]
-    {
+    for part in [
+        "latency            -\n",
+        "quorum 3",
+        "chains             2 cannot tell which coin they have",
+        "not well           3 transactions are lost, 0 in",
+    ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
 }

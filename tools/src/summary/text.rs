@@ -166,8 +166,11 @@ impl Summary {
         if self.tally.finished_invalid > 0 {
             rows.push(("invalid finished", self.tally.finished_invalid.to_string()));
         }
+        // Of a run that was cut short nobody expects that nothing is in flight.
+        let complaints = if self.interrupted { Vec::new() } else { self.complaints() };
         for (heading, notes) in [
             ("finding", &self.all_findings()),
+            ("not well", &complaints),
             ("unplanned", &self.unplanned_ends),
             ("diagnosis", &self.diagnosis),
         ] {
