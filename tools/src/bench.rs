@@ -41,7 +41,7 @@ pub(crate) const COMMAND: Command = Command {
             second it lasts three fifths of the time. Idle and slow connections, false and replayed handshakes, frames \
             that make no sense, with and without a session, and messages far ahead from f members whose processes are \
             crashed. All on this machine alone.\n\n\
-            Durability is off in all of them.",
+            Durability is off in all of them, and nodes keep 64 MiB of history.",
     operands: &[],
     options: &[
         Opt::with("nodes", "N", "4", "Nodes, 1 to 128."),
@@ -87,6 +87,10 @@ pub(crate) const COMMAND: Command = Command {
         ),
     ],
 };
+
+/// What nodes keep of what they decided. With the usual bound a node grows by what it commits all along, and figures would
+/// depend on how fast the machine hands out fresh memory; this little is full after a second.
+const HISTORY_MIB: u64 = 64;
 
 /// What is measured on.
 struct Settings {
@@ -181,6 +185,7 @@ impl Settings {
             ("--nodes", self.nodes.to_string()),
             ("--duration", duration.as_secs_f64().to_string()),
             ("--seed", self.seed.to_string()),
+            ("--history-mib", HISTORY_MIB.to_string()),
             ("--log-dir", log),
             ("--data-dir", data),
         ];

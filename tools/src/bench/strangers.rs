@@ -31,9 +31,6 @@ use self::watch::{Course, Phase, Schedule, Watch};
 /// What strangers may make a process grow by.
 const GROWTH_BYTES_MAX: f64 = 40.0 * MIB;
 const MIB: f64 = (1 << 20) as f64;
-/// What nodes keep of what they decided. With the usual bound a node would grow by what it commits, and two runs never
-/// commit the same to the megabyte; this little is full in both before the attack begins.
-const HISTORY_MIB: &str = "64";
 /// When the ledger forgets transactions: in neither run. It remembers some 150 bytes of each for that many rounds, and
 /// rounds are fewer while strangers attack, so that else the two runs would remember a different number of them.
 const EXPIRY_ROUNDS: &str = "9000";
@@ -82,14 +79,10 @@ fn run(
     let f = (settings.nodes - 1) / 3;
     let ids: Vec<String> = (settings.nodes - f..settings.nodes).map(|id| id.to_string()).collect();
     let (rate, faults) = (settings.rate.to_string(), format!("crash:{}@0", ids.join("+")));
-    let further = [
-        ("--rate", rate.as_str()),
-        ("--faults", faults.as_str()),
-        ("--history-mib", HISTORY_MIB),
-        ("--expiry-rounds", EXPIRY_ROUNDS),
-    ]
-    .map(|(name, value)| [name, value])
-    .concat();
+    let further =
+        [("--rate", rate.as_str()), ("--faults", faults.as_str()), ("--expiry-rounds", EXPIRY_ROUNDS)]
+            .map(|(name, value)| [name, value])
+            .concat();
     let options = settings.options_over(schedule.all(), &further);
     eprintln!(
         "{} s at {rate} tx/s, f nodes crashed, {}",
