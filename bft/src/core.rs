@@ -129,11 +129,15 @@ impl Core {
         Core {
             batch: config.batch,
             lanes: Lanes::new(member.clone(), config.lanes, validity),
-            rounds: Rounds::new(member.clone()),
+            rounds: Rounds::new(member.clone(), config.lanes.history_rounds_max),
             votes: BlockVotes::new(member.clone()),
             ledger: Ledger::genesis(rules, config.hash_seed),
             mempool: Mempool::new(config.mempool, config.hash_seed),
-            transfers: Transfers::new(member.clone(), config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR),
+            transfers: Transfers::new(
+                member.clone(),
+                config.lanes.history_rounds_max,
+                config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR,
+            ),
             rejects: Rejects::new(member.clone(), config.hash_seed),
             orders: Orders::new(member.clone(), config.hash_seed),
             gather: Gather::new(config.committee.clone()),

@@ -95,12 +95,12 @@ impl Default for LaneSettings {
     }
 }
 
-/// Where the bodies of a decided round are that are not here.
+/// Whether missing bodies of a decided round may still be under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bodies {
-    /// Perhaps under way from their owners.
+    /// They may, from their owners.
     UnderWay,
-    /// Sent long ago, and missed.
+    /// They were sent long ago and missed.
     Missed,
 }
 

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use wire::client::Waiting;
 use wire::ids::{Digest, Index, NodeId, Round, View};
-use wire::limits::{HISTORY_ROUNDS_MIN, ROUNDS_AHEAD_MAX, ROUNDS_UNEXECUTED_MAX};
+use wire::limits::{ROUNDS_AHEAD_MAX, ROUNDS_UNEXECUTED_MAX};
 
 use crate::crypto::cert::CertificateCache;
 use crate::cut::{Cut, Tip};
@@ -47,7 +47,6 @@ pub use times::RoundTimes;
 
 use behind::Behind;
 use early::Early;
-
 use times::Stopwatch;
 
 /// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
@@ -100,7 +99,7 @@ pub enum RoundOutput {
 
 type RoundEffects = Effects<RoundMessage, RoundOutput>;
 
-/// The round loop at one member. Bounds: see `Early`, [`Mvba`]; HALTs of [`HISTORY_ROUNDS_MIN`] rounds.
+/// The round loop at one member. Bounds: see `Early`, [`Mvba`]; HALTs of as many rounds as it is made for.
 #[derive(Clone, Debug)]
 pub struct Rounds {
     member: Member,
@@ -121,6 +120,7 @@ pub struct Rounds {
     /// member that has decided the round before.
     barred: BTreeSet<Index>,
     history: BTreeMap<Round, Halt>,
+    history_rounds_max: u64,
     cache: CertificateCache,
     answers: Limiter,
     behind: Behind,
@@ -139,7 +139,7 @@ struct Envelope {
 
 impl Rounds {
     /// Before the first round.
-    pub fn new(member: Member) -> Rounds {
+    pub fn new(member: Member, history_rounds_max: u64) -> Rounds {
         let cut = Cut::genesis(&member.committee);
         let mvba = Mvba::new(member.clone(), Round(1), cut.clone());
         Rounds {
@@ -156,6 +156,7 @@ impl Rounds {
             early: Early::default(),
             barred: BTreeSet::new(),
             history: BTreeMap::new(),
+            history_rounds_max,
             cache: CertificateCache::default(),
             answers: Limiter::default(),
             behind: Behind::default(),
@@ -412,7 +413,7 @@ impl Rounds {
             effects.push_send(To::Others, RoundMessage::Halt(Box::new(halt.clone())));
         }
         self.history.insert(halt.round, halt);
-        if self.history.len() as u64 > HISTORY_ROUNDS_MIN {
+        if self.history.len() as u64 > self.history_rounds_max {
             self.history.pop_first();
         }
         self.open_next(now, lanes, effects);

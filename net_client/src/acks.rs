@@ -204,7 +204,7 @@ impl AcksLoop {
         reading.peer.link_lost();
     }
 
-    /// Once a second: pings, links that have gone silent, counters if they have changed.
+    /// At each ping interval: pings, links that have gone silent, counters if they have changed.
     fn tick(&mut self) {
         let now = Instant::now();
         let mut silent = Vec::new();

@@ -8,11 +8,11 @@ use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use wire::dial::{self, DialError};
 use wire::frame::Sealer;
 use wire::hosts::Host;
-use wire::limits::HANDSHAKE_TIME;
 use wire::limits::local::Local;
 use wire::name::Name;
 use wire::rand;
@@ -74,12 +74,13 @@ impl Link {
 
     /// Dials, and serves the session to its end. `Err` if none came about.
     fn session(&mut self, burst: &mut Burst) -> Result<Use, DialError> {
-        let mut stream = connect(&self.host)?;
+        let patience = self.process.limits.time(Local::HandshakeTimeMs);
+        let mut stream = connect(&self.host, patience)?;
         let local = LocalHello { incarnation: self.process.incarnation, decided: self.process.decided() };
         let testbed = self.process.committee.testbed();
         let (session, hello) = dial::handshake(
             &mut stream,
-            HANDSHAKE_TIME,
+            patience,
             &self.process.identity,
             testbed,
             Some(self.expected),
@@ -137,10 +138,10 @@ impl Link {
 }
 
 /// A connection to the host's public address, resolved anew: names may move.
-fn connect(host: &Host) -> io::Result<TcpStream> {
+fn connect(host: &Host, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the name has no address");
     for address in (host.public.as_str(), host.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, HANDSHAKE_TIME) {
+        match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

@@ -140,7 +140,7 @@ fn process(flags: &Flags, hosts: &Hosts) -> Result<Process, Box<dyn std::error::
     })?;
     let keys = NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
     let identity = Identity::peer(id, keys.signing);
-    let limits = flags.text("--limits").map(LocalLimits::parse).transpose()?.unwrap_or_default();
+    let limits = LocalLimits::of(flags.text("--limits"))?;
     Ok(Process::new(id, committee, identity, limits, rand::u64()))
 }
 

@@ -22,7 +22,7 @@ pub(crate) enum Refused {
     Handshake(HandshakeError),
     /// It ended in the middle.
     HandshakeCutOff,
-    /// It took longer than `limits::HANDSHAKE_TIME`.
+    /// It took longer than `Local::HandshakeTimeMs`.
     HandshakeTooSlow,
     /// It was the one drawn to make room.
     HandshakeEvicted,

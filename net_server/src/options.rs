@@ -62,7 +62,7 @@ impl Options {
             path if path == Path::new("stderr") => LogTo::Stderr,
             path => LogTo::File(path),
         };
-        let limits = flags.text("--limits").map(LocalLimits::parse).transpose()?.unwrap_or_default();
+        let limits = LocalLimits::of(flags.text("--limits"))?;
         Ok(Options { keys, committee, listen, limits, log })
     }
 

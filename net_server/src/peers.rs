@@ -5,7 +5,7 @@
 //! newest wins, because the dialer alone knows which of its connections it still uses.
 //!
 //! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait a little for company
-//! (`limits::ACK_DELAY`), unless a mebibyte has come together.
+//! (`Local::AckDelayMs`), unless a mebibyte has come together.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

@@ -141,7 +141,7 @@ fn pings_are_answered_with_what_the_core_has_decided() {
 
 #[test]
 fn a_silent_peer_is_closed_and_a_pinging_one_is_not() {
-    let mut server = Server::start(&["--limits", "peer-silence-ms=400"]);
+    let mut server = Server::start(&["--limits", "ping-interval-ms=100,peer-silence-ms=400"]);
     let mut silent = server.dial_peer(PEER, 1);
     let mut pinging = server.dial_peer(NodeId(3), 1);
     let pinger = std::thread::spawn(move || {

@@ -9,8 +9,8 @@ use wire::flags::{Flag, Flags};
 use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::keys::NodeKeys;
-use wire::limits::local::LocalLimits;
-use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, OUTBOX_BYTES_MAX, PIPELINE_DEFAULT};
+use wire::limits::local::{Local, LocalLimits};
+use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, PIPELINE_DEFAULT};
 use wire::text::ParseError;
 
 use crate::child::{Child, Spec};
@@ -117,12 +117,13 @@ impl Config {
             (false, true) => StopWhen::StdinSaysSo,
             (false, false) => StopWhen::Never,
         };
+        let limits = LocalLimits::of(flags.text("--limits"))?;
+        let parse_pipe = |text: &str| parse_pipe(text, limits.get(Local::OutboxBytes));
         let heart = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
             Some(settings) => Heart::Pipe(settings),
             None => Heart::Core(core_settings(&flags)?),
         };
         let metrics = flags.number("--metrics", 1, u16::MAX.into())?.map(|port| port as u16);
-        let limits = flags.text("--limits").map(LocalLimits::parse).transpose()?.unwrap_or_default();
         let committee = Arc::new(committee);
         Ok(Config { id, committee, own_keys, log_dir, stop, heart, limits, metrics, hosts, keys })
     }
@@ -174,15 +175,15 @@ fn core_settings(flags: &Flags) -> Result<CoreSettings, ParseError> {
 }
 
 const PIPE_EXPECTED: &str = "BYTES,WINDOW: the length of a body (17 bytes to 16 MiB) and how many are open at once, \
-                             together at most 32 MiB";
+                             together at most half of outbox-bytes (see --limits)";
 
 /// `BYTES,WINDOW`. A window has to fit into an outbox twice, so that what is sent again drops nothing.
-fn parse_pipe(text: &str) -> Option<PipeSettings> {
+fn parse_pipe(text: &str, outbox_bytes_max: u64) -> Option<PipeSettings> {
     let (body_bytes, window) = text.split_once(',')?;
     let (body_bytes, window): (u64, u64) = (body_bytes.parse().ok()?, window.parse().ok()?);
     let lawful = (pipe::HEAD_BYTES as u64..=FRAME_BYTES_MAX).contains(&body_bytes)
         && window > 0
-        && body_bytes.checked_mul(window)? <= OUTBOX_BYTES_MAX / 2;
+        && body_bytes.checked_mul(window)? <= outbox_bytes_max / 2;
     lawful.then_some(PipeSettings { body_bytes: body_bytes as usize, window })
 }
 
@@ -195,15 +196,20 @@ fn read_committee(path: &Path) -> Result<Committee, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use wire::limits::OUTBOX_BYTES_MAX;
+
     use super::*;
 
     #[test]
     fn a_pipe_has_a_body_and_a_window_that_fit() {
-        assert_eq!(parse_pipe("1048576,8"), Some(PipeSettings { body_bytes: 1 << 20, window: 8 }));
+        assert_eq!(
+            parse_pipe("1048576,8", OUTBOX_BYTES_MAX),
+            Some(PipeSettings { body_bytes: 1 << 20, window: 8 })
+        );
         for text in
             ["", "8", "16,1", "100,0", "x,1", "100,1,1", "16777217,1", "1048576,33", "17,99999999999999"]
         {
-            assert_eq!(parse_pipe(text), None, "{text}");
+            assert_eq!(parse_pipe(text, OUTBOX_BYTES_MAX), None, "{text}");
         }
     }
 }

@@ -61,11 +61,11 @@ struct Fetch {
 
 /// What became of a request that was due.
 enum Asked {
-    /// It goes to these.
+    /// These members are asked.
     Of(Dest),
-    /// All who may be asked have as many unanswered ones as they may have.
+    /// Every candidate has as many unanswered requests as it may have.
     Busy,
-    /// Nobody is asked any more.
+    /// It was asked for often enough.
     GivenUp,
 }
 
@@ -130,6 +130,7 @@ impl Fetches {
                 awaiting: Vec::new(),
                 due: Some(now + patience),
             };
+            self.blocked.remove(&(lane, need.seq));
             self.table.insert((lane, need.seq), fetch);
         }
     }
@@ -170,7 +171,8 @@ impl Fetches {
         sends
     }
 
-    /// So many requests were answered: as many that wait for that are due.
+    /// So many requests were answered: makes one blocked fetch due for each. Whoever answered may not hold that one; then
+    /// it waits for [`BUSY`] like the others.
     fn unblock(&mut self, now: Time, answered: usize) {
         for _ in 0..answered {
             let Some(place) = self.blocked.pop_first() else { return };

@@ -35,7 +35,7 @@ struct End {
 #[derive(Clone, Debug)]
 pub(super) struct Ends {
     ends: IdMap<End>,
-    /// For each input shard the ends that wait for it, by the round that they wait for. Few rounds are shared by many.
+    /// For each input shard the ends that wait for it, by the round that they wait for. Many ends share a round.
     expiring: BTreeMap<ShardId, BTreeMap<Round, Vec<TxId>>>,
     /// How far each shard is known to have executed at least.
     reached: BTreeMap<ShardId, Round>,

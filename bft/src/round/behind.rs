@@ -34,8 +34,7 @@ pub const CATCH_UP_ROUNDS_MAX: usize = 32;
 const PATIENCE: Span = Span::from_ms(500);
 /// Longest pause before a peer whose answers do not help is asked again.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
-/// Shortest time between two answers to one peer: at N = 128 a member that asks without need has at most 30 MB/s of
-/// HALTs.
+/// Shortest time between two answers to one peer: at N = 128 one member can draw at most 30 MB/s of HALTs from us.
 const ANSWER_INTERVAL: Span = Span::from_ms(20);
 /// Shortest time between two requests to one peer after answers that help. Longer than [`ANSWER_INTERVAL`], since a
 /// request that comes a moment too early goes unanswered. From three peers that is 800 rounds a second and more, which

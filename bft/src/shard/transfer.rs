@@ -102,14 +102,14 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Before the first block; executed parts are kept in at most `history_bytes_max` bytes.
-    pub fn new(member: Member, history_bytes_max: u64) -> Transfers {
+    /// Before the first block; executed parts are kept for so many rounds, in at most so many bytes.
+    pub fn new(member: Member, history_rounds_max: u64, history_bytes_max: u64) -> Transfers {
         let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
         Transfers {
             height: Round(0),
             outgoing: Outgoing::new(member.clone()),
             incoming: others.map(|shard| (shard, Incoming::new(shard))).collect(),
-            history: History::new(history_bytes_max),
+            history: History::new(history_rounds_max, history_bytes_max),
             certificates: CertificateCache::default(),
             serving: BTreeMap::new(),
             acks: BTreeMap::new(),

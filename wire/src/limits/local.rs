@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ACCEPTS_PER_S_MAX, ACK_DELAY, CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX,
-    CLIENTS_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, FRAME_BYTES_MAX,
-    HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MIN, IPC_QUEUE_CLIENTS_BYTES_MAX,
-    IPC_QUEUE_PEERS_BYTES_MAX, LANE_OPEN_BYTES_MAX, MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX,
-    MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX, OUTBOX_BYTES_MAX, PEER_SILENCE_MAX, PING_INTERVAL,
-    PING_TIMEOUT, PROPOSAL_BYTES_MAX,
+    ACCEPTS_PER_S_MAX, ACK_DELAY, CLIENT_FRAME_BYTES_MAX, CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX,
+    CLIENTS_FRAME_BYTES_MAX, CLIENTS_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN,
+    FRAME_BYTES_MAX, HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MIN,
+    IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX, LANE_OPEN_BYTES_MAX, MEMPOOL_BYTES_MAX,
+    MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX, OUTBOX_BYTES_MAX,
+    PEER_SILENCE_MAX, PING_INTERVAL, PING_TIMEOUT, PROPOSAL_BYTES_MAX,
 };
 use crate::text::ParseError;
 
@@ -27,17 +27,17 @@ pub enum Local {
     MempoolPeersPercent,
     /// See [`LANE_OPEN_BYTES_MAX`]; twice as much is kept of others' lanes.
     LaneOpenBytes,
-    /// See [`HISTORY_ROUNDS_MIN`].
+    /// See [`HISTORY_ROUNDS_MIN`]; of entries, proofs and parts.
     HistoryRounds,
     /// See [`OUTBOX_BYTES_MAX`].
     OutboxBytes,
-    /// See [`PING_INTERVAL`].
+    /// See [`PING_INTERVAL`]; counters are reported as often.
     PingIntervalMs,
     /// See [`PING_TIMEOUT`].
     PingTimeoutMs,
     /// See [`DIAL_BACKOFF_MAX`].
     DialBackoffMs,
-    /// See [`HANDSHAKE_TIME`].
+    /// See [`HANDSHAKE_TIME`]; of nodes among each other, and for clients at the listener.
     HandshakeTimeMs,
     /// See [`HANDSHAKES_MAX`].
     Handshakes,
@@ -108,7 +108,13 @@ const ROWS: [Row; 24] = [
     row(Local::ClientIdleMs, "client-idle-ms", ms(CLIENT_IDLE_EVICTABLE), 1, DAY_MS),
     row(Local::ClientUnreadBytes, "client-unread-bytes", CLIENT_UNREAD_BYTES_MAX, 1 << 16, GIB),
     row(Local::ClientsUnreadBytes, "clients-unread-bytes", CLIENTS_UNREAD_BYTES_MAX, 1 << 16, 64 * GIB),
-    row(Local::ClientsFrameBytes, "clients-frame-bytes", CLIENTS_FRAME_BYTES_MAX, 4 << 20, 64 * GIB),
+    row(
+        Local::ClientsFrameBytes,
+        "clients-frame-bytes",
+        CLIENTS_FRAME_BYTES_MAX,
+        CLIENT_FRAME_BYTES_MAX,
+        64 * GIB,
+    ),
     row(Local::QueueClientsBytes, "queue-clients-bytes", IPC_QUEUE_CLIENTS_BYTES_MAX, 1 << 16, GIB),
     row(Local::QueuePeersBytes, "queue-peers-bytes", IPC_QUEUE_PEERS_BYTES_MAX, 1 << 16, GIB),
     row(Local::PeerBytesPerS, "peer-bytes-per-s", u64::MAX, 1, u64::MAX),
@@ -148,7 +154,34 @@ impl LocalLimits {
                 return Err(ParseError::of("--limits", &format!("{name} twice"), "each name once"));
             }
         }
+        limits.check()?;
         Ok(limits)
+    }
+
+    /// The limits that a command line gives, if it gives any.
+    ///
+    /// # Errors
+    /// As [`LocalLimits::parse`].
+    pub fn of(text: Option<&str>) -> Result<LocalLimits, ParseError> {
+        text.map(LocalLimits::parse).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// Limits that only make sense in one order.
+    fn check(&self) -> Result<(), ParseError> {
+        for (less, more) in [
+            // A link on which nobody has anything to say lives by its pings.
+            (Local::PingIntervalMs, Local::PeerSilenceMs),
+            // New transactions are of no use to a core that cannot keep up with those that it has.
+            (Local::QueueClientsBytes, Local::QueuePeersBytes),
+        ] {
+            if self.get(less) >= self.get(more) {
+                let (less_name, more_name) = (ROWS[less as usize].name, ROWS[more as usize].name);
+                let expected = format!("less than {more_name}, which is {}", self.get(more));
+                let place = format!("--limits {less_name}");
+                return Err(ParseError::of(&place, &self.get(less).to_string(), expected));
+            }
+        }
+        Ok(())
     }
 
     /// The value of a limit.
@@ -196,8 +229,8 @@ mod tests {
         for (index, row) in ROWS.iter().enumerate() {
             assert_eq!(row.limit as usize, index, "{}", row.name);
             assert!((row.least..=row.most).contains(&row.default), "{}", row.name);
-            let given = LocalLimits::parse(&format!("{}={}", row.name, row.least)).unwrap();
-            assert_eq!(given.get(row.limit), row.least);
+            let given = LocalLimits::parse(&format!("{}={}", row.name, row.default)).unwrap();
+            assert_eq!(given.get(row.limit), row.default);
             assert_eq!(LocalLimits::default().get(row.limit), row.default);
         }
     }
@@ -218,6 +251,14 @@ mod tests {
             ("client=3", "--limits: found 'client', expected one of mempool-transactions, "),
             ("clients=0", "--limits clients: found '0', expected a whole number from 1 to 1000000"),
             ("clients=many", "--limits clients: found 'many', expected a whole number"),
+            (
+                "ping-interval-ms=20000",
+                "--limits ping-interval-ms: found '20000', expected less than peer-silence-ms, which is",
+            ),
+            (
+                "queue-peers-bytes=65536",
+                "--limits queue-clients-bytes: found '4194304', expected less than queue-peers-bytes",
+            ),
             ("clients=3,clients=3", "--limits: found 'clients twice', expected each name once"),
         ] {
             let error = LocalLimits::parse(text).unwrap_err().to_string();

@@ -1,13 +1,12 @@
 //! Executed parts, kept with their proofs for members of the own shard that are behind: their blocks name these parts,
 //! and the source has dropped them once f+1 of us had executed them.
 //!
-//! Bound: [`HISTORY_ROUNDS_MIN`] rounds or as many bytes as it is made for, whichever is less.
+//! Bound: as many rounds or bytes as it is made for, whichever is less.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use wire::ids::{PartNumber, Round, ShardId};
-use wire::limits::HISTORY_ROUNDS_MIN;
 
 use super::proof::Held;
 use crate::part::PartRef;
@@ -15,6 +14,7 @@ use crate::part::PartRef;
 /// The executed parts that are kept.
 #[derive(Clone, Debug)]
 pub(super) struct History {
+    rounds_max: u64,
     bytes_max: u64,
     parts: BTreeMap<(ShardId, PartNumber), Arc<Held>>,
     order: VecDeque<(Round, ShardId, PartNumber)>,
@@ -22,9 +22,9 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Room for so many bytes.
-    pub(super) fn new(bytes_max: u64) -> History {
-        History { bytes_max, parts: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
+    /// Room for so many rounds and bytes.
+    pub(super) fn new(rounds_max: u64, bytes_max: u64) -> History {
+        History { rounds_max, bytes_max, parts: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
     }
 
     /// A part was executed while our height was `height`; the oldest give way to it.
@@ -40,7 +40,7 @@ impl History {
 
     /// Our height is now `height`.
     pub(super) fn advance(&mut self, height: Round) {
-        while self.order.front().is_some_and(|(at, ..)| at.0 + HISTORY_ROUNDS_MIN < height.0) {
+        while self.order.front().is_some_and(|(at, ..)| at.0 + self.rounds_max < height.0) {
             self.drop_oldest();
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use wire::codec;
 use wire::ids::{Digest, Index, Round};
+use wire::limits::HISTORY_ROUNDS_MIN;
 
 use crate::block::{BlockEffects, BlockVotes, Header};
 use crate::cut::{Cut, Tip};
@@ -65,7 +66,7 @@ pub(super) struct Out {
 impl Seat {
     pub(super) fn new(member: Member) -> Seat {
         Seat {
-            rounds: Rounds::new(member.clone()),
+            rounds: Rounds::new(member.clone(), HISTORY_ROUNDS_MIN),
             votes: BlockVotes::new(member.clone()),
             lanes: KnownLanes::default(),
             execution: Execution::AtOnce,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wire::committee::{Committee, Member as Keys, Protocol};
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId};
+use wire::limits::HISTORY_ROUNDS_MIN;
 
 use crate::block::Header;
 use crate::crypto::cert::{Certificate, CertificateCache};
@@ -57,7 +58,7 @@ impl Bench {
             .collect();
         let member = |node: NodeId| {
             let suite = suites[usize::from(node.0)].clone();
-            Transfers::new(Member::new(committee.clone(), suite, node), 1 << 20)
+            Transfers::new(Member::new(committee.clone(), suite, node), HISTORY_ROUNDS_MIN, 1 << 20)
         };
         Bench {
             members: committee.nodes().map(member).collect(),
