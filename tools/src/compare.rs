@@ -24,8 +24,8 @@ pub(crate) const COMMAND: Command = Command {
             versions differ. A run is named by its summary.json or its log directory.\n\n\
             Two runs of the same differ too. So give several runs of each side, joined by commas: from how much they \
             differ among themselves follows a band (95 %, Student's t over both sides with one deviation), and only \
-            what lies beyond it is called better or worse. With twenty figures one lies beyond it by chance. Without \
-            any repeated run there is no band, and nobody can know.",
+            what lies beyond it is called better or worse. With twenty figures one lies beyond it by chance. With fewer \
+            than three runs of a side no difference is judged.",
     operands: &[
         Operand {
             name: "A",
@@ -40,7 +40,7 @@ pub(crate) const COMMAND: Command = Command {
         ("EXIT STATUS", "0  compared\n2  usage, or a summary cannot be read or understood"),
         (
             "EXAMPLES",
-            "tools compare log-old log-new  Two runs; every difference may be noise.\n\
+            "tools compare log-old log-new  Two runs; no difference is judged.\n\
              tools compare old-1,old-2,old-3 new-1,new-2,new-3  Three of each, whose --log-dir these were.",
         ),
     ],

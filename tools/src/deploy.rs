@@ -31,6 +31,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wire::committee::Protocol;
+use wire::text::ParseError;
 
 use self::check::Purpose;
 use self::deployment::Deployment;
@@ -75,7 +76,12 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
             return Ok(not_begun("install", error));
         }
         let committee = if keys.join("committee.txt").exists() {
-            load_testbed(Path::new(values.required("hosts")?), &keys)?.1
+            let (_, committee) = load_testbed(Path::new(values.required("hosts")?), &keys)?;
+            if values.is_given("signed") && !committee.protocol().signed {
+                let found = format!("keys of an unsigned testbed in {}", keys.display());
+                return Err(ParseError::of("--signed", &found, "keys of a signed one, or --new-keys").into());
+            }
+            committee
         } else {
             let protocol = Protocol { signed: values.is_given("signed"), ..Protocol::default() };
             match keygen::deal(&keys, nodes, shards, protocol) {

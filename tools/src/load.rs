@@ -108,6 +108,11 @@ impl Offering {
         Ok(Offering { commands: sender, waker, shared, thread: Some(thread) })
     }
 
+    /// Whether the thread has ended, which it does before [`Offering::stop`] only if something is broken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Begins to offer load, and to write down what becomes of transactions if there is a log.
     pub(crate) fn begin(&self, plan: Plan, log: Option<TransactionLog>) {
         self.command(Command::Begin(plan, log));

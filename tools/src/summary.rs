@@ -42,7 +42,7 @@ pub(crate) struct Summary {
     pub(crate) orphaned: u64,
     /// Chains that did not know their coin at the end.
     pub(crate) doubtful: u64,
-    /// Chains that could not go on.
+    /// Chains that stopped: a transaction of theirs was lost, refused for good, or rejected for no known reason.
     pub(crate) dead: u64,
     /// What the files of the nodes say.
     pub(crate) verdict: Verdict,
@@ -141,8 +141,12 @@ impl Summary {
             (doubtful > 0 && !is_in_the_dark, unexplained),
             (self.tally.expired > 0 && is_late_for_no_reason, late),
             (!self.not_judged().is_empty(), "not everything could be judged".into()),
-            (!self.unplanned_ends.is_empty(), "a node ended, or a fault failed, unplanned".into()),
+            (!self.unplanned_ends.is_empty(), "a node ended unplanned, or a planned fault failed".into()),
             (self.tally.submitted == 0, "nothing was submitted".into()),
+            (
+                self.measured_for.is_zero(),
+                "nothing was measured, since the load ended within the warm-up".into(),
+            ),
         ];
         complaints.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text).collect()
     }
@@ -187,6 +191,11 @@ impl Summary {
     /// Cores that all processes of the run, `tools` included, kept busy on average.
     pub(crate) fn cores_busy(&self) -> f64 {
         self.used.cpu_s.values().sum::<f64>() / self.used.elapsed_s.max(1e-9)
+    }
+
+    /// A figure of what was measured, if anything was.
+    fn measured(&self, figure: f64) -> Json {
+        Json::or_null((!self.measured_for.is_zero()).then_some(figure))
     }
 
     /// Bytes sent between nodes by the transaction committed.

@@ -46,7 +46,8 @@ impl Verdict {
         let [Some(a), Some(b)] = groups else { return Verdict::OneSided };
         let difference = b.mean() - a.mean();
         let Some(noise) = noise(figure, a, b).filter(|_| a.count().min(b.count()) >= RUNS_MIN) else {
-            return if difference == 0.0 { Verdict::Equal } else { Verdict::TooFew };
+            let is_equal = difference == 0.0 && a.range() == b.range();
+            return if is_equal { Verdict::Equal } else { Verdict::TooFew };
         };
         match figure.better {
             _ if difference == 0.0 && a.range() == b.range() => Verdict::Equal,
@@ -173,7 +174,7 @@ impl Comparison {
         }
         for (name, runs) in NAMES.iter().zip(&self.sides) {
             let mixed = self.fact_names().into_iter().filter(|fact| {
-                // Runs with different seeds are the best of repeats.
+                // Repeats with different seeds are intended.
                 fact != "option --seed" && values_of(runs, fact).len() > 1
             });
             let mixed: Vec<String> = mixed.collect();

@@ -174,7 +174,7 @@ pub(crate) const START: Command = Command {
         REMOTE_DIR,
         TIMEOUT,
     ],
-    sections: &[EXIT_STATUS, SSH],
+    sections: &[section_of_local("LIMITS"), EXIT_STATUS, SSH],
 };
 
 /// `tools deploy status`.

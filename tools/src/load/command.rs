@@ -72,8 +72,8 @@ pub(crate) const EXPIRY_HELP: &str = "Rounds after which a transaction expires t
                                       it is; as a rule what takes 20 s at the present pace, and at least 1000.";
 
 /// What `--warmup` means.
-pub(crate) const WARMUP_HELP: &str = "Seconds at the beginning that no rate, latency or cost is about; 0, or with --rate \
-                                      max a quarter of the duration and at most 3.";
+pub(crate) const WARMUP_HELP: &str = "Seconds at the start that rates, latencies and costs leave out; 0, or with --rate max \
+                                      a quarter of the duration and at most 3.";
 
 /// Of a closed loop, whose window is being searched meanwhile.
 const WARMUP_MAX: Duration = Duration::from_secs(3);
@@ -82,10 +82,11 @@ const WARMUP_MAX: Duration = Duration::from_secs(3);
 fn warmup(values: &Values, rate: Rate, duration: Option<Duration>) -> Result<Duration, UsageError> {
     let default = match (rate, duration) {
         (Rate::Max, Some(duration)) => (duration / 4).min(WARMUP_MAX),
-        (Rate::Max, None) => WARMUP_MAX,
-        (Rate::PerSecond(_), _) => Duration::ZERO,
+        (Rate::Max, None) | (Rate::PerSecond(_), _) => Duration::ZERO,
     };
-    let warmup = values.optional("warmup", "seconds, at most a week", parse_seconds)?.unwrap_or(default);
+    let Some(warmup) = values.optional("warmup", "seconds, at most a week", parse_seconds)? else {
+        return Ok(default);
+    };
     if let Some(duration) = duration.filter(|duration| warmup >= *duration) {
         let expected = format!("less than the {} s for which load is offered", duration.as_secs_f64());
         let given = values.text("warmup").unwrap_or_default();
@@ -143,7 +144,9 @@ pub(crate) fn plan(
 
 /// The same for a testbed that runs, which says what it is.
 pub(crate) fn plan_for(values: &Values, committee: &Committee) -> Result<Plan, UsageError> {
-    let duration = values.value("duration", "seconds, at most a week", parse_seconds)?;
+    let duration = values.value("duration", "seconds, more than 0 and at most a week", |text| {
+        parse_seconds(text).filter(|duration| !duration.is_zero())
+    })?;
     plan(values, committee.shards(), committee.protocol().signed, Some(duration))
 }
 
@@ -248,14 +251,15 @@ fn watch(
     done: impl Fn(&Shared) -> bool,
 ) -> bool {
     let began = Instant::now();
-    while began.elapsed() < patience && !offering.look_at(&done) {
+    while began.elapsed() < patience && !offering.has_ended() && !offering.look_at(&done) {
         thread::sleep(Duration::from_millis(50).min(patience.saturating_sub(began.elapsed())));
         if signals::is_interrupted() {
             return true;
         }
-        let connected = offering.look_at(|shared| shared.connected.len());
+        let (connected, height) =
+            offering.look_at(|shared| (shared.connected.len(), shared.tally.height_of_all()));
         for section in offering.take_sections() {
-            ticker.line(&section, offering, connected).into_iter().for_each(tell);
+            ticker.line(&section, height, connected).into_iter().for_each(tell);
         }
     }
     false

@@ -93,7 +93,7 @@ pub(crate) struct Shared {
     pub(crate) orphaned: u64,
     /// Chains that do not know their coin.
     pub(crate) doubtful: u64,
-    /// Chains that cannot go on.
+    /// Chains that have stopped.
     pub(crate) dead: u64,
     /// Nodes with a connection.
     pub(crate) connected: Vec<NodeId>,
@@ -346,7 +346,8 @@ impl Engine {
             return Offered::All;
         }
         let returned = load.workload.tally().returned;
-        load.window.iter_mut().for_each(|window| window.observe(now, returned));
+        let open = load.open() as usize;
+        load.window.iter_mut().for_each(|window| window.observe(now, returned, open));
         load.advance(now_us);
         load.offer(&mut self.links, now_us)
     }
@@ -387,7 +388,7 @@ impl Engine {
         shared.window = load.window.as_ref().and_then(Window::found);
         (shared.in_flight, shared.orphaned) = load.workload.in_flight_and_orphaned();
         (shared.doubtful, shared.dead) = (load.workload.doubtful(), load.workload.dead());
-        shared.tally.clone_from(load.workload.tally());
+        shared.tally = load.workload.tally().clone();
         shared.sections.extend(load.series.take());
     }
 

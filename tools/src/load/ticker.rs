@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Offering, Section};
+use wire::ids::Round;
+
+use super::Section;
 use crate::summary::quantiles_line;
 
 /// Shorter sections have no line: their rates would say nothing.
@@ -33,10 +35,9 @@ impl Ticker {
     }
 
     /// Takes note of a section, and gives its line if it is long enough for one.
-    pub(crate) fn line(&mut self, section: &Section, offering: &Offering, up: usize) -> Option<String> {
-        let height = offering.look_at(|shared| shared.tally.height_of_all());
+    pub(crate) fn line(&mut self, section: &Section, height: Round, up: usize) -> Option<String> {
         self.note(section);
-        (section.seconds() >= TOLD_FROM_S).then(|| self.text(section, &height.to_string(), up))
+        (section.seconds() >= TOLD_FROM_S).then(|| self.text(section, height, up))
     }
 
     fn note(&mut self, section: &Section) {
@@ -47,7 +48,7 @@ impl Ticker {
         }
     }
 
-    fn text(&self, section: &Section, height: &str, up: usize) -> String {
+    fn text(&self, section: &Section, height: Round, up: usize) -> String {
         let rate = |count: u64| count as f64 / section.seconds();
         let crossing = if self.shards > 1 {
             let (cross, rejected) = (rate(section.committed_cross), rate(section.rejected));
@@ -90,7 +91,7 @@ mod tests {
         assert!(!ticker.has_stalled());
         let expected = "   2 s  round       7  offered     100 tx/s  committed      50 tx/s  cross      5 tx/s  \
                         rejected     2 tx/s  nodes 3/4  p50 1.0 ms, p99 2.0 ms, max 3.0 ms";
-        assert_eq!(ticker.text(&section, "7", 3), expected);
+        assert_eq!(ticker.text(&section, Round(7), 3), expected);
         ticker.note(&Section { committed: 0, rejected: 0, latency_us: None, ..section });
         assert!(ticker.has_stalled(), "no commit since the last line");
     }

@@ -19,9 +19,10 @@ const DOUBLINGS_MAX: u32 = 5;
 const ENOUGH: f64 = 0.98;
 /// What a size must gain on the best of the smaller ones.
 const GAIN: f64 = 1.02;
-/// How many times over what is open must come back until a new size is measured, since the first to come back were sent
-/// before the queues had grown, and until it has been. Three halves; and shortest times.
+/// A size settles, and then is measured, until 3/2 of the window has come back: the first to come back were sent before the
+/// queues had grown.
 const TURNOVER: (u64, u64) = (3, 2);
+/// Shortest time for each.
 const SETTLE: Duration = Duration::from_millis(100);
 const MEASURE: Duration = Duration::from_millis(150);
 
@@ -75,12 +76,14 @@ pub(crate) struct Found {
 }
 
 impl Window {
-    /// A window for transactions of this size, of a load that begins now.
-    pub(crate) fn new(tx_bytes: usize, now: Instant) -> Window {
-        let open_min = (BYTES_MIN / tx_bytes).max(1);
+    /// A window for transactions of this size, of a load that begins now with so many chains.
+    pub(crate) fn new(tx_bytes: usize, chains: usize, now: Instant) -> Window {
+        let open_min = (BYTES_MIN / tx_bytes).clamp(1, chains.max(1));
+        // Some chains rest at any time, and some are in doubt; so fewer than all may be open.
+        let doublings = (0..=DOUBLINGS_MAX).rev().find(|times| open_min << times <= chains * 3 / 4);
         Window {
             open_min,
-            open_max: open_min << DOUBLINGS_MAX,
+            open_max: open_min << doublings.unwrap_or(0),
             open: open_min,
             measured: Vec::new(),
             step: Step::Settling { at_change: Returned::default() },
@@ -100,8 +103,8 @@ impl Window {
         matches!(self.step, Step::Found).then_some(Found { open: self.open, after })
     }
 
-    /// So much has come back by now.
-    pub(crate) fn observe(&mut self, now: Instant, returned: Returned) {
+    /// So much has come back by now, and so many are open.
+    pub(crate) fn observe(&mut self, now: Instant, returned: Returned, open: usize) {
         let enough = self.open as u64 * TURNOVER.0 / TURNOVER.1;
         match self.step {
             Step::Settling { at_change } => {
@@ -114,7 +117,8 @@ impl Window {
                 if count >= enough && now.duration_since(began) >= MEASURE {
                     let mean_us = (returned.open_us - from.open_us) as f64 / count as f64;
                     let decided = (returned.decided - from.decided) as f64 / count as f64;
-                    let per_s = decided * self.open as f64 * 1e6 / mean_us.max(1.0);
+                    // Fewer are open where a node takes no more bytes.
+                    let per_s = decided * self.open.min(open) as f64 * 1e6 / mean_us.max(1.0);
                     log::debug!("{} open carry {per_s:.0} transactions a second", self.open);
                     self.measured.push(Size { open: self.open, per_s });
                     self.change(now, returned);
@@ -172,13 +176,14 @@ mod tests {
     use super::*;
 
     const TX_BYTES: usize = 250;
+    const CHAINS: usize = 1_000_000;
     const LEAST: usize = BYTES_MIN / TX_BYTES;
     const MOST: usize = LEAST << DOUBLINGS_MAX;
 
     /// What a search finds at a testbed where a transaction is open for `open_us` if so many are.
     fn search(open_us: impl Fn(usize) -> f64) -> Found {
         let start = Instant::now();
-        let mut window = Window::new(TX_BYTES, start);
+        let mut window = Window::new(TX_BYTES, CHAINS, start);
         let (mut returned, mut rest) = (Returned::default(), 0.0);
         for ms in 0..60_000 {
             let open = window.open_at_each(1);
@@ -188,7 +193,7 @@ mod tests {
             returned.count += count;
             returned.decided += count;
             returned.open_us += (count as f64 * open_us(open)) as u64;
-            window.observe(start + Duration::from_millis(ms), returned);
+            window.observe(start + Duration::from_millis(ms), returned, open);
             if let Some(found) = window.found() {
                 return found;
             }
@@ -229,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_not_carried() {
         let start = Instant::now();
-        let mut window = Window::new(TX_BYTES, start);
+        let mut window = Window::new(TX_BYTES, CHAINS, start);
         let mut returned = Returned::default();
         // Everything beyond the first size is refused at once.
         for ms in 0..60_000 {
@@ -237,7 +242,7 @@ mod tests {
             returned.count += open;
             returned.decided += open.min(LEAST as u64);
             returned.open_us += open * 50_000;
-            window.observe(start + Duration::from_millis(ms), returned);
+            window.observe(start + Duration::from_millis(ms), returned, open as usize);
         }
         assert_eq!(window.found().map(|found| found.open), Some(LEAST));
     }
@@ -245,7 +250,14 @@ mod tests {
     #[test]
     fn every_node_has_one_open_at_least() {
         let now = Instant::now();
-        assert_eq!(Window::new(60_000, now).open_at_each(1_000), 1);
-        assert_eq!(Window::new(TX_BYTES, now).open_at_each(4), LEAST / 4);
+        assert_eq!(Window::new(60_000, CHAINS, now).open_at_each(1_000), 1);
+        assert_eq!(Window::new(TX_BYTES, CHAINS, now).open_at_each(4), LEAST / 4);
+    }
+
+    #[test]
+    fn no_more_is_open_than_three_quarters_of_the_coins() {
+        let now = Instant::now();
+        assert_eq!(Window::new(TX_BYTES, 100_000, now).open_max, LEAST << 4);
+        assert_eq!(Window::new(TX_BYTES, 10, now).open_max, 10);
     }
 }

@@ -63,7 +63,7 @@ pub(crate) struct Workload {
     pools: Vec<Pool>,
     tally: Tally,
     log: Option<TransactionLog>,
-    /// Chains that cannot go on.
+    /// Chains that have stopped.
     dead: u64,
     /// Of transactions within a shard, by shard.
     heights: Vec<Heights>,
@@ -112,7 +112,7 @@ enum State {
     Joined,
     /// It waits to be told what its coin is.
     Doubtful,
-    /// Its coin is not what the ledger says: it cannot go on.
+    /// Its transaction was lost, refused for good, or rejected for no known reason.
     Dead,
 }
 
@@ -212,6 +212,11 @@ impl Workload {
             }
         }
         all
+    }
+
+    /// How many chains there are.
+    pub(crate) fn chains(&self) -> usize {
+        self.chains.len()
     }
 
     /// Transactions of `node` without a fate.

@@ -176,8 +176,8 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 /// What `--limits` means.
-pub(crate) const LIMITS_HELP: &str = "What nodes hold and how long they wait, where that is not to be as usual, e.g. clients=1000,outbox-bytes=134217728. See \
-     LIMITS.";
+pub(crate) const LIMITS_HELP: &str = "Memory and time limits of nodes that differ from the defaults, e.g. \
+                                      clients=1000,outbox-bytes=134217728. See LIMITS.";
 /// What `--signed` means.
 pub(crate) const SIGNED_HELP: &str =
     "Transactions carry the signatures of the owners of the coins they spend, which every node verifies.";
@@ -314,7 +314,7 @@ pub(crate) fn shards(values: &Values, nodes: u16) -> Result<u16, UsageError> {
 
 /// The value of `--limits`.
 pub(crate) fn limits(values: &Values) -> Result<LocalLimits, UsageError> {
-    Ok(values.text("limits").map(LocalLimits::parse).transpose()?.unwrap_or_default())
+    Ok(LocalLimits::of(values.text("limits"))?)
 }
 
 /// An option's value as a summary tells it: a number if it is one.

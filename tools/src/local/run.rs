@@ -241,6 +241,9 @@ impl Run<'_> {
         let began = loop {
             match self.offering.look_at(|shared| shared.began) {
                 Some(began) => break began.at,
+                None if signals::is_interrupted() || self.offering.has_ended() => {
+                    return Err(RunError::Interrupted);
+                }
                 None => thread::sleep(Duration::from_millis(1)),
             }
         };
@@ -286,7 +289,8 @@ impl Run<'_> {
 
     /// Whether the offering is over, the blocks asked for are there, or will never be.
     fn has_enough(&self, ticker: &Ticker) -> bool {
-        self.offering.look_at(|shared| shared.offered_for.is_some())
+        self.offering.has_ended()
+            || self.offering.look_at(|shared| shared.offered_for.is_some())
             || self.options.rounds.is_some_and(|rounds| {
                 self.offering.look_at(|shared| shared.tally.height_of_all().0) >= rounds
                     || ticker.stalled_for() > HOPELESS
@@ -390,8 +394,9 @@ impl Run<'_> {
         }
         self.ask_for_orphans();
         let up = self.cluster.up().len();
+        let height = self.offering.look_at(|shared| shared.tally.height_of_all());
         for section in sections {
-            let line = ticker.line(&section, &self.offering, up);
+            let line = ticker.line(&section, height, up);
             line.into_iter().for_each(|line| self.progress.tell(&line));
             self.series.push((section, up));
         }

@@ -111,13 +111,13 @@ fn faults_in(section: &Section, faults: &[Fault]) -> Vec<String> {
     here.map(ToString::to_string).collect()
 }
 
-/// What was used between two moments.
+/// What was used between two moments; nothing if the load ended before the first.
 fn usage((before, after): &(Used, Used)) -> Usage {
-    let elapsed = before.at.zip(after.at).map(|(before, after)| after.duration_since(before));
+    let Some((from, until)) = before.at.zip(after.at) else { return Usage::default() };
     Usage {
         cpu_s: difference(&after.cpu_s, &before.cpu_s),
         committed: after.committed - before.committed,
-        elapsed_s: elapsed.unwrap_or_default().as_secs_f64(),
+        elapsed_s: until.duration_since(from).as_secs_f64(),
     }
 }
 

@@ -47,7 +47,7 @@ impl Summary {
         let tally = &self.tally;
         let refused = tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect();
         vec![
-            ("offered_tps", Json::from(self.offered_tps())),
+            ("offered_tps", self.measured(self.offered_tps())),
             ("offered", Json::from(self.offered())),
             ("unsent", Json::from(tally.unsent)),
             ("submitted", Json::from(tally.submitted)),
@@ -79,12 +79,12 @@ impl Summary {
         let (tally, counters) = (&self.tally, &self.counters);
         let latency = |latency: &Histogram| latency_json(latency, &LATENCY, true);
         vec![
-            ("tps", Json::from(self.tps())),
+            ("tps", self.measured(self.tps())),
             ("window", Json::or_null(self.window.map(|found| found.open as f64))),
             ("window_after_s", Json::or_null(self.window.map(|found| found.after.as_secs_f64()))),
             ("rounds", Json::from(self.verdict.rounds)),
-            ("rounds_per_s", Json::from(self.rounds_per_s())),
-            ("views_per_round", Json::from(self.views_per_round())),
+            ("rounds_per_s", self.measured(self.rounds_per_s())),
+            ("views_per_round", self.measured(self.views_per_round())),
             ("round_ms", latency_json(&self.verdict.agreement_us, &[("p50", 500), ("p99", 990)], false)),
             ("latency_ms", latency(&tally.latency())),
             ("latency_intra_ms", latency(&tally.latency_intra)),
@@ -96,7 +96,7 @@ impl Summary {
             ("frames_dropped", Json::from(counters.frames_dropped)),
             ("restarts", Json::from(counters.restarts)),
             ("cpu_us_per_tx", values(&self.cpu_us_per_tx())),
-            ("cores_busy", Json::from(self.cores_busy())),
+            ("cores_busy", self.measured(self.cores_busy())),
             ("peak_mb", values(&self.peak_mb)),
         ]
     }

@@ -4,6 +4,12 @@ use super::*;
 use crate::load::Mix;
 use crate::verify::Judgement;
 
+/// A number for each program.
+fn by_program(numbers: [f64; 4]) -> BTreeMap<String, f64> {
+    let programs = ["node", "net_client", "net_server", "tools"].map(String::from);
+    programs.into_iter().zip(numbers).collect()
+}
+
 /// A run of ten seconds of 1,000 a second, of which the first two are warm-up.
 pub(crate) fn made_up() -> Summary {
     let mut tally = Tally::of_shards(1);
@@ -48,12 +54,8 @@ pub(crate) fn made_up() -> Summary {
         doubtful: 0,
         dead: 0,
         verdict,
-        used: Usage {
-            cpu_s: BTreeMap::from([("node".to_string(), 0.4), ("tools".to_string(), 0.2)]),
-            committed: 8_000,
-            elapsed_s: 8.0,
-        },
-        peak_mb: BTreeMap::from([("node".to_string(), 77.5)]),
+        used: Usage { cpu_s: by_program([0.4, 0.1, 0.1, 0.2]), committed: 8_000, elapsed_s: 8.0 },
+        peak_mb: by_program([77.5, 3.0, 4.0, 20.0]),
         counters: Counters { bytes_sent: 5_000_000, ..Counters::default() },
         faults: vec!["crash:3@3".into()],
         findings: Vec::new(),
@@ -147,9 +149,9 @@ fn json_tells_figures_as_numbers() {
         "\"commit\": null",
         "\"mem_gb\": 4",
         "\"options\": {\n    \"rate\": 1000\n  }",
-        "\"cpu_us_per_tx\": {\n    \"node\": 50,\n    \"tools\": 25\n  }",
-        "\"cores_busy\": 0.075,",
-        "\"peak_mb\": {\n    \"node\": 77.5\n  }",
+        "\"cpu_us_per_tx\": {\n    \"net_client\": 12.5,\n    \"net_server\": 12.5,\n    \"node\": 50,\n    \"tools\": 25\n  }",
+        "\"cores_busy\": 0.1,",
+        "\"node\": 77.5,",
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }
@@ -178,7 +180,7 @@ fn the_text_names_what_matters() {
         "10000 of 10000 submitted (100.00 %), 1000 tx/s, 0.2 MB/s; 10 of them after the load had ended",
         "p50 50.2 ms",
         "500, 50.0 a second, 1.20 views each",
-        "node 50.00, tools 25.00; 0.08 cores busy",
+        "net_client 12.50, net_server 12.50, node 50.00, tools 25.00; 0.10 cores busy",
         "agreement          true",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
@@ -196,6 +198,19 @@ fn the_text_names_what_matters() {
         "not well           3 transactions are lost, 0 in",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
+    }
+}
+
+#[test]
+fn a_load_that_ends_within_its_warm_up_has_no_figures_and_is_not_well() {
+    let mut summary = made_up();
+    (summary.offered_for, summary.measured_for) = (Duration::from_secs(1), Duration::ZERO);
+    (summary.used, summary.tally.committed_measured) = (Usage::default(), 0);
+    assert_eq!(summary.exit_code(), 1);
+    assert!(summary.to_text().contains("nothing was measured"), "{}", summary.to_text());
+    let json = summary.to_json().to_string();
+    for figure in ["tps", "offered_tps", "rounds_per_s", "views_per_round", "cores_busy"] {
+        assert!(json.contains(&format!("\"{figure}\": null,")), "{figure} in {json}");
     }
 }
 

@@ -62,7 +62,7 @@ impl Summary {
             self.plan.tx_bytes
         );
         if !self.plan.warmup.is_zero() {
-            let warmup_s = (self.offered_for - self.measured_for).as_secs_f64();
+            let warmup_s = self.offered_for.saturating_sub(self.measured_for).as_secs_f64();
             text += &format!("; rates, latencies and costs without the first {warmup_s:.1} s");
         }
         if let Some(found) = self.window {
@@ -127,7 +127,7 @@ impl Summary {
             return String::new();
         }
         format!(
-            "{} cannot tell which coin they have, {} cannot go on, since the ledger does not hold their coin",
+            "{} cannot tell which coin they have, {} have stopped, since a transaction was lost or refused for good",
             self.doubtful, self.dead
         )
     }

@@ -26,11 +26,11 @@ impl Pace {
         Pace { at: now, height, rounds_per_s: 0 }
     }
 
-    /// Takes note of the height, once a second.
+    /// Takes note of the height, at most once a second. One that has not changed may only be one that nobody has told.
     pub(super) fn observe(&mut self, height: Round, now: Instant) {
         let elapsed = now.duration_since(self.at);
-        if elapsed >= Duration::from_secs(1) {
-            let rounds = height.0.saturating_sub(self.height.0);
+        if elapsed >= Duration::from_secs(1) && height > self.height {
+            let rounds = height.0 - self.height.0;
             self.rounds_per_s = (rounds as f64 / elapsed.as_secs_f64()) as u64;
             (self.at, self.height) = (now, height);
         }
@@ -58,5 +58,9 @@ mod tests {
         assert_eq!(pace.expiry(Round(130)), Round(130 + 2_000));
         pace.observe(Round(4_100), began + Duration::from_secs(2));
         assert_eq!(pace.expiry(Round(4_100)), Round(4_100 + 5_000));
+        pace.observe(Round(4_100), began + Duration::from_secs(3));
+        assert_eq!(pace.expiry(Round(4_100)), Round(4_100 + 5_000), "nothing was heard");
+        pace.observe(Round(4_300), began + Duration::from_secs(4));
+        assert_eq!(pace.expiry(Round(4_300)), Round(4_300 + 2_000), "200 in two seconds");
     }
 }

@@ -77,7 +77,7 @@ impl Workload {
         self.pools.iter().map(|pool| (pool.doubtful.len() + pool.asked_coins.len()) as u64).sum()
     }
 
-    /// Chains that cannot go on, since the ledger holds none of the coins that they may have.
+    /// Chains that have stopped: a transaction of theirs was lost, refused for good, or rejected for no known reason.
     pub(crate) fn dead(&self) -> u64 {
         self.dead
     }

@@ -418,6 +418,41 @@ fn a_chain_in_doubt_asks_again_until_it_is_told_and_its_rejection_is_explained()
 }
 
 #[test]
+fn chains_in_doubt_are_counted_and_asked_at_once_when_all_is_at_rest() {
+    let mut workload = crossing(2, 1, "0");
+    let (_, inputs) = rejected(&mut workload);
+    assert_eq!((workload.doubtful(), workload.dead()), (2, 0));
+    assert!(questions(&mut workload, 10_000).is_empty(), "they rest");
+    workload.settle_doubts();
+    let asked = questions(&mut workload, 10_000);
+    assert_eq!((asked.len(), workload.doubtful()), (2, 2), "asked, and not answered");
+    for (node, coins) in asked {
+        let untouched = inputs.iter().find(|input| coins.contains(&input.coin)).unwrap();
+        workload.on_coins(node, &[(untouched.coin, 1_000)], 10_000);
+    }
+    assert_eq!(workload.doubtful(), 0);
+}
+
+#[test]
+fn a_chain_stops_by_a_refusal_for_good_and_rests_by_one_of_a_node_that_is_behind() {
+    // Node 0 has two of the eight chains.
+    let mut workload = workload();
+    for dead in [1, 2] {
+        let one = id(&make(&mut workload, 0, 0).unwrap());
+        tell(&mut workload, 0, one, Fate::Refused(Refusal::Invalid));
+        assert_eq!(workload.dead(), dead);
+    }
+    assert_eq!(make(&mut workload, 0, REST_US + 10_001), None, "none is left");
+    let mut workload = self::workload();
+    for _ in 0..2 {
+        let one = id(&make(&mut workload, 0, 0).unwrap());
+        tell(&mut workload, 0, one, Fate::Refused(Refusal::ExpiryTooFar));
+    }
+    assert_eq!(make(&mut workload, 0, 10_001), None, "both rest");
+    assert!(make(&mut workload, 0, REST_US + 10_001).is_some(), "and go on");
+}
+
+#[test]
 fn a_question_that_was_lost_is_asked_again_and_by_the_heir_of_who_is_gone() {
     let mut workload = crossing(2, 8, "0");
     rejected(&mut workload);
