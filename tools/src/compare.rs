@@ -8,6 +8,7 @@ mod noise;
 mod report;
 mod run;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
@@ -64,5 +65,10 @@ fn side(list: &str) -> Result<Vec<Run>, UsageError> {
         let expected = format!("1 to {RUNS_MAX} summaries or log directories, joined by commas");
         return Err(wire::text::ParseError::of("runs", list, expected).into());
     }
-    Ok(paths.iter().map(|path| Run::load(path)).collect::<Result<_, _>>()?)
+    let real: BTreeSet<PathBuf> = paths.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let runs = paths.iter().map(|path| Run::load(path)).collect::<Result<Vec<_>, _>>()?;
+    if real.len() < runs.len() {
+        return Err(wire::text::ParseError::of("runs", list, "each run once").into());
+    }
+    Ok(runs)
 }

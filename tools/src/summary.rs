@@ -102,7 +102,7 @@ impl Summary {
     /// 0 all well; 1 safety, conservation, something lost or unexplained, or not to be judged; 3 nothing committed although
     /// transactions were offered; 130 interrupted.
     pub(crate) fn exit_code(&self) -> u8 {
-        if self.is_unsafe() {
+        if self.is_unsafe() || !self.unplanned_ends.is_empty() {
             1
         } else if self.interrupted {
             130
@@ -126,19 +126,24 @@ impl Summary {
     fn complaints(&self) -> Vec<String> {
         // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
         let is_in_the_dark = !self.faults.is_empty() && self.shards > 1;
-        let doubtful = self.tally.rejected_unexpected + self.doubtful + self.dead;
         // An expiry as long as the load chooses it passes only while something stands still.
         let is_late_for_no_reason = self.faults.is_empty() && self.plan.expiry_rounds.is_none();
-        let open = format!("{} transactions are lost, {} in flight", self.tally.lost, self.in_flight);
-        let unexplained = format!(
-            "for no known reason {} transactions were rejected, and {} chains of coins came to their end",
-            self.tally.rejected_unexpected,
+        let lost = format!("{} transactions are lost", self.tally.lost);
+        let open = format!("{} transactions are in flight", self.in_flight);
+        let rejected = format!(
+            "{} transactions were rejected for no reason of this load",
+            self.tally.rejected_unexpected
+        );
+        let ended = format!(
+            "{} chains of coins came to their end for no reason of this load",
             self.doubtful + self.dead
         );
         let late = format!("{} transactions expired although no fault was planned", self.tally.expired);
         let complaints = [
-            (self.tally.lost + self.in_flight > 0, open),
-            (doubtful > 0 && !is_in_the_dark, unexplained),
+            (self.tally.lost > 0, lost),
+            (self.in_flight > 0, open),
+            (self.tally.rejected_unexpected > 0 && !is_in_the_dark, rejected),
+            (self.doubtful + self.dead > 0 && !is_in_the_dark, ended),
             (self.tally.expired > 0 && is_late_for_no_reason, late),
             (!self.not_judged().is_empty(), "not everything could be judged".into()),
             (!self.unplanned_ends.is_empty(), "a node ended unplanned, or a planned fault failed".into()),

@@ -311,8 +311,9 @@ fn check_rounds(
         verdict.payload_bytes += line.block.payload_bytes;
         receipts::check_block(place, &line.block, record, verdict);
     }
-    let any_up = nodes.iter().any(|node| node.status.is_some());
-    receipts::check_beyond(place, height, any_up, record, verdict);
+    let is_whole = |node: &Reading<'_>| node.status.is_some_and(|status| status.executed <= height);
+    let are_whole = nodes.iter().any(is_whole);
+    receipts::check_beyond(place, height, are_whole, record, verdict);
     Ok(())
 }
 

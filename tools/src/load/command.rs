@@ -46,8 +46,8 @@ pub(crate) const COMMAND: Command = Command {
     sections: &[
         (
             "EXIT STATUS",
-            "0    every transaction had its receipt\n\
-         1    some had none, were lost or were rejected without a reason\n\
+            "0    every transaction was decided or refused\n\
+         1    some had no receipt, were lost or were rejected without a reason\n\
          2    usage\n\
          3    nothing was committed\n\
          4    no node could be reached\n\
@@ -215,8 +215,9 @@ fn offer(offering: Offering, plan: Plan, mut ticker: Ticker) -> u8 {
     }
     let tally = &shared.tally;
     tell(format!(
-        "never sent {}, submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, \
+        "{:.0} tx/s; never sent {}, submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, \
          duplicated {}; latency {}",
+        tally.committed_measured as f64 / shared.measured_for.as_secs_f64().max(1e-9),
         tally.unsent,
         tally.submitted,
         tally.committed,

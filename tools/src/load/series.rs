@@ -51,6 +51,11 @@ pub(crate) struct Section {
 }
 
 impl Section {
+    /// Whether it lies after the load and nothing happened in it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Drain && self.open == 0 && self.sent + self.committed + self.rejected == 0
+    }
+
     /// Its length, seconds.
     pub(crate) fn seconds(&self) -> f64 {
         (self.until_us - self.from_us) as f64 / 1e6

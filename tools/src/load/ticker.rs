@@ -57,8 +57,8 @@ impl Ticker {
             String::new()
         };
         format!(
-            "{:4.0} s  round {height:>7}  offered {:>7.0} tx/s  committed {:>7.0} tx/s{crossing}  nodes {up}/{}  {}",
-            section.until_us as f64 / 1e6,
+            "{:4} s  round {height:>7}  offered {:>7.0} tx/s  committed {:>7.0} tx/s{crossing}  nodes {up}/{}  {}",
+            (section.until_us as f64 / 1e5).round() / 10.0,
             rate(section.meant),
             rate(section.committed),
             self.nodes,

@@ -11,10 +11,11 @@
 //! | `contact` | the node it was handed to |
 //! | `input_shards` | shards of its inputs, joined by `+` |
 //! | `output_shard` | shard of its outputs |
-//! | `fate` | `finished`, `rejected: REASON`, `expired`, `refused: REASON`, `lost`, `in flight`, `orphaned` |
+//! | `fate` | `finished`, `rejected: REASON`, `expired`, `refused: REASON`, `lost`, `in flight`, `orphaned`, `never sent` |
 //! | `height` | of the block that finished it; empty without one |
 //!
-//! Lines come in the order of the receipts; what has none stands at the end. A file that cannot be written ends there,
+//! Lines come in the order of the receipts; what has none stands at the end. What was never sent has an intended time
+//! only. A file that cannot be written ends there,
 //! and the run says so.
 
 use std::fs::File;
@@ -101,6 +102,16 @@ impl TransactionLog {
         );
     }
 
+    /// Adds a line for each of so many that were never sent, as many as of the others.
+    pub(crate) fn add_unsent(&mut self, intended_us: impl Iterator<Item = u64>) {
+        let every = self.every;
+        for intended_us in intended_us.step_by(usize::try_from(every).unwrap_or(usize::MAX)) {
+            if self.written.is_ok() {
+                self.written = writeln!(self.file, ",{every},,{intended_us},,,,,,never sent,");
+            }
+        }
+    }
+
     /// Writes everything out; whether all could be written.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.written?;
@@ -146,11 +157,13 @@ mod tests {
         log.add(&told(End::Receipt(Fate::Finished(Round(9))), Some(8)));
         log.add(&told(End::Receipt(Fate::Refused(Refusal::Full)), Some(8)));
         log.add(&told(End::Orphaned, None));
+        log.add_unsent([10, 11, 12, 13].into_iter());
         log.finish().unwrap();
         let id = "ab".repeat(32);
         let expected = format!(
             "{HEADER}\n{id},3,cross,5,6,8,7,0+2,1,finished,9\n{id},3,cross,5,6,8,7,0+2,1,refused: Full,\n\
-             {id},3,cross,5,6,,7,0+2,1,orphaned,\n"
+             {id},3,cross,5,6,,7,0+2,1,orphaned,\n\
+             ,3,,10,,,,,,never sent,\n,3,,13,,,,,,never sent,\n"
         );
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     }

@@ -186,6 +186,13 @@ impl Workload {
         self.log = Some(log);
     }
 
+    /// Writes down some of the transactions that were never sent, by when they were intended.
+    pub(crate) fn log_unsent(&mut self, intended_us: impl Iterator<Item = u64>) {
+        if let Some(log) = &mut self.log {
+            log.add_unsent(intended_us);
+        }
+    }
+
     /// Writes down what is still open, and ends the log if there is one.
     pub(crate) fn finish_log(&mut self) -> io::Result<()> {
         for chain in &self.chains {

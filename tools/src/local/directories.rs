@@ -32,6 +32,11 @@ impl Directories {
         self.data.join("hosts.txt")
     }
 
+    /// The run that writes into the log directory.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.log.join("run.txt")
+    }
+
     /// The pid file.
     pub(crate) fn pids(&self) -> PathBuf {
         self.data.join("pids.txt")
@@ -173,6 +178,7 @@ fn is_log_of_a_run(path: &Path) -> bool {
             | "series.csv"
             | "latency.csv"
             | "transactions.csv"
+            | "run.txt"
     ) || node_of_log(name).is_some()
 }
 

@@ -3,6 +3,7 @@
 //! `LIST = FAULT ["," FAULT]…`, `FAULT = NAME ":" IDS "@" T`, `IDS = ID ["+" ID]…`; e.g.
 //! `crash:3@3,kill-client:1@5.5`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(crate) struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<String> = self.nodes.iter().map(NodeId::to_string).collect();
-        write!(f, "{}:{}@{}", self.kind.name(), ids.join("+"), self.at.as_secs_f64())
+        write!(f, "{}:{}@{}", self.kind.name(), ids.join("+"), seconds_text(self.at))
     }
 }
 
@@ -57,6 +58,16 @@ pub(crate) fn parse(text: &str, nodes: u16) -> Result<Vec<Fault>, ParseError> {
     }
     let mut faults = text.split(',').map(|item| parse_one(item, nodes)).collect::<Result<Vec<_>, _>>()?;
     faults.sort_by_key(|fault| fault.at);
+    let mut crashed = BTreeSet::new();
+    for fault in &faults {
+        if let Some(node) = fault.nodes.iter().find(|node| crashed.contains(*node)) {
+            let expected = format!("nothing for node {node}, which has been crashed by then");
+            return Err(ParseError::of("--faults", &fault.to_string(), expected));
+        }
+        if fault.kind == Kind::Crash {
+            crashed.extend(fault.nodes.iter().copied());
+        }
+    }
     Ok(faults)
 }
 
@@ -77,6 +88,11 @@ fn parse_one(item: &str, nodes: u16) -> Result<Fault, ParseError> {
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds".into()))?;
     Ok(Fault { kind, nodes, at })
+}
+
+/// A length of time as people write it, to the microsecond.
+pub(crate) fn seconds_text(time: Duration) -> String {
+    (time.as_micros() as f64 / 1e6).to_string()
 }
 
 /// A length of time in seconds, at most a week; fractions are allowed.
@@ -112,6 +128,10 @@ mod tests {
             ("pause:3@1+2", "--faults: found 'pause', expected one of crash, kill-client, kill-server"),
             ("crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3, joined by '+'"),
             ("crash:@1", "--faults: found 'crash:@1', expected node ids from 0 to 3, joined by '+'"),
+            (
+                "crash:1@1,kill-client:2+1@2.9999",
+                "--faults: found 'kill-client:2+1@2.9999', expected nothing for node 1, which has been crashed by then",
+            ),
             ("crash:1@x", "--faults: found 'crash:1@x', expected a time after '@', in seconds"),
             ("crash:1@-1", "--faults: found 'crash:1@-1', expected a time after '@', in seconds"),
             ("crash:1@NaN", "--faults: found 'crash:1@NaN', expected a time after '@', in seconds"),

@@ -266,6 +266,10 @@ impl Options {
             return Err(ParseError::of("--faults", &late.to_string(), expected).into());
         }
         let is_signed = values.is_given("signed");
+        let (log, data) = (values.required("log-dir")?, values.required("data-dir")?);
+        if log == data {
+            return Err(ParseError::of("--data-dir", data, "another directory than --log-dir").into());
+        }
         let told = command.options.iter().map(|option| match option.value {
             Some(_) => (option.name, told(values.text(option.name))),
             None => (option.name, Json::from(values.is_given(option.name))),
@@ -284,10 +288,7 @@ impl Options {
                 .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards))),
             limits: limits(values)?,
             faults,
-            directories: Directories {
-                log: PathBuf::from(values.required("log-dir")?),
-                data: PathBuf::from(values.required("data-dir")?),
-            },
+            directories: Directories { log: PathBuf::from(log), data: PathBuf::from(data) },
             base_port: None,
             has_metrics: false,
             told: told.collect(),
@@ -415,6 +416,7 @@ mod tests {
                 "--nodes 4 --limits clients=0",
                 "--limits clients: found '0', expected a whole number from 1 to",
             ),
+            ("--nodes 4 --log-dir x --data-dir x", "--data-dir: found 'x', expected another directory than"),
             ("--nodes 4 --warmup 10", "--warmup: found '10', expected less than the 10 s for which load"),
             (
                 "--nodes 4 --tx-size 150 --signed",

@@ -38,8 +38,9 @@ pub(crate) fn prepare(
     directories.clear()?;
     let own = pids::Entry::of(std::process::id(), pids::RUN);
     let own: Vec<pids::Entry> = own.into_iter().collect();
-    pids::save(&directories.pids(), &own)
-        .map_err(|error| StartError::file("write", &directories.pids(), error))?;
+    for path in [directories.pids(), directories.lock()] {
+        pids::save(&path, &own).map_err(|error| StartError::file("write", &path, error))?;
+    }
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
     let metrics = if options.has_metrics { ports::for_metrics(&hosts)? } else { Vec::new() };
@@ -65,8 +66,12 @@ fn end_leftovers(options: &Options, tell: impl Fn(&str)) -> Result<(), StartErro
     const PATIENCE: Duration = Duration::from_secs(10);
     let directories = &options.directories;
     let leftovers = pids::leftovers(&directories.pids())?;
-    if let Some(run) = leftovers.iter().find(|entry| entry.what == pids::RUN) {
-        return Err(StartError::AnotherRun { directory: directories.data.clone(), pid: run.pid });
+    // What is no directory is told of when it is to be created.
+    let of_log = if directories.log.is_dir() { pids::leftovers(&directories.lock())? } else { Vec::new() };
+    for (directory, entries) in [(&directories.data, &leftovers), (&directories.log, &of_log)] {
+        if let Some(run) = entries.iter().find(|entry| entry.what == pids::RUN) {
+            return Err(StartError::AnotherRun { directory: directory.clone(), pid: run.pid });
+        }
     }
     for entry in &leftovers {
         tell(&format!("left over from an earlier run: {} (pid {}); ending it", entry.what, entry.pid));

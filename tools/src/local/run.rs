@@ -99,8 +99,10 @@ pub(crate) struct Run<'a> {
     pub(crate) interrupted: bool,
     /// What had been used when the measured part of the load began, and when it ended.
     pub(crate) used: (Used, Used),
-    /// The sections of the load, each with the nodes that were up at its end.
-    pub(crate) series: Vec<(Section, usize)>,
+    /// The sections of the load.
+    pub(crate) series: Vec<Section>,
+    /// When nodes were found to be gone for good, since the load began.
+    pub(crate) gone_at: Vec<Duration>,
     pub(crate) diagnosis: Vec<String>,
     /// When to ask for orphans next, and how long to pause after that.
     orphans_due: Option<(Instant, Duration)>,
@@ -180,6 +182,7 @@ pub(crate) fn begin<'a>(
         interrupted: false,
         used: Default::default(),
         series: Vec::new(),
+        gone_at: Vec::new(),
         diagnosis: Vec::new(),
         orphans_due: None,
         progress,
@@ -256,16 +259,21 @@ impl Run<'_> {
             }
             thread::sleep(STEP.min(self.until_end(began)));
             self.interrupted = signals::is_interrupted();
+            self.on_time(&mut ticker);
             while pending.last().is_some_and(|fault| fault.at <= began.elapsed()) {
                 let fault = pending.pop().expect("the loop has looked at it");
                 self.carry_out(fault);
             }
-            self.on_time(&mut ticker);
             companion.step(self, began.elapsed());
         }
         self.used.1 = self.use_now();
         self.offering.end();
         self.on_time(&mut ticker);
+        if !self.interrupted {
+            let late = pending.iter().rev();
+            self.unplanned_ends
+                .extend(late.map(|fault| format!("{fault} did not come, since the load had ended")));
+        }
         Ok(ticker)
     }
 
@@ -393,12 +401,12 @@ impl Run<'_> {
             self.note_gone(end.node, end.how);
         }
         self.ask_for_orphans();
-        let up = self.cluster.up().len();
         let height = self.offering.look_at(|shared| shared.tally.height_of_all());
         for section in sections {
+            let up = nodes_up(self.options, &self.gone_at, &section);
             let line = ticker.line(&section, height, up);
             line.into_iter().for_each(|line| self.progress.tell(&line));
-            self.series.push((section, up));
+            self.series.push(section);
         }
         let waits =
             self.offering.look_at(|shared| shared.in_flight > 0 || shared.intended > shared.tally.submitted);
@@ -425,6 +433,8 @@ impl Run<'_> {
     }
 
     fn note_gone(&mut self, node: NodeId, how: String) {
+        let began = self.offering.look_at(|shared| shared.began);
+        self.gone_at.push(began.map_or(Duration::ZERO, |began| began.at.elapsed()));
         self.ends.insert(node, how);
         self.offering.node_is_gone(node);
         const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -460,6 +470,12 @@ impl Run<'_> {
             directories: &self.options.directories,
         })
     }
+}
+
+/// Nodes that had not gone for good when a section ended.
+pub(super) fn nodes_up(options: &Options, gone_at: &[Duration], section: &Section) -> usize {
+    let until = Duration::from_micros(section.until_us);
+    usize::from(options.nodes_in_all()) - gone_at.iter().filter(|gone_at| **gone_at < until).count()
 }
 
 /// Adds what this process itself, the load above all, has used.

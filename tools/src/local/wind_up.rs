@@ -3,25 +3,33 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
 use wire::client::NodeStatus;
 use wire::ids::NodeId;
+use wire::limits::local::Local;
 
 use super::directories::Directories;
 use super::faults::Fault;
 use super::options::Options;
-use super::run::{Run, Used};
+use super::run::{Run, Used, nodes_up};
 use crate::load::{Section, Shared};
 use crate::procfs;
 use crate::summary::{self, Counters, Summary, Usage};
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 
+/// By how much the last counters of a child may be late.
+const COUNTERS_LATE: Duration = Duration::from_millis(100);
 /// How long nodes may take to tell their last status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends a run and sums it up. The summary is written to `summary.json` as well.
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
+    if !run.interrupted {
+        // Children tell what they have counted at each ping interval.
+        thread::sleep(run.options.limits.time(Local::PingIntervalMs) + COUNTERS_LATE);
+    }
     let statuses = last_statuses(&mut run);
     let ended = if run.interrupted {
         Ended::Interrupted
@@ -39,8 +47,11 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     if let Some(error) = &shared.log_failed {
         findings.push(format!("transactions.csv is not whole: {error}"));
     }
-    let up = cluster.up().len();
-    series.extend(shared.sections.iter().map(|section| (section.clone(), up)));
+    series.extend(shared.sections.iter().cloned());
+    // While the last questions were asked nothing happened any more.
+    while series.last().is_some_and(Section::is_idle) {
+        series.pop();
+    }
     unplanned_ends.extend(cluster.stop());
     let record = record(options.nodes_in_all(), &statuses, ended, &shared);
     let verdict = judge(
@@ -77,7 +88,10 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         options: options.told.clone(),
         tally: shared.tally,
     };
-    let series = series.iter().map(|(section, up)| (section, *up, faults_in(section, &run.faults_done)));
+    let series = series.iter().map(|section| {
+        let up = nodes_up(options, &run.gone_at, section);
+        (section, up, faults_in(section, &run.faults_done))
+    });
     let files =
         [("series.csv", summary::series_csv(series)), ("latency.csv", summary::latency_csv(&summary.tally))];
     for (name, text) in files {
@@ -85,6 +99,8 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     }
     let text = format!("{}\n", summary.to_json());
     write(options, "summary.json", &text, &mut summary);
+    // Whoever finds it later sees that its process has ended.
+    let _ = fs::remove_file(options.directories.lock());
     summary
 }
 

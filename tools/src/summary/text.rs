@@ -62,8 +62,8 @@ impl Summary {
             self.plan.tx_bytes
         );
         if !self.plan.warmup.is_zero() {
-            let warmup_s = self.offered_for.saturating_sub(self.measured_for).as_secs_f64();
-            text += &format!("; rates, latencies and costs without the first {warmup_s:.1} s");
+            let warmup_s = self.plan.warmup.as_micros() as f64 / 1e6;
+            text += &format!("; rates, latencies and costs without the first {warmup_s} s");
         }
         if let Some(found) = self.window {
             let after_s = found.after.as_secs_f64();
@@ -153,6 +153,14 @@ impl Summary {
     fn judgement_rows(&self) -> Vec<Row> {
         let verdict = &self.verdict;
         let mut rows = vec![
+            (
+                "interrupted",
+                if self.interrupted {
+                    "by a signal; what was in flight stays open".into()
+                } else {
+                    String::new()
+                },
+            ),
             ("planned faults", self.faults.join(", ")),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
             ("turned away", counts_text(&self.counters.turned_away)),

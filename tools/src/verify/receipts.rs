@@ -28,16 +28,21 @@ pub(super) fn check_block(place: Place, block: &Block, record: &Record, verdict:
 }
 
 /// What receipts name beyond the last block that anybody wrote down.
-pub(super) fn check_beyond(place: Place, last: Round, any_up: bool, record: &Record, verdict: &mut Verdict) {
+pub(super) fn check_beyond(
+    place: Place,
+    last: Round,
+    are_whole: bool,
+    record: &Record,
+    verdict: &mut Verdict,
+) {
     let beyond = record.receipts.range((place.shard, last.next())..=(place.shard, Round(u64::MAX)));
     let beyond = beyond.map(|((_, height), count)| (height, count.intra.saturating_add(count.cross)));
-    if !any_up {
-        // Nodes that were killed may not have written their last lines.
+    if !are_whole {
+        // Nodes that were killed may not have written their last lines, nor those whose disk was full.
         let count = beyond.fold(0u64, |sum, (_, count)| sum.saturating_add(count));
         if count > 0 {
-            let why = format!(
-                "{place}{count} receipts name heights after {last}, the last that a dead member wrote"
-            );
+            let why =
+                format!("{place}{count} receipts name heights after {last}, the last that a member wrote");
             verdict.receipts_hold.limit(why);
         }
         return;

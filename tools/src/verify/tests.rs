@@ -252,7 +252,7 @@ fn receipts_without_a_block_are_found() {
         (why.into(), why.into())
     );
     let receipts = verdict.receipts_hold.to_string();
-    assert_eq!(receipts, "not judged: 10 receipts name heights after 5, the last that a dead member wrote");
+    assert_eq!(receipts, "not judged: 10 receipts name heights after 5, the last that a member wrote");
 }
 
 #[test]
@@ -397,7 +397,7 @@ fn a_shard_of_which_nobody_is_left_is_not_judged() {
         [&verdict.agreement, &verdict.value_conserved, &verdict.exchange_holds].map(|one| one.to_string()),
         [why; 3]
     );
-    let receipts = "not judged: shard 1: 10 receipts name heights after 4, the last that a dead member wrote";
+    let receipts = "not judged: shard 1: 10 receipts name heights after 4, the last that a member wrote";
     assert_eq!(verdict.receipts_hold.to_string(), receipts);
 }
 

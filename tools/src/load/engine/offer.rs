@@ -19,6 +19,8 @@ use crate::load::{Plan, Rate};
 
 /// Most transactions made in one turn: some ten milliseconds of work, between which receipts are read.
 const MADE_PER_TURN_MAX: u64 = 10_000;
+/// How late the last turn of the offering may be and still hand over what is due.
+const LATE_US_MAX: u64 = 50_000;
 /// Groups of transactions that were never sent and counted alike: an hour at ten million a second must not hold up its
 /// own end.
 const UNSENT_GROUPS_MAX: u64 = 1_000_000;
@@ -190,12 +192,14 @@ impl Load {
         self.advance(until_us);
         self.workload.tally().borders.offered_until_us = until_us;
         if let Rate::PerSecond(rate) = self.plan.rate {
-            while self.offer(links, now_us) == Offered::Part {}
+            // What became due since the last turn belongs to the load; an engine that was stopped has missed its time.
+            while now_us < until_us + LATE_US_MAX && self.offer(links, now_us) == Offered::Part {}
             let meant = intended_before(until_us, rate);
             let size = meant.saturating_sub(self.made).div_ceil(UNSENT_GROUPS_MAX).max(1);
             for first in (self.made..meant).step_by(size as usize) {
                 self.workload.tally().never_sent(intended_us(first, rate), size.min(meant - first));
             }
+            self.workload.log_unsent((self.made..meant).map(|number| intended_us(number, rate)));
         }
         self.is_offering = false;
         self.advance(now_us);
