@@ -335,8 +335,8 @@ impl Lanes {
         effects
     }
 
-    /// The cut of `round` is decided: windows move, what its block lacks is fetched, after a little patience if its bodies
-    /// may be under way. Rounds come in order; a round passed before changes nothing.
+    /// The cut of `round` is decided: windows move, what its block lacks is fetched, after a little patience if its
+    /// bodies may be under way. Rounds come in order; a round passed before changes nothing.
     ///
     /// # Panics
     /// If the cut does not have N lanes: the caller checks `Cut::may_follow`.

@@ -88,8 +88,8 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// What nodes keep of what they decided. With the usual bound a node grows by what it commits all along, and figures would
-/// depend on how fast the machine hands out fresh memory; this little is full after a second.
+/// What nodes keep of what they decided. With the usual bound a node grows by what it commits all along, and figures
+/// would depend on how fast the machine hands out fresh memory; this little is full after a second.
 const HISTORY_MIB: u64 = 64;
 
 /// What is measured on.

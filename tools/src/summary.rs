@@ -99,8 +99,8 @@ pub(crate) struct Counters {
 }
 
 impl Summary {
-    /// 0 all well; 1 safety, conservation, something lost or unexplained, or not to be judged; 3 nothing committed although
-    /// transactions were offered; 130 interrupted.
+    /// 0 all well; 1 safety, conservation, something lost or unexplained, or not to be judged; 3 nothing committed
+    /// although transactions were offered; 130 interrupted.
     pub(crate) fn exit_code(&self) -> u8 {
         if self.is_unsafe() || !self.unplanned_ends.is_empty() {
             1

@@ -176,7 +176,8 @@ fn a_client_that_dies_in_mid_submission_leaves_nothing_half_done() {
             .then_some(())
     });
     load.kill();
-    // All is well only if all nodes have come to rest, but for coins of the run's own load that the other one has spent.
+    // All is well only if all nodes have come to rest, but for coins of the run's own load that the other one has
+    // spent.
     let output = run.finish();
     let told = text(&output);
     assert_eq!(output.status.code(), Some(i32::from(place.number("chains_doubtful") > 0)), "{told}");

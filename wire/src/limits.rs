@@ -1,8 +1,8 @@
 //! Every limit of the testbed with its reason, in one place.
 //!
 //! Those that must agree between nodes stand in `committee.txt` as well (see `committee::Protocol`). Of the others, the
-//! ones that a node may have its own value of are [`local`]: `--limits` sets them for a run. The rest are bounds that one
-//! node's code relies on in another's, or of which no other value makes sense.
+//! ones that a node may have its own value of are [`local`]: `--limits` sets them for a run. The rest are bounds that
+//! one node's code relies on in another's, or of which no other value makes sense.
 
 pub mod local;
 

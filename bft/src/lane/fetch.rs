@@ -78,8 +78,8 @@ pub(super) struct Fetches {
 }
 
 impl Fetches {
-    /// Makes the table match what `lane` lacks now: new needs enter and satisfied ones leave. One that has become decided
-    /// goes on with the holders that were asked; one that only its owner vouched for starts over with others.
+    /// Makes the table match what `lane` lacks now: new needs enter and satisfied ones leave. One that has become
+    /// decided goes on with the holders that were asked; one that only its owner vouched for starts over with others.
     pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need], bodies: Bodies) {
         let ours = (lane, Seq(0))..=(lane, Seq(u64::MAX));
         if needs.is_empty() && self.table.range(ours.clone()).next().is_none() {
@@ -171,8 +171,8 @@ impl Fetches {
         sends
     }
 
-    /// So many requests were answered: makes one blocked fetch due for each. Whoever answered may not hold that one; then
-    /// it waits for [`BUSY`] like the others.
+    /// So many requests were answered: makes one blocked fetch due for each. Whoever answered may not hold that one;
+    /// then it waits for [`BUSY`] like the others.
     fn unblock(&mut self, now: Time, answered: usize) {
         for _ in 0..answered {
             let Some(place) = self.blocked.pop_first() else { return };

@@ -60,8 +60,8 @@ impl Halt {
             && self.shares.len() <= committee.n()
     }
 
-    /// Whether this proves that `cut` was decided after `previous`; gives the leader whose proposal that was. A caller that
-    /// already knows the leader elected in this round and view passes it; then the shares are not verified.
+    /// Whether this proves that `cut` was decided after `previous`; gives the leader whose proposal that was. A caller
+    /// that already knows the leader elected in this round and view passes it; then the shares are not verified.
     pub fn verify(
         &self,
         member: &Member,

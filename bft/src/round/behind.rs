@@ -2,10 +2,10 @@
 //! decided.
 //!
 //! An answer holds the HALTs of at most [`CATCH_UP_ROUNDS_MAX`] rounds in order; each is judged against the cut of the
-//! one before, as far as decided rounds may run ahead of executed ones. A member that is still behind asks the next peer
-//! in turn once it has executed all but half of that window, so that each answer is of use, and not the same peer within
-//! 30 ms, since none answers twice within 20. One that has caught up asks all peers once more, and they send their
-//! messages of the running round again.
+//! one before, as far as decided rounds may run ahead of executed ones. A member that is still behind asks the next
+//! peer in turn once it has executed all but half of that window, so that each answer is of use, and not the same peer
+//! within 30 ms, since none answers twice within 20. One that has caught up asks all peers once more, and they send
+//! their messages of the running round again.
 //!
 //! # Security
 //! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first
@@ -219,8 +219,8 @@ impl Behind {
         self.claims.remove(&author);
     }
 
-    /// An answer of this peer has brought us forward, to `own`: the next request is due as soon as the next peer may answer
-    /// it.
+    /// An answer of this peer has brought us forward, to `own`: the next request is due as soon as the next peer may
+    /// answer it.
     pub(super) fn helped(&mut self, now: Time, author: Index, own: Round) {
         self.lag = Lag::Proven;
         if let Some(claim) = self.claims.get_mut(&author) {

@@ -6,8 +6,8 @@
 //! bounded in count and in time and goes to loopback alone.
 //!
 //! Verdicts: each process grows by at most [`GROWTH_BYTES_MAX`] more than the same process of the first run (with
-//! a history so short that it is full in both before that); honest transactions go on being committed, none is lost, nodes agree,
-//! no process dies; and everything that had to be refused was counted.
+//! a history so short that it is full in both before that); honest transactions go on being committed, none is lost,
+//! nodes agree, no process dies; and everything that had to be refused was counted.
 
 mod attack;
 mod clients;

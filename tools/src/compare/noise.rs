@@ -5,8 +5,9 @@
 //! 95 % and a + b − 2 degrees of freedom: of twenty figures that do not differ, one is found beyond it. With a single
 //! number on each side there is no s, and no bound; with two the bound holds, but is so wide that it says little.
 //!
-//! Numbers told in steps, as quantiles are that end a histogram's bucket, may be equal in all runs though what they stand
-//! for is not: then s is 0 and the next step would count as a difference. So a step is the least that the bound can be.
+//! Numbers told in steps, as quantiles are that end a histogram's bucket, may be equal in all runs though what they
+//! stand for is not: then s is 0 and the next step would count as a difference. So a step is the least that the bound
+//! can be.
 
 /// Numbers of one side.
 #[derive(Clone, PartialEq, Debug)]

@@ -10,8 +10,8 @@
 //! room for the next.
 //!
 //! One thread does all of it, since the load shares the machine with the nodes it measures. A turn is bounded: so many
-//! reads of each socket, so many transactions made. Receipts count from when they were read. What others ask of it comes
-//! as [`Command`]s; what they may see of it stands in [`Shared`].
+//! reads of each socket, so many transactions made. Receipts count from when they were read. What others ask of it
+//! comes as [`Command`]s; what they may see of it stands in [`Shared`].
 
 mod link;
 mod offer;
@@ -280,7 +280,7 @@ impl Engine {
         }
         self.lock_shared(|shared| {
             for (node, (_, status)) in &shared.statuses {
-                workload.tally().heard_of(self.committee.shard_of(*node), status.executed);
+                workload.tally_mut().heard_of(self.committee.shard_of(*node), status.executed);
             }
         });
         // Making the chains took a while: the clock starts after it.
@@ -326,7 +326,7 @@ impl Engine {
                 }
                 Happened::Reply(Reply::Status(status)) => {
                     if let Some(load) = &mut self.load {
-                        load.workload.tally().heard_of(self.committee.shard_of(node), status.executed);
+                        load.workload.tally_mut().heard_of(self.committee.shard_of(node), status.executed);
                     }
                     self.lock_shared(|shared| drop(shared.statuses.insert(node, (now, *status))));
                 }

@@ -59,7 +59,8 @@ impl Histogram {
         (self.count, self.max_us) = (0, 0);
     }
 
-    /// The buckets that are not empty, ascending: the smallest and the largest value of each, and how many fell into it.
+    /// The buckets that are not empty, ascending: the smallest and the largest value of each, and how many fell into
+    /// it.
     pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
         let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         counts.map(|(index, count)| {

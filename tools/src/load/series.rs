@@ -133,18 +133,17 @@ impl Series {
         }
     }
 
-    /// Closes the running section at the end of a load, whatever its length.
+    /// Closes what is left at the end of a load; all sections that are over are closed.
     pub(crate) fn finish(
         &mut self,
         now_us: u64,
         borders: &Borders,
         tally: &mut Tally,
         open: u64,
-        meant_by: impl Fn(u64) -> u64,
+        meant: u64,
     ) {
-        self.advance(now_us, borders, tally, open, &meant_by);
         if now_us > self.from_us {
-            self.close(now_us, borders, tally, open, meant_by(now_us));
+            self.close(now_us, borders, tally, open, meant);
         }
     }
 
@@ -198,7 +197,7 @@ mod tests {
         tally.handed_over(false, 0);
         tally.finished(Kind::Intra, ShardId(0), Round(3), 100, 700_000);
         series.advance(2_599_999, &borders, &mut tally, 5, meant_by);
-        series.finish(2_600_000, &borders, &mut tally, 0, meant_by);
+        series.finish(2_600_000, &borders, &mut tally, 0, meant_by(2_600_000));
         let sections = series.take();
         let shape: Vec<_> = sections
             .iter()

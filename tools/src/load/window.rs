@@ -19,8 +19,8 @@ const DOUBLINGS_MAX: u32 = 5;
 const ENOUGH: f64 = 0.98;
 /// What a size must gain on the best of the smaller ones.
 const GAIN: f64 = 1.02;
-/// A size settles, and then is measured, until 3/2 of the window has come back: the first to come back were sent before the
-/// queues had grown.
+/// A size settles, and then is measured, until 3/2 of the window has come back: the first to come back were sent before
+/// the queues had grown.
 const TURNOVER: (u64, u64) = (3, 2);
 /// Shortest time for each.
 const SETTLE: Duration = Duration::from_millis(100);

@@ -177,7 +177,12 @@ impl Workload {
     }
 
     /// The tally so far.
-    pub(crate) fn tally(&mut self) -> &mut Tally {
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The tally, for what the engine knows.
+    pub(crate) fn tally_mut(&mut self) -> &mut Tally {
         &mut self.tally
     }
 

@@ -28,7 +28,8 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     if !run.interrupted {
         // Children tell what they have counted at each ping interval.
-        thread::sleep(run.options.limits.time(Local::PingIntervalMs) + COUNTERS_LATE);
+        let interval = run.options.limits.time(Local::PingIntervalMs) + COUNTERS_LATE;
+        thread::sleep(interval.min(STATUS_PATIENCE));
     }
     let statuses = last_statuses(&mut run);
     let ended = if run.interrupted {

@@ -56,7 +56,7 @@ impl Load {
     /// A load of these transactions, offered from `began` on to so many nodes.
     pub(super) fn new(mut workload: Workload, plan: Plan, began: Instant, nodes: usize) -> Load {
         let until_us = plan.duration.map_or(u64::MAX, |duration| duration.as_micros() as u64);
-        let tally = workload.tally();
+        let tally = workload.tally_mut();
         tally.borders.measured_from_us = plan.warmup.as_micros() as u64;
         tally.borders.offered_until_us = until_us;
         let chains = workload.chains();
@@ -82,12 +82,12 @@ impl Load {
     }
 
     /// How long load is or was offered.
-    pub(super) fn offered_until_us(&mut self) -> u64 {
+    pub(super) fn offered_until_us(&self) -> u64 {
         self.workload.tally().borders.offered_until_us
     }
 
     /// Transactions meant to be sent before a moment.
-    pub(super) fn meant_by(&mut self, at_us: u64) -> u64 {
+    pub(super) fn meant_by(&self, at_us: u64) -> u64 {
         meant_by(self.plan.rate, self.made, self.offered_until_us(), at_us)
     }
 
@@ -95,7 +95,7 @@ impl Load {
     pub(super) fn advance(&mut self, now_us: u64) {
         let (open, borders) = (self.open(), self.workload.tally().borders);
         let (rate, made) = (self.plan.rate, self.made);
-        self.series.advance(now_us, &borders, self.workload.tally(), open, |at_us| {
+        self.series.advance(now_us, &borders, self.workload.tally_mut(), open, |at_us| {
             meant_by(rate, made, borders.offered_until_us, at_us)
         });
     }
@@ -172,7 +172,7 @@ impl Load {
     }
 
     /// Of transactions made now, by shard.
-    fn expiries(&mut self) -> Vec<Round> {
+    fn expiries(&self) -> Vec<Round> {
         let heights = self.workload.tally().heights.iter();
         let expiry = |(pace, height): (&Pace, &Round)| match self.plan.expiry_rounds {
             Some(rounds) => Round(height.0 + rounds),
@@ -190,14 +190,14 @@ impl Load {
         let until_us = self.offered_until_us().min(now_us);
         // What was closed belongs to the phase in which it was.
         self.advance(until_us);
-        self.workload.tally().borders.offered_until_us = until_us;
+        self.workload.tally_mut().borders.offered_until_us = until_us;
         if let Rate::PerSecond(rate) = self.plan.rate {
             // What became due since the last turn belongs to the load; an engine that was stopped has missed its time.
             while now_us < until_us + LATE_US_MAX && self.offer(links, now_us) == Offered::Part {}
             let meant = intended_before(until_us, rate);
             let size = meant.saturating_sub(self.made).div_ceil(UNSENT_GROUPS_MAX).max(1);
             for first in (self.made..meant).step_by(size as usize) {
-                self.workload.tally().never_sent(intended_us(first, rate), size.min(meant - first));
+                self.workload.tally_mut().never_sent(intended_us(first, rate), size.min(meant - first));
             }
             self.workload.log_unsent((self.made..meant).map(|number| intended_us(number, rate)));
         }
@@ -206,18 +206,16 @@ impl Load {
     }
 
     /// How long the measured part has lasted.
-    pub(super) fn measured_for(&mut self, now_us: u64) -> Duration {
+    pub(super) fn measured_for(&self, now_us: u64) -> Duration {
         let borders = self.workload.tally().borders;
         Duration::from_micros(borders.offered_until_us.min(now_us).saturating_sub(borders.measured_from_us))
     }
 
     /// Ends the series and the log of transactions.
     pub(super) fn finish(&mut self, now_us: u64) -> io::Result<()> {
-        let (open, borders) = (self.open(), self.workload.tally().borders);
-        let (rate, made) = (self.plan.rate, self.made);
-        self.series.finish(now_us, &borders, self.workload.tally(), open, |at_us| {
-            meant_by(rate, made, borders.offered_until_us, at_us)
-        });
+        self.advance(now_us);
+        let (open, meant, borders) = (self.open(), self.meant_by(now_us), self.workload.tally().borders);
+        self.series.finish(now_us, &borders, self.workload.tally_mut(), open, meant);
         self.workload.finish_log()
     }
 }

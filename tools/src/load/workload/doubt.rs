@@ -62,7 +62,7 @@ impl Workload {
             if let Some(refund) = chain.refunds.iter().copied().find(|coin| unspent.contains(coin)) {
                 chain.previous = Some(std::mem::replace(&mut chain.coin, refund));
                 chain.refunds.clear();
-                self.tally().coins_given_back += 1;
+                self.tally.coins_given_back += 1;
                 self.make_idle(index);
             } else if unspent.contains(&chain.coin) {
                 self.make_idle(index);
