@@ -4,7 +4,8 @@
 //! the next one, and goes out only after the receipt of the last. So all transactions are valid, none waits for
 //! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time, a
 //! member of the shard that holds its coin, to which its transactions are handed. [`cross`] tells how chains move
-//! between shards and what is put wrong on purpose, [`doubt`] how they go on after that.
+//! between shards and what is put wrong on purpose, [`fates`] how they go on after a receipt, [`doubt`] after one that
+//! leaves them in doubt.
 //!
 //! *Expected* is the rejection of a transaction with an input that was spoiled on purpose, or with one whose chain
 //! could not know what had become of its coin. Every other rejection is unexpected.
@@ -18,6 +19,7 @@
 
 mod cross;
 mod doubt;
+mod fates;
 mod maker;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -26,21 +28,18 @@ use std::io;
 use std::sync::Arc;
 
 use bft::transaction::{self, Expiry, Input};
-use wire::client::{Fate, Receipt, Refusal};
+use wire::client::Fate;
 use wire::committee::Committee;
 use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
 
-use self::cross::{Cross, Drawer, Spoiled};
+use self::cross::{Cross, Drawer};
+use self::fates::tell_end;
 use self::maker::Maker;
 use super::mix::Mix;
-use super::tally::{Ending, Finished, Heights, Kind, Tally};
-use super::transactions::{End, Told, TransactionLog};
+use super::tally::{Finished, Heights, Tally};
+use super::transactions::{End, TransactionLog};
 
 pub(crate) use self::maker::transaction_bytes_min;
-
-/// How long a chain rests whose transaction was refused for want of room, so that the load does not hammer a full
-/// node.
-const REST_US: u64 = 50_000;
 
 /// How the load treats a transaction that its node does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,18 +127,6 @@ struct Open {
     /// If it crosses shards.
     cross: Option<Box<Cross>>,
     was_asked_for: bool,
-}
-
-/// How a chain goes on after the fate of its transaction.
-#[derive(Clone, Copy)]
-enum Then {
-    /// At once.
-    Now,
-    /// When it has rested until then.
-    After(u64),
-    /// When it has been told what its coin is.
-    WhenTold,
-    Never,
 }
 
 impl Workload {
@@ -361,176 +348,6 @@ impl Workload {
         }
     }
 
-    /// Takes a receipt of `node`.
-    pub(crate) fn on_receipt(
-        &mut self,
-        node: NodeId,
-        receipt: &Receipt,
-        now_us: u64,
-        when_unknown: WhenUnknown,
-    ) {
-        let Some(&index) = self.by_id.get(&receipt.id) else {
-            // It had its fate before, or is nothing that we ever sent.
-            let crossed = self.asked_and_told.get(&receipt.id) == Some(&receipt.fate);
-            self.tally.duplicated += u64::from(is_final(receipt.fate) && !crossed);
-            return;
-        };
-        let State::Open(open) = &self.chains[index as usize].state else {
-            unreachable!("the map knows open transactions only")
-        };
-        let open = open.clone();
-        self.on_fate(node, index, &open, receipt.fate, now_us, when_unknown);
-    }
-
-    fn on_fate(
-        &mut self,
-        node: NodeId,
-        index: u32,
-        open: &Open,
-        fate: Fate,
-        now_us: u64,
-        when_unknown: WhenUnknown,
-    ) {
-        match fate {
-            Fate::Finished(height) => self.on_finished(index, open, height, now_us),
-            Fate::Rejected(reason) => {
-                let ending = self.ending_of(index, open);
-                self.tally.rejected(reason, ending, open.intended_us, now_us);
-                let then = match (&open.cross, ending) {
-                    (None, Ending::Unexpected) => Then::Never,
-                    (Some(_), _) | (None, Ending::Expected) => Then::WhenTold,
-                };
-                self.close(index, fate, then, now_us);
-            }
-            Fate::Expired => {
-                self.tally.expired += 1;
-                let then = if open.cross.is_some() { Then::WhenTold } else { Then::Now };
-                self.close(index, fate, then, now_us);
-            }
-            // Of a transaction that was asked for, these say only that this node has it, or has executed it.
-            Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_asked_for => {
-                self.pool_mut(node).ask.push(open.id);
-            }
-            // Another node than its own can neither refuse it nor know that it does not exist.
-            Fate::Refused(_) | Fate::Unknown if node != open.node => {}
-            Fate::Refused(reason) => {
-                *self.tally.refused.entry(reason).or_default() += 1;
-                let then = match reason {
-                    // The last one of a node that is behind, which does not know how far the others are.
-                    Refusal::Full | Refusal::ClientShare | Refusal::Following | Refusal::ExpiryTooFar => {
-                        Then::After(now_us + REST_US)
-                    }
-                    Refusal::Expired => Then::Now,
-                    Refusal::Spent if self.ending_of(index, open) == Ending::Expected => Then::WhenTold,
-                    Refusal::Invalid
-                    | Refusal::TooLarge
-                    | Refusal::WrongShard
-                    | Refusal::Duplicate
-                    | Refusal::Spent => Then::Never,
-                };
-                self.close(index, fate, then, now_us);
-            }
-            Fate::Unknown => match when_unknown {
-                WhenUnknown::Resubmit => self.pool_mut(node).again.push(index),
-                WhenUnknown::CountAsLost => {
-                    self.tally.lost += 1;
-                    self.close(index, fate, Then::Never, now_us);
-                }
-            },
-        }
-    }
-
-    /// Gives each chain of a finished transaction its next coin.
-    fn on_finished(&mut self, index: u32, open: &Open, height: Round, now_us: u64) {
-        match &open.cross {
-            None => {
-                let shard = self.move_on(index, self.chains[index as usize].shard, open, 0);
-                self.heights[usize::from(shard.0)].add(height);
-                self.tally.finished(Kind::Intra, shard, height, open.intended_us, now_us);
-            }
-            Some(cross) => {
-                for (output, chain) in (0..).zip(&cross.chains) {
-                    self.move_on(*chain, cross.output_shard, open, output);
-                }
-                self.heights_cross[usize::from(cross.output_shard.0)].add(height);
-                self.tally.finished(Kind::Cross, cross.output_shard, height, open.intended_us, now_us);
-                self.tally.finished_invalid += u64::from(cross.is_spoiled());
-            }
-        }
-        self.close(index, Fate::Finished(height), Then::Now, now_us);
-    }
-
-    /// The chain goes on with an output of its transaction, in this shard.
-    fn move_on(&mut self, index: u32, shard: ShardId, open: &Open, output: u8) -> ShardId {
-        let chain = &mut self.chains[index as usize];
-        let coin = transaction::output_coin(&open.id, output);
-        let last = std::mem::replace(&mut chain.coin, coin);
-        chain.previous = (chain.shard == shard).then_some(last);
-        chain.shard = shard;
-        chain.refunds.clear();
-        shard
-    }
-
-    /// Whether it had to be reckoned with that a transaction is rejected.
-    fn ending_of(&self, index: u32, open: &Open) -> Ending {
-        let is_certain = |index: &u32| self.chains[*index as usize].refunds.is_empty();
-        let expected = match &open.cross {
-            None => !is_certain(&index),
-            Some(cross) => cross.is_spoiled() || !cross.chains.iter().all(is_certain),
-        };
-        if expected { Ending::Expected } else { Ending::Unexpected }
-    }
-
-    /// Ends the open transaction of a chain.
-    fn close(&mut self, index: u32, fate: Fate, then: Then, now_us: u64) {
-        let state = std::mem::replace(&mut self.chains[index as usize].state, State::Idle);
-        let State::Open(open) = state else { unreachable!("only an open transaction is closed") };
-        self.by_id.remove(&open.id);
-        if open.was_asked_for {
-            self.asked_and_told.insert(open.id, fate);
-        }
-        self.pool_mut(open.node).open -= 1;
-        self.tally.returned(fate, open.sent_us, now_us);
-        let shard = self.chains[index as usize].shard;
-        tell_end(&mut self.log, &open, shard, End::Receipt(fate), Some(now_us));
-        match &open.cross {
-            None => self.go_on(index, Some(open.node), then, now_us),
-            Some(cross) => {
-                let inputs = cross.inputs.iter().zip(&cross.spoiled);
-                for (chain, (input, spoiled)) in cross.chains.iter().zip(inputs) {
-                    if matches!(then, Then::WhenTold) && *spoiled == Spoiled::No {
-                        self.keep_in_mind(*chain, transaction::refund_coin(&open.id, &input.coin));
-                    }
-                    // What has finished goes on where it was handed to; the others are where they were.
-                    let at = matches!(fate, Fate::Finished(_)).then_some(open.node);
-                    self.go_on(*chain, at, then, now_us);
-                }
-            }
-        }
-    }
-
-    /// Lets a chain go on, at a node or at its home.
-    fn go_on(&mut self, index: u32, at: Option<NodeId>, then: Then, now_us: u64) {
-        let chain = &mut self.chains[index as usize];
-        let is_dead = matches!(then, Then::Never);
-        chain.state = if is_dead { State::Dead } else { State::Idle };
-        self.dead += u64::from(is_dead);
-        // Without an heir there is no node left to hand anything to.
-        let node = at.map_or_else(|| self.home(index), |node| self.heir(node, index));
-        let Some(node) = node else { return };
-        match then {
-            Then::Now => self.pool_mut(node).idle.push(index),
-            Then::After(us) => self.pool_mut(node).resting.push_back((us, index)),
-            Then::WhenTold => self.begin_doubt(index, now_us),
-            Then::Never => {}
-        }
-    }
-
-    /// Lets a chain go on at its home.
-    fn make_idle(&mut self, index: u32) {
-        self.go_on(index, None, Then::Now, 0);
-    }
-
     /// The member of its shard with which a chain goes on that no transaction binds to one.
     fn home(&self, index: u32) -> Option<NodeId> {
         let committee = &self.maker.committee;
@@ -575,35 +392,6 @@ impl Workload {
     fn pool_mut(&mut self, node: NodeId) -> &mut Pool {
         &mut self.pools[usize::from(node.0)]
     }
-}
-
-/// Writes down how a transaction ended, if it is one of those that are.
-fn tell_end(
-    log: &mut Option<TransactionLog>,
-    open: &Open,
-    shard: ShardId,
-    end: End,
-    receipt_us: Option<u64>,
-) {
-    let Some(log) = log.as_mut().filter(|log| log.wants(open.counter)) else { return };
-    let crossed: Option<Vec<ShardId>> =
-        open.cross.as_ref().map(|cross| cross.inputs.iter().map(|input| input.shard).collect());
-    log.add(&Told {
-        id: open.id,
-        intended_us: open.intended_us,
-        sent_us: open.sent_us,
-        receipt_us,
-        contact: open.node,
-        input_shards: crossed.as_deref().unwrap_or(&[shard]),
-        output_shard: open.cross.as_ref().map_or(shard, |cross| cross.output_shard),
-        is_cross: open.cross.is_some(),
-        end,
-    });
-}
-
-/// Whether a fate is the end of a transaction everywhere.
-fn is_final(fate: Fate) -> bool {
-    matches!(fate, Fate::Finished(_) | Fate::Rejected(_) | Fate::Expired)
 }
 
 /// Hashes a TxId to its first bytes: it is a SHA-256 digest already. Only our own transactions are in the map, so

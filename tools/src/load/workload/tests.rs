@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use bft::crypto::deal::{deal_committee, seeded_entropy};
 use bft::transaction::TransactionView;
-use wire::client::{Rejection, list};
+use wire::client::{Receipt, Refusal, Rejection, list};
 use wire::committee::Protocol;
 
+use super::fates::REST_US;
 use super::*;
 use crate::load::mix::Share;
 
