@@ -53,6 +53,11 @@ impl FaultKind {
         matches!(self, FaultKind::TooFarAhead | FaultKind::Flood)
     }
 
+    /// The same, by the name of a kind.
+    pub fn may_be_honest_by_name(name: &str) -> bool {
+        [FaultKind::TooFarAhead, FaultKind::Flood].iter().any(|kind| kind.name() == name)
+    }
+
     /// The name under which logs, metrics and the summary count it.
     pub fn name(self) -> &'static str {
         match self {
@@ -71,6 +76,19 @@ impl FaultKind {
             FaultKind::NotAMember => "not_a_member",
             FaultKind::BadTransfer => "bad_transfer",
             FaultKind::BadRequest => "bad_request",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_their_names_tell_the_same_of_who_may_be_honest() {
+        for kind in [FaultKind::TooFarAhead, FaultKind::Flood, FaultKind::Malformed, FaultKind::BadSignature]
+        {
+            assert_eq!(FaultKind::may_be_honest_by_name(kind.name()), kind.may_be_honest(), "{kind:?}");
         }
     }
 }

@@ -118,7 +118,11 @@ impl Vitals {
         *count += 1;
         if *count == 1 {
             let (peer, kind) = (Name::Node(fault.peer), fault.kind.name());
-            log::warn!("{peer} is at fault: {kind}; from now on this is counted, not logged");
+            if fault.kind.may_be_honest() {
+                log::info!("messages of {peer} come too early ({kind}) and are dropped: it may be far ahead");
+            } else {
+                log::warn!("{peer} is at fault: {kind}; from now on this is counted, not logged");
+            }
         }
     }
 

@@ -349,7 +349,8 @@ pub(super) const METRICS: &[Metric] = &[
         "testbed_faults_total",
         Counter,
         &["peer", "kind"],
-        "Misbehaviour of peers, by kind. What never occurred has no sample.",
+        "Misbehaviour of peers, by kind; `too_far_ahead` and `flood` may also be a correct peer's that is far ahead. What never \
+         occurred has no sample.",
         |scrape, samples| {
             for ((kind, peer), count) in &scrape.snapshot.faults {
                 samples.add(&[peer, &kind.name()], count);

@@ -106,6 +106,7 @@ impl Summary {
         vec![
             ("faults", texts(&self.faults)),
             ("peer_faults", counts(&self.counters.peer_faults)),
+            ("came_early", counts(&self.counters.came_early)),
             ("turned_away", counts(&self.counters.turned_away)),
             ("agreement", judgement(&self.verdict.agreement)),
             ("value_conserved", judgement(&self.verdict.value_conserved)),

@@ -163,6 +163,7 @@ impl Summary {
             ),
             ("planned faults", self.faults.join(", ")),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
+            ("came too early", counts_text(&self.counters.came_early)),
             ("turned away", counts_text(&self.counters.turned_away)),
             ("agreement", verdict.agreement.to_string()),
             ("value conserved", verdict.value_conserved.to_string()),
