@@ -42,6 +42,8 @@ pub(crate) struct Window {
     open_min: usize,
     open_max: usize,
     open: usize,
+    /// The most that were really open since the last change: fewer where a node takes no more bytes.
+    most_open: usize,
     measured: Vec<Size>,
     step: Step,
     /// Since when the present size holds.
@@ -85,6 +87,7 @@ impl Window {
             open_min,
             open_max: open_min << doublings.unwrap_or(0),
             open: open_min,
+            most_open: 0,
             measured: Vec::new(),
             step: Step::Settling { at_change: Returned::default() },
             since: now,
@@ -105,6 +108,8 @@ impl Window {
 
     /// So much has come back by now, and so many are open.
     pub(crate) fn observe(&mut self, now: Instant, returned: Returned, open: usize) {
+        // Just after a block fewer are open than most of the time.
+        self.most_open = self.most_open.max(open);
         let enough = self.open as u64 * TURNOVER.0 / TURNOVER.1;
         match self.step {
             Step::Settling { at_change } => {
@@ -117,8 +122,7 @@ impl Window {
                 if count >= enough && now.duration_since(began) >= MEASURE {
                     let mean_us = (returned.open_us - from.open_us) as f64 / count as f64;
                     let decided = (returned.decided - from.decided) as f64 / count as f64;
-                    // Fewer are open where a node takes no more bytes.
-                    let per_s = decided * self.open.min(open) as f64 * 1e6 / mean_us.max(1.0);
+                    let per_s = decided * self.open.min(self.most_open) as f64 * 1e6 / mean_us.max(1.0);
                     log::debug!("{} open carry {per_s:.0} transactions a second", self.open);
                     self.measured.push(Size { open: self.open, per_s });
                     self.change(now, returned);
@@ -134,7 +138,7 @@ impl Window {
             Some(next) => (next, Step::Settling { at_change: returned }),
             None => (self.smallest_enough(), Step::Found),
         };
-        (self.open, self.step, self.since) = (next, step, now);
+        (self.open, self.step, self.since, self.most_open) = (next, step, now, 0);
     }
 
     /// The next size to measure: twice the last one while that gains; then the one below what was found.
@@ -193,7 +197,9 @@ mod tests {
             returned.count += count;
             returned.decided += count;
             returned.open_us += (count as f64 * open_us(open)) as u64;
-            window.observe(start + Duration::from_millis(ms), returned, open);
+            // Every other look comes just after a block, when the window is not full again yet.
+            let really_open = if ms % 2 == 0 { open } else { open / 3 };
+            window.observe(start + Duration::from_millis(ms), returned, really_open);
             if let Some(found) = window.found() {
                 return found;
             }
