@@ -6,7 +6,6 @@
 //! between a tree and its subtree, a list and its prefix, or structures of two kinds come up by chance.
 
 mod proofs;
-mod table;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DESIGN: &str = include_str!("../../../docs/design.md");
+const DESIGN: &str = include_str!("../../docs/design.md");
 /// Source text that shows that a module computes a digest or a MAC.
 const HASHES: [&str; 4] = ["Sha256::", "Sha512::", "MacKey::new", "raw_sign::"];
 
