@@ -59,7 +59,7 @@ struct Fetch {
     due: Option<Time>,
 }
 
-/// What became of a request that was due.
+/// The outcome of a due request.
 enum Asked {
     /// These members are asked.
     Of(Dest),
@@ -91,17 +91,7 @@ impl Fetches {
             .rev()
             .find(|(_, fetch)| fetch.cause == Cause::Decided)
             .map(|((_, seq), _)| *seq);
-        let (mut answered, blocked) = (0, &mut self.blocked);
-        self.table.retain(|(of, seq), fetch| {
-            let stays =
-                *of != lane || needs.iter().any(|need| need.seq == *seq && need.digest == fetch.digest);
-            if !stays {
-                answered += fetch.awaiting.len();
-                blocked.remove(&(*of, *seq));
-            }
-            stays
-        });
-        self.unblock(now, answered);
+        self.drop_satisfied(now, lane, needs);
         for need in needs {
             let known = self.table.get_mut(&(lane, need.seq));
             if known.as_ref().is_some_and(|fetch| fetch.cause <= need.cause) {
@@ -133,6 +123,21 @@ impl Fetches {
             self.blocked.remove(&(lane, need.seq));
             self.table.insert((lane, need.seq), fetch);
         }
+    }
+
+    /// Drops what `lane` no longer needs. Other lanes' fetches are not looked at.
+    fn drop_satisfied(&mut self, now: Time, lane: Index, needs: &[Need]) {
+        let is_needed =
+            |seq: Seq, fetch: &Fetch| needs.iter().any(|need| need.seq == seq && need.digest == fetch.digest);
+        let ours = self.table.range((lane, Seq(0))..=(lane, Seq(u64::MAX)));
+        let satisfied = ours.filter(|((_, seq), fetch)| !is_needed(*seq, fetch)).map(|(place, _)| *place);
+        let mut answered = 0;
+        for place in satisfied.collect::<Vec<_>>() {
+            let fetch = self.table.remove(&place).expect("it was just found");
+            answered += fetch.awaiting.len();
+            self.blocked.remove(&place);
+        }
+        self.unblock(now, answered);
     }
 
     /// Asks for all that is due.

@@ -118,7 +118,7 @@ fn forty_rounds_without_one() -> (Net, Vec<Cut>) {
     (net, cuts)
 }
 
-/// What was missed is not waited for, and each answer makes room for the next request.
+/// A member that catches up requests missed entries at once, and each answer frees a slot for the next request.
 #[test]
 fn who_catches_up_fetches_as_fast_as_others_answer() {
     let (mut net, cuts) = forty_rounds_without_one();
