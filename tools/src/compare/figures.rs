@@ -10,7 +10,7 @@ pub(super) struct Figure {
     pub(super) better: Better,
     /// Where it stands in a summary: names of fields, from the outermost.
     pub(super) field: &'static [&'static str],
-    /// How finely it is told.
+    /// Its resolution.
     pub(super) grain: Grain,
 }
 
@@ -25,12 +25,12 @@ pub(super) enum Better {
     Neither,
 }
 
-/// How finely a figure is told.
+/// The resolution of a figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Grain {
-    /// As it was measured.
+    /// That of the measurement.
     Exact,
-    /// As the end of a histogram's bucket, in milliseconds.
+    /// A histogram bucket, whose end is reported; milliseconds.
     Bucket,
 }
 

@@ -5,9 +5,8 @@
 //! 95 % and a + b − 2 degrees of freedom: of twenty figures that do not differ, one is found beyond it. With a single
 //! number on each side there is no s, and no bound; with two the bound holds, but is so wide that it says little.
 //!
-//! Numbers told in steps, as quantiles are that end a histogram's bucket, may be equal in all runs though what they
-//! stand for is not: then s is 0 and the next step would count as a difference. So a step is the least that the bound
-//! can be.
+//! A quantile is reported as the end of a histogram bucket, so it may be the same in all runs while the measured values
+//! differ. Then s is 0, and the neighbouring bucket would count as a difference. So the bound is at least one bucket.
 
 /// Numbers of one side.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,8 +40,8 @@ impl Group {
         (least, self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
     }
 
-    /// How far the means of two groups may lie apart by chance, of numbers told in such steps; `None` if nothing is
-    /// repeated.
+    /// The bound on the difference of the two means, at least `step`, the resolution of the numbers; `None` if nothing
+    /// is repeated.
     pub(super) fn noise(&self, other: &Group, step: f64) -> Option<f64> {
         let (a, b) = (self.count(), other.count());
         let freedom = (a + b).checked_sub(2).filter(|freedom| *freedom > 0)?;

@@ -77,7 +77,7 @@ const NAMES: [&str; 2] = ["A", "B"];
 /// Runs of a side from which on a difference is judged: two tell hardly anything of how far a third may lie.
 const RUNS_MIN: usize = 3;
 
-/// How far the means of two groups may lie apart by chance.
+/// The bound on the difference of a figure's two means that chance explains.
 fn noise(figure: &Figure, a: &Group, b: &Group) -> Option<f64> {
     let step = match figure.grain {
         Grain::Exact => 0.0,
