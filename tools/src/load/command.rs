@@ -170,8 +170,7 @@ pub(crate) fn run_on(
             return Ok(4);
         }
     };
-    let shards = usize::from(shards);
-    Ok(offer(offering, plan, Ticker::new(hosts.count(), shards)))
+    Ok(offer(offering, plan, Ticker::new(hosts.count(), usize::from(shards))))
 }
 
 /// Where the nodes of a testbed are, and who they are: a hosts file and the committee.txt of a directory of keys.

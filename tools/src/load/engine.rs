@@ -213,12 +213,11 @@ impl Engine {
         }
     }
 
-    fn quit(self) {
-        let mut engine = self;
-        engine.show(Instant::now());
-        let Some(load) = &mut engine.load else { return };
+    fn quit(mut self) {
+        self.show(Instant::now());
+        let Some(load) = &mut self.load else { return };
         let written = load.finish(load.us(Instant::now()));
-        let mut shared = engine.shared.lock().expect("nobody panics while holding it");
+        let mut shared = self.shared.lock().expect("nobody panics while holding it");
         shared.sections.extend(load.series.take());
         shared.receipts = load.workload.take_heights();
         shared.log_failed = written.err().map(|error| error.to_string());
@@ -345,9 +344,7 @@ impl Engine {
             self.show(now);
             return Offered::All;
         }
-        let returned = load.workload.tally().returned;
-        let open = load.open() as usize;
-        load.window.iter_mut().for_each(|window| window.observe(now, returned, open));
+        load.observe_window(now);
         load.advance(now_us);
         load.offer(&mut self.links, now_us)
     }

@@ -117,6 +117,11 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    /// Whether a section is over at a moment.
+    pub(crate) fn is_due(&self, now_us: u64, borders: &Borders) -> bool {
+        borders.after(self.from_us) <= now_us
+    }
+
     /// Closes the sections that are over at a moment. Receipts read later must not be in the tally yet.
     /// `meant_by` tells how many transactions were meant to be sent before a moment.
     pub(crate) fn advance(
@@ -127,7 +132,7 @@ impl Series {
         open: u64,
         meant_by: impl Fn(u64) -> u64,
     ) {
-        while borders.after(self.from_us) <= now_us {
+        while self.is_due(now_us, borders) {
             let until_us = borders.after(self.from_us);
             self.close(until_us, borders, tally, open, meant_by(until_us));
         }

@@ -20,6 +20,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
+use std::ops::Range;
 use std::path::Path;
 
 use wire::client::Fate;
@@ -103,12 +104,13 @@ impl TransactionLog {
     }
 
     /// Adds a line for each of so many that were never sent, as many as of the others.
-    pub(crate) fn add_unsent(&mut self, intended_us: impl Iterator<Item = u64>) {
+    pub(crate) fn add_unsent(&mut self, numbers: Range<u64>, intended_us: impl Fn(u64) -> u64) {
         let every = self.every;
-        for intended_us in intended_us.step_by(usize::try_from(every).unwrap_or(usize::MAX)) {
-            if self.written.is_ok() {
-                self.written = writeln!(self.file, ",{every},,{intended_us},,,,,,never sent,");
+        for number in numbers.step_by(usize::try_from(every).unwrap_or(usize::MAX)) {
+            if self.written.is_err() {
+                return;
             }
+            self.written = writeln!(self.file, ",{every},,{},,,,,,never sent,", intended_us(number));
         }
     }
 
@@ -157,7 +159,7 @@ mod tests {
         log.add(&told(End::Receipt(Fate::Finished(Round(9))), Some(8)));
         log.add(&told(End::Receipt(Fate::Refused(Refusal::Full)), Some(8)));
         log.add(&told(End::Orphaned, None));
-        log.add_unsent([10, 11, 12, 13].into_iter());
+        log.add_unsent(10..14, |number| number);
         log.finish().unwrap();
         let id = "ab".repeat(32);
         let expected = format!(

@@ -25,6 +25,7 @@ mod maker;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bft::transaction::{self, Expiry, Input};
@@ -178,10 +179,10 @@ impl Workload {
         self.log = Some(log);
     }
 
-    /// Writes down some of the transactions that were never sent, by when they were intended.
-    pub(crate) fn log_unsent(&mut self, intended_us: impl Iterator<Item = u64>) {
+    /// Writes down some of the transactions of these numbers, which were never sent, by when they were intended.
+    pub(crate) fn log_unsent(&mut self, numbers: Range<u64>, intended_us: impl Fn(u64) -> u64) {
         if let Some(log) = &mut self.log {
-            log.add_unsent(intended_us);
+            log.add_unsent(numbers, intended_us);
         }
     }
 

@@ -91,9 +91,21 @@ impl Load {
         meant_by(self.plan.rate, self.made, self.offered_until_us(), at_us)
     }
 
+    /// Tells a closed loop's window what has come back.
+    pub(super) fn observe_window(&mut self, now: Instant) {
+        let (returned, open) = (self.workload.tally().returned, self.open());
+        if let Some(window) = &mut self.window {
+            window.observe(now, returned, open as usize);
+        }
+    }
+
     /// Closes the sections of the series that are over.
     pub(super) fn advance(&mut self, now_us: u64) {
-        let (open, borders) = (self.open(), self.workload.tally().borders);
+        let borders = self.workload.tally().borders;
+        if !self.series.is_due(now_us, &borders) {
+            return;
+        }
+        let open = self.open();
         let (rate, made) = (self.plan.rate, self.made);
         self.series.advance(now_us, &borders, self.workload.tally_mut(), open, |at_us| {
             meant_by(rate, made, borders.offered_until_us, at_us)
@@ -101,7 +113,7 @@ impl Load {
     }
 
     /// Transactions without a fate.
-    pub(super) fn open(&self) -> u64 {
+    fn open(&self) -> u64 {
         let (in_flight, orphaned) = self.workload.in_flight_and_orphaned();
         in_flight + orphaned
     }
@@ -199,7 +211,7 @@ impl Load {
             for first in (self.made..meant).step_by(size as usize) {
                 self.workload.tally_mut().never_sent(intended_us(first, rate), size.min(meant - first));
             }
-            self.workload.log_unsent((self.made..meant).map(|number| intended_us(number, rate)));
+            self.workload.log_unsent(self.made..meant, |number| intended_us(number, rate));
         }
         self.is_offering = false;
         self.advance(now_us);
