@@ -30,6 +30,7 @@ pub mod mvba;
 pub mod part;
 pub mod proposal;
 pub mod quorum;
+pub mod retries;
 pub mod round;
 pub mod shard;
 pub mod sim;
