@@ -5,12 +5,14 @@
 //!
 //! Steps: execute block r → header → VOTE, a signature, to all → N−f VOTEs → certificate. Nobody waits for it: it is
 //! for those outside the shard, and it ends the re-sending of VOTEs. A VOTE at or below a certified height is answered
-//! with the certificate, at most once a second a peer. Cost: one message a member and round, one batch of N−f.
+//! with the certificate, at most once a second a peer. So a member that is behind learns with its first VOTE a
+//! certificate above its own height; it then neither votes nor counts below that height, since what is certified there
+//! proves all before it. Cost: one message a member and round, one batch of N−f.
 //!
 //! # Security
-//! A false VOTE costs one verification per author and height (see [`Collector`]). A certificate is verified only for a
-//! height that is executed here and not yet certified. A member that sends a false certificate for our own header is
-//! Byzantine, so none of its further certificates is verified.
+//! A false VOTE costs one verification per author and height (see [`Collector`]). A certificate is verified only above
+//! the highest certified height. A member that sends a false one is Byzantine, so none of its further certificates is
+//! verified.
 //!
 //! Source: the `BlockVote` (VOTE) of the Python notes; Kronos (NDSS 2025) §IV.
 
@@ -100,12 +102,13 @@ pub enum BlockOutput {
 pub type BlockEffects = Effects<BlockMessage, BlockOutput>;
 
 /// The VOTEs of a shard at one member. Bound: heights above the certified one, up to [`HEIGHTS_AHEAD_MAX`] beyond the
-/// executed one, one vote a member each.
+/// executed one, one vote a member each. (A member that is behind knows a certificate above its height, see the module.)
 #[derive(Clone, Debug)]
 pub struct BlockVotes {
     member: Member,
     executed: Round,
     heights: BTreeMap<Round, Height>,
+    /// The highest height of which a certificate is known; it may not be executed here.
     certified: Round,
     /// The newest certificate with its header, for members that still vote at or below it.
     proof: Option<(Round, Digest, Certificate)>,
@@ -144,17 +147,23 @@ impl BlockVotes {
         }
     }
 
-    /// The height up to which headers are certified.
+    /// The height up to which our headers are certified.
     pub fn certified(&self) -> Round {
-        self.certified
+        self.certified.min(self.executed)
     }
 
     /// We have executed the next block: VOTE.
     pub fn executed(&mut self, now: Time, height: Round, header: Digest) -> BlockEffects {
         assert_eq!(height, self.executed.next(), "blocks are executed in order");
         self.executed = height;
-        if height <= self.certified {
+        if height < self.certified {
             return Effects::none();
+        }
+        if let Some((_, _, certificate)) =
+            self.proof.as_ref().filter(|proof| (proof.0, proof.1) == (height, header))
+        {
+            let certificate = certificate.clone();
+            return Effects::output(BlockOutput::Certified { height, header, certificate });
         }
         let statement = Statement::Block { height, digest: header };
         let own = BlockVote { height, header, signature: self.member.suite.sign(&statement) };
@@ -214,13 +223,12 @@ impl BlockVotes {
     }
 
     fn on_vote(&mut self, now: Time, author: Index, vote: BlockVote, effects: &mut BlockEffects) {
-        let peer = self.member.node_at(author);
         if vote.height <= self.certified {
             self.answer_with_proof(now, author, effects);
         } else if vote.height <= self.executed {
             self.count(author, vote, effects);
         } else if vote.height.0 > self.executed.0 + HEIGHTS_AHEAD_MAX {
-            effects.push_fault(peer, FaultKind::TooFarAhead);
+            effects.too_early += 1;
         } else {
             let height = self.heights.entry(vote.height).or_insert_with(|| Height::Ahead(BTreeMap::new()));
             if let Height::Ahead(votes) = height {
@@ -255,12 +263,12 @@ impl BlockVotes {
         effects: &mut BlockEffects,
     ) {
         let peer = self.member.node_at(author);
-        if self.barred.contains(&author) {
+        if self.barred.contains(&author) || height <= self.certified {
             return;
         }
-        // Only what our own votes wait for is worth a verification.
-        let Some(Height::Executed { own, .. }) = self.heights.get(&height) else { return };
-        if own.header != header {
+        if let Some(Height::Executed { own, .. }) = self.heights.get(&height)
+            && own.header != header
+        {
             effects.push_fault(peer, FaultKind::WrongBlock);
             return;
         }
@@ -275,7 +283,8 @@ impl BlockVotes {
         }
     }
 
-    /// A header is certified, and with it all before it: their VOTEs have served.
+    /// A header is certified, and with it all before it: their VOTEs have served. The parent learns of it once the
+    /// block is executed here.
     fn certify(
         &mut self,
         height: Round,
@@ -285,9 +294,13 @@ impl BlockVotes {
     ) {
         self.certified = height;
         self.proof = Some((height, header, certificate.clone()));
-        effects.outputs.push(BlockOutput::Certified { height, header, certificate });
-        self.heights = self.heights.split_off(&height.next());
-        if !self.heights.values().any(|height| matches!(height, Height::Executed { .. })) {
+        if height <= self.executed {
+            effects.outputs.push(BlockOutput::Certified { height, header, certificate });
+        }
+        while self.heights.first_key_value().is_some_and(|(first, _)| *first <= height) {
+            self.heights.pop_first();
+        }
+        if self.executed <= height {
             self.resend.stop();
         }
     }

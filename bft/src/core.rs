@@ -105,6 +105,8 @@ pub struct Core {
     /// Whether there may be imports that we have not listed in a proposal.
     imports: News,
     views: u64,
+    /// Messages dropped since they came too early.
+    too_early: u64,
     /// Requests of clients that made no sense.
     requests_refused: u64,
     tracing: Tracing,
@@ -149,6 +151,7 @@ impl Core {
             certificates: News::None,
             imports: News::None,
             views: 0,
+            too_early: 0,
             requests_refused: 0,
             tracing: config.tracing,
             traced: None,
@@ -207,6 +210,12 @@ impl Core {
         std::mem::take(&mut self.out)
     }
 
+    /// Steps taken so far in loops over what waits here. For checkers: an event adds what it changes, however long the
+    /// backlog is.
+    pub fn work(&self) -> u64 {
+        self.lanes.work()
+    }
+
     /// What searching the tables of ids costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         let tables = [self.mempool.steps(), self.orders.steps(), self.rejects.steps()];
@@ -246,6 +255,9 @@ impl Core {
             exchanged: self.ledger.exchanged(),
             views: self.views,
             refused: self.refused(),
+            too_early: self.too_early,
+            behind: self.rounds.behind(),
+            history_lost: self.rounds.history_lost(),
             ..NodeStatus::default()
         }
     }
@@ -385,6 +397,7 @@ impl Core {
 
     fn absorb_lanes(&mut self, mut effects: LaneEffects) {
         self.absorb_faults(std::mem::take(&mut effects.faults));
+        self.too_early += effects.too_early;
         for (dest, send) in effects.sends {
             match send {
                 LaneSend::Entry { owner, seq, digest, body } => {
@@ -406,6 +419,7 @@ impl Core {
     fn absorb_rounds(&mut self, now: Time, mut effects: Effects<RoundMessage, RoundOutput>) {
         self.trace_running();
         self.absorb_faults(std::mem::take(&mut effects.faults));
+        self.too_early += effects.too_early;
         self.absorb_sends(effects.sends, Message::Round);
         for output in effects.outputs {
             match output {
@@ -433,6 +447,7 @@ impl Core {
 
     fn absorb_votes(&mut self, now: Time, effects: BlockEffects) {
         self.absorb_faults(effects.faults);
+        self.too_early += effects.too_early;
         self.absorb_sends(effects.sends, Message::Block);
         for BlockOutput::Certified { height, certificate, .. } in effects.outputs {
             self.trace_certified(height);

@@ -30,11 +30,14 @@ pub struct Effects<M, O, D = To> {
     pub outputs: Vec<O>,
     /// Misbehaviour noticed.
     pub faults: Vec<Fault>,
+    /// Messages that were dropped since they came too early to be kept. A correct peer that is far ahead sends them, so
+    /// they are nobody's fault; they are sent again or replaced by proofs.
+    pub too_early: u64,
 }
 
 impl<M, O, D> Default for Effects<M, O, D> {
     fn default() -> Effects<M, O, D> {
-        Effects { sends: Vec::new(), outputs: Vec::new(), faults: Vec::new() }
+        Effects { sends: Vec::new(), outputs: Vec::new(), faults: Vec::new(), too_early: 0 }
     }
 }
 
@@ -59,6 +62,11 @@ impl<M, O, D> Effects<M, O, D> {
         Effects { faults: vec![Fault { peer, kind }], ..Effects::default() }
     }
 
+    /// Only a message dropped since it came too early.
+    pub fn too_early() -> Effects<M, O, D> {
+        Effects { too_early: 1, ..Effects::default() }
+    }
+
     /// Adds a message.
     pub fn push_send(&mut self, to: D, message: M) {
         self.sends.push((to, message));
@@ -74,6 +82,7 @@ impl<M, O, D> Effects<M, O, D> {
         self.sends.extend(other.sends);
         self.outputs.extend(other.outputs);
         self.faults.extend(other.faults);
+        self.too_early += other.too_early;
     }
 
     /// Takes over a child's messages and faults, wrapped, and returns its outputs for routing.
@@ -81,6 +90,7 @@ impl<M, O, D> Effects<M, O, D> {
     pub fn absorb<M2, O2>(&mut self, child: Effects<M2, O2, D>, wrap: impl Fn(M2) -> M) -> Vec<O2> {
         self.sends.extend(child.sends.into_iter().map(|(to, message)| (to, wrap(message))));
         self.faults.extend(child.faults);
+        self.too_early += child.too_early;
         child.outputs
     }
 }

@@ -11,8 +11,8 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does, but for
-/// those that [`FaultKind::may_be_honest`] names.
+/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does and however
+/// far one of them is behind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FaultKind {
     /// Bytes that decode as no message.
@@ -33,10 +33,6 @@ pub enum FaultKind {
     InvalidCut,
     /// A justification of a view's value that does not hold.
     BadJustification,
-    /// Far beyond what may be open: more rounds, views or entries ahead than are buffered.
-    TooFarAhead,
-    /// More early messages than are buffered.
-    Flood,
     /// A vote for another block than the one decided.
     WrongBlock,
     /// From a node that has no part in this.
@@ -47,20 +43,7 @@ pub enum FaultKind {
     BadRequest,
 }
 
-/// The kinds that a correct peer causes when it is far ahead.
-const MAY_BE_HONEST: [FaultKind; 2] = [FaultKind::TooFarAhead, FaultKind::Flood];
-
 impl FaultKind {
-    /// Whether a correct peer may cause this, by being far ahead of us; all the others prove misbehaviour.
-    pub fn may_be_honest(self) -> bool {
-        MAY_BE_HONEST.contains(&self)
-    }
-
-    /// The same, by the name of a kind.
-    pub fn may_be_honest_by_name(name: &str) -> bool {
-        MAY_BE_HONEST.iter().any(|kind| kind.name() == name)
-    }
-
     /// The name under which logs, metrics and the summary count it.
     pub fn name(self) -> &'static str {
         match self {
@@ -73,8 +56,6 @@ impl FaultKind {
             FaultKind::InvalidEntry => "invalid_entry",
             FaultKind::InvalidCut => "invalid_cut",
             FaultKind::BadJustification => "bad_justification",
-            FaultKind::TooFarAhead => "too_far_ahead",
-            FaultKind::Flood => "flood",
             FaultKind::WrongBlock => "wrong_block",
             FaultKind::NotAMember => "not_a_member",
             FaultKind::BadTransfer => "bad_transfer",

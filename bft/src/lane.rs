@@ -156,7 +156,7 @@ impl Lanes {
             own: Own::new(settings.pipeline, settings.open_bytes_max),
             decided: (Round(0), Cut::genesis(&member.committee)),
             executed: Round(0),
-            fetches: Fetches::default(),
+            fetches: Fetches::new(),
             wants: Wants::new(n),
             history: History::new(n, settings.history_rounds_max, settings.history_bytes_max),
             serving: vec![Serving::default(); n],
@@ -231,7 +231,7 @@ impl Lanes {
         if entry.payload().len() as u64 > self.member.committee.protocol().proposal_bytes_max {
             return Effects::fault(from, FaultKind::InvalidEntry);
         }
-        let tip = entry.tip();
+        let (tip, bytes) = (entry.tip(), entry.body.len() as u64);
         let source = if sender == owner { Source::Owner } else { Source::Other };
         match self.chain_mut(owner).receive(entry, source) {
             Received::Nothing => Effects::none(),
@@ -240,7 +240,7 @@ impl Lanes {
                 effects.push_fault(from, FaultKind::Equivocation);
                 effects
             }
-            Received::TooFar => Effects::fault(from, FaultKind::TooFarAhead),
+            Received::TooFar => Effects::too_early(),
             Received::Again(echoed, signature) => {
                 self.echo(owner, Tip { seq: tip.seq, digest: echoed }, signature)
             }
@@ -254,6 +254,7 @@ impl Lanes {
             Received::News => {
                 let mut effects = self.advance(now, owner);
                 if tip.seq <= self.chain(owner).decided().seq {
+                    self.fetches.arrived(bytes);
                     effects.outputs.push(LaneOutput::EntryArrived(owner));
                 }
                 effects
@@ -275,7 +276,7 @@ impl Lanes {
                 let echoed = self.own.echo(now, &self.member, sender, tip, signature);
                 self.absorb_echo(tip, echoed)
             }
-            LaneMessage::Final { owner, .. } | LaneMessage::WantEntry { owner, .. }
+            LaneMessage::Final { owner, .. } | LaneMessage::WantEntries { owner, .. }
                 if !self.is_lane(owner) =>
             {
                 Effects::fault(from, FaultKind::OutOfRange)
@@ -283,8 +284,8 @@ impl Lanes {
             LaneMessage::Final { owner, seq, digest, certificate } => {
                 self.handle_final(now, sender, owner, Tip { seq, digest }, certificate)
             }
-            LaneMessage::WantEntry { owner, seq, digest } => {
-                self.serve_entry(now, sender, owner, seq, digest)
+            LaneMessage::WantEntries { owner, seq, digest, count } => {
+                self.serve_entries(now, sender, owner, Tip { seq, digest }, count)
             }
             LaneMessage::WantCertificates { tips } => self.serve_certificates(now, sender, &tips),
         }
@@ -358,6 +359,11 @@ impl Lanes {
         effects
     }
 
+    /// Whether all entries up to `cut`, which is decided, are here.
+    pub fn is_complete_to(&self, cut: &Cut) -> bool {
+        cut.tips().all(|(lane, tip)| self.chain(lane).is_complete_to(tip.seq))
+    }
+
     /// All entries after `previous` up to `cut`, which is decided: lanes ascending, of a lane ascending by place.
     /// `None` while a body is missing.
     pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<Entry>> {
@@ -381,6 +387,12 @@ impl Lanes {
         self.executed = round;
         let block = cut.tips().map(|(lane, tip)| (lane, self.chain_mut(lane).execute(tip.seq))).collect();
         self.history.push(round, block);
+    }
+
+    /// Slots, fetches and members looked at so far: what the work of all events adds up to, besides messages. For
+    /// checkers.
+    pub fn work(&self) -> u64 {
+        self.chains.iter().map(Chain::work).sum::<u64>() + self.fetches.work()
     }
 
     // Time and links.

@@ -71,7 +71,7 @@ impl Message {
                 lane_class(*owner, *seq)
             }
             Message::Round(RoundMessage::Mvba { round, .. }) => Class::Round(*round),
-            Message::Lane(LaneMessage::WantEntry { .. } | LaneMessage::WantCertificates { .. })
+            Message::Lane(LaneMessage::WantEntries { .. } | LaneMessage::WantCertificates { .. })
             | Message::Round(RoundMessage::Halt(_) | RoundMessage::CatchUp(_))
             | Message::Block(_)
             | Message::Shard(_) => Class::Keep,
@@ -177,7 +177,7 @@ mod tests {
                 "FINAL",
                 Message::Lane(LaneMessage::Final { owner, seq, digest, certificate: certificate.clone() }),
             ),
-            ("`WantEntry`", Message::Lane(LaneMessage::WantEntry { owner, seq, digest })),
+            ("`WantEntries`", Message::Lane(LaneMessage::WantEntries { owner, seq, digest, count: 1 })),
             (
                 "`WantCertificates`",
                 Message::Lane(LaneMessage::WantCertificates { tips: vec![(owner, Tip { seq, digest })] }),
@@ -307,7 +307,7 @@ mod tests {
         for (name, message) in all() {
             let expected = match name {
                 "ECHO" | "FINAL" => Class::Lane(NodeId(101), Seq(2)),
-                "HALT" | "`Ask`" | "`WantEntry`" | "`WantCertificates`" => Class::Keep,
+                "HALT" | "`Ask`" | "`WantEntries`" | "`WantCertificates`" => Class::Keep,
                 "VOTE (`BlockVote`)" | "`Certified`" => Class::Keep,
                 _ if matches!(message, Message::Shard(_)) => Class::Keep,
                 _ => Class::Round(Round(1)),
@@ -320,8 +320,8 @@ mod tests {
         let kind = |name: &str| match name {
             "ECHO" => "echo",
             "FINAL" => "final",
-            "`WantEntry`" => "want_entry",
-            "`WantCertificates`" => "want_certificate",
+            "`WantEntries`" => "want_entries",
+            "`WantCertificates`" => "want_certificates",
             "coin share" => "coin_share",
             "PRE-VOTE yes" | "PRE-VOTE no" | "VOTE yes" | "VOTE no" => "ballot",
             "HALT" => "halt",

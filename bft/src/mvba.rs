@@ -198,7 +198,7 @@ impl Mvba {
         let view = message.view();
         let judged = self.judged_until();
         if view.0 > judged.0 + VIEWS_AHEAD_MAX {
-            return Effects::fault(peer, FaultKind::TooFarAhead);
+            return Effects::too_early();
         }
         match self.first_only.admit(view, author, slot, digest) {
             Novelty::First => {}

@@ -20,6 +20,7 @@
 //! Source: the round loop of Dumbo-NG (CCS 2022, §V) with sMVBA in the place of its MVBA.
 
 mod behind;
+mod catch_up;
 mod early;
 mod halts;
 mod resend;
@@ -32,21 +33,21 @@ use wire::client::Waiting;
 use wire::ids::{Digest, Index, NodeId, Round, View};
 use wire::limits::{ROUNDS_AHEAD_MAX, ROUNDS_UNEXECUTED_MAX};
 
+use crate::bucket::Bucket;
 use crate::crypto::cert::CertificateCache;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
-use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::time::{Span, Time};
 
-pub use behind::{CATCH_UP_ROUNDS_MAX, CatchUpMessage};
+pub use catch_up::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage};
 pub use halts::HaltSource;
 pub use resend::{Limiter, Resend, Returns, resend_pace};
 pub use times::RoundTimes;
 
 use behind::Behind;
-use early::Early;
+use early::{Early, NotKept};
 use times::Stopwatch;
 
 /// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
@@ -121,8 +122,12 @@ pub struct Rounds {
     barred: BTreeSet<Index>,
     history: BTreeMap<Round, Halt>,
     history_rounds_max: u64,
+    /// The first executed round whose entries the lanes still have.
+    entries_from: Round,
     cache: CertificateCache,
     answers: Limiter,
+    /// HALTs that each member may still request. At most N.
+    halt_answers: BTreeMap<Index, Bucket>,
     behind: Behind,
 }
 
@@ -157,8 +162,10 @@ impl Rounds {
             barred: BTreeSet::new(),
             history: BTreeMap::new(),
             history_rounds_max,
+            entries_from: Round(1),
             cache: CertificateCache::default(),
             answers: Limiter::default(),
+            halt_answers: BTreeMap::new(),
             behind: Behind::default(),
         }
     }
@@ -212,8 +219,8 @@ impl Rounds {
             RoundMessage::CatchUp(CatchUpMessage::Ask { from }) => {
                 self.on_ask(now, author, from, &mut effects);
             }
-            RoundMessage::CatchUp(CatchUpMessage::Halts(halts)) => {
-                self.on_halts(now, author, halts, lanes, &mut effects);
+            RoundMessage::CatchUp(CatchUpMessage::Halts(answer)) => {
+                self.on_halts(now, author, answer, lanes, &mut effects);
             }
         }
         effects
@@ -236,11 +243,17 @@ impl Rounds {
             self.peer_decided(now, author, Round(round.0 - 1));
             let kept = match self.is_in_window(round) {
                 true => self.early.keep_mvba(&self.member, envelope, round, message),
-                false => Err(FaultKind::TooFarAhead),
+                false => Err(NotKept::TooEarly),
             };
-            if let Err(kind) = kept {
-                effects.push_fault(self.member.node_at(author), kind);
-            }
+            self.note_not_kept(author, kept, effects);
+        }
+    }
+
+    fn note_not_kept(&self, author: Index, kept: Result<(), NotKept>, effects: &mut RoundEffects) {
+        match kept {
+            Ok(()) => {}
+            Err(NotKept::TooEarly) => effects.too_early += 1,
+            Err(NotKept::Fault(kind)) => effects.push_fault(self.member.node_at(author), kind),
         }
     }
 
@@ -275,15 +288,23 @@ impl Rounds {
         effects
     }
 
-    /// All blocks up to this round are executed. If the running round had to wait for this, it begins now, with the
-    /// messages that came early for it.
-    pub fn executed(&mut self, now: Time, round: Round, lanes: &dyn LaneCertificates) -> RoundEffects {
+    /// All blocks up to this round are executed; the lanes have the entries of those from `entries_from` on. If the
+    /// running round had to wait for this, it begins now, with the messages that came early for it.
+    pub fn executed(
+        &mut self,
+        now: Time,
+        round: Round,
+        entries_from: Round,
+        lanes: &dyn LaneCertificates,
+    ) -> RoundEffects {
         let has_waited = !self.may_run_ahead();
         self.executed = round;
+        self.entries_from = entries_from;
         let mut effects = Effects::none();
         if has_waited {
             self.begin(now, lanes, &mut effects);
         }
+        self.use_ranges(now, lanes, &mut effects);
         // A request that became due meanwhile goes out now.
         self.ask_if_due(now, &mut effects);
         effects
@@ -294,6 +315,17 @@ impl Rounds {
         if !self.barred.contains(&author) {
             self.behind.learn(now, author, decided, self.decided);
         }
+    }
+
+    /// How many rounds we are behind, as far as f+1 members prove it; 0 if we are current.
+    pub fn behind(&self) -> u64 {
+        self.behind.proven(&self.member.committee).0.saturating_sub(self.executed.0)
+    }
+
+    /// The first round that some member still serves, if none serves the one that we have to execute next: then we
+    /// cannot catch up.
+    pub fn history_lost(&self) -> Option<Round> {
+        self.behind.served_from(self.executed.next(), self.decided, &self.member.committee)
     }
 
     /// Everything open that concerns a peer whose process is new.
@@ -325,9 +357,10 @@ impl Rounds {
         [gather, ask, self.resend.due()].into_iter().flatten().min()
     }
 
-    /// Whether half of the window for decided rounds is free, so that an answer is of use.
+    /// Whether half of the window for decided rounds is free, so that an answer is of use, or ranges are under way
+    /// already: further ones are kept until they are.
     fn may_ask(&self) -> bool {
-        self.decided.0 <= self.executed.0 + ROUNDS_UNEXECUTED_MAX / 2
+        self.behind.is_catching_up() || self.decided.0 <= self.executed.0 + ROUNDS_UNEXECUTED_MAX / 2
     }
 
     fn may_run_ahead(&self) -> bool {
@@ -417,6 +450,7 @@ impl Rounds {
             self.history.pop_first();
         }
         self.open_next(now, lanes, effects);
+        self.ask_if_due(now, effects);
     }
 
     fn open_next(&mut self, now: Time, lanes: &dyn LaneCertificates, effects: &mut RoundEffects) {

@@ -159,6 +159,13 @@ pub struct NodeStatus {
     pub view: Option<u32>,
     /// Members of the shard whose messages in the running round or view are missing, most telling phase first.
     pub waiting_for: Option<Waiting>,
+    /// Rounds that f+1 members have decided, as far as they have said so, and that are not executed here.
+    pub behind: u64,
+    /// If no member still has the round that is to be executed next: the first round that one of them has. This node
+    /// cannot catch up.
+    pub history_lost: Option<Round>,
+    /// Messages dropped since they came too early to be kept: this node is, or was, behind.
+    pub too_early: u64,
     /// Transactions in the mempool.
     pub mempool: u64,
     /// Transactions taken from clients since the node started.

@@ -87,6 +87,9 @@ pub const RESEND_BYTES_PER_S: u64 = 16 * MIB;
 /// Certificates that one message may request: those of two proposers' cuts in the largest shard.
 pub const WANTS_PER_MESSAGE_MAX: usize = 2 * NODES_PER_SHARD_MAX as usize;
 
+/// Entries of a lane that one request may name: few enough that several members share what one lane lacks, and enough
+/// that requests are rare beside answers.
+pub const RUN_ENTRIES_MAX: u64 = 16;
 /// Unicast fetches in flight a requester; a third is dropped.
 pub const FETCHES_IN_FLIGHT_MAX: usize = 2;
 /// Decided rounds whose cuts, proofs and entries are kept for those who are behind, whichever is less with

@@ -15,7 +15,11 @@ impl Core {
     /// Executes the next decided block if all its entries, and the parts that they import, are here; whether it did.
     pub(super) fn execute_next(&mut self, now: Time) -> bool {
         let Some(decision) = self.undone.front() else { return false };
-        let Some(mut entries) = self.lanes.block(&decision.previous, &decision.cut) else { return false };
+        if !self.lanes.is_complete_to(&decision.cut) {
+            return false;
+        }
+        let block = self.lanes.block(&decision.previous, &decision.cut);
+        let mut entries = block.expect("all entries up to its cut are here");
         // The lane that comes first changes with the round, so that no lane's transactions win every race for a coin.
         let n = self.member.committee.n() as u64;
         let round = decision.round;
@@ -48,7 +52,8 @@ impl Core {
         self.absorb_votes(now, votes);
         self.after_block(now, &outcome);
         // Last, since this may decide a further round.
-        let effects = self.rounds.executed(now, round, &self.lanes);
+        let entries_from = self.lanes.history_from().unwrap_or(round.next());
+        let effects = self.rounds.executed(now, round, entries_from, &self.lanes);
         self.absorb_rounds(now, effects);
         true
     }

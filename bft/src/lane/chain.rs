@@ -14,8 +14,12 @@
 //! Slots lie between the executed cut and `headers` places beyond the decided one; bodies beyond the decided cut are
 //! bounded in count and bytes. Bodies that were echoed are never thrown away to make room, since the certificate they
 //! may become part of promises that they are held.
+//!
+//! An event costs what it changes. Of decided places, whose number grows with what is not executed, only the changes
+//! are reported ([`Missing`]); of undecided ones an event looks at those whose bodies are kept, twice the pipeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use wire::ids::{Digest, Seq, Signature};
 
@@ -81,15 +85,38 @@ pub(super) struct Need {
     pub(super) bytes: Option<u64>,
 }
 
+/// What has changed about the missing bodies of a lane.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Missing {
+    /// Bodies of decided entries found missing since the last report.
+    pub(super) decided: Vec<Need>,
+    /// Decided places whose bodies have arrived since then.
+    pub(super) arrived: Vec<Seq>,
+    /// All that is missing of undecided entries, ascending, at most one body a place.
+    pub(super) undecided: Vec<Need>,
+}
+
 /// One lane.
 #[derive(Clone, Debug)]
 pub(super) struct Chain {
     reach: Reach,
     decided: Tip,
     executed: Seq,
+    /// All decided entries up to this place are here.
+    complete: Seq,
     /// The highest certified entry, never behind `decided`.
     top: Tip,
     slots: BTreeMap<Seq, Slot>,
+    /// Places of `slots` that have a certificate.
+    with_certificate: BTreeSet<Seq>,
+    /// Bytes of the bodies beyond the decided cut.
+    kept_bytes: u64,
+    /// Bytes of the bodies at decided places whose entry is not known yet.
+    unsettled_bytes: u64,
+    /// Changes of decided places that were not reported yet.
+    missing: Missing,
+    /// Slots looked at, for the work meter.
+    work: u64,
 }
 
 impl Chain {
@@ -98,9 +125,20 @@ impl Chain {
             reach,
             decided: Tip::default(),
             executed: Seq(0),
+            complete: Seq(0),
             top: Tip::default(),
             slots: BTreeMap::new(),
+            with_certificate: BTreeSet::new(),
+            kept_bytes: 0,
+            unsettled_bytes: 0,
+            missing: Missing::default(),
+            work: 0,
         }
+    }
+
+    /// Slots looked at so far.
+    pub(super) fn work(&self) -> u64 {
+        self.work
     }
 
     pub(super) fn decided(&self) -> Tip {
@@ -153,10 +191,23 @@ impl Chain {
     /// Who signed the lowest certificate at or above a place: each honest one among them held the entry, or knows
     /// that the N−f signers of an earlier certificate did.
     pub(super) fn signers(&self, seq: Seq) -> Option<&Certificate> {
-        self.slots
-            .range(seq..)
-            .find_map(|(_, slot)| slot.certificate.as_ref())
-            .map(|(_, certificate)| certificate)
+        let lowest = self.with_certificate.range(seq..).next()?;
+        self.slots[lowest].certificate.as_ref().map(|(_, certificate)| certificate)
+    }
+
+    /// Whether all decided entries up to this place are here.
+    pub(super) fn is_complete_to(&self, seq: Seq) -> bool {
+        seq <= self.complete
+    }
+
+    /// How many places directly below a decided one are unknown, at most `max`: their digests follow from its body.
+    pub(super) fn unknown_below(&self, seq: Seq, max: u64) -> u64 {
+        let is_known = |seq: &u64| {
+            self.slots.get(&Seq(*seq)).is_some_and(|slot| slot.settled.is_some() || slot.body.is_some())
+        };
+        let lowest = self.executed.0.max(seq.0.saturating_sub(max + 1));
+        let known = (lowest + 1..seq.0).rev().find(is_known);
+        seq.0 - 1 - known.unwrap_or(lowest)
     }
 
     /// Entries above the decided cut that we echoed, with our signatures, ascending.
@@ -194,7 +245,9 @@ impl Chain {
             }
             (Some(first), _) if first.digest != entry.digest => {
                 if !in_force(Mutant::EchoOncePerEntry) {
+                    let dropped = slot.body_bytes();
                     *slot = Slot { first: Some(header), body: Some(entry), ..Slot::default() };
+                    self.kept_bytes = self.kept_bytes + header.bytes - dropped;
                     return Received::News;
                 }
                 if self.certified(entry.seq) == Some(entry.digest) {
@@ -225,22 +278,19 @@ impl Chain {
         if let Some(slot) = slot.filter(|slot| slot.settled == Some(entry.digest) && slot.body.is_none()) {
             let before = Tip { seq: Seq(seq.0 - 1), digest: entry.parent };
             slot.body = Some(entry.kept());
+            self.missing.arrived.push(seq);
             self.settle(before);
             return Received::News;
         }
         if source == Source::Other {
             return Received::Nothing;
         }
-        let fits = || self.unsettled_bytes() + entry.body.len() as u64 <= self.reach.bytes;
-        if is_empty && seq > self.executed && fits() {
+        let bytes = entry.body.len() as u64;
+        if is_empty && seq > self.executed && self.unsettled_bytes + bytes <= self.reach.bytes {
             self.slots.entry(seq).or_default().body = Some(entry.kept());
+            self.unsettled_bytes += bytes;
         }
         Received::Stale
-    }
-
-    fn unsettled_bytes(&self) -> u64 {
-        let decided = self.slots.range(..=self.decided.seq);
-        decided.filter(|(_, slot)| slot.settled.is_none()).map(|(_, slot)| slot.body_bytes()).sum()
     }
 
     /// Keeps the body if it is the one that counts at its place and there is room; whether it did.
@@ -256,11 +306,8 @@ impl Chain {
         }
         let slot = self.slots.get_mut(&entry.seq).expect("it was found above");
         slot.body = Some(entry.kept());
+        self.kept_bytes += bytes;
         true
-    }
-
-    fn kept_bytes(&self) -> u64 {
-        self.slots.range(self.decided.seq.next()..).map(|(_, slot)| slot.body_bytes()).sum()
     }
 
     /// Bytes of bodies beyond `seq` that may go in favour of one at `seq`.
@@ -270,8 +317,8 @@ impl Chain {
     }
 
     fn fits(&self, seq: Seq, bytes: u64) -> bool {
-        let kept = self.kept_bytes();
-        kept + bytes <= self.reach.bytes || kept + bytes - self.evictable_bytes(seq) <= self.reach.bytes
+        let with_it = self.kept_bytes + bytes;
+        with_it <= self.reach.bytes || with_it - self.evictable_bytes(seq) <= self.reach.bytes
     }
 
     /// Makes room for a body at `seq` by turning the furthest bodies that nobody counts on into headers; so an entry
@@ -280,13 +327,12 @@ impl Chain {
         if !self.fits(seq, bytes) {
             return false;
         }
-        let mut kept = self.kept_bytes();
         for (_, slot) in self.slots.range_mut(seq.next()..).rev() {
-            if kept + bytes <= self.reach.bytes {
+            if self.kept_bytes + bytes <= self.reach.bytes {
                 break;
             }
             if slot.is_evictable() {
-                kept -= slot.body_bytes();
+                self.kept_bytes -= slot.body_bytes();
                 slot.body = None;
             }
         }
@@ -296,12 +342,17 @@ impl Chain {
     /// The lowest entry that may be echoed now: its body is here, nothing was signed for its place, and its parent is
     /// the decided tip, was echoed, or is here with its certificate. Whether it is valid the caller finds out.
     pub(super) fn next_to_echo(&self) -> Option<&Entry> {
-        self.slots.range(self.decided.seq.next()..).find_map(|(seq, slot)| {
+        self.slots.range(self.window()).find_map(|(seq, slot)| {
             let first = slot.first?;
             let entry = slot.body.as_ref().filter(|entry| entry.digest == first.digest)?;
             let is_open = slot.echo == Echo::NotGiven && slot.certified().is_none_or(|it| it == first.digest);
             (is_open && self.has_parent(*seq, first.parent)).then_some(entry)
         })
+    }
+
+    /// The undecided places whose bodies are kept.
+    fn window(&self) -> RangeInclusive<Seq> {
+        self.decided.seq.next()..=Seq(self.decided.seq.0.saturating_add(self.reach.bodies))
     }
 
     fn has_parent(&self, seq: Seq, parent: Digest) -> bool {
@@ -329,7 +380,7 @@ impl Chain {
     pub(super) fn refuse(&mut self, seq: Seq) {
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.echo = Echo::Refused;
-            slot.drop_superseded();
+            self.kept_bytes -= slot.drop_superseded();
         }
     }
 
@@ -339,6 +390,7 @@ impl Chain {
         let slot = self.slots.entry(entry.seq).or_default();
         slot.first = Some(header);
         slot.echo = Echo::Given(entry.digest, signature);
+        self.kept_bytes = self.kept_bytes + header.bytes - slot.body_bytes();
         slot.body = Some(entry);
     }
 
@@ -351,7 +403,8 @@ impl Chain {
     pub(super) fn certify(&mut self, seq: Seq, digest: Digest, certificate: Certificate) {
         let slot = self.slots.entry(seq).or_default();
         slot.certificate = Some((digest, certificate));
-        slot.drop_superseded();
+        self.kept_bytes -= slot.drop_superseded();
+        self.with_certificate.insert(seq);
         if seq > self.top.seq {
             self.top = Tip { seq, digest };
         }
@@ -361,6 +414,11 @@ impl Chain {
     pub(super) fn decide(&mut self, tip: Tip) {
         if tip.seq <= self.decided.seq {
             return;
+        }
+        for (_, slot) in self.slots.range(self.decided.seq.next()..=tip.seq) {
+            self.work += 1;
+            self.kept_bytes -= slot.body_bytes();
+            self.unsettled_bytes += slot.body_bytes();
         }
         self.decided = tip;
         if tip.seq >= self.top.seq {
@@ -373,35 +431,56 @@ impl Chain {
     /// bodies tell the parents; goes on when a missing body arrives.
     fn settle(&mut self, mut tip: Tip) {
         while tip.seq > self.executed {
+            self.work += 1;
             let slot = self.slots.entry(tip.seq).or_default();
             if slot.settled.is_some() {
-                return;
+                break;
             }
+            self.unsettled_bytes -= slot.body_bytes();
             slot.settled = Some(tip.digest);
             slot.drop_superseded();
-            let Some(parent) = slot.parent_of(tip.digest) else { return };
+            if !slot.holds(tip.digest) {
+                let bytes = slot.bytes_of(tip.digest);
+                self.missing.decided.push(Need {
+                    seq: tip.seq,
+                    digest: tip.digest,
+                    cause: Cause::Decided,
+                    bytes,
+                });
+            }
+            let Some(parent) = slot.parent_of(tip.digest) else { break };
             tip = Tip { seq: Seq(tip.seq.0 - 1), digest: parent };
+        }
+        while self.slots.get(&self.complete.next()).is_some_and(Slot::is_settled_and_here) {
+            self.work += 1;
+            self.complete = self.complete.next();
         }
     }
 
     /// Gives up all slots up to `seq`, which is decided, and returns their entries, ascending.
     pub(super) fn execute(&mut self, seq: Seq) -> Vec<Entry> {
         self.executed = self.executed.max(seq.min(self.decided.seq));
-        let rest = self.slots.split_off(&self.executed.next());
-        let done = std::mem::replace(&mut self.slots, rest);
-        done.into_values().filter(|slot| slot.settled.is_some()).filter_map(|slot| slot.body).collect()
+        self.complete = self.complete.max(self.executed);
+        let mut entries = Vec::new();
+        while let Some(slot) = self.slots.first_entry().filter(|slot| *slot.key() <= self.executed) {
+            self.work += 1;
+            let (seq, slot) = slot.remove_entry();
+            self.with_certificate.remove(&seq);
+            match slot.settled {
+                Some(_) => entries.extend(slot.body),
+                None => self.unsettled_bytes -= slot.body_bytes(),
+            }
+        }
+        entries
     }
 
-    /// What is missing, ascending, at most one body a place.
-    pub(super) fn needs(&self) -> Vec<Need> {
-        let mut needs = Vec::new();
-        for (seq, slot) in &self.slots {
-            if let Some(digest) = slot.settled {
-                needs.extend(self.need(*seq, slot, digest, Cause::Decided));
-            }
-            if !self.keeps_body_of(*seq) {
-                continue;
-            }
+    /// What has changed about missing bodies since the last call.
+    pub(super) fn take_missing(&mut self) -> Missing {
+        let mut missing = std::mem::take(&mut self.missing);
+        let needs = &mut missing.undecided;
+        let mut looked_at = 0;
+        for (seq, slot) in self.slots.range(self.window()) {
+            looked_at += 1;
             needs.extend(self.missing_parent(*seq, slot));
             match (slot.certified(), slot.first, slot.echo) {
                 (Some(digest), _, _) => needs.extend(self.need(*seq, slot, digest, Cause::Certified)),
@@ -411,13 +490,13 @@ impl Chain {
                 _ => {}
             }
         }
-        needs
+        self.work += looked_at;
+        missing
     }
 
     fn need(&self, seq: Seq, slot: &Slot, digest: Digest, cause: Cause) -> Option<Need> {
-        let bytes = slot.first.filter(|header| header.digest == digest).map(|header| header.bytes);
-        let is_missed =
-            !slot.holds(digest) && (cause == Cause::Decided || self.fits(seq, bytes.unwrap_or(0)));
+        let bytes = slot.bytes_of(digest);
+        let is_missed = !slot.holds(digest) && self.fits(seq, bytes.unwrap_or(0));
         is_missed.then_some(Need { seq, digest, cause, bytes })
     }
 

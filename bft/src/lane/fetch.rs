@@ -2,23 +2,32 @@
 //!
 //! Guarantee: a body that is certified or decided arrives once messages do, since at least N−2f ≥ f+1 of the
 //! certificate's signers are honest and hold it. Steps: a little patience, for the body may be under way from its
-//! owner; then the signers of the certificate, starting at a different one for each member and place, so that load
-//! spreads: one signer, after a wait two more, then four, and so on; then all members; and again, ever more slowly. So
-//! f signers in a row that do not answer cost log f waits (1.8 s at N = 128), and a body arrives more than once only if
-//! an answer takes longer than the wait for it. A body that only its owner vouches for is requested from the owner
+//! owner; then the signers of the certificate, starting at a different one for each member and run of places, so that
+//! load spreads: one signer, after a wait two more, then four, and so on; then all members; and again, ever more slowly.
+//! So f signers in a row that do not answer cost log f waits (1.8 s at N = 128), and a body arrives more than once only
+//! if an answer takes longer than the wait for it. A body that only its owner vouches for is requested from the owner
 //! alone, a few times: nothing is lost if it never arrives.
 //!
-//! The table holds what the lanes report as missing ([`Fetches::follow`]), so it is bounded by their reach.
+//! Requests name runs: an entry and those directly before it, at most [`RUN_ENTRIES_MAX`]. A member that catches up
+//! asks several members at once for runs of different places, and the answer to a run may bring entries whose digests
+//! the requester does not know yet, since each names its parent.
+//!
+//! Cost: an event costs what it changes. Due times stand in a queue, the number of unanswered requests is counted for
+//! each member, and a fetch that finds all members busy waits until one has answered; nothing walks over the table. It
+//! holds what the lanes report as missing ([`Fetches::follow`]), so it is bounded by their reach.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, Seq};
+use wire::limits::RUN_ENTRIES_MAX;
 
-use super::chain::{Cause, Chain, Need};
+use super::chain::{Cause, Chain, Missing, Need};
 use super::{Bodies, LaneMessage};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
+use crate::retries::Retries;
 use crate::time::{Span, Time};
 
 /// How long a decided body may still be under way from its owner before it is asked for.
@@ -36,27 +45,36 @@ const PASS_MIN: Span = Span::from_ms(2_000);
 const PASS_MAX: Span = Span::from_ms(10_000);
 /// A transfer is given this long for each MiB on top, a link of 16 MiB/s.
 const PER_MIB: Span = Span(62_500);
-/// Requests to one member that may be unanswered at once: some round trips' worth of small entries, and few enough
-/// that large ones do not fill its outbox.
-const ASKED_OF_ONE_MAX: usize = 8;
+/// Entries requested of one member that may be unanswered at once: as many as fill these bytes at the length of those
+/// that arrived last, so that large ones do not fill its outbox, and from [`ASKED_MIN`] to [`ASKED_MAX`].
+const ASKED_BYTES: u64 = 4 << 20;
+const ASKED_MIN: u64 = 4;
+const ASKED_AT_FIRST: u64 = 8;
+const ASKED_MAX: u64 = 64;
 /// When all candidates have that many, look again after this, or once one of them has answered.
 const BUSY: Span = Span::from_ms(20);
 /// How often an owner is asked for a body that nobody else vouches for.
 const CLAIMED_TRIES_MAX: u32 = 6;
+
+type Place = (Index, Seq);
 
 #[derive(Clone, Debug)]
 struct Fetch {
     digest: Digest,
     cause: Cause,
     bytes: Option<u64>,
+    /// Entries that the last request covers: this one and unknown ones directly before it.
+    entries: u64,
     /// Members asked in this pass.
     asked: u32,
     /// Wait at the end of this pass.
     pass: Span,
     /// The members that are to answer before `due`; empty if all were asked.
     awaiting: Vec<Index>,
-    /// When to ask next; `None` once it was given up.
-    due: Option<Time>,
+    /// When to ask next, unless it waits for a member that is busy or was given up.
+    due: Time,
+    /// What was asked before all requests were lost (see [`Fetches::retry_now`]) does not count.
+    epoch: u64,
 }
 
 /// The outcome of a due request.
@@ -69,75 +87,178 @@ enum Asked {
     GivenUp,
 }
 
+/// A request: an entry and so many in all, downwards.
+struct Run {
+    dest: Dest,
+    lane: Index,
+    seq: Seq,
+    digest: Digest,
+    count: u64,
+}
+
 /// The bodies being fetched, of all lanes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Fetches {
-    table: BTreeMap<(Index, Seq), Fetch>,
-    /// Those that wait until a member has answered another request; a part of the table.
-    blocked: BTreeSet<(Index, Seq)>,
+    table: BTreeMap<Place, Fetch>,
+    /// Those that no decided block needs; at most twice the pipeline a lane.
+    undecided: BTreeSet<Place>,
+    /// When to ask next, of all that neither wait for a busy member nor were given up.
+    dues: Retries<Place>,
+    /// Those that wait until a member has answered another request.
+    blocked: BTreeSet<Place>,
+    /// How many of them may look for a member that is not busy any more.
+    tickets: u64,
+    /// The one that looked last; the next in order follows, so that none waits for ever.
+    turn: Place,
+    /// When blocked ones look again although no request was answered.
+    look_again: Option<Time>,
+    given_up: BTreeSet<Place>,
+    /// Entries that each member was asked for and has not sent yet.
+    load: BTreeMap<Index, u64>,
+    /// The typical length of a fetched entry.
+    typical_bytes: u64,
+    epoch: u64,
+    /// Fetches and members looked at, for the work meter.
+    work: u64,
 }
 
 impl Fetches {
-    /// Makes the table match what `lane` lacks now: new needs enter and satisfied ones leave. One that has become
-    /// decided goes on with the holders that were asked; one that only its owner vouched for starts over with others.
-    pub(super) fn follow(&mut self, now: Time, lane: Index, needs: &[Need], bodies: Bodies) {
-        let ours = (lane, Seq(0))..=(lane, Seq(u64::MAX));
-        if needs.is_empty() && self.table.range(ours.clone()).next().is_none() {
-            return;
-        }
-        let highest_decided = self
-            .table
-            .range(ours)
-            .rev()
-            .find(|(_, fetch)| fetch.cause == Cause::Decided)
-            .map(|((_, seq), _)| *seq);
-        self.drop_satisfied(now, lane, needs);
-        for need in needs {
-            let known = self.table.get_mut(&(lane, need.seq));
-            if known.as_ref().is_some_and(|fetch| fetch.cause <= need.cause) {
-                continue;
-            }
-            let patience = match need.cause {
-                _ if need.bytes.is_some() => Span(0),
-                // A successor was missing too and was waited for: this one is not under way either.
-                Cause::Decided if Some(need.seq) < highest_decided || bodies == Bodies::Missed => Span(0),
-                Cause::Decided => PATIENCE_DECIDED,
-                Cause::Certified | Cause::Claimed => PATIENCE_UNDECIDED,
-            };
-            if let Some(fetch) = known.filter(|fetch| fetch.cause == Cause::Certified) {
-                fetch.cause = need.cause;
-                if fetch.asked == 0 {
-                    fetch.due = fetch.due.map(|due| due.min(now + patience));
-                }
-                continue;
-            }
-            let fetch = Fetch {
-                digest: need.digest,
-                cause: need.cause,
-                bytes: need.bytes,
-                asked: 0,
-                pass: PASS_MIN,
-                awaiting: Vec::new(),
-                due: Some(now + patience),
-            };
-            self.blocked.remove(&(lane, need.seq));
-            self.table.insert((lane, need.seq), fetch);
+    pub(super) fn new() -> Fetches {
+        Fetches {
+            table: BTreeMap::new(),
+            undecided: BTreeSet::new(),
+            dues: Retries::new(PASS_MAX),
+            blocked: BTreeSet::new(),
+            tickets: 0,
+            turn: (Index(0), Seq(0)),
+            look_again: None,
+            given_up: BTreeSet::new(),
+            load: BTreeMap::new(),
+            typical_bytes: ASKED_BYTES / ASKED_AT_FIRST,
+            epoch: 0,
+            work: 0,
         }
     }
 
-    /// Drops what `lane` no longer needs. Other lanes' fetches are not looked at.
-    fn drop_satisfied(&mut self, now: Time, lane: Index, needs: &[Need]) {
-        let is_needed =
-            |seq: Seq, fetch: &Fetch| needs.iter().any(|need| need.seq == seq && need.digest == fetch.digest);
-        let ours = self.table.range((lane, Seq(0))..=(lane, Seq(u64::MAX)));
-        let satisfied = ours.filter(|((_, seq), fetch)| !is_needed(*seq, fetch)).map(|(place, _)| *place);
-        let mut answered = 0;
-        for place in satisfied.collect::<Vec<_>>() {
-            let fetch = self.table.remove(&place).expect("it was just found");
-            answered += fetch.awaiting.len();
-            self.blocked.remove(&place);
+    /// Fetches and members looked at so far.
+    pub(super) fn work(&self) -> u64 {
+        self.work
+    }
+
+    /// An entry that was fetched has arrived.
+    pub(super) fn arrived(&mut self, bytes: u64) {
+        self.typical_bytes = (self.typical_bytes * 3 + bytes) / 4;
+    }
+
+    /// Takes in what has changed about the missing bodies of `lane`: new needs enter and satisfied ones leave. One that
+    /// has become decided goes on with the holders that were asked; one that only its owner vouched for starts over
+    /// with others.
+    pub(super) fn follow(&mut self, now: Time, lane: Index, missing: Missing, bodies: Bodies) {
+        let Missing { decided, arrived, undecided } = missing;
+        let highest_decided = if decided.is_empty() { None } else { self.highest_decided(lane) };
+        let mut under_way = BTreeMap::new();
+        for seq in arrived {
+            let Some(mut fetch) = self.remove((lane, seq)) else { continue };
+            if fetch.entries > 1 {
+                fetch.entries -= 1;
+                under_way.insert(Seq(seq.0 - 1), fetch);
+            }
         }
-        self.unblock(now, answered);
+        for need in decided {
+            let patience = match need.bytes {
+                Some(_) => Span(0),
+                // A successor was missing too and was waited for: this one is not under way either.
+                None if Some(need.seq) < highest_decided || bodies == Bodies::Missed => Span(0),
+                None => PATIENCE_DECIDED,
+            };
+            match under_way.remove(&need.seq) {
+                // The answer that brought its successor brings this one next.
+                Some(fetch) => self.enter((lane, need.seq), Fetch { digest: need.digest, ..fetch }),
+                None => self.enter_decided(now, lane, &need, patience),
+            }
+        }
+        self.drop_satisfied(lane, &undecided);
+        for need in undecided {
+            let place = (lane, need.seq);
+            if self.table.get(&place).is_some_and(|fetch| fetch.cause <= need.cause) {
+                continue;
+            }
+            let patience = if need.bytes.is_some() { Span(0) } else { PATIENCE_UNDECIDED };
+            self.remove(place);
+            self.enter(place, Fetch::new(&need, now + patience, self.epoch));
+        }
+    }
+
+    fn enter_decided(&mut self, now: Time, lane: Index, need: &Need, patience: Span) {
+        let place = (lane, need.seq);
+        let epoch = self.epoch;
+        let known = self.table.get_mut(&place);
+        let is_certified =
+            |fetch: &&mut Fetch| fetch.cause == Cause::Certified && fetch.digest == need.digest;
+        let Some(fetch) = known.filter(is_certified) else {
+            self.remove(place);
+            return self.enter(place, Fetch::new(need, now + patience, epoch));
+        };
+        fetch.cause = Cause::Decided;
+        self.undecided.remove(&place);
+        if fetch.asked == 0 && self.dues.contains(&place) {
+            fetch.due = fetch.due.min(now + patience);
+            self.dues.start(place, fetch.due, PASS_MAX);
+        }
+    }
+
+    /// Drops undecided fetches of `lane` that are not needed any more.
+    fn drop_satisfied(&mut self, lane: Index, needs: &[Need]) {
+        let ours = self.undecided.range((lane, Seq(0))..=(lane, Seq(u64::MAX)));
+        let is_needed = |place: &Place| {
+            let at = needs.binary_search_by_key(&place.1, |need| need.seq);
+            at.is_ok_and(|at| needs[at].digest == self.table[place].digest)
+        };
+        let satisfied: Vec<Place> = ours.filter(|place| !is_needed(place)).copied().collect();
+        for place in satisfied {
+            self.remove(place);
+        }
+    }
+
+    /// The highest place of a lane that a decided block needs. Those above it are few: undecided ones.
+    fn highest_decided(&self, lane: Index) -> Option<Seq> {
+        let ours = self.table.range((lane, Seq(0))..=(lane, Seq(u64::MAX)));
+        ours.rev().find(|(_, fetch)| fetch.cause == Cause::Decided).map(|((_, seq), _)| *seq)
+    }
+
+    fn enter(&mut self, place: Place, fetch: Fetch) {
+        self.work += 1;
+        if fetch.cause != Cause::Decided {
+            self.undecided.insert(place);
+        }
+        self.dues.start(place, fetch.due, PASS_MAX);
+        for asked in &fetch.awaiting {
+            *self.load.entry(*asked).or_default() += fetch.entries;
+        }
+        self.table.insert(place, fetch);
+    }
+
+    fn remove(&mut self, place: Place) -> Option<Fetch> {
+        self.work += 1;
+        let fetch = self.table.remove(&place)?;
+        self.undecided.remove(&place);
+        self.dues.stop(&place);
+        self.blocked.remove(&place);
+        self.given_up.remove(&place);
+        self.release(&fetch);
+        Some(fetch)
+    }
+
+    /// Its members are not waited for any more; for each entry of theirs one blocked fetch may look for room.
+    fn release(&mut self, fetch: &Fetch) {
+        if fetch.epoch != self.epoch {
+            return;
+        }
+        for asked in &fetch.awaiting {
+            let load = self.load.get_mut(asked).expect("who is awaited was asked");
+            *load -= fetch.entries;
+            self.tickets += fetch.entries;
+        }
     }
 
     /// Asks for all that is due.
@@ -147,57 +268,77 @@ impl Fetches {
         member: &Member,
         chains: &[Chain],
     ) -> Vec<(Dest, LaneMessage)> {
-        let due: Vec<(Index, Seq)> = self
-            .table
-            .iter()
-            .filter(|(_, fetch)| fetch.due.is_some_and(|due| due <= now))
-            .map(|(place, _)| *place)
-            .collect();
-        if due.is_empty() {
-            return Vec::new();
+        let mut runs: Vec<Run> = Vec::new();
+        if self.look_again.is_some_and(|at| at <= now) {
+            self.look_again = None;
+            self.tickets = ASKED_MAX * member.committee.n() as u64;
         }
-        let mut load: BTreeMap<Index, usize> = BTreeMap::new();
-        for fetch in self.table.values().filter(|fetch| fetch.due.is_some_and(|due| due > now)) {
-            fetch.awaiting.iter().for_each(|asked| *load.entry(*asked).or_default() += 1);
-        }
-        let mut sends = Vec::new();
-        for (lane, seq) in due {
-            let fetch = self.table.get_mut(&(lane, seq)).expect("it was just listed");
-            let candidates = candidates(member, &chains[usize::from(lane.0)], lane, seq, fetch.cause);
-            match fetch.ask(now, member, &candidates, &mut load) {
-                Asked::Of(dest) => {
-                    self.blocked.remove(&(lane, seq));
-                    sends.push((dest, LaneMessage::WantEntry { owner: lane, seq, digest: fetch.digest }));
-                }
-                Asked::Busy => drop(self.blocked.insert((lane, seq))),
-                Asked::GivenUp => {}
+        while let Some(place) = self.dues.next(now).or_else(|| self.next_blocked()) {
+            let mut fetch = self.table.remove(&place).expect("what is due or blocked is in the table");
+            self.release(&fetch);
+            fetch.renew(self.epoch);
+            let (lane, seq) = place;
+            let chain = &chains[usize::from(lane.0)];
+            let candidates = candidates(member, chain, lane, seq, fetch.cause);
+            self.work += candidates.len() as u64;
+            if fetch.cause == Cause::Decided {
+                fetch.entries = 1 + chain.unknown_below(seq, RUN_ENTRIES_MAX - 1);
             }
+            let asked_max = (ASKED_BYTES / self.typical_bytes.max(1)).clamp(ASKED_MIN, ASKED_MAX);
+            match fetch.ask(now, member, &candidates, &self.load, asked_max) {
+                Asked::Of(dest) => {
+                    for asked in &fetch.awaiting {
+                        *self.load.entry(*asked).or_default() += fetch.entries;
+                    }
+                    self.dues.start(place, fetch.due, PASS_MAX);
+                    let run = Run { dest, lane, seq, digest: fetch.digest, count: fetch.entries };
+                    match runs.last_mut().filter(|last| run.continues(last)) {
+                        Some(last) => *last = Run { count: last.count + run.count, ..run },
+                        None => runs.push(run),
+                    }
+                }
+                Asked::Busy => {
+                    self.dues.stop(&place);
+                    self.blocked.insert(place);
+                    self.look_again.get_or_insert(now + BUSY);
+                }
+                Asked::GivenUp => {
+                    self.dues.stop(&place);
+                    self.given_up.insert(place);
+                }
+            }
+            self.table.insert(place, fetch);
         }
-        sends
+        runs.into_iter().map(Run::into_message).collect()
     }
 
-    /// So many requests were answered: makes one blocked fetch due for each. Whoever answered may not hold that one;
-    /// then it waits for [`BUSY`] like the others.
-    fn unblock(&mut self, now: Time, answered: usize) {
-        for _ in 0..answered {
-            let Some(place) = self.blocked.pop_first() else { return };
-            let fetch = self.table.get_mut(&place).expect("what waits is in the table");
-            fetch.due = Some(now);
+    /// The next blocked fetch that may look for a member that is not busy.
+    fn next_blocked(&mut self) -> Option<Place> {
+        if self.tickets == 0 || self.blocked.is_empty() {
+            self.tickets = 0;
+            return None;
         }
+        self.tickets -= 1;
+        let above = self.blocked.range((Bound::Excluded(self.turn), Bound::Unbounded)).next();
+        let place = *above.or_else(|| self.blocked.first()).expect("one is blocked");
+        self.blocked.remove(&place);
+        self.turn = place;
+        Some(place)
     }
 
-    /// Requests and answers may have been lost: everything is due again at once.
+    /// Requests and answers may have been lost: everything is due again at once, as if nothing had been asked.
     pub(super) fn retry_now(&mut self, now: Time) {
-        for fetch in self.table.values_mut() {
-            fetch.asked = 0;
-            fetch.awaiting.clear();
-            fetch.due = Some(now);
-        }
+        self.epoch += 1;
+        self.load.clear();
+        self.dues.retry_now(now);
+        self.blocked.append(&mut self.given_up);
+        self.look_again = Some(now);
     }
 
     /// When [`Fetches::launch`] has something to do.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.table.values().filter_map(|fetch| fetch.due).min()
+        let look_again = self.look_again.filter(|_| !self.blocked.is_empty());
+        [self.dues.due(), look_again].into_iter().flatten().min()
     }
 
     /// How many bodies are being fetched or were given up.
@@ -207,24 +348,62 @@ impl Fetches {
     }
 }
 
+impl Run {
+    /// Whether it goes on where another one ends, to the same members, and one request may name both.
+    fn continues(&self, last: &Run) -> bool {
+        self.lane == last.lane
+            && self.seq.0 == last.seq.0 + self.count
+            && self.dest == last.dest
+            && self.count + last.count <= RUN_ENTRIES_MAX
+    }
+
+    fn into_message(self) -> (Dest, LaneMessage) {
+        let Run { dest, lane, seq, digest, count } = self;
+        let count = u16::try_from(count).expect("runs are short");
+        (dest, LaneMessage::WantEntries { owner: lane, seq, digest, count })
+    }
+}
+
 impl Fetch {
+    fn new(need: &Need, due: Time, epoch: u64) -> Fetch {
+        Fetch {
+            digest: need.digest,
+            cause: need.cause,
+            bytes: need.bytes,
+            entries: 1,
+            asked: 0,
+            pass: PASS_MIN,
+            awaiting: Vec::new(),
+            due,
+            epoch,
+        }
+    }
+
+    /// Before it is asked for: nobody is awaited, and requests of an earlier epoch do not count.
+    fn renew(&mut self, epoch: u64) {
+        self.awaiting.clear();
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.asked = 0;
+        }
+    }
+
     /// Chooses the members to ask now, if any, and sets the next due time.
     fn ask(
         &mut self,
         now: Time,
         member: &Member,
         candidates: &[Index],
-        load: &mut BTreeMap<Index, usize>,
+        load: &BTreeMap<Index, u64>,
+        asked_max: u64,
     ) -> Asked {
-        self.awaiting.clear();
         if self.cause == Cause::Claimed && self.asked == CLAIMED_TRIES_MAX {
-            self.due = None;
             return Asked::GivenUp;
         }
         let transfer = Span((self.bytes.unwrap_or(0) * PER_MIB.0) >> 20);
         let turn = self.asked as usize;
         if self.cause != Cause::Claimed && turn >= candidates.len() {
-            self.due = Some(now + self.pass + transfer);
+            self.due = now + self.pass + transfer;
             self.pass = self.pass.doubled(PASS_MAX);
             self.asked = 0;
             return Asked::Of(Dest::ShardOthers);
@@ -235,21 +414,19 @@ impl Fetch {
         let group = group.min(candidates.len().saturating_sub(turn).max(1));
         self.awaiting = (0..candidates.len())
             .map(|step| candidates[(turn + step) % candidates.len()])
-            .filter(|candidate| load.get(candidate).is_none_or(|asked| *asked < ASKED_OF_ONE_MAX))
+            .filter(|candidate| load.get(candidate).is_none_or(|asked| *asked < asked_max))
             .take(group)
             .collect();
         if self.awaiting.is_empty() {
-            self.due = Some(now + BUSY);
             return Asked::Busy;
         }
-        self.awaiting.iter().for_each(|asked| *load.entry(*asked).or_default() += 1);
         let wait = match self.cause {
             Cause::Claimed => Span(ANSWER_FIRST.0 << self.asked.min(8)).min(ANSWER_CLAIMED_MAX),
             _ if self.asked == 0 => ANSWER_FIRST,
             _ => ANSWER_NEXT,
         };
         self.asked += self.awaiting.len() as u32;
-        self.due = Some(now + wait + transfer);
+        self.due = now + wait + transfer;
         let nodes = self.awaiting.iter().map(|asked| member.node_at(*asked));
         Asked::Of(Dest::Set(nodes.collect()))
     }
@@ -266,7 +443,7 @@ fn candidates(member: &Member, chain: &Chain, lane: Index, seq: Seq, cause: Caus
     };
     holders.retain(|holder| *holder != member.index);
     if !holders.is_empty() {
-        let start = (u64::from(member.index.0) + seq.0) % holders.len() as u64;
+        let start = (u64::from(member.index.0) + seq.0 / RUN_ENTRIES_MAX) % holders.len() as u64;
         holders.rotate_left(start as usize);
     }
     holders

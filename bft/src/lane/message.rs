@@ -34,14 +34,17 @@ pub enum LaneMessage {
         /// N−f echoes.
         certificate: Certificate,
     },
-    /// The sender lacks the body of this entry. Answered by the entry.
-    WantEntry {
+    /// The sender lacks the bodies of this entry and of those directly before it. Answered by the entries, this one
+    /// first.
+    WantEntries {
         /// Whose lane.
         owner: Index,
         /// Which place.
         seq: Seq,
         /// Which entry.
         digest: Digest,
+        /// How many entries in all; from 1 to [`wire::limits::RUN_ENTRIES_MAX`].
+        count: u16,
     },
     /// The sender lacks the certificates of these entries. The answer is a `Final` for each one known.
     WantCertificates {

@@ -16,6 +16,7 @@
 //! total.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use wire::ids::{Digest, Index, Seq, Signature};
 
@@ -27,6 +28,7 @@ use crate::crypto::suite::Statement;
 use crate::cut::Tip;
 use crate::fault::FaultKind;
 use crate::member::Member;
+use crate::retries::Retries;
 use crate::round::resend_pace;
 use crate::time::{Span, Time};
 
@@ -62,8 +64,6 @@ struct Open {
     echoed: BTreeSet<Index>,
     /// Members that may have lost the body, to be sent it again when the pace allows.
     lost: BTreeSet<Index>,
-    wait: Span,
-    due: Time,
 }
 
 /// What an echo led to.
@@ -81,6 +81,11 @@ pub(super) struct Own {
     last: Tip,
     last_append: Option<Time>,
     open: BTreeMap<Seq, Open>,
+    open_bytes: u64,
+    /// When to send open entries again.
+    dues: Retries<Seq>,
+    /// Open entries that some member may have lost and that are not certified.
+    lost: BTreeSet<Seq>,
     barred: BTreeSet<Index>,
     pace: Bucket,
     /// The last entry that was sent again, while more wait. The next one above it follows, so that a peer that keeps
@@ -96,6 +101,9 @@ impl Own {
             last: Tip::default(),
             last_append: None,
             open: BTreeMap::new(),
+            open_bytes: 0,
+            dues: Retries::new(RESEND_MAX),
+            lost: BTreeSet::new(),
             barred: BTreeSet::new(),
             pace: resend_pace(),
             turn: Seq(0),
@@ -124,12 +132,8 @@ impl Own {
     /// Payload bytes that the next entry may have; `None` while the window is full.
     pub(super) fn room(&self) -> Option<u64> {
         let header = HEADER_BYTES as u64;
-        let free = self.open_bytes_max.checked_sub(self.open_bytes() + header)?;
+        let free = self.open_bytes_max.checked_sub(self.open_bytes + header)?;
         (free > 0 && (self.open.len() as u64) < self.pipeline).then_some(free)
-    }
-
-    fn open_bytes(&self) -> u64 {
-        self.open.values().map(|open| open.bytes).sum()
     }
 
     /// Opens an entry, with our own echo.
@@ -147,11 +151,10 @@ impl Own {
             phase: Phase::Collecting(Collector::new(&member.committee, statement)),
             echoed: BTreeSet::new(),
             lost: BTreeSet::new(),
-            wait: RESEND_MIN,
-            due: now,
         };
         self.last = entry.tip();
         self.last_append = Some(now);
+        self.open_bytes += open.bytes;
         self.open.insert(entry.seq, open);
         self.echo(now, member, member.index, entry.tip(), signature)
     }
@@ -173,14 +176,18 @@ impl Own {
             return Echoed::default();
         };
         open.lost.remove(&from);
+        if open.lost.is_empty() {
+            self.lost.remove(&tip.seq);
+        }
         let is_first = open.echoed.insert(from);
         let Phase::Collecting(collector) = &mut open.phase else { return Echoed::default() };
         if is_first {
-            (open.wait, open.due) = (wait, now + wait);
+            self.dues.start(tip.seq, now + wait, wait);
         }
         let collected = collector.add(&member.committee, &*member.suite, from, signature);
         if collected.certificate.is_some() {
             open.phase = Phase::Certified;
+            self.lost.remove(&tip.seq);
         }
         self.barred.extend(&collected.bad);
         let faults = collected.bad.into_iter().map(|author| (author, FaultKind::BadSignature)).collect();
@@ -191,6 +198,7 @@ impl Own {
     pub(super) fn certified(&mut self, tip: Tip) {
         if let Some(open) = self.open.get_mut(&tip.seq).filter(|open| open.digest == tip.digest) {
             open.phase = Phase::Certified;
+            self.lost.remove(&tip.seq);
         }
     }
 
@@ -199,21 +207,34 @@ impl Own {
         let is_other = self.open.get(&tip.seq).is_some_and(|open| open.digest != tip.digest);
         if is_other || tip.seq > self.last.seq {
             // Our lane has gone another way than we know of: another process signs with our key, or did before us.
-            self.open.clear();
+            self.close_to(self.last.seq);
             self.last = tip;
         }
-        self.open = self.open.split_off(&tip.seq.next());
+        self.close_to(tip.seq);
+    }
+
+    fn close_to(&mut self, seq: Seq) {
+        while let Some(entry) = self.open.first_entry().filter(|entry| *entry.key() <= seq) {
+            let (seq, open) = entry.remove_entry();
+            self.open_bytes -= open.bytes;
+            self.dues.stop(&seq);
+            self.lost.remove(&seq);
+        }
     }
 
     /// What is to be sent again now: certificates that are due, and entries as far as the pace allows.
     pub(super) fn again(&mut self, now: Time, member: &Member) -> Vec<(Seq, Again)> {
         let mut again = Vec::new();
-        for (seq, open) in self.open.iter_mut().filter(|(_, open)| open.due <= now) {
-            open.wait = open.wait.doubled(RESEND_MAX.max(open.wait));
-            open.due = now + open.wait;
+        while let Some(seq) = self.dues.next(now) {
+            let open = self.open.get_mut(&seq).expect("only open entries are due");
             match open.phase {
-                Phase::Certified => again.push((*seq, Again::Final)),
-                Phase::Collecting(_) => open.lost_by_all(member),
+                Phase::Certified => again.push((seq, Again::Final)),
+                Phase::Collecting(_) => {
+                    open.lost_by_all(member);
+                    if !open.lost.is_empty() {
+                        self.lost.insert(seq);
+                    }
+                }
             }
         }
         while let Some(seq) = self.next_lost() {
@@ -223,6 +244,7 @@ impl Own {
             let open = self.open.get_mut(&seq).expect("only open entries can be lost");
             self.pace.spend(now, open.bytes);
             self.turn = seq;
+            self.lost.remove(&seq);
             again.push((seq, Again::Entry(std::mem::take(&mut open.lost))));
         }
         self.turn = Seq(0);
@@ -230,44 +252,43 @@ impl Own {
     }
 
     fn next_lost(&self) -> Option<Seq> {
-        let is_lost = |(_, open): &(&Seq, &Open)| open.is_lost();
-        let above = self.open.range(self.turn.next()..).find(is_lost);
-        above.or_else(|| self.open.iter().find(is_lost)).map(|(seq, _)| *seq)
+        let above = self.lost.range((Bound::Excluded(self.turn), Bound::Unbounded)).next();
+        above.or_else(|| self.lost.first()).copied()
     }
 
     /// A member may have lost everything open: entries that it has not echoed wait for [`Own::again`]. Returns the
-    /// certified entries, whose certificates must be sent to it.
+    /// certified entries, whose certificates must be sent to it; it fetches their bodies. Each open entry concerns it.
     pub(super) fn lost_by(&mut self, peer: Index) -> Vec<Seq> {
-        for open in self.open.values_mut().filter(|open| !open.echoed.contains(&peer)) {
-            open.lost.insert(peer);
+        let mut certified = Vec::new();
+        for (seq, open) in &mut self.open {
+            match open.phase {
+                Phase::Certified => certified.push(*seq),
+                Phase::Collecting(_) if open.echoed.contains(&peer) => {}
+                Phase::Collecting(_) => {
+                    open.lost.insert(peer);
+                    self.lost.insert(*seq);
+                }
+            }
         }
-        let certified = self.open.iter().filter(|(_, open)| matches!(open.phase, Phase::Certified));
-        certified.map(|(seq, _)| *seq).collect()
+        certified
     }
 
     /// All members may have lost everything open: it is due at once.
     pub(super) fn retry_now(&mut self, now: Time) {
-        let wait = self.first_wait();
-        self.open.values_mut().for_each(|open| (open.wait, open.due) = (wait, now));
+        self.dues.retry_now(now);
     }
 
     pub(super) fn next_due(&self) -> Option<Time> {
-        let due = self.open.values().map(|open| open.due).min()?;
-        let is_lost = self.open.values().any(Open::is_lost);
-        Some(if is_lost { due.min(self.pace.opens_at()) } else { due })
+        let paced = (!self.lost.is_empty()).then(|| self.pace.opens_at());
+        [self.dues.due(), paced].into_iter().flatten().min()
     }
 
     fn first_wait(&self) -> Span {
-        Span(RESEND_MIN.0 + ((self.open_bytes() * PER_MIB.0) >> 20))
+        Span(RESEND_MIN.0 + ((self.open_bytes * PER_MIB.0) >> 20))
     }
 }
 
 impl Open {
-    /// Whether the body waits to be sent again. That of a certified entry is fetched instead.
-    fn is_lost(&self) -> bool {
-        matches!(self.phase, Phase::Collecting(_)) && !self.lost.is_empty()
-    }
-
     fn lost_by_all(&mut self, member: &Member) {
         let is_missing = |index: &Index| *index != member.index && !self.echoed.contains(index);
         self.lost = member.committee.indices().filter(is_missing).collect();

@@ -54,11 +54,21 @@ impl Slot {
         self.body.as_ref().is_some_and(|entry| entry.digest == digest)
     }
 
-    /// Throws away a body that another digest has superseded.
-    pub(super) fn drop_superseded(&mut self) {
-        if self.body.as_ref().is_some_and(|entry| Some(entry.digest) != self.relevant()) {
-            self.body = None;
-        }
+    /// Throws away a body that another digest has superseded; returns its bytes.
+    pub(super) fn drop_superseded(&mut self) -> u64 {
+        let relevant = self.relevant();
+        let superseded = self.body.take_if(|entry| Some(entry.digest) != relevant);
+        superseded.map_or(0, |entry| entry.body.len() as u64)
+    }
+
+    /// Whether it is known which entry the decided cut implies here, and its body is here.
+    pub(super) fn is_settled_and_here(&self) -> bool {
+        self.settled.is_some_and(|digest| self.holds(digest))
+    }
+
+    /// The length of the entry `digest` of this place, if a header told it.
+    pub(super) fn bytes_of(&self, digest: Digest) -> Option<u64> {
+        self.first.filter(|header| header.digest == digest).map(|header| header.bytes)
     }
 
     /// The parent of the entry `digest` of this place, if a header or body told it.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use wire::dest::Dest;
-use wire::ids::{Digest, Index, Seq, Signature};
-use wire::limits::WANTS_PER_MESSAGE_MAX;
+use wire::ids::{Index, Seq, Signature};
+use wire::limits::{RUN_ENTRIES_MAX, WANTS_PER_MESSAGE_MAX};
 
 use super::own::{Again, Echoed};
 use super::{Bodies, LaneEffects, LaneMessage, LaneOutput, LaneSend, Lanes, statement};
@@ -76,8 +76,8 @@ impl Lanes {
             self.chain_mut(owner).echo_given(tip.seq, tip.digest, signature);
             effects.extend(self.echo(owner, tip, signature));
         }
-        let needs = self.chain(owner).needs();
-        self.fetches.follow(now, owner, &needs, bodies);
+        let missing = self.chain_mut(owner).take_missing();
+        self.fetches.follow(now, owner, missing, bodies);
         self.launch(now, &mut effects);
         effects
     }
@@ -107,20 +107,32 @@ impl Lanes {
         Some(LaneSend::Message(LaneMessage::Final { owner, seq: tip.seq, digest: tip.digest, certificate }))
     }
 
-    pub(super) fn serve_entry(
+    /// Answers a request for `count` entries, from `tip` downwards, as far as they are here and the requester may
+    /// fetch.
+    pub(super) fn serve_entries(
         &mut self,
         now: Time,
         to: Index,
         owner: Index,
-        seq: Seq,
-        digest: Digest,
+        mut tip: Tip,
+        count: u16,
     ) -> LaneEffects {
-        let entry = self.chain(owner).body(seq, digest).or_else(|| self.history.find(owner, seq, digest));
-        let Some(body) = entry.map(|entry| entry.body.clone()) else { return Effects::none() };
-        if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
-            return Effects::none();
+        let node = self.member.node_at(to);
+        if count == 0 || u64::from(count) > RUN_ENTRIES_MAX.min(tip.seq.0) {
+            return Effects::fault(node, FaultKind::OutOfRange);
         }
-        Effects::send(Dest::Node(self.member.node_at(to)), LaneSend::Entry { owner, seq, digest, body })
+        let mut effects = Effects::none();
+        for _ in 0..count {
+            let Tip { seq, digest } = tip;
+            let kept = self.chain(owner).body(seq, digest).or_else(|| self.history.find(owner, seq, digest));
+            let Some((body, parent)) = kept.map(|entry| (entry.body.clone(), entry.parent)) else { break };
+            if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
+                break;
+            }
+            effects.push_send(Dest::Node(node), LaneSend::Entry { owner, seq, digest, body });
+            tip = Tip { seq: Seq(seq.0 - 1), digest: parent };
+        }
+        effects
     }
 
     /// Answers a request for certificates with those known here; each counts towards what the requester may fetch.

@@ -19,6 +19,7 @@ use wire::limits::WANTS_PER_MESSAGE_MAX;
 use crate::cut::Tip;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
+use crate::retries::Retries;
 use crate::time::{Span, Time};
 
 /// First wait for an answer; doubles to [`ANSWER_MAX`].
@@ -39,7 +40,6 @@ struct Want {
     proposers: BTreeSet<Index>,
     asked: u32,
     wait: Span,
-    due: Time,
 }
 
 /// The certificates wanted.
@@ -50,7 +50,9 @@ pub(super) struct Wants {
     table: BTreeMap<Key, Want>,
     /// By lane, in the order of arrival.
     ages: Vec<BTreeMap<u64, Tip>>,
-    dues: BTreeSet<(Time, Key)>,
+    dues: Retries<Key>,
+    /// Set after a full message: the rest of what is due waits until then.
+    paused_until: Time,
 }
 
 impl Wants {
@@ -61,7 +63,8 @@ impl Wants {
             count: 0,
             table: BTreeMap::new(),
             ages: vec![BTreeMap::new(); n],
-            dues: BTreeSet::new(),
+            dues: Retries::new(ANSWER_MAX),
+            paused_until: Time(0),
         }
     }
 
@@ -90,16 +93,16 @@ impl Wants {
         }
         self.count += 1;
         let due = if in_force(Mutant::WantsGoToProposer) { on_grid(now + ANSWER_MIN) } else { now };
-        let want = Want { number: self.count, proposers: BTreeSet::new(), asked: 1, wait: ANSWER_MIN, due };
+        let want = Want { number: self.count, proposers: BTreeSet::new(), asked: 1, wait: ANSWER_MIN };
         self.table.insert(key, want);
         self.ages[usize::from(lane.0)].insert(self.count, tip);
-        self.dues.insert((due, key));
+        self.dues.start(key, due, ANSWER_MIN);
     }
 
     fn remove(&mut self, key: Key) {
         if let Some(want) = self.table.remove(&key) {
             self.ages[usize::from(key.0.0)].remove(&want.number);
-            self.dues.remove(&(want.due, key));
+            self.dues.stop(&key);
         }
     }
 
@@ -115,23 +118,22 @@ impl Wants {
     /// The requests that are due: the members to ask, and what for.
     pub(super) fn launch(&mut self, now: Time, member: &Member) -> Vec<(BTreeSet<Index>, Vec<Key>)> {
         let (mut few, mut all) = (Vec::new(), Vec::new());
-        while let Some((_, key)) = self.dues.first().copied().filter(|(due, _)| *due <= now) {
-            self.dues.pop_first();
+        while self.next_due().is_some_and(|due| due <= now)
+            && let Some(key) = self.dues.next(now)
+        {
             let want = self.table.get_mut(&key).expect("what is due is wanted");
-            let wave = if want.asked == 1 { &mut few } else { &mut all };
             if want.asked >= TRIES_MAX {
                 self.remove(key);
                 continue;
             }
-            if wave.len() < WANTS_PER_MESSAGE_MAX {
-                wave.push(key);
-                want.asked += 1;
-                want.wait = want.wait.doubled(ANSWER_MAX);
-                want.due = on_grid(now + want.wait);
-            } else {
-                want.due = on_grid(now + GRID);
+            let wave = if want.asked == 1 { &mut few } else { &mut all };
+            wave.push(key);
+            want.asked += 1;
+            want.wait = want.wait.doubled(ANSWER_MAX);
+            self.dues.start(key, on_grid(now + want.wait), want.wait);
+            if wave.len() == WANTS_PER_MESSAGE_MAX {
+                self.paused_until = on_grid(now + GRID);
             }
-            self.dues.insert((want.due, key));
         }
         let n = member.committee.n() as u16;
         let after_us = |count: usize| -> BTreeSet<Index> {
@@ -153,11 +155,7 @@ impl Wants {
 
     /// Requests and answers may have been lost: everything is due at once.
     pub(super) fn retry_now(&mut self, now: Time) {
-        self.dues.clear();
-        for (key, want) in &mut self.table {
-            want.due = now;
-            self.dues.insert((now, *key));
-        }
+        self.dues.retry_now(now);
     }
 
     /// The round is decided: all wants end.
@@ -169,7 +167,7 @@ impl Wants {
 
     /// When [`Wants::launch`] has something to do.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.dues.first().map(|(due, _)| *due)
+        self.dues.due().map(|due| due.max(self.paused_until))
     }
 
     /// How many are wanted.

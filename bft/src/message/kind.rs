@@ -14,9 +14,9 @@ pub enum MessageKind {
     /// FINAL: the certificate of an entry.
     Final,
     /// Asks for an entry.
-    WantEntry,
+    WantEntries,
     /// Asks for the certificate of an entry.
-    WantCertificate,
+    WantCertificates,
     /// SEND, ECHO, LOCK, READY, FINISH of an SPB.
     Spb,
     /// A share of a coin.
@@ -57,8 +57,8 @@ impl MessageKind {
         MessageKind::Entry,
         MessageKind::Echo,
         MessageKind::Final,
-        MessageKind::WantEntry,
-        MessageKind::WantCertificate,
+        MessageKind::WantEntries,
+        MessageKind::WantCertificates,
         MessageKind::Spb,
         MessageKind::CoinShare,
         MessageKind::Ballot,
@@ -96,8 +96,8 @@ impl MessageKind {
         Some(match (variant(1)?, variant(5)?) {
             (0, 0) => MessageKind::Echo,
             (0, 1) => MessageKind::Final,
-            (0, 2) => MessageKind::WantEntry,
-            (0, 3) => MessageKind::WantCertificate,
+            (0, 2) => MessageKind::WantEntries,
+            (0, 3) => MessageKind::WantCertificates,
             (1, 0) => match variant(MVBA_VARIANT_AT)? {
                 0 => MessageKind::Spb,
                 1 => MessageKind::CoinShare,
@@ -130,8 +130,8 @@ impl MessageKind {
             MessageKind::Entry => "entry",
             MessageKind::Echo => "echo",
             MessageKind::Final => "final",
-            MessageKind::WantEntry => "want_entry",
-            MessageKind::WantCertificate => "want_certificate",
+            MessageKind::WantEntries => "want_entries",
+            MessageKind::WantCertificates => "want_certificates",
             MessageKind::Spb => "spb",
             MessageKind::CoinShare => "coin_share",
             MessageKind::Ballot => "ballot",

@@ -75,7 +75,7 @@ impl Said<'_> {
         let (what, owner, seq, digest) = match message {
             LaneMessage::Echo { owner, seq, digest, .. } => ("ECHO of", owner, seq, digest),
             LaneMessage::Final { owner, seq, digest, .. } => ("FINAL of", owner, seq, digest),
-            LaneMessage::WantEntry { owner, seq, digest } => ("a question for", owner, seq, digest),
+            LaneMessage::WantEntries { owner, seq, digest, .. } => ("a question for", owner, seq, digest),
             LaneMessage::WantCertificates { tips } => {
                 write!(f, "a question for {} certificates", tips.len())?;
                 let Some((owner, tip)) = tips.first() else { return Ok(()) };
@@ -98,9 +98,8 @@ impl Said<'_> {
             RoundMessage::CatchUp(CatchUpMessage::Ask { from }) => {
                 write!(f, "a question for HALTs from {} on", self.of_shard(*from))
             }
-            RoundMessage::CatchUp(CatchUpMessage::Halts(halts)) => {
-                let first = halts.first().map_or(Round(0), |halt| halt.round);
-                write!(f, "{} HALTs from {} on", halts.len(), self.of_shard(first))
+            RoundMessage::CatchUp(CatchUpMessage::Halts(answer)) => {
+                write!(f, "{} HALTs from {} on", answer.halts.len(), self.of_shard(answer.from))
             }
         }
     }
@@ -228,7 +227,7 @@ mod tests {
         let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
         let owner = Index(u16::MAX);
         let (seq, digest) = (Seq(u64::MAX), Digest::default());
-        let body = Message::Lane(LaneMessage::WantEntry { owner, seq, digest }).encode();
+        let body = Message::Lane(LaneMessage::WantEntries { owner, seq, digest, count: 1 }).encode();
         let told = said(&committee, NodeId(7), None, &body);
         assert!(told.starts_with("a question for lane 65535:18446744073709551615"), "{told}");
         assert!(

@@ -1,11 +1,9 @@
-//! Catching up: a member that sees a peer ahead and makes no progress for 500 ms asks it for proofs of what it has
-//! decided.
+//! Whom a member that is behind asks, for which rounds, and when.
 //!
-//! An answer holds the HALTs of at most [`CATCH_UP_ROUNDS_MAX`] rounds in order; each is judged against the cut of the
-//! one before, as far as decided rounds may run ahead of executed ones. A member that is still behind asks the next
-//! peer in turn once it has executed all but half of that window, so that each answer is of use, and not the same peer
-//! within 30 ms, since none answers twice within 20. One that has caught up asks all peers once more, and they send
-//! their messages of the running round again.
+//! Peers claim what they have decided, in pings and by their messages. A member that sees a peer ahead and makes no
+//! progress for 500 ms begins to ask: each peer that is ahead for the next range that nobody was asked for, in turn, one
+//! request to a peer at a time. A range that is not answered within 500 ms, or long after a later one, is asked of
+//! another peer; its answer still counts when it comes.
 //!
 //! # Security
 //! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first
@@ -13,150 +11,25 @@
 //! answer did not help counts as not ahead, so it holds up nothing. Once we have decided the round that it claimed, the
 //! claim was true, and the peer is trusted again. A peer that answers with a false proof is not asked any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-use wire::ids::{Index, NodeId, Round};
+use wire::committee::Committee;
+use wire::ids::{Index, Round};
 
-use crate::effects::To;
-use crate::fault::FaultKind;
 use crate::mutant::{Mutant, in_force};
-use crate::mvba::{Halt, LaneCertificates};
-use crate::round::halts::HaltSource;
+use crate::mvba::Halt;
+use crate::round::catch_up::{Answer, CATCH_UP_ROUNDS_MAX, RANGES_MAX};
 use crate::round::resend::Limiter;
-use crate::round::{RoundEffects, RoundMessage, Rounds};
 use crate::time::{Span, Time};
 
-/// HALTs in one answer. At N = 128 a HALT has 19 KB.
-pub const CATCH_UP_ROUNDS_MAX: usize = 32;
-
-/// How long a member that sees a peer ahead waits for HALTs, which are probably under way.
+/// How long a member that sees a peer ahead waits for HALTs, which are probably under way, and then for an answer.
 const PATIENCE: Span = Span::from_ms(500);
+/// How much longer it waits for an answer when that to a later request has come.
+const OVERTAKEN: Span = Span::from_ms(100);
 /// Longest pause before a peer whose answers do not help is asked again.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
-/// Shortest time between two answers to one peer: at N = 128 one member can draw at most 30 MB/s of HALTs from us.
-const ANSWER_INTERVAL: Span = Span::from_ms(20);
-/// Shortest time between two requests to one peer after answers that help. Longer than [`ANSWER_INTERVAL`], since a
-/// request that comes a moment too early goes unanswered. From three peers that is 800 rounds a second and more, which
-/// catches up with a running shard.
-const ASK_INTERVAL: Span = Span::from_ms(30);
-
-/// Messages between members that are behind and members that are ahead.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum CatchUpMessage {
-    /// Requests the decisions from this round on.
-    Ask {
-        /// The first round wanted.
-        from: Round,
-    },
-    /// The answer: proofs of consecutive rounds.
-    Halts(Vec<Halt>),
-}
-
-impl Rounds {
-    /// A member requests the decisions from round `from` on.
-    pub(super) fn on_ask(&mut self, now: Time, author: Index, from: Round, effects: &mut RoundEffects) {
-        if !self.behind.may_answer(now, author) {
-            return;
-        }
-        let peer = self.member.node_at(author);
-        let halts = self.history.range(from..).take(CATCH_UP_ROUNDS_MAX);
-        let halts: Vec<Halt> = halts.map(|(_, halt)| halt.clone()).collect();
-        if halts.first().is_some_and(|halt| halt.round == from) {
-            effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(halts)));
-        } else if from == self.decided.next() && self.behind.may_send_again(now, author) {
-            // The asker has decided as much as we have: it can only lack messages of the running round.
-            effects.sends.extend(self.sent_to(peer));
-        } else if from > self.decided.next() {
-            self.peer_decided(now, author, Round(from.0 - 1));
-        }
-    }
-
-    /// An answer has arrived. One that we do not wait for is dropped without blame: we may ask twice before the first
-    /// answer comes, and then get two.
-    pub(super) fn on_halts(
-        &mut self,
-        now: Time,
-        author: Index,
-        halts: Vec<Halt>,
-        lanes: &dyn LaneCertificates,
-        effects: &mut RoundEffects,
-    ) {
-        let committee = &self.member.committee;
-        if halts.len() > CATCH_UP_ROUNDS_MAX || !halts.iter().all(|halt| halt.has_shape(committee)) {
-            effects.push_fault(self.member.node_at(author), FaultKind::OutOfRange);
-            return;
-        }
-        if !self.behind.is_answer(author) {
-            return;
-        }
-        let before = self.decided;
-        for halt in halts {
-            let wanted = halt.round == self.decided.next() && self.may_run_ahead();
-            if wanted && !self.judge_halt(now, author, halt, HaltSource::CatchUp, lanes, effects) {
-                return;
-            }
-        }
-        // After an answer that did not help, the timer decides when to ask next; after one that helped, execution does.
-        if self.decided > before {
-            self.behind.helped(now, author, self.decided);
-            self.ask_if_due(now, effects);
-        }
-    }
-
-    /// Asks if the timer is due.
-    pub(super) fn ask_if_due(&mut self, now: Time, effects: &mut RoundEffects) {
-        if self.behind.due().is_some_and(|due| due <= now) {
-            self.ask_if_behind(now, effects);
-        }
-    }
-
-    /// Asks a peer that is ahead of us; or, having caught up, all peers for their messages of the running round. Does
-    /// nothing while decided rounds must be executed first; the timer stands still meanwhile.
-    fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
-        if !self.may_ask() {
-            return;
-        }
-        let ask = RoundMessage::CatchUp(CatchUpMessage::Ask { from: self.decided.next() });
-        match self.behind.next_ask(now, self.decided) {
-            NextAsk::One(author) => effects.push_send(To::Member(self.member.node_at(author)), ask),
-            NextAsk::All => {
-                let barred = &self.barred;
-                let others = self.member.committee.indices().filter(|index| !barred.contains(index));
-                self.behind.asked_all(others);
-                effects.push_send(To::Others, ask);
-            }
-            NextAsk::None => {}
-        }
-    }
-
-    /// A member has sent a message of a decided round: answers with the proof of its decision.
-    pub(super) fn answer_with_halt(
-        &mut self,
-        now: Time,
-        author: Index,
-        round: Round,
-        effects: &mut RoundEffects,
-    ) {
-        if author == self.member.index || !self.answers.may(now, author) {
-            return;
-        }
-        if let Some(halt) = self.history.get(&round) {
-            let to = To::Member(self.member.node_at(author));
-            effects.push_send(to, RoundMessage::Halt(Box::new(halt.clone())));
-        }
-    }
-
-    /// The own messages of the running round that go to `peer`, addressed to it alone.
-    pub(super) fn sent_to(&self, peer: NodeId) -> Vec<(To, RoundMessage)> {
-        let concerns = |to: &To| match to {
-            To::All | To::Others => true,
-            To::Member(node) => *node == peer,
-        };
-        let sent = self.sent.iter().filter(|(to, _)| concerns(to));
-        sent.map(|(_, message)| (To::Member(peer), message.clone())).collect()
-    }
-}
+/// Shortest time between two requests to one peer. A peer answers 2,048 rounds a second, so it has a full range by then.
+const ASK_INTERVAL: Span = Span::from_ms(20);
 
 /// What peers claim to have decided, and our requests to them.
 #[derive(Clone, Debug, Default)]
@@ -167,9 +40,10 @@ pub(super) struct Behind {
     /// The peer asked last, so that the next request goes to another one if the answer does not come.
     asked: Option<Index>,
     lag: Lag,
-    /// Peers that have not answered yet: only an answer to a request of ours is verified.
-    unanswered: BTreeSet<Index>,
-    answered: Limiter,
+    /// By their first rounds. At most [`RANGES_MAX`].
+    ranges: BTreeMap<Round, Range>,
+    /// Peers that have not answered yet, and the first round of the request: only an answer to it is looked at.
+    unanswered: BTreeMap<Index, Round>,
     sent_again: Limiter,
 }
 
@@ -181,6 +55,17 @@ struct Claim {
     paused: Option<(Time, Span)>,
     /// When it may be asked again.
     ready_at: Time,
+    /// The first round that it says it can serve.
+    served_from: Round,
+}
+
+/// Consecutive rounds that a peer was asked for.
+#[derive(Clone, Debug)]
+enum Range {
+    /// The answer is waited for until then.
+    Asked { until: Time },
+    /// The answer has come: at most [`CATCH_UP_ROUNDS_MAX`] HALTs, ascending, not judged yet.
+    Here { author: Index, halts: VecDeque<Halt> },
 }
 
 /// Whether we may have missed messages of the running round.
@@ -195,8 +80,8 @@ enum Lag {
 /// The next request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NextAsk {
-    /// To a peer that is ahead.
-    One(Index),
+    /// To a peer that is ahead, for the rounds from this one on.
+    One(Index, Round),
     /// To all members: no peer that is ahead is trusted any more.
     All,
     /// None is due.
@@ -219,15 +104,101 @@ impl Behind {
         self.claims.remove(&author);
     }
 
-    /// An answer of this peer has brought us forward, to `own`: the next request is due as soon as the next peer may
-    /// answer it.
+    /// The highest round that some honest peer has decided, as far as f+1 of the claims prove it.
+    pub(super) fn proven(&self, committee: &Committee) -> Round {
+        let mut decided: Vec<Round> = self.claims.values().map(|claim| claim.decided).collect();
+        decided.sort_unstable_by(|one, other| other.cmp(one));
+        decided.get(committee.one_honest() - 1).copied().unwrap_or_default()
+    }
+
+    /// If no peer that is ahead of `own` can serve round `needed` any more: the first round that one still serves.
+    ///
+    /// All honest peers but f that are silent must say so, and no peer that has not may be left untried.
+    pub(super) fn served_from(&self, needed: Round, own: Round, committee: &Committee) -> Option<Round> {
+        let ahead = || self.ahead(own.min(Round(needed.0 - 1)));
+        let mut later: Vec<Round> =
+            ahead().map(|(_, claim)| claim.served_from).filter(|from| *from > needed).collect();
+        later.sort_unstable();
+        let is_asked_in_vain = |claim: &Claim| claim.paused.is_some_and(|(_, pause)| pause > PATIENCE);
+        let may_help = ahead().any(|(_, claim)| claim.served_from <= needed && !is_asked_in_vain(claim));
+        if may_help || later.len() + 1 < committee.quorum() { None } else { later.first().copied() }
+    }
+
+    /// An answer of this peer to a request for rounds from `from` on; whether we waited for it and it brought any.
+    pub(super) fn answered(&mut self, now: Time, author: Index, answer: Answer, own: Round) -> bool {
+        let Answer { from, halts, served_from } = answer;
+        if self.unanswered.get(&author) != Some(&from) {
+            return false;
+        }
+        self.unanswered.remove(&author);
+        let halts: VecDeque<Halt> = halts.into_iter().filter(|halt| halt.round > own).collect();
+        let is_of_use = !halts.is_empty();
+        if let Some(claim) = self.claims.get_mut(&author) {
+            claim.served_from = served_from;
+            claim.paused = claim.paused.filter(|_| !is_of_use);
+        }
+        match self.ranges.get(&from) {
+            Some(Range::Here { .. }) => {}
+            _ if is_of_use => drop(self.ranges.insert(from, Range::Here { author, halts })),
+            _ => drop(self.ranges.remove(&from)),
+        }
+        if self.ranges.len() > RANGES_MAX {
+            self.ranges.pop_last();
+        }
+        // Whoever was asked before and has not answered yet is slow.
+        for (_, range) in self.ranges.range_mut(..from) {
+            if let Range::Asked { until } = range {
+                *until = (*until).min(now + OVERTAKEN);
+            }
+        }
+        self.due = self.schedule(now, own);
+        is_of_use
+    }
+
+    /// The HALT of the round after `own`, if it is here, and who sent it. Those of earlier rounds are dropped.
+    pub(super) fn next_halt(&mut self, own: Round) -> Option<(Index, Halt)> {
+        while let Some(mut first) = self.ranges.first_entry() {
+            let from = *first.key();
+            let Range::Here { author, halts } = first.get_mut() else {
+                // Either it is the next one that we need, or all of it is decided.
+                if from.0 + CATCH_UP_ROUNDS_MAX as u64 > own.next().0 {
+                    return None;
+                }
+                first.remove();
+                continue;
+            };
+            let author = *author;
+            if halts.front().is_some_and(|halt| halt.round > own.next()) {
+                return None;
+            }
+            let halt = halts.pop_front();
+            if halts.is_empty() {
+                first.remove();
+            }
+            if let Some(halt) = halt.filter(|halt| halt.round > own) {
+                return Some((author, halt));
+            }
+        }
+        None
+    }
+
+    /// This peer's proof was false: the rest of its answers is worth nothing.
+    pub(super) fn drop_ranges_of(&mut self, now: Time, author: Index, own: Round) {
+        let is_of_others = |range: &Range| match range {
+            Range::Here { author: sender, .. } => *sender != author,
+            Range::Asked { .. } => true,
+        };
+        self.ranges.retain(|_, range| is_of_others(range));
+        self.due = self.schedule(now, own);
+    }
+
+    /// A proof of this peer has brought us forward, to `own`.
     pub(super) fn helped(&mut self, now: Time, author: Index, own: Round) {
         self.lag = Lag::Proven;
         if let Some(claim) = self.claims.get_mut(&author) {
             claim.paused = None;
         }
-        let next = self.in_turn(own, |claim| claim.paused.is_none());
-        self.due = Some(next.map_or(now, |next| now.max(self.claims[&next].ready_at)));
+        self.due = self.schedule(now, own);
     }
 
     /// We have decided one more round.
@@ -237,8 +208,17 @@ impl Behind {
                 self.lag = Lag::Proven;
             }
         }
+        if self.is_catching_up() {
+            self.due = self.schedule(now, own);
+            return;
+        }
         let waits = self.lag == Lag::Proven || self.ahead(own).any(|(_, claim)| claim.paused.is_none());
         self.due = if waits { Some(now + PATIENCE) } else { self.end_of_pause(now, own) };
+    }
+
+    /// Whether ranges are under way or kept.
+    pub(super) fn is_catching_up(&self) -> bool {
+        !self.ranges.is_empty()
     }
 
     /// When to ask.
@@ -246,18 +226,64 @@ impl Behind {
         self.due
     }
 
-    /// Chooses the next request: to the next peer, in turn, of those ahead of `own` that are not paused; if there is
-    /// none and we were behind, to all members; else to one whose pause is over.
+    /// When the next request is due while we catch up: once a peer may be asked for a further range, or an answer is
+    /// late.
+    fn schedule(&self, now: Time, own: Round) -> Option<Time> {
+        let late = self.ranges.values().filter_map(|range| match range {
+            Range::Asked { until } => Some(*until),
+            Range::Here { .. } => None,
+        });
+        let from = self.next_range(own);
+        let has_room = self.ranges.len() < RANGES_MAX;
+        let trusted = self.ahead(Round(from.0 - 1)).filter(|(_, claim)| has_room && claim.paused.is_none());
+        let ready = trusted.map(|(_, claim)| claim.ready_at.max(now));
+        let next = late.chain(ready).min();
+        // With nothing under way and nobody ahead we have caught up, or only a paused peer is left.
+        next.or_else(|| {
+            let waits = !self.is_catching_up();
+            waits
+                .then(|| if self.lag == Lag::Proven { Some(now) } else { self.end_of_pause(now, own) })
+                .flatten()
+        })
+    }
+
+    /// The first round after `own` that no range covers.
+    fn next_range(&self, own: Round) -> Round {
+        let mut next = own.next();
+        for (from, range) in &self.ranges {
+            if *from > next {
+                break;
+            }
+            let end = match range {
+                Range::Asked { .. } => from.0 + CATCH_UP_ROUNDS_MAX as u64,
+                Range::Here { halts, .. } => halts.back().map_or(0, |halt| halt.round.0 + 1),
+            };
+            next = next.max(Round(end));
+        }
+        next
+    }
+
+    /// Chooses the next request: to the next peer, in turn, of those that have the next range and are not paused; if
+    /// nothing is under way, nobody is trusted and we were behind, to all members; else to one whose pause is over.
+    /// Call until there is none.
     pub(super) fn next_ask(&mut self, now: Time, own: Round) -> NextAsk {
-        let is_ready = |claim: &Claim| claim.paused.is_none_or(|(until, _)| until <= now);
-        let trusted = self.in_turn(own, |claim| claim.paused.is_none());
-        if trusted.is_none() && self.lag == Lag::Proven {
+        self.ranges.retain(|_, range| !matches!(range, Range::Asked { until } if *until <= now));
+        let from = self.next_range(own);
+        let before = Round(from.0 - 1);
+        let is_trusted = |claim: &Claim| claim.paused.is_none();
+        let has_room = self.ranges.len() < RANGES_MAX;
+        let trusted = self.in_turn(before, |claim| has_room && is_trusted(claim) && claim.ready_at <= now);
+        let somebody_is = self.ahead(own).any(|(_, claim)| is_trusted(claim));
+        if self.ranges.is_empty() && !somebody_is && self.lag == Lag::Proven {
             self.lag = Lag::None;
             self.due = self.end_of_pause(now, own);
             return NextAsk::All;
         }
-        let Some(author) = trusted.or_else(|| self.in_turn(own, is_ready)) else {
-            self.due = self.end_of_pause(now, own);
+        let is_idle = self.ranges.is_empty();
+        let is_over = |claim: &Claim| claim.paused.is_some_and(|(until, _)| until <= now);
+        let Some(author) = trusted.or_else(|| self.in_turn(before, |claim| is_idle && is_over(claim))) else {
+            let later = self.schedule(now, own);
+            self.due = later.map(|due| if due > now { due } else { now + PATIENCE });
             return NextAsk::None;
         };
         let claim = self.claims.get_mut(&author).expect("it was found among the claims");
@@ -267,9 +293,9 @@ impl Behind {
         claim.paused = Some((now + pause, pause));
         claim.ready_at = now + ASK_INTERVAL;
         self.asked = Some(author);
-        self.unanswered.insert(author);
-        self.due = Some(now + PATIENCE);
-        NextAsk::One(author)
+        self.unanswered.insert(author, from);
+        self.ranges.insert(from, Range::Asked { until: now + PATIENCE });
+        NextAsk::One(author, from)
     }
 
     fn ahead(&self, own: Round) -> impl Iterator<Item = (Index, &Claim)> {
@@ -290,114 +316,16 @@ impl Behind {
         ends.min().map(|end| if end > now { end } else { now + PATIENCE })
     }
 
-    /// The request went to all members.
-    pub(super) fn asked_all(&mut self, members: impl Iterator<Item = Index>) {
-        self.unanswered.extend(members);
-    }
-
-    /// Whether this peer was asked and has not answered yet; now it has.
-    pub(super) fn is_answer(&mut self, author: Index) -> bool {
-        self.unanswered.remove(&author)
-    }
-
-    /// Whether a question of this peer may be answered now.
-    pub(super) fn may_answer(&mut self, now: Time, author: Index) -> bool {
-        self.answered.may_every(now, author, ANSWER_INTERVAL)
+    /// The request for the rounds from `from` on went to all members.
+    pub(super) fn asked_all(&mut self, members: impl Iterator<Item = Index>, from: Round) {
+        self.unanswered.extend(members.map(|member| (member, from)));
     }
 
     /// Whether this peer may be sent all of the running round again now. It asks no oftener than it has patience.
-    fn may_send_again(&mut self, now: Time, author: Index) -> bool {
+    pub(super) fn may_send_again(&mut self, now: Time, author: Index) -> bool {
         self.sent_again.may_every(now, author, PATIENCE)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FAR: Round = Round(u64::MAX - 1);
-
-    fn at(ms: u64) -> Time {
-        Time(0) + Span::from_ms(ms)
-    }
-
-    /// The requests due before `until`, each with its time in milliseconds.
-    fn requests(behind: &mut Behind, own: Round, until: Time) -> Vec<(u64, NextAsk)> {
-        let mut requests = Vec::new();
-        while let Some(due) = behind.due().filter(|due| *due < until) {
-            match behind.next_ask(due, own) {
-                NextAsk::None => {}
-                request => requests.push((due.0 / 1_000, request)),
-            }
-            assert!(behind.due().is_none_or(|next| next > due), "time passes");
-        }
-        requests
-    }
-
-    #[test]
-    fn pauses_double_while_a_claim_comes_to_nothing() {
-        let mut behind = Behind::default();
-        behind.learn(at(0), Index(1), FAR, Round(0));
-        let times: Vec<u64> = requests(&mut behind, Round(0), at(50_000))
-            .into_iter()
-            .map(|(ms, request)| {
-                assert_eq!(request, NextAsk::One(Index(1)));
-                ms
-            })
-            .collect();
-        assert_eq!(times, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 26_000, 36_000, 46_000]);
-        // Neither saying it again nor our own progress changes that.
-        behind.learn(at(50_000), Index(1), FAR, Round(0));
-        behind.progressed(at(50_000), Round(1));
-        assert_eq!(behind.due(), Some(at(56_000)));
-        behind.forget(Index(1));
-        assert_eq!((behind.next_ask(at(56_000), Round(1)), behind.due()), (NextAsk::None, None));
-    }
-
-    #[test]
-    fn all_are_asked_once_after_catching_up_whatever_a_liar_claims() {
-        let mut behind = Behind::default();
-        behind.learn(at(0), Index(1), FAR, Round(0));
-        behind.learn(at(0), Index(2), Round(5), Round(0));
-        assert_eq!(behind.next_ask(at(500), Round(0)), NextAsk::One(Index(1)));
-        assert_eq!(behind.next_ask(at(1_000), Round(0)), NextAsk::One(Index(2)));
-        for own in 1..=5 {
-            behind.progressed(at(1_100), Round(own));
-        }
-        behind.helped(at(1_100), Index(2), Round(5));
-        assert_eq!(behind.next_ask(at(1_100), Round(5)), NextAsk::All);
-        // And no more, though the liar is still ahead.
-        behind.progressed(at(1_200), Round(6));
-        let rest = requests(&mut behind, Round(6), at(20_000));
-        let goes_to_the_liar = |(_, request): &(u64, NextAsk)| *request == NextAsk::One(Index(1));
-        assert!(!rest.is_empty() && rest.iter().all(goes_to_the_liar), "{rest:?}");
-    }
-
-    #[test]
-    fn a_claim_that_was_true_is_trusted_again() {
-        let mut behind = Behind::default();
-        behind.learn(at(0), Index(1), Round(1), Round(0));
-        let _ = requests(&mut behind, Round(0), at(20_000));
-        // Its answer was lost, and HALT arrived unrequested.
-        behind.progressed(at(20_000), Round(1));
-        assert_eq!(
-            behind.next_ask(at(20_500), Round(1)),
-            NextAsk::All,
-            "messages of round 2 may be lost too"
-        );
-        behind.learn(at(21_000), Index(1), Round(2), Round(1));
-        assert_eq!(behind.due(), Some(at(21_500)));
-        assert_eq!(behind.next_ask(at(21_500), Round(1)), NextAsk::One(Index(1)));
-    }
-
-    #[test]
-    fn those_ahead_are_asked_in_turn() {
-        let mut behind = Behind::default();
-        for peer in [1, 2, 3] {
-            behind.learn(at(0), Index(peer), Round(9), Round(0));
-        }
-        let turns: Vec<NextAsk> =
-            requests(&mut behind, Round(0), at(3_400)).into_iter().map(|(_, request)| request).collect();
-        assert_eq!(turns, [1, 2, 3, 1, 2, 3].map(|peer| NextAsk::One(Index(peer))));
-    }
-}
+mod tests;

@@ -22,6 +22,15 @@ pub(super) struct Early {
     bytes: BTreeMap<Index, u64>,
 }
 
+/// Why a message is not kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NotKept {
+    /// There is no room for what comes so early.
+    TooEarly,
+    /// Its author is at fault.
+    Fault(FaultKind),
+}
+
 /// What has come for one round.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EarlyRound {
@@ -42,27 +51,27 @@ impl Early {
         envelope: Envelope,
         round: Round,
         message: MvbaMessage,
-    ) -> Result<(), FaultKind> {
+    ) -> Result<(), NotKept> {
         let Envelope { author, digest, size, .. } = envelope;
         if !message.has_shape(&member.committee) {
-            return Err(FaultKind::OutOfRange);
+            return Err(NotKept::Fault(FaultKind::OutOfRange));
         }
-        let slot = message.slot(author, member.index).ok_or(FaultKind::NotAMember)?;
+        let slot = message.slot(author, member.index).ok_or(NotKept::Fault(FaultKind::NotAMember))?;
         if message.view().0 >= VIEWS_AHEAD_MAX {
-            return Err(FaultKind::TooFarAhead);
+            return Err(NotKept::TooEarly);
         }
         self.account(author, size, round)?;
         let early = self.rounds.entry(round).or_default();
         match early.first_only.admit(message.view(), author, slot, digest) {
             Novelty::First => early.messages.push((author, digest, message)),
             Novelty::Repeated => {}
-            Novelty::Different => return Err(FaultKind::Equivocation),
+            Novelty::Different => return Err(NotKept::Fault(FaultKind::Equivocation)),
         }
         Ok(())
     }
 
     /// Keeps a HALT of a future round.
-    pub(super) fn keep_halt(&mut self, envelope: Envelope, halt: Halt) -> Result<(), FaultKind> {
+    pub(super) fn keep_halt(&mut self, envelope: Envelope, halt: Halt) -> Result<(), NotKept> {
         let Envelope { author, size, .. } = envelope;
         self.account(author, size, halt.round)?;
         let early = self.rounds.entry(halt.round).or_default();
@@ -74,23 +83,25 @@ impl Early {
 
     /// Hands over what has come for `round`, and forgets what has come for earlier ones.
     pub(super) fn take(&mut self, round: Round) -> EarlyRound {
-        let later = self.rounds.split_off(&round);
-        let passed = std::mem::replace(&mut self.rounds, later);
-        let taken = self.rounds.remove(&round).unwrap_or_default();
-        for early in passed.values().chain([&taken]) {
+        let mut taken = EarlyRound::default();
+        while let Some(entry) = self.rounds.first_entry().filter(|entry| *entry.key() <= round) {
+            let (of, early) = entry.remove_entry();
             for (author, size) in &early.sizes {
                 let bytes = self.bytes.get_mut(author).expect("what is kept was accounted for");
                 *bytes -= size;
+            }
+            if of == round {
+                taken = early;
             }
         }
         taken
     }
 
     /// Charges `author` for a message, repeated ones included: they are a flood too.
-    fn account(&mut self, author: Index, size: usize, round: Round) -> Result<(), FaultKind> {
+    fn account(&mut self, author: Index, size: usize, round: Round) -> Result<(), NotKept> {
         let bytes = self.bytes.entry(author).or_default();
         if *bytes + size as u64 > EARLY_BYTES_MAX {
-            return Err(FaultKind::Flood);
+            return Err(NotKept::TooEarly);
         }
         *bytes += size as u64;
         *self.rounds.entry(round).or_default().sizes.entry(author).or_default() += size as u64;
@@ -138,11 +149,11 @@ mod tests {
         };
         assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()));
         assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()), "said again");
-        assert_eq!(keep(&mut early, 1, 1, 5, 0), Err(FaultKind::Flood));
-        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(FaultKind::Flood), "whatever the round");
+        assert_eq!(keep(&mut early, 1, 1, 5, 0), Err(NotKept::TooEarly));
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(NotKept::TooEarly), "whatever the round");
         assert_eq!(keep(&mut early, 2, 1, 5, 0), Ok(()), "others have their own");
         assert_eq!(early.take(Round(4)).messages.len(), 0);
-        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(FaultKind::Flood));
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(NotKept::TooEarly));
         assert_eq!(early.take(Round(5)).messages.len(), 2);
         assert_eq!(keep(&mut early, 1, 1, 6, 0), Ok(()), "what is handed over no longer counts");
         // Rounds that passed without being handed over, since their HALTs came, count no longer either.
@@ -159,9 +170,9 @@ mod tests {
                 for view in 0..20 {
                     let kept = early.keep_mvba(&member, envelope(1, number, 200), Round(round), share(view));
                     let expected = match (view < VIEWS_AHEAD_MAX, number) {
-                        (false, _) => Err(FaultKind::TooFarAhead),
+                        (false, _) => Err(NotKept::TooEarly),
                         (true, 0) => Ok(()),
-                        (true, _) => Err(FaultKind::Equivocation),
+                        (true, _) => Err(NotKept::Fault(FaultKind::Equivocation)),
                     };
                     assert_eq!(kept, expected);
                 }

@@ -5,6 +5,7 @@ use wire::ids::Index;
 use crate::fault::FaultKind;
 use crate::mutant::{Mutant, in_force};
 use crate::mvba::{Halt, LaneCertificates};
+use crate::round::early::NotKept;
 use crate::round::{Envelope, RoundEffects, Rounds};
 use crate::time::Time;
 
@@ -38,11 +39,9 @@ impl Rounds {
             self.peer_decided(now, author, halt.round);
             let kept = match self.is_in_window(halt.round) {
                 true => self.early.keep_halt(envelope, halt),
-                false => Err(FaultKind::TooFarAhead),
+                false => Err(NotKept::TooEarly),
             };
-            if let Err(kind) = kept {
-                effects.push_fault(peer, kind);
-            }
+            self.note_not_kept(author, kept, effects);
         }
     }
 

@@ -469,7 +469,7 @@ fn bars_belief(id: &TxId, ledger: &dyn Records) -> bool {
 
 impl Draft {
     fn into_effects(self, member: &Member, ledger: &dyn Records) -> RejectEffects {
-        let mut effects = Effects { sends: Vec::new(), outputs: self.outputs, faults: self.faults };
+        let mut effects = Effects { outputs: self.outputs, faults: self.faults, ..Effects::none() };
         for votes in self.votes.chunks(REJECTS_PER_MESSAGE_MAX) {
             let message = RejectMessage::Votes { executed: ledger.height(), votes: votes.to_vec() };
             effects.push_send(Dest::ShardOthers, message);

@@ -269,6 +269,11 @@ impl Bench {
         self.checker.views_most
     }
 
+    /// Messages that a member has dropped since they came too early.
+    pub fn too_early(&self, member: Index) -> u64 {
+        self.seats[place(member)].too_early
+    }
+
     /// What honest members have against others.
     pub fn faults(&self) -> &[(Index, Fault)] {
         &self.checker.faults

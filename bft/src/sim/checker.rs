@@ -131,7 +131,7 @@ impl Checker {
 
     /// An honest member blames a peer.
     pub(super) fn on_fault(&self, by: NodeId, fault: Fault) -> Checked {
-        if self.honest.contains(&fault.peer) && !fault.kind.may_be_honest() {
+        if self.honest.contains(&fault.peer) {
             return Err(Violation::Blamed { by, fault });
         }
         Ok(())

@@ -61,9 +61,14 @@ impl Cost {
     pub(super) fn on_frame(&mut self, now: Time, frame: &Frame, committee: &Committee) -> Checked {
         match (self.adversary, frame.parcel.message()) {
             (Adversary::Reconnecting, _) => self.count(now, frame),
-            (Adversary::SilentSigners, Some(Message::Lane(LaneMessage::WantEntry { owner, seq, .. }))) => {
+            (
+                Adversary::SilentSigners,
+                Some(Message::Lane(LaneMessage::WantEntries { owner, seq, count, .. })),
+            ) => {
                 if committee.index_of(frame.to) != *owner {
-                    self.asked.entry((frame.from, *owner, *seq)).or_insert(now);
+                    for seq in seq.0 + 1 - u64::from(*count)..=seq.0 {
+                        self.asked.entry((frame.from, *owner, Seq(seq))).or_insert(now);
+                    }
                 }
                 Ok(())
             }

@@ -89,6 +89,8 @@ pub struct Report {
     pub cancelled: u64,
     /// Faults that honest members noticed, by name.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Messages that the honest member of each shard that dropped most dropped since they came too early.
+    pub too_early: u64,
     /// What happened, if it was to be written down.
     pub trace: Trace,
 }
@@ -182,6 +184,7 @@ impl Simulation<'_> {
         let finished_cross = self.sum_of_shards(|core| core.ledger().totals().finished_cross);
         let finished = self.sum_of_shards(|core| core.ledger().totals().finished) + finished_cross;
         let cancelled = self.sum_of_shards(|core| core.ledger().totals().cancelled);
+        let too_early = self.sum_of_shards(|core| core.status_at_hand().too_early);
         Report {
             scenario: self.scenario,
             violation,
@@ -193,6 +196,7 @@ impl Simulation<'_> {
             finished_cross,
             cancelled,
             faults: self.faults,
+            too_early,
             trace: self.trace,
         }
     }

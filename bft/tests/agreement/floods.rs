@@ -25,6 +25,13 @@ fn share(bench: &Bench, b: Index, round: u64, view: u32) -> Parcel {
     Parcel::Round(RoundMessage::Mvba { round, message: MvbaMessage::CoinShare { view, share } })
 }
 
+/// How many of these messages of the traitor a drops since they come too early; it blames nobody for that.
+fn too_early(bench: &mut Bench, [b, a, ..]: [Index; 4], parcels: &[Parcel]) -> u64 {
+    let before = bench.too_early(a);
+    assert_eq!(faults(bench, [b, a, b, b], parcels), []);
+    bench.too_early(a) - before
+}
+
 /// What a says to faults of the traitor while it is sent these.
 fn faults(bench: &mut Bench, [b, a, ..]: [Index; 4], parcels: &[Parcel]) -> Vec<FaultKind> {
     let before = bench.faults().len();
@@ -39,22 +46,21 @@ fn faults(bench: &mut Bench, [b, a, ..]: [Index; 4], parcels: &[Parcel]) -> Vec<
 fn only_eight_rounds_and_views_ahead_are_kept() {
     let (mut bench, roles) = flooded();
     let b = roles[0];
-    let too_far = [FaultKind::TooFarAhead];
     for (round, view, expected) in [
-        (1, 0, &[][..]),
-        (1, 8, &[]),
-        (1, 9, &too_far),
-        (1, u32::MAX, &too_far),
-        (2, 0, &[]),
-        (2, 7, &[]),
-        (2, 8, &too_far),
-        (8, 0, &[]),
-        (9, 0, &too_far),
-        (1_000_000, 0, &too_far),
-        (u64::MAX, u32::MAX, &too_far),
+        (1, 0, 0),
+        (1, 8, 0),
+        (1, 9, 1),
+        (1, u32::MAX, 1),
+        (2, 0, 0),
+        (2, 7, 0),
+        (2, 8, 1),
+        (8, 0, 0),
+        (9, 0, 1),
+        (1_000_000, 0, 1),
+        (u64::MAX, u32::MAX, 1),
     ] {
         let parcel = share(&bench, b, round, view);
-        assert_eq!(faults(&mut bench, roles, &[parcel]), expected, "round {round}, view {view}");
+        assert_eq!(too_early(&mut bench, roles, &[parcel]), expected, "round {round}, view {view}");
     }
     bench.advance_all();
     bench.settle(1).unwrap();
@@ -70,7 +76,7 @@ fn honest_traffic_goes_on_beside_a_flood() {
         .collect();
     for round in 1..=5 {
         bench.advance_all();
-        let _ = faults(&mut bench, roles, &flood);
+        assert!(too_early(&mut bench, roles, &flood) > 0);
         bench.settle(round).unwrap();
     }
 }
@@ -118,7 +124,7 @@ fn stale_messages_are_answered_once_a_second() {
 }
 
 #[test]
-fn questions_are_answered_twenty_times_a_second() {
+fn requests_are_answered_four_at_once_and_64_times_a_second() {
     let (mut bench, roles) = flooded();
     let [b, a, ..] = roles;
     bench.advance_all();
@@ -131,11 +137,11 @@ fn questions_are_answered_twenty_times_a_second() {
         bench.sleep(Span::from_ms(10));
         assert_eq!(faults(&mut bench, roles, &questions), []);
         let now = bench.under_way(&only(Kind::Halts).from(&[a]).to(&[b])).len();
-        assert!(now <= 1);
+        assert!(now <= 4);
         answers += now;
         bench.lose(&all());
     }
-    assert!(answers <= 20, "{answers} in a second");
+    assert!((60..=68).contains(&answers), "{answers} in a second");
 }
 
 #[test]
@@ -147,15 +153,9 @@ fn votes_for_blocks_are_kept_as_far_as_others_may_be_ahead_and_no_further() {
         let signature = bench.suite(b).sign(&Statement::Block { height, digest });
         Parcel::Block(BlockMessage::Vote(BlockVote { height, header: digest, signature }))
     };
-    for (height, expected) in [
-        (1, &[][..]),
-        (24, &[]),
-        (25, &[FaultKind::TooFarAhead]),
-        (u64::MAX, &[FaultKind::TooFarAhead]),
-        (0, &[]),
-    ] {
+    for (height, expected) in [(1, 0), (24, 0), (25, 1), (u64::MAX, 1), (0, 0)] {
         let parcel = vote(&bench, height, Digest([1; 32]));
-        assert_eq!(faults(&mut bench, roles, &[parcel]), expected, "height {height}");
+        assert_eq!(too_early(&mut bench, roles, &[parcel]), expected, "height {height}");
     }
     // When a has executed height 1 itself, it sees that the vote was for another block.
     let before = bench.faults().len();

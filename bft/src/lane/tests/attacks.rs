@@ -2,7 +2,7 @@
 
 use wire::ids::{Digest, Index, NodeId, Seq};
 
-use super::net::{INVALID, Net, final_of, forge, is_echo, is_want_entry, send, seq_of};
+use super::net::{INVALID, Net, final_of, forge, is_echo, is_want_entries, send, seq_of};
 use crate::crypto::cert::Certificate;
 use crate::cut::{Cut, Tip};
 use crate::fault::FaultKind;
@@ -49,7 +49,7 @@ fn of_an_equivocating_lane_one_branch_is_certified_and_the_other_side_fetches_it
     }
     net.filter(|from, to, _| from != 3 && to != 3);
     net.run_for(Span::from_ms(2_000));
-    assert!(net.count(|from, _, send| from == 2 && is_want_entry(send)) > 0);
+    assert!(net.count(|from, _, send| from == 2 && is_want_entries(send)) > 0);
     assert!((0..3).all(|at| net.lanes[at].cut().0[3] == a.tip()));
 
     // The next entry of the certified branch is echoed by all, the next one of the dead branch by nobody.
@@ -217,13 +217,11 @@ fn what_cannot_be_is_a_fault_of_its_sender() {
     let too_many: Vec<_> = (0..=wire::limits::WANTS_PER_MESSAGE_MAX as u64).map(place).collect();
     let mut malformed = forge(3, Tip::default(), b"x");
     malformed.body = wire::bytes::Bytes::from(vec![7; 100]);
-    let no_place = forge(3, Tip { seq: Seq(u64::MAX - 1), digest }, b"x");
     let certificate = Certificate(Vec::new());
     for (what, sent, expected) in [
         ("malformed", send(&malformed), FaultKind::Malformed),
         ("no such lane", send(&forge(4, Tip::default(), b"x")), FaultKind::OutOfRange),
         ("too long", send(&forge(3, Tip::default(), &vec![0; longest + 1])), FaultKind::InvalidEntry),
-        ("too far", send(&no_place), FaultKind::TooFarAhead),
         (
             "an echo for another lane",
             message(LaneMessage::Echo { owner: Index(1), seq, digest, signature }),
@@ -237,7 +235,7 @@ fn what_cannot_be_is_a_fault_of_its_sender() {
         ("FINAL of no lane", final_of(4, tip, certificate), FaultKind::OutOfRange),
         (
             "a request for no lane",
-            message(LaneMessage::WantEntry { owner: Index(9), seq, digest }),
+            message(LaneMessage::WantEntries { owner: Index(9), seq, digest, count: 1 }),
             FaultKind::OutOfRange,
         ),
         ("a request for a certificate of no lane", wants(&[(Index(9), tip)]), FaultKind::OutOfRange),
@@ -250,8 +248,11 @@ fn what_cannot_be_is_a_fault_of_its_sender() {
     }
     net.faults.clear();
     net.deliver(9, 0, &send(&forge(3, Tip::default(), b"x")));
-    let effects =
-        net.lanes[0].handle(net.now, NodeId(4), LaneMessage::WantEntry { owner: Index(0), seq, digest });
+    let effects = net.lanes[0].handle(
+        net.now,
+        NodeId(4),
+        LaneMessage::WantEntries { owner: Index(0), seq, digest, count: 1 },
+    );
     net.absorb(0, effects);
     assert_eq!(net.faults_of(9), [FaultKind::NotAMember]);
     assert_eq!(net.faults_of(4), [FaultKind::NotAMember]);

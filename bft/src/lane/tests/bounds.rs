@@ -4,9 +4,8 @@ use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, Round, Seq};
 use wire::limits::{LANE_OPEN_BYTES_MAX, PROPOSAL_BYTES_MAX, RESEND_BURST_BYTES, RESEND_BYTES_PER_S};
 
-use super::net::{Net, final_of, forge, is_echo, is_entry, is_want_entry, send, seq_of};
+use super::net::{Net, final_of, forge, is_echo, is_entry, is_want_entries, send, seq_of};
 use crate::cut::{Cut, Tip};
-use crate::fault::FaultKind;
 use crate::lane::entry::HEADER_BYTES;
 use crate::lane::{LaneEffects, LaneMessage, LaneSend, LaneSettings};
 use crate::time::Span;
@@ -32,7 +31,7 @@ fn a_member_that_is_behind_keeps_headers_only_and_pulls_as_its_cut_advances() {
     assert_eq!(echoed, 4, "twice the pipeline");
     assert_eq!(net.lanes[3].chains[0].bodies(), 4);
     assert_eq!(net.lanes[3].cut().0[0].seq, Seq(16), "headers and certificates reach eight times as far");
-    assert!(net.faults_of(0).iter().all(|kind| *kind == FaultKind::TooFarAhead));
+    assert!(net.faults_of(0).is_empty(), "being ahead is no fault");
     for round in 1..=12usize {
         let cut = cuts[round].clone();
         net.decide([3], round as u64, &cut);
@@ -41,7 +40,7 @@ fn a_member_that_is_behind_keeps_headers_only_and_pulls_as_its_cut_advances() {
         assert_eq!(block.len(), 2);
         net.lanes[3].executed(Round(round as u64), &cut);
     }
-    assert!(net.count(|from, _, send| from == 3 && is_want_entry(send)) > 0);
+    assert!(net.count(|from, _, send| from == 3 && is_want_entries(send)) > 0);
     assert_eq!(net.lanes[3].next_wakeup(), None);
 }
 
@@ -52,7 +51,7 @@ fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
     for _ in 1..6 {
         lane.push(forge(3, lane.last().expect("it has a first").tip(), &[0; 1_000]));
     }
-    net.filter(|_, _, send| !is_want_entry(send));
+    net.filter(|_, _, send| !is_want_entries(send));
     for (delivered, entry) in (1..).zip(lane.iter().rev()) {
         net.deliver(3, 0, &send(entry));
         assert_eq!(net.lanes[0].chains[3].bodies(), delivered.min(3), "only as many give way as must");
@@ -113,7 +112,9 @@ fn nobody_gets_more_served_than_two_long_entries_at_once() {
     net.run();
     let wants: Vec<LaneSend> = net.lanes[0].chains[0]
         .echoes()
-        .map(|(seq, digest, _)| LaneSend::Message(LaneMessage::WantEntry { owner: Index(0), seq, digest }))
+        .map(|(seq, digest, _)| {
+            LaneSend::Message(LaneMessage::WantEntries { owner: Index(0), seq, digest, count: 1 })
+        })
         .collect();
     net.heal();
     net.log.clear();
@@ -260,7 +261,7 @@ fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
     net.heal();
     net.absorb(0, up);
     net.run_for(Span::from_ms(400));
-    assert!(net.lanes[3].chains[0].bodies() == 1, "fetched");
+    assert!(net.lanes[3].chains[0].bodies() >= 1, "fetched");
 }
 
 /// A SEND of an SPB with a false tip in every lane makes each receiver ask the author in one message, later f+1 members,

@@ -229,8 +229,8 @@ pub(super) fn is_final(send: &LaneSend) -> bool {
     matches!(send, LaneSend::Message(LaneMessage::Final { .. }))
 }
 
-pub(super) fn is_want_entry(send: &LaneSend) -> bool {
-    matches!(send, LaneSend::Message(LaneMessage::WantEntry { .. }))
+pub(super) fn is_want_entries(send: &LaneSend) -> bool {
+    matches!(send, LaneSend::Message(LaneMessage::WantEntries { .. }))
 }
 
 /// The tip of a lane in a cut.

@@ -2,6 +2,7 @@
 
 use wire::bytes::Bytes;
 use wire::ids::{Digest, Index, NodeId, Round, Seq, View};
+use wire::limits::RUN_ENTRIES_MAX;
 
 use crate::block::{BlockMessage, BlockVote};
 use crate::crypto::suite::{CoinName, Statement};
@@ -125,7 +126,8 @@ impl FutureFlood {
             7 => {
                 let owner = Index(hands.prng.below(hands.committee.n() as u64) as u16);
                 let seq = Seq(hands.known.top(owner).seq.0 + ahead);
-                Message::Lane(LaneMessage::WantEntry { owner, seq, digest })
+                let count = hands.prng.below(2 * RUN_ENTRIES_MAX) as u16;
+                Message::Lane(LaneMessage::WantEntries { owner, seq, digest, count })
             }
             _ => {
                 let parent = Tip { seq: Seq(hands.known.top(me).seq.0 + ahead), digest };

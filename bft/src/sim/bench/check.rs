@@ -108,7 +108,7 @@ impl Checker {
     pub(super) fn blamed(&mut self, member: Index, faults: &[Fault], traitors: &BTreeSet<Index>) {
         for fault in faults {
             let honest = !traitors.contains(&Index(fault.peer.0));
-            if honest && !fault.kind.may_be_honest() {
+            if honest {
                 let (peer, kind) = (fault.peer, fault.kind);
                 self.report(Violation::HonestBlamed(format!("member {member} blames {peer} for {kind:?}")));
             }

@@ -50,6 +50,8 @@ pub(super) struct Seat {
     pub(super) undone: VecDeque<Decision>,
     pub(super) headers: Vec<Digest>,
     local: VecDeque<Parcel>,
+    /// Messages dropped since they came too early.
+    pub(super) too_early: u64,
     /// What the bench collects after each event.
     pub(super) out: Out,
 }
@@ -73,6 +75,7 @@ impl Seat {
             undone: VecDeque::new(),
             headers: Vec::new(),
             local: VecDeque::new(),
+            too_early: 0,
             out: Out::default(),
             member,
         }
@@ -180,7 +183,7 @@ impl Seat {
         let header =
             Header { height: decision.round, previous, cut: decision.cut.digest(), ..Header::default() };
         self.headers.push(header.digest());
-        let effects = self.rounds.executed(now, decision.round, &self.lanes);
+        let effects = self.rounds.executed(now, decision.round, Round(1), &self.lanes);
         self.absorb_rounds(effects);
         let effects = self.votes.executed(now, decision.round, header.digest());
         self.absorb_votes(effects);
@@ -188,6 +191,7 @@ impl Seat {
     }
 
     fn absorb_rounds(&mut self, effects: Effects<RoundMessage, RoundOutput>) {
+        self.too_early += effects.too_early;
         self.out.faults.extend(effects.faults);
         for (to, message) in effects.sends {
             self.post(to, Parcel::Round(message));
@@ -205,6 +209,7 @@ impl Seat {
     }
 
     fn absorb_votes(&mut self, effects: BlockEffects) {
+        self.too_early += effects.too_early;
         self.out.faults.extend(effects.faults);
         for (to, message) in effects.sends {
             self.post(to, Parcel::Block(message));

@@ -15,7 +15,7 @@ use crate::lane::entry::{self, Entry};
 use crate::message::{Message, MessageKind, encode_order};
 use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use crate::part::{Group, PartRef};
-use crate::round::{CatchUpMessage, RoundMessage};
+use crate::round::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage, RoundMessage};
 use crate::shard::message::{
     Cause, PartMessage, RejectMessage, RejectVote, ShardMessage, Transfer, TransferProof,
 };
@@ -104,7 +104,7 @@ pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
     match kind {
         MessageKind::Entry => entries(),
         MessageKind::Echo | MessageKind::Final => certificates_of_lanes(kind),
-        MessageKind::WantEntry | MessageKind::WantCertificate => wants(kind),
+        MessageKind::WantEntries | MessageKind::WantCertificates => wants(kind),
         MessageKind::Spb => of_spb(),
         MessageKind::CoinShare => vec![Row {
             name: "coin share",
@@ -235,13 +235,13 @@ fn certificates_of_lanes(kind: MessageKind) -> Vec<Row> {
 }
 
 fn wants(kind: MessageKind) -> Vec<Row> {
-    let row = if kind == MessageKind::WantEntry {
+    let row = if kind == MessageKind::WantEntries {
         Row {
             name: "request for an entry",
             stance: Stance::Leading,
             message: |v, _| {
                 let Tip { seq, digest } = v.own().0;
-                Message::Lane(LaneMessage::WantEntry { owner: Index(0), seq, digest }).encode()
+                Message::Lane(LaneMessage::WantEntries { owner: Index(0), seq, digest, count: 1 }).encode()
             },
             limit: |_, _| answered(300),
             ..ROW
@@ -356,6 +356,15 @@ pub(super) fn false_halt(victim: &Victim, number: u64) -> (Halt, Bytes) {
     (halt, body)
 }
 
+/// A full answer of false HALTs, from the next round on.
+pub(super) fn false_answer(victim: &Victim, salt: u64) -> Answer {
+    let (first, _) = false_halt(victim, salt);
+    let from = first.round;
+    let halts =
+        (from.0..).take(CATCH_UP_ROUNDS_MAX).map(|round| Halt { round: Round(round), ..first.clone() });
+    Answer { from, halts: halts.collect(), served_from: Round(1) }
+}
+
 fn catch_up() -> Vec<Row> {
     let ask = Row {
         name: "`Ask`",
@@ -363,14 +372,14 @@ fn catch_up() -> Vec<Row> {
         message: |_, _| {
             Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(1) })).encode()
         },
-        limit: |n, q| Cost { verified: 0, frames: 1, bytes: 57 + 40 * n + 66 * q + 98 * q },
+        limit: |n, q| Cost { verified: 0, frames: 4, bytes: 4 * (73 + 40 * n + 66 * q + 98 * q) },
         ..ROW
     };
     let halts = Row {
         name: "`Halts`, unasked",
         message: |v, i| {
-            let halts = vec![false_halt(v, i).0; 32];
-            Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(halts))).encode()
+            let answer = CatchUpMessage::Halts(false_answer(v, i));
+            Message::Round(RoundMessage::CatchUp(answer)).encode()
         },
         ..ROW
     };
