@@ -4,7 +4,7 @@
 //! same blocks have the same ledger and sign the same outcome digest, whatever seed keys their hash tables. No coin is
 //! spent twice, a transaction finishes at most once, what was rejected never finishes later, and value is conserved:
 //! after each block, unspent coins + coins under open records + what went to other shards − what came from them is what
-//! it was at genesis (DESIGN §6).
+//! it was at genesis (docs/design.md §16).
 //!
 //! **Execution** takes entries in the order given; in an entry imports, then cancels, then transactions, each in the
 //! order listed. A TxId that is remembered is skipped; a transaction without an input here is skipped and leaves no

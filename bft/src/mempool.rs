@@ -9,15 +9,16 @@
 //! [`Mempool::on_executed`] settles what a block settled, whoever proposed it. First come, first served; the share that
 //! one client may fill ([`MempoolLimits`]) keeps room for others.
 //!
-//! **Cross-shard transactions** have two sides here (DESIGN §6). At the output shard the node that a client chose is
-//! their *contact*: it keeps a record with the bytes until their fate, and lists them too if they have inputs here. At
-//! an input shard they come as orders of members of the output shard ([`Mempool::order`]), to be proposed at once by
-//! their home and by the others only later; they leave the list as soon as a block spends their inputs or rejects them.
+//! **Cross-shard transactions** have two sides here (docs/design.md §14). At the output shard the node that a client
+//! chose is their *contact*: it keeps a record with the bytes until their fate, and lists them too if they have inputs
+//! here. At an input shard they come as orders of members of the output shard ([`Mempool::order`]), to be proposed at
+//! once by their home and by the others only later; they leave the list as soon as a block spends their inputs or
+//! rejects them.
 //!
-//! **Filter.** Before it proposes a transaction a node looks again whether it can still execute (DESIGN §6): of many
-//! that spend one coin, those that still wait when the first is executed are never ordered, so double spends cost
-//! their contact a look-up and the shard little. The look-up is left out while no block was executed since admission.
-//! Cross-shard transactions that can never execute here leave as votes for the other shards.
+//! **Filter.** Before it proposes a transaction a node looks again whether it can still execute (docs/design.md §13):
+//! of many that spend one coin, those that still wait when the first is executed are never ordered, so double spends
+//! cost their contact a look-up and the shard little. The look-up is left out while no block was executed since
+//! admission. Cross-shard transactions that can never execute here leave as votes for the other shards.
 //!
 //! **Cost and bounds.** A slice of the client's own submission is kept while a transaction waits, and only ids when it
 //! is proposed: some 120 bytes each. Count and bytes are bounded; no allocation per intra-shard transaction. A

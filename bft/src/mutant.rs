@@ -1,8 +1,8 @@
 //! Protocol rules that can be switched off, to show that the checkers notice.
 //!
-//! Each variant is a rule marked \[safety] in the design, or one that bounds cost or latency under attack. Without the
-//! feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches one
-//! rule off for its own thread. Release binaries are built without the feature.
+//! Each variant is a rule of docs/design.md, marked \[safety] there or bounding cost or latency under attack. Without
+//! the feature `mutants` every rule is on and this module compiles to nothing; with it a test or a simulation switches
+//! one rule off for its own thread. Release binaries are built without the feature.
 
 /// A rule that a mutant breaks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -7,7 +7,7 @@
 //! - *Termination*: expected constant number of views; a view decides with probability at least 2/3 when its messages
 //!   arrive, since the coin elects one of the N−f members whose SPB had finished before anybody could know the coin.
 //!
-//! Steps of view v (DESIGN §5 numbers them the same way):
+//! Steps of view v (docs/design.md §5 numbers them the same way):
 //! 1. every member leads an SPB ([`crate::spb`]) with its value and the justification of it;
 //! 2. with N−f FINISHes a member releases its coin share; so does one that saw f+1 valid shares;
 //! 3. the coin names leader L; SPBs of v get no answers any more;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! *Spent* are transactions whose inputs in the source were spent and whose output shard is the destination; *finished*
-//! and *cancelled* are transactions of the source's pool that have inputs in the destination (DESIGN §6, LD).
+//! and *cancelled* are transactions of the source's pool that have inputs in the destination (docs/design.md §11).
 //!
 //! **Digest \[safety].** Three hashes lead from an item to the header of its block, each under a tag of its own:
 //!

@@ -11,8 +11,8 @@
 //! An *import* orders the execution of a group part that another shard sent; its certificate says that N−f members of
 //! this shard have verified the part, so that at least f+1 honest ones hold it. A *cancel* (BACK) says that the lane's
 //! owner takes it that a transaction of the pool can never finish. Execution takes an entry's imports, then its
-//! cancels, then its transactions (DESIGN §6). A section with an unknown id makes the entry invalid: what one node
-//! cannot read another must not execute.
+//! cancels, then its transactions (docs/design.md §10). A section with an unknown id makes the entry invalid: what one
+//! node cannot read another must not execute.
 //!
 //! **Validity \[safety]** is a function of the bytes, of committee.txt and of the shard alone ([`Rules::validate`]):
 //! whether an import comes in order, and whether a cancel is about anything, is left to execution. An entry without a

@@ -1,8 +1,11 @@
-//! Checks that docs/design.md §1 lists every module that hashes and every tag.
+//! Checks that docs/design.md §17 lists every module that hashes and every tag, and that the document names every rule
+//! that tests switch off.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use bft::mutant::Mutant;
 
 const DESIGN: &str = include_str!("../../docs/design.md");
 /// Source text that shows that a module computes a digest or a MAC.
@@ -44,6 +47,13 @@ fn every_module_that_hashes_is_listed() {
         }
     }
     assert!(hashing >= 15, "{hashing} modules hash");
+}
+
+#[test]
+fn every_rule_that_tests_switch_off_is_named() {
+    for rule in Mutant::ALL {
+        assert!(DESIGN.contains(&format!("`{rule:?}`")), "docs/design.md does not name {rule:?}");
+    }
 }
 
 /// A tag is a constant of four letters; each is listed and used in one place.

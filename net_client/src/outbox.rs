@@ -7,10 +7,10 @@
 //! `sent`, where each has the number `first` + its place, until a cumulative ack covers it. A new session starts with
 //! [`Outbox::resume`]; what is in `sent` is then written again before anything of `queue`.
 //!
-//! The outbox rule (DESIGN §4): at most `bytes_max` queued and unconfirmed. The core tells which classes are finished;
-//! their frames go first, at no loss. If that is not enough the oldest go, and are counted: the core's re-sending makes
-//! up for them. A number whose frame is gone is never silently missing: the peer is told `Skip`, else it would take
-//! the gap for an attack.
+//! The outbox rule (docs/design.md §2): at most `bytes_max` queued and unconfirmed. The core reports which classes are
+//! finished; their frames go first, at no loss. If that is not enough the oldest go, and are counted: the core's
+//! re-sending makes up for them. A number whose frame is gone is never silently missing: the peer gets `Skip`, else it
+//! would take the gap for an attack.
 //!
 //! Cost: O(1) a frame, amortised: finished frames are swept out only when enough was pushed since the last sweep, and
 //! passed over by `take` before that.

@@ -1,8 +1,9 @@
 //! The raw pipe: bodies broadcast through the three processes of every node, with a counter in the core's place.
 //!
 //! It measures what the machinery carries when nobody agrees on anything: the ceiling that benchmarks of the real
-//! protocol are compared with (DESIGN §11). Each node keeps a window of numbered bodies open to the other members of
-//! its shard; each of those answers a body with a small ack; a body that all have acked counts, once, as payload.
+//! protocol are compared with (docs/design.md §2). Each node keeps a window of numbered bodies open to the other
+//! members of its shard; each of those answers a body with a small ack; a body that all have acked counts, once, as
+//! payload.
 //!
 //! Receivers take bodies in order only. What a dying process has swallowed is sent again after a second without
 //! progress, from the first body that someone lacks, and a body that was there before is acked again: so the count

@@ -1,5 +1,5 @@
 //! Orders: how a cross-shard transaction gets from its output shard, where its client handed it in, onto the lists of
-//! its input shards (DESIGN §6, Submission).
+//! its input shards (docs/design.md §14).
 //!
 //! **Asking** ([`Orders::begin`], [`Orders::tick`]). The contact asks f+1 members of each other input shard at once:
 //! one of them is honest. If there is no receipt after 2 s, it asks *all* members of the shards that are missing, then

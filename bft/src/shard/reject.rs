@@ -30,8 +30,8 @@
 //! transaction, batched; the cost of a peer's orders is rationed (`ration`). **Bound:** `tallies` and three lists of
 //! `limits::REJECTED_IDS_MAX` ids each; candidates and listed cancels are of transactions in the ledger's pool.
 //!
-//! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; DESIGN §6. The notes have CL sent by
-//! node 0 and know neither heights nor watermarks.
+//! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; docs/design.md §13. The notes have CL
+//! sent by node 0 and know neither heights nor watermarks.
 
 mod ration;
 mod recent;

@@ -23,7 +23,7 @@
 //!
 //! A block's header need not be certified itself: a later one certifies it through the chain of headers.
 //! `outgoing` is the source's side, `incoming` and `slot` the destination's, `history` keeps executed parts for members
-//! that are behind. Source: LD and SIGN of the Python notes; Kronos (NDSS 2025) §IV; DESIGN §6.
+//! that are behind. Source: LD and SIGN of the Python notes; Kronos (NDSS 2025) §IV; docs/design.md §11.
 
 mod history;
 mod incoming;

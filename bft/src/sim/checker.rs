@@ -1,4 +1,5 @@
-//! What must hold after every step of a simulation, whatever the adversary does: DESIGN §6's invariants and more.
+//! What must hold after every step of a simulation, whatever the adversary does: the invariants of docs/design.md §16
+//! and more.
 //!
 //! - *Agreement*: in each shard one header digest a height among honest members, heights executed one after another.
 //! - *The ledgers* do what the reference models do with the same blocks; in these, all shards together, nothing is spent
@@ -173,7 +174,7 @@ impl Checker {
             return Err(Violation::CutMovedBack { height, previous, cut });
         }
         let mut entries = core.block(&previous, &cut).expect("who has executed a block has its entries");
-        // DESIGN §6: lanes in an order rotated by the round, entries by their place.
+        // docs/design.md §10: lanes in an order rotated by the round, entries by their place.
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));
         let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));

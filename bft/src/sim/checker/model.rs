@@ -1,4 +1,4 @@
-//! The reference ledger of one shard: DESIGN §6 in the plainest possible form, never forgetting.
+//! The reference ledger of one shard: docs/design.md §9–§12 in the plainest possible form, never forgetting.
 //!
 //! It shares with the ledger under test the reading of proposals and transactions and the writing of group parts, and
 //! nothing else. What it does with coins it tells as [`Act`]s, for the checks that concern all shards.
