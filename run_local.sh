@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the testbed (release) and runs N nodes on this machine under load: ./run_local.sh N [options].
-# The options and exit codes are those of `tools local`; ./run_local.sh --help tells them.
+# Options and exit codes are those of `tools local`; ./run_local.sh --help lists them.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 usage() {
-    echo "usage: ./run_local.sh N [options]   (N nodes; --help tells the options)" >&2
+    echo "usage: ./run_local.sh N [options]   (N nodes; --help lists the options)" >&2
     exit 2
 }
 
@@ -16,7 +16,7 @@ case "$1" in
     *) arguments=(--nodes "$1" "${@:2}") ;;
 esac
 
-# From the root, since cargo takes its settings from where it is called. The run itself stays where it was called.
+# From the root, since cargo reads its settings from the current directory. The run itself stays in the caller's.
 (cd "$root" && cargo build --release --quiet --workspace) || exit 4
 # A node has a connection to and from each other node, and benchmarks open a thousand more.
 ulimit -n "$(ulimit -Hn)"

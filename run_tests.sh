@@ -3,18 +3,19 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# `tools deploy` is tested over machines made of namespaces, each with its own sshd. Who may not make them still runs all
-# the rest; the tests themselves say that they were skipped, and why.
+# `tools deploy` is tested over machines made of namespaces, each with its own sshd. Without the right to make them
+# those tests are skipped and print why; all others run.
 missing=()
 [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
 command -v ssh > /dev/null || missing+=(openssh-client)
 command -v ip > /dev/null || missing+=(iproute2)
 if ((${#missing[@]})); then
     if ((EUID == 0)) && command -v apt-get > /dev/null; then
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null ||
+        apt-get update -qq &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null ||
             echo "cannot install ${missing[*]}: the tests of tools deploy will be skipped" >&2
     else
-        echo "without ${missing[*]} the tests of tools deploy will be skipped; as root on Debian they would be installed" >&2
+        echo "without ${missing[*]} the tests of tools deploy are skipped; as root on Debian they are installed" >&2
     fi
 fi
 
@@ -23,19 +24,19 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 cargo test --workspace --quiet
 
-# With each rule of safety switched off in turn, the attack aimed at it must succeed and be caught. In a target directory
-# of its own, so that no binary that anybody runs is ever built with the feature.
+# With each rule of safety switched off in turn, the attack aimed at it must succeed and be caught. The target directory
+# is a separate one, so that no binary in use is built with the feature.
 MUTANTS_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants"
 CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo clippy -p bft --all-targets --features mutants --quiet -- -D warnings
 CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet
 
-# Whatever is built for use is built without them.
+# No crate may switch the feature on by itself.
 if cargo tree --workspace --edges features,normal | grep --quiet 'feature "mutants"'; then
     echo "a crate of the workspace switches on the feature 'mutants', which release binaries must not have" >&2
     exit 1
 fi
 
-# The vectors are what the independent scripts print, where there is a Python to ask.
+# The vectors are the output of the independent scripts, which need Python.
 if command -v python3 > /dev/null; then
     for vectors in coin_vectors session_vectors; do
         python3 "docs/$vectors.py" | diff - "docs/$vectors.txt"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a mutation campaign: changes the code in one place at a time and reports the changes that no test notices.
-# Takes seconds to minutes a mutant, so it is no part of run_tests.sh. docs/testing.md explains the results.
+# A mutant takes seconds to minutes, so run_tests.sh does not include this. docs/testing.md explains the results.
 set -euo pipefail
 
 usage() {
