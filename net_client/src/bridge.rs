@@ -1,6 +1,7 @@
 //! From the IPC queue into the outboxes: destinations are expanded here, and a body that the core has not hashed is
 //! hashed here, once.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -22,14 +23,14 @@ pub(crate) struct Bridge {
     process: Arc<Process>,
     /// Ascending by id, all nodes but ourselves.
     peers: Vec<Arc<Peer>>,
-    /// Which peers have got something since they were last woken.
-    to_wake: Vec<usize>,
+    /// The peers whose outboxes have received something since they were last woken.
+    to_wake: BTreeSet<usize>,
 }
 
 impl Bridge {
     /// A bridge to these peers.
     pub(crate) fn new(process: Arc<Process>, peers: Vec<Arc<Peer>>) -> Bridge {
-        Bridge { process, peers, to_wake: Vec::new() }
+        Bridge { process, peers, to_wake: BTreeSet::new() }
     }
 
     /// Reads the queue to its end.
@@ -43,7 +44,7 @@ impl Bridge {
                 self.take(message, body);
             }
             // All that one read brought is queued before anyone is woken for it: a burst is one wake-up a peer.
-            for place in self.to_wake.drain(..) {
+            for place in std::mem::take(&mut self.to_wake) {
                 self.peers[place].wake();
             }
             if reader.read_from(&mut queue)? == IpcRead::Ended {
@@ -80,9 +81,7 @@ impl Bridge {
         for node in recipients {
             let place = self.place(node);
             self.peers[place].push(item.clone());
-            if !self.to_wake.contains(&place) {
-                self.to_wake.push(place);
-            }
+            self.to_wake.insert(place);
         }
     }
 

@@ -1,25 +1,34 @@
-//! What one peer has still to be sent or to confirm: a pure data structure, no socket and no clock in it.
+//! Everything that one peer has not confirmed yet: a pure data structure without socket or clock.
 //!
 //! Guarantees: a frame is kept until the peer confirms it, and is sent again after a reconnect from where the peer
-//! says it stopped; memory is bounded in bytes whatever the peer does; nothing ever blocks the one who pushes.
+//! stopped; memory is bounded in bytes whatever the peer does; a push never blocks.
 //!
-//! Two queues hold the frames. Those in `queue` were never written and have no number. [`Outbox::take`] moves them to
-//! `sent`, where each has the number `first` + its place, until a cumulative ack covers it. A new session starts with
-//! [`Outbox::resume`]; what is in `sent` is then written again before anything of `queue`.
+//! Frames keep the order in which they were pushed ([`frames`]). [`Outbox::take`] hands them out in this order and
+//! numbers each when it does so for the first time; a cumulative ack removes those below it. A new session starts with
+//! [`Outbox::resume`] and hands out again whatever is unconfirmed. Two marks in the order suffice for that: `numbered`
+//! ends the frames that have a number, `handed_out` those that went out in the present session.
 //!
-//! The outbox rule (docs/design.md §2): at most `bytes_max` queued and unconfirmed. The core reports which classes are
-//! finished; their frames go first, at no loss. If that is not enough the oldest go, and are counted: the core's
-//! re-sending makes up for them. A number whose frame is gone is never silently missing: the peer gets `Skip`, else it
-//! would take the gap for an attack.
+//! The outbox rule (docs/design.md §2): at most `bytes_max` queued and unconfirmed. Frames of a class that the core reports as finished go
+//! at once, at no loss. Beyond the bound the oldest go and are counted; the core's re-sending makes up for them. A
+//! number whose frame is gone is never silently missing: `Skip` comes in its place, because the listener takes a gap
+//! for an attack.
 //!
-//! Cost: O(1) a frame, amortised: finished frames are swept out only when enough was pushed since the last sweep, and
-//! passed over by `take` before that.
+//! Cost: a logarithm of the frames that wait for each frame pushed, handed out, confirmed or dropped. A report of
+//! finished classes costs the frames that it finishes and the lanes that it names, and a reconnect costs nothing before
+//! frames go out again, however many wait.
 
-use std::collections::{BTreeMap, VecDeque};
+mod frames;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use wire::bytes::Bytes;
 use wire::envelope::{Class, Progress};
 use wire::ids::{Digest, NodeId, Round, Seq};
+
+use self::frames::{Age, Frames, cost};
 
 /// One message on its way to a peer; the body is shared with all its other recipients.
 #[derive(Clone, Debug)]
@@ -76,160 +85,138 @@ impl std::fmt::Display for NeverSent {
 /// The frames for one peer. See the module.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// The number of the front of `sent`, or the next number if `sent` is empty.
-    first: u64,
-    /// Numbered and unconfirmed; `None` where the frame was dropped.
-    sent: VecDeque<Option<Item>>,
-    /// How many of `sent`, from the front, were handed out in the present session.
-    written: usize,
-    /// Whether the peer has to be told that `first` comes next.
-    skip: Skip,
-    queue: VecDeque<Item>,
-    bytes: u64,
+    frames: Frames,
+    /// The frames below have a sequence number.
+    numbered: Age,
+    /// How many frames have one.
+    unconfirmed: u64,
+    /// The number that the next frame without one gets.
+    next: u64,
+    /// The frames below were handed out in the present session.
+    handed_out: Age,
+    /// The number that the listener expects once it has read everything handed out in the present session.
+    expected: u64,
     bytes_max: u64,
-    finished: Finished,
-    pushed_since_sweep: usize,
     dropped: u64,
+    /// The last finished round. Round 0 is genesis, on which nobody agrees, so no message is of its class.
+    decided: Round,
+    /// The last finished entry of each lane.
+    lanes: BTreeMap<NodeId, Seq>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Skip {
-    Needless,
-    Due,
-}
-
-/// What an entry costs beside its body: the entry itself and the allocation behind the body. It makes empty bodies
-/// and dropped ones count, so that the bound in bytes bounds the number of entries too.
-const ENTRY_BYTES: u64 = 160;
-
-/// A number past which no listener can have got; leaves room to count on without overflow.
+/// A number that no listener can expect; leaves room to count on without overflow.
 const SEQUENCE_MAX: u64 = u64::MAX / 2;
 
 impl Outbox {
     /// An empty outbox that holds at most `bytes_max`.
     pub(crate) fn new(bytes_max: u64) -> Outbox {
         Outbox {
-            first: 0,
-            sent: VecDeque::new(),
-            written: 0,
-            skip: Skip::Needless,
-            queue: VecDeque::new(),
-            bytes: 0,
+            frames: Frames::new(),
+            numbered: Age::FIRST,
+            unconfirmed: 0,
+            next: 0,
+            handed_out: Age::FIRST,
+            expected: 0,
             bytes_max,
-            finished: Finished::default(),
-            pushed_since_sweep: 0,
             dropped: 0,
+            decided: Round(0),
+            lanes: BTreeMap::new(),
         }
     }
 
     /// Queues a message behind all others. May drop others, or the message itself, to stay within the bound.
     pub(crate) fn push(&mut self, item: Item) {
-        if self.finished.covers(item.class) {
+        if self.is_finished(item.class) {
             return;
         }
-        self.bytes += cost(&item);
-        self.pushed_since_sweep += 1;
-        self.queue.push_back(item);
-        if self.bytes > self.bytes_max {
-            self.make_room();
+        self.frames.push(item);
+        while self.frames.bytes() > self.bytes_max
+            && let Some((oldest, _)) = self.frames.oldest()
+        {
+            self.remove(oldest);
+            self.dropped += 1;
         }
     }
 
-    /// Messages of classes that this progress finishes need not be sent any more.
+    /// Drops the messages of the classes that this progress finishes, and later ones at their push.
     pub(crate) fn finish(&mut self, progress: &Progress) {
-        self.finished.extend(progress);
-        if self.pushed_since_sweep * SWEEP_SHARE >= self.queue.len() + self.sent.len() {
-            self.sweep();
+        if progress.decided > self.decided {
+            self.decided = progress.decided;
+            self.drop_all(Class::Round(Round(0))..=Class::Round(progress.decided));
+        }
+        for (owner, seq) in &progress.lanes {
+            let known = self.lanes.entry(*owner).or_default();
+            if *seq > *known {
+                *known = *seq;
+                self.drop_all(Class::Lane(*owner, Seq(0))..=Class::Lane(*owner, *seq));
+            }
         }
     }
 
-    /// Starts a session with a listener that wants `next_expected` first. Frames below it are confirmed; all others in
-    /// `sent` will be handed out again.
+    /// Starts a session with a listener that expects the number `next_expected` first. That confirms all numbers
+    /// below; all other frames will be handed out again.
     pub(crate) fn resume(&mut self, listener: Listener, next_expected: u64) -> Result<(), NeverSent> {
-        let next = self.first + self.sent.len() as u64;
-        match listener {
-            Listener::New if next_expected > SEQUENCE_MAX => {
-                return Err(NeverSent { named: next_expected, next });
-            }
-            // It knows no numbers of ours, so those that are unconfirmed get new ones, from where it wants them.
-            Listener::New => {
-                self.forget_dropped();
-                self.first = next_expected;
-                self.skip = Skip::Needless;
-            }
-            Listener::Same if next_expected > next => {
-                return Err(NeverSent { named: next_expected, next });
-            }
-            Listener::Same => {
-                while self.first < next_expected {
-                    self.pop_sent();
-                }
-                self.skip = if next_expected < self.first { Skip::Due } else { Skip::Needless };
-            }
+        let next_max = match listener {
+            Listener::New => SEQUENCE_MAX,
+            Listener::Same => self.next,
+        };
+        if next_expected > next_max {
+            return Err(NeverSent { named: next_expected, next: self.next });
         }
-        self.written = 0;
+        match listener {
+            // It knows no numbers of ours, so all frames get new ones, from where it wants them.
+            Listener::New => {
+                self.numbered = Age::FIRST;
+                self.unconfirmed = 0;
+                self.next = next_expected;
+            }
+            Listener::Same => self.confirm(next_expected),
+        }
+        self.handed_out = Age::FIRST;
+        self.expected = next_expected;
         Ok(())
     }
 
     /// The peer has everything below `next_expected`.
     pub(crate) fn acknowledge(&mut self, next_expected: u64) -> Result<(), NeverSent> {
-        let written_end = self.first + self.written as u64;
-        if next_expected > written_end {
-            return Err(NeverSent { named: next_expected, next: written_end });
+        if next_expected > self.expected {
+            return Err(NeverSent { named: next_expected, next: self.expected });
         }
-        while self.first < next_expected {
-            self.pop_sent();
-        }
+        self.confirm(next_expected);
         Ok(())
     }
 
-    /// Hands out what comes next, up to about `bytes_max` and at least one frame if there is any; numbers what had no
+    /// Hands out the next frames, up to about `bytes_max` and at least one if there is any; numbers those without a
     /// number. Empty when there is nothing to write.
     pub(crate) fn take(&mut self, bytes_max: u64, out: &mut Vec<Outgoing>) {
         let mut bytes = 0;
-        if self.skip == Skip::Due && self.written == 0 {
-            self.skip = Skip::Needless;
-            out.push(Outgoing::Skip { to: self.first });
-        }
-        while bytes < bytes_max && self.written < self.sent.len() {
-            let place = self.written;
-            self.written += 1;
-            self.drop_if_finished(place);
-            let sequence = self.first + place as u64;
-            match &self.sent[place] {
-                Some(item) => {
-                    bytes += cost(item);
-                    out.push(Outgoing::Data { sequence, item: item.clone() });
-                }
-                None => match out.last_mut() {
-                    Some(Outgoing::Skip { to }) => *to = sequence + 1,
-                    _ => out.push(Outgoing::Skip { to: sequence + 1 }),
-                },
-            }
-        }
         while bytes < bytes_max
-            && let Some(item) = self.queue.pop_front()
+            && let Some((age, frame)) = self.frames.at_or_after(self.handed_out)
         {
-            if self.finished.covers(item.class) {
-                self.bytes -= cost(&item);
-                continue;
+            if age >= self.numbered {
+                frame.sequence = self.next;
+                self.next += 1;
+                self.numbered = age.next();
+                self.unconfirmed += 1;
             }
-            bytes += cost(&item);
-            let sequence = self.first + self.sent.len() as u64;
-            out.push(Outgoing::Data { sequence, item: item.clone() });
-            self.sent.push_back(Some(item));
-            self.written += 1;
+            if frame.sequence > self.expected {
+                out.push(Outgoing::Skip { to: frame.sequence });
+            }
+            bytes += cost(&frame.item);
+            out.push(Outgoing::Data { sequence: frame.sequence, item: frame.item.clone() });
+            self.expected = frame.sequence + 1;
+            self.handed_out = age.next();
         }
     }
 
     /// Frames that were sent, are kept, and are not confirmed.
     pub(crate) fn unconfirmed(&self) -> u64 {
-        self.sent.iter().filter(|item| item.is_some()).count() as u64
+        self.unconfirmed
     }
 
     /// What is kept, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.frames.bytes()
     }
 
     /// Frames dropped although they mattered.
@@ -237,114 +224,34 @@ impl Outbox {
         self.dropped
     }
 
-    /// Sweeps out what is finished, then drops the oldest until the bound holds.
-    fn make_room(&mut self) {
-        if self.finished.is_news_since_sweep() {
-            self.sweep();
-        }
-        while self.bytes > self.bytes_max {
-            if !self.sent.is_empty() {
-                self.dropped += u64::from(self.sent[0].is_some());
-                self.pop_sent();
-            } else {
-                let item =
-                    self.queue.pop_front().expect("bytes are those of entries, and none is left in `sent`");
-                self.bytes -= cost(&item);
-                self.dropped += 1;
-            }
-        }
-    }
-
-    /// Drops every frame of a finished class, and the numbers at the front that stand for nothing any more.
-    fn sweep(&mut self) {
-        self.pushed_since_sweep = 0;
-        self.finished.swept();
-        for place in 0..self.sent.len() {
-            self.drop_if_finished(place);
-        }
-        while let Some(None) = self.sent.front() {
-            self.pop_sent();
-        }
-        let (finished, bytes) = (&self.finished, &mut self.bytes);
-        self.queue.retain(|item| {
-            let kept = !finished.covers(item.class);
-            if !kept {
-                *bytes -= cost(item);
-            }
-            kept
-        });
-    }
-
-    /// Empties a place of `sent` whose class is finished; its number stays.
-    fn drop_if_finished(&mut self, place: usize) {
-        let slot = &mut self.sent[place];
-        if let Some(item) = slot.take_if(|item| self.finished.covers(item.class)) {
-            self.bytes -= cost(&item) - ENTRY_BYTES;
-        }
-    }
-
-    /// Removes the front of `sent` with its number.
-    fn pop_sent(&mut self) {
-        let front = self.sent.pop_front().expect("the caller has seen that `sent` has a front");
-        self.bytes -= front.as_ref().map_or(ENTRY_BYTES, cost);
-        self.first += 1;
-        if self.written == 0 {
-            self.skip = Skip::Due;
-        } else {
-            self.written -= 1;
-        }
-    }
-
-    /// Removes the empty places of `sent`, numbers and all.
-    fn forget_dropped(&mut self) {
-        let before = self.sent.len();
-        self.sent.retain(Option::is_some);
-        self.bytes -= (before - self.sent.len()) as u64 * ENTRY_BYTES;
-    }
-}
-
-/// A sweep costs as much as there are entries, so one is due when a quarter of them was pushed since the last.
-const SWEEP_SHARE: usize = 4;
-
-fn cost(item: &Item) -> u64 {
-    ENTRY_BYTES + item.body.len() as u64
-}
-
-/// The classes that need not be sent any more.
-#[derive(Debug, Default)]
-struct Finished {
-    decided: Round,
-    lanes: BTreeMap<NodeId, Seq>,
-    news_since_sweep: u64,
-}
-
-impl Finished {
-    fn extend(&mut self, progress: &Progress) {
-        self.news_since_sweep += 1;
-        self.decided = self.decided.max(progress.decided);
-        for (owner, seq) in &progress.lanes {
-            let known = self.lanes.entry(*owner).or_default();
-            *known = (*known).max(*seq);
-        }
-    }
-
-    fn covers(&self, class: Class) -> bool {
+    fn is_finished(&self, class: Class) -> bool {
         match class {
-            // Round 0 is genesis, on which nobody agrees, so the initial value covers nothing that is ever sent.
             Class::Round(round) => round <= self.decided,
             Class::Lane(owner, seq) => self.lanes.get(&owner).is_some_and(|decided| seq <= *decided),
             Class::Keep => false,
         }
     }
 
-    fn is_news_since_sweep(&self) -> bool {
-        self.news_since_sweep > 0
+    fn drop_all(&mut self, classes: RangeInclusive<Class>) {
+        while let Some(age) = self.frames.of_class(&classes) {
+            self.remove(age);
+        }
     }
 
-    fn swept(&mut self) {
-        self.news_since_sweep = 0;
+    /// Removes the frames with numbers below `next_expected`.
+    fn confirm(&mut self, next_expected: u64) {
+        while let Some((age, frame)) = self.frames.oldest()
+            && age < self.numbered
+            && frame.sequence < next_expected
+        {
+            self.remove(age);
+        }
+    }
+
+    fn remove(&mut self, age: Age) {
+        self.frames.remove(age);
+        if age < self.numbered {
+            self.unconfirmed -= 1;
+        }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,6 @@
-//! Drop order, skips, acks, resends and bounds of the outbox, as tables of what it hands out.
+//! Drop order, skips, acks, resends and bounds of the outbox, as tables of what it hands out; and what an event costs.
 
+use super::frames::FRAME_BYTES;
 use super::*;
 
 fn item(class: Class, name: u8, length: usize) -> Item {
@@ -37,17 +38,20 @@ fn taken_up_to(bytes_max: u64, outbox: &mut Outbox) -> String {
     words.join(" ")
 }
 
-/// The bookkeeping of the bytes agrees with the entries.
+/// The bookkeeping agrees with the frames.
 fn check(outbox: &Outbox) {
-    let sent: u64 = outbox.sent.iter().map(|item| item.as_ref().map_or(ENTRY_BYTES, cost)).sum();
-    let queued: u64 = outbox.queue.iter().map(cost).sum();
-    assert_eq!(outbox.bytes(), sent + queued);
-    assert!(outbox.bytes <= outbox.bytes_max);
-    assert!(outbox.written <= outbox.sent.len());
+    let (bytes, frames) = outbox.frames.recount();
+    assert_eq!(outbox.bytes(), bytes);
+    assert!(bytes <= outbox.bytes_max);
+    assert!(outbox.unconfirmed() <= frames as u64);
 }
 
-fn outbox(entries: u64) -> Outbox {
-    let mut outbox = Outbox::new(entries * (ENTRY_BYTES + 10));
+fn waiting(outbox: &Outbox) -> usize {
+    outbox.frames.recount().1
+}
+
+fn outbox(frames: u64) -> Outbox {
+    let mut outbox = Outbox::new(frames * (FRAME_BYTES + 10));
     outbox.resume(Listener::New, 0).unwrap();
     outbox
 }
@@ -66,7 +70,7 @@ fn frames_are_numbered_in_order_and_kept_until_confirmed() {
     assert_eq!(outbox.unconfirmed(), 1);
     assert_eq!(outbox.acknowledge(4), Err(NeverSent { named: 4, next: 3 }));
     outbox.acknowledge(3).unwrap();
-    assert_eq!((outbox.unconfirmed(), outbox.bytes), (0, 0));
+    assert_eq!((outbox.unconfirmed(), outbox.bytes()), (0, 0));
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn a_listener_that_has_everything_gets_nothing_again() {
     assert_eq!(taken(&mut outbox), "1@0 2@1");
     // The acks were lost with the previous session: the resume itself confirms.
     outbox.resume(Listener::Same, 2).unwrap();
-    assert_eq!((outbox.unconfirmed(), outbox.bytes), (0, 0));
+    assert_eq!((outbox.unconfirmed(), outbox.bytes()), (0, 0));
     // Nothing is unconfirmed any more, and the next number is still the listener's.
     outbox.resume(Listener::Same, 2).unwrap();
     outbox.push(keep(3));
@@ -121,7 +125,7 @@ fn a_listener_that_has_everything_gets_nothing_again() {
 }
 
 #[test]
-fn places_dropped_behind_a_kept_frame_cost_nothing_with_a_new_listener() {
+fn frames_dropped_behind_a_kept_one_leave_no_number_with_a_new_listener() {
     let mut outbox = outbox(10);
     outbox.push(keep(1));
     outbox.push(round(1, 2));
@@ -129,12 +133,11 @@ fn places_dropped_behind_a_kept_frame_cost_nothing_with_a_new_listener() {
     outbox.push(keep(4));
     assert_eq!(taken(&mut outbox), "1@0 2@1 3@2 4@3");
     outbox.finish(&decided(1));
-    assert_eq!(outbox.bytes, 4 * ENTRY_BYTES + 20, "dropped places keep their numbers, which cost an entry");
+    assert_eq!((outbox.unconfirmed(), outbox.bytes()), (2, 2 * FRAME_BYTES + 20));
     outbox.resume(Listener::New, 70).unwrap();
-    assert_eq!(outbox.bytes, 2 * ENTRY_BYTES + 20);
     assert_eq!(taken(&mut outbox), "1@70 4@71");
     outbox.acknowledge(72).unwrap();
-    assert_eq!(outbox.bytes, 0);
+    assert_eq!((outbox.unconfirmed(), outbox.bytes()), (0, 0));
 }
 
 #[test]
@@ -157,15 +160,18 @@ fn finished_classes_are_not_sent() {
 }
 
 #[test]
-fn take_passes_over_finished_frames_that_no_sweep_has_removed() {
+fn finished_frames_leave_at_once_and_others_stay() {
     let mut outbox = outbox(100);
-    for name in 1..=20 {
-        outbox.push(round(if name < 20 { 5 } else { 6 }, name));
+    let (one, other) = (NodeId(1), NodeId(2));
+    for seq in 1..=20 {
+        outbox.push(item(Class::Lane(one, Seq(seq)), 1, 10));
+        outbox.push(item(Class::Lane(other, Seq(seq)), 2, 10));
+        outbox.push(round(seq, 3));
     }
-    outbox.finish(&decided(4));
-    outbox.finish(&decided(5));
-    assert_eq!(outbox.queue.len(), 20, "too little was pushed since the last sweep for another one");
-    assert_eq!(taken(&mut outbox), "20@0");
+    outbox.finish(&Progress { decided: Round(4), lanes: vec![(one, Seq(7)), (other, Seq(20))] });
+    assert_eq!(waiting(&outbox), 13 + 16);
+    outbox.finish(&Progress { decided: Round(20), lanes: vec![(one, Seq(19)), (NodeId(3), Seq(9))] });
+    assert_eq!(taken(&mut outbox), "1@0");
 }
 
 #[test]
@@ -177,10 +183,13 @@ fn numbers_of_dropped_frames_are_skipped_at_a_resend() {
     assert_eq!(taken(&mut outbox), "1@0 2@1 3@2 4@3 5@4");
     outbox.finish(&decided(2));
     outbox.resume(Listener::Same, 0).unwrap();
-    assert_eq!(taken(&mut outbox), "1@0 >3 4@3 >5");
+    assert_eq!(taken(&mut outbox), "1@0 >3 4@3");
     assert_eq!(outbox.unconfirmed(), 2);
-    outbox.acknowledge(5).unwrap();
-    assert_eq!(outbox.bytes, 0);
+    outbox.acknowledge(4).unwrap();
+    assert_eq!(outbox.bytes(), 0);
+    outbox.push(round(9, 6));
+    assert_eq!(taken(&mut outbox), ">5 6@5", "the last number is skipped once another follows");
+    outbox.acknowledge(6).unwrap();
 }
 
 #[test]
@@ -191,7 +200,7 @@ fn finished_frames_at_the_front_leave_only_a_skip() {
     }
     assert_eq!(taken(&mut outbox), "1@0 2@1 3@2");
     outbox.finish(&decided(2));
-    assert_eq!(outbox.sent.len(), 1);
+    assert_eq!(waiting(&outbox), 1);
     outbox.acknowledge(1).unwrap();
     outbox.resume(Listener::Same, 1).unwrap();
     assert_eq!(taken(&mut outbox), ">2 3@2");
@@ -204,29 +213,10 @@ fn beyond_the_bound_finished_classes_go_first_and_uncounted() {
     outbox.push(round(1, 2));
     outbox.push(round(2, 3));
     outbox.push(keep(4));
-    // Told twice, so that the second is not swept at once.
-    outbox.finish(&decided(0));
     outbox.finish(&decided(1));
-    assert_eq!(outbox.queue.len(), 4);
     outbox.push(keep(5));
     assert_eq!(outbox.dropped(), 0);
     assert_eq!(taken(&mut outbox), "1@0 3@1 4@2 5@3");
-}
-
-#[test]
-fn a_full_outbox_is_swept_only_if_something_has_finished_since() {
-    let mut outbox = outbox(3);
-    for name in 1..=5 {
-        outbox.push(keep(name));
-    }
-    assert_eq!((outbox.queue.len(), outbox.pushed_since_sweep), (3, 5));
-    outbox.finish(&decided(1));
-    assert_eq!(outbox.pushed_since_sweep, 0, "much was pushed: swept at once");
-    outbox.finish(&decided(2));
-    outbox.push(keep(6));
-    assert_eq!(outbox.pushed_since_sweep, 0, "little was: swept when room is needed");
-    outbox.push(keep(7));
-    assert_eq!(outbox.pushed_since_sweep, 1, "nothing has finished since");
 }
 
 #[test]
@@ -259,17 +249,18 @@ fn the_oldest_may_go_between_a_reconnect_and_the_resend() {
 }
 
 #[test]
-fn dropped_places_behind_a_kept_one_stay_within_the_bound() {
-    let mut outbox = outbox(50);
+fn frames_dropped_behind_a_kept_one_take_no_room() {
+    let mut outbox = outbox(2);
     outbox.push(keep(1));
-    for at in 1..10_000 {
+    for at in 1..1_000 {
         outbox.push(round(at, 2));
         taken(&mut outbox);
         outbox.finish(&decided(at));
-        check(&outbox);
     }
-    assert_eq!(outbox.dropped(), 1, "the one that held up all the others");
-    assert!(outbox.sent.len() < 60);
+    assert_eq!((waiting(&outbox), outbox.dropped()), (1, 0));
+    outbox.push(keep(3));
+    outbox.resume(Listener::Same, 0).unwrap();
+    assert_eq!(taken(&mut outbox), "1@0 >1000 3@1000");
 }
 
 #[test]
@@ -277,7 +268,7 @@ fn a_frame_beyond_the_whole_bound_is_dropped() {
     let mut outbox = outbox(2);
     outbox.push(keep(1));
     outbox.push(item(Class::Keep, 2, 10_000));
-    assert_eq!((outbox.dropped(), outbox.bytes), (2, 0));
+    assert_eq!((outbox.dropped(), outbox.bytes()), (2, 0));
     assert_eq!(taken(&mut outbox), "");
 }
 
@@ -290,13 +281,64 @@ fn take_stops_at_its_limit_but_takes_at_least_one() {
     let mut out = Vec::new();
     outbox.take(1, &mut out);
     assert_eq!(out.len(), 1);
-    outbox.take(ENTRY_BYTES + 11, &mut out);
+    outbox.take(FRAME_BYTES + 11, &mut out);
     assert_eq!(out.len(), 3);
     outbox.push(keep(4));
     outbox.push(keep(5));
     outbox.resume(Listener::Same, 1).unwrap();
     // A frame that fills the limit to the byte ends the batch, whether or not it was sent before.
     for names in ["2@1", "3@2", "4@3", "5@4", ""] {
-        assert_eq!(taken_up_to(ENTRY_BYTES + 10, &mut outbox), names);
+        assert_eq!(taken_up_to(FRAME_BYTES + 10, &mut outbox), names);
+    }
+}
+
+/// A full outbox of `frames` frames of all classes, half of them sent and unconfirmed.
+fn full(frames: u64) -> Outbox {
+    let mut outbox = outbox(frames);
+    for number in 0..frames {
+        let class = match number % 4 {
+            0 => Class::Keep,
+            1 => Class::Round(Round(1 + number)),
+            _ => Class::Lane(NodeId((number % 7) as u16), Seq(1 + number)),
+        };
+        outbox.push(item(class, number as u8, 10));
+    }
+    outbox.take(frames / 2 * (FRAME_BYTES + 10), &mut Vec::new());
+    assert_eq!((outbox.unconfirmed(), outbox.bytes()), (frames / 2, outbox.bytes_max));
+    outbox
+}
+
+#[test]
+fn an_event_costs_what_it_changes_however_many_frames_wait() {
+    type Event = fn(&mut Outbox);
+    let events: [(&str, Event); 8] = [
+        ("a push into a full outbox", |outbox| outbox.push(keep(1))),
+        ("a round is decided", |outbox| outbox.finish(&decided(40))),
+        ("a lane advances", |outbox| {
+            outbox.finish(&Progress { decided: Round(0), lanes: vec![(NodeId(3), Seq(100))] });
+        }),
+        ("a round is decided of which nothing waits, and a push needs room", |outbox| {
+            outbox.finish(&decided(1));
+            outbox.push(keep(1));
+        }),
+        ("frames are handed out", |outbox| outbox.take(10 * FRAME_BYTES, &mut Vec::new())),
+        ("frames are confirmed", |outbox| outbox.acknowledge(20).unwrap()),
+        ("the same listener comes back", |outbox| {
+            outbox.resume(Listener::Same, 10).unwrap();
+            outbox.take(10 * FRAME_BYTES, &mut Vec::new());
+        }),
+        ("a new listener comes", |outbox| {
+            outbox.resume(Listener::New, 0).unwrap();
+            outbox.take(10 * FRAME_BYTES, &mut Vec::new());
+        }),
+    ];
+    for (name, event) in events {
+        let steps = [1_000, 10_000, 100_000].map(|frames| {
+            let mut outbox = full(frames);
+            let before = outbox.frames.steps;
+            event(&mut outbox);
+            outbox.frames.steps - before
+        });
+        assert!(steps[0] > 0 && steps.iter().all(|count| 2 * count <= 3 * steps[0]), "{name}: {steps:?}");
     }
 }
