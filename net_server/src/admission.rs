@@ -112,6 +112,7 @@ impl Admission {
     /// Takes a new connection, if its address has a place left; makes room by lot if no place is left at all.
     pub(crate) fn begin(&mut self, token: Token, stream: TcpStream, remote: SocketAddr, shared: &mut Shared) {
         self.gate.accepts.take(1);
+        // A walk over at most `Local::Handshakes`, for each accepted connection.
         let same_address = self.handshakes.values().filter(|other| other.remote.ip() == remote.ip()).count();
         if !remote.ip().to_canonical().is_loopback()
             && same_address >= shared.limits.count(Local::HandshakesPerIp)

@@ -121,6 +121,7 @@ impl Clients {
     pub(crate) fn begin(&mut self, admitted: Admitted, shared: &mut Shared) {
         let Admitted { token, stream, remote, session, .. } = admitted;
         if self.sessions.len() >= shared.limits.count(Local::Clients) {
+            // A walk over all clients, but at most one for each accepted connection.
             let idlest = self.sessions.iter().min_by_key(|(_, client)| client.last_active);
             match idlest {
                 Some((token, client))
@@ -196,6 +197,7 @@ impl Clients {
             self.end(token, Some(Refused::ClientUnread), shared);
         }
         while self.unread_bytes > shared.limits.get(Local::ClientsUnreadBytes) {
+            // A walk over all clients, but each closes one.
             let most = self.sessions.iter().max_by_key(|(_, client)| client.outgoing.len());
             let Some(most) = most.map(|(token, _)| *token) else { return };
             self.end(most, Some(Refused::ClientUnread), shared);
@@ -307,6 +309,7 @@ impl Clients {
             shared.refuse(refused, &client);
         }
         self.unread_bytes -= client.outgoing.len() as u64;
+        // A walk over at most all clients, and only when one goes.
         self.waiting.retain(|waiting| *waiting != token);
         self.return_leave(client.leave, shared);
         self.tokens.remove(&client.id);

@@ -36,8 +36,10 @@ pub(crate) struct Peers {
     links: BTreeMap<NodeId, Link>,
     sessions: BTreeMap<Token, PeerSession>,
     ready: Ready,
-    /// Links with frames that are not acknowledged yet.
-    unsettled: BTreeSet<NodeId>,
+    /// Frames of all links in the IPC queue that are not known to be written, oldest first. Bounded as the queue is.
+    queued: VecDeque<Queued>,
+    /// Links with written frames that are not acknowledged yet.
+    unacknowledged: BTreeSet<NodeId>,
     /// Whether [`Timer::Acks`] is armed.
     acks_armed: bool,
 }
@@ -47,8 +49,6 @@ pub(crate) struct Peers {
 struct Link {
     incarnation: Option<u64>,
     in_order: InOrder,
-    /// Frames in the IPC queue that are not known to be written, oldest first. Bounded as the queue is.
-    queued: VecDeque<Queued>,
     /// All frames below this number are written to the IPC queue.
     settled: u64,
     /// Bytes settled since the last ack.
@@ -61,9 +61,12 @@ struct Link {
     counters: LinkCounters,
 }
 
-/// The frames below `next` are written once the IPC queue is written up to `place`.
+/// The frames below `next` that `peer` sent in this incarnation are written once the IPC queue is written up to `place`.
+#[derive(Clone, Copy)]
 struct Queued {
     place: u64,
+    peer: NodeId,
+    incarnation: Option<u64>,
     next: u64,
     bytes: u64,
 }
@@ -186,29 +189,28 @@ impl Peers {
         }
     }
 
-    /// Acknowledges what was written to the IPC queue, now or a little later.
+    /// Acknowledges the frames that were written to the IPC queue, now or a little later. Costs what was written, not
+    /// what waits nor the number of links: every turn of the loop ends here.
     pub(crate) fn settle(&mut self, shared: &mut Shared) {
-        if self.unsettled.is_empty() {
-            return;
-        }
-        let mut due_now = Vec::new();
-        let mut some_wait = false;
-        let written = shared.bridge.written();
-        self.unsettled.retain(|peer| {
-            let Some(link) = self.links.get_mut(peer) else { return false };
-            link.settle(written);
-            let session = link.session.and_then(|token| Some((token, self.sessions.get(&token)?)));
-            let Some((token, session)) = session else { return !link.queued.is_empty() };
-            let unacked = session.acked < link.settled && !session.ack_due;
-            if unacked && link.settled_bytes >= ACK_BYTES_MAX {
-                due_now.push(token);
-            } else {
-                some_wait |= unacked;
+        let mut settled = BTreeSet::new();
+        while let Some(Queued { place, peer, incarnation, next, bytes }) = self.queued.front().copied()
+            && place <= shared.bridge.written()
+        {
+            self.queued.pop_front();
+            if let Some(link) = self.links.get_mut(&peer).filter(|link| link.incarnation == incarnation) {
+                link.settled = next;
+                link.settled_bytes += bytes;
+                settled.insert(peer);
             }
-            unacked || !link.queued.is_empty()
-        });
-        due_now.into_iter().for_each(|token| self.acknowledge(token, shared));
-        if some_wait && !self.acks_armed {
+        }
+        for peer in settled {
+            if self.links[&peer].settled_bytes >= ACK_BYTES_MAX {
+                self.acknowledge(peer, shared);
+            } else {
+                self.unacknowledged.insert(peer);
+            }
+        }
+        if !self.unacknowledged.is_empty() && !self.acks_armed {
             self.acks_armed = true;
             shared.timers.arm(shared.now + shared.limits.time(Local::AckDelayMs), Timer::Acks);
         }
@@ -217,16 +219,9 @@ impl Peers {
     /// Takes [`Timer::Acks`].
     pub(crate) fn on_acks_timer(&mut self, shared: &mut Shared) {
         self.acks_armed = false;
-        let tokens: Vec<Token> = self
-            .unsettled
-            .iter()
-            .filter_map(|peer| {
-                let link = self.links.get(peer)?;
-                let token = link.session?;
-                (self.sessions.get(&token)?.acked < link.settled).then_some(token)
-            })
-            .collect();
-        tokens.into_iter().for_each(|token| self.acknowledge(token, shared));
+        for peer in std::mem::take(&mut self.unacknowledged) {
+            self.acknowledge(peer, shared);
+        }
     }
 
     /// Takes [`Timer::Silence`]: a session may have outlived its dialer.
@@ -307,8 +302,8 @@ impl Peers {
         });
         if link.in_order.next() > next_before {
             let (place, next) = (shared.bridge.pushed(), link.in_order.next());
-            link.queued.push_back(Queued { place, next, bytes });
-            self.unsettled.insert(session.peer);
+            let (peer, incarnation) = (session.peer, link.incarnation);
+            self.queued.push_back(Queued { place, peer, incarnation, next, bytes });
         }
         if result.is_ok() && session.pong_due.is_some() {
             self.write(token, shared);
@@ -316,8 +311,14 @@ impl Peers {
         result
     }
 
-    fn acknowledge(&mut self, token: Token, shared: &mut Shared) {
-        if let Some(session) = self.sessions.get_mut(&token) {
+    /// Sends an ack if the peer has a session in which it is owed one.
+    fn acknowledge(&mut self, peer: NodeId, shared: &mut Shared) {
+        let Some(link) = self.links.get(&peer) else { return };
+        let Some(token) = link.session else { return };
+        if let Some(session) = self.sessions.get_mut(&token)
+            && session.acked < link.settled
+            && !session.ack_due
+        {
             session.ack_due = true;
             self.write(token, shared);
         }
@@ -388,17 +389,6 @@ impl Link {
         if decided != self.decided {
             self.decided = decided;
             shared.bridge.tell(&ToCore::PeerDecided { peer, decided });
-        }
-    }
-
-    /// Notes that the IPC queue is written up to the place `written`.
-    fn settle(&mut self, written: u64) {
-        while let Some(queued) = self.queued.front()
-            && queued.place <= written
-        {
-            self.settled = queued.next;
-            self.settled_bytes += queued.bytes;
-            self.queued.pop_front();
         }
     }
 }

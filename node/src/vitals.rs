@@ -88,7 +88,7 @@ impl Vitals {
     /// A child has no session with a peer any more. Returns whether the other one has none either.
     pub(crate) fn is_last_session_down(&mut self, child: Child, peer: NodeId) -> bool {
         self.of(child).peers.remove(&peer);
-        !self.peers_up().contains(&peer)
+        !self.net_client.peers.contains(&peer) && !self.net_server.peers.contains(&peer)
     }
 
     /// A client spoke.
