@@ -12,7 +12,6 @@ use wire::dest::Dest;
 use wire::envelope::{Class, FromCore};
 use wire::ids::{Digest, NodeId};
 use wire::ipc::{IpcError, IpcRead, IpcReader};
-use wire::name::Name;
 
 use crate::outbox::Item;
 use crate::peer::Peer;
@@ -62,11 +61,8 @@ impl Bridge {
                 }
                 self.process.set_decided(progress.decided);
             }
-            FromCore::Reply { client } => {
-                log::error!(
-                    "the core gave net_client a reply to {}, which is net_server's to send",
-                    Name::Client(client)
-                );
+            FromCore::Reply { .. } | FromCore::Status => {
+                log::error!("the core sent net_client a message for net_server: {message:?}");
             }
         }
     }

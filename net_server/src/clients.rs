@@ -3,6 +3,10 @@
 //! A client has proved nothing but that it stays the same client, so everything it can make us hold is bounded for
 //! all clients together: places (an idle client makes room), unfinished frames (a long one needs leave, and has to
 //! arrive in time), replies that it does not read (the one that leaves most is closed).
+//!
+//! While the core has enough to do, clients are held back: each is read only until it has sent something for the core,
+//! which waits here with its client. So a status request still gets its answer, from the status that a lagging core
+//! hands over, and a client makes us hold one short read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -13,6 +17,7 @@ use std::time::Instant;
 use mio::Token;
 use mio::net::TcpStream;
 use wire::bytes::Bytes;
+use wire::client::Request;
 use wire::envelope::ToCore;
 use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Scratch, Sealer};
 use wire::ids::{ClientId, Round};
@@ -33,6 +38,8 @@ pub(crate) struct Clients {
     sessions: BTreeMap<Token, Client>,
     tokens: BTreeMap<ClientId, Token>,
     ready: Ready,
+    /// Clients that may have something to read and are not read before the core has room.
+    held: Ready,
     next_id: ClientId,
     /// Small, so that a read of small frames never brings in more than what needs no leave.
     scratch: Scratch,
@@ -59,6 +66,10 @@ struct Client {
     last_active: Instant,
     leave: Leave,
     deadline: Deadline,
+    /// Requests that wait until the core has room: those of one short read.
+    waiting: Vec<Bytes>,
+    /// Status requests of the read at hand that are to be answered here.
+    statuses_due: usize,
     /// Whether the core has heard of it.
     known: Known,
 }
@@ -98,6 +109,7 @@ impl Clients {
             sessions: BTreeMap::new(),
             tokens: BTreeMap::new(),
             ready: Ready::default(),
+            held: Ready::default(),
             next_id: ClientId(rand::u64() >> 1),
             scratch: Scratch::of_bytes(CLIENT_FRAME_FREE_BYTES as usize),
             leave_bytes: 0,
@@ -113,8 +125,8 @@ impl Clients {
     }
 
     /// Whether there is something to read.
-    pub(crate) fn has_ready(&self) -> bool {
-        self.ready.count() > 0
+    pub(crate) fn has_work(&self, shared: &Shared) -> bool {
+        self.ready.count() > 0 || self.held.count() > 0 && !shared.holds_clients_back()
     }
 
     /// Begins the session of a client, if there is a place or one can be made.
@@ -150,6 +162,8 @@ impl Clients {
                 last_active: shared.now,
                 leave: Leave::NotNeeded,
                 deadline: Deadline::Unarmed,
+                waiting: Vec::new(),
+                statuses_due: 0,
                 known: Known::ToUsAlone,
             },
         );
@@ -167,16 +181,23 @@ impl Clients {
         }
     }
 
-    /// Reads once from each connection that may have something, in turn, until the core has enough.
+    /// Reads once from each connection that may have something, in turn; those held back first, once the core has room.
     pub(crate) fn serve(&mut self, shared: &mut Shared) {
-        for _ in 0..self.ready.count() {
-            if shared.holds_clients_back() {
-                self.held_back = Some(shared.now);
-                return;
+        while !shared.holds_clients_back()
+            && let Some(token) = self.held.pop()
+        {
+            if let Some(client) = self.sessions.get_mut(&token) {
+                client.release(shared);
+                self.ready.add(token);
             }
+        }
+        for _ in 0..self.ready.count() {
             if let Some(token) = self.ready.pop() {
                 self.read(token, shared);
             }
+        }
+        if self.held.count() > 0 {
+            self.held_back = Some(shared.now);
         }
     }
 
@@ -221,11 +242,14 @@ impl Clients {
         }
     }
 
-    /// Reads once, unless the client waits for leave.
+    /// Reads once, unless the client waits for leave or is held back.
     fn read(&mut self, token: Token, shared: &mut Shared) {
         let Some(client) = self.sessions.get_mut(&token) else { return };
-        if let Leave::Waits = client.leave {
-            return;
+        match client.leave {
+            Leave::Waits => return,
+            Leave::Given { .. } if shared.holds_clients_back() => return self.held.add(token),
+            _ if !client.waiting.is_empty() => return self.held.add(token),
+            Leave::Given { .. } | Leave::NotNeeded => {}
         }
         let mut frames = std::mem::take(&mut shared.frames);
         let outcome = client.reader.read_from(&mut client.stream, &mut self.scratch, &mut frames);
@@ -253,7 +277,16 @@ impl Clients {
             self.return_leave(leave, shared);
         }
         self.ask_leave(token, unfinished_bytes, shared);
+        self.answer_statuses(token, shared);
         self.write(token, shared);
+    }
+
+    fn answer_statuses(&mut self, token: Token, shared: &mut Shared) {
+        let Some(client) = self.sessions.get_mut(&token) else { return };
+        let (id, due) = (client.id, std::mem::take(&mut client.statuses_due));
+        if let Some(status) = shared.status() {
+            (0..due).for_each(|_| self.reply(id, &status, shared));
+        }
     }
 
     /// Gives leave for the unfinished frame of a client if it is long and has none, or lets the client wait.
@@ -328,8 +361,13 @@ impl Client {
                 if self.in_order.accept(frame.sequence) != Arrival::Next {
                     return Err(Refused::OutOfSequence);
                 }
-                self.known = Known::ToTheCore;
-                shared.bridge.push(&ToCore::Client { client: self.id }, &frame.body);
+                if Request::is_status(&frame.body) && shared.status().is_some() {
+                    self.statuses_due += 1;
+                } else if shared.holds_clients_back() {
+                    self.waiting.push(frame.body);
+                } else {
+                    self.forward(&frame.body, shared);
+                }
                 Ok(())
             }
             Kind::Ping => {
@@ -337,6 +375,18 @@ impl Client {
                 Ok(())
             }
             Kind::Ack | Kind::Pong | Kind::Skip => Err(Refused::UnexpectedKind),
+        }
+    }
+
+    fn forward(&mut self, request: &Bytes, shared: &mut Shared) {
+        self.known = Known::ToTheCore;
+        shared.bridge.push(&ToCore::Client { client: self.id }, request);
+    }
+
+    /// Forwards the requests that waited for the core to have room.
+    fn release(&mut self, shared: &mut Shared) {
+        for request in std::mem::take(&mut self.waiting) {
+            self.forward(&request, shared);
         }
     }
 

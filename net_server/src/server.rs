@@ -107,6 +107,7 @@ impl Server {
                 frames: Vec::new(),
                 now,
                 decided: Round(0),
+                status: None,
             },
         })
     }
@@ -146,7 +147,7 @@ impl Server {
         let work = bridge.is_readable()
             || self.may_accept() && !self.admission.gate.is_waiting()
             || self.peers.has_ready() && !self.shared.holds_peers_back()
-            || self.clients.has_ready() && !self.shared.holds_clients_back();
+            || self.clients.has_work(&self.shared);
         if work { Some(Duration::ZERO) } else { self.shared.timers.wait(Instant::now()) }
     }
 
@@ -198,6 +199,7 @@ impl Server {
             match message {
                 FromCore::Reply { client } => self.clients.reply(client, &body, &mut self.shared),
                 FromCore::Progress(progress) => self.shared.decided = progress.decided,
+                FromCore::Status => self.shared.status = Some((self.shared.now, body)),
                 FromCore::Send { .. } => {
                     let what = "a message for net_client".to_string();
                     return Err(ServerError::Core(IpcError::Malformed(what)));
@@ -210,7 +212,7 @@ impl Server {
 
     /// Whether connections wait that the core has room for.
     fn may_accept(&self) -> bool {
-        self.listener_ready && !self.shared.holds_peers_back()
+        self.listener_ready && !self.shared.holds_connections_back()
     }
 
     fn accept(&mut self) {

@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::time::Instant;
 
+use wire::bytes::Bytes;
 use wire::frame::{Frame, Scratch};
 use wire::ids::Round;
+use wire::limits::STATUS_EVERY;
 use wire::limits::local::{Local, LocalLimits};
 
 use crate::bridge::Bridge;
@@ -25,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) now: Instant,
     /// What the core has decided; peers hear of it in hellos and pongs.
     pub(crate) decided: Round,
+    /// The last status of a core that lags, and when it came.
+    pub(crate) status: Option<(Instant, Bytes)>,
 }
 
 impl Shared {
@@ -41,6 +45,18 @@ impl Shared {
     /// Whether the core leaves so much unread that peers must wait.
     pub(crate) fn holds_peers_back(&self) -> bool {
         self.bridge.queued_bytes() >= self.limits.get(Local::QueuePeersBytes)
+    }
+
+    /// Whether the core leaves so much unread that nobody may connect. Far later than peers are held back: whoever asks
+    /// for the status of a node that lags must get in, and a connection adds only some hundred bytes to the queue.
+    pub(crate) fn holds_connections_back(&self) -> bool {
+        self.bridge.queued_bytes() / 2 >= self.limits.get(Local::QueuePeersBytes)
+    }
+
+    /// The answer to status requests while the core lags; `None` if it keeps up, or has not been heard of for long.
+    pub(crate) fn status(&self) -> Option<Bytes> {
+        let (came, status) = self.status.as_ref()?;
+        (self.now < *came + 2 * STATUS_EVERY).then(|| status.clone())
     }
 
     /// Notes that a link's counters changed.

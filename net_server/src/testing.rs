@@ -41,6 +41,7 @@ impl Bench {
             frames: Vec::new(),
             now: Instant::now(),
             decided: Round(0),
+            status: None,
         };
         Bench { shared, _poll: poll, _core: core, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
     }

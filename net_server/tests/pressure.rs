@@ -4,9 +4,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use wire::client::Request;
+use wire::codec;
 use wire::envelope::{FromCore, Progress, ToCore};
 use wire::ids::{NodeId, Round};
-use wire::limits::{IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX};
+use wire::limits::{IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX, STATUS_EVERY};
 
 use common::Server;
 
@@ -29,16 +31,7 @@ fn a_core_that_does_not_read_stops_the_senders_and_nothing_is_lost() {
         })
         .collect();
     // The senders push until every buffer is full; then memory stands still.
-    let mut resident = 0;
-    loop {
-        std::thread::sleep(Duration::from_millis(300));
-        let now = server.resident_bytes();
-        if now == resident {
-            break;
-        }
-        resident = now;
-    }
-    let grown = resident.saturating_sub(before);
+    let grown = wait_until_full(&server).saturating_sub(before);
     // Beyond the queue's bound: what one read may bring past it, and a body in the making for each peer.
     let bound = IPC_QUEUE_PEERS_BYTES_MAX + 8 * BODY_BYTES as u64;
     assert!(grown < bound, "grown by {grown} bytes");
@@ -70,15 +63,7 @@ fn clients_are_held_back_before_peers() {
     });
     // With clients alone the queue fills up to their bound, which is less than what the client sends. A peer gets
     // its bodies in behind that: they are acknowledged as soon as the core reads on.
-    let mut resident = 0;
-    loop {
-        std::thread::sleep(Duration::from_millis(300));
-        let now = server.resident_bytes();
-        if now == resident {
-            break;
-        }
-        resident = now;
-    }
+    wait_until_full(&server);
     assert!(!client_writer.is_finished(), "the client is not read to its end");
     let mut peer = server.dial_peer(NodeId(1), 1);
     peer.send(b"of a peer").unwrap();
@@ -103,6 +88,76 @@ fn clients_are_held_back_before_peers() {
         server.core.poll();
     }
     client_writer.join().unwrap();
+}
+
+/// Waits until the process holds as much as it ever will, since its core does not read.
+fn wait_until_full(server: &Server) -> u64 {
+    let mut resident = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = server.resident_bytes();
+        if now == resident {
+            return resident;
+        }
+        resident = now;
+    }
+}
+
+#[test]
+fn status_requests_are_answered_while_a_lagging_core_leaves_everything_unread() {
+    let mut server = Server::start(&["--limits", "accepts-per-s=100000"]);
+    let mut early = server.dial_client();
+    let peers: Vec<_> = (1..4)
+        .map(|id| {
+            let mut link = server.dial_peer(NodeId(id), 1);
+            std::thread::spawn(move || (0..12).for_each(|i| link.send(&vec![i; BODY_BYTES]).unwrap()))
+        })
+        .collect();
+    let before = wait_until_full(&server);
+    let status = codec::encode(&Request::Status);
+    // Answered: a client that connected before, and one that connects now.
+    server.core.tell(&FromCore::Status, b"how it is");
+    early.send(&status).unwrap();
+    assert_eq!(early.receive().unwrap().body[..], b"how it is"[..]);
+    let mut late = server.dial_client();
+    server.core.tell(&FromCore::Status, b"how it is");
+    late.send(&status).unwrap();
+    late.send(&status).unwrap();
+    assert_eq!(late.receive().unwrap().body[..], b"how it is"[..]);
+    assert_eq!(late.receive().unwrap().body[..], b"how it is"[..]);
+    late.send(b"request").unwrap();
+    // Clients with requests for the core make the process hold one short read each.
+    let mut others: Vec<_> = (0..40).map(|_| server.dial_client()).collect();
+    for other in &mut others {
+        other.stream.set_nonblocking(true).unwrap();
+        let _ = (0..40).try_for_each(|_| other.send(&[9; 60_000]));
+    }
+    let grown = wait_until_full(&server).saturating_sub(before);
+    assert!(grown < 40 * (256 << 10), "grown by {grown} bytes");
+
+    // An old status answers nothing: the request goes to the core, behind the others.
+    std::thread::sleep(3 * STATUS_EVERY);
+    early.send(&status).unwrap();
+    let mut requests = 0;
+    loop {
+        match server.core.next() {
+            (ToCore::Client { client }, body) if body[..] == status => {
+                server.core.tell(&FromCore::Reply { client }, b"from the core");
+                break;
+            }
+            (ToCore::Client { .. }, body) => requests += usize::from(body[..] == b"request"[..]),
+            _ => {}
+        }
+    }
+    assert_eq!(early.receive().unwrap().body[..], b"from the core"[..]);
+    while requests == 0 {
+        if let (ToCore::Client { .. }, body) = server.core.next() {
+            requests += usize::from(body[..] == b"request"[..]);
+        }
+    }
+    while !peers.iter().all(std::thread::JoinHandle::is_finished) {
+        server.core.poll();
+    }
 }
 
 #[test]

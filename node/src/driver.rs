@@ -4,6 +4,9 @@
 //! for a millisecond at most, before it hands over what that led to, so a burst costs one wake-up of each writer and
 //! yet nothing to be sent waits for long. It sleeps until the machine's next wake-up, or for ever if there is none: an
 //! idle node uses no CPU.
+//!
+//! Everything comes in by the one queue, status requests too. While that lags, a request would wait for seconds behind
+//! the messages of peers, so the loop hands its status to `net_server` twice a second, unasked, to answer clients with.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +17,9 @@ use bft::time::{Span, Time};
 use bft::trace::Tracing;
 use wire::bytes::Bytes;
 use wire::client::Request;
-use wire::codec;
 use wire::envelope::{FromCore, ToCore};
 use wire::ids::ClientId;
+use wire::limits::STATUS_EVERY;
 
 use crate::child::Child;
 use crate::inbound::Inbound;
@@ -35,6 +38,8 @@ pub(crate) struct Driver<M> {
     rounds: RoundsFile,
     vitals: Vitals,
     status: StatusReply,
+    /// When a status was last handed to `net_server` unasked.
+    status_shared: Option<Instant>,
     meters: Meters,
     /// Since when what is to be sent gathers.
     gathering_since: Time,
@@ -60,6 +65,8 @@ pub(crate) enum Ended {
 
 /// Batches of events taken before the loop looks at what is due.
 const BATCHES_A_TURN: usize = 16;
+/// A batch that waited for longer shows that the inbound queue lags.
+const LAG_MIN: Duration = Duration::from_millis(100);
 /// How long what is to be sent may gather while there is more to take in.
 const GATHER_TIME: Span = Span::from_ms(1);
 
@@ -73,6 +80,7 @@ impl<M: Machine> Driver<M> {
             rounds,
             vitals: Vitals::default(),
             status: StatusReply::default(),
+            status_shared: None,
             meters: Meters::default(),
             gathering_since: Time::default(),
             net_client: Exit::default(),
@@ -125,7 +133,10 @@ impl<M: Machine> Driver<M> {
 
     fn take(&mut self, inbound: Inbound) -> Option<Ended> {
         match inbound {
-            Inbound::Messages { child, messages, permit } => {
+            Inbound::Messages { child, messages, since, permit } => {
+                if since.elapsed() >= LAG_MIN {
+                    self.share_status();
+                }
                 for (message, body) in messages {
                     self.take_message(child, message, body);
                 }
@@ -158,7 +169,7 @@ impl<M: Machine> Driver<M> {
                     self.feed(Event::PeerDown { peer });
                 }
             }
-            ToCore::Client { client } if is_status(&body) => self.reply_status(client),
+            ToCore::Client { client } if Request::is_status(&body) => self.reply_status(client),
             ToCore::Client { client } => {
                 self.vitals.client_spoke(client);
                 self.feed(Event::Client { client, body });
@@ -221,9 +232,23 @@ impl<M: Machine> Driver<M> {
     }
 
     fn reply_status(&mut self, client: ClientId) {
-        let now = self.now();
-        let body = self.status.at(now, || self.vitals.complete(now, self.machine.status()));
+        let body = self.status();
         self.net_server.push(FromCore::Reply { client }, body);
+    }
+
+    /// Hands the status to `net_server`, unless that was done a moment ago.
+    fn share_status(&mut self) {
+        if self.status_shared.is_none_or(|last| last.elapsed() >= STATUS_EVERY) {
+            self.status_shared = Some(Instant::now());
+            let body = self.status();
+            self.net_server.push(FromCore::Status, body);
+            self.net_server.hand_over();
+        }
+    }
+
+    fn status(&mut self) -> Bytes {
+        let now = self.now();
+        self.status.at(now, || self.vitals.complete(now, self.machine.status()))
     }
 
     /// What there is to be told to a scrape.
@@ -276,23 +301,72 @@ pub(crate) fn tracing() -> Tracing {
     }
 }
 
-/// Whether a client asks how the node is: the one request that is ours to answer.
-fn is_status(body: &[u8]) -> bool {
-    /// A request without fields is its number; all others are longer or have a tail.
-    const STATUS_BYTES: usize = 4;
-    body.len() == STATUS_BYTES && codec::decode(body) == Ok(Request::Status)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use wire::client::{NodeStatus, Reply};
+    use wire::codec;
+    use wire::ids::NodeId;
+    use wire::ipc::IpcReader;
+
     use super::*;
+    use crate::inbound;
+
+    const CLIENT: ClientId = ClientId(7);
+
+    /// A machine that counts what it takes in.
+    #[derive(Default)]
+    struct Counter(u64);
+
+    impl Machine for Counter {
+        fn handle(&mut self, _: Time, _: Event) -> Vec<Effect> {
+            self.0 += 1;
+            Vec::new()
+        }
+
+        fn next_wakeup(&self) -> Option<Time> {
+            None
+        }
+
+        fn status(&self) -> NodeStatus {
+            NodeStatus { finished: self.0, ..NodeStatus::default() }
+        }
+    }
+
+    /// What the loop sends `net_server` for batches that waited for so long and a status request after them: each
+    /// message, and how many events the status in it counts.
+    fn sent(waited: &[Duration]) -> Vec<(FromCore, u64)> {
+        let (sender, receiver) = inbound::queue();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let outlet = Outlet::start(Child::NetServer, ours, u64::MAX).unwrap();
+        sender.send(Inbound::Started { child: Child::NetServer, pid: 1, outlet }).unwrap();
+        for waited in waited {
+            let peer_up = (ToCore::PeerUp { peer: NodeId(1) }, Bytes::from(Vec::new()));
+            sender.messages_since(Instant::now() - *waited, Child::NetServer, vec![peer_up]).unwrap();
+        }
+        let request = (ToCore::Client { client: CLIENT }, Bytes::from(codec::encode(&Request::Status)));
+        sender.messages(Child::NetServer, vec![request]).unwrap();
+        let rounds = RoundsFile::create("/dev/null".as_ref()).unwrap();
+        let driver = std::thread::spawn(|| Driver::new(Counter::default(), receiver, rounds).run());
+        let (mut reader, mut sent) = (IpcReader::<FromCore>::new(), Vec::new());
+        while !matches!(sent.last(), Some((FromCore::Reply { .. }, _))) {
+            let (message, body) = reader.receive(&mut theirs).unwrap().unwrap();
+            let Ok(Reply::Status(status)) = codec::decode(&body) else { panic!("a status: {message:?}") };
+            sent.push((message, status.finished));
+        }
+        sender.send(Inbound::Stop).unwrap();
+        driver.join().unwrap();
+        sent
+    }
 
     #[test]
-    fn only_status_requests_are_answered_here() {
-        assert!(is_status(&codec::encode(&Request::Status)));
-        assert!(!is_status(&codec::encode(&Request::Submit)));
-        assert!(!is_status(&codec::encode(&Request::Query(vec![]))));
-        assert!(!is_status(&[9, 9, 9, 9]));
-        assert!(!is_status(&[]));
+    fn a_loop_that_lags_hands_its_status_over_before_what_waits() {
+        let (short, long) = (LAG_MIN / 4, 10 * LAG_MIN);
+        // The first event is a tick.
+        assert_eq!(sent(&[short, short]), [(FromCore::Reply { client: CLIENT }, 3)]);
+        let sent = sent(&[short, long, long]);
+        assert_eq!(sent[0], (FromCore::Status, 2));
+        assert_eq!(sent.len(), 2, "two lagging batches in a row make one status: {sent:?}");
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Inbound {
         child: Child,
         /// Headers and bodies.
         messages: Vec<(ToCore, Bytes)>,
+        /// When they were read off the socket.
+        since: Instant,
         /// What the bodies have taken of the budget; given back when this is dropped.
         permit: Permit,
     },
@@ -90,9 +92,19 @@ impl fmt::Display for NotAsked {
 impl InboundSender {
     /// Queues what a child said; waits for room.
     pub(crate) fn messages(&self, child: Child, messages: Vec<(ToCore, Bytes)>) -> Result<(), LoopEnded> {
+        self.messages_since(Instant::now(), child, messages)
+    }
+
+    /// The same for messages that were read off the socket at a given time.
+    pub(crate) fn messages_since(
+        &self,
+        since: Instant,
+        child: Child,
+        messages: Vec<(ToCore, Bytes)>,
+    ) -> Result<(), LoopEnded> {
         let bytes = messages.iter().map(|(_, body)| MESSAGE_BYTES + body.len() as u64).sum();
         let permit = Budget::take(&self.budget, bytes);
-        self.send(Inbound::Messages { child, messages, permit })
+        self.send(Inbound::Messages { child, messages, since, permit })
     }
 
     /// Queues a question; waits for room until the deadline.

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 use crate::name::Name;
 
@@ -22,6 +23,16 @@ pub enum Request {
     Coins(Vec<CoinId>),
     /// Tell how the node is.
     Status,
+}
+
+impl Request {
+    /// Whether a body is the request for the status: the one that the processes around the core answer, so that it
+    /// never waits behind work of the core.
+    pub fn is_status(body: &[u8]) -> bool {
+        /// A request without fields is its number; all others are longer or have a tail.
+        const STATUS_BYTES: usize = 4;
+        body.len() == STATUS_BYTES && codec::decode(body) == Ok(Request::Status)
+    }
 }
 
 /// What a node answers a client.
@@ -372,5 +383,19 @@ pub mod list {
             assert_eq!(parse(&[&bytes[..], &[0]].concat(), 3), None, "trailing byte");
             assert_eq!(parse(&[0xFF; 64], usize::MAX), None, "a count beyond the bytes");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_status_request_is_one() {
+        assert!(Request::is_status(&codec::encode(&Request::Status)));
+        assert!(!Request::is_status(&codec::encode(&Request::Submit)));
+        assert!(!Request::is_status(&codec::encode(&Request::Query(vec![]))));
+        assert!(!Request::is_status(&[9, 9, 9, 9]));
+        assert!(!Request::is_status(&[]));
     }
 }

@@ -118,6 +118,9 @@ pub enum FromCore {
         /// The connection it goes over.
         client: ClientId,
     },
+    /// To `net_server`: the body that follows answers status requests for the next moments, since one that went to the
+    /// core would wait too long (see [`crate::limits::STATUS_EVERY`]).
+    Status,
     /// To both: what is finished.
     Progress(Progress),
 }

@@ -144,6 +144,9 @@ pub const CLIENT_FRAME_PAUSE: Duration = Duration::from_secs(1);
 pub const CLIENT_UNREAD_BYTES_MAX: u64 = 4 * MIB;
 /// The same for all clients together; beyond it the one that left most is closed.
 pub const CLIENTS_UNREAD_BYTES_MAX: u64 = 16 * MIB;
+/// How often a node whose inbound queue lags hands its status to `net_server`, which answers clients with it for twice
+/// as long. Each status counts all coins of the ledger: a few milliseconds of a core that has much to do.
+pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// Bytes queued for the core at which `net_server` stops reading from clients.
 pub const IPC_QUEUE_CLIENTS_BYTES_MAX: u64 = 4 * MIB;
 /// Bytes queued for the core at which `net_server` stops reading from peers and accepting: later than from clients,
