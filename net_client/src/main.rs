@@ -28,16 +28,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use wire::committee::Committee;
-use wire::flags::{Flag, Flags};
-use wire::hosts::Hosts;
-use wire::ids::NodeId;
+use wire::flags::Flag;
 use wire::ipc::{self, IpcError};
-use wire::keys::NodeKeys;
-use wire::limits::local::{Local, LocalLimits};
+use wire::limits::local::Local;
 use wire::name::Name;
 use wire::rand;
 use wire::session::Identity;
+use wire::startup::Startup;
 use wire::text::{self, ParseError};
 use wire::version;
 
@@ -48,13 +45,7 @@ use crate::peer::Peer;
 use crate::process::Process;
 use crate::report::Reports;
 
-const FLAGS: &[Flag] = &[
-    Flag::with("--id", "N"),
-    Flag::with("--hosts", "FILE"),
-    Flag::with("--keys", "DIR"),
-    Flag::with("--log", "FILE"),
-    Flag::with("--limits", LocalLimits::SHAPE),
-];
+const FLAGS: &[Flag] = &[Flag::with("--log", "FILE")];
 
 /// A send thread holds a few buffers on the heap; its stack has to suffice for resolving a name.
 const SEND_STACK_BYTES: usize = 256 << 10;
@@ -88,11 +79,12 @@ fn main() -> ExitCode {
 
 /// Reads flags and files and starts all threads but the bridge, which is the caller's.
 fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
-    let flags = Flags::parse(std::env::args().skip(1), FLAGS)?;
-    let hosts = Hosts::load(&flags.path("--hosts")?)?;
-    let (process, log) = (Arc::new(process(&flags, &hosts)?), flags.path("--log")?);
-    log_to(&log)?;
+    let (startup, flags) = Startup::read(std::env::args().skip(1), FLAGS)?;
+    log_to(&flags.path("--log")?)?;
     let queue = ipc::child_stdio()?;
+    let Startup { id, committee, hosts, keys, limits, .. } = startup;
+    let process =
+        Arc::new(Process::new(id, committee, Identity::peer(id, keys.signing), limits, rand::u64()));
 
     let others = process.committee.nodes().filter(|node| *node != process.id);
     let outbox_bytes_max = process.limits.get(Local::OutboxBytes);
@@ -121,27 +113,6 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     }
     log::info!("{} sends to {} peers", Name::Node(process.id), peers.len());
     Ok((Bridge::new(process, peers), queue))
-}
-
-fn process(flags: &Flags, hosts: &Hosts) -> Result<Process, Box<dyn std::error::Error>> {
-    let keys = flags.path("--keys")?;
-    let path = keys.join("committee.txt");
-    let place = path.display().to_string();
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
-    let committee = Committee::parse(&place, &text)?;
-    let nodes = committee.nodes().count();
-    if hosts.count() != nodes {
-        let found = format!("{} nodes", hosts.count());
-        return Err(ParseError::of("--hosts", &found, format!("{nodes}, as in {place}")).into());
-    }
-    let id = flags.required("--id", &format!("a node id from 0 to {}", nodes - 1), |text| {
-        text.parse().ok().map(NodeId).filter(|id| committee.contains(*id))
-    })?;
-    let keys = NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
-    let identity = Identity::peer(id, keys.signing);
-    let limits = LocalLimits::of(flags.text("--limits"))?;
-    Ok(Process::new(id, committee, identity, limits, rand::u64()))
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -19,7 +19,7 @@ use mio::net::TcpStream;
 use wire::bytes::Bytes;
 use wire::client::Request;
 use wire::envelope::ToCore;
-use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Scratch, Sealer};
+use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, Scratch, Sealer};
 use wire::ids::{ClientId, Round};
 use wire::limits::local::Local;
 use wire::limits::{CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE, CLIENT_FRAME_TIME};
@@ -30,7 +30,7 @@ use crate::admission::Admitted;
 use crate::counters::Refused;
 use crate::outgoing::Outgoing;
 use crate::ready::Ready;
-use crate::shared::Shared;
+use crate::shared::{self, Shared};
 use crate::timers::Timer;
 
 /// All clients.
@@ -258,19 +258,13 @@ impl Clients {
         frames.clear();
         shared.frames = frames;
         let unfinished_bytes = client.reader.unfinished_bytes() as u64;
-        let ended = match (taken, outcome) {
-            (Err(refused), _) => Err(Some(refused)),
-            (Ok(()), Ok(ReadOutcome::Read(_))) => {
+        match shared::outcome_of_read(taken, outcome) {
+            Ok(0) => {}
+            Ok(_) => {
                 client.last_active = shared.now;
                 self.ready.add(token);
-                Ok(())
             }
-            (Ok(()), Ok(ReadOutcome::WouldBlock)) => Ok(()),
-            (Ok(()), Ok(ReadOutcome::Ended) | Err(ReadError::Io(_))) => Err(None),
-            (Ok(()), Err(ReadError::Frame(error))) => Err(Some(Refused::Frame(error))),
-        };
-        if let Err(refused) = ended {
-            return self.end(token, refused, shared);
+            Err(refused) => return self.end(token, refused, shared),
         }
         if completed {
             let leave = std::mem::replace(&mut client.leave, Leave::NotNeeded);

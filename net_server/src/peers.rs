@@ -15,7 +15,7 @@ use std::time::Instant;
 use mio::Token;
 use mio::net::TcpStream;
 use wire::envelope::{LinkCounters, ToCore};
-use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, ReadError, ReadOutcome, Sealer};
+use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, Sealer};
 use wire::ids::{NodeId, Round};
 use wire::limits::local::Local;
 use wire::limits::{ACK_BYTES_MAX, FRAME_BYTES_MAX};
@@ -27,7 +27,7 @@ use crate::bucket::Bucket;
 use crate::counters::{Refused, is_power_of_ten};
 use crate::outgoing::Outgoing;
 use crate::ready::Ready;
-use crate::shared::Shared;
+use crate::shared::{self, Shared};
 use crate::timers::Timer;
 
 /// All links and their sessions.
@@ -266,22 +266,16 @@ impl Peers {
         let taken = self.take(token, &mut frames, shared);
         frames.clear();
         shared.frames = frames;
-        let ended = match (taken, outcome) {
-            (Err(refused), _) => Err(Some(refused)),
-            (Ok(()), Ok(ReadOutcome::Read(bytes))) => {
+        match shared::outcome_of_read(taken, outcome) {
+            Ok(0) => {}
+            Ok(bytes) => {
                 let allowance = self.sessions.get_mut(&token).and_then(|it| it.allowance.as_mut());
                 if let Some(allowance) = allowance {
                     allowance.bucket.take(bytes as u64);
                 }
                 self.ready.add(token);
-                Ok(())
             }
-            (Ok(()), Ok(ReadOutcome::WouldBlock)) => Ok(()),
-            (Ok(()), Ok(ReadOutcome::Ended) | Err(ReadError::Io(_))) => Err(None),
-            (Ok(()), Err(ReadError::Frame(error))) => Err(Some(Refused::Frame(error))),
-        };
-        if let Err(refused) = ended {
-            self.end(token, refused, shared);
+            Err(refused) => self.end(token, refused, shared),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use wire::bytes::Bytes;
-use wire::frame::{Frame, Scratch};
+use wire::frame::{Frame, ReadError, ReadOutcome, Scratch};
 use wire::ids::Round;
 use wire::limits::STATUS_EVERY;
 use wire::limits::local::{Local, LocalLimits};
@@ -62,5 +62,20 @@ impl Shared {
     /// Notes that a link's counters changed.
     pub(crate) fn counters_changed(&mut self) {
         self.counters.changed(&mut self.timers, self.now);
+    }
+}
+
+/// The outcome of a read of a session and of the frames that it completed: how many bytes came, none of them if the
+/// socket is empty; or that the connection is to be closed, with the reason if it is the other side's fault.
+pub(crate) fn outcome_of_read(
+    taken: Result<(), Refused>,
+    read: Result<ReadOutcome, ReadError>,
+) -> Result<usize, Option<Refused>> {
+    taken.map_err(Some)?;
+    match read {
+        Ok(ReadOutcome::Read(bytes)) => Ok(bytes),
+        Ok(ReadOutcome::WouldBlock) => Ok(0),
+        Ok(ReadOutcome::Ended) | Err(ReadError::Io(_)) => Err(None),
+        Err(ReadError::Frame(error)) => Err(Some(Refused::Frame(error))),
     }
 }

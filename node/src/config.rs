@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use wire::committee::Committee;
 use wire::flags::{Flag, Flags};
-use wire::hosts::Hosts;
 use wire::ids::NodeId;
 use wire::keys::NodeKeys;
 use wire::limits::local::{Local, LocalLimits};
 use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, PIPELINE_DEFAULT};
+use wire::startup::Startup;
 use wire::text::ParseError;
 
 use crate::child::{Child, Spec};
@@ -35,8 +35,8 @@ pub(crate) struct Config {
     pub(crate) limits: LocalLimits,
     /// The port on which metrics are told.
     pub(crate) metrics: Option<u16>,
-    hosts: PathBuf,
-    keys: PathBuf,
+    hosts_file: PathBuf,
+    keys_directory: PathBuf,
 }
 
 /// What makes a node end in an orderly way.
@@ -71,14 +71,10 @@ pub(crate) struct CoreSettings {
 }
 
 const FLAGS: &[Flag] = &[
-    Flag::with("--id", "N"),
-    Flag::with("--hosts", "FILE"),
-    Flag::with("--keys", "DIR"),
     Flag::with("--log-dir", "DIR"),
     Flag::with("--batch", "B"),
     Flag::with("--pipeline", "W"),
     Flag::with("--history-mib", "M"),
-    Flag::with("--limits", LocalLimits::SHAPE),
     Flag::with("--metrics", "PORT"),
     Flag::switch("--stop-on-stdin-eof"),
     Flag::switch("--stop-on-stdin-line"),
@@ -88,22 +84,9 @@ const FLAGS: &[Flag] = &[
 impl Config {
     /// Reads the flags and the files they name.
     pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Config, ParseError> {
-        let flags = Flags::parse(arguments, FLAGS)?;
-        let (hosts, keys, log_dir) =
-            (flags.path("--hosts")?, flags.path("--keys")?, flags.path("--log-dir")?);
-        let committee = read_committee(&keys.join("committee.txt"))?;
-        let nodes = committee.nodes().count();
-        let id = flags.required("--id", &format!("a node id from 0 to {}", nodes - 1), |text| {
-            text.parse().ok().map(NodeId).filter(|id| committee.contains(*id))
-        })?;
-        // The children read these files; what is wrong with them is told once, and here.
-        let count = Hosts::load(&hosts)?.count();
-        if count != nodes {
-            let place = hosts.display().to_string();
-            let expected = format!("the {nodes} nodes of committee.txt");
-            return Err(ParseError::of(&place, &format!("{count} nodes"), expected));
-        }
-        let own_keys = NodeKeys::load(&keys.join(format!("node-{id}.key")))?;
+        let (startup, flags) = Startup::read(arguments, FLAGS)?;
+        let Startup { id, committee, keys: own_keys, limits, hosts_file, keys_directory, .. } = startup;
+        let log_dir = flags.path("--log-dir")?;
         if !log_dir.is_dir() {
             let given = log_dir.display().to_string();
             return Err(ParseError::of("--log-dir", &given, "a directory that exists"));
@@ -117,7 +100,6 @@ impl Config {
             (false, true) => StopWhen::StdinSaysSo,
             (false, false) => StopWhen::Never,
         };
-        let limits = LocalLimits::of(flags.text("--limits"))?;
         let parse_pipe = |text: &str| parse_pipe(text, limits.get(Local::OutboxBytes));
         let heart = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
             Some(settings) => Heart::Pipe(settings),
@@ -125,12 +107,23 @@ impl Config {
         };
         let metrics = flags.number("--metrics", 1, u16::MAX.into())?.map(|port| port as u16);
         let committee = Arc::new(committee);
-        Ok(Config { id, committee, own_keys, log_dir, stop, heart, limits, metrics, hosts, keys })
+        Ok(Config {
+            id,
+            committee,
+            own_keys,
+            log_dir,
+            stop,
+            heart,
+            limits,
+            metrics,
+            hosts_file,
+            keys_directory,
+        })
     }
 
     /// The file that says that these keys have signed.
     pub(crate) fn used_mark(&self) -> PathBuf {
-        self.keys.join(format!("node-{}.used", self.id))
+        self.keys_directory.join(format!("node-{}.used", self.id))
     }
 
     /// The node's own log.
@@ -148,8 +141,8 @@ impl Config {
         let flag = |name: &str, value: &Path| [OsString::from(name), value.into()];
         let arguments = [
             flag("--id", Path::new(&self.id.to_string())),
-            flag("--hosts", &self.hosts),
-            flag("--keys", &self.keys),
+            flag("--hosts", &self.hosts_file),
+            flag("--keys", &self.keys_directory),
             flag("--log", &log),
         ];
         let limits = self.limits.text().map(|list| flag("--limits", Path::new(&list)));
@@ -185,13 +178,6 @@ fn parse_pipe(text: &str, outbox_bytes_max: u64) -> Option<PipeSettings> {
         && window > 0
         && body_bytes.checked_mul(window)? <= outbox_bytes_max / 2;
     lawful.then_some(PipeSettings { body_bytes: body_bytes as usize, window })
-}
-
-fn read_committee(path: &Path) -> Result<Committee, ParseError> {
-    let place = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
-    Committee::parse(&place, &text)
 }
 
 #[cfg(test)]

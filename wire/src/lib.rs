@@ -2,7 +2,7 @@
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
 //! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
-//! `hosts`, `keys`, `procfs`, `rand`, `version`) belong to the processes.
+//! `hosts`, `keys`, `startup`, `procfs`, `rand`, `version`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -28,5 +28,6 @@ pub mod name;
 pub mod procfs;
 pub mod rand;
 pub mod session;
+pub mod startup;
 pub mod text;
 pub mod version;
