@@ -1,13 +1,13 @@
-//! The one loop that reads: acks and pongs of all links, and their ends. It also asks for pings and reports counters.
+//! The loop that reads acks and pongs of all links and notices their ends. It also requests pings and reports counters.
 //!
-//! A link that ends, breaks a rule, or leaves too many pings unanswered is shut down here, which frees its send thread
-//! even from a write that blocks; then it is declared lost. Nothing else declares that.
+//! When a link ends, breaks a rule, or leaves too many pings unanswered, the loop shuts it down, which frees its send
+//! thread even from a write that blocks, and then declares it lost. No other thread declares a link lost.
 //!
 //! # Correctness
-//! Reader and writer share one socket, and whether it blocks is a property of the socket, not of the handle; the writer
-//! wants it to. So the reader stops after a read that brought less than it had room for: by the rules of edge-triggered
-//! epoll the socket was then empty, and the next byte or the end makes a new event. The socket's read timeout is the
-//! safety net: should the rule ever fail, a read costs a millisecond, not the loop.
+//! Reader and writer share one socket, which is blocking for the writer's sake. So the reader stops after a read that
+//! did not fill its buffer: by the rules of edge-triggered epoll the socket was empty then, and the next byte or the end
+//! causes a new event. If that rule ever failed, the socket's read timeout would make a read cost a millisecond instead
+//! of blocking the loop.
 //!
 //! Cost when idle: one wake-up a second, and one a pong.
 
@@ -31,7 +31,7 @@ use crate::outbox::{Listener, NeverSent};
 use crate::peer::Peer;
 use crate::report::Reports;
 
-/// A session that a send thread has established; its reading half.
+/// The reading half of a session that a send thread has established.
 pub(crate) struct NewLink {
     pub(crate) peer: Arc<Peer>,
     pub(crate) stream: TcpStream,
@@ -40,7 +40,7 @@ pub(crate) struct NewLink {
     pub(crate) listener: Listener,
 }
 
-/// The way into the loop.
+/// A handle of the loop.
 #[derive(Clone)]
 pub(crate) struct Acks {
     links: Sender<NewLink>,
@@ -50,8 +50,8 @@ pub(crate) struct Acks {
 impl Acks {
     /// Hands a session's reading half to the loop.
     pub(crate) fn add(&self, link: NewLink) {
-        self.links.send(link).expect("the loop ends with the process only");
-        self.waker.wake().expect("an eventfd can be written to as long as its loop lives");
+        self.links.send(link).expect("the loop ends only with the process");
+        self.waker.wake().expect("an eventfd can be written to as long as its loop runs");
     }
 }
 
@@ -67,20 +67,19 @@ pub(crate) struct AcksLoop {
     last_counters: Vec<(NodeId, wire::envelope::LinkCounters)>,
 }
 
-/// How often links are probed, and how long a probe may stay unanswered.
+/// How often each link is pinged, and how long a ping may stay unanswered.
 pub(crate) struct PingTimes {
     interval: Duration,
     timeout: Duration,
 }
 
 impl PingTimes {
-    /// Those of a run.
     pub(crate) fn of(limits: &LocalLimits) -> PingTimes {
         PingTimes { interval: limits.time(Local::PingIntervalMs), timeout: limits.time(Local::PingTimeoutMs) }
     }
 }
 
-/// One link as it is read.
+/// The reading half of a link.
 struct Reading {
     peer: Arc<Peer>,
     stream: mio::net::TcpStream,
@@ -102,11 +101,11 @@ enum Closed {
 impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Closed::Ended => write!(f, "the peer ended it"),
-            Closed::Silent => write!(f, "{} pings in a row went unanswered", PING_FAILURES_MAX + 1),
+            Closed::Ended => write!(f, "the peer closed it"),
+            Closed::Silent => write!(f, "{} pings in a row were not answered", PING_FAILURES_MAX + 1),
             Closed::Read(error) => error.fmt(f),
             Closed::Ack(error) => error.fmt(f),
-            Closed::Kind(kind) => write!(f, "a listener has no {kind:?} to send"),
+            Closed::Kind(kind) => write!(f, "a listener must not send {kind:?}"),
         }
     }
 }
@@ -114,10 +113,10 @@ impl std::fmt::Display for Closed {
 const WAKER: Token = Token(usize::MAX);
 /// Room for some ninety acks.
 const SCRATCH_BYTES: usize = 4096;
-const READ_SAFETY_NET: Duration = Duration::from_millis(1);
+const READ_TIMEOUT: Duration = Duration::from_millis(1);
 
 impl AcksLoop {
-    /// A loop without links, and the way into it. It reports the counters of `peers`.
+    /// A loop without links, and its handle. The loop reports the counters of `peers`.
     pub(crate) fn new(
         peers: Vec<Arc<Peer>>,
         reports: Arc<Reports>,
@@ -125,8 +124,8 @@ impl AcksLoop {
     ) -> io::Result<(AcksLoop, Acks)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        // Unbounded, and yet never longer than there are peers: a send thread adds its next link after the loop has
-        // ended the last one.
+        // Unbounded, but never longer than the list of peers: a send thread adds a link only after the loop has ended
+        // the previous one.
         let (sender, new_links) = crossbeam_channel::unbounded();
         let (links, scratch) = (BTreeMap::new(), Scratch::of_bytes(SCRATCH_BYTES));
         let last_counters = peers.iter().map(|peer| (peer.id(), peer.counters())).collect();
@@ -134,7 +133,7 @@ impl AcksLoop {
         Ok((acks_loop, Acks { links: sender, waker }))
     }
 
-    /// Serves for ever.
+    /// Runs for ever.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         let mut next_tick = Instant::now() + self.times.interval;
@@ -159,23 +158,23 @@ impl AcksLoop {
         }
     }
 
-    /// Takes over a session. One that can't be watched is closed at once.
+    /// Begins to read a session, or closes it if it cannot be registered.
     fn add(&mut self, link: NewLink) {
         let NewLink { peer, stream, opener, hello, listener } = link;
         self.reports.up(peer.id(), listener);
         self.reports.decided(peer.id(), hello.decided);
         let token = Token(usize::from(peer.id().0));
-        let prepared = stream.set_read_timeout(Some(READ_SAFETY_NET));
+        let prepared = stream.set_read_timeout(Some(READ_TIMEOUT));
         let mut reading = Reading {
             peer,
             stream: mio::net::TcpStream::from_std(stream),
-            // A listener sends no data, so no body of it is lawful.
+            // A listener sends no data.
             frames: FrameReader::new(opener, 0),
             pings: Pings::default(),
             decided: hello.decided,
         };
-        let watched = self.poll.registry().register(&mut reading.stream, token, Interest::READABLE);
-        match prepared.and(watched) {
+        let registered = self.poll.registry().register(&mut reading.stream, token, Interest::READABLE);
+        match prepared.and(registered) {
             Ok(()) => {
                 let before = self.links.insert(token, reading);
                 assert!(before.is_none(), "a peer's next link begins after its last was lost");
@@ -184,9 +183,9 @@ impl AcksLoop {
         }
     }
 
-    /// Reads what a link has; to its very end if that is known to have come.
+    /// Reads a link until its socket is empty; to the end of the stream if `end_has_come`.
     fn read(&mut self, token: Token, end_has_come: bool) {
-        // A link that was closed while its event was under way is not there any more.
+        // The link may have been closed by an earlier event of the same batch.
         let Some(reading) = self.links.get_mut(&token) else { return };
         if let Err(closed) = reading.read(end_has_come, &mut self.scratch, &self.reports)
             && let Some(reading) = self.links.remove(&token)
@@ -196,15 +195,15 @@ impl AcksLoop {
     }
 
     fn close(&mut self, mut reading: Reading, closed: &Closed) {
-        log::info!("the link to {} is closed: {closed}", Name::Node(reading.peer.id()));
-        // Neither matters if it fails: the connection is gone then.
+        log::info!("closed the link to {}: {closed}", Name::Node(reading.peer.id()));
+        // If either fails, the connection is closed already.
         let _ = self.poll.registry().deregister(&mut reading.stream);
         let _ = reading.stream.shutdown(Shutdown::Both);
         self.reports.down(reading.peer.id());
         reading.peer.link_lost();
     }
 
-    /// At each ping interval: pings, links that have gone silent, counters if they have changed.
+    /// At each ping interval: sends pings, closes silent links, reports counters if they have changed.
     fn tick(&mut self) {
         let now = Instant::now();
         let mut silent = Vec::new();
@@ -215,7 +214,7 @@ impl AcksLoop {
             }
         }
         for token in silent {
-            let reading = self.links.remove(&token).expect("its token was just found");
+            let reading = self.links.remove(&token).expect("its token was found above");
             self.close(reading, &Closed::Silent);
         }
         let counters: Vec<_> = self.peers.iter().map(|peer| (peer.id(), peer.counters())).collect();
@@ -231,9 +230,9 @@ impl Reading {
         let mut frames = Vec::new();
         loop {
             let outcome = self.frames.read_from(&mut self.stream, scratch, &mut frames);
-            // Frames that came before an error count all the same.
+            // Frames before an error are valid.
             for frame in frames.drain(..) {
-                self.judge(&frame, reports)?;
+                self.accept(&frame, reports)?;
             }
             match outcome.map_err(Closed::Read)? {
                 ReadOutcome::Ended => return Err(Closed::Ended),
@@ -244,7 +243,7 @@ impl Reading {
         }
     }
 
-    fn judge(&mut self, frame: &Frame, reports: &Reports) -> Result<(), Closed> {
+    fn accept(&mut self, frame: &Frame, reports: &Reports) -> Result<(), Closed> {
         match frame.kind {
             Kind::Ack => {
                 self.pings.alive();
@@ -252,7 +251,7 @@ impl Reading {
             }
             Kind::Pong => {
                 self.pings.answered(frame.sequence);
-                self.peer.pong_came();
+                self.peer.on_pong();
                 if let Some(decided) = frame.decided()
                     && decided != self.decided
                 {
@@ -266,16 +265,18 @@ impl Reading {
     }
 }
 
-/// The pings of one link: which are unanswered, since when, and how many have failed in a row.
+/// The pings of one link.
 #[derive(Debug, Default)]
 struct Pings {
     next: u64,
+    /// Sequence and time of each, oldest first.
     unanswered: VecDeque<(u64, Instant)>,
+    /// Pings that timed out since the last sign of life.
     failures: u32,
 }
 
 impl Pings {
-    /// The sequence of the ping to send now; `None` if more than [`PING_FAILURES_MAX`] in a row failed.
+    /// The sequence of the ping to send now; `None` if more than [`PING_FAILURES_MAX`] in a row timed out.
     fn next(&mut self, now: Instant, timeout: Duration) -> Option<u64> {
         while let Some((_, since)) = self.unanswered.front()
             && now.saturating_duration_since(*since) >= timeout
@@ -292,17 +293,17 @@ impl Pings {
         Some(sequence)
     }
 
-    /// The pong of this sequence came.
+    /// The pong of this sequence arrived.
     fn answered(&mut self, sequence: u64) {
-        while let Some((asked, _)) = self.unanswered.front()
-            && *asked <= sequence
+        while let Some((ping, _)) = self.unanswered.front()
+            && *ping <= sequence
         {
             self.unanswered.pop_front();
         }
         self.alive();
     }
 
-    /// Something came: whatever is unanswered, the peer is there.
+    /// The peer is alive, even if some pings are unanswered.
     fn alive(&mut self) {
         self.failures = 0;
     }
@@ -315,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_silent_after_one_failure_too_many_in_a_row() {
+    fn too_many_failures_in_a_row_make_a_link_silent() {
         let start = Instant::now();
         let mut pings = Pings::default();
         let answered_until_s = 20;
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn acks_show_that_the_peer_is_there_even_if_its_pongs_are_late() {
+    fn acks_keep_a_link_alive_although_pongs_are_late() {
         let start = Instant::now();
         let mut pings = Pings::default();
         for second in 0..1_000 {

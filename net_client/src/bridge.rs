@@ -1,5 +1,5 @@
-//! From the IPC queue into the outboxes: destinations are expanded here, and a body that the core has not hashed is
-//! hashed here, once.
+//! Moves messages from the IPC queue into the outboxes: expands each destination, and hashes a body once if the core
+//! has not.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -20,14 +20,13 @@ use crate::process::Process;
 /// The thread that reads the IPC queue.
 pub(crate) struct Bridge {
     process: Arc<Process>,
-    /// Ascending by id, all nodes but ourselves.
+    /// All nodes except our own, ascending by id.
     peers: Vec<Arc<Peer>>,
     /// The peers whose outboxes have received something since they were last woken.
     to_wake: BTreeSet<usize>,
 }
 
 impl Bridge {
-    /// A bridge to these peers.
     pub(crate) fn new(process: Arc<Process>, peers: Vec<Arc<Peer>>) -> Bridge {
         Bridge { process, peers, to_wake: BTreeSet::new() }
     }
@@ -35,16 +34,16 @@ impl Bridge {
     /// Reads the queue to its end.
     ///
     /// # Errors
-    /// If the queue fails or carries something else than messages of the core.
+    /// If the queue fails or a message is malformed.
     pub(crate) fn run(mut self, mut queue: impl Read) -> Result<(), IpcError> {
         let mut reader: IpcReader<FromCore> = IpcReader::new();
         loop {
             while let Some((message, body)) = reader.pop()? {
                 self.take(message, body);
             }
-            // All that one read brought is queued before anyone is woken for it: a burst is one wake-up a peer.
-            for place in std::mem::take(&mut self.to_wake) {
-                self.peers[place].wake();
+            // Wakes after the whole read is queued, so a burst costs one wake-up a peer.
+            for index in std::mem::take(&mut self.to_wake) {
+                self.peers[index].wake();
             }
             if reader.read_from(&mut queue)? == IpcRead::Ended {
                 return Ok(());
@@ -75,14 +74,14 @@ impl Bridge {
         let digest = digest.unwrap_or_else(|| Digest(Sha256::digest(&body).into()));
         let item = Item { class, digest, body };
         for node in recipients {
-            let place = self.place(node);
-            self.peers[place].push(item.clone());
-            self.to_wake.insert(place);
+            let index = self.index(node);
+            self.peers[index].push(item.clone());
+            self.to_wake.insert(index);
         }
     }
 
-    /// Where in `peers` another node stands: they are all nodes in order, without ourselves.
-    fn place(&self, node: NodeId) -> usize {
+    /// The index of a node in `peers`, which skips our own node.
+    fn index(&self, node: NodeId) -> usize {
         usize::from(node.0) - usize::from(node > self.process.id)
     }
 }

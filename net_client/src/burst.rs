@@ -1,7 +1,7 @@
-//! Many frames in one write.
+//! Writes many frames at once.
 //!
-//! Small frames are copied into one buffer; a long body is written from where it lies, between its header and its tag.
-//! So a burst of votes costs one system call, and a proposal no copy in this process however many its recipients are.
+//! Small frames are copied into one buffer. A long body is written from its shared buffer, between its header and its
+//! tag. So a burst of votes costs one system call, and a proposal is never copied, however many recipients it has.
 
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;
@@ -12,24 +12,24 @@ use wire::ids::Round;
 
 use crate::outbox::Outgoing;
 
-/// Frames that go out together. Kept between writes for its buffers.
+/// Frames that go out together. Reused for its buffers.
 #[derive(Default)]
 pub(crate) struct Burst {
     small: Vec<u8>,
-    parts: Vec<Part>,
-    small_in_parts: usize,
+    segments: Vec<Segment>,
+    small_in_segments: usize,
 }
 
-enum Part {
+enum Segment {
     Small(Range<usize>),
     Body(Bytes),
 }
 
-/// Bodies from here on are not copied; below, a copy costs less than a slice of its own in the kernel's hands.
+/// Bodies from this length on are not copied. A copy of a shorter one costs less than one more slice in the kernel.
 const LARGE_BODY_BYTES: usize = 16 << 10;
 /// Slices of one vectored write; the kernel takes up to 1,024.
 const SLICES_MAX: usize = 256;
-/// A buffer that a rare burst has blown up is given back.
+/// Capacity beyond this is freed after each write.
 const SMALL_BYTES_KEPT: usize = 1 << 20;
 
 impl Burst {
@@ -44,49 +44,48 @@ impl Burst {
                     self.small.extend_from_slice(&item.body);
                 } else {
                     self.close_small();
-                    self.parts.push(Part::Body(item.body));
+                    self.segments.push(Segment::Body(item.body));
                 }
                 self.small.extend_from_slice(&tag);
             }
         }
     }
 
-    /// Appends a ping.
     pub(crate) fn push_ping(&mut self, sealer: &mut Sealer, sequence: u64, decided: Round) {
         sealer.seal_ping(sequence, decided, &mut self.small);
     }
 
-    /// Writes everything to a blocking sink and is empty again, whether that succeeds or not.
+    /// Writes everything to a blocking sink. Afterwards the burst is empty, also after an error.
     pub(crate) fn write_to(&mut self, sink: &mut impl Write) -> io::Result<()> {
         self.close_small();
         let slices: Vec<IoSlice<'_>> = self
-            .parts
+            .segments
             .iter()
-            .map(|part| match part {
-                Part::Small(range) => IoSlice::new(&self.small[range.clone()]),
-                Part::Body(body) => IoSlice::new(body),
+            .map(|segment| match segment {
+                Segment::Small(range) => IoSlice::new(&self.small[range.clone()]),
+                Segment::Body(body) => IoSlice::new(body),
             })
             .collect();
         let result = write_all(sink, slices);
-        self.parts.clear();
+        self.segments.clear();
         self.small.clear();
         self.small.shrink_to(SMALL_BYTES_KEPT);
-        self.small_in_parts = 0;
+        self.small_in_segments = 0;
         result
     }
 
-    /// Makes a part of what `small` has got since the last one.
+    /// Ends the segment of the bytes that were added to `small` since the last one.
     fn close_small(&mut self) {
-        if self.small_in_parts < self.small.len() {
-            self.parts.push(Part::Small(self.small_in_parts..self.small.len()));
-            self.small_in_parts = self.small.len();
+        if self.small_in_segments < self.small.len() {
+            self.segments.push(Segment::Small(self.small_in_segments..self.small.len()));
+            self.small_in_segments = self.small.len();
         }
     }
 }
 
 fn write_all(sink: &mut impl Write, mut slices: Vec<IoSlice<'_>>) -> io::Result<()> {
     let mut left = &mut slices[..];
-    // Empty slices at the front would make a write of nothing look like a closed sink.
+    // Skips empty slices at the front: a write of zero bytes would look like a closed sink.
     IoSlice::advance_slices(&mut left, 0);
     while !left.is_empty() {
         let count = left.len().min(SLICES_MAX);

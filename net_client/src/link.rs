@@ -1,8 +1,8 @@
-//! The send thread of one peer: dials it, shakes hands, and writes what the outbox hands out, until the link is lost;
-//! then again.
+//! The send thread of one peer: dials, shakes hands, writes frames from the outbox until the link is lost, and dials
+//! again.
 //!
-//! It only ever writes. Acks and pongs are read, and the end of the connection noticed, by the acks loop, to which each
-//! new session's reading half goes. So a peer that does not read holds up nobody but this thread.
+//! After the handshake it only writes. The acks loop gets the reading half of each session; it reads acks and pongs and
+//! notices the end of the connection. So a peer that does not read blocks this thread alone.
 
 use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -25,7 +25,7 @@ use crate::outbox::Listener;
 use crate::peer::{Peer, Use, Work};
 use crate::process::Process;
 
-/// What a send thread owns.
+/// The state of a send thread.
 pub(crate) struct Link {
     process: Arc<Process>,
     peer: Arc<Peer>,
@@ -37,15 +37,15 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A link to `host`, which must be the one that can sign as `expected`.
+    /// A link to `host`, which has to prove that it is `peer`.
     pub(crate) fn new(process: Arc<Process>, peer: Arc<Peer>, host: Host, acks: Acks) -> Link {
         let expected = Expected::of(&process.committee, peer.id());
         Link { process, peer, host, expected, acks, listener: None }
     }
 
-    /// Keeps the link up as far as that is possible, for ever.
+    /// Dials and serves sessions for ever.
     pub(crate) fn run(mut self) {
-        self.peer.this_thread_sends();
+        self.peer.set_send_thread();
         let mut backoff = Backoff::new(self.process.limits.time(Local::DialBackoffMs));
         let mut burst = Burst::default();
         let mut last_failure = String::new();
@@ -56,14 +56,11 @@ impl Link {
                     backoff.reset();
                 }
                 Ok(Use::Idle) => last_failure.clear(),
-                // A peer that stays away is told of once, not at every dial.
+                // Logged once while the reason stays the same, not at every dial.
                 Err(error) => {
                     let failure = error.to_string();
                     if failure != last_failure {
-                        log::info!(
-                            "there is no link to {}: {failure}; dialling on",
-                            Name::Node(self.peer.id())
-                        );
+                        log::info!("no link to {}: {failure}; dialling again", Name::Node(self.peer.id()));
                         last_failure = failure;
                     }
                 }
@@ -72,7 +69,7 @@ impl Link {
         }
     }
 
-    /// Dials, and serves the session to its end. `Err` if none came about.
+    /// Dials, and serves the session to its end. `Err` if there was no session.
     fn session(&mut self, burst: &mut Burst) -> Result<Use, DialError> {
         let patience = self.process.limits.time(Local::HandshakeTimeMs);
         let mut stream = connect(&self.host, patience)?;
@@ -87,7 +84,7 @@ impl Link {
             local,
         )?;
         let Session { mut sealer, opener } = session;
-        let listener = self.meet(&hello);
+        let listener = self.recognize(&hello);
         if let Err(error) = self.peer.link_up(listener, hello.next_expected) {
             return Err(io::Error::other(format!("the listener {error}")).into());
         }
@@ -97,8 +94,8 @@ impl Link {
         self.acks.add(NewLink { peer: self.peer.clone(), stream: reading, opener, hello, listener });
         let ended = self.write_frames(&mut stream, &mut sealer, burst);
         if let Err(error) = ended {
-            // The acks loop notices the shutdown, and only it declares the link lost.
-            log::debug!("the link to {} takes no more: {error}", Name::Node(self.peer.id()));
+            // The acks loop notices the shutdown; it alone declares the link lost.
+            log::debug!("the link to {} cannot be written to: {error}", Name::Node(self.peer.id()));
             let _ = stream.shutdown(Shutdown::Both);
             self.wait_until_lost();
         }
@@ -106,11 +103,11 @@ impl Link {
         Ok(self.peer.link_use())
     }
 
-    fn meet(&self, hello: &ListenerHello) -> Listener {
+    fn recognize(&self, hello: &ListenerHello) -> Listener {
         if self.listener == Some(hello.incarnation) { Listener::Same } else { Listener::New }
     }
 
-    /// Writes whatever comes, until the link is lost.
+    /// Writes frames until the link is lost.
     fn write_frames(&self, stream: &mut TcpStream, sealer: &mut Sealer, burst: &mut Burst) -> io::Result<()> {
         let mut outgoing = Vec::new();
         loop {
@@ -137,7 +134,7 @@ impl Link {
     }
 }
 
-/// A connection to the host's public address, resolved anew: names may move.
+/// A connection to the host's public address. Resolves the name at each dial, since its address may change.
 fn connect(host: &Host, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the name has no address");
     for address in (host.public.as_str(), host.port).to_socket_addrs()? {

@@ -6,9 +6,9 @@
 //! core ◀──IPC queue── reports ◀── acks loop ◀── acks, pongs, ends of all connections
 //! ```
 //!
-//! The bridge reads the IPC queue whatever the state of the links: a core that blocked on its own sender, in a ring of
-//! nodes, would be a deadlock. What it can't send it keeps within the outbox rule, or drops and counts. It ends when
-//! the queue does, which is when its parent has ended.
+//! The bridge reads the IPC queue whatever the state of the links: cores that blocked on their own senders could
+//! deadlock in a ring of nodes. The outboxes keep unsent messages within their bound; beyond it messages are dropped
+//! and counted. The process ends when the queue ends, which happens when its parent does.
 #![forbid(unsafe_code)]
 
 mod acks;
@@ -47,10 +47,10 @@ use crate::report::Reports;
 
 const FLAGS: &[Flag] = &[Flag::with("--log", "FILE")];
 
-/// A send thread holds a few buffers on the heap; its stack has to suffice for resolving a name.
+/// Enough to resolve a host name; the buffers of a send thread are on the heap.
 const SEND_STACK_BYTES: usize = 256 << 10;
 
-/// The program could not start as it was told to, and has said why; starting it again would not help.
+/// The flags or files are wrong, as standard error explains; another start would fail in the same way.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
@@ -66,9 +66,9 @@ fn main() -> ExitCode {
         }
     };
     match bridge.run(queue) {
-        Ok(()) => log::info!("the core has ended, and so does this process"),
-        // A core that was killed with words of ours unread ends the queue in this way.
-        Err(IpcError::Io(error)) => log::info!("the core is gone ({error}), and so is this process"),
+        Ok(()) => log::info!("the core has ended; net_client ends too"),
+        // A core that was killed before it read all of our messages ends the queue in this way.
+        Err(IpcError::Io(error)) => log::info!("the core was killed ({error}); net_client ends too"),
         Err(error) => {
             log::error!("{error}");
             return ExitCode::FAILURE;
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Reads flags and files and starts all threads but the bridge, which is the caller's.
+/// Reads flags and files and starts all threads except the bridge, which the caller runs.
 fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     let (startup, flags) = Startup::read(std::env::args().skip(1), FLAGS)?;
     log_to(&flags.path("--log")?)?;
@@ -91,15 +91,15 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     let peers: Vec<Arc<Peer>> = others.map(|node| Arc::new(Peer::new(node, outbox_bytes_max))).collect();
     let reports = Arc::new(Reports::default());
     let (acks_loop, acks) = AcksLoop::new(peers.clone(), reports.clone(), PingTimes::of(&process.limits))?;
-    let mut told = queue.try_clone()?;
+    let mut reports_to = queue.try_clone()?;
     spawn("reports", move || {
-        if let Err(error) = reports.write_to(&mut told) {
-            log::info!("the core takes no reports any more: {error}");
+        if let Err(error) = reports.write_to(&mut reports_to) {
+            log::info!("reports cannot be written any more: {error}");
         }
     })?;
     spawn("acks", move || {
         if let Err(error) = acks_loop.run() {
-            log::error!("acks can't be read any more: {error}");
+            log::error!("acks cannot be read any more: {error}");
             std::process::exit(1);
         }
     })?;

@@ -33,52 +33,40 @@ use self::frames::{Age, Frames, cost};
 /// One message on its way to a peer; the body is shared with all its other recipients.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
-    /// For how long it matters.
     pub(crate) class: Class,
     /// SHA-256 of the body.
     pub(crate) digest: Digest,
-    /// The message.
     pub(crate) body: Bytes,
 }
 
-/// What the send thread writes next.
+/// The next frame for the send thread to write.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     /// A numbered message.
-    Data {
-        /// Its number on this link.
-        sequence: u64,
-        /// The message.
-        item: Item,
-    },
-    /// Nothing will come under the numbers below `to` that has not come yet.
-    Skip {
-        /// The number that comes next.
-        to: u64,
-    },
+    Data { sequence: u64, item: Item },
+    /// The missing numbers below `to` will never come.
+    Skip { to: u64 },
 }
 
-/// The listener at the other end of a new session, as far as numbering is concerned.
+/// Whether the listener of a new session knows our numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Listener {
-    /// A process we have not spoken to: it knows none of our numbers.
+    /// A process that had no session with us yet: it knows none of them.
     New,
-    /// The process of the session before: it knows what it got.
+    /// The process of the session before.
     Same,
 }
 
-/// The peer named a number that we have not given out: no correct listener does.
+/// The peer expects a number beyond those that we have sent, which no correct listener does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NeverSent {
-    /// The number it named.
     pub(crate) named: u64,
-    /// The number that comes next.
     pub(crate) next: u64,
 }
 
 impl std::fmt::Display for NeverSent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "names frame {} although {} comes next", self.named, self.next)
+        write!(f, "expects frame {} although {} comes next", self.named, self.next)
     }
 }
 
@@ -164,7 +152,7 @@ impl Outbox {
             return Err(NeverSent { named: next_expected, next: self.next });
         }
         match listener {
-            // It knows no numbers of ours, so all frames get new ones, from where it wants them.
+            // All frames get new numbers, from the one that it expects.
             Listener::New => {
                 self.numbered = Age::FIRST;
                 self.unconfirmed = 0;
@@ -214,12 +202,12 @@ impl Outbox {
         self.unconfirmed
     }
 
-    /// What is kept, in bytes.
+    /// The cost of all frames kept.
     pub(crate) fn bytes(&self) -> u64 {
         self.frames.bytes()
     }
 
-    /// Frames dropped although they mattered.
+    /// Frames dropped although their class was not finished.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }

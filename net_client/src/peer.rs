@@ -1,12 +1,12 @@
-//! One peer as the threads of this process share it: its outbox, its link, its counters.
+//! The state of one peer that three threads share: outbox, link, counters.
 //!
-//! Three threads meet here. The bridge pushes messages and never waits. The send thread of the peer takes them, and
-//! waits only for work and for its own socket. The acks loop confirms them, asks for pings, and is the only one that
-//! declares a link lost, so a new one can't begin before the old one has ended.
+//! The bridge pushes messages and never waits. The peer's send thread takes them and waits only for work and for its own
+//! socket. The acks loop confirms them, requests pings, and alone declares a link lost, so a new link cannot begin
+//! before the old one has ended.
 //!
 //! # Correctness
-//! The send thread parks when it finds nothing; whoever brings something unparks it. An unpark that comes before the
-//! park is not lost, so no wake-up is.
+//! The send thread parks when it finds no work, and every thread that adds work unparks it. An unpark before the park
+//! is not lost, so no wake-up is lost.
 
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread::Thread;
@@ -28,7 +28,7 @@ struct State {
     outbox: Outbox,
     link: Link,
     link_use: Use,
-    /// The sequence of the ping that is to be written next.
+    /// The sequence of the ping to write next.
     ping: Option<u64>,
     counters: LinkCounters,
 }
@@ -39,35 +39,31 @@ enum Link {
     Lost,
 }
 
-/// Whether a session did any good: one that did is worth dialling for again at once.
+/// Whether the peer responded in a session. If it did, the next dial need not wait long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Use {
-    /// Nothing was answered in it.
     Idle,
     /// The peer confirmed a frame or answered a ping.
     Carried,
 }
 
-/// What the send thread finds to do.
+/// The next work of the send thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Work {
-    /// Write what was handed out, and the ping of this sequence if one is due.
-    Write {
-        /// The sequence of the ping.
-        ping: Option<u64>,
-    },
-    /// Nothing at present: park.
+    /// Write the frames that were handed out, and a ping with this sequence if one is due.
+    Write { ping: Option<u64> },
+    /// Park.
     Nothing,
-    /// The link is lost: dial again.
+    /// Dial again.
     Lost,
 }
 
-/// About how many bytes of bodies one write takes on: enough to fill a socket's buffer, little enough that pings and
-/// new finished classes are seen between two.
+/// About how many bytes one write takes: enough to fill a socket's buffer, few enough that pings do not wait long and
+/// messages of classes that finish meanwhile are not sent.
 const WRITE_BYTES: u64 = 1 << 20;
 
 impl Peer {
-    /// A peer without a link, for which so many bytes may wait.
+    /// A peer without a link, whose outbox holds at most `outbox_bytes_max`.
     pub(crate) fn new(id: NodeId, outbox_bytes_max: u64) -> Peer {
         let state = State {
             outbox: Outbox::new(outbox_bytes_max),
@@ -79,27 +75,26 @@ impl Peer {
         Peer { id, sender: OnceLock::new(), state: Mutex::new(state) }
     }
 
-    /// Which peer it is.
     pub(crate) fn id(&self) -> NodeId {
         self.id
     }
 
-    /// Names the thread that [`Peer::wake`] wakes: the one that calls this.
-    pub(crate) fn this_thread_sends(&self) {
-        self.sender.set(std::thread::current()).expect("a peer has one send thread, which says so once");
+    /// Makes the calling thread the one that [`Peer::wake`] wakes.
+    pub(crate) fn set_send_thread(&self) {
+        self.sender.set(std::thread::current()).expect("a peer has one send thread, which calls this once");
     }
 
-    /// Queues a message; the caller wakes the send thread when it has queued all it has.
+    /// Queues a message. The caller wakes the send thread after its last message.
     pub(crate) fn push(&self, item: Item) {
         self.lock().outbox.push(item);
     }
 
-    /// Tells the outbox what is finished.
+    /// Drops messages of finished classes.
     pub(crate) fn finish(&self, progress: &Progress) {
         self.lock().outbox.finish(progress);
     }
 
-    /// Lets the send thread look for work.
+    /// Makes the send thread look for work.
     pub(crate) fn wake(&self) {
         if let Some(thread) = self.sender.get() {
             thread.unpark();
@@ -116,29 +111,28 @@ impl Peer {
         Ok(())
     }
 
-    /// The session has ended.
     pub(crate) fn link_lost(&self) {
         self.lock().link = Link::Lost;
         self.wake();
     }
 
-    /// Whether the session still stands.
+    /// Whether a session is open.
     pub(crate) fn is_linked(&self) -> bool {
         self.lock().link == Link::Up
     }
 
-    /// Whether the present or last session did any good.
+    /// Whether the peer responded in the present or last session.
     pub(crate) fn link_use(&self) -> Use {
         self.lock().link_use
     }
 
-    /// Asks the send thread for a ping, unless it still owes the last one.
+    /// Requests a ping, unless an earlier request is still open.
     pub(crate) fn request_ping(&self, sequence: u64) {
         self.lock().ping.get_or_insert(sequence);
         self.wake();
     }
 
-    /// Hands out what is to be written next.
+    /// Hands out the next frames to write.
     pub(crate) fn take(&self, out: &mut Vec<Outgoing>) -> Work {
         let mut state = self.lock();
         if state.link == Link::Lost {
@@ -171,11 +165,11 @@ impl Peer {
     }
 
     /// The peer answered a ping.
-    pub(crate) fn pong_came(&self) {
+    pub(crate) fn on_pong(&self) {
         self.lock().link_use = Use::Carried;
     }
 
-    /// The link's counters. Pings are not among the bytes: an idle link's counters stand still.
+    /// The link's counters. Their bytes exclude pings, so the counters of an idle link do not change.
     pub(crate) fn counters(&self) -> LinkCounters {
         let state = self.lock();
         LinkCounters {

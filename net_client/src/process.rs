@@ -1,4 +1,4 @@
-//! What all threads of this process know: who we are, and how far our core has decided.
+//! The identity, settings and progress of this process, which all threads share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,23 +7,18 @@ use wire::ids::{NodeId, Round};
 use wire::limits::local::LocalLimits;
 use wire::session::Identity;
 
-/// The process.
+/// See the module.
 pub(crate) struct Process {
-    /// The node it belongs to.
     pub(crate) id: NodeId,
-    /// All nodes and their keys.
     pub(crate) committee: Committee,
-    /// Our side of handshakes.
     pub(crate) identity: Identity,
-    /// The limits of this run.
     pub(crate) limits: LocalLimits,
-    /// Random, drawn at start: frame numbers belong to it.
+    /// Random, drawn at start. The sequence numbers of frames belong to it.
     pub(crate) incarnation: u64,
     decided: AtomicU64,
 }
 
 impl Process {
-    /// A process whose core has not told anything yet.
     pub(crate) fn new(
         id: NodeId,
         committee: Committee,
@@ -34,13 +29,12 @@ impl Process {
         Process { id, committee, identity, limits, incarnation, decided: AtomicU64::new(0) }
     }
 
-    /// What hellos and pings tell: all rounds up to this one are decided here.
+    /// The last round that the own core has decided, for hellos and pings.
     pub(crate) fn decided(&self) -> Round {
-        // Relaxed: a hint to others that stands for itself; nothing else is published by it.
+        // Relaxed: the number is a hint, and no other data is published through it.
         Round(self.decided.load(Ordering::Relaxed))
     }
 
-    /// The core has decided so far.
     pub(crate) fn set_decided(&self, decided: Round) {
         self.decided.fetch_max(decided.0, Ordering::Relaxed);
     }

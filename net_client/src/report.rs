@@ -1,8 +1,8 @@
-//! What the core is told of links: gathered by peer, written by a thread of its own.
+//! Reports to the core about links: collected a peer, written by a thread of its own.
 //!
-//! A core that is busy lets its side of the queue fill up. The loop that reads acks must not wait for that, or unread
-//! acks would fill the outboxes; so it only notes things here, and what is noted is bounded: one slot a peer, in which
-//! later news replaces earlier ones without losing what matters (that a process was new, how it stands now).
+//! A busy core lets its side of the queue fill up. The acks loop must not wait for it, because unread acks would fill
+//! the outboxes. So the loop only updates a bounded table here: one entry a peer, in which later news replaces earlier,
+//! except that a new process and the present state of the link are never lost.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,29 +14,29 @@ use wire::ipc::IpcWriter;
 
 use crate::outbox::Listener;
 
-/// The notes, shared by who takes them and who writes them out.
+/// The unwritten reports, shared by the acks loop and the writer.
 #[derive(Default)]
 pub(crate) struct Reports {
-    notes: Mutex<Notes>,
-    noted: Condvar,
+    unwritten: Mutex<Unwritten>,
+    added: Condvar,
 }
 
 #[derive(Default)]
-struct Notes {
-    peers: BTreeMap<NodeId, Slot>,
+struct Unwritten {
+    peers: BTreeMap<NodeId, News>,
     counters: Option<Vec<(NodeId, LinkCounters)>>,
 }
 
-/// The news of one peer since they were last written out.
+/// The news of one peer since the last write.
 #[derive(Clone, Copy, Default)]
-struct Slot {
-    came: Option<Listener>,
-    stands: Option<Stands>,
+struct News {
+    session_with: Option<Listener>,
+    state: Option<State>,
     decided: Option<Round>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
+enum State {
     Up,
     Down,
 }
@@ -44,72 +44,72 @@ enum Stands {
 impl Reports {
     /// A session was established.
     pub(crate) fn up(&self, peer: NodeId, listener: Listener) {
-        self.note(|notes| {
-            let slot = notes.peers.entry(peer).or_default();
-            slot.stands = Some(Stands::Up);
-            if slot.came != Some(Listener::New) {
-                slot.came = Some(listener);
+        self.add(|unwritten| {
+            let news = unwritten.peers.entry(peer).or_default();
+            news.state = Some(State::Up);
+            if news.session_with != Some(Listener::New) {
+                news.session_with = Some(listener);
             }
         });
     }
 
     /// The session was lost.
     pub(crate) fn down(&self, peer: NodeId) {
-        self.note(|notes| notes.peers.entry(peer).or_default().stands = Some(Stands::Down));
+        self.add(|unwritten| unwritten.peers.entry(peer).or_default().state = Some(State::Down));
     }
 
-    /// A peer told how far it has decided.
+    /// A peer has decided up to this round.
     pub(crate) fn decided(&self, peer: NodeId, decided: Round) {
-        self.note(|notes| notes.peers.entry(peer).or_default().decided = Some(decided));
+        self.add(|unwritten| unwritten.peers.entry(peer).or_default().decided = Some(decided));
     }
 
     /// The counters of all links.
     pub(crate) fn counters(&self, links: Vec<(NodeId, LinkCounters)>) {
-        self.note(|notes| notes.counters = Some(links));
+        self.add(|unwritten| unwritten.counters = Some(links));
     }
 
-    /// Writes out what is noted, for ever.
+    /// Writes reports for ever.
     ///
     /// # Errors
     /// When the queue to the core fails: the core is gone.
     pub(crate) fn write_to(&self, sink: &mut impl Write) -> io::Result<()> {
         let mut writer = IpcWriter::new();
         loop {
-            let mut notes = self.lock();
-            while notes.peers.is_empty() && notes.counters.is_none() {
-                notes = self.noted.wait(notes).expect(NO_PANIC);
+            let mut unwritten = self.lock();
+            while unwritten.peers.is_empty() && unwritten.counters.is_none() {
+                unwritten = self.added.wait(unwritten).expect(NO_PANIC);
             }
-            let notes = std::mem::take(&mut *notes);
-            for message in notes.messages() {
+            let unwritten = std::mem::take(&mut *unwritten);
+            for message in unwritten.messages() {
                 writer.push_small(&message, &[]);
             }
             writer.write_all(sink)?;
         }
     }
 
-    fn note(&self, change: impl FnOnce(&mut Notes)) {
+    fn add(&self, change: impl FnOnce(&mut Unwritten)) {
         change(&mut self.lock());
-        self.noted.notify_one();
+        self.added.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Notes> {
-        self.notes.lock().expect(NO_PANIC)
+    fn lock(&self) -> MutexGuard<'_, Unwritten> {
+        self.unwritten.lock().expect(NO_PANIC)
     }
 }
 
 const NO_PANIC: &str = "no thread panics while it holds this lock: a panic ends the process";
 
-impl Notes {
+impl Unwritten {
     fn messages(self) -> Vec<ToCore> {
         let mut messages = Vec::new();
-        for (peer, slot) in self.peers {
-            match slot.came {
+        for (peer, news) in self.peers {
+            match news.session_with {
                 Some(Listener::New) => messages.push(ToCore::PeerUp { peer }),
                 Some(Listener::Same) => messages.push(ToCore::PeerBack { peer }),
                 None => {}
             }
-            messages.extend(slot.decided.map(|decided| ToCore::PeerDecided { peer, decided }));
-            if slot.stands == Some(Stands::Down) {
+            messages.extend(news.decided.map(|decided| ToCore::PeerDecided { peer, decided }));
+            if news.state == Some(State::Down) {
                 messages.push(ToCore::PeerDown { peer });
             }
         }
@@ -124,15 +124,15 @@ mod tests {
 
     const PEER: NodeId = NodeId(3);
 
-    fn messages(note: impl FnOnce(&Reports)) -> Vec<ToCore> {
+    fn messages(report: impl FnOnce(&Reports)) -> Vec<ToCore> {
         let reports = Reports::default();
-        note(&reports);
+        report(&reports);
         std::mem::take(&mut *reports.lock()).messages()
     }
 
     #[test]
-    fn a_new_process_is_never_forgotten_and_the_last_state_stands_last() {
-        let told = messages(|reports| {
+    fn a_new_process_is_always_reported_and_the_present_state_last() {
+        let written = messages(|reports| {
             reports.up(PEER, Listener::New);
             reports.decided(PEER, Round(4));
             reports.down(PEER);
@@ -140,22 +140,22 @@ mod tests {
             reports.decided(PEER, Round(5));
         });
         let decided = ToCore::PeerDecided { peer: PEER, decided: Round(5) };
-        assert_eq!(told, [ToCore::PeerUp { peer: PEER }, decided]);
-        let told = messages(|reports| {
+        assert_eq!(written, [ToCore::PeerUp { peer: PEER }, decided]);
+        let written = messages(|reports| {
             reports.up(PEER, Listener::Same);
             reports.down(PEER);
         });
-        assert_eq!(told, [ToCore::PeerBack { peer: PEER }, ToCore::PeerDown { peer: PEER }]);
+        assert_eq!(written, [ToCore::PeerBack { peer: PEER }, ToCore::PeerDown { peer: PEER }]);
         assert_eq!(messages(|reports| reports.down(PEER)), [ToCore::PeerDown { peer: PEER }]);
     }
 
     #[test]
-    fn only_the_last_counters_are_told() {
+    fn only_the_last_counters_are_reported() {
         let links = |sent| vec![(PEER, LinkCounters { data_sent: sent, ..LinkCounters::default() })];
-        let told = messages(|reports| {
+        let written = messages(|reports| {
             reports.counters(links(1));
             reports.counters(links(2));
         });
-        assert_eq!(told, [ToCore::Counters { links: links(2), refused: Vec::new() }]);
+        assert_eq!(written, [ToCore::Counters { links: links(2), refused: Vec::new() }]);
     }
 }

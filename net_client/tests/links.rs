@@ -1,6 +1,6 @@
 //! The real `net_client` against listeners made of `wire::session`, over loopback.
 //!
-//! Each test plays the core at one end (a socket pair) and the peers at the other (free ports), and counts what arrives.
+//! Each test acts as the core at one end (a socket pair) and as the peers at the other (free ports).
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ use wire::limits::FRAME_BYTES_MAX;
 use wire::rand;
 use wire::session::{DialerHello, FINISH_BYTES, HELLO_BYTES, Listener, LocalHello};
 
-/// One `net_client`, as node 0, with the test in the place of its core.
+/// The `net_client` of node 0, with the test as its core.
 struct Bench {
     child: Child,
     core: UnixStream,
@@ -78,7 +78,7 @@ impl Bench {
         (bench, listeners.into_iter().skip(1).collect())
     }
 
-    fn tell(&mut self, messages: impl IntoIterator<Item = (FromCore, Vec<u8>)>) {
+    fn send(&mut self, messages: impl IntoIterator<Item = (FromCore, Vec<u8>)>) {
         let mut writer = IpcWriter::new();
         for (message, body) in messages {
             writer.push(&message, &Bytes::from(body));
@@ -86,17 +86,17 @@ impl Bench {
         writer.write_all(&mut self.core).unwrap();
     }
 
-    /// Waits for a report of the kind that `find` picks out.
+    /// Waits for a report that `find` accepts.
     fn wait_for<T>(&mut self, find: impl Fn(&ToCore) -> Option<T>) -> T {
         loop {
-            let (message, _) = self.reader.receive(&mut self.core).unwrap().expect("net_client lives");
+            let (message, _) = self.reader.receive(&mut self.core).unwrap().expect("net_client runs");
             if let Some(found) = find(&message) {
                 return found;
             }
         }
     }
 
-    /// The next report that a session was established, lost, or established again.
+    /// The next report about the state of a session.
     fn next_change(&mut self) -> ToCore {
         self.wait_for(|message| match message {
             ToCore::PeerUp { .. } | ToCore::PeerBack { .. } | ToCore::PeerDown { .. } => {
@@ -125,7 +125,7 @@ impl Drop for Bench {
     }
 }
 
-/// A peer's listening process, as far as one dialer sees it.
+/// A peer's listening process.
 struct FakePeer {
     id: NodeId,
     key: SigningKey,
@@ -134,7 +134,7 @@ struct FakePeer {
     order: InOrder,
 }
 
-/// A session as the listener has it.
+/// The listener's side of a session.
 struct Connection {
     stream: TcpStream,
     sealer: Sealer,
@@ -147,7 +147,7 @@ impl FakePeer {
         self.accept_hello(listener).0
     }
 
-    /// Accepts a connection and tells what the dialer told in its hello.
+    /// Accepts a connection; returns the dialer's hello too.
     fn accept_hello(&self, listener: &TcpListener) -> (Connection, DialerHello) {
         let (mut stream, _) = listener.accept().unwrap();
         let mut hello = [0; HELLO_BYTES];
@@ -165,7 +165,7 @@ impl FakePeer {
         (Connection { stream, sealer: session.sealer, reader, scratch: Scratch::of_bytes(700) }, dialer)
     }
 
-    /// Reads until `enough` new bodies have come, answering pings; acks them or not.
+    /// Reads until `enough` new bodies have arrived, and answers pings.
     fn receive(&mut self, connection: &mut Connection, enough: usize, acks: Acks) -> Vec<Bytes> {
         let mut bodies = Vec::new();
         while bodies.len() < enough {
@@ -179,7 +179,7 @@ impl FakePeer {
                     },
                     Kind::Skip => self.order.skip_to(frame.sequence),
                     Kind::Ping => connection.sealer.seal_pong(frame.sequence, Round(9), &mut answer),
-                    kind => panic!("a dialer has no {kind:?} to send"),
+                    kind => panic!("a dialer must not send {kind:?}"),
                 }
                 if acks == Acks::Sent {
                     connection.sealer.seal_ack(self.order.next(), &mut answer);
@@ -201,7 +201,7 @@ impl Connection {
     fn read(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         let outcome = self.reader.read_from(&mut self.stream, &mut self.scratch, &mut frames).unwrap();
-        assert!(matches!(outcome, ReadOutcome::Read(_)), "the dialer goes on: {outcome:?}");
+        assert!(matches!(outcome, ReadOutcome::Read(_)), "the dialer continues: {outcome:?}");
         frames
     }
 
@@ -225,14 +225,14 @@ fn numbers(bodies: &[Bytes]) -> Vec<u32> {
 const PEER: NodeId = NodeId(1);
 
 #[test]
-fn connections_may_break_and_nothing_is_lost_or_doubled() {
+fn broken_connections_lose_and_double_no_frame() {
     let (mut bench, listeners) = Bench::start(2);
     let mut peer = bench.peer(1);
-    bench.tell((0..400).map(keep));
+    bench.send((0..400).map(keep));
     let mut got = Vec::new();
     for connection_number in 0..10 {
         let mut connection = peer.accept(&listeners[0]);
-        // Every third connection confirms nothing, so that what it carried has to be known by the next hello.
+        // Every third connection sends no acks, so the next hello has to confirm its frames.
         let acks = if connection_number % 3 == 2 { Acks::Kept } else { Acks::Sent };
         let enough = if connection_number < 9 { 25 } else { 400 - got.len() };
         got.extend(peer.receive(&mut connection, enough, acks));
@@ -247,10 +247,10 @@ fn connections_may_break_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-fn a_new_listener_gets_what_the_old_one_did_not_confirm_and_the_core_hears_of_it() {
+fn a_new_listener_gets_the_unconfirmed_frames_and_is_reported() {
     let (mut bench, listeners) = Bench::start(2);
     let mut peer = bench.peer(1);
-    bench.tell((0..10).map(keep));
+    bench.send((0..10).map(keep));
     let mut connection = peer.accept(&listeners[0]);
     assert_eq!(peer.receive(&mut connection, 10, Acks::Sent).len(), 10);
     assert_eq!(bench.next_change(), ToCore::PeerUp { peer: PEER });
@@ -261,7 +261,7 @@ fn a_new_listener_gets_what_the_old_one_did_not_confirm_and_the_core_hears_of_it
         ToCore::Counters { links, .. } => (links[0].1.unconfirmed == 0).then_some(()),
         _ => None,
     });
-    bench.tell((10..15).map(keep));
+    bench.send((10..15).map(keep));
     peer.receive(&mut connection, 5, Acks::Kept);
     connection.close();
 
@@ -274,7 +274,7 @@ fn a_new_listener_gets_what_the_old_one_did_not_confirm_and_the_core_hears_of_it
 }
 
 #[test]
-fn a_peer_that_never_reads_holds_up_no_other_and_its_outbox_is_bounded() {
+fn a_peer_that_never_reads_delays_no_other_and_its_outbox_is_bounded() {
     const BODIES: u32 = 100;
     let (mut bench, listeners) = Bench::start(3);
     let deaf = bench.peer(1).accept(&listeners[0]);
@@ -299,7 +299,7 @@ fn a_peer_that_never_reads_holds_up_no_other_and_its_outbox_is_bounded() {
         ToCore::Counters { links, .. } => {
             let (deaf, other) = (links[0].1, links[1].1);
             assert_eq!(other.dropped, 0, "{links:?}");
-            // Reports arrive in order: only the last ones count all bodies.
+            // Reports arrive in order, so this waits for one that counts all bodies.
             (other.data_sent >= u64::from(BODIES) && other.unconfirmed == 0).then_some(deaf.dropped)
         }
         _ => None,
@@ -309,11 +309,11 @@ fn a_peer_that_never_reads_holds_up_no_other_and_its_outbox_is_bounded() {
 }
 
 #[test]
-fn what_the_core_has_finished_is_not_sent_to_a_peer_that_comes_late() {
+fn finished_messages_are_not_sent_to_a_peer_that_connects_late() {
     let (mut bench, listeners) = Bench::start(2);
-    bench.tell((0..20).map(|number| with_class(number, Class::Round(Round(1 + u64::from(number % 2))))));
-    bench.tell([(FromCore::Progress(Progress { decided: Round(1), lanes: vec![] }), vec![]), keep(20)]);
-    // A hello tells the decided round, so one that tells of this progress comes after the outbox has heard of it.
+    bench.send((0..20).map(|number| with_class(number, Class::Round(Round(1 + u64::from(number % 2))))));
+    bench.send([(FromCore::Progress(Progress { decided: Round(1), lanes: vec![] }), vec![]), keep(20)]);
+    // The outbox has processed the progress once a hello carries its decided round.
     let mut peer = bench.peer(1);
     let mut connection = loop {
         let (connection, hello) = peer.accept_hello(&listeners[0]);
@@ -327,7 +327,7 @@ fn what_the_core_has_finished_is_not_sent_to_a_peer_that_comes_late() {
 }
 
 #[test]
-fn it_ends_when_the_core_does() {
+fn net_client_ends_when_its_core_does() {
     let (mut bench, listeners) = Bench::start(2);
     let _connection = bench.peer(1).accept(&listeners[0]);
     bench.core.shutdown(Shutdown::Both).unwrap();

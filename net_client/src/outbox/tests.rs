@@ -19,7 +19,7 @@ fn decided(round: u64) -> Progress {
     Progress { decided: Round(round), lanes: vec![] }
 }
 
-/// What the outbox hands out, as text: `name@sequence` and `>to` for a skip.
+/// The frames handed out, as text: `name@sequence`, and `>to` for a skip.
 fn taken(outbox: &mut Outbox) -> String {
     taken_up_to(u64::MAX, outbox)
 }
@@ -83,7 +83,7 @@ fn a_reconnect_resends_from_where_the_listener_stopped() {
     outbox.push(keep(5));
     outbox.resume(Listener::Same, 2).unwrap();
     assert_eq!(taken(&mut outbox), "3@2 4@3 5@4");
-    // An ack of the session before says nothing new; one that names what was not written in this one is refused.
+    // An ack must not exceed what was written in this session, even if an earlier session wrote more.
     outbox.resume(Listener::Same, 2).unwrap();
     assert_eq!(outbox.acknowledge(3), Err(NeverSent { named: 3, next: 2 }));
     assert_eq!(outbox.resume(Listener::Same, 6), Err(NeverSent { named: 6, next: 5 }));
@@ -101,24 +101,24 @@ fn a_new_listener_gets_the_unconfirmed_under_the_numbers_it_wants() {
     assert_eq!(taken(&mut outbox), "2@70 3@71");
     outbox.finish(&Progress { decided: Round(2), lanes: vec![] });
     outbox.resume(Listener::New, 0).unwrap();
-    assert_eq!(taken(&mut outbox), "3@0", "what was dropped leaves no number behind");
+    assert_eq!(taken(&mut outbox), "3@0", "a dropped frame leaves no number");
     let refused = outbox.resume(Listener::New, SEQUENCE_MAX + 1).unwrap_err();
-    assert_eq!(refused.to_string(), format!("names frame {} although 1 comes next", SEQUENCE_MAX + 1));
+    assert_eq!(refused.to_string(), format!("expects frame {} although 1 comes next", SEQUENCE_MAX + 1));
     outbox.resume(Listener::New, SEQUENCE_MAX).unwrap();
     assert_eq!(taken(&mut outbox), format!("3@{SEQUENCE_MAX}"));
 }
 
 #[test]
-fn a_listener_that_has_everything_gets_nothing_again() {
+fn nothing_is_resent_to_a_listener_that_has_everything() {
     let mut outbox = outbox(10);
     outbox.resume(Listener::Same, 0).unwrap();
     outbox.push(keep(1));
     outbox.push(keep(2));
     assert_eq!(taken(&mut outbox), "1@0 2@1");
-    // The acks were lost with the previous session: the resume itself confirms.
+    // The acks were lost with the previous session; the resume itself confirms.
     outbox.resume(Listener::Same, 2).unwrap();
     assert_eq!((outbox.unconfirmed(), outbox.bytes()), (0, 0));
-    // Nothing is unconfirmed any more, and the next number is still the listener's.
+    // Nothing is unconfirmed, and the next number is still the one that the listener expects.
     outbox.resume(Listener::Same, 2).unwrap();
     outbox.push(keep(3));
     assert_eq!(taken(&mut outbox), "3@2");
@@ -152,7 +152,7 @@ fn finished_classes_are_not_sent() {
     outbox.finish(&Progress { decided: Round(1), lanes: vec![(owner, Seq(4))] });
     outbox.push(round(1, 6));
     assert_eq!(taken(&mut outbox), "3@0 4@1 5@2");
-    assert_eq!(outbox.dropped(), 0, "nothing that mattered");
+    assert_eq!(outbox.dropped(), 0, "no frame that mattered");
     // Progress never goes back.
     outbox.finish(&Progress { decided: Round(0), lanes: vec![(owner, Seq(1))] });
     outbox.push(item(Class::Lane(owner, Seq(4)), 7, 10));
@@ -207,7 +207,7 @@ fn finished_frames_at_the_front_leave_only_a_skip() {
 }
 
 #[test]
-fn beyond_the_bound_finished_classes_go_first_and_uncounted() {
+fn finished_classes_make_room_and_are_not_counted() {
     let mut outbox = outbox(4);
     outbox.push(keep(1));
     outbox.push(round(1, 2));
@@ -220,14 +220,14 @@ fn beyond_the_bound_finished_classes_go_first_and_uncounted() {
 }
 
 #[test]
-fn beyond_that_the_oldest_go_and_are_counted() {
+fn beyond_the_bound_the_oldest_are_dropped_and_counted() {
     let mut outbox = outbox(3);
     for name in 1..=5 {
         outbox.push(keep(name));
         check(&outbox);
     }
     assert_eq!(outbox.dropped(), 2);
-    assert_eq!(taken(&mut outbox), "3@0 4@1 5@2", "what had no number leaves no gap");
+    assert_eq!(taken(&mut outbox), "3@0 4@1 5@2", "a frame without a number leaves no gap");
     outbox.push(keep(6));
     assert_eq!(outbox.dropped(), 3);
     assert_eq!(taken(&mut outbox), "6@3", "3@0 was written in this session; its number needs no skip");
@@ -236,7 +236,7 @@ fn beyond_that_the_oldest_go_and_are_counted() {
 }
 
 #[test]
-fn the_oldest_may_go_between_a_reconnect_and_the_resend() {
+fn the_oldest_may_be_dropped_between_a_reconnect_and_the_resend() {
     let mut outbox = outbox(3);
     for name in 1..=3 {
         outbox.push(keep(name));
@@ -273,7 +273,7 @@ fn a_frame_beyond_the_whole_bound_is_dropped() {
 }
 
 #[test]
-fn take_stops_at_its_limit_but_takes_at_least_one() {
+fn take_stops_at_its_limit_but_hands_out_at_least_one() {
     let mut outbox = outbox(10);
     for name in 1..=3 {
         outbox.push(keep(name));
