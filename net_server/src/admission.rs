@@ -1,13 +1,12 @@
-//! Admission: who may come in, and who is it.
+//! Admission: accepts connections within limits and authenticates their dialers.
 //!
-//! A connection is nobody's until its handshake is done. Until then it costs at most `limits::HANDSHAKE_BYTES_MAX`,
-//! lives at most the handshake time, and holds one of a fixed number of places. When all are taken a random
-//! unfinished one makes room, so that a flood of idle connections delays an honest handshake (which takes a round
-//! trip or two) but can't keep it out by holding places.
+//! An unfinished handshake costs at most `limits::HANDSHAKE_BYTES_MAX` and the handshake time, and their number is
+//! limited. At the limit a new connection evicts a random unfinished one. So a flood of idle connections delays an
+//! honest handshake, which takes a round trip or two, but cannot keep it out.
 //!
 //! # Security
-//! The remote address decides nothing but the share of places an address may hold; loopback is exempt, since all
-//! nodes of a local run share it.
+//! The remote address serves for one purpose: it limits the unfinished handshakes of one address. Loopback is exempt,
+//! since all nodes of a local run share it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -28,17 +27,15 @@ use crate::counters::Refused;
 use crate::shared::Shared;
 use crate::timers::Timer;
 
-/// Who listens here.
+/// Our identity in handshakes.
 pub(crate) struct Myself {
-    /// Our id and key.
     pub(crate) keys: NodeKeys,
-    /// Whom we know.
     pub(crate) committee: Committee,
     /// Drawn when this process started.
     pub(crate) incarnation: u64,
 }
 
-/// When connections may be accepted: so many a second, and not right after a refused one.
+/// Limits accepted connections: a number a second, and none right after a refused one.
 pub(crate) struct Gate {
     accepts: Bucket,
     closed_until: Instant,
@@ -51,7 +48,7 @@ impl Gate {
         Gate { accepts: Bucket::new(accepts_per_s_max, now), closed_until: now, armed: false }
     }
 
-    /// Whether a connection may be accepted now. If not, the loop is woken when it may.
+    /// Whether a connection may be accepted now. If not, a timer is armed for when it may.
     pub(crate) fn is_open(&mut self, shared: &mut Shared) -> bool {
         let opens = match self.accepts.check(shared.now) {
             Ok(()) if self.closed_until <= shared.now => return true,
@@ -65,23 +62,23 @@ impl Gate {
         false
     }
 
-    /// Takes [`Timer::Accept`].
+    /// Handles [`Timer::Accept`].
     pub(crate) fn on_timer(&mut self) {
         self.armed = false;
     }
 
-    /// Whether the loop need not look here before the timer.
+    /// Whether the gate is closed until its timer.
     pub(crate) fn is_waiting(&self) -> bool {
         self.armed
     }
 
-    /// Closes for a moment after a refused connection.
+    /// Closes for a moment, after a refused connection.
     pub(crate) fn pause(&mut self, now: Instant) {
         self.closed_until = now + ACCEPT_PAUSE;
     }
 }
 
-/// A connection whose dialer has proved who it is.
+/// A connection with an authenticated dialer.
 pub(crate) struct Admitted {
     pub(crate) token: Token,
     pub(crate) stream: TcpStream,
@@ -94,12 +91,10 @@ pub(crate) struct Admitted {
 pub(crate) struct Admission {
     myself: Myself,
     handshakes: BTreeMap<Token, Handshake>,
-    /// When to accept.
     pub(crate) gate: Gate,
 }
 
 impl Admission {
-    /// Nobody is here yet.
     pub(crate) fn new(myself: Myself, accepts_per_s_max: u64, now: Instant) -> Admission {
         Admission { myself, handshakes: BTreeMap::new(), gate: Gate::new(accepts_per_s_max, now) }
     }
@@ -109,10 +104,10 @@ impl Admission {
         self.handshakes.contains_key(&token)
     }
 
-    /// Takes a new connection, if its address has a place left; makes room by lot if no place is left at all.
+    /// Begins the handshake of a new connection unless its address has too many; evicts a random one at the limit.
     pub(crate) fn begin(&mut self, token: Token, stream: TcpStream, remote: SocketAddr, shared: &mut Shared) {
         self.gate.accepts.take(1);
-        // A walk over at most `Local::Handshakes`, for each accepted connection.
+        // Walks over at most `Local::Handshakes` entries, once for each accepted connection.
         let same_address = self.handshakes.values().filter(|other| other.remote.ip() == remote.ip()).count();
         if !remote.ip().to_canonical().is_loopback()
             && same_address >= shared.limits.count(Local::HandshakesPerIp)
@@ -133,8 +128,8 @@ impl Admission {
         shared.timers.arm(shared.now + shared.limits.time(Local::HandshakeTimeMs), Timer::Handshake(token));
     }
 
-    /// Goes on with a handshake whose connection may have something to read. `next_expected` is asked when the
-    /// dialer has told who it claims to be.
+    /// Continues a handshake whose connection may be readable. `next_expected` is called with the dialer's hello and
+    /// returns the number for the reply.
     pub(crate) fn advance(
         &mut self,
         token: Token,
@@ -156,7 +151,7 @@ impl Admission {
         }
     }
 
-    /// Takes [`Timer::Handshake`].
+    /// Handles [`Timer::Handshake`].
     pub(crate) fn on_timer(&mut self, token: Token, shared: &mut Shared) {
         self.refuse(token, Refused::HandshakeTooSlow, shared);
     }
@@ -169,7 +164,7 @@ impl Admission {
     }
 }
 
-/// What the dialer's next message is.
+/// The next message of the dialer.
 enum Stage {
     Hello,
     Finish(Box<Listener>),
@@ -180,7 +175,7 @@ struct Handshake {
     stream: TcpStream,
     remote: SocketAddr,
     stage: Stage,
-    /// The message that is being received; a finish is shorter than a hello.
+    /// The message that is being received. A finish is shorter than a hello.
     bytes: [u8; HELLO_BYTES],
     filled: usize,
 }
@@ -192,7 +187,7 @@ const _: () = assert!(
 );
 
 impl Handshake {
-    /// Reads on, never past the message at hand: what follows a finish belongs to the session.
+    /// Continues, but never reads past the current message: bytes after a finish belong to the session.
     fn advance(
         &mut self,
         myself: &Myself,
@@ -207,8 +202,8 @@ impl Handshake {
             let (listener, reply) =
                 Listener::on_hello(me, &myself.committee, local, next_expected, &self.bytes)
                     .map_err(Refused::Handshake)?;
-            // The first few hundred bytes fit every socket's send buffer; a connection that does not even take
-            // those is given up, which saves a buffer for the rest.
+            // The reply fits every socket's send buffer. Closing a connection that does not take it saves a buffer for
+            // the rest.
             match self.stream.write(&reply) {
                 Ok(written) if written == reply.len() => {}
                 _ => return Err(Refused::HandshakeCutOff),
@@ -227,7 +222,7 @@ impl Handshake {
         }
     }
 
-    /// Reads until the message of `wanted` bytes is there; `false` if it is not yet.
+    /// Reads until `wanted` bytes of the message have arrived; `false` if some are missing yet.
     fn fill(&mut self, wanted: usize) -> Result<bool, Refused> {
         while self.filled < wanted {
             match self.stream.read(&mut self.bytes[self.filled..wanted]) {
@@ -250,7 +245,7 @@ mod tests {
     use crate::testing::{Bench, myself, remote};
 
     #[test]
-    fn an_address_has_its_share_of_places_and_loopback_is_exempt() {
+    fn handshakes_of_an_address_are_limited_and_loopback_is_exempt() {
         let mut bench = Bench::new();
         let mut admission = Admission::new(myself(), 1000, bench.shared.now);
         let mut ends = Vec::new();
@@ -268,13 +263,13 @@ mod tests {
             assert!(begin(&mut admission, &mut bench, &format!("127.0.0.1:{port}")));
             assert!(begin(&mut admission, &mut bench, &format!("[::ffff:127.0.0.1]:{port}")));
         }
-        assert!(begin(&mut admission, &mut bench, "203.0.113.6:1"), "another address has its own share");
+        assert!(begin(&mut admission, &mut bench, "203.0.113.6:1"), "another address has its own limit");
         assert_eq!(bench.refused("too many handshakes of one address"), 12);
         assert_eq!(bench.refused("handshake evicted"), 0);
     }
 
     #[test]
-    fn when_all_places_are_taken_the_newcomer_gets_one() {
+    fn a_new_connection_evicts_a_random_one_at_the_limit() {
         let mut bench = Bench::new();
         let places = bench.shared.limits.count(Local::Handshakes);
         let mut admission = Admission::new(myself(), 1000, bench.shared.now);
@@ -283,7 +278,7 @@ mod tests {
             let (stream, end) = bench.connection();
             ends.push(end);
             admission.begin(Token(10 + i), stream, remote("127.0.0.1:9"), &mut bench.shared);
-            assert!(admission.has(Token(10 + i)), "never the newcomer is refused");
+            assert!(admission.has(Token(10 + i)), "the new one is never refused");
             assert_eq!(admission.handshakes.len(), (i + 1).min(places));
         }
         assert_eq!(bench.refused("handshake evicted"), 10);

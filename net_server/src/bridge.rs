@@ -1,4 +1,4 @@
-//! The IPC queue to the core and back, on the process's standard input.
+//! The IPC queue to and from the core, on standard input.
 
 use std::io;
 
@@ -17,10 +17,9 @@ pub(crate) struct Bridge {
     writable: bool,
 }
 
-/// Whether the core is still there.
+/// Whether the core runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Core {
-    /// It is.
     Alive,
     /// It closed the queue.
     Gone,
@@ -45,7 +44,7 @@ impl Bridge {
         Ok(Bridge { stream, writer, reader, readable: true, writable: true })
     }
 
-    /// Notes what the socket is ready for.
+    /// Notes the readiness of the socket.
     pub(crate) fn on_event(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_error();
@@ -57,11 +56,11 @@ impl Bridge {
     }
 
     /// Queues a message without a body.
-    pub(crate) fn tell(&mut self, message: &ToCore) {
+    pub(crate) fn push_message(&mut self, message: &ToCore) {
         self.writer.push_small(message, &[]);
     }
 
-    /// Writes what the queue takes.
+    /// Writes until the socket is full.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.writable && self.writer.try_write(&mut self.stream)? == Flush::Blocked {
             self.writable = false;
@@ -69,12 +68,12 @@ impl Bridge {
         Ok(())
     }
 
-    /// Whether a read may bring something.
+    /// Whether the socket may be readable.
     pub(crate) fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Reads once and appends what the core says to `messages`.
+    /// Reads once and appends the complete messages.
     pub(crate) fn read(&mut self, messages: &mut Vec<(FromCore, Bytes)>) -> Result<Core, IpcError> {
         match self.reader.read_from(&mut self.stream)? {
             IpcRead::Ended => return Ok(Core::Gone),
@@ -88,18 +87,18 @@ impl Bridge {
         Ok(Core::Alive)
     }
 
-    /// Bytes that the core has left unread.
+    /// Bytes that wait to be written.
     pub(crate) fn queued_bytes(&self) -> u64 {
         self.writer.queued_bytes()
     }
 
-    /// The place in the queue behind all that has been pushed; see [`Bridge::written`].
-    pub(crate) fn pushed(&self) -> u64 {
+    /// Bytes pushed so far. Everything pushed by now is written once [`Bridge::written_bytes`] has reached this.
+    pub(crate) fn pushed_bytes(&self) -> u64 {
         self.writer.pushed_bytes()
     }
 
-    /// The place in the queue up to which all has been written.
-    pub(crate) fn written(&self) -> u64 {
+    /// Bytes written so far.
+    pub(crate) fn written_bytes(&self) -> u64 {
         self.writer.written_bytes()
     }
 }

@@ -1,12 +1,12 @@
-//! The client port: sessions of whoever wants transactions ordered.
+//! The client port: the sessions of clients, which submit transactions and query the node.
 //!
-//! A client has proved nothing but that it stays the same client, so everything it can make us hold is bounded for
-//! all clients together: places (an idle client makes room), unfinished frames (a long one needs leave, and has to
-//! arrive in time), replies that it does not read (the one that leaves most is closed).
+//! Anybody can be a client, so the memory that clients can occupy is bounded for all of them together: sessions (an
+//! idle client is evicted), unfinished frames (a long one needs a permit and has to arrive in time), and unread replies
+//! (the client with the most is closed).
 //!
-//! While the core has enough to do, clients are held back: each is read only until it has sent something for the core,
-//! which waits here with its client. So a status request still gets its answer, from the status that a lagging core
-//! hands over, and a client makes us hold one short read.
+//! While the core lags, clients are held back: each is read only until it has sent a request for the core, which waits
+//! here. So status requests are still answered, with the status that a lagging core hands over, and each client
+//! occupies no more than one short read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -38,18 +38,18 @@ pub(crate) struct Clients {
     sessions: BTreeMap<Token, Client>,
     tokens: BTreeMap<ClientId, Token>,
     ready: Ready,
-    /// Clients that may have something to read and are not read before the core has room.
+    /// Readable clients that are held back.
     held: Ready,
     next_id: ClientId,
-    /// Small, so that a read of small frames never brings in more than what needs no leave.
+    /// Small: one read of small frames brings in no more than what needs no permit.
     scratch: Scratch,
-    /// Bytes of unfinished long frames that have leave.
-    leave_bytes: u64,
-    /// Clients that wait for leave, unread, in order.
+    /// Bytes of unfinished long frames with a permit.
+    permitted_bytes: u64,
+    /// Clients that wait for a permit, in order. They are not read.
     waiting: VecDeque<Token>,
-    /// When clients were last left unread because the core had enough.
+    /// When clients were last held back.
     held_back: Option<Instant>,
-    /// Bytes of replies that wait to be read, of all clients.
+    /// Bytes of unread replies of all clients.
     unread_bytes: u64,
 }
 
@@ -64,25 +64,25 @@ struct Client {
     outgoing: Outgoing,
     pong_due: Option<u64>,
     last_active: Instant,
-    leave: Leave,
+    permit: Permit,
     deadline: Deadline,
-    /// Requests that wait until the core has room: those of one short read.
-    waiting: Vec<Bytes>,
-    /// Status requests of the read at hand that are to be answered here.
+    /// Requests that are held back: those of one short read.
+    held: Vec<Bytes>,
+    /// Status requests of the current read to answer without the core.
     statuses_due: usize,
-    /// Whether the core has heard of it.
+    /// Whether the core has received a request of it.
     known: Known,
 }
 
 /// Whether a client may finish a long frame.
 #[derive(Clone, Copy)]
-enum Leave {
+enum Permit {
     NotNeeded,
-    Waits,
-    Given { bytes: u64, since: Instant },
+    Requested,
+    Granted { bytes: u64, since: Instant },
 }
 
-/// Whether [`Timer::ClientFrame`] is armed for a client: one serves all its frames, one after the other.
+/// Whether [`Timer::ClientFrame`] is armed for a client. One timer serves all its frames.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Deadline {
     Unarmed,
@@ -102,8 +102,7 @@ impl fmt::Display for Client {
 }
 
 impl Clients {
-    /// None yet. Ids begin at a random place, so that a reply meant for a client of an earlier process of this node
-    /// finds nobody.
+    /// No client yet. Ids begin at a random number, so that replies for clients of an earlier process are dropped.
     pub(crate) fn new() -> Clients {
         Clients {
             sessions: BTreeMap::new(),
@@ -112,7 +111,7 @@ impl Clients {
             held: Ready::default(),
             next_id: ClientId(rand::u64() >> 1),
             scratch: Scratch::of_bytes(CLIENT_FRAME_FREE_BYTES as usize),
-            leave_bytes: 0,
+            permitted_bytes: 0,
             waiting: VecDeque::new(),
             held_back: None,
             unread_bytes: 0,
@@ -124,16 +123,16 @@ impl Clients {
         self.sessions.contains_key(&token)
     }
 
-    /// Whether there is something to read.
+    /// Whether [`Clients::serve`] would do something now.
     pub(crate) fn has_work(&self, shared: &Shared) -> bool {
         self.ready.count() > 0 || self.held.count() > 0 && !shared.holds_clients_back()
     }
 
-    /// Begins the session of a client, if there is a place or one can be made.
+    /// Begins the session of a client, unless there are too many clients and none is idle.
     pub(crate) fn begin(&mut self, admitted: Admitted, shared: &mut Shared) {
         let Admitted { token, stream, remote, session, .. } = admitted;
         if self.sessions.len() >= shared.limits.count(Local::Clients) {
-            // A walk over all clients, but at most one for each accepted connection.
+            // Walks over all clients, but once for each accepted connection.
             let idlest = self.sessions.iter().min_by_key(|(_, client)| client.last_active);
             match idlest {
                 Some((token, client))
@@ -160,18 +159,18 @@ impl Clients {
                 outgoing: Outgoing::default(),
                 pong_due: None,
                 last_active: shared.now,
-                leave: Leave::NotNeeded,
+                permit: Permit::NotNeeded,
                 deadline: Deadline::Unarmed,
-                waiting: Vec::new(),
+                held: Vec::new(),
                 statuses_due: 0,
                 known: Known::ToUsAlone,
             },
         );
         self.ready.add(token);
-        log::debug!("{} came in from {remote}", Name::Client(id));
+        log::debug!("{} connected from {remote}", Name::Client(id));
     }
 
-    /// Takes what its connection is ready for.
+    /// Handles the readiness of a connection.
     pub(crate) fn on_event(&mut self, token: Token, event: &mio::event::Event, shared: &mut Shared) {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.ready.add(token);
@@ -181,7 +180,7 @@ impl Clients {
         }
     }
 
-    /// Reads once from each connection that may have something, in turn; those held back first, once the core has room.
+    /// Reads each readable connection once, in turn. Releases those held back first if the core keeps up again.
     pub(crate) fn serve(&mut self, shared: &mut Shared) {
         while !shared.holds_clients_back()
             && let Some(token) = self.held.pop()
@@ -201,7 +200,7 @@ impl Clients {
         }
     }
 
-    /// Sends a reply of the core, unless its client is gone.
+    /// Sends a reply, unless the client is gone.
     pub(crate) fn reply(&mut self, id: ClientId, body: &Bytes, shared: &mut Shared) {
         let Some(token) = self.tokens.get(&id).copied() else { return };
         let Some(client) = self.sessions.get_mut(&token) else { return };
@@ -218,19 +217,19 @@ impl Clients {
             self.end(token, Some(Refused::ClientUnread), shared);
         }
         while self.unread_bytes > shared.limits.get(Local::ClientsUnreadBytes) {
-            // A walk over all clients, but each closes one.
+            // Walks over all clients, but closes one each time.
             let most = self.sessions.iter().max_by_key(|(_, client)| client.outgoing.len());
             let Some(most) = most.map(|(token, _)| *token) else { return };
             self.end(most, Some(Refused::ClientUnread), shared);
         }
     }
 
-    /// Takes [`Timer::ClientFrame`].
+    /// Handles [`Timer::ClientFrame`].
     pub(crate) fn on_frame_timer(&mut self, token: Token, shared: &mut Shared) {
         let Some(client) = self.sessions.get_mut(&token) else { return };
         client.deadline = Deadline::Unarmed;
-        let Leave::Given { since, .. } = client.leave else { return };
-        // Time in which we did not read does not count.
+        let Permit::Granted { since, .. } = client.permit else { return };
+        // The time during which clients were held back does not count.
         let since = self.held_back.map_or(since, |held_back| held_back.max(since));
         let quiet_since = client.last_active.max(since);
         let others_wait = !self.waiting.is_empty();
@@ -242,14 +241,14 @@ impl Clients {
         }
     }
 
-    /// Reads once, unless the client waits for leave or is held back.
+    /// Reads once, unless the client waits for a permit or is held back.
     fn read(&mut self, token: Token, shared: &mut Shared) {
         let Some(client) = self.sessions.get_mut(&token) else { return };
-        match client.leave {
-            Leave::Waits => return,
-            Leave::Given { .. } if shared.holds_clients_back() => return self.held.add(token),
-            _ if !client.waiting.is_empty() => return self.held.add(token),
-            Leave::Given { .. } | Leave::NotNeeded => {}
+        match client.permit {
+            Permit::Requested => return,
+            Permit::Granted { .. } if shared.holds_clients_back() => return self.held.add(token),
+            _ if !client.held.is_empty() => return self.held.add(token),
+            Permit::Granted { .. } | Permit::NotNeeded => {}
         }
         let mut frames = std::mem::take(&mut shared.frames);
         let outcome = client.reader.read_from(&mut client.stream, &mut self.scratch, &mut frames);
@@ -267,10 +266,10 @@ impl Clients {
             Err(refused) => return self.end(token, refused, shared),
         }
         if completed {
-            let leave = std::mem::replace(&mut client.leave, Leave::NotNeeded);
-            self.return_leave(leave, shared);
+            let permit = std::mem::replace(&mut client.permit, Permit::NotNeeded);
+            self.return_permit(permit, shared);
         }
-        self.ask_leave(token, unfinished_bytes, shared);
+        self.request_permit(token, unfinished_bytes, shared);
         self.answer_statuses(token, shared);
         self.write(token, shared);
     }
@@ -283,35 +282,35 @@ impl Clients {
         }
     }
 
-    /// Gives leave for the unfinished frame of a client if it is long and has none, or lets the client wait.
-    fn ask_leave(&mut self, token: Token, bytes: u64, shared: &mut Shared) {
+    /// Grants a permit for the unfinished frame of a client if it is long and has none, or makes the client wait.
+    fn request_permit(&mut self, token: Token, bytes: u64, shared: &mut Shared) {
         let Some(client) = self.sessions.get_mut(&token) else { return };
-        if bytes <= CLIENT_FRAME_FREE_BYTES || matches!(client.leave, Leave::Given { .. }) {
+        if bytes <= CLIENT_FRAME_FREE_BYTES || matches!(client.permit, Permit::Granted { .. }) {
             return;
         }
-        if self.leave_bytes + bytes > shared.limits.get(Local::ClientsFrameBytes) {
-            client.leave = Leave::Waits;
+        if self.permitted_bytes + bytes > shared.limits.get(Local::ClientsFrameBytes) {
+            client.permit = Permit::Requested;
             self.waiting.push_back(token);
             return;
         }
-        self.leave_bytes += bytes;
-        client.leave = Leave::Given { bytes, since: shared.now };
+        self.permitted_bytes += bytes;
+        client.permit = Permit::Granted { bytes, since: shared.now };
         client.watch(token, shared);
     }
 
-    /// Takes back a leave that is needed no more, and gives leave to those who wait for it, in order.
-    fn return_leave(&mut self, leave: Leave, shared: &mut Shared) {
-        let Leave::Given { bytes, .. } = leave else { return };
-        self.leave_bytes -= bytes;
+    /// Takes back a permit and grants permits to waiting clients, in order.
+    fn return_permit(&mut self, permit: Permit, shared: &mut Shared) {
+        let Permit::Granted { bytes, .. } = permit else { return };
+        self.permitted_bytes -= bytes;
         while let Some(token) = self.waiting.front().copied() {
             let Some(client) = self.sessions.get_mut(&token) else { return };
             let bytes = client.reader.unfinished_bytes() as u64;
-            if self.leave_bytes + bytes > shared.limits.get(Local::ClientsFrameBytes) {
+            if self.permitted_bytes + bytes > shared.limits.get(Local::ClientsFrameBytes) {
                 return;
             }
             self.waiting.pop_front();
-            client.leave = Leave::NotNeeded;
-            self.ask_leave(token, bytes, shared);
+            client.permit = Permit::NotNeeded;
+            self.request_permit(token, bytes, shared);
             self.ready.add(token);
         }
     }
@@ -336,19 +335,19 @@ impl Clients {
             shared.refuse(refused, &client);
         }
         self.unread_bytes -= client.outgoing.len() as u64;
-        // A walk over at most all clients, and only when one goes.
+        // Walks over all clients at most, and only when one goes.
         self.waiting.retain(|waiting| *waiting != token);
-        self.return_leave(client.leave, shared);
+        self.return_permit(client.permit, shared);
         self.tokens.remove(&client.id);
         if client.known == Known::ToTheCore {
-            shared.bridge.tell(&ToCore::ClientGone { client: client.id });
+            shared.bridge.push_message(&ToCore::ClientGone { client: client.id });
         }
         log::debug!("{client} is gone");
     }
 }
 
 impl Client {
-    /// Takes one frame.
+    /// Handles one frame.
     fn take(&mut self, frame: Frame, shared: &mut Shared) -> Result<(), Refused> {
         match frame.kind {
             Kind::Data => {
@@ -358,7 +357,7 @@ impl Client {
                 if Request::is_status(&frame.body) && shared.status().is_some() {
                     self.statuses_due += 1;
                 } else if shared.holds_clients_back() {
-                    self.waiting.push(frame.body);
+                    self.held.push(frame.body);
                 } else {
                     self.forward(&frame.body, shared);
                 }
@@ -377,14 +376,14 @@ impl Client {
         shared.bridge.push(&ToCore::Client { client: self.id }, request);
     }
 
-    /// Forwards the requests that waited for the core to have room.
+    /// Forwards the requests that were held back.
     fn release(&mut self, shared: &mut Shared) {
-        for request in std::mem::take(&mut self.waiting) {
+        for request in std::mem::take(&mut self.held) {
             self.forward(&request, shared);
         }
     }
 
-    /// Has the loop look after this client's long frame in a while, if it does not already.
+    /// Arms the timer that checks the progress of a long frame.
     fn watch(&mut self, token: Token, shared: &mut Shared) {
         if self.deadline == Deadline::Unarmed {
             self.deadline = Deadline::Armed;
@@ -393,7 +392,7 @@ impl Client {
     }
 
     fn write(&mut self, decided: Round) -> io::Result<()> {
-        // Pongs go behind the replies; a client that does not read gets one for all its pings.
+        // A pong follows all replies; a client that does not read gets one for all its pings.
         if self.outgoing.is_empty()
             && let Some(sequence) = self.pong_due.take()
         {
@@ -415,7 +414,7 @@ mod tests {
     use crate::testing::Bench;
 
     #[test]
-    fn a_long_idle_client_makes_room_and_an_active_one_does_not() {
+    fn a_long_idle_client_is_evicted_and_an_active_one_is_not() {
         let mut bench = Bench::new();
         bench.shared.limits = LocalLimits::parse("clients=2").unwrap();
         let (mut clients, mut ends) = (Clients::new(), Vec::new());
@@ -429,11 +428,11 @@ mod tests {
         bench.shared.now += Duration::from_secs(1);
         assert!(begin(&mut clients, &mut bench, 2));
         bench.shared.now += CLIENT_IDLE_EVICTABLE - Duration::from_secs(2);
-        assert!(!begin(&mut clients, &mut bench, 3), "nobody has been idle for long enough");
+        assert!(!begin(&mut clients, &mut bench, 3), "no client has been idle for long enough");
         assert_eq!(bench.refused("client beyond the limit"), 1);
         bench.shared.now += Duration::from_secs(1);
         assert!(begin(&mut clients, &mut bench, 4));
-        assert!(!clients.has(Token(1)) && clients.has(Token(2)), "the idlest one goes");
+        assert!(!clients.has(Token(1)) && clients.has(Token(2)), "the idlest one is evicted");
         assert_eq!(bench.refused("idle client evicted"), 1);
         assert_eq!((clients.sessions.len(), clients.tokens.len()), (2, 2));
     }

@@ -1,7 +1,6 @@
-//! What is refused, by reason, and when the counters are due at the core.
+//! Counts refusals by reason, and arms the timer that reports counters to the core.
 //!
-//! A stranger can provoke refusals at will, so they are logged at the first, tenth, hundredth … of a reason and
-//! otherwise only counted.
+//! Strangers can cause refusals at will, so only the first, tenth, hundredth … of a reason is logged.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -12,43 +11,43 @@ use wire::session::HandshakeError;
 
 use crate::timers::{Timer, Timers};
 
-/// How often the core hears of counters that change.
+/// How often counters that change are reported.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a connection was closed or a frame thrown away.
+/// Why a connection was closed or a frame dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refused {
     /// The handshake broke a rule.
     Handshake(HandshakeError),
-    /// It ended in the middle.
+    /// The connection ended within it.
     HandshakeCutOff,
     /// It took longer than `Local::HandshakeTimeMs`.
     HandshakeTooSlow,
-    /// It was the one drawn to make room.
+    /// It was drawn to make room for another.
     HandshakeEvicted,
-    /// There were too many from its address.
+    /// Its address had too many.
     HandshakesOfAddress,
-    /// Another session of the same dialer took its place.
+    /// The same dialer began another session.
     Replaced,
     /// A frame broke a rule.
     Frame(FrameError),
-    /// A data frame does not follow the one before.
+    /// A data frame is missing before this one.
     OutOfSequence,
-    /// A frame of a kind that only listeners send, or only peers.
+    /// Only listeners send this kind of frame, or only peers.
     UnexpectedKind,
-    /// A data frame that had arrived before. The connection stays.
+    /// A data frame arrived again. The connection stays open.
     Duplicate,
     /// A peer sent nothing, not even pings.
     Silent,
-    /// All places for clients were taken.
+    /// There were too many clients, none of them idle.
     ClientsFull,
-    /// A client that had long been idle made room.
+    /// A client was idle for long and had to make room.
     ClientEvicted,
     /// A client took too long to send a long frame.
     ClientTooSlow,
     /// A client did not read its replies.
     ClientUnread,
-    /// The system gave no further connection.
+    /// The system call failed.
     AcceptFailed,
 }
 
@@ -76,7 +75,7 @@ impl Refused {
     }
 }
 
-/// Refusals by reason since the process started, and whether the core knows the latest.
+/// Refusals by reason since the process started, and whether a report is due.
 #[derive(Default)]
 pub(crate) struct Counters {
     refused: BTreeMap<&'static str, u64>,
@@ -84,7 +83,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts a refusal; `whose` and `detail` are for the log.
+    /// Counts a refusal; `whose` names the connection in the log.
     pub(crate) fn refuse(
         &mut self,
         refused: Refused,
@@ -100,12 +99,12 @@ impl Counters {
                 Refused::Frame(error) => error,
                 _ => &refused.name(),
             };
-            log::warn!("refused: {detail}, from {whose}; number {count} of this kind");
+            log::warn!("refused: {detail}, from {whose}; number {count} for this reason");
         }
         self.changed(timers, now);
     }
 
-    /// Notes that some counter is not what the core was told last.
+    /// Arms the next report.
     pub(crate) fn changed(&mut self, timers: &mut Timers, now: Instant) {
         if !self.report_armed {
             self.report_armed = true;
@@ -120,7 +119,7 @@ impl Counters {
     }
 }
 
-/// Whether the log hears of the event with this number.
+/// Whether to log the event with this number.
 pub(crate) fn is_power_of_ten(mut count: u64) -> bool {
     while count >= 10 && count.is_multiple_of(10) {
         count /= 10;
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_hears_of_powers_of_ten() {
+    fn powers_of_ten_are_logged() {
         let logged: Vec<u64> = (1..=2000).filter(|count| is_power_of_ten(*count)).collect();
         assert_eq!(logged, [1, 10, 100, 1000]);
     }

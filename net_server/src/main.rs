@@ -1,17 +1,17 @@
-//! The listening process of a node: what comes from outside comes in here.
+//! `net_server`, the listening process of a node.
 //!
-//! One thread, one mio loop. Peers and clients connect to the one port of the node's line in `hosts.txt`; who has
-//! proved its key becomes the session of a peer or a client; what arrives on it and passes its tag goes, body opaque and
-//! stamped with its sender, to the core over the IPC queue on standard input. The process ends when that queue does.
+//! One thread, one mio loop. Peers and clients connect to one port, that of the node's line in `hosts.txt`, and prove
+//! their keys in a handshake. The body of each frame with a valid tag goes to the core, unparsed and with the id of its
+//! sender, over the IPC queue on standard input. The process ends when that queue ends.
 //!
 //! ```text
-//! listener ─▶ admission ─▶ peers   ─▶ bridge ─▶ core          admission: who is it, within limits
-//!                      └─▶ clients ─▶   │                     bridge:    the IPC queue, and its pressure
+//! listener ─▶ admission ─▶ peers   ─▶ bridge ─▶ core          admission: handshakes, within limits
+//!                      └─▶ clients ─▶   │                     bridge:    the IPC queue
 //!                            ▲──────────┘ replies
 //! ```
 //!
-//! Backpressure is not reading: while the core leaves too much in the queue, sockets stay unread, clients' before
-//! peers', and TCP tells the senders. Nothing here is buffered without a bound.
+//! Backpressure: while the queue to the core is too long, sockets stay unread, those of clients before those of peers,
+//! and TCP slows the senders down. All buffers are bounded.
 #![forbid(unsafe_code)]
 
 mod admission;
@@ -35,7 +35,7 @@ use options::Options;
 use server::Server;
 use wire::{text, version};
 
-/// Wrong flags or files; as everywhere in the testbed.
+/// The flags or files are wrong.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
     match Server::start(options).and_then(Server::run) {
         Ok(()) => {
-            log::info!("the core is gone, and so is this process");
+            log::info!("the core has ended; net_server ends too");
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! What the command line says: who we are, where the files are, and the limits that may be set.
+//! The command line: identity, files, limits, log.
 
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use wire::text::ParseError;
 
 const FLAGS: &[Flag] = &[Flag::with("--log", "FILE|stderr")];
 
-/// All that the process is told at its start.
+/// The settings of the process.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) keys: NodeKeys,
@@ -42,7 +42,7 @@ impl Options {
         Ok(Options { keys, committee, listen, limits, log })
     }
 
-    /// Directs the log where it was asked for, appending to a file. `RUST_LOG` is respected.
+    /// Starts logging; appends if the log is a file. Respects `RUST_LOG`.
     pub(crate) fn start_logging(&self) -> Result<(), ParseError> {
         let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
         if let LogTo::File(path) = &self.log {

@@ -1,11 +1,11 @@
-//! Bytes on their way out of a connection that may not take them all at once.
+//! A write buffer for a connection that may not accept all bytes at once.
 
 use std::io::{self, Write};
 
-/// A capacity kept for the next burst; more is given back once all is written.
+/// Capacity beyond this is freed once everything is written.
 const KEPT_BYTES: usize = 16 << 10;
 
-/// What is still to be written. Has no bound of its own: whoever appends looks at [`Outgoing::len`].
+/// The unwritten bytes. They are bounded by the caller, by [`Outgoing::len`].
 #[derive(Default)]
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
@@ -13,19 +13,18 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Bytes still to be written.
+    /// Unwritten bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.written
     }
 
-    /// Whether all is written.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where to append.
+    /// The buffer to append to.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
-        // Moving what is left down pays once as much has been written as is moved.
+        // Moves the rest to the front once that is shorter than the part that was written, so moves are amortised.
         if self.written > self.len() {
             self.bytes.drain(..self.written);
             self.written = 0;
@@ -33,7 +32,7 @@ impl Outgoing {
         &mut self.bytes
     }
 
-    /// Writes what `sink` takes and returns how much that was.
+    /// Writes until `sink` is full; returns the number of bytes written.
     pub(crate) fn write_to(&mut self, sink: &mut impl Write) -> io::Result<usize> {
         let before = self.written;
         while !self.is_empty() {
@@ -57,7 +56,7 @@ impl Outgoing {
 mod tests {
     use super::*;
 
-    /// Takes three bytes a call, and none at every third.
+    /// Accepts three bytes a call, and none at every third.
     struct Reluctant {
         taken: Vec<u8>,
         calls: usize,

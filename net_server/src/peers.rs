@@ -1,11 +1,11 @@
-//! The sessions of peers, and what outlives them: the links.
+//! The sessions of peers, and the links to which they belong.
 //!
-//! A link belongs to a dialer, by its key. It knows the dialer's incarnation and which data frame comes next, so that
-//! after a reconnect what was sent twice is dropped and what is missing is noticed. At most one session a link: the
-//! newest wins, because the dialer alone knows which of its connections it still uses.
+//! A link belongs to a dialer, identified by its key, and outlives its sessions. It stores the dialer's incarnation and
+//! the next data frame, so that after a reconnect duplicates are dropped and gaps noticed. A link has at most one
+//! session: a new one replaces the old, because only the dialer knows which of its connections it still uses.
 //!
-//! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait a little for company
-//! (`Local::AckDelayMs`), unless a mebibyte has come together.
+//! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait for `Local::AckDelayMs` for
+//! further frames, unless a mebibyte is due.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -36,7 +36,7 @@ pub(crate) struct Peers {
     links: BTreeMap<NodeId, Link>,
     sessions: BTreeMap<Token, PeerSession>,
     ready: Ready,
-    /// Frames of all links in the IPC queue that are not known to be written, oldest first. Bounded as the queue is.
+    /// The unwritten frames of all links in the IPC queue, oldest first. Bounded like the queue.
     queued: VecDeque<Queued>,
     /// Links with written frames that are not acknowledged yet.
     unacknowledged: BTreeSet<NodeId>,
@@ -44,7 +44,7 @@ pub(crate) struct Peers {
     acks_armed: bool,
 }
 
-/// What is known of a dialer across its connections.
+/// The state of a dialer across its connections.
 #[derive(Default)]
 struct Link {
     incarnation: Option<u64>,
@@ -54,17 +54,17 @@ struct Link {
     /// Bytes settled since the last ack.
     settled_bytes: u64,
     session: Option<Token>,
-    /// What the core was told that this peer has decided.
+    /// The decided round of this peer that was last reported to the core.
     decided: Round,
-    /// Sessions begun so far.
+    /// Sessions so far.
     sessions: u64,
     counters: LinkCounters,
 }
 
-/// The frames below `next` that `peer` sent in this incarnation are written once the IPC queue is written up to `place`.
+/// The frames below `next` that `peer` sent in this incarnation are written once `end` bytes of the IPC queue are.
 #[derive(Clone, Copy)]
 struct Queued {
-    place: u64,
+    end: u64,
     peer: NodeId,
     incarnation: Option<u64>,
     next: u64,
@@ -77,16 +77,16 @@ struct PeerSession {
     reader: FrameReader,
     sealer: Sealer,
     outgoing: Outgoing,
-    /// What the dialer knows to have arrived.
+    /// The dialer knows that all frames below this number have arrived.
     acked: u64,
     ack_due: bool,
-    /// The ping that is to be answered; a later one takes the place of an earlier one.
+    /// The ping to answer: the latest.
     pong_due: Option<u64>,
-    last_heard: Instant,
+    last_frame: Instant,
     allowance: Option<Allowance>,
 }
 
-/// A peer's limit of bytes a second, if there is one.
+/// A limit of bytes a second.
 struct Allowance {
     bucket: Bucket,
     /// Whether the session waits for [`Timer::Allowance`].
@@ -112,7 +112,7 @@ impl Peers {
         self.ready.count() > 0
     }
 
-    /// The data frame wanted next of this dialer.
+    /// The number of the data frame that comes next from this dialer.
     pub(crate) fn next_expected(&self, peer: NodeId, dialer: &DialerHello) -> u64 {
         self.links
             .get(&peer)
@@ -120,7 +120,7 @@ impl Peers {
             .map_or(0, |link| link.in_order.next())
     }
 
-    /// Begins the session of a peer; an older one of the same dialer ends.
+    /// Begins the session of a peer, in place of an older one.
     pub(crate) fn begin(&mut self, peer: NodeId, admitted: Admitted, shared: &mut Shared) {
         let Admitted { token, stream, remote, session, dialer } = admitted;
         let link = self.links.entry(peer).or_default();
@@ -129,12 +129,12 @@ impl Peers {
             shared.refuse(Refused::Replaced, &Peer(peer));
         }
         if link.incarnation == Some(dialer.incarnation) {
-            shared.bridge.tell(&ToCore::PeerBack { peer });
+            shared.bridge.push_message(&ToCore::PeerBack { peer });
         } else {
             let Link { counters, decided, sessions, .. } = std::mem::take(link);
             let (incarnation, session) = (Some(dialer.incarnation), Some(token));
             *link = Link { incarnation, session, counters, decided, sessions, ..Link::default() };
-            shared.bridge.tell(&ToCore::PeerUp { peer });
+            shared.bridge.push_message(&ToCore::PeerUp { peer });
         }
         let bytes_per_s = shared.limits.get(Local::PeerBytesPerS);
         let allowance = (bytes_per_s < u64::MAX)
@@ -150,21 +150,21 @@ impl Peers {
                 acked: link.settled,
                 ack_due: false,
                 pong_due: None,
-                last_heard: shared.now,
+                last_frame: shared.now,
                 allowance,
             },
         );
-        link.hear_decided(peer, dialer.decided, shared);
+        link.on_decided(peer, dialer.decided, shared);
         shared.timers.arm(shared.now + shared.limits.time(Local::PeerSilenceMs), Timer::Silence(token));
-        // The first frames may have come along with the finish.
+        // The first frames may have arrived together with the finish.
         self.ready.add(token);
         link.sessions += 1;
-        if link.is_telling() {
-            log::info!("{} came in from {remote}, session number {}", Name::Node(peer), link.sessions);
+        if link.is_logged() {
+            log::info!("{} connected from {remote}, session number {}", Name::Node(peer), link.sessions);
         }
     }
 
-    /// Takes what its connection is ready for.
+    /// Handles the readiness of a connection.
     pub(crate) fn on_event(&mut self, token: Token, event: &mio::event::Event, shared: &mut Shared) {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             let waits = |session: &PeerSession| session.allowance.as_ref().is_some_and(|it| it.waits);
@@ -177,7 +177,7 @@ impl Peers {
         }
     }
 
-    /// Reads once from each connection that may have something, in turn, until the core has enough.
+    /// Reads each readable connection once, in turn, until peers are held back.
     pub(crate) fn serve(&mut self, shared: &mut Shared) {
         for _ in 0..self.ready.count() {
             if shared.holds_peers_back() {
@@ -189,12 +189,12 @@ impl Peers {
         }
     }
 
-    /// Acknowledges the frames that were written to the IPC queue, now or a little later. Costs what was written, not
-    /// what waits nor the number of links: every turn of the loop ends here.
+    /// Acknowledges the frames that were written to the IPC queue, at once or after the ack delay. Runs in every turn of
+    /// the loop, so its cost depends on the frames written, not on those that wait, nor on the number of links.
     pub(crate) fn settle(&mut self, shared: &mut Shared) {
         let mut settled = BTreeSet::new();
-        while let Some(Queued { place, peer, incarnation, next, bytes }) = self.queued.front().copied()
-            && place <= shared.bridge.written()
+        while let Some(Queued { end, peer, incarnation, next, bytes }) = self.queued.front().copied()
+            && end <= shared.bridge.written_bytes()
         {
             self.queued.pop_front();
             if let Some(link) = self.links.get_mut(&peer).filter(|link| link.incarnation == incarnation) {
@@ -216,7 +216,7 @@ impl Peers {
         }
     }
 
-    /// Takes [`Timer::Acks`].
+    /// Handles [`Timer::Acks`].
     pub(crate) fn on_acks_timer(&mut self, shared: &mut Shared) {
         self.acks_armed = false;
         for peer in std::mem::take(&mut self.unacknowledged) {
@@ -224,12 +224,12 @@ impl Peers {
         }
     }
 
-    /// Takes [`Timer::Silence`]: a session may have outlived its dialer.
+    /// Handles [`Timer::Silence`]: closes a session whose dialer is gone.
     pub(crate) fn on_silence_timer(&mut self, token: Token, shared: &mut Shared) {
         let Some(session) = self.sessions.get(&token) else { return };
-        // What waits to be read may well be a ping: that it is not read is our doing.
+        // The unread bytes may contain a ping; that they are unread is not the peer's fault.
         let unread = self.ready.contains(token) || session.allowance.as_ref().is_some_and(|it| it.waits);
-        let due = session.last_heard + shared.limits.time(Local::PeerSilenceMs);
+        let due = session.last_frame + shared.limits.time(Local::PeerSilenceMs);
         if due <= shared.now && !unread {
             self.end(token, Some(Refused::Silent), shared);
         } else {
@@ -238,7 +238,7 @@ impl Peers {
         }
     }
 
-    /// Takes [`Timer::Allowance`].
+    /// Handles [`Timer::Allowance`].
     pub(crate) fn on_allowance_timer(&mut self, token: Token) {
         if let Some(allowance) = self.sessions.get_mut(&token).and_then(|it| it.allowance.as_mut()) {
             allowance.waits = false;
@@ -246,7 +246,7 @@ impl Peers {
         }
     }
 
-    /// The counters of all links, ascending.
+    /// The counters of all links, ascending by peer.
     pub(crate) fn counters(&self) -> Vec<(NodeId, LinkCounters)> {
         self.links.iter().map(|(peer, link)| (*peer, link.counters)).collect()
     }
@@ -279,14 +279,14 @@ impl Peers {
         }
     }
 
-    /// Takes the frames that a read completed.
+    /// Handles the frames that a read completed.
     fn take(&mut self, token: Token, frames: &mut Vec<Frame>, shared: &mut Shared) -> Result<(), Refused> {
         let Some(session) = self.sessions.get_mut(&token) else { return Ok(()) };
         let Some(link) = self.links.get_mut(&session.peer) else { return Ok(()) };
         if frames.is_empty() {
             return Ok(());
         }
-        session.last_heard = shared.now;
+        session.last_frame = shared.now;
         let next_before = link.in_order.next();
         let mut bytes = 0;
         let result = frames.drain(..).try_for_each(|frame| {
@@ -295,9 +295,9 @@ impl Peers {
             link.take(session, frame, shared)
         });
         if link.in_order.next() > next_before {
-            let (place, next) = (shared.bridge.pushed(), link.in_order.next());
+            let (end, next) = (shared.bridge.pushed_bytes(), link.in_order.next());
             let (peer, incarnation) = (session.peer, link.incarnation);
-            self.queued.push_back(Queued { place, peer, incarnation, next, bytes });
+            self.queued.push_back(Queued { end, peer, incarnation, next, bytes });
         }
         if result.is_ok() && session.pong_due.is_some() {
             self.write(token, shared);
@@ -305,7 +305,7 @@ impl Peers {
         result
     }
 
-    /// Sends an ack if the peer has a session in which it is owed one.
+    /// Sends an ack if the peer has a session and unacknowledged frames.
     fn acknowledge(&mut self, peer: NodeId, shared: &mut Shared) {
         let Some(link) = self.links.get(&peer) else { return };
         let Some(token) = link.session else { return };
@@ -335,23 +335,23 @@ impl Peers {
             && link.session == Some(token)
         {
             link.session = None;
-            shared.bridge.tell(&ToCore::PeerDown { peer });
-            if link.is_telling() {
-                log::info!("{} is gone, session number {}", Name::Node(peer), link.sessions);
+            shared.bridge.push_message(&ToCore::PeerDown { peer });
+            if link.is_logged() {
+                log::info!("{} disconnected, session number {}", Name::Node(peer), link.sessions);
             }
         }
     }
 }
 
 impl Link {
-    /// Whether the log hears of the present session: of the first ones each, later of powers of ten, since a
-    /// Byzantine peer can come and go at will.
-    fn is_telling(&self) -> bool {
+    /// Whether to log the present session: each of the first ones, later those with numbers that are powers of ten,
+    /// since a Byzantine peer can reconnect at will.
+    fn is_logged(&self) -> bool {
         const EACH_UP_TO: u64 = 10;
         self.sessions <= EACH_UP_TO || is_power_of_ten(self.sessions)
     }
 
-    /// Takes one frame of the session, in order.
+    /// Handles one frame of the session, in order.
     fn take(&mut self, session: &mut PeerSession, frame: Frame, shared: &mut Shared) -> Result<(), Refused> {
         match frame.kind {
             Kind::Data => {
@@ -370,7 +370,7 @@ impl Link {
             Kind::Ping => {
                 session.pong_due = Some(frame.sequence);
                 if let Some(decided) = frame.decided() {
-                    self.hear_decided(session.peer, decided, shared);
+                    self.on_decided(session.peer, decided, shared);
                 }
             }
             Kind::Ack | Kind::Pong => return Err(Refused::UnexpectedKind),
@@ -378,18 +378,18 @@ impl Link {
         Ok(())
     }
 
-    /// Tells the core what the peer says it has decided, if that is news.
-    fn hear_decided(&mut self, peer: NodeId, decided: Round, shared: &mut Shared) {
+    /// Reports the decided round of the peer to the core if it has changed.
+    fn on_decided(&mut self, peer: NodeId, decided: Round, shared: &mut Shared) {
         if decided != self.decided {
             self.decided = decided;
-            shared.bridge.tell(&ToCore::PeerDecided { peer, decided });
+            shared.bridge.push_message(&ToCore::PeerDecided { peer, decided });
         }
     }
 }
 
 impl PeerSession {
-    /// Writes what is due and what is left over. At most one ack and one pong are ever in the buffer: later ones
-    /// are made when there is room, and then say more. So a dialer that does not read makes us hold next to nothing.
+    /// Writes due acks and pongs. At most one of each is ever in the buffer; later ones are sealed when it is empty and
+    /// then carry later numbers. So a dialer that does not read occupies hardly any memory.
     fn write(&mut self, link: &mut Link, decided: Round) -> io::Result<()> {
         loop {
             let bytes = self.outgoing.write_to(&mut self.stream)?;
@@ -418,9 +418,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_that_comes_and_goes_fills_no_log() {
-        let telling = |sessions: &u64| Link { sessions: *sessions, ..Link::default() }.is_telling();
-        let told: Vec<u64> = (1..=2_000).filter(telling).collect();
-        assert_eq!(told, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1_000]);
+    fn a_peer_that_reconnects_again_and_again_is_seldom_logged() {
+        let is_logged = |sessions: &u64| Link { sessions: *sessions, ..Link::default() }.is_logged();
+        let logged: Vec<u64> = (1..=2_000).filter(is_logged).collect();
+        assert_eq!(logged, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1_000]);
     }
 }

@@ -1,13 +1,13 @@
-//! Connections that may have something to read, each once, served in turn.
+//! A queue of readable connections, each at most once.
 //!
-//! Readiness is edge-triggered: it is told once and remembered here until a read finds nothing. So a connection that
-//! is not read for a while (backpressure) costs nothing, and is not forgotten.
+//! Readiness is edge-triggered, so it is remembered here until a read finds the socket empty. A connection that is not
+//! read for a while (backpressure) costs nothing and is not forgotten.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use mio::Token;
 
-/// The connections, in the order in which they are to be served.
+/// The connections, in the order of service.
 #[derive(Default)]
 pub(crate) struct Ready {
     order: VecDeque<Token>,
@@ -15,26 +15,24 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Adds a connection at the end, if it is not in already.
+    /// Adds a connection at the end, unless it is in the queue.
     pub(crate) fn add(&mut self, token: Token) {
         if self.members.insert(token) {
             self.order.push_back(token);
         }
     }
 
-    /// Takes the connection whose turn it is.
+    /// Removes the connection at the front.
     pub(crate) fn pop(&mut self) -> Option<Token> {
         let token = self.order.pop_front()?;
         self.members.remove(&token);
         Some(token)
     }
 
-    /// Whether this connection waits to be read.
     pub(crate) fn contains(&self, token: Token) -> bool {
         self.members.contains(&token)
     }
 
-    /// How many wait.
     pub(crate) fn count(&self) -> usize {
         self.order.len()
     }

@@ -1,9 +1,8 @@
-//! The loop: waits for events, lets each part do a bounded piece of work, and waits again only when nothing is left
-//! that may be done.
+//! The loop: waits for events, lets each part do a bounded piece of work, and waits again once no part may do more.
 //!
-//! Sockets are edge-triggered. What an event announced is remembered where it belongs (the gate, the bridge, the
-//! queues of ready connections), so a turn of the loop never depends on which events came with it, and a part that is
-//! held back is not woken for it again and again.
+//! Sockets are edge-triggered. Their readiness is remembered where it belongs (the listener, the bridge, the queues of
+//! readable connections), so a turn of the loop does not depend on its events, and a part that is held back does not
+//! wake the loop again and again.
 
 use std::fmt;
 use std::io;
@@ -34,15 +33,15 @@ use crate::timers::{Timer, Timers};
 const LISTENER: Token = Token(0);
 const CORE: Token = Token(1);
 const FIRST_CONNECTION: usize = 2;
-/// Events taken in one turn; the rest come in the next.
+/// Events handled in one turn; the others follow in the next.
 const EVENTS_MAX: usize = 256;
-/// Connections accepted in one turn, so that a burst does not keep the established ones waiting.
+/// Connections accepted in one turn, so that a burst does not delay the established ones.
 const ACCEPTS_A_TURN_MAX: usize = 16;
 
-/// Why the process can't go on.
+/// Why the process ends.
 #[derive(Debug)]
 pub(crate) enum ServerError {
-    /// The address of our line in the hosts file can't be listened on.
+    /// The address of our line in the hosts file cannot be bound.
     Listen(SocketAddr, io::Error),
     /// The system's readiness interface failed.
     Poll(io::Error),
@@ -53,7 +52,7 @@ pub(crate) enum ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServerError::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
+            ServerError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             ServerError::Poll(error) => write!(f, "waiting for events failed: {error}"),
             ServerError::Core(error) => error.fmt(f),
         }
@@ -66,14 +65,14 @@ impl std::error::Error for ServerError {}
 pub(crate) struct Server {
     poll: Poll,
     listener: TcpListener,
-    /// Whether connections may wait to be accepted.
+    /// Whether the listener may have connections.
     listener_ready: bool,
     next_token: usize,
     shared: Shared,
     admission: Admission,
     peers: Peers,
     clients: Clients,
-    /// What the core said in the read at hand; empty between reads.
+    /// Messages of the current read; empty between reads.
     messages: Vec<(FromCore, Bytes)>,
 }
 
@@ -112,7 +111,7 @@ impl Server {
         })
     }
 
-    /// Serves until the core is gone.
+    /// Serves until the core has ended.
     pub(crate) fn run(mut self) -> Result<(), ServerError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
@@ -122,18 +121,18 @@ impl Server {
             }
             self.shared.now = Instant::now();
             events.iter().for_each(|event| self.on_event(event));
-            if self.hear_core()? == Core::Gone {
+            if self.read_core()? == Core::Gone {
                 return Ok(());
             }
             self.accept();
             self.peers.serve(&mut self.shared);
             self.clients.serve(&mut self.shared);
-            // After the reads: a process that was not given the time to read must not take others for silent.
+            // After the reads: a process that was not scheduled for a while must not take others for silent.
             while let Some(timer) = self.shared.timers.pop(self.shared.now) {
                 self.on_timer(timer);
             }
             match self.shared.bridge.flush() {
-                // The core may end at any time; that it did is no error of ours.
+                // The core has ended, which is no error.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 result => result.map_err(|error| ServerError::Core(IpcError::Io(error)))?,
             }
@@ -141,7 +140,7 @@ impl Server {
         }
     }
 
-    /// How long there will be nothing to do, if no event comes.
+    /// How long to wait for events: not at all while a part has work, else until the next timer.
     fn wait(&self) -> Option<Duration> {
         let bridge = &self.shared.bridge;
         let work = bridge.is_readable()
@@ -179,17 +178,17 @@ impl Server {
         }
     }
 
-    /// Tells the core the counters; later if it does not keep up, since they may change for ever.
+    /// Reports the counters to the core; later if it lags, since they may change for ever.
     fn report(&mut self) {
         let refused = self.shared.counters.report();
         if self.shared.holds_clients_back() {
             self.shared.counters_changed();
         } else {
-            self.shared.bridge.tell(&ToCore::Counters { links: self.peers.counters(), refused });
+            self.shared.bridge.push_message(&ToCore::Counters { links: self.peers.counters(), refused });
         }
     }
 
-    fn hear_core(&mut self) -> Result<Core, ServerError> {
+    fn read_core(&mut self) -> Result<Core, ServerError> {
         if !self.shared.bridge.is_readable() {
             return Ok(Core::Alive);
         }
@@ -210,7 +209,7 @@ impl Server {
         Ok(core)
     }
 
-    /// Whether connections wait that the core has room for.
+    /// Whether a connection may be waiting and may be accepted.
     fn may_accept(&self) -> bool {
         self.listener_ready && !self.shared.holds_connections_back()
     }
@@ -224,7 +223,7 @@ impl Server {
                 Ok((mut stream, remote)) => {
                     let token = Token(self.next_token);
                     self.next_token += 1;
-                    // Acks and replies are made whole before they are written, so waiting for more is of no use.
+                    // Acks and replies are complete when they are written, so delaying them is of no use.
                     let ready = stream.set_nodelay(true).and_then(|()| {
                         let interest = Interest::READABLE | Interest::WRITABLE;
                         self.poll.registry().register(&mut stream, token, interest)
@@ -246,7 +245,7 @@ impl Server {
         self.admission.gate.pause(self.shared.now);
     }
 
-    /// Goes on with a handshake; what it admits becomes a peer's or a client's session.
+    /// Continues a handshake; begins the session of a peer or client once it is finished.
     fn advance(&mut self, token: Token) {
         let peers = &self.peers;
         let next_expected = |dialer: &wire::session::DialerHello| match dialer.role {

@@ -1,4 +1,4 @@
-//! What unit tests of the parts need: the shared parts without a core process, and admitted dialers without a network.
+//! For unit tests: shared state without a core process, and admitted dialers without a network.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::shared::Shared;
 use crate::timers::Timers;
 
-/// The shared parts, their core a socket that nobody reads, and what has to live as long.
+/// Shared state whose core is a socket that is never read.
 pub(crate) struct Bench {
     pub(crate) shared: Shared,
     _poll: Poll,
@@ -66,7 +66,7 @@ impl Bench {
         (Admitted { token, stream, remote: remote("192.0.2.1:9"), session, dialer }, end)
     }
 
-    /// How often something was refused under a name.
+    /// The number of refusals under a name.
     pub(crate) fn refused(&mut self, name: &str) -> u64 {
         let report = self.shared.counters.report();
         report.iter().find(|(given, _)| given == name).map_or(0, |(_, count)| *count)
@@ -77,7 +77,7 @@ pub(crate) fn remote(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A node that is alone in its committee.
+/// The only node of its committee.
 pub(crate) fn myself() -> Myself {
     let signing = SigningKey::from_bytes(&[1; 32]);
     let member = Member { public_key: signing.verifying_key().to_bytes(), coin_commitment: [2; 32] };

@@ -1,47 +1,46 @@
-//! The deadlines of the loop. There is no tick: with nothing open nothing is armed, and the loop sleeps.
+//! The deadlines of the loop. There is no tick: an idle process has no timer armed and sleeps.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use mio::Token;
 
-/// What is due. One that is about a connection which is gone by then is ignored by its owner.
+/// The timers. A timer of a connection that has ended meanwhile is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Timer {
     /// Connections may be accepted again.
     Accept,
-    /// Acks that waited for company go out.
+    /// Delayed acks go out.
     Acks,
-    /// The counters go to the core.
+    /// Counters are reported to the core.
     Counters,
-    /// A handshake is out of time.
+    /// A handshake has timed out.
     Handshake(Token),
-    /// A peer may have been silent for too long.
+    /// A peer may be silent.
     Silence(Token),
-    /// A peer's allowance of bytes has been filled up.
+    /// A peer may send bytes again.
     Allowance(Token),
-    /// A client's long frame is out of time.
+    /// A client's long frame may be too slow.
     ClientFrame(Token),
 }
 
-/// All that is due some time.
+/// The armed timers.
 #[derive(Default)]
 pub(crate) struct Timers {
     queue: BTreeSet<(Instant, Timer)>,
 }
 
 impl Timers {
-    /// Makes `timer` due at `at`.
     pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
         self.queue.insert((at, timer));
     }
 
-    /// How long nothing is due.
+    /// The time to the next timer; `None` if none is armed.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         self.queue.first().map(|(at, _)| at.saturating_duration_since(now))
     }
 
-    /// Takes one that is due.
+    /// Removes a timer that is due.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<Timer> {
         self.queue.first().filter(|(at, _)| *at <= now)?;
         self.queue.pop_first().map(|(_, timer)| timer)
@@ -53,11 +52,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_due_comes_in_order_and_nothing_early() {
+    fn timers_fire_in_order_and_not_early() {
         let start = Instant::now();
         let later = |ms| start + Duration::from_millis(ms);
         let mut timers = Timers::default();
-        assert_eq!(timers.wait(start), None, "nothing armed, nothing to wake up for");
+        assert_eq!(timers.wait(start), None, "no timer is armed");
         timers.arm(later(20), Timer::Counters);
         timers.arm(later(10), Timer::Acks);
         assert_eq!(timers.wait(start), Some(Duration::from_millis(10)));

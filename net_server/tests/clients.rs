@@ -1,4 +1,4 @@
-//! Clients: served by anyone's key, and unable to make the process hold more than its bounds.
+//! Clients: served whatever their key, within bounds of memory.
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::Server;
 
 const MIB: usize = 1 << 20;
 
-/// The next request: from which client, and its body.
+/// The next request: its client and body.
 fn next_request(server: &mut Server) -> (ClientId, Vec<u8>) {
     match server.core.next() {
         (ToCore::Client { client }, body) => (client, body.to_vec()),
@@ -35,7 +35,7 @@ fn requests_reach_the_core_and_replies_their_client() {
 
     let long = vec![0xAB; 3 * MIB];
     for (client, body) in [(second, &b"to two"[..]), (first, &long), (first, b"to one")] {
-        server.core.tell(&FromCore::Reply { client }, body);
+        server.core.send(&FromCore::Reply { client }, body);
     }
     assert_eq!(two.receive().unwrap().body[..], b"to two"[..]);
     assert!(one.receive().unwrap().body[..] == long[..]);
@@ -44,15 +44,15 @@ fn requests_reach_the_core_and_replies_their_client() {
 
     drop(one);
     assert_eq!(server.core.next().0, ToCore::ClientGone { client: first });
-    server.core.tell(&FromCore::Reply { client: first }, b"to nobody");
+    server.core.send(&FromCore::Reply { client: first }, b"to nobody");
     two.send_with(|sealer, out| sealer.seal_ping(5, Round(0), out));
     assert_eq!(two.receive().unwrap().kind, Kind::Pong);
-    two.send(b"a longer one, behind leave").unwrap();
+    two.send(b"a longer one").unwrap();
     assert_eq!(next_request(&mut server).0, second);
 }
 
 #[test]
-fn a_client_that_never_asked_comes_and_goes_without_the_core_hearing_of_it() {
+fn a_client_without_requests_is_not_reported_to_the_core() {
     let mut server = Server::start(&[]);
     drop(server.dial_client());
     let mut asking = server.dial_client();
@@ -65,7 +65,7 @@ fn unlawful_frames_of_clients_are_refused_by_name() {
     let mut server = Server::start(&[]);
     let oversize = vec![0; CLIENT_FRAME_BYTES_MAX as usize + 1];
     let mut client = server.dial_client();
-    // The connection may be closed before all of it is written.
+    // The connection may be closed before everything is written.
     let _ = client.send(&oversize);
     client.wait_closed();
     server.core.wait_refused("frame of unlawful length", 1);
@@ -92,7 +92,7 @@ fn unlawful_frames_of_clients_are_refused_by_name() {
 }
 
 #[test]
-fn clients_beyond_the_limit_are_refused_and_places_come_free() {
+fn clients_beyond_the_limit_are_refused_until_others_leave() {
     let mut server = Server::start(&["--limits", "clients=2"]);
     let mut one = server.dial_client();
     let _two = server.dial_client();
@@ -105,7 +105,7 @@ fn clients_beyond_the_limit_are_refused_and_places_come_free() {
     let mut late = server.dial_client();
     late.send(b"late").unwrap();
     assert_eq!(next_request(&mut server).1, b"late");
-    // Peers need no client's place.
+    // Peers do not count as clients.
     server.dial_peer(NodeId(1), 1);
 }
 
@@ -120,10 +120,10 @@ fn clients_that_do_not_read_are_closed_and_memory_stays_bounded() {
     }
     let before = server.resident_bytes();
     let reply = vec![7; MIB];
-    // Far more than the bound and what the sockets themselves hold.
+    // Far more than the bound and the buffers of the sockets.
     for _ in 0..20 {
         for client in &ids {
-            server.core.tell(&FromCore::Reply { client: *client }, &reply);
+            server.core.send(&FromCore::Reply { client: *client }, &reply);
         }
     }
     server.core.wait_refused("client that does not read", 12);
@@ -133,7 +133,7 @@ fn clients_that_do_not_read_are_closed_and_memory_stays_bounded() {
     honest.send(b"still served").unwrap();
     loop {
         if let (ToCore::Client { client }, _) = server.core.next() {
-            server.core.tell(&FromCore::Reply { client }, b"yes");
+            server.core.send(&FromCore::Reply { client }, b"yes");
             break;
         }
     }
@@ -141,13 +141,13 @@ fn clients_that_do_not_read_are_closed_and_memory_stays_bounded() {
 }
 
 #[test]
-fn unfinished_long_frames_wait_for_leave_while_others_are_served() {
+fn unfinished_long_frames_wait_for_a_permit_while_others_are_served() {
     let mut server = Server::start(&[]);
     let before = server.resident_bytes();
     let frame_bytes = CLIENT_FRAME_BYTES_MAX as usize;
-    let with_leave = CLIENTS_FRAME_BYTES_MAX as usize / frame_bytes;
-    // Each announces the longest frame, sends a part and stops: as many as have leave, and many more.
-    let mut stalled: Vec<_> = (0..with_leave + 20).map(|_| server.dial_client()).collect();
+    let permits = CLIENTS_FRAME_BYTES_MAX as usize / frame_bytes;
+    // Each announces the longest frame, sends some of it and stops: as many as get a permit, and many more.
+    let mut stalled: Vec<_> = (0..permits + 20).map(|_| server.dial_client()).collect();
     for client in &mut stalled {
         let mut bytes = Vec::new();
         client.sealer.seal_data(0, &vec![1; frame_bytes], &mut bytes);
@@ -159,12 +159,12 @@ fn unfinished_long_frames_wait_for_leave_while_others_are_served() {
     assert_eq!(next_request(&mut server).1.len(), 50_000);
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 40 << 20, "grown by {grown} bytes");
-    // Long frames get their turn once the stalled ones are out of time.
+    // Other long frames get permits once the stalled ones have timed out.
     let writer = std::thread::spawn(move || {
         honest.send(&vec![3; frame_bytes]).unwrap();
         honest
     });
     assert_eq!(next_request(&mut server).1.len(), frame_bytes);
-    server.core.wait_refused("client frame too slow", with_leave as u64);
+    server.core.wait_refused("client frame too slow", permits as u64);
     writer.join().unwrap();
 }

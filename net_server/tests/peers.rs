@@ -1,4 +1,4 @@
-//! Honest peers: what they send reaches the core once and in order, whatever happens to connections.
+//! Honest peers: their frames reach the core once and in order, whatever happens to connections.
 
 mod common;
 
@@ -53,7 +53,7 @@ fn bodies_of_all_sizes_reach_the_core_with_sender_and_digest_and_are_acknowledge
 }
 
 #[test]
-fn a_reconnect_goes_on_where_the_listener_stands_and_drops_duplicates() {
+fn a_reconnect_continues_at_the_next_frame_and_drops_duplicates() {
     let mut server = Server::start(&[]);
     let mut link = server.dial_peer(PEER, 7);
     (0..3u8).for_each(|i| link.send(&[i]).unwrap());
@@ -77,14 +77,14 @@ fn a_reconnect_goes_on_where_the_listener_stands_and_drops_duplicates() {
     assert_eq!(counters.bytes, 7 * 46 + 45 * counters.ack_sent);
     assert!((2..=5).contains(&counters.ack_sent), "{} acks", counters.ack_sent);
 
-    // Another incarnation of the same node counts from the start.
+    // Another incarnation of the same node counts from 0.
     let link = server.dial_peer(PEER, 8);
     assert_eq!(link.hello.next_expected, 0);
     assert_eq!(server.core.next().0, ToCore::PeerUp { peer: PEER });
 }
 
 #[test]
-fn the_newest_session_of_a_dialer_wins() {
+fn a_new_session_replaces_the_old_one_of_its_dialer() {
     let mut server = Server::start(&[]);
     let mut older = server.dial_peer(PEER, 1);
     older.send(b"older").unwrap();
@@ -118,13 +118,13 @@ fn a_gap_closes_and_a_skip_does_not() {
 }
 
 #[test]
-fn pings_are_answered_with_what_the_core_has_decided() {
+fn pongs_carry_the_decided_round_of_the_core() {
     let mut server = Server::start(&[]);
     let mut link = server.dial_peer(PEER, 1);
     assert_eq!(link.hello.decided, Round(0));
     let progress = Progress { decided: Round(42), lanes: vec![] };
-    server.core.tell(&FromCore::Progress(progress), &[]);
-    // The core's word and the ping race for the loop's attention, so ask until the word is in.
+    server.core.send(&FromCore::Progress(progress), &[]);
+    // The progress and the first ping may arrive in either order, so ping until the pong shows the progress.
     for sequence in 0.. {
         link.send_with(|sealer, out| sealer.seal_ping(sequence, Round(6), out));
         let pong = link.receive().unwrap();
@@ -136,7 +136,7 @@ fn pings_are_answered_with_what_the_core_has_decided() {
     assert_eq!(server.core.next().0, ToCore::PeerUp { peer: PEER });
     assert_eq!(server.core.next().0, ToCore::PeerDecided { peer: PEER, decided: Round(1) });
     assert_eq!(server.core.next().0, ToCore::PeerDecided { peer: PEER, decided: Round(6) });
-    assert_eq!(server.dial_peer(NodeId(1), 1).hello.decided, Round(42), "hellos tell it too");
+    assert_eq!(server.dial_peer(NodeId(1), 1).hello.decided, Round(42), "hellos carry it too");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_silent_peer_is_closed_and_a_pinging_one_is_not() {
         for sequence in 0..12 {
             std::thread::sleep(std::time::Duration::from_millis(100));
             pinging.send_with(|sealer, out| sealer.seal_ping(sequence, Round(0), out));
-            pinging.receive().expect("who pings is not closed");
+            pinging.receive().expect("a peer that pings is not closed");
         }
     });
     silent.wait_closed();

@@ -1,4 +1,4 @@
-//! Backpressure: a core that does not read stops the senders, not the process's memory.
+//! Backpressure: a core that does not read stops the senders, and the memory of the process stays bounded.
 
 mod common;
 
@@ -30,9 +30,9 @@ fn a_core_that_does_not_read_stops_the_senders_and_nothing_is_lost() {
             })
         })
         .collect();
-    // The senders push until every buffer is full; then memory stands still.
+    // The senders send until every buffer is full.
     let grown = wait_until_full(&server).saturating_sub(before);
-    // Beyond the queue's bound: what one read may bring past it, and a body in the making for each peer.
+    // Beyond the bound of the queue: one read, and an unfinished body for each peer.
     let bound = IPC_QUEUE_PEERS_BYTES_MAX + 8 * BODY_BYTES as u64;
     assert!(grown < bound, "grown by {grown} bytes");
     let ticks = server.cpu_ticks();
@@ -61,10 +61,9 @@ fn clients_are_held_back_before_peers() {
         }
         client
     });
-    // With clients alone the queue fills up to their bound, which is less than what the client sends. A peer gets
-    // its bodies in behind that: they are acknowledged as soon as the core reads on.
+    // The client alone fills the queue up to the bound of clients. A peer's body still goes in, behind that.
     wait_until_full(&server);
-    assert!(!client_writer.is_finished(), "the client is not read to its end");
+    assert!(!client_writer.is_finished(), "the client is held back");
     let mut peer = server.dial_peer(NodeId(1), 1);
     peer.send(b"of a peer").unwrap();
     peer.send_with(|sealer, out| sealer.seal_ping(1, Round(0), out));
@@ -83,14 +82,14 @@ fn clients_are_held_back_before_peers() {
         }
     }
     let bound = IPC_QUEUE_CLIENTS_BYTES_MAX + 2 * BODY_BYTES as u64;
-    assert!(client_bytes_before <= bound, "{client_bytes_before} bytes of a client went before");
+    assert!(client_bytes_before <= bound, "{client_bytes_before} bytes of a client came before");
     while !client_writer.is_finished() {
         server.core.poll();
     }
     client_writer.join().unwrap();
 }
 
-/// Waits until the process holds as much as it ever will, since its core does not read.
+/// Waits until all buffers of the process are full, since its core does not read; returns its resident memory.
 fn wait_until_full(server: &Server) -> u64 {
     let mut resident = 0;
     loop {
@@ -104,7 +103,7 @@ fn wait_until_full(server: &Server) -> u64 {
 }
 
 #[test]
-fn status_requests_are_answered_while_a_lagging_core_leaves_everything_unread() {
+fn status_requests_are_answered_while_the_core_reads_nothing() {
     let mut server = Server::start(&["--limits", "accepts-per-s=100000"]);
     let mut early = server.dial_client();
     let peers: Vec<_> = (1..4)
@@ -116,17 +115,17 @@ fn status_requests_are_answered_while_a_lagging_core_leaves_everything_unread() 
     let before = wait_until_full(&server);
     let status = codec::encode(&Request::Status);
     // Answered: a client that connected before, and one that connects now.
-    server.core.tell(&FromCore::Status, b"how it is");
+    server.core.send(&FromCore::Status, b"a status");
     early.send(&status).unwrap();
-    assert_eq!(early.receive().unwrap().body[..], b"how it is"[..]);
+    assert_eq!(early.receive().unwrap().body[..], b"a status"[..]);
     let mut late = server.dial_client();
-    server.core.tell(&FromCore::Status, b"how it is");
+    server.core.send(&FromCore::Status, b"a status");
     late.send(&status).unwrap();
     late.send(&status).unwrap();
-    assert_eq!(late.receive().unwrap().body[..], b"how it is"[..]);
-    assert_eq!(late.receive().unwrap().body[..], b"how it is"[..]);
+    assert_eq!(late.receive().unwrap().body[..], b"a status"[..]);
+    assert_eq!(late.receive().unwrap().body[..], b"a status"[..]);
     late.send(b"request").unwrap();
-    // Clients with requests for the core make the process hold one short read each.
+    // Clients with requests for the core occupy one short read each.
     let mut others: Vec<_> = (0..40).map(|_| server.dial_client()).collect();
     for other in &mut others {
         other.stream.set_nonblocking(true).unwrap();
@@ -142,7 +141,7 @@ fn status_requests_are_answered_while_a_lagging_core_leaves_everything_unread() 
     loop {
         match server.core.next() {
             (ToCore::Client { client }, body) if body[..] == status => {
-                server.core.tell(&FromCore::Reply { client }, b"from the core");
+                server.core.send(&FromCore::Reply { client }, b"from the core");
                 break;
             }
             (ToCore::Client { .. }, body) => requests += usize::from(body[..] == b"request"[..]),
@@ -182,16 +181,16 @@ fn a_peers_allowance_of_bytes_a_second_is_kept() {
         }
     }
     writer.join().unwrap();
-    // 6.3 MB at 2 MB/s with 2 MB at once, of which one read may overdraw its own megabyte.
+    // 6.3 MB at 2 MB/s with 2 MB at once, and one read may overdraw the allowance by a megabyte.
     assert!(begun.elapsed() > Duration::from_millis(1200), "{:?}", begun.elapsed());
 }
 
 #[test]
-fn a_core_that_dies_ends_the_process_in_the_middle_of_traffic() {
+fn the_end_of_the_core_ends_the_process_amid_traffic() {
     let mut server = Server::start(&[]);
     let mut link = server.dial_peer(NodeId(1), 1);
     let writer = std::thread::spawn(move || while link.send(&[1; 100_000]).is_ok() {});
-    server.core.tell(&FromCore::Progress(Progress::default()), &[]);
+    server.core.send(&FromCore::Progress(Progress::default()), &[]);
     while !matches!(server.core.next().0, ToCore::Peer { .. }) {}
     assert_eq!(server.end(), Some(0));
     writer.join().unwrap();

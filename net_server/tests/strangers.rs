@@ -1,4 +1,4 @@
-//! Strangers: whatever they send is refused and counted, while an honest peer goes on.
+//! Strangers: whatever they send is refused and counted, while an honest peer is served.
 
 mod common;
 
@@ -14,7 +14,7 @@ use wire::session::{Dialer, FINISH_BYTES, Identity, LocalHello, REPLY_BYTES};
 use common::{Link, Server, Testbed, wait_closed};
 
 const HONEST: NodeId = NodeId(1);
-/// What strangers may make the process grow by.
+/// How much strangers may make the process grow.
 const GROWTH_BYTES_MAX: u64 = 40 << 20;
 
 /// An honest peer beside the strangers.
@@ -28,7 +28,7 @@ impl Witness {
         Witness { link: server.dial_peer(HONEST, 1), sent: 0 }
     }
 
-    /// Shows that the honest peer is served: what it sends is acknowledged and reaches the core.
+    /// Asserts that a frame of the honest peer is acknowledged and reaches the core.
     fn is_served(&mut self, server: &mut Server) {
         let body = self.sent.to_le_bytes();
         self.link.send(&body).unwrap();
@@ -48,10 +48,10 @@ fn hello(server: &Server, identity: &Identity) -> (Dialer, Vec<u8>) {
     Dialer::start(identity, server.testbed.committee.testbed(), None, local)
 }
 
-/// A connection on which these bytes were sent.
+/// Connects and sends these bytes.
 fn send(server: &Server, bytes: &[u8]) -> TcpStream {
     let mut stream = server.connect();
-    // The listener may close before it has taken all of it.
+    // The listener may close before it has read everything.
     let _ = stream.write_all(bytes);
     stream
 }
@@ -81,7 +81,7 @@ fn false_hellos_are_refused_by_name() {
     for (bytes, name) in cases {
         let counted = server.core.refused.get(name).copied().unwrap_or(0);
         let mut stream = send(&server, &bytes);
-        // Ends the hello that is too short; a connection refused before this is gone already, which is as good.
+        // Ends the hello that is too short. The other connections may be closed already.
         let _ = stream.shutdown(std::net::Shutdown::Write);
         wait_closed(&mut stream);
         server.core.wait_refused(name, counted + 1);
@@ -94,9 +94,9 @@ fn a_key_of_another_testbed_and_a_members_key_for_another_id_open_no_session() {
     let mut server = Server::start(&[]);
     let stranger = Testbed::deal();
     let as_member = stranger.identity(NodeId(2), NodeId(2));
-    assert!(server.dial(&as_member, 1).is_err(), "dealt elsewhere, claims to be of this testbed");
+    assert!(server.dial(&as_member, 1).is_err(), "a key of another testbed");
     let as_another = server.testbed.identity(NodeId(3), NodeId(2));
-    assert!(server.dial(&as_another, 1).is_err(), "a member that claims another's id");
+    assert!(server.dial(&as_another, 1).is_err(), "a member with the id of another");
     server.core.wait_refused("handshake with another's id", 2);
 }
 
@@ -104,7 +104,7 @@ fn a_key_of_another_testbed_and_a_members_key_for_another_id_open_no_session() {
 fn a_replayed_handshake_is_refused() {
     let mut server = Server::start(&[]);
     let mut witness = Witness::of(&server);
-    // What an eavesdropper on a peer's connection records: hello, finish, first frame.
+    // An eavesdropper on a peer's connection records hello, finish and first frame.
     let id = NodeId(2);
     let (dialer, hello) = hello(&server, &server.testbed.identity(id, id));
     let mut stream = send(&server, &hello);
@@ -128,7 +128,7 @@ fn a_replayed_handshake_is_refused() {
 }
 
 #[test]
-fn idle_connections_beyond_the_places_make_room_for_each_other() {
+fn idle_connections_beyond_the_limit_evict_each_other() {
     let mut server = Server::start(&["--limits", "accepts-per-s=100000,handshake-time-ms=600000"]);
     let mut witness = Witness::of(&server);
     let before = server.resident_bytes();
@@ -136,9 +136,9 @@ fn idle_connections_beyond_the_places_make_room_for_each_other() {
     let idle: Vec<TcpStream> = (0..count).map(|_| server.connect()).collect();
     server.core.wait_refused("handshake evicted", count - 64);
     witness.is_served(&mut server);
-    // A newcomer is let in: places are taken by lot, so not always at the first try.
+    // A new client gets in; it may be evicted at random, so not always at the first try.
     let client = (0..50).find_map(|_| server.dial(&Identity::client(), 1).ok());
-    client.expect("a newcomer finds a place").send(b"request").unwrap();
+    client.expect("a new client gets in").send(b"request").unwrap();
     while !matches!(server.core.next().0, ToCore::Client { .. }) {}
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "grown by {grown} bytes");
@@ -147,7 +147,7 @@ fn idle_connections_beyond_the_places_make_room_for_each_other() {
 }
 
 #[test]
-fn slow_handshakes_run_out_of_time() {
+fn slow_handshakes_time_out() {
     let mut server = Server::start(&["--limits", "handshake-time-ms=300"]);
     let mut witness = Witness::of(&server);
     let (_, hello) = hello(&server, &Identity::client());
@@ -160,7 +160,7 @@ fn slow_handshakes_run_out_of_time() {
     }
     slow.iter_mut().for_each(wait_closed);
     server.core.wait_refused("handshake too slow", 20);
-    // One that says hello and never finishes is no better.
+    // So does one that sends a hello and no finish.
     wait_closed(&mut send(&server, &hello));
     server.core.wait_refused("handshake too slow", 21);
     witness.is_served(&mut server);
@@ -172,13 +172,13 @@ fn connections_are_accepted_at_a_bounded_rate() {
     let begun = std::time::Instant::now();
     let mut sent: Vec<TcpStream> = (0..15).map(|_| send(&server, &[0; 200])).collect();
     sent.iter_mut().for_each(wait_closed);
-    // Five at once and five a second; fewer at once, since the start of the server took one.
+    // Five at once and five a second; fewer at once, since the start of the server used one.
     assert!(begun.elapsed() >= Duration::from_millis(1900), "{:?}", begun.elapsed());
     server.core.wait_refused("handshake of something else", 15);
 }
 
 #[test]
-fn a_million_bad_bytes_within_a_session_harm_nobody_else() {
+fn a_million_bad_bytes_in_sessions_harm_no_other_peer() {
     let mut server = Server::start(&["--limits", "accepts-per-s=100000"]);
     let mut witness = Witness::of(&server);
     let before = server.resident_bytes();
@@ -188,11 +188,11 @@ fn a_million_bad_bytes_within_a_session_harm_nobody_else() {
         let mut noise = vec![0; 16 << 10];
         rand::fill(&mut noise);
         if turn % 3 == 0 {
-            // A lawful header and an endless wrong body.
+            // A lawful header and a wrong body.
             noise[..4].copy_from_slice(&(8000u32 + turn).to_le_bytes());
             noise[4] = 1;
         } else if turn % 3 == 1 {
-            // An oversize length.
+            // A length beyond the limit.
             noise[..4].copy_from_slice(&u32::MAX.to_le_bytes());
             noise[4] = 1;
         } else {
@@ -210,7 +210,7 @@ fn a_million_bad_bytes_within_a_session_harm_nobody_else() {
 }
 
 #[test]
-fn a_frame_cut_off_by_the_end_is_counted_and_nothing_of_it_is_delivered() {
+fn a_frame_that_is_cut_off_is_counted_and_not_delivered() {
     let mut server = Server::start(&[]);
     let mut witness = Witness::of(&server);
     let mut link = server.dial_peer(NodeId(2), 1);
@@ -224,7 +224,7 @@ fn a_frame_cut_off_by_the_end_is_counted_and_nothing_of_it_is_delivered() {
 }
 
 #[test]
-fn a_disconnect_leaves_the_loop_asleep() {
+fn disconnects_leave_the_loop_asleep() {
     let mut server = Server::start(&[]);
     let mut witness = Witness::of(&server);
     for _ in 0..20 {
@@ -236,8 +236,7 @@ fn a_disconnect_leaves_the_loop_asleep() {
     let idle = server.dial_client();
     server.core.wait_refused("handshake cut off", 40);
     witness.is_served(&mut server);
-    // A loop that spins uses all of the time it gets: 100 ticks a second. One that sleeps uses none, give or take
-    // a report of counters.
+    // A loop that spins uses 100 ticks a second; one that sleeps uses none, except for a report of counters.
     let before = server.cpu_ticks();
     std::thread::sleep(Duration::from_secs(2));
     let used = server.cpu_ticks() - before;

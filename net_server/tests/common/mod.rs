@@ -26,7 +26,7 @@ use wire::session::{Expected, Identity, ListenerHello, LocalHello};
 
 /// The node whose `net_server` is tested.
 pub(crate) const SERVER: NodeId = NodeId(0);
-/// Nothing takes this long unless it never happens.
+/// Far longer than anything takes here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Files of a dealt testbed, removed at the end.
@@ -37,7 +37,7 @@ pub(crate) struct Testbed {
 }
 
 impl Testbed {
-    /// Deals keys to four nodes. The coin takes no part here, so any bytes do for its commitments.
+    /// Deals keys to four nodes. The commitments of the coin are random bytes, since it is not used.
     pub(crate) fn deal() -> Testbed {
         let keys: Vec<SigningKey> = (0..4).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
         let member = |key: &SigningKey| Member {
@@ -90,11 +90,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one with further flags.
+    /// Starts one with additional flags.
     pub(crate) fn start(flags: &[&str]) -> Server {
         let testbed = Testbed::deal();
-        // Another process may take the free port before the server binds it, so several are tried. The loopback address
-        // is random, so that no server of another test answers there.
+        // Another process may bind the free port before the server does, so several are tried. The loopback address is
+        // random, so that no server of another test answers.
         let [_, a, b, c] = rand::u64().to_le_bytes()[..4] else { unreachable!("these are four") };
         let ip = Ipv4Addr::new(127, a, b, c.clamp(2, 254));
         for _ in 0..20 {
@@ -111,7 +111,7 @@ impl Server {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        panic!("no port could be had");
+        panic!("no free port");
     }
 
     /// A bare connection.
@@ -172,7 +172,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts the program; what it logs goes where the test's own output goes.
+/// Starts the program, which logs to standard error.
 pub(crate) fn spawn(keys: &Path, hosts: &Path, flags: &[&str]) -> (UnixStream, Child) {
     let (core, child_end) = ipc::pair().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_net_server"));
@@ -205,19 +205,19 @@ impl Core {
         self.stream.as_mut().expect("the queue is open until the test closes it")
     }
 
-    /// Closes the queue, as a core does that ends.
+    /// Closes the queue, like a core that ends.
     pub(crate) fn close(&mut self) {
         self.stream = None;
     }
 
     /// Sends one message.
-    pub(crate) fn tell(&mut self, message: &FromCore, body: &[u8]) {
+    pub(crate) fn send(&mut self, message: &FromCore, body: &[u8]) {
         let mut writer = IpcWriter::new();
         writer.push(message, &Bytes::from(body.to_vec()));
         writer.write_all(self.stream()).unwrap();
     }
 
-    /// The next message that is no counters, which are remembered.
+    /// The next message except counters, which are stored.
     pub(crate) fn next(&mut self) -> (ToCore, Bytes) {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -226,10 +226,10 @@ impl Core {
                 Some(message) => return message,
             }
         }
-        panic!("the core hears nothing; refused so far: {:?}", self.refused);
+        panic!("no message; refused so far: {:?}", self.refused);
     }
 
-    /// Waits until so many refusals were counted under a name; other messages are dropped.
+    /// Waits until `count` refusals were reported under a name; drops other messages.
     pub(crate) fn wait_refused(&mut self, name: &str, count: u64) {
         let deadline = Instant::now() + PATIENCE;
         while self.refused.get(name).is_none_or(|counted| *counted < count) {
@@ -238,7 +238,7 @@ impl Core {
         }
     }
 
-    /// Waits until the counters of a link are as wanted; other messages are dropped.
+    /// Waits until the counters of a link satisfy `want`; drops other messages.
     pub(crate) fn wait_links(&mut self, peer: NodeId, want: impl Fn(&LinkCounters) -> bool) -> LinkCounters {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -250,7 +250,7 @@ impl Core {
         }
     }
 
-    /// One message, or none for 100 ms.
+    /// The next message; `None` if there is none within 100 ms.
     pub(crate) fn poll(&mut self) -> Option<(ToCore, Bytes)> {
         let stream = self.stream.as_mut().expect("the queue is open until the test closes it");
         loop {
@@ -290,7 +290,7 @@ impl Link {
         self.stream.write_all(&bytes)
     }
 
-    /// Sends what a closure makes of the sealer.
+    /// Sends the frames that a closure seals.
     pub(crate) fn send_with(&mut self, make: impl FnOnce(&mut Sealer, &mut Vec<u8>)) {
         let mut bytes = Vec::new();
         make(&mut self.sealer, &mut bytes);
@@ -304,7 +304,7 @@ impl Link {
         while self.received.is_empty() {
             match self.reader.read_from(&mut self.stream, &mut scratch, &mut self.received) {
                 Ok(ReadOutcome::Read(_)) => {}
-                Ok(ReadOutcome::WouldBlock) => panic!("the listener says nothing"),
+                Ok(ReadOutcome::WouldBlock) => panic!("the listener sends nothing"),
                 Ok(ReadOutcome::Ended) | Err(_) => return None,
             }
         }
