@@ -31,7 +31,8 @@ use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
-use crate::round::{Limiter, Resend};
+use crate::resend::Resend;
+use crate::serving::Limiter;
 use crate::time::Time;
 
 /// What a block is, in short.

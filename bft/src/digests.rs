@@ -25,9 +25,9 @@ use crate::lane::entry::{self, Entry};
 use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled, Skip};
 use crate::merkle::Tree;
 use crate::part::{Group, Part, PartDigests, PartRef};
+use crate::prng::Prng;
 use crate::shard::message::Cause;
 use crate::sim::adversary::shapes::Pieces;
-use crate::sim::prng::Prng;
 use crate::transaction::{
     Expiry, Input, Output, Owner, Transaction, genesis_coin, genesis_secret, output_coin, refund_coin,
     signing_message, tx_id, validate,

@@ -35,7 +35,7 @@
 //! [`IdMap::of_claims`]: crate::id_map::IdMap::of_claims
 
 use crate::mutant::{Mutant, in_force};
-use crate::sim::prng::splitmix64;
+use crate::prng::splitmix64;
 
 /// What an index gives for an id: the owner's name for the place where it keeps it. At most 42 bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -335,7 +335,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::sim::prng::Prng;
+    use crate::prng::Prng;
 
     /// More slots than any search reads unless ids were chosen to collide: the longest search among 10^5 random ids
     /// reads about a hundred.

@@ -164,7 +164,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::sim::prng::Prng;
+    use crate::prng::Prng;
 
     #[test]
     fn agrees_with_an_ordered_map_through_random_work() {

@@ -21,7 +21,7 @@
 //! the next entry.
 //!
 //! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, what is missing), `own`
-//! (the own lane: votes, re-sending), `fetch` and `want` (asking for bodies and certificates), `serve` (answering),
+//! (the own lane: votes, re-sending), `fetch` and `want` (asking for bodies and certificates),
 //! `history` (entries of executed blocks), `steps` (steps that several inputs share).
 
 use std::collections::BTreeSet;
@@ -39,7 +39,6 @@ use self::fetch::Fetches;
 use self::history::History;
 pub use self::message::{LaneEffects, LaneMessage, LaneOutput, LaneSend};
 use self::own::Own;
-use self::serve::Serving;
 use self::want::Wants;
 use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::Statement;
@@ -49,6 +48,7 @@ use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::mvba::LaneCertificates;
+use crate::serving::{ANSWER_BYTES_MAX, Serving};
 use crate::time::Time;
 
 mod chain;
@@ -57,13 +57,14 @@ mod fetch;
 mod history;
 pub mod message;
 mod own;
-pub(crate) mod serve;
 mod slot;
 mod steps;
 mod want;
 
 #[cfg(test)]
 mod tests;
+
+const _: () = assert!(ANSWER_BYTES_MAX == limits::PROPOSAL_BYTES_MAX + HEADER_BYTES as u64);
 
 /// Static validity of a payload: a function of its bytes and the committee alone. \[safety]
 pub type Validity = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;

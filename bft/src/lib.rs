@@ -1,9 +1,10 @@
 //! The consensus core: pure, deterministic, sans-IO.
 //!
 //! No clock, thread, socket, file or ambient randomness: time comes in with each event, effects go out as values.
-//! From the bottom up: `effects`, `fault` and `quorum` are the vocabulary; `crypto` signs and elects; `transaction`,
-//! `ledger` and `mempool` hold the money; `lane`, `spb`, `mvba`, `round` and `fetch` are the protocol; `core` is the
-//! root that a driver feeds; `sim` is the bench on which all of it is attacked.
+//! From the bottom up: `time`, `prng`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and
+//! `bucket`, `resend` and `serving` bound what is sent; `effects`, `fault` and `quorum` are the vocabulary; `crypto`
+//! signs and elects; `transaction`, `ledger` and `mempool` hold the money; `lane`, `spb`, `mvba` and `round` are the
+//! protocol; `core` is the root that a driver feeds. `sim` attacks all of it; no other module imports it, except tests.
 #![forbid(unsafe_code)]
 
 pub mod block;
@@ -28,10 +29,13 @@ pub mod message;
 pub mod mutant;
 pub mod mvba;
 pub mod part;
+pub mod prng;
 pub mod proposal;
 pub mod quorum;
+pub mod resend;
 pub mod retries;
 pub mod round;
+pub mod serving;
 pub mod shard;
 pub mod sim;
 pub mod slab;

@@ -23,7 +23,6 @@ mod behind;
 mod catch_up;
 mod early;
 mod halts;
-mod resend;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,11 +38,12 @@ use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::member::Member;
 use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
+use crate::resend::Resend;
+use crate::serving::Limiter;
 use crate::time::{Span, Time};
 
 pub use catch_up::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage};
 pub use halts::HaltSource;
-pub use resend::{Limiter, Resend, Returns, resend_pace};
 pub use times::RoundTimes;
 
 use behind::Behind;

@@ -6,7 +6,6 @@
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `prng` | the random numbers |
 //! | `plan` | what a seed makes of a run: who is Byzantine, how links behave, what goes wrong when |
 //! | `net` | frames under way, ordered by virtual time |
 //! | `parcel` | messages read once for all who look on |
@@ -25,7 +24,6 @@ mod cost;
 mod net;
 mod parcel;
 mod plan;
-pub mod prng;
 mod run;
 pub mod search;
 mod trace;

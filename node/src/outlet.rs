@@ -6,7 +6,7 @@
 //!
 //! The bytes that the core hands over at once must stay below that bound, or a child would be cut off again and again
 //! for what the core did. So re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of
-//! parts at once), and each member gets at most two of the longest entries at once (`bft::lane::serve`).
+//! parts at once), and each member gets at most two of the longest entries at once (`bft::serving`).
 
 use std::io;
 use std::net::Shutdown;

@@ -28,8 +28,8 @@ use crate::crypto::suite::Statement;
 use crate::cut::Tip;
 use crate::fault::FaultKind;
 use crate::member::Member;
+use crate::resend::resend_pace;
 use crate::retries::Retries;
-use crate::round::resend_pace;
 use crate::time::{Span, Time};
 
 /// How long an entry may make no progress before it is sent again; doubles to [`RESEND_MAX`].

@@ -274,7 +274,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::sim::prng::Prng;
+    use crate::prng::Prng;
 
     fn remember(history: &mut History, id: TxId, round: u64, forget: u64, place: u32) -> RecordRef {
         let hashed = history.hash(&id);

@@ -14,8 +14,8 @@ use super::*;
 use crate::crypto::ed25519::Signer;
 use crate::crypto::hash_suite::HashSuite;
 use crate::part::{Part as GroupPart, PartRef};
+use crate::prng::Prng;
 use crate::proposal::ProposalBuilder;
-use crate::sim::prng::Prng;
 use crate::transaction::{
     Expiry, Input, Output, Owner, Part, Transaction, genesis_secret, output_coin, tx_id,
 };

@@ -8,8 +8,8 @@ use wire::ids::{CoinId, Index, NodeId, ShardId};
 use super::list::LINGERING_MAX;
 use super::*;
 use crate::crypto::hash_suite::HashSuite;
+use crate::prng::Prng;
 use crate::proposal::Rules;
-use crate::sim::prng::Prng;
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin};
 
 mod cross;

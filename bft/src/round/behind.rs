@@ -19,7 +19,7 @@ use wire::ids::{Index, Round};
 use crate::mutant::{Mutant, in_force};
 use crate::mvba::Halt;
 use crate::round::catch_up::{Answer, CATCH_UP_ROUNDS_MAX, RANGES_MAX};
-use crate::round::resend::Limiter;
+use crate::serving::Limiter;
 use crate::time::{Span, Time};
 
 /// How long a member that sees a peer ahead waits for HALTs, which are probably under way, and then for an answer.

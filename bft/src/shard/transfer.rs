@@ -47,11 +47,10 @@ use crate::block::Header;
 use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::effects::Effects;
 use crate::fault::FaultKind;
-use crate::lane::serve::Serving;
 use crate::member::Member;
 use crate::part::{Part, PartRef, Place};
 use crate::proposal::Import;
-use crate::round::Limiter;
+use crate::serving::{Limiter, Serving};
 use crate::shard::message::{PartMessage, Transfer};
 use crate::time::Time;
 

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::NodeId;
 
+use crate::prng::Prng;
 use crate::sim::parcel::Frame;
-use crate::sim::prng::Prng;
 use crate::time::{Span, Time};
 
 /// Longest delay of a frame once the network is healed.

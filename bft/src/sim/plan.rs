@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::NodeId;
 
+use crate::prng::Prng;
 use crate::sim::adversary::Adversary;
 use crate::sim::net::{Delay, Order};
-use crate::sim::prng::Prng;
 use crate::time::{Span, Time};
 
 /// One run, told completely: the same scenario gives the same run.

@@ -15,7 +15,7 @@ use wire::codec;
 use wire::committee::Committee;
 use wire::ids::{ClientId, Index, NodeId, Round, ShardId, TxId};
 
-use crate::sim::prng::Prng;
+use crate::prng::Prng;
 use crate::transaction::validate;
 
 use cross::CrossClients;

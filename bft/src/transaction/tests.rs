@@ -1,7 +1,7 @@
 use wire::committee::{Member, Protocol};
 
 use super::*;
-use crate::sim::prng::Prng;
+use crate::prng::Prng;
 
 fn committee(shards: u16, protocol: Protocol) -> Committee {
     let members = vec![Member { public_key: [1; 32], coin_commitment: [2; 32] }; usize::from(shards)];

@@ -1,7 +1,7 @@
 //! Random schedules: whatever order letters arrive in, nobody forks, nobody honest is blamed, and every round ends.
 
+use bft::prng::Prng;
 use bft::sim::bench::{Bench, Order, Schedule, Violation};
-use bft::sim::prng::Prng;
 use wire::ids::Index;
 
 /// Deliveries after which a run of three rounds has stalled; a run of ten members takes some 10,000.

@@ -271,7 +271,7 @@ fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bft::sim::prng::Prng;
+    use bft::prng::Prng;
 
     use super::super::run::{sample, sample_of};
     use super::*;

@@ -1,6 +1,6 @@
 //! What a load is made of: how much of it crosses shards, and how much of that is wrong on purpose.
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 
 /// A share of a whole, to the millionth.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]

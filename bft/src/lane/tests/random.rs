@@ -9,7 +9,7 @@ use crate::crypto::cert::Certificate;
 use crate::cut::{Cut, Tip};
 use crate::lane::entry::Entry;
 use crate::lane::{LaneMessage, LaneSend, LaneSettings};
-use crate::sim::prng::Prng;
+use crate::prng::Prng;
 use crate::time::Span;
 
 type Place = (usize, u64);

@@ -12,7 +12,7 @@ use wire::committee::{Committee, Protocol};
 use super::*;
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
-use crate::sim::prng::Prng;
+use crate::prng::Prng;
 
 mod bounds;
 

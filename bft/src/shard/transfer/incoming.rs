@@ -19,7 +19,7 @@ use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::part::{Part, PartRef};
 use crate::proposal::Import;
-use crate::round::Resend;
+use crate::resend::Resend;
 use crate::shard::message::PartMessage;
 use crate::time::{Span, Time};
 

@@ -23,7 +23,7 @@ use crate::bucket::Bucket;
 use crate::crypto::cert::Certificate;
 use crate::member::Member;
 use crate::part::{Part, PartDigests, PartRef};
-use crate::round::{Resend, resend_pace};
+use crate::resend::{Resend, resend_pace};
 use crate::shard::message::{Transfer, TransferProof};
 use crate::time::Time;
 

@@ -11,10 +11,10 @@ use wire::ids::{Index, NodeId, ShardId, Signature};
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{Statement, Suite};
 use crate::message::Message;
+use crate::prng::Prng;
 use crate::proposal::Rules;
 use crate::sim::adversary::known::Known;
 use crate::sim::parcel::{Frame, Parcel};
-use crate::sim::prng::Prng;
 
 /// See the module.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use wire::ids::{Digest, TxId};
 
 use crate::merkle::Tree;
 use crate::part::{Part, Place};
+use crate::prng::Prng;
 use crate::shard::message::Transfer;
 use crate::sim::adversary::{Behaviour, Hands};
 use crate::sim::parcel::{Frame, Parcel, Seen};
-use crate::sim::prng::Prng;
 
 /// A kind of item: the section of a part that it stands in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,9 +3,9 @@
 use wire::ids::Index;
 
 use crate::effects::To;
+use crate::prng::Prng;
 use crate::sim::bench::letter::Kind;
 use crate::sim::bench::{Bench, Letter, SPB, Violation};
-use crate::sim::prng::Prng;
 use crate::time::Span;
 
 /// Which letter comes next.

@@ -11,10 +11,10 @@ use crate::cut::{Cut, Tip};
 use crate::effects::To;
 use crate::justification::Justification;
 use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
+use crate::prng::Prng;
 use crate::round::RoundMessage;
 use crate::sim::bench::letter::{Kind, Letter, Parcel, Pick, all, only};
 use crate::sim::bench::{Bench, place};
-use crate::sim::prng::Prng;
 use crate::spb::SpbMessage;
 
 impl Bench {

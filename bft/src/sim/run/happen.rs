@@ -3,9 +3,9 @@
 use ::wire::ids::NodeId;
 
 use crate::event::Event;
+use crate::prng::Prng;
 use crate::sim::adversary::Adversary;
 use crate::sim::plan::{Child, Trouble};
-use crate::sim::prng::Prng;
 use crate::sim::run::{Happening, Node, PING_EVERY, Ran, Simulation, Stage, TURN_EVERY};
 use crate::sim::trace;
 use crate::sim::workload::{Asks, ClientRequest};

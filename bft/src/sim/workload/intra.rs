@@ -13,7 +13,7 @@ use wire::committee::Committee;
 use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
-use crate::sim::prng::Prng;
+use crate::prng::Prng;
 use crate::sim::workload::{ClientRequest, Connections, Habit};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin, tx_id};
 

@@ -1,6 +1,6 @@
 //! Clients, which anybody can be, whose requests make no sense.
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 use wire::client::{Request, list};
 use wire::codec;
 use wire::ids::Round;

@@ -1,6 +1,6 @@
 //! Bytes that make no sense: random, truncated, bit-flipped.
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 
 /// How bytes are damaged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

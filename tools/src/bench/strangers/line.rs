@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 use wire::client::Reply;
 use wire::codec;
 use wire::dial;

@@ -1,6 +1,6 @@
 //! Frames without a handshake, a hundred or two at once: the first of them is taken for a hello, and refused.
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 use wire::frame::{HEADER_BYTES, Kind, TAG_BYTES};
 
 use super::damage::Damage;

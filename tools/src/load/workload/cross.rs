@@ -7,7 +7,7 @@
 //! a wrong amount. The outputs follow the inputs, so that only a ledger can tell. Such a transaction must be rejected
 //! and its other coins must be free again in the end.
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 use bft::transaction::{Expiry, Input};
 use wire::ids::{CoinId, NodeId, Round, ShardId};
 

@@ -10,10 +10,10 @@ use crate::block::Header;
 use crate::crypto::suite::Statement;
 use crate::fault::{Fault, FaultKind};
 use crate::part::{Group, Part, PartDigests, PartRef};
+use crate::prng::Prng;
 use crate::shard::message::{PartMessage, Transfer, TransferProof};
 use crate::shard::transfer::TransferSend;
 use crate::sim::adversary::shapes::{self, Pieces};
-use crate::sim::prng::Prng;
 use crate::transaction::tx_id;
 
 /// Hands a transfer to a member, and tells whether that member has signed anything by it.

@@ -1,4 +1,4 @@
-//! Timers and pace of re-sending, and limits on answering.
+//! Timers and pace of sending again.
 //!
 //! Re-sending has two bounds. A peer with a new process gets open messages at most once a second ([`Returns`]); a
 //! return before that waits and is not lost. The bytes of long messages are bounded at once and per second
@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wire::ids::{Index, NodeId};
+use wire::ids::NodeId;
 use wire::limits::{RESEND_BURST_BYTES, RESEND_BYTES_PER_S};
 
 use crate::bucket::Bucket;
@@ -58,29 +58,6 @@ impl Resend {
     /// When it is time.
     pub fn due(&self) -> Option<Time> {
         self.armed.map(|(due, _)| due)
-    }
-}
-
-/// Lets each member have one answer a second, so that questions cannot be used to multiply traffic.
-#[derive(Clone, Debug, Default)]
-pub struct Limiter(BTreeMap<Index, Time>);
-
-impl Limiter {
-    /// Shortest time between two answers to one member.
-    const INTERVAL: Span = Span::from_ms(1_000);
-
-    /// Whether `author` may have an answer now; if so the next one is a second away.
-    pub fn may(&mut self, now: Time, author: Index) -> bool {
-        self.may_every(now, author, Limiter::INTERVAL)
-    }
-
-    /// The same with another interval.
-    pub fn may_every(&mut self, now: Time, author: Index, interval: Span) -> bool {
-        let allowed = self.0.get(&author).is_none_or(|last| now.since(*last) >= interval);
-        if allowed {
-            self.0.insert(author, now);
-        }
-        allowed
     }
 }
 
@@ -180,14 +157,5 @@ mod tests {
         assert_eq!(resend.due(), Some(now + FIRST));
         resend.stop();
         assert_eq!(resend.due(), None);
-    }
-
-    #[test]
-    fn one_answer_a_second_each() {
-        let mut limiter = Limiter::default();
-        assert!(limiter.may(Time(0), Index(1)));
-        assert!(!limiter.may(Time(999_999), Index(1)));
-        assert!(limiter.may(Time(999_999), Index(2)));
-        assert!(limiter.may(Time(1_000_000), Index(1)));
     }
 }

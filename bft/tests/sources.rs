@@ -1,5 +1,5 @@
-//! Checks that docs/design.md §17 lists every module that hashes and every tag, and that the document names every rule
-//! that tests switch off.
+//! Checks of the source texts: docs/design.md §17 lists every module that hashes and every tag, and the document names
+//! every rule that tests switch off; the core imports nothing of its simulator.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ const DESIGN: &str = include_str!("../../docs/design.md");
 /// Source text that shows that a module computes a digest or a MAC.
 const HASHES: [&str; 4] = ["Sha256::", "Sha512::", "MacKey::new", "raw_sign::"];
 
-/// Name and source text of each module in the crates that hash structures, without tests.
+/// Name and source text of each module of `bft` and `wire`, without tests.
 fn modules() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut folders: Vec<PathBuf> = vec![root.join("bft/src"), root.join("wire/src")];
@@ -73,4 +73,15 @@ fn every_tag_is_listed_and_used_once() {
         assert_eq!(modules.len(), 1, "{tag} is used in several places: {modules:?}");
     }
     assert_eq!(tags.len(), 18, "{tags:?}");
+}
+
+/// The simulator is an attacker of the core: the core must be complete without it.
+#[test]
+fn the_core_imports_nothing_of_the_simulator() {
+    let is_core = |module: &str| module.starts_with("bft::") && module.split("::").nth(1) != Some("sim");
+    let core: Vec<(String, String)> = modules().into_iter().filter(|(module, _)| is_core(module)).collect();
+    assert!(core.len() > 60, "{} modules", core.len());
+    for (module, text) in core {
+        assert!(!text.contains("crate::sim"), "{module} imports the simulator");
+    }
 }
