@@ -22,11 +22,10 @@ use crate::crypto::cert::{Certificate, proof_digest};
 use crate::crypto::suite::{Stage, Statement};
 use crate::cut::{Cut, Tip};
 use crate::lane::entry::{self, Entry};
-use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled, Skip};
+use crate::ledger::{BlockOutcome, Cause, CrossEvent, Executed, Outcome, Settled};
 use crate::merkle::Tree;
 use crate::part::{Group, Part, PartDigests, PartRef};
 use crate::prng::Prng;
-use crate::shard::message::Cause;
 use crate::sim::adversary::shapes::Pieces;
 use crate::transaction::{
     Expiry, Input, Output, Owner, Transaction, genesis_coin, genesis_secret, output_coin, refund_coin,
@@ -230,11 +229,11 @@ impl World {
         let outcomes = [
             Outcome::Settled(Settled::Finished),
             Outcome::Settled(Settled::Spent),
-            Outcome::Settled(Settled::Expired),
-            Outcome::Settled(Settled::Rejected(Rejection::Spent)),
-            Outcome::Settled(Settled::Rejected(Rejection::Cancelled)),
-            Outcome::Skipped(Skip::Duplicate),
-            Outcome::Skipped(Skip::NotHere),
+            Outcome::Settled(Settled::Never(Cause::Expired)),
+            Outcome::Settled(Settled::Never(Cause::Rejected(Rejection::Spent))),
+            Outcome::Settled(Settled::Never(Cause::Rejected(Rejection::Cancelled))),
+            Outcome::Duplicate,
+            Outcome::NotHere,
         ];
         let outcome = *self.prng.pick(&outcomes).expect("there are outcomes");
         Executed { id: self.id(), entry: 0, index: 0, outcome }
@@ -390,10 +389,7 @@ fn the_digest_of_an_outcome_follows_the_table() {
     };
     let outcome = BlockOutcome {
         round: Round(7),
-        transactions: vec![
-            executed(1, Outcome::Settled(Settled::Spent)),
-            executed(2, Outcome::Skipped(Skip::NotHere)),
-        ],
+        transactions: vec![executed(1, Outcome::Settled(Settled::Spent)), executed(2, Outcome::NotHere)],
         cross: vec![rejected, CrossEvent::Spent { id: id(6), output: ShardId(8), part: PartNumber(9) }],
         imported: vec![part],
         parts: Vec::new(),

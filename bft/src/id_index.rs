@@ -37,6 +37,10 @@
 use crate::mutant::{Mutant, in_force};
 use crate::prng::splitmix64;
 
+/// Ids looked up together, so that the processor waits for their cache lines at once: see [`IdIndex::warm`]. Sixteen
+/// transactions have some fifty lines under way, more than it can track; larger groups gain nothing.
+pub const GROUP: usize = 16;
+
 /// What an index gives for an id: the owner's name for the place where it keeps it. At most 42 bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Handle(u64);

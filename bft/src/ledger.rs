@@ -48,30 +48,11 @@ use crate::ledger::history::History;
 use crate::ledger::links::Links;
 use crate::ledger::open::PoolEntry;
 use crate::proposal::Rules;
-use crate::shard::message::Cause;
 use crate::transaction::{TransactionView, genesis_coin, genesis_owner};
 
 pub use dump::DumpedCoin;
-pub(crate) use execute::GROUP;
 pub use open::{Held, OpenRecord, PoolView};
-pub use outcome::{BlockOutcome, Counts, CrossEvent, Executed, Outcome, Settled, Skip};
-
-/// How a transaction stands before it is ordered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// It may execute in the next block, or will if coins appear that are unknown yet.
-    Open,
-    /// It was executed and is remembered.
-    Settled(Settled, Round),
-    /// Its inputs here are spent and its record is open: its output shard has not decided, as far as is known here.
-    Spent,
-    /// Its expiry has passed: no later block can execute it.
-    Expired,
-    /// The next block would pass over it because its expiry is too far ahead.
-    ExpiryTooFar,
-    /// No block can execute it any more: an input is spent, or has another amount.
-    Never(Rejection),
-}
+pub use outcome::{BlockOutcome, Cause, Counts, CrossEvent, Executed, Outcome, Settled, Standing};
 
 /// The ledger of one shard.
 #[derive(Clone, Debug)]
@@ -171,16 +152,47 @@ impl Ledger {
         self.genesis_value
     }
 
-    /// What became of a transaction, and in which block; `None` if it was never executed or is forgotten.
-    pub fn settled(&self, id: &TxId) -> Option<(Settled, Round)> {
+    /// What is known of a transaction by its id alone: that its record is open, or what a block made of it.
+    /// [`Standing::Open`] if neither, or if it is forgotten.
+    pub fn known(&self, id: &TxId) -> Standing {
+        // A record may outlive its history.
+        if self.open.contains(id) {
+            return Standing::Spent;
+        }
+        match self.settled(id) {
+            Some((settled, round)) => Standing::Settled(settled, round),
+            None => Standing::Open,
+        }
+    }
+
+    fn settled(&self, id: &TxId) -> Option<(Settled, Round)> {
         let finished = || self.ends.find(id).map(|round| (Settled::Finished, round));
         self.history.find(id).or_else(finished)
     }
 
-    /// Whether nobody can know any more what became of a cross-shard transaction with its output here that is not
-    /// remembered: all its expiries have passed for long.
-    pub fn is_past(&self, transaction: &TransactionView<'_>) -> bool {
-        self.ends.is_past(transaction)
+    /// How a valid transaction with its output or an input here stands before the next block. Owners' signatures are
+    /// left to execution, and inputs in other shards to those. What was executed and is forgotten looks like one whose
+    /// expiry has passed.
+    pub fn standing(&self, id: &TxId, transaction: &TransactionView<'_>) -> Standing {
+        match self.known(id) {
+            Standing::Open => self.outlook(transaction).map_or(Standing::Open, Standing::Never),
+            known => known,
+        }
+    }
+
+    /// Why the next block cannot execute a transaction of which nothing is known.
+    fn outlook(&self, transaction: &TransactionView<'_>) -> Option<Cause> {
+        let Some(expiry) = transaction.expiry_in(self.shard) else {
+            // All its input shards passed its expiries so long ago that nobody knows any more whether it finished.
+            return self.ends.is_past(transaction).then_some(Cause::Expired);
+        };
+        if expiry <= self.height {
+            return Some(Cause::Expired);
+        }
+        if execute::is_too_far(expiry, self.height.next()) {
+            return Some(Cause::ExpiryTooFar);
+        }
+        self.unspendable(transaction).map(Cause::Rejected)
     }
 
     /// The amount of a coin that is unspent here.
@@ -189,47 +201,6 @@ impl Ledger {
             Known::Unspent { amount, .. } => Some(amount),
             Known::Spent | Known::Not => None,
         }
-    }
-
-    /// How a valid transaction with an input here would fare in the next block. Owners'
-    /// signatures are left to execution, and inputs in other shards to those.
-    pub fn standing(&self, id: &TxId, transaction: &TransactionView<'_>) -> Standing {
-        match self.history.find(id) {
-            Some((Settled::Spent, _)) if self.open.contains(id) => return Standing::Spent,
-            Some((settled, round)) => return Standing::Settled(settled, round),
-            None => {}
-        }
-        let expiry = transaction.expiry_in(self.shard).unwrap_or_default();
-        if expiry <= self.height {
-            return if self.open.contains(id) { Standing::Spent } else { Standing::Expired };
-        }
-        if execute::is_too_far(expiry, self.height.next()) {
-            return Standing::ExpiryTooFar;
-        }
-        self.unspendable(transaction).map_or(Standing::Open, Standing::Never)
-    }
-
-    /// Why the next block cannot execute a valid transaction, nor any later one unless its expiry is too far ahead;
-    /// `None` if it may, if it was executed here, or if it has no input here. What was executed and is forgotten looks
-    /// like one whose expiry has passed.
-    pub fn never(&self, id: &TxId, transaction: &TransactionView<'_>) -> Option<Cause> {
-        if self.open.contains(id) {
-            return None;
-        }
-        match self.history.find(id) {
-            Some((Settled::Finished | Settled::Spent, _)) => return None,
-            Some((Settled::Rejected(reason), _)) => return Some(Cause::Rejected(reason)),
-            Some((Settled::Expired, _)) => return Some(Cause::Expired),
-            None => {}
-        }
-        let expiry = transaction.expiry_in(self.shard)?;
-        if expiry <= self.height {
-            return Some(Cause::Expired);
-        }
-        if execute::is_too_far(expiry, self.height.next()) {
-            return Some(Cause::ExpiryTooFar);
-        }
-        self.unspendable(transaction).map(Cause::Rejected)
     }
 
     /// The first input here that is spent or has another amount. Coins that are unknown may yet appear.

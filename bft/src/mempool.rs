@@ -31,14 +31,14 @@ use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Refusal, Rejection};
 use wire::ids::{ClientId, NodeId, Round, TxId};
 
-use crate::id_index::Steps;
+use crate::id_index::{GROUP, Steps};
 use crate::id_map::IdMap;
-use crate::ledger::{BlockOutcome, GROUP, Ledger, Outcome, Settled, Standing};
+use crate::ledger::{BlockOutcome, Cause, Ledger, Outcome, Settled, Standing};
 use crate::mempool::accounts::Accounts;
 use crate::mempool::contacts::Contact;
 use crate::mempool::list::{Freed, Line, List, Open, Owner, Phase};
 use crate::proposal::{ProposalBuilder, Push, payload_bytes};
-use crate::shard::message::{Cause, RejectVote};
+use crate::shard::message::RejectVote;
 use crate::slab::Place;
 use crate::transaction::{self, Part, TransactionView, tx_id};
 
@@ -211,7 +211,7 @@ impl Mempool {
             // A skipped transaction was settled by an earlier block, or earlier in this one; so was it here.
             let Outcome::Settled(settled) = executed.outcome else { continue };
             if let Some(place) = self.list.find(&executed.id) {
-                match settled.fate(outcome.round) {
+                match Standing::Settled(settled, outcome.round).fate() {
                     Some(fate) => self.settle(place, fate, &mut receipts),
                     // Its inputs here are spent: nothing is left to propose, and its output shard reports the rest.
                     None => _ = self.free(place),
@@ -253,8 +253,7 @@ impl Mempool {
                 contact.asker = Some(client);
                 self.accounts.note(client);
             } else {
-                let settled = ledger.settled(id);
-                let fate = settled.and_then(|(settled, round)| settled.fate(round)).unwrap_or(Fate::Unknown);
+                let fate = ledger.known(id).fate().unwrap_or(Fate::Unknown);
                 receipts.push(Receipt { id: *id, fate });
             }
         }
@@ -375,10 +374,13 @@ impl Open {
     fn past(&self, ledger: &Ledger) -> Option<Past> {
         let Phase::Waiting(bytes) = &self.phase else { return None };
         let view = TransactionView::parse(bytes).expect("it was validated at admission");
+        let standing = ledger.standing(&self.id, &view);
         match self.owner {
-            Owner::Client { .. } => past_proposing(ledger.standing(&self.id, &view)).map(Past::Intra),
+            // An expiry that is too far ahead comes within reach as rounds pass.
+            _ if standing == Standing::Never(Cause::ExpiryTooFar) => None,
+            Owner::Client { .. } => standing.fate().map(Past::Intra),
             Owner::Contact | Owner::Peer(_) => {
-                let cause = ledger.never(&self.id, &view)?;
+                let cause = standing.never()?;
                 Some(Past::Cross(RejectVote {
                     id: self.id,
                     others: other_shards(&view, ledger.shard()),
@@ -446,30 +448,14 @@ enum Past {
 fn admissible(standing: Standing) -> Result<(), Fate> {
     match standing {
         Standing::Open => Ok(()),
-        Standing::Settled(Settled::Rejected(reason), _) => Err(Fate::Rejected(reason)),
         Standing::Settled(Settled::Finished | Settled::Spent, _) | Standing::Spent => {
             Err(Fate::Refused(Refusal::Duplicate))
         }
-        Standing::Settled(Settled::Expired, _) | Standing::Expired => Err(Fate::Refused(Refusal::Expired)),
-        Standing::ExpiryTooFar => Err(Fate::Refused(Refusal::ExpiryTooFar)),
-        Standing::Never(Rejection::Spent) => Err(Fate::Refused(Refusal::Spent)),
-        Standing::Never(reason) => Err(Fate::Rejected(reason)),
-    }
-}
-
-/// The fate of an intra-shard transaction that can no longer be proposed; `None` if it can.
-///
-/// It is final everywhere: what the ledger has executed every node will have, and none of these standings can turn
-/// back into an open one.
-fn past_proposing(standing: Standing) -> Option<Fate> {
-    match standing {
-        // A too far expiry comes within reach as rounds pass, and admission has found it there.
-        Standing::Open | Standing::ExpiryTooFar => None,
-        // Spent without an end is only what concerns other shards too.
-        Standing::Spent => None,
-        Standing::Settled(settled, round) => settled.fate(round),
-        Standing::Expired => Some(Fate::Expired),
-        Standing::Never(reason) => Some(Fate::Rejected(reason)),
+        Standing::Settled(Settled::Never(Cause::Expired), _) | Standing::Never(Cause::Expired) => {
+            Err(Fate::Refused(Refusal::Expired))
+        }
+        Standing::Never(Cause::Rejected(Rejection::Spent)) => Err(Fate::Refused(Refusal::Spent)),
+        Standing::Settled(Settled::Never(cause), _) | Standing::Never(cause) => Err(cause.fate()),
     }
 }
 

@@ -127,10 +127,11 @@ mod tests {
     use crate::crypto::suite::CoinShare;
     use crate::cut::{Cut, Tip};
     use crate::justification::Justification;
+    use crate::ledger::Cause;
     use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
     use crate::part::PartRef;
     use crate::round::CatchUpMessage;
-    use crate::shard::message::{Cause, PartMessage, RejectMessage, RejectVote, TransferProof};
+    use crate::shard::message::{PartMessage, RejectMessage, RejectVote, TransferProof};
     use crate::spb::SpbMessage;
 
     const N: usize = 4;

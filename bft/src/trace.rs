@@ -15,7 +15,7 @@ use wire::dest::Dest;
 use wire::ids::{ClientId, Digest, NodeId, PartNumber, Round, ShardId, TxId, View};
 use wire::name::Name;
 
-use crate::shard::message::Cause;
+use crate::ledger::{Cause, Outcome, Settled};
 
 /// How much is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -133,7 +133,7 @@ pub enum TxStep {
         /// The entry it stood in.
         entry: Name,
         /// What became of it.
-        end: Settlement,
+        end: Outcome,
     },
     /// A part of another shard ticks it in the pool of its output shard.
     Ticked {
@@ -210,19 +210,6 @@ pub enum TxStep {
         /// The end.
         fate: Fate,
     },
-}
-
-/// What a block made of a transaction that it did not spend for other shards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Settlement {
-    /// Finished within the shard.
-    Finished,
-    /// It can never execute here.
-    Never(Cause),
-    /// It was settled before.
-    Duplicate,
-    /// It has no input here.
-    NotHere,
 }
 
 /// What happens to a group part.
@@ -353,10 +340,16 @@ fn tx(tx: Name, step: &TxStep, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "{tx} has spent {place} by {entry}; its record is open and the pool here is ticked")
         }
         TxStep::Settled { place, entry, end } => match end {
-            Settlement::Finished => write!(f, "{tx} has finished {place} by {entry}"),
-            Settlement::Never(cause) => write!(f, "{tx} is rejected {place} by {entry}: {cause}"),
-            Settlement::Duplicate => write!(f, "{tx} is passed over {place} in {entry}: it is known"),
-            Settlement::NotHere => write!(f, "{tx} is passed over {place} in {entry}: it has no input here"),
+            Outcome::Settled(Settled::Finished) => write!(f, "{tx} has finished {place} by {entry}"),
+            Outcome::Settled(Settled::Spent) => write!(f, "{tx} has spent {place} by {entry}"),
+            Outcome::Settled(Settled::Never(cause)) => {
+                write!(f, "{tx} is rejected {place} by {entry}: {cause}")
+            }
+            Outcome::ExpiryTooFar => {
+                write!(f, "{tx} is passed over {place} in {entry}: {}", Cause::ExpiryTooFar)
+            }
+            Outcome::Duplicate => write!(f, "{tx} is passed over {place} in {entry}: it is known"),
+            Outcome::NotHere => write!(f, "{tx} is passed over {place} in {entry}: it has no input here"),
         },
         TxStep::Ticked { place, part } => write!(f, "{tx} is ticked {place} by {part}"),
         TxStep::Pooled { place } => write!(f, "{tx} waits in the pool {place}"),

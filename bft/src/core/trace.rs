@@ -17,17 +17,17 @@ use crate::core::Core;
 use crate::event::{BlockReport, Effect};
 use crate::lane::entry::Entry;
 use crate::lane::{LaneEffects, LaneSend};
-use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled, Skip};
+use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled};
 use crate::mempool::Receipts;
 use crate::message::said;
 use crate::part::{self, Part, PartRef};
 use crate::round::Decision;
 use crate::shard::home::home_of;
-use crate::shard::message::{Cause, PartMessage, RejectMessage, Transfer};
+use crate::shard::message::{PartMessage, RejectMessage, Transfer};
 use crate::shard::order::OrderSend;
 use crate::shard::reject::{RejectEffects, RejectOutput};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
-use crate::trace::{Holds, PartStep, Place, RoundStep, Settlement, TraceEvent, Tracing, TxStep, part_name};
+use crate::trace::{Holds, PartStep, Place, RoundStep, TraceEvent, Tracing, TxStep, part_name};
 use crate::transaction::{Part as Reach, tx_id};
 
 impl Core {
@@ -209,24 +209,17 @@ impl Core {
         for Executed { id, entry, outcome, .. } in &outcome.transactions {
             let entry = &entries[*entry as usize];
             let entry = self.entry_name(entry.owner, entry.seq);
-            let (detail, end) = match outcome {
+            let detail = match outcome {
                 Outcome::Settled(Settled::Spent) => {
                     let part = parts.get(id).copied().flatten();
                     self.tell_tx(*id, TxStep::Spent { place, entry, part });
                     continue;
                 }
-                Outcome::Settled(Settled::Finished) => (Tracing::All, Settlement::Finished),
-                Outcome::Settled(Settled::Rejected(reason)) => {
-                    (Tracing::Steps, Settlement::Never(Cause::Rejected(*reason)))
-                }
-                Outcome::Settled(Settled::Expired) => (Tracing::Steps, Settlement::Never(Cause::Expired)),
-                Outcome::Skipped(Skip::Duplicate) => (Tracing::Steps, Settlement::Duplicate),
-                Outcome::Skipped(Skip::NotHere) => (Tracing::Steps, Settlement::NotHere),
-                Outcome::Skipped(Skip::ExpiryTooFar) => {
-                    (Tracing::Steps, Settlement::Never(Cause::ExpiryTooFar))
-                }
+                Outcome::Settled(Settled::Finished) => Tracing::All,
+                _ => Tracing::Steps,
             };
-            self.tell(detail, TraceEvent::Tx { id: *id, step: TxStep::Settled { place, entry, end } });
+            let step = TxStep::Settled { place, entry, end: *outcome };
+            self.tell(detail, TraceEvent::Tx { id: *id, step });
         }
     }
 

@@ -24,10 +24,9 @@ use wire::limits::{CANCELLED_ROUNDS_KEPT, EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS
 use crate::ledger::Ledger;
 use crate::ledger::block::Block;
 use crate::ledger::open::{Held, OpenRecord, PoolEntry};
-use crate::ledger::outcome::{CrossEvent, Settled};
+use crate::ledger::outcome::{Cause, CrossEvent, Settled, Standing};
 use crate::mutant::{Mutant, in_force};
 use crate::part::Part;
-use crate::shard::message::Cause;
 use crate::transaction::{Owner, TransactionView, output_coin, refund_coin, validate};
 
 impl Ledger {
@@ -119,17 +118,18 @@ impl Ledger {
                     self.finish(id, transaction, block);
                 }
             }
-            None => match self.outlook(&id, transaction, source, block.round) {
-                Outlook::Ended => {}
-                Outlook::Hopeless => {
+            None => match self.standing_at_tick(&id, transaction, source, block.round) {
+                // It ticked here when it spent, so its entry has ended: only a faulty shard ticks once more.
+                Standing::Spent | Standing::Settled(Settled::Finished | Settled::Spent, _) => {}
+                Standing::Settled(Settled::Never(_), _) | Standing::Never(_) => {
                     self.links.of(source).ticked.add(&id);
                     self.cancel(id, transaction, &[source], block);
                 }
-                Outlook::Open if awaited == 1 => {
+                Standing::Open if awaited == 1 => {
                     self.links.of(source).ticked.add(&id);
                     self.finish(id, transaction, block);
                 }
-                Outlook::Open => {
+                Standing::Open => {
                     self.links.of(source).ticked.add(&id);
                     let entry = PoolEntry {
                         transaction: transaction.bytes().to_vec().into(),
@@ -144,24 +144,22 @@ impl Ledger {
         }
     }
 
-    /// What a transaction without an entry can come to, at its first tick.
-    fn outlook(
+    /// How a transaction without an entry stands at its first tick. [`Ledger::standing`] will not do: what is known of
+    /// one without inputs here serves receipts only, and no block may depend on how long that is.
+    fn standing_at_tick(
         &self,
         id: &TxId,
         transaction: &TransactionView<'_>,
         source: ShardId,
         round: Round,
-    ) -> Outlook {
-        // What is known of one without inputs here serves receipts only: nothing may depend on how long.
+    ) -> Standing {
         let Some(expiry) = transaction.expiry_in(self.shard).filter(|_| source != self.shard) else {
-            return Outlook::Open;
+            return Standing::Open;
         };
         match self.history.find(id) {
-            Some((Settled::Rejected(_) | Settled::Expired, _)) => Outlook::Hopeless,
-            // It ticked here when it spent, so its entry has ended: only a faulty shard ticks once more.
-            Some((Settled::Finished | Settled::Spent, _)) => Outlook::Ended,
-            None if expiry < round => Outlook::Hopeless,
-            None => Outlook::Open,
+            Some((settled, at)) => Standing::Settled(settled, at),
+            None if expiry < round => Standing::Never(Cause::Expired),
+            None => Standing::Open,
         }
     }
 
@@ -218,7 +216,7 @@ impl Ledger {
     /// Remembers at the output shard that a transaction was cancelled: for receipts, and so that one whose inputs here
     /// are not spent yet never will be, as long as its expiry does not bar it. \[safety]
     fn remember_cancelled(&mut self, id: TxId, transaction: &TransactionView<'_>, round: Round) {
-        let settled = Settled::Rejected(Rejection::Cancelled);
+        let settled = Settled::Never(Cause::Rejected(Rejection::Cancelled));
         if self.history.end(&id, settled, round) || self.history.find(&id).is_some() {
             return;
         }
@@ -262,19 +260,8 @@ impl Ledger {
             let owner = held.owner.unwrap_or(Owner([0; 32]));
             self.coins.create(refund_coin(id, &held.coin), held.amount, owner);
         }
-        self.history.end(id, Settled::Rejected(Rejection::Cancelled), block.round);
+        self.history.end(id, Settled::Never(Cause::Rejected(Rejection::Cancelled)), block.round);
         self.links.of(record.output).refunded.add(id);
         block.event(CrossEvent::Refunded { id: *id });
     }
-}
-
-/// See [`Ledger::outlook`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outlook {
-    /// It may finish.
-    Open,
-    /// It can never finish: this shard will not spend for it.
-    Hopeless,
-    /// It came to its end.
-    Ended,
 }

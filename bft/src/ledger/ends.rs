@@ -18,7 +18,7 @@ use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
-use crate::ledger::execute::SWEPT_PER_BLOCK;
+use crate::ledger::history::SWEPT_PER_BLOCK;
 use crate::mutant::{Mutant, in_force};
 use crate::transaction::TransactionView;
 

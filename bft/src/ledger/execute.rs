@@ -7,29 +7,22 @@ use wire::ids::{CoinId, Index, Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY, INPUTS_MAX};
 
 use crate::crypto::ed25519::PublicKey;
-use crate::id_index::Hashed;
+use crate::id_index::{GROUP, Hashed};
 use crate::ledger::Ledger;
 use crate::ledger::block::Block;
 use crate::ledger::coins::Known;
+use crate::ledger::history::SWEPT_PER_BLOCK;
 use crate::ledger::links::Turn;
 use crate::ledger::open::Held;
-use crate::ledger::outcome::{BlockOutcome, Executed, Outcome, Settled, Skip};
+use crate::ledger::outcome::{BlockOutcome, Cause, Executed, Outcome, Settled};
 use crate::mutant::{Mutant, in_force};
 use crate::part::{Part as GroupPart, PartRef};
 use crate::proposal::ProposalView;
-use crate::shard::message::Cause;
 use crate::slab::Place;
 use crate::transaction::{Part, TransactionView, output_coin, signing_message};
 
-/// Records freed with every block, and for every transaction of it: twice as fast as they can arise.
-pub(super) const SWEPT_PER_BLOCK: usize = 1_024;
+/// Records freed for every transaction of a block, besides [`SWEPT_PER_BLOCK`].
 const SWEPT_PER_TRANSACTION: usize = 2;
-
-/// Transactions prepared together, so that the processor waits for their cache lines at once: see [`IdIndex::warm`].
-/// Sixteen have some fifty lines under way, more than it can track; larger groups gain nothing.
-///
-/// [`IdIndex::warm`]: crate::id_index::IdIndex::warm
-pub(crate) const GROUP: usize = 16;
 
 /// A transaction about to be executed, with all its hashes.
 struct Prepared<'a> {
@@ -195,32 +188,32 @@ impl Ledger {
         let Prepared { id, hashed, transaction, creates_from, .. } = prepared;
         let part = transaction.part_of(self.shard);
         match part {
-            Part::Foreign => return Outcome::Skipped(Skip::NotHere),
-            Part::Cross if self.is_open(id) => return Outcome::Skipped(Skip::Duplicate),
+            Part::Foreign => return Outcome::NotHere,
+            Part::Cross if self.is_open(id) => return Outcome::Duplicate,
             Part::Cross | Part::Intra => {}
         }
         let known = self.history.find_hashed(*hashed, id);
         if known.is_some_and(|(settled, _)| bars(settled)) {
-            return Outcome::Skipped(Skip::Duplicate);
+            return Outcome::Duplicate;
         }
         let round = block.round;
         let expiry = transaction.expiry_in(self.shard).expect("expiries name each shard with an input");
         if is_too_far(expiry, round) {
-            return Outcome::Skipped(Skip::ExpiryTooFar);
+            return Outcome::ExpiryTooFar;
         }
         let mut spend = Spend { places: [Place(0); INPUTS_MAX], count: 0 };
         let settled = if expiry < round {
-            Settled::Expired
+            Settled::Never(Cause::Expired)
         } else {
             match self.coins_to_spend(transaction, &mut spend) {
                 Ok(()) if part == Part::Cross => Settled::Spent,
                 Ok(()) => Settled::Finished,
-                Err(reason) => Settled::Rejected(reason),
+                Err(reason) => Settled::Never(Cause::Rejected(reason)),
             }
         };
         let spent = match settled {
             Settled::Finished | Settled::Spent => &spend.places[..spend.count],
-            Settled::Rejected(_) | Settled::Expired => &[],
+            Settled::Never(_) => &[],
         };
         let held = if part == Part::Cross { self.hold(spent) } else { Box::default() };
         let forget = Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY);
@@ -236,13 +229,10 @@ impl Ledger {
                 }
             }
             Settled::Spent => self.record_spent(*id, transaction, held, block),
-            Settled::Rejected(reason) if part == Part::Cross => {
-                self.reject_cross(*id, transaction, Cause::Rejected(reason), block);
+            Settled::Never(cause) if part == Part::Cross => {
+                self.reject_cross(*id, transaction, cause, block);
             }
-            Settled::Expired if part == Part::Cross => {
-                self.reject_cross(*id, transaction, Cause::Expired, block);
-            }
-            Settled::Rejected(_) | Settled::Expired => {}
+            Settled::Never(_) => {}
         }
         Outcome::Settled(settled)
     }
@@ -297,8 +287,8 @@ pub(super) fn is_too_far(expiry: Round, round: Round) -> bool {
 /// Whether a transaction that was settled so is passed over when it is ordered again: always. \[safety]
 fn bars(settled: Settled) -> bool {
     in_force(match settled {
-        Settled::Rejected(Rejection::Cancelled) => Mutant::CancelledForGood,
-        Settled::Rejected(_) => Mutant::RejectedForGood,
-        Settled::Finished | Settled::Spent | Settled::Expired => Mutant::ExecuteOnce,
+        Settled::Never(Cause::Rejected(Rejection::Cancelled)) => Mutant::CancelledForGood,
+        Settled::Never(Cause::Rejected(_)) => Mutant::RejectedForGood,
+        Settled::Finished | Settled::Spent | Settled::Never(_) => Mutant::ExecuteOnce,
     })
 }

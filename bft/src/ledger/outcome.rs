@@ -3,49 +3,77 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use wire::client::{Fate, Rejection};
+use wire::client::{Fate, Refusal, Rejection};
 use wire::ids::{Digest, PartNumber, Round, ShardId, TxId};
 
 use crate::part::{Part, PartRef};
-use crate::shard::message::Cause;
 
-/// The end of a transaction in this shard, remembered until it is barred by its expiry.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Settled {
-    /// Its coins are spent and its outputs created. Said of a cross-shard transaction only by its output shard.
-    Finished,
-    /// A cross-shard transaction whose inputs here are spent; what becomes of it, its output shard decides.
-    Spent,
-    /// It can never execute.
+/// Why a transaction cannot execute in a shard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Cause {
+    /// The ledger rejects it.
     Rejected(Rejection),
-    /// The block's round was past its expiry.
+    /// Its expiry has passed.
     Expired,
+    /// Its expiry is too far ahead. Not final: a block may execute it once that is within reach.
+    ExpiryTooFar,
 }
 
-impl Settled {
-    /// The fate reported to the client of a transaction that the block of `round` settled; `None` at an input shard of
-    /// one that is decided elsewhere.
-    pub fn fate(self, round: Round) -> Option<Fate> {
+impl Cause {
+    /// The fate reported to a client.
+    pub fn fate(self) -> Fate {
         match self {
-            Settled::Finished => Some(Fate::Finished(round)),
-            Settled::Spent => None,
-            Settled::Rejected(reason) => Some(Fate::Rejected(reason)),
-            Settled::Expired => Some(Fate::Expired),
+            Cause::Rejected(reason) => Fate::Rejected(reason),
+            Cause::Expired => Fate::Expired,
+            Cause::ExpiryTooFar => Fate::Refused(Refusal::ExpiryTooFar),
         }
     }
 }
 
-/// Why a transaction of a block was passed over without a record.
+/// What a block made of a transaction for good, remembered until its expiry bars it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Skip {
-    /// Its id is settled already.
-    Duplicate,
-    /// It has no input in this shard.
-    NotHere,
-    /// Its expiry is too far ahead: it may be ordered again when that has come within reach. To reject it for good
-    /// would take a record for as long as whoever made it likes.
-    ExpiryTooFar,
+pub enum Settled {
+    /// Its coins are spent and its outputs created. Of a cross-shard transaction only its output shard says so.
+    Finished,
+    /// A cross-shard transaction whose inputs here are spent; its output shard decides how it ends.
+    Spent,
+    /// It can never execute. The cause is final, so it is not [`Cause::ExpiryTooFar`].
+    Never(Cause),
+}
+
+/// How a transaction stands in this shard: the ledger's one answer, of which all others are projections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It may execute in the next block, or once coins that are unknown yet appear.
+    Open,
+    /// Its inputs here are spent and its record is open: its output shard has not decided, as far as is known here.
+    Spent,
+    /// The block of this round has settled it.
+    Settled(Settled, Round),
+    /// No block has settled it, and the next one cannot execute it, nor any later one if the cause is final.
+    Never(Cause),
+}
+
+impl Standing {
+    /// Why it cannot execute, if it cannot and never did.
+    pub fn never(self) -> Option<Cause> {
+        match self {
+            Standing::Settled(Settled::Never(cause), _) | Standing::Never(cause) => Some(cause),
+            Standing::Open | Standing::Spent | Standing::Settled(Settled::Finished | Settled::Spent, _) => {
+                None
+            }
+        }
+    }
+
+    /// Its fate as far as this shard decides it; `None` if it may still execute, or if its output shard decides.
+    pub fn fate(self) -> Option<Fate> {
+        match self {
+            Standing::Settled(Settled::Finished, round) => Some(Fate::Finished(round)),
+            standing => standing.never().map(Cause::fate),
+        }
+    }
 }
 
 /// What executing one transaction of a block did.
@@ -53,8 +81,13 @@ pub enum Skip {
 pub enum Outcome {
     /// This block settled it.
     Settled(Settled),
-    /// This block did nothing with it.
-    Skipped(Skip),
+    /// Passed over: its id is settled already.
+    Duplicate,
+    /// Passed over: it has no input in this shard.
+    NotHere,
+    /// Passed over: its expiry is too far ahead. It may be ordered again once that is within reach. To reject it for
+    /// good would take a record for as long as its author likes.
+    ExpiryTooFar,
 }
 
 impl Outcome {
@@ -62,12 +95,12 @@ impl Outcome {
     pub(super) fn code(self) -> u8 {
         match self {
             Outcome::Settled(Settled::Finished) => 0,
-            Outcome::Settled(Settled::Expired) => 1,
             Outcome::Settled(Settled::Spent) => 2,
-            Outcome::Settled(Settled::Rejected(reason)) => rejection_code(reason),
-            Outcome::Skipped(Skip::Duplicate) => 32,
-            Outcome::Skipped(Skip::NotHere) => 33,
-            Outcome::Skipped(Skip::ExpiryTooFar) => 34,
+            Outcome::Settled(Settled::Never(Cause::Rejected(reason))) => rejection_code(reason),
+            Outcome::Settled(Settled::Never(Cause::Expired)) => 1,
+            Outcome::Duplicate => 32,
+            Outcome::NotHere => 33,
+            Outcome::Settled(Settled::Never(Cause::ExpiryTooFar)) | Outcome::ExpiryTooFar => 34,
         }
     }
 }
@@ -203,9 +236,9 @@ impl Counts {
         *match outcome {
             Outcome::Settled(Settled::Finished) => &mut self.finished,
             Outcome::Settled(Settled::Spent) => &mut self.spent,
-            Outcome::Settled(Settled::Rejected(_)) => &mut self.rejected,
-            Outcome::Settled(Settled::Expired) => &mut self.expired,
-            Outcome::Skipped(_) => &mut self.skipped,
+            Outcome::Settled(Settled::Never(Cause::Expired)) => &mut self.expired,
+            Outcome::Settled(Settled::Never(_)) => &mut self.rejected,
+            Outcome::Duplicate | Outcome::NotHere | Outcome::ExpiryTooFar => &mut self.skipped,
         } += 1;
     }
 

@@ -101,12 +101,12 @@ impl Bench {
 }
 
 const FINISHED: Outcome = Outcome::Settled(Settled::Finished);
-const EXPIRED: Outcome = Outcome::Settled(Settled::Expired);
-const DUPLICATE: Outcome = Outcome::Skipped(Skip::Duplicate);
-const TOO_FAR: Outcome = Outcome::Skipped(Skip::ExpiryTooFar);
+const EXPIRED: Outcome = Outcome::Settled(Settled::Never(Cause::Expired));
+const DUPLICATE: Outcome = Outcome::Duplicate;
+const TOO_FAR: Outcome = Outcome::ExpiryTooFar;
 
 fn rejected(reason: Rejection) -> Outcome {
-    Outcome::Settled(Settled::Rejected(reason))
+    Outcome::Settled(Settled::Never(Cause::Rejected(reason)))
 }
 
 #[test]
@@ -180,8 +180,7 @@ fn what_has_no_input_here_leaves_no_trace() {
     };
     let before = bench.ledger.digest();
     let cases = [build(1, 1), build(1, 0)];
-    let skip = Outcome::Skipped;
-    assert_eq!(bench.block(&cases), [skip(Skip::NotHere), skip(Skip::NotHere)]);
+    assert_eq!(bench.block(&cases), [Outcome::NotHere; 2]);
     for case in &cases {
         assert_eq!(bench.ledger.settled(&tx_id(case)), None);
     }
@@ -345,13 +344,16 @@ fn standing_says_what_the_next_block_would_do() {
     for (bytes, expected) in [
         (done, Standing::Settled(Settled::Finished, Round(1))),
         (transfer(&[(coins[1], 100)], 2, b""), Standing::Open),
-        (transfer(&[(coins[1], 100)], 1, b""), Standing::Expired),
+        (transfer(&[(coins[1], 100)], 1, b""), Standing::Never(Cause::Expired)),
         (transfer(&[(coins[1], 100)], 10_002, b""), Standing::Open),
-        (transfer(&[(coins[1], 100)], 10_003, b""), Standing::ExpiryTooFar),
-        (transfer(&[(coins[0], 100)], 50, b"again"), Standing::Never(Rejection::Spent)),
-        (transfer(&[(coins[1], 99)], 50, b""), Standing::Never(Rejection::WrongAmount)),
+        (transfer(&[(coins[1], 100)], 10_003, b""), Standing::Never(Cause::ExpiryTooFar)),
+        (transfer(&[(coins[0], 100)], 50, b"again"), Standing::Never(Cause::Rejected(Rejection::Spent))),
+        (transfer(&[(coins[1], 99)], 50, b""), Standing::Never(Cause::Rejected(Rejection::WrongAmount))),
         (transfer(&[(CoinId([9; 32]), 99)], 50, b""), Standing::Open),
-        (transfer(&[(CoinId([0; 32]), 9), (coins[0], 100)], 50, b""), Standing::Never(Rejection::Spent)),
+        (
+            transfer(&[(CoinId([0; 32]), 9), (coins[0], 100)], 50, b""),
+            Standing::Never(Cause::Rejected(Rejection::Spent)),
+        ),
     ] {
         let view = TransactionView::parse(&bytes).unwrap();
         assert_eq!(bench.ledger.standing(&view.id(), &view), expected);
@@ -373,7 +375,7 @@ impl Model {
         let view = TransactionView::parse(bytes).unwrap();
         let id = view.id();
         match view.part_of(HERE) {
-            Part::Foreign => return Outcome::Skipped(Skip::NotHere),
+            Part::Foreign => return Outcome::NotHere,
             Part::Cross => unreachable!("cross-shard transactions have tests of their own"),
             Part::Intra => {}
         }
@@ -391,9 +393,9 @@ impl Model {
             None => Some(Rejection::UnknownCoin),
         });
         let (settled, forget) = if expiry < round {
-            (Settled::Expired, expiry + FORGET_ROUNDS_AFTER_EXPIRY)
+            (Settled::Never(Cause::Expired), expiry + FORGET_ROUNDS_AFTER_EXPIRY)
         } else if let Some(reason) = failed {
-            (Settled::Rejected(reason), expiry + FORGET_ROUNDS_AFTER_EXPIRY)
+            (Settled::Never(Cause::Rejected(reason)), expiry + FORGET_ROUNDS_AFTER_EXPIRY)
         } else {
             for input in view.inputs() {
                 self.coins.remove(&input.coin);

@@ -9,10 +9,9 @@ use wire::bytes::Bytes;
 use wire::client::{Fate, Receipt, Refusal, Rejection};
 use wire::ids::{ClientId, TxId};
 
-use crate::ledger::{BlockOutcome, CrossEvent, Ledger, Settled, Standing};
+use crate::ledger::{BlockOutcome, Cause, CrossEvent, Ledger, Standing};
 use crate::mempool::list::{Open, Owner, Phase};
 use crate::mempool::{Mempool, Receipts, admissible};
-use crate::shard::message::Cause;
 use crate::transaction::TransactionView;
 
 /// What a contact keeps of a transaction.
@@ -62,18 +61,10 @@ impl Mempool {
         }
         let bytes = Bytes::from(view.bytes().to_vec());
         let expiry = view.expiry_in(ledger.shard());
-        let standing = match expiry {
-            Some(_) => ledger.standing(id, view),
-            None => match ledger.settled(id) {
-                Some((settled, at)) => Standing::Settled(settled, at),
-                None if ledger.is_past(view) => Standing::Expired,
-                None => Standing::Open,
-            },
-        };
-        match (standing, expiry) {
+        match ledger.standing(id, view) {
             // Its inputs here are spent and the pool waits for others: who hands it in again gets its receipt.
-            (Standing::Spent | Standing::Settled(Settled::Spent, _), _) if pooled => {}
-            (standing, expiry) => {
+            Standing::Spent if pooled => {}
+            standing => {
                 admissible(standing)?;
                 if let Some(expiry) = expiry {
                     let phase = Phase::Waiting(bytes.clone());

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use wire::bytes::Bytes;
 use wire::ids::{ClientId, Index, NodeId, Round, TxId};
 
-use crate::id_index::{Handle, Hashed, IdIndex, Steps};
-use crate::ledger::{GROUP, Ledger};
+use crate::id_index::{GROUP, Handle, Hashed, IdIndex, Steps};
+use crate::ledger::Ledger;
 use crate::shard::home::Since;
 use crate::slab::{Place, Slab};
 use crate::time::Time;

@@ -26,8 +26,9 @@ use wire::dest::Dest;
 use wire::ids::{PartNumber, Round, TxId};
 use wire::limits::{ORDER_BYTES_MAX, REJECTS_PER_MESSAGE_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
+use crate::ledger::Cause;
 use crate::message::{Message, encode_order};
-use crate::shard::message::{Cause, RejectMessage, RejectVote, ShardMessage};
+use crate::shard::message::{RejectMessage, RejectVote, ShardMessage};
 use crate::shard::order::OrderSend;
 use crate::time::{Span, Time};
 

@@ -6,11 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
-use wire::client::{Fate, Refusal, Rejection};
 use wire::ids::{Digest, PartNumber, Round, ShardId, Signature, TxId};
 
 use crate::block::Header;
 use crate::crypto::cert::Certificate;
+use crate::ledger::Cause;
 use crate::part::PartRef;
 
 /// Everything about cross-shard transactions but transfers and orders.
@@ -99,26 +99,4 @@ pub struct RejectVote {
     pub others: Vec<ShardId>,
     /// Why, as far as the sender knows.
     pub cause: Cause,
-}
-
-/// Why a transaction cannot execute in a shard.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum Cause {
-    /// The ledger rejects it.
-    Rejected(Rejection),
-    /// Its expiry has passed.
-    Expired,
-    /// Its expiry is too far ahead. Not final: a block may execute it when that has come within reach.
-    ExpiryTooFar,
-}
-
-impl Cause {
-    /// The fate reported to a client.
-    pub fn fate(self) -> Fate {
-        match self {
-            Cause::Rejected(reason) => Fate::Rejected(reason),
-            Cause::Expired => Fate::Expired,
-            Cause::ExpiryTooFar => Fate::Refused(Refusal::ExpiryTooFar),
-        }
-    }
 }

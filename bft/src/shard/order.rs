@@ -35,8 +35,8 @@ use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::effects::Effects;
 use crate::fault::FaultKind;
-use crate::id_index::Steps;
-use crate::ledger::{BlockOutcome, CrossEvent, GROUP, Ledger, Standing};
+use crate::id_index::{GROUP, Steps};
+use crate::ledger::{BlockOutcome, CrossEvent, Ledger, Standing};
 use crate::member::Member;
 use crate::mempool::{Mempool, Order, other_shards};
 use crate::proposal::payload_bytes;
@@ -254,7 +254,8 @@ impl Orders {
             }
             return Verdict::Known;
         }
-        if let Some(cause) = ledger.never(&id, &transaction) {
+        let standing = ledger.standing(&id, &transaction);
+        if let Some(cause) = standing.never() {
             answer.votes.push(RejectVote {
                 id,
                 others: other_shards(&transaction, self.member.shard),
@@ -263,7 +264,7 @@ impl Orders {
             return Verdict::Known;
         }
         // One that executed and is closed is finished: the asker learns of it from its own shard.
-        match ledger.standing(&id, &transaction) {
+        match standing {
             Standing::Open => Verdict::Open,
             _ => Verdict::Known,
         }

@@ -47,14 +47,14 @@ use wire::limits::{INPUTS_MAX, REJECTED_IDS_MAX, REJECTS_PER_MESSAGE_MAX};
 use crate::effects::Effects;
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
-use crate::ledger::CrossEvent;
+use crate::ledger::{Cause, CrossEvent, Settled, Standing};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::quorum::Added;
-use crate::shard::message::{Cause, RejectMessage, RejectVote};
+use crate::shard::message::{RejectMessage, RejectVote};
 use crate::shard::reject::ration::Rations;
 use crate::shard::reject::recent::Recent;
-pub use crate::shard::reject::records::{Record, Records};
+pub use crate::shard::reject::records::Records;
 use crate::shard::reject::tallies::{Claim, Tallies, cause_of};
 use crate::time::{Span, Time};
 
@@ -162,7 +162,7 @@ impl Rejects {
         let (own, height) = (self.member.node(), ledger.height().0);
         let mut draft = Draft::default();
         for vote in votes {
-            if bars_votes(ledger.record(&vote.id)) {
+            if bars_votes(ledger.known(&vote.id)) {
                 continue;
             }
             let id = vote.id;
@@ -251,10 +251,9 @@ impl Rejects {
         let committee = &self.member.committee;
         let mut draft = Draft::default();
         if committee.contains(to) && committee.shard_of(to) != self.member.shard {
-            let rejected = ids.into_iter().filter_map(|id| match ledger.record(&id) {
-                Record::Rejected(cause) => Some((id, cause)),
-                Record::Nothing => self.rejected.get(&id).map(|cause| (id, *cause)),
-                Record::Executed => None,
+            let rejected = ids.into_iter().filter_map(|id| match ledger.known(&id) {
+                Standing::Open => self.rejected.get(&id).map(|cause| (id, *cause)),
+                known => known.never().map(|cause| (id, cause)),
             });
             draft.rejects.insert(committee.shard_of(to), rejected.collect());
         }
@@ -312,7 +311,7 @@ impl Rejects {
         draft: &mut Draft,
     ) {
         let id = vote.id;
-        if self.rejected.contains(&id) || bars_votes(ledger.record(&id)) {
+        if self.rejected.contains(&id) || bars_votes(ledger.known(&id)) {
             return;
         }
         let claim = self.vote_claim(from, executed.0, vote);
@@ -328,7 +327,7 @@ impl Rejects {
     /// Acts on the CL_M that count with that of `peer`.
     fn weigh_votes(&mut self, now: Time, id: TxId, peer: NodeId, ledger: &dyn Records, draft: &mut Draft) {
         let (own, height) = (self.member.node(), ledger.height().0);
-        if bars_votes(ledger.record(&id)) {
+        if bars_votes(ledger.known(&id)) {
             self.votes.end(&id);
             return;
         }
@@ -453,18 +452,20 @@ impl Rejects {
 
 /// Whether CL_M of a transaction have no effect here: it was executed (\[safety]: an open record's transaction is never
 /// rejected), or a block has rejected it and its CL is sent.
-fn bars_votes(record: Record) -> bool {
-    match record {
-        Record::Nothing => false,
-        Record::Executed => in_force(Mutant::RejectNotUnderOpenRecord),
-        Record::Rejected(_) => true,
+fn bars_votes(known: Standing) -> bool {
+    match known {
+        Standing::Open => false,
+        Standing::Spent | Standing::Settled(Settled::Finished | Settled::Spent, _) => {
+            in_force(Mutant::RejectNotUnderOpenRecord)
+        }
+        Standing::Settled(Settled::Never(_), _) | Standing::Never(_) => true,
     }
 }
 
 /// Whether a transaction is not to be believed in, since blocks have done with it here. What waits in the pool can be
 /// cancelled, though inputs in this shard may have been spent already.
 fn bars_belief(id: &TxId, ledger: &dyn Records) -> bool {
-    ledger.pooled_in(id).is_none() && ledger.record(id) != Record::Nothing
+    ledger.pooled_in(id).is_none() && ledger.known(id) != Standing::Open
 }
 
 impl Draft {

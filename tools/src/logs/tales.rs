@@ -112,8 +112,8 @@ fn ending(text: &str) -> Option<(TxHead, (End, ShardId, Round))> {
 
 #[cfg(test)]
 mod tests {
-    use bft::shard::message::Cause;
-    use bft::trace::{Place, Settlement, TraceEvent, TxStep, part_name};
+    use bft::ledger::{Cause, Outcome, Settled};
+    use bft::trace::{Place, TraceEvent, TxStep, part_name};
     use log::Level;
     use wire::client::Rejection;
     use wire::ids::{NodeId, PartNumber, Seq, TxId};
@@ -138,7 +138,7 @@ mod tests {
         let mut tales = Tales::default();
         let entry = Name::entry(NodeId(3), Seq(2));
         let part = Some(part_name(ShardId(0), ShardId(1), PartNumber(9)));
-        let never = Settlement::Never(Cause::Rejected(Rejection::Spent));
+        let never = Outcome::Settled(Settled::Never(Cause::Rejected(Rejection::Spent)));
         let client = wire::ids::ClientId(1);
         say(&mut tales, 1, TxStep::Settled { place: place(), entry, end: never });
         say(&mut tales, 2, TxStep::Cancelled { place: place(), parts: vec![] });
@@ -146,7 +146,7 @@ mod tests {
         say(&mut tales, 2, TxStep::Refunded { place: place(), part });
         for silent in [
             TxStep::Finished { place: place(), parts: vec![] },
-            TxStep::Settled { place: place(), entry, end: Settlement::Duplicate },
+            TxStep::Settled { place: place(), entry, end: Outcome::Duplicate },
             TxStep::Told { client, fate: wire::client::Fate::Rejected(Rejection::Cancelled) },
             TxStep::CancelListed { entry },
         ] {

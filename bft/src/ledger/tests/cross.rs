@@ -84,7 +84,7 @@ fn the_worked_example() {
     assert_eq!(world.at(2).unspent(&refund_coin(&id, &coin)), Some(100));
     assert_eq!(world.at(2).unspent(&coin), None, "the coin itself stays spent");
     let settled = world.at(2).settled(&id).map(|(settled, _)| settled);
-    assert_eq!(settled, Some(Settled::Rejected(Rejection::Cancelled)));
+    assert_eq!(settled, Some(Settled::Never(Cause::Rejected(Rejection::Cancelled))));
     world.check_rest();
 
     (0..3).for_each(|shard| world.skip_to(shard, 60));
@@ -108,6 +108,7 @@ fn what_finished_is_remembered_until_every_input_shard_is_known_to_be_past_its_e
     world.settle();
     let finished = world.at(0).settled(&id);
     assert!(matches!(finished, Some((Settled::Finished, _))));
+    let past = Standing::Never(Cause::Expired);
     // The height of the output shard does not count.
     world.skip_to(0, 20_000);
     assert_eq!(world.at(0).settled(&id), finished);
@@ -116,14 +117,14 @@ fn what_finished_is_remembered_until_every_input_shard_is_known_to_be_past_its_e
     for (height, remembered) in [(57, true), (58, false)] {
         for (shard, coin) in [1, 2].into_iter().zip(coins.next().unwrap()) {
             assert_eq!(world.at(0).settled(&id), finished, "shard 2 has not shown that it is so far");
-            assert!(!world.at(0).is_past(&view));
+            assert_ne!(world.at(0).standing(&id, &view), past);
             world.skip_to(shard, height - 1);
             let later = world.order(shard, &[&cross(&[coin], 0, 900)]);
             assert_eq!((later.round, later.parts.len()), (Round(height), 1));
             world.import(0, &[&later.parts[0]]);
         }
         assert_eq!(world.at(0).settled(&id).is_some(), remembered, "at {height}");
-        assert_eq!(world.at(0).is_past(&view), !remembered);
+        assert_eq!(world.at(0).standing(&id, &view) == past, !remembered);
     }
     world.settle();
     world.check_rest();
@@ -201,7 +202,7 @@ fn a_cancel_counts_each_member_once_and_while_the_entry_stands() {
     world.settle();
     world.check_rest();
     let told = world.at(0).settled(&id).map(|(settled, _)| settled);
-    assert_eq!(told, Some(Settled::Rejected(Rejection::Cancelled)));
+    assert_eq!(told, Some(Settled::Never(Cause::Rejected(Rejection::Cancelled))));
 }
 
 #[test]
@@ -290,14 +291,14 @@ fn an_open_record_bars_what_everything_else_has_forgotten() {
     world.skip_to(1, 20);
     assert_eq!((world.at(1).settled(&id), world.at(1).remembered()), (None, 0));
     assert_eq!(world.at(1).standing(&id, &view), Standing::Spent);
-    assert_eq!(world.at(1).never(&id, &view), None, "nobody may say that it can never execute");
+    assert_eq!(world.at(1).standing(&id, &view).never(), None, "nobody may say that it can never execute");
     let outcome = world.order(1, &[&bytes]);
     assert_eq!((outcome.transactions[0].outcome, &outcome.cross[..]), (DUPLICATE, &[][..]));
     let finished = world.import(0, &[&part]).parts.remove(0);
     world.import(1, &[&finished]);
     let outcome = world.order(1, &[&bytes]);
     assert_eq!(outcome.transactions[0].outcome, EXPIRED, "now its expiry alone bars it");
-    assert_eq!(world.at(1).never(&id, &view), Some(Cause::Expired));
+    assert_eq!(world.at(1).standing(&id, &view).never(), Some(Cause::Expired));
     world.check_rest();
 }
 
@@ -327,7 +328,7 @@ fn what_can_never_execute_here() {
     world.skip_to(1, 3);
     for (number, (bytes, expected)) in cases.iter().enumerate() {
         let view = TransactionView::parse(bytes).unwrap();
-        assert_eq!(world.at(1).never(&view.id(), &view), *expected, "case {number}");
+        assert_eq!(world.at(1).standing(&view.id(), &view).never(), *expected, "case {number}");
     }
     world.check_rest();
 }

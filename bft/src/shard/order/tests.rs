@@ -9,11 +9,11 @@ use super::*;
 use crate::crypto::cert::Certificate;
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::{Statement, Suite};
+use crate::ledger::Cause;
 use crate::mempool::MempoolLimits;
 use crate::message::{Incoming, encode_order};
 use crate::part::PartRef;
 use crate::proposal::{Import, ProposalBuilder, Push, Rules};
-use crate::shard::message::Cause;
 use crate::time::Span;
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin};
 

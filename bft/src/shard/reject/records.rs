@@ -2,8 +2,7 @@
 
 use wire::ids::{PartNumber, Round, ShardId, TxId};
 
-use crate::ledger::{Ledger, Settled};
-use crate::shard::message::Cause;
+use crate::ledger::{Ledger, Standing};
 
 /// The view of the ledger that judging claims needs.
 pub trait Records {
@@ -13,21 +12,10 @@ pub trait Records {
     fn imported(&self, source: ShardId) -> PartNumber;
     /// The last part that executed blocks have for `destination`.
     fn sent(&self, destination: ShardId) -> PartNumber;
-    /// What blocks have made of a transaction here.
-    fn record(&self, id: &TxId) -> Record;
+    /// What blocks have made of a transaction here: see [`Ledger::known`].
+    fn known(&self, id: &TxId) -> Standing;
     /// The round in which the transaction's entry in the pool was made, if it has one.
     fn pooled_in(&self, id: &TxId) -> Option<Round>;
-}
-
-/// What blocks have made of a transaction in this shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Record {
-    /// Nothing, or it is forgotten.
-    Nothing,
-    /// It has spent here or is finished.
-    Executed,
-    /// It can never execute here: rejected, expired, or refunded.
-    Rejected(Cause),
 }
 
 impl Records for Ledger {
@@ -43,17 +31,8 @@ impl Records for Ledger {
         Ledger::sent(self, destination)
     }
 
-    fn record(&self, id: &TxId) -> Record {
-        // The record stays open when its history is forgotten.
-        if self.open_record(id).is_some() {
-            return Record::Executed;
-        }
-        match self.settled(id) {
-            None => Record::Nothing,
-            Some((Settled::Finished | Settled::Spent, _)) => Record::Executed,
-            Some((Settled::Rejected(reason), _)) => Record::Rejected(Cause::Rejected(reason)),
-            Some((Settled::Expired, _)) => Record::Rejected(Cause::Expired),
-        }
+    fn known(&self, id: &TxId) -> Standing {
+        Ledger::known(self, id)
     }
 
     fn pooled_in(&self, id: &TxId) -> Option<Round> {

@@ -16,8 +16,8 @@ use wire::ids::{NodeId, ShardId, TxId};
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
+use crate::ledger::Cause;
 use crate::quorum::Added;
-use crate::shard::message::Cause;
 
 /// One peer's word on a transaction.
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ use crate::prng::Prng;
 mod bounds;
 
 const CAUSE: Cause = Cause::Rejected(Rejection::Spent);
+const NEVER: Standing = Standing::Settled(Settled::Never(CAUSE), Round(1));
 const NOW: Time = Time(0);
 const N: u16 = 4;
 const SHARDS: u16 = 3;
@@ -27,7 +28,7 @@ struct Book {
     height: Round,
     imported: BTreeMap<ShardId, PartNumber>,
     sent: BTreeMap<ShardId, PartNumber>,
-    records: BTreeMap<TxId, Record>,
+    known: BTreeMap<TxId, Standing>,
     pool: BTreeMap<TxId, Round>,
 }
 
@@ -44,8 +45,8 @@ impl Records for Book {
         self.sent.get(&destination).copied().unwrap_or_default()
     }
 
-    fn record(&self, id: &TxId) -> Record {
-        self.records.get(id).copied().unwrap_or(Record::Nothing)
+    fn known(&self, id: &TxId) -> Standing {
+        self.known.get(id).copied().unwrap_or(Standing::Open)
     }
 
     fn pooled_in(&self, id: &TxId) -> Option<Round> {
@@ -288,13 +289,13 @@ fn the_cause_is_what_most_name() {
 
 #[test]
 fn nobody_joins_in_against_its_own_ledger() {
-    for record in [Record::Executed, Record::Rejected(CAUSE)] {
+    for known in [Standing::Spent, NEVER] {
         let mut one = One::new(7);
-        one.book.records.insert(id(1), record);
+        one.book.known.insert(id(1), known);
         for node in 4..7 {
-            assert_eq!(one.hear(node, votes(&[vote(1)])), Effects::none(), "{record:?}");
+            assert_eq!(one.hear(node, votes(&[vote(1)])), Effects::none(), "{known:?}");
         }
-        assert_eq!(one.report(NOW, 1), Effects::none(), "{record:?}");
+        assert_eq!(one.report(NOW, 1), Effects::none(), "{known:?}");
         assert_eq!((one.rejects.believed(&id(1)), one.open()), (None, (0, 0)));
     }
 }
@@ -306,7 +307,7 @@ fn votes_that_came_before_the_block_that_executes_it_are_void() {
     for node in 4..7 {
         assert_eq!(one.hear(node, early.clone()), Effects::none(), "they were made on a later ledger");
     }
-    one.book.records.insert(id(1), Record::Executed);
+    one.book.known.insert(id(1), Standing::Spent);
     let spent = CrossEvent::Spent { id: id(1), output: ShardId(0), part: PartNumber(1) };
     let effects = one.execute(&[spent]);
     assert_eq!(effects.outputs, [believed(2), settled(2)]);
@@ -328,7 +329,7 @@ fn a_reject_counts_once_all_that_its_sender_had_imported_is_executed_here() {
     assert_eq!(contact.execute(&[]), Effects::none());
     // Part 6 tells shard 1 that transaction 1 is finished: there it was closed, and forgotten.
     contact.book.sent.insert(ShardId(1), PartNumber(6));
-    contact.book.records.insert(id(1), Record::Executed);
+    contact.book.known.insert(id(1), Standing::Spent);
     let effects = contact.execute(&[CrossEvent::Finished { id: id(1) }]);
     assert_eq!(effects.outputs, [believed(2), settled(2)]);
     assert_eq!((contact.rejects.believed(&id(1)), contact.open()), (None, (0, 0)));
@@ -348,7 +349,7 @@ fn what_a_block_rejects_goes_to_the_other_shards_at_once() {
     let mut one = One::new(5);
     let _ = one.hear(4, votes(&[vote(1)]));
     one.book.imported.insert(ShardId(0), PartNumber(3));
-    one.book.records.insert(id(1), Record::Rejected(CAUSE));
+    one.book.known.insert(id(1), NEVER);
     let rejected = |number, others| CrossEvent::Rejected { id: id(number), others, cause: CAUSE };
     let effects = one.execute(&[rejected(1, shards(&[0, 2])), rejected(2, shards(&[0]))]);
     let expected =
@@ -421,8 +422,8 @@ fn orders_that_repeat_have_it_said_again_but_not_at_once() {
 fn only_what_is_certain_is_answered() {
     let mut one = One::new(4);
     let _ = one.report(NOW, 1);
-    one.book.records.insert(id(2), Record::Rejected(CAUSE));
-    one.book.records.insert(id(3), Record::Executed);
+    one.book.known.insert(id(2), NEVER);
+    one.book.known.insert(id(3), Standing::Spent);
     one.book.imported.insert(ShardId(2), PartNumber(7));
     let ask = |one: &One, node| one.rejects.answer(NodeId(node), (0..5).map(id), &one.book).sends;
     assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[2]))], "our own word is none");
@@ -432,7 +433,7 @@ fn only_what_is_certain_is_answered() {
     assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[1, 2]))]);
     assert_eq!(ask(&one, 5), [], "members of the shard have its ledger");
     assert_eq!(ask(&one, 12), []);
-    one.book.records.insert(id(1), Record::Executed);
+    one.book.known.insert(id(1), Standing::Spent);
     assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[2]))], "an open record outweighs it");
 }
 
@@ -467,7 +468,7 @@ fn what_waits_in_the_pool_is_cancelled_and_so_is_what_comes_later() {
 #[test]
 fn the_output_shard_cancels_what_it_has_spent_for_itself() {
     let mut one = One::new(0);
-    one.book.records.insert(id(1), Record::Executed);
+    one.book.known.insert(id(1), Standing::Spent);
     one.book.pool.insert(id(1), Round(1));
     let spent = CrossEvent::Spent { id: id(1), output: ShardId(0), part: PartNumber(0) };
     let _ = one.execute(&[spent, CrossEvent::Pooled { id: id(1) }]);
@@ -507,7 +508,7 @@ fn without_its_rules_lies_spread() {
     }
     fn rejected_while_its_record_is_open() -> bool {
         let mut one = One::new(5);
-        one.book.records.insert(id(1), Record::Executed);
+        one.book.known.insert(id(1), Standing::Spent);
         [4, 6, 7].iter().any(|node| !one.hear(*node, votes(&[vote(1)])).sends.is_empty())
     }
     fn one_reject_cancels() -> bool {

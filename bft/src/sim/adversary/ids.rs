@@ -4,8 +4,9 @@
 use wire::client::Rejection;
 use wire::ids::{PartNumber, Round, ShardId, TxId};
 
+use crate::ledger::Cause;
 use crate::message::Message;
-use crate::shard::message::{Cause, RejectMessage, RejectVote, ShardMessage};
+use crate::shard::message::{RejectMessage, RejectVote, ShardMessage};
 use crate::sim::adversary::{Behaviour, Hands};
 use crate::sim::parcel::{Frame, Parcel};
 

@@ -12,13 +12,12 @@ use crate::cut::{Cut, Tip};
 use crate::justification::Justification;
 use crate::lane::LaneMessage;
 use crate::lane::entry::{self, Entry};
+use crate::ledger::Cause;
 use crate::message::{Message, MessageKind, encode_order};
 use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use crate::part::{Group, PartRef};
 use crate::round::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage, RoundMessage};
-use crate::shard::message::{
-    Cause, PartMessage, RejectMessage, RejectVote, ShardMessage, Transfer, TransferProof,
-};
+use crate::shard::message::{PartMessage, RejectMessage, RejectVote, ShardMessage, Transfer, TransferProof};
 use crate::spb::SpbMessage;
 use crate::time::Span;
 
