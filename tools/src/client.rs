@@ -254,12 +254,16 @@ impl Sending {
             match stream.write(&self.out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_patient(&error) => return Ok(()),
+                Err(error) if is_patient(&error) => break,
                 Err(error) => return Err(error),
             }
         }
-        self.out.clear();
-        self.written = 0;
+        // A node that always leaves something unread must not keep what it has read in memory. What is moved is no more
+        // than what was written since the last time.
+        if self.written * 2 >= self.out.len() {
+            self.out.drain(..self.written);
+            self.written = 0;
+        }
         Ok(())
     }
 }

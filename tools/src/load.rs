@@ -162,11 +162,18 @@ impl Offering {
         let asked = Instant::now();
         self.command(Command::AskStatus);
         loop {
-            let shared = self.shared.lock().expect("nobody panics while holding it").statuses.clone();
-            let fresh = shared.into_iter().filter(|(node, (came, _))| *came >= asked && nodes.contains(node));
-            let fresh: BTreeMap<_, _> = fresh.map(|(node, (_, status))| (node, status)).collect();
-            if fresh.len() == nodes.len() || asked.elapsed() >= patience {
-                return fresh;
+            let is_over = asked.elapsed() >= patience;
+            let answers = self.look_at(|shared| {
+                let answer = |node: &NodeId| {
+                    let (came, status) = shared.statuses.get(node)?;
+                    (*came >= asked).then_some((*node, status))
+                };
+                let is_whole = nodes.iter().all(|node| answer(node).is_some());
+                let answers = || nodes.iter().filter_map(answer).map(|(node, status)| (node, status.clone()));
+                (is_over || is_whole).then(|| answers().collect())
+            });
+            if let Some(answers) = answers {
+                return answers;
             }
             thread::sleep(Duration::from_millis(5));
         }

@@ -20,9 +20,10 @@
 mod cross;
 mod doubt;
 mod fates;
+mod idle;
 mod maker;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::ops::Range;
@@ -31,10 +32,11 @@ use std::sync::Arc;
 use bft::transaction::{self, Expiry, Input};
 use wire::client::Fate;
 use wire::committee::Committee;
-use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
+use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
 
 use self::cross::{Cross, Drawer};
 use self::fates::tell_end;
+use self::idle::Idle;
 use self::maker::Maker;
 use super::mix::Mix;
 use super::tally::{Finished, Heights, Tally};
@@ -56,6 +58,11 @@ pub(crate) struct Workload {
     maker: Maker,
     drawer: Drawer,
     chains: Vec<Chain>,
+    idle: Idle,
+    /// Chains that rest: until when, and the node they go on at; ascending.
+    resting: VecDeque<(u64, NodeId, u32)>,
+    /// By shard: its nodes that are not gone, ascending.
+    up: Vec<Vec<NodeId>>,
     /// The chain that keeps the books of each open transaction.
     by_id: IdMap<u32>,
     /// The fates of those that had been asked for: an answer may cross the receipt and say it again.
@@ -63,6 +70,8 @@ pub(crate) struct Workload {
     pools: Vec<Pool>,
     tally: Tally,
     log: Option<TransactionLog>,
+    /// Open transactions whose node is gone.
+    orphaned: u64,
     /// Chains that have stopped.
     dead: u64,
     /// Of transactions within a shard, by shard.
@@ -76,14 +85,12 @@ type IdMap<T> = HashMap<TxId, T, BuildHasherDefault<FirstBytes>>;
 /// What belongs to one node.
 #[derive(Clone, Debug, Default)]
 struct Pool {
-    idle: Vec<u32>,
-    /// Chains that rest, and until when; ascending.
-    resting: VecDeque<(u64, u32)>,
-    open: usize,
+    /// Chains whose transactions are open here, in no order.
+    open: Vec<u32>,
     /// Transactions to be handed over again.
     again: Vec<u32>,
     /// Transactions to be asked for.
-    ask: Vec<TxId>,
+    ask: BTreeSet<TxId>,
     /// Chains that do not know their coin, and until when they rest; ascending.
     doubtful: VecDeque<(u64, u32)>,
     /// Chains whose coins the node was asked for and has not answered.
@@ -120,6 +127,8 @@ enum State {
 struct Open {
     id: TxId,
     node: NodeId,
+    /// Among the open ones of its node.
+    position: usize,
     intended_us: u64,
     sent_us: u64,
     counter: u64,
@@ -137,12 +146,12 @@ impl Workload {
     /// If `tx_bytes` is below [`transaction_bytes_min`]: callers check their flags.
     pub(crate) fn new(committee: &Arc<Committee>, tx_bytes: usize, seed: u64, mix: Mix) -> Workload {
         let mut chains = Vec::new();
-        let mut pools = vec![Pool::default(); committee.nodes().count()];
+        let mut idle = Idle::new(committee);
         for shard in (0..committee.shards()).map(ShardId) {
             let members: Vec<NodeId> = committee.members(shard).collect();
             for index in 0..committee.protocol().genesis_coins {
                 let owner = members[index as usize % members.len()];
-                pools[usize::from(owner.0)].idle.push(chains.len() as u32);
+                idle.push(owner, chains.len() as u32);
                 let coin = transaction::genesis_coin(&committee.testbed(), shard, index);
                 let amount = committee.protocol().genesis_amount;
                 let refunds = Vec::new();
@@ -155,9 +164,13 @@ impl Workload {
             by_id: IdMap::default(),
             asked_and_told: IdMap::default(),
             chains,
-            pools,
+            idle,
+            resting: VecDeque::new(),
+            up: (0..committee.shards()).map(|shard| committee.members(ShardId(shard)).collect()).collect(),
+            pools: vec![Pool::default(); committee.nodes().count()],
             tally: Tally::of_shards(committee.shards()),
             log: None,
+            orphaned: 0,
             dead: 0,
             heights: vec![Heights::default(); usize::from(committee.shards())],
             heights_cross: vec![Heights::default(); usize::from(committee.shards())],
@@ -221,16 +234,17 @@ impl Workload {
 
     /// Transactions of `node` without a fate.
     pub(crate) fn open_at(&self, node: NodeId) -> usize {
-        self.pool(node).open
+        self.pool(node).open.len()
+    }
+
+    /// All transactions without a fate.
+    pub(crate) fn open(&self) -> u64 {
+        self.by_id.len() as u64
     }
 
     /// Transactions without a fate whose node may still tell it, and those whose node is gone.
     pub(crate) fn in_flight_and_orphaned(&self) -> (u64, u64) {
-        let sum = |is_gone| {
-            let pools = self.pools.iter().filter(|pool| pool.is_gone == is_gone);
-            pools.map(|pool| pool.open as u64).sum()
-        };
-        (sum(false), sum(true))
+        (self.open() - self.orphaned, self.orphaned)
     }
 
     /// Appends the next transaction for `node` to the list in `out`; `false` if the chains that it would need wait.
@@ -243,17 +257,14 @@ impl Workload {
         now_us: u64,
         out: &mut Vec<u8>,
     ) -> bool {
-        let crosses = self.drawer.draws_cross();
-        let (index, cross) = if crosses {
-            let Some(cross) = self.draw_cross(node, expiries, now_us) else { return false };
+        self.release(now_us);
+        let (index, cross) = if self.drawer.draws_cross() {
+            let Some(cross) = self.draw_cross(node, expiries) else { return false };
             (cross.chains[0], Some(cross))
         } else {
-            self.release(node, now_us);
-            // The one that came back last: what is used often stays in the processor's caches.
-            let Some(index) = self.pool_mut(node).idle.pop() else { return false };
+            let Some(index) = self.idle.pop(node) else { return false };
             (index, None)
         };
-        self.pool_mut(node).open += 1;
         self.tally.handed_over(cross.as_ref().is_some_and(|cross| cross.is_spoiled()), now_us);
         for joined in cross.iter().flat_map(|cross| &cross.chains) {
             self.chains[*joined as usize].state = State::Joined;
@@ -261,9 +272,11 @@ impl Workload {
         let counter = self.tally.submitted;
         let expiry = expiries[usize::from(self.maker.committee.shard_of(node).0)];
         let id = TxId::default();
+        let (position, sent_us, was_asked_for) = (self.open_at(node), now_us, false);
         let mut open =
-            Open { id, node, intended_us, sent_us: now_us, counter, expiry, cross, was_asked_for: false };
+            Open { id, node, position, intended_us, sent_us, counter, expiry, cross, was_asked_for };
         open.id = self.write(index, &open, out);
+        self.pool_mut(node).open.push(index);
         self.by_id.insert(open.id, index);
         self.chains[index as usize].state = State::Open(open);
         true
@@ -284,10 +297,20 @@ impl Workload {
     }
 
     /// Makes the chains idle that have rested.
-    fn release(&mut self, node: NodeId, now_us: u64) {
-        let pool = self.pool_mut(node);
-        while pool.resting.front().is_some_and(|(until_us, _)| *until_us <= now_us) {
-            pool.idle.extend(pool.resting.pop_front().map(|(_, index)| index));
+    fn release(&mut self, now_us: u64) {
+        while let Some(&(until_us, node, index)) = self.resting.front()
+            && until_us <= now_us
+        {
+            self.resting.pop_front();
+            self.make_idle(index, node);
+        }
+    }
+
+    /// Lets a chain go on at a node, or at another member of its shard if that is gone. Without one there is no node
+    /// left to hand anything to.
+    fn make_idle(&mut self, index: u32, node: NodeId) {
+        if let Some(node) = self.heir(node, index) {
+            self.idle.push(node, index);
         }
     }
 
@@ -308,7 +331,7 @@ impl Workload {
     /// Takes up to `max` ids that `node` is to be asked for.
     pub(crate) fn take_asks(&mut self, node: NodeId, max: usize) -> Vec<TxId> {
         let ask = &mut self.pool_mut(node).ask;
-        ask.split_off(ask.len().saturating_sub(max))
+        std::iter::from_fn(|| ask.pop_first()).take(max).collect()
     }
 
     /// The connection to `node` is new: what the last one carried may be lost.
@@ -331,18 +354,19 @@ impl Workload {
     /// Gives the chains of a node that is gone for good to the others; what is open there is orphaned.
     pub(crate) fn node_is_gone(&mut self, node: NodeId) {
         self.forget_coin_question(node);
+        let shard = self.maker.committee.shard_of(node);
+        self.up[usize::from(shard.0)].retain(|other| *other != node);
         let pool = self.pool_mut(node);
+        let orphaned = if pool.is_gone { 0 } else { pool.open.len() as u64 };
         pool.is_gone = true;
         pool.again.clear();
         pool.ask.clear();
-        let resting: Vec<u32> = pool.resting.drain(..).map(|(_, index)| index).collect();
-        let chains: Vec<u32> = pool.idle.drain(..).chain(resting).collect();
-        for index in chains {
-            if let Some(heir) = self.heir(node, index) {
-                self.pool_mut(heir).idle.push(index);
-            }
+        let doubtful = std::mem::take(&mut pool.doubtful);
+        self.orphaned += orphaned;
+        for index in self.idle.take(node) {
+            self.make_idle(index, node);
         }
-        for (_, index) in std::mem::take(&mut self.pool_mut(node).doubtful) {
+        for (_, index) in doubtful {
             if let Some(heir) = self.heir(node, index) {
                 self.pool_mut(heir).doubtful.push_front((0, index));
             }
@@ -350,10 +374,9 @@ impl Workload {
     }
 
     /// The member of its shard with which a chain goes on that no transaction binds to one.
-    fn home(&self, index: u32) -> Option<NodeId> {
+    fn home(&self, index: u32) -> NodeId {
         let committee = &self.maker.committee;
-        let first = committee.members(self.chains[index as usize].shard).next()?;
-        self.heir(NodeId(first.0 + (index as usize % committee.n()) as u16), index)
+        committee.node_at(self.chains[index as usize].shard, Index((index as usize % committee.n()) as u16))
     }
 
     /// Which node the chain of `node` goes on with: that one, or another member of its shard if it is gone; the same
@@ -362,21 +385,23 @@ impl Workload {
         if !self.pool(node).is_gone {
             return Some(node);
         }
-        let up: Vec<NodeId> = self.members_of(node).filter(|node| !self.pool(*node).is_gone).collect();
-        (!up.is_empty()).then(|| up[index as usize / self.maker.committee.n() % up.len()])
+        let committee = &self.maker.committee;
+        let up = &self.up[usize::from(committee.shard_of(node).0)];
+        let turn = (index as usize / committee.n()).checked_rem(up.len())?;
+        Some(up[turn])
     }
 
     /// Notes that the open transactions of `owner` are to be asked for at `at`.
     fn ask(&mut self, owner: NodeId, at: NodeId) {
-        let mut ids = Vec::new();
-        for chain in &mut self.chains {
-            if let State::Open(open) = &mut chain.state
-                && open.node == owner
-            {
-                open.was_asked_for = true;
-                ids.push(open.id);
-            }
-        }
+        let Workload { pools, chains, .. } = self;
+        let ids = pools[usize::from(owner.0)].open.iter().map(|index| {
+            let State::Open(open) = &mut chains[*index as usize].state else {
+                unreachable!("the list knows open transactions only")
+            };
+            open.was_asked_for = true;
+            open.id
+        });
+        let ids: Vec<TxId> = ids.collect();
         self.pool_mut(at).ask.extend(ids);
     }
 

@@ -154,8 +154,9 @@ impl<'a> Books<'a> {
 
     /// What it has exchanged with another.
     fn with(&self, shard: ShardId) -> Exchange {
-        let found = self.status.exchanged.iter().find(|exchange| exchange.shard == shard);
-        found.cloned().unwrap_or_else(|| Exchange { shard, ..Exchange::default() })
+        let exchanged = &self.status.exchanged;
+        let found = exchanged.binary_search_by_key(&shard, |exchange| exchange.shard);
+        found.map_or_else(|_| Exchange { shard, ..Exchange::default() }, |at| exchanged[at].clone())
     }
 
     fn told_by(&self) -> String {

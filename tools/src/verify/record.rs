@@ -51,7 +51,7 @@ pub(crate) struct LastStatus {
     pub(crate) finished_cross: u64,
     /// Cross-shard transactions cancelled, this shard being their output shard.
     pub(crate) cancelled: u64,
-    /// What went to and came from each shard.
+    /// What went to and came from each shard, ascending.
     pub(crate) exchanged: Vec<Exchange>,
 }
 

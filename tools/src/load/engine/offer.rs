@@ -93,7 +93,7 @@ impl Load {
 
     /// Tells a closed loop's window what has come back.
     pub(super) fn observe_window(&mut self, now: Instant) {
-        let (returned, open) = (self.workload.tally().returned, self.open());
+        let (returned, open) = (self.workload.tally().returned, self.workload.open());
         if let Some(window) = &mut self.window {
             window.observe(now, returned, open as usize);
         }
@@ -105,17 +105,11 @@ impl Load {
         if !self.series.is_due(now_us, &borders) {
             return;
         }
-        let open = self.open();
+        let open = self.workload.open();
         let (rate, made) = (self.plan.rate, self.made);
         self.series.advance(now_us, &borders, self.workload.tally_mut(), open, |at_us| {
             meant_by(rate, made, borders.offered_until_us, at_us)
         });
-    }
-
-    /// Transactions without a fate.
-    fn open(&self) -> u64 {
-        let (in_flight, orphaned) = self.workload.in_flight_and_orphaned();
-        in_flight + orphaned
     }
 
     /// Takes receipts that were read just now.
@@ -226,7 +220,8 @@ impl Load {
     /// Ends the series and the log of transactions.
     pub(super) fn finish(&mut self, now_us: u64) -> io::Result<()> {
         self.advance(now_us);
-        let (open, meant, borders) = (self.open(), self.meant_by(now_us), self.workload.tally().borders);
+        let (open, meant, borders) =
+            (self.workload.open(), self.meant_by(now_us), self.workload.tally().borders);
         self.series.finish(now_us, &borders, self.workload.tally_mut(), open, meant);
         self.workload.finish_log()
     }

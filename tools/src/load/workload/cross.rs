@@ -7,6 +7,8 @@
 //! a wrong amount. The outputs follow the inputs, so that only a ledger can tell. Such a transaction must be rejected
 //! and its other coins must be free again in the end.
 
+use std::collections::BTreeSet;
+
 use bft::prng::Prng;
 use bft::transaction::{Expiry, Input};
 use wire::ids::{CoinId, NodeId, Round, ShardId};
@@ -65,16 +67,16 @@ impl Drawer {
 
     /// The input shards of a transaction with this output shard, ascending: one to three, of which at least one is
     /// another.
-    fn input_shards(&mut self, output: ShardId, shards: u16) -> Vec<ShardId> {
+    fn input_shards(&mut self, output: ShardId, shards: u16) -> BTreeSet<ShardId> {
         let count = 1 + self.prng.below(u64::from(shards).min(INPUT_SHARDS_MAX as u64)) as usize;
-        let mut all: Vec<ShardId> = (0..shards).map(ShardId).collect();
-        self.prng.shuffle(&mut all);
-        if count == 1 && all[0] == output {
-            all.swap(0, 1);
+        let mut chosen = BTreeSet::new();
+        while chosen.len() < count {
+            let shard = ShardId(self.prng.below(shards.into()) as u16);
+            if count > 1 || shard != output {
+                chosen.insert(shard);
+            }
         }
-        all.truncate(count);
-        all.sort_unstable();
-        all
+        chosen
     }
 
     /// The input that takes a chain along, spoiled or not.
@@ -95,22 +97,17 @@ impl Drawer {
 impl Workload {
     /// Takes idle chains for a transaction that crosses shards to that of `contact`; `None` if all chains of a
     /// shard that it would need wait.
-    pub(super) fn draw_cross(
-        &mut self,
-        contact: NodeId,
-        expiries: &[Round],
-        now_us: u64,
-    ) -> Option<Box<Cross>> {
+    pub(super) fn draw_cross(&mut self, contact: NodeId, expiries: &[Round]) -> Option<Box<Cross>> {
         let committee = self.maker.committee.clone();
         let output_shard = committee.shard_of(contact);
         let shards = self.drawer.input_shards(output_shard, committee.shards());
         let mut chains = Vec::with_capacity(shards.len());
         for shard in &shards {
-            match self.take_idle_of(*shard, now_us) {
+            match self.idle.pop_of(*shard, &mut self.drawer.prng) {
                 Some(chain) => chains.push(chain),
                 None => {
                     for chain in chains {
-                        self.make_idle(chain);
+                        self.make_idle(chain, self.home(chain));
                     }
                     return None;
                 }
@@ -121,24 +118,5 @@ impl Workload {
         let expiry = |shard: &ShardId| Expiry { shard: *shard, round: expiries[usize::from(shard.0)] };
         let expiries = shards.iter().map(expiry).collect();
         Some(Box::new(Cross { chains, inputs, output_shard, expiries, spoiled }))
-    }
-
-    /// An idle chain of a shard: of two random members' the one that has more, so that chains stay spread evenly.
-    fn take_idle_of(&mut self, shard: ShardId, now_us: u64) -> Option<u32> {
-        let members: Vec<NodeId> = self.maker.committee.members(shard).collect();
-        for member in &members {
-            self.release(*member, now_us);
-        }
-        let prng = &mut self.drawer.prng;
-        let mut random = || members[prng.below(members.len() as u64) as usize];
-        let two = [random(), random()];
-        let idle = |workload: &Workload, node: NodeId| workload.pool(node).idle.len();
-        let most = two.into_iter().max_by_key(|node| idle(self, *node))?;
-        let from = if idle(self, most) > 0 {
-            most
-        } else {
-            members.into_iter().max_by_key(|node| idle(self, *node))?
-        };
-        self.pool_mut(from).idle.pop()
     }
 }

@@ -25,7 +25,7 @@ impl Workload {
     /// Lets a chain rest and then ask.
     pub(super) fn begin_doubt(&mut self, index: u32, now_us: u64) {
         self.chains[index as usize].state = State::Doubtful;
-        if let Some(node) = self.home(index) {
+        if let Some(node) = self.heir(self.home(index), index) {
             self.pool_mut(node).doubtful.push_back((now_us + DOUBT_US, index));
         }
     }
@@ -58,14 +58,17 @@ impl Workload {
     pub(crate) fn on_coins(&mut self, node: NodeId, unspent: &[(CoinId, u64)], now_us: u64) {
         let unspent: BTreeSet<CoinId> = unspent.iter().map(|(coin, _)| *coin).collect();
         for index in std::mem::take(&mut self.pool_mut(node).asked_coins) {
+            let home = self.home(index);
             let chain = &mut self.chains[index as usize];
             if let Some(refund) = chain.refunds.iter().copied().find(|coin| unspent.contains(coin)) {
                 chain.previous = Some(std::mem::replace(&mut chain.coin, refund));
                 chain.refunds.clear();
+                chain.state = State::Idle;
                 self.tally.coins_given_back += 1;
-                self.make_idle(index);
+                self.make_idle(index, home);
             } else if unspent.contains(&chain.coin) {
-                self.make_idle(index);
+                chain.state = State::Idle;
+                self.make_idle(index, home);
             } else {
                 self.begin_doubt(index, now_us);
             }

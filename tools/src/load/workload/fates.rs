@@ -74,7 +74,7 @@ impl Workload {
             }
             // Of a transaction that was asked for, these say only that this node has it, or has executed it.
             Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_asked_for => {
-                self.pool_mut(node).ask.push(open.id);
+                self.pool_mut(node).ask.insert(open.id);
             }
             // Another node than its own can neither refuse it nor know that it does not exist.
             Fate::Refused(_) | Fate::Unknown if node != open.node => {}
@@ -154,12 +154,12 @@ impl Workload {
         if open.was_asked_for {
             self.asked_and_told.insert(open.id, fate);
         }
-        self.pool_mut(open.node).open -= 1;
+        self.forget_open(&open);
         self.tally.returned(fate, open.sent_us, now_us);
         let shard = self.chains[index as usize].shard;
         tell_end(&mut self.log, &open, shard, End::Receipt(fate), Some(now_us));
         match &open.cross {
-            None => self.go_on(index, Some(open.node), then, now_us),
+            None => self.go_on(index, open.node, then, now_us),
             Some(cross) => {
                 let inputs = cross.inputs.iter().zip(&cross.spoiled);
                 for (chain, (input, spoiled)) in cross.chains.iter().zip(inputs) {
@@ -167,33 +167,38 @@ impl Workload {
                         self.keep_in_mind(*chain, transaction::refund_coin(&open.id, &input.coin));
                     }
                     // What has finished goes on where it was handed to; the others are where they were.
-                    let at = matches!(fate, Fate::Finished(_)).then_some(open.node);
+                    let at = if matches!(fate, Fate::Finished(_)) { open.node } else { self.home(*chain) };
                     self.go_on(*chain, at, then, now_us);
                 }
             }
         }
     }
 
-    /// Lets a chain go on, at a node or at its home.
-    fn go_on(&mut self, index: u32, at: Option<NodeId>, then: Then, now_us: u64) {
-        let chain = &mut self.chains[index as usize];
-        let is_dead = matches!(then, Then::Never);
-        chain.state = if is_dead { State::Dead } else { State::Idle };
-        self.dead += u64::from(is_dead);
-        // Without an heir there is no node left to hand anything to.
-        let node = at.map_or_else(|| self.home(index), |node| self.heir(node, index));
-        let Some(node) = node else { return };
-        match then {
-            Then::Now => self.pool_mut(node).idle.push(index),
-            Then::After(us) => self.pool_mut(node).resting.push_back((us, index)),
-            Then::WhenTold => self.begin_doubt(index, now_us),
-            Then::Never => {}
+    /// Takes a transaction off the list of those that are open at its node.
+    fn forget_open(&mut self, open: &Open) {
+        let pool = &mut self.pools[usize::from(open.node.0)];
+        pool.open.swap_remove(open.position);
+        self.orphaned -= u64::from(pool.is_gone);
+        if let Some(moved) = pool.open.get(open.position)
+            && let State::Open(moved) = &mut self.chains[*moved as usize].state
+        {
+            moved.position = open.position;
         }
     }
 
-    /// Lets a chain go on at its home.
-    pub(super) fn make_idle(&mut self, index: u32) {
-        self.go_on(index, None, Then::Now, 0);
+    /// Lets a chain go on at a node.
+    fn go_on(&mut self, index: u32, node: NodeId, then: Then, now_us: u64) {
+        let chain = &mut self.chains[index as usize];
+        chain.state = State::Idle;
+        match then {
+            Then::Now => self.make_idle(index, node),
+            Then::After(until_us) => self.resting.push_back((until_us, node, index)),
+            Then::WhenTold => self.begin_doubt(index, now_us),
+            Then::Never => {
+                chain.state = State::Dead;
+                self.dead += 1;
+            }
+        }
     }
 }
 

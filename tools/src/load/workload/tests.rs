@@ -232,6 +232,28 @@ fn every_transaction_of_a_long_run_is_unlike_every_other() {
     assert!(workload.by_id.is_empty() && workload.asked_and_told.is_empty(), "the maps forget");
 }
 
+#[test]
+fn a_lost_connection_costs_what_is_open_at_its_node_and_asks_for_each_once() {
+    let mut workload = Workload::new(&committee(false, 4_000), TX_BYTES, 1, Mix::default());
+    let mut open: Vec<(u16, TxId)> = Vec::new();
+    for step in 0..6_000 {
+        if step % 3 == 2 {
+            let (node, id) = open.swap_remove(step * 7 % open.len());
+            tell(&mut workload, node, id, Fate::Finished(Round(1)));
+        } else {
+            let node = (step % 5 % 4) as u16;
+            open.extend(make(&mut workload, node, 0).map(|bytes| (node, id(&bytes))));
+        }
+    }
+    for node in 0..4 {
+        let here: BTreeSet<TxId> = open.iter().filter(|(at, _)| *at == node).map(|(_, id)| *id).collect();
+        assert_eq!(workload.pool(NodeId(node)).open.len(), here.len(), "nothing else is walked over");
+        // A connection that is lost again and again has nothing asked for twice.
+        (0..3).for_each(|_| workload.connected_anew(NodeId(node)));
+        assert_eq!(workload.take_asks(NodeId(node), usize::MAX), here.into_iter().collect::<Vec<_>>());
+    }
+}
+
 /// A load that does nothing but cross shards, with this share of spoiled inputs.
 fn crossing(shards: u16, coins: u64, invalid: &str) -> Workload {
     let mix = Mix { cross: Share::parse("1").unwrap(), invalid: Share::parse(invalid).unwrap() };
@@ -281,9 +303,8 @@ fn what_was_drawn_and_cannot_go_out_is_put_back() {
     let mut workload = crossing(2, 1, "0");
     let made: usize = (0..8).cycle().take(800).filter(|node| make(&mut workload, *node, 0).is_some()).count();
     assert!((1..=2).contains(&made), "two coins there are: {made}");
-    let free = workload.pools.iter().map(|pool| pool.idle.len()).sum::<usize>();
     let taken = workload.chains.iter().filter(|chain| !matches!(chain.state, State::Idle)).count();
-    assert_eq!(free + taken, 2);
+    assert_eq!(workload.idle.count() + taken, 2);
 }
 
 #[test]
