@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::flags::{Command, Operand, Opt, UsageError, Values};
+use crate::flags::{Command, Operand, Opt};
 use crate::terminal::tell;
 
 /// The command.
@@ -33,11 +33,10 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// Runs the command and returns its exit code.
-pub(crate) fn run(_: &Values) -> Result<u8, UsageError> {
-    let commands: Vec<&Command> = crate::COMMANDS.iter().map(|(command, _)| *command).collect();
-    tell(bash(&commands).trim_end());
-    Ok(0)
+/// Prints the script that completes these commands; the exit code.
+pub(crate) fn run(commands: &[&Command]) -> u8 {
+    tell(bash(commands).trim_end());
+    0
 }
 
 /// Before the tables: finds the word that is completed, the word before it, and the command.

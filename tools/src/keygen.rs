@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use bft::crypto::deal::deal_committee;
 use wire::committee::{Committee, Protocol};
+use wire::hosts::Hosts;
 use wire::keys::NodeKeys;
-use wire::limits::NODES_PER_SHARD_MAX;
+use wire::limits::{NODES_MAX, NODES_PER_SHARD_MAX};
 use wire::rand;
+use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, UsageError, Values};
-use crate::local::shards;
 use crate::terminal::tell;
 
 /// The command.
@@ -118,6 +119,37 @@ pub(crate) fn deal(
     Ok(committee)
 }
 
+/// The value of `--shards`, for shards of so many nodes.
+pub(crate) fn shards(values: &Values, nodes: u16) -> Result<u16, UsageError> {
+    let shards = values.number("shards", 1, NODES_MAX.into())? as u16;
+    if u32::from(nodes) * u32::from(shards) > u32::from(NODES_MAX) {
+        let given = format!("{shards} shards of {nodes} nodes");
+        return Err(ParseError::of("--shards", &given, format!("at most {NODES_MAX} nodes in all")).into());
+    }
+    Ok(shards)
+}
+
+/// Reads a committee file.
+pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
+    let place = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
+    Committee::parse(&place, &text)
+}
+
+/// Where the nodes of a testbed are, and who they are: a hosts file and the committee.txt of a directory of keys.
+pub(crate) fn load_testbed(hosts: &Path, keys: &Path) -> Result<(Hosts, Committee), ParseError> {
+    let place = hosts.display().to_string();
+    let hosts = Hosts::load(hosts)?;
+    let committee = load_committee(&keys.join("committee.txt"))?;
+    let nodes = committee.nodes().count();
+    if hosts.count() != nodes {
+        let found = format!("{} nodes", hosts.count());
+        return Err(ParseError::of(&place, &found, format!("the {nodes} nodes of committee.txt")));
+    }
+    Ok((hosts, committee))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -126,7 +158,6 @@ mod tests {
 
     use super::*;
     use crate::testing::TestDir;
-    use crate::verify::load_committee;
 
     #[test]
     fn what_is_dealt_is_read_back_and_belongs_together() {

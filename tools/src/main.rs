@@ -17,10 +17,10 @@ mod local;
 mod logs;
 mod pids;
 mod procfs;
+mod run;
 mod signals;
 mod sim;
 mod status;
-mod summary;
 mod terminal;
 #[cfg(test)]
 mod testing;
@@ -55,8 +55,13 @@ const COMMANDS: &[Entry] = &[
     (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
-    (&completion::COMMAND, completion::run),
+    (&completion::COMMAND, run_completion),
 ];
+
+fn run_completion(_: &Values) -> Result<u8, UsageError> {
+    let commands: Vec<&Command> = COMMANDS.iter().map(|(command, _)| *command).collect();
+    Ok(completion::run(&commands))
+}
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();

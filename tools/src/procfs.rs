@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use crate::json::Json;
+
 pub(crate) use wire::procfs::{Process, TICKS_PER_S, memory, parse_stat, process};
 
 /// All processes there are, by id.
@@ -40,6 +42,17 @@ pub(crate) struct Machine {
     pub(crate) cpu: String,
     /// Memory, GiB.
     pub(crate) mem_gb: f64,
+}
+
+impl Machine {
+    /// For a summary.
+    pub(crate) fn to_json(&self) -> Json {
+        Json::object([
+            ("cores", Json::from(self.cores)),
+            ("cpu", Json::text(&self.cpu)),
+            ("mem_gb", Json::from(self.mem_gb)),
+        ])
+    }
 }
 
 /// This machine.

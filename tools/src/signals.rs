@@ -18,6 +18,10 @@ const MARKER: &str = "TESTBED_SIGNALS_BLOCKED";
 
 /// Blocks the signals for this process and all its children. Returns only if they are blocked already or cannot be.
 pub(crate) fn block() -> io::Result<()> {
+    try_to_block().map_err(|error| io::Error::other(format!("cannot block signals: {error}")))
+}
+
+fn try_to_block() -> io::Result<()> {
     if mask("SigBlk")? & WATCHED == WATCHED {
         return Ok(());
     }

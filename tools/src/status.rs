@@ -18,8 +18,8 @@ use wire::hosts::{Host, Hosts};
 use wire::ids::{NodeId, Round, ShardId};
 
 use crate::flags::{Command, Opt, UsageError, Values};
-use crate::load::{Offering, load_testbed};
-use crate::local::parse_seconds;
+use crate::keygen::load_testbed;
+use crate::load::Offering;
 use crate::signals;
 use crate::terminal::{is_terminal, tell};
 
@@ -120,10 +120,8 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let data = PathBuf::from(values.required("data-dir")?);
     let place = |option: &str, name: &str| values.text(option).map_or(data.join(name), PathBuf::from);
     let (hosts, committee) = load_testbed(&place("hosts", "hosts.txt"), &place("keys", "keys"))?;
-    let seconds = "seconds, more than 0 and at most a week";
-    let positive = |text: &str| parse_seconds(text).filter(|duration| !duration.is_zero());
-    let patience = values.value("timeout", seconds, positive)?;
-    let every = values.optional("watch", seconds, positive)?;
+    let patience = values.positive_seconds("timeout")?;
+    let every = values.optional_positive_seconds("watch")?;
     let is_json = values.is_given("json");
     let committee = Arc::new(committee);
     let begun = match every {

@@ -35,6 +35,8 @@ use wire::text::ParseError;
 
 use self::rounds::{Block, Line, RoundsFile};
 use crate::flags::{Command, Opt, UsageError, Values};
+use crate::keygen::load_committee;
+use crate::load::Histogram;
 use crate::terminal::tell;
 
 pub(crate) use self::judgement::Judgement;
@@ -78,7 +80,7 @@ pub(crate) struct Verdict {
     /// Views of the deciding agreements of these, as the node told that saw most of them.
     pub(crate) views: u64,
     /// From input to decision, of every round that a node executed while it is measured, if it gave an input.
-    pub(crate) agreement_us: crate::load::Histogram,
+    pub(crate) agreement_us: Histogram,
     /// Transactions finished, those that crossed shards included.
     pub(crate) finished: u64,
     /// Times that a shard gave back what a cross-shard transaction had spent there.
@@ -145,14 +147,6 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         tell(format!("  and {} more", verdict.findings_count - verdict.findings.len() as u64));
     }
     Ok(u8::from(!verdict.is_clean()))
-}
-
-/// Reads a committee file.
-pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
-    let place = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
-    Committee::parse(&place, &text)
 }
 
 /// Judges the files in `log`. All of the run counts as measured.

@@ -17,10 +17,24 @@ fn scrape(url: &str) -> String {
     answer
 }
 
+/// Reads until a text has come; all that was read.
+fn read_until(stdout: &mut impl Read, text: &str) -> String {
+    let mut seen = String::new();
+    eventually(text, || {
+        let mut buffer = [0; 4096];
+        let count = stdout.read(&mut buffer).unwrap();
+        seen += &String::from_utf8_lossy(&buffer[..count]);
+        seen.contains(text).then_some(())
+    });
+    seen
+}
+
 #[test]
 fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     let place = Place::new();
-    let run = place.start_local("--nodes 4 --duration 600 --rate 200 --metrics");
+    let mut run = place.start_local("--nodes 4 --duration 600 --rate 200 --metrics");
+    // Until the run itself has reached all nodes, the end of one is a failed start.
+    read_until(&mut run.stdout(), "nodes 4/4");
     eventually("all answer", || {
         let output = place.command("status", "").output().unwrap();
         let told = text(&output);
@@ -37,14 +51,8 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     }
     // Every table is there from the second on with rates; Ctrl-C ends it, and that is no failure.
     let mut watch = place.start("status", "--watch 0.1");
-    let mut seen = String::new();
     let mut stdout = watch.stdout();
-    eventually("rates", || {
-        let mut buffer = [0; 4096];
-        let count = stdout.read(&mut buffer).unwrap();
-        seen += &String::from_utf8_lossy(&buffer[..count]);
-        seen.contains("rounds/s").then_some(())
-    });
+    let mut seen = read_until(&mut stdout, "rounds/s");
     signal("-INT", watch.id());
     stdout.read_to_string(&mut seen).unwrap();
     assert_eq!(watch.finish().status.code(), Some(0), "{seen}");

@@ -1,6 +1,6 @@
 //! What a program says to `--version`, and a summary of the program that made it.
 //!
-//! The commit comes from the build script of each program (`commit.rs`), not from here, so that a commit does not
+//! The commit comes from the build script of each program (`wire/commit.rs`), not from here, so that a commit does not
 //! compile the libraries anew.
 
 /// The version of all programs.

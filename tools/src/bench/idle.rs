@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::local::{Options, RunError, Testbed};
+use crate::local::{Options, Testbed};
+use crate::run::RunError;
 
 /// What doing nothing costs.
 pub(crate) struct Idle {
@@ -22,7 +23,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 pub(crate) fn measure(options: &Options, duration: Duration) -> Result<Idle, RunError> {
     let mut testbed = Testbed::start(options, &[])?;
     testbed.sleep(SETTLE)?;
-    let log = &options.directories.log;
+    let log = &options.run.directories.log;
     let (cpu_before, log_before, began) = (testbed.cpu_s(), directory_bytes(log), Instant::now());
     testbed.sleep(duration)?;
     let (cpu_after, log_after, seconds) =

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use wire::ids::NodeId;
 
-use crate::local::{Options, RunError, Testbed};
+use crate::local::{Options, Testbed};
+use crate::run::RunError;
 
 /// What the pipe carries.
 pub(crate) struct PipeSettings {

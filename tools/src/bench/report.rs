@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::json::Json;
 use crate::procfs::{self, Machine};
-use crate::summary::{Summary, machine_json};
+use crate::run::Summary;
 
 /// One number with its name and unit.
 #[derive(Clone, PartialEq, Debug)]
@@ -157,7 +157,7 @@ impl Report {
             ("complaints", Json::List(self.complaints.iter().map(Json::text).collect())),
             ("version", Json::text(env!("CARGO_PKG_VERSION"))),
             ("commit", wire::commit!().map_or(Json::Null, Json::text)),
-            ("machine", machine_json(&self.machine)),
+            ("machine", self.machine.to_json()),
             ("load_average", Json::from(self.load_average)),
         ])
     }

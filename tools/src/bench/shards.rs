@@ -4,10 +4,9 @@
 //! rate. All transactions are valid. What one that crosses costs is told by the run with most of them: what is left
 //! of its cost when each of the others is reckoned at what it costs in a run with none.
 
-use super::Settings;
 use super::report::{Figure, Report};
-use crate::local::RunError;
-use crate::summary::Summary;
+use super::settings::Settings;
+use crate::run::{RunError, Summary};
 
 /// Numbers of shards.
 const SHARDS: [u16; 4] = [1, 2, 3, 4];

@@ -20,10 +20,10 @@ mod noise;
 mod scene;
 mod watch;
 
-use super::Settings;
 use super::report::{Figure, Report};
-use crate::local::{self, Progress, RunError};
-use crate::summary::Summary;
+use super::settings::Settings;
+use crate::local;
+use crate::run::{Progress, RunError, Summary};
 
 use self::scene::{Amounts, Tally};
 use self::watch::{Course, Phase, Schedule, Watch};
@@ -39,19 +39,11 @@ const COMMITTED_SHARE_MIN: f64 = 0.9;
 /// Of the time of the whole, in parts of `--duration`.
 const ATTACK_PARTS: u32 = 3;
 
-/// What is tried.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct StrangerSettings {
-    /// Frames that make no sense.
-    pub(super) frames: u64,
-}
-
-impl StrangerSettings {
-    /// Idle connections go with the frames, so that a short bench is short in all; a thousand of them to a million.
-    fn amounts(&self) -> Amounts {
-        let share = |of_a_million: u64, at_least: u64| (self.frames * of_a_million / 1_000_000).max(at_least);
-        Amounts { frames: self.frames, idle: share(1_000, 100), slow: share(60, 6), handshakes: share(10, 1) }
-    }
+/// What is tried. Idle connections go with the frames, so that a short bench is short in all; a thousand of them to a
+/// million.
+fn amounts(frames: u64) -> Amounts {
+    let share = |of_a_million: u64, at_least: u64| (frames * of_a_million / 1_000_000).max(at_least);
+    Amounts { frames, idle: share(1_000, 100), slow: share(60, 6), handshakes: share(10, 1) }
 }
 
 /// Both runs and the verdicts.
@@ -59,7 +51,7 @@ pub(super) fn measure(settings: &Settings, report: &mut Report) -> Result<(), Ru
     let part = settings.duration;
     let schedule = Schedule { before: part, attack: part * ATTACK_PARTS, after: part };
     let (_, control) = run(settings, schedule, None)?;
-    let amounts = settings.strangers.amounts();
+    let amounts = amounts(settings.frames);
     let (summary, attacked) = run(settings, schedule, Some(amounts))?;
     tell_traffic("without strangers", &control, report);
     tell_traffic("attacked", &attacked, report);

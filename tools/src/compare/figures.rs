@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn each_figure_stands_in_a_summary() {
-        let summary = crate::summary::made_up().to_json();
+        let summary = crate::run::made_up().to_json();
         for figure in
             FIGURES.iter().filter(|figure| !matches!(figure.field, ["cpu_us_per_tx" | "peak_mb", _]))
         {

@@ -11,7 +11,7 @@ use super::clock::{self, Offset};
 use super::deployment::Deployment;
 use super::script::{self, Reply, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
-use super::ssh::SshError;
+use super::ssh_error::SshError;
 use crate::grid::{Side, aligned};
 use crate::json::Json;
 use crate::procfs::Machine;

@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::deployment::Deployment;
 use super::script::{ReplyError, printable};
 use super::sites::Site;
-use super::ssh::SshError;
+use super::ssh_error::SshError;
 use wire::text::ParseError;
 
 /// How often a host is asked.

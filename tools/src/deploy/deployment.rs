@@ -9,7 +9,8 @@ use wire::hosts::Hosts;
 
 use super::script::{Reply, Script};
 use super::sites::Site;
-use super::ssh::{Master, Ssh, SshError};
+use super::ssh::{Master, Ssh};
+use super::ssh_error::SshError;
 use super::step::OnSignal;
 
 /// What a command line says of where things are.

@@ -15,11 +15,11 @@ use wire::ids::NodeId;
 
 use super::check::Facts;
 use super::deployment::Deployment;
-use super::processes::{Depth, Found, Running, running, stop_on};
+use super::processes::{Depth, Found, Running, ended_unasked, running, stop_on};
 use super::sites::{Site, on_all};
 use super::{logs, script};
 use crate::json::Json;
-use crate::local::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage};
+use crate::run::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage, killed};
 
 /// How often a host is asked. More often would take from what is measured there.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -101,10 +101,7 @@ impl RemoteFleet {
                     (_, Some(trouble)) if is_lost => {
                         format!("is out of reach, as is its host {site}: {trouble}")
                     }
-                    (Some(Found::Gone(words)), _) if words.is_empty() => format!("ended unasked on {site}"),
-                    (Some(Found::Gone(words)), _) => {
-                        format!("ended unasked on {site}; its last words: {words}")
-                    }
+                    (Some(Found::Gone(words)), _) => ended_unasked(site, words),
                     _ => continue,
                 };
                 self.up.remove(&id);
@@ -201,10 +198,7 @@ impl Fleet for RemoteFleet {
             match stopped {
                 Ok(late) => {
                     reached.push(site.clone());
-                    complaints.extend(
-                        late.iter()
-                            .map(|node| format!("node {node} did not stop when asked to and was killed")),
-                    );
+                    complaints.extend(late.into_iter().map(killed));
                 }
                 // Asked for its logs, it would only keep us waiting once more.
                 Err(reasons) => complaints.push(format!(

@@ -19,8 +19,9 @@ use wire::hosts::{Host, Hosts};
 use super::deployment::Deployment;
 use super::script::{self, Reply, printable, quoted};
 use super::sites::{Failures, Site, all_or_failures, on_all};
-use super::ssh::SshError;
+use super::ssh_error::SshError;
 use super::step::Input;
+use crate::run::{ProgramError, program};
 
 /// The programs of a node, and the one that offers load.
 const PROGRAMS: [&str; 4] = ["node", "net_client", "net_server", "tools"];
@@ -60,6 +61,12 @@ impl std::fmt::Display for CargoError {
     }
 }
 
+impl From<ProgramError> for CargoError {
+    fn from(error: ProgramError) -> CargoError {
+        CargoError(error.to_string())
+    }
+}
+
 impl Cargo {
     /// The programs beside this one, and the files of a testbed.
     pub(super) fn gather(hosts: &Hosts, committee: &Committee, keys: &Path) -> Result<Cargo, CargoError> {
@@ -76,7 +83,7 @@ impl Cargo {
             common,
             keys: keys.into(),
             testbed: committee.testbed().to_string(),
-            version: version_of(&program("node")?)?,
+            version: version_of_node()?,
         })
     }
 
@@ -170,24 +177,10 @@ pub(super) fn version_on(deployment: &Deployment, site: &Site) -> Result<String,
     Ok(printable(reply.text("version").unwrap_or("nothing")))
 }
 
-/// The path of one of our programs, which all stand in one directory.
-pub(super) fn program(name: &str) -> Result<PathBuf, CargoError> {
-    let own =
-        std::env::current_exe().map_err(|error| CargoError(format!("cannot find this program: {error}")))?;
-    let path = own.with_file_name(name);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(CargoError(format!(
-            "{} is missing; build all binaries with cargo build --workspace",
-            path.display()
-        )))
-    }
-}
-
-/// What a program here says to `--version`.
-pub(super) fn version_of(program: &Path) -> Result<String, CargoError> {
-    let output = Command::new(program)
+/// What `node` here prints for `--version`.
+pub(super) fn version_of_node() -> Result<String, CargoError> {
+    let program = program("node")?;
+    let output = Command::new(&program)
         .arg("--version")
         .output()
         .map_err(|error| CargoError(format!("cannot run {}: {error}", program.display())))?;

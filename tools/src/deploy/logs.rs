@@ -8,8 +8,8 @@ use super::clock::{self, Offset};
 use super::deployment::Deployment;
 use super::script::{self, ReplyError, printable, quoted};
 use super::sites::{Outcomes, Site, on_all};
-use super::ssh::SshError;
-use crate::local::{free_kib, node_of_log};
+use super::ssh_error::SshError;
+use crate::run::{free_kib, node_of_log};
 
 /// Fetches the logs of these hosts, and writes how far their clocks are off beside them. What cannot be fetched from one
 /// host keeps nobody from fetching from the others.

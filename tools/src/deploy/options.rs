@@ -9,8 +9,12 @@ use wire::text::ParseError;
 use super::deployment::Target;
 use super::processes::PerHost;
 use super::sites::sites;
-use crate::flags::{Command, Opt, UsageError, Values};
-use crate::local::{self, parse_seconds};
+use crate::flags::{Command, Opt, UsageError, Values, parse_seconds};
+use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
+use crate::run::{
+    self, BATCH, FAULTS, FAULTS_SECTION, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS, SIGNED,
+    TRANSACTIONS,
+};
 
 const HOSTS: Opt =
     Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are, with a fifth column for ssh.");
@@ -62,41 +66,6 @@ const FROM: Opt = Opt::with(
      host of the file alone, next to the nodes there, from whose processors it takes.",
 );
 
-/// The option of `tools local` with this name.
-const fn of_local(name: &str) -> Opt {
-    let options = local::COMMAND.options;
-    let mut index = 0;
-    while index < options.len() {
-        if is_same(options[index].name, name) {
-            return options[index];
-        }
-        index += 1;
-    }
-    panic!("tools local has an option of this name")
-}
-
-/// The section of the page of `tools local` with this heading.
-const fn section_of_local(heading: &str) -> (&'static str, &'static str) {
-    let sections = local::COMMAND.sections;
-    let mut index = 0;
-    while index < sections.len() {
-        if is_same(sections[index].0, heading) {
-            return sections[index];
-        }
-        index += 1;
-    }
-    panic!("the page of tools local has a section of this heading")
-}
-
-const fn is_same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut index = 0;
-    while index < one.len() && index < other.len() && one[index] == other[index] {
-        index += 1;
-    }
-    index == one.len() && index == other.len()
-}
-
 const EXIT_STATUS: (&str, &str) = (
     "EXIT STATUS",
     "0  done on all hosts\n\
@@ -134,16 +103,7 @@ pub(crate) const INSTALL: Command = Command {
             keys of its own nodes and of no other. Directories have mode 0700, keys 0600. What is there already is not sent \
             again. A host on which nodes run is left alone.",
     operands: &[],
-    options: &[
-        HOSTS,
-        of_local("shards"),
-        of_local("signed"),
-        DATA_DIR,
-        NEW_KEYS,
-        SSH_CONFIG,
-        REMOTE_DIR,
-        TIMEOUT,
-    ],
+    options: &[HOSTS, SHARDS, SIGNED, DATA_DIR, NEW_KEYS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
     sections: &[
         EXIT_STATUS,
         (
@@ -162,19 +122,8 @@ pub(crate) const START: Command = Command {
     about: "Starts the nodes in sessions of their own, so that they outlive the connection. Nodes that run already are left \
             alone. Every host must have the same version. RUST_LOG is passed on.",
     operands: &[],
-    options: &[
-        HOSTS,
-        DATA_DIR,
-        of_local("batch"),
-        of_local("pipeline"),
-        HISTORY,
-        METRICS,
-        of_local("limits"),
-        SSH_CONFIG,
-        REMOTE_DIR,
-        TIMEOUT,
-    ],
-    sections: &[section_of_local("LIMITS"), EXIT_STATUS, SSH],
+    options: &[HOSTS, DATA_DIR, BATCH, PIPELINE, HISTORY, METRICS, LIMITS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    sections: &[LIMITS_SECTION, EXIT_STATUS, SSH],
 };
 
 /// `tools deploy status`.
@@ -205,14 +154,14 @@ pub(crate) const LOAD: Command = Command {
         HOSTS,
         DATA_DIR,
         FROM,
-        of_local("rate"),
-        Opt::with("duration", "S", "10", "Seconds for which load is offered."),
-        of_local("warmup"),
-        of_local("tx-size"),
-        of_local("cross"),
-        of_local("invalid"),
-        of_local("expiry-rounds"),
-        of_local("seed"),
+        RATE,
+        DURATION,
+        WARMUP,
+        TX_SIZE,
+        CROSS,
+        INVALID,
+        EXPIRY_ROUNDS,
+        SEED,
         SSH_CONFIG,
         REMOTE_DIR,
         TIMEOUT,
@@ -266,25 +215,25 @@ pub(crate) const RUN: Command = Command {
     operands: &[],
     options: &[
         HOSTS,
-        of_local("shards"),
-        of_local("rate"),
-        of_local("duration"),
-        of_local("rounds"),
-        of_local("warmup"),
-        of_local("tx-size"),
-        of_local("signed"),
-        of_local("cross"),
-        of_local("invalid"),
-        of_local("expiry-rounds"),
-        of_local("batch"),
-        of_local("pipeline"),
+        SHARDS,
+        RATE,
+        run::DURATION,
+        ROUNDS,
+        WARMUP,
+        TX_SIZE,
+        SIGNED,
+        CROSS,
+        INVALID,
+        EXPIRY_ROUNDS,
+        BATCH,
+        PIPELINE,
         HISTORY,
         METRICS,
-        of_local("limits"),
-        of_local("faults"),
-        of_local("seed"),
-        of_local("transactions"),
-        of_local("log-dir"),
+        LIMITS,
+        FAULTS,
+        SEED,
+        TRANSACTIONS,
+        run::LOG_DIR,
         Opt::with(
             "data-dir",
             "DIR",
@@ -296,9 +245,9 @@ pub(crate) const RUN: Command = Command {
         TIMEOUT,
     ],
     sections: &[
-        section_of_local("FAULTS"),
-        section_of_local("LIMITS"),
-        section_of_local("EXIT STATUS"),
+        FAULTS_SECTION,
+        LIMITS_SECTION,
+        run::EXIT_STATUS,
         (
             "FILES",
             "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's, with hosts.txt and keys/ in \

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use wire::committee::Committee;
 use wire::ids::NodeId;
 
 use super::deployment::Deployment;
-use super::install::{program, version_of};
+use super::install::version_of_node;
 use super::script::{self, Reply, ReplyError, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
-use super::ssh::SshError;
+use super::ssh_error::SshError;
 use crate::procfs::{Process, parse_stat};
+use crate::run::NodeSettings;
 
 /// How long nodes may take to stop before they are killed.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,6 +26,13 @@ pub(super) struct StartOptions {
     pub(super) per_host: PerHost,
     /// Further arguments of all nodes.
     pub(super) arguments: Vec<String>,
+}
+
+impl StartOptions {
+    /// For the nodes of a committee.
+    pub(super) fn new(committee: &Committee, per_host: PerHost, settings: &NodeSettings) -> StartOptions {
+        StartOptions { testbed: committee.testbed().to_string(), per_host, arguments: settings.arguments() }
+    }
 }
 
 /// What depends on a node's host, and on its place there.
@@ -42,6 +51,12 @@ pub(super) enum Found {
     Up(u32),
     /// It was started and runs no more; the last it said.
     Gone(String),
+}
+
+/// How a node ended that nobody stopped, in words that follow "node 3".
+pub(super) fn ended_unasked(site: &Site, last_words: &str) -> String {
+    let words = if last_words.is_empty() { String::new() } else { format!("; its last words: {last_words}") };
+    format!("ended unasked on {site}{words}")
 }
 
 /// What runs on a host.
@@ -69,7 +84,7 @@ pub(super) enum Depth {
 /// Starts all nodes that do not run.
 pub(super) fn start(deployment: &Deployment, options: &StartOptions) -> Result<(), Failures> {
     let sites = &deployment.target.sites;
-    let expected = program("node").and_then(|path| version_of(&path));
+    let expected = version_of_node();
     let outcomes = on_all(sites, "start", |site| {
         let expected = expected.as_ref().map_err(|error| vec![error.to_string()])?;
         start_on(deployment, site, options, expected).map(|note| ((), note))

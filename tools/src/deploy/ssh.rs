@@ -7,7 +7,6 @@
 //! - *It never hangs*: a step that does not get on for the time limit is killed, and the error names the limit.
 //! - *What it writes is bounded*, for the other side decides how much that is.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -20,78 +19,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use wire::rand;
 
-use super::script::{Reply, ReplyError, Script};
+use super::script::{Reply, Script};
 use super::sites::Site;
-use super::step::{Input, OnSignal, Output, POLL, REPLY_BYTES_MAX, Step, cannot_run, keep_end_of, lines};
+use super::ssh_error::{REPLY_BYTES_MAX, SshError};
+use super::step::{Input, OnSignal, Output, POLL, Step, cannot_run, keep_end_of, lines};
 use crate::signals;
 
 /// What a connection says once it is there; an account's start files may speak before it.
 const READY: &str = "dumbo-testbed connected";
-
-/// Why something could not be done on a host.
-#[derive(Debug)]
-pub(super) enum SshError {
-    /// `ssh` itself cannot be run, or a file here cannot be read or written.
-    Here { what: String, error: io::Error },
-    /// It took too long.
-    TooLong { doing: String, limit: Duration, stderr: Vec<String> },
-    /// It ended badly.
-    Failed { doing: String, status: ExitStatus, stderr: Vec<String> },
-    /// It said more than is ever needed.
-    TooMuch { doing: String },
-    /// It worked, and the script's answer is bad news.
-    Reply { doing: String, error: ReplyError },
-    /// A signal came.
-    Interrupted,
-}
-
-impl fmt::Display for SshError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SshError::Here { what, error } => write!(f, "{what}: {error}"),
-            SshError::TooLong { doing, limit, stderr } => {
-                let limit = limit.as_secs_f64();
-                write!(f, "{doing} did not get on for {limit} s (--timeout){}", told(stderr))
-            }
-            SshError::Failed { doing, status, stderr } => {
-                // 255 is ssh's own; all else was said by the other side.
-                match status.code() {
-                    Some(255) if !stderr.is_empty() => {
-                        let text = stderr.join("; ");
-                        write!(f, "ssh: {}", text.strip_prefix("ssh: ").unwrap_or(&text))?;
-                    }
-                    Some(code) => write!(f, "{doing} failed (exit status {code}){}", told(stderr))?,
-                    None => write!(f, "{doing} failed ({status}){}", told(stderr))?,
-                }
-                f.write_str(hint(stderr))
-            }
-            SshError::TooMuch { doing } => {
-                write!(f, "{doing} brought an answer of more than {REPLY_BYTES_MAX} bytes")
-            }
-            SshError::Reply { error: error @ ReplyError::Refused(_), .. } => error.fmt(f),
-            SshError::Reply { doing, error } => write!(f, "{doing}: {error}"),
-            SshError::Interrupted => f.write_str("interrupted"),
-        }
-    }
-}
-
-fn told(stderr: &[String]) -> String {
-    if stderr.is_empty() { String::new() } else { format!(": {}", stderr.join("; ")) }
-}
-
-/// What a person can do about it, where that is known.
-fn hint(stderr: &[String]) -> &'static str {
-    let says = |text: &str| stderr.iter().any(|line| line.contains(text));
-    if says("has changed") {
-        " (somebody else may answer there; see known_hosts)"
-    } else if says("Host key verification failed") {
-        " (log in once by hand, and compare the key that it shows)"
-    } else if says("Permission denied (") {
-        " (ssh must log in without a password: see your keys and agent)"
-    } else {
-        ""
-    }
-}
 
 /// How hosts are reached.
 #[derive(Debug)]

@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::script::printable;
-use super::ssh::SshError;
+use super::ssh_error::{REPLY_BYTES_MAX, SshError};
 use crate::signals;
 
-/// More than any script answers, from a host with all nodes there can be.
-pub(super) const REPLY_BYTES_MAX: u64 = 4 << 20;
 /// What of standard error is kept: its end, where the reason stands.
 const STDERR_BYTES_MAX: usize = 16 << 10;
 /// How many lines of it are told.

@@ -1,6 +1,6 @@
 //! The manual page of a command and the list of all commands, from the tables, for a terminal of some width.
 
-use crate::flags::{Command, Opt};
+use super::command::{Command, Opt};
 
 /// Columns by which the text of a page is moved in.
 const INDENT: usize = 4;
@@ -130,8 +130,8 @@ fn wrapped(text: &str, indent: usize, columns: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command::SAMPLE;
     use super::*;
-    use crate::flags::SAMPLE;
 
     #[test]
     fn a_page_reads_like_a_manual() {

@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 
 use wire::committee::Committee;
 use wire::hosts::Hosts;
-use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, TRANSACTION_BYTES_MAX};
-use wire::text::ParseError;
 
-use super::{Mix, Offering, Plan, Rate, Share, Shared, Ticker, transaction_bytes_min};
+use super::engine::Shared;
+use super::offering::Offering;
+use super::plan::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
+use super::ticker::Ticker;
 use crate::flags::{Command, Opt, UsageError, Values};
-use crate::local::parse_seconds;
+use crate::keygen::load_testbed;
 use crate::signals;
-use crate::summary::quantiles_text;
 use crate::terminal::tell;
-use crate::verify::load_committee;
 
 /// The command.
 pub(crate) const COMMAND: Command = Command {
@@ -29,19 +28,14 @@ pub(crate) const COMMAND: Command = Command {
     options: &[
         Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are."),
         Opt::with("keys", "DIR", "keys", "The directory with committee.txt."),
-        Opt::with(
-            "rate",
-            "R|max",
-            "10000",
-            "Transactions offered a second over all nodes; max: as many as they take.",
-        ),
-        Opt::with("duration", "S", "10", "Seconds for which load is offered."),
-        Opt::without_default("warmup", "S", WARMUP_HELP),
-        Opt::with("tx-size", "B", "250", "Bytes of a transaction as encoded."),
-        Opt::without_default("cross", "P", CROSS_HELP),
-        Opt::with("invalid", "P", "0.1", INVALID_HELP),
-        Opt::without_default("expiry-rounds", "R", EXPIRY_HELP),
-        Opt::with("seed", "S", "1", "Seed of everything random in the load."),
+        RATE,
+        DURATION,
+        WARMUP,
+        TX_SIZE,
+        CROSS,
+        INVALID,
+        EXPIRY_ROUNDS,
+        SEED,
     ],
     sections: &[
         (
@@ -60,57 +54,6 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// What `--cross` means.
-pub(crate) const CROSS_HELP: &str = "Share of transactions that take coins from one shard to another; 0.1 if there are \
-                                     several shards and it is not given.";
-/// What `--invalid` means.
-pub(crate) const INVALID_HELP: &str = "Share of the inputs of transactions between shards that cannot be spent: a spent \
-                                       coin, one that never was, or a wrong amount. Such transactions must be rejected.";
-
-/// What `--expiry-rounds` means.
-pub(crate) const EXPIRY_HELP: &str = "Rounds after which a transaction expires that is not ordered, and is forgotten if \
-                                      it is; as a rule what takes 20 s at the present pace, and at least 1000.";
-
-/// What `--warmup` means.
-pub(crate) const WARMUP_HELP: &str = "Seconds at the start that rates, latencies and costs leave out; 0, or with --rate max \
-                                      a quarter of the duration and at most 3.";
-
-/// Of a closed loop, whose window is being searched meanwhile.
-const WARMUP_MAX: Duration = Duration::from_secs(3);
-
-/// What `--warmup` says of a load of this rate and duration.
-fn warmup(values: &Values, rate: Rate, duration: Option<Duration>) -> Result<Duration, UsageError> {
-    let default = match (rate, duration) {
-        (Rate::Max, Some(duration)) => (duration / 4).min(WARMUP_MAX),
-        (Rate::Max, None) | (Rate::PerSecond(_), _) => Duration::ZERO,
-    };
-    let Some(warmup) = values.optional("warmup", "seconds, at most a week", parse_seconds)? else {
-        return Ok(default);
-    };
-    if let Some(duration) = duration.filter(|duration| warmup >= *duration) {
-        let expected = format!("less than the {} s for which load is offered", duration.as_secs_f64());
-        let given = values.text("warmup").unwrap_or_default();
-        return Err(ParseError::of("--warmup", given, expected).into());
-    }
-    Ok(warmup)
-}
-
-/// What `--expiry-rounds` says. A node that is ahead of what clients know must not find it too far.
-pub(crate) fn expiry_rounds(values: &Values) -> Result<Option<u64>, UsageError> {
-    values.optional_number("expiry-rounds", 1, EXPIRY_ROUNDS_AHEAD_MAX - 1_000)
-}
-
-/// What `--cross` and `--invalid` say of a load on so many shards.
-pub(crate) fn mix(values: &Values, shards: u16) -> Result<Mix, UsageError> {
-    let default = if shards > 1 { Share::TENTH } else { Share::NONE };
-    let cross = values.optional("cross", Share::EXPECTED, Share::parse)?.unwrap_or(default);
-    if shards == 1 && cross > Share::NONE {
-        let given = values.text("cross").unwrap_or_default();
-        return Err(ParseError::of("--cross", given, "0, since there is one shard (see --shards)").into());
-    }
-    Ok(Mix { cross, invalid: values.value("invalid", Share::EXPECTED, Share::parse)? })
-}
-
 /// How long connecting may take, and how long the last receipts.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(30);
@@ -122,34 +65,6 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     run_on("load", values, &hosts, committee)
 }
 
-/// The load that `values` ask for, of so many shards, whose transactions are signed or not.
-pub(crate) fn plan(
-    values: &Values,
-    shards: u16,
-    signed: bool,
-    duration: Option<Duration>,
-) -> Result<Plan, UsageError> {
-    let tx_bytes_min = transaction_bytes_min(signed) as u64;
-    let rate = values.value("rate", Rate::EXPECTED, Rate::parse)?;
-    Ok(Plan {
-        rate,
-        duration,
-        warmup: warmup(values, rate, duration)?,
-        tx_bytes: values.number("tx-size", tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
-        mix: mix(values, shards)?,
-        expiry_rounds: expiry_rounds(values)?,
-        seed: values.number("seed", 0, u64::MAX)?,
-    })
-}
-
-/// The same for a testbed that runs, which says what it is.
-pub(crate) fn plan_for(values: &Values, committee: &Committee) -> Result<Plan, UsageError> {
-    let duration = values.value("duration", "seconds, more than 0 and at most a week", |text| {
-        parse_seconds(text).filter(|duration| !duration.is_zero())
-    })?;
-    plan(values, committee.shards(), committee.protocol().signed, Some(duration))
-}
-
 /// Offers the load that `values` ask for to these nodes, in the name of a command; gives the exit code.
 pub(crate) fn run_on(
     command: &str,
@@ -157,9 +72,9 @@ pub(crate) fn run_on(
     hosts: &Hosts,
     committee: Committee,
 ) -> Result<u8, UsageError> {
-    let plan = plan_for(values, &committee)?;
+    let plan = Plan::for_committee(values, &committee)?;
     if let Err(error) = signals::block() {
-        eprintln!("tools {command}: cannot block signals: {error}");
+        eprintln!("tools {command}: {error}");
         return Ok(4);
     }
     let shards = committee.shards();
@@ -171,19 +86,6 @@ pub(crate) fn run_on(
         }
     };
     Ok(offer(offering, plan, Ticker::new(hosts.count(), usize::from(shards))))
-}
-
-/// Where the nodes of a testbed are, and who they are: a hosts file and the committee.txt of a directory of keys.
-pub(crate) fn load_testbed(hosts: &Path, keys: &Path) -> Result<(Hosts, Committee), ParseError> {
-    let place = hosts.display().to_string();
-    let hosts = Hosts::load(hosts)?;
-    let committee = load_committee(&keys.join("committee.txt"))?;
-    let nodes = committee.nodes().count();
-    if hosts.count() != nodes {
-        let found = format!("{} nodes", hosts.count());
-        return Err(ParseError::of(&place, &found, format!("the {nodes} nodes of committee.txt")));
-    }
-    Ok((hosts, committee))
 }
 
 fn offer(offering: Offering, plan: Plan, mut ticker: Ticker) -> u8 {
@@ -226,7 +128,7 @@ fn offer(offering: Offering, plan: Plan, mut ticker: Ticker) -> u8 {
         shared.in_flight,
         tally.lost,
         tally.duplicated,
-        quantiles_text(&tally.latency(), &[("p50", 500), ("p90", 900), ("p99", 990)]),
+        tally.latency().text(&[("p50", 500), ("p90", 900), ("p99", 990)]),
     ));
     exit_code(&shared, interrupted)
 }

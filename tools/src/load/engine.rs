@@ -32,11 +32,11 @@ use wire::ids::{NodeId, Round, ShardId};
 
 use self::link::Link;
 use self::offer::{Load, Offered};
-use super::Plan;
+use super::plan::Plan;
 use super::series::Section;
 use super::tally::{Finished, Tally};
 use super::transactions::TransactionLog;
-use super::window::{Found, Window};
+use super::window::Found;
 use super::workload::{WhenUnknown, Workload};
 use crate::client::{Connection, Happened, Readiness};
 
@@ -382,7 +382,7 @@ impl Engine {
         shared.offered_for = (!load.is_offering).then_some(Duration::from_micros(until_us));
         shared.measured_for = load.measured_for(now_us);
         shared.intended = load.meant_by(now_us);
-        shared.window = load.window.as_ref().and_then(Window::found);
+        shared.window = load.window_found();
         (shared.in_flight, shared.orphaned) = load.workload.in_flight_and_orphaned();
         (shared.doubtful, shared.dead) = (load.workload.doubtful(), load.workload.dead());
         shared.tally = load.workload.tally().clone();

@@ -80,6 +80,16 @@ impl Histogram {
         (self.count > 0).then_some(self.max_us)
     }
 
+    /// Quantiles, each with its name and per mille, and the maximum in words; a dash if there is nothing.
+    pub(crate) fn text(&self, quantiles: &[(&str, u64)]) -> String {
+        let Some(max_us) = self.max_us() else { return "-".into() };
+        let part = |(name, per_mille): &(&str, u64)| {
+            let us = self.quantile_us(*per_mille).unwrap_or_default();
+            format!("{name} {:.1} ms, ", us as f64 / 1e3)
+        };
+        format!("{}max {:.1} ms", quantiles.iter().map(part).collect::<String>(), max_us as f64 / 1e3)
+    }
+
     /// The value that at least `per_mille` of 1000 values do not exceed, rounded up to its bucket's end; `None` if
     /// there is none.
     pub(crate) fn quantile_us(&self, per_mille: u64) -> Option<u64> {

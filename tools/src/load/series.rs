@@ -4,31 +4,10 @@
 //! phase. Receipts are counted in the section in which they were read.
 
 use super::histogram::Histogram;
+use super::phase::{Borders, Phase};
 use super::tally::Tally;
 
 const SECOND_US: u64 = 1_000_000;
-
-/// Which part of a load.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
-    /// Load is offered, and no figure is about it.
-    WarmUp,
-    /// Load is offered, and figures are about it.
-    Measured,
-    /// Load is no longer offered.
-    Drain,
-}
-
-impl Phase {
-    /// As files name it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Phase::WarmUp => "warm-up",
-            Phase::Measured => "measured",
-            Phase::Drain => "drain",
-        }
-    }
-}
 
 /// What happened in one section. Times in microseconds since the load began.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,42 +41,6 @@ impl Section {
     }
 }
 
-/// The borders of the phases, microseconds since the load began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Borders {
-    /// Where the warm-up ends.
-    pub(crate) measured_from_us: u64,
-    /// Where the offering ends; the far future while nobody knows.
-    pub(crate) offered_until_us: u64,
-}
-
-impl Default for Borders {
-    /// All of a load that has no end yet is measured.
-    fn default() -> Borders {
-        Borders { measured_from_us: 0, offered_until_us: u64::MAX }
-    }
-}
-
-impl Borders {
-    /// The phase of a moment.
-    pub(crate) fn phase(&self, at_us: u64) -> Phase {
-        if at_us >= self.offered_until_us {
-            Phase::Drain
-        } else if at_us < self.measured_from_us {
-            Phase::WarmUp
-        } else {
-            Phase::Measured
-        }
-    }
-
-    /// The end of the section that begins at this moment.
-    fn after(&self, from_us: u64) -> u64 {
-        let second = (from_us / SECOND_US + 1) * SECOND_US;
-        let borders = [self.measured_from_us, self.offered_until_us];
-        borders.into_iter().filter(|at_us| *at_us > from_us).fold(second, u64::min)
-    }
-}
-
 /// Counts up to a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Counts {
@@ -119,7 +62,7 @@ pub(crate) struct Series {
 impl Series {
     /// Whether a section is over at a moment.
     pub(crate) fn is_due(&self, now_us: u64, borders: &Borders) -> bool {
-        borders.after(self.from_us) <= now_us
+        end_of(self.from_us, borders) <= now_us
     }
 
     /// Closes the sections that are over at a moment. Receipts read later must not be in the tally yet.
@@ -133,7 +76,7 @@ impl Series {
         meant_by: impl Fn(u64) -> u64,
     ) {
         while self.is_due(now_us, borders) {
-            let until_us = borders.after(self.from_us);
+            let until_us = end_of(self.from_us, borders);
             self.close(until_us, borders, tally, open, meant_by(until_us));
         }
     }
@@ -181,6 +124,13 @@ impl Series {
     pub(crate) fn take(&mut self) -> Vec<Section> {
         std::mem::take(&mut self.closed)
     }
+}
+
+/// The end of the section that begins at this moment.
+fn end_of(from_us: u64, borders: &Borders) -> u64 {
+    let second = (from_us / SECOND_US + 1) * SECOND_US;
+    let borders = [borders.measured_from_us, borders.offered_until_us];
+    borders.into_iter().filter(|at_us| *at_us > from_us).fold(second, u64::min)
 }
 
 fn quantiles(latency: &Histogram) -> Option<[u64; 3]> {

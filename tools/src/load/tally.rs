@@ -6,7 +6,7 @@ use wire::client::{Fate, Refusal, Rejection};
 use wire::ids::{Round, ShardId};
 
 use super::histogram::Histogram;
-use super::series::{Borders, Phase};
+use super::phase::{Borders, Phase};
 use super::window::Returned;
 
 /// Where the coins of a transaction are.

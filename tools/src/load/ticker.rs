@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use wire::ids::Round;
 
-use super::Section;
-use crate::summary::quantiles_line;
+use super::series::Section;
 
 /// Shorter sections have no line: their rates would say nothing.
 const TOLD_FROM_S: f64 = 0.5;
@@ -62,15 +61,23 @@ impl Ticker {
             rate(section.meant),
             rate(section.committed),
             self.nodes,
-            quantiles_line(section.latency_us),
+            latency_text(section.latency_us),
         )
     }
+}
+
+/// The latencies of a section: the quantiles of 500 and 990 per mille, and the longest.
+fn latency_text(latency_us: Option<[u64; 3]>) -> String {
+    let Some([p50, p99, max]) = latency_us.map(|all| all.map(|us| us as f64 / 1e3)) else {
+        return "-".into();
+    };
+    format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::series::Phase;
+    use crate::load::phase::Phase;
 
     #[test]
     fn lines_tell_rates_and_stalls_are_noticed() {

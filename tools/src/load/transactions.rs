@@ -27,7 +27,7 @@ use wire::client::Fate;
 use wire::hex;
 use wire::ids::{NodeId, ShardId, TxId};
 
-use super::Rate;
+use super::plan::Rate;
 
 const HEADER: &str =
     "tx,stands_for,kind,intended_us,sent_us,receipt_us,contact,input_shards,output_shard,fate,height";

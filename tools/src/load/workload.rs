@@ -17,6 +17,7 @@
 //! Cost: about a microsecond a transaction, most of it two hashes (TxId, next coin) and the map; some 200 bytes of
 //! memory a chain.
 
+mod chain;
 mod cross;
 mod doubt;
 mod fates;
@@ -32,10 +33,10 @@ use std::sync::Arc;
 use bft::transaction::{self, Expiry, Input};
 use wire::client::Fate;
 use wire::committee::Committee;
-use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
+use wire::ids::{Index, NodeId, Round, ShardId, TxId};
 
-use self::cross::{Cross, Drawer};
-use self::fates::tell_end;
+use self::chain::{Chain, Cross, Open, State, log_end};
+use self::cross::Drawer;
 use self::idle::Idle;
 use self::maker::Maker;
 use super::mix::Mix;
@@ -96,47 +97,6 @@ struct Pool {
     /// Chains whose coins the node was asked for and has not answered.
     asked_coins: Vec<u32>,
     is_gone: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Chain {
-    /// The shard that holds its coin.
-    shard: ShardId,
-    coin: CoinId,
-    /// The coin it had before, if that was in the same shard: it is spent.
-    previous: Option<CoinId>,
-    /// Coins as which `coin` may have been given back.
-    refunds: Vec<CoinId>,
-    amount: u64,
-    state: State,
-}
-
-#[derive(Clone, Debug)]
-enum State {
-    Idle,
-    Open(Open),
-    /// Its coin is in a transaction of which another chain keeps the books.
-    Joined,
-    /// It waits to be told what its coin is.
-    Doubtful,
-    /// Its transaction was lost, refused for good, or rejected for no known reason.
-    Dead,
-}
-
-#[derive(Clone, Debug)]
-struct Open {
-    id: TxId,
-    node: NodeId,
-    /// Among the open ones of its node.
-    position: usize,
-    intended_us: u64,
-    sent_us: u64,
-    counter: u64,
-    /// In its shard, for a transaction within it.
-    expiry: Round,
-    /// If it crosses shards.
-    cross: Option<Box<Cross>>,
-    was_asked_for: bool,
 }
 
 impl Workload {
@@ -205,7 +165,7 @@ impl Workload {
             if let State::Open(open) = &chain.state {
                 let end =
                     if self.pools[usize::from(open.node.0)].is_gone { End::Orphaned } else { End::InFlight };
-                tell_end(&mut self.log, open, chain.shard, end, None);
+                log_end(&mut self.log, open, chain.shard, end, None);
             }
         }
         self.log.take().map_or(Ok(()), TransactionLog::finish)
@@ -280,6 +240,31 @@ impl Workload {
         self.by_id.insert(open.id, index);
         self.chains[index as usize].state = State::Open(open);
         true
+    }
+
+    /// Takes idle chains for a transaction that crosses shards to that of `contact`; `None` if all chains of a
+    /// shard that it would need wait.
+    fn draw_cross(&mut self, contact: NodeId, expiries: &[Round]) -> Option<Box<Cross>> {
+        let committee = self.maker.committee.clone();
+        let output_shard = committee.shard_of(contact);
+        let shards = self.drawer.input_shards(output_shard, committee.shards());
+        let mut chains = Vec::with_capacity(shards.len());
+        for shard in &shards {
+            match self.idle.pop_of(*shard, &mut self.drawer.prng) {
+                Some(chain) => chains.push(chain),
+                None => {
+                    for chain in chains {
+                        self.make_idle(chain, self.home(chain));
+                    }
+                    return None;
+                }
+            }
+        }
+        let inputs = chains.iter().map(|chain| self.drawer.input(&self.chains[*chain as usize]));
+        let (inputs, spoiled) = inputs.unzip();
+        let expiry = |shard: &ShardId| Expiry { shard: *shard, round: expiries[usize::from(shard.0)] };
+        let expiries = shards.iter().map(expiry).collect();
+        Some(Box::new(Cross { chains, inputs, output_shard, expiries, spoiled }))
     }
 
     /// Appends the open transaction of a chain.

@@ -7,21 +7,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::ids::NodeId;
 
-use super::StartError;
-use super::diagnosis;
-use super::directories::Directories;
-use super::faults::{Fault, Kind};
-use super::fleet::{Fleet, UnaskedEnd};
-use super::usage::Usage;
 use crate::pids::{self, Entry};
 use crate::procfs::{self, Process};
+use crate::run::{
+    Directories, Fault, Fleet, Kind, StartError, UnaskedEnd, Usage, killed, last_words, program,
+};
 
 /// How long nodes may take to stop before they are killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -98,7 +95,7 @@ impl Cluster {
                 && let Ok(Some(status)) = node.child.try_wait()
             {
                 node.state = State::Ended(status);
-                let words = diagnosis::last_words(&self.directories, node.id);
+                let words = last_words(&self.directories, node.id);
                 self.ended
                     .push(UnaskedEnd { node: node.id, how: format!("ended unasked ({status}){words}") });
             }
@@ -215,9 +212,7 @@ impl Fleet for Cluster {
             Ok(left) => log::error!("could not end {left:?}"),
             Err(error) => log::error!("could not end the processes of the run: {error}"),
         }
-        late.into_iter()
-            .map(|node| format!("node {node} did not stop when asked to and was killed"))
-            .collect()
+        late.into_iter().map(killed).collect()
     }
 }
 
@@ -227,13 +222,6 @@ impl Drop for Cluster {
             self.stop();
         }
     }
-}
-
-/// The path of one of our executables, which all stand in one directory.
-fn program(name: &str) -> Result<PathBuf, StartError> {
-    let own = std::env::current_exe().map_err(|error| StartError::file("find", Path::new("tools"), error))?;
-    let path = own.with_file_name(name);
-    if path.is_file() { Ok(path) } else { Err(StartError::NoProgram(path)) }
 }
 
 fn spawn(

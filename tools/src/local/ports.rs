@@ -11,7 +11,7 @@ use wire::hosts::{Host, Hosts};
 use wire::ids::NodeId;
 use wire::rand;
 
-use super::StartError;
+use crate::run::StartError;
 
 /// The address of all nodes of a local run.
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

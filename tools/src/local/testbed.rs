@@ -8,7 +8,8 @@ use wire::client::NodeStatus;
 use wire::ids::NodeId;
 
 use super::options::Options;
-use super::run::{Progress, Run, RunError, start};
+use super::start::start;
+use crate::run::{Progress, Run, RunError};
 use crate::signals;
 
 /// A testbed without load. Stopped when dropped.
@@ -38,7 +39,7 @@ impl<'a> Testbed<'a> {
 
     /// The nodes whose first process runs.
     pub(crate) fn up(&self) -> Vec<NodeId> {
-        self.run.cluster.up()
+        self.run.fleet.up()
     }
 
     /// What these nodes tell of themselves.
@@ -48,11 +49,11 @@ impl<'a> Testbed<'a> {
 
     /// Processor seconds by program so far.
     pub(crate) fn cpu_s(&mut self) -> BTreeMap<String, f64> {
-        self.run.cluster.cpu_s()
+        self.run.fleet.cpu_s()
     }
 
     /// Stops it.
     pub(crate) fn stop(mut self) {
-        self.run.cluster.stop();
+        self.run.fleet.stop();
     }
 }

@@ -19,7 +19,7 @@ use wire::text::ParseError;
 use super::clocks::Clocks;
 use super::line::{Head, Process, printable};
 use super::moment::Stamp;
-use crate::local::node_of_log;
+use crate::run::node_of_log;
 
 /// What is kept of one line; what a process of ours writes is far shorter.
 const LINE_BYTES_MAX: usize = 64 << 10;

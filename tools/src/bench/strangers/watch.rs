@@ -10,9 +10,9 @@ use wire::client::NodeStatus;
 use super::attack::Attack;
 use super::scene::{Amounts, Scene, Tally};
 use crate::load::Histogram;
-use crate::local::{Companion, Run};
 use crate::pids;
 use crate::procfs;
+use crate::run::{Companion, Run};
 
 /// Time for the load to get going, which no figure counts.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -164,15 +164,15 @@ impl Watch {
     fn begin_attack(&mut self, run: &Run<'_>) -> Option<Attack> {
         self.course.counted_before = counted(run);
         for (process, memory) in &mut self.course.memory {
-            let now = run.cluster.processes().iter().find(|entry| entry.what == *process);
+            let now = run.fleet.processes().iter().find(|entry| entry.what == *process);
             let memory_now = now.and_then(|entry| procfs::memory(entry.pid));
             memory.system_peak_bytes = memory_now.map_or(0, |memory| memory.peak_bytes);
         }
         let scene = Scene::set(
             run.prepared.committee.clone(),
             &run.prepared.hosts,
-            &run.cluster.up(),
-            &run.options.directories.keys(),
+            &run.fleet.up(),
+            &run.plan.directories.keys(),
             self.amounts?,
             self.schedule.attack,
         );
@@ -200,7 +200,7 @@ impl Watch {
 
     fn sample(&mut self, run: &Run<'_>, elapsed: Duration) {
         self.sampled = Instant::now();
-        for entry in run.cluster.processes().iter().filter(|entry| entry.what != pids::RUN) {
+        for entry in run.fleet.processes().iter().filter(|entry| entry.what != pids::RUN) {
             let Some(now) = procfs::memory(entry.pid) else { continue };
             let memory = self.course.memory.entry(entry.what.clone()).or_default();
             let resident_bytes = now.resident_bytes as f64;
@@ -271,7 +271,7 @@ impl Companion for Watch {
 }
 
 fn statuses(run: &Run<'_>) -> Vec<NodeStatus> {
-    run.offering.statuses(&run.cluster.up(), STATUS_PATIENCE).into_values().collect()
+    run.offering.statuses(&run.fleet.up(), STATUS_PATIENCE).into_values().collect()
 }
 
 /// Refusals and faults by name, of all nodes.

@@ -12,10 +12,10 @@ use wire::ids::{NodeId, Round};
 
 use super::link::Link;
 use super::pace::Pace;
+use crate::load::plan::{Plan, Rate};
 use crate::load::series::Series;
-use crate::load::window::Window;
+use crate::load::window::{Found, Window};
 use crate::load::workload::{WhenUnknown, Workload};
-use crate::load::{Plan, Rate};
 
 /// Most transactions made in one turn: some ten milliseconds of work, between which receipts are read.
 const MADE_PER_TURN_MAX: u64 = 10_000;
@@ -32,15 +32,22 @@ pub(super) struct Load {
     began: Instant,
     pub(super) is_offering: bool,
     pub(super) series: Series,
-    /// Of a closed loop.
-    pub(super) window: Option<Window>,
+    pacing: Pacing,
     pub(super) when_unknown: WhenUnknown,
-    /// Open loop: transactions made of those intended.
+    /// Transactions made; in an open loop, of those intended.
     made: u64,
     /// Open loop: whose turn it is.
     turn: usize,
     /// By shard.
     paces: Vec<Pace>,
+}
+
+/// When the next transaction is due.
+enum Pacing {
+    /// Open loop: at its time, so many a second.
+    Open { rate: u64 },
+    /// Closed loop: when it fits the window.
+    Closed(Window),
 }
 
 /// Whether an offer made all it could.
@@ -67,7 +74,10 @@ impl Load {
             began,
             is_offering: true,
             series: Series::default(),
-            window: (plan.rate == Rate::Max).then(|| Window::new(plan.tx_bytes, chains, began)),
+            pacing: match plan.rate {
+                Rate::PerSecond(rate) => Pacing::Open { rate },
+                Rate::Max => Pacing::Closed(Window::new(plan.tx_bytes, chains, began)),
+            },
             when_unknown: WhenUnknown::Resubmit,
             made: 0,
             turn: plan.seed as usize % nodes,
@@ -88,14 +98,21 @@ impl Load {
 
     /// Transactions meant to be sent before a moment.
     pub(super) fn meant_by(&self, at_us: u64) -> u64 {
-        meant_by(self.plan.rate, self.made, self.offered_until_us(), at_us)
+        self.pacing.meant_by(self.made, self.offered_until_us(), at_us)
+    }
+
+    /// What a closed loop has found to be enough.
+    pub(super) fn window_found(&self) -> Option<Found> {
+        match &self.pacing {
+            Pacing::Open { .. } => None,
+            Pacing::Closed(window) => window.found(),
+        }
     }
 
     /// Tells a closed loop's window what has come back.
     pub(super) fn observe_window(&mut self, now: Instant) {
-        let (returned, open) = (self.workload.tally().returned, self.workload.open());
-        if let Some(window) = &mut self.window {
-            window.observe(now, returned, open as usize);
+        if let Pacing::Closed(window) = &mut self.pacing {
+            window.observe(now, self.workload.tally().returned, self.workload.open() as usize);
         }
     }
 
@@ -105,10 +122,9 @@ impl Load {
         if !self.series.is_due(now_us, &borders) {
             return;
         }
-        let open = self.workload.open();
-        let (rate, made) = (self.plan.rate, self.made);
+        let (open, made, pacing) = (self.workload.open(), self.made, &self.pacing);
         self.series.advance(now_us, &borders, self.workload.tally_mut(), open, |at_us| {
-            meant_by(rate, made, borders.offered_until_us, at_us)
+            pacing.meant_by(made, borders.offered_until_us, at_us)
         });
     }
 
@@ -132,13 +148,12 @@ impl Load {
             return Offered::All;
         }
         let expiries = self.expiries();
-        match (self.plan.rate, &self.window) {
-            (Rate::PerSecond(rate), _) => self.offer_due(links, rate, &expiries, now_us),
-            (Rate::Max, Some(window)) => {
+        match &self.pacing {
+            Pacing::Open { rate } => self.offer_due(links, *rate, &expiries, now_us),
+            Pacing::Closed(window) => {
                 let open = window.open_at_each(links.len());
                 self.fill_window(links, open, &expiries, now_us)
             }
-            (Rate::Max, None) => unreachable!("a closed loop has a window"),
         }
     }
 
@@ -197,7 +212,7 @@ impl Load {
         // What was closed belongs to the phase in which it was.
         self.advance(until_us);
         self.workload.tally_mut().borders.offered_until_us = until_us;
-        if let Rate::PerSecond(rate) = self.plan.rate {
+        if let Pacing::Open { rate } = self.pacing {
             // What became due since the last turn belongs to the load; an engine that was stopped has missed its time.
             while now_us < until_us + LATE_US_MAX && self.offer(links, now_us) == Offered::Part {}
             let meant = intended_before(until_us, rate);
@@ -227,11 +242,13 @@ impl Load {
     }
 }
 
-/// Transactions meant to be sent before a moment, of a load offered until another one; of a closed loop those `made`.
-fn meant_by(rate: Rate, made: u64, until_us: u64, at_us: u64) -> u64 {
-    match rate {
-        Rate::PerSecond(rate) => intended_before(at_us.min(until_us), rate),
-        Rate::Max => made,
+impl Pacing {
+    /// Transactions meant to be sent before a moment, of a load offered until another one, of which `made` are made.
+    fn meant_by(&self, made: u64, until_us: u64, at_us: u64) -> u64 {
+        match self {
+            Pacing::Open { rate } => intended_before(at_us.min(until_us), *rate),
+            Pacing::Closed(_) => made,
+        }
     }
 }
 
@@ -256,8 +273,8 @@ mod tests {
     use wire::ids::TxId;
 
     use super::*;
-    use crate::load::Mix;
-    use crate::load::series::Phase;
+    use crate::load::mix::Mix;
+    use crate::load::phase::Phase;
 
     /// A load of two seconds with half a second of warm-up at 100 a second.
     fn load() -> Load {

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 use wire::ids::{CoinId, NodeId};
 use wire::limits::QUERY_COINS_MAX;
 
-use super::{State, Workload};
+use super::Workload;
+use super::chain::State;
 
 /// How long a chain rests before it asks, and before it asks again. As long as a receipt may take to be followed by
 /// the blocks that make it true in every shard.

@@ -4,10 +4,10 @@ use bft::transaction;
 use wire::client::{Fate, Receipt, Refusal};
 use wire::ids::{NodeId, Round, ShardId};
 
-use super::cross::Spoiled;
-use super::{Open, State, WhenUnknown, Workload};
+use super::chain::{Open, Spoiled, State, log_end};
+use super::{WhenUnknown, Workload};
 use crate::load::tally::{Ending, Kind};
-use crate::load::transactions::{End, Told, TransactionLog};
+use crate::load::transactions::End;
 
 /// How long a chain rests whose transaction was refused for want of room, so that the load does not hammer a full
 /// node.
@@ -157,7 +157,7 @@ impl Workload {
         self.forget_open(&open);
         self.tally.returned(fate, open.sent_us, now_us);
         let shard = self.chains[index as usize].shard;
-        tell_end(&mut self.log, &open, shard, End::Receipt(fate), Some(now_us));
+        log_end(&mut self.log, &open, shard, End::Receipt(fate), Some(now_us));
         match &open.cross {
             None => self.go_on(index, open.node, then, now_us),
             Some(cross) => {
@@ -200,30 +200,6 @@ impl Workload {
             }
         }
     }
-}
-
-/// Writes down how a transaction ended, if it is one of those that are.
-pub(super) fn tell_end(
-    log: &mut Option<TransactionLog>,
-    open: &Open,
-    shard: ShardId,
-    end: End,
-    receipt_us: Option<u64>,
-) {
-    let Some(log) = log.as_mut().filter(|log| log.wants(open.counter)) else { return };
-    let crossed: Option<Vec<ShardId>> =
-        open.cross.as_ref().map(|cross| cross.inputs.iter().map(|input| input.shard).collect());
-    log.add(&Told {
-        id: open.id,
-        intended_us: open.intended_us,
-        sent_us: open.sent_us,
-        receipt_us,
-        contact: open.node,
-        input_shards: crossed.as_deref().unwrap_or(&[shard]),
-        output_shard: open.cross.as_ref().map_or(shard, |cross| cross.output_shard),
-        is_cross: open.cross.is_some(),
-        end,
-    });
 }
 
 /// Whether a fate is the end of a transaction everywhere.

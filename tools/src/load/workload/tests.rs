@@ -6,6 +6,7 @@ use bft::crypto::deal::{deal_committee, seeded_entropy};
 use bft::transaction::TransactionView;
 use wire::client::{Receipt, Refusal, Rejection, list};
 use wire::committee::Protocol;
+use wire::ids::CoinId;
 
 use super::fates::REST_US;
 use super::*;

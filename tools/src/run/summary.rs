@@ -14,8 +14,6 @@ use crate::procfs::Machine;
 use crate::verify::{Judgement, Verdict};
 
 pub(crate) use self::files::{latency_csv, series_csv};
-pub(crate) use self::json::machine_json;
-pub(crate) use self::text::{quantiles_line, quantiles_text};
 
 /// Everything that is told of a run.
 #[derive(Clone, PartialEq, Debug)]

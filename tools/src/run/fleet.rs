@@ -1,7 +1,8 @@
 //! Where the nodes of a run are, as far as a run has to know: the same run, bookkeeping and judgement serve processes
-//! of this machine ([`super::cluster`]) and of others ([`crate::deploy`]).
+//! of this machine and of others.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use wire::ids::NodeId;
 
@@ -49,4 +50,15 @@ pub(crate) struct UnaskedEnd {
     pub(crate) node: NodeId,
     /// How, in words that follow "node 3".
     pub(crate) how: String,
+}
+
+impl fmt::Display for UnaskedEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} {}", self.node, self.how)
+    }
+}
+
+/// What is printed of a node that did not stop.
+pub(crate) fn killed(node: NodeId) -> String {
+    format!("node {node} did not stop when asked to and was killed")
 }

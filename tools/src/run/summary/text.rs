@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Summary, ms};
+use super::Summary;
 use crate::load::Histogram;
 
 type Row = (&'static str, String);
@@ -27,7 +27,7 @@ impl Summary {
             self.rounds_per_s(),
             if self.shards == 1 { "" } else { " in each shard" },
             self.views_per_round(),
-            quantiles_text(&self.verdict.agreement_us, &[("p50", 500), ("p99", 990)])
+            self.verdict.agreement_us.text(&[("p50", 500), ("p99", 990)])
         );
         let open = format!(
             "rejected {}, expired {}, refused {}, in flight {}, orphaned {}, lost {}; duplicated {}",
@@ -45,7 +45,7 @@ impl Summary {
             ("load", self.load_text()),
             ("committed", self.committed_text()),
             ("never sent", self.unsent_text()),
-            ("latency", quantiles_text(&tally.latency(), &[("p50", 500), ("p90", 900), ("p99", 990)])),
+            ("latency", tally.latency().text(&[("p50", 500), ("p90", 900), ("p99", 990)])),
             ("across shards", self.crossing_text()),
             ("rounds", rounds),
             ("not committed", open),
@@ -108,7 +108,7 @@ impl Summary {
             return String::new();
         }
         let tally = &self.tally;
-        let p50 = |latency| quantiles_text(latency, &[("p50", 500)]);
+        let p50 = |latency: &Histogram| latency.text(&[("p50", 500)]);
         format!(
             "committed {}, {}; within one {}; rejected after {} (for final reasons {}); unexpectedly {}; {} refunds",
             tally.committed_cross,
@@ -187,23 +187,6 @@ impl Summary {
         }
         rows
     }
-}
-
-/// Quantiles and maximum in words; a dash if there is nothing.
-pub(crate) fn quantiles_text(latency: &Histogram, quantiles: &[(&str, u64)]) -> String {
-    let Some(max_us) = latency.max_us() else { return "-".into() };
-    let part = |(name, per_mille): &(&str, u64)| {
-        let us = latency.quantile_us(*per_mille).unwrap_or_default();
-        format!("{name} {:.1} ms", ms(us))
-    };
-    let parts: Vec<String> = quantiles.iter().map(part).collect();
-    format!("{}, max {:.1} ms", parts.join(", "), ms(max_us))
-}
-
-/// The same of the quantiles of a second: of 500 and 990 per mille, and the longest.
-pub(crate) fn quantiles_line(latency_us: Option<[u64; 3]>) -> String {
-    let Some([p50, p99, max]) = latency_us.map(|quantiles| quantiles.map(ms)) else { return "-".into() };
-    format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
 }
 
 fn counts_text(counts: &BTreeMap<String, u64>) -> String {

@@ -1,15 +1,14 @@
 //! What must be there before the first node is started.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wire::committee::{Committee, Protocol};
 use wire::hosts::Hosts;
 
-use super::options::Options;
-use super::{StartError, ports};
+use super::error::StartError;
+use super::plan::RunPlan;
 use crate::keygen;
 use crate::pids;
 
@@ -19,19 +18,17 @@ pub(crate) struct Prepared {
     pub(crate) committee: Arc<Committee>,
     /// Where.
     pub(crate) hosts: Hosts,
-    /// The ports on which nodes tell metrics, by id; none if they do not.
-    pub(crate) metrics: Vec<u16>,
 }
 
 /// Ends what an earlier run left on this machine, clears the directories and deals keys, for nodes on the places that
 /// `places` finds. `tell` gets a line for each leftover.
 pub(crate) fn prepare(
-    options: &Options,
+    plan: &RunPlan,
     places: impl FnOnce() -> Result<Hosts, StartError>,
     tell: impl Fn(&str),
 ) -> Result<Prepared, StartError> {
-    let directories = &options.directories;
-    end_leftovers(options, &tell)?;
+    let directories = &plan.directories;
+    end_leftovers(plan, &tell)?;
     let hosts = places()?;
     let made = directories.create()?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
@@ -43,28 +40,16 @@ pub(crate) fn prepare(
     }
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
-    let metrics = if options.has_metrics { ports::for_metrics(&hosts)? } else { Vec::new() };
-    tell_metrics(&metrics, &directories.metrics(), tell)?;
-    let protocol = Protocol { signed: options.is_signed, ..Protocol::default() };
-    let committee = keygen::deal(&directories.keys(), options.nodes, options.shards, protocol)?;
+    let protocol = Protocol { signed: plan.is_signed, ..Protocol::default() };
+    let committee = keygen::deal(&directories.keys(), plan.nodes, plan.shards, protocol)?;
     made.keep();
-    Ok(Prepared { committee: Arc::new(committee), hosts, metrics })
-}
-
-/// Writes down where metrics are told, if they are.
-fn tell_metrics(ports: &[u16], path: &Path, tell: impl Fn(&str)) -> Result<(), StartError> {
-    let Some(first) = ports.first() else { return Ok(()) };
-    let lines =
-        (0..).zip(ports).map(|(id, port): (u16, _)| format!("{id} http://127.0.0.1:{port}/metrics\n"));
-    fs::write(path, lines.collect::<String>()).map_err(|error| StartError::file("write", path, error))?;
-    tell(&format!("metrics of node 0 at http://127.0.0.1:{first}/metrics, of all in {}", path.display()));
-    Ok(())
+    Ok(Prepared { committee: Arc::new(committee), hosts })
 }
 
 /// A run that is still on is not disturbed; nodes without their run are ended.
-fn end_leftovers(options: &Options, tell: impl Fn(&str)) -> Result<(), StartError> {
+fn end_leftovers(plan: &RunPlan, tell: impl Fn(&str)) -> Result<(), StartError> {
     const PATIENCE: Duration = Duration::from_secs(10);
-    let directories = &options.directories;
+    let directories = &plan.directories;
     let leftovers = pids::leftovers(&directories.pids())?;
     // What is no directory is told of when it is to be created.
     let of_log = if directories.log.is_dir() { pids::leftovers(&directories.lock())? } else { Vec::new() };

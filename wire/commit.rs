@@ -7,7 +7,7 @@ use std::process::Command;
 fn main() {
     // What is built into the program that asks; sources of others do not change it.
     println!("cargo::rerun-if-changed=src");
-    for path in ["commit.rs", "Cargo.lock", "wire/src", "bft/src"] {
+    for path in ["wire/commit.rs", "Cargo.lock", "wire/src", "bft/src"] {
         println!("cargo::rerun-if-changed=../{path}");
     }
     for name in ["HEAD", "logs/HEAD"] {

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use wire::ids::NodeId;
 
-use super::StartError;
+use super::error::StartError;
 
 /// The directories of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Summary, ms};
 use crate::json::Json;
 use crate::load::Histogram;
-use crate::procfs::Machine;
 use crate::verify::Judgement;
 
 const LATENCY: [(&str, u64); 3] = [("p50", 500), ("p90", 900), ("p99", 990)];
@@ -20,7 +19,7 @@ impl Summary {
         fields.extend([
             ("version", Json::text(env!("CARGO_PKG_VERSION"))),
             ("commit", self.commit.as_ref().map_or(Json::Null, Json::text)),
-            ("machine", machine_json(&self.machine)),
+            ("machine", self.machine.to_json()),
             ("options", Json::object(self.options.iter().cloned())),
         ]);
         if !self.hosts.is_empty() {
@@ -121,15 +120,6 @@ impl Summary {
             ("exit_code", Json::from(u64::from(self.exit_code()))),
         ]
     }
-}
-
-/// A machine as summaries tell it.
-pub(crate) fn machine_json(machine: &Machine) -> Json {
-    Json::object([
-        ("cores", Json::from(machine.cores)),
-        ("cpu", Json::text(&machine.cpu)),
-        ("mem_gb", Json::from(machine.mem_gb)),
-    ])
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> Json {

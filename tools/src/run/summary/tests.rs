@@ -165,7 +165,7 @@ fn json_tells_figures_as_numbers() {
 /// Every field of the summary, as `docs/figures.md` must define it.
 #[test]
 fn each_figure_is_defined() {
-    let figures = include_str!("../../../docs/figures.md");
+    let figures = include_str!("../../../../docs/figures.md");
     let Json::Object(fields) = made_up().to_json() else { panic!("a summary is an object") };
     let columns = [
         series_csv(std::iter::empty()).trim_end().split(',').map(String::from).collect::<Vec<_>>(),

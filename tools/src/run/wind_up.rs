@@ -13,11 +13,11 @@ use wire::limits::local::Local;
 
 use super::directories::Directories;
 use super::faults::Fault;
-use super::options::Options;
-use super::run::{Run, Used, nodes_up};
+use super::ongoing::{Run, Used, nodes_up};
+use super::plan::RunPlan;
+use super::summary::{self, Counters, Summary, Usage};
 use crate::load::{Section, Shared};
 use crate::procfs;
-use crate::summary::{self, Counters, Summary, Usage};
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 
 /// By how much the last counters of a child may be late.
@@ -29,7 +29,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     if !run.interrupted {
         // Children tell what they have counted at each ping interval.
-        let interval = run.options.limits.time(Local::PingIntervalMs) + COUNTERS_LATE;
+        let interval = run.plan.settings.limits.time(Local::PingIntervalMs) + COUNTERS_LATE;
         thread::sleep(interval.min(STATUS_PATIENCE));
     }
     let statuses = last_statuses(&mut run);
@@ -40,7 +40,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     } else {
         Ended::Drained
     };
-    let Run { options, prepared, mut cluster, offering, mut unplanned_ends, mut series, .. } = run;
+    let Run { plan, prepared, mut fleet, offering, mut unplanned_ends, mut series, .. } = run;
     let mut findings = Vec::new();
     let (shared, stopped) = offering.stop();
     if let Err(error) = stopped {
@@ -54,20 +54,15 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     while series.last().is_some_and(Section::is_idle) {
         series.pop();
     }
-    unplanned_ends.extend(cluster.stop());
-    let record = record(options.nodes_in_all(), &statuses, ended, &shared);
-    let verdict = judge(
-        &options.directories,
-        &prepared.committee,
-        &record,
-        &measured_ms(&shared, options),
-        &mut findings,
-    );
+    unplanned_ends.extend(fleet.stop());
+    let record = record(plan.nodes_in_all(), &statuses, ended, &shared);
+    let verdict =
+        judge(&plan.directories, &prepared.committee, &record, &measured_ms(&shared, plan), &mut findings);
     let mut summary = Summary {
         n: prepared.committee.n(),
         shards: prepared.committee.shards(),
         f: prepared.committee.f(),
-        plan: options.plan,
+        plan: plan.load,
         offered_for: shared.offered_for.unwrap_or_default(),
         measured_for: shared.measured_for,
         window: shared.window,
@@ -77,7 +72,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         dead: shared.dead,
         verdict,
         used: usage(&run.used),
-        peak_mb: cluster.peak_mb(),
+        peak_mb: fleet.peak_mb(),
         counters: counters(&shared),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
         findings,
@@ -86,40 +81,40 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         interrupted: run.interrupted,
         commit: wire::commit!().map(String::from),
         machine: procfs::machine(),
-        hosts: cluster.hosts(),
-        options: options.told.clone(),
+        hosts: fleet.hosts(),
+        options: plan.given.clone(),
         tally: shared.tally,
     };
     let series = series.iter().map(|section| {
-        let up = nodes_up(options, &run.gone_at, section);
+        let up = nodes_up(plan, &run.gone_at, section);
         (section, up, faults_in(section, &run.faults_done))
     });
     let files =
         [("series.csv", summary::series_csv(series)), ("latency.csv", summary::latency_csv(&summary.tally))];
     for (name, text) in files {
-        write(options, name, &text, &mut summary);
+        write(plan, name, &text, &mut summary);
     }
     let text = format!("{}\n", summary.to_json());
-    write(options, "summary.json", &text, &mut summary);
+    write(plan, "summary.json", &text, &mut summary);
     // Whoever finds it later sees that its process has ended.
-    let _ = fs::remove_file(options.directories.lock());
+    let _ = fs::remove_file(plan.directories.lock());
     summary
 }
 
 /// Writes a file of the run; that it cannot be written is a finding.
-fn write(options: &Options, name: &str, text: &str, summary: &mut Summary) {
-    let path = options.directories.log.join(name);
+fn write(plan: &RunPlan, name: &str, text: &str, summary: &mut Summary) {
+    let path = plan.directories.log.join(name);
     if let Err(error) = fs::write(&path, text) {
         summary.findings.push(format!("cannot write {}: {error}", path.display()));
     }
 }
 
 /// When the load was measured, by the clock that nodes write in their files.
-fn measured_ms(shared: &Shared, options: &Options) -> Range<u64> {
+fn measured_ms(shared: &Shared, plan: &RunPlan) -> Range<u64> {
     let Some(began) = shared.began else { return 0..0 };
     let began = began.system.duration_since(UNIX_EPOCH).unwrap_or_default();
     let ms = |after: Duration| (began + after).as_millis() as u64;
-    ms(options.plan.warmup)..ms(options.plan.warmup + shared.measured_for)
+    ms(plan.load.warmup)..ms(plan.load.warmup + shared.measured_for)
 }
 
 /// The faults that came in a section, as they were given.
@@ -158,7 +153,7 @@ fn counters(shared: &Shared) -> Counters {
 
 /// What the nodes that are up tell in the end; and why, if not all went well.
 fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
-    let up = run.cluster.up();
+    let up = run.fleet.up();
     let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
     for node in up.iter().filter(|node| !statuses.contains_key(node)) {
         run.unplanned_ends.push(format!("node {node} was up at the end but did not tell its status"));

@@ -1,4 +1,4 @@
-//! A run from start to summary.
+//! A run from the moment its nodes are up until nothing is open any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -7,24 +7,20 @@ use std::time::{Duration, Instant};
 use wire::client::NodeStatus;
 use wire::ids::{NodeId, Round, ShardId};
 
-use super::StartError;
-use super::cluster::Cluster;
 use super::diagnosis::{Symptoms, diagnose};
+use super::error::{RunError, StartError};
 use super::faults::{Fault, Kind};
 use super::fleet::Fleet;
-use super::options::Options;
-use super::prepare::{Prepared, prepare};
-use super::{ports, wind_up};
+use super::plan::RunPlan;
+use super::prepare::Prepared;
+use super::ready::{NotReady, wait_until_ready};
 use crate::load::{Offering, Section, Ticker, TransactionLog};
 use crate::procfs;
 use crate::signals;
-use crate::summary::Summary;
 use crate::terminal;
 
 /// How often a run looks after itself: signals, faults that are due.
 const STEP: Duration = Duration::from_millis(50);
-/// How long nodes may take until they take clients.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the last transactions may take.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long answers to the last questions may take.
@@ -36,18 +32,19 @@ const STALL: Duration = Duration::from_secs(5);
 /// After so long without a commit a run that waits for commits gives up.
 const HOPELESS: Duration = Duration::from_secs(30);
 
-/// Whether a run says how it goes while it goes.
+/// Whether a run prints how it goes while it goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Progress {
     /// On standard output.
-    Told,
+    Printed,
     /// Not at all: benchmarks have a table of their own.
     Silent,
 }
 
 impl Progress {
-    fn tell(self, line: &str) {
-        if self == Progress::Told {
+    /// Prints a line, if anything is to be printed.
+    pub(crate) fn print(self, line: &str) {
+        if self == Progress::Printed {
             terminal::tell(line);
         }
     }
@@ -69,26 +66,11 @@ impl Companion for Alone {
     fn end(&mut self, _: &Run<'_>) {}
 }
 
-/// Why a run has no summary.
-#[derive(Debug)]
-pub(crate) enum RunError {
-    /// It could not begin.
-    Start(StartError),
-    /// It was interrupted before any load was offered.
-    Interrupted,
-}
-
-impl From<StartError> for RunError {
-    fn from(error: StartError) -> RunError {
-        RunError::Start(error)
-    }
-}
-
 /// A testbed that is up, and what is known of how it has fared.
 pub(crate) struct Run<'a> {
-    pub(crate) options: &'a Options,
+    pub(crate) plan: &'a RunPlan,
     pub(crate) prepared: Prepared,
-    pub(crate) cluster: Box<dyn Fleet>,
+    pub(crate) fleet: Box<dyn Fleet>,
     pub(crate) offering: Offering,
     /// How nodes that are not up ended, in words.
     pub(crate) ends: BTreeMap<NodeId, String>,
@@ -120,127 +102,57 @@ pub(crate) struct Used {
     pub(crate) at: Option<Instant>,
 }
 
-/// Runs a testbed as `options` say. Signals must be blocked (see [`signals::block`]).
-pub(crate) fn run(options: &Options, progress: Progress) -> Result<Summary, RunError> {
-    run_beside(options, progress, &mut Alone)
-}
-
-/// The same, with a companion.
-pub(crate) fn run_beside(
-    options: &Options,
-    progress: Progress,
-    companion: &mut dyn Companion,
-) -> Result<Summary, RunError> {
-    conduct(start(options, &[], progress)?, companion)
-}
-
-/// Goes through with a run whose nodes have been started.
-pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
-    run.wait_until_ready()?;
-    let mut ticker = run.offer(companion)?;
-    run.drain(&mut ticker);
-    companion.end(&run);
-    Ok(wind_up::wind_up(run))
-}
-
-/// Starts all nodes, which get `further` arguments, and begins to connect to them.
-pub(crate) fn start<'a>(
-    options: &'a Options,
-    further: &[&str],
-    progress: Progress,
-) -> Result<Run<'a>, RunError> {
-    let places = || ports::places(options.nodes_in_all(), options.base_port);
-    let prepared = prepare(options, places, |line| progress.tell(line))?;
-    let cluster = Cluster::start(&options.directories, options.nodes_in_all(), |id| {
-        let mut words = arguments(options, id);
-        if let Some(port) = prepared.metrics.get(usize::from(id.0)) {
-            words.extend(["--metrics".to_string(), port.to_string()]);
-        }
-        words.extend(further.iter().map(ToString::to_string));
-        words
-    })?;
-    begin(options, prepared, Box::new(cluster), progress)
-}
-
-/// Begins to connect to nodes that have been started.
-pub(crate) fn begin<'a>(
-    options: &'a Options,
-    prepared: Prepared,
-    fleet: Box<dyn Fleet>,
-    progress: Progress,
-) -> Result<Run<'a>, RunError> {
-    let offering = Offering::connect(prepared.committee.clone(), &prepared.hosts)
-        .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
-    Ok(Run {
-        options,
-        prepared,
-        cluster: fleet,
-        offering,
-        ends: BTreeMap::new(),
-        unplanned_ends: Vec::new(),
-        faults_done: Vec::new(),
-        interrupted: false,
-        used: Default::default(),
-        series: Vec::new(),
-        gone_at: Vec::new(),
-        diagnosis: Vec::new(),
-        orphans_due: None,
-        progress,
-    })
-}
-
-/// The command line of a node.
-fn arguments(options: &Options, id: NodeId) -> Vec<String> {
-    let directories = &options.directories;
-    let mut words = vec!["--stop-on-stdin-eof".to_string()];
-    for (name, value) in [
-        ("--id", id.to_string()),
-        ("--keys", directories.keys().display().to_string()),
-        ("--hosts", directories.hosts().display().to_string()),
-        ("--log-dir", directories.log.display().to_string()),
-        ("--batch", options.batch.to_string()),
-        ("--pipeline", options.pipeline.to_string()),
-        ("--history-mib", options.history_mib.to_string()),
-    ] {
-        words.extend([name.to_string(), value]);
-    }
-    words.extend(options.limits.text().into_iter().flat_map(|list| ["--limits".to_string(), list]));
-    words
-}
-
 impl Run<'_> {
+    /// Begins to connect to nodes that have been started.
+    pub(crate) fn begin<'a>(
+        plan: &'a RunPlan,
+        prepared: Prepared,
+        fleet: Box<dyn Fleet>,
+        progress: Progress,
+    ) -> Result<Run<'a>, RunError> {
+        let offering = Offering::connect(prepared.committee.clone(), &prepared.hosts)
+            .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
+        Ok(Run {
+            plan,
+            prepared,
+            fleet,
+            offering,
+            ends: BTreeMap::new(),
+            unplanned_ends: Vec::new(),
+            faults_done: Vec::new(),
+            interrupted: false,
+            used: Default::default(),
+            series: Vec::new(),
+            gone_at: Vec::new(),
+            diagnosis: Vec::new(),
+            orphans_due: None,
+            progress,
+        })
+    }
+
     /// Waits until every node answers a client.
     pub(crate) fn wait_until_ready(&mut self) -> Result<(), RunError> {
-        let nodes = self.cluster.up();
-        let began = Instant::now();
-        loop {
-            if signals::is_interrupted() {
-                return Err(RunError::Interrupted);
-            }
-            if let Some(end) = self.cluster.observe().into_iter().next() {
-                return Err(StartError::NodeEnded { node: end.node, how: end.how }.into());
-            }
-            let statuses = self.offering.statuses(&nodes, Duration::from_millis(200));
-            if statuses.len() == nodes.len() {
-                self.progress.tell(&format!(
+        let nodes = self.fleet.up();
+        match wait_until_ready(&self.offering, &nodes, || self.fleet.observe()) {
+            Ok(waited) => {
+                self.progress.print(&format!(
                     "{} nodes up after {:.1} s; testbed {}",
                     nodes.len(),
-                    began.elapsed().as_secs_f64(),
+                    waited.as_secs_f64(),
                     self.prepared.committee.testbed()
                 ));
-                return Ok(());
+                Ok(())
             }
-            if began.elapsed() > START_PATIENCE {
-                let notes = self.diagnose(&statuses);
-                return Err(StartError::NotReady { waited_s: START_PATIENCE.as_secs(), notes }.into());
-            }
+            Err(NotReady::Interrupted) => Err(RunError::Interrupted),
+            Err(NotReady::Ended(ends)) => Err(StartError::NodesEnded(ends).into()),
+            Err(NotReady::Late(statuses)) => Err(StartError::NotReady(self.diagnose(&statuses)).into()),
         }
     }
 
     /// Offers load until its end, carries out faults, and tells every second how it goes.
-    fn offer(&mut self, companion: &mut dyn Companion) -> Result<Ticker, RunError> {
+    pub(crate) fn offer(&mut self, companion: &mut dyn Companion) -> Result<Ticker, RunError> {
         self.warn_of_the_plan();
-        self.offering.begin(self.options.plan, self.transaction_log()?);
+        self.offering.begin(self.plan.load, self.transaction_log()?);
         let began = loop {
             match self.offering.look_at(|shared| shared.began) {
                 Some(began) => break began.at,
@@ -250,11 +162,11 @@ impl Run<'_> {
                 None => thread::sleep(Duration::from_millis(1)),
             }
         };
-        let shards = usize::from(self.options.shards);
-        let mut ticker = Ticker::new(usize::from(self.options.nodes_in_all()), shards);
-        let mut pending: Vec<Fault> = self.options.faults.iter().rev().cloned().collect();
+        let shards = usize::from(self.plan.shards);
+        let mut ticker = Ticker::new(usize::from(self.plan.nodes_in_all()), shards);
+        let mut pending: Vec<Fault> = self.plan.faults.iter().rev().cloned().collect();
         while !self.interrupted && !self.has_enough(&ticker) {
-            if self.used.0.at.is_none() && began.elapsed() >= self.options.plan.warmup {
+            if self.used.0.at.is_none() && began.elapsed() >= self.plan.load.warmup {
                 self.used.0 = self.use_now();
             }
             thread::sleep(STEP.min(self.until_end(began)));
@@ -279,18 +191,18 @@ impl Run<'_> {
 
     /// Where transactions are written down, if they are.
     fn transaction_log(&self) -> Result<Option<TransactionLog>, RunError> {
-        if !self.options.has_transactions {
+        if !self.plan.has_transactions {
             return Ok(None);
         }
-        let path = self.options.directories.log.join("transactions.csv");
-        match TransactionLog::create(&path, self.options.plan.rate) {
+        let path = self.plan.directories.log.join("transactions.csv");
+        match TransactionLog::create(&path, self.plan.load.rate) {
             Ok(log) => Ok(Some(log)),
             Err(error) => Err(StartError::file("create", &path, error).into()),
         }
     }
 
     fn use_now(&mut self) -> Used {
-        let cpu_s = with_own_cpu(self.cluster.cpu_s());
+        let cpu_s = with_own_cpu(self.fleet.cpu_s());
         let committed = self.offering.look_at(|shared| shared.tally.committed);
         Used { cpu_s, committed, at: Some(Instant::now()) }
     }
@@ -299,7 +211,7 @@ impl Run<'_> {
     fn has_enough(&self, ticker: &Ticker) -> bool {
         self.offering.has_ended()
             || self.offering.look_at(|shared| shared.offered_for.is_some())
-            || self.options.rounds.is_some_and(|rounds| {
+            || self.plan.rounds.is_some_and(|rounds| {
                 self.offering.look_at(|shared| shared.tally.height_of_all().0) >= rounds
                     || ticker.stalled_for() > HOPELESS
             })
@@ -307,7 +219,7 @@ impl Run<'_> {
 
     /// A plan that stops the testbed for good is lawful, but nobody should wonder.
     fn warn_of_the_plan(&self) {
-        let crashes = self.options.faults.iter().filter(|fault| fault.kind == Kind::Crash);
+        let crashes = self.plan.faults.iter().filter(|fault| fault.kind == Kind::Crash);
         let crashed: BTreeSet<NodeId> = crashes.flat_map(|fault| fault.nodes.iter().copied()).collect();
         let committee = &self.prepared.committee;
         let f = committee.f();
@@ -315,7 +227,7 @@ impl Run<'_> {
             let count = committee.members(shard).filter(|node| crashed.contains(node)).count();
             if count > f {
                 let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
-                self.progress.tell(&format!(
+                self.progress.print(&format!(
                     "the plan crashes {count} nodes{whose}, more than f = {f}: after that nothing can be committed there"
                 ));
             }
@@ -325,12 +237,12 @@ impl Run<'_> {
     /// How long load is still to be offered, as far as time decides; a moment at least, since the load's own clock
     /// decides.
     fn until_end(&self, began: Instant) -> Duration {
-        let duration = self.options.plan.duration.unwrap_or(Duration::MAX);
+        let duration = self.plan.load.duration.unwrap_or(Duration::MAX);
         duration.saturating_sub(began.elapsed()).max(Duration::from_millis(1))
     }
 
     /// Waits until nothing is open, at most [`DRAIN`].
-    fn drain(&mut self, ticker: &mut Ticker) {
+    pub(crate) fn drain(&mut self, ticker: &mut Ticker) {
         let began = Instant::now();
         while !self.interrupted && began.elapsed() < DRAIN {
             let in_flight = self.offering.look_at(|shared| shared.in_flight);
@@ -366,14 +278,14 @@ impl Run<'_> {
     /// Whether so few members of some shard are up that it stands still for good.
     pub(super) fn lacks_a_quorum(&self) -> bool {
         let committee = &self.prepared.committee;
-        let up = self.cluster.up();
-        let count = |shard| up.iter().filter(|node| committee.shard_of(**node) == shard).count();
-        (0..committee.shards()).any(|shard| count(ShardId(shard)) < committee.quorum())
+        let mut up = vec![0; usize::from(committee.shards())];
+        self.fleet.up().iter().for_each(|node| up[usize::from(committee.shard_of(*node).0)] += 1);
+        up.iter().any(|count| *count < committee.quorum())
     }
 
     /// Whether every node that is up says that nothing is open there, and those of a shard stand at one height.
     fn nothing_is_open(&self) -> bool {
-        let up = self.cluster.up();
+        let up = self.fleet.up();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
         let heights: BTreeSet<(ShardId, Round)> = statuses
             .iter()
@@ -395,26 +307,26 @@ impl Run<'_> {
         if sections.is_empty() {
             return;
         }
-        for end in self.cluster.observe() {
-            self.progress.tell(&format!("node {} {}", end.node, end.how));
-            self.unplanned_ends.push(format!("node {} {}", end.node, end.how));
+        for end in self.fleet.observe() {
+            self.progress.print(&end.to_string());
+            self.unplanned_ends.push(end.to_string());
             self.note_gone(end.node, end.how);
         }
         self.ask_for_orphans();
         let height = self.offering.look_at(|shared| shared.tally.height_of_all());
         for section in sections {
-            let up = nodes_up(self.options, &self.gone_at, &section);
+            let up = nodes_up(self.plan, &self.gone_at, &section);
             let line = ticker.line(&section, height, up);
-            line.into_iter().for_each(|line| self.progress.tell(&line));
+            line.into_iter().for_each(|line| self.progress.print(&line));
             self.series.push(section);
         }
         let waits =
             self.offering.look_at(|shared| shared.in_flight > 0 || shared.intended > shared.tally.submitted);
         if waits && ticker.stalled_for() > STALL && self.diagnosis.is_empty() {
-            let statuses = self.offering.statuses(&self.cluster.up(), Duration::from_millis(500));
+            let statuses = self.offering.statuses(&self.fleet.up(), Duration::from_millis(500));
             self.diagnosis = self.diagnose(&statuses);
-            self.progress.tell(&format!("  nothing was committed for {} s:", STALL.as_secs()));
-            self.diagnosis.iter().for_each(|note| self.progress.tell(&format!("    {note}")));
+            self.progress.print(&format!("  nothing was committed for {} s:", STALL.as_secs()));
+            self.diagnosis.iter().for_each(|note| self.progress.print(&format!("    {note}")));
         }
         if !ticker.has_stalled() {
             // It has come round: what was found then would mislead.
@@ -442,12 +354,12 @@ impl Run<'_> {
     }
 
     fn carry_out(&mut self, fault: Fault) {
-        self.progress.tell(&format!("  fault: {fault}"));
+        self.progress.print(&format!("  fault: {fault}"));
         if fault.kind == Kind::Crash {
             // Their counters are lost with them.
             self.offering.statuses(&fault.nodes, LAST_WORDS);
         }
-        if let Err(error) = self.cluster.apply(&fault) {
+        if let Err(error) = self.fleet.apply(&fault) {
             // The plan was not carried out, which the summary must tell.
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
             return;
@@ -463,19 +375,19 @@ impl Run<'_> {
     pub(crate) fn diagnose(&self, statuses: &BTreeMap<NodeId, NodeStatus>) -> Vec<String> {
         diagnose(&Symptoms {
             committee: &self.prepared.committee,
-            up: &self.cluster.up(),
+            up: &self.fleet.up(),
             ends: &self.ends,
             statuses,
             down: &self.offering.look_at(|shared| shared.down.clone()),
-            directories: &self.options.directories,
+            directories: &self.plan.directories,
         })
     }
 }
 
 /// Nodes that had not gone for good when a section ended.
-pub(super) fn nodes_up(options: &Options, gone_at: &[Duration], section: &Section) -> usize {
+pub(super) fn nodes_up(plan: &RunPlan, gone_at: &[Duration], section: &Section) -> usize {
     let until = Duration::from_micros(section.until_us);
-    usize::from(options.nodes_in_all()) - gone_at.iter().filter(|gone_at| **gone_at < until).count()
+    usize::from(plan.nodes_in_all()) - gone_at.iter().filter(|gone_at| **gone_at < until).count()
 }
 
 /// Adds what this process itself, the load above all, has used.

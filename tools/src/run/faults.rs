@@ -10,7 +10,7 @@ use std::time::Duration;
 use wire::ids::NodeId;
 use wire::text::ParseError;
 
-use crate::flags::nearest;
+use crate::flags::{nearest, parse_seconds, seconds_text};
 
 /// What can be done to a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,18 +88,6 @@ fn parse_one(item: &str, nodes: u16) -> Result<Fault, ParseError> {
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds".into()))?;
     Ok(Fault { kind, nodes, at })
-}
-
-/// A length of time as people write it, to the microsecond.
-pub(crate) fn seconds_text(time: Duration) -> String {
-    (time.as_micros() as f64 / 1e6).to_string()
-}
-
-/// A length of time in seconds, at most a week; fractions are allowed.
-pub(crate) fn parse_seconds(text: &str) -> Option<Duration> {
-    const WEEK_S: f64 = 7.0 * 24.0 * 3600.0;
-    let seconds: f64 = text.parse().ok()?;
-    (0.0..=WEEK_S).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-//! Why a local run could not begin.
+//! Why a run could not begin.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use wire::ids::NodeId;
 use wire::text::ParseError;
 
+use super::fleet::UnaskedEnd;
+use super::program::ProgramError;
+use super::ready;
 use crate::keygen::KeygenError;
 use crate::pids::Entry;
 
@@ -14,35 +16,60 @@ use crate::pids::Entry;
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// The system refused something about a file.
-    File { verb: &'static str, path: PathBuf, error: io::Error },
+    File {
+        verb: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
     /// The data directory holds what no run writes.
-    Foreign { directory: PathBuf, found: PathBuf },
+    Foreign {
+        directory: PathBuf,
+        found: PathBuf,
+    },
     /// The disk is full, or nearly.
-    DiskFull { directory: PathBuf, free_kib: u64, needed_kib: u64 },
+    DiskFull {
+        directory: PathBuf,
+        free_kib: u64,
+        needed_kib: u64,
+    },
     /// Another run uses the data directory.
-    AnotherRun { directory: PathBuf, pid: u32 },
+    AnotherRun {
+        directory: PathBuf,
+        pid: u32,
+    },
     /// Leftovers of an earlier run cannot be ended.
     Leftovers(Vec<Entry>),
-    /// One of the binaries is missing.
-    NoProgram(PathBuf),
+    NoProgram(ProgramError),
     /// A file that is there cannot be understood.
     Parse(ParseError),
     /// Keys could not be dealt.
     Keygen(KeygenError),
     /// A port is taken.
-    Port { port: u16, error: io::Error },
+    Port {
+        port: u16,
+        error: io::Error,
+    },
     /// Ports beyond the last.
-    PortsBeyondTheLast { base: u16, nodes: u16 },
+    PortsBeyondTheLast {
+        base: u16,
+        nodes: u16,
+    },
     /// No free ports.
-    NoFreePorts { from: u16, to: u16 },
-    /// A node ended before it was ready.
-    NodeEnded { node: NodeId, how: String },
-    /// Nodes did not take clients in time.
-    NotReady { waited_s: u64, notes: Vec<String> },
+    NoFreePorts {
+        from: u16,
+        to: u16,
+    },
+    /// Nodes ended before all were ready.
+    NodesEnded(Vec<UnaskedEnd>),
+    /// Nodes did not take clients in time; what is known of why.
+    NotReady(Vec<String>),
     /// Hosts are not fit for it, or something failed on them; in words.
     Hosts(String),
     /// The system refused something else.
-    System { what: &'static str, error: io::Error },
+    System {
+        what: &'static str,
+        error: io::Error,
+    },
 }
 
 impl StartError {
@@ -77,9 +104,7 @@ impl fmt::Display for StartError {
                     entries.iter().map(|entry| format!("{} (pid {})", entry.what, entry.pid)).collect();
                 write!(f, "processes of an earlier run cannot be ended: {}", names.join(", "))
             }
-            StartError::NoProgram(path) => {
-                write!(f, "{} is missing; build all binaries with cargo build --workspace", path.display())
-            }
+            StartError::NoProgram(error) => error.fmt(f),
             StartError::Parse(error) => error.fmt(f),
             StartError::Keygen(error) => error.fmt(f),
             StartError::Port { port, error } => {
@@ -89,8 +114,12 @@ impl fmt::Display for StartError {
                 write!(f, "--base-port {base} leaves no ports for {nodes} nodes below 65536")
             }
             StartError::NoFreePorts { from, to } => write!(f, "too few free ports from {from} to {to}"),
-            StartError::NodeEnded { node, how } => write!(f, "node {node} {how}"),
-            StartError::NotReady { waited_s, notes } => {
+            StartError::NodesEnded(ends) => {
+                let ends: Vec<String> = ends.iter().map(UnaskedEnd::to_string).collect();
+                f.write_str(&ends.join("; "))
+            }
+            StartError::NotReady(notes) => {
+                let waited_s = ready::PATIENCE.as_secs();
                 write!(f, "not all nodes took clients within {waited_s} s: {}", notes.join("; "))
             }
             StartError::Hosts(what) => f.write_str(what),
@@ -110,5 +139,26 @@ impl From<ParseError> for StartError {
 impl From<KeygenError> for StartError {
     fn from(error: KeygenError) -> StartError {
         StartError::Keygen(error)
+    }
+}
+
+impl From<ProgramError> for StartError {
+    fn from(error: ProgramError) -> StartError {
+        StartError::NoProgram(error)
+    }
+}
+
+/// Why a run has no summary.
+#[derive(Debug)]
+pub(crate) enum RunError {
+    /// It could not begin.
+    Start(StartError),
+    /// It was interrupted before any load was offered.
+    Interrupted,
+}
+
+impl From<StartError> for RunError {
+    fn from(error: StartError) -> RunError {
+        RunError::Start(error)
     }
 }

@@ -1,0 +1,181 @@
+//! The commands of `tools deploy` that start no node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wire::committee::Protocol;
+use wire::text::ParseError;
+
+use super::check::{self, Purpose};
+use super::deployment::Deployment;
+use super::exit::{EXIT_FAILED, exit_code, not_begun, with_deployment};
+use super::install::{self, Cargo};
+use super::logs::fetch;
+use super::options;
+use super::processes::{Depth, Found, Running, Stopped, clean_on, running, stop_on};
+use super::sites::{Site, all_or_failures, on_all};
+use crate::flags::{UsageError, Values};
+use crate::grid::{Side, aligned};
+use crate::keygen::{self, load_testbed};
+use crate::procfs::{Process, TICKS_PER_S};
+use crate::terminal::tell;
+
+/// Runs `tools deploy check`.
+pub(crate) fn check(values: &Values) -> Result<u8, UsageError> {
+    with_deployment("check", values, |deployment| {
+        Ok(exit_code("check", check::check(deployment, Purpose::Look).map(drop)))
+    })
+}
+
+/// Runs `tools deploy install`.
+pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
+    with_deployment("install", values, |deployment| {
+        let hosts = &deployment.target.hosts;
+        let (nodes, shards) = options::shape(values, hosts)?;
+        let data = PathBuf::from(values.required("data-dir")?);
+        let keys = data.join("keys");
+        if values.is_given("new-keys")
+            && let Err(error) = remove_keys(&keys)
+        {
+            return Ok(not_begun("install", error));
+        }
+        let committee = if keys.join("committee.txt").exists() {
+            let (_, committee) = load_testbed(Path::new(values.required("hosts")?), &keys)?;
+            if values.is_given("signed") && !committee.protocol().signed {
+                let found = format!("keys of an unsigned testbed in {}", keys.display());
+                return Err(ParseError::of("--signed", &found, "keys of a signed one, or --new-keys").into());
+            }
+            committee
+        } else {
+            let protocol = Protocol { signed: values.is_given("signed"), ..Protocol::default() };
+            match keygen::deal(&keys, nodes, shards, protocol) {
+                Ok(committee) => committee,
+                Err(error) => return Ok(not_begun("install", error)),
+            }
+        };
+        // For `tools status` and `tools load` from here.
+        if let Err(error) = fs::write(data.join("hosts.txt"), hosts.text()) {
+            return Ok(not_begun("install", format!("cannot write {}/hosts.txt: {error}", data.display())));
+        }
+        let cargo = match Cargo::gather(hosts, &committee, &keys) {
+            Ok(cargo) => cargo,
+            Err(error) => return Ok(not_begun("install", error)),
+        };
+        let installed = install::install(deployment, &cargo);
+        if installed.is_ok() {
+            tell(format!("testbed {} is installed; tools deploy start starts it", committee.testbed()));
+        }
+        Ok(exit_code("install", installed))
+    })
+}
+
+/// Runs `tools deploy status`.
+pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
+    with_deployment("status", values, |deployment| {
+        let sites = &deployment.target.sites;
+        let outcomes = on_all(sites, "status", |site| {
+            let running = running(deployment, site, Depth::Full).map_err(|error| vec![error.to_string()])?;
+            Ok((running, String::new()))
+        });
+        let mut all_up = true;
+        let headings = ["node", "host", "pid", "processes", "memory", "CPU", "state"];
+        let mut rows = vec![headings.map(String::from).to_vec()];
+        for (site, outcome) in sites.iter().zip(&outcomes) {
+            for id in site.ids() {
+                let found = outcome.as_ref().ok().and_then(|running| {
+                    running.nodes.iter().find(|(node, _)| *node == id).map(|(_, found)| found)
+                });
+                all_up &= matches!(found, Some(Found::Up(_)));
+                let mut row = vec![id.to_string(), site.to_string()];
+                row.extend(node_row(found, outcome.as_ref().ok()));
+                rows.push(row);
+            }
+        }
+        use Side::{Left, Right};
+        tell(aligned(&[Right, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
+        let code = exit_code("status", all_or_failures(sites, "status", outcomes).map(drop));
+        Ok(if code == 0 && !all_up { EXIT_FAILED } else { code })
+    })
+}
+
+/// Pid, processes, memory, processor time and state of a node.
+fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
+    let dash = || "-".to_string();
+    let state = match (found, running) {
+        (Some(Found::Up(_)), _) => "up".into(),
+        (Some(Found::Gone(words)), _) if words.is_empty() => "ended".into(),
+        (Some(Found::Gone(words)), _) => format!("ended: {words}"),
+        (None, None) => "not known".into(),
+        (None, Some(Running { testbed: None, .. })) => "not installed".into(),
+        (None, Some(_)) => "not started".into(),
+    };
+    let (Some(Found::Up(pid)), Some(running)) = (found, running) else {
+        return vec![dash(), dash(), dash(), dash(), state];
+    };
+    let own = |process: &&(Process, u64)| process.0.pid == *pid || process.0.parent == *pid;
+    let own: Vec<_> = running.processes.iter().filter(own).collect();
+    let peak_bytes: u64 = own.iter().map(|(_, peak_bytes)| peak_bytes).sum();
+    let cpu_ticks: u64 = own.iter().map(|(process, _)| process.cpu_ticks).sum();
+    vec![
+        pid.to_string(),
+        own.len().to_string(),
+        format!("{:.0} MB", peak_bytes as f64 / 1e6),
+        format!("{:.1} s", cpu_ticks as f64 / TICKS_PER_S as f64),
+        state,
+    ]
+}
+
+/// Runs `tools deploy stop`.
+pub(crate) fn stop(values: &Values) -> Result<u8, UsageError> {
+    end_on_all("stop", values, stop_on)
+}
+
+/// Runs `tools deploy clean`.
+pub(crate) fn clean(values: &Values) -> Result<u8, UsageError> {
+    end_on_all("clean", values, clean_on)
+}
+
+fn end_on_all(
+    action: &'static str,
+    values: &Values,
+    end_on: fn(&Deployment, &Site) -> Result<Stopped, String>,
+) -> Result<u8, UsageError> {
+    with_deployment(action, values, |deployment| {
+        let sites = &deployment.target.sites;
+        let outcomes = on_all(sites, action, |site| {
+            end_on(deployment, site).map(|stopped| ((), stopped.note)).map_err(|error| vec![error])
+        });
+        Ok(exit_code(action, all_or_failures(sites, action, outcomes).map(drop)))
+    })
+}
+
+/// Runs `tools deploy logs`.
+pub(crate) fn logs(values: &Values) -> Result<u8, UsageError> {
+    with_deployment("logs", values, |deployment| {
+        let log_dir = Path::new(values.required("log-dir")?);
+        if let Err(error) = fs::create_dir_all(log_dir) {
+            return Ok(not_begun("logs", format!("cannot create {}: {error}", log_dir.display())));
+        }
+        let sites = &deployment.target.sites;
+        let outcomes = fetch(deployment, sites, log_dir);
+        Ok(exit_code("logs", all_or_failures(sites, "logs", outcomes).map(drop)))
+    })
+}
+
+/// Removes the files that a dealer wrote, and nothing else.
+fn remove_keys(keys: &Path) -> Result<(), String> {
+    let entries = match fs::read_dir(keys) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("cannot read {}: {error}", keys.display())),
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_dealt = name == "committee.txt"
+            || (name.starts_with("node-") && (name.ends_with(".key") || name.ends_with(".used")));
+        if is_dealt && let Err(error) = fs::remove_file(entry.path()) {
+            return Err(format!("cannot remove {}: {error}", entry.path().display()));
+        }
+    }
+    Ok(())
+}

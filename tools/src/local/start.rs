@@ -1,0 +1,61 @@
+//! Starting the nodes of a local run.
+
+use std::fs;
+use std::path::Path;
+
+use wire::ids::NodeId;
+
+use super::cluster::Cluster;
+use super::options::Options;
+use super::ports;
+use crate::run::{Progress, Run, RunError, StartError, prepare};
+
+/// Starts all nodes, which get `further` arguments, and begins to connect to them.
+pub(super) fn start<'a>(
+    options: &'a Options,
+    further: &[&str],
+    progress: Progress,
+) -> Result<Run<'a>, RunError> {
+    let (plan, directories) = (&options.run, &options.run.directories);
+    let nodes = plan.nodes_in_all();
+    let prepared = prepare(plan, || ports::places(nodes, options.base_port), |line| progress.print(line))?;
+    let metrics = if options.has_metrics { ports::for_metrics(&prepared.hosts)? } else { Vec::new() };
+    save_metrics(&metrics, &directories.metrics(), progress)?;
+    let cluster = Cluster::start(directories, nodes, |id| {
+        let mut words = arguments(options, id);
+        if let Some(port) = metrics.get(usize::from(id.0)) {
+            words.extend(["--metrics".to_string(), port.to_string()]);
+        }
+        words.extend(further.iter().map(ToString::to_string));
+        words
+    })?;
+    Run::begin(plan, prepared, Box::new(cluster), progress)
+}
+
+/// Writes down where nodes serve metrics, if they do.
+fn save_metrics(ports: &[u16], path: &Path, progress: Progress) -> Result<(), StartError> {
+    let Some(first) = ports.first() else { return Ok(()) };
+    let lines =
+        (0..).zip(ports).map(|(id, port): (u16, _)| format!("{id} http://127.0.0.1:{port}/metrics\n"));
+    fs::write(path, lines.collect::<String>()).map_err(|error| StartError::file("write", path, error))?;
+    let path = path.display();
+    progress.print(&format!("metrics of node 0 at http://127.0.0.1:{first}/metrics, of all in {path}"));
+    Ok(())
+}
+
+/// The command line of a node.
+fn arguments(options: &Options, id: NodeId) -> Vec<String> {
+    let directories = &options.run.directories;
+    let mut words = vec!["--stop-on-stdin-eof".to_string()];
+    for (name, value) in [
+        ("--id", id.to_string()),
+        ("--keys", directories.keys().display().to_string()),
+        ("--hosts", directories.hosts().display().to_string()),
+        ("--log-dir", directories.log.display().to_string()),
+        ("--history-mib", options.history_mib.to_string()),
+    ] {
+        words.extend([name.to_string(), value]);
+    }
+    words.extend(options.run.settings.arguments());
+    words
+}

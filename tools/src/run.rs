@@ -1,0 +1,46 @@
+//! A run, wherever its nodes are: what it is to be, what happens in it, and what it came to.
+//!
+//! 1. [`plan`] and [`prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys dealt.
+//! 2. [`ready`]: every node answers a client.
+//! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. Where nothing
+//!    moves [`diagnosis`] says why.
+//! 4. [`wind_up`]: last statuses, stop, compare files; [`summary`] is the result.
+//!
+//! Processes are started and stopped by a [`Fleet`]: that of [`crate::local`] on this machine, that of [`crate::deploy`]
+//! on others. Whatever goes wrong once nodes are started, no process is left: a fleet stops its nodes when it is dropped.
+
+mod conduct;
+mod diagnosis;
+mod directories;
+mod error;
+mod faults;
+mod fleet;
+mod ongoing;
+mod options;
+mod plan;
+mod prepare;
+mod program;
+mod ready;
+mod summary;
+mod usage;
+mod wind_up;
+
+pub(crate) use self::conduct::{conclude, conduct};
+pub(crate) use self::diagnosis::last_words;
+pub(crate) use self::directories::{Directories, free_kib, node_of_log};
+pub(crate) use self::error::{RunError, StartError};
+pub(crate) use self::faults::{Fault, Kind};
+pub(crate) use self::fleet::{Fleet, UnaskedEnd, killed};
+pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
+pub(crate) use self::options::{
+    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, LIMITS, LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS,
+    SHARDS, SIGNED, TRANSACTIONS,
+};
+pub(crate) use self::plan::{NodeSettings, RunPlan};
+pub(crate) use self::prepare::prepare;
+pub(crate) use self::program::{ProgramError, program};
+pub(crate) use self::ready::{NotReady, wait_until_ready};
+pub(crate) use self::summary::Summary;
+#[cfg(test)]
+pub(crate) use self::summary::made_up;
+pub(crate) use self::usage::Usage;

@@ -1,0 +1,38 @@
+//! A run from its nodes' start to the summary.
+
+use super::directories::Directories;
+use super::error::RunError;
+use super::ongoing::{Companion, Run};
+use super::summary::Summary;
+use super::wind_up::wind_up;
+use crate::signals;
+use crate::terminal::tell;
+
+/// Goes through with a run whose nodes have been started.
+pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
+    run.wait_until_ready()?;
+    let mut ticker = run.offer(companion)?;
+    run.drain(&mut ticker);
+    companion.end(&run);
+    Ok(wind_up(run))
+}
+
+/// Prints what a run came to, in the name of a command, and returns the exit code.
+pub(crate) fn conclude(command: &str, result: Result<Summary, RunError>, directories: &Directories) -> u8 {
+    match result {
+        Ok(summary) => {
+            let code = summary.exit_code();
+            tell(format!("\n{}", summary.to_text()));
+            tell(format!("  logs in {}, exit code {code}", directories.log.display()));
+            code
+        }
+        Err(RunError::Start(error)) if !signals::is_interrupted() => {
+            eprintln!("tools {command}: {error}");
+            4
+        }
+        Err(RunError::Start(_) | RunError::Interrupted) => {
+            eprintln!("tools {command}: interrupted before any load was offered");
+            130
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The options that every run has, and what the manual pages of runs have in common.
+
+use crate::flags::Opt;
+
+/// `--shards`.
+pub(crate) const SHARDS: Opt = Opt::with(
+    "shards",
+    "K",
+    "1",
+    "Shards of N nodes each; node ids are shard × N + place. N × K is at most 1024.",
+);
+/// `--duration`.
+pub(crate) const DURATION: Opt = Opt::without_default(
+    "duration",
+    "S",
+    "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
+);
+/// `--rounds`.
+pub(crate) const ROUNDS: Opt =
+    Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered.");
+/// `--signed`.
+pub(crate) const SIGNED: Opt = Opt::switch(
+    "signed",
+    "Transactions carry the signatures of the owners of the coins they spend, which every node verifies.",
+);
+/// `--batch`.
+pub(crate) const BATCH: Opt = Opt::with(
+    "batch",
+    "B",
+    "30000",
+    "Most transactions in one proposal; proposals adapt to the load below it.",
+);
+/// `--pipeline`.
+pub(crate) const PIPELINE: Opt =
+    Opt::with("pipeline", "W", "8", "Proposals that a node may have under way beyond the last decided cut.");
+/// `--limits`.
+pub(crate) const LIMITS: Opt = Opt::without_default(
+    "limits",
+    "LIST",
+    "Memory and time limits of nodes that differ from the defaults, e.g. clients=1000,outbox-bytes=134217728. See LIMITS.",
+);
+/// `--faults`.
+pub(crate) const FAULTS: Opt = Opt::with(
+    "faults",
+    "LIST",
+    "none",
+    "What is done to which node when, e.g. crash:3@3,kill-client:0+1@5. See FAULTS.",
+);
+/// `--transactions`.
+pub(crate) const TRANSACTIONS: Opt = Opt::switch(
+    "transactions",
+    "Writes a line for each transaction to LOG_DIR/transactions.csv: when it was meant to be sent, when it was sent, its \
+     receipt, its fate. Of more than 10000 a second one in so many, which each line says; of --rate max one in 32.",
+);
+/// `--log-dir`.
+pub(crate) const LOG_DIR: Opt =
+    Opt::with("log-dir", "DIR", "log", "Logs and the other FILES. An earlier run's are replaced.");
+
+/// What `--faults` may list.
+pub(crate) const FAULTS_SECTION: (&str, &str) = (
+    "FAULTS",
+    "A comma-separated list of NAME:IDS@SECONDS; ids are joined by '+', time counts from the beginning of the \
+     load.\n\
+     crash        kill -9 of all three processes of the node, which stays dead\n\
+     kill-client  kill -9 of its net_client, which the node restarts\n\
+     kill-server  kill -9 of its net_server, which the node restarts",
+);
+/// What `--limits` may list.
+pub(crate) const LIMITS_SECTION: (&str, &str) = (
+    "LIMITS",
+    "A comma-separated list of NAME=VALUE, for all nodes; wire/src/limits.rs says what each is for. The names, and \
+     what holds without them:\n\
+     mempool-transactions    400000\n\
+     mempool-bytes           268435456\n\
+     mempool-client-percent  50\n\
+     mempool-peers-percent   50\n\
+     lane-open-bytes         33554432\n\
+     history-rounds          10000\n\
+     outbox-bytes            67108864\n\
+     ping-interval-ms        1000\n\
+     ping-timeout-ms         10000\n\
+     dial-backoff-ms         10000\n\
+     handshake-time-ms       3000\n\
+     handshakes              64\n\
+     handshakes-per-ip       8\n\
+     accepts-per-s           100\n\
+     clients                 256\n\
+     client-idle-ms          60000\n\
+     client-unread-bytes     4194304\n\
+     clients-unread-bytes    16777216\n\
+     clients-frame-bytes     16777216\n\
+     queue-clients-bytes     4194304\n\
+     queue-peers-bytes       16777216\n\
+     peer-bytes-per-s        no limit\n\
+     peer-silence-ms         15000\n\
+     ack-delay-ms            10",
+);
+/// The exit codes of a run.
+pub(crate) const EXIT_STATUS: (&str, &str) = (
+    "EXIT STATUS",
+    "0    all well\n\
+     1    nodes or shards disagree, a coin was made or lost, or a transaction was lost, left open, or rejected for no \
+     reason\n\
+     2    usage\n\
+     3    nothing was committed although valid transactions were offered\n\
+     4    the testbed could not be started\n\
+     130  interrupted, after the summary",
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_all_limits_with_their_defaults() {
+        let (_, text) = LIMITS_SECTION;
+        assert!(text.ends_with(&wire::limits::local::help()), "{}", wire::limits::local::help());
+    }
+}

@@ -1,0 +1,135 @@
+//! What a run is to be, as a command line says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wire::limits::local::LocalLimits;
+use wire::text::ParseError;
+
+use super::directories::Directories;
+use super::faults::{self, Fault};
+use super::options::{BATCH, DURATION, FAULTS, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS};
+use crate::flags::{Command, UsageError, Values};
+use crate::json::Json;
+use crate::load;
+
+/// What a run is to be, wherever its nodes are.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct RunPlan {
+    /// Nodes in each shard.
+    pub(crate) nodes: u16,
+    pub(crate) shards: u16,
+    pub(crate) load: load::Plan,
+    /// Blocks of every shard after which it ends, if that comes first.
+    pub(crate) rounds: Option<u64>,
+    /// Whether owners sign transactions.
+    pub(crate) is_signed: bool,
+    /// Whether a line is written for each transaction.
+    pub(crate) has_transactions: bool,
+    pub(crate) settings: NodeSettings,
+    /// Planned faults, in order of time.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) directories: Directories,
+    /// Every option as given or by default, for the summary.
+    pub(crate) given: Vec<(&'static str, Json)>,
+}
+
+/// What all nodes are started with.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct NodeSettings {
+    /// Most transactions in one proposal.
+    batch: u64,
+    /// Proposals under way.
+    pipeline: u64,
+    pub(crate) limits: LocalLimits,
+}
+
+impl RunPlan {
+    /// What `values` say of a run of so many nodes, for a command with the options of every run.
+    pub(crate) fn of(
+        command: &Command,
+        values: &Values,
+        nodes: u16,
+        shards: u16,
+    ) -> Result<RunPlan, UsageError> {
+        let duration = values.optional_positive_seconds(DURATION.name)?;
+        let rounds = values.optional_number(ROUNDS.name, 1, u64::MAX)?;
+        let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
+        let duration = duration.or(default);
+        let faults = faults::parse(values.required(FAULTS.name)?, nodes * shards)?;
+        if let (Some(late), None, Some(duration)) = (faults.last(), rounds, duration)
+            && late.at >= duration
+        {
+            let expected = format!("times before the end of the load after {} s", duration.as_secs_f64());
+            return Err(ParseError::of("--faults", &late.to_string(), expected).into());
+        }
+        let is_signed = values.is_given(SIGNED.name);
+        let (log, data) = (values.required(LOG_DIR.name)?, values.required("data-dir")?);
+        if log == data {
+            return Err(ParseError::of("--data-dir", data, "another directory than --log-dir").into());
+        }
+        let given = command.options.iter().map(|option| match option.value {
+            Some(_) => (option.name, as_json(values.text(option.name))),
+            None => (option.name, Json::from(values.is_given(option.name))),
+        });
+        Ok(RunPlan {
+            nodes,
+            shards,
+            load: load::Plan::of(values, shards, is_signed, duration)?,
+            rounds,
+            is_signed,
+            has_transactions: values.is_given(TRANSACTIONS.name),
+            settings: NodeSettings::of(values)?,
+            faults,
+            directories: Directories { log: PathBuf::from(log), data: PathBuf::from(data) },
+            given: given.collect(),
+        })
+    }
+
+    /// Nodes of all shards together.
+    pub(crate) fn nodes_in_all(&self) -> u16 {
+        self.nodes * self.shards
+    }
+}
+
+impl NodeSettings {
+    /// What `values` say of all nodes.
+    pub(crate) fn of(values: &Values) -> Result<NodeSettings, UsageError> {
+        Ok(NodeSettings {
+            batch: values.number(BATCH.name, 1, 1_000_000)?,
+            pipeline: values.number(PIPELINE.name, 1, 64)?,
+            limits: LocalLimits::of(values.text(LIMITS.name))?,
+        })
+    }
+
+    /// The part of a node's command line that is the same for all.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments =
+            vec![("--batch", self.batch.to_string()), ("--pipeline", self.pipeline.to_string())];
+        arguments.extend(self.limits.text().map(|list| ("--limits", list)));
+        arguments.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
+    }
+}
+
+/// An option's value in a summary: a number if it is one.
+fn as_json(text: Option<&str>) -> Json {
+    let Some(text) = text else { return Json::Null };
+    match (text.parse::<i128>(), text.parse::<f64>()) {
+        (Ok(number), _) => Json::Int(number),
+        (_, Ok(number)) => Json::Float(number),
+        _ => Json::text(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stay_numbers_in_the_summary() {
+        assert_eq!(as_json(Some("12")), Json::Int(12));
+        assert_eq!(as_json(Some("1.5")), Json::Float(1.5));
+        assert_eq!(as_json(Some("max")), Json::text("max"));
+        assert_eq!(as_json(None), Json::Null);
+    }
+}

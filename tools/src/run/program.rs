@@ -1,0 +1,30 @@
+//! Our executables, which all stand in one directory.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no such program.
+#[derive(Debug)]
+pub(crate) enum ProgramError {
+    /// The system does not say where this one is.
+    Own(io::Error),
+    Missing(PathBuf),
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProgramError::Own(error) => write!(f, "cannot find this program: {error}"),
+            ProgramError::Missing(path) => {
+                write!(f, "{} is missing; build all binaries with cargo build --workspace", path.display())
+            }
+        }
+    }
+}
+
+/// The path of one of our executables.
+pub(crate) fn program(name: &str) -> Result<PathBuf, ProgramError> {
+    let path = std::env::current_exe().map_err(ProgramError::Own)?.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Err(ProgramError::Missing(path)) }
+}
