@@ -12,6 +12,7 @@ mod flags;
 mod grid;
 mod json;
 mod keygen;
+mod lag;
 mod load;
 mod local;
 mod logs;

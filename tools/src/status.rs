@@ -19,6 +19,7 @@ use wire::ids::{NodeId, Round, ShardId};
 
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::keygen::load_testbed;
+use crate::lag::rounds_behind;
 use crate::load::Offering;
 use crate::signals;
 use crate::terminal::{is_terminal, tell};
@@ -50,6 +51,7 @@ pub(crate) const COMMAND: Command = Command {
             "COLUMNS",
             "round    the last decided round\n\
              height   the last executed round\n\
+             behind   rounds between the highest that a member of its shard has decided and its height\n\
              view     the view of the agreement that runs, from 0; - if none runs\n\
              lanes    own lane entries beyond the decided cut\n\
              mempool  transactions that wait to be proposed\n\
@@ -95,6 +97,8 @@ struct Seen {
     place: String,
     /// What it answered, or why it did not.
     answer: Result<NodeStatus, String>,
+    /// Rounds behind the highest that a member of its shard has decided; `None` if it did not answer.
+    behind: Option<u64>,
     rates: Option<Rates>,
 }
 
@@ -174,6 +178,7 @@ fn look(offering: &Offering, committee: &Committee, hosts: &Hosts, patience: Dur
             break down;
         }
     };
+    let behind = rounds_behind(committee, answers.iter().map(|(node, status)| (*node, status)));
     let silent = || format!("no answer within {} s", patience.as_secs_f64());
     let place = |Host { public, port, .. }: &Host| {
         if public.contains(':') { format!("[{public}]:{port}") } else { format!("{public}:{port}") }
@@ -182,6 +187,7 @@ fn look(offering: &Offering, committee: &Committee, hosts: &Hosts, patience: Dur
         node: host.id,
         shard: committee.shard_of(host.id),
         place: place(host),
+        behind: behind.get(&host.id).copied(),
         answer: answers.remove(&host.id).ok_or_else(|| down.get(&host.id).cloned().unwrap_or_else(silent)),
         rates: None,
     });
@@ -248,15 +254,17 @@ fn sample() -> Look {
         node: NodeId(node),
         shard: ShardId(node / 2),
         place: format!("127.0.0.1:{}", 4_000 + node),
+        behind: None,
         answer,
         rates: None,
     };
+    let behind = |seen: Seen, rounds: u64| Seen { behind: Some(rounds), ..seen };
     Look {
         nodes: vec![
-            seen(0, Ok(NodeStatus { view: Some(0), mempool: 12_345, ..status(7) })),
+            behind(seen(0, Ok(NodeStatus { view: Some(0), mempool: 12_345, ..status(7) })), 3_978),
             seen(1, Err("Connection refused".into())),
-            seen(2, Ok(status(9))),
-            seen(3, Ok(status(9))),
+            behind(seen(2, Ok(status(9))), 1),
+            behind(seen(3, Ok(status(9))), 1),
         ],
     }
 }

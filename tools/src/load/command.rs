@@ -77,18 +77,19 @@ pub(crate) fn run_on(
         eprintln!("tools {command}: {error}");
         return Ok(4);
     }
-    let shards = committee.shards();
-    let offering = match Offering::connect(Arc::new(committee), hosts) {
+    let committee = Arc::new(committee);
+    let offering = match Offering::connect(committee.clone(), hosts) {
         Ok(offering) => offering,
         Err(error) => {
             eprintln!("tools {command}: {error}");
             return Ok(4);
         }
     };
-    Ok(offer(offering, plan, Ticker::new(hosts.count(), usize::from(shards))))
+    Ok(offer(offering, &committee, plan))
 }
 
-fn offer(offering: Offering, plan: Plan, mut ticker: Ticker) -> u8 {
+fn offer(offering: Offering, committee: &Committee, plan: Plan) -> u8 {
+    let mut ticker = Ticker::new(committee.nodes().count(), usize::from(committee.shards()));
     let began = Instant::now();
     while offering.look_at(|shared| shared.connected.is_empty()) {
         if began.elapsed() > PATIENCE || signals::is_interrupted() {
@@ -102,9 +103,11 @@ fn offer(offering: Offering, plan: Plan, mut ticker: Ticker) -> u8 {
     // The others had as much time as the first.
     thread::sleep(Duration::from_millis(200));
     offering.begin(plan, None);
-    let mut interrupted = watch(&offering, &mut ticker, Duration::MAX, |shared| shared.offered_for.is_some());
+    let mut interrupted =
+        watch(&offering, committee, &mut ticker, Duration::MAX, |shared| shared.offered_for.is_some());
     offering.end();
-    interrupted |= !interrupted && watch(&offering, &mut ticker, DRAIN, |shared| shared.in_flight == 0);
+    interrupted |=
+        !interrupted && watch(&offering, committee, &mut ticker, DRAIN, |shared| shared.in_flight == 0);
     if !interrupted && offering.look_at(|shared| shared.in_flight > 0) {
         offering.ask_last_question();
         thread::sleep(Duration::from_secs(1));
@@ -148,6 +151,7 @@ fn exit_code(shared: &Shared, interrupted: bool) -> u8 {
 /// Tells a line a second until `patience` is over or `done`; whether a signal ended it.
 fn watch(
     offering: &Offering,
+    committee: &Committee,
     ticker: &mut Ticker,
     patience: Duration,
     done: impl Fn(&Shared) -> bool,
@@ -158,10 +162,16 @@ fn watch(
         if signals::is_interrupted() {
             return true;
         }
-        let (connected, height) =
-            offering.look_at(|shared| (shared.connected.len(), shared.tally.height_of_all()));
-        for section in offering.take_sections() {
-            ticker.line(&section, height, connected).into_iter().for_each(tell);
+        let sections = offering.take_sections();
+        if sections.is_empty() {
+            continue;
+        }
+        let (connected, height, lags) = offering.look_at(|shared| {
+            let lags = shared.lags(committee, committee.nodes());
+            (shared.connected.len(), shared.tally.height_of_all(), lags)
+        });
+        for section in sections {
+            ticker.lines(&section, height, connected, &lags).into_iter().for_each(tell);
         }
     }
     false

@@ -39,6 +39,7 @@ use super::transactions::TransactionLog;
 use super::window::Found;
 use super::workload::{WhenUnknown, Workload};
 use crate::client::{Connection, Happened, Readiness};
+use crate::lag::Lags;
 
 /// How long the loop sleeps while it offers load: batches go out about this often.
 const STEP: Duration = Duration::from_millis(1);
@@ -46,9 +47,9 @@ const STEP: Duration = Duration::from_millis(1);
 const IDLE_STEP: Duration = Duration::from_millis(20);
 /// How often others see what is new.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
-/// How often nodes are asked for their status: their heights where no receipt tells them, and counters that are lost
-/// with a node. A status counts all coins of the ledger, a millisecond of a node's time.
-const STATUS_EVERY: Duration = Duration::from_secs(2);
+/// How often nodes are asked for their status: their heights, how far they are behind, and counters that are lost with a
+/// node. A status counts all coins of the ledger, a millisecond of a node's time.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// What the engine is asked to do.
 pub(crate) enum Command {
@@ -105,6 +106,15 @@ pub(crate) struct Shared {
     pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
     /// Why the log of transactions is not whole, if it is not; there once the engine has quit.
     pub(crate) log_failed: Option<String>,
+}
+
+impl Shared {
+    /// How far these nodes are behind, by their last statuses.
+    pub(crate) fn lags(&self, committee: &Committee, nodes: impl IntoIterator<Item = NodeId>) -> Lags {
+        Lags::of(committee, nodes, |node| {
+            self.statuses.get(&node).map(|(came, status)| (came.elapsed(), status))
+        })
+    }
 }
 
 /// The beginning of a load by both clocks.

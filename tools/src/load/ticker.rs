@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 use wire::ids::Round;
 
 use super::series::Section;
+use crate::lag::Lags;
 
 /// Shorter sections have no line: their rates would say nothing.
 const TOLD_FROM_S: f64 = 0.5;
+/// Where the line of nodes behind begins, below the round of the line above it.
+const INDENT: usize = 8;
+/// With it the line has 80 columns.
+const LAG_COLUMNS: usize = 80 - INDENT;
 
 /// What happened in each second, and since when nothing has.
 pub(crate) struct Ticker {
@@ -33,10 +38,16 @@ impl Ticker {
         self.has_stalled
     }
 
-    /// Takes note of a section, and gives its line if it is long enough for one.
-    pub(crate) fn line(&mut self, section: &Section, height: Round, up: usize) -> Option<String> {
+    /// Takes note of a section, and returns its lines if it is long enough for any: what happened in it, and which
+    /// nodes are behind if some are.
+    pub(crate) fn lines(&mut self, section: &Section, height: Round, up: usize, lags: &Lags) -> Vec<String> {
         self.note(section);
-        (section.seconds() >= TOLD_FROM_S).then(|| self.text(section, height, up))
+        if section.seconds() < TOLD_FROM_S {
+            return Vec::new();
+        }
+        let indent = " ".repeat(INDENT);
+        let behind = lags.line(LAG_COLUMNS).map(|line| format!("{indent}{line}"));
+        [self.text(section, height, up)].into_iter().chain(behind).collect()
     }
 
     fn note(&mut self, section: &Section) {
@@ -76,6 +87,10 @@ fn latency_text(latency_us: Option<[u64; 3]>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use wire::ids::NodeId;
+
     use super::*;
     use crate::load::phase::Phase;
 
@@ -98,7 +113,10 @@ mod tests {
         assert!(!ticker.has_stalled());
         let expected = "   2 s  round       7  offered     100 tx/s  committed      50 tx/s  cross      5 tx/s  \
                         rejected     2 tx/s  nodes 3/4  p50 1.0 ms, p99 2.0 ms, max 3.0 ms";
-        assert_eq!(ticker.text(&section, Round(7), 3), expected);
+        assert_eq!(ticker.lines(&section, Round(7), 3, &Lags::default()), [expected]);
+        let lags = Lags { behind: BTreeMap::from([(NodeId(3), 1_204)]), silent: vec![NodeId(1)] };
+        let lines = ticker.lines(&section, Round(7), 3, &lags);
+        assert_eq!(lines, [expected, "        behind 3: 1,204 rounds, silent 1"]);
         ticker.note(&Section { committed: 0, rejected: 0, latency_us: None, ..section });
         assert!(ticker.has_stalled(), "no commit since the last line");
     }

@@ -11,6 +11,7 @@ use wire::committee::Committee;
 use wire::ids::{Index, NodeId, ShardId};
 
 use super::directories::Directories;
+use crate::lag;
 
 /// What is known of a testbed that stands still.
 pub(crate) struct Symptoms<'a> {
@@ -37,9 +38,10 @@ pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
     for (node, end) in *ends {
         notes.push(format!("node {node} {end}{}", last_words(directories, *node)));
     }
+    let lags = lag::rounds_behind(committee, statuses.iter().map(|(node, status)| (*node, status)));
     for node in *up {
         notes.push(match (statuses.get(node), down.get(node)) {
-            (Some(status), _) => waiting(committee, *node, status),
+            (Some(status), _) => waiting(committee, *node, status, lags[node]),
             (None, Some(reason)) => format!("node {node} is up but cannot be reached: {reason}"),
             (None, None) => {
                 format!("node {node} is up but does not answer{}", last_words(directories, *node))
@@ -66,10 +68,13 @@ fn missing_quorum(committee: &Committee, shard: ShardId, up: &[NodeId]) -> Optio
     })
 }
 
-fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus) -> String {
+fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus, behind: u64) -> String {
     let shard = committee.shard_of(node);
     let mut text =
         format!("node {node} has decided round {} and executed {}", status.decided, status.executed);
+    if behind > lag::LEVEL_ROUNDS {
+        text += &format!(", is {} rounds behind", lag::grouped(behind));
+    }
     if let Some(view) = status.view {
         text += &format!(", is in view {view}");
     }
@@ -181,8 +186,9 @@ mod tests {
         assert!(told.starts_with("shard 1: 2 of 4 nodes are up (4, 6), but a quorum is 3"), "{told}");
         let waiting_for = Waiting { phase: "FINISH of view 0".into(), needed: 3, from: vec![0, 2] };
         let status = NodeStatus { waiting_for: Some(waiting_for), ..NodeStatus::default() };
-        let told = waiting(&committee, NodeId(6), &status);
-        assert!(told.contains("has 2 (4, 6)"), "members by their ids: {told}");
+        let note = waiting(&committee, NodeId(6), &status, 1_204);
+        assert!(note.contains("has 2 (4, 6)"), "members by their ids: {note}");
+        assert!(note.contains(", is 1,204 rounds behind, waits"), "{note}");
     }
 
     #[test]

@@ -313,11 +313,14 @@ impl Run<'_> {
             self.note_gone(end.node, end.how);
         }
         self.ask_for_orphans();
-        let height = self.offering.look_at(|shared| shared.tally.height_of_all());
+        let (committee, nodes) = (&self.prepared.committee, self.fleet.up());
+        let (height, lags) =
+            self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(committee, nodes)));
         for section in sections {
             let up = nodes_up(self.plan, &self.gone_at, &section);
-            let line = ticker.line(&section, height, up);
-            line.into_iter().for_each(|line| self.progress.print(&line));
+            for line in ticker.lines(&section, height, up, &lags) {
+                self.progress.print(&line);
+            }
             self.series.push(section);
         }
         let waits =

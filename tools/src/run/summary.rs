@@ -8,6 +8,8 @@ mod text;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use wire::ids::NodeId;
+
 use crate::json::Json;
 use crate::load::{Found, Plan, Rate, Tally};
 use crate::procfs::Machine;
@@ -50,6 +52,8 @@ pub(crate) struct Summary {
     pub(crate) peak_mb: BTreeMap<String, f64>,
     /// What nodes last told of themselves, added up.
     pub(crate) counters: Counters,
+    /// Nodes that were up and not level with their shard at the end: rounds behind.
+    pub(crate) behind: BTreeMap<NodeId, u64>,
     /// Planned faults as given.
     pub(crate) faults: Vec<String>,
     /// What is wrong besides what the verdict found.

@@ -16,6 +16,7 @@ use super::faults::Fault;
 use super::ongoing::{Run, Used, nodes_up};
 use super::plan::RunPlan;
 use super::summary::{self, Counters, Summary, Usage};
+use crate::lag;
 use crate::load::{Section, Shared};
 use crate::procfs;
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
@@ -55,6 +56,9 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         series.pop();
     }
     unplanned_ends.extend(fleet.stop());
+    let mut behind =
+        lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
+    behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
     let record = record(plan.nodes_in_all(), &statuses, ended, &shared);
     let verdict =
         judge(&plan.directories, &prepared.committee, &record, &measured_ms(&shared, plan), &mut findings);
@@ -74,6 +78,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         used: usage(&run.used),
         peak_mb: fleet.peak_mb(),
         counters: counters(&shared),
+        behind,
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
         findings,
         diagnosis: run.diagnosis,

@@ -25,7 +25,10 @@ fn node(seen: &Seen) -> Json {
         ("address", Json::text(&seen.place)),
     ];
     match &seen.answer {
-        Ok(status) => fields.extend(told(status)),
+        Ok(status) => {
+            fields.push(("behind", Json::or_null(seen.behind)));
+            fields.extend(told(status));
+        }
         Err(reason) => fields.push(("unreachable", Json::text(reason))),
     }
     if let Some(Rates { tps, rounds_per_s }) = seen.rates {
@@ -87,9 +90,14 @@ mod tests {
     fn who_answers_is_told_in_full_and_who_does_not_with_the_reason() {
         let look = sample();
         let answering = node(&look.nodes[0]).to_string();
-        for part in
-            ["\"executed\": 7", "\"view\": 0", "\"up_s\": 61", "\"malformed\": 2", "\"peers_in\": [1]"]
-        {
+        for part in [
+            "\"behind\": 3978",
+            "\"executed\": 7",
+            "\"view\": 0",
+            "\"up_s\": 61",
+            "\"malformed\": 2",
+            "\"peers_in\": [1]",
+        ] {
             assert!(answering.contains(part), "{part} in {answering}");
         }
         let silent = node(&look.nodes[1]).to_string();

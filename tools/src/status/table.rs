@@ -9,9 +9,9 @@ use wire::ids::ShardId;
 use super::{Fork, Look, Rates, Seen};
 use crate::grid::{Side, aligned};
 
-const COLUMNS: [&str; 15] = [
-    "node", "shard", "round", "height", "view", "lanes", "mempool", "pool", "records", "parts", "out", "in",
-    "faults", "up", "",
+const COLUMNS: [&str; 16] = [
+    "node", "shard", "round", "height", "behind", "view", "lanes", "mempool", "pool", "records", "parts",
+    "out", "in", "faults", "up", "",
 ];
 const RATE_COLUMNS: [&str; 2] = ["tx/s", "rounds/s"];
 
@@ -61,6 +61,7 @@ fn row(seen: &Seen) -> Vec<String> {
         faults(status),
     ];
     row.extend([status.decided.to_string(), status.executed.to_string()]);
+    row.push(seen.behind.map_or("-".into(), |rounds| rounds.to_string()));
     row.push(status.view.map_or("-".into(), |view| view.to_string()));
     row.extend(numbers.iter().map(ToString::to_string));
     row.push(span(Duration::from_millis(status.up_ms)));
@@ -113,11 +114,11 @@ mod tests {
     #[test]
     fn who_answers_has_a_row_and_who_does_not_a_reason() {
         let expected = "\
-node  shard  round  height  view  lanes  mempool  pool  records  parts  out  in  faults     up
-0         0      8       7     0      0    12345     0        0      0    1   1       3  1m01s
+node  shard  round  height  behind  view  lanes  mempool  pool  records  parts  out  in  faults     up
+0         0      8       7    3978     0      0    12345     0        0      0    1   1       3  1m01s
 1         0      -
-2         1     10       9     -      0        0     0        0      0    1   1       3  1m01s
-3         1     10       9     -      0        0     0        0      0    1   1       3  1m01s
+2         1     10       9       1     -      0        0     0        0      0    1   1       3  1m01s
+3         1     10       9       1     -      0        0     0        0      0    1   1       3  1m01s
 
 3 of 4 nodes answer
   node 1 at 127.0.0.1:4001 does not: Connection refused

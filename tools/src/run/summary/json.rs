@@ -105,6 +105,7 @@ impl Summary {
         vec![
             ("faults", texts(&self.faults)),
             ("peer_faults", counts(&self.counters.peer_faults)),
+            ("rounds_behind", counts(&self.behind)),
             ("came_early", counts(&self.counters.came_early)),
             ("turned_away", counts(&self.counters.turned_away)),
             ("agreement", judgement(&self.verdict.agreement)),
@@ -122,8 +123,8 @@ impl Summary {
     }
 }
 
-fn counts(counts: &BTreeMap<String, u64>) -> Json {
-    Json::Object(counts.iter().map(|(name, count)| (name.clone(), Json::from(*count))).collect())
+fn counts(counts: &BTreeMap<impl ToString, u64>) -> Json {
+    Json::Object(counts.iter().map(|(name, count)| (name.to_string(), Json::from(*count))).collect())
 }
 
 fn texts(texts: &[String]) -> Json {

@@ -57,6 +57,7 @@ pub(crate) fn made_up() -> Summary {
         used: Usage { cpu_s: by_program([0.4, 0.1, 0.1, 0.2]), committed: 8_000, elapsed_s: 8.0 },
         peak_mb: by_program([77.5, 3.0, 4.0, 20.0]),
         counters: Counters { bytes_sent: 5_000_000, ..Counters::default() },
+        behind: BTreeMap::from([(NodeId(2), 1_204)]),
         faults: vec!["crash:3@3".into()],
         findings: Vec::new(),
         diagnosis: Vec::new(),
@@ -157,6 +158,7 @@ fn json_tells_figures_as_numbers() {
         "\"cpu_us_per_tx\": {\n    \"net_client\": 12.5,\n    \"net_server\": 12.5,\n    \"node\": 50,\n    \"tools\": 25\n  }",
         "\"cores_busy\": 0.1,",
         "\"node\": 77.5,",
+        "\"rounds_behind\": {\n    \"2\": 1204\n  }",
     ] {
         assert!(json.contains(part), "{part} in {json}");
     }
@@ -184,6 +186,7 @@ fn the_text_names_what_matters() {
         "1000 tx/s of 250 bytes offered for 10.0 s; rates, latencies and costs without the first 2 s",
         "10000 of 10000 submitted (100.00 %), 1000 tx/s, 0.2 MB/s; 10 of them after the load had ended",
         "p50 50.2 ms",
+        "behind             node 2 by 1,204 rounds at the end",
         "500, 50.0 a second, 1.20 views each",
         "net_client 12.50, net_server 12.50, node 50.00, tools 25.00; 0.10 cores busy",
         "agreement          true",

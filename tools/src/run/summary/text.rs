@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use wire::ids::NodeId;
+
 use super::Summary;
+use crate::lag::grouped;
 use crate::load::Histogram;
 
 type Row = (&'static str, String);
@@ -132,6 +135,13 @@ impl Summary {
         )
     }
 
+    /// Nodes that had not caught up at the end; empty if all had.
+    fn behind_text(&self) -> String {
+        let one = |(node, rounds): (&NodeId, &u64)| format!("node {node} by {} rounds", grouped(*rounds));
+        let all: Vec<String> = self.behind.iter().map(one).collect();
+        if all.is_empty() { String::new() } else { format!("{} at the end", all.join(", ")) }
+    }
+
     /// What it took.
     fn cost_rows(&self) -> Vec<Row> {
         let network = format!(
@@ -163,6 +173,7 @@ impl Summary {
             ),
             ("planned faults", self.faults.join(", ")),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
+            ("behind", self.behind_text()),
             ("came too early", counts_text(&self.counters.came_early)),
             ("turned away", counts_text(&self.counters.turned_away)),
             ("agreement", verdict.agreement.to_string()),

@@ -1,0 +1,145 @@
+//! How many rounds nodes are behind, for the live line, `status`, diagnosis and summary.
+//!
+//! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed. Only
+//! fresh statuses count: a node whose last one is older than [`FRESH`] is silent, and a silent node is never shown as
+//! level with the others.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use wire::client::NodeStatus;
+use wire::committee::Committee;
+use wire::ids::{NodeId, Round, ShardId};
+
+/// A status older than this says nothing of now. Twice the time after which nodes are asked again.
+const FRESH: Duration = Duration::from_secs(2);
+/// A node fewer rounds behind is level: statuses come at different times, and rounds take milliseconds.
+pub(crate) const LEVEL_ROUNDS: u64 = 50;
+
+/// Nodes that are not level with their shard.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Lags {
+    /// Rounds behind, of those that are more than a few.
+    pub(crate) behind: BTreeMap<NodeId, u64>,
+    /// Nodes without a fresh status.
+    pub(crate) silent: Vec<NodeId>,
+}
+
+impl Lags {
+    /// The lags of `nodes` by their last statuses, each with its age.
+    pub(crate) fn of<'a>(
+        committee: &Committee,
+        nodes: impl IntoIterator<Item = NodeId>,
+        status: impl Fn(NodeId) -> Option<(Duration, &'a NodeStatus)>,
+    ) -> Lags {
+        let fresh = |node| status(node).filter(|(age, _)| *age <= FRESH).map(|(_, status)| status);
+        let (known, silent): (Vec<NodeId>, Vec<NodeId>) =
+            nodes.into_iter().partition(|node| fresh(*node).is_some());
+        let statuses = known.into_iter().filter_map(|node| Some((node, fresh(node)?)));
+        let mut behind = rounds_behind(committee, statuses);
+        behind.retain(|_, rounds| *rounds > LEVEL_ROUNDS);
+        Lags { behind, silent }
+    }
+
+    /// One line of at most `columns` columns, the farthest behind first; `None` if all nodes are level.
+    pub(crate) fn line(&self, columns: usize) -> Option<String> {
+        let mut farthest: Vec<(&NodeId, &u64)> = self.behind.iter().collect();
+        farthest.sort_by_key(|(node, rounds)| (std::cmp::Reverse(**rounds), **node));
+        let behind =
+            farthest.iter().map(|(node, rounds)| format!("behind {node}: {} rounds", grouped(**rounds)));
+        let silent = self.silent.iter().map(|node| format!("silent {node}"));
+        let all: Vec<String> = behind.chain(silent).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let with_rest = |shown: usize| match all.len() - shown {
+            0 => all.join(", "),
+            rest => {
+                all[..shown].iter().cloned().chain([format!("{rest} more")]).collect::<Vec<_>>().join(", ")
+            }
+        };
+        (0..=all.len().min(columns)).rev().map(with_rest).find(|line| line.chars().count() <= columns)
+    }
+}
+
+/// Rounds that each node is behind the highest which one of these in its shard has decided.
+pub(crate) fn rounds_behind<'a>(
+    committee: &Committee,
+    statuses: impl IntoIterator<Item = (NodeId, &'a NodeStatus)>,
+) -> BTreeMap<NodeId, u64> {
+    let mut highest: BTreeMap<ShardId, Round> = BTreeMap::new();
+    let mut executed = Vec::new();
+    for (node, status) in statuses {
+        let shard = committee.shard_of(node);
+        let decided = highest.entry(shard).or_default();
+        *decided = status.decided.max(*decided);
+        executed.push((node, shard, status.executed));
+    }
+    let behind = |(node, shard, executed): (NodeId, ShardId, Round)| {
+        (node, highest[&shard].0.saturating_sub(executed.0))
+    };
+    executed.into_iter().map(behind).collect()
+}
+
+/// A number with a comma after each three digits.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let comma = |at: usize| if at > 0 && (digits.len() - at).is_multiple_of(3) { "," } else { "" };
+    digits.char_indices().map(|(at, digit)| format!("{}{digit}", comma(at))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bft::crypto::deal::{deal_committee, seeded_entropy};
+    use wire::committee::Protocol;
+
+    use super::*;
+
+    fn status(decided: u64, executed: u64) -> NodeStatus {
+        NodeStatus { decided: Round(decided), executed: Round(executed), ..NodeStatus::default() }
+    }
+
+    #[test]
+    fn a_node_is_compared_with_its_own_shard_and_only_by_fresh_statuses() {
+        let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
+        let ms = |age_ms, decided, executed| (Duration::from_millis(age_ms), status(decided, executed));
+        let statuses: BTreeMap<u16, (Duration, NodeStatus)> = BTreeMap::from([
+            (0, ms(100, 4_844, 4_843)),
+            (1, ms(2_000, 4_840, 4_800)),
+            (2, ms(100, 870, 866)),
+            // Of another time, so that nobody knows where it stands.
+            (3, ms(2_001, 9_999, 9_999)),
+            (4, ms(0, 60, 10)),
+            (5, ms(0, 61, 10)),
+            (6, ms(0, 61, 61)),
+        ]);
+        let of = |node: NodeId| statuses.get(&node.0).map(|(age, status)| (*age, status));
+        let lags = Lags::of(&committee, committee.nodes(), of);
+        assert_eq!(lags.behind, BTreeMap::from([(NodeId(2), 3_978), (NodeId(4), 51), (NodeId(5), 51)]));
+        assert_eq!(lags.silent, [NodeId(3), NodeId(7)]);
+        let line = "behind 2: 3,978 rounds, behind 4: 51 rounds, behind 5: 51 rounds, silent 3, silent 7";
+        assert_eq!(lags.line(100).as_deref(), Some(line));
+        let level = Lags::of(&committee, [NodeId(0), NodeId(1)], of);
+        assert_eq!((level.line(80), level), (None, Lags::default()));
+    }
+
+    #[test]
+    fn a_line_keeps_to_its_columns_and_counts_what_it_leaves_out() {
+        let behind = (0..100).map(|node| (NodeId(node), 1_000_000 - u64::from(node))).collect();
+        let lags = Lags { behind, silent: vec![NodeId(100)] };
+        for columns in [40, 60, 80] {
+            let line = lags.line(columns).unwrap();
+            assert!(line.chars().count() <= columns, "{line}");
+            assert!(line.starts_with("behind 0: 1,000,000 rounds, "), "the farthest comes first: {line}");
+            let shown = line.matches("behind").count();
+            assert!(line.ends_with(&format!(", {} more", 101 - shown)), "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_three_digits() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_204, "1,204"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
