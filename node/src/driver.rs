@@ -16,13 +16,14 @@ use bft::event::{Effect, Event};
 use bft::time::{Span, Time};
 use bft::trace::Tracing;
 use wire::bytes::Bytes;
-use wire::client::Request;
+use wire::client::{NodeStatus, Request};
 use wire::envelope::{FromCore, ToCore};
 use wire::ids::ClientId;
 use wire::limits::STATUS_EVERY;
 
 use crate::child::Child;
 use crate::inbound::Inbound;
+use crate::lag::LagLog;
 use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
 use crate::outlet::Outlet;
@@ -40,6 +41,7 @@ pub(crate) struct Driver<M> {
     status: StatusReply,
     /// When a status was last handed to `net_server` unasked.
     status_shared: Option<Instant>,
+    lag: LagLog,
     meters: Meters,
     /// Since when what is to be sent gathers.
     gathering_since: Time,
@@ -81,6 +83,7 @@ impl<M: Machine> Driver<M> {
             vitals: Vitals::default(),
             status: StatusReply::default(),
             status_shared: None,
+            lag: LagLog::default(),
             meters: Meters::default(),
             gathering_since: Time::default(),
             net_client: Exit::default(),
@@ -220,6 +223,10 @@ impl<M: Machine> Driver<M> {
                 },
             }
         }
+        if self.lag.is_due(now) {
+            let NodeStatus { executed, behind, history_lost, .. } = self.machine.status_at_hand();
+            self.lag.look(now, executed, behind, history_lost);
+        }
         if now.since(self.gathering_since) >= GATHER_TIME {
             self.hand_over();
             self.gathering_since = now;
@@ -305,7 +312,7 @@ pub(crate) fn tracing() -> Tracing {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use wire::client::{NodeStatus, Reply};
+    use wire::client::Reply;
     use wire::codec;
     use wire::ids::NodeId;
     use wire::ipc::IpcReader;

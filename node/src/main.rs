@@ -14,6 +14,7 @@ mod child;
 mod config;
 mod driver;
 mod inbound;
+mod lag;
 mod machine;
 mod metrics;
 mod outlet;

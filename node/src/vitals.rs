@@ -118,11 +118,7 @@ impl Vitals {
         *count += 1;
         if *count == 1 {
             let (peer, kind) = (Name::Node(fault.peer), fault.kind.name());
-            if fault.kind.may_be_honest() {
-                log::info!("messages of {peer} come too early ({kind}) and are dropped: it may be far ahead");
-            } else {
-                log::warn!("{peer} is at fault: {kind}; from now on this is counted, not logged");
-            }
+            log::warn!("{peer} is at fault: {kind}; from now on this is counted, not logged");
         }
     }
 
@@ -287,9 +283,9 @@ mod tests {
         for peer in [1, 2, 1] {
             vitals.fault(Fault { peer: NodeId(peer), kind: FaultKind::Malformed });
         }
-        vitals.fault(Fault { peer: PEER, kind: FaultKind::Flood });
+        vitals.fault(Fault { peer: PEER, kind: FaultKind::NotAMember });
         let status = vitals.complete(Time(0), NodeStatus::default());
-        assert_eq!(status.faults, [("malformed".to_string(), 3), ("flood".to_string(), 1)]);
+        assert_eq!(status.faults, [("malformed".to_string(), 3), ("not_a_member".to_string(), 1)]);
         assert_eq!(vitals.figures().faults[&(FaultKind::Malformed, NodeId(1))], 2);
     }
 }

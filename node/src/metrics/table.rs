@@ -90,6 +90,27 @@ pub(super) const METRICS: &[Metric] = &[
         |scrape, samples| samples.add(&[], scrape.snapshot.status.executed),
     ),
     metric(
+        "testbed_rounds_behind",
+        Gauge,
+        &[],
+        "Rounds that f+1 members have decided and that are not executed here.",
+        |scrape, samples| samples.add(&[], scrape.snapshot.status.behind),
+    ),
+    metric(
+        "testbed_history_lost",
+        Gauge,
+        &[],
+        "1 if no member has the round any more that is to be executed next: the node cannot catch up.",
+        |scrape, samples| samples.add(&[], u8::from(scrape.snapshot.status.history_lost.is_some())),
+    ),
+    metric(
+        "testbed_messages_too_early_total",
+        Counter,
+        &[],
+        "Messages of members that were ahead, dropped since they came too early to be kept.",
+        |scrape, samples| samples.add(&[], scrape.snapshot.status.too_early),
+    ),
+    metric(
         "testbed_rounds_certified_total",
         Counter,
         &[],

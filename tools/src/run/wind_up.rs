@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bft::fault::FaultKind;
 use wire::client::NodeStatus;
 use wire::ids::NodeId;
 use wire::limits::local::Local;
@@ -143,15 +142,12 @@ fn usage((before, after): &(Used, Used)) -> Usage {
 fn counters(shared: &Shared) -> Counters {
     let statuses = || shared.statuses.values().map(|(_, status)| status);
     let sum = |count: fn(&NodeStatus) -> u64| statuses().map(count).sum();
-    let all = by_name(statuses().flat_map(|status| &status.faults));
-    let (came_early, peer_faults) =
-        all.into_iter().partition(|(name, _)| FaultKind::may_be_honest_by_name(name));
     Counters {
         bytes_sent: sum(|status| status.bytes_sent),
         frames_dropped: sum(|status| status.frames_dropped),
         restarts: sum(|status| status.restarts),
-        peer_faults,
-        came_early,
+        peer_faults: by_name(statuses().flat_map(|status| &status.faults)),
+        came_early: sum(|status| status.too_early),
         turned_away: by_name(statuses().flat_map(|status| &status.refused)),
     }
 }

@@ -10,7 +10,7 @@ use bft::lane::entry::{self, Entry};
 use bft::message::{Incoming, Message};
 use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use bft::prng::Prng;
-use bft::round::{CatchUpMessage, RoundMessage};
+use bft::round::{Answer, CatchUpMessage, RoundMessage};
 use bft::spb::SpbMessage;
 use wire::bytes::Bytes;
 use wire::committee::Committee;
@@ -21,7 +21,7 @@ use wire::session::Identity;
 
 use super::damage::Damage;
 use super::line::{Breach, FAR_ROUNDS, Line};
-use super::scene::{Scene, Tally, Victim, rest};
+use super::scene::{Scene, TOO_EARLY, Tally, Victim, rest};
 
 /// Messages that go out before their arrival is waited for.
 const BATCH: u64 = 128;
@@ -87,7 +87,7 @@ impl Forger<'_> {
         match prng.below(4) {
             0 => {
                 tally.sent("messages 10^6 rounds ahead", 1);
-                tally.owe(FaultKind::TooFarAhead.name(), 1);
+                tally.owe(TOO_EARLY, 1);
                 self.ahead(far, prng)
             }
             1 => {
@@ -126,9 +126,11 @@ impl Forger<'_> {
     fn message(&self, round: Round, prng: &mut Prng) -> Vec<u8> {
         match prng.below(8) {
             0 => Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: round })).encode().to_vec(),
-            1 => Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(vec![self.halt(round, prng)])))
-                .encode()
-                .to_vec(),
+            1 => {
+                let halts = vec![self.halt(round, prng)];
+                let answer = Answer { from: round, halts, served_from: Round(1) };
+                Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(answer))).encode().to_vec()
+            }
             2 => Message::Block(BlockMessage::Certified {
                 height: round,
                 header: digest(prng),

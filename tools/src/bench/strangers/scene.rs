@@ -156,6 +156,9 @@ pub(super) fn is_patient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
+/// The name under which messages that came too early are counted here; nodes count them beside their peers' faults.
+pub(super) const TOO_EARLY: &str = "too early";
+
 /// What an attacker did and what the nodes owe a count for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Tally {

@@ -3,7 +3,7 @@
 //! A transaction costs the same however many nodes and chains there are: the nodes of a shard that have an idle chain
 //! stand in a list of their own, in which each knows its position.
 
-use bft::sim::prng::Prng;
+use bft::prng::Prng;
 use wire::committee::Committee;
 use wire::ids::{NodeId, ShardId};
 

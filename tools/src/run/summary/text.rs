@@ -142,6 +142,14 @@ impl Summary {
         if all.is_empty() { String::new() } else { format!("{} at the end", all.join(", ")) }
     }
 
+    /// Messages that nodes dropped since they came too early; empty if none did.
+    fn came_early_text(&self) -> String {
+        match self.counters.came_early {
+            0 => String::new(),
+            count => format!("{count} messages, at nodes that were behind"),
+        }
+    }
+
     /// What it took.
     fn cost_rows(&self) -> Vec<Row> {
         let network = format!(
@@ -174,7 +182,7 @@ impl Summary {
             ("planned faults", self.faults.join(", ")),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
             ("behind", self.behind_text()),
-            ("came too early", counts_text(&self.counters.came_early)),
+            ("came too early", self.came_early_text()),
             ("turned away", counts_text(&self.counters.turned_away)),
             ("agreement", verdict.agreement.to_string()),
             ("value conserved", verdict.value_conserved.to_string()),
