@@ -1,9 +1,10 @@
 //! The destination's side, for one source: bodies, SIGNs, fetches, acknowledgements.
 //!
 //! Bound: slots of the [`PARTS_AHEAD_MAX`] numbers beyond the last executed one, and of those that a decided block
-//! names; in each one vote a member and one body that is proved.
+//! names; in each one vote a member and one body that is proved. Fetches and alarms stand in queues of their own, so that
+//! an event does not walk over the slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wire::dest::Dest;
@@ -11,7 +12,7 @@ use wire::ids::{Index, PartNumber, Round, ShardId, Signature};
 use wire::limits::PARTS_AHEAD_MAX;
 
 use super::proof::Held;
-use super::slot::{Counted, Slot};
+use super::slot::{Counted, Slot, Turn};
 use super::{TransferEffects, TransferOutput, TransferSend};
 use crate::crypto::suite::Statement;
 use crate::fault::FaultKind;
@@ -39,8 +40,12 @@ pub(super) struct Incoming {
     /// For SIGNs of parts that are not executed.
     resend: Resend,
     ack: Ack,
-    /// Up to when alarms of eligible parts have rung.
-    rung: Time,
+    /// Missing bodies to be requested, by the time from which on.
+    unasked: BTreeSet<(Time, PartNumber)>,
+    /// Those that were requested, by the time until which an answer is waited for.
+    in_flight: BTreeSet<(Time, PartNumber)>,
+    /// When it becomes some member's turn to propose an eligible part. At most one a slot.
+    alarms: BTreeSet<(Time, PartNumber)>,
 }
 
 /// The acknowledgements that we have sent.
@@ -78,7 +83,38 @@ impl Incoming {
             slots: BTreeMap::new(),
             resend: Resend::default(),
             ack: Ack::default(),
-            rung: Time(0),
+            unasked: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
+            alarms: BTreeSet::new(),
+        }
+    }
+
+    /// Changes a slot, which is made if it is not there, and keeps the queues in step with it.
+    fn change<R>(&mut self, number: PartNumber, change: impl FnOnce(&mut Slot) -> R) -> R {
+        let slot = self.slots.entry(number).or_default();
+        let (turn, alarm) = (slot.turn(), slot.alarm());
+        let result = change(slot);
+        let (new_turn, new_alarm) = (slot.turn(), slot.alarm());
+        if turn != new_turn {
+            self.forget_turn(number, turn);
+            match new_turn {
+                Some(Turn::Ours(from)) => _ = self.unasked.insert((from, number)),
+                Some(Turn::Theirs(until)) => _ = self.in_flight.insert((until, number)),
+                None => {}
+            }
+        }
+        if alarm != new_alarm {
+            alarm.map(|alarm| self.alarms.remove(&(alarm, number)));
+            new_alarm.map(|alarm| self.alarms.insert((alarm, number)));
+        }
+        result
+    }
+
+    fn forget_turn(&mut self, number: PartNumber, turn: Option<Turn>) {
+        match turn {
+            Some(Turn::Ours(from)) => _ = self.unasked.remove(&(from, number)),
+            Some(Turn::Theirs(until)) => _ = self.in_flight.remove(&(until, number)),
+            None => {}
         }
     }
 
@@ -97,13 +133,16 @@ impl Incoming {
     pub(super) fn accept(&mut self, step: &Step, held: Held, effects: &mut TransferEffects) {
         let part = held.part.reference();
         let is_near = self.is_near(part.number);
-        let slot = self.slots.entry(part.number).or_default();
-        slot.hold(Arc::new(held));
-        // # Security: two SIGNs for one place would let two parts be certified there. [safety]
-        let is_first = slot.signed.is_none() || !in_force(Mutant::SignOncePerPart);
-        if is_near && is_first {
-            let signature = step.member.suite.sign(&Statement::Part(part));
-            slot.signed = Some((part.digest, signature));
+        let signature = self.change(part.number, |slot| {
+            slot.hold(Arc::new(held));
+            // # Security: two SIGNs for one place would let two parts be certified there. [safety]
+            let is_first = slot.signed.is_none() || !in_force(Mutant::SignOncePerPart);
+            let signs = is_near && is_first;
+            let signature = signs.then(|| step.member.suite.sign(&Statement::Part(part)));
+            slot.signed = signature.map(|signature| (part.digest, signature)).or(slot.signed);
+            signature
+        });
+        if let Some(signature) = signature {
             self.resend.arm(step.now);
             push_vote(Dest::ShardOthers, part, signature, effects);
             self.count(step, step.member.index, part, signature, effects);
@@ -133,26 +172,27 @@ impl Incoming {
         effects: &mut TransferEffects,
     ) {
         let Step { now, height, member } = *step;
-        let slot = self.slots.entry(part.number).or_default();
-        match slot.count(member, author, part, signature) {
-            Counted::Equivocation => effects.push_fault(member.node_at(author), FaultKind::Equivocation),
-            Counted::Collected(collected) => {
-                for bad in collected.bad {
-                    effects.push_fault(member.node_at(bad), FaultKind::BadSignature);
-                }
-                if let Some(certificate) = collected.certificate {
-                    slot.complete(now, height, part, certificate);
-                    effects.outputs.push(TransferOutput::Eligible(part));
+        self.change(part.number, |slot| {
+            match slot.count(member, author, part, signature) {
+                Counted::Equivocation => effects.push_fault(member.node_at(author), FaultKind::Equivocation),
+                Counted::Collected(collected) => {
+                    for bad in collected.bad {
+                        effects.push_fault(member.node_at(bad), FaultKind::BadSignature);
+                    }
+                    if let Some(certificate) = collected.certificate {
+                        slot.complete(now, height, part, certificate);
+                        effects.outputs.push(TransferOutput::Eligible(part));
+                    }
                 }
             }
-        }
-        slot.consider_fetch(now, member.committee.one_honest());
+            slot.consider_fetch(now, member.committee.one_honest());
+        });
     }
 
     /// A decided block executes this part.
     pub(super) fn want(&mut self, now: Time, part: &PartRef) {
         if part.number > self.imported {
-            self.slots.entry(part.number).or_default().want(now, part.digest);
+            self.change(part.number, |slot| slot.want(now, part.digest));
         }
     }
 
@@ -162,13 +202,18 @@ impl Incoming {
             return Vec::new();
         }
         self.imported = watermark;
-        let later = self.slots.split_off(&watermark.next());
-        let executed = std::mem::replace(&mut self.slots, later);
+        let mut held = Vec::new();
+        while let Some(entry) = self.slots.first_entry().filter(|entry| *entry.key() <= watermark) {
+            let (number, slot) = entry.remove_entry();
+            self.forget_turn(number, slot.turn());
+            slot.alarm().map(|alarm| self.alarms.remove(&(alarm, number)));
+            held.extend(slot.held);
+        }
         self.resend.stop();
         if self.slots.values().any(|slot| slot.signed.is_some()) {
             self.resend.progressed(now);
         }
-        executed.into_values().filter_map(|slot| slot.held).collect()
+        held
     }
 
     /// Parts to be listed in our next proposal, ascending.
@@ -180,9 +225,8 @@ impl Incoming {
 
     /// We have listed this part in a proposal.
     pub(super) fn proposed(&mut self, now: Time, number: PartNumber) {
-        let slot = self.slots.get_mut(&number);
-        if let Some(eligible) = slot.and_then(|slot| slot.eligible.as_mut()) {
-            eligible.proposed = Some(now);
+        if self.slots.contains_key(&number) {
+            self.change(number, |slot| slot.proposed(now));
         }
     }
 
@@ -216,7 +260,9 @@ impl Incoming {
 
     /// Requests and answers may have been lost.
     pub(super) fn retry_now(&mut self, now: Time) {
-        self.slots.values_mut().for_each(|slot| slot.retry_now(now));
+        while let Some((_, number)) = self.in_flight.first().copied() {
+            self.change(number, |slot| slot.retry_now(now));
+        }
     }
 
     /// Does what is due: fetches, acknowledgements, SIGNs again.
@@ -226,10 +272,10 @@ impl Incoming {
         if self.resend.is_due(now) {
             self.repeat_votes(&Dest::ShardOthers, effects);
         }
-        if self.alarms().any(|alarm| alarm <= now) {
+        while let Some((_, number)) = self.alarms.first().copied().filter(|(alarm, _)| *alarm <= now) {
+            self.change(number, Slot::alarm_rang);
             effects.outputs.push(TransferOutput::Due);
         }
-        self.rung = now;
     }
 
     /// Acknowledges what is executed, if it is time.
@@ -240,35 +286,33 @@ impl Incoming {
         }
     }
 
-    /// Asks for bodies that are due, oldest first, as long as few requests are in flight.
+    /// Asks for bodies that are due, those that have waited longest first, as long as few requests are in flight.
     pub(super) fn fetch(&mut self, now: Time, member: &Member, effects: &mut TransferEffects) {
-        let mut in_flight = self.slots.values().filter(|slot| slot.is_in_flight(now)).count();
-        for (number, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.is_fetch_due(now)) {
-            if in_flight >= FETCHES_MAX {
-                slot.postpone(now);
-            } else if let Some((nodes, digest)) = slot.ask(now, member, self.source) {
-                in_flight += 1;
-                let part = PartRef { source: self.source, number: *number, digest };
-                effects.push_send(Dest::Set(nodes), TransferSend::Message(PartMessage::Want(part)));
-            }
+        while let Some((until, number)) = self.in_flight.first().copied().filter(|(until, _)| *until <= now) {
+            self.change(number, |slot| slot.retry_now(until));
+        }
+        while self.in_flight.len() < FETCHES_MAX
+            && let Some((_, number)) = self.unasked.first().copied().filter(|(from, _)| *from <= now)
+        {
+            let source = self.source;
+            let asked = self.change(number, |slot| slot.ask(now, member, source));
+            let (nodes, digest) = asked.expect("a body that is to be requested is missing");
+            let part = PartRef { source, number, digest };
+            effects.push_send(Dest::Set(nodes), TransferSend::Message(PartMessage::Want(part)));
         }
     }
 
     pub(super) fn next_wakeup(&self) -> Option<Time> {
-        let fetches = self.slots.values().filter_map(Slot::fetch_due).min();
-        [fetches, self.ack_due(), self.resend.due()].into_iter().flatten().chain(self.alarms()).min()
+        let unasked = self.unasked.first().filter(|_| self.in_flight.len() < FETCHES_MAX);
+        let queues = [unasked, self.in_flight.first(), self.alarms.first()];
+        let queues = queues.into_iter().flatten().map(|(time, _)| *time);
+        queues.chain(self.ack_due()).chain(self.resend.due()).min()
     }
 
     fn ack_due(&self) -> Option<Time> {
         let behind = self.imported.0 - self.ack.sent.0;
         let waits = self.ack.at.filter(|_| behind < ACK_PARTS);
         (behind > 0).then(|| waits.map_or(Time(0), |at| at + ACK_INTERVAL))
-    }
-
-    /// When it becomes a member's turn to propose an eligible part, without times that have passed.
-    fn alarms(&self) -> impl Iterator<Item = Time> {
-        let eligible = self.slots.values().filter_map(|slot| slot.eligible.as_ref());
-        eligible.flat_map(|eligible| eligible.alarms()).filter(|alarm| *alarm > self.rung)
     }
 
     /// Whether we sign parts of this number now.

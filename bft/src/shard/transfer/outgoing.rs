@@ -230,8 +230,8 @@ impl Chain {
     /// members of our shard that have seen certificates closer to it.
     fn transfer(&self, part: &Arc<Part>, position: u32) -> Option<Transfer> {
         let (certified, certificate) = self.certificates.range(part.height..).next()?;
-        let headers: Vec<Header> =
-            self.headers.range(part.height..=*certified).map(|(_, header)| *header).collect();
+        let headers = self.headers.range(part.height..=*certified).map(|(_, header)| *header);
+        let headers: Vec<Header> = headers.take(TransferProof::HEADERS_MAX + 1).collect();
         if headers.len() > TransferProof::HEADERS_MAX {
             return None;
         }
@@ -256,9 +256,9 @@ impl Chain {
         match oldest {
             None => *self = Chain::default(),
             Some(oldest) => {
-                self.headers = self.headers.split_off(&oldest);
-                self.certificates = self.certificates.split_off(&oldest);
-                self.digests = self.digests.split_off(&oldest);
+                drop_below(&mut self.headers, oldest);
+                drop_below(&mut self.certificates, oldest);
+                drop_below(&mut self.digests, oldest);
             }
         }
     }
@@ -287,7 +287,8 @@ impl Line {
             if *number > self.sent {
                 self.sent = *number;
                 self.resend.arm(now);
-                push(partner, chain.transfer(part, *position), effects);
+                let transfer = chain.transfer(part, *position).map(TransferSend::Transfer);
+                effects.sends.extend(transfer.map(|transfer| (Dest::Node(partner), transfer)));
             }
         }
     }
@@ -308,12 +309,13 @@ impl Line {
         let partner = self.partner(member, shard);
         let mut bytes = 0;
         for (part, position) in self.under_way() {
+            let Some(transfer) = chain.transfer(part, *position) else { continue };
             let with_it = bytes + part.bytes.len() as u64;
             if with_it > RESEND_BYTES_MAX {
                 break;
             }
             bytes = with_it;
-            push(partner, chain.transfer(part, *position), effects);
+            effects.push_send(Dest::Node(partner), TransferSend::Transfer(transfer));
         }
         bytes
     }
@@ -330,7 +332,7 @@ impl Line {
         }
         self.acknowledged = known;
         self.sent = self.sent.max(known);
-        self.parts = self.parts.split_off(&known.next());
+        drop_below(&mut self.parts, known.next());
         true
     }
 
@@ -351,8 +353,9 @@ impl Line {
     }
 }
 
-fn push(to: NodeId, transfer: Option<Transfer>, effects: &mut TransferEffects) {
-    if let Some(transfer) = transfer {
-        effects.push_send(Dest::Node(to), TransferSend::Transfer(transfer));
+/// Drops all entries below a key, at the cost of those alone (`BTreeMap::split_off` counts those that stay).
+fn drop_below<K: Ord, V>(table: &mut BTreeMap<K, V>, key: K) {
+    while table.first_key_value().is_some_and(|(first, _)| *first < key) {
+        table.pop_first();
     }
 }

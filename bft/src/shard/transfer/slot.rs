@@ -21,8 +21,6 @@ const FETCH_GRACE: Span = Span::from_ms(100);
 const FETCH_WAIT: Span = Span::from_ms(500);
 /// Longest wait, after a few rounds of asking everybody.
 const FETCH_WAIT_MAX: Span = Span::from_ms(8_000);
-/// How long a request waits while many others are in flight.
-const FETCH_PAUSE: Span = Span::from_ms(100);
 
 /// Rounds after which not only its home proposes an eligible part. An honest home's entry is decided within three.
 /// Parts are executed in their order, so one that nobody lists holds up all that follow, while one that is listed
@@ -56,7 +54,9 @@ pub(super) struct Eligible {
     /// Since when it is eligible, and our height at that time.
     time: Time,
     round: Round,
-    pub proposed: Option<Time>,
+    proposed: Option<Time>,
+    /// When it next becomes some member's turn to propose it, unless that time has come.
+    alarm: Option<Time>,
 }
 
 /// A body that is missing here.
@@ -64,7 +64,16 @@ pub(super) struct Eligible {
 struct Fetch {
     digest: Digest,
     asked: usize,
-    due: Time,
+    turn: Turn,
+}
+
+/// Whose turn it is in a fetch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// Ours: to ask the next nodes, from this time on.
+    Ours(Time),
+    /// The nodes asked last: to answer before this time.
+    Theirs(Time),
 }
 
 /// What counting a SIGN led to.
@@ -98,8 +107,28 @@ impl Slot {
 
     /// N−f SIGNs are here.
     pub(super) fn complete(&mut self, now: Time, height: Round, part: PartRef, certificate: Certificate) {
-        let eligible = Eligible { part, certificate, time: now, round: height, proposed: None };
+        let alarm = Some(now + BACKUP_AFTER);
+        let eligible = Eligible { part, certificate, time: now, round: height, proposed: None, alarm };
         self.eligible.get_or_insert(eligible);
+    }
+
+    /// We have listed it in a proposal.
+    pub(super) fn proposed(&mut self, now: Time) {
+        if let Some(eligible) = &mut self.eligible {
+            (eligible.proposed, eligible.alarm) = (Some(now), Some(now + PROPOSE_AGAIN));
+        }
+    }
+
+    /// When it next becomes some member's turn to propose this part.
+    pub(super) fn alarm(&self) -> Option<Time> {
+        self.eligible.as_ref()?.alarm
+    }
+
+    /// That time has come.
+    pub(super) fn alarm_rang(&mut self) {
+        if let Some(eligible) = &mut self.eligible {
+            eligible.alarm = None;
+        }
     }
 
     /// Whether a body for this place is of use.
@@ -126,14 +155,15 @@ impl Slot {
         }
         let signers = |digest: &Digest| self.votes.values().filter(|signed| *signed == digest).count();
         let vouched = self.collectors.keys().find(|digest| signers(digest) >= one_honest);
-        self.fetch = vouched.map(|digest| Fetch { digest: *digest, asked: 0, due: now + FETCH_GRACE });
+        let turn = Turn::Ours(now + FETCH_GRACE);
+        self.fetch = vouched.map(|digest| Fetch { digest: *digest, asked: 0, turn });
     }
 
     /// A decided block executes this part: its body is fetched at once.
     pub(super) fn want(&mut self, now: Time, digest: Digest) {
         if self.wanted != Some(digest) {
             self.wanted = Some(digest);
-            self.fetch = self.lacks_body().then_some(Fetch { digest, asked: 0, due: now });
+            self.fetch = self.lacks_body().then_some(Fetch { digest, asked: 0, turn: Turn::Ours(now) });
         }
     }
 
@@ -142,30 +172,15 @@ impl Slot {
         self.wanted.is_some()
     }
 
-    /// Whether a node was asked for the body and may still answer.
-    pub(super) fn is_in_flight(&self, now: Time) -> bool {
-        self.fetch.is_some_and(|fetch| fetch.asked > 0 && fetch.due > now)
-    }
-
-    pub(super) fn is_fetch_due(&self, now: Time) -> bool {
-        self.fetch.is_some_and(|fetch| fetch.due <= now)
-    }
-
-    pub(super) fn fetch_due(&self) -> Option<Time> {
-        self.fetch.map(|fetch| fetch.due)
-    }
-
-    /// Too many requests are in flight: this one comes later.
-    pub(super) fn postpone(&mut self, now: Time) {
-        if let Some(fetch) = &mut self.fetch {
-            fetch.due = now + FETCH_PAUSE;
-        }
+    /// Whose turn it is to do something about a missing body.
+    pub(super) fn turn(&self) -> Option<Turn> {
+        self.fetch.map(|fetch| fetch.turn)
     }
 
     /// Requests and answers may have been lost.
     pub(super) fn retry_now(&mut self, now: Time) {
         if let Some(fetch) = &mut self.fetch {
-            fetch.due = now;
+            fetch.turn = Turn::Ours(now);
         }
     }
 
@@ -185,7 +200,7 @@ impl Slot {
         let group = if is_first_lap { (fetch.asked + 1).min(candidates.len() - fetch.asked) } else { 1 };
         let nodes = (0..group).map(|step| candidates[(fetch.asked + step) % candidates.len()]).collect();
         fetch.asked += group;
-        fetch.due = now + wait;
+        fetch.turn = Turn::Theirs(now + wait);
         Some((nodes, fetch.digest))
     }
 
@@ -216,12 +231,6 @@ impl Eligible {
             || now.since(self.time) >= BACKUP_AFTER
     }
 
-    /// The times at which it becomes some member's turn to propose it.
-    pub(super) fn alarms(&self) -> impl Iterator<Item = Time> {
-        let own = self.proposed.map(|at| at + PROPOSE_AGAIN);
-        [self.time + BACKUP_AFTER].into_iter().chain(own)
-    }
-
     fn home(&self, member: &Member) -> Index {
         let place = self.part.number.0 % member.committee.n() as u64;
         Index(u16::try_from(place).expect("places are below N"))
@@ -247,7 +256,7 @@ mod tests {
         slot.want(Time(0), Digest([1; 32]));
         let groups: Vec<Vec<NodeId>> = (0..4)
             .map(|_| {
-                let due = slot.fetch_due().expect("its body is missing");
+                let (Turn::Ours(due) | Turn::Theirs(due)) = slot.turn().expect("its body is missing");
                 slot.ask(due, &member, ShardId(1)).expect("somebody may have it").0
             })
             .collect();
