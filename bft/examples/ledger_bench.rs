@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bft::crypto::hash_suite::HashSuite;
 use bft::ledger::Ledger;
-use bft::mempool::{Left, Mempool, MempoolLimits};
+use bft::pending::{MempoolLimits, Output as Done, Pending};
 use bft::proposal::{ProposalBuilder, Rules};
+use bft::time::Time;
 use bft::transaction::{
     Expiry, Input, Output, Owner, Transaction, encoded_bytes, genesis_coin, output_coin, tx_id,
 };
@@ -24,6 +25,8 @@ const BLOCK: usize = 10_000;
 const SUBMISSION: usize = 1_000;
 /// Blocks after which a transaction expires.
 const EXPIRY_BLOCKS: u64 = 200;
+/// Time does not pass.
+const NOW: Time = Time(0);
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -32,9 +35,10 @@ fn main() {
     let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
     let committee = Arc::new(Committee::new(1, Protocol::default(), vec![member], [3; 32]));
     let suite = Arc::new(HashSuite::new(&committee, NodeId(0), 7));
-    let rules = Arc::new(Rules::new(&bft::member::Member::new(committee.clone(), suite, NodeId(0))));
+    let member = bft::member::Member::new(committee.clone(), suite, NodeId(0));
+    let rules = Arc::new(Rules::new(&member));
     let mut ledger = Ledger::genesis(rules.clone(), 7);
-    let mut mempool = Mempool::new(MempoolLimits::default(), 7);
+    let mut pending = Pending::new(member, MempoolLimits::default(), 7);
     let mut load = Load::new(&committee, bytes);
     print_hashing(bytes);
     println!(
@@ -42,36 +46,36 @@ fn main() {
     );
     let mut sums = [0.0; 5];
     let mut slowest = 0f64;
-    let mut submit = |mempool: &mut Mempool, ledger: &Ledger, block: u64| {
+    let mut submit = |pending: &mut Pending, ledger: &Ledger, block: u64| {
         let submissions: Vec<Bytes> = (0..BLOCK / SUBMISSION).map(|_| load.submission(block)).collect();
         timed(|| {
             for (client, body) in (0..).map(|client| ClientId(client % 8)).zip(&submissions) {
                 let items = list::parse(body, SUBMISSION).expect("it is a list");
-                let submitted = mempool.submit(client, body, &items, |_| None, ledger);
-                assert!(submitted.refused.is_empty(), "all are admitted");
+                let done = pending.submit(NOW, client, body, &items, ledger);
+                assert_eq!(done, Done::default(), "all are admitted");
             }
         })
     };
-    submit(&mut mempool, &ledger, 1);
+    submit(&mut pending, &ledger, 1);
     for block in 1..=(transactions / BLOCK) as u64 {
         let mut times = [0.0; 5];
         let (mut payload, mut count) = (Vec::new(), 0);
         times[1] = timed(|| {
             let mut builder = ProposalBuilder::new(Vec::new(), 8 << 20, BLOCK);
-            assert_eq!(mempool.take(&mut builder, &ledger), Left::default(), "all can execute");
+            assert_eq!(pending.take(NOW, &mut builder, &ledger), Done::default(), "all can execute");
             count = builder.count();
             payload = builder.finish();
         });
         // What the next block will take arrives before this one is executed, so it is looked at again when taken.
-        times[0] = submit(&mut mempool, &ledger, block + 1);
+        times[0] = submit(&mut pending, &ledger, block + 1);
         times[2] = timed(|| assert_eq!(rules.validate(&payload).map(|view| view.len()), Ok(count)));
         let mut outcome = None;
         times[3] = timed(|| outcome = Some(ledger.execute(Round(block), [(Index(0), &payload)], &|_| None)));
         let outcome = outcome.expect("it was executed");
         assert_eq!(outcome.counts.finished, count as u64);
         times[4] = timed(|| {
-            let receipts = mempool.on_executed(&outcome, |_| None);
-            assert_eq!(receipts.values().map(Vec::len).sum::<usize>(), count);
+            let done = pending.executed(NOW, &outcome, &ledger);
+            assert_eq!(done.receipts.values().map(Vec::len).sum::<usize>(), count);
         });
         slowest = slowest.max(times[3] * 1e3);
         for (sum, time) in sums.iter_mut().zip(times) {

@@ -1,6 +1,6 @@
 //! The root of the core: one member of a shard, fed with events, answering with effects.
 //!
-//! It holds the protocol tree (lanes, rounds, block votes), the ledger and the mempool, translates between their
+//! It holds the protocol tree (lanes, rounds, block votes), the ledger and what is pending, translates between their
 //! messages and bytes, and decides when something is due: an own lane entry, the input to a round, the execution of a
 //! block. All of it is deterministic: the same events at the same times give the same effects.
 //!
@@ -38,15 +38,13 @@ use crate::lane::entry::Entry;
 use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::Ledger;
 use crate::member::Member;
-use crate::mempool::{Mempool, MempoolLimits};
 use crate::message::{Incoming, Message};
+use crate::pending::gather::Gather;
+use crate::pending::{MempoolLimits, Pending};
 use crate::proposal::Rules;
 use crate::resend::Returns;
 use crate::round::{Decision, HaltSource, RoundMessage, RoundOutput, Rounds};
-use crate::shard::gather::Gather;
 use crate::shard::home::IdleLanes;
-use crate::shard::order::Orders;
-use crate::shard::reject::Rejects;
 use crate::shard::transfer::Transfers;
 use crate::time::Time;
 use crate::trace::Tracing;
@@ -83,13 +81,9 @@ pub struct Core {
     rounds: Rounds,
     votes: BlockVotes,
     ledger: Ledger,
-    mempool: Mempool,
+    pending: Pending,
     /// Parts on their way between shards.
     transfers: Transfers,
-    /// What can never execute somewhere.
-    rejects: Rejects,
-    /// What other shards are asked to order.
-    orders: Orders,
     /// Messages about single transactions, gathered to go out together.
     gather: Gather,
     idle: IdleLanes,
@@ -135,14 +129,12 @@ impl Core {
             rounds: Rounds::new(member.clone(), config.lanes.history_rounds_max),
             votes: BlockVotes::new(member.clone()),
             ledger: Ledger::genesis(rules, config.hash_seed),
-            mempool: Mempool::new(config.mempool, config.hash_seed),
+            pending: Pending::new(member.clone(), config.mempool, config.hash_seed),
             transfers: Transfers::new(
                 member.clone(),
                 config.lanes.history_rounds_max,
                 config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR,
             ),
-            rejects: Rejects::new(member.clone(), config.hash_seed),
-            orders: Orders::new(member.clone(), config.hash_seed),
             gather: Gather::new(config.committee.clone()),
             idle: IdleLanes::new(member.committee.n()),
             returns: Returns::default(),
@@ -178,7 +170,7 @@ impl Core {
             }
             Event::ChildRestarted => self.on_child_restarted(now),
             Event::Client { client, body } => self.on_client(now, client, &body),
-            Event::ClientGone { client } => self.mempool.client_gone(client),
+            Event::ClientGone { client } => self.pending.client_gone(client),
         }
         if self.next_wakeup().is_some_and(|due| due <= now) {
             self.tick(now);
@@ -219,8 +211,7 @@ impl Core {
 
     /// What searching the tables of ids costs. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
-        let tables = [self.mempool.steps(), self.orders.steps(), self.rejects.steps()];
-        tables.into_iter().fold(self.ledger.steps(), Steps::and)
+        self.ledger.steps().and(self.pending.steps())
     }
 
     /// How we are, as far as the core knows; the driver adds what only processes know.
@@ -239,8 +230,8 @@ impl Core {
             certified: self.votes.certified(),
             view: waiting.as_ref().map(|(view, _)| view.0),
             waiting_for: waiting.map(|(_, waiting)| waiting),
-            mempool: self.mempool.len() as u64,
-            taken: self.mempool.taken(),
+            mempool: self.pending.len() as u64,
+            taken: self.pending.taken(),
             lane_open: self.lanes.own_open() as u64,
             finished: totals.finished,
             rejected: totals.rejected,
@@ -362,7 +353,7 @@ impl Core {
         self.absorb_votes(now, votes);
         let parts = self.transfers.on_child_restarted(now);
         self.absorb_transfers(parts);
-        self.orders.on_child_restarted(now);
+        self.pending.on_child_restarted(now);
     }
 
     fn tick(&mut self, now: Time) {

@@ -14,13 +14,10 @@
 //! both keyed by a seed that the node draws from its operating system and never discloses. An owner uses one of them
 //! throughout; the choice depends on who can choose the ids that it inserts:
 //!
-//! - coins, the history, the transaction list: nobody. Each id is a SHA-256 digest that this node computed itself;
-//!   clients can only grind. [`IdIndex::hash_digest`].
-//! - open records, the pool, ends, contacts, transactions asked for again: nobody, for the same reason.
-//!   [`IdIndex::hash_digest`], as [`IdMap::new`] does.
-//! - claims of CL_M and CL (`shard::reject`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`], as
-//!   [`IdMap::of_claims`] does.
-//! - notes on rejects: ids that an honest member computed or that f+1 peers name. The same.
+//! - coins, the history, open records, the pool, ends, records of pending transactions: nobody. Each id is a SHA-256
+//!   digest that this node computed itself; clients can only grind. [`IdIndex::hash_digest`], as [`IdMap::new`] does.
+//! - what is said of transactions in CL_M and CL (`pending::opinions`): any Byzantine peer, all 32 bytes.
+//!   [`IdIndex::hash`], as [`IdMap::of_claims`] does.
 //!
 //! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function behind the
 //! hash tables of Rust's standard library. Without the key its values are as good as independent random ones, so ids

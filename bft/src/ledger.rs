@@ -73,6 +73,8 @@ pub struct Ledger {
     links: Links,
     totals: Counts,
     genesis_value: u128,
+    /// Transactions, parts and forgotten records looked at, for the work meter.
+    work: u64,
 }
 
 impl Ledger {
@@ -104,6 +106,7 @@ impl Ledger {
             pool: IdMap::new(hash_seed),
             totals: Counts::default(),
             genesis_value,
+            work: 0,
         }
     }
 
@@ -257,6 +260,11 @@ impl Ledger {
         [self.history.steps(), self.ends.steps(), self.open.steps(), self.pool.steps()]
             .into_iter()
             .fold(self.coins.steps(), Steps::and)
+    }
+
+    /// Transactions, parts and forgotten records that execution looked at so far, for the work meter.
+    pub fn work(&self) -> u64 {
+        self.work
     }
 
     /// What went to and came from each shard since genesis, ascending, this one's own entry included.

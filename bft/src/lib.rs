@@ -3,7 +3,7 @@
 //! No clock, thread, socket, file or ambient randomness: time comes in with each event, effects go out as values.
 //! From the bottom up: `time`, `prng`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and
 //! `bucket`, `resend` and `serving` bound what is sent; `effects`, `fault` and `quorum` are the vocabulary; `crypto`
-//! signs and elects; `transaction`, `ledger` and `mempool` hold the money; `lane`, `spb`, `mvba` and `round` are the
+//! signs and elects; `transaction`, `ledger` and `pending` hold the money; `lane`, `spb`, `mvba` and `round` are the
 //! protocol; `core` is the root that a driver feeds. `sim` attacks all of it; no other module imports it, except tests.
 #![forbid(unsafe_code)]
 
@@ -23,12 +23,12 @@ pub mod justification;
 pub mod lane;
 pub mod ledger;
 pub mod member;
-pub mod mempool;
 pub mod merkle;
 pub mod message;
 pub mod mutant;
 pub mod mvba;
 pub mod part;
+pub mod pending;
 pub mod prng;
 pub mod proposal;
 pub mod quorum;

@@ -59,11 +59,6 @@ impl<T> Slab<T> {
         self.chunks.iter().flatten()
     }
 
-    /// All values in order of place, vacant ones included.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.chunks.iter_mut().flatten()
-    }
-
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
         self.chunks.len() * CHUNK * size_of::<T>() + self.free.capacity() * size_of::<Place>()

@@ -35,7 +35,7 @@ use std::thread::{self, JoinHandle};
 use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
 use bft::lane::LaneSettings;
-use bft::mempool::MempoolLimits;
+use bft::pending::MempoolLimits;
 use wire::keys::NodeKeys;
 use wire::limits::local::Local;
 use wire::name::Name;

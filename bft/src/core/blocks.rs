@@ -71,11 +71,10 @@ impl Core {
             let effects = self.transfers.imported(now, source, self.ledger.imported(source));
             self.absorb_transfers(effects);
         }
-        // Beliefs are judged first, since the receipts of cancelled transactions name the cause.
-        let effects = self.rejects.executed(now, &outcome.cross, &self.ledger);
-        self.absorb_rejects(effects);
         self.imports = News::Arrived;
-        self.send_receipts(now, outcome);
+        let output = self.pending.executed(now, outcome, &self.ledger);
+        self.trace_receipts(outcome, &output.receipts);
+        self.absorb_pending(output);
     }
 }
 

@@ -1,18 +1,14 @@
-//! Requests of clients, and the receipts they wait for; orders to other shards on their behalf.
-
-use std::collections::BTreeMap;
+//! Requests of clients, and the receipts they wait for.
 
 use wire::bytes::Bytes;
 use wire::client::{Receipt, Reply, Request, list};
 use wire::codec;
-use wire::ids::{ClientId, NodeId, TxId};
+use wire::ids::ClientId;
 use wire::limits::{QUERY_COINS_MAX, QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::core::Core;
 use crate::event::Effect;
-use crate::ledger::BlockOutcome;
-use crate::mempool::{Left, Receipts};
-use crate::shard::message::RejectVote;
+use crate::pending::Receipts;
 use crate::time::Time;
 
 /// Receipts in one reply: some 400 KB, well inside a frame.
@@ -30,12 +26,9 @@ impl Core {
                 let tail = body.slice(body.len() - tail.len()..body.len());
                 match list::parse(&tail, SUBMISSION_TRANSACTIONS_MAX) {
                     Some(items) => {
-                        let believed = |id: &TxId| self.rejects.believed(id);
-                        let submitted = self.mempool.submit(client, &tail, &items, believed, &self.ledger);
-                        self.reply_receipts(client, &submitted.refused);
-                        self.trace_admitted(client, &submitted.cross);
-                        let orders = self.orders.begin(now, &submitted.cross, &self.mempool, &self.ledger);
-                        self.absorb_orders(now, orders);
+                        let output = self.pending.submit(now, client, &tail, &items, &self.ledger);
+                        self.trace_admitted(client, &output.steps);
+                        self.absorb_pending(output);
                     }
                     None => {
                         let expected =
@@ -52,7 +45,7 @@ impl Core {
                 self.refuse(client, error);
             }
             Request::Query(ids) => {
-                let known = self.mempool.query(client, &ids, &self.ledger);
+                let known = self.pending.query(client, &ids, &self.ledger);
                 self.reply_receipts(client, &known);
             }
             Request::Coins(coins) if coins.len() > QUERY_COINS_MAX => {
@@ -69,32 +62,6 @@ impl Core {
                 let status = Box::new(self.status());
                 self.reply(client, &Reply::Status(status));
             }
-        }
-    }
-
-    /// Tells clients what became of their transactions in an executed block, and of those that it left no time; asks
-    /// other shards no more for what has ended.
-    pub(super) fn send_receipts(&mut self, now: Time, outcome: &BlockOutcome) {
-        let receipts = self.mempool.on_executed(outcome, |id| self.rejects.believed(id));
-        self.trace_receipts(outcome, &receipts);
-        self.reply_all(receipts);
-        self.orders.executed(now, outcome, &self.mempool, &self.ledger);
-        let left = self.mempool.collect_expired(&self.ledger);
-        self.absorb_left(now, left);
-    }
-
-    /// Reports transactions that left the mempool because they can never execute here.
-    pub(super) fn absorb_left(&mut self, now: Time, left: Left) {
-        self.reply_all(left.receipts);
-        let ids = left.votes.iter().map(|(_, vote)| &vote.id);
-        self.orders.review(ids, &self.mempool, &self.ledger);
-        // Each asker has a ration of its own.
-        let mut by_asker: BTreeMap<Option<NodeId>, Vec<RejectVote>> = BTreeMap::new();
-        for (asker, vote) in left.votes {
-            by_asker.entry(asker).or_default().push(vote);
-        }
-        for (asker, votes) in by_asker {
-            self.report_rejected(now, asker, votes);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Cross-shard transactions, as the root sees them: it routes between [`crate::shard`], the mempool and the ledger.
+//! Cross-shard transactions, as the root sees them: it routes between [`crate::shard`], [`crate::pending`] and the
+//! ledger.
 //!
 //! Nodes of other shards may send only the messages handled here. None of them changes the ledger, only blocks do;
 //! so each of these handlers only moves what is waiting, and the order in which they are called is free.
@@ -6,14 +7,13 @@
 use wire::bytes::Bytes;
 use wire::dest::Dest;
 use wire::envelope::Class;
-use wire::ids::{NodeId, ShardId, TxId};
+use wire::ids::{NodeId, ShardId};
 
 use crate::core::{Core, News};
 use crate::event::Effect;
 use crate::message::Message;
-use crate::shard::message::{RejectVote, ShardMessage, Transfer};
-use crate::shard::order::{OrderEffects, OrderOutput};
-use crate::shard::reject::{RejectEffects, RejectOutput};
+use crate::pending::Output;
+use crate::shard::message::{ShardMessage, Transfer};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
 use crate::time::Time;
 
@@ -28,10 +28,8 @@ impl Core {
     /// Another node asks us to order transactions.
     pub(super) fn on_order(&mut self, now: Time, from: NodeId, list: &Bytes) {
         self.trace_asked(from, list);
-        let Core { orders, rejects, mempool, ledger, .. } = self;
-        let believed = |id: &TxId| rejects.believed(id).is_some();
-        let effects = orders.on_order(now, from, list, believed, mempool, ledger);
-        self.absorb_orders(now, effects);
+        let output = self.pending.on_order(now, from, list, &self.ledger);
+        self.absorb_pending(output);
     }
 
     /// Any other message about cross-shard transactions.
@@ -42,12 +40,12 @@ impl Core {
                 self.absorb_transfers(effects);
             }
             ShardMessage::Reject(message) => {
-                let effects = self.rejects.handle(now, from, message, &self.ledger);
-                self.absorb_rejects(effects);
+                let output = self.pending.on_reject(now, from, message, &self.ledger);
+                self.absorb_pending(output);
             }
             ShardMessage::Spent(ids) => {
-                let effects = self.orders.on_spent(from, &ids);
-                self.absorb_orders(now, effects);
+                let output = self.pending.on_spent(now, from, &ids);
+                self.absorb_pending(output);
             }
         }
     }
@@ -56,18 +54,18 @@ impl Core {
     pub(super) fn cross_tick(&mut self, now: Time) {
         let effects = self.transfers.tick(now);
         self.absorb_transfers(effects);
-        let effects = self.orders.tick(now, &mut self.mempool, &self.ledger);
-        self.absorb_orders(now, effects);
+        let output = self.pending.tick(now, &self.ledger);
+        self.absorb_pending(output);
         // Time alone can make us the backup of an import, without any event.
-        if self.transfers.has_eligible(now) || self.rejects.has_cancels() {
+        if self.transfers.has_eligible(now) || self.pending.has_cancels() {
             self.imports = News::Arrived;
         }
     }
 
     /// When [`Core::cross_tick`] has something to do.
     pub(super) fn cross_wakeup(&self) -> Option<Time> {
-        let lists = self.mempool.next_wakeup(self.ledger.height());
-        let timers = [self.transfers.next_wakeup(), self.orders.next_wakeup(), lists, self.gather.due()];
+        let pending = self.pending.next_wakeup(self.ledger.height());
+        let timers = [self.transfers.next_wakeup(), pending, self.gather.due()];
         timers.into_iter().flatten().min()
     }
 
@@ -76,13 +74,6 @@ impl Core {
         for (dest, body) in self.gather.release(now) {
             self.send_out(dest, body);
         }
-    }
-
-    /// Sends CL_M for transactions that can never execute here; `asker` is the peer that asked us to order them, if one
-    /// did.
-    pub(super) fn report_rejected(&mut self, now: Time, asker: Option<NodeId>, votes: Vec<RejectVote>) {
-        let effects = self.rejects.report(now, asker, votes, &self.ledger);
-        self.absorb_rejects(effects);
     }
 
     pub(super) fn absorb_transfers(&mut self, effects: TransferEffects) {
@@ -100,38 +91,14 @@ impl Core {
         }
     }
 
-    pub(super) fn absorb_rejects(&mut self, effects: RejectEffects) {
-        self.trace_rejects(&effects);
-        self.absorb_faults(effects.faults);
-        for (dest, message) in effects.sends {
-            self.gather.reject(dest, message);
+    /// Sends the messages of pending transactions with others that go the same way, and clients their receipts.
+    pub(super) fn absorb_pending(&mut self, output: Output) {
+        self.trace_pending(&output);
+        self.absorb_faults(output.faults);
+        for (dest, send) in output.sends {
+            self.gather.add(dest, send);
         }
-        for output in effects.outputs {
-            match output {
-                RejectOutput::Believed { id, .. } => self.mempool.on_believed(&id),
-                RejectOutput::Settled { id, cause } => {
-                    let receipts = self.mempool.on_rejected(&id, cause);
-                    self.reply_all(receipts);
-                    self.orders.review([&id].into_iter(), &self.mempool, &self.ledger);
-                }
-            }
-        }
-    }
-
-    pub(super) fn absorb_orders(&mut self, now: Time, effects: OrderEffects) {
-        self.trace_orders(&effects.sends);
-        self.absorb_faults(effects.faults);
-        for (dest, send) in effects.sends {
-            self.gather.order(dest, send);
-        }
-        for OrderOutput::Never { asker, votes } in effects.outputs {
-            let ids: Vec<TxId> = votes.iter().map(|vote| vote.id).collect();
-            self.report_rejected(now, asker, votes);
-            if let Some(asker) = asker {
-                let effects = self.rejects.answer(asker, ids, &self.ledger);
-                self.absorb_rejects(effects);
-            }
-        }
+        self.reply_all(output.receipts);
     }
 
     /// Every shard but ours, ascending.

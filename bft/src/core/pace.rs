@@ -31,18 +31,18 @@ impl Core {
     /// Appends entries to the own lane while they are due; whether it did.
     pub(super) fn propose(&mut self, now: Time) -> bool {
         let mut proposed = false;
-        self.mempool.promote(now, self.ledger.height(), |lane| self.idle.cuts(lane));
+        self.pending.promote(now, self.ledger.height(), |lane| self.idle.cuts(lane));
         while self.proposal_due().is_some_and(|due| due <= now) {
             let room = self.lanes.room().expect("nothing is due without room");
-            let share = self.mempool.waiting_bytes() as usize / self.lanes.places_left().max(1);
+            let share = self.pending.waiting_bytes() as usize / self.lanes.places_left().max(1);
             let bytes_max = room.min(share.max(LARGE_BYTES));
             let mut builder = ProposalBuilder::new(entry::buffer(0), bytes_max, self.batch);
             self.list_imports(now, &mut builder);
-            let left = self.mempool.take(&mut builder, &self.ledger);
-            self.absorb_left(now, left);
+            let output = self.pending.take(now, &mut builder, &self.ledger);
+            self.absorb_pending(output);
             if builder.is_empty() {
                 // A transaction that left the list may have an entry in the pool, which must then be cancelled.
-                if self.rejects.has_cancels() {
+                if self.pending.has_cancels() {
                     continue;
                 }
                 return proposed;
@@ -68,7 +68,7 @@ impl Core {
             }
             self.transfers.proposed(now, &listed);
         }
-        for id in self.rejects.cancels(&self.ledger, builder.cancels_left()) {
+        for id in self.pending.cancels(&self.ledger, builder.cancels_left()) {
             let pushed = builder.push_cancel(id);
             assert_eq!(pushed, Push::Added, "no more cancels are taken than fit");
         }
@@ -76,9 +76,9 @@ impl Core {
 
     /// When the next own entry is due; `None` while there is nothing to propose or no room.
     pub(super) fn proposal_due(&self) -> Option<Time> {
-        let pending_bytes = self.mempool.waiting_bytes() as usize;
+        let pending_bytes = self.pending.waiting_bytes() as usize;
         // A block, a CL or our own filter can make a cancel due; this check covers all three.
-        let has_cancels = self.rejects.has_cancels() && in_force(Mutant::CancelIsDueAtOnce);
+        let has_cancels = self.pending.has_cancels() && in_force(Mutant::CancelIsDueAtOnce);
         if pending_bytes == 0 && self.imports == News::None && !has_cancels {
             return None;
         }
@@ -88,7 +88,7 @@ impl Core {
         let worthwhile = longest.min(protocol.proposal_bytes_max as usize);
         let room = self.lanes.room().filter(|room| *room >= worthwhile)?;
         let (open, last) = (self.lanes.own_open(), self.lanes.last_append());
-        let is_full = pending_bytes >= LARGE_BYTES.min(room) || self.mempool.waiting() >= self.batch;
+        let is_full = pending_bytes >= LARGE_BYTES.min(room) || self.pending.waiting() >= self.batch;
         match last {
             Some(last) if open > 0 && !is_full => Some(last + gap(open)),
             _ => Some(Time(0)),

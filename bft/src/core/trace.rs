@@ -18,14 +18,12 @@ use crate::event::{BlockReport, Effect};
 use crate::lane::entry::Entry;
 use crate::lane::{LaneEffects, LaneSend};
 use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled};
-use crate::mempool::Receipts;
 use crate::message::said;
 use crate::part::{self, Part, PartRef};
+use crate::pending::{Output, PendingSend, PendingStep, Receipts};
 use crate::round::Decision;
 use crate::shard::home::home_of;
 use crate::shard::message::{PartMessage, RejectMessage, Transfer};
-use crate::shard::order::OrderSend;
-use crate::shard::reject::{RejectEffects, RejectOutput};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
 use crate::trace::{Holds, PartStep, Place, RoundStep, TraceEvent, Tracing, TxStep, part_name};
 use crate::transaction::{Part as Reach, tx_id};
@@ -251,9 +249,14 @@ impl Core {
     // Clients.
 
     /// A client has handed these in, and we are their contact.
-    pub(super) fn trace_admitted(&mut self, client: ClientId, ids: &[TxId]) {
-        if self.is_traced() {
-            ids.iter().for_each(|id| self.tell_tx(*id, TxStep::Admitted { client }));
+    pub(super) fn trace_admitted(&mut self, client: ClientId, steps: &[PendingStep]) {
+        if !self.is_traced() {
+            return;
+        }
+        for step in steps {
+            if let PendingStep::Admitted(id) = step {
+                self.tell_tx(*id, TxStep::Admitted { client });
+            }
         }
     }
 
@@ -290,20 +293,6 @@ impl Core {
     }
 
     // Other shards.
-
-    /// Others are asked to order transactions.
-    pub(super) fn trace_orders(&mut self, sends: &[(Dest, OrderSend)]) {
-        if !self.is_traced() {
-            return;
-        }
-        for (to, send) in sends {
-            if let OrderSend::Order(transactions) = send {
-                for transaction in transactions {
-                    self.tell_tx(tx_id(transaction), TxStep::Forwarded { to: to.clone() });
-                }
-            }
-        }
-    }
 
     /// A node asks us to order transactions.
     pub(super) fn trace_asked(&mut self, by: NodeId, list: &Bytes) {
@@ -352,20 +341,26 @@ impl Core {
         }
     }
 
-    /// What is said of transactions that can never execute.
-    pub(super) fn trace_rejects(&mut self, effects: &RejectEffects) {
+    /// What is sent on account of pending transactions, and what is believed of them.
+    pub(super) fn trace_pending(&mut self, output: &Output) {
         if !self.is_traced() {
             return;
         }
         let shard = self.member.shard;
-        for (dest, message) in &effects.sends {
-            match message {
-                RejectMessage::Votes { votes, .. } => {
+        for (dest, send) in &output.sends {
+            match send {
+                PendingSend::Order(transactions) => {
+                    for transaction in transactions {
+                        self.tell_tx(tx_id(transaction), TxStep::Forwarded { to: dest.clone() });
+                    }
+                }
+                PendingSend::Spent(_) => {}
+                PendingSend::Reject(RejectMessage::Votes { votes, .. }) => {
                     for vote in votes {
                         self.tell_tx(vote.id, TxStep::RejectVoted { shard, cause: vote.cause });
                     }
                 }
-                RejectMessage::Rejected { ids, .. } => {
+                PendingSend::Reject(RejectMessage::Rejected { ids, .. }) => {
                     for (id, cause) in ids {
                         let step = TxStep::RejectSent { shard, to: dest.clone(), cause: *cause };
                         self.tell_tx(*id, step);
@@ -373,8 +368,8 @@ impl Core {
                 }
             }
         }
-        for output in &effects.outputs {
-            if let RejectOutput::Believed { id, cause } = output {
+        for step in &output.steps {
+            if let PendingStep::Believed(id, cause) = step {
                 self.tell_tx(*id, TxStep::Believed { shard, cause: *cause });
             }
         }

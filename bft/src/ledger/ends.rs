@@ -84,9 +84,10 @@ impl Ends {
     }
 
     /// Forgets what is due: twice as much as was remembered since the last sweep, and [`SWEPT_PER_BLOCK`] more, so that
-    /// no block waits for a window of them and none stays for long.
-    pub(super) fn sweep(&mut self) {
-        let mut left = SWEPT_PER_BLOCK + 2 * std::mem::take(&mut self.made);
+    /// no block waits for a window of them and none stays for long. Returns how many.
+    pub(super) fn sweep(&mut self) -> usize {
+        let most = SWEPT_PER_BLOCK + 2 * std::mem::take(&mut self.made);
+        let mut left = most;
         for (shard, expiring) in &mut self.expiring {
             let reached = self.reached.get(shard).copied().unwrap_or_default();
             while left > 0
@@ -105,6 +106,7 @@ impl Ends {
                 }
             }
         }
+        most - left
     }
 
     pub(super) fn len(&self) -> usize {

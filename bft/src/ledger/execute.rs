@@ -79,9 +79,9 @@ impl Ledger {
         }
         self.height = round;
         let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * block.transactions.len();
-        self.history.sweep(round, swept_max, &mut self.coins);
+        let swept = self.history.sweep(round, swept_max, &mut self.coins);
         self.ends.reach(self.shard, round);
-        self.ends.sweep();
+        self.work += (block.transactions.len() + swept + self.ends.sweep()) as u64;
         let outcome = block.finish(&mut self.links);
         self.totals.add_all(&outcome.counts);
         assert!(self.is_conserved(), "what is created was spent here, held here, or spent elsewhere for it");
@@ -117,6 +117,7 @@ impl Ledger {
         }
         let mut next = Some(body);
         while let Some(body) = next {
+            self.work += (1 + body.finished.len() + body.cancelled.len() + body.spent.len()) as u64;
             self.execute_part(&body, block);
             next = self.links.take_next(part.source);
         }

@@ -175,10 +175,10 @@ impl History {
     }
 
     /// Forgets what is due with the execution of `height`, and frees the memory of up to `records_max` records
-    /// forgotten now or before, with the coins they spent (of more if they have waited too long).
-    pub(super) fn sweep(&mut self, height: Round, records_max: usize, coins: &mut impl SpentCoins) {
+    /// forgotten now or before, with the coins they spent (of more if they have waited too long). Returns how many.
+    pub(super) fn sweep(&mut self, height: Round, records_max: usize, coins: &mut impl SpentCoins) -> usize {
         self.height = height;
-        let mut left = records_max;
+        let (mut left, mut freed) = (records_max, 0);
         while self.first <= height
             && let Some(bucket) = self.buckets.front_mut()
         {
@@ -186,12 +186,14 @@ impl History {
             let most = if overdue { usize::MAX } else { left };
             let swept = bucket.sweep(self.first, most, &mut self.index, coins);
             left = left.saturating_sub(swept);
+            freed += swept;
             if bucket.swept < bucket.records.len() {
-                return;
+                break;
             }
             self.buckets.pop_front();
             self.first = self.first.next();
         }
+        freed
     }
 
     /// Living records in no order that means anything.

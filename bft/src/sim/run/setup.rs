@@ -14,7 +14,7 @@ use crate::crypto::real::RealSuite;
 use crate::crypto::suite::Suite;
 use crate::lane::LaneSettings;
 use crate::member::Member;
-use crate::mempool::MempoolLimits;
+use crate::pending::MempoolLimits;
 use crate::prng::Prng;
 use crate::proposal::Rules;
 use crate::sim::adversary::{Adversary, Hands};

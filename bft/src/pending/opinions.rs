@@ -6,15 +6,15 @@
 //! an open record here or was executed here.
 //!
 //! **Steps.**
-//! 1. The filter finds in our ledger that a transaction can never execute here ([`Rejects::report`]): for
-//!    ourselves our ledger suffices to believe it, and CL_M reports it to the shard.
+//! 1. The filter finds in our ledger that a transaction can never execute here ([`Opinions::report`]): for ourselves our
+//!    ledger suffices to believe it, and CL_M reports it to the shard.
 //! 2. f+1 CL_M for the same transaction and shards: one is of an honest member, so we join in, though we may never have
 //!    seen the transaction. Not while it has an open record or was executed here \[safety].
 //! 3. N−f CL_M \[safety]: CL to all members of its other shards. What a block rejects goes there directly, by every
-//!    member ([`Rejects::executed`]).
+//!    member ([`Opinions::executed`]).
 //! 4. f+1 CLs of members of one shard \[safety]: one is honest, so it is believed. An input shard that has not ordered
 //!    it drops it; the contact sends its client a receipt; an output shard whose pool holds ticks of it lists BACK
-//!    ([`Rejects::cancels`]), anew for each new entry, so that a tick that comes later is cancelled too.
+//!    ([`Opinions::cancels`]), anew for each new entry, so that a tick that comes later is cancelled too.
 //!
 //! **Members that lag.** A transaction may be finished and forgotten in an input shard, where it then counts as
 //! expired. So a claim names what its sender had executed when it made it, and counts once we have executed as much:
@@ -24,19 +24,24 @@
 //! **Repetition.** There are no timers and nothing is kept to be sent again: contacts and pool members repeat their
 //! orders to all members of a shard until they have an answer. A member asked reports again (CL_M, at most once a
 //! second for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL
-//! ([`Rejects::answer`]).
+//! ([`Opinions::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
-//! transaction, batched; the cost of a peer's orders is rationed (`ration`). **Bound:** `tallies` and three lists of
-//! `limits::REJECTED_IDS_MAX` ids each; candidates and listed cancels are of transactions in the ledger's pool.
+//! transaction, batched; the cost of a peer's orders is rationed (`ration`).
+//!
+//! # Security
+//! A peer chooses the ids that it makes claims about, all 32 bytes of them. So opinions are found by the keyed hash that
+//! withstands chosen ids, in a table of their own: what peers make up slows down no look-up of what we list. A record
+//! that one claim made takes some 150 bytes. **Bound:** of a peer, claims on `limits::REJECTED_IDS_MAX` ids; as many ids
+//! with notes of our own, the latest; candidates and listed cancels are of transactions in the ledger's pool.
 //!
 //! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; docs/design.md §13. The notes have CL
 //! sent by node 0 and know neither heights nor watermarks.
 
+mod claims;
 mod ration;
-mod recent;
 mod records;
-mod tallies;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,178 +49,148 @@ use wire::dest::Dest;
 use wire::ids::{NodeId, PartNumber, Round, ShardId, TxId};
 use wire::limits::{INPUTS_MAX, REJECTED_IDS_MAX, REJECTS_PER_MESSAGE_MAX};
 
-use crate::effects::Effects;
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
 use crate::ledger::{Cause, CrossEvent, Settled, Standing};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
+use crate::pending::opinions::claims::{Claim, agreeing, cause_of};
+use crate::pending::opinions::ration::Rations;
+pub(super) use crate::pending::opinions::records::Records;
+use crate::pending::opinions::table::Table;
 use crate::quorum::Added;
 use crate::shard::message::{RejectMessage, RejectVote};
-use crate::shard::reject::ration::Rations;
-use crate::shard::reject::recent::Recent;
-pub use crate::shard::reject::records::Records;
-use crate::shard::reject::tallies::{Claim, Tallies, cause_of};
 use crate::time::{Span, Time};
 
 /// Shortest time between two CL_M of ours for one transaction: orders of many members come at once.
 const REPEAT_AFTER: Span = Span::from_ms(1_000);
 
-/// What the root does on account of rejects.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RejectOutput {
-    /// Now believed never to execute: it leaves the transaction list unless it is ordered.
-    Believed {
-        /// The transaction.
-        id: TxId,
-        /// Why.
-        cause: Cause,
-    },
-    /// Believed, and nothing of it is in our pool: the contact sends its client a receipt. If something is, the
-    /// block that cancels it brings the receipt.
-    Settled {
-        /// The transaction.
-        id: TxId,
-        /// Why.
-        cause: Cause,
-    },
-}
-
-/// Messages to members of any shard.
-pub type RejectEffects = Effects<RejectMessage, RejectOutput, Dest>;
-
 /// What one member knows of transactions that can never execute.
 #[derive(Clone, Debug)]
-pub struct Rejects {
+pub(super) struct Opinions {
     member: Member,
-    /// CL_M, by the transaction's other shards; our own among them.
-    votes: Tallies<Vec<ShardId>>,
-    /// CL, of all other shards.
-    claims: Tallies<()>,
-    /// When we last sent CL_M.
-    voted: Recent<Time>,
+    table: Table,
     /// Limits the reports that peers' orders cause.
     rations: Rations,
-    /// N−f CL_M were here.
-    rejected: Recent<Cause>,
-    believed: Recent<Cause>,
     /// Believed, in the pool, and perhaps not listed for that entry.
     candidates: BTreeSet<TxId>,
-    /// The rounds in which entries were made for which we listed a cancel.
-    listed: BTreeMap<TxId, Round>,
 }
 
-/// The results of one step, before they are cut into messages.
-#[derive(Default)]
-struct Draft {
-    votes: Vec<RejectVote>,
-    rejects: BTreeMap<ShardId, Vec<(TxId, Cause)>>,
-    outputs: Vec<RejectOutput>,
-    faults: Vec<Fault>,
+/// What one step leads to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Draft {
+    /// CL_M for the own shard.
+    pub(super) votes: Vec<RejectVote>,
+    /// CL for other shards.
+    pub(super) rejects: BTreeMap<ShardId, Vec<(TxId, Cause)>>,
+    /// From now on believed never to execute.
+    pub(super) believed: Vec<(TxId, Cause)>,
+    pub(super) faults: Vec<Fault>,
 }
 
-impl Rejects {
+impl Opinions {
     /// Before anything was rejected; `hash_seed` as for the ledger.
-    pub fn new(member: Member, hash_seed: u64) -> Rejects {
-        Rejects::with_ids_max(member, hash_seed, REJECTED_IDS_MAX)
+    pub(super) fn new(member: Member, hash_seed: u64) -> Opinions {
+        Opinions::with_ids_max(member, hash_seed, REJECTED_IDS_MAX)
     }
 
-    fn with_ids_max(member: Member, hash_seed: u64, ids_max: usize) -> Rejects {
-        Rejects {
+    fn with_ids_max(member: Member, hash_seed: u64, ids_max: usize) -> Opinions {
+        Opinions {
             rations: Rations::new(member.committee.n()),
             member,
-            votes: Tallies::new(hash_seed, ids_max),
-            claims: Tallies::new(hash_seed, ids_max),
-            voted: Recent::new(hash_seed, ids_max),
-            rejected: Recent::new(hash_seed, ids_max),
-            believed: Recent::new(hash_seed, ids_max),
+            table: Table::new(hash_seed, ids_max),
             candidates: BTreeSet::new(),
-            listed: BTreeMap::new(),
         }
     }
 
     /// Why a transaction is believed never to execute, if it is. An open record here outweighs belief.
-    pub fn believed(&self, id: &TxId) -> Option<Cause> {
-        self.believed.get(id).copied()
+    pub(super) fn believed(&self, id: &TxId) -> Option<Cause> {
+        self.table.notes(id)?.believed
     }
 
-    /// Whether [`Rejects::cancels`] may have something to list.
-    pub fn has_cancels(&self) -> bool {
+    /// Whether [`Opinions::cancels`] may have something to list.
+    pub(super) fn has_cancels(&self) -> bool {
         !self.candidates.is_empty()
     }
 
-    /// What searching its tables costs. For checkers: it reads whole tables.
-    pub fn steps(&self) -> Steps {
-        let noted = [self.voted.steps(), self.rejected.steps(), self.believed.steps()];
-        noted.into_iter().fold(self.votes.steps().and(self.claims.steps()), Steps::and)
+    /// What searching its table costs. For checkers: it reads whole tables.
+    pub(super) fn steps(&self) -> Steps {
+        self.table.steps()
+    }
+
+    /// See [`Table::work`].
+    pub(super) fn work(&self) -> u64 {
+        self.table.work()
     }
 
     /// By our ledger these can never execute here: CL_M. `asker` is the peer that asked us to order them, if one did;
     /// those that exceed its ration are passed over.
-    pub fn report(
+    pub(super) fn report(
         &mut self,
         now: Time,
         asker: Option<NodeId>,
         votes: Vec<RejectVote>,
         ledger: &dyn Records,
-    ) -> RejectEffects {
+        draft: &mut Draft,
+    ) {
         let (own, height) = (self.member.node(), ledger.height().0);
-        let mut draft = Draft::default();
         for vote in votes {
-            if bars_votes(ledger.known(&vote.id)) {
+            let id = vote.id;
+            if bars_votes(ledger.known(&id)) {
                 continue;
             }
-            let id = vote.id;
-            if self.voted.get(&id).is_none_or(|last| now.since(*last) >= REPEAT_AFTER) {
+            let voted = self.table.notes(&id).and_then(|notes| notes.voted);
+            if voted.is_none_or(|last| now.since(last) >= REPEAT_AFTER) {
                 if asker.is_some_and(|asker| !self.rations.spend(now, asker, &vote)) {
                     continue;
                 }
-                self.voted.note(id, now);
+                self.table.note(id, |notes| notes.voted = Some(now));
                 draft.votes.push(vote.clone());
             }
-            self.believe(id, vote.cause, ledger, &mut draft);
-            if !self.rejected.contains(&id) {
-                let claim = self.vote_claim(own, height, vote);
-                self.votes.add(id, claim, height);
-                self.weigh_votes(now, id, own, ledger, &mut draft);
+            self.believe(id, vote.cause, ledger, draft);
+            if !self.is_rejected(&id) {
+                self.add_vote(own, height, vote, height);
+                self.weigh_votes(now, id, own, ledger, draft);
             }
         }
-        draft.into_effects(&self.member, ledger)
     }
 
     /// A message of another member of any shard.
-    pub fn handle(
+    pub(super) fn handle(
         &mut self,
         now: Time,
         from: NodeId,
         message: RejectMessage,
         ledger: &dyn Records,
-    ) -> RejectEffects {
-        let mut draft = Draft::default();
+        draft: &mut Draft,
+    ) {
+        let checked = match &message {
+            RejectMessage::Votes { votes, .. } => self.check_votes(from, votes),
+            RejectMessage::Rejected { ids, .. } => self.check_rejected(from, ids),
+        };
+        if let Err(kind) = checked {
+            return draft.faults.push(Fault { peer: from, kind });
+        }
         match message {
             RejectMessage::Votes { executed, votes } => {
-                if let Err(kind) = self.check_votes(from, &votes) {
-                    return Effects::fault(from, kind);
-                }
-                for vote in votes {
-                    self.on_vote(now, from, executed, vote, ledger, &mut draft);
-                }
+                votes.into_iter().for_each(|vote| self.on_vote(now, from, executed, vote, ledger, draft));
             }
             RejectMessage::Rejected { imported, ids } => {
-                if let Err(kind) = self.check_rejected(from, &ids) {
-                    return Effects::fault(from, kind);
-                }
                 for (id, cause) in ids {
-                    self.on_rejected(from, imported, id, cause, ledger, &mut draft);
+                    self.on_rejected(from, imported, id, cause, ledger, draft);
                 }
             }
         }
-        draft.into_effects(&self.member, ledger)
     }
 
     /// A block was executed, with these events. To be called for each, since claims wait for blocks.
-    pub fn executed(&mut self, now: Time, events: &[CrossEvent], ledger: &dyn Records) -> RejectEffects {
-        let mut draft = Draft::default();
+    pub(super) fn executed(
+        &mut self,
+        now: Time,
+        events: &[CrossEvent],
+        ledger: &dyn Records,
+        draft: &mut Draft,
+    ) {
         let cancelled = |event: &CrossEvent| match event {
             CrossEvent::Cancelled { id } => Some(*id),
             _ => None,
@@ -224,52 +199,50 @@ impl Rejects {
         for event in events {
             match event {
                 // We are its output shard as well: its client's receipt still needs the cause.
-                CrossEvent::Refunded { id } if cancelled.contains(id) => self.end_claims(id),
-                _ => self.on_event(event, &mut draft),
+                CrossEvent::Refunded { id } if cancelled.contains(id) => self.end(id, self.believed(id)),
+                _ => self.on_event(event, draft),
             }
         }
         let own = self.member.shard;
-        for (id, peer) in self.votes.reach(own, ledger.height().0) {
-            self.weigh_votes(now, id, peer, ledger, &mut draft);
+        for (id, peer) in self.table.reach(own, ledger.height().0) {
+            self.weigh_votes(now, id, peer, ledger, draft);
         }
         for shard in (0..self.member.committee.shards()).map(ShardId).filter(|shard| *shard != own) {
-            for (id, peer) in self.claims.reach(shard, ledger.sent(shard).0) {
-                self.weigh_claims(id, peer, ledger, &mut draft);
+            for (id, peer) in self.table.reach(shard, ledger.sent(shard).0) {
+                self.weigh_claims(id, peer, ledger, draft);
             }
         }
-        draft.into_effects(&self.member, ledger)
     }
 
     /// CL for a member of another shard that asked us to order these, on those that are certainly rejected here. What
-    /// [`Rejects::report`] leads to covers the others.
-    pub fn answer(
+    /// [`Opinions::report`] leads to covers the others.
+    pub(super) fn answer(
         &self,
         to: NodeId,
         ids: impl IntoIterator<Item = TxId>,
         ledger: &dyn Records,
-    ) -> RejectEffects {
+    ) -> Option<(Dest, RejectMessage)> {
         let committee = &self.member.committee;
-        let mut draft = Draft::default();
-        if committee.contains(to) && committee.shard_of(to) != self.member.shard {
-            let rejected = ids.into_iter().filter_map(|id| match ledger.known(&id) {
-                Standing::Open => self.rejected.get(&id).map(|cause| (id, *cause)),
-                known => known.never().map(|cause| (id, cause)),
-            });
-            draft.rejects.insert(committee.shard_of(to), rejected.collect());
+        if !committee.contains(to) || committee.shard_of(to) == self.member.shard {
+            return None;
         }
-        let mut effects = draft.into_effects(&self.member, ledger);
-        effects.sends.iter_mut().for_each(|(dest, _)| *dest = Dest::Node(to));
-        effects
+        let rejected = ids.into_iter().filter_map(|id| match ledger.known(&id) {
+            Standing::Open => Some((id, self.table.notes(&id)?.rejected?)),
+            known => known.never().map(|cause| (id, cause)),
+        });
+        let ids: Vec<(TxId, Cause)> = rejected.collect();
+        let imported = ledger.imported(committee.shard_of(to));
+        (!ids.is_empty()).then_some((Dest::Node(to), RejectMessage::Rejected { imported, ids }))
     }
 
     /// BACK: at most `max` pool entries, ascending by id, that our next proposal is to list as cancelled. Each is named
     /// once for each entry, so what is returned must be listed.
-    pub fn cancels(&mut self, ledger: &dyn Records, max: usize) -> Vec<TxId> {
+    pub(super) fn cancels(&mut self, ledger: &dyn Records, max: usize) -> Vec<TxId> {
         let mut cancels = Vec::new();
         while cancels.len() < max {
             let Some(id) = self.candidates.pop_first() else { break };
             let Some(made_in) = ledger.pooled_in(&id) else { continue };
-            if self.listed.insert(id, made_in) != Some(made_in) {
+            if self.table.list(id, made_in) {
                 cancels.push(id);
             }
         }
@@ -311,11 +284,10 @@ impl Rejects {
         draft: &mut Draft,
     ) {
         let id = vote.id;
-        if self.rejected.contains(&id) || bars_votes(ledger.known(&id)) {
+        if self.is_rejected(&id) || bars_votes(ledger.known(&id)) {
             return;
         }
-        let claim = self.vote_claim(from, executed.0, vote);
-        match self.votes.add(id, claim, ledger.height().0) {
+        match self.add_vote(from, executed.0, vote, ledger.height().0) {
             Added::Equivocation => {
                 draft.faults.push(Fault { peer: from, kind: FaultKind::Equivocation });
             }
@@ -328,24 +300,24 @@ impl Rejects {
     fn weigh_votes(&mut self, now: Time, id: TxId, peer: NodeId, ledger: &dyn Records, draft: &mut Draft) {
         let (own, height) = (self.member.node(), ledger.height().0);
         if bars_votes(ledger.known(&id)) {
-            self.votes.end(&id);
-            return;
+            return self.end_votes(&id);
         }
-        let agreeing = self.votes.agreeing(&id, peer, height);
+        let Some(opinion) = self.table.get(&id) else { return };
+        let agreeing = agreeing(&opinion.claims, peer, height);
         let (Some(first), mut count) = (agreeing.first(), agreeing.len()) else { return };
-        let (others, cause) = (first.value.clone(), cause_of(&agreeing));
-        if count >= self.member.committee.one_honest() && !self.votes.contains(&id, own) {
+        let (others, cause) = (first.others.to_vec(), cause_of(&agreeing));
+        let has_voted = opinion.claims.iter().any(|held| held.claim.peer == own);
+        if count >= self.member.committee.one_honest() && !has_voted {
             let vote = RejectVote { id, others: others.clone(), cause };
-            let claim = self.vote_claim(own, height, vote.clone());
-            self.votes.add(id, claim, height);
-            self.voted.note(id, now);
+            self.add_vote(own, height, vote.clone(), height);
+            self.table.note(id, |notes| notes.voted = Some(now));
             draft.votes.push(vote);
             count += 1;
         }
         let needed = if in_force(Mutant::RejectNeedsQuorum) { self.member.committee.quorum() } else { 1 };
         if count >= needed {
-            self.votes.end(&id);
-            self.rejected.note(id, cause);
+            self.end_votes(&id);
+            self.table.note(id, |notes| notes.rejected = Some(cause));
             for shard in others {
                 draft.rejects.entry(shard).or_default().push((id, cause));
             }
@@ -362,13 +334,13 @@ impl Rejects {
         ledger: &dyn Records,
         draft: &mut Draft,
     ) {
-        if self.believed.contains(&id) || bars_belief(&id, ledger) {
+        if self.believed(&id).is_some() || bars_belief(&id, ledger) {
             return;
         }
         let shard = self.member.committee.shard_of(from);
         let basis = if in_force(Mutant::RejectAfterWatermark) { imported.0 } else { 0 };
-        let claim = Claim { peer: from, shard, basis, value: (), cause };
-        if self.claims.add(id, claim, ledger.sent(shard).0) == Added::Counted {
+        let claim = Claim { peer: from, shard, basis, others: Box::default(), cause };
+        if self.table.add(id, claim, ledger.sent(shard).0) == Added::Counted {
             self.weigh_claims(id, from, ledger, draft);
         }
     }
@@ -376,7 +348,8 @@ impl Rejects {
     /// Acts on the CLs that count with that of `peer`.
     fn weigh_claims(&mut self, id: TxId, peer: NodeId, ledger: &dyn Records, draft: &mut Draft) {
         let committee = &self.member.committee;
-        let agreeing = self.claims.agreeing(&id, peer, ledger.sent(committee.shard_of(peer)).0);
+        let Some(opinion) = self.table.get(&id) else { return };
+        let agreeing = agreeing(&opinion.claims, peer, ledger.sent(committee.shard_of(peer)).0);
         let needed = if in_force(Mutant::BelieveNeedsOneHonest) { committee.one_honest() } else { 1 };
         if agreeing.len() >= needed {
             let cause = cause_of(&agreeing);
@@ -386,67 +359,68 @@ impl Rejects {
 
     /// From now on a transaction is believed never to execute, unless our ledger knows better.
     fn believe(&mut self, id: TxId, cause: Cause, ledger: &dyn Records, draft: &mut Draft) {
-        self.claims.end(&id);
-        if self.believed.contains(&id) || bars_belief(&id, ledger) {
+        let own = self.member.shard;
+        self.table.drop_claims(&id, |claim| claim.shard != own);
+        if self.believed(&id).is_some() || bars_belief(&id, ledger) {
             return;
         }
-        self.believed.note(id, cause);
-        draft.outputs.push(RejectOutput::Believed { id, cause });
+        self.table.note(id, |notes| notes.believed = Some(cause));
+        draft.believed.push((id, cause));
         if ledger.pooled_in(&id).is_some() {
             self.candidates.insert(id);
-        } else {
-            draft.outputs.push(RejectOutput::Settled { id, cause });
         }
     }
 
     fn on_event(&mut self, event: &CrossEvent, draft: &mut Draft) {
         match event {
             CrossEvent::Rejected { id, others, cause } => {
-                self.end(id);
+                self.end(id, None);
                 for shard in others {
                     draft.rejects.entry(*shard).or_default().push((*id, *cause));
                 }
             }
             // Where its output is elsewhere, that shard decides now and nothing here depends on belief any more.
-            CrossEvent::Spent { id, output, .. } if *output != self.member.shard => self.end(id),
-            CrossEvent::Spent { id, .. } => self.votes.end(id),
+            CrossEvent::Spent { id, output, .. } if *output != self.member.shard => self.end(id, None),
+            CrossEvent::Spent { id, .. } => self.end_votes(id),
             CrossEvent::Pooled { id } => {
-                if self.believed.contains(id) {
+                if self.believed(id).is_some() {
                     self.candidates.insert(*id);
                 }
             }
             // Belief stays: ticks of further shards may come.
             CrossEvent::Cancelled { id } => self.forget_entry(id),
             CrossEvent::Finished { id } | CrossEvent::Refunded { id } | CrossEvent::Closed { id } => {
-                self.end(id);
+                self.end(id, None);
             }
         }
     }
 
-    /// The ledger's record suffices from now on.
-    fn end(&mut self, id: &TxId) {
-        self.end_claims(id);
-        self.believed.forget(id);
-    }
-
-    /// It does, except for the cause.
-    fn end_claims(&mut self, id: &TxId) {
-        self.votes.end(id);
-        self.claims.end(id);
-        self.voted.forget(id);
-        self.rejected.forget(id);
+    /// The ledger suffices from now on, except for the belief that is left.
+    fn end(&mut self, id: &TxId, left: Option<Cause>) {
+        self.table.end(id, left);
         self.forget_entry(id);
     }
 
     /// Its entry in the pool is gone.
     fn forget_entry(&mut self, id: &TxId) {
         self.candidates.remove(id);
-        self.listed.remove(id);
+        self.table.forget_entry(id);
     }
 
-    /// A CL_M as a claim.
-    fn vote_claim(&self, peer: NodeId, height: u64, vote: RejectVote) -> Claim<Vec<ShardId>> {
-        Claim { peer, shard: self.member.shard, basis: height, value: vote.others, cause: vote.cause }
+    fn end_votes(&mut self, id: &TxId) {
+        let own = self.member.shard;
+        self.table.drop_claims(id, |claim| claim.shard == own);
+    }
+
+    fn is_rejected(&self, id: &TxId) -> bool {
+        self.table.notes(id).is_some_and(|notes| notes.rejected.is_some())
+    }
+
+    /// Adds CL_M as a claim.
+    fn add_vote(&mut self, peer: NodeId, executed: u64, vote: RejectVote, height: u64) -> Added {
+        let RejectVote { id, others, cause } = vote;
+        let (shard, others) = (self.member.shard, others.into_boxed_slice());
+        self.table.add(id, Claim { peer, shard, basis: executed, others, cause }, height)
     }
 }
 
@@ -469,21 +443,19 @@ fn bars_belief(id: &TxId, ledger: &dyn Records) -> bool {
 }
 
 impl Draft {
-    fn into_effects(self, member: &Member, ledger: &dyn Records) -> RejectEffects {
-        let mut effects = Effects { outputs: self.outputs, faults: self.faults, ..Effects::none() };
-        for votes in self.votes.chunks(REJECTS_PER_MESSAGE_MAX) {
-            let message = RejectMessage::Votes { executed: ledger.height(), votes: votes.to_vec() };
-            effects.push_send(Dest::ShardOthers, message);
+    /// The messages; those that go out cut them into what one message may hold.
+    pub(super) fn messages(&mut self, member: &Member, ledger: &dyn Records) -> Vec<(Dest, RejectMessage)> {
+        let mut messages = Vec::new();
+        let votes = std::mem::take(&mut self.votes);
+        if !votes.is_empty() {
+            messages.push((Dest::ShardOthers, RejectMessage::Votes { executed: ledger.height(), votes }));
         }
-        for (shard, ids) in self.rejects {
+        for (shard, ids) in std::mem::take(&mut self.rejects) {
             assert_ne!(shard, member.shard, "CL goes to other shards");
-            for ids in ids.chunks(REJECTS_PER_MESSAGE_MAX) {
-                let imported = ledger.imported(shard);
-                effects
-                    .push_send(Dest::Shard(shard), RejectMessage::Rejected { imported, ids: ids.to_vec() });
-            }
+            let imported = ledger.imported(shard);
+            messages.push((Dest::Shard(shard), RejectMessage::Rejected { imported, ids }));
         }
-        effects
+        messages
     }
 }
 

@@ -1,18 +1,18 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use wire::client::{Rejection, list};
-use wire::committee::{Committee, Member, Protocol};
-use wire::ids::{CoinId, Index, NodeId, ShardId};
+use wire::client::{Refusal, list};
+use wire::committee::{Committee, Member as Keys, Protocol};
+use wire::ids::CoinId;
 
-use super::list::LINGERING_MAX;
 use super::*;
 use crate::crypto::hash_suite::HashSuite;
 use crate::prng::Prng;
-use crate::proposal::Rules;
-use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, output_coin};
+use crate::proposal::{Rules, payload_bytes};
+use crate::transaction::{self, Expiry, Input, Owner, Transaction, genesis_coin, output_coin, tx_id};
 
 mod cross;
+mod orders;
 
 const HERE: ShardId = ShardId(0);
 const ALICE: ClientId = ClientId(1);
@@ -23,41 +23,45 @@ fn transfer(shard: ShardId, coin: CoinId, amount: u64, expiry: u64, payload: &[u
     Transaction {
         inputs: &[Input { shard, coin, amount }],
         output_shard: shard,
-        outputs: &[Output { owner: Owner([7; 32]), amount }],
+        outputs: &[transaction::Output { owner: Owner([7; 32]), amount }],
         expiries: &[Expiry { shard, round: Round(expiry) }],
         payload,
     }
     .encode()
 }
 
-/// A node's mempool and ledger.
+/// What one node has pending, and its ledger.
 struct Bench {
     rules: Arc<Rules>,
     ledger: Ledger,
-    mempool: Mempool,
+    pending: Pending,
 }
 
-fn rules(committee: Committee) -> Arc<Rules> {
+fn member(committee: Committee) -> Member {
     let (committee, node) = (Arc::new(committee), NodeId(0));
     let suite = Arc::new(HashSuite::new(&committee, node, 9));
-    Arc::new(Rules::new(&crate::member::Member::new(committee, suite, node)))
+    Member::new(committee, suite, node)
+}
+
+fn keys() -> Keys {
+    Keys { public_key: [1; 32], coin_commitment: [2; 32] }
 }
 
 impl Bench {
     fn new(limits: MempoolLimits) -> Bench {
-        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
         let protocol = Protocol {
             genesis_coins: 40,
             genesis_amount: 100,
             transaction_bytes_max: 1_000,
             ..Protocol::default()
         };
-        Bench::of(Committee::new(1, protocol, vec![member; 2], [3; 32]), limits)
+        Bench::of(Committee::new(1, protocol, vec![keys(); 2], [3; 32]), limits)
     }
 
     fn of(committee: Committee, limits: MempoolLimits) -> Bench {
-        let rules = rules(committee);
-        Bench { ledger: Ledger::genesis(rules.clone(), 1), mempool: Mempool::new(limits, 1), rules }
+        let member = member(committee);
+        let rules = Arc::new(Rules::new(&member));
+        Bench { ledger: Ledger::genesis(rules.clone(), 1), pending: Pending::new(member, limits, 1), rules }
     }
 
     fn generous() -> Bench {
@@ -81,9 +85,9 @@ impl Bench {
         let body = Bytes::from(body);
         let items = list::parse(&body[at..], transactions.len()).unwrap();
         let items: Vec<_> = items.into_iter().map(|range| range.start + at..range.end + at).collect();
-        let submitted = self.mempool.submit(client, &body, &items, |_| None, &self.ledger);
-        assert_eq!(submitted.cross, []);
-        submitted.refused.into_iter().map(|receipt| receipt.fate).collect()
+        let output = self.pending.submit(Time(0), client, &body, &items, &self.ledger);
+        assert_eq!((&output.sends[..], &output.steps[..]), (&[][..], &[][..]));
+        output.receipts.into_values().flatten().map(|receipt| receipt.fate).collect()
     }
 
     fn take(&mut self) -> (Option<Vec<u8>>, Receipts) {
@@ -92,21 +96,19 @@ impl Bench {
 
     fn take_up_to(&mut self, bytes_max: usize, count_max: usize) -> (Option<Vec<u8>>, Receipts) {
         let mut builder = ProposalBuilder::new(Vec::new(), bytes_max, count_max);
-        let left = self.mempool.take(&mut builder, &self.ledger);
-        assert_eq!(left.votes, []);
-        ((!builder.is_empty()).then(|| builder.finish()), left.receipts)
-    }
-
-    fn collect_expired(&mut self) -> Receipts {
-        let left = self.mempool.collect_expired(&self.ledger);
-        assert_eq!(left.votes, []);
-        left.receipts
+        let output = self.pending.take(Time(0), &mut builder, &self.ledger);
+        assert_eq!(output.sends, []);
+        ((!builder.is_empty()).then(|| builder.finish()), output.receipts)
     }
 
     fn execute(&mut self, payloads: &[Vec<u8>]) -> Receipts {
+        self.step(payloads).receipts
+    }
+
+    fn step(&mut self, payloads: &[Vec<u8>]) -> Output {
         let entries = payloads.iter().map(|payload| (Index(0), payload));
         let outcome = self.ledger.execute(self.ledger.height().next(), entries, &|_| None);
-        self.mempool.on_executed(&outcome, |_| None)
+        self.pending.executed(Time(0), &outcome, &self.ledger)
     }
 
     fn skip_to(&mut self, height: u64) {
@@ -140,15 +142,15 @@ fn a_transaction_goes_through_and_its_client_hears_of_it() {
     let (one, two) = (bench.spend(0), bench.spend(1));
     assert_eq!(bench.submit(ALICE, &[&one]), []);
     assert_eq!(bench.submit(BOB, &[&two]), []);
-    assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (2, 2));
-    assert_eq!(bench.mempool.waiting_bytes(), (one.len() + two.len()) as u64);
+    assert_eq!((bench.pending.len(), bench.pending.waiting()), (2, 2));
+    assert_eq!(bench.pending.waiting_bytes(), (one.len() + two.len()) as u64);
     let (payload, past) = bench.take();
     let payload = payload.unwrap();
     assert_eq!((&payload, past), (&of(&[&one, &two]), Receipts::new()));
-    assert_eq!((bench.mempool.len(), bench.mempool.waiting(), bench.mempool.waiting_bytes()), (2, 0, 0));
+    assert_eq!((bench.pending.len(), bench.pending.waiting(), bench.pending.waiting_bytes()), (2, 0, 0));
     assert_eq!(bench.take().0, None, "a transaction is proposed once");
     assert_eq!(bench.execute(&[payload]), receipts(&[(ALICE, &one, FINISHED_1), (BOB, &two, FINISHED_1)]));
-    assert!(bench.mempool.is_empty());
+    assert!(bench.pending.is_empty());
 }
 
 #[test]
@@ -179,7 +181,7 @@ fn each_reason_to_refuse() {
         (transfer(HERE, coin_2, 100, 20_000, b""), Fate::Refused(Refusal::ExpiryTooFar)),
     ] {
         assert_eq!(bench.submit(ALICE, &[&bytes]), [fate]);
-        assert_eq!(bench.mempool.len(), 1, "{fate:?} takes no room");
+        assert_eq!(bench.pending.len(), 1, "{fate:?} takes no room");
     }
 }
 
@@ -222,7 +224,7 @@ fn a_proposal_keeps_to_its_limits_and_to_the_order_of_arrival() {
     assert_eq!(bench.take_up_to(two.len() - 1, 1_000).0, Some(of(&all[2..3])));
     assert_eq!(bench.take_up_to(10, 1_000).0, None);
     assert_eq!(bench.take_up_to(ROOM, 1).0, Some(of(&all[3..4])));
-    assert_eq!(bench.mempool.waiting(), 1);
+    assert_eq!(bench.pending.waiting(), 1);
 }
 
 #[test]
@@ -234,10 +236,8 @@ fn what_no_proposal_can_hold_is_refused() {
         [(exact, vec![]), (exact - 1, vec![Fate::Refused(Refusal::TooLarge)])]
     {
         let protocol = Protocol { proposal_bytes_max, ..*bench.ledger.committee().protocol() };
-        let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
-        bench.ledger = Ledger::genesis(rules(Committee::new(1, protocol, vec![member], [3; 32])), 1);
+        bench = Bench::of(Committee::new(1, protocol, vec![keys()], [3; 32]), MempoolLimits::default());
         assert_eq!(bench.submit(ALICE, &[&bytes]), expected);
-        bench.mempool = Mempool::new(MempoolLimits::default(), 1);
     }
 }
 
@@ -255,7 +255,7 @@ fn of_many_spenders_of_a_coin_only_those_before_the_first_block_are_ordered() {
         receipts(&[(ALICE, rivals[0], FINISHED_1), (ALICE, rivals[1], spent)])
     );
     assert_eq!(bench.take(), (None, receipts(&[(ALICE, rivals[2], spent)])), "the third is never ordered");
-    assert!(bench.mempool.is_empty());
+    assert!(bench.pending.is_empty());
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn what_others_propose_settles_what_waits_here() {
     let (one, two, three) = (bench.spend(0), bench.spend(1), bench.spend(2));
     assert_eq!(bench.submit(ALICE, &[&one, &two, &three]), []);
     assert_eq!(bench.execute(&[of(&[&two, &bench.spend(9)])]), receipts(&[(ALICE, &two, FINISHED_1)]));
-    assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (2, 2));
+    assert_eq!((bench.pending.len(), bench.pending.waiting()), (2, 2));
     assert_eq!(bench.take(), (Some(of(&[&one, &three])), Receipts::new()));
     assert_eq!(bench.submit(BOB, &[&two]), [Fate::Refused(Refusal::Duplicate)]);
 }
@@ -276,16 +276,13 @@ fn expired_ones_are_not_proposed_and_are_told() {
     let soon = transfer(HERE, coin, 100, 3, b"soon");
     let late = transfer(HERE, coin, 100, 500, b"late");
     assert_eq!(bench.submit(ALICE, &[&soon, &late]), []);
-    assert_eq!(bench.collect_expired(), Receipts::new());
-    bench.skip_to(COLLECT_EVERY_ROUNDS - 1);
-    assert_eq!(bench.collect_expired(), Receipts::new(), "not due yet");
-    bench.skip_to(COLLECT_EVERY_ROUNDS);
-    let expired = receipts(&[(ALICE, &soon, Fate::Expired)]);
-    assert_eq!(bench.collect_expired(), expired);
-    assert_eq!((bench.mempool.len(), bench.mempool.waiting()), (1, 1));
-    bench.skip_to(500);
-    assert_eq!(bench.take(), (None, receipts(&[(ALICE, &late, Fate::Expired)])), "found when taken");
-    assert!(bench.mempool.is_empty());
+    bench.skip_to(2);
+    assert_eq!(bench.execute(&[]), receipts(&[(ALICE, &soon, Fate::Expired)]), "the last round has passed");
+    assert_eq!((bench.pending.len(), bench.pending.waiting()), (1, 1));
+    bench.skip_to(499);
+    assert_eq!(bench.execute(&[]), receipts(&[(ALICE, &late, Fate::Expired)]));
+    assert_eq!(bench.take(), (None, Receipts::new()));
+    assert!(bench.pending.is_empty());
 }
 
 #[test]
@@ -294,9 +291,8 @@ fn one_that_expires_in_our_lane_stays_open_until_its_block() {
     let bytes = transfer(HERE, bench.coin(0), 100, 3, b"");
     assert_eq!(bench.submit(ALICE, &[&bytes]), []);
     let payload = bench.take().0.unwrap();
-    bench.skip_to(2 * COLLECT_EVERY_ROUNDS);
-    assert_eq!(bench.collect_expired(), Receipts::new());
-    assert_eq!(bench.mempool.len(), 1);
+    bench.skip_to(20);
+    assert_eq!(bench.pending.len(), 1);
     assert_eq!(bench.execute(&[payload]), receipts(&[(ALICE, &bytes, Fate::Expired)]));
 }
 
@@ -307,9 +303,9 @@ fn who_asks_for_an_open_transaction_gets_its_receipt() {
     assert_eq!(bench.submit(ALICE, &[&one, &two, &three]), []);
     let ids = [tx_id(&one), tx_id(&two), TxId([9; 32])];
     let unknown = Receipt { id: TxId([9; 32]), fate: Fate::Unknown };
-    assert_eq!(bench.mempool.query(BOB, &ids, &bench.ledger), [unknown]);
-    assert_eq!(bench.mempool.query(ALICE, &ids[1..2], &bench.ledger), []);
-    bench.mempool.client_gone(ALICE);
+    assert_eq!(bench.pending.query(BOB, &ids, &bench.ledger), [unknown]);
+    assert_eq!(bench.pending.query(ALICE, &ids[1..2], &bench.ledger), []);
+    bench.pending.client_gone(ALICE);
     let payload = bench.take().0.unwrap();
     assert_eq!(
         bench.execute(&[payload]),
@@ -317,7 +313,7 @@ fn who_asks_for_an_open_transaction_gets_its_receipt() {
         "the last who asked for the second is gone, and nobody asked for the third"
     );
     let finished = ids[..2].iter().map(|id| Receipt { id: *id, fate: FINISHED_1 }).collect::<Vec<_>>();
-    assert_eq!(bench.mempool.query(BOB, &ids[..2], &bench.ledger), finished, "now the ledger answers");
+    assert_eq!(bench.pending.query(BOB, &ids[..2], &bench.ledger), finished, "now the ledger answers");
 }
 
 #[test]
@@ -325,12 +321,12 @@ fn a_client_that_is_gone_keeps_its_place_and_leaves_no_trace_afterwards() {
     let mut bench = Bench::generous();
     let bytes = bench.spend(0);
     assert_eq!(bench.submit(ALICE, &[&bytes]), []);
-    bench.mempool.query(BOB, &[tx_id(&bytes)], &bench.ledger);
-    bench.mempool.client_gone(ALICE);
-    bench.mempool.client_gone(BOB);
+    bench.pending.query(BOB, &[tx_id(&bytes)], &bench.ledger);
+    bench.pending.client_gone(ALICE);
+    bench.pending.client_gone(BOB);
     let payload = bench.take().0.expect("it keeps its place");
     assert_eq!(bench.execute(&[payload]), Receipts::new());
-    assert!(bench.mempool.accounts.clients.is_empty());
+    assert!(bench.pending.accounts.clients.is_empty());
 }
 
 #[test]
@@ -338,16 +334,16 @@ fn settled_ones_do_not_pile_up_in_the_queue() {
     let mut bench = Bench::generous();
     let mut coin = bench.coin(0);
     let mut last = None;
-    for _ in 0..4 * LINGERING_MAX {
+    for _ in 0..4_000 {
         let bytes = transfer(HERE, coin, 100, 9_000, b"");
         coin = output_coin(&tx_id(&bytes), 0);
         assert_eq!(bench.submit(ALICE, &[&bytes]), []);
         // Another node proposes it; here nothing is ever taken.
         bench.execute(&[of(&[&bytes])]);
-        assert!(bench.mempool.list.standing() <= LINGERING_MAX + 1);
+        assert_eq!(bench.pending.list.standing(), 0);
         last = Some(bytes);
     }
-    assert!(bench.mempool.is_empty());
+    assert!(bench.pending.is_empty());
     assert_eq!(bench.submit(ALICE, &[&last.unwrap()]), [Fate::Refused(Refusal::Duplicate)]);
 }
 
@@ -367,7 +363,7 @@ fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
             }
         };
         for _ in 0..600 {
-            match prng.below(6) {
+            match prng.below(5) {
                 0..3 => {
                     let coin = *prng.pick(&coins).unwrap();
                     let expiry = bench.ledger.height().0 + prng.below(30);
@@ -388,23 +384,19 @@ fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
                         lane.push_back(payload);
                     }
                 }
-                4 => {
+                _ => {
                     let entries: Vec<Vec<u8>> =
                         lane.drain(..prng.below(lane.len() as u64 + 1) as usize).collect();
                     let receipts = bench.execute(&entries);
                     close(&mut open, receipts);
                 }
-                _ => {
-                    let receipts = bench.collect_expired();
-                    close(&mut open, receipts);
-                }
             }
-            assert_eq!(bench.mempool.len(), open.len(), "seed {seed}");
-            let held = bench.mempool.accounts.clients.values().map(|client| client.held);
+            assert_eq!(bench.pending.len(), open.len(), "seed {seed}");
+            let held = bench.pending.accounts.clients.values().map(|client| client.held);
             assert_eq!(held.clone().map(|held| held.open).sum::<usize>(), open.len());
-            assert_eq!(held.map(|held| held.bytes).sum::<u64>(), bench.mempool.waiting_bytes());
+            assert_eq!(held.map(|held| held.bytes).sum::<u64>(), bench.pending.waiting_bytes());
         }
-        while bench.mempool.waiting() > 0 {
+        while bench.pending.waiting() > 0 {
             let (payload, receipts) = bench.take_up_to(ROOM, 100);
             close(&mut open, receipts);
             lane.extend(payload);
@@ -412,7 +404,7 @@ fn through_random_work_each_transaction_gets_one_fate_and_the_books_balance() {
         let entries: Vec<Vec<u8>> = lane.drain(..).collect();
         let receipts = bench.execute(&entries);
         close(&mut open, receipts);
-        assert!(open.is_empty() && bench.mempool.is_empty(), "seed {seed}: nothing is lost");
+        assert!(open.is_empty() && bench.pending.is_empty(), "seed {seed}: nothing is lost");
         assert!(finished > 20 && failed > 20, "seed {seed}: {finished} finished, {failed} failed");
     }
 }

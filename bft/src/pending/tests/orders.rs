@@ -1,21 +1,16 @@
-use std::sync::Arc;
+//! Asking other shards, and answering what they ask.
 
-use wire::client::Rejection;
-use wire::committee::{Committee, Member as Keys, Protocol};
-use wire::ids::{ClientId, Index, Round, ShardId};
-use wire::limits::TRANSACTION_BYTES_MAX;
+use wire::ids::ShardId;
+use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX, TRANSACTION_BYTES_MAX};
 
 use super::*;
 use crate::crypto::cert::Certificate;
-use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::{Statement, Suite};
-use crate::ledger::Cause;
-use crate::mempool::MempoolLimits;
 use crate::message::{Incoming, encode_order};
 use crate::part::PartRef;
-use crate::proposal::{Import, ProposalBuilder, Push, Rules};
+use crate::proposal::Import;
+use crate::shard::home::home_of;
 use crate::time::Span;
-use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin};
 
 const ZERO: ShardId = ShardId(0);
 const ONE: ShardId = ShardId(1);
@@ -23,17 +18,15 @@ const TWO: ShardId = ShardId(2);
 const SECOND: Span = Span::from_ms(1_000);
 const SEED: u64 = 9;
 
-/// One member: its orders, and what it judges by.
+/// What one member has pending, and the ledger it judges by.
 struct Node {
-    orders: Orders,
-    mempool: Mempool,
+    pending: Pending,
     ledger: Ledger,
 }
 
 fn committee() -> Arc<Committee> {
-    let keys = Keys { public_key: [1; 32], coin_commitment: [2; 32] };
     let protocol = Protocol { genesis_coins: 200, genesis_amount: 100, ..Protocol::default() };
-    Arc::new(Committee::new(4, protocol, vec![keys; 12], [3; 32]))
+    Arc::new(Committee::new(4, protocol, vec![keys(); 12], [3; 32]))
 }
 
 fn suite(node: NodeId) -> Arc<HashSuite> {
@@ -44,7 +37,7 @@ fn suite(node: NodeId) -> Arc<HashSuite> {
 fn spend(shards: &[ShardId], index: u64, output_shard: ShardId, payload: &[u8]) -> Vec<u8> {
     let coin = |shard| genesis_coin(&committee().testbed(), shard, index);
     let inputs = shards.iter().map(|shard| Input { shard: *shard, coin: coin(*shard), amount: 100 });
-    let outputs = shards.iter().map(|_| Output { owner: Owner([7; 32]), amount: 100 });
+    let outputs = shards.iter().map(|_| transaction::Output { owner: Owner([7; 32]), amount: 100 });
     let expiries = shards.iter().map(|shard| Expiry { shard: *shard, round: Round(50) });
     Transaction {
         inputs: &inputs.collect::<Vec<_>>(),
@@ -61,8 +54,7 @@ impl Node {
         let member = Member::new(committee(), suite(NodeId(node)), NodeId(node));
         Node {
             ledger: Ledger::genesis(Arc::new(Rules::new(&member)), 1),
-            mempool: Mempool::new(MempoolLimits::default(), 1),
-            orders: Orders::new(member, 1),
+            pending: Pending::new(member, MempoolLimits::default(), 1),
         }
     }
 
@@ -71,49 +63,61 @@ impl Node {
         let body = encode_order(transactions.iter().map(Vec::as_slice));
         let list = body.slice(1..body.len());
         let items = list::parse(&list, transactions.len()).unwrap();
-        let submitted = self.mempool.submit(ClientId(1), &list, &items, |_| None, &self.ledger);
-        assert_eq!((submitted.refused.len(), submitted.cross.len()), (0, transactions.len()));
-        asked(self.orders.begin(now, &submitted.cross, &self.mempool, &self.ledger))
+        let output = self.pending.submit(now, ALICE, &list, &items, &self.ledger);
+        assert_eq!(output.steps.len(), transactions.len());
+        asked(output)
     }
 
     fn tick(&mut self, now: Time) -> Vec<(Dest, Vec<Vec<u8>>)> {
-        asked(self.orders.tick(now, &mut self.mempool, &self.ledger))
+        asked(self.pending.tick(now, &self.ledger))
     }
 
-    fn on_order(&mut self, now: Time, from: u16, transactions: &[Vec<u8>]) -> OrderEffects {
+    fn due(&self) -> Option<Time> {
+        self.pending.next_wakeup(self.ledger.height())
+    }
+
+    fn on_order(&mut self, now: Time, from: u16, transactions: &[Vec<u8>]) -> Output {
         let body = encode_order(transactions.iter().map(Vec::as_slice));
         let Some(Incoming::Order(list)) = Incoming::decode(&body) else { panic!("an order") };
-        self.orders.on_order(now, NodeId(from), &list, |_| false, &mut self.mempool, &self.ledger)
+        self.pending.on_order(now, NodeId(from), &list, &self.ledger)
+    }
+
+    /// Two members call a transaction rejected.
+    fn believe(&mut self, id: TxId, from: [u16; 2]) {
+        for node in from {
+            let ids = vec![(id, Cause::Expired)];
+            let message = RejectMessage::Rejected { imported: PartNumber(0), ids };
+            let _ = self.pending.on_reject(Time(0), NodeId(node), message, &self.ledger);
+        }
+        assert_eq!(self.pending.opinions.believed(&id), Some(Cause::Expired));
     }
 
     fn execute(&mut self, now: Time, payload: &[u8], bodies: &[Arc<crate::part::Part>]) -> BlockOutcome {
         let body = |wanted: &PartRef| bodies.iter().find(|part| part.reference() == *wanted).cloned();
         let entries = [(Index(0), payload)];
         let outcome = self.ledger.execute(self.ledger.height().next(), entries, &body);
-        self.mempool.on_executed(&outcome, |_| None);
-        self.orders.executed(now, &outcome, &self.mempool, &self.ledger);
+        let _ = self.pending.executed(now, &outcome, &self.ledger);
         outcome
     }
 
     /// Proposes what the own list has to propose.
     fn proposed(&mut self) -> Vec<TxId> {
         let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 1_000);
-        let left = self.mempool.take(&mut builder, &self.ledger);
-        assert!(left.votes.is_empty());
+        assert_eq!(self.pending.take(Time(0), &mut builder, &self.ledger), Output::default());
         let payload = builder.finish();
-        let rules = Rules::new(&self.orders.member);
+        let rules = Rules::new(&self.pending.member);
         rules.validate(&payload).unwrap().transactions().map(|transaction| transaction.id()).collect()
     }
 }
 
 /// To whom which transactions went, where nothing else was wanted.
-fn asked(effects: OrderEffects) -> Vec<(Dest, Vec<Vec<u8>>)> {
-    assert_eq!((&effects.outputs[..], &effects.faults[..]), (&[][..], &[][..]));
-    let orders = effects.sends.into_iter().map(|(dest, send)| match send {
-        OrderSend::Order(transactions) => {
+fn asked(output: Output) -> Vec<(Dest, Vec<Vec<u8>>)> {
+    assert_eq!((output.receipts, &output.faults[..]), (Receipts::new(), &[][..]));
+    let orders = output.sends.into_iter().map(|(dest, send)| match send {
+        PendingSend::Order(transactions) => {
             (dest, transactions.iter().map(|transaction| transaction.to_vec()).collect())
         }
-        OrderSend::Spent(_) => panic!("nobody asked"),
+        other => panic!("{other:?}"),
     });
     orders.collect()
 }
@@ -164,7 +168,7 @@ fn all_members_are_asked_again_and_again_until_there_is_a_receipt() {
     node.submit(Time(70_000), std::slice::from_ref(&two));
     let mut times = Vec::new();
     for _ in 0..6 {
-        let due = node.orders.next_wakeup().unwrap();
+        let due = node.due().unwrap();
         assert_eq!(node.tick(Time(due.0 - 1)), []);
         let mut asked = node.tick(due);
         asked.iter_mut().for_each(|(_, transactions)| transactions.sort());
@@ -175,12 +179,11 @@ fn all_members_are_asked_again_and_again_until_there_is_a_receipt() {
     }
     assert_eq!(times, [21, 61, 141, 241, 341, 441], "tenths of seconds, on a grid");
     let ids = [tx_id(&one), tx_id(&two)];
-    node.mempool.on_rejected(&ids[0], Cause::Expired);
-    node.orders.review(ids.iter(), &node.mempool, &node.ledger);
-    assert_eq!(node.orders.len(), 1);
-    node.mempool.on_rejected(&ids[1], Cause::Expired);
-    assert_eq!(node.tick(at(100)), [], "a receipt ends it, reviewed or not");
-    assert_eq!((node.orders.len(), node.orders.next_wakeup()), (0, None));
+    node.believe(ids[0], [4, 5]);
+    assert_eq!(node.pending.asking.len(), 1);
+    node.believe(ids[1], [8, 10]);
+    assert_eq!(node.tick(at(100)), [], "a receipt ends it");
+    assert_eq!((node.pending.asking.len(), node.due()), (0, None));
 }
 
 #[test]
@@ -189,15 +192,21 @@ fn a_shard_that_says_it_has_spent_is_asked_only_every_10_s() {
     let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
     let answer = [(tx_id(&bytes), PartNumber(3)), (TxId([5; 32]), PartNumber(1))];
     node.submit(Time(0), std::slice::from_ref(&bytes));
-    assert_eq!(node.orders.on_spent(NodeId(6), &answer), OrderEffects::none());
-    for seconds in [2, 6, 14] {
+    assert_eq!(node.tick(at(2)).len(), 2);
+    assert_eq!(node.pending.on_spent(at(5), NodeId(6), &answer), Output::default());
+    for seconds in [6, 14] {
+        assert_eq!(node.pending.on_spent(at(seconds), NodeId(7), &answer), Output::default());
         assert_eq!(node.tick(at(seconds)), [(Dest::Shard(TWO), vec![bytes.clone()])]);
     }
     assert_eq!(node.tick(at(24)).len(), 2, "one that lies does not silence us");
-    let fault = OrderEffects::fault(NodeId(3), FaultKind::BadRequest);
-    assert_eq!(node.orders.on_spent(NodeId(3), &answer), fault, "our own shard's spending we see ourselves");
+    let fault = Output::fault(NodeId(3), FaultKind::BadRequest);
+    assert_eq!(
+        node.pending.on_spent(at(24), NodeId(3), &answer),
+        fault,
+        "our own shard's spending we see ourselves"
+    );
     let flood = vec![answer[0]; SUBMISSION_TRANSACTIONS_MAX + 1];
-    assert_eq!(node.orders.on_spent(NodeId(6), &flood).faults.len(), 1);
+    assert_eq!(node.pending.on_spent(at(24), NodeId(6), &flood).faults.len(), 1);
 }
 
 #[test]
@@ -206,7 +215,7 @@ fn every_member_of_the_output_shard_asks_for_what_waits_in_its_pool() {
     let bytes = spend(&[ZERO, ONE, TWO], 0, ZERO, b"");
     let outcome = node.execute(Time(0), &proposal(&[&bytes]), &[]);
     assert!(outcome.cross.contains(&CrossEvent::Pooled { id: tx_id(&bytes) }));
-    assert!(node.mempool.is_empty());
+    assert!(node.pending.is_empty());
     let missing = [ONE, TWO].map(|shard| (Dest::Shard(shard), vec![bytes.clone()]));
     assert_eq!(node.tick(at(2)), missing);
     let mut builder = ProposalBuilder::new(Vec::new(), 1 << 20, 1_000);
@@ -214,8 +223,8 @@ fn every_member_of_the_output_shard_asks_for_what_waits_in_its_pool() {
     let cancel = builder.finish();
     let entries = [(Index(0), &cancel), (Index(1), &cancel)];
     let outcome = node.ledger.execute(Round(2), entries, &|_| None);
-    node.orders.executed(at(3), &outcome, &node.mempool, &node.ledger);
-    assert_eq!(node.orders.next_wakeup(), None, "what is cancelled is asked for no more");
+    let _ = node.pending.executed(at(3), &outcome, &node.ledger);
+    assert_eq!(node.due(), None, "what is cancelled is asked for no more");
 }
 
 #[test]
@@ -237,19 +246,20 @@ fn an_input_missing_at_the_output_shard_goes_onto_the_own_list() {
         let rival = Transaction {
             inputs: &[coin],
             output_shard: ZERO,
-            outputs: &[Output { owner: Owner([1; 32]), amount: 100 }],
+            outputs: &[transaction::Output { owner: Owner([1; 32]), amount: 100 }],
             expiries: &[Expiry { shard: ZERO, round: Round(50) }],
             payload: b"",
         };
         node.execute(Time(0), &proposal(&[&rival.encode()]), &[]);
-        let effects = node.orders.tick(at(2), &mut node.mempool, &node.ledger);
-        assert_eq!(effects.sends, [], "the other shard has spent");
+        let output = node.pending.tick(at(2), &node.ledger);
         let cause = Cause::Rejected(Rejection::Spent);
-        let vote = RejectVote { id: tx_id(&other), others: vec![ONE], cause };
-        assert_eq!(effects.outputs, [OrderOutput::Never { asker: None, votes: vec![vote] }]);
+        let votes = vec![RejectVote { id: tx_id(&other), others: vec![ONE], cause }];
+        let message = RejectMessage::Votes { executed: Round(2), votes };
+        let only_votes = [(Dest::ShardOthers, PendingSend::Reject(message))];
+        assert_eq!(output.sends, only_votes, "the other shard has spent");
         if index != home(&bytes) {
             assert_eq!(node.proposed(), [], "the home first");
-            node.mempool.promote(at(7), node.ledger.height(), |_| 0);
+            node.pending.promote(at(7), node.ledger.height(), |_| 0);
         }
         assert_eq!(node.proposed(), [tx_id(&bytes)]);
     }
@@ -260,11 +270,11 @@ fn the_home_proposes_at_once_and_the_backups_later() {
     let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
     for index in 4..8 {
         let mut node = Node::new(index);
-        assert_eq!(node.on_order(Time(0), 1, std::slice::from_ref(&bytes)), OrderEffects::none());
-        assert_eq!(node.on_order(Time(9), 2, std::slice::from_ref(&bytes)), OrderEffects::none());
+        assert_eq!(node.on_order(Time(0), 1, std::slice::from_ref(&bytes)), Output::default());
+        assert_eq!(node.on_order(Time(9), 2, std::slice::from_ref(&bytes)), Output::default());
         if index != 4 + home(&bytes) {
             assert_eq!(node.proposed(), []);
-            node.mempool.promote(at(5), node.ledger.height(), |_| 0);
+            node.pending.promote(at(5), node.ledger.height(), |_| 0);
         }
         assert_eq!(node.proposed(), [tx_id(&bytes)]);
         assert_eq!(node.proposed(), [], "once");
@@ -280,24 +290,22 @@ fn what_is_spent_is_answered_with_its_part_and_never_with_a_rejection() {
     for _ in 0..100 {
         node.execute(Time(0), &proposal(&[]), &[]);
     }
-    let effects = node.on_order(Time(0), 3, &[spent.clone(), rival.clone()]);
-    let answer = OrderSend::Spent(vec![(tx_id(&spent), PartNumber(1))]);
-    assert_eq!(effects.sends, [(Dest::Node(NodeId(3)), answer)]);
-    let vote = RejectVote { id: tx_id(&rival), others: vec![ZERO], cause: Cause::Expired };
-    assert_eq!(effects.outputs, [OrderOutput::Never { asker: Some(NodeId(3)), votes: vec![vote] }]);
-    assert!(effects.faults.is_empty() && node.mempool.is_empty());
+    let output = node.on_order(Time(0), 3, &[spent.clone(), rival.clone()]);
+    let answer = PendingSend::Spent(vec![(tx_id(&spent), PartNumber(1))]);
+    let votes = vec![RejectVote { id: tx_id(&rival), others: vec![ZERO], cause: Cause::Expired }];
+    let message = RejectMessage::Votes { executed: Round(101), votes };
+    let votes = (Dest::ShardOthers, PendingSend::Reject(message));
+    assert_eq!(output.sends, [(Dest::Node(NodeId(3)), answer), votes]);
+    assert!(output.faults.is_empty() && node.pending.is_empty());
 }
 
 #[test]
 fn what_is_believed_to_be_rejected_elsewhere_is_not_listed() {
     let mut node = Node::new(5);
     let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
-    let order = encode_order([&bytes[..]].into_iter());
-    let list = order.slice(1..order.len());
-    let believed = |id: &TxId| *id == tx_id(&bytes);
-    let effects = node.orders.on_order(Time(0), NodeId(0), &list, believed, &mut node.mempool, &node.ledger);
-    assert_eq!(effects, OrderEffects::none());
-    assert!(node.mempool.is_empty());
+    node.believe(tx_id(&bytes), [8, 9]);
+    assert_eq!(node.on_order(Time(0), 0, &[bytes]), Output::default());
+    assert!(node.pending.is_empty());
 }
 
 /// Our CL_M may be lost, so whoever asks again makes us say it again: our own belief must not keep us silent.
@@ -306,11 +314,11 @@ fn what_can_never_execute_is_answered_although_we_believe_it_already() {
     let mut node = Node::new(5);
     let (spent, rival) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE], 0, ZERO, b"rival"));
     node.execute(Time(0), &proposal(&[&spent]), &[]);
-    let order = encode_order([&rival[..]].into_iter());
-    let list = order.slice(1..order.len());
-    let effects = node.orders.on_order(Time(0), NodeId(0), &list, |_| true, &mut node.mempool, &node.ledger);
-    let [OrderOutput::Never { asker: Some(NodeId(0)), votes }] = &effects.outputs[..] else {
-        panic!("no answer: {effects:?}")
+    node.believe(tx_id(&rival), [0, 1]);
+    let output = node.on_order(Time(0), 0, std::slice::from_ref(&rival));
+    let [(Dest::ShardOthers, PendingSend::Reject(RejectMessage::Votes { votes, .. }))] = &output.sends[..]
+    else {
+        panic!("no answer: {output:?}")
     };
     assert_eq!(votes[0].id, tx_id(&rival));
 }
@@ -330,8 +338,8 @@ fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
     ] {
         let mut node = Node::new(5);
         let effects = node.on_order(Time(0), from, &[bad, good.clone()]);
-        assert_eq!(effects, OrderEffects::fault(NodeId(from), FaultKind::BadRequest), "{why}");
-        assert!(node.mempool.is_empty(), "{why}");
+        assert_eq!(effects, Output::fault(NodeId(from), FaultKind::BadRequest), "{why}");
+        assert!(node.pending.is_empty(), "{why}");
     }
     let mut node = Node::new(5);
     let many = vec![good.clone(); SUBMISSION_TRANSACTIONS_MAX + 1];
@@ -342,11 +350,10 @@ fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
     for end in 0..20 {
         let body = encode_order([&good[..]].into_iter());
         let cut = body.slice(1..body.len() - 1 - end);
-        let effects =
-            node.orders.on_order(Time(0), NodeId(1), &cut, |_| false, &mut node.mempool, &node.ledger);
-        assert_eq!(effects.faults.len(), 1);
+        let output = node.pending.on_order(Time(0), NodeId(1), &cut, &node.ledger);
+        assert_eq!(output.faults.len(), 1);
     }
-    assert!(node.mempool.is_empty());
+    assert!(node.pending.is_empty());
 }
 
 #[test]
@@ -356,7 +363,7 @@ fn what_is_asked_for_again_is_rationed() {
     node.submit(Time(0), &all);
     let mut again = Vec::new();
     for (tenths, count) in [(20, 64), (21, 64), (22, 22)] {
-        let due = node.orders.next_wakeup().unwrap();
+        let due = node.due().unwrap();
         assert_eq!(due, Time(tenths * 100_000));
         let mut asked = node.tick(due);
         assert_eq!((asked.len(), asked[0].1.len()), (1, count));
@@ -374,7 +381,7 @@ fn what_a_child_had_under_way_is_asked_again() {
     let mut node = Node::new(0);
     let bytes = spend(&[ONE], 0, ZERO, b"");
     node.submit(Time(0), std::slice::from_ref(&bytes));
-    node.orders.on_child_restarted(at(1));
+    node.pending.on_child_restarted(at(1));
     assert_eq!(node.tick(at(1)), [(Dest::Shard(ONE), vec![bytes])]);
-    assert_eq!(node.orders.next_wakeup(), Some(at(5)), "then it is waited for again");
+    assert_eq!(node.due(), Some(at(5)), "then it is waited for again");
 }

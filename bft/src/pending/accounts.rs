@@ -1,7 +1,8 @@
-//! Who fills the mempool: clients share one room, peers another, so neither can crowd out the other.
+//! Who fills the list of pending transactions: clients share one room, peers another, so neither can crowd out the
+//! other.
 //!
-//! A client may fill a share of the clients' room. The peers' room is divided evenly among all nodes of the testbed: what
-//! honest members ask us to order finds its place whatever faulty ones send.
+//! A client may fill a share of the clients' room. The peers' room is divided evenly among all nodes of the testbed:
+//! what honest members ask us to order finds its place whatever faulty ones send.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,9 @@ use wire::limits::{
     MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX,
 };
 
-/// How much a mempool holds.
+use crate::pending::list::Payer;
+
+/// How many transactions may be pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MempoolLimits {
     /// Open transactions of clients.
@@ -66,7 +69,7 @@ enum Presence {
     Gone,
 }
 
-/// What a client has in the mempool.
+/// What a client has pending.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Client {
     pub(super) held: Held,
@@ -78,7 +81,9 @@ pub(super) struct Client {
 pub(super) struct Accounts {
     limits: MempoolLimits,
     /// All clients together.
-    total: Held,
+    of_clients: Held,
+    /// All peers together.
+    of_peers: Held,
     /// Transactions that clients ever added.
     taken: u64,
     /// Bound: clients with something open, and those connected that have asked for something.
@@ -91,16 +96,17 @@ impl Accounts {
     pub(super) fn new(limits: MempoolLimits) -> Accounts {
         Accounts {
             limits,
-            total: Held::default(),
+            of_clients: Held::default(),
+            of_peers: Held::default(),
             taken: 0,
             clients: BTreeMap::new(),
             peers: BTreeMap::new(),
         }
     }
 
-    /// What all clients and peers have open.
+    /// How many transactions all clients and peers have open.
     pub(super) fn open(&self) -> usize {
-        self.total.open + self.peers.values().map(|held| held.open).sum::<usize>()
+        self.of_clients.open + self.of_peers.open
     }
 
     pub(super) fn taken(&self) -> u64 {
@@ -110,8 +116,7 @@ impl Accounts {
     /// Why `bytes` more of a client do not fit, if they do not.
     pub(super) fn no_room(&self, client: ClientId, bytes: u64) -> Option<Refusal> {
         let MempoolLimits { transactions_max, bytes_max, client_percent_max, .. } = self.limits;
-        // What lingers in the list's lines takes memory as well; it is bounded by what is open.
-        if self.total.is_full(bytes, transactions_max as u64, bytes_max) {
+        if self.of_clients.is_full(bytes, transactions_max as u64, bytes_max) {
             return Some(Refusal::Full);
         }
         let state = self.clients.get(&client)?;
@@ -128,43 +133,26 @@ impl Accounts {
         !held.is_full(bytes, share(transactions_max as u64), share(bytes_max))
     }
 
-    pub(super) fn add(&mut self, client: ClientId, bytes: u64) {
-        self.taken += 1;
-        self.total.add(bytes);
-        self.clients.entry(client).or_default().held.add(bytes);
+    /// A transaction is pending on the account of `payer`, which holds so many bytes.
+    pub(super) fn add(&mut self, payer: Payer, bytes: u64) {
+        self.taken += u64::from(matches!(payer, Payer::Client { .. }));
+        self.change(payer, |held| held.add(bytes));
     }
 
-    /// A transaction of a client holds its bytes no longer.
-    pub(super) fn release(&mut self, client: ClientId, bytes: u64) {
-        self.total.bytes -= bytes;
-        self.client_mut(client).held.bytes -= bytes;
+    /// One holds its bytes no longer.
+    pub(super) fn release(&mut self, payer: Payer, bytes: u64) {
+        self.change(payer, |held| held.bytes -= bytes);
     }
 
-    /// A transaction of a client is no longer open; `bytes` are what it still held.
-    pub(super) fn remove(&mut self, client: ClientId, bytes: u64) {
-        self.total.remove(bytes);
-        let state = self.client_mut(client);
-        state.held.remove(bytes);
-        if state.held.open == 0 && state.presence == Presence::Gone {
-            self.clients.remove(&client);
-        }
-    }
-
-    pub(super) fn add_of_peer(&mut self, peer: NodeId, bytes: u64) {
-        self.peers.entry(peer).or_default().add(bytes);
-    }
-
-    /// An order of a peer holds its bytes no longer.
-    pub(super) fn release_of_peer(&mut self, peer: NodeId, bytes: u64) {
-        self.peer_mut(peer).bytes -= bytes;
-    }
-
-    /// An order of a peer is no longer open; `bytes` are what it still held.
-    pub(super) fn remove_of_peer(&mut self, peer: NodeId, bytes: u64) {
-        let held = self.peer_mut(peer);
-        held.remove(bytes);
-        if held.open == 0 {
-            self.peers.remove(&peer);
+    /// One is no longer open; `bytes` are what it still held.
+    pub(super) fn remove(&mut self, payer: Payer, bytes: u64) {
+        self.change(payer, |held| held.remove(bytes));
+        match payer {
+            Payer::Client { client, .. } => self.forget_client_if_idle(client),
+            Payer::Peer(peer) if self.peers.get(&peer).is_some_and(|held| held.open == 0) => {
+                self.peers.remove(&peer);
+            }
+            Payer::Peer(_) | Payer::Pool => {}
         }
     }
 
@@ -181,17 +169,28 @@ impl Accounts {
     pub(super) fn client_gone(&mut self, client: ClientId) {
         if let Some(state) = self.clients.get_mut(&client) {
             state.presence = Presence::Gone;
-            if state.held.open == 0 {
-                self.clients.remove(&client);
-            }
+            self.forget_client_if_idle(client);
         }
     }
 
-    fn client_mut(&mut self, client: ClientId) -> &mut Client {
-        self.clients.get_mut(&client).expect("a client with open transactions is kept note of")
+    fn change(&mut self, payer: Payer, change: impl Fn(&mut Held)) {
+        match payer {
+            Payer::Client { client, .. } => {
+                change(&mut self.of_clients);
+                change(&mut self.clients.entry(client).or_default().held);
+            }
+            Payer::Peer(peer) => {
+                change(&mut self.of_peers);
+                change(self.peers.entry(peer).or_default());
+            }
+            Payer::Pool => {}
+        }
     }
 
-    fn peer_mut(&mut self, peer: NodeId) -> &mut Held {
-        self.peers.get_mut(&peer).expect("a peer with open orders is kept note of")
+    fn forget_client_if_idle(&mut self, client: ClientId) {
+        let is_idle = |state: &Client| state.held.open == 0 && state.presence == Presence::Gone;
+        if self.clients.get(&client).is_some_and(is_idle) {
+            self.clients.remove(&client);
+        }
     }
 }

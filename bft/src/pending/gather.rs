@@ -28,8 +28,8 @@ use wire::limits::{ORDER_BYTES_MAX, REJECTS_PER_MESSAGE_MAX, SUBMISSION_TRANSACT
 
 use crate::ledger::Cause;
 use crate::message::{Message, encode_order};
+use crate::pending::PendingSend;
 use crate::shard::message::{RejectMessage, RejectVote, ShardMessage};
-use crate::shard::order::OrderSend;
 use crate::time::{Span, Time};
 
 /// Pause for each recipient of each message sent.
@@ -67,32 +67,26 @@ impl Gather {
         }
     }
 
-    /// Adds what rejects have to say.
-    pub fn reject(&mut self, dest: Dest, message: RejectMessage) {
-        match message {
-            RejectMessage::Votes { executed, votes } => {
+    /// Adds a message.
+    pub fn add(&mut self, dest: Dest, send: PendingSend) {
+        match send {
+            PendingSend::Reject(RejectMessage::Votes { executed, votes }) => {
                 self.bytes += ITEM_BYTES * votes.len();
                 let (latest, gathered) = self.votes.entry(dest).or_default();
                 *latest = executed.max(*latest);
                 gathered.extend(votes);
             }
-            RejectMessage::Rejected { imported, ids } => {
+            PendingSend::Reject(RejectMessage::Rejected { imported, ids }) => {
                 self.bytes += ITEM_BYTES * ids.len();
                 let (latest, gathered) = self.rejected.entry(dest).or_default();
                 *latest = imported.max(*latest);
                 gathered.extend(ids);
             }
-        }
-    }
-
-    /// Adds what orders have to say.
-    pub fn order(&mut self, dest: Dest, send: OrderSend) {
-        match send {
-            OrderSend::Order(transactions) => {
+            PendingSend::Order(transactions) => {
                 self.bytes += transactions.iter().map(|bytes| list::item_bytes(bytes.len())).sum::<usize>();
                 self.orders.entry(dest).or_default().extend(transactions);
             }
-            OrderSend::Spent(ids) => {
+            PendingSend::Spent(ids) => {
                 self.bytes += ITEM_BYTES * ids.len();
                 self.spent.entry(dest).or_default().extend(ids);
             }
@@ -190,23 +184,24 @@ mod tests {
         Gather::new(Arc::new(Committee::new(4, Protocol::default(), vec![keys; 12], [3; 32])))
     }
 
-    fn rejected(imported: u64, id: u8) -> RejectMessage {
-        RejectMessage::Rejected { imported: PartNumber(imported), ids: vec![(TxId([id; 32]), CAUSE)] }
+    fn rejected(imported: u64, id: u8) -> PendingSend {
+        let ids = vec![(TxId([id; 32]), CAUSE)];
+        PendingSend::Reject(RejectMessage::Rejected { imported: PartNumber(imported), ids })
     }
 
-    fn order(count: usize, bytes: usize) -> OrderSend {
-        OrderSend::Order(vec![Bytes::from(vec![7; bytes]); count])
+    fn order(count: usize, bytes: usize) -> PendingSend {
+        PendingSend::Order(vec![Bytes::from(vec![7; bytes]); count])
     }
 
     #[test]
     fn after_a_quiet_time_a_message_leaves_at_once_and_then_what_goes_the_same_way_together() {
         let mut gather = gather();
         assert_eq!((gather.due(), gather.release(Time(5)).len()), (None, 0));
-        gather.reject(SHARD, rejected(3, 1));
+        gather.add(SHARD, rejected(3, 1));
         assert_eq!(gather.release(Time(5)).len(), 1);
-        gather.reject(SHARD, rejected(5, 2));
-        gather.reject(SHARD, rejected(4, 3));
-        gather.reject(Dest::Node(NodeId(4)), rejected(4, 3));
+        gather.add(SHARD, rejected(5, 2));
+        gather.add(SHARD, rejected(4, 3));
+        gather.add(Dest::Node(NodeId(4)), rejected(4, 3));
         let due = Time(5) + Span(4 * REST_A_COPY.0);
         assert_eq!((gather.due(), gather.release(Time(due.0 - 1)).len()), (Some(due), 0));
         let messages = gather.release(due);
@@ -216,7 +211,7 @@ mod tests {
         assert_eq!((dest, Incoming::decode(joined)), {
             (&SHARD, Some(Incoming::Message(Message::Shard(ShardMessage::Reject(expected)))))
         });
-        gather.reject(SHARD, rejected(3, 1));
+        gather.add(SHARD, rejected(3, 1));
         assert_eq!(gather.due(), Some(due + Span(5 * REST_A_COPY.0)), "to a shard of four, and to one node");
     }
 
@@ -226,7 +221,7 @@ mod tests {
         for executed in [7, 9, 8] {
             let vote = RejectVote { id: TxId([executed as u8; 32]), others: vec![ShardId(0)], cause: CAUSE };
             let votes = RejectMessage::Votes { executed: Round(executed), votes: vec![vote] };
-            gather.reject(Dest::ShardOthers, votes);
+            gather.add(Dest::ShardOthers, PendingSend::Reject(votes));
         }
         let messages = gather.release(Time(0));
         let [(_, bytes)] = &messages[..] else { panic!("{messages:?}") };
@@ -243,12 +238,12 @@ mod tests {
     fn much_does_not_wait_and_no_pause_is_longer_than_the_longest() {
         let mut gather = gather();
         for node in 0..100 {
-            gather.order(Dest::Node(NodeId(node)), order(1, 100));
+            gather.add(Dest::Node(NodeId(node)), order(1, 100));
         }
         assert_eq!(gather.release(Time(1)).len(), 100);
-        gather.order(SHARD, order(1, 100));
+        gather.add(SHARD, order(1, 100));
         assert_eq!(gather.due(), Some(Time(1) + REST_MAX));
-        gather.order(SHARD, order(GATHERED_BYTES_MAX / 100, 100));
+        gather.add(SHARD, order(GATHERED_BYTES_MAX / 100, 100));
         assert_eq!(gather.release(Time(1)).len(), 1);
     }
 
@@ -257,7 +252,7 @@ mod tests {
         let mut gather = gather();
         let longest = TRANSACTION_BYTES_MAX as usize;
         let count = ORDER_BYTES_MAX as usize / longest + 2;
-        gather.order(SHARD, order(count, longest));
+        gather.add(SHARD, order(count, longest));
         let messages = gather.release(Time(0));
         let listed = messages.iter().map(|(_, bytes)| {
             let Some(Incoming::Order(list)) = Incoming::decode(bytes) else { panic!("an order") };
@@ -265,7 +260,28 @@ mod tests {
             list::parse(&list, SUBMISSION_TRANSACTIONS_MAX).expect("it is a list").len()
         });
         assert_eq!((listed.sum::<usize>(), messages.len()), (count, 2));
-        gather.order(SHARD, order(SUBMISSION_TRANSACTIONS_MAX + 1, 1));
+        gather.add(SHARD, order(SUBMISSION_TRANSACTIONS_MAX + 1, 1));
         assert_eq!(gather.release(Time(1_000_000)).len(), 2);
+    }
+
+    #[test]
+    fn long_batches_of_votes_and_rejects_are_cut() {
+        let mut gather = gather();
+        let count = REJECTS_PER_MESSAGE_MAX + 1;
+        let vote = RejectVote { id: TxId([1; 32]), others: vec![ShardId(0)], cause: CAUSE };
+        let votes = RejectMessage::Votes { executed: Round(1), votes: vec![vote; count] };
+        let ids = vec![(TxId([1; 32]), CAUSE); count];
+        let rejected = RejectMessage::Rejected { imported: PartNumber(1), ids };
+        gather.add(Dest::ShardOthers, PendingSend::Reject(votes));
+        gather.add(SHARD, PendingSend::Reject(rejected));
+        let lengths = gather.release(Time(0)).into_iter().map(|(_, bytes)| match Incoming::decode(&bytes) {
+            Some(Incoming::Message(Message::Shard(ShardMessage::Reject(message)))) => match message {
+                RejectMessage::Votes { votes, .. } => votes.len(),
+                RejectMessage::Rejected { ids, .. } => ids.len(),
+            },
+            other => panic!("{other:?}"),
+        });
+        let cut = [REJECTS_PER_MESSAGE_MAX, 1];
+        assert_eq!(lengths.collect::<Vec<_>>(), [cut, cut].concat());
     }
 }

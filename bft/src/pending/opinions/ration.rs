@@ -4,7 +4,7 @@
 //! 50·N² bytes of CL_M, and 40·N² bytes of CL to each of its other shards. So each peer has a ration: reports caused by
 //! its orders may cost this node [`SHARD_BYTES_PER_S`] / N bytes of CL_M and CL a second, and at once as much as it
 //! saves up in [`SAVED_S`] seconds. A transaction that exceeds the ration is passed over without a trace. An honest
-//! peer repeats its order ([`crate::shard::order`]), so only its client's receipt comes later; the rations of other
+//! peer repeats its order ([`crate::pending`]), so only its client's receipt comes later; the rations of other
 //! peers are untouched.
 //!
 //! **Bound.** A member that joins in on f+1 CL_M charges nobody, so a peer costs more than its ration if it orders

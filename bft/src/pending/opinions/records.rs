@@ -5,7 +5,7 @@ use wire::ids::{PartNumber, Round, ShardId, TxId};
 use crate::ledger::{Ledger, Standing};
 
 /// The view of the ledger that judging claims needs.
-pub trait Records {
+pub(in crate::pending) trait Records {
     /// The last executed round.
     fn height(&self) -> Round;
     /// The last part executed here of those that `source` sent.

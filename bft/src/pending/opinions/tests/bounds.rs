@@ -13,12 +13,12 @@ fn a_flood_takes_the_room_of_nobody_else() {
         let _ = one.hear(1, votes(&[RejectVote { others: shards(&[1]), ..vote(number) }]));
     }
     assert_eq!(one.open(), (MAX + 1, MAX + 1));
-    assert_eq!(one.hear(6, reject(0, &[7])).outputs, [believed(7), settled(7)]);
+    assert_eq!(one.hear(6, reject(0, &[7])).outputs, [believed(7)]);
     // The oldest of the flood is forgotten, the latest is not.
     let _ = one.hear(5, reject(0, &[100, 998]));
     one.book.sent.insert(ShardId(1), PartNumber(2));
     let _ = one.execute(&[]);
-    assert_eq!((one.rejects.believed(&id(100)), one.rejects.believed(&id(998))), (None, Some(CAUSE)));
+    assert_eq!((one.opinions.believed(&id(100)), one.opinions.believed(&id(998))), (None, Some(CAUSE)));
 }
 
 #[test]
@@ -30,9 +30,8 @@ fn of_what_is_believed_the_latest_is_kept() {
             let _ = one.hear(node, votes(&[vote(number)]));
         }
     }
-    let Rejects { voted, rejected, believed, .. } = &one.rejects;
-    assert_eq!((voted.len(), rejected.len(), believed.len()), (MAX, MAX, MAX));
-    assert_eq!((one.rejects.believed(&id(149)), one.rejects.believed(&id(150))), (None, Some(CAUSE)));
+    assert_eq!(one.opinions.table.len(), (MAX, MAX, 0));
+    assert_eq!((one.opinions.believed(&id(149)), one.opinions.believed(&id(150))), (None, Some(CAUSE)));
     assert_eq!(one.open(), (0, 0));
 }
 
@@ -52,9 +51,7 @@ fn nothing_remains_of_what_has_ended() {
         let _ = one.hear(1, votes(&[RejectVote { others: shards(&[1]), ..vote(2) }]));
         assert_eq!(one.cancels(9), [id(1)]);
         let _ = one.execute(&[end(id(1)), end(id(2))]);
-        let Rejects { voted, rejected, believed, candidates, listed, .. } = &one.rejects;
-        assert_eq!((voted.len(), rejected.len(), believed.len()), (0, 0, 0));
-        assert_eq!((candidates.len(), listed.len(), one.open()), (0, 0, (0, 0)));
+        assert_eq!((one.opinions.table.len(), one.opinions.candidates.len()), ((0, 0, 0), 0));
     }
 }
 
@@ -75,7 +72,7 @@ fn steps_after(count: u64, shape: std::ops::Range<usize>) -> Steps {
         assert_eq!(one.hear(4, message), Effects::none());
     }
     assert_eq!(one.open(), (0, count as usize));
-    one.rejects.steps()
+    one.opinions.steps()
 }
 
 #[test]
@@ -94,7 +91,7 @@ fn ids_that_one_peer_chooses_cost_no_more_steps_than_random_ones() {
 /// Reports `count` transactions from number `first` on, ordered by `asker`; returns how many go out in CL_M.
 fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: u64) -> u64 {
     let votes = (first..first + count).map(vote).collect();
-    let effects = one.rejects.report(now, asker, votes, &one.book);
+    let effects = one.report_all(now, asker, votes);
     let lengths = effects.sends.iter().map(|(_, message)| match message {
         RejectMessage::Votes { votes, .. } => votes.len() as u64,
         RejectMessage::Rejected { ids, .. } => panic!("CL of {} on one vote", ids.len()),
@@ -106,7 +103,7 @@ fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: 
 fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
     let mut one = One::new(4);
     let start = Time(1_000_000);
-    let cost = one.rejects.rations.report_bytes(&vote(0));
+    let cost = one.opinions.rations.report_bytes(&vote(0));
     assert_eq!(cost, 50 * 3 + 2 * 40 * 4);
     let per_s = ration::SHARD_BYTES_PER_S / u64::from(N) / cost;
     let at_once = reported(&mut one, start, Some(NodeId(0)), 0, 20_000);
@@ -119,4 +116,15 @@ fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
     assert!((per_s - 1..=per_s + 1).contains(&next), "{next} a second later, {per_s} a second");
     assert_eq!(reported(&mut one, later, Some(NodeId(1)), 100_000, 1_000), 1_000, "another peer");
     assert_eq!(reported(&mut one, later, None, 200_000, 20_000), 20_000, "ordered by no peer");
+}
+
+/// A peer can have 100,000 such records made, so they must not grow.
+#[test]
+fn a_record_of_one_claim_is_small() {
+    let mut one = One::new(0);
+    let _ = one.hear(4, reject(0, &[1]));
+    let opinion = one.opinions.table.iter().next().expect("one");
+    assert_eq!(opinion.claims.capacity(), 1);
+    let bytes = size_of::<Option<(TxId, table::Opinion)>>() + size_of::<Held>();
+    assert!(bytes <= 152, "{bytes}");
 }

@@ -9,12 +9,15 @@ use std::sync::{Arc, OnceLock};
 use wire::client::Rejection;
 use wire::committee::{Committee, Protocol};
 
+use super::claims::Held;
 use super::*;
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
+use crate::effects::Effects;
 use crate::prng::Prng;
 
 mod bounds;
+mod lies;
 
 const CAUSE: Cause = Cause::Rejected(Rejection::Spent);
 const NEVER: Standing = Standing::Settled(Settled::Never(CAUSE), Round(1));
@@ -78,13 +81,12 @@ fn reject(imported: u64, numbers: &[u64]) -> RejectMessage {
     RejectMessage::Rejected { imported: PartNumber(imported), ids }
 }
 
-fn believed(number: u64) -> RejectOutput {
-    RejectOutput::Believed { id: id(number), cause: CAUSE }
+fn believed(number: u64) -> (TxId, Cause) {
+    (id(number), CAUSE)
 }
 
-fn settled(number: u64) -> RejectOutput {
-    RejectOutput::Settled { id: id(number), cause: CAUSE }
-}
+/// What a step leads to, with its messages as they go out.
+type RejectEffects = Effects<RejectMessage, (TxId, Cause), Dest>;
 
 fn committee() -> Arc<Committee> {
     static DEALT: OnceLock<Arc<Committee>> = OnceLock::new();
@@ -99,7 +101,7 @@ fn member(node: u16) -> Member {
 
 /// One node alone, whose peers the test plays.
 struct One {
-    rejects: Rejects,
+    opinions: Opinions,
     book: Book,
 }
 
@@ -109,29 +111,44 @@ impl One {
     }
 
     fn with_ids_max(node: u16, ids_max: usize) -> One {
-        One { rejects: Rejects::with_ids_max(member(node), 1, ids_max), book: Book::default() }
+        One { opinions: Opinions::with_ids_max(member(node), 1, ids_max), book: Book::default() }
     }
 
     fn hear(&mut self, from: u16, message: RejectMessage) -> RejectEffects {
-        self.rejects.handle(NOW, NodeId(from), message, &self.book)
+        self.step(|opinions, book, draft| opinions.handle(NOW, NodeId(from), message, book, draft))
     }
 
     fn report(&mut self, now: Time, number: u64) -> RejectEffects {
-        self.rejects.report(now, None, vec![vote(number)], &self.book)
+        self.report_all(now, None, vec![vote(number)])
+    }
+
+    fn report_all(&mut self, now: Time, asker: Option<NodeId>, votes: Vec<RejectVote>) -> RejectEffects {
+        self.step(|opinions, book, draft| opinions.report(now, asker, votes, book, draft))
+    }
+
+    fn step(&mut self, step: impl FnOnce(&mut Opinions, &Book, &mut Draft)) -> RejectEffects {
+        let mut draft = Draft::default();
+        step(&mut self.opinions, &self.book, &mut draft);
+        let sends = draft.messages(&self.opinions.member, &self.book);
+        Effects { sends, outputs: draft.believed, faults: draft.faults, ..Effects::none() }
     }
 
     fn execute(&mut self, events: &[CrossEvent]) -> RejectEffects {
         self.book.height = self.book.height.next();
-        self.rejects.executed(NOW, events, &self.book)
+        self.step(|opinions, book, draft| opinions.executed(NOW, events, book, draft))
     }
 
     fn cancels(&mut self, max: usize) -> Vec<TxId> {
-        self.rejects.cancels(&self.book, max)
+        self.opinions.cancels(&self.book, max)
     }
 
     /// Claims that are open: CL_M and CL.
     fn open(&self) -> (usize, usize) {
-        (self.rejects.votes.len().1, self.rejects.claims.len().1)
+        let all = self.opinions.table.iter().flat_map(|opinion| &opinion.claims);
+        let (votes, claims): (Vec<&Held>, Vec<&Held>) =
+            all.partition(|held| held.claim.shard == self.opinions.member.shard);
+        assert_eq!(votes.len() + claims.len(), self.opinions.table.len().2);
+        (votes.len(), claims.len())
     }
 }
 
@@ -141,7 +158,7 @@ struct Net {
     wire: VecDeque<(NodeId, NodeId, RejectMessage)>,
     /// These send nothing.
     mute: BTreeSet<NodeId>,
-    outputs: BTreeMap<NodeId, Vec<RejectOutput>>,
+    outputs: BTreeMap<NodeId, Vec<(TxId, Cause)>>,
 }
 
 impl Net {
@@ -186,7 +203,10 @@ impl Net {
 
     fn believers(&self, number: u64) -> Vec<u16> {
         let nodes = (0..N * SHARDS).zip(&self.nodes);
-        nodes.filter(|(_, node)| node.rejects.believed(&id(number)).is_some()).map(|(node, _)| node).collect()
+        nodes
+            .filter(|(_, node)| node.opinions.believed(&id(number)).is_some())
+            .map(|(node, _)| node)
+            .collect()
     }
 }
 
@@ -198,7 +218,7 @@ fn two_members_who_know_are_enough_for_all_shards_to_believe_without_a_block() {
     net.run_in_order();
     assert_eq!(net.believers(1), Vec::from_iter(0..N * SHARDS));
     for outputs in net.outputs.values() {
-        assert_eq!(*outputs, [believed(1), settled(1)], "once each");
+        assert_eq!(*outputs, [believed(1)], "once each");
     }
     for node in &net.nodes {
         assert_eq!(node.open(), (0, 0), "what is believed has no open claims");
@@ -224,29 +244,6 @@ fn in_any_order_and_with_one_silent_member_a_shard() {
 }
 
 #[test]
-fn one_member_who_knows_is_believed_by_nobody_else() {
-    let mut net = Net::new();
-    net.report(4, 1);
-    net.run_in_order();
-    assert_eq!(net.believers(1), [4], "its own ledger is enough for itself");
-}
-
-#[test]
-fn a_lie_of_f_members_goes_nowhere() {
-    let mut one = One::new(5);
-    for _ in 0..3 {
-        assert_eq!(one.hear(4, votes(&[vote(1)])), Effects::none(), "CL_M of one, however often");
-    }
-    let mut one = One::new(0);
-    for _ in 0..3 {
-        assert_eq!(one.hear(4, reject(0, &[1])), Effects::none(), "CL of one, however often");
-    }
-    assert_eq!(one.hear(8, reject(0, &[1])), Effects::none(), "and one of another shard");
-    assert_eq!(one.rejects.believed(&id(1)), None);
-    assert_eq!(one.hear(9, reject(0, &[1])).outputs, [believed(1), settled(1)], "two of one shard");
-}
-
-#[test]
 fn who_joins_in_tells_its_shard_and_on_n_minus_f_the_others() {
     let mut one = One::new(7);
     one.book.imported.insert(ShardId(2), PartNumber(9));
@@ -265,17 +262,6 @@ fn who_joins_in_tells_its_shard_and_on_n_minus_f_the_others() {
 }
 
 #[test]
-fn votes_for_other_shards_do_not_add_up() {
-    let mut one = One::new(7);
-    let other = RejectVote { others: shards(&[0]), ..vote(1) };
-    assert_eq!(one.hear(4, votes(std::slice::from_ref(&other))), Effects::none());
-    assert_eq!(one.hear(5, votes(&[vote(1)])), Effects::none());
-    let changed = one.hear(4, votes(&[vote(1)]));
-    assert_eq!(changed, Effects::fault(NodeId(4), FaultKind::Equivocation));
-    assert!(!one.hear(6, votes(&[vote(1)])).sends.is_empty(), "two of the same");
-}
-
-#[test]
 fn the_cause_is_what_most_name() {
     let mut one = One::new(7);
     let expired = RejectVote { cause: Cause::Expired, ..vote(1) };
@@ -288,19 +274,6 @@ fn the_cause_is_what_most_name() {
 }
 
 #[test]
-fn nobody_joins_in_against_its_own_ledger() {
-    for known in [Standing::Spent, NEVER] {
-        let mut one = One::new(7);
-        one.book.known.insert(id(1), known);
-        for node in 4..7 {
-            assert_eq!(one.hear(node, votes(&[vote(1)])), Effects::none(), "{known:?}");
-        }
-        assert_eq!(one.report(NOW, 1), Effects::none(), "{known:?}");
-        assert_eq!((one.rejects.believed(&id(1)), one.open()), (None, (0, 0)));
-    }
-}
-
-#[test]
 fn votes_that_came_before_the_block_that_executes_it_are_void() {
     let mut one = One::new(7);
     let early = RejectMessage::Votes { executed: Round(1), votes: vec![vote(1), vote(2)] };
@@ -310,7 +283,7 @@ fn votes_that_came_before_the_block_that_executes_it_are_void() {
     one.book.known.insert(id(1), Standing::Spent);
     let spent = CrossEvent::Spent { id: id(1), output: ShardId(0), part: PartNumber(1) };
     let effects = one.execute(&[spent]);
-    assert_eq!(effects.outputs, [believed(2), settled(2)]);
+    assert_eq!(effects.outputs, [believed(2)]);
     let at_one = RejectMessage::Votes { executed: Round(1), votes: vec![vote(2)] };
     assert_eq!(effects.sends[0], (Dest::ShardOthers, at_one), "joined in as far as they were");
     assert_eq!(effects.sends.len(), 3);
@@ -331,17 +304,8 @@ fn a_reject_counts_once_all_that_its_sender_had_imported_is_executed_here() {
     contact.book.sent.insert(ShardId(1), PartNumber(6));
     contact.book.known.insert(id(1), Standing::Spent);
     let effects = contact.execute(&[CrossEvent::Finished { id: id(1) }]);
-    assert_eq!(effects.outputs, [believed(2), settled(2)]);
-    assert_eq!((contact.rejects.believed(&id(1)), contact.open()), (None, (0, 0)));
-}
-
-#[test]
-fn whoever_claims_to_be_ahead_for_ever_delays_nobody() {
-    let mut one = One::new(0);
-    let _ = one.hear(4, reject(u64::MAX, &[1]));
-    let _ = one.hear(5, reject(0, &[1]));
-    assert_eq!(one.hear(6, reject(0, &[1])).outputs, [believed(1), settled(1)]);
-    assert_eq!(one.open(), (0, 0));
+    assert_eq!(effects.outputs, [believed(2)]);
+    assert_eq!((contact.opinions.believed(&id(1)), contact.open()), (None, (0, 0)));
 }
 
 #[test]
@@ -359,46 +323,13 @@ fn what_a_block_rejects_goes_to_the_other_shards_at_once() {
 }
 
 #[test]
-fn long_batches_are_cut() {
+fn batches_longer_than_a_message_may_be_are_faults() {
     let count = REJECTS_PER_MESSAGE_MAX as u64 + 1;
     let all: Vec<RejectVote> = (0..count).map(vote).collect();
     let mut one = One::new(5);
-    let effects = one.rejects.report(NOW, None, all.clone(), &one.book);
-    let lengths: Vec<usize> = effects
-        .sends
-        .iter()
-        .map(|(dest, message)| match message {
-            RejectMessage::Votes { votes, .. } if *dest == Dest::ShardOthers => votes.len(),
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(lengths, [REJECTS_PER_MESSAGE_MAX, 1]);
     assert_eq!(one.hear(4, votes(&all)), Effects::fault(NodeId(4), FaultKind::OutOfRange));
     let numbers: Vec<u64> = (0..count).collect();
     assert_eq!(One::new(0).hear(4, reject(0, &numbers)), Effects::fault(NodeId(4), FaultKind::OutOfRange));
-
-    let events: Vec<CrossEvent> = all
-        .into_iter()
-        .map(|vote| CrossEvent::Rejected { id: vote.id, others: vote.others, cause: vote.cause })
-        .collect();
-    let effects = one.execute(&events);
-    assert_eq!(effects.sends.len(), 4, "two for each shard");
-}
-
-#[test]
-fn only_members_speak_and_only_of_what_can_be() {
-    let mut one = One::new(5);
-    let not_a_member = |node| Effects::fault(NodeId(node), FaultKind::NotAMember);
-    assert_eq!(one.hear(0, votes(&[vote(1)])), not_a_member(0), "CL_M is for the shard");
-    assert_eq!(one.hear(4, reject(0, &[1])), not_a_member(4), "CL is for others");
-    assert_eq!(one.hear(12, votes(&[vote(1)])), not_a_member(12));
-    assert_eq!(one.hear(12, reject(0, &[1])), not_a_member(12));
-    for others in [shards(&[]), shards(&[2, 0]), shards(&[0, 0]), shards(&[0, 1]), shards(&[3])] {
-        let vote = RejectVote { others, ..vote(1) };
-        let effects = one.hear(4, votes(std::slice::from_ref(&vote)));
-        assert_eq!(effects, Effects::fault(NodeId(4), FaultKind::OutOfRange), "{vote:?}");
-    }
-    assert_eq!(one.open(), (0, 0));
 }
 
 #[test]
@@ -425,7 +356,7 @@ fn only_what_is_certain_is_answered() {
     one.book.known.insert(id(2), NEVER);
     one.book.known.insert(id(3), Standing::Spent);
     one.book.imported.insert(ShardId(2), PartNumber(7));
-    let ask = |one: &One, node| one.rejects.answer(NodeId(node), (0..5).map(id), &one.book).sends;
+    let ask = |one: &One, node| Vec::from_iter(one.opinions.answer(NodeId(node), (0..5).map(id), &one.book));
     assert_eq!(ask(&one, 8), [(Dest::Node(NodeId(8)), reject(7, &[2]))], "our own word is none");
     for node in 5..7 {
         let _ = one.hear(node, votes(&[vote(1)]));
@@ -448,7 +379,7 @@ fn what_waits_in_the_pool_is_cancelled_and_so_is_what_comes_later() {
     let _ = pooled(&mut one, 2);
     let _ = one.hear(4, reject(0, &[1, 3]));
     let effects = one.hear(5, reject(0, &[1, 3]));
-    assert_eq!(effects.outputs, [believed(1), believed(3), settled(3)], "of 1 the block will tell");
+    assert_eq!(effects.outputs, [believed(1), believed(3)], "of 1 the block will tell");
     assert_eq!(one.cancels(9), [id(1)]);
     assert_eq!(one.cancels(9), [], "once for each entry");
     let _ = pooled(&mut one, 3);
@@ -457,9 +388,9 @@ fn what_waits_in_the_pool_is_cancelled_and_so_is_what_comes_later() {
     // Cancelled with one tick; then another input shard's tick comes.
     one.book.pool.remove(&id(1));
     let _ = one.execute(&[CrossEvent::Cancelled { id: id(1) }]);
-    assert!(!one.rejects.has_cancels());
+    assert!(!one.opinions.has_cancels());
     let _ = pooled(&mut one, 1);
-    assert!(one.rejects.has_cancels());
+    assert!(one.opinions.has_cancels());
     assert_eq!(one.cancels(9), [id(1)], "anew for the new entry");
     let _ = one.execute(&[CrossEvent::Pooled { id: id(1) }]);
     assert_eq!(one.cancels(9), [], "the same entry");
@@ -477,8 +408,8 @@ fn the_output_shard_cancels_what_it_has_spent_for_itself() {
     assert_eq!(one.cancels(9), [id(1)]);
     one.book.pool.remove(&id(1));
     let _ = one.execute(&[CrossEvent::Cancelled { id: id(1) }, CrossEvent::Refunded { id: id(1) }]);
-    assert_eq!(one.rejects.believed(&id(1)), Some(CAUSE), "the receipt of that block tells why");
-    assert_eq!((one.open(), one.rejects.has_cancels()), ((0, 0), false));
+    assert_eq!(one.opinions.believed(&id(1)), Some(CAUSE), "the receipt of that block tells why");
+    assert_eq!((one.open(), one.opinions.has_cancels()), ((0, 0), false));
 }
 
 #[test]
@@ -493,45 +424,4 @@ fn cancels_come_in_order_and_no_more_than_fit() {
     one.book.pool.remove(&id(5));
     assert_eq!(one.cancels(2), [id(8)], "5 has ended meanwhile");
     assert_eq!(one.cancels(2), []);
-}
-
-/// With a rule switched off, the lie it keeps out is told or believed.
-#[cfg(feature = "mutants")]
-#[test]
-fn without_its_rules_lies_spread() {
-    use crate::mutant;
-
-    /// Whether the lie went through.
-    fn one_vote_makes_a_reject() -> bool {
-        let effects = One::new(5).hear(4, votes(&[vote(1)]));
-        effects.sends.iter().any(|(_, message)| matches!(message, RejectMessage::Rejected { .. }))
-    }
-    fn rejected_while_its_record_is_open() -> bool {
-        let mut one = One::new(5);
-        one.book.known.insert(id(1), Standing::Spent);
-        [4, 6, 7].iter().any(|node| !one.hear(*node, votes(&[vote(1)])).sends.is_empty())
-    }
-    fn one_reject_cancels() -> bool {
-        let mut one = One::new(0);
-        one.book.pool.insert(id(1), Round(0));
-        let _ = one.hear(4, reject(0, &[1]));
-        !one.cancels(1).is_empty()
-    }
-    fn rejected_to_a_client_though_finished() -> bool {
-        let mut contact = One::new(0);
-        [4, 5].iter().any(|node| contact.hear(*node, reject(6, &[1])).outputs.contains(&settled(1)))
-    }
-    let attacks: [(Mutant, fn() -> bool); 4] = [
-        (Mutant::RejectNeedsQuorum, one_vote_makes_a_reject),
-        (Mutant::RejectNotUnderOpenRecord, rejected_while_its_record_is_open),
-        (Mutant::BelieveNeedsOneHonest, one_reject_cancels),
-        (Mutant::RejectAfterWatermark, rejected_to_a_client_though_finished),
-    ];
-    for (rule, attack) in attacks {
-        assert!(!attack(), "{rule:?} in force");
-        mutant::set(Some(rule));
-        let succeeded = attack();
-        mutant::set(None);
-        assert!(succeeded, "nobody noticed that {rule:?} was off");
-    }
 }

@@ -1,0 +1,146 @@
+//! Admission: what a client hands in is refused at once, with its reason, or pending from now on.
+
+use std::ops::Range;
+
+use wire::bytes::Bytes;
+use wire::client::{Fate, Refusal, Rejection};
+use wire::ids::{ClientId, TxId};
+
+use crate::id_index::GROUP;
+use crate::ledger::{Cause, Ledger, Settled, Standing};
+use crate::pending::list::{Payer, Phase};
+use crate::pending::{Output, Pending, PendingStep};
+use crate::proposal::payload_bytes;
+use crate::time::Time;
+use crate::transaction::{self, Part, TransactionView, tx_id};
+
+/// A transaction of a submission that has passed what bytes alone decide.
+struct Candidate<'a> {
+    id: TxId,
+    view: TransactionView<'a>,
+    item: &'a Range<usize>,
+}
+
+impl Pending {
+    /// Takes in the transactions that stand in `items` of a submission's `body`: refuses, lists, and asks other shards.
+    pub fn submit(
+        &mut self,
+        now: Time,
+        client: ClientId,
+        body: &Bytes,
+        items: &[Range<usize>],
+        ledger: &Ledger,
+    ) -> Output {
+        let mut output = Output::default();
+        let mut crossing = Vec::new();
+        let mut group: Vec<Candidate<'_>> = Vec::with_capacity(GROUP);
+        for items in items.chunks(GROUP) {
+            group.clear();
+            for item in items {
+                let id = tx_id(&body[item.clone()]);
+                match statically_fit(&body[item.clone()], ledger) {
+                    Ok(view) => group.push(Candidate { id, view, item }),
+                    Err(reason) => output.receipt(client, id, Fate::Refused(reason)),
+                }
+            }
+            self.list.warm(group.iter().map(|candidate| &candidate.id));
+            ledger.warm(group.iter().map(|candidate| (&candidate.id, &candidate.view)));
+            for Candidate { id, view, item } in &group {
+                let bytes = || body.slice((*item).clone());
+                match self.admit(now, client, id, view, bytes, ledger) {
+                    Ok(Part::Intra) => {}
+                    Ok(Part::Cross | Part::Foreign) => crossing.push(*id),
+                    Err(fate) => output.receipt(client, *id, fate),
+                }
+            }
+        }
+        output.steps = crossing.iter().copied().map(PendingStep::Admitted).collect();
+        self.ask_first(&crossing, ledger, &mut output);
+        output
+    }
+
+    /// Admission of a transaction that is statically fit, cheapest checks first. Returns how it concerns this shard.
+    fn admit(
+        &mut self,
+        now: Time,
+        client: ClientId,
+        id: &TxId,
+        view: &TransactionView<'_>,
+        bytes: impl FnOnce() -> Bytes,
+        ledger: &Ledger,
+    ) -> Result<Part, Fate> {
+        let before = self.list.find(id).map(|place| self.list.get(place).payer);
+        if matches!(before, Some(Payer::Client { .. })) {
+            return Err(Fate::Refused(Refusal::Duplicate));
+        }
+        let length = view.bytes().len() as u64;
+        if let Some(reason) = self.accounts.no_room(client, length) {
+            return Err(Fate::Refused(reason));
+        }
+        let part = view.part_of(ledger.shard());
+        let is_pooled = part != Part::Intra && ledger.pool_entry(id).is_some();
+        // What is believed and pooled will be cancelled, and that block reports it.
+        if part != Part::Intra
+            && !is_pooled
+            && let Some(cause) = self.opinions.believed(id)
+        {
+            return Err(cause.fate());
+        }
+        let expiry = match ledger.standing(id, view) {
+            // Its inputs here are spent and the pool waits for others: who hands it in again gets its receipt.
+            Standing::Spent if is_pooled => None,
+            standing => {
+                admissible(standing)?;
+                view.expiry_in(ledger.shard())
+            }
+        };
+        let place = self.list.find_or_add(id);
+        self.take_over(place);
+        let record = self.list.get_mut(place);
+        record.payer = Payer::Client { client, asker: None };
+        // A cross-shard one may stay for long, and must not keep a whole submission in memory.
+        let copied = || Bytes::from(view.bytes().to_vec());
+        record.bytes = Some(if part == Part::Intra { bytes() } else { copied() });
+        self.accounts.add(Payer::Client { client, asker: None }, length);
+        if part != Part::Intra {
+            self.ask_for(now, place);
+        }
+        // A peer may have asked for it before; now its home is here.
+        let is_proposed = self.list.get(place).phase == Phase::Proposed;
+        if let Some(expiry) = expiry.filter(|_| !is_proposed) {
+            self.list.wait(place, expiry, ledger.height());
+        }
+        Ok(part)
+    }
+}
+
+/// The view of a transaction that clients may hand in here and one proposal can hold: it is this shard's alone, or has
+/// its output here.
+fn statically_fit<'a>(bytes: &'a [u8], ledger: &Ledger) -> Result<TransactionView<'a>, Refusal> {
+    let committee = ledger.committee();
+    let view = match transaction::validate(bytes, committee) {
+        Ok(view) => view,
+        Err(transaction::Invalid::TooLarge) => return Err(Refusal::TooLarge),
+        Err(_) => return Err(Refusal::Invalid),
+    };
+    // One that no proposal can hold would wait for ever, and hold up all behind it.
+    if payload_bytes(bytes.len()) > committee.protocol().proposal_bytes_max {
+        return Err(Refusal::TooLarge);
+    }
+    if view.output_shard() == ledger.shard() { Ok(view) } else { Err(Refusal::WrongShard) }
+}
+
+/// Whether a transaction of this standing is admitted; if not, the fate to report to its client.
+fn admissible(standing: Standing) -> Result<(), Fate> {
+    match standing {
+        Standing::Open => Ok(()),
+        Standing::Settled(Settled::Finished | Settled::Spent, _) | Standing::Spent => {
+            Err(Fate::Refused(Refusal::Duplicate))
+        }
+        Standing::Settled(Settled::Never(Cause::Expired), _) | Standing::Never(Cause::Expired) => {
+            Err(Fate::Refused(Refusal::Expired))
+        }
+        Standing::Never(Cause::Rejected(Rejection::Spent)) => Err(Fate::Refused(Refusal::Spent)),
+        Standing::Settled(Settled::Never(cause), _) | Standing::Never(cause) => Err(cause.fate()),
+    }
+}

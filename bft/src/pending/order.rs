@@ -1,0 +1,151 @@
+//! Orders: what members of another shard, or of our own, ask us to put on our list.
+//!
+//! The member asked judges by its ledger: inputs are spent here, under an open record → the number of the part that
+//! carries the transaction, whose re-sending does the rest, never a rejection; it can never execute here → a vote
+//! (CL_M) and what is known of it (CL), by `opinions`; else it goes onto the list, as its home or as a backup. Nothing in
+//! an order is trusted except the bytes of its transactions. It leaves the list when a block spends its inputs or
+//! rejects it, when it can never execute here, or when another of its shards is believed to reject it while it is not
+//! proposed yet: then nothing needs to be ordered at all.
+//!
+//! **Bound.** Listed transactions take up the asker's share of the list (`accounts`). Those that can never execute take
+//! no room there, so the reports that they cause are rationed for each peer (`opinions::ration`). An honest asker asks
+//! again.
+//!
+//! **Cost.** One id and two look-ups for each transaction and each that asks.
+
+use wire::bytes::Bytes;
+use wire::client::list;
+use wire::dest::Dest;
+use wire::ids::{NodeId, PartNumber, TxId};
+use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
+
+use crate::fault::{Fault, FaultKind};
+use crate::id_index::GROUP;
+use crate::ledger::{Ledger, Standing};
+use crate::pending::list::{Payer, Phase};
+use crate::pending::opinions::Draft;
+use crate::pending::{Output, Pending, PendingSend, other_shards};
+use crate::proposal::payload_bytes;
+use crate::shard::home::{Since, home_of};
+use crate::shard::message::RejectVote;
+use crate::time::Time;
+use crate::transaction::{self, Part, TransactionView, tx_id};
+
+/// What one order is answered.
+#[derive(Default)]
+pub(super) struct Answer {
+    pub(super) spent: Vec<(TxId, PartNumber)>,
+    pub(super) votes: Vec<RejectVote>,
+}
+
+impl Pending {
+    /// A list of transactions that another member asks us to order.
+    pub fn on_order(&mut self, now: Time, from: NodeId, body: &Bytes, ledger: &Ledger) -> Output {
+        let items = (body.len() as u64 <= ORDER_BYTES_MAX)
+            .then(|| list::parse(body, SUBMISSION_TRANSACTIONS_MAX))
+            .flatten();
+        let Some(items) = items else { return Output::fault(from, FaultKind::BadRequest) };
+        let mut output = Output::default();
+        let mut answer = Answer::default();
+        let mut group = Vec::with_capacity(GROUP);
+        for items in items.chunks(GROUP) {
+            group.clear();
+            for item in items {
+                let Some(view) = self.check(from, &body[item.clone()]) else {
+                    // No honest member sends such: the rest is not looked at.
+                    output.faults.push(Fault { peer: from, kind: FaultKind::BadRequest });
+                    return output;
+                };
+                group.push((tx_id(view.bytes()), view));
+            }
+            ledger.warm(group.iter().map(|(id, view)| (id, view)));
+            for (id, view) in &group {
+                self.judge(now, from, *id, *view, ledger, &mut answer);
+            }
+        }
+        if !answer.spent.is_empty() {
+            output.sends.push((Dest::Node(from), PendingSend::Spent(answer.spent)));
+        }
+        let ids: Vec<TxId> = answer.votes.iter().map(|vote| vote.id).collect();
+        let mut draft = Draft::default();
+        self.opinions.report(now, Some(from), answer.votes, ledger, &mut draft);
+        self.heed(draft, ledger, &mut output);
+        if let Some((dest, message)) = self.opinions.answer(from, ids, ledger) {
+            output.sends.push((dest, PendingSend::Reject(message)));
+        }
+        output
+    }
+
+    /// The view of a transaction that a member may ask us to order: valid, cross-shard, short enough for a proposal,
+    /// with an input here and its output in the shard of the node that asks.
+    fn check<'a>(&self, from: NodeId, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
+        let committee = &self.member.committee;
+        let view = transaction::validate(bytes, committee).ok()?;
+        let concerns = view.part_of(self.member.shard) == Part::Cross
+            && view.output_shard() == committee.shard_of(from)
+            && payload_bytes(bytes.len()) <= committee.protocol().proposal_bytes_max;
+        concerns.then_some(view)
+    }
+
+    /// Answers for one transaction if our ledger has an answer, and lists it if it may execute. Whoever asks again has
+    /// not had its answer yet, whatever we believe: belief only spares the listing.
+    pub(super) fn judge(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        id: TxId,
+        view: TransactionView<'_>,
+        ledger: &Ledger,
+        answer: &mut Answer,
+    ) {
+        match ledger.standing(&id, &view) {
+            Standing::Open if self.opinions.believed(&id).is_none() => {
+                self.list_order(now, from, id, view, ledger);
+            }
+            Standing::Open => {}
+            Standing::Spent => {
+                let record = ledger.open_record(&id).expect("that is what this standing means");
+                // With its output here it has ticked our own pool, and the asker has the same ledger.
+                if record.output() != self.member.shard {
+                    answer.spent.push((id, record.part()));
+                }
+            }
+            standing => {
+                // One that executed and is closed is finished: the asker learns of it from its own shard.
+                let others = || other_shards(&view, self.member.shard);
+                let vote = standing.never().map(|cause| RejectVote { id, others: others(), cause });
+                answer.votes.extend(vote);
+            }
+        }
+    }
+
+    /// Lists what may execute, in the line of its home. What finds no room is asked for again.
+    fn list_order(&mut self, now: Time, from: NodeId, id: TxId, view: TransactionView<'_>, ledger: &Ledger) {
+        let Some(expiry) = view.expiry_in(self.member.shard) else { return };
+        let known = self.list.find(&id).map(|place| self.list.get(place));
+        if known.is_some_and(|record| record.phase != Phase::Unlisted) {
+            return;
+        }
+        let is_paid = known.is_some_and(|record| record.payer != Payer::Pool);
+        let length = view.bytes().len() as u64;
+        let nodes = self.member.committee.nodes().count() as u64;
+        if !is_paid && !self.accounts.has_room(from, nodes, length) {
+            return;
+        }
+        let place = self.list.find_or_add(&id);
+        if !is_paid {
+            let record = self.list.get_mut(place);
+            record.payer = Payer::Peer(from);
+            // A copy of its own: a message must not stay in memory for the sake of one transaction of it.
+            record.bytes = Some(Bytes::from(view.bytes().to_vec()));
+            self.accounts.add(Payer::Peer(from), length);
+        }
+        let home = home_of(&id, self.member.committee.n());
+        // What a client handed to us has its home here.
+        if is_paid || home == self.member.index {
+            self.list.wait(place, expiry, ledger.height());
+        } else {
+            self.list.back_up(place, home, expiry, Since { time: now, round: ledger.height() });
+        }
+    }
+}
