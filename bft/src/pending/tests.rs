@@ -13,6 +13,7 @@ use crate::transaction::{self, Expiry, Input, Owner, Transaction, genesis_coin, 
 
 mod cross;
 mod orders;
+mod work;
 
 const HERE: ShardId = ShardId(0);
 const ALICE: ClientId = ClientId(1);
