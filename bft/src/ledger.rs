@@ -59,8 +59,8 @@ pub use outcome::{BlockOutcome, Cause, Counts, CrossEvent, Executed, Outcome, Se
 pub struct Ledger {
     rules: Arc<Rules>,
     shard: ShardId,
-    height: Round,
     coins: Coins,
+    /// It counts the executed rounds, too.
     history: History,
     /// Cross-shard transactions that have finished here.
     ends: Ends,
@@ -97,7 +97,6 @@ impl Ledger {
             links: Links::new(committee.shards()),
             rules,
             shard,
-            height: Round(0),
             coins,
             history: History::new(hash_seed),
             ends: Ends::new(hash_seed),
@@ -112,7 +111,7 @@ impl Ledger {
 
     /// The last executed round.
     pub fn height(&self) -> Round {
-        self.height
+        self.history.height()
     }
 
     /// The shard whose ledger this is.
@@ -189,10 +188,10 @@ impl Ledger {
             // All its input shards passed its expiries so long ago that nobody knows any more whether it finished.
             return self.ends.is_past(transaction).then_some(Cause::Expired);
         };
-        if expiry <= self.height {
+        if expiry <= self.height() {
             return Some(Cause::Expired);
         }
-        if execute::is_too_far(expiry, self.height.next()) {
+        if execute::is_too_far(expiry, self.height().next()) {
             return Some(Cause::ExpiryTooFar);
         }
         self.unspendable(transaction).map(Cause::Rejected)

@@ -31,7 +31,8 @@ impl Core {
     /// Appends entries to the own lane while they are due; whether it did.
     pub(super) fn propose(&mut self, now: Time) -> bool {
         let mut proposed = false;
-        self.pending.promote(now, self.ledger.height(), |lane| self.idle.cuts(lane));
+        let decided = self.rounds.decided();
+        self.pending.promote(now, self.ledger.height(), |lane| self.idle.cuts(lane, decided));
         while self.proposal_due().is_some_and(|due| due <= now) {
             let room = self.lanes.room().expect("nothing is due without room");
             let share = self.pending.waiting_bytes() as usize / self.lanes.places_left().max(1);

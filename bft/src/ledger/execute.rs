@@ -60,7 +60,7 @@ impl Ledger {
         entries: impl IntoIterator<Item = (Index, P)>,
         bodies: &dyn Fn(&PartRef) -> Option<Arc<GroupPart>>,
     ) -> BlockOutcome {
-        assert_eq!(round, self.height.next(), "blocks are executed one after another");
+        assert_eq!(round, self.height().next(), "blocks are executed one after another");
         let mut block = Block::new(round, self.shard);
         let rules = self.rules.clone();
         for (number, (owner, payload)) in (0u32..).zip(entries) {
@@ -77,7 +77,6 @@ impl Ledger {
             block.transactions.reserve(proposal.len());
             self.execute_entry(number, &proposal, &mut block);
         }
-        self.height = round;
         let swept_max = SWEPT_PER_BLOCK + SWEPT_PER_TRANSACTION * block.transactions.len();
         let swept = self.history.sweep(round, swept_max, &mut self.coins);
         self.ends.reach(self.shard, round);
@@ -248,7 +247,7 @@ impl Ledger {
         places.iter().map(|place| self.coins.held(*place)).collect()
     }
 
-    /// Finds the coins that a transaction spends here; the first input that cannot be spent says why.
+    /// Finds the coins that a transaction spends here; otherwise the cause is that of the first input that cannot be spent.
     fn coins_to_spend(&self, transaction: &TransactionView<'_>, spend: &mut Spend) -> Result<(), Rejection> {
         for input in transaction.inputs().filter(|input| input.shard == self.shard) {
             match self.coins.look_up(&input.coin, &self.history) {

@@ -61,7 +61,7 @@ pub(super) struct History {
     /// One bucket a round, without gaps; the first is that of round `first`.
     buckets: VecDeque<Bucket>,
     first: Round,
-    /// Records of buckets up to this round are forgotten.
+    /// The last executed round: records of buckets up to it are forgotten.
     height: Round,
 }
 
@@ -73,6 +73,11 @@ impl History {
             first: Round(1),
             height: Round(0),
         }
+    }
+
+    /// The last executed round.
+    pub(super) fn height(&self) -> Round {
+        self.height
     }
 
     /// Records, those that wait to be swept included.

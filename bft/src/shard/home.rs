@@ -1,4 +1,4 @@
-//! Who proposes what several members hold, and when others step in.
+//! Which member proposes what several hold, and when the others step in.
 //!
 //! A transaction that members of an input shard were asked to order has one home, the first of those asked: it proposes
 //! at once. The others are its backups. They wait until the home seems not to do it, else everything would be ordered
@@ -27,7 +27,7 @@ pub fn home_of(id: &TxId, n: usize) -> Index {
     Index(u16::try_from(place).expect("a shard has fewer than 2^16 members"))
 }
 
-/// Since when something that has a home is open here.
+/// When something that has a home arrived here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Since {
     /// The time of arrival.
@@ -54,10 +54,9 @@ impl Since {
     }
 }
 
-/// For how many decided cuts each lane has not advanced.
+/// For how many decided cuts each lane has stood still.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdleLanes {
-    decided: Round,
     /// Of each lane the last round whose cut had an entry of it.
     advanced: Vec<Round>,
 }
@@ -65,18 +64,17 @@ pub struct IdleLanes {
 impl IdleLanes {
     /// The lanes of a shard of `n` before the first round.
     pub fn new(n: usize) -> IdleLanes {
-        IdleLanes { decided: Round(0), advanced: vec![Round(0); n] }
+        IdleLanes { advanced: vec![Round(0); n] }
     }
 
     /// A round decided a cut: these lanes are ahead of the one before (`Cut::ahead_of`).
     pub fn decided(&mut self, round: Round, ahead: impl Iterator<Item = Index>) {
-        self.decided = round;
         ahead.for_each(|lane| self.advanced[usize::from(lane.0)] = round);
     }
 
-    /// Cuts since the last one with an entry of this lane.
-    pub fn cuts(&self, lane: Index) -> u64 {
-        self.decided.0 - self.advanced[usize::from(lane.0)].0
+    /// Cuts up to that of the round `decided` since the last one with an entry of this lane.
+    pub fn cuts(&self, lane: Index, decided: Round) -> u64 {
+        decided.0 - self.advanced[usize::from(lane.0)].0
     }
 }
 
@@ -89,7 +87,7 @@ mod tests {
         let mut idle = IdleLanes::new(3);
         idle.decided(Round(1), [Index(0), Index(2)].into_iter());
         idle.decided(Round(2), [Index(0)].into_iter());
-        assert_eq!([0, 1, 2].map(|lane| idle.cuts(Index(lane))), [0, 2, 1]);
+        assert_eq!([0, 1, 2].map(|lane| idle.cuts(Index(lane), Round(2))), [0, 2, 1]);
     }
 
     #[test]
