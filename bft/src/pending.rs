@@ -1,4 +1,4 @@
-//! Pending transactions: all that this node knows of a transaction until it has its fate, in one record by its id.
+//! Pending transactions: everything this node knows of a transaction before its fate, in one record by its id.
 //!
 //! **Guarantee.** Every transaction that a client hands in gets exactly one of: a refusal at once, with its reason, or
 //! one final receipt, to the client that handed it in (while it is connected) and to the last one that asked for it. A
@@ -16,16 +16,17 @@
 //! [`Pending::promote`]); a child restarts ([`Pending::on_child_restarted`]). Each returns an [`Output`]: receipts and
 //! messages.
 //!
-//! **Cross-shard transactions** have two sides here (docs/design.md §14). At the output shard the node that a client chose is their
-//! *contact*: it keeps the bytes until their fate, asks their input shards to order them (`asking`), and lists them too
-//! if they have inputs here. Their fate is *finished* or *cancelled* by a block of this shard, *rejected* by a block of
-//! this shard that could not spend its inputs here, or believed to be rejected by another shard that spent nothing. Each
-//! of these is final. At an input shard they come as orders of members of the output shard (`order`), to be proposed at
-//! once by their home and by the others only later.
+//! **Cross-shard transactions** have two sides here (docs/design.md §14). At the output shard the node that a client
+//! chose is their *contact*: it keeps the bytes until their fate, asks their input shards to order them (`asking`), and
+//! lists them too if they have inputs here. Their fate is *finished* or *cancelled* by a block of this shard,
+//! *rejected* by a block of this shard that could not spend its inputs here, or believed to be rejected by another
+//! shard that spent nothing. Each of these is final. At an input shard they come as orders of members of the output
+//! shard (`order`), to be proposed at once by their home and by the others only later.
 //!
-//! **Filter.** Before it proposes a transaction a node looks again whether it can still execute (docs/design.md §13): of many that spend one
-//! coin, those that still wait when the first is executed are never ordered, so double spends cost their contact a
-//! look-up and the shard little. The look-up is left out while no block was executed since admission.
+//! **Filter.** Before it proposes a transaction a node looks again whether it can still execute (docs/design.md §13):
+//! of many that spend one coin, those that still wait when the first is executed are never ordered, so double spends
+//! cost their contact a look-up and the shard little. The look-up is left out while no block was executed since
+//! admission.
 //!
 //! **Cost and bounds.** A slice of the client's own submission is kept while a transaction waits, and some 130 bytes
 //! once it is proposed. Count and bytes are bounded ([`MempoolLimits`]); no allocation per intra-shard transaction. A
@@ -66,7 +67,7 @@ pub use accounts::MempoolLimits;
 /// Receipts by the client they go to.
 pub type Receipts = BTreeMap<ClientId, Vec<Receipt>>;
 
-/// What a step leads to.
+/// The result of a step.
 #[must_use = "receipts and messages must go out"]
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Output {
@@ -110,7 +111,7 @@ impl Output {
     }
 }
 
-/// What this node found it can never execute, by the peer that asked us to order it, if one did: each has a ration.
+/// Transactions that can never execute here, by the peer that asked us to order them, if one did: each has a ration.
 type Hopeless = BTreeMap<Option<NodeId>, Vec<RejectVote>>;
 
 /// The pending transactions of one node.
@@ -252,7 +253,7 @@ impl Pending {
                     // Proposed or not: a block that orders it later passes it over.
                     self.settle_by_id(id, cause.fate(), ledger, &mut output);
                 }
-                // The outcome of the transaction has said so.
+                // The outcome of the transaction has settled it above.
                 CrossEvent::Rejected { .. } | CrossEvent::Spent { .. } => {}
                 CrossEvent::Refunded { .. } | CrossEvent::Closed { .. } => {}
             }

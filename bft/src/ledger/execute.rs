@@ -247,7 +247,8 @@ impl Ledger {
         places.iter().map(|place| self.coins.held(*place)).collect()
     }
 
-    /// Finds the coins that a transaction spends here; otherwise the cause is that of the first input that cannot be spent.
+    /// Finds the coins that a transaction spends here; otherwise the cause is that of the first input that cannot be
+    /// spent.
     fn coins_to_spend(&self, transaction: &TransactionView<'_>, spend: &mut Spend) -> Result<(), Rejection> {
         for input in transaction.inputs().filter(|input| input.shard == self.shard) {
             match self.coins.look_up(&input.coin, &self.history) {

@@ -31,7 +31,7 @@ impl OpenRecord {
         self.output
     }
 
-    /// The part that tells it of the spent inputs; 0 if it is this shard itself.
+    /// The part that reports the spent inputs to it; 0 if it is this shard itself.
     pub fn part(&self) -> PartNumber {
         self.part
     }

@@ -35,7 +35,7 @@ impl Cause {
 /// What a block made of a transaction for good, remembered until its expiry bars it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Settled {
-    /// Its coins are spent and its outputs created. Of a cross-shard transaction only its output shard says so.
+    /// Its coins are spent and its outputs created. A cross-shard transaction finishes only at its output shard.
     Finished,
     /// A cross-shard transaction whose inputs here are spent; its output shard decides how it ends.
     Spent,

@@ -4,10 +4,10 @@
 //! The contact asks f+1 members of each other input shard at once: one of them is honest. If there is no receipt after
 //! 2 s, it asks *all* members of the shards that are missing, then again after twice the time and so on up to every
 //! 10 s. Every member of the output shard does the same for the transactions in its pool, so a client or a contact that
-//! crashes leaves nothing half-done. If the inputs at the output shard itself are missing, the transaction goes onto the
-//! own list.
+//! crashes leaves nothing half-done. If the inputs at the output shard itself are missing, the transaction goes onto
+//! the own list.
 //!
-//! **Cost.** One copy of a transaction for each shard that is asked; here some 100 bytes each.
+//! **Cost.** One copy of a transaction for each shard asked; some 100 bytes each are kept here.
 
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ impl Pending {
             for shard in missing(&id, &bytes, ledger) {
                 if shard == ledger.shard() {
                     missing_here.push((id, bytes.clone()));
-                } else if asked.is_to_be_asked(shard, now) {
+                } else if asked.should_ask(shard, now) {
                     batches.entry(shard).or_default().push(bytes.clone());
                 }
             }
@@ -104,7 +104,7 @@ impl Pending {
             let view = TransactionView::parse(&bytes).expect("what is in the pool was validated");
             self.judge(now, self.member.node(), id, view, ledger, &mut answer);
         }
-        // Whether one of ours is spent our own ledger knows.
+        // Nobody needs `answer.spent`: our own ledger knows what has spent here.
         self.report(now, BTreeMap::from([(None, answer.votes)]), ledger, &mut output);
         output
     }
@@ -165,8 +165,8 @@ impl Pending {
 }
 
 impl Asked {
-    /// Whether a shard is to be asked now: not while we believe that it has spent.
-    fn is_to_be_asked(&mut self, shard: ShardId, now: Time) -> bool {
+    /// Whether to ask a shard now. One that claims to have spent is left alone for a while.
+    fn should_ask(&mut self, shard: ShardId, now: Time) -> bool {
         match self.spent.iter_mut().find(|(spent, _)| *spent == shard) {
             Some((_, since)) if now.since(*since) < SPENT_PATIENCE => false,
             Some((_, since)) => {

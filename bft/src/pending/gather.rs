@@ -1,17 +1,16 @@
-//! Gathering: what members of several shards tell each other of single transactions goes out together.
+//! Gathering: messages about single transactions go out together.
 //!
 //! A client's submission, or the order of another shard, may concern a handful of transactions. With K shards of N
-//! members each makes messages to K·N nodes, and a message costs its way through six processes, whatever it carries:
-//! one at a time they would take more of the machine than agreement and execution. So a message leaves at once after
-//! a quiet time, and else when as much time has passed as the last ones cost, `REST_A_COPY` for each of their
-//! recipients and `REST_MAX` at most; until then what goes the same way is put into one. Nobody waits where little
-//! happens, and the more happens the more goes into one message.
+//! members each makes messages to K·N nodes, and a message costs its way through six processes, whatever it carries.
+//! Sent one at a time they would take more of the machine than agreement and execution. So a message leaves at once
+//! after a quiet time; otherwise it waits for a pause in proportion to the cost of the last ones, `REST_A_COPY` for
+//! each of their recipients and `REST_MAX` at most, and is joined with others of its kind and destination. Nothing
+//! waits while little happens, and the more happens, the more goes into one message.
 //!
 //! # Correctness
-//! Only the time of sending changes, and no rule depends on it. Messages of the same kind to the same destination
-//! become one that says all of them. What a claim is based on (`executed` of CL_M, `imported` of CL) becomes the
-//! latest of the joined ones: it counts no earlier than it would have, and what can never execute on an earlier ledger
-//! can't on a later one.
+//! Only the time of sending changes, and no rule depends on it. What a claim is based on (`executed` of CL_M,
+//! `imported` of CL) becomes the latest of the joined ones: a claim counts no earlier than it would have, and what can
+//! never execute on an earlier ledger can't on a later one.
 //!
 //! **Bound.** What is gathered goes out once it has `GATHERED_BYTES_MAX`, after the step that brought it there: so
 //! that, and what one step brings.
@@ -36,7 +35,7 @@ use crate::time::{Span, Time};
 const REST_A_COPY: Span = Span::from_ms(1);
 /// Longest pause: a fraction of what a round takes where so much is going on.
 const REST_MAX: Span = Span::from_ms(64);
-/// What is sent without a pause. As much fills a frame that is worth its cost.
+/// So much is sent without a pause: it fills a frame that is worth its cost.
 const GATHERED_BYTES_MAX: usize = 256 << 10;
 /// Bytes of an item that has no body of its own, roughly.
 const ITEM_BYTES: usize = 48;
@@ -102,7 +101,7 @@ impl Gather {
         }
     }
 
-    /// All that is gathered, encoded, if it is due: what is short and concerns what is settled before what is long.
+    /// Everything gathered, encoded, if it is due: short messages, which settle transactions, before long ones.
     pub fn release(&mut self, now: Time) -> Vec<(Dest, Bytes)> {
         let mut messages = Vec::new();
         if self.due().is_none_or(|due| due > now) {

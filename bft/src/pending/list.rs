@@ -1,4 +1,4 @@
-//! The records of pending transactions, and the lines in which those that are to be proposed stand.
+//! The records of pending transactions, and the lines in which they wait to be proposed.
 //!
 //! Three kinds of lines, oldest first: *own* for what this node is the home of, one a home for what it is only the
 //! backup of, *spare* for backups whose home has not proposed them ([`crate::shard::home`]). Own goes before spare:
@@ -21,7 +21,7 @@ use crate::slab::Place;
 use crate::time::Time;
 use crate::transaction::TransactionView;
 
-/// All that this node knows itself of one pending transaction. Its id is what it is found by.
+/// What this node knows first-hand of one pending transaction. The table it stands in holds its id.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) payer: Payer,
@@ -71,8 +71,8 @@ pub(super) enum Line {
     Backup(Index),
 }
 
-/// What other shards say of a transaction that they are asked for: when each claimed to have spent, or was asked since.
-/// At most all its input shards.
+/// The shards that claim to have spent a transaction we ask them for, each with the time of the claim or of the last
+/// request since. Bound: its input shards.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     pub(super) spent: Vec<(ShardId, Time)>,

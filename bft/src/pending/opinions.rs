@@ -6,8 +6,8 @@
 //! an open record here or was executed here.
 //!
 //! **Steps.**
-//! 1. The filter finds in our ledger that a transaction can never execute here ([`Opinions::report`]): for ourselves our
-//!    ledger suffices to believe it, and CL_M reports it to the shard.
+//! 1. The filter finds in our ledger that a transaction can never execute here ([`Opinions::report`]): for ourselves
+//!    our ledger suffices to believe it, and CL_M reports it to the shard.
 //! 2. f+1 CL_M for the same transaction and shards: one is of an honest member, so we join in, though we may never have
 //!    seen the transaction. Not while it has an open record or was executed here \[safety].
 //! 3. N−f CL_M \[safety]: CL to all members of its other shards. What a block rejects goes there directly, by every
@@ -30,10 +30,10 @@
 //! transaction, batched; the cost of a peer's orders is rationed (`ration`).
 //!
 //! # Security
-//! A peer chooses the ids that it makes claims about, all 32 bytes of them. So opinions are found by the keyed hash that
-//! withstands chosen ids, in a table of their own: what peers make up slows down no look-up of what we list. A record
-//! that one claim made takes some 150 bytes. **Bound:** of a peer, claims on `limits::REJECTED_IDS_MAX` ids; as many ids
-//! with notes of our own, the latest; candidates and listed cancels are of transactions in the ledger's pool.
+//! A peer chooses the ids that it makes claims about, all 32 bytes of them. So opinions are found by the keyed hash
+//! that withstands chosen ids, in a table of their own: what peers make up slows down no look-up of what we list. A
+//! record that one claim made takes some 150 bytes. **Bound:** of a peer, claims on `limits::REJECTED_IDS_MAX` ids; as
+//! many ids with notes of our own, the latest; candidates and listed cancels are of transactions in the ledger's pool.
 //!
 //! Source: the CL_M, CL and BACK of the Python notes; Kronos (NDSS 2025) §V; docs/design.md §13. The notes have CL
 //! sent by node 0 and know neither heights nor watermarks.
@@ -65,7 +65,7 @@ use crate::time::{Span, Time};
 /// Shortest time between two CL_M of ours for one transaction: orders of many members come at once.
 const REPEAT_AFTER: Span = Span::from_ms(1_000);
 
-/// What one member knows of transactions that can never execute.
+/// One member's opinions on which transactions can never execute.
 #[derive(Clone, Debug)]
 pub(super) struct Opinions {
     member: Member,
@@ -76,7 +76,7 @@ pub(super) struct Opinions {
     candidates: BTreeSet<TxId>,
 }
 
-/// What one step leads to.
+/// The result of one step.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Draft {
     /// CL_M for the own shard.

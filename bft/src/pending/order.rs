@@ -1,9 +1,9 @@
-//! Orders: what members of another shard, or of our own, ask us to put on our list.
+//! Orders: transactions that members of another shard, or of our own, request us to propose.
 //!
 //! The member asked judges by its ledger: inputs are spent here, under an open record → the number of the part that
 //! carries the transaction, whose re-sending does the rest, never a rejection; it can never execute here → a vote
-//! (CL_M) and what is known of it (CL), by `opinions`; else it goes onto the list, as its home or as a backup. Nothing in
-//! an order is trusted except the bytes of its transactions. It leaves the list when a block spends its inputs or
+//! (CL_M) and what is known of it (CL), by `opinions`; else it goes onto the list, as its home or as a backup. Nothing
+//! in an order is trusted except the bytes of its transactions. It leaves the list when a block spends its inputs or
 //! rejects it, when it can never execute here, or when another of its shards is believed to reject it while it is not
 //! proposed yet: then nothing needs to be ordered at all.
 //!
@@ -31,7 +31,7 @@ use crate::shard::message::RejectVote;
 use crate::time::Time;
 use crate::transaction::{self, Part, TransactionView, tx_id};
 
-/// What one order is answered.
+/// The answer to one order.
 #[derive(Default)]
 pub(super) struct Answer {
     pub(super) spent: Vec<(TxId, PartNumber)>,
@@ -111,7 +111,7 @@ impl Pending {
                 }
             }
             standing => {
-                // One that executed and is closed is finished: the asker learns of it from its own shard.
+                // A closed record means that it finished: the asker learns of that from its own shard.
                 let others = || other_shards(&view, self.member.shard);
                 let vote = standing.never().map(|cause| RejectVote { id, others: others(), cause });
                 answer.votes.extend(vote);

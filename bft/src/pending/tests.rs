@@ -138,7 +138,7 @@ fn receipts(of: &[(ClientId, &[u8], Fate)]) -> Receipts {
 const FINISHED_1: Fate = Fate::Finished(Round(1));
 
 #[test]
-fn a_transaction_goes_through_and_its_client_hears_of_it() {
+fn a_transaction_finishes_and_its_client_gets_a_receipt() {
     let mut bench = Bench::generous();
     let (one, two) = (bench.spend(0), bench.spend(1));
     assert_eq!(bench.submit(ALICE, &[&one]), []);
@@ -229,7 +229,7 @@ fn a_proposal_keeps_to_its_limits_and_to_the_order_of_arrival() {
 }
 
 #[test]
-fn what_no_proposal_can_hold_is_refused() {
+fn a_transaction_longer_than_a_proposal_is_refused() {
     let mut bench = Bench::generous();
     let bytes = bench.spend(0);
     let exact = payload_bytes(bytes.len());
@@ -243,7 +243,7 @@ fn what_no_proposal_can_hold_is_refused() {
 }
 
 #[test]
-fn of_many_spenders_of_a_coin_only_those_before_the_first_block_are_ordered() {
+fn rivals_left_over_when_a_coin_is_spent_are_never_ordered() {
     let mut bench = Bench::generous();
     let coin = bench.coin(0);
     let rivals: Vec<Vec<u8>> = (0..3).map(|byte| transfer(HERE, coin, 100, 1_000, &[byte])).collect();
@@ -260,7 +260,7 @@ fn of_many_spenders_of_a_coin_only_those_before_the_first_block_are_ordered() {
 }
 
 #[test]
-fn what_others_propose_settles_what_waits_here() {
+fn a_block_of_others_settles_waiting_transactions() {
     let mut bench = Bench::generous();
     let (one, two, three) = (bench.spend(0), bench.spend(1), bench.spend(2));
     assert_eq!(bench.submit(ALICE, &[&one, &two, &three]), []);
@@ -271,7 +271,7 @@ fn what_others_propose_settles_what_waits_here() {
 }
 
 #[test]
-fn expired_ones_are_not_proposed_and_are_told() {
+fn expired_transactions_get_a_receipt_and_are_never_proposed() {
     let mut bench = Bench::generous();
     let coin = bench.coin(0);
     let soon = transfer(HERE, coin, 100, 3, b"soon");
@@ -287,7 +287,7 @@ fn expired_ones_are_not_proposed_and_are_told() {
 }
 
 #[test]
-fn one_that_expires_in_our_lane_stays_open_until_its_block() {
+fn a_proposed_transaction_that_expires_stays_open_until_its_block() {
     let mut bench = Bench::generous();
     let bytes = transfer(HERE, bench.coin(0), 100, 3, b"");
     assert_eq!(bench.submit(ALICE, &[&bytes]), []);
@@ -298,7 +298,7 @@ fn one_that_expires_in_our_lane_stays_open_until_its_block() {
 }
 
 #[test]
-fn who_asks_for_an_open_transaction_gets_its_receipt() {
+fn a_query_for_an_open_transaction_is_answered_by_its_receipt() {
     let mut bench = Bench::generous();
     let (one, two, three) = (bench.spend(0), bench.spend(1), bench.spend(2));
     assert_eq!(bench.submit(ALICE, &[&one, &two, &three]), []);
@@ -318,7 +318,7 @@ fn who_asks_for_an_open_transaction_gets_its_receipt() {
 }
 
 #[test]
-fn a_client_that_is_gone_keeps_its_place_and_leaves_no_trace_afterwards() {
+fn a_gone_client_keeps_its_places_and_leaves_no_trace_afterwards() {
     let mut bench = Bench::generous();
     let bytes = bench.spend(0);
     assert_eq!(bench.submit(ALICE, &[&bytes]), []);
@@ -331,7 +331,7 @@ fn a_client_that_is_gone_keeps_its_place_and_leaves_no_trace_afterwards() {
 }
 
 #[test]
-fn settled_ones_do_not_pile_up_in_the_queue() {
+fn settled_transactions_leave_their_line_at_once() {
     let mut bench = Bench::generous();
     let mut coin = bench.coin(0);
     let mut last = None;

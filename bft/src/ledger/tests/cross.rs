@@ -303,7 +303,7 @@ fn an_open_record_bars_what_everything_else_has_forgotten() {
 }
 
 #[test]
-fn what_can_never_execute_here() {
+fn each_cause_for_which_a_transaction_can_never_execute() {
     let mut world = World::new(2, 6);
     let coin = |index| world.coin(1, index);
     let spender = cross(&[coin(0)], 0, 50);
@@ -334,7 +334,7 @@ fn what_can_never_execute_here() {
 }
 
 #[test]
-fn tallies_tell_what_was_exchanged() {
+fn tallies_count_what_was_exchanged() {
     let mut world = World::new(2, 4);
     let good = cross(&[world.coin(0, 0), world.coin(1, 0)], 0, 50);
     let bad = cross(&[(0, CoinId([9; 32]), 5), world.coin(1, 1)], 0, 50);

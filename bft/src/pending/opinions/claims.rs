@@ -14,7 +14,7 @@ use wire::ids::{NodeId, ShardId, TxId};
 
 use crate::ledger::Cause;
 
-/// What one peer says of a transaction.
+/// One peer's claim that a transaction can never execute.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) peer: NodeId,
@@ -74,8 +74,8 @@ impl Shares {
         Shares { ids_max, shares: BTreeMap::new(), ahead: BTreeSet::new() }
     }
 
-    /// Enters a claim. `level` is how far we are by the measure of its shard. Returns the claim that must go for it: its
-    /// number and transaction.
+    /// Enters a claim. `level` is how far we are by the measure of its shard. Returns the claim that must go for it:
+    /// its number and transaction.
     pub(super) fn add(&mut self, id: TxId, held: &Held, level: u64) -> Option<(u64, TxId)> {
         let Held { serial, claim } = held;
         if claim.basis > level {

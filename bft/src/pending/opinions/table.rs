@@ -1,4 +1,4 @@
-//! What is said of transactions, and what we made of it: one record for each, gone when nothing of it is left.
+//! Claims of peers about transactions, and our own notes on them: one record a transaction, dropped when it is empty.
 //!
 //! **Bound.** Of each peer, claims on `ids_max` transactions ([`Shares`]); as many transactions with notes of our own,
 //! the latest; cancels that we listed are of entries of the pool.
@@ -14,7 +14,7 @@ use crate::pending::opinions::claims::{Claim, Held, Shares};
 use crate::quorum::Added;
 use crate::time::Time;
 
-/// What is said of one transaction, and what we made of it.
+/// The claims about one transaction, and our notes on it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Opinion {
     pub(super) claims: Vec<Held>,
@@ -23,7 +23,7 @@ pub(super) struct Opinion {
     listed: Option<Round>,
 }
 
-/// What we made of what is said of a transaction.
+/// Our conclusions from claims about a transaction, or from our own ledger.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notes {
     /// The place in the order in which notes are forgotten; `None` if there are none.

@@ -244,7 +244,7 @@ fn in_any_order_and_with_one_silent_member_a_shard() {
 }
 
 #[test]
-fn who_joins_in_tells_its_shard_and_on_n_minus_f_the_others() {
+fn f_plus_1_votes_make_a_member_join_and_n_minus_f_make_it_send_cl() {
     let mut one = One::new(7);
     one.book.imported.insert(ShardId(2), PartNumber(9));
     assert_eq!(one.hear(4, votes(&[vote(1)])), Effects::none());
@@ -274,7 +274,7 @@ fn the_cause_is_what_most_name() {
 }
 
 #[test]
-fn votes_that_came_before_the_block_that_executes_it_are_void() {
+fn votes_are_void_once_a_block_executes_the_transaction() {
     let mut one = One::new(7);
     let early = RejectMessage::Votes { executed: Round(1), votes: vec![vote(1), vote(2)] };
     for node in 4..7 {
@@ -291,7 +291,7 @@ fn votes_that_came_before_the_block_that_executes_it_are_void() {
 }
 
 #[test]
-fn a_reject_counts_once_all_that_its_sender_had_imported_is_executed_here() {
+fn a_cl_counts_once_everything_its_sender_had_imported_is_executed_here() {
     let mut contact = One::new(0);
     contact.book.sent.insert(ShardId(1), PartNumber(4));
     for node in [4, 5] {
@@ -309,7 +309,7 @@ fn a_reject_counts_once_all_that_its_sender_had_imported_is_executed_here() {
 }
 
 #[test]
-fn what_a_block_rejects_goes_to_the_other_shards_at_once() {
+fn a_rejection_by_a_block_goes_to_the_other_shards_at_once() {
     let mut one = One::new(5);
     let _ = one.hear(4, votes(&[vote(1)]));
     one.book.imported.insert(ShardId(0), PartNumber(3));
@@ -333,7 +333,7 @@ fn batches_longer_than_a_message_may_be_are_faults() {
 }
 
 #[test]
-fn orders_that_repeat_have_it_said_again_but_not_at_once() {
+fn repeated_orders_repeat_the_vote_after_a_pause() {
     let mut one = One::new(4);
     let said = |effects: RejectEffects| effects.sends.len();
     assert_eq!(said(one.report(NOW, 1)), 1);
@@ -350,7 +350,7 @@ fn orders_that_repeat_have_it_said_again_but_not_at_once() {
 }
 
 #[test]
-fn only_what_is_certain_is_answered() {
+fn only_certain_rejections_are_answered() {
     let mut one = One::new(4);
     let _ = one.report(NOW, 1);
     one.book.known.insert(id(2), NEVER);
@@ -369,7 +369,7 @@ fn only_what_is_certain_is_answered() {
 }
 
 #[test]
-fn what_waits_in_the_pool_is_cancelled_and_so_is_what_comes_later() {
+fn a_pooled_transaction_is_cancelled_and_so_is_its_next_entry() {
     let mut one = One::new(0);
     let pooled = |one: &mut One, number| {
         one.book.pool.insert(id(number), one.book.height.next());

@@ -187,7 +187,7 @@ fn inputs_at_the_output_shard_are_proposed_by_the_contact_and_a_cancel_ends_it()
 
 /// The block that orders it afterwards skips it as a duplicate, so nothing else would take it off the list.
 #[test]
-fn what_is_cancelled_leaves_the_list_even_if_it_is_proposed() {
+fn a_cancelled_transaction_leaves_the_list_even_if_proposed() {
     let mut bench = bench();
     let bytes = spend(&bench, &[HERE, ONE], 0, HERE, 50);
     let id = tx_id(&bytes);
@@ -199,7 +199,7 @@ fn what_is_cancelled_leaves_the_list_even_if_it_is_proposed() {
 }
 
 #[test]
-fn who_hands_in_again_what_waits_in_the_pool_gets_its_receipt() {
+fn a_pooled_transaction_handed_in_again_gets_a_receipt() {
     let mut bench = bench();
     let bytes = spend(&bench, &[HERE, ONE], 0, HERE, 50);
     let id = tx_id(&bytes);
@@ -212,7 +212,7 @@ fn who_hands_in_again_what_waits_in_the_pool_gets_its_receipt() {
 }
 
 #[test]
-fn what_our_own_shard_can_never_execute_is_told_at_once_to_client_and_shards() {
+fn a_transaction_that_can_never_execute_here_is_reported_to_client_and_shards() {
     let mut bench = bench();
     let late = spend(&bench, &[HERE, ONE, TWO], 1, HERE, 5);
     let rival = spend(&bench, &[HERE, ONE, TWO], 0, HERE, 50);
@@ -241,7 +241,7 @@ fn what_our_own_shard_can_never_execute_is_told_at_once_to_client_and_shards() {
 }
 
 #[test]
-fn a_block_that_rejects_at_the_output_shard_ends_it() {
+fn a_rejection_by_a_block_of_the_output_shard_ends_it() {
     let mut bench = bench();
     let bytes = spend(&bench, &[HERE, ONE], 0, HERE, 50);
     assert_eq!(hand_in(&mut bench, ALICE, &bytes), Ok(()));

@@ -149,7 +149,7 @@ fn f_plus_1_members_of_each_other_input_shard_are_asked_at_once() {
 }
 
 #[test]
-fn what_starts_at_the_same_member_goes_out_in_one_message() {
+fn requests_that_start_at_one_member_share_a_message() {
     let mut node = Node::new(0);
     let all: Vec<Vec<u8>> = (0..40).map(|index| spend(&[ONE], index, ZERO, b"")).collect();
     let orders = node.submit(Time(0), &all);
@@ -161,7 +161,7 @@ fn what_starts_at_the_same_member_goes_out_in_one_message() {
 }
 
 #[test]
-fn all_members_are_asked_again_and_again_until_there_is_a_receipt() {
+fn all_members_are_asked_with_growing_pauses_until_a_receipt() {
     let mut node = Node::new(0);
     let (one, two) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE, TWO], 1, ZERO, b""));
     node.submit(Time(1), std::slice::from_ref(&one));
@@ -187,7 +187,7 @@ fn all_members_are_asked_again_and_again_until_there_is_a_receipt() {
 }
 
 #[test]
-fn a_shard_that_says_it_has_spent_is_asked_only_every_10_s() {
+fn a_shard_that_claims_to_have_spent_is_asked_only_every_10_s() {
     let mut node = Node::new(0);
     let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
     let answer = [(tx_id(&bytes), PartNumber(3)), (TxId([5; 32]), PartNumber(1))];
@@ -210,7 +210,7 @@ fn a_shard_that_says_it_has_spent_is_asked_only_every_10_s() {
 }
 
 #[test]
-fn every_member_of_the_output_shard_asks_for_what_waits_in_its_pool() {
+fn every_member_of_the_output_shard_asks_for_pooled_transactions() {
     let mut node = Node::new(3);
     let bytes = spend(&[ZERO, ONE, TWO], 0, ZERO, b"");
     let outcome = node.execute(Time(0), &proposal(&[&bytes]), &[]);
@@ -282,7 +282,7 @@ fn the_home_proposes_at_once_and_the_backups_later() {
 }
 
 #[test]
-fn what_is_spent_is_answered_with_its_part_and_never_with_a_rejection() {
+fn an_order_of_a_spent_transaction_is_answered_with_its_part_never_with_a_rejection() {
     let mut node = Node::new(5);
     let (spent, rival) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE], 0, ZERO, b"rival"));
     node.execute(Time(0), &proposal(&[&spent]), &[]);
@@ -300,7 +300,7 @@ fn what_is_spent_is_answered_with_its_part_and_never_with_a_rejection() {
 }
 
 #[test]
-fn what_is_believed_to_be_rejected_elsewhere_is_not_listed() {
+fn an_order_believed_to_be_rejected_elsewhere_is_not_listed() {
     let mut node = Node::new(5);
     let bytes = spend(&[ONE, TWO], 0, ZERO, b"");
     node.believe(tx_id(&bytes), [8, 9]);
@@ -310,7 +310,7 @@ fn what_is_believed_to_be_rejected_elsewhere_is_not_listed() {
 
 /// Our CL_M may be lost, so whoever asks again makes us say it again: our own belief must not keep us silent.
 #[test]
-fn what_can_never_execute_is_answered_although_we_believe_it_already() {
+fn an_order_that_can_never_execute_is_answered_even_if_already_believed() {
     let mut node = Node::new(5);
     let (spent, rival) = (spend(&[ONE], 0, ZERO, b""), spend(&[ONE], 0, ZERO, b"rival"));
     node.execute(Time(0), &proposal(&[&spent]), &[]);
@@ -324,7 +324,7 @@ fn what_can_never_execute_is_answered_although_we_believe_it_already() {
 }
 
 #[test]
-fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
+fn a_malformed_order_is_a_fault_and_lists_nothing() {
     let good = spend(&[ONE, TWO], 0, ZERO, b"");
     for (why, from, bad) in [
         ("no transaction", 1, b"garbage".to_vec()),
@@ -357,7 +357,7 @@ fn an_order_that_no_honest_member_sends_is_a_fault_and_goes_no_further() {
 }
 
 #[test]
-fn what_is_asked_for_again_is_rationed() {
+fn repeated_requests_are_rationed() {
     let mut node = Node::new(0);
     let all: Vec<Vec<u8>> = (0..150).map(|index| spend(&[ONE], index, ZERO, b"")).collect();
     node.submit(Time(0), &all);
@@ -377,7 +377,7 @@ fn what_is_asked_for_again_is_rationed() {
 }
 
 #[test]
-fn what_a_child_had_under_way_is_asked_again() {
+fn a_restarted_child_makes_everything_due_at_once() {
     let mut node = Node::new(0);
     let bytes = spend(&[ONE], 0, ZERO, b"");
     node.submit(Time(0), std::slice::from_ref(&bytes));

@@ -1,5 +1,5 @@
-//! What an event costs, in steps over tables, beside what waits: the tables are filled with a thousand, ten thousand and
-//! a hundred thousand transactions, and the same events follow. In steps, not in time.
+//! What an event costs, in steps over tables, beside what waits: the tables are filled with a thousand, ten thousand
+//! and a hundred thousand transactions, and the same events follow. In steps, not in time.
 
 use wire::ids::PartNumber;
 

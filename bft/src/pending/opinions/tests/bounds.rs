@@ -22,7 +22,7 @@ fn a_flood_takes_the_room_of_nobody_else() {
 }
 
 #[test]
-fn of_what_is_believed_the_latest_is_kept() {
+fn the_latest_beliefs_are_kept() {
     const MAX: usize = 50;
     let mut one = One::with_ids_max(4, MAX);
     for number in 0..200 {
@@ -36,7 +36,7 @@ fn of_what_is_believed_the_latest_is_kept() {
 }
 
 #[test]
-fn nothing_remains_of_what_has_ended() {
+fn no_record_remains_of_an_ended_transaction() {
     let ends: [fn(TxId) -> CrossEvent; 4] = [
         |id| CrossEvent::Finished { id },
         |id| CrossEvent::Refunded { id },
@@ -100,7 +100,7 @@ fn reported(one: &mut One, now: Time, asker: Option<NodeId>, first: u64, count: 
 }
 
 #[test]
-fn what_a_peers_orders_may_cost_is_rationed_and_nobody_elses() {
+fn the_cost_of_a_peers_orders_is_rationed_for_each_peer() {
     let mut one = One::new(4);
     let start = Time(1_000_000);
     let cost = one.opinions.rations.report_bytes(&vote(0));
