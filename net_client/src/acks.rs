@@ -5,9 +5,9 @@
 //!
 //! # Correctness
 //! Reader and writer share one socket, which is blocking for the writer's sake. So the reader stops after a read that
-//! did not fill its buffer: by the rules of edge-triggered epoll the socket was empty then, and the next byte or the end
-//! causes a new event. If that rule ever failed, the socket's read timeout would make a read cost a millisecond instead
-//! of blocking the loop.
+//! did not fill its buffer: by the rules of edge-triggered epoll the socket was empty then, and the next byte or the
+//! end causes a new event. If that rule ever failed, the socket's read timeout would make a read cost a millisecond
+//! instead of blocking the loop.
 //!
 //! Cost when idle: one wake-up a second, and one a pong.
 

@@ -8,10 +8,10 @@
 //! [`Outbox::resume`] and hands out again whatever is unconfirmed. Two marks in the order suffice for that: `numbered`
 //! ends the frames that have a number, `handed_out` those that went out in the present session.
 //!
-//! The outbox rule (docs/design.md §2): at most `bytes_max` queued and unconfirmed. Frames of a class that the core reports as finished go
-//! at once, at no loss. Beyond the bound the oldest go and are counted; the core's re-sending makes up for them. A
-//! number whose frame is gone is never silently missing: `Skip` comes in its place, because the listener takes a gap
-//! for an attack.
+//! The outbox rule (docs/design.md §2): at most `bytes_max` queued and unconfirmed. Frames of a class that the core
+//! reports as finished go at once, at no loss. Beyond the bound the oldest go and are counted; the core's re-sending
+//! makes up for them. A number whose frame is gone is never silently missing: `Skip` comes in its place, because the
+//! listener takes a gap for an attack.
 //!
 //! Cost: a logarithm of the frames that wait for each frame pushed, handed out, confirmed or dropped. A report of
 //! finished classes costs the frames that it finishes and the lanes that it names, and a reconnect costs nothing before

@@ -1,7 +1,7 @@
 //! The state of one peer that three threads share: outbox, link, counters.
 //!
-//! The bridge pushes messages and never waits. The peer's send thread takes them and waits only for work and for its own
-//! socket. The acks loop confirms them, requests pings, and alone declares a link lost, so a new link cannot begin
+//! The bridge pushes messages and never waits. The peer's send thread takes them and waits only for work and for its
+//! own socket. The acks loop confirms them, requests pings, and alone declares a link lost, so a new link cannot begin
 //! before the old one has ended.
 //!
 //! # Correctness

@@ -4,8 +4,8 @@
 //! the next data frame, so that after a reconnect duplicates are dropped and gaps noticed. A link has at most one
 //! session: a new one replaces the old, because only the dialer knows which of its connections it still uses.
 //!
-//! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait for `Local::AckDelayMs` for
-//! further frames, unless a mebibyte is due.
+//! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait for `Local::AckDelayMs`
+//! for further frames, unless a mebibyte is due.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -189,8 +189,8 @@ impl Peers {
         }
     }
 
-    /// Acknowledges the frames that were written to the IPC queue, at once or after the ack delay. Runs in every turn of
-    /// the loop, so its cost depends on the frames written, not on those that wait, nor on the number of links.
+    /// Acknowledges the frames that were written to the IPC queue, at once or after the ack delay. Runs in every turn
+    /// of the loop, so its cost depends on the frames written, not on those that wait, nor on the number of links.
     pub(crate) fn settle(&mut self, shared: &mut Shared) {
         let mut settled = BTreeSet::new();
         while let Some(Queued { end, peer, incarnation, next, bytes }) = self.queued.front().copied()

@@ -1,8 +1,8 @@
 //! The way to one process of a child: a writer thread, so that the round loop never waits for a socket.
 //!
-//! Both children read their queue whatever else happens, so what waits here is short-lived. A child that stopped reading
-//! would make it grow without bound; it is then cut off, which makes its keeper start a new one: the core sends again
-//! what was lost.
+//! Both children read their queue whatever else happens, so what waits here is short-lived. A child that stopped
+//! reading would make it grow without bound; it is then cut off, which makes its keeper start a new one: the core sends
+//! again what was lost.
 //!
 //! The bytes that the core hands over at once must stay below that bound, or a child would be cut off again and again
 //! for what the core did. So re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of

@@ -1,6 +1,6 @@
-//! Shared, immutable bytes: a slice of a buffer that several owners keep alive without copying it.
+//! Shared, immutable bytes: a slice of a buffer with several owners.
 //!
-//! A proposal is read off a socket once and from then on passed around as `Bytes`; slicing and cloning cost an
+//! A proposal is read off a socket once and then passed on as `Bytes`, without copies. Slicing and cloning cost an
 //! atomic increment.
 
 use std::fmt;
@@ -19,7 +19,7 @@ impl Bytes {
     /// The slice `range` of these bytes, sharing the buffer.
     ///
     /// # Panics
-    /// If `range` reaches past the end: callers slice what they have parsed.
+    /// If `range` ends past the end: callers slice ranges that they have parsed.
     pub fn slice(&self, range: Range<usize>) -> Bytes {
         assert!(
             range.start <= range.end && range.end <= self.len(),
@@ -29,7 +29,7 @@ impl Bytes {
         Bytes { buffer: self.buffer.clone(), start: self.start + range.start, end: self.start + range.end }
     }
 
-    /// These bytes in a buffer of their own, so that a short slice does not keep a long buffer alive.
+    /// A copy in a buffer of its own, so that a short slice does not keep a long buffer alive.
     pub fn detached(&self) -> Bytes {
         Bytes::from(self.to_vec())
     }

@@ -1,7 +1,7 @@
-//! What clients and nodes say to each other, over the same port and the same kind of session as peers.
+//! The protocol between clients and nodes, over the same port and the same kind of session as between peers.
 //!
-//! A submission is a header and, as the frame's tail, its transactions in the list encoding of [`list`]: parsed in
-//! place, never copied through serde.
+//! A submission is a header followed by its transactions, encoded as a [`list`]: parsed in place, never copied through
+//! serde.
 
 use std::fmt;
 
@@ -11,54 +11,53 @@ use crate::codec;
 use crate::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 use crate::name::Name;
 
-/// What a client asks of a node.
+/// A request of a client.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Order the transactions that follow as a [`list`]. Every one of them gets a receipt, at once if refused.
+    /// Order the transactions that follow as a [`list`]. Each of them gets a receipt, at once if it is refused.
     Submit,
-    /// Tell again what became of these transactions, at most `limits::QUERY_IDS_MAX` of them; who asks for a
-    /// transaction that is still open gets its receipt when there is one.
+    /// Repeat the receipts of these transactions, at most `limits::QUERY_IDS_MAX`. The receipt of an open transaction
+    /// follows when it has one.
     Query(Vec<TxId>),
-    /// Tell which of these coins can be spent here, at most `limits::QUERY_COINS_MAX` of them.
+    /// List those of these coins that are unspent here; at most `limits::QUERY_COINS_MAX`.
     Coins(Vec<CoinId>),
-    /// Tell how the node is.
+    /// Return the status of the node.
     Status,
 }
 
 impl Request {
-    /// Whether a body is the request for the status: the one that the processes around the core answer, so that it
-    /// never waits behind work of the core.
+    /// Whether a body is a status request, which the processes answer without the core, so that it never waits for it.
     pub fn is_status(body: &[u8]) -> bool {
-        /// A request without fields is its number; all others are longer or have a tail.
+        /// A request without fields is encoded as its number; other requests are longer or have a tail.
         const STATUS_BYTES: usize = 4;
         body.len() == STATUS_BYTES && codec::decode(body) == Ok(Request::Status)
     }
 }
 
-/// What a node answers a client.
+/// An answer of a node to a client.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// What became of transactions of this client, in any order.
+    /// Fates of transactions of this client, in any order.
     Receipts(Vec<Receipt>),
-    /// Of the coins asked for those that are unspent, with their amounts, in the order of the question.
+    /// The unspent ones of the coins in the request, with their amounts, in the order of the request.
     Coins(Vec<(CoinId, u64)>),
-    /// How the node is.
+    /// The status of the node.
     Status(Box<NodeStatus>),
-    /// The request was not understood; this is why.
+    /// Why the request was not understood.
     Error(String),
 }
 
-/// What became of one transaction.
+/// The fate of one transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Receipt {
     /// The transaction.
     pub id: TxId,
-    /// What became of it.
+    /// Its end, or why it never began.
     pub fate: Fate,
 }
 
 /// The end of a transaction, or why it never began. `Finished`, `Rejected` and `Expired` are final everywhere;
-/// `Refused` is one node's word only.
+/// `Refused` and `Unknown` hold for one node only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Fate {
     /// Executed in the block of this height.
@@ -69,7 +68,7 @@ pub enum Fate {
     Expired,
     /// Not taken by this node.
     Refused(Refusal),
-    /// Asked for, and not known here: neither open nor remembered.
+    /// Neither open nor remembered here.
     Unknown,
 }
 
@@ -84,7 +83,7 @@ pub enum Rejection {
     WrongAmount,
     /// The owner of an input did not sign.
     NotOwner,
-    /// Its output shard cancelled it since an input shard had rejected it; for which reason is not known here.
+    /// Its output shard cancelled it since an input shard had rejected it, for a reason that is not known here.
     Cancelled,
 }
 
@@ -95,7 +94,7 @@ pub enum Refusal {
     Invalid,
     /// Longer than the protocol allows.
     TooLarge,
-    /// This node's shard has no part in it, or does not take it from clients.
+    /// It does not concern this node's shard, or its clients submit it to another shard.
     WrongShard,
     /// It is open or finished here already.
     Duplicate,
@@ -107,8 +106,8 @@ pub enum Refusal {
     Spent,
     /// Its expiry has passed. It may have finished before, where that is forgotten.
     Expired,
-    /// Its expiry in an input shard is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`. In time it comes within
-    /// reach, so this is final nowhere.
+    /// Its expiry in an input shard is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`. This is not final, since
+    /// it comes within that limit in time.
     ExpiryTooFar,
     /// This node only follows and takes no clients.
     Following,
@@ -155,7 +154,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How a node is: for the live line, `tools status`, the diagnosis, and the check after a run.
+/// The status of a node: for the live line, `tools status`, the diagnosis, and the check after a run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// The last decided round.
@@ -166,9 +165,9 @@ pub struct NodeStatus {
     pub header: Digest,
     /// The height up to which VOTE certificates are known.
     pub certified: Round,
-    /// The view the running sMVBA is in, if one runs.
+    /// The view of the running sMVBA, if one runs.
     pub view: Option<u32>,
-    /// Members of the shard whose messages in the running round or view are missing, most telling phase first.
+    /// The phase of the running round or view that waits for members, if any.
     pub waiting_for: Option<Waiting>,
     /// Rounds that f+1 members have decided, as far as they have said so, and that are not executed here.
     pub behind: u64,
@@ -191,7 +190,7 @@ pub struct NodeStatus {
     pub expired: u64,
     /// Unspent coins.
     pub coins: u64,
-    /// The sum of their amounts, counted coin by coin when asked.
+    /// The sum of their amounts, counted coin by coin for this status.
     pub value: u128,
     /// Cross-shard transactions that have spent here and whose output shard has not yet decided, as far as is known
     /// here.
@@ -206,15 +205,15 @@ pub struct NodeStatus {
     pub finished_cross: u64,
     /// Cross-shard transactions of this output shard that were cancelled.
     pub cancelled: u64,
-    /// What went to and came from each shard, ascending; this one's own entry tells of inputs at the output shard.
+    /// The exchange with each shard, ascending; the entry of this shard itself is about inputs at the output shard.
     pub exchanged: Vec<Exchange>,
     /// Views of decided rounds in total.
     pub views: u64,
     /// Peers with a session, by id.
     pub peers_up: Vec<u16>,
-    /// Of these, those that we have dialled.
+    /// Of these, the ones that we have dialled.
     pub peers_out: Vec<u16>,
-    /// Of these, those that have dialled us.
+    /// Of these, the ones that have dialled us.
     pub peers_in: Vec<u16>,
     /// How long the node has been running, by its own clock.
     pub up_ms: u64,
@@ -226,11 +225,11 @@ pub struct NodeStatus {
     pub restarts: u64,
     /// Faults of peers by kind.
     pub faults: Vec<(String, u64)>,
-    /// Connections refused and frames thrown away by `net_server`, and requests that were not understood, by reason.
+    /// Connections refused and frames dropped by `net_server`, and requests that were not understood, by reason.
     pub refused: Vec<(String, u64)>,
 }
 
-/// What a shard has exchanged with another since genesis. At rest these hold between any two shards A and B, or one
+/// The exchange of a shard with another since genesis. At rest these hold between any two shards A and B, or one
 /// and itself: A's `spent` = A's `closed` + A's `refunded` = B's `ticked`; A's `closed` = B's `finished`; A's
 /// `refunded` = B's `cancelled`; A's `value_out` = B's `value_in`. So no transaction is both finished and refunded, and
 /// none is either of them twice.
@@ -260,11 +259,11 @@ pub struct Exchange {
     pub part_in: PartNumber,
 }
 
-/// A multiset of transactions in short: how many, and the sum of their ids. Ids are SHA-256 digests, so two different
-/// multisets have the same sum only by a collision.
+/// The digest of a multiset of transactions: their number and the sum of their ids. Ids are SHA-256 digests, so two
+/// different multisets have the same sum only by a collision.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct IdSum {
-    /// How many.
+    /// The number of transactions.
     pub count: u64,
     /// The sum modulo 2^128 of the first 16 bytes of each id, little endian.
     pub sum: u128,
@@ -278,7 +277,7 @@ impl IdSum {
         self.sum = self.sum.wrapping_add(u128::from_le_bytes(*head));
     }
 
-    /// Both multisets together.
+    /// The union of both multisets.
     #[must_use]
     pub fn plus(self, other: IdSum) -> IdSum {
         IdSum { count: self.count.saturating_add(other.count), sum: self.sum.wrapping_add(other.sum) }
@@ -291,21 +290,21 @@ impl fmt::Display for IdSum {
     }
 }
 
-/// What agreement waits for: a phase and who has answered in it.
+/// A phase of agreement and the members whose messages it has.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Waiting {
     /// The phase in words, e.g. "FINISH of view 0".
     pub phase: String,
-    /// How many are needed.
+    /// The number of members that it needs.
     pub needed: u64,
-    /// Who has answered, by index in the shard.
+    /// Those whose messages have arrived, by index in the shard.
     pub from: Vec<u16>,
 }
 
 /// A list of byte strings in place: a count and, for each, a length and the bytes; all integers 32 bits, little
 /// endian. The whole input is the list: trailing bytes are refused.
 pub mod list {
-    /// Starts an empty list in `buffer` and returns where its count stands, for [`finish`].
+    /// Starts an empty list in `buffer` and returns the position of its count, for [`finish`].
     pub fn begin(buffer: &mut Vec<u8>) -> usize {
         buffer.extend([0; 4]);
         buffer.len() - 4
@@ -391,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_status_request_is_one() {
+    fn only_a_complete_status_request_is_recognized() {
         assert!(Request::is_status(&codec::encode(&Request::Status)));
         assert!(!Request::is_status(&codec::encode(&Request::Submit)));
         assert!(!Request::is_status(&codec::encode(&Request::Query(vec![]))));

@@ -1,10 +1,10 @@
 //! The one codec: bincode with fixed-width little-endian integers, a bound, and no trailing bytes.
 //!
-//! Fixed width everywhere, because a varint decodes more than one way: with fixed width a value has one encoding, so
-//! that what is signed or hashed cannot be said in two ways.
+//! Fixed width, because a varint has several encodings of one value. With fixed width a value that is signed or hashed
+//! has exactly one.
 //!
-//! Large bodies never pass through serde. A message that carries one is encoded as a small header followed by the
-//! body as the rest of the buffer (`decode_with_tail`).
+//! Large bodies never pass through serde. A message with a body is encoded as a small header, and the body is the rest
+//! of the buffer ([`decode_with_tail`]).
 
 use bincode::config;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ use crate::limits::FRAME_BYTES_MAX;
 /// Why bytes were refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CodecError {
-    /// They do not decode as the type asked for.
+    /// They do not decode as the expected type.
     Malformed(String),
-    /// They go on after the value's end.
+    /// Bytes follow the end of the value.
     TrailingBytes(usize),
 }
 
@@ -41,7 +41,7 @@ fn configuration() -> impl config::Config {
 /// The encoding of `value`.
 ///
 /// # Panics
-/// If the value has no encoding within a frame: what we send we have bounded ourselves.
+/// If the encoding is longer than a frame: our own messages are bounded below that.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut buffer = Vec::new();
     encode_into(value, &mut buffer);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_length_allocates_nothing_it_does_not_have() {
+    fn a_false_length_allocates_nothing() {
         let mut bytes = encode(&u64::MAX);
         bytes.extend([0; 8]);
         assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Malformed(_))));

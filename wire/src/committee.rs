@@ -1,9 +1,9 @@
-//! Who takes part, with what keys, under what protocol rules: the content of `committee.txt`.
+//! The members of the testbed, their keys and the protocol rules: the content of `committee.txt`.
 //!
-//! The file is public and the same for every node; the testbed's id is the SHA-256 of its bytes, so nodes that were
-//! dealt different files refuse each other in the handshake. A random nonce in it keeps any two testbeds apart.
+//! The file is public and the same for every node. The testbed's id is the SHA-256 of its bytes, so nodes with
+//! different files refuse each other in the handshake; a random nonce makes each testbed's file different.
 //!
-//! Thresholds of a shard of N = 3f + 1 (or a little more) members stand here by name and nowhere as arithmetic.
+//! The thresholds of a shard with N = 3f + 1 (or slightly more) members are methods here; no other code computes them.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub struct Member {
     pub coin_commitment: [u8; 32],
 }
 
-/// Rules on which the validity of a lane entry depends; all nodes must agree on them, so they are no flags.
+/// Rules on which the validity of a lane entry depends. All nodes must agree on them, so they are not flags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Protocol {
     /// Whether transactions carry the signatures of the owners of the coins they spend.
@@ -50,7 +50,7 @@ impl Default for Protocol {
     }
 }
 
-/// All participants and the rules they agreed on. Cheap to share behind an `Arc`; never changes.
+/// All members and rules of a testbed. Immutable.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Committee {
     nodes_per_shard: u16,
@@ -89,7 +89,7 @@ impl Committee {
             let (key, coin) = (hex::encode(&member.public_key), hex::encode(&member.coin_commitment));
             writeln!(text, "node {id} {key} {coin}").expect("writing to a String does not fail");
         }
-        Committee::parse("committee.txt", &text).expect("what we render, we parse")
+        Committee::parse("committee.txt", &text).expect("a committee is parsed from its own text")
     }
 
     /// Reads the text of `committee.txt`; `place` names the file in errors.
@@ -151,12 +151,13 @@ impl Committee {
         (self.n() - 1) / 3
     }
 
-    /// N−f: what can always be waited for. Two such sets share at least N−2f ≥ f+1 members, so an honest one.
+    /// N−f: as many members as one can always wait for. Two such sets share at least N−2f ≥ f+1 members, so an honest
+    /// one.
     pub fn quorum(&self) -> usize {
         self.n() - self.f()
     }
 
-    /// f+1: among so many members at least one is honest.
+    /// f+1: a set of so many members contains an honest one.
     pub fn one_honest(&self) -> usize {
         self.f() + 1
     }
@@ -172,7 +173,7 @@ impl Committee {
         (first..first + self.nodes_per_shard).map(NodeId)
     }
 
-    /// The places within a shard, ascending.
+    /// The indices of the members of a shard, ascending.
     pub fn indices(&self) -> impl Iterator<Item = Index> + use<> {
         (0..self.nodes_per_shard).map(Index)
     }
@@ -187,12 +188,12 @@ impl Committee {
         ShardId(node.0 / self.nodes_per_shard)
     }
 
-    /// The place of a node in its shard.
+    /// The index of a node in its shard.
     pub fn index_of(&self, node: NodeId) -> Index {
         Index(node.0 % self.nodes_per_shard)
     }
 
-    /// The node at a place of a shard.
+    /// The member of a shard with this index.
     pub fn node_at(&self, shard: ShardId, index: Index) -> NodeId {
         NodeId(shard.0 * self.nodes_per_shard + index.0)
     }
@@ -214,7 +215,7 @@ fn parse_member(id: u16, text: &str) -> Option<Member> {
     (given_id == id && words.next().is_none()).then_some(Member { public_key, coin_commitment })
 }
 
-/// The lines of the file, taken in their fixed order.
+/// The lines of the file, read in their fixed order.
 struct Fields<'a> {
     place: &'a str,
     lines: std::iter::Enumerate<std::str::Lines<'a>>,
@@ -271,7 +272,7 @@ mod tests {
         {
             let committee = committee(n, 1);
             assert_eq!((committee.f(), committee.quorum(), committee.one_honest()), (f, quorum, f + 1));
-            // Two quorums share an honest member, and a quorum's honest part outnumbers the rest.
+            // Two quorums share an honest member.
             assert!(2 * quorum - usize::from(n) > f);
         }
     }

@@ -1,5 +1,5 @@
-//! Whom a message goes to. The core names a destination; `net_client` expands it, so that a broadcast crosses the
-//! IPC queue once.
+//! Destinations of messages. The core names one; `net_client` expands it, so that a broadcast crosses the IPC queue
+//! once.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,19 +13,19 @@ pub enum Dest {
     Node(NodeId),
     /// All members of a shard.
     Shard(ShardId),
-    /// All members of the sender's own shard but itself.
+    /// All members of the sender's own shard except the sender.
     ShardOthers,
     /// All members of all other shards.
     OtherShards,
-    /// Every node of the testbed but the sender.
+    /// Every node of the testbed except the sender.
     All,
     /// The nodes named, at most as many as the testbed has.
     Set(Vec<NodeId>),
 }
 
 impl Dest {
-    /// The recipients, ascending, as `sender` means them. The sender itself is never among them: what a node has to
-    /// say to itself stays inside its core.
+    /// The recipients of a message of `sender`, ascending. They never include the sender: messages to oneself stay
+    /// inside the core.
     pub fn expand(&self, committee: &Committee, sender: NodeId) -> Vec<NodeId> {
         let own = committee.shard_of(sender);
         let mut nodes: Vec<NodeId> = match self {

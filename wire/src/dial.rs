@@ -9,12 +9,13 @@ use crate::session::{
     Dialer, Expected, HandshakeError, Identity, ListenerHello, LocalHello, REPLY_BYTES, Session,
 };
 
-/// Why a dial led to no session.
+/// Why there is no session after a dial.
 #[derive(Debug)]
 pub enum DialError {
-    /// The connection failed, ended (as it does when the listener refuses us; its log says why), or took too long.
+    /// The connection failed, ended, or took too long. It ends when the listener refuses us; the log there gives the
+    /// reason.
     Io(io::Error),
-    /// The listener is not whom we expected, or broke the rules.
+    /// The listener is not the expected one, or broke the rules.
     Handshake(HandshakeError),
 }
 
@@ -35,8 +36,8 @@ impl From<io::Error> for DialError {
     }
 }
 
-/// Shakes hands over a connected blocking socket, within `time` in total, however slowly the other side trickles.
-/// Afterwards the socket has no timeouts and no delay (`TCP_NODELAY`).
+/// Shakes hands over a connected blocking socket, within `time` in total, however slowly the other side sends.
+/// Afterwards the socket has no timeouts, and `TCP_NODELAY` is set.
 pub fn handshake(
     stream: &mut TcpStream,
     time: Duration,
@@ -62,7 +63,7 @@ pub fn handshake(
             Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A read that times out reports that it would block.
+            // This is how a read reports a timeout.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Over all structures of a small world, no two share a digest or tag of this crate. docs/design.md lists them and argues
+//! No two structures of a small world have the same digest or tag. docs/design.md lists the structures and explains
 //! why. The tests of `session` do the same for the transcript of the handshake.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ fn bodies() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_tag_belongs_to_one_place_of_one_direction() {
+fn a_tag_belongs_to_one_position_of_one_direction() {
     let mut seen = Seen::default();
     let mut bodies = bodies();
     bodies.sort();
@@ -62,8 +62,8 @@ fn a_tag_belongs_to_one_place_of_one_direction() {
     assert!(seen.0.len() > 250, "{}", seen.0.len());
 }
 
-/// Whether the first frame that a reader gets is taken.
-fn is_taken(key: [u8; 32], mut bytes: &[u8]) -> bool {
+/// Whether a reader accepts these bytes as its first frame.
+fn is_accepted(key: [u8; 32], mut bytes: &[u8]) -> bool {
     let mut frames = Vec::new();
     let mut reader = FrameReader::new(Opener::new(&key), 1 << 10);
     reader.read_from(&mut bytes, &mut Scratch::new(), &mut frames).is_ok() && !frames.is_empty()
@@ -75,30 +75,30 @@ fn a_frame_of_another_shape_is_refused() {
         let mut bytes = Vec::new();
         let mut sealer = Sealer::new(&KEYS[0]);
         sealer.seal_data(1, &body, &mut bytes);
-        assert!(is_taken(KEYS[0], &bytes));
-        assert!(!is_taken(KEYS[1], &bytes), "the other direction");
+        assert!(is_accepted(KEYS[0], &bytes));
+        assert!(!is_accepted(KEYS[1], &bytes), "the other direction");
         let mut second = Vec::new();
         sealer.seal_data(1, &body, &mut second);
-        assert!(!is_taken(KEYS[0], &second), "another place");
+        assert!(!is_accepted(KEYS[0], &second), "another position");
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            assert!(!is_taken(KEYS[0], &changed), "byte {at} of a body of {}", body.len());
+            assert!(!is_accepted(KEYS[0], &changed), "byte {at} of a body of {}", body.len());
         }
-        // A byte more or less of body, with the length that fits.
+        // A body longer or shorter by one byte, with the fitting length.
         let longer = [&[0], &body[..]].concat();
         for body in [&longer[..], body.get(1..).unwrap_or_default()] {
             let mut changed = (body.len() as u32).to_le_bytes().to_vec();
             changed.extend(&bytes[4..HEADER_BYTES]);
             changed.extend(body);
             changed.extend(&bytes[bytes.len() - TAG_BYTES..]);
-            assert!(changed == bytes || !is_taken(KEYS[0], &changed), "a body of {}", body.len());
+            assert!(changed == bytes || !is_accepted(KEYS[0], &changed), "a body of {}", body.len());
         }
     }
 }
 
 #[test]
-fn a_testbed_is_named_by_all_of_its_text() {
+fn a_testbed_id_depends_on_all_of_its_text() {
     let member = |key: u8, coin: u8| Member { public_key: [key; 32], coin_commitment: [coin; 32] };
     let members = [member(1, 2), member(2, 1), member(1, 1), member(2, 2)];
     let protocol = Protocol::default();

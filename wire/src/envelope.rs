@@ -1,26 +1,26 @@
-//! The whole vocabulary of the IPC queues: what the processes of one node say to each other.
+//! All messages between the processes of one node.
 //!
-//! Every IPC frame is the encoding of one of these, followed by the body it speaks of (empty where it has none). The
-//! body is opaque to `net_server` and `net_client`.
+//! Each IPC frame is the encoding of one of these types and a body, which is empty unless the message mentions one.
+//! `net_server` and `net_client` do not parse bodies.
 
 use serde::{Deserialize, Serialize};
 
 use crate::dest::Dest;
 use crate::ids::{ClientId, Digest, NodeId, Round, Seq};
 
-/// What may become of a message that waits in an outbox: the core tells when a class is finished, and messages of
-/// finished classes are dropped first. Not on the wire.
+/// For how long a message matters. The core reports finished classes, whose messages the outboxes drop. Not on the
+/// wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Class {
-    /// Serves one round of agreement; pointless once the round is decided.
+    /// Serves one round of agreement; finished once the round is decided.
     Round(Round),
-    /// Serves one entry of the lane of a node; pointless once a decided cut covers it.
+    /// Serves one entry of the lane of a node; finished once a decided cut covers it.
     Lane(NodeId, Seq),
-    /// Serves something that no progress of our own makes pointless.
+    /// Never finished by progress of our own.
     Keep,
 }
 
-/// What the core has finished, as far as outboxes are concerned; also what pings and hellos tell peers.
+/// The finished classes. Pings and hellos carry the decided round to peers.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// All rounds up to this one are decided.
@@ -50,27 +50,27 @@ pub struct LinkCounters {
     pub dropped: u64,
 }
 
-/// What `net_server` and `net_client` tell the core.
+/// Messages of `net_server` and `net_client` to `node`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ToCore {
     /// A frame of an authenticated peer; the body follows. `digest` is SHA-256 of the body.
     Peer {
-        /// Who sent it, by its key.
+        /// The sender, authenticated by its key.
         from: NodeId,
-        /// SHA-256 of the body, computed when its tag was checked.
+        /// Computed when the tag was checked.
         digest: Digest,
     },
-    /// A session with a peer was established that may have lost what an earlier one carried: its process is new.
+    /// A session with a new process of a peer was established; messages to an earlier process may be lost.
     PeerUp {
         /// The peer.
         peer: NodeId,
     },
-    /// A session was established again with the process it was with before: nothing that was under way is lost.
+    /// A session was established again with the same process; nothing is lost.
     PeerBack {
         /// The peer.
         peer: NodeId,
     },
-    /// What a peer says it has decided, from a hello or a ping.
+    /// A hello, ping or pong carried a new decided round.
     PeerDecided {
         /// The peer.
         peer: NodeId,
@@ -84,43 +84,43 @@ pub enum ToCore {
     },
     /// A request of a client; the body follows (see [`crate::client`]).
     Client {
-        /// The connection it came over.
+        /// The connection.
         client: ClientId,
     },
-    /// A client's connection has ended; replies to it go nowhere from now on.
+    /// A client's connection has ended; replies to it are dropped from now on.
     ClientGone {
-        /// The connection that ended.
+        /// The connection.
         client: ClientId,
     },
     /// Counters of all links, once a second from each child while they change.
     Counters {
         /// By peer, ascending.
         links: Vec<(NodeId, LinkCounters)>,
-        /// Connections refused and frames thrown away since the process started, by reason.
+        /// Connections refused and frames dropped since the process started, by reason.
         refused: Vec<(String, u64)>,
     },
 }
 
-/// What the core tells `net_server` and `net_client`.
+/// Messages of `node` to `net_server` and `net_client`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FromCore {
-    /// To `net_client`: send the body that follows.
+    /// To `net_client`: send the body.
     Send {
-        /// To whom.
+        /// The recipients.
         dest: Dest,
-        /// For how long it matters.
+        /// When it may be dropped.
         class: Class,
-        /// SHA-256 of the body where the core knows it, so that a proposal is not hashed again.
+        /// SHA-256 of the body if the core knows it, so that a proposal is not hashed again.
         digest: Option<Digest>,
     },
-    /// To `net_server`: the body that follows goes to a client (see [`crate::client`]).
+    /// To `net_server`: send the body to a client (see [`crate::client`]).
     Reply {
-        /// The connection it goes over.
+        /// The connection.
         client: ClientId,
     },
-    /// To `net_server`: the body that follows answers status requests for the next moments, since one that went to the
-    /// core would wait too long (see [`crate::limits::STATUS_EVERY`]).
+    /// To `net_server`: answer status requests with the body for twice [`crate::limits::STATUS_EVERY`], because the
+    /// inbound queue lags.
     Status,
-    /// To both: what is finished.
+    /// To both: these classes are finished.
     Progress(Progress),
 }

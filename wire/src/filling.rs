@@ -1,17 +1,17 @@
-//! A body that arrives piece by piece into a buffer of its own.
+//! Receives a body piece by piece into a buffer of its own.
 //!
 //! # Security
-//! A length that was merely announced commits at most [`STEP_BYTES`]; the rest of the buffer is allocated once that
-//! much has really arrived. So a liar costs a mebibyte, and an honest body is moved at most once, early on.
+//! An announced length alone allocates at most [`STEP_BYTES`]; the rest of the buffer is allocated once that much has
+//! arrived. So a false length costs a mebibyte, and an honest body is moved at most once.
 
 use std::io::{self, IoSliceMut, Read};
 
-/// What an announced length allocates ahead of the bytes, and how much one read asks for at most.
+/// The most that an announced length allocates before its bytes arrive, and that one read requests.
 pub(crate) const STEP_BYTES: usize = 1 << 20;
 
 /// A body of known length of which `filled` bytes are there.
 pub(crate) struct Filling {
-    /// As long as has been zeroed so far; never longer than `length`.
+    /// The bytes received, followed by zeros to read into; at most `length`.
     body: Vec<u8>,
     filled: usize,
     length: usize,
@@ -26,7 +26,7 @@ impl Filling {
         self.length - self.filled
     }
 
-    /// Takes what it needs from the head of `input` and returns the part it took.
+    /// Takes the missing bytes from the head of `input`; returns the bytes taken.
     pub(crate) fn take<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
         let taken = &input[..input.len().min(self.missing_bytes())];
         self.reserve(taken.len());
@@ -36,8 +36,8 @@ impl Filling {
         taken
     }
 
-    /// Reads once: into the missing part of the body and, when that is full, on into `spill`. Returns what was
-    /// added to the body and how many bytes went into `spill`; nothing in both is the source's end.
+    /// Reads once, into the missing part of the body and, if that becomes full, into `spill`. Returns the bytes added
+    /// to the body and the number of bytes in `spill`; both are empty at the end of the source.
     pub(crate) fn read_from(
         &mut self,
         source: &mut impl Read,
@@ -50,7 +50,7 @@ impl Filling {
             self.body.resize(start + more, 0);
         }
         let room = self.body.len() - start;
-        // Only the last piece may spill: in between, the rest of the body has to come first.
+        // Only the last piece may spill.
         let spill = if self.body.len() == self.length { spill } else { &mut [] };
         let read =
             source.read_vectored(&mut [IoSliceMut::new(&mut self.body[start..]), IoSliceMut::new(spill)])?;
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_announced_length_alone_commits_one_step() {
+    fn an_announced_length_allocates_one_step() {
         let mut filling = Filling::new(16 * STEP_BYTES);
         assert!(filling.body.capacity() <= STEP_BYTES);
         filling.take(&[7; 1000]);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_taken_and_read_make_the_body_and_the_rest_spills() {
+    fn pieces_make_the_body_and_the_rest_spills() {
         let whole: Vec<u8> = (0..3 * STEP_BYTES + 77).map(|i| ((i * 31) >> 3) as u8).collect();
         let length = whole.len() - 20;
         let mut filling = Filling::new(length);

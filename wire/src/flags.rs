@@ -1,18 +1,18 @@
 //! The command lines of the three processes of a node: `--name value` pairs and bare `--name` switches.
 //!
-//! Each error is one line that names the flag, its value and what was expected. (`tools`, which people type, has
-//! its own richer front door.)
+//! Each error is one line that names the flag, its value and the expected one. (`tools`, which people type, has a
+//! richer parser of its own.)
 
 use std::path::PathBuf;
 
 use crate::text::ParseError;
 
-/// One way a program can be given something: the name with its dashes, and the shape of the value or none.
+/// A flag that a program knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// E.g. `--id`.
+    /// With its dashes, e.g. `--id`.
     pub name: &'static str,
-    /// E.g. `N`; `None` for a switch.
+    /// The shape of its value, e.g. `N`; `None` for a switch.
     pub value: Option<&'static str>,
 }
 
@@ -35,7 +35,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Parses the arguments after the program's name, of which only `known` ones may occur.
+    /// Parses the arguments after the program's name. Flags other than the `known` ones are errors.
     pub fn parse(arguments: impl IntoIterator<Item = String>, known: &[Flag]) -> Result<Flags, ParseError> {
         let mut given: Vec<(&'static str, String)> = Vec::new();
         let mut arguments = arguments.into_iter();
@@ -64,7 +64,7 @@ impl Flags {
         self.text(name).is_some()
     }
 
-    /// The value of a flag as `parse` understands it, if the flag is given; `expected` tells what it would have.
+    /// The value of a flag, parsed, if the flag is given; `expected` describes a valid value in the error.
     pub fn value<T>(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Frames: what an established session carries.
+//! Frames, the units of an established session.
 //!
 //! ```text
 //! length u32 | kind u8 | sequence u64 | body | tag [u8; 32]        integers little endian, length of the body alone
@@ -6,18 +6,18 @@
 //!
 //! **Hash once, MAC the digest.** The tag is HMAC-SHA-256 over the count of frames sent so far in this direction, the
 //! header, and SHA-256 of the body. A sender hashes a body once for all its recipients ([`Sealer::seal`] takes the
-//! digest); the receiver's digest travels on with the body, so that nobody hashes it again. The count is not sent:
-//! both sides know it. It makes every frame of a session good in one place only, so nothing can be replayed, reordered
-//! or left out unnoticed, whatever the kind.
+//! digest). The receiver passes its digest on with the body, so that the core does not hash it again. The count is not
+//! sent, since both sides know it. It makes a frame valid at one position of a session only, so no frame of any kind
+//! can be replayed, reordered or left out unnoticed.
 //!
-//! **Sequences.** Data frames are numbered from 0 by (dialer, incarnation), over any number of connections. [`InOrder`]
-//! is the receiver's side: what it has is dropped, a gap closes the connection. `Ack` and `Skip` carry the
+//! **Sequences.** Data frames are numbered from 0 for each (dialer, incarnation), over any number of connections.
+//! [`InOrder`] is the receiver's side: it drops duplicates, and a gap closes the connection. `Ack` and `Skip` carry the
 //! number that is expected next: all below it have arrived, or will never come.
 //!
 //! # Security
-//! Nothing is allocated for a frame before kind and length are found lawful, and for a long body at most a mebibyte
-//! before that much has arrived. After an error the connection is of no further use: the place where the next frame
-//! would begin is no longer known.
+//! Nothing is allocated for a frame before its kind and length are checked, and at most a mebibyte for a long body
+//! before that much has arrived. After an error the connection must be closed, since the start of the next frame is
+//! unknown.
 
 mod in_order;
 mod reader;
@@ -46,14 +46,14 @@ pub const EMPTY_DIGEST: Digest = Digest([
 
 const ROUND_BYTES: usize = 8;
 
-/// What a frame is for.
+/// The kinds of frames.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     /// Carries a body; numbered.
     Data = 1,
     /// All data frames below the sequence have arrived.
     Ack = 2,
-    /// Asks for a [`Kind::Pong`] of the same sequence; the body is the sender's decided round.
+    /// Requests a [`Kind::Pong`] with the same sequence; the body is the sender's decided round.
     Ping = 3,
     /// Answers a [`Kind::Ping`]; the body is the sender's decided round.
     Pong = 4,
@@ -77,12 +77,12 @@ impl Kind {
     }
 }
 
-/// A frame whose tag was right.
+/// A frame with a valid tag.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// What it is for.
+    /// Its kind.
     pub kind: Kind,
-    /// Its number, or the number it speaks of.
+    /// The number of a data frame; of other kinds see [`Kind`].
     pub sequence: u64,
     /// The body, in a buffer of its own.
     pub body: Bytes,
@@ -91,12 +91,12 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Bytes it took on the connection.
+    /// Its length on the connection.
     pub fn wire_bytes(&self) -> u64 {
         (HEADER_BYTES + self.body.len() + TAG_BYTES) as u64
     }
 
-    /// The decided round that a ping or pong tells; `None` for other kinds.
+    /// The decided round in a ping or pong; `None` for other kinds.
     pub fn decided(&self) -> Option<Round> {
         let body: [u8; ROUND_BYTES] = self.body[..].try_into().ok()?;
         matches!(self.kind, Kind::Ping | Kind::Pong).then(|| Round(u64::from_le_bytes(body)))
@@ -106,16 +106,16 @@ impl Frame {
 /// Why a frame was refused. Each closes the connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FrameError {
-    /// No kind has this number.
+    /// There is no kind with this number.
     Kind(u8),
-    /// The kind has no frames of this length here.
+    /// Frames of this kind must not have this length here.
     Length {
         /// The kind.
         kind: Kind,
-        /// Bytes announced.
+        /// The announced length.
         length: u32,
     },
-    /// The tag does not fit.
+    /// The tag is wrong.
     Tag,
     /// The connection ended within a frame.
     Truncated,
@@ -146,19 +146,19 @@ impl std::fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// Header and tag of one frame; to be written around its body.
+/// Header and tag of one frame, to write around its body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sealed {
-    /// What goes before the body.
+    /// Precedes the body.
     pub header: [u8; HEADER_BYTES],
-    /// What goes after the body.
+    /// Follows the body.
     pub tag: [u8; TAG_BYTES],
 }
 
-/// Makes the frames of one direction of a session.
+/// Seals the frames of one direction of a session.
 ///
 /// # Correctness
-/// Frames must go out in the order in which they were sealed, all of them: the tags count them.
+/// All frames must be sent, in the order in which they were sealed, because the tags count them.
 pub struct Sealer {
     key: MacKey,
     count: u64,
@@ -173,12 +173,9 @@ impl Sealer {
     /// Header and tag for a body of `body_bytes` bytes with this SHA-256; the body itself is not needed.
     ///
     /// # Panics
-    /// If the body is longer than a frame may be: what we send we have bounded ourselves.
+    /// If the body is longer than a frame: our own messages are bounded below that.
     pub fn seal(&mut self, kind: Kind, sequence: u64, body_digest: &Digest, body_bytes: usize) -> Sealed {
-        assert!(
-            kind.admits_length(body_bytes, FRAME_BYTES_MAX as usize),
-            "we send no {kind:?} of {body_bytes} bytes"
-        );
+        assert!(kind.admits_length(body_bytes, FRAME_BYTES_MAX as usize), "a {kind:?} of {body_bytes} bytes");
         let header = Header { length: body_bytes as u32, kind, sequence }.to_bytes();
         let tag = tag(&self.key, self.count, &header, body_digest);
         self.count += 1;
@@ -201,12 +198,12 @@ impl Sealer {
         self.append(Kind::Skip, next, &EMPTY_DIGEST, &[], out);
     }
 
-    /// Appends a ping to `out`, telling the round `decided`.
+    /// Appends a ping to `out`.
     pub fn seal_ping(&mut self, sequence: u64, decided: Round, out: &mut Vec<u8>) {
         self.append_round(Kind::Ping, sequence, decided, out);
     }
 
-    /// Appends the answer to the ping of this sequence to `out`, telling the round `decided`.
+    /// Appends the answer to the ping with this sequence to `out`.
     pub fn seal_pong(&mut self, sequence: u64, decided: Round, out: &mut Vec<u8>) {
         self.append_round(Kind::Pong, sequence, decided, out);
     }
@@ -226,7 +223,7 @@ impl Sealer {
     }
 }
 
-/// Checks the frames of one direction of a session.
+/// Checks the tags of one direction of a session.
 pub struct Opener {
     key: MacKey,
     count: u64,

@@ -1,8 +1,8 @@
-//! Where the nodes are: the content of `hosts.txt`.
+//! The addresses of the nodes: the content of `hosts.txt`.
 //!
 //! One line a node, `id private_ip public_ip port [ssh_destination]`; `#` begins a comment. A node listens on
 //! `private_ip:port`; everyone dials `public_ip:port`, where `public_ip` may be a name, resolved at each dial. Ids run
-//! from 0 without a gap, in any order of lines. How many nodes there must be stands in `committee.txt`.
+//! from 0 without a gap, in any order of lines. `committee.txt` determines the number of nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use crate::ids::NodeId;
 use crate::limits::NODES_MAX;
 use crate::text::ParseError;
 
-/// Where one node is.
+/// The addresses of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host {
     /// The node.
@@ -24,18 +24,18 @@ pub struct Host {
     pub public: String,
     /// The port, of both addresses.
     pub port: u16,
-    /// Where `ssh` finds its machine, if it is deployed from here.
+    /// The `ssh` destination of its machine, for deployments.
     pub ssh: Option<String>,
 }
 
 impl Host {
-    /// What its `net_server` binds.
+    /// The address that its `net_server` binds.
     pub fn listen_address(&self) -> SocketAddr {
         SocketAddr::new(self.private_ip, self.port)
     }
 }
 
-/// All nodes' places, by id.
+/// The addresses of all nodes, by id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hosts {
     hosts: Vec<Host>,
@@ -85,18 +85,18 @@ impl Hosts {
         Hosts::parse(&place, &text)
     }
 
-    /// The hosts given, whose ids must be their places.
+    /// Hosts whose ids are their indices.
     ///
     /// # Panics
-    /// If they would not be read back as they are: who makes them has numbered them.
+    /// If their text does not parse to the same hosts: callers number them and give each its own address.
     pub fn new(hosts: Vec<Host>) -> Hosts {
         let hosts = Hosts { hosts };
         let read = Hosts::parse("hosts.txt", &hosts.text());
-        assert_eq!(read.as_ref(), Ok(&hosts), "hosts are numbered from 0 and on places of their own");
+        assert_eq!(read.as_ref(), Ok(&hosts), "hosts are numbered from 0 and have addresses of their own");
         hosts
     }
 
-    /// The text of a hosts file that says the same.
+    /// The text of a hosts file with these hosts.
     pub fn text(&self) -> String {
         let mut text = String::from("# id private_ip public_ip port [ssh_destination]\n");
         for host in &self.hosts {
@@ -108,17 +108,17 @@ impl Hosts {
         text
     }
 
-    /// The place of a node, if it has one.
+    /// The host of a node.
     pub fn get(&self, node: NodeId) -> Option<&Host> {
         self.hosts.get(usize::from(node.0))
     }
 
-    /// How many nodes there are.
+    /// The number of nodes.
     pub fn count(&self) -> usize {
         self.hosts.len()
     }
 
-    /// All of them, by id.
+    /// All hosts, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter()
     }

@@ -1,4 +1,4 @@
-//! Identifiers, each its own type so that none can be passed for another.
+//! Identifiers, each with a type of its own so that they cannot be confused.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ number_id!(
     /// A shard; its members run one Dumbo instance.
     ShardId, u16);
 number_id!(
-    /// A member's place within its shard, 0 ≤ index < N.
+    /// The index of a member within its shard, 0 ≤ index < N.
     Index, u16);
 number_id!(
     /// One turn of the Dumbo round loop; also the height of the block it decides. Round 0 is the genesis block,
@@ -38,10 +38,10 @@ number_id!(
     /// A view of sMVBA within a round, counted from 0.
     View, u32);
 number_id!(
-    /// The place of an entry in a lane. Entries count from 1; 0 names the empty lane.
+    /// The number of an entry in a lane. Entries count from 1; 0 stands for the empty lane.
     Seq, u64);
 number_id!(
-    /// The place of a group part among all that one shard sends to another. Parts count from 1; 0 says none.
+    /// The number of a group part among all that one shard sends to another. Parts count from 1; 0 stands for none.
     PartNumber, u64);
 number_id!(
     /// A client connection of one `net_server` process; never reused by it.
@@ -83,7 +83,7 @@ macro_rules! digest_id {
         pub struct $name(pub [u8; 32]);
 
         impl fmt::Display for $name {
-            /// The first eight bytes in hex: enough to tell ids apart in a log.
+            /// The first eight bytes in hex: enough to distinguish ids in a log.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&hex::encode(&self.0[..8]))
             }

@@ -5,12 +5,12 @@
 //! ```
 //!
 //! The header is one of [`crate::envelope`]'s types. Small messages are coalesced into one buffer and so into one
-//! write; long bodies are written from where they lie and read into a buffer of their own, which is one copy (the
-//! kernel's) less a hop each. Reader and writer work on blocking sockets (threads of `node` and `net_client`) and on
-//! nonblocking ones (the loop of `net_server`).
+//! write; long bodies are written from their shared buffers and read into buffers of their own, so that only the kernel
+//! copies them. Reader and writer work on blocking sockets (threads of `node` and `net_client`) and on nonblocking ones
+//! (the loop of `net_server`).
 //!
-//! The other end is a process of the same node, hence trusted; a frame that does not parse means that it broke, and
-//! is an error, not a fault.
+//! The other end is a process of the same node and therefore trusted. A frame that does not parse is an error of ours,
+//! not a fault of a peer.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
@@ -29,7 +29,7 @@ use crate::limits::FRAME_BYTES_MAX;
 const PREFIX_BYTES: usize = 8;
 /// The longest header: counters of the most nodes, with room for a few dozen reasons, stay below a third of it.
 const HEADER_BYTES_MAX: usize = 1 << 18;
-/// Bodies from here on are not copied; below, a copy costs less than a slice of a vectored write of its own.
+/// Bodies from this length on are not copied. A copy of a shorter one costs less than one more slice in the write.
 const LARGE_BODY_BYTES: usize = 16 << 10;
 /// A buffer of small messages is closed at this size.
 const BATCH_BYTES: usize = 64 << 10;
@@ -43,25 +43,25 @@ pub fn pair() -> io::Result<(UnixStream, OwnedFd)> {
     Ok((parent, child.into()))
 }
 
-/// The child's end: what its parent gave it as its standard input.
+/// The child's end: its standard input.
 ///
 /// # Errors
 /// If standard input is no socket, as when a person starts the program by hand.
 pub fn child_stdio() -> io::Result<UnixStream> {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    // Whether it is a socket shows only on use: asking for the peer's name is the use that changes nothing.
+    // Fails if it is no socket, and changes nothing.
     stream.peer_addr().map_err(|error| {
         io::Error::new(error.kind(), format!("standard input is no socket to a parent process ({error})"))
     })?;
     Ok(stream)
 }
 
-/// Whether all that was queued has been written.
+/// Whether everything queued has been written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flush {
-    /// Nothing is queued any more.
+    /// The queue is empty.
     Done,
-    /// The socket takes no more at present.
+    /// The socket is full.
     Blocked,
 }
 
@@ -79,7 +79,7 @@ impl Piece {
     }
 }
 
-/// The sending end of a queue. It has no bound of its own: whoever pushes looks at [`IpcWriter::queued_bytes`].
+/// The sending end of a queue. The caller bounds it, by [`IpcWriter::queued_bytes`].
 ///
 /// Commands: [`IpcWriter::push`], then [`IpcWriter::try_write`] (nonblocking) or [`IpcWriter::write_all`] (blocking).
 #[derive(Default)]
@@ -100,7 +100,7 @@ impl IpcWriter {
     /// Queues a message. Its body is shared, not copied, if it is long.
     ///
     /// # Panics
-    /// If header or body is longer than the reader takes: our own messages are bounded below that.
+    /// If header or body is longer than the reader accepts: our own messages are bounded below that.
     pub fn push<T: Serialize>(&mut self, header: &T, body: &Bytes) {
         if body.len() < LARGE_BODY_BYTES {
             self.push_small(header, body);
@@ -111,7 +111,7 @@ impl IpcWriter {
         }
     }
 
-    /// Queues a message whose body is short or lies where it cannot be shared: copies it.
+    /// Queues a message and copies its body, which is short or cannot be shared.
     ///
     /// # Panics
     /// As [`IpcWriter::push`].
@@ -126,8 +126,8 @@ impl IpcWriter {
         self.pushed_bytes - self.written_bytes
     }
 
-    /// Bytes pushed since the queue was made; once [`IpcWriter::written_bytes`] has reached it, all messages pushed
-    /// so far have been written.
+    /// Bytes pushed since the queue was made. Once [`IpcWriter::written_bytes`] has reached this number, everything
+    /// pushed by now has been written.
     pub fn pushed_bytes(&self) -> u64 {
         self.pushed_bytes
     }
@@ -137,7 +137,7 @@ impl IpcWriter {
         self.written_bytes
     }
 
-    /// Writes what the socket takes.
+    /// Writes until the socket is full.
     pub fn try_write(&mut self, sink: &mut impl Write) -> io::Result<Flush> {
         while !self.pieces.is_empty() {
             match self.write_once(sink) {
@@ -205,17 +205,17 @@ impl IpcWriter {
         }
         match self.pieces.back_mut() {
             Some(Piece::Small(batch)) => batch,
-            _ => unreachable!("a small piece was just made sure of"),
+            _ => unreachable!("the last piece is a small one by now"),
         }
     }
 }
 
-/// Why a queue can't be read any further.
+/// Why a queue cannot be read any further.
 #[derive(Debug)]
 pub enum IpcError {
     /// The socket failed.
     Io(io::Error),
-    /// The other process wrote what is no message.
+    /// The bytes are no message.
     Malformed(String),
 }
 
@@ -223,27 +223,27 @@ impl std::fmt::Display for IpcError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             IpcError::Io(error) => write!(f, "the IPC queue failed: {error}"),
-            IpcError::Malformed(what) => write!(f, "the IPC queue carries no message of ours: {what}"),
+            IpcError::Malformed(what) => write!(f, "a malformed message in the IPC queue: {what}"),
         }
     }
 }
 
 impl std::error::Error for IpcError {}
 
-/// What one read of a queue brought.
+/// The outcome of one read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IpcRead {
-    /// Bytes; there may be messages now.
+    /// Bytes arrived; there may be messages.
     Some,
-    /// None are there at present.
+    /// The socket is empty.
     WouldBlock,
-    /// The other process is gone.
+    /// The other process has closed the queue.
     Ended,
 }
 
 /// The receiving end of a queue of messages headed by `T`.
 ///
-/// Commands: [`IpcReader::read_from`], then [`IpcReader::pop`] until it has none; or [`IpcReader::receive`], which
+/// Commands: [`IpcReader::read_from`], then [`IpcReader::pop`] until it returns none; or [`IpcReader::receive`], which
 /// does both on a blocking socket.
 pub struct IpcReader<T> {
     buffer: Box<[u8]>,
@@ -262,14 +262,14 @@ impl<T: DeserializeOwned> IpcReader<T> {
         IpcReader { buffer, start: 0, end: 0, body: None, headers: PhantomData }
     }
 
-    /// Reads once. All messages that were there before must have been popped.
+    /// Reads once. The caller has popped all earlier messages.
     pub fn read_from(&mut self, source: &mut impl Read) -> Result<IpcRead, IpcError> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        // A full buffer would make a read of nothing look like the end of the queue.
+        // With a full buffer a read of zero bytes would look like the end of the queue.
         assert!(self.end < self.buffer.len(), "messages are popped before more are read");
         loop {
             let room = &mut self.buffer[self.end..];
@@ -287,14 +287,14 @@ impl<T: DeserializeOwned> IpcReader<T> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(IpcRead::WouldBlock),
-                // A process that is killed before it has read everything leaves a reset in place of an end.
+                // A process that is killed before it has read everything causes a reset instead of an end.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(IpcRead::Ended),
                 Err(error) => return Err(IpcError::Io(error)),
             }
         }
     }
 
-    /// The next message that has arrived completely, in order.
+    /// The next complete message.
     pub fn pop(&mut self) -> Result<Option<(T, Bytes)>, IpcError> {
         if self.body.is_none() && !self.begin_message()? {
             return Ok(None);
@@ -309,7 +309,7 @@ impl<T: DeserializeOwned> IpcReader<T> {
         Ok(Some((header, Bytes::from(body.finish()))))
     }
 
-    /// Waits for the next message on a blocking socket; `None` when the other process is gone.
+    /// Waits for the next message on a blocking socket; `None` at the end of the queue.
     pub fn receive(&mut self, source: &mut impl Read) -> Result<Option<(T, Bytes)>, IpcError> {
         loop {
             if let Some(message) = self.pop()? {
@@ -321,7 +321,7 @@ impl<T: DeserializeOwned> IpcReader<T> {
         }
     }
 
-    /// Parses the header of the next message if it is there.
+    /// Parses the header of the next message if it is complete.
     fn begin_message(&mut self) -> Result<bool, IpcError> {
         let input = &self.buffer[self.start..self.end];
         let Some((prefix, rest)) = input.split_first_chunk::<PREFIX_BYTES>() else { return Ok(false) };
@@ -366,7 +366,7 @@ mod tests {
         }
     }
 
-    /// Gives and takes only so many bytes a call.
+    /// Reads and writes a limited number of bytes a call.
     struct Narrow<T>(T, usize);
 
     impl<T: Read> Read for Narrow<T> {
@@ -406,7 +406,7 @@ mod tests {
                 let (header, received) = reader.receive(&mut source).unwrap().unwrap();
                 assert_eq!((header, received), (message(i as u64), body(*length)), "message {i}");
             }
-            assert!(reader.receive(&mut source).unwrap().is_none(), "then the queue ends");
+            assert!(reader.receive(&mut source).unwrap().is_none(), "the queue ends");
         }
     }
 
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_socket_blocks_and_goes_on_where_it_stopped() {
+    fn a_full_socket_blocks_and_writing_resumes() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (mut ours, mut theirs) = (ours, theirs);
         ours.set_nonblocking(true).unwrap();
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_of_ours_is_an_error() {
+    fn malformed_messages_are_errors() {
         let received = |bytes: &[u8]| IpcReader::<ToCore>::new().receive(&mut &bytes[..]);
         for (header_bytes, body_bytes) in [(u32::MAX, 0), (4, u32::MAX), (0, 0)] {
             let prefix = [header_bytes.to_le_bytes(), body_bytes.to_le_bytes()].concat();

@@ -1,7 +1,7 @@
 //! The secrets of one node: the content of `keys/node-<id>.key`.
 //!
-//! Four lines: what the file is, the node's id, its ed25519 signing key, its share of the coin. The file is created
-//! for its owner alone and refused when others may read it.
+//! Four lines: the kind of file, the node's id, its ed25519 signing key, its share of the threshold coin. The file is
+//! created for its owner alone and refused if others may read it.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -22,20 +22,19 @@ pub struct NodeKeys {
     pub id: NodeId,
     /// Its identity on links and in votes.
     pub signing: SigningKey,
-    /// Its share of its shard's coin: a canonical ristretto255 scalar.
+    /// Its share of its shard's threshold coin: a canonical ristretto255 scalar.
     pub coin_secret: [u8; 32],
 }
 
 const FIRST_LINE: &str = "dumbo-testbed node key 1";
-/// Far beyond the four lines; a file that is longer is no key file and is not read to its end.
+/// Far longer than four lines. A longer file is no key file and is not read to its end.
 const FILE_BYTES_MAX: u64 = 4096;
 
 impl NodeKeys {
     /// Reads a key file.
     ///
     /// # Security
-    /// A file that its group or others may read is refused: a key that leaked is worse than one that has to be
-    /// dealt again.
+    /// A file that its group or others may read is refused: its key may have leaked.
     pub fn load(path: &Path) -> Result<NodeKeys, ParseError> {
         let place = path.display().to_string();
         let unreadable = |error: io::Error| ParseError::of(&place, &error.to_string(), "a readable key file");
@@ -50,7 +49,7 @@ impl NodeKeys {
         NodeKeys::parse(&place, &text)
     }
 
-    /// Writes a key file that did not exist, readable by its owner alone.
+    /// Writes a new key file, readable by its owner alone.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(self.text().as_bytes())?;
@@ -64,7 +63,7 @@ impl NodeKeys {
 
     fn parse(place: &str, text: &str) -> Result<NodeKeys, ParseError> {
         let mut lines = text.lines().enumerate();
-        // What stood in the place of a secret may be one, so errors never quote it.
+        // Errors never quote the text, because it may be a secret.
         let mut field = |key: &str, expected: &str| {
             let expected = if key.is_empty() { expected.into() } else { format!("'{key}' and {expected}") };
             let (index, line) = lines
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_is_loaded_and_only_its_owner_may_read_it() {
+    fn a_key_file_round_trips_and_only_its_owner_may_read_it() {
         let path = temporary_file();
         keys().save(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_debug_nor_an_error_shows_a_secret() {
+    fn debug_and_errors_show_no_secret() {
         let shown = format!("{:?}", keys());
         assert!(shown.contains("id: 7") && !shown.contains("a5a5") && !shown.contains("5a5a"), "{shown}");
         let text = keys().text().replace("coin 5a", "coin ");
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_the_four_lines_is_refused() {
+    fn other_lines_are_refused() {
         let text = keys().text();
         assert!(NodeKeys::parse("k", &text).is_ok());
         for (wrong, line) in [

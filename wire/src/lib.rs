@@ -1,4 +1,4 @@
-//! What the processes and machines of the testbed say to each other.
+//! The protocols between the processes and machines of the testbed.
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
 //! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,

@@ -1,8 +1,8 @@
-//! Every limit of the testbed with its reason, in one place.
+//! Every limit of the testbed, with its reason.
 //!
-//! Those that must agree between nodes stand in `committee.txt` as well (see `committee::Protocol`). Of the others, the
-//! ones that a node may have its own value of are [`local`]: `--limits` sets them for a run. The rest are bounds that
-//! one node's code relies on in another's, or of which no other value makes sense.
+//! Limits on which all nodes must agree are in `committee.txt` as well (see `committee::Protocol`). Those that a node
+//! may choose are [`local`]; `--limits` sets them for a run. The rest are bounds on which nodes rely in each other, or
+//! for which no other value makes sense.
 
 pub mod local;
 
@@ -16,7 +16,7 @@ pub const NODES_PER_SHARD_MAX: u16 = 128;
 /// Most nodes of a testbed: one send thread a peer must stay affordable.
 pub const NODES_MAX: u16 = 1024;
 
-/// Longest frame body: a proposal body, its header, and room for what else may ride in one message.
+/// Longest frame body: a proposal body, its header, and room for the rest of its message.
 pub const FRAME_BYTES_MAX: u64 = 16 * MIB;
 /// Longest payload of one lane entry: half a frame, so that two fit the smallest buffer sized in frames.
 pub const PROPOSAL_BYTES_MAX: u64 = 8 * MIB;
@@ -25,9 +25,9 @@ pub const TRANSACTION_BYTES_MAX: u64 = 64 * KIB;
 
 /// How long a handshake may take: three round trips at the worst emulated delay (300 ms one way) fit well inside.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
-/// What the listener may allocate for a connection that has not proved who it is.
+/// Most memory of a connection that is not authenticated yet.
 pub const HANDSHAKE_BYTES_MAX: u64 = KIB;
-/// Connections being shaken hands with at once; beyond it a random unfinished one is evicted.
+/// Unfinished handshakes; a new one beyond this evicts a random one.
 pub const HANDSHAKES_MAX: usize = 64;
 /// The same per remote address (loopback exempt: all nodes of a local run share it).
 pub const HANDSHAKES_PER_IP_MAX: usize = 8;
@@ -36,13 +36,13 @@ pub const ACCEPTS_PER_S_MAX: u32 = 100;
 /// The pause after a refused connection.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// How often a link is probed, how long a probe may stay unanswered, and how many may in a row.
+/// How often a link is pinged, how long a ping may stay unanswered, and how many in a row may.
 pub const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// See [`PING_INTERVAL`].
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// See [`PING_INTERVAL`].
 pub const PING_FAILURES_MAX: u32 = 5;
-/// How long a listener waits for a sign of life of a dialer: longer than any dialer that still hopes lets pass.
+/// How long a listener waits for a frame of a dialer: longer than a dialer that keeps the link stays silent.
 pub const PEER_SILENCE_MAX: Duration =
     PING_INTERVAL.saturating_mul(PING_FAILURES_MAX).saturating_add(PING_TIMEOUT);
 
@@ -56,7 +56,7 @@ pub const DIAL_JITTER_PERCENT: u64 = 10;
 /// How long an ack may wait for further frames to confirm: far below any resend, long enough that small frames cost
 /// a hundred acks a second and not one each.
 pub const ACK_DELAY: Duration = Duration::from_millis(10);
-/// Bytes confirmed by one ack at most, so that a fast link returns its outbox memory at once.
+/// Bytes of unacknowledged frames that cause an ack at once, so that a fast link frees its outbox.
 pub const ACK_BYTES_MAX: u64 = MIB;
 
 /// Per peer, bytes queued and unconfirmed in `net_client`.
@@ -92,8 +92,7 @@ pub const WANTS_PER_MESSAGE_MAX: usize = 2 * NODES_PER_SHARD_MAX as usize;
 pub const RUN_ENTRIES_MAX: u64 = 16;
 /// Unicast fetches in flight a requester; a third is dropped.
 pub const FETCHES_IN_FLIGHT_MAX: usize = 2;
-/// Decided rounds whose cuts, proofs and entries are kept for those who are behind, whichever is less with
-/// [`HISTORY_BYTES_MAX`].
+/// Decided rounds whose cuts, proofs and entries are kept for members that lag, unless [`HISTORY_BYTES_MAX`] is less.
 pub const HISTORY_ROUNDS_MIN: u64 = 10_000;
 /// See [`HISTORY_ROUNDS_MIN`].
 pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
@@ -102,55 +101,54 @@ pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
 pub const INPUTS_MAX: usize = 16;
 /// Outputs of one transaction.
 pub const OUTPUTS_MAX: usize = 16;
-/// A transaction whose expiry is further ahead than this is passed over: bounds what must be remembered.
+/// A transaction whose expiry is further ahead than this is passed over, which bounds the memory of transactions.
 pub const EXPIRY_ROUNDS_AHEAD_MAX: u64 = 10_000;
 /// Rounds after a transaction's expiry at which its traces are dropped.
 pub const FORGET_ROUNDS_AFTER_EXPIRY: u64 = 8;
 
-/// Longest group part: a quarter of a frame, so that fetching one holds up little else.
+/// Longest group part: a quarter of a frame, so that fetching one delays other messages little.
 pub const PART_BYTES_MAX: u64 = 4 * MIB;
-/// Parts beyond the last executed one that a pair of shards works on: what is signed, kept early, and under way.
+/// Parts beyond the last executed one between two shards: those that are signed, kept early, or under way.
 pub const PARTS_AHEAD_MAX: u64 = 64;
-/// Bytes of parts under way to one shard beyond the last acknowledged one: what its members may have to hold of us.
+/// Bytes of parts under way to one shard beyond the last acknowledged one, which its members may have to store.
 pub const PARTS_AHEAD_BYTES_MAX: u64 = 32 * MIB;
 /// Ids of rejected transactions remembered a peer, the oldest forgotten first; requests bring them back.
 pub const REJECTED_IDS_MAX: usize = 100_000;
 /// Ids in one message of CL_M or CL, and cancels in one proposal.
 pub const REJECTS_PER_MESSAGE_MAX: usize = 10_000;
-/// Rounds for which an output shard without inputs knows why it cancelled a transaction, for clients that ask again;
-/// nothing else depends on it. Longer than what any client waits before it asks. Later its input shards say that it can
-/// never execute. That a transaction finished is remembered for as long as they bar it.
+/// Rounds for which an output shard without inputs remembers why it cancelled a transaction, for clients that repeat
+/// their query; nothing else depends on it. Longer than clients wait before they do. Later its input shards report that
+/// it can never execute. A finished transaction is remembered for as long as they bar it.
 pub const CANCELLED_ROUNDS_KEPT: u64 = 2_000;
-/// Coins in one question of a client.
+/// Coins in one query of a client.
 pub const QUERY_COINS_MAX: usize = 10_000;
 
 /// Client connections of one `net_server`.
 pub const CLIENTS_MAX: usize = 256;
-/// A client that neither sent nor received anything for so long gives way to a new one when all places are taken.
+/// A client that neither sent nor received anything for this long may be evicted by a new one.
 pub const CLIENT_IDLE_EVICTABLE: Duration = Duration::from_secs(60);
 /// Longest frame body of a client: a full submission of 250-byte transactions fits with room.
 pub const CLIENT_FRAME_BYTES_MAX: u64 = 4 * MIB;
-/// Unfinished frames up to here need no leave: a place for each client costs 16 MiB in all.
+/// Unfinished frames up to this length need no permit: one for each client costs 16 MiB in all.
 pub const CLIENT_FRAME_FREE_BYTES: u64 = 64 * KIB;
-/// Longer unfinished frames of all clients together; further ones wait unread. Anybody can be a client, so this is
-/// what strangers can make us hold.
+/// Longer unfinished frames of all clients together; further ones wait for a permit, unread. Anybody can be a client,
+/// so this bounds the memory that strangers can occupy.
 pub const CLIENTS_FRAME_BYTES_MAX: u64 = 16 * MIB;
-/// How long a client may take to finish a long frame it has leave for: 400 kB/s at least.
+/// How long a client may take to finish a long frame once it has a permit: 400 kB/s at least.
 pub const CLIENT_FRAME_TIME: Duration = Duration::from_secs(10);
-/// How long it may pause within that frame while others wait for leave.
+/// How long it may pause within that frame while others wait for a permit.
 pub const CLIENT_FRAME_PAUSE: Duration = Duration::from_secs(1);
-/// Bytes of replies that wait for one client to read them: some eight full answers to the longest query. A client
-/// that leaves more is closed.
+/// Bytes of unread replies to one client: some eight full answers to the longest query. A client with more is closed.
 pub const CLIENT_UNREAD_BYTES_MAX: u64 = 4 * MIB;
-/// The same for all clients together; beyond it the one that left most is closed.
+/// The same for all clients together; beyond it the client with the most is closed.
 pub const CLIENTS_UNREAD_BYTES_MAX: u64 = 16 * MIB;
 /// How often a node whose inbound queue lags hands its status to `net_server`, which answers clients with it for twice
-/// as long. Each status counts all coins of the ledger: a few milliseconds of a core that has much to do.
+/// as long. Each status counts all coins of the ledger, which costs a busy core some milliseconds.
 pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// Bytes queued for the core at which `net_server` stops reading from clients.
 pub const IPC_QUEUE_CLIENTS_BYTES_MAX: u64 = 4 * MIB;
-/// Bytes queued for the core at which `net_server` stops reading from peers and accepting: later than from clients,
-/// since new transactions are of no use to a core that can't keep up with the ones it has.
+/// Bytes queued for the core at which `net_server` stops reading from peers: later than from clients, since new
+/// transactions are of no use to a core that cannot keep up. At twice as many it stops accepting connections.
 pub const IPC_QUEUE_PEERS_BYTES_MAX: u64 = 16 * MIB;
 /// Transactions in one submission.
 pub const SUBMISSION_TRANSACTIONS_MAX: usize = 10_000;
@@ -162,9 +160,9 @@ pub const MEMPOOL_TRANSACTIONS_MAX: usize = 400_000;
 pub const MEMPOOL_BYTES_MAX: u64 = 256 * MIB;
 /// Share of the mempool that one client may fill, in percent.
 pub const MEMPOOL_CLIENT_PERCENT_MAX: usize = 50;
-/// What transactions that peers ask to have ordered may fill besides, in percent of both, divided evenly among all
-/// nodes: half of the load a mempool is made for may be cross-shard and come from elsewhere.
+/// The additional share for transactions that peers request, in percent of both limits, divided evenly among all nodes:
+/// half of the load for which a mempool is made may be cross-shard and come from elsewhere.
 pub const MEMPOOL_PEERS_PERCENT_MAX: usize = 50;
-/// Longest list of transactions in one order to another shard: as much as a client may hand in at once, so that what
-/// is ordered goes out in one frame and holds up little else.
+/// Longest list of transactions in one request to another shard: as long as a client's submission, so that it fits one
+/// frame and delays other messages little.
 pub const ORDER_BYTES_MAX: u64 = CLIENT_FRAME_BYTES_MAX;

@@ -1,11 +1,11 @@
-//! HMAC-SHA-256 (RFC 2104) with the key's two blocks hashed ahead, so that a tag over one short message costs two
-//! compressions.
+//! HMAC-SHA-256 (RFC 2104) with both blocks of the key hashed in advance, so that a tag over one short message costs
+//! two compressions.
 
 use sha2::{Digest as _, Sha256};
 
 const BLOCK_BYTES: usize = 64;
 
-/// A key, as the two states every tag under it starts from.
+/// A key, as the two hash states from which its tags start.
 #[derive(Clone)]
 pub(crate) struct MacKey {
     inner: Sha256,
@@ -34,10 +34,10 @@ impl MacKey {
     }
 }
 
-/// Whether two tags are equal, in a time that does not depend on where they differ.
+/// Whether two tags are equal, in constant time.
 pub(crate) fn tags_equal(a: &[u8; 32], b: &[u8; 32]) -> bool {
     let difference = a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b));
-    // The barrier keeps the optimiser from turning the fold into a comparison that ends early.
+    // Keeps the optimiser from turning the fold into a comparison that ends early.
     std::hint::black_box(difference) == 0
 }
 
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn agrees_with_a_published_vector() {
-        // RFC 4231, test case 1, whose key is 20 bytes 0x0b: a shorter key is padded with zeros by definition.
+        // RFC 4231, test case 1. Its key of 20 bytes 0x0b is padded with zeros by definition.
         let mut key = [0; 32];
         key[..20].fill(0x0B);
         let tag = MacKey::new(&key).tag(&[b"Hi ", b"There"]);

@@ -1,14 +1,14 @@
-//! Names of things in log lines: one notation, written and read here.
+//! The notation of ids in log lines, written and parsed here.
 //!
 //! ```text
 //! node 3    shard 1    client 12    round 12    view 1
 //! lane 3:17        entry 17 of the lane of node 3; lane 3:15-17 three of them
-//! part 1>0:5       the fifth group part that shard 1 has for shard 0
+//! part 1>0:5       the fifth group part of shard 1 for shard 0
 //! tx 1f2e3d4c5b6a7988                                the first eight bytes of a TxId
 //! ```
 //!
-//! Whoever writes a log line says ids as a [`Name`], so that whoever reads it ([`Name::all_in`]) finds them, whatever
-//! the sentence around them. Rounds count in each shard from 1: a line that has to tell them apart names both.
+//! Log lines contain ids as [`Name`]s, so that [`Name::all_in`] finds them whatever the sentence around them. Rounds
+//! count in each shard from 1, so a line about rounds of several shards names the shards too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ use std::str::FromStr;
 use crate::hex;
 use crate::ids::{ClientId, NodeId, PartNumber, Round, Seq, ShardId, TxId, View};
 
-/// Something that a log line names.
+/// An id in a log line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Name {
     /// A node of the testbed.
@@ -29,9 +29,9 @@ pub enum Name {
     Round(Round),
     /// A view of the round in the same line.
     View(View),
-    /// Entries of a lane, mostly one.
+    /// Consecutive entries of a lane, mostly one.
     Lane {
-        /// Whose lane.
+        /// The node whose lane it is.
         owner: NodeId,
         /// The first of them.
         first: Seq,
@@ -44,14 +44,14 @@ pub enum Name {
         source: ShardId,
         /// The shard it goes to.
         destination: ShardId,
-        /// Its place among all between these two.
+        /// Its number.
         number: PartNumber,
     },
     /// A transaction.
     Tx(TxHead),
 }
 
-/// The first bytes of a TxId: enough to tell transactions apart in a log.
+/// The first bytes of a TxId: enough to distinguish transactions in a log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TxHead(pub [u8; 8]);
 
@@ -94,7 +94,7 @@ impl Name {
         Name::Tx(TxHead::from(id))
     }
 
-    /// The name that two words are; `None` if they are none.
+    /// The name in two consecutive words, if they are one.
     pub fn parse(kind: &str, value: &str) -> Option<Name> {
         match kind {
             "node" => number(value).map(NodeId).map(Name::Node),
@@ -109,7 +109,7 @@ impl Name {
         }
     }
 
-    /// Everything that a line names, in its order. Brackets and punctuation around a name do not belong to it.
+    /// All names in a line, in order. Brackets and punctuation around a name are ignored.
     pub fn all_in(line: &str) -> impl Iterator<Item = Name> + '_ {
         let mut words = line.split_whitespace().map(|word| word.trim_start_matches(['(', '['])).peekable();
         std::iter::from_fn(move || {
@@ -139,13 +139,13 @@ fn parse_part(value: &str) -> Option<Name> {
     Some(Name::Part { source, destination, number: PartNumber(number(place)?) })
 }
 
-/// A number in plain digits: the one notation has no sign.
+/// A number in plain digits, without a sign.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 fn parse_head(value: &str) -> Option<TxHead> {
-    // The one notation has lower-case digits; anything else is another word after "tx".
+    // The notation has lower-case digits; otherwise it is another word after "tx".
     let digits = value.len() == 16 && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let number = digits.then(|| u64::from_str_radix(value, 16).ok()).flatten()?;
     Some(TxHead(number.to_be_bytes()))
@@ -171,10 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn names_round_trip() {
         for (name, text) in samples() {
             assert_eq!(name.to_string(), text);
-            for line in [text.to_string(), format!("so: ({text}), it says."), format!("{text}: x; {text}.")] {
+            for line in [text.to_string(), format!("so: ({text}), and more."), format!("{text}: x; {text}.")]
+            {
                 assert!(Name::all_in(&line).all(|found| found == name), "{line}");
                 assert!(Name::all_in(&line).next().is_some(), "{line}");
             }
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_no_name() {
+    fn other_words_are_no_names() {
         for line in [
             "",
             "node",

@@ -1,8 +1,8 @@
-//! What `/proc` tells of a process.
+//! Processes, from `/proc`.
 
 use std::fs;
 
-/// A process as its `stat` file tells it.
+/// A process, from its `stat` file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Process {
     /// Its id.
@@ -11,15 +11,15 @@ pub struct Process {
     pub name: String,
     /// The id of its parent.
     pub parent: u32,
-    /// Whether it has ended and only waits for its parent to notice.
+    /// Whether it has ended and its parent has not waited for it.
     pub is_zombie: bool,
-    /// When it started, in clock ticks since boot. With the id it names a process for good, since ids are reused.
+    /// When it started, in clock ticks since boot. Ids are reused; id and start time identify a process.
     pub started_ticks: u64,
     /// Processor time it has used, user and system, in ticks.
     pub cpu_ticks: u64,
 }
 
-/// Clock ticks a second in `/proc`: fixed at 100 on Linux, whatever the kernel's own rate.
+/// Clock ticks a second in `/proc`: always 100 on Linux, whatever the kernel's own rate.
 pub const TICKS_PER_S: u64 = 100;
 
 /// The process with this id, if there is one.
@@ -27,16 +27,16 @@ pub fn process(pid: u32) -> Option<Process> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// What a process occupies.
+/// The memory of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Memory {
-    /// Resident now.
+    /// Resident at present.
     pub resident_bytes: u64,
     /// The most that was ever resident.
     pub peak_bytes: u64,
 }
 
-/// What the process with this id occupies, if there is one.
+/// The memory of the process with this id, if there is one.
 pub fn memory(pid: u32) -> Option<Memory> {
     parse_memory(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
@@ -49,8 +49,8 @@ fn parse_memory(status: &str) -> Option<Memory> {
     Some(Memory { resident_bytes: field("VmRSS")?, peak_bytes: field("VmHWM")? })
 }
 
-/// The fields of a `stat` line. The name stands in parentheses and may itself hold spaces and parentheses, so the
-/// last closing one ends it.
+/// Parses a `stat` line. The name is in parentheses and may contain spaces and parentheses itself, so the last closing
+/// one ends it.
 pub fn parse_stat(text: &str) -> Option<Process> {
     let (head, tail) = text.rsplit_once(')')?;
     let (pid, name) = head.split_once(" (")?;

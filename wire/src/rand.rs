@@ -1,7 +1,7 @@
 //! Randomness of the operating system, for keys, nonces, incarnations and jitter. Never used by `bft`.
 //!
-//! One handle on `/dev/urandom` is opened at the first use and kept, so that a process which has run out of file
-//! descriptors (strangers can bring a listener close to that) still gets its random bytes.
+//! One handle on `/dev/urandom` is opened at the first use and kept, so that a process without free file descriptors (a
+//! listener under a flood of connections) still gets random bytes.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 /// Fills `bytes` with random bytes fit for keys.
 ///
 /// # Panics
-/// If the system has no readable `/dev/urandom`: without it nothing here is safe to go on with.
+/// If the system has no readable `/dev/urandom`: nothing is secure without it.
 pub fn fill(bytes: &mut [u8]) {
     static SOURCE: OnceLock<File> = OnceLock::new();
     let mut source =
@@ -32,10 +32,10 @@ pub fn u64() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// A random number below `bound`, as good as even for the small bounds it is used with.
+/// A random number below `bound`, practically uniform for small bounds.
 ///
 /// # Panics
-/// If `bound` is 0: there is no number below it.
+/// If `bound` is 0.
 pub fn below(bound: usize) -> usize {
     assert!(bound > 0, "no number is below 0");
     (u64() % bound as u64) as usize
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_draws_are_alike() {
+    fn draws_differ() {
         assert_ne!(bytes32(), bytes32());
         assert_ne!(u64(), u64());
         assert!((0..100).all(|_| below(3) < 3));

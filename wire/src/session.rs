@@ -7,23 +7,22 @@
 //! dialer → listener   finish   signature over hello, reply and the listener's signature
 //! ```
 //!
-//! Guarantee: when both sides are done, each talks to the owner of the other's ed25519 key, within this testbed, both
-//! saw the same bytes, and both share two keys, one a direction, that nobody else has. *Identity comes from the key,
-//! never from the address.* A peer's key is the one `committee.txt` gives the id it claims; a client brings a
-//! throwaway key, which says only that it stays the same client.
+//! Guarantee: after a handshake each side is connected to the owner of the other's ed25519 key, within this testbed;
+//! both saw the same bytes, and both share two keys, one for each direction, that nobody else has. *Identity comes from
+//! the key, never from the address.* A peer proves the key that `committee.txt` gives its id. A client proves a
+//! throwaway key, which shows only that it stays the same client.
 //!
-//! Why it holds: each side signs the transcript under a label of its own, and the transcript has a fresh ephemeral
-//! key of each side, so a replayed hello gets a reply that its replayer can't finish, a replayed finish fits no other
-//! reply, and a reply fits no other hello. The frame keys come from the X25519 secret *and* the transcript, so they are
-//! good only between those two who signed it. This is SIGMA without identity protection: ids of nodes are no secret.
+//! Why it holds: each side signs the transcript under a label of its own, and the transcript contains a fresh ephemeral
+//! key of each side. So nobody can finish a replayed hello, a finish fits only its reply, and a reply only its hello.
+//! The frame keys are derived from the X25519 secret *and* the transcript, so they are valid only between the two
+//! signers. This is SIGMA without identity protection: ids of nodes are no secret.
 //!
-//! Cost: for the dialer and the listener each two X25519 multiplications, a signature and a verification; for a
-//! listener whose stranger sends a hello and no more, one multiplication and one signature.
+//! Cost: two X25519 multiplications, a signature and a verification for each side. A stranger that sends only a hello
+//! costs the listener one multiplication and one signature.
 //!
 //! # Security
-//! All messages have one fixed length and lie far below `limits::HANDSHAKE_BYTES_MAX`, so that nothing has to be
-//! allocated, or believed, to read them. A shared secret of zeros (the other side sent a point of small order) is
-//! refused.
+//! All messages have fixed lengths far below `limits::HANDSHAKE_BYTES_MAX`, so nothing is allocated for an announced
+//! length. A shared secret of zeros (the other side sent a point of small order) is refused.
 
 use curve25519_dalek::MontgomeryPoint;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -51,16 +50,16 @@ const VERSION: u16 = 1;
 const ROLE_PEER: u8 = 1;
 const ROLE_CLIENT: u8 = 2;
 
-/// In which role a dialer comes.
+/// The role of a dialer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Role {
-    /// As the node of this id.
+    /// The node with this id.
     Peer(NodeId),
-    /// As a client, whoever it is.
+    /// Any client.
     Client,
 }
 
-/// Who a dialer is.
+/// The role and key of a dialer.
 #[derive(Clone)]
 pub struct Identity {
     role: Role,
@@ -68,7 +67,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A node, by its key from `committee.txt`.
+    /// A node with its key.
     pub fn peer(id: NodeId, key: SigningKey) -> Identity {
         Identity { role: Role::Peer(id), key }
     }
@@ -79,7 +78,7 @@ impl Identity {
     }
 }
 
-/// Whom a dialer expects to find.
+/// The listener that a dialer expects.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expected {
     /// The node's id.
@@ -98,64 +97,64 @@ impl Expected {
     }
 }
 
-/// What each side tells of itself.
+/// What each side sends about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LocalHello {
-    /// Random, drawn once by each process: who sees another one knows that the process is new.
+    /// Random, drawn once by each process, so that the other side recognizes a new process.
     pub incarnation: u64,
-    /// All own rounds up to this one are decided.
+    /// The last round that is decided here.
     pub decided: Round,
 }
 
-/// What the listener told the dialer.
+/// The content of the listener's reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListenerHello {
-    /// Which node it is.
+    /// Its id.
     pub id: NodeId,
     /// The incarnation of its process.
     pub incarnation: u64,
-    /// All its rounds up to this one are decided.
+    /// The last round that is decided there.
     pub decided: Round,
-    /// The data frame it expects next of this dialer's incarnation: all below have arrived. A dialer that can't
-    /// go back so far sends a [`crate::frame::Kind::Skip`] first.
+    /// The number of the data frame that it expects next from this dialer's incarnation; all below have arrived. A
+    /// dialer that no longer has that frame sends a [`crate::frame::Kind::Skip`] first.
     pub next_expected: u64,
 }
 
-/// What the dialer told the listener.
+/// The content of the dialer's hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DialerHello {
-    /// Its role; once the finish is verified, proved by its key.
+    /// Its role, proved once the finish is verified.
     pub role: Role,
     /// The incarnation of its process.
     pub incarnation: u64,
-    /// All its rounds up to this one are decided.
+    /// The last round that is decided there.
     pub decided: Round,
 }
 
-/// An established session: one half a direction, to be owned by whoever writes and whoever reads.
+/// An established session: one half for each direction, since writer and reader may be different threads.
 pub struct Session {
-    /// Makes the frames we send.
+    /// Seals the frames that we send.
     pub sealer: Sealer,
-    /// Checks the frames we receive.
+    /// Opens the frames that we receive.
     pub opener: Opener,
 }
 
 /// Why a handshake failed. Each ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum HandshakeError {
-    /// The message has not its one length, or a field no lawful value.
+    /// The message has a wrong length, or a field has no lawful value.
     Malformed,
-    /// It does not begin like a message of ours.
+    /// It does not begin with our magic bytes.
     Magic,
-    /// The other side speaks another version.
+    /// The other side uses another version.
     Version(u16),
-    /// The dialer was dealt another `committee.txt`.
+    /// The dialer has another `committee.txt`.
     Testbed,
-    /// The committee has no node of the id claimed.
+    /// The committee has no node with the claimed id.
     UnknownNode(NodeId),
     /// The dialer claims to be the listener itself.
     Oneself,
-    /// The key is not that of the node claimed, or expected.
+    /// The key is not that of the claimed or expected node.
     Key(NodeId),
     /// The signature does not verify.
     Signature,
@@ -228,8 +227,8 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// Begins: returns the state and the hello to send. Without `expected` any listener will do that can sign for the
-    /// key it shows.
+    /// Begins: returns the state and the hello to send. Without `expected` any listener is accepted that can sign with
+    /// its key.
     pub fn start(
         identity: &Identity,
         testbed: Digest,
@@ -266,7 +265,7 @@ impl Dialer {
         (Dialer { identity: identity.clone(), expected, secret, transcript }, hello)
     }
 
-    /// Takes the reply, of [`REPLY_BYTES`]: returns the finish to send, the session and what the listener told.
+    /// Handles the reply, of [`REPLY_BYTES`]: returns the finish to send, the session and the content of the reply.
     pub fn on_reply(self, bytes: &[u8]) -> Result<(Vec<u8>, Session, ListenerHello), HandshakeError> {
         let Dialer { identity, expected, secret, mut transcript } = self;
         if bytes.len() != REPLY_BYTES {
@@ -301,8 +300,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes a hello, of [`HELLO_BYTES`]: returns the state and the reply to send. `next_expected` tells which data
-    /// frame is wanted next of the dialer that the hello claims to come from.
+    /// Handles a hello, of [`HELLO_BYTES`]: returns the state and the reply to send. `next_expected` returns the number
+    /// of the data frame that is expected next from the claimed dialer.
     pub fn on_hello(
         node: (NodeId, &SigningKey),
         committee: &Committee,
@@ -363,7 +362,8 @@ impl Listener {
         Ok((Listener { secret, dialer, dialer_key, dialer_ephemeral, transcript }, reply))
     }
 
-    /// Takes the finish, of [`FINISH_BYTES`]: returns the session and what the dialer told, its role now proved.
+    /// Handles the finish, of [`FINISH_BYTES`]: returns the session and the content of the hello, whose role is proved
+    /// now.
     pub fn on_finish(self, bytes: &[u8]) -> Result<(Session, DialerHello), HandshakeError> {
         let Listener { secret, dialer, dialer_key, dialer_ephemeral, mut transcript } = self;
         transcript.verify(Side::Dialer, &dialer_key, bytes)?;
@@ -382,7 +382,7 @@ fn check_preamble(magic: &[u8; 8], version: u16) -> Result<(), HandshakeError> {
     if version != VERSION { Err(HandshakeError::Version(version)) } else { Ok(()) }
 }
 
-/// Who signs: each side under a label of its own, so that neither's signature can be shown as the other's.
+/// The signer. Each side signs under a label of its own, so that its signature does not pass for the other's.
 #[derive(Clone, Copy)]
 enum Side {
     Dialer,
@@ -398,7 +398,7 @@ impl Side {
     }
 }
 
-/// All that was said so far. Every message has a fixed length, so that their concatenation reads in one way.
+/// The messages so far. Each has a fixed length, so their concatenation is unambiguous.
 struct Transcript {
     hash: Sha256,
 }
@@ -440,8 +440,8 @@ impl Transcript {
             .map_err(|_| HandshakeError::Signature)
     }
 
-    /// The frame keys: extracted from the shared secret under the whole transcript, expanded by direction (the two
-    /// steps of HKDF, RFC 5869, with outputs of one block).
+    /// The frame keys: extracted from the shared secret under the whole transcript, and expanded for each direction
+    /// (the two steps of HKDF, RFC 5869, with outputs of one block).
     fn keys(&self, secret: [u8; 32], ephemeral: [u8; 32]) -> Result<FrameKeys, HandshakeError> {
         let shared = MontgomeryPoint(ephemeral).mul_clamped(secret).to_bytes();
         if shared == [0; 32] {

@@ -1,4 +1,4 @@
-//! What every process of a node needs at its start: its id, the files of the testbed, and the limits of the run.
+//! Reads what each process of a node needs at its start: its id, the files of the testbed, the limits of the run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,8 @@ pub struct Startup {
 }
 
 impl Startup {
-    /// Reads the shared flags and the files that they name. Returns the flags too, for those that are the caller's
-    /// `own`.
+    /// Reads the shared flags and the files that they name. Also returns all flags, since the caller may have some of
+    /// its `own`.
     ///
     /// # Errors
     /// Names the flag or file that is wrong.

@@ -1,25 +1,23 @@
-//! Errors of text that people write: files and flags. Each says where, what stood there and what was expected.
+//! Errors in files and flags that people write. Each names the place, the text found and the text expected.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// Text that could not be understood.
+/// A text that does not parse.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ParseError {
-    /// The file or flag, as the person named it.
+    /// The file or flag, as it was given.
     pub place: String,
     /// The line, from 1, if the place has lines.
     pub line: Option<usize>,
-    /// What stood there.
+    /// The text found.
     pub value: String,
-    /// What was expected instead.
+    /// A description of the text expected.
     pub expected: String,
 }
 
-/// Tells whoever started the process, if anybody can be told: a standard error that can't be written, to a full disk
-/// say, is no reason to abort.
+/// Prints a line on standard error. If that fails, on a full disk for example, the process goes on.
 pub fn complain(text: &str) {
-    // There is nobody left to tell of a failure.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
@@ -41,7 +39,7 @@ impl fmt::Display for ParseError {
         if let Some(line) = self.line {
             write!(f, ", line {line}")?;
         }
-        // A value may be a whole file's worth of garbage; its beginning is enough to find it.
+        // A value may be a whole file; its beginning is enough to find it.
         let shown: String = self.value.chars().take(80).flat_map(char::escape_debug).collect();
         write!(f, ": found '{shown}', expected {}", self.expected)
     }

@@ -1,4 +1,4 @@
-//! What a program says to `--version`, and a summary of the program that made it.
+//! The answer to `--version`, also part of summaries.
 //!
 //! The commit comes from the build script of each program (`wire/commit.rs`), not from here, so that a commit does not
 //! compile the libraries anew.
@@ -6,8 +6,7 @@
 /// The version of all programs.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that the calling program was built from, with a mark if sources differed from it; `None` if it is not
-/// known.
+/// The commit from which the calling program was built, marked if its sources differed; `None` if unknown.
 #[macro_export]
 macro_rules! commit {
     () => {
@@ -36,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_one_word_asks() {
+    fn only_the_single_flag_asks() {
         let asked = |words: &[&str]| is_asked(words.iter().map(ToString::to_string));
         assert!(asked(&["--version"]));
         assert!(!asked(&[]) && !asked(&["--version", "--id"]) && !asked(&["-V"]));

@@ -1,9 +1,9 @@
 //! The receiver's side of sequence numbers.
 
-/// What the number of a data frame says about it.
+/// How a data frame fits the sequence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Arrival {
-    /// The one expected.
+    /// It is the expected one.
     Next,
     /// It has arrived before, or was skipped.
     Duplicate,
@@ -18,12 +18,12 @@ pub struct InOrder {
 }
 
 impl InOrder {
-    /// The number expected next: what acks and the listener's hello tell.
+    /// The number expected next, for acks and the listener's reply.
     pub fn next(&self) -> u64 {
         self.next
     }
 
-    /// Judges a data frame of this number, and counts it if it is the one expected.
+    /// Classifies a data frame with this number, and counts it if it is the expected one.
     pub fn accept(&mut self, sequence: u64) -> Arrival {
         if sequence < self.next {
             return Arrival::Duplicate;
@@ -37,7 +37,7 @@ impl InOrder {
         }
     }
 
-    /// Follows a [`Skip`](super::Kind::Skip): what is missing below `next` will not come.
+    /// Handles a [`Skip`](super::Kind::Skip): the missing frames below `next` will not come.
     pub fn skip_to(&mut self, next: u64) {
         self.next = self.next.max(next);
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_number_is_taken_once_and_none_is_left_out() {
+    fn each_number_is_accepted_once_and_in_order() {
         let mut order = InOrder::default();
         for (sequence, arrival) in [
             (0, Arrival::Next),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_to_the_end_of_numbers_leaves_none_to_take() {
+    fn a_skip_to_the_last_number_leaves_none() {
         let mut order = InOrder::default();
         order.skip_to(u64::MAX);
         assert_eq!(order.accept(u64::MAX), Arrival::Gap);

@@ -1,4 +1,4 @@
-//! Reading frames off a connection, whatever pieces they come in.
+//! Reads frames from a connection, in whatever pieces they arrive.
 
 use std::io::{self, Read};
 
@@ -10,18 +10,18 @@ use crate::filling::Filling;
 use crate::ids::Digest;
 use crate::limits::FRAME_BYTES_MAX;
 
-/// What became of one read.
+/// The outcome of one read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadOutcome {
-    /// So many bytes came.
+    /// This number of bytes arrived.
     Read(usize),
-    /// None are there at present.
+    /// The source is empty at present.
     WouldBlock,
     /// The source ended, between two frames.
     Ended,
 }
 
-/// Why a connection can't be read any further.
+/// Why a connection cannot be read any further.
 #[derive(Debug)]
 pub enum ReadError {
     /// The other side broke the rules of frames.
@@ -47,18 +47,18 @@ impl From<FrameError> for ReadError {
     }
 }
 
-/// Where reads land first; one for all readers of a thread. What a reader leaves in it has no meaning.
+/// The buffer of reads, shared by all readers of a thread. Its content is meaningless between reads.
 pub struct Scratch {
     bytes: Box<[u8]>,
 }
 
 impl Scratch {
-    /// One of the size that suits a thread which reads at full speed.
+    /// A buffer for a thread that reads at full speed.
     pub fn new() -> Scratch {
         Scratch::of_bytes(256 << 10)
     }
 
-    /// One of `count` bytes, at least one: how much a single read of small frames may bring in.
+    /// A buffer of `count` bytes, at least one, which bounds a single read of small frames.
     pub fn of_bytes(count: usize) -> Scratch {
         Scratch { bytes: vec![0; count.max(1)].into_boxed_slice() }
     }
@@ -79,7 +79,7 @@ pub struct FrameReader {
     stage: Stage,
 }
 
-/// What the next byte belongs to.
+/// The part of a frame to which the next byte belongs.
 enum Stage {
     Header { bytes: [u8; HEADER_BYTES], filled: usize },
     Body { header: [u8; HEADER_BYTES], kind: Kind, sequence: u64, body: Filling, hash: Sha256 },
@@ -97,7 +97,7 @@ impl FrameReader {
     /// Reads once and appends the frames that this completes to `frames`.
     ///
     /// # Errors
-    /// Frames completed before the error are in `frames` all the same. After an error the reader is of no use.
+    /// Frames that were complete before the error are in `frames`. After an error the reader must not be used.
     pub fn read_from(
         &mut self,
         source: &mut impl Read,
@@ -122,7 +122,7 @@ impl FrameReader {
         }
     }
 
-    /// Length of the body that is being received, of which some is still missing; 0 between bodies.
+    /// Length of the body that is being received; 0 between bodies.
     pub fn unfinished_bytes(&self) -> usize {
         match &self.stage {
             Stage::Body { header, .. } => {
@@ -132,7 +132,8 @@ impl FrameReader {
         }
     }
 
-    /// Reads once, straight into a body where one is open. Returns all bytes read and those left in `scratch`.
+    /// Reads once, directly into the unfinished body if there is one. Returns the bytes read and those of them in
+    /// `scratch`.
     fn read_once(&mut self, source: &mut impl Read, scratch: &mut [u8]) -> io::Result<(usize, usize)> {
         match &mut self.stage {
             Stage::Body { body, hash, .. } => {
@@ -148,7 +149,7 @@ impl FrameReader {
         matches!(self.stage, Stage::Header { filled: 0, .. })
     }
 
-    /// Takes bytes that came in order.
+    /// Parses the next bytes.
     fn feed(&mut self, mut input: &[u8], frames: &mut Vec<Frame>) -> Result<(), FrameError> {
         loop {
             let stage = std::mem::replace(&mut self.stage, START);
@@ -186,8 +187,8 @@ impl FrameReader {
                     }
                 }
             };
-            // A body may be complete with no byte left (an empty one always is): then its tag comes next, and
-            // waiting for more input is right in every stage but a complete body.
+            // A body may be complete although the input is empty (an empty one always is); only then there is more to
+            // do without further input.
             if input.is_empty() && !self.has_complete_body() {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! Frames: what is sealed is what is read, in whatever pieces it comes; anything else is refused by name.
+//! Sealed frames are read in whatever pieces they arrive; other bytes are refused by name.
 
 use std::io::{self, Read};
 
@@ -8,7 +8,7 @@ use crate::limits::FRAME_BYTES_MAX;
 const KEY: [u8; 32] = [0x4B; 32];
 const DATA_BYTES_MAX: u64 = 2 << 20;
 
-/// A source that gives the bytes in pieces of the lengths given, over and over.
+/// A source that returns its bytes in pieces of these lengths, again and again.
 struct Pieces<'a> {
     bytes: &'a [u8],
     lengths: &'a [usize],
@@ -25,7 +25,7 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// All frames until the source ends, and why it ended if not between two frames.
+/// All frames until the source ends, and the error if there is one.
 fn read(bytes: &[u8], lengths: &[usize]) -> (Vec<Frame>, Option<FrameError>) {
     let mut reader = FrameReader::new(Opener::new(&KEY), DATA_BYTES_MAX);
     let mut source = Pieces { bytes, lengths, turn: 0 };
@@ -45,7 +45,7 @@ fn body(length: usize) -> Vec<u8> {
     (0..length).map(|i| ((i * 2_654_435_761) >> 11) as u8).collect()
 }
 
-/// One frame of each kind, data in several lengths; returns the bytes and where each frame begins.
+/// One frame of each kind, data in several lengths: the bytes, and the start of each frame.
 fn sample(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
     let (mut sealer, mut bytes, mut starts) = (Sealer::new(&KEY), Vec::new(), Vec::new());
     for (sequence, length) in lengths.iter().enumerate() {
@@ -64,7 +64,7 @@ fn sample(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
 }
 
 #[test]
-fn frames_round_trip_in_whatever_pieces_they_come() {
+fn frames_round_trip_in_whatever_pieces_they_arrive() {
     let lengths = [0, 1, 300, 5000, 70_000, (1 << 20) + 5, 2 << 20, 3];
     let (bytes, _) = sample(&lengths);
     for pieces in [&[usize::MAX][..], &[4096], &[1000, 7, 1, 300_000], &[13, 32], &[1 << 20, 1]] {
@@ -110,7 +110,7 @@ fn every_flipped_bit_is_noticed_in_the_frame_it_is_in() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         let (frames, error) = read(&flipped, &[usize::MAX]);
         let whole_before = starts.iter().filter(|start| **start <= bit / 8).count() - 1;
-        assert_eq!(frames.len(), whole_before, "bit {bit}: only the frames before are taken");
+        assert_eq!(frames.len(), whole_before, "bit {bit}: only earlier frames are accepted");
         assert!(error.is_some(), "bit {bit}");
     }
 }
@@ -142,7 +142,7 @@ fn unlawful_lengths_and_kinds_are_refused_by_name() {
     for kind in [0, 6, 255] {
         assert_eq!(read(&header(0, kind), &[64]).1, Some(FrameError::Kind(kind)));
     }
-    // No limit that is asked for goes beyond that of all frames.
+    // A reader's limit does not exceed that of all frames.
     let mut reader = FrameReader::new(Opener::new(&KEY), u64::MAX);
     let longer = header(FRAME_BYTES_MAX as u32 + 1, 1);
     let result = reader.read_from(&mut &longer[..], &mut Scratch::new(), &mut Vec::new());
@@ -151,7 +151,7 @@ fn unlawful_lengths_and_kinds_are_refused_by_name() {
 
 #[test]
 fn random_bytes_are_refused() {
-    // A linear congruence stands in for randomness, so that a failure can be found again.
+    // A linear congruence instead of randomness makes failures reproducible.
     let mut state = 1u64;
     for _ in 0..2000 {
         let bytes: Vec<u8> = (0..200)
@@ -166,7 +166,7 @@ fn random_bytes_are_refused() {
 }
 
 #[test]
-fn a_frame_is_good_in_one_place_of_one_direction_only() {
+fn a_frame_is_valid_at_one_position_of_one_direction_only() {
     let (bytes, starts) = sample(&[20, 20]);
     let frame = |i: usize| &bytes[starts[i]..starts[i + 1]];
     for stream in [
@@ -183,7 +183,7 @@ fn a_frame_is_good_in_one_place_of_one_direction_only() {
 }
 
 #[test]
-fn refusals_have_names_of_their_own_and_show_what_came() {
+fn refusals_have_distinct_names_and_show_their_cause() {
     let kind = Kind::Data;
     let all =
         [FrameError::Kind(0), FrameError::Length { kind, length: 0 }, FrameError::Tag, FrameError::Truncated];
@@ -199,7 +199,7 @@ fn refusals_have_names_of_their_own_and_show_what_came() {
     assert_eq!(shown, expected);
 }
 
-/// A source that fails again and again before it gives bytes.
+/// A source that fails several times before it returns bytes.
 struct Failing<'a> {
     failures: Vec<io::ErrorKind>,
     bytes: &'a [u8],
@@ -215,7 +215,7 @@ impl Read for Failing<'_> {
 }
 
 #[test]
-fn interrupted_reads_go_on_and_others_end_the_call_by_name() {
+fn interrupted_reads_continue_and_other_errors_are_returned() {
     use io::ErrorKind::{ConnectionReset, Interrupted, WouldBlock};
     let (bytes, _) = sample(&[3]);
     let read_once = |failures: Vec<io::ErrorKind>| {
@@ -232,7 +232,7 @@ fn interrupted_reads_go_on_and_others_end_the_call_by_name() {
 }
 
 #[test]
-fn an_unfinished_body_shows_its_length() {
+fn unfinished_bytes_are_the_length_of_the_open_body() {
     let (bytes, _) = sample(&[70_000]);
     let mut reader = FrameReader::new(Opener::new(&KEY), DATA_BYTES_MAX);
     let mut feed = |mut bytes: &[u8]| {
@@ -248,6 +248,6 @@ fn an_unfinished_body_shows_its_length() {
 }
 
 #[test]
-fn the_digest_of_nothing_is_what_it_says() {
+fn the_empty_digest_is_that_of_nothing() {
     assert_eq!(EMPTY_DIGEST.0, <[u8; 32]>::from(Sha256::digest(b"")));
 }

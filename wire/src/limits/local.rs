@@ -1,6 +1,6 @@
-//! Limits that each node may set for itself, by name: what a node holds and how long it waits, never what is valid.
+//! Limits that each node may choose, by name. They concern memory and waiting times, never validity.
 //!
-//! `--limits NAME=VALUE,…` sets them for a run; every process of a node takes the same list and uses what concerns it.
+//! `--limits NAME=VALUE,…` sets them for a run. Every process of a node gets the same list.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::text::ParseError;
 
-/// A limit that may be set.
+/// The name of a limit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Local {
     /// See [`MEMPOOL_TRANSACTIONS_MAX`].
@@ -59,7 +59,7 @@ pub enum Local {
     QueueClientsBytes,
     /// See [`IPC_QUEUE_PEERS_BYTES_MAX`].
     QueuePeersBytes,
-    /// Bytes a second that each peer may send; as a rule as many as the link carries.
+    /// Bytes a second that each peer may send; unlimited by default.
     PeerBytesPerS,
     /// See [`PEER_SILENCE_MAX`].
     PeerSilenceMs,
@@ -67,7 +67,7 @@ pub enum Local {
     AckDelayMs,
 }
 
-/// A limit with its name, its default, and what it may be.
+/// A limit with its name, default and range.
 struct Row {
     limit: Local,
     name: &'static str,
@@ -88,7 +88,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 const GIB: u64 = 1 << 30;
 const COUNT: u64 = 1_000_000;
 
-/// All of them, in the order of [`Local`].
+/// All limits, in the order of [`Local`].
 const ROWS: [Row; 24] = [
     row(Local::MempoolTransactions, "mempool-transactions", MEMPOOL_TRANSACTIONS_MAX as u64, 1, 100 * COUNT),
     row(Local::MempoolBytes, "mempool-bytes", MEMPOOL_BYTES_MAX, 1 << 16, 64 * GIB),
@@ -122,14 +122,14 @@ const ROWS: [Row; 24] = [
     row(Local::AckDelayMs, "ack-delay-ms", ms(ACK_DELAY), 1, 1_000),
 ];
 
-/// The limits of a node: the defaults, but for those that were given.
+/// The limits of a node: the given ones, and the defaults of the others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LocalLimits {
     given: BTreeMap<Local, u64>,
 }
 
 impl LocalLimits {
-    /// What a list is told to look like.
+    /// The shape of a list, for usage texts.
     pub const SHAPE: &str = "NAME=VALUE,…";
 
     /// Reads `NAME=VALUE,…`, each name at most once.
@@ -166,12 +166,12 @@ impl LocalLimits {
         text.map(LocalLimits::parse).transpose().map(Option::unwrap_or_default)
     }
 
-    /// Limits that only make sense in one order.
+    /// Checks limits that only make sense in one order.
     fn check(&self) -> Result<(), ParseError> {
         for (less, more) in [
-            // A link on which nobody has anything to say lives by its pings.
+            // An idle link is kept alive by its pings.
             (Local::PingIntervalMs, Local::PeerSilenceMs),
-            // New transactions are of no use to a core that cannot keep up with those that it has.
+            // New transactions are of no use to a core that cannot keep up.
             (Local::QueueClientsBytes, Local::QueuePeersBytes),
         ] {
             if self.get(less) >= self.get(more) {
@@ -189,17 +189,17 @@ impl LocalLimits {
         self.given.get(&limit).copied().unwrap_or(ROWS[limit as usize].default)
     }
 
-    /// The same, of a limit in milliseconds.
+    /// The value of a limit in milliseconds.
     pub fn time(&self, limit: Local) -> std::time::Duration {
         std::time::Duration::from_millis(self.get(limit))
     }
 
-    /// The same, of a limit that counts what is in memory.
+    /// The value of a limit that counts items in memory.
     pub fn count(&self, limit: Local) -> usize {
         usize::try_from(self.get(limit)).unwrap_or(usize::MAX)
     }
 
-    /// What was given, as [`LocalLimits::parse`] reads it; `None` if nothing was.
+    /// The given limits in the form that [`LocalLimits::parse`] reads; `None` if there are none.
     pub fn text(&self) -> Option<String> {
         let items = self.given.iter().map(|(limit, value)| format!("{}={value}", ROWS[*limit as usize].name));
         let items: Vec<String> = items.collect();
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_stand_in_the_order_of_the_limits_and_allow_their_defaults() {
+    fn rows_are_in_the_order_of_the_limits_and_allow_their_defaults() {
         for (index, row) in ROWS.iter().enumerate() {
             assert_eq!(row.limit as usize, index, "{}", row.name);
             assert!((row.least..=row.most).contains(&row.default), "{}", row.name);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_is_written_as_it_is_read() {
+    fn given_limits_round_trip() {
         let limits = LocalLimits::parse("clients=3,outbox-bytes=20000000").unwrap();
         assert_eq!((limits.count(Local::Clients), limits.get(Local::OutboxBytes)), (3, 20_000_000));
         assert_eq!(LocalLimits::parse(&limits.text().unwrap()), Ok(limits));

@@ -1,4 +1,4 @@
-//! Handshakes: what an honest one gives, and that each lie ends it.
+//! Honest handshakes, and lies that end them.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::committee::{Member, Protocol};
 use crate::frame::{Frame, FrameError, FrameReader, ReadError, Scratch};
 
-/// A committee of four whose node i signs with the key of bytes i + 1, in the testbed of this nonce.
+/// A committee of four; node i signs with the key of bytes i + 1.
 fn committee(nonce: u8) -> Committee {
     let member =
         |i: u16| Member { public_key: key(i).verifying_key().to_bytes(), coin_commitment: [i as u8; 32] };
@@ -40,8 +40,8 @@ fn listen(hello: &[u8]) -> Result<(Listener, Vec<u8>), HandshakeError> {
 fn establish(identity: &Identity) -> ((Session, ListenerHello), (Session, DialerHello)) {
     let (dialer, hello) = dial(identity);
     let (listener, reply) = listen(&hello).unwrap();
-    let (finish, session, told) = dialer.on_reply(&reply).unwrap();
-    ((session, told), listener.on_finish(&finish).unwrap())
+    let (finish, session, reply) = dialer.on_reply(&reply).unwrap();
+    ((session, reply), listener.on_finish(&finish).unwrap())
 }
 
 fn read_all(opener: Opener, mut bytes: &[u8]) -> Vec<Frame> {
@@ -81,8 +81,8 @@ fn a_frame_is_refused_by_the_side_that_sealed_it() {
     }
 }
 
-/// A handshake in which `tamper` may change each message (0 hello, 1 reply, 2 finish) on its way: what the dialer and
-/// the listener make of it, as far as they get.
+/// A handshake in which `tamper` may change each message (0 hello, 1 reply, 2 finish): the errors of dialer and
+/// listener.
 fn meddle(tamper: impl Fn(usize, &mut Vec<u8>)) -> (Option<HandshakeError>, Option<HandshakeError>) {
     let (dialer, mut hello) = dial(&peer());
     tamper(0, &mut hello);
@@ -148,7 +148,7 @@ fn lies_in_a_hello_are_refused_by_name() {
         (other_testbed, HandshakeError::Testbed),
         (hello_of(&Identity::peer(LISTENS, key(2))), HandshakeError::Oneself),
         (hello_of(&Identity::peer(NodeId(4), key(4))), HandshakeError::UnknownNode(NodeId(4))),
-        // A member's key does not make it another member; a stranger's makes it none.
+        // A member with another's id, and a stranger.
         (hello_of(&Identity::peer(NodeId(3), key(1))), HandshakeError::Key(NodeId(3))),
         (hello_of(&Identity::peer(DIALS, stranger)), HandshakeError::Key(DIALS)),
     ];
@@ -161,7 +161,7 @@ fn lies_in_a_hello_are_refused_by_name() {
 }
 
 #[test]
-fn each_error_has_a_name_of_its_own_and_shows_what_it_found() {
+fn errors_have_distinct_names_and_show_their_cause() {
     let errors = [
         HandshakeError::Malformed,
         HandshakeError::Magic,
@@ -184,7 +184,7 @@ fn each_error_has_a_name_of_its_own_and_shows_what_it_found() {
 
 #[test]
 fn knowing_a_members_public_key_is_not_enough() {
-    // The liar shows the public key of node 3 and claims its id, but can only sign with its own.
+    // The liar sends the id and public key of node 3 but signs with its own key.
     let (mut dialer, mut hello) = dial(&peer());
     hello[11..13].copy_from_slice(&3u16.to_le_bytes());
     hello[45..77].copy_from_slice(&key(3).verifying_key().to_bytes());
@@ -215,7 +215,7 @@ fn a_replayed_reply_fits_no_other_hello() {
 
 #[test]
 fn a_listeners_signature_is_no_dialers() {
-    // A listener that is made to sign a transcript can't have that shown as its own finish.
+    // The signature in a reply does not pass for a finish.
     let (dialer, hello) = dial(&peer());
     let (listener, reply) = listen(&hello).unwrap();
     let signature = &reply[REPLY_BYTES - SIGNATURE_BYTES..];
@@ -232,13 +232,13 @@ fn a_dialer_takes_only_the_node_it_expects() {
 }
 
 #[test]
-fn a_client_brings_a_key_of_its_own_and_needs_no_expectation() {
-    let ((_, _), (_, told)) = establish(&Identity::client());
-    assert_eq!(told.role, Role::Client);
+fn a_client_has_a_key_of_its_own_and_may_expect_any_listener() {
+    let ((_, _), (_, hello)) = establish(&Identity::client());
+    assert_eq!(hello.role, Role::Client);
     let (dialer, hello) = Dialer::start(&Identity::client(), committee(1).testbed(), None, DIALER_SAYS);
     let (listener, reply) = listen(&hello).unwrap();
-    let (finish, _, told) = dialer.on_reply(&reply).unwrap();
-    assert_eq!(told.id, LISTENS);
+    let (finish, _, content) = dialer.on_reply(&reply).unwrap();
+    assert_eq!(content.id, LISTENS);
     assert!(listener.on_finish(&finish).is_ok());
 }
 
@@ -273,7 +273,7 @@ fn a_zero_secret_is_refused_by_both_sides() {
 }
 
 #[test]
-fn two_sessions_of_the_same_two_share_no_keys() {
+fn two_sessions_of_one_pair_share_no_keys() {
     let ((first, _), _) = establish(&peer());
     let (_, (second, _)) = establish(&peer());
     let (mut sealer, mut bytes) = (first.sealer, Vec::new());

@@ -1,10 +1,10 @@
-//! The whole handshake and the first frames of a session, byte by byte, against docs/session_vectors.txt, which an
-//! independent script computes.
+//! Compares the handshake and the first frames of a session with docs/session_vectors.txt, which an independent script
+//! computes.
 
 use super::*;
 use crate::hex;
 
-/// The lines "name value" of one case, the case's own line left out.
+/// The lines "name value" of one case.
 struct Case<'a>(Vec<(&'a str, &'a str)>);
 
 impl Case<'_> {
@@ -89,8 +89,8 @@ fn vectors_of_the_independent_script() {
         case.check("frames_to_listener", &frames_to_listener(&mut ours.sealer));
         case.check("frames_to_dialer", &frames_to_dialer(&mut theirs.sealer));
 
-        // Once more, for the keys themselves. `an_honest_handshake_gives_both_sides_the_same_session` checks both sides'
-        // openers against the frames.
+        // Once more, for the keys themselves. `an_honest_handshake_gives_both_sides_the_same_session` checks the
+        // openers of both sides.
         let (_, mut listener, _) = shake(&case, &committee, role);
         listener.transcript.add(&finish);
         case.check("transcript", &listener.transcript.digest());
