@@ -1,11 +1,12 @@
-//! The two child processes, and the thread that keeps each of them running.
+//! The two child processes, and the supervisor thread of each.
 //!
-//! A keeper starts its child over a socket pair, reads what it says until the queue ends, makes sure that the process
-//! has ended, and starts the next one. So the round loop hears everything an old process said before it hears of the
-//! new one. A child that dies as soon as it is started is given longer and longer pauses and in the end given up; one
-//! that refuses to start at all (a busy port, an unreadable file) ends the node at once: repeating would not help.
+//! A supervisor starts its child over a socket pair, reads its messages until the queue ends, makes sure that the
+//! process has ended, and starts the next one. So the round loop gets all messages of an old process before it learns
+//! of the new one. A child that dies soon after each start is restarted after longer and longer pauses, and finally
+//! ends the node. A child that cannot start (a busy port, an unreadable file) ends the node at once, since a restart
+//! would not help.
 //!
-//! Children need no signal to end: their queue ends when this process does, however that ends.
+//! Children need no signal to end: their queue ends when this process does, for whatever reason.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,7 +27,7 @@ use wire::ipc::{self, IpcError, IpcRead, IpcReader};
 use crate::inbound::{Inbound, InboundSender};
 use crate::outlet::Outlet;
 
-/// One of the two.
+/// One of the two children.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Child {
     /// Sends to peers.
@@ -48,31 +49,28 @@ impl Child {
 /// How to start a child.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
-    /// Which child.
     pub(crate) child: Child,
-    /// Its executable.
     pub(crate) program: PathBuf,
-    /// Its arguments.
     pub(crate) arguments: Vec<OsString>,
-    /// Its log, whose last line tells why it ended.
+    /// Its log, whose last line may explain its end.
     pub(crate) log: PathBuf,
-    /// Bytes that may wait for it unread.
+    /// Bytes that may wait to be written to it.
     pub(crate) waiting_bytes_max: u64,
 }
 
-/// The exit code by which a child says that it has told on stderr why it can't start as it was asked to.
+/// The exit code of a child whose flags or files are wrong, as it has explained on standard error.
 const CANNOT_START: i32 = 2;
-/// A child that lived so long has started well.
-const LIVED_WELL: Duration = Duration::from_secs(1);
-/// How often in a row a child may die before it has lived well.
+/// A child that ran for so long has started well.
+const STARTED_WELL: Duration = Duration::from_secs(1);
+/// How often in a row a child may die before it has started well.
 const EARLY_DEATHS_MAX: u32 = 10;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-/// How long a child may take to end after its queue has.
+/// How long a child may take to end after its queue has ended.
 const END_TIME: Duration = Duration::from_secs(2);
 const END_POLL: Duration = Duration::from_millis(5);
 
-/// The children's sockets, by which all of them are told to end.
+/// The sockets of the children; closing them ends the children.
 #[derive(Clone)]
 pub(crate) struct Children {
     state: Arc<Mutex<State>>,
@@ -83,20 +81,18 @@ enum State {
     Ending,
 }
 
-/// Whether the node goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Going {
-    On,
-    ToEnd,
+enum NodeIs {
+    Running,
+    Ending,
 }
 
 impl Children {
-    /// None yet.
     pub(crate) fn new() -> Children {
         Children { state: Arc::new(Mutex::new(State::Running(BTreeMap::new()))) }
     }
 
-    /// Ends the queues of all children and lets no new child begin.
+    /// Ends the queues of all children. No child starts from now on.
     pub(crate) fn end(&self) {
         let mut state = self.state.lock().expect(NO_PANIC);
         if let State::Running(sockets) = std::mem::replace(&mut *state, State::Ending) {
@@ -107,30 +103,30 @@ impl Children {
         }
     }
 
-    fn add(&self, child: Child, socket: UnixStream) -> Going {
+    fn add(&self, child: Child, socket: UnixStream) -> NodeIs {
         match &mut *self.state.lock().expect(NO_PANIC) {
             State::Running(sockets) => {
                 sockets.insert(child, socket);
-                Going::On
+                NodeIs::Running
             }
-            State::Ending => Going::ToEnd,
+            State::Ending => NodeIs::Ending,
         }
     }
 
-    fn going(&self) -> Going {
+    fn node_is(&self) -> NodeIs {
         match *self.state.lock().expect(NO_PANIC) {
-            State::Running(_) => Going::On,
-            State::Ending => Going::ToEnd,
+            State::Running(_) => NodeIs::Running,
+            State::Ending => NodeIs::Ending,
         }
     }
 }
 
 const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
 
-/// Keeps a child running until the node ends or the child has to be given up; then says why.
-pub(crate) fn keep(spec: &Spec, children: &Children, inbound: &InboundSender) {
+/// Keeps a child running until the node ends. Ends the node if the child cannot be kept running.
+pub(crate) fn supervise(spec: &Spec, children: &Children, inbound: &InboundSender) {
     if let Err(reason) = keep_running(spec, children, inbound) {
-        // If the loop has ended, so has the node, and the reason does not matter any more.
+        // Fails only if the node has ended.
         let _ = inbound.send(Inbound::Failed(reason));
     }
 }
@@ -140,37 +136,37 @@ fn keep_running(spec: &Spec, children: &Children, inbound: &InboundSender) -> Re
     let mut early_deaths = 0;
     let mut pause = PAUSE_MIN;
     for start in 0u64.. {
-        let born = Instant::now();
+        let started = Instant::now();
         let ended = serve_one(spec, children, inbound)
-            .map_err(|error| format!("{} can't be started: {error}", spec.program.display()))?;
+            .map_err(|error| format!("{} cannot be started: {error}", spec.program.display()))?;
         let Some(status) = ended else { return Ok(()) };
-        if born.elapsed() >= LIVED_WELL {
+        if started.elapsed() >= STARTED_WELL {
             early_deaths = 0;
             pause = PAUSE_MIN;
-            log::warn!("{name} has ended ({status}); starting it again");
+            log::warn!("{name} has ended ({status}); restarting it");
             continue;
         }
         early_deaths += 1;
-        let refused = status.code() == Some(CANNOT_START);
-        let first_refusal = start == 0 && status.code().is_some();
-        if refused || first_refusal || early_deaths > EARLY_DEATHS_MAX {
+        let cannot_start = status.code() == Some(CANNOT_START);
+        let failed_first = start == 0 && status.code().is_some();
+        if cannot_start || failed_first || early_deaths > EARLY_DEATHS_MAX {
             return Err(format!(
                 "{name} ended as soon as it was started ({status}){}",
                 last_words(&spec.log)
             ));
         }
-        log::warn!("{name} has ended at once ({status}); starting it again in {pause:?}");
+        log::warn!("{name} has ended at once ({status}); restarting it in {pause:?}");
         thread::sleep(pause);
         pause = (pause * 2).min(PAUSE_MAX);
     }
     Ok(())
 }
 
-/// One life of a child. Returns how it ended; `None` if that is because the node ends.
+/// Runs a child to its end. Returns its exit status; `None` if the node is ending.
 fn serve_one(spec: &Spec, children: &Children, inbound: &InboundSender) -> io::Result<Option<ExitStatus>> {
     let (socket, theirs) = ipc::pair()?;
-    // Known before the child runs, so that a node that ends meanwhile ends it too.
-    if children.add(spec.child, socket.try_clone()?) == Going::ToEnd {
+    // Registered before the child runs, so that a node that ends meanwhile ends it too.
+    if children.add(spec.child, socket.try_clone()?) == NodeIs::Ending {
         return Ok(None);
     }
     let mut process = spawn(spec, theirs)?;
@@ -183,16 +179,16 @@ fn serve_one(spec: &Spec, children: &Children, inbound: &InboundSender) -> io::R
     }
     let status = end(&mut process)?;
     started?.ok();
-    Ok((children.going() == Going::On).then_some(status))
+    Ok((children.node_is() == NodeIs::Running).then_some(status))
 }
 
-/// Starts the process. What is left of the `Command` goes with this function: it holds the child's end of the queue
-/// open, and the queue would not end with the child.
+/// Starts the process. The `Command` must be dropped here: it holds the child's end of the queue open, so the queue
+/// would not end with the child.
 fn spawn(spec: &Spec, theirs: OwnedFd) -> io::Result<std::process::Child> {
     Command::new(&spec.program).args(&spec.arguments).stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()
 }
 
-/// Hands everything the child says to the round loop, until its queue ends or breaks or the loop ends.
+/// Passes the messages of a child to the round loop, until the queue ends or fails or the loop ends.
 fn read_all(child: Child, mut socket: UnixStream, inbound: &InboundSender) {
     let mut reader: IpcReader<ToCore> = IpcReader::new();
     loop {
@@ -205,14 +201,14 @@ fn read_all(child: Child, mut socket: UnixStream, inbound: &InboundSender) {
             }
             Ok(None) => return,
             Err(error) => {
-                log::warn!("{} is not understood any more: {error}", child.name());
+                log::warn!("cannot read {} any more: {error}", child.name());
                 return;
             }
         }
     }
 }
 
-/// Reads once and returns the messages that this completes; `None` at the end.
+/// Reads once and returns the complete messages; `None` at the end of the queue.
 fn read_batch<R: Read>(
     reader: &mut IpcReader<ToCore>,
     source: &mut R,
@@ -240,7 +236,7 @@ fn end(process: &mut std::process::Child) -> io::Result<ExitStatus> {
     process.wait()
 }
 
-/// What a child's log ends with, as the tail of a sentence; nothing if it has no such line.
+/// The last line of a child's log, as the tail of a sentence; empty if there is none.
 fn last_words(log: &Path) -> String {
     const TAIL_BYTES: u64 = 4096;
     let tail = || -> io::Result<String> {

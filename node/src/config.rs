@@ -1,4 +1,4 @@
-//! What a node is told at its start: its flags and the files they name.
+//! The settings of a node: its flags and the files that they name.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,54 +19,49 @@ use crate::pipe::{self, PipeSettings};
 
 /// A node's settings, checked.
 pub(crate) struct Config {
-    /// Which node it is.
     pub(crate) id: NodeId,
-    /// All nodes and the rules.
     pub(crate) committee: Arc<Committee>,
-    /// Our secrets.
     pub(crate) own_keys: NodeKeys,
-    /// Where logs and figures go.
+    /// The directory of logs and figures.
     pub(crate) log_dir: PathBuf,
-    /// When it ends by itself.
     pub(crate) stop: StopWhen,
-    /// What runs in it.
-    pub(crate) heart: Heart,
+    pub(crate) machine: MachineSettings,
     /// The limits of this run, for all three processes.
     pub(crate) limits: LocalLimits,
-    /// The port on which metrics are told.
+    /// The port of the metrics.
     pub(crate) metrics: Option<u16>,
     hosts_file: PathBuf,
     keys_directory: PathBuf,
 }
 
-/// What makes a node end in an orderly way.
+/// When a node ends in an orderly way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StopWhen {
-    /// The end of its standard input.
+    /// At the end of its standard input.
     StdinEnds,
-    /// The line `stop` on its standard input.
-    StdinSaysSo,
-    /// Nothing but a signal, which is a crash.
+    /// At the line `stop` on its standard input.
+    StdinLine,
+    /// Only by a signal, which is a crash.
     Never,
 }
 
-/// What runs in the middle of the three processes.
+/// The machine that the round loop drives, and its settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Heart {
+pub(crate) enum MachineSettings {
     /// The consensus core.
     Core(CoreSettings),
     /// The counter of the raw pipe.
     Pipe(PipeSettings),
 }
 
-/// What flags say of the core.
+/// The settings of the core.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CoreSettings {
     /// Most transactions in one proposal.
     pub(crate) batch: usize,
-    /// Lane entries beyond the last decided cut that we may have open.
+    /// Most open lane entries beyond the last decided cut.
     pub(crate) pipeline: u64,
-    /// Bytes of executed entries kept for those who are behind.
+    /// Bytes of executed entries kept for members that lag.
     pub(crate) history_bytes_max: u64,
 }
 
@@ -97,13 +92,13 @@ impl Config {
                 return Err(ParseError::of("--stop-on-stdin-line", "both", expected));
             }
             (true, false) => StopWhen::StdinEnds,
-            (false, true) => StopWhen::StdinSaysSo,
+            (false, true) => StopWhen::StdinLine,
             (false, false) => StopWhen::Never,
         };
         let parse_pipe = |text: &str| parse_pipe(text, limits.get(Local::OutboxBytes));
-        let heart = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
-            Some(settings) => Heart::Pipe(settings),
-            None => Heart::Core(core_settings(&flags)?),
+        let machine = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
+            Some(settings) => MachineSettings::Pipe(settings),
+            None => MachineSettings::Core(core_settings(&flags)?),
         };
         let metrics = flags.number("--metrics", 1, u16::MAX.into())?.map(|port| port as u16);
         let committee = Arc::new(committee);
@@ -113,7 +108,7 @@ impl Config {
             own_keys,
             log_dir,
             stop,
-            heart,
+            machine,
             limits,
             metrics,
             hosts_file,
@@ -121,7 +116,7 @@ impl Config {
         })
     }
 
-    /// The file that says that these keys have signed.
+    /// The file whose existence shows that these keys have signed.
     pub(crate) fn used_mark(&self) -> PathBuf {
         self.keys_directory.join(format!("node-{}.used", self.id))
     }
@@ -131,7 +126,7 @@ impl Config {
         self.log_dir.join(format!("consensus-node-{}.log", self.id))
     }
 
-    /// How to start a child, whose program stands beside ours.
+    /// How to start a child. Its program is in the same directory as ours.
     pub(crate) fn child(&self, child: Child, own_program: &Path) -> Spec {
         let log = match child {
             Child::NetClient => format!("node-net-client-{}.log", self.id),
@@ -153,10 +148,10 @@ impl Config {
     }
 }
 
-/// Most transactions in one proposal unless a flag says otherwise; 250 bytes each, that is nearly a whole one.
+/// With 250 bytes each, they fill a proposal almost completely.
 const BATCH_DEFAULT: u64 = 30_000;
 const BATCH_MAX: u64 = 1_000_000;
-/// Far more than a window in bytes lets through.
+/// Far more than the bound in bytes allows.
 const PIPELINE_MAX: u64 = 1_024;
 const HISTORY_MIB_MAX: u64 = 1 << 20;
 
@@ -170,7 +165,7 @@ fn core_settings(flags: &Flags) -> Result<CoreSettings, ParseError> {
 const PIPE_EXPECTED: &str = "BYTES,WINDOW: the length of a body (17 bytes to 16 MiB) and how many are open at once, \
                              together at most half of outbox-bytes (see --limits)";
 
-/// `BYTES,WINDOW`. A window has to fit into an outbox twice, so that what is sent again drops nothing.
+/// `BYTES,WINDOW`. Two windows must fit an outbox, so that sending one again drops nothing.
 fn parse_pipe(text: &str, outbox_bytes_max: u64) -> Option<PipeSettings> {
     let (body_bytes, window) = text.split_once(',')?;
     let (body_bytes, window): (u64, u64) = (body_bytes.parse().ok()?, window.parse().ok()?);

@@ -1,12 +1,12 @@
-//! The round loop: one thread that takes events off the inbound queue, feeds the machine, and does what it says.
+//! The round loop: one thread that takes events from the inbound queue, feeds the machine, and carries out its effects.
 //!
-//! It never waits for a socket or a child: what it has to send goes to the outlets' threads. It takes in what is there,
-//! for a millisecond at most, before it hands over what that led to, so a burst costs one wake-up of each writer and
-//! yet nothing to be sent waits for long. It sleeps until the machine's next wake-up, or for ever if there is none: an
-//! idle node uses no CPU.
+//! It never waits for a socket or a child: messages go to the threads of the outlets. It buffers messages for at most a
+//! millisecond while there are more events, so a burst costs one wake-up of each writer and no message waits for long.
+//! It sleeps until the machine's next wake-up, or for ever if there is none: an idle node uses no CPU.
 //!
-//! Everything comes in by the one queue, status requests too. While that lags, a request would wait for seconds behind
-//! the messages of peers, so the loop hands its status to `net_server` twice a second, unasked, to answer clients with.
+//! All input takes the one queue, status requests too. While the queue lags, a request would wait for seconds behind
+//! the messages of peers. So the loop then hands its status to `net_server` twice a second, which answers clients with
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -28,30 +28,30 @@ use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
 use crate::outlet::Outlet;
 use crate::rounds::RoundsFile;
+use crate::stats::{Start, Stats};
 use crate::status::StatusReply;
-use crate::vitals::{Start, Vitals};
 
-/// The loop's state.
+/// The state of the loop.
 pub(crate) struct Driver<M> {
     machine: M,
     inbound: Receiver<Inbound>,
     origin: Instant,
     rounds: RoundsFile,
-    vitals: Vitals,
+    stats: Stats,
     status: StatusReply,
-    /// When a status was last handed to `net_server` unasked.
+    /// When a status was last handed to `net_server` without a request.
     status_shared: Option<Instant>,
     lag: LagLog,
     meters: Meters,
-    /// Since when what is to be sent gathers.
-    gathering_since: Time,
-    net_client: Exit,
-    net_server: Exit,
+    /// Since when messages to the children are buffered.
+    buffering_since: Time,
+    net_client: Outbound,
+    net_server: Outbound,
 }
 
-/// The way to one child: its outlet, if it has ever run, and what has gathered for it.
+/// The messages to one child: its outlet, once it has run, and a buffer.
 #[derive(Default)]
-struct Exit {
+struct Outbound {
     outlet: Option<Outlet>,
     messages: Vec<(FromCore, Bytes)>,
 }
@@ -59,39 +59,39 @@ struct Exit {
 /// Why the loop ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// It was asked to.
+    /// By a request.
     Stopped,
-    /// A child can't be kept running.
+    /// A child cannot be kept running.
     ChildFailed(String),
 }
 
-/// Batches of events taken before the loop looks at what is due.
+/// Batches handled before the loop checks what is due.
 const BATCHES_A_TURN: usize = 16;
-/// A batch that waited for longer shows that the inbound queue lags.
+/// If a batch has waited for longer, the inbound queue lags.
 const LAG_MIN: Duration = Duration::from_millis(100);
-/// How long what is to be sent may gather while there is more to take in.
-const GATHER_TIME: Span = Span::from_ms(1);
+/// How long messages may be buffered while there are more events.
+const BUFFER_TIME: Span = Span::from_ms(1);
 
 impl<M: Machine> Driver<M> {
-    /// A loop over `inbound` whose time begins now.
+    /// A loop whose time begins now.
     pub(crate) fn new(machine: M, inbound: Receiver<Inbound>, rounds: RoundsFile) -> Driver<M> {
         Driver {
             machine,
             inbound,
             origin: Instant::now(),
             rounds,
-            vitals: Vitals::default(),
+            stats: Stats::default(),
             status: StatusReply::default(),
             status_shared: None,
             lag: LagLog::default(),
             meters: Meters::default(),
-            gathering_since: Time::default(),
-            net_client: Exit::default(),
-            net_server: Exit::default(),
+            buffering_since: Time::default(),
+            net_client: Outbound::default(),
+            net_server: Outbound::default(),
         }
     }
 
-    /// Runs until it is asked to stop or can't go on; gives the machine back.
+    /// Runs until a stop request or a failure; returns the machine.
     pub(crate) fn run(mut self) -> (M, Ended) {
         let ended = self.turns();
         self.rounds.flush();
@@ -101,9 +101,9 @@ impl<M: Machine> Driver<M> {
     fn turns(&mut self) -> Ended {
         self.feed(Event::Tick);
         loop {
-            self.hand_over();
+            self.flush();
             let mut next = self.wait();
-            self.gathering_since = self.now();
+            self.buffering_since = self.now();
             let mut batches_left = BATCHES_A_TURN;
             while let Some(inbound) = next {
                 if let Some(ended) = self.take(inbound) {
@@ -121,7 +121,7 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    /// Waits for something to come in, but no longer than until something else is due.
+    /// Waits for input until something else is due.
     fn wait(&self) -> Option<Inbound> {
         let wakeup = self.machine.next_wakeup().map(|due| self.origin + Duration::from_micros(due.0));
         let Some(deadline) = wakeup.into_iter().chain(self.rounds.due()).min() else {
@@ -143,12 +143,12 @@ impl<M: Machine> Driver<M> {
                 for (message, body) in messages {
                     self.take_message(child, message, body);
                 }
-                // Given back only now: what is being handled still counts as held.
+                // Released only now: messages count until they are handled.
                 drop(permit);
             }
             Inbound::Started { child, pid, outlet } => self.take_start(child, pid, outlet),
-            // An answer that nobody waits for any more is dropped.
-            Inbound::Question(asker) => drop(asker.try_send(Box::new(self.snapshot()))),
+            // Fails if the scrape has given up waiting.
+            Inbound::Snapshot(reply_to) => drop(reply_to.try_send(Box::new(self.snapshot()))),
             Inbound::Failed(reason) => return Some(Ended::ChildFailed(reason)),
             Inbound::Stop => return Some(Ended::Stopped),
         }
@@ -162,33 +162,33 @@ impl<M: Machine> Driver<M> {
                 self.feed(Event::Peer { from, digest, body });
             }
             ToCore::PeerUp { peer } => {
-                self.vitals.peer_up(child, peer);
+                self.stats.peer_up(child, peer);
                 self.feed(Event::PeerUp { peer });
             }
-            ToCore::PeerBack { peer } => self.vitals.peer_up(child, peer),
+            ToCore::PeerBack { peer } => self.stats.peer_up(child, peer),
             ToCore::PeerDecided { peer, decided } => self.feed(Event::PeerDecided { peer, decided }),
             ToCore::PeerDown { peer } => {
-                if self.vitals.is_last_session_down(child, peer) {
+                if self.stats.is_last_session_down(child, peer) {
                     self.feed(Event::PeerDown { peer });
                 }
             }
             ToCore::Client { client } if Request::is_status(&body) => self.reply_status(client),
             ToCore::Client { client } => {
-                self.vitals.client_spoke(client);
+                self.stats.client_seen(client);
                 self.feed(Event::Client { client, body });
             }
             ToCore::ClientGone { client } => {
-                self.vitals.client_gone(client);
+                self.stats.client_gone(client);
                 self.feed(Event::ClientGone { client });
             }
-            ToCore::Counters { links, refused } => self.vitals.counted(child, &links, refused),
+            ToCore::Counters { links, refused } => self.stats.counted(child, &links, refused),
         }
     }
 
     fn take_start(&mut self, child: Child, pid: u32, outlet: Outlet) {
-        let exit = self.exit(child);
-        exit.outlet = Some(outlet);
-        let Start::Again(ended) = self.vitals.child_started(child, pid) else { return };
+        let outbound = self.outbound(child);
+        outbound.outlet = Some(outlet);
+        let Start::Again(ended) = self.stats.child_started(child, pid) else { return };
         for client in ended.clients {
             self.feed(Event::ClientGone { client });
         }
@@ -198,7 +198,7 @@ impl<M: Machine> Driver<M> {
         self.feed(Event::ChildRestarted);
     }
 
-    /// Lets the machine take in an event, and does what it says.
+    /// Feeds an event to the machine and carries out its effects.
     fn feed(&mut self, event: Event) {
         let now = self.now();
         for effect in self.machine.handle(now, event) {
@@ -216,7 +216,7 @@ impl<M: Machine> Driver<M> {
                     self.meters.executed(&report);
                     self.rounds.add(&report);
                 }
-                Effect::Fault(fault) => self.vitals.fault(fault),
+                Effect::Fault(fault) => self.stats.fault(fault),
                 Effect::Trace { detail, event } => match detail {
                     Tracing::Off | Tracing::Steps => log::debug!("{event}"),
                     Tracing::All => log::trace!("{event}"),
@@ -227,15 +227,15 @@ impl<M: Machine> Driver<M> {
             let NodeStatus { executed, behind, history_lost, .. } = self.machine.status_at_hand();
             self.lag.look(now, executed, behind, history_lost);
         }
-        if now.since(self.gathering_since) >= GATHER_TIME {
-            self.hand_over();
-            self.gathering_since = now;
+        if now.since(self.buffering_since) >= BUFFER_TIME {
+            self.flush();
+            self.buffering_since = now;
         }
     }
 
-    fn hand_over(&mut self) {
-        self.net_client.hand_over();
-        self.net_server.hand_over();
+    fn flush(&mut self) {
+        self.net_client.flush();
+        self.net_server.flush();
     }
 
     fn reply_status(&mut self, client: ClientId) {
@@ -249,27 +249,28 @@ impl<M: Machine> Driver<M> {
             self.status_shared = Some(Instant::now());
             let body = self.status();
             self.net_server.push(FromCore::Status, body);
-            self.net_server.hand_over();
+            self.net_server.flush();
         }
     }
 
     fn status(&mut self) -> Bytes {
         let now = self.now();
-        self.status.at(now, || self.vitals.complete(now, self.machine.status()))
+        self.status.at(now, || self.stats.complete(now, self.machine.status()))
     }
 
-    /// What there is to be told to a scrape.
+    /// Everything that the loop knows for a metrics scrape.
     fn snapshot(&self) -> Snapshot {
-        let status = self.vitals.complete(self.now(), self.machine.status_at_hand());
-        let mut snapshot = Snapshot { status, meters: self.meters.clone(), ..self.vitals.figures() };
-        for (child, exit) in [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)] {
+        let status = self.stats.complete(self.now(), self.machine.status_at_hand());
+        let mut snapshot = Snapshot { status, meters: self.meters.clone(), ..self.stats.figures() };
+        for (child, outbound) in [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)]
+        {
             let figures = snapshot.children.entry(child).or_default();
-            figures.waiting_bytes = exit.outlet.as_ref().map_or(0, Outlet::waiting_bytes);
+            figures.waiting_bytes = outbound.outlet.as_ref().map_or(0, Outlet::waiting_bytes);
         }
         snapshot
     }
 
-    fn exit(&mut self, child: Child) -> &mut Exit {
+    fn outbound(&mut self, child: Child) -> &mut Outbound {
         match child {
             Child::NetClient => &mut self.net_client,
             Child::NetServer => &mut self.net_server,
@@ -277,18 +278,18 @@ impl<M: Machine> Driver<M> {
     }
 
     fn now(&self) -> Time {
-        Time(u64::try_from(self.origin.elapsed().as_micros()).expect("a process does not run for ages"))
+        Time(u64::try_from(self.origin.elapsed().as_micros()).expect("2^64 µs are 584,000 years"))
     }
 }
 
-impl Exit {
+impl Outbound {
     fn push(&mut self, message: FromCore, body: Bytes) {
         self.messages.push((message, body));
     }
 
-    /// Hands what has gathered to the writer. Before the child first runs it goes on gathering: the core says little
-    /// before anyone has spoken to it.
-    fn hand_over(&mut self) {
+    /// Passes the buffer to the writer. Before the child first runs the buffer is kept; it stays short, since the core
+    /// has no input yet.
+    fn flush(&mut self) {
         if let Some(outlet) = &self.outlet
             && !self.messages.is_empty()
         {
@@ -297,7 +298,7 @@ impl Exit {
     }
 }
 
-/// How much the machine is to tell of its steps: what the log will take.
+/// The level of detail of the machine's traces: that of the log.
 pub(crate) fn tracing() -> Tracing {
     if log::log_enabled!(log::Level::Trace) {
         Tracing::All
@@ -322,7 +323,7 @@ mod tests {
 
     const CLIENT: ClientId = ClientId(7);
 
-    /// A machine that counts what it takes in.
+    /// A machine that counts events.
     #[derive(Default)]
     struct Counter(u64);
 
@@ -341,8 +342,8 @@ mod tests {
         }
     }
 
-    /// What the loop sends `net_server` for batches that waited for so long and a status request after them: each
-    /// message, and how many events the status in it counts.
+    /// The messages to `net_server` for batches that waited for these times and a status request after them, each with
+    /// the number of events that its status counts.
     fn sent(waited: &[Duration]) -> Vec<(FromCore, u64)> {
         let (sender, receiver) = inbound::queue();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_lags_hands_its_status_over_before_what_waits() {
+    fn a_lagging_loop_hands_over_its_status_before_waiting_batches() {
         let (short, long) = (LAG_MIN / 4, 10 * LAG_MIN);
         // The first event is a tick.
         assert_eq!(sent(&[short, short]), [(FromCore::Reply { client: CLIENT }, 3)]);

@@ -1,8 +1,8 @@
 //! The single inbound queue of the round loop.
 //!
-//! Bounded in items by its channel and in bytes by a budget: a reader that finds either used up waits, so its child's
-//! socket fills, so `net_server` stops reading, so TCP tells the senders. That is all the backpressure there is, and
-//! all that is needed. Messages travel in batches, one a read of the socket: a burst is one wake-up of the loop.
+//! It is bounded in items by its channel and in bytes by a budget. At either bound a supervisor waits, so its child's
+//! socket fills, `net_server` stops reading, and TCP stops the senders. No other backpressure is needed. Messages
+//! travel in batches, one a read of the socket, so a burst costs one wake-up of the loop.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
@@ -14,53 +14,45 @@ use wire::bytes::Bytes;
 use wire::envelope::ToCore;
 
 use crate::child::Child;
-use crate::metrics::Question;
+use crate::metrics::SnapshotRequest;
 use crate::outlet::Outlet;
 
-/// What the round loop takes in.
+/// An item of the queue.
 pub(crate) enum Inbound {
-    /// What one read of a child's socket brought, in order.
+    /// The messages of one read of a child's socket, in order.
     Messages {
-        /// Which child.
         child: Child,
         /// Headers and bodies.
         messages: Vec<(ToCore, Bytes)>,
         /// When they were read off the socket.
         since: Instant,
-        /// What the bodies have taken of the budget; given back when this is dropped.
+        /// The share of the budget; released when this is dropped.
         permit: Permit,
     },
-    /// A child runs. Whatever an earlier process of it said stands before this in the queue.
-    Started {
-        /// Which child.
-        child: Child,
-        /// Its process.
-        pid: u32,
-        /// The way to it.
-        outlet: Outlet,
-    },
-    /// Somebody wants to know the metrics.
-    Question(Question),
-    /// A child can't be kept running, and the node ends; why.
+    /// A child runs. All messages of its earlier process precede this in the queue.
+    Started { child: Child, pid: u32, outlet: Outlet },
+    /// A scrape requests a snapshot.
+    Snapshot(SnapshotRequest),
+    /// A child cannot be kept running, so the node ends; the reason.
     Failed(String),
-    /// The node was asked to end.
+    /// A request to end the node.
     Stop,
 }
 
 /// Batches that may wait.
 const BATCHES_MAX: usize = 256;
-/// Bytes of messages that may wait: the longest body from each of two peers, or some tenths of a second's work.
+/// Bytes of messages that may wait: two of the longest bodies, or some tenths of a second of work.
 const BYTES_MAX: u64 = 32 << 20;
-/// What a message costs beside its body: its header and its allocation.
+/// The cost of a message beside its body: header and allocation.
 const MESSAGE_BYTES: u64 = 128;
 
-/// The queue's two ends.
+/// Both ends of a queue.
 pub(crate) fn queue() -> (InboundSender, Receiver<Inbound>) {
     let (sender, receiver) = crossbeam_channel::bounded(BATCHES_MAX);
     (InboundSender { sender, budget: Arc::new(Budget::new(BYTES_MAX)) }, receiver)
 }
 
-/// The end that readers hold.
+/// The sending end.
 #[derive(Clone)]
 pub(crate) struct InboundSender {
     sender: Sender<Inbound>,
@@ -71,31 +63,31 @@ pub(crate) struct InboundSender {
 #[derive(Debug)]
 pub(crate) struct LoopEnded;
 
-/// Why a question could not be asked.
+/// Why a request could not be queued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum NotAsked {
+pub(crate) enum NotQueued {
     /// The round loop has ended.
     LoopEnded,
-    /// There was no room in the queue in time.
+    /// The queue was full until the deadline.
     QueueFull,
 }
 
-impl fmt::Display for NotAsked {
+impl fmt::Display for NotQueued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NotAsked::LoopEnded => "the round loop has ended",
-            NotAsked::QueueFull => "the queue of the round loop is full",
+            NotQueued::LoopEnded => "the round loop has ended",
+            NotQueued::QueueFull => "the queue of the round loop is full",
         })
     }
 }
 
 impl InboundSender {
-    /// Queues what a child said; waits for room.
+    /// Queues messages of a child; waits for room.
     pub(crate) fn messages(&self, child: Child, messages: Vec<(ToCore, Bytes)>) -> Result<(), LoopEnded> {
         self.messages_since(Instant::now(), child, messages)
     }
 
-    /// The same for messages that were read off the socket at a given time.
+    /// The same for messages that were read at a given time.
     pub(crate) fn messages_since(
         &self,
         since: Instant,
@@ -107,11 +99,15 @@ impl InboundSender {
         self.send(Inbound::Messages { child, messages, since, permit })
     }
 
-    /// Queues a question; waits for room until the deadline.
-    pub(crate) fn ask(&self, question: Question, deadline: Instant) -> Result<(), NotAsked> {
+    /// Requests a snapshot; waits for room until the deadline.
+    pub(crate) fn request_snapshot(
+        &self,
+        request: SnapshotRequest,
+        deadline: Instant,
+    ) -> Result<(), NotQueued> {
         self.sender
-            .send_deadline(Inbound::Question(question), deadline)
-            .map_err(|error| if error.is_timeout() { NotAsked::QueueFull } else { NotAsked::LoopEnded })
+            .send_deadline(Inbound::Snapshot(request), deadline)
+            .map_err(|error| if error.is_timeout() { NotQueued::QueueFull } else { NotQueued::LoopEnded })
     }
 
     /// Bytes of messages that wait or are being handled.
@@ -119,13 +115,13 @@ impl InboundSender {
         *self.budget.used.lock().expect(NO_PANIC)
     }
 
-    /// Queues anything else; waits for room.
+    /// Queues any other item; waits for room.
     pub(crate) fn send(&self, inbound: Inbound) -> Result<(), LoopEnded> {
         self.sender.send(inbound).map_err(|_| LoopEnded)
     }
 }
 
-/// Bytes that may be held at once, by whoever holds permits.
+/// A number of bytes, shared by all permits.
 struct Budget {
     used: Mutex<u64>,
     freed: Condvar,
@@ -143,7 +139,7 @@ impl Budget {
         Budget { used: Mutex::new(0), freed: Condvar::new(), max }
     }
 
-    /// Takes so many bytes once there is room for them. A batch beyond the whole budget is let in when it is alone.
+    /// Waits for so many bytes. A batch beyond the whole budget gets its permit when there is no other.
     fn take(budget: &Arc<Budget>, bytes: u64) -> Permit {
         let mut used = budget.used.lock().expect(NO_PANIC);
         while *used > 0 && *used + bytes > budget.max {
@@ -170,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_finds_the_budget_used_up_waits_until_some_is_given_back() {
+    fn a_full_budget_blocks_until_released() {
         let budget = Arc::new(Budget::new(100));
         let first = Budget::take(&budget, 60);
         let second = Budget::take(&budget, 40);
@@ -184,7 +180,7 @@ mod tests {
             }
         });
         drop(second);
-        // 60 of 100 are used and 50 wanted, so nothing can have come through, however long one waits.
+        // 60 of 100 are used and 50 requested, so the thread waits, however long this takes.
         assert!(receiver.try_recv().is_err());
         drop(first);
         receiver.recv().unwrap();

@@ -1,25 +1,25 @@
-//! What the round loop drives: something that takes events with their time and says what is to be done.
+//! The state machine that the round loop drives: it takes events with their times and returns effects.
 //!
-//! Two machines fit: `bft::core::Core`, and the counter of the raw pipe ([`crate::pipe`]). The loop treats them alike,
-//! so what the pipe measures is what the core's messages pass through.
+//! There are two: `bft::core::Core` and the counter of the raw pipe ([`crate::pipe`]). The loop treats them alike, so
+//! the pipe measures the path of the core's messages.
 
 use bft::core::Core;
 use bft::event::{Effect, Event};
 use bft::time::Time;
 use wire::client::NodeStatus;
 
-/// The heart of a node. It knows no clock: time comes in with each event, and never runs backwards.
+/// It has no clock: each event has a time, which never runs backwards.
 pub(crate) trait Machine {
-    /// Takes in what happened and returns what is to be done, in this order.
+    /// Handles an event and returns the effects to carry out, in this order.
     fn handle(&mut self, now: Time, event: Event) -> Vec<Effect>;
 
     /// When [`Event::Tick`] is due; `None` while nothing is open.
     fn next_wakeup(&self) -> Option<Time>;
 
-    /// How it is, as far as it knows itself.
+    /// Its status, without the fields that only the processes know.
     fn status(&self) -> NodeStatus;
 
-    /// The same without anything that takes long to find out.
+    /// The same without a recount of the coins.
     fn status_at_hand(&self) -> NodeStatus {
         self.status()
     }

@@ -1,13 +1,13 @@
 //! `node`, one participant: the consensus core, and parent of its `net_client` and `net_server`.
 //!
 //! ```text
-//! net_server ──IPC──▶ keeper ─┐                                    ┌─▶ writer ──IPC──▶ net_client
-//! net_client ──IPC──▶ keeper ─┴─▶ one inbound queue ─▶ round loop ─┴─▶ writer ──IPC──▶ net_server
+//! net_server ──IPC──▶ supervisor ─┐                                  ┌─▶ writer ──IPC──▶ net_client
+//! net_client ──IPC──▶ supervisor ─┴─▶ inbound queue ──▶ round loop ──┴─▶ writer ──IPC──▶ net_server
 //! ```
 //!
-//! A keeper starts its child, reads what it says, and starts it again when it dies. The round loop feeds the machine,
-//! which is the core or, with `--pipe`, a counter. When the node ends, however it ends, the children's queues end, and
-//! with them the children. Nothing is printed on standard output; errors of start and end go to standard error.
+//! A supervisor starts its child, reads its messages, and restarts it when it dies. The round loop feeds the machine,
+//! which is the core or, with `--pipe`, a counter. When the node ends, for whatever reason, the children's queues end,
+//! and with them the children. Nothing is printed on standard output; errors of start and end go to standard error.
 #![forbid(unsafe_code)]
 
 mod child;
@@ -20,8 +20,8 @@ mod metrics;
 mod outlet;
 mod pipe;
 mod rounds;
+mod stats;
 mod status;
-mod vitals;
 
 use std::error::Error;
 use std::fs::{self, OpenOptions};
@@ -44,7 +44,7 @@ use wire::text::{self, ParseError};
 use wire::version;
 
 use crate::child::{Child, Children};
-use crate::config::{Config, CoreSettings, Heart, StopWhen};
+use crate::config::{Config, CoreSettings, MachineSettings, StopWhen};
 use crate::driver::{Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
 use crate::machine::Machine;
@@ -52,7 +52,7 @@ use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
 use crate::rounds::RoundsFile;
 
-/// The flags or the files they name are wrong.
+/// The flags or files are wrong.
 const EXIT_USAGE: u8 = 2;
 /// The node could not go on.
 const EXIT_FAILED: u8 = 1;
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (config, listener) = match Config::read(std::env::args().skip(1)).and_then(|config| {
-        // Before the keys are used: what can't start has signed nothing.
+        // Before the keys are used: a node that cannot start has signed nothing.
         let listener = config.metrics.map(metrics::listen).transpose()?;
         log_to(&config.log())?;
         Ok((config, listener))
@@ -85,9 +85,9 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config, metrics: Option<TcpListener>) -> Result<(), Box<dyn Error>> {
-    match &config.heart {
-        Heart::Core(settings) => run_core(config, *settings, metrics),
-        Heart::Pipe(settings) => run_pipe(config, *settings, metrics),
+    match &config.machine {
+        MachineSettings::Core(settings) => run_core(config, *settings, metrics),
+        MachineSettings::Pipe(settings) => run_pipe(config, *settings, metrics),
     }
 }
 
@@ -103,7 +103,7 @@ fn run_core(
     let lanes = LaneSettings {
         pipeline: settings.pipeline,
         open_bytes_max: limits.get(Local::LaneOpenBytes),
-        // An owner's cut may be ahead of ours.
+        // The owner's cut may be ahead of ours.
         kept_bytes_max: 2 * limits.get(Local::LaneOpenBytes),
         history_rounds_max: limits.get(Local::HistoryRounds),
         history_bytes_max: settings.history_bytes_max,
@@ -126,22 +126,22 @@ fn run_core(
     serve(config, Core::new(core, Arc::new(suite)), metrics).map(drop)
 }
 
-/// Takes note that these keys have signed, and refuses keys that have before.
+/// Marks these keys as used, and refuses keys that were used before.
 ///
 /// # Security
-/// A node remembers what it signed in memory only. Started again with the same keys it could sign something else in
-/// the same place, which is what a Byzantine node does; so keys serve one start.
+/// A node remembers only in memory what it has signed. After a restart with the same keys it could sign a second,
+/// different message for the same instance, as a Byzantine node does. So keys serve one start.
 fn claim_keys(config: &Config) -> Result<(), Box<dyn Error>> {
     let path = config.used_mark();
     match OpenOptions::new().write(true).create_new(true).open(&path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
-            "{} exists: a node was started with these keys before, and what it signed is not known any more; \
+            "{} exists: a node was started with these keys before, and its signatures are not known any more; \
              deal new keys with 'tools keygen'",
             path.display()
         )
         .into()),
-        Err(error) => Err(format!("{} can't be written: {error}", path.display()).into()),
+        Err(error) => Err(format!("{} cannot be written: {error}", path.display()).into()),
     }
 }
 
@@ -156,48 +156,48 @@ fn run_pipe(
     let PipeFigures { payload_bytes, seconds } = pipe.figures();
     let path = config.log_dir.join(format!("pipe-{}.json", config.id));
     fs::write(&path, format!("{{\"payload_bytes\": {payload_bytes}, \"seconds\": {seconds:.6}}}\n"))
-        .map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     Ok(())
 }
 
-/// Runs the three processes around a machine until the node is asked to stop; gives the machine back.
+/// Runs the three processes around a machine until the node stops; returns the machine.
 fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) -> Result<M, Box<dyn Error>> {
     let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
-    let rounds =
-        RoundsFile::create(&path).map_err(|error| format!("{} can't be written: {error}", path.display()))?;
+    let rounds = RoundsFile::create(&path)
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     let own_program = std::env::current_exe()?;
     let (sender, receiver) = inbound::queue();
     let children = Children::new();
-    let keepers = [Child::NetClient, Child::NetServer]
+    let supervisors = [Child::NetClient, Child::NetServer]
         .into_iter()
-        .map(|child| spawn_keeper(config, child, &own_program, &children, &sender))
+        .map(|child| spawn_supervisor(config, child, &own_program, &children, &sender))
         .collect::<io::Result<Vec<_>>>()?;
     if let Some(listener) = metrics {
         let about = About { node: config.id, shard: config.committee.shard_of(config.id) };
         metrics::serve(listener, about, sender.clone())?;
     }
     match config.stop {
-        StopWhen::StdinEnds => drop(spawn("stdin", move || stop_when_stdin_ends(&sender))?),
-        StopWhen::StdinSaysSo => drop(spawn("stdin", move || stop_when_stdin_says_so(&sender))?),
+        StopWhen::StdinEnds => drop(spawn("stdin", move || stop_at_stdin_end(&sender))?),
+        StopWhen::StdinLine => drop(spawn("stdin", move || stop_on_stdin_line(&sender))?),
         StopWhen::Never => {}
     }
     let (node, shard) = (Name::Node(config.id), Name::Shard(config.committee.shard_of(config.id)));
     log::info!("{node} of {shard} runs, one of {} nodes", config.committee.nodes().count());
     let (machine, ended) = Driver::new(machine, receiver, rounds).run();
     children.end();
-    for keeper in keepers {
-        keeper.join().map_err(|_| "a keeper of a child panicked")?;
+    for supervisor in supervisors {
+        supervisor.join().map_err(|_| "the supervisor of a child panicked")?;
     }
     match ended {
         Ended::Stopped => {
-            log::info!("{node} has ended, as it was asked to");
+            log::info!("{node} has ended on request");
             Ok(machine)
         }
         Ended::ChildFailed(reason) => Err(reason.into()),
     }
 }
 
-fn spawn_keeper(
+fn spawn_supervisor(
     config: &Config,
     child: Child,
     own_program: &Path,
@@ -205,10 +205,10 @@ fn spawn_keeper(
     inbound: &InboundSender,
 ) -> io::Result<JoinHandle<()>> {
     let (spec, children, inbound) = (config.child(child, own_program), children.clone(), inbound.clone());
-    spawn(&format!("{}-keeper", child.name()), move || child::keep(&spec, &children, &inbound))
+    spawn(&format!("{}-supervisor", child.name()), move || child::supervise(&spec, &children, &inbound))
 }
 
-fn stop_when_stdin_ends(inbound: &InboundSender) {
+fn stop_at_stdin_end(inbound: &InboundSender) {
     let mut stdin = io::stdin().lock();
     let mut ignored = [0; 256];
     loop {
@@ -217,54 +217,53 @@ fn stop_when_stdin_ends(inbound: &InboundSender) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                log::warn!("standard input can't be read, which counts as its end: {error}");
+                log::warn!("standard input cannot be read, which counts as its end: {error}");
                 break;
             }
         }
     }
-    // If the loop has ended already, there is nothing left to stop.
+    // Fails only if the loop has ended already.
     let _ = inbound.send(Inbound::Stop);
 }
 
-/// For nodes that outlive who started them: standard input is a pipe with a name then, and who may write to it decides
-/// who may stop the node. Its end means nothing, since it ends whenever a writer goes away.
-fn stop_when_stdin_says_so(inbound: &InboundSender) {
+/// For nodes that outlive their starter. Their standard input is a named pipe, whose permissions decide who may stop
+/// the node. Its end is ignored, since it ends whenever a writer closes it.
+fn stop_on_stdin_line(inbound: &InboundSender) {
     match wait_for_stop(&mut io::stdin().lock()) {
-        Ok(Asked::ToStop) => {
-            // If the loop has ended already, there is nothing left to stop.
+        Ok(StdinEnd::Stop) => {
+            // Fails only if the loop has ended already.
             let _ = inbound.send(Inbound::Stop);
         }
-        Ok(Asked::Nothing) => log::info!("standard input has ended; only a signal stops this node now"),
+        Ok(StdinEnd::Silent) => log::info!("standard input has ended; only a signal can stop this node now"),
         Err(error) => {
-            log::warn!("standard input can't be read ({error}); only a signal stops this node now");
+            log::warn!("standard input cannot be read ({error}); only a signal can stop this node now");
         }
     }
 }
 
-/// What standard input asked for before it ended.
+/// How reading standard input ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
-    ToStop,
-    Nothing,
+enum StdinEnd {
+    /// With the line `stop`.
+    Stop,
+    /// Without it.
+    Silent,
 }
 
-/// Reads lines until one says `stop` or there are no more.
-fn wait_for_stop(source: &mut impl BufRead) -> io::Result<Asked> {
-    /// Longer than any line that means something; the rest of one that is longer counts as further lines.
+/// Reads lines up to the line `stop` or the end.
+fn wait_for_stop(source: &mut impl BufRead) -> io::Result<StdinEnd> {
+    /// Longer than any known line; the rest of a longer one counts as further lines.
     const LINE_BYTES_MAX: u64 = 64;
     let mut line = Vec::new();
     loop {
         line.clear();
         if source.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            return Ok(Asked::Nothing);
+            return Ok(StdinEnd::Silent);
         }
         if line == b"stop\n" {
-            return Ok(Asked::ToStop);
+            return Ok(StdinEnd::Stop);
         }
-        log::warn!(
-            "standard input says {:?}, which means nothing",
-            String::from_utf8_lossy(&line).trim_end()
-        );
+        log::warn!("an unknown line on standard input: {:?}", String::from_utf8_lossy(&line).trim_end());
     }
 }
 
@@ -297,17 +296,17 @@ mod tests {
     #[test]
     fn only_the_line_stop_stops() {
         let long = format!("{}stop\n", "x".repeat(64));
-        for (said, asked) in [
-            ("stop\n", Asked::ToStop),
-            ("status\nstop\n", Asked::ToStop),
-            ("stop", Asked::Nothing),
-            ("stop it\n", Asked::Nothing),
-            ("", Asked::Nothing),
-            ("\u{0}\n\n", Asked::Nothing),
-            // What follows 64 bytes counts as a line of its own.
-            (&long, Asked::ToStop),
+        for (input, end) in [
+            ("stop\n", StdinEnd::Stop),
+            ("status\nstop\n", StdinEnd::Stop),
+            ("stop", StdinEnd::Silent),
+            ("stop it\n", StdinEnd::Silent),
+            ("", StdinEnd::Silent),
+            ("\u{0}\n\n", StdinEnd::Silent),
+            // The rest after 64 bytes counts as a line of its own.
+            (&long, StdinEnd::Stop),
         ] {
-            assert_eq!(wait_for_stop(&mut said.as_bytes()).unwrap(), asked, "{said:?}");
+            assert_eq!(wait_for_stop(&mut input.as_bytes()).unwrap(), end, "{input:?}");
         }
     }
 }

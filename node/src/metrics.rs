@@ -1,17 +1,17 @@
-//! Metrics: what goes on in this node, as text that Prometheus scrapes from a port of this machine alone.
+//! Metrics, as text for Prometheus, on a port that only this machine can reach.
 //!
-//! 1. The round loop counts in [`Meters`] as it goes: additions to fields of its own, no lock, no clock.
-//! 2. Who scrapes asks the loop through the inbound queue ([`Question`]) and gets a [`Snapshot`], a copy of what is
-//!    known at that moment. The loop never waits for anybody: an answer nobody takes is dropped. So a node that is
-//!    not asked does nothing, and one whose loop is stuck says so by not answering.
-//! 3. The rest, `/proc` and the text ([`table`], [`text`]), is the business of the thread that answers ([`http`]).
+//! 1. The round loop counts in [`Meters`]: additions to fields of its own, no lock, no clock.
+//! 2. A scrape requests a [`Snapshot`], a copy of the loop's counters, through the inbound queue. The loop never waits:
+//!    an answer that is no longer expected is dropped. So a node without scrapes does nothing, and one whose loop is
+//!    stuck does not answer.
+//! 3. The thread of the scrape adds `/proc` and renders the text ([`table`], [`text`], [`http`]).
 //!
-//! What each metric means stands in [`table::METRICS`], once, and from there in docs/metrics.md.
+//! [`table::METRICS`] defines each metric; docs/metrics.md repeats it.
 //!
 //! # Security
-//! The port is bound on the loopback address: whoever can reach it can run programs on this machine. Nothing secret
-//! is told. Requests are bounded in bytes, time and number, and a snapshot is used for all who ask within
-//! [`AGE_MAX`], so a flood of questions costs the round loop ten small copies a second.
+//! The port is bound on the loopback address, which only programs on this machine can reach, and no metric is secret.
+//! Requests are bounded in bytes, time and number, and a page serves all scrapes within [`AGE_MAX`], so a flood of
+//! scrapes costs the round loop ten small copies a second.
 
 mod histogram;
 mod http;
@@ -39,47 +39,41 @@ use crate::inbound::InboundSender;
 
 pub(crate) use self::meters::Meters;
 
-/// Where the answer to a scrape goes. Holds one, so that the round loop need not wait to give it.
-pub(crate) type Question = Sender<Box<Snapshot>>;
+/// The channel for the answer. It has room for one, so that the round loop never waits.
+pub(crate) type SnapshotRequest = Sender<Box<Snapshot>>;
 
-/// What the round loop knows.
+/// A copy of what the round loop knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
-    /// How the node is.
     pub(crate) status: NodeStatus,
-    /// What the loop has counted.
     pub(crate) meters: Meters,
-    /// What each child tells of the link with each peer: those we dialled, and those that dialled us.
+    /// The counters of each link: those that we dialled and those that dialled us.
     pub(crate) links: BTreeMap<Child, BTreeMap<NodeId, LinkCounters>>,
-    /// How often each peer misbehaved in each way.
+    /// The number of faults by kind and peer.
     pub(crate) faults: BTreeMap<(FaultKind, NodeId), u64>,
-    /// Clients that have asked for something.
+    /// Connected clients with a request other than status.
     pub(crate) clients: u64,
-    /// The children.
     pub(crate) children: BTreeMap<Child, ChildFigures>,
 }
 
-/// What is known of a child's processes.
+/// Figures of a child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ChildFigures {
-    /// The process that runs, or ran last.
+    /// The present or last process.
     pub(crate) pid: Option<u32>,
-    /// How often it was started again.
     pub(crate) restarts: u64,
     /// Bytes that wait to be written to it.
     pub(crate) waiting_bytes: u64,
 }
 
-/// Who we are; it does not change.
+/// The identity of this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct About {
-    /// The node.
     pub(crate) node: NodeId,
-    /// Its shard.
     pub(crate) shard: ShardId,
 }
 
-/// Everything that one scrape tells.
+/// Everything that a metrics scrape returns.
 #[derive(Debug)]
 struct Scrape {
     about: About,
@@ -92,12 +86,12 @@ struct Scrape {
     processes: Vec<(&'static str, Process, Memory)>,
 }
 
-/// How old a page may be when it is told.
+/// How old a page may be.
 const AGE_MAX: Duration = Duration::from_millis(100);
-/// How long the round loop may take to answer. It takes in its queue in order, some tenths of a second of it.
+/// How long the round loop may take to answer. The queue before the request holds some tenths of a second of work.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Takes the port.
+/// Binds the port.
 pub(crate) fn listen(port: u16) -> Result<TcpListener, ParseError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
         ParseError::of("--metrics", &format!("{port} ({error})"), "a free port of 127.0.0.1")
@@ -120,18 +114,18 @@ struct Desk {
 }
 
 impl Desk {
-    /// A page not older than [`AGE_MAX`]; why there is none if the round loop does not answer.
+    /// A page not older than [`AGE_MAX`]; the reason if the round loop does not answer.
     fn page(&self) -> Result<Arc<str>, String> {
-        // Held while asking: who comes meanwhile gets the same page.
+        // Held until there is an answer, so that concurrent scrapes get the same page.
         let mut last = self.last.lock().expect("nothing that could panic runs while this lock is held");
         if let Some((made, page)) = &*last
             && made.elapsed() < AGE_MAX
         {
             return Ok(page.clone());
         }
-        let (question, answer) = bounded(1);
+        let (request, answer) = bounded(1);
         let deadline = Instant::now() + PATIENCE;
-        self.inbound.ask(question, deadline).map_err(|error| error.to_string())?;
+        self.inbound.request_snapshot(request, deadline).map_err(|error| error.to_string())?;
         let snapshot = answer
             .recv_deadline(deadline)
             .map_err(|_| format!("the round loop has not answered within {} s", PATIENCE.as_secs()))?;
@@ -145,7 +139,7 @@ impl Desk {
         let children = snapshot.children.iter();
         let pids = children.filter_map(|(child, figures)| Some((child.name(), figures.pid?)));
         let processes = [("node", own)].into_iter().chain(pids).filter_map(|(name, pid)| {
-            // The child may have ended since, and its number may be somebody else's.
+            // The child may have ended, and another process may have its id.
             let process = procfs::process(pid).filter(|process| pid == own || process.parent == own)?;
             Some((name, process, procfs::memory(pid)?))
         });

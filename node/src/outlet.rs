@@ -1,12 +1,11 @@
-//! The way to one process of a child: a writer thread, so that the round loop never waits for a socket.
+//! Sends messages to one process of a child on a writer thread, so that the round loop never waits for a socket.
 //!
-//! Both children read their queue whatever else happens, so what waits here is short-lived. A child that stopped
-//! reading would make it grow without bound; it is then cut off, which makes its keeper start a new one: the core sends
-//! again what was lost.
+//! Both children always read their queue, so messages wait here only for a moment. At the bound a child has stopped
+//! reading; its socket is closed, so that its supervisor restarts it, and the core sends lost messages again.
 //!
-//! The bytes that the core hands over at once must stay below that bound, or a child would be cut off again and again
-//! for what the core did. So re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of
-//! parts at once), and each member gets at most two of the longest entries at once (`bft::serving`).
+//! The bytes that the core sends at once must stay below that bound, or a child would be restarted again and again. So
+//! re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of parts at once), and each
+//! member gets at most two of the longest entries at once (`bft::serving`).
 
 use std::io;
 use std::net::Shutdown;
@@ -24,8 +23,8 @@ use wire::limits::{FETCHES_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
 
 use crate::child::Child;
 
-/// Bytes that may wait at a node in a shard of `members`: those that the core sends unasked, and those that each member
-/// may fetch at once. Bodies are shared, so they are bytes to write and hardly any memory.
+/// Bytes that may wait in a shard of `members`: those that the core sends by itself, and those that each member may
+/// fetch at once. Bodies are shared, so they occupy hardly any memory.
 pub(crate) fn waiting_bytes_max(members: usize) -> u64 {
     OWN_BYTES_MAX + members as u64 * FETCHES_IN_FLIGHT_MAX as u64 * PROPOSAL_BYTES_MAX
 }
@@ -39,17 +38,17 @@ pub(crate) struct Outlet {
     stream: UnixStream,
 }
 
-/// Far more than the core sends unasked at once: a full window, its re-sending, parts.
+/// Far more than the core sends by itself at once: a full window, re-sent messages, parts.
 const OWN_BYTES_MAX: u64 = 256 << 20;
-/// Batches written in one go; the rest waits for the next write.
-const GATHERED_MAX: usize = 64;
-/// What a message counts beside its body.
+/// Batches written at once; the others wait for the next write.
+const BATCHES_A_WRITE_MAX: usize = 64;
+/// The cost of a message beside its body.
 const MESSAGE_BYTES: u64 = 128;
 
 impl Outlet {
     /// Starts the writer thread, which ends when this is dropped or the socket fails.
     pub(crate) fn start(child: Child, stream: UnixStream, waiting_bytes_max: u64) -> io::Result<Outlet> {
-        // Unbounded as a channel: the bound is in bytes, and instead of waiting at it the child is cut off.
+        // The bound is in bytes, and at the bound the child is restarted, so the channel itself is unbounded.
         let (sender, batches) = crossbeam_channel::unbounded();
         let waiting_bytes = Arc::new(AtomicU64::new(0));
         let (written, sink) = (waiting_bytes.clone(), stream.try_clone()?);
@@ -59,19 +58,19 @@ impl Outlet {
         Ok(Outlet { child, batches: sender, waiting_bytes, waiting_bytes_max, stream })
     }
 
-    /// Queues messages, in order. Those for a process that is gone are dropped: its keeper will say so.
+    /// Queues messages, in order. Messages to a process that has ended are dropped.
     pub(crate) fn send(&self, batch: Vec<(FromCore, Bytes)>) {
         let bytes = bytes_of(&batch);
         let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting_bytes > self.waiting_bytes_max {
             log::error!(
-                "{} does not read: {waiting_bytes} bytes wait for it; it is cut off",
+                "{} does not read: {waiting_bytes} bytes wait for it; closing its queue",
                 self.child.name()
             );
-            // If it fails, the child has ended, which comes to the same.
+            // Fails only if the child has ended.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
-        // It fails only if the writer has ended, and then nobody is there to read.
+        // Fails only if the writer has ended, and with it the child.
         let _ = self.batches.send(batch);
     }
 
@@ -81,7 +80,7 @@ impl Outlet {
     }
 }
 
-/// Writes whatever is queued, all that has gathered in one go.
+/// Writes queued batches, many at once.
 fn write(
     child: Child,
     batches: &Receiver<Vec<(FromCore, Bytes)>>,
@@ -91,14 +90,14 @@ fn write(
     let mut writer = IpcWriter::new();
     while let Ok(first) = batches.recv() {
         let mut bytes = 0;
-        for batch in std::iter::once(first).chain(batches.try_iter().take(GATHERED_MAX)) {
+        for batch in std::iter::once(first).chain(batches.try_iter().take(BATCHES_A_WRITE_MAX)) {
             bytes += bytes_of(&batch);
             for (message, body) in batch {
                 writer.push(&message, &body);
             }
         }
         if let Err(error) = writer.write_all(&mut sink) {
-            log::info!("{} takes no more: {error}", child.name());
+            log::info!("cannot write to {}: {error}", child.name());
             return;
         }
         waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -1,14 +1,13 @@
 //! The raw pipe: bodies broadcast through the three processes of every node, with a counter in the core's place.
 //!
-//! It measures what the machinery carries when nobody agrees on anything: the ceiling that benchmarks of the real
-//! protocol are compared with (docs/design.md §2). Each node keeps a window of numbered bodies open to the other
-//! members of its shard; each of those answers a body with a small ack; a body that all have acked counts, once, as
-//! payload.
+//! It measures the throughput of the processes without agreement: the ceiling for benchmarks of the protocol
+//! (docs/design.md §2). Each node keeps a window of numbered bodies open to the other members of its shard, and each of
+//! them answers a body with a small ack. A body that all have acked counts once as payload.
 //!
-//! Receivers take bodies in order only. What a dying process has swallowed is sent again after a second without
-//! progress, from the first body that someone lacks, and a body that was there before is acked again: so the count
-//! goes on whatever is killed, and no body counts twice. An epoch, random for each node process, keeps the numbers of
-//! a restarted node apart from those of its predecessor.
+//! Receivers accept bodies in order only. After a second without progress the bodies that some member lacks are sent
+//! again, since a process may have died with them; a body that arrives twice is acked twice. So the count continues
+//! whatever is killed, and no body counts twice. An epoch, random for each node process, distinguishes the numbers of a
+//! restarted node from earlier ones.
 //!
 //! ```text
 //! body   1 u8 | epoch u64 | number u64 | filler          ack   2 u8 | epoch u64 | number u64     little endian
@@ -38,7 +37,7 @@ pub(crate) struct Pipe {
     last: u64,
     /// For each other member, the number up to which it has acked.
     acked: BTreeMap<NodeId, u64>,
-    /// For each other member, its epoch and the number up to which its bodies have come.
+    /// For each other member, its epoch and the number up to which its bodies have arrived.
     received: BTreeMap<NodeId, (u64, u64)>,
     /// The number up to which all have acked.
     confirmed: u64,
@@ -46,17 +45,17 @@ pub(crate) struct Pipe {
     span: Option<(Time, Time)>,
     /// When something was last confirmed or sent again.
     progress_at: Time,
-    told: Told,
+    logged: Logged,
 }
 
-/// What was told in the log last.
+/// The last rate in the log.
 #[derive(Debug, Default)]
-struct Told {
+struct Logged {
     at: Time,
     confirmed: u64,
 }
 
-/// What the pipe carries.
+/// The load of the pipe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PipeSettings {
     /// Length of a body.
@@ -65,7 +64,7 @@ pub(crate) struct PipeSettings {
     pub(crate) window: u64,
 }
 
-/// What the pipe carried. The first body only starts the clock, so that dialling is not measured.
+/// The result. The first body only starts the clock, so that dialling is not measured.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct PipeFigures {
     /// Bytes of own bodies that all others acked, each counted once.
@@ -74,13 +73,13 @@ pub(crate) struct PipeFigures {
     pub(crate) seconds: f64,
 }
 
-/// Bytes of a message before its filler: the shortest body there can be.
+/// Bytes of a message before its filler: the length of the shortest body.
 pub(crate) const HEAD_BYTES: usize = 17;
 const BODY: u8 = 1;
 const ACK: u8 = 2;
 
 const RESEND_AFTER: Span = Span::from_ms(1_000);
-const TELL_EVERY: Span = Span::from_ms(1_000);
+const LOG_EVERY: Span = Span::from_ms(1_000);
 
 impl Pipe {
     /// A pipe from `node` to the `others` of its shard; `epoch` is random.
@@ -102,11 +101,11 @@ impl Pipe {
             confirmed: 0,
             span: None,
             progress_at: Time::default(),
-            told: Told::default(),
+            logged: Logged::default(),
         }
     }
 
-    /// What it has carried so far.
+    /// The result so far.
     pub(crate) fn figures(&self) -> PipeFigures {
         let (first, last) = self.span.unwrap_or_default();
         let bodies = self.confirmed.saturating_sub(1);
@@ -136,7 +135,7 @@ impl Pipe {
     fn resend(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.progress_at = now;
         log::warn!(
-            "nothing was confirmed in the pipe for a second; bodies from {} on are sent again",
+            "nothing was confirmed in the pipe for a second; sending bodies from {} on again",
             self.confirmed + 1
         );
         for number in self.confirmed + 1..=self.last {
@@ -170,22 +169,22 @@ impl Pipe {
         let lanes = vec![(self.node, Seq(confirmed))];
         effects.push(Effect::Progress(Progress { decided: Round(0), lanes }));
         self.fill_window(now, effects);
-        self.tell(now);
+        self.log_rate(now);
     }
 
     /// Logs the rate, at most once a second and only while there is one.
-    fn tell(&mut self, now: Time) {
-        let span = now.since(self.told.at);
-        if span < TELL_EVERY {
+    fn log_rate(&mut self, now: Time) {
+        let span = now.since(self.logged.at);
+        if span < LOG_EVERY {
             return;
         }
-        let bytes = (self.confirmed - self.told.confirmed) * self.settings.body_bytes as u64;
+        let bytes = (self.confirmed - self.logged.confirmed) * self.settings.body_bytes as u64;
         let bytes_per_s = bytes as f64 * 1e6 / span.0 as f64;
         log::info!(
             "the pipe carries {bytes_per_s:.0} payload bytes a second; {} bodies so far",
             self.confirmed
         );
-        self.told = Told { at: now, confirmed: self.confirmed };
+        self.logged = Logged { at: now, confirmed: self.confirmed };
     }
 }
 
@@ -198,7 +197,7 @@ impl Machine for Pipe {
                 Some((ACK, epoch, number)) if epoch == self.epoch && number <= self.last => {
                     self.on_ack(now, from, number, &mut effects);
                 }
-                // An ack for our predecessor: late, but no fault.
+                // A late ack for an earlier process of this node.
                 Some((ACK, _, _)) => {}
                 _ => effects.push(Effect::Fault(Fault { peer: from, kind: FaultKind::Malformed })),
             },
@@ -254,7 +253,7 @@ mod tests {
 
     const WINDOW: u64 = 4;
 
-    /// Three nodes whose messages are delivered by hand.
+    /// Three nodes whose messages the test delivers.
     struct Net {
         pipes: Vec<Pipe>,
         now: Time,
@@ -270,8 +269,8 @@ mod tests {
             Net { pipes: (0..3).map(pipe).collect(), now: Time(1) }
         }
 
-        /// Feeds an event to one node and then everything that follows, up to `budget` messages, of which `lose`
-        /// picks those that vanish.
+        /// Feeds events to nodes, and delivers the messages that follow, up to `budget` of them and except those that
+        /// `lose` selects.
         fn run(&mut self, events: Vec<(usize, Event)>, budget: usize, lose: impl Fn(usize, usize) -> bool) {
             let mut queue: std::collections::VecDeque<(usize, Event)> = events.into();
             for _ in 0..budget {
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_is_sent_again_after_a_second_and_counts_once() {
+    fn lost_bodies_are_sent_again_after_a_second_and_count_once() {
         let mut net = Net::new();
         net.start(1_000, |from, to| (from, to) == (0, 2));
         assert_eq!((net.pipes[0].confirmed, net.pipes[0].last), (0, WINDOW));
@@ -329,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_ack_is_given_again() {
+    fn a_lost_ack_is_repeated() {
         let mut net = Net::new();
         net.start(1_000, |from, to| (from, to) == (2, 0));
         assert_eq!(net.pipes[0].confirmed, 0);
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_node_counts_from_the_start_and_garbage_is_a_fault() {
+    fn a_restarted_node_counts_from_1_and_garbage_is_a_fault() {
         let mut net = Net::new();
         net.start(300, |_, _| false);
         let settings = net.pipes[0].settings;
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_of_one_has_nobody_to_send_to() {
+    fn a_shard_of_one_sends_nothing() {
         let settings = PipeSettings { body_bytes: 100, window: 1 };
         let mut pipe = Pipe::new(NodeId(0), std::iter::empty(), settings, 5);
         assert_eq!(pipe.handle(Time(1), Event::Tick), []);

@@ -1,4 +1,4 @@
-//! `rounds-<id>.csv`: a line for each block this node executed.
+//! `rounds-<id>.csv`: a line for each block that this node executed.
 //!
 //! | column | meaning |
 //! | --- | --- |
@@ -23,9 +23,9 @@
 //! | `fetch_us` | from the decision to the execution |
 //! | `executed_ms` | when it was executed, Unix time in milliseconds |
 //!
-//! The columns up to `payload_bytes` are the same on all nodes of a shard. Lines are written out at the end and at
-//! least each second while there are new ones. A file that can no longer be written, on a full disk say, ends there and
-//! the log says so: consensus does not depend on it, and `tools verify` tells which rounds are missing.
+//! The columns up to `payload_bytes` are the same on all nodes of a shard. Lines are flushed within a second and at the
+//! end. If the file cannot be written any more, on a full disk for example, it ends there, with an error in the log.
+//! Consensus does not depend on it, and `tools verify` lists the missing rounds.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -44,10 +44,10 @@ pub(crate) struct RoundsFile {
 enum State {
     Open {
         file: BufWriter<File>,
-        /// When lines have to be written out that are not.
+        /// When the next flush is due; `None` while there is nothing to flush.
         due: Option<Instant>,
     },
-    /// It could not be written once; what follows would leave a gap.
+    /// A write failed; further lines would leave a gap.
     Lost,
 }
 
@@ -67,14 +67,14 @@ impl RoundsFile {
     /// Adds a line for a block executed now.
     pub(crate) fn add(&mut self, report: &BlockReport) {
         let State::Open { file, due } = &mut self.state else { return };
-        // A clock before 1970 is nobody's; the column then says so by being 0.
+        // 0 if the clock is before 1970.
         let executed_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
         let written = file.write_all(line(report, executed_ms).as_bytes());
         self.keep_if(written);
     }
 
-    /// When [`RoundsFile::flush`] is due; `None` while there is nothing to write out.
+    /// When [`RoundsFile::flush`] is due; `None` while there is nothing to flush.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self.state {
             State::Open { due, .. } => due,
@@ -82,7 +82,6 @@ impl RoundsFile {
         }
     }
 
-    /// Writes out what there is.
     pub(crate) fn flush(&mut self) {
         let State::Open { file, due } = &mut self.state else { return };
         *due = None;
@@ -92,7 +91,7 @@ impl RoundsFile {
 
     fn keep_if(&mut self, written: io::Result<()>) {
         if let Err(error) = written {
-            log::error!("{} can't be written and ends here: {error}", self.path.display());
+            log::error!("{} cannot be written any more: {error}", self.path.display());
             self.state = State::Lost;
         }
     }
@@ -133,20 +132,19 @@ mod tests {
 
     use super::*;
 
-    /// The device that is always full.
     #[test]
     fn a_full_disk_ends_the_file_and_nothing_else() {
         let file = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
         let mut rounds = RoundsFile { path: "/dev/full".into(), state: State::Open { file, due: None } };
         rounds.add(&BlockReport::default());
-        assert!(rounds.due().is_some(), "the line waits");
+        assert!(rounds.due().is_some(), "the line is not flushed");
         rounds.flush();
         rounds.add(&BlockReport::default());
         assert!(rounds.due().is_none() && matches!(rounds.state, State::Lost));
     }
 
     #[test]
-    fn a_line_has_the_columns_of_the_header_in_their_order() {
+    fn a_line_has_the_columns_of_the_header_in_order() {
         let report = BlockReport {
             round: Round(1),
             header: Digest([0xAB; 32]),

@@ -1,15 +1,15 @@
-//! The answer to whoever asks how the node is: made anew only when the last one is too old.
+//! The answer to status requests, cached for a moment.
 //!
 //! # Security
-//! Anybody can be a client and ask, thousands of times a second, and each status counts all coins of the ledger:
-//! milliseconds in which the round loop does nothing else.
+//! Anybody can be a client and request the status thousands of times a second, and each status counts all coins of the
+//! ledger, which blocks the round loop for milliseconds.
 
 use bft::time::{Span, Time};
 use wire::bytes::Bytes;
 use wire::client::{NodeStatus, Reply};
 use wire::codec;
 
-/// How old a status may be when it is told.
+/// How old an answer may be.
 const AGE_MAX: Span = Span::from_ms(100);
 
 /// The last answer.
@@ -19,7 +19,7 @@ pub(crate) struct StatusReply {
 }
 
 impl StatusReply {
-    /// The answer at this time; asks for a status if the last one is too old.
+    /// The answer at this time; calls `status` if the last one is too old.
     pub(crate) fn at(&mut self, now: Time, status: impl FnOnce() -> NodeStatus) -> Bytes {
         match &self.made {
             Some((made, reply)) if now < *made + AGE_MAX => reply.clone(),
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_questions_makes_few_statuses_and_none_is_told_long() {
+    fn a_flood_of_requests_costs_few_statuses_and_none_is_old() {
         let mut reply = StatusReply::default();
         let mut made = 0;
         for ms in 0..1_000 {
@@ -45,8 +45,8 @@ mod tests {
                 made += 1;
                 NodeStatus { mempool: ms, ..NodeStatus::default() }
             });
-            let Ok(Reply::Status(status)) = codec::decode(&body) else { panic!("a status is told") };
-            assert!(ms - status.mempool < 100, "at {ms} ms that of {} ms is told", status.mempool);
+            let Ok(Reply::Status(status)) = codec::decode(&body) else { panic!("no status") };
+            assert!(ms - status.mempool < 100, "at {ms} ms the status of {} ms", status.mempool);
         }
         assert_eq!(made, 10);
     }

@@ -1,5 +1,5 @@
-//! Metrics of real nodes: every page is read by a strict parser of the text format, and figures in it are what the
-//! nodes say elsewhere. What the port takes from strangers.
+//! Metrics of real nodes: a strict parser reads each page, and its figures agree with those from other sources.
+//! Requests of strangers are refused.
 
 mod exposition;
 mod testbed;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use exposition::{Page, parse};
 use testbed::{Node, Testbed, children_of, eventually, kill};
 
-/// A testbed whose first node tells metrics.
+/// A testbed whose first node serves metrics.
 struct Watched {
     testbed: Testbed,
     nodes: Vec<Node>,
@@ -28,9 +28,9 @@ impl Watched {
         Watched { testbed, nodes, port }
     }
 
-    /// Sends these bytes and returns everything that is answered; `None` if the connection fails, as it may for who is
-    /// sent away unread.
-    fn ask(&self, request: &[u8]) -> Option<String> {
+    /// Sends these bytes and returns the whole answer; `None` if the connection fails, as it may if it is refused
+    /// unread.
+    fn request(&self, request: &[u8]) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(request).ok()?;
@@ -40,7 +40,7 @@ impl Watched {
     }
 
     fn scrape(&self) -> Option<Page> {
-        let answer = self.ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let answer = self.request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
@@ -50,7 +50,7 @@ impl Watched {
 }
 
 #[test]
-fn every_metric_of_a_running_node_parses_and_tells_what_is_so() {
+fn every_metric_of_a_running_node_parses_and_is_correct() {
     let mut watched = Watched::start(4);
     eventually("all peers have dialled", || {
         let page = watched.scrape()?;
@@ -83,18 +83,18 @@ fn every_metric_of_a_running_node_parses_and_tells_what_is_so() {
         let memory = page.value("testbed_process_resident_memory_bytes", &[("process", process)]);
         assert!(memory > Some(1e5), "{process}: {memory:?}");
     }
-    // Every metric of the documentation is there, with its type, and no other.
-    let told = include_str!("../../docs/metrics.md").lines().filter_map(|line| {
+    // The page has exactly the metrics of the documentation, with their types.
+    let documented = include_str!("../../docs/metrics.md").lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `testbed_")?.split(" | ");
         Some((format!("testbed_{}", cells.next()?.trim_end_matches('`')), cells.next()?.to_string()))
     });
-    let mut told: Vec<(String, String)> = told.collect();
-    told.sort();
-    assert_eq!(page.families(), told);
+    let mut documented: Vec<(String, String)> = documented.collect();
+    documented.sort();
+    assert_eq!(page.families(), documented);
 
     let server = children_of(watched.nodes[0].pid()).into_iter().find(|child| child.name == "net_server");
     kill(server.unwrap().pid);
-    eventually("the restart is counted, and what was counted before is kept", || {
+    eventually("the restart is counted, and earlier counts are kept", || {
         let after = watched.scrape()?;
         let restarts = after.value("testbed_child_restarts_total", &[("process", "net_server")]);
         page.counters_only_grow_to(&after, "testbed_process_cpu_seconds_total");
@@ -107,10 +107,10 @@ fn every_metric_of_a_running_node_parses_and_tells_what_is_so() {
 }
 
 #[test]
-fn what_is_no_scrape_is_refused_and_holds_nobody_up() {
+fn other_requests_are_refused_and_delay_no_scrape() {
     let watched = Watched::start(1);
     eventually("the node answers", || watched.scrape());
-    // Some say nothing, some only half of it, some do not read; they stay while the others are answered.
+    // Connections with an unfinished request stay open while others are answered.
     let _idle: Vec<TcpStream> = (0..3)
         .map(|count| {
             let mut stream = TcpStream::connect(("127.0.0.1", watched.port)).unwrap();
@@ -128,38 +128,37 @@ fn what_is_no_scrape_is_refused_and_holds_nobody_up() {
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\r\n\r\n", "400 Bad Request"),
         (&long, "431 Request Header Fields Too Large"),
     ] {
-        // A node that hangs up on a request before all of it was written may take its answer along.
-        let answer = eventually("an answer", || watched.ask(request));
+        // The answer may be lost if the node closes before the whole request was written.
+        let answer = eventually("an answer", || watched.request(request));
         let shown = String::from_utf8_lossy(&request[..request.len().min(40)]).into_owned();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{shown:?}: {answer}");
     }
     let mut closed = TcpStream::connect(("127.0.0.1", watched.port)).unwrap();
     closed.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(closed.read(&mut [0; 16]).unwrap(), 0, "who says nothing is told nothing");
+    assert_eq!(closed.read(&mut [0; 16]).unwrap(), 0, "no request, no answer");
     watched.scrape().unwrap();
 }
 
 #[test]
-fn more_scrapes_at_once_than_there_are_places_are_sent_away() {
+fn scrapes_beyond_the_limit_are_refused() {
     let watched = Watched::start(1);
     eventually("the node answers", || watched.scrape());
-    // Until they have said something they hold the places, for seconds; whoever then comes is told so, and may read it
-    // as long as it says nothing itself.
-    let refused = eventually("all places are taken", || {
+    // Silent connections count for seconds. A further one is refused, and can read the answer if it sends nothing.
+    let refused = eventually("the limit is reached", || {
         let held: Vec<TcpStream> =
             (0..8).map(|_| TcpStream::connect(("127.0.0.1", watched.port)).unwrap()).collect();
-        let answer = watched.ask(b"");
+        let answer = watched.request(b"");
         drop(held);
         answer.filter(|answer| answer.starts_with("HTTP/1.1 503 "))
     });
     assert!(refused.ends_with("too many scrapes at once\n"), "{refused}");
-    eventually("places are free again", || {
-        watched.ask(b"GET /metrics HTTP/1.1\r\n\r\n").filter(|answer| answer.starts_with("HTTP/1.1 200 "))
+    eventually("scrapes are served again", || {
+        watched.request(b"GET /metrics HTTP/1.1\r\n\r\n").filter(|answer| answer.starts_with("HTTP/1.1 200 "))
     });
 }
 
 #[test]
-fn a_busy_port_is_told_in_one_line_before_the_keys_are_used() {
+fn a_busy_port_is_reported_in_one_line_before_the_keys_are_used() {
     let testbed = Testbed::new(1);
     let occupant = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = occupant.local_addr().unwrap().port().to_string();
@@ -172,7 +171,7 @@ fn a_busy_port_is_told_in_one_line_before_the_keys_are_used() {
     let mut node = testbed.start(0, &[("--metrics", "0")]);
     assert_eq!(node.wait().code(), Some(2));
     assert!(testbed.read("stderr-0.txt").contains("--metrics: found '0', expected a whole number from 1"));
-    // The keys have not signed anything, so they are good for a start.
+    // The keys have not been used, so the node can start.
     let mut node = testbed.start(0, &[]);
     eventually("it runs", || testbed.status(0));
     node.close_stdin();

@@ -1,5 +1,5 @@
 //! Real nodes, three processes each, over loopback: they exchange bodies in pipe mode, survive the death of a child,
-//! and leave nothing behind when they end.
+//! and leave no process behind.
 
 mod testbed;
 
@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use testbed::{Testbed, children_of, eventually, is_alive, kill};
 
 #[test]
-fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_their_input() {
+fn four_nodes_survive_killed_children_and_end_with_their_input() {
     let testbed = Testbed::new(4);
     let mut nodes: Vec<_> = (0..4).map(|id| testbed.start_pipe(id, "20000,4")).collect();
     eventually("all have three processes", || {
@@ -17,7 +17,7 @@ fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_the
     let names: Vec<_> =
         nodes.iter().flat_map(|node| children_of(node.pid())).map(|child| child.name).collect();
     assert_eq!(names, ["net_client", "net_server"].repeat(4));
-    eventually("bodies are exchanged by all", || (0..4).all(|id| testbed.confirmed(id) > 100).then_some(()));
+    eventually("all exchange bodies", || (0..4).all(|id| testbed.confirmed(id) > 100).then_some(()));
 
     let victims = [
         children_of(nodes[1].pid()).into_iter().find(|child| child.name == "net_client").unwrap(),
@@ -32,10 +32,10 @@ fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_the
             .then_some(())
     });
     let before: Vec<u64> = (0..4).map(|id| testbed.confirmed(id)).collect();
-    eventually("counting goes on", || {
+    eventually("all still confirm bodies", || {
         (0..4).all(|id| testbed.confirmed(id) > before[usize::from(id)] + 1_000).then_some(())
     });
-    let status = eventually("peers are up again and what was sent to them is told", || {
+    let status = eventually("peers are up again and sent bytes are counted", || {
         testbed.status(1).filter(|status| status.peers_up == [0, 2, 3] && status.bytes_sent > 20_000 * 1_000)
     });
     assert_eq!((status.restarts, status.frames_dropped), (1, 0));
@@ -63,7 +63,7 @@ fn four_nodes_are_twelve_processes_that_survive_killed_children_and_end_with_the
 }
 
 #[test]
-fn a_killed_node_takes_its_children_along() {
+fn the_children_of_a_killed_node_end() {
     let testbed = Testbed::new(1);
     let mut node = testbed.start_pipe(0, "100,1");
     let children = eventually("it has two children", || {
@@ -76,7 +76,7 @@ fn a_killed_node_takes_its_children_along() {
 }
 
 #[test]
-fn a_busy_port_ends_the_node_with_one_clear_error() {
+fn a_busy_port_ends_the_node_with_one_line() {
     let testbed = Testbed::new(1);
     let _occupant = TcpListener::bind(testbed.address(0)).unwrap();
     let mut node = testbed.start_pipe(0, "100,1");
@@ -89,7 +89,7 @@ fn a_busy_port_ends_the_node_with_one_clear_error() {
 }
 
 #[test]
-fn wrong_flags_are_told_in_one_line() {
+fn wrong_flags_are_reported_in_one_line() {
     let testbed = Testbed::new(1);
     for (flag, value, expected) in [
         ("--id", "7", "--id: found '7', expected a node id from 0 to 0"),
@@ -108,7 +108,7 @@ fn wrong_flags_are_told_in_one_line() {
 }
 
 #[test]
-fn a_transaction_is_ordered_and_all_nodes_tell_the_same_block() {
+fn a_transaction_is_ordered_in_the_same_block_at_all_nodes() {
     let testbed = Testbed::new(4);
     let mut nodes: Vec<_> = (0..4).map(|id| testbed.start(id, &[])).collect();
     let height = testbed.spend_genesis_coin(2);
@@ -126,7 +126,7 @@ fn a_transaction_is_ordered_and_all_nodes_tell_the_same_block() {
         .map(|id| {
             let rounds = testbed.read(&format!("rounds-{id}.csv"));
             let line = rounds.lines().find(|line| line.starts_with(&format!("{height},"))).unwrap();
-            // What stands before `views` is the same everywhere.
+            // The columns before `views` are the same at all nodes.
             line.split(',').take(7).collect::<Vec<_>>().join(",")
         })
         .collect();

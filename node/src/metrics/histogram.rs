@@ -1,4 +1,4 @@
-//! Times in buckets, as Prometheus takes them: from them whoever scrapes computes quantiles over any span.
+//! Times in buckets, from which Prometheus computes quantiles over any span.
 
 /// The buckets' upper bounds, microseconds: rounds take from a millisecond on loopback to seconds over a bad link.
 pub(crate) const BOUNDS_US: [u64; 13] = [
@@ -6,10 +6,10 @@ pub(crate) const BOUNDS_US: [u64; 13] = [
     10_000_000,
 ];
 
-/// How many times fell into each bucket, and their sum.
+/// The number of times in each bucket, and their sum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Histogram {
-    /// Each alone, not those below it too.
+    /// Not cumulative.
     counts: [u64; BOUNDS_US.len()],
     beyond: u64,
     sum_us: u64,
@@ -25,7 +25,7 @@ impl Histogram {
         self.sum_us = self.sum_us.saturating_add(us);
     }
 
-    /// For each bound how many times did not exceed it, ascending.
+    /// For each bound, ascending, the number of times that did not exceed it.
     pub(crate) fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> {
         let mut sum = 0;
         BOUNDS_US.into_iter().zip(self.counts).map(move |(bound_us, count)| {
@@ -34,7 +34,7 @@ impl Histogram {
         })
     }
 
-    /// How many times there are.
+    /// The number of times.
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum::<u64>() + self.beyond
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_counts_in_every_bucket_that_it_does_not_exceed() {
+    fn a_time_counts_in_each_bucket_whose_bound_it_does_not_exceed() {
         let mut histogram = Histogram::default();
         for us in [0, 1_000, 1_001, 10_000_000, 10_000_001] {
             histogram.add(us);

@@ -1,9 +1,9 @@
-//! As much of HTTP/1.1 as a scrape takes: `GET /metrics`, one request a connection.
+//! As much of HTTP/1.1 as a scrape needs: `GET /metrics`, one request a connection.
 //!
 //! # Security
-//! A request may be [`HEAD_BYTES_MAX`] long and take [`TIME_MAX`], its answer as long again; [`CONNECTIONS_MAX`] are
-//! answered at once, each by a thread of its own, and further ones are sent away. So whoever connects and says nothing,
-//! or does not read, holds a thread for seconds and no more.
+//! A request may be [`HEAD_BYTES_MAX`] long and take [`TIME_MAX`], its answer as long again. [`CONNECTIONS_MAX`] are
+//! answered at once, each by a thread of its own; further ones are refused. So a connection that sends nothing or does
+//! not read occupies a thread for a few seconds.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,19 +16,19 @@ use super::text::CONTENT_TYPE;
 
 /// The longest head of a request: browsers send a kilobyte of headers.
 const HEAD_BYTES_MAX: usize = 8 << 10;
-/// How long a request may take to arrive, and an answer to be taken.
+/// How long a request may take to arrive, and an answer to be written.
 const TIME_MAX: Duration = Duration::from_secs(3);
 /// Connections that are answered at once.
 const CONNECTIONS_MAX: usize = 8;
-/// After an accept that failed, for want of file descriptors say, others may have given some back.
+/// The pause after a failed accept, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What is read and thrown away of a request that was refused unread, lest the answer is lost with it.
+/// The most that is read and dropped of a refused request, so that its answer is not lost.
 const UNREAD_BYTES_MAX: usize = 64 << 10;
 
-/// Makes the page, or says why there is none.
+/// Returns the page, or the reason why there is none.
 pub(super) type Page = dyn Fn() -> Result<Arc<str>, String> + Send + Sync;
 
-/// Answers whoever connects, on threads of its own, until the process ends.
+/// Answers requests on threads of its own until the process ends.
 pub(super) fn serve(listener: TcpListener, page: Arc<Page>) -> io::Result<()> {
     thread::Builder::new().name("metrics".into()).spawn(move || accept_all(&listener, &page)).map(drop)
 }
@@ -39,7 +39,7 @@ fn accept_all(listener: &TcpListener, page: &Arc<Page>) {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) => {
-                log::debug!("no connection of a scrape can be accepted: {error}");
+                log::debug!("cannot accept a connection of a scrape: {error}");
                 thread::sleep(ACCEPT_PAUSE);
                 continue;
             }
@@ -66,7 +66,7 @@ struct Place(Arc<AtomicUsize>);
 
 impl Place {
     fn take(places: &Arc<AtomicUsize>) -> Option<Place> {
-        // Only the accepting thread takes places, so none is taken between the question and the taking.
+        // Only the accepting thread takes places, so check and increment need not be atomic.
         if places.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
             return None;
         }
@@ -81,7 +81,7 @@ impl Drop for Place {
     }
 }
 
-/// What is wrong with a request.
+/// Why a request is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Refusal {
     BadRequest,
@@ -93,7 +93,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// Its code, with what the code is called.
+    /// Its status code and reason phrase.
     fn status(self) -> &'static str {
         match self {
             Refusal::BadRequest => "400 Bad Request",
@@ -115,16 +115,16 @@ fn answer(stream: &TcpStream, page: &Page) -> io::Result<()> {
     let response = match judged.map(|()| page()) {
         Ok(Ok(page)) => response("200 OK", CONTENT_TYPE, &page),
         Ok(Err(reason)) => response("503 Service Unavailable", "text/plain", &format!("{reason}\n")),
-        Err(refusal) => response(refusal.status(), "text/plain", "GET /metrics is all there is here.\n"),
+        Err(refusal) => response(refusal.status(), "text/plain", "only GET /metrics is served here\n"),
     };
     write_within(stream, response.as_bytes(), Instant::now() + TIME_MAX)?;
     hang_up(stream)
 }
 
-/// What came of a request's head.
+/// The head of a request.
 enum Head {
     Whole(Vec<u8>),
-    /// The connection ended before anything came: somebody tried whether the port is open.
+    /// The connection ended before any byte, like that of a port scan.
     Nothing,
     Refused(Refusal),
 }
@@ -151,7 +151,7 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Head> {
     }
 }
 
-/// Whether the head of a request asks for the page. Its headers do not matter.
+/// Checks the request line; headers are ignored.
 fn judge(head: &[u8]) -> Result<(), Refusal> {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = str::from_utf8(line).map_err(|_| Refusal::BadRequest)?.trim_end_matches('\r');
@@ -170,7 +170,7 @@ fn judge(head: &[u8]) -> Result<(), Refusal> {
 }
 
 fn response(status: &str, content_type: &str, body: &str) -> String {
-    // Of use with 405, of no harm elsewhere.
+    // RFC 9110 requires it with 405.
     let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{allow}Connection: close\r\n\r\n{body}",
@@ -178,16 +178,16 @@ fn response(status: &str, content_type: &str, body: &str) -> String {
     )
 }
 
-/// Sends away somebody for whom there is no place, without waiting for them: so short an answer fits the socket.
+/// Refuses a connection beyond the limit without waiting for it: so short an answer fits the socket.
 fn refuse_at_once(mut stream: TcpStream) {
     let answer = response("503 Service Unavailable", "text/plain", "too many scrapes at once\n");
     let sent = stream.set_nonblocking(true).and_then(|()| stream.write_all(answer.as_bytes()));
     if let Err(error) = sent {
-        log::debug!("a scrape too many could not be told so: {error}");
+        log::debug!("a scrape beyond the limit got no answer: {error}");
     }
 }
 
-/// Ends the connection such that the answer is not lost: a socket closed with bytes unread resets it.
+/// Ends the connection without losing the answer: closing a socket with unread bytes would reset it.
 fn hang_up(mut stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let deadline = Instant::now() + TIME_MAX;
@@ -213,7 +213,7 @@ fn write_within(mut stream: &TcpStream, mut bytes: &[u8], deadline: Instant) -> 
     Ok(())
 }
 
-/// Tries something with the time that is left; `None` if it is over.
+/// Attempts an operation with the time that is left; `None` at the deadline.
 fn within(
     deadline: Instant,
     mut attempt: impl FnMut(Option<Duration>) -> io::Result<usize>,
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_page_can_be_asked_for() {
+    fn only_the_page_is_served() {
         for (head, expected) in [
             ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", Ok(())),
             ("GET /metrics?debug=1 HTTP/1.0\n\n", Ok(())),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_tells_its_length_and_what_is_allowed() {
+    fn an_answer_has_its_length_and_the_allowed_method() {
         let answer = response("405 Method Not Allowed", "text/plain", "é\n");
         assert!(answer.contains("\r\nContent-Length: 3\r\nAllow: GET\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\né\n"), "{answer}");

@@ -1,4 +1,4 @@
-//! What the round loop counts itself: messages by kind, and the blocks it executed.
+//! The counters of the round loop itself: messages by kind, and executed blocks.
 
 use bft::event::BlockReport;
 use bft::message::MessageKind;
@@ -8,9 +8,9 @@ use super::histogram::Histogram;
 /// The counters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meters {
-    /// Messages handed over to be sent, each once, whatever the number of its recipients.
+    /// Messages sent, each counted once, whatever the number of recipients.
     pub(crate) sent: Traffic,
-    /// Messages that came from peers.
+    /// Messages received from peers.
     pub(crate) received: Traffic,
     /// Lane entries in executed blocks.
     pub(crate) entries: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Traffic {
     by_kind: [(u64, u64); MessageKind::ALL.len()],
 }
 
-/// What a round spends its time with, as `rounds-<id>.csv` tells it.
+/// The phases of a round, as in `rounds-<id>.csv`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     /// From our input to N−f FINISHes of the deciding view.
@@ -56,10 +56,10 @@ impl Phase {
         }
     }
 
-    /// What a block tells of it; `None` if it was not measured here.
+    /// Its time in a block; `None` if it was not measured here.
     fn of(self, report: &BlockReport) -> Option<u64> {
         let BlockReport { spb_us, coin_us, decide_us, agreement_us, fetch_us, .. } = *report;
-        // Three phases begin or end when N−f FINISHes are there, which takes time; the others may well take none.
+        // Three phases begin or end with N−f FINISHes, which take time; the others may take none.
         let finishes_came = spb_us > 0;
         match self {
             Phase::Spb => finishes_came.then_some(spb_us),
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_measured_is_not_counted_as_zero() {
+    fn phases_that_were_not_measured_are_not_counted() {
         let mut meters = Meters::default();
         meters.executed(&BlockReport { agreement_us: 1_500, entries: 2, ..BlockReport::default() });
         meters.executed(&BlockReport { entries: 1, ..BlockReport::default() });

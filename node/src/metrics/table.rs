@@ -1,4 +1,4 @@
-//! Every metric there is: its name, type, labels and meaning, and where its samples come from.
+//! The metrics: name, type, labels and meaning of each, and the source of its samples.
 //!
 //! Names end with their unit (seconds, bytes, or what is counted), counters with `_total`. docs/metrics.md repeats the
 //! table for readers; a test compares the two.
@@ -24,7 +24,7 @@ pub(super) struct Metric {
 /// The types of metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// It only grows while the process lives.
+    /// It only grows while the process runs.
     Counter,
     /// It goes up and down.
     Gauge,
@@ -55,7 +55,7 @@ const fn metric(
 
 use Kind::{Counter, Gauge, Histogram};
 
-/// All of them, in the order in which they are told.
+/// All metrics, in the order of the page.
 pub(super) const METRICS: &[Metric] = &[
     metric(
         "testbed_node_info",
@@ -425,7 +425,7 @@ fn add_traffic(
     }
 }
 
-/// The links of both children, with how each kind is called.
+/// The links of both children, with the name of their direction.
 fn links(scrape: &Scrape) -> impl Iterator<Item = (&'static str, NodeId, LinkCounters)> {
     [("out", Child::NetClient), ("in", Child::NetServer)].into_iter().flat_map(move |(name, child)| {
         links_of(scrape, child).map(move |(peer, counters)| (name, peer, counters))
@@ -441,20 +441,20 @@ fn links_of(scrape: &Scrape, child: Child) -> impl Iterator<Item = (NodeId, Link
 mod tests {
     use super::*;
 
-    /// The row that docs/metrics.md has of a metric.
+    /// The row of a metric in docs/metrics.md.
     fn row(metric: &Metric) -> String {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         format!("| `{}` | {} | {} | {} |", metric.name, metric.kind.name(), labels.join(", "), metric.help)
     }
 
     #[test]
-    fn the_documentation_has_a_row_of_each_metric_and_no_other() {
-        let told: Vec<&str> = include_str!("../../../docs/metrics.md")
+    fn the_documentation_has_exactly_one_row_a_metric() {
+        let documented: Vec<&str> = include_str!("../../../docs/metrics.md")
             .lines()
             .filter(|line| line.starts_with("| `testbed_"))
             .collect();
         let rows: Vec<String> = METRICS.iter().map(row).collect();
-        assert_eq!(told, rows, "docs/metrics.md should have these rows:\n{}", rows.join("\n"));
+        assert_eq!(documented, rows, "docs/metrics.md should have these rows:\n{}", rows.join("\n"));
     }
 
     #[test]
@@ -466,7 +466,7 @@ mod tests {
             assert!(!name.contains("_ms") && !name.contains("_us"), "{name}: base units");
             assert!(!metric.labels.contains(&"le"), "{name}: the format's own label");
             assert!(metric.help.ends_with('.'), "{name}");
-            assert!(METRICS[..at].iter().all(|other| other.name != name), "{name} stands twice");
+            assert!(METRICS[..at].iter().all(|other| other.name != name), "{name} is there twice");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The text format that Prometheus takes, version 0.0.4: each metric with its help, its type and its samples.
+//! The text format of Prometheus, version 0.0.4: each metric with its help, type and samples.
 
 use std::fmt::{Display, Write as _};
 
@@ -6,7 +6,7 @@ use super::Scrape;
 use super::histogram::Histogram;
 use super::table::{METRICS, Metric};
 
-/// What the answer to a scrape is called.
+/// The content type of a page.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The whole page.
@@ -20,19 +20,19 @@ pub(super) fn page(scrape: &Scrape) -> String {
     page
 }
 
-/// Where the samples of one metric go.
+/// Appends the samples of one metric to a page.
 pub(super) struct Samples<'a> {
     metric: &'static Metric,
     page: &'a mut String,
 }
 
 impl Samples<'_> {
-    /// A sample, with a value for each label of the metric.
+    /// Adds a sample with a value for each label of the metric.
     pub(super) fn add(&mut self, labels: &[&dyn Display], value: impl Display) {
         self.line("", labels, None, value);
     }
 
-    /// The samples of a histogram, in seconds.
+    /// Adds the samples of a histogram, in seconds.
     pub(super) fn add_histogram(&mut self, labels: &[&dyn Display], histogram: &Histogram) {
         for (bound_us, count) in histogram.cumulative() {
             self.line("_bucket", labels, Some(&seconds(bound_us)), count);
@@ -60,7 +60,7 @@ impl Samples<'_> {
     }
 }
 
-/// Microseconds in the base unit.
+/// Seconds, the base unit.
 pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }

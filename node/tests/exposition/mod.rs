@@ -1,19 +1,19 @@
-//! A strict parser of Prometheus' text format 0.0.4: what it takes, any scraper takes.
+//! A strict parser of Prometheus' text format 0.0.4: any scraper accepts the pages that it accepts.
 //!
-//! Each family stands together: HELP, TYPE, then its samples and no others; none stands twice, nor any sample.
-//! Counters end in `_total` and are whole and not negative or times; a histogram has ascending buckets that end with
-//! +Inf, which equals its count.
+//! The lines of a family are contiguous: HELP, TYPE, then its samples. No family or sample occurs twice. Names of
+//! counters end in `_total`, and their values are not negative. A histogram has ascending buckets; the last is +Inf and
+//! equals its count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A page that was understood.
+/// A parsed page.
 pub(crate) struct Page {
     text: String,
     families: Vec<(String, String)>,
     samples: BTreeMap<Series, f64>,
 }
 
-/// Name and labels, those ascending.
+/// Name and labels; the labels ascending.
 type Series = (String, BTreeMap<String, String>);
 
 impl Page {
@@ -30,12 +30,12 @@ impl Page {
         families
     }
 
-    /// As it came.
+    /// The unparsed text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Asserts that no counter of this page is less in a later one, but for those of `family`.
+    /// Asserts that no counter of this page is less in a later one, except those of `family`.
     pub(crate) fn counters_only_grow_to(&self, later: &Page, family: &str) {
         for (series, value) in &self.samples {
             if series.0.ends_with("_total") && series.0 != family {
@@ -98,7 +98,7 @@ fn belongs((name, labels): &Series, family: &str, kind: &str) -> bool {
     }
 }
 
-/// `name{label="value",...} number`, with nothing to spare.
+/// `name{label="value",...} number`, and nothing else.
 fn sample(line: &str) -> Option<(Series, f64)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
@@ -124,7 +124,7 @@ fn sample(line: &str) -> Option<(Series, f64)> {
     is_name(name).then_some(((name.into(), labels), value))
 }
 
-/// The text up to the closing quote, unescaped, and what follows the quote.
+/// The text up to the closing quote, unescaped, and the rest after the quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -187,7 +187,7 @@ fn check_histograms(page: &Page) -> Result<(), String> {
 }
 
 #[test]
-fn the_parser_takes_nothing_else() {
+fn the_parser_refuses_other_text() {
     let head = "# HELP a_total x\n# TYPE a_total counter\n";
     let page = parse(&format!("{head}a_total{{p=\"q\\\"\\\\\\n,}}\",r=\"\"}} 3\na_total 4\n")).unwrap();
     assert_eq!(page.value("a_total", &[("p", "q\"\\\n,}"), ("r", "")]), Some(3.0));

@@ -1,4 +1,4 @@
-//! A testbed in a temporary directory: keys, hosts on free ports, nodes, and clients that ask how they are.
+//! A testbed in a temporary directory: keys, hosts on free ports, nodes, and clients.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ use wire::limits::{FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
 use wire::session::{Identity, LocalHello, Session};
 
-/// Its directory goes when it does.
+/// Its directory is removed when it is dropped.
 pub(crate) struct Testbed {
     dir: PathBuf,
     pub(crate) committee: Committee,
@@ -62,15 +62,15 @@ impl Testbed {
         Testbed { dir, committee, addresses }
     }
 
-    /// Where a node listens.
+    /// The address of a node.
     pub(crate) fn address(&self, id: u16) -> SocketAddr {
         self.addresses[usize::from(id)]
     }
 
-    /// A port on which nobody listens, and no node will.
+    /// A free port that no node will bind.
     pub(crate) fn free_port(&self) -> u16 {
         let mut ports = std::iter::repeat_with(|| free_addresses(1)[0]);
-        ports.find(|address| !self.addresses.contains(address)).expect("it goes on for ever").port()
+        ports.find(|address| !self.addresses.contains(address)).expect("there are free ports").port()
     }
 
     /// Starts a node as a pipe.
@@ -108,22 +108,22 @@ impl Testbed {
         fs::read_to_string(self.dir.join(name)).unwrap()
     }
 
-    /// Bodies of a node that all others have; 0 while it does not answer.
+    /// The number of bodies of a node that all others have; 0 while it does not answer.
     pub(crate) fn confirmed(&self, id: u16) -> u64 {
         self.status(id).map_or(0, |status| status.finished)
     }
 
-    /// What a node answers a client that asks how it is; `None` while it does not answer.
+    /// The status of a node; `None` while it does not answer.
     pub(crate) fn status(&self, id: u16) -> Option<NodeStatus> {
         let mut client = self.client(id)?;
-        client.ask(&codec::encode(&Request::Status))?;
+        client.send(&codec::encode(&Request::Status))?;
         match client.reply()? {
             Reply::Status(status) => Some(*status),
-            other => panic!("asked for a status, got {other:?}"),
+            other => panic!("not a status: {other:?}"),
         }
     }
 
-    /// Has a node order a transaction, and returns the height of the block that did.
+    /// Submits a transaction to a node and returns the height of its block.
     pub(crate) fn spend_genesis_coin(&self, node: u16) -> Round {
         let coin = genesis_coin(&self.committee.testbed(), ShardId(0), 0);
         let amount = self.committee.protocol().genesis_amount;
@@ -140,9 +140,9 @@ impl Testbed {
         list::push(&mut request, &transaction);
         list::finish(&mut request, at, 1);
 
-        let mut client = eventually("a node takes clients", || self.client(node));
-        client.ask(&request).unwrap();
-        let Some(Reply::Receipts(receipts)) = client.reply() else { panic!("a transaction gets a receipt") };
+        let mut client = eventually("a node accepts clients", || self.client(node));
+        client.send(&request).unwrap();
+        let Some(Reply::Receipts(receipts)) = client.reply() else { panic!("no receipts") };
         let [Receipt { id, fate: Fate::Finished(height) }] = receipts[..] else { panic!("{receipts:?}") };
         assert_eq!(id, tx_id(&transaction));
         height
@@ -157,7 +157,7 @@ impl Testbed {
             dial::handshake(&mut stream, HANDSHAKE_TIME, &Identity::client(), testbed, None, local).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let reader = FrameReader::new(opener, FRAME_BYTES_MAX);
-        Some(Client { stream, sealer, reader, scratch: Scratch::new(), frames: Vec::new(), asked: 0 })
+        Some(Client { stream, sealer, reader, scratch: Scratch::new(), frames: Vec::new(), sent: 0 })
     }
 }
 
@@ -168,15 +168,15 @@ pub(crate) struct Client {
     reader: FrameReader,
     scratch: Scratch,
     frames: Vec<Frame>,
-    asked: u64,
+    sent: u64,
 }
 
 impl Client {
     /// Sends a request; `None` if the connection has failed.
-    pub(crate) fn ask(&mut self, request: &[u8]) -> Option<()> {
+    pub(crate) fn send(&mut self, request: &[u8]) -> Option<()> {
         let mut frame = Vec::new();
-        self.sealer.seal_data(self.asked, request, &mut frame);
-        self.asked += 1;
+        self.sealer.seal_data(self.sent, request, &mut frame);
+        self.sent += 1;
         self.stream.write_all(&frame).ok()
     }
 
@@ -197,7 +197,7 @@ impl Client {
 impl Drop for Testbed {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("what the processes wrote is in {}", self.dir.display());
+            eprintln!("logs of the processes are in {}", self.dir.display());
         } else {
             let _ = fs::remove_dir_all(&self.dir);
         }
@@ -226,7 +226,7 @@ impl Drop for Node {
     }
 }
 
-/// The living children of a process, by name.
+/// The running children of a process, by name.
 pub(crate) fn children_of(parent: u32) -> Vec<Process> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").unwrap() {
@@ -242,7 +242,7 @@ pub(crate) fn children_of(parent: u32) -> Vec<Process> {
     children
 }
 
-/// Whether there is such a process that has not ended.
+/// Whether a process runs.
 pub(crate) fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(_, state, _)| state != "Z")
 }
@@ -256,15 +256,15 @@ fn stat(pid: u32) -> Option<(String, String, u32)> {
     Some((name.to_string(), fields.next()?.to_string(), fields.next()?.parse().ok()?))
 }
 
-/// Kills a process as a crash would.
+/// Kills a process, like a crash.
 pub(crate) fn kill(pid: u32) {
     assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
 }
 
-/// Far longer than anything here takes on a busy machine.
+/// Far longer than anything takes here on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Looks again and again until `look` finds something; gives up when that is no matter of load any more.
+/// Calls `look` again and again until it returns a value; panics after [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -276,9 +276,9 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Addresses on which nobody listens: below the range from which the system hands out ports, so that nobody gets them
-/// by asking for any. They are asked for by dialling, not by binding: what is bound here is for a moment held by
-/// every process that another test starts at the same time.
+/// Addresses on which no process listens, below the range from which the system assigns ports. They are tested by
+/// dialling, not by binding, because a bound socket would be inherited for a moment by processes that other tests
+/// start.
 fn free_addresses(count: u16) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     while addresses.len() < usize::from(count) {

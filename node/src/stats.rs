@@ -1,7 +1,7 @@
-//! What only the processes know of a node: sessions, counters, restarts, faults; merged into its status.
+//! Statistics that the core does not have: sessions, counters of links, restarts, faults. They complete its status.
 //!
-//! Counters of a child begin anew when it does; what its earlier processes counted is carried over, so that totals
-//! never fall.
+//! The counters of a child start at 0 with each process. Those of its earlier processes are added, so that totals never
+//! decrease.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,24 +15,24 @@ use wire::name::Name;
 use crate::child::Child;
 use crate::metrics::{ChildFigures, Snapshot};
 
-/// The facts. See the module.
+/// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Vitals {
-    net_client: ChildVitals,
-    net_server: ChildVitals,
+pub(crate) struct Stats {
+    net_client: ChildStats,
+    net_server: ChildStats,
     clients: BTreeSet<ClientId>,
-    /// Bound: kinds × nodes, since peers are who their keys say.
+    /// Bounded by kinds × nodes, since peers are authenticated.
     faults: BTreeMap<(FaultKind, NodeId), u64>,
 }
 
-/// What is known of one child.
+/// The statistics of one child.
 #[derive(Debug, Default)]
-struct ChildVitals {
+struct ChildStats {
     starts: u64,
     pid: Option<u32>,
     peers: BTreeSet<NodeId>,
-    of_this_process: Totals,
-    of_earlier_ones: Totals,
+    this_process: Totals,
+    earlier_processes: Totals,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,36 +41,34 @@ struct Totals {
     refused: BTreeMap<String, u64>,
 }
 
-/// What a restart of a child ends.
+/// The sessions that a restart of a child ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Clients whose connections it had.
     pub(crate) clients: Vec<ClientId>,
-    /// Peers with whom no session is left.
+    /// Peers without any session now.
     pub(crate) peers: Vec<NodeId>,
 }
 
-/// Whether a child runs for the first time.
+/// Whether a child has run before.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// It does.
     First,
-    /// It does not, and this was lost with the process before.
+    /// It has; the sessions of the previous process have ended.
     Again(Ended),
 }
 
-impl Vitals {
-    /// A child's process has begun.
+impl Stats {
+    /// A process of a child has started.
     pub(crate) fn child_started(&mut self, child: Child, pid: u32) -> Start {
-        let vitals = self.of(child);
-        vitals.starts += 1;
-        vitals.pid = Some(pid);
-        if vitals.starts == 1 {
+        let stats = self.of(child);
+        stats.starts += 1;
+        stats.pid = Some(pid);
+        if stats.starts == 1 {
             return Start::First;
         }
-        let of_this_process = std::mem::take(&mut vitals.of_this_process);
-        vitals.of_earlier_ones = std::mem::take(&mut vitals.of_earlier_ones).and(&of_this_process);
-        let lost = std::mem::take(&mut vitals.peers);
+        let this_process = std::mem::take(&mut stats.this_process);
+        stats.earlier_processes = std::mem::take(&mut stats.earlier_processes).and(&this_process);
+        let lost = std::mem::take(&mut stats.peers);
         let clients = match child {
             Child::NetClient => BTreeSet::new(),
             Child::NetServer => std::mem::take(&mut self.clients),
@@ -85,44 +83,43 @@ impl Vitals {
         self.of(child).peers.insert(peer);
     }
 
-    /// A child has no session with a peer any more. Returns whether the other one has none either.
+    /// A child has lost its session with a peer. Returns whether the other child has none either.
     pub(crate) fn is_last_session_down(&mut self, child: Child, peer: NodeId) -> bool {
         self.of(child).peers.remove(&peer);
         !self.net_client.peers.contains(&peer) && !self.net_server.peers.contains(&peer)
     }
 
-    /// A client spoke.
-    pub(crate) fn client_spoke(&mut self, client: ClientId) {
+    /// A client has sent a request other than status.
+    pub(crate) fn client_seen(&mut self, client: ClientId) {
         self.clients.insert(client);
     }
 
-    /// A client is gone.
     pub(crate) fn client_gone(&mut self, client: ClientId) {
         self.clients.remove(&client);
     }
 
-    /// The counters of a child's process, cumulative.
+    /// A child reported its counters, which are cumulative.
     pub(crate) fn counted(
         &mut self,
         child: Child,
         links: &[(NodeId, LinkCounters)],
         refused: Vec<(String, u64)>,
     ) {
-        self.of(child).of_this_process =
+        self.of(child).this_process =
             Totals { links: links.iter().copied().collect(), refused: refused.into_iter().collect() };
     }
 
-    /// A peer misbehaved; logged when it is the first time in this way.
+    /// Counts a fault; logs the first of its kind and peer.
     pub(crate) fn fault(&mut self, fault: Fault) {
         let count = self.faults.entry((fault.kind, fault.peer)).or_default();
         *count += 1;
         if *count == 1 {
             let (peer, kind) = (Name::Node(fault.peer), fault.kind.name());
-            log::warn!("{peer} is at fault: {kind}; from now on this is counted, not logged");
+            log::warn!("{peer} is at fault: {kind}; later faults of this kind are only counted");
         }
     }
 
-    /// A core's status at this time of the node's, with what only we know.
+    /// Adds our fields to a status of the core at this time of the node.
     pub(crate) fn complete(&self, now: Time, status: NodeStatus) -> NodeStatus {
         let ids = |peers: &BTreeSet<NodeId>| peers.iter().map(|peer| peer.0).collect();
         let Totals { links, .. } = self.net_client.totals();
@@ -146,29 +143,29 @@ impl Vitals {
         }
     }
 
-    /// What we know that is in no status, for those who scrape.
+    /// Our figures that are not in a status, for a metrics scrape.
     pub(crate) fn figures(&self) -> Snapshot {
         let children = [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)];
-        let figures = |vitals: &ChildVitals| ChildFigures {
-            pid: vitals.pid,
-            restarts: vitals.restarts(),
+        let figures = |stats: &ChildStats| ChildFigures {
+            pid: stats.pid,
+            restarts: stats.restarts(),
             ..ChildFigures::default()
         };
         Snapshot {
-            links: children.iter().map(|(child, vitals)| (*child, vitals.totals().links)).collect(),
+            links: children.iter().map(|(child, stats)| (*child, stats.totals().links)).collect(),
             faults: self.faults.clone(),
             clients: self.clients.len() as u64,
-            children: children.iter().map(|(child, vitals)| (*child, figures(vitals))).collect(),
+            children: children.iter().map(|(child, stats)| (*child, figures(stats))).collect(),
             ..Snapshot::default()
         }
     }
 
-    /// Peers with whom either child has a session.
+    /// Peers with a session with either child.
     fn peers_up(&self) -> BTreeSet<NodeId> {
         self.net_client.peers.union(&self.net_server.peers).copied().collect()
     }
 
-    fn of(&mut self, child: Child) -> &mut ChildVitals {
+    fn of(&mut self, child: Child) -> &mut ChildStats {
         match child {
             Child::NetClient => &mut self.net_client,
             Child::NetServer => &mut self.net_server,
@@ -176,19 +173,19 @@ impl Vitals {
     }
 }
 
-impl ChildVitals {
+impl ChildStats {
     fn restarts(&self) -> u64 {
         self.starts.saturating_sub(1)
     }
 
-    /// What all its processes have counted.
+    /// The counters of all its processes.
     fn totals(&self) -> Totals {
-        self.of_earlier_ones.clone().and(&self.of_this_process)
+        self.earlier_processes.clone().and(&self.this_process)
     }
 }
 
 impl Totals {
-    /// Both together; what waits is what waits in the later process.
+    /// The sums; gauges are those of the later process.
     fn and(mut self, later: &Totals) -> Totals {
         for link in self.links.values_mut() {
             (link.unconfirmed, link.queued_bytes) = (0, 0);
@@ -228,64 +225,64 @@ mod tests {
     }
 
     #[test]
-    fn totals_outlive_a_restart() {
-        let mut vitals = Vitals::default();
-        assert_eq!(vitals.child_started(Child::NetClient, 1), Start::First);
-        assert_eq!(vitals.child_started(Child::NetServer, 2), Start::First);
-        vitals.counted(Child::NetClient, &link(100, 1), vec![]);
-        vitals.counted(Child::NetClient, &link(150, 2), vec![]);
-        vitals.counted(Child::NetServer, &link(9, 9), vec![("full".into(), 3)]);
-        vitals.child_started(Child::NetClient, 1);
-        vitals.child_started(Child::NetServer, 2);
-        vitals.counted(Child::NetClient, &link(10, 0), vec![]);
-        vitals.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
-        let status = vitals.complete(Time(0), NodeStatus::default());
+    fn totals_survive_a_restart() {
+        let mut stats = Stats::default();
+        assert_eq!(stats.child_started(Child::NetClient, 1), Start::First);
+        assert_eq!(stats.child_started(Child::NetServer, 2), Start::First);
+        stats.counted(Child::NetClient, &link(100, 1), vec![]);
+        stats.counted(Child::NetClient, &link(150, 2), vec![]);
+        stats.counted(Child::NetServer, &link(9, 9), vec![("full".into(), 3)]);
+        stats.child_started(Child::NetClient, 1);
+        stats.child_started(Child::NetServer, 2);
+        stats.counted(Child::NetClient, &link(10, 0), vec![]);
+        stats.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
+        let status = stats.complete(Time(0), NodeStatus::default());
         assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 2, 2));
         assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 2)]);
-        let figures = vitals.figures();
+        let figures = stats.figures();
         assert_eq!(figures.links[&Child::NetClient][&PEER].bytes, 160);
         assert_eq!(figures.children[&Child::NetServer].restarts, 1);
     }
 
     #[test]
-    fn what_waited_in_a_dead_process_waits_no_more() {
-        let mut vitals = Vitals::default();
+    fn gauges_of_a_dead_process_are_dropped() {
+        let mut stats = Stats::default();
         let waiting = LinkCounters { data_sent: 5, unconfirmed: 3, queued_bytes: 900, ..Default::default() };
-        vitals.child_started(Child::NetClient, 1);
-        vitals.counted(Child::NetClient, &[(PEER, waiting)], vec![]);
-        assert_eq!(vitals.figures().links[&Child::NetClient][&PEER], waiting);
-        vitals.child_started(Child::NetClient, 2);
+        stats.child_started(Child::NetClient, 1);
+        stats.counted(Child::NetClient, &[(PEER, waiting)], vec![]);
+        assert_eq!(stats.figures().links[&Child::NetClient][&PEER], waiting);
+        stats.child_started(Child::NetClient, 2);
         let left = LinkCounters { data_sent: 5, ..Default::default() };
-        assert_eq!(vitals.figures().links[&Child::NetClient][&PEER], left);
+        assert_eq!(stats.figures().links[&Child::NetClient][&PEER], left);
     }
 
     #[test]
-    fn a_peer_is_down_when_neither_child_has_a_session() {
-        let mut vitals = Vitals::default();
+    fn a_peer_without_any_session_is_down() {
+        let mut stats = Stats::default();
         for child in [Child::NetClient, Child::NetServer] {
-            vitals.child_started(child, 1);
-            vitals.peer_up(child, PEER);
+            stats.child_started(child, 1);
+            stats.peer_up(child, PEER);
         }
-        assert!(!vitals.is_last_session_down(Child::NetClient, PEER));
-        let status = vitals.complete(Time(7_000), NodeStatus::default());
+        assert!(!stats.is_last_session_down(Child::NetClient, PEER));
+        let status = stats.complete(Time(7_000), NodeStatus::default());
         assert_eq!((status.peers_up, status.peers_out, status.peers_in), (vec![2], vec![], vec![2]));
         assert_eq!(status.up_ms, 7);
-        vitals.client_spoke(ClientId(5));
+        stats.client_seen(ClientId(5));
         let ended = Ended { clients: vec![ClientId(5)], peers: vec![PEER] };
-        assert_eq!(vitals.child_started(Child::NetServer, 2), Start::Again(ended));
-        assert_eq!(vitals.complete(Time(0), NodeStatus::default()).peers_up, [] as [u16; 0]);
-        assert!(vitals.is_last_session_down(Child::NetServer, PEER));
+        assert_eq!(stats.child_started(Child::NetServer, 2), Start::Again(ended));
+        assert_eq!(stats.complete(Time(0), NodeStatus::default()).peers_up, [] as [u16; 0]);
+        assert!(stats.is_last_session_down(Child::NetServer, PEER));
     }
 
     #[test]
     fn faults_are_counted_by_kind() {
-        let mut vitals = Vitals::default();
+        let mut stats = Stats::default();
         for peer in [1, 2, 1] {
-            vitals.fault(Fault { peer: NodeId(peer), kind: FaultKind::Malformed });
+            stats.fault(Fault { peer: NodeId(peer), kind: FaultKind::Malformed });
         }
-        vitals.fault(Fault { peer: PEER, kind: FaultKind::NotAMember });
-        let status = vitals.complete(Time(0), NodeStatus::default());
+        stats.fault(Fault { peer: PEER, kind: FaultKind::NotAMember });
+        let status = stats.complete(Time(0), NodeStatus::default());
         assert_eq!(status.faults, [("malformed".to_string(), 3), ("not_a_member".to_string(), 1)]);
-        assert_eq!(vitals.figures().faults[&(FaultKind::Malformed, NodeId(1))], 2);
+        assert_eq!(stats.figures().faults[&(FaultKind::Malformed, NodeId(1))], 2);
     }
 }
