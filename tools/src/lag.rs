@@ -1,10 +1,11 @@
 //! How many rounds nodes are behind, for the live line, `status`, diagnosis and summary.
 //!
-//! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed. Only
-//! fresh statuses count: a node whose last one is older than [`FRESH`] is silent, and a silent node is never shown as
-//! level with the others.
+//! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed; or what
+//! the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. Only fresh
+//! statuses count: a node whose last one is older than [`FRESH`] is silent, and a silent node is never shown as level
+//! with the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wire::client::NodeStatus;
@@ -21,6 +22,8 @@ pub(crate) const LEVEL_ROUNDS: u64 = 50;
 pub(crate) struct Lags {
     /// Rounds behind, of those that are more than a few.
     pub(crate) behind: BTreeMap<NodeId, u64>,
+    /// Of these, the ones whose next round no member keeps any more.
+    pub(crate) stuck: BTreeSet<NodeId>,
     /// Nodes without a fresh status.
     pub(crate) silent: Vec<NodeId>,
 }
@@ -35,18 +38,22 @@ impl Lags {
         let fresh = |node| status(node).filter(|(age, _)| *age <= FRESH).map(|(_, status)| status);
         let (known, silent): (Vec<NodeId>, Vec<NodeId>) =
             nodes.into_iter().partition(|node| fresh(*node).is_some());
-        let statuses = known.into_iter().filter_map(|node| Some((node, fresh(node)?)));
-        let mut behind = rounds_behind(committee, statuses);
+        let statuses: BTreeMap<NodeId, &NodeStatus> =
+            known.into_iter().filter_map(|node| Some((node, fresh(node)?))).collect();
+        let mut behind = rounds_behind(committee, statuses.iter().map(|(node, status)| (*node, *status)));
         behind.retain(|_, rounds| *rounds > LEVEL_ROUNDS);
-        Lags { behind, silent }
+        let stuck = behind.keys().filter(|node| statuses[node].history_lost.is_some()).copied().collect();
+        Lags { behind, stuck, silent }
     }
 
     /// One line of at most `columns` columns, the farthest behind first; `None` if all nodes are level.
     pub(crate) fn line(&self, columns: usize) -> Option<String> {
         let mut farthest: Vec<(&NodeId, &u64)> = self.behind.iter().collect();
         farthest.sort_by_key(|(node, rounds)| (std::cmp::Reverse(**rounds), **node));
-        let behind =
-            farthest.iter().map(|(node, rounds)| format!("behind {node}: {} rounds", grouped(**rounds)));
+        let behind = farthest.iter().map(|(node, rounds)| {
+            let stuck = if self.stuck.contains(node) { " for good" } else { "" };
+            format!("behind {node}: {} rounds{stuck}", grouped(**rounds))
+        });
         let silent = self.silent.iter().map(|node| format!("silent {node}"));
         let all: Vec<String> = behind.chain(silent).collect();
         if all.is_empty() {
@@ -68,17 +75,24 @@ pub(crate) fn rounds_behind<'a>(
     statuses: impl IntoIterator<Item = (NodeId, &'a NodeStatus)>,
 ) -> BTreeMap<NodeId, u64> {
     let mut highest: BTreeMap<ShardId, Round> = BTreeMap::new();
-    let mut executed = Vec::new();
+    let mut members = Vec::new();
     for (node, status) in statuses {
         let shard = committee.shard_of(node);
         let decided = highest.entry(shard).or_default();
         *decided = status.decided.max(*decided);
-        executed.push((node, shard, status.executed));
+        members.push((node, shard, status));
     }
-    let behind = |(node, shard, executed): (NodeId, ShardId, Round)| {
-        (node, highest[&shard].0.saturating_sub(executed.0))
+    let behind = |(node, shard, status): (NodeId, ShardId, &NodeStatus)| {
+        (node, highest[&shard].0.saturating_sub(status.executed.0).max(status.behind))
     };
-    executed.into_iter().map(behind).collect()
+    members.into_iter().map(behind).collect()
+}
+
+/// Why a node cannot catch up any more, in words that follow "node 3"; `None` if it can.
+pub(crate) fn cannot_catch_up(status: &NodeStatus) -> Option<String> {
+    let served_from = grouped(status.history_lost?.0);
+    let next = grouped(status.executed.next().0);
+    Some(format!("cannot catch up: it needs round {next}, and members keep no round before {served_from}"))
 }
 
 /// A number with a comma after each three digits.
@@ -116,7 +130,7 @@ mod tests {
         let of = |node: NodeId| statuses.get(&node.0).map(|(age, status)| (*age, status));
         let lags = Lags::of(&committee, committee.nodes(), of);
         assert_eq!(lags.behind, BTreeMap::from([(NodeId(2), 3_978), (NodeId(4), 51), (NodeId(5), 51)]));
-        assert_eq!(lags.silent, [NodeId(3), NodeId(7)]);
+        assert_eq!((lags.silent.as_slice(), lags.stuck.len()), ([NodeId(3), NodeId(7)].as_slice(), 0));
         let line = "behind 2: 3,978 rounds, behind 4: 51 rounds, behind 5: 51 rounds, silent 3, silent 7";
         assert_eq!(lags.line(100).as_deref(), Some(line));
         let level = Lags::of(&committee, [NodeId(0), NodeId(1)], of);
@@ -124,9 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_reports_of_itself_counts_if_it_is_more() {
+        let (committee, _) = deal_committee(4, 1, Protocol::default(), seeded_entropy(7));
+        let reported = NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), ..status(870, 866) };
+        let status = |node: NodeId| (node == NodeId(1)).then_some((Duration::ZERO, &reported));
+        let lags = Lags::of(&committee, [NodeId(1)], status);
+        assert_eq!(lags.line(80).as_deref(), Some("behind 1: 2,000 rounds for good"));
+        let expected = "cannot catch up: it needs round 867, and members keep no round before 1,500";
+        assert_eq!(cannot_catch_up(&reported).as_deref(), Some(expected));
+        assert_eq!(cannot_catch_up(&NodeStatus::default()), None);
+    }
+
+    #[test]
     fn a_line_keeps_to_its_columns_and_counts_what_it_leaves_out() {
         let behind = (0..100).map(|node| (NodeId(node), 1_000_000 - u64::from(node))).collect();
-        let lags = Lags { behind, silent: vec![NodeId(100)] };
+        let lags = Lags { behind, silent: vec![NodeId(100)], ..Lags::default() };
         for columns in [40, 60, 80] {
             let line = lags.line(columns).unwrap();
             assert!(line.chars().count() <= columns, "{line}");

@@ -246,7 +246,7 @@ fn sample() -> Look {
         finished: 100,
         peers_out: vec![1],
         peers_in: vec![1],
-        faults: vec![("malformed".into(), 2), ("flood".into(), 1)],
+        faults: vec![("malformed".into(), 2), ("equivocation".into(), 1)],
         up_ms: 61_000,
         ..NodeStatus::default()
     };

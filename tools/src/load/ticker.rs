@@ -114,7 +114,8 @@ mod tests {
         let expected = "   2 s  round       7  offered     100 tx/s  committed      50 tx/s  cross      5 tx/s  \
                         rejected     2 tx/s  nodes 3/4  p50 1.0 ms, p99 2.0 ms, max 3.0 ms";
         assert_eq!(ticker.lines(&section, Round(7), 3, &Lags::default()), [expected]);
-        let lags = Lags { behind: BTreeMap::from([(NodeId(3), 1_204)]), silent: vec![NodeId(1)] };
+        let behind = BTreeMap::from([(NodeId(3), 1_204)]);
+        let lags = Lags { behind, silent: vec![NodeId(1)], ..Lags::default() };
         let lines = ticker.lines(&section, Round(7), 3, &lags);
         assert_eq!(lines, [expected, "        behind 3: 1,204 rounds, silent 1"]);
         ticker.note(&Section { committed: 0, rejected: 0, latency_us: None, ..section });

@@ -78,6 +78,9 @@ fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus, behind: u64
     if let Some(view) = status.view {
         text += &format!(", is in view {view}");
     }
+    if let Some(why) = lag::cannot_catch_up(status) {
+        text += &format!(", {why}");
+    }
     match &status.waiting_for {
         Some(waiting) => {
             text += &format!(
@@ -189,6 +192,10 @@ mod tests {
         let note = waiting(&committee, NodeId(6), &status, 1_204);
         assert!(note.contains("has 2 (4, 6)"), "members by their ids: {note}");
         assert!(note.contains(", is 1,204 rounds behind, waits"), "{note}");
+        let status = NodeStatus { history_lost: Some(Round(9)), ..status };
+        let note = waiting(&committee, NodeId(6), &status, 1_204);
+        let part = ", cannot catch up: it needs round 1, and members keep no round before 9, waits";
+        assert!(note.contains(part), "{note}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub(crate) struct Counters {
     pub(crate) restarts: u64,
     /// Misbehaviour of peers that nodes counted, by kind.
     pub(crate) peer_faults: BTreeMap<String, u64>,
-    /// Messages that nodes dropped since they came too early: they were behind those who sent them.
+    /// Messages that nodes dropped since they came too early: a peer that is far ahead sends them, correct or not.
     pub(crate) came_early: u64,
     /// Connections refused and frames thrown away by `net_server`s, by reason.
     pub(crate) turned_away: BTreeMap<String, u64>,

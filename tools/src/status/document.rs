@@ -49,6 +49,8 @@ fn told(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("certified", Json::from(status.certified.0)),
         ("view", Json::or_null(status.view.map(u64::from))),
         ("waiting_for", status.waiting_for.as_ref().map_or(Json::Null, waiting)),
+        ("history_lost", Json::or_null(status.history_lost.map(|round| round.0))),
+        ("too_early", Json::from(status.too_early)),
         ("mempool", Json::from(status.mempool)),
         ("taken", Json::from(status.taken)),
         ("lane_open", Json::from(status.lane_open)),

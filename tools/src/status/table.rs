@@ -8,6 +8,7 @@ use wire::ids::ShardId;
 
 use super::{Fork, Look, Rates, Seen};
 use crate::grid::{Side, aligned};
+use crate::lag::cannot_catch_up;
 
 const COLUMNS: [&str; 16] = [
     "node", "shard", "round", "height", "behind", "view", "lanes", "mempool", "pool", "records", "parts",
@@ -33,6 +34,11 @@ pub(super) fn of(look: &Look) -> String {
     for seen in &look.nodes {
         if let Err(reason) = &seen.answer {
             text += &format!("  node {} at {} does not: {reason}\n", seen.node, seen.place);
+        }
+    }
+    for seen in &look.nodes {
+        if let Some(why) = seen.answer.as_ref().ok().and_then(cannot_catch_up) {
+            text += &format!("  node {} {why}\n", seen.node);
         }
     }
     text += &shards(look);

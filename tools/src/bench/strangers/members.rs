@@ -21,7 +21,7 @@ use wire::session::Identity;
 
 use super::damage::Damage;
 use super::line::{Breach, FAR_ROUNDS, Line};
-use super::scene::{Scene, TOO_EARLY, Tally, Victim, rest};
+use super::scene::{CAME_EARLY, Scene, Tally, Victim, rest};
 
 /// Messages that go out before their arrival is waited for.
 const BATCH: u64 = 128;
@@ -87,8 +87,7 @@ impl Forger<'_> {
         match prng.below(4) {
             0 => {
                 tally.sent("messages 10^6 rounds ahead", 1);
-                tally.owe(TOO_EARLY, 1);
-                self.ahead(far, prng)
+                self.ahead(far, prng, tally)
             }
             1 => {
                 tally.sent("early messages", 1);
@@ -107,8 +106,13 @@ impl Forger<'_> {
     }
 
     /// A well-formed message that is far beyond what anybody keeps.
-    fn ahead(&self, round: Round, prng: &mut Prng) -> Vec<u8> {
-        match prng.below(8) {
+    fn ahead(&self, round: Round, prng: &mut Prng, tally: &mut Tally) -> Vec<u8> {
+        let kind = prng.below(8);
+        // HALTs of a member that has sent false ones are not looked at any more.
+        if kind != 2 {
+            tally.owe(CAME_EARLY, 1);
+        }
+        match kind {
             0 => self.entry(round, prng),
             1 => Message::Block(BlockMessage::Vote(BlockVote {
                 height: round,
@@ -126,11 +130,9 @@ impl Forger<'_> {
     fn message(&self, round: Round, prng: &mut Prng) -> Vec<u8> {
         match prng.below(8) {
             0 => Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: round })).encode().to_vec(),
-            1 => {
-                let halts = vec![self.halt(round, prng)];
-                let answer = Answer { from: round, halts, served_from: Round(1) };
-                Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(answer))).encode().to_vec()
-            }
+            1 => Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(self.answer(round, prng))))
+                .encode()
+                .to_vec(),
             2 => Message::Block(BlockMessage::Certified {
                 height: round,
                 header: digest(prng),
@@ -141,6 +143,11 @@ impl Forger<'_> {
             3 => Message::Round(RoundMessage::Halt(Box::new(self.halt(round, prng)))).encode().to_vec(),
             _ => self.agreement(round, prng),
         }
+    }
+
+    /// An answer to a request for rounds that nobody made.
+    fn answer(&self, round: Round, prng: &mut Prng) -> Answer {
+        Answer { from: round, halts: vec![self.halt(round, prng)], served_from: Round(1) }
     }
 
     /// A message of sMVBA that this member may send that one.

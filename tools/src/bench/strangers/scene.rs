@@ -156,8 +156,8 @@ pub(super) fn is_patient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-/// The name under which messages that came too early are counted here; nodes count them beside their peers' faults.
-pub(super) const TOO_EARLY: &str = "too early";
+/// The counter of messages that nodes dropped as too early, which no name of a fault or refusal begins like.
+pub(super) const CAME_EARLY: &str = "came_early";
 
 /// What an attacker did and what the nodes owe a count for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

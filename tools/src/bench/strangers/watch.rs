@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wire::client::NodeStatus;
 
 use super::attack::Attack;
-use super::scene::{Amounts, Scene, TOO_EARLY, Tally};
+use super::scene::{Amounts, CAME_EARLY, Scene, Tally};
 use crate::load::Histogram;
 use crate::pids;
 use crate::procfs;
@@ -278,7 +278,7 @@ fn statuses(run: &Run<'_>) -> Vec<NodeStatus> {
 fn counted(run: &Run<'_>) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for status in statuses(run) {
-        let early = (TOO_EARLY.to_string(), status.too_early);
+        let early = (CAME_EARLY.to_string(), status.too_early);
         for (name, count) in status.refused.into_iter().chain(status.faults).chain([early]) {
             *sums.entry(name).or_default() += count;
         }

@@ -106,7 +106,7 @@ impl Summary {
             ("faults", texts(&self.faults)),
             ("peer_faults", counts(&self.counters.peer_faults)),
             ("rounds_behind", counts(&self.behind)),
-            ("came_early", self.counters.came_early.into()),
+            ("came_early", Json::from(self.counters.came_early)),
             ("turned_away", counts(&self.counters.turned_away)),
             ("agreement", judgement(&self.verdict.agreement)),
             ("value_conserved", judgement(&self.verdict.value_conserved)),

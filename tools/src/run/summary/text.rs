@@ -142,11 +142,10 @@ impl Summary {
         if all.is_empty() { String::new() } else { format!("{} at the end", all.join(", ")) }
     }
 
-    /// Messages that nodes dropped since they came too early; empty if none did.
     fn came_early_text(&self) -> String {
         match self.counters.came_early {
             0 => String::new(),
-            count => format!("{count} messages, at nodes that were behind"),
+            count => format!("{count} messages, dropped by nodes that were behind"),
         }
     }
 
