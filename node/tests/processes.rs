@@ -5,18 +5,19 @@ mod testbed;
 
 use std::net::TcpListener;
 
-use testbed::{Testbed, children_of, eventually, is_alive, kill};
+use testbed::{Node, Testbed, children_of, eventually, is_alive, kill};
 
 #[test]
 fn four_nodes_survive_killed_children_and_end_with_their_input() {
     let testbed = Testbed::new(4);
     let mut nodes: Vec<_> = (0..4).map(|id| testbed.start_pipe(id, "20000,4")).collect();
+    // A child has the name of its program only once it has been executed.
     eventually("all have three processes", || {
-        nodes.iter().all(|node| children_of(node.pid()).len() == 2).then_some(())
+        let names = |node: &Node| -> Vec<String> {
+            children_of(node.pid()).into_iter().map(|child| child.name).collect()
+        };
+        nodes.iter().all(|node| names(node) == ["net_client", "net_server"]).then_some(())
     });
-    let names: Vec<_> =
-        nodes.iter().flat_map(|node| children_of(node.pid())).map(|child| child.name).collect();
-    assert_eq!(names, ["net_client", "net_server"].repeat(4));
     eventually("all exchange bodies", || (0..4).all(|id| testbed.confirmed(id) > 100).then_some(()));
 
     let victims = [
