@@ -7,7 +7,9 @@
 //! | module | content |
 //! | --- | --- |
 //! | `plan` | what a seed makes of a run: who is Byzantine, how links behave, what goes wrong when |
-//! | `net` | frames under way, ordered by virtual time |
+//! | `net` | messages under way, ordered by virtual time |
+//! | `links` | when a frame of a run arrives |
+//! | `script` | one protocol at several nodes, for unit tests |
 //! | `parcel` | messages read once for all who look on |
 //! | `workload` | clients, of one shard and of several |
 //! | `adversary` | what Byzantine members and hostile schedulers do |
@@ -21,17 +23,20 @@ pub(crate) mod adversary;
 pub mod bench;
 mod checker;
 mod cost;
-mod net;
+mod links;
+pub(crate) mod net;
 mod parcel;
 mod plan;
 mod run;
+#[cfg(test)]
+pub(crate) mod script;
 pub mod search;
 mod trace;
 mod workload;
 
 pub use adversary::Adversary;
 pub use checker::{Place, Violation};
-pub use net::HEALED_DELAY_MAX;
+pub use links::HEALED_DELAY_MAX;
 pub use plan::{Crypto, Scenario};
 pub use run::{DECISION_WITHIN, Direct, FATES_WITHIN, Report, Transport, run};
 pub use trace::Trace;

@@ -5,7 +5,6 @@ mod resends;
 mod shards;
 mod stories;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -26,16 +25,19 @@ use crate::lane::LaneSettings;
 use crate::message::{Incoming, Message};
 use crate::pending::MempoolLimits;
 use crate::round::{CatchUpMessage, RoundMessage};
+use crate::sim::net::Net;
 use crate::time::{Span, Time};
 use crate::trace::{TraceEvent, Tracing};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
 
-/// N cores, all messages delivered in the order they were sent, 1 ms after it.
+/// N cores. A message takes 1 ms, unless a test says otherwise.
 struct Bench {
     committee: Arc<Committee>,
     cores: Vec<Core>,
     now: Time,
-    queue: VecDeque<(Time, NodeId, Event)>,
+    net: Net<(NodeId, Event)>,
+    /// How long a message takes.
+    delay: fn(NodeId, &Event) -> Span,
     blocks: Vec<Vec<BlockReport>>,
     replies: Vec<Reply>,
     /// All that was done, but for what was told of it.
@@ -80,7 +82,8 @@ impl Bench {
             committee,
             cores,
             now: Time(0),
-            queue: VecDeque::new(),
+            net: Net::default(),
+            delay: |_, _| Span::from_ms(1),
             blocks,
             replies: Vec::new(),
             done: Vec::new(),
@@ -101,7 +104,7 @@ impl Bench {
                     let digest = Digest(Sha256::digest(&body[..]).into());
                     for to in dest.expand(&self.committee, node) {
                         let event = Event::Peer { from: node, digest, body: body.clone() };
-                        self.queue.push_back((self.now + Span::from_ms(1), to, event));
+                        self.net.send(self.now + (self.delay)(to, &event), (to, event));
                     }
                 }
                 Effect::Reply { body, .. } => self.replies.push(codec::decode(&body).expect("our own reply")),
@@ -138,25 +141,19 @@ impl Bench {
 
     /// When the next message arrives or timer rings.
     fn next_due(&self) -> Option<Time> {
-        let message = self.queue.front().map(|(due, ..)| *due);
-        [message, self.timer().map(|(at, _)| at)].into_iter().flatten().min()
+        [self.net.next_at(), self.timer().map(|(at, _)| at)].into_iter().flatten().min()
     }
 
     /// Lets the next message arrive or timer ring, if there is one.
     fn step(&mut self) {
         let timer = self.timer();
-        match (self.queue.front(), timer) {
-            (None, None) => {}
-            (Some((due, ..)), timer) if timer.is_none_or(|(at, _)| *due <= at) => {
-                let (due, to, event) = self.queue.pop_front().expect("it was there a moment ago");
-                self.now = self.now.max(due);
-                self.give(to, event);
-            }
-            (_, Some((at, node))) => {
-                self.now = self.now.max(at);
-                self.give(node, Event::Tick);
-            }
-            (Some(_), None) => unreachable!("the arm before takes it"),
+        if let Some(due) = self.net.next_at().filter(|due| timer.is_none_or(|(at, _)| *due <= at)) {
+            let (_, (to, event)) = self.net.pop().expect("a message arrives then");
+            self.now = self.now.max(due);
+            self.give(to, event);
+        } else if let Some((at, node)) = timer {
+            self.now = self.now.max(at);
+            self.give(node, Event::Tick);
         }
     }
 
@@ -272,7 +269,7 @@ fn a_question_beyond_our_rounds_shows_who_is_ahead() {
         let ask = Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(from) })).encode();
         let digest = Digest(Sha256::digest(&ask[..]).into());
         bench.give(NodeId(0), Event::Peer { from: NodeId(1), digest, body: ask });
-        bench.queue.clear();
+        bench.net = Net::default();
         bench.now = Time(0) + Span::from_ms(500);
         bench.give(NodeId(0), Event::Tick);
         assert_eq!(asks_of(&bench.done), asked, "after a question from round {from} on");

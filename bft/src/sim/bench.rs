@@ -48,6 +48,7 @@ use crate::fault::Fault;
 use crate::member::Member;
 use crate::mvba::Halt;
 use crate::round::GATHER;
+use crate::sim::net::Net;
 use crate::time::Time;
 
 pub use check::{VIEWS_MAX, Violation};
@@ -66,10 +67,7 @@ pub struct Bench {
     suites: Vec<Arc<dyn Suite>>,
     seats: Vec<Seat>,
     traitors: BTreeSet<Index>,
-    /// In the order of posting.
-    letters: Vec<Letter>,
-    posted: u64,
-    lost: Vec<Pick>,
+    net: Net<Letter>,
     /// Letters by and to traitors, for the script to use.
     overheard: Vec<Letter>,
     certified: BTreeMap<(Index, Seq), Digest>,
@@ -122,9 +120,7 @@ impl Bench {
             seats: suites.iter().zip(committee.nodes()).map(member).collect(),
             suites,
             traitors: BTreeSet::new(),
-            letters: Vec::new(),
-            posted: 0,
-            lost: Vec::new(),
+            net: Net::default(),
             overheard: Vec::new(),
             certified: BTreeMap::new(),
             shares: BTreeMap::new(),
@@ -185,8 +181,7 @@ impl Bench {
     pub fn tell(&mut self, members: &[Index], lane: Index, tip: Tip) {
         assert_eq!(self.certified.get(&(lane, tip.seq)), Some(&tip.digest), "an entry that is certified");
         for member in members {
-            self.seats[place(*member)].learn(self.now, lane, tip);
-            self.collect(*member);
+            self.step(*member, |seat, now| seat.learn(now, lane, tip));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::lane::LaneMessage;
 use crate::message::Message;
 use crate::sim::adversary::Adversary;
 use crate::sim::checker::Violation;
-use crate::sim::net::HEALED_DELAY_MAX;
+use crate::sim::links::HEALED_DELAY_MAX;
 use crate::sim::parcel::{Frame, Parcel, Seen};
 use crate::time::{Span, Time};
 

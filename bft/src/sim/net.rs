@@ -1,347 +1,102 @@
-//! The network of a simulation: everything that is going to happen, in an order that depends on the seed alone.
+//! Messages under way, in virtual time: what the simulator, the bench of agreement and the unit tests share.
 //!
-//! Happenings are ordered by virtual time and, where times are equal, by the order in which they were scheduled. Frames
-//! get their time of arrival when they are sent, from the delay of their link and from what holds the link up at
-//! present: starvation and partitions delay frames, as a connection that is interrupted and resumed does, and lose
-//! none. Frames are lost only with a dying child process. Last-in-first-out delivery keeps frames on a stack instead.
-//!
-//! [`Net::heal`] ends all influence of the adversary on the network: from then on every frame, those under way
-//! included, arrives within [`HEALED_DELAY_MAX`].
+//! Messages are ordered by time of arrival and, where times are equal, by the order in which they were sent. A script
+//! may take any of them out of that order, and lose those that it picks, once or from then on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
 
-use wire::ids::NodeId;
+use crate::time::Time;
 
-use crate::prng::Prng;
-use crate::sim::parcel::Frame;
-use crate::time::{Span, Time};
+type Picks<M> = Rc<dyn Fn(&M) -> bool>;
 
-/// Longest delay of a frame once the network is healed.
-pub const HEALED_DELAY_MAX: Span = Span::from_ms(20);
-
-/// Virtual time between two deliveries when frames arrive last in first out.
-const LIFO_STEP: Span = Span(200);
-
-/// How long a link takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Delay {
-    /// Between two bounds, evenly.
-    Even {
-        /// Shortest, in microseconds.
-        min_us: u64,
-        /// Longest.
-        max_us: u64,
-    },
-    /// Mostly short, now and then very long.
-    LongTail {
-        /// Longest of the usual delays, in microseconds.
-        usual_us: u64,
-        /// Longest of the rare ones.
-        rare_us: u64,
-        /// How rare, in percent.
-        percent: u64,
-    },
+/// The network. `M` holds sender and recipient, as far as its user needs them.
+#[derive(Clone)]
+pub(crate) struct Net<M> {
+    queue: BTreeMap<(Time, u64), M>,
+    sent: u64,
+    lost: Vec<Picks<M>>,
 }
 
-impl Delay {
-    fn sample(self, prng: &mut Prng) -> Span {
-        match self {
-            Delay::Even { min_us, max_us } => Span(prng.within(min_us..max_us + 1)),
-            Delay::LongTail { usual_us, rare_us, percent } => {
-                let max_us = if prng.chance(percent, 100) { rare_us } else { usual_us };
-                Span(prng.within(1..max_us + 1))
-            }
-        }
+impl<M> Default for Net<M> {
+    fn default() -> Net<M> {
+        Net { queue: BTreeMap::new(), sent: 0, lost: Vec::new() }
     }
 }
 
-/// In which order frames are delivered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Order {
-    /// By the delay of each; frames of one link may overtake each other.
-    Reordered,
-    /// By the delay of each, but those of one link in the order they were sent.
-    LinkByLink,
-    /// Whatever was sent last arrives first.
-    LastInFirstOut,
-}
-
-/// Nodes that cannot reach the others, for a while.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Partition {
-    side: BTreeSet<NodeId>,
-    until: Time,
-}
-
-/// What is scheduled, `H` being happenings other than the arrival of a frame.
-#[derive(Debug)]
-pub(super) struct Net<H> {
-    prng: Prng,
-    order: Order,
-    delays: BTreeMap<(NodeId, NodeId), Delay>,
-    queue: BTreeMap<(Time, u64), Scheduled<H>>,
-    stack: Vec<Frame>,
-    /// When the stack gives its next frame.
-    stack_at: Time,
-    scheduled: u64,
-    /// Links that are starved, and until when.
-    starved: BTreeMap<(NodeId, NodeId), Time>,
-    partition: Option<Partition>,
-    last_arrivals: BTreeMap<(NodeId, NodeId), Time>,
-    healed: bool,
-}
-
-/// One scheduled thing.
-#[derive(Clone, Debug)]
-pub(super) enum Scheduled<H> {
-    /// A frame arrives.
-    Frame(Frame),
-    /// Anything else.
-    Other(H),
-}
-
-impl<H> Net<H> {
-    /// An empty network whose links have these delays.
-    pub(super) fn new(prng: Prng, order: Order, delays: BTreeMap<(NodeId, NodeId), Delay>) -> Net<H> {
-        Net {
-            prng,
-            order,
-            delays,
-            queue: BTreeMap::new(),
-            stack: Vec::new(),
-            stack_at: Time(0),
-            scheduled: 0,
-            starved: BTreeMap::new(),
-            partition: None,
-            last_arrivals: BTreeMap::new(),
-            healed: false,
-        }
-    }
-
-    /// Sends a frame.
-    pub(super) fn send(&mut self, now: Time, frame: Frame) {
-        if self.order == Order::LastInFirstOut && !self.healed {
-            if self.stack.is_empty() {
-                self.stack_at = now + LIFO_STEP;
-            }
-            self.stack.push(frame);
-            return;
-        }
-        let at = self.arrival(now, frame.from, frame.to);
-        self.insert(at, Scheduled::Frame(frame));
-    }
-
-    /// Schedules something else.
-    pub(super) fn schedule(&mut self, at: Time, happening: H) {
-        self.insert(at, Scheduled::Other(happening));
-    }
-
-    /// Schedules something that travels like a frame on a link, outside the order of frames.
-    pub(super) fn schedule_on_link(&mut self, now: Time, from: NodeId, to: NodeId, happening: H) {
-        let at = self.held_until(from, to).max(now) + self.sample(from, to);
-        self.insert(at, Scheduled::Other(happening));
-    }
-
-    /// When the next thing happens.
-    pub(super) fn next_at(&self) -> Option<Time> {
-        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
-        let stacked = (!self.stack.is_empty()).then_some(self.stack_at);
-        queued.into_iter().chain(stacked).min()
-    }
-
-    /// Takes the next thing, and its time.
-    pub(super) fn pop(&mut self) -> Option<(Time, Scheduled<H>)> {
-        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
-        if !self.stack.is_empty() && queued.is_none_or(|queued| self.stack_at < queued) {
-            let at = self.stack_at;
-            self.stack_at = at + LIFO_STEP;
-            return self.stack.pop().map(|frame| (at, Scheduled::Frame(frame)));
-        }
-        self.queue.pop_first().map(|((at, _), scheduled)| (at, scheduled))
-    }
-
-    /// Frames under way.
-    pub(super) fn frames(&self) -> usize {
-        let queued = self.queue.values().filter(|scheduled| matches!(scheduled, Scheduled::Frame(_)));
-        self.stack.len() + queued.count()
-    }
-
-    /// Holds up everything that is sent on a link from now on, until then.
-    pub(super) fn starve(&mut self, from: NodeId, to: NodeId, until: Time) {
-        self.starved.insert((from, to), until);
-    }
-
-    /// Holds up, until then, the frames already under way that `picks` chooses.
-    pub(super) fn delay_under_way(&mut self, until: Time, picks: impl Fn(&Frame) -> bool) {
-        let chosen: Vec<(Time, u64)> = self
-            .queue
-            .iter()
-            .filter(|((at, _), scheduled)| {
-                *at < until && matches!(scheduled, Scheduled::Frame(frame) if picks(frame))
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in chosen {
-            if let Some(Scheduled::Frame(frame)) = self.queue.remove(&key) {
-                let at = until + self.sample(frame.from, frame.to);
-                self.insert(at, Scheduled::Frame(frame));
-            }
-        }
-    }
-
-    /// Cuts `side` off from the others until then.
-    pub(super) fn partition(&mut self, side: BTreeSet<NodeId>, until: Time) {
-        self.partition = Some(Partition { side, until });
-    }
-
-    /// Loses frames under way that `picks` chooses; how many.
-    pub(super) fn lose(&mut self, mut picks: impl FnMut(&Frame) -> bool) -> usize {
-        let before = self.frames();
-        self.stack.retain(|frame| !picks(frame));
-        self.queue.retain(|_, scheduled| match scheduled {
-            Scheduled::Frame(frame) => !picks(frame),
-            Scheduled::Other(_) => true,
-        });
-        before - self.frames()
-    }
-
-    /// Ends everything that holds frames up: see [`HEALED_DELAY_MAX`].
-    pub(super) fn heal(&mut self, now: Time) {
-        self.healed = true;
-        self.starved.clear();
-        self.partition = None;
-        self.last_arrivals.clear();
-        let stacked = std::mem::take(&mut self.stack);
-        let latest = now + HEALED_DELAY_MAX;
-        let late: Vec<(Time, u64)> = self
-            .queue
-            .iter()
-            .filter(|((at, _), scheduled)| *at > latest && matches!(scheduled, Scheduled::Frame(_)))
-            .map(|(key, _)| *key)
-            .collect();
-        let late: Vec<Frame> = late
-            .into_iter()
-            .filter_map(|key| match self.queue.remove(&key) {
-                Some(Scheduled::Frame(frame)) => Some(frame),
-                _ => None,
-            })
-            .collect();
-        for frame in stacked.into_iter().chain(late) {
-            self.send(now, frame);
-        }
-    }
-
-    fn insert(&mut self, at: Time, scheduled: Scheduled<H>) {
-        self.queue.insert((at, self.scheduled), scheduled);
-        self.scheduled += 1;
-    }
-
-    fn arrival(&mut self, now: Time, from: NodeId, to: NodeId) -> Time {
-        let at = self.held_until(from, to).max(now) + self.sample(from, to);
-        if self.order != Order::LinkByLink {
-            return at;
-        }
-        let last = self.last_arrivals.entry((from, to)).or_default();
-        *last = at.max(*last + Span(1));
-        *last
-    }
-
-    fn sample(&mut self, from: NodeId, to: NodeId) -> Span {
-        let healed = Delay::Even { min_us: 1_000, max_us: HEALED_DELAY_MAX.0 };
-        let delay =
-            if self.healed { healed } else { self.delays.get(&(from, to)).copied().unwrap_or(healed) };
-        delay.sample(&mut self.prng)
-    }
-
-    fn held_until(&self, from: NodeId, to: NodeId) -> Time {
-        let starved = self.starved.get(&(from, to)).copied().unwrap_or_default();
-        let cut_off = match &self.partition {
-            Some(Partition { side, until }) if side.contains(&from) != side.contains(&to) => *until,
-            _ => Time(0),
-        };
-        starved.max(cut_off)
+impl<M: fmt::Debug> fmt::Debug for Net<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.queue).finish()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use wire::bytes::Bytes;
-    use wire::envelope::Class;
-
-    use super::*;
-    use crate::sim::parcel::Parcel;
-
-    fn frame(from: u16, to: u16, byte: u8) -> Frame {
-        let parcel = Parcel::new(Bytes::from(vec![0xFF, byte]));
-        Frame { from: NodeId(from), to: NodeId(to), class: Class::Keep, parcel }
-    }
-
-    fn net(order: Order) -> Net<()> {
-        let delay = Delay::Even { min_us: 1_000, max_us: 9_000 };
-        Net::new(Prng::new(1), order, BTreeMap::from([((NodeId(0), NodeId(1)), delay)]))
-    }
-
-    fn drain(net: &mut Net<()>) -> Vec<(Time, u8)> {
-        std::iter::from_fn(|| net.pop())
-            .map(|(at, scheduled)| match scheduled {
-                Scheduled::Frame(frame) => (at, frame.parcel.body()[1]),
-                Scheduled::Other(()) => (at, 0),
-            })
-            .collect()
-    }
-
-    fn send_ten(net: &mut Net<()>) {
-        (0..10).for_each(|byte| net.send(Time(u64::from(byte)), frame(0, 1, byte)));
-    }
-
-    #[test]
-    fn orders_are_what_they_say() {
-        let bytes = |order| {
-            let mut net = net(order);
-            send_ten(&mut net);
-            drain(&mut net).into_iter().map(|(_, byte)| byte).collect::<Vec<_>>()
-        };
-        assert_eq!(bytes(Order::LinkByLink), (0..10).collect::<Vec<_>>());
-        assert_eq!(bytes(Order::LastInFirstOut), (0..10).rev().collect::<Vec<_>>());
-        let reordered = bytes(Order::Reordered);
-        assert_ne!(reordered, (0..10).collect::<Vec<_>>());
-        assert_eq!(reordered.len(), 10);
-    }
-
-    #[test]
-    fn starved_and_parted_links_hold_frames_back_and_lose_none() {
-        let mut net = net(Order::Reordered);
-        net.starve(NodeId(0), NodeId(1), Time(1_000_000));
-        send_ten(&mut net);
-        net.partition(BTreeSet::from([NodeId(1)]), Time(2_000_000));
-        send_ten(&mut net);
-        let arrivals = drain(&mut net);
-        assert_eq!(arrivals.len(), 20);
-        assert_eq!(arrivals.iter().filter(|(at, _)| (1_000_000..1_010_000).contains(&at.0)).count(), 10);
-        assert_eq!(arrivals.iter().filter(|(at, _)| at.0 >= 2_000_000).count(), 10);
-    }
-
-    #[test]
-    fn healing_brings_everything_soon() {
-        for order in [Order::Reordered, Order::LinkByLink, Order::LastInFirstOut] {
-            let mut net = net(order);
-            net.starve(NodeId(0), NodeId(1), Time(u64::MAX / 2));
-            send_ten(&mut net);
-            net.heal(Time(500));
-            send_ten(&mut net);
-            let arrivals = drain(&mut net);
-            assert_eq!(arrivals.len(), 20, "{order:?}");
-            assert!(arrivals.iter().all(|(at, _)| at.0 <= 500 + HEALED_DELAY_MAX.0), "{order:?}");
+impl<M> Net<M> {
+    /// Sends a message that arrives at a time, unless [`Net::lose_always`] picks it.
+    pub(crate) fn send(&mut self, at: Time, message: M) {
+        if !self.loses(&message) {
+            self.send_surely(at, message);
         }
     }
 
-    #[test]
-    fn a_dying_child_takes_along_what_is_chosen() {
-        for order in [Order::Reordered, Order::LastInFirstOut] {
-            let mut net = net(order);
-            send_ten(&mut net);
-            assert_eq!(net.lose(|frame| frame.parcel.body()[1] < 4), 4);
-            assert_eq!((net.frames(), drain(&mut net).len()), (6, 6));
-        }
+    /// Sends a message that arrives in any case.
+    pub(crate) fn send_surely(&mut self, at: Time, message: M) {
+        self.queue.insert((at, self.sent), message);
+        self.sent += 1;
+    }
+
+    /// Whether [`Net::lose_always`] picks a message.
+    pub(crate) fn loses(&self, message: &M) -> bool {
+        self.lost.iter().any(|picks| picks(message))
+    }
+
+    /// The messages under way, in order of arrival.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = &M> {
+        self.queue.values()
+    }
+
+    /// Number of messages under way.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// When the next message arrives.
+    pub(crate) fn next_at(&self) -> Option<Time> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes the next message, and its time.
+    pub(crate) fn pop(&mut self) -> Option<(Time, M)> {
+        self.queue.pop_first().map(|((at, _), message)| (at, message))
+    }
+
+    /// Takes the message that `before` others precede.
+    pub(crate) fn take_nth(&mut self, before: usize) -> Option<M> {
+        let key = *self.queue.keys().nth(before)?;
+        self.queue.remove(&key)
+    }
+
+    /// Takes the first message that is picked.
+    pub(crate) fn take_first(&mut self, picks: impl Fn(&M) -> bool) -> Option<M> {
+        let key = self.queue.iter().find(|(_, message)| picks(message)).map(|(key, _)| *key)?;
+        self.queue.remove(&key)
+    }
+
+    /// Takes all messages that are picked by time of arrival and content.
+    pub(crate) fn take_all(&mut self, mut picks: impl FnMut(Time, &M) -> bool) -> Vec<M> {
+        let picked = self.queue.iter().filter(|((at, _), message)| picks(*at, message)).map(|(key, _)| *key);
+        let picked: Vec<_> = picked.collect();
+        picked.iter().filter_map(|key| self.queue.remove(key)).collect()
+    }
+
+    /// Loses the messages under way that are picked, and those that are from now on.
+    pub(crate) fn lose_always(&mut self, picks: impl Fn(&M) -> bool + 'static) {
+        self.queue.retain(|_, message| !picks(message));
+        self.lost.push(Rc::new(picks));
+    }
+
+    /// Loses nothing any more.
+    pub(crate) fn lose_no_more(&mut self) {
+        self.lost.clear();
     }
 }

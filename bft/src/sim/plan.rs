@@ -10,7 +10,7 @@ use wire::ids::NodeId;
 
 use crate::prng::Prng;
 use crate::sim::adversary::Adversary;
-use crate::sim::net::{Delay, Order};
+use crate::sim::links::{Delay, Order};
 use crate::time::{Span, Time};
 
 /// One run, told completely: the same scenario gives the same run.

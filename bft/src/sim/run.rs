@@ -26,7 +26,7 @@ use crate::prng::Prng;
 use crate::sim::adversary::{Behaviour, Hands};
 use crate::sim::checker::{Checker, Violation};
 use crate::sim::cost::Cost;
-use crate::sim::net::{HEALED_DELAY_MAX, Net, Scheduled};
+use crate::sim::links::{HEALED_DELAY_MAX, Links, Scheduled};
 use crate::sim::parcel::Frame;
 use crate::sim::plan::{Child, Plan, Scenario, Trouble};
 use crate::sim::trace::{self, Trace};
@@ -148,7 +148,7 @@ struct Simulation<'a> {
     committee: Arc<Committee>,
     now: Time,
     stage: Stage,
-    net: Net<Happening>,
+    net: Links<Happening>,
     prng: Prng,
     nodes: Vec<Node>,
     /// By node and core of it.

@@ -124,23 +124,13 @@ impl Victim {
 
     /// Runs until just before anything is sent again, and loses what the stance loses.
     fn run_into(&mut self, stance: Stance) {
-        let bench = &mut self.bench;
-        let is_lost = |(_, to, event): &(Time, NodeId, Event)| match event {
+        self.bench.net.lose_always(move |(to, event): &(NodeId, Event)| match event {
             Event::Peer { body, .. } if *to == VICTIM => {
                 Incoming::decode(body).is_some_and(|message| stance.loses(&message))
             }
             _ => false,
-        };
-        let end = Time(0) + Span::from_ms(900);
-        loop {
-            while bench.queue.front().is_some_and(is_lost) {
-                bench.queue.pop_front();
-            }
-            if bench.next_due().is_none_or(|due| due >= end) {
-                return;
-            }
-            bench.step();
-        }
+        });
+        self.bench.run_until(Time(899_999));
     }
 
     fn handle(&mut self, event: Event) -> Cost {

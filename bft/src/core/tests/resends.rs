@@ -5,6 +5,7 @@ use wire::limits::{LANE_OPEN_BYTES_MAX, PROPOSAL_BYTES_MAX, RESEND_BURST_BYTES};
 
 use super::Bench;
 use crate::event::{Effect, Event};
+use crate::sim::net::Net;
 use crate::time::Span;
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction};
 
@@ -38,7 +39,7 @@ fn full_window(n: u16) -> Bench {
     };
     let transactions: Vec<Vec<u8>> = (0..700).map(transaction).collect();
     bench.submit(NodeId(0), &transactions);
-    bench.queue.clear();
+    bench.net = Net::default();
     let open = bench.cores[0].status().lane_open;
     assert!(open > 0 && bench.cores[0].lanes.room().is_none_or(|room| room < 1 << 20), "{open} open");
     bench
@@ -72,7 +73,7 @@ fn a_peer_that_returns_twice_within_a_second_gets_open_messages_a_second_after_t
     let mut bench = Bench::new(4);
     let transaction = bench.transfer(0);
     bench.submit(NodeId(0), &[transaction]);
-    bench.queue.clear();
+    bench.net = Net::default();
     let up = || Event::PeerUp { peer: NodeId(1) };
     assert!(give(&mut bench, up()) > 0);
     bench.now = bench.now + Span::from_ms(300);

@@ -1,7 +1,5 @@
 //! Several shards: transactions with inputs in some and their output in another.
 
-use std::collections::VecDeque;
-
 use sha2::{Digest as _, Sha256};
 use wire::client::{Fate, Rejection};
 use wire::ids::{CoinId, Digest, NodeId, Round, ShardId, TxId};
@@ -45,28 +43,6 @@ impl Bench {
             payload: &[0; 50],
         }
         .encode()
-    }
-
-    /// As [`Bench::run`], but each CL to shard 0 takes `wait` longer than other messages.
-    fn run_with_slow_rejects(&mut self, wait: Span) {
-        let mut slow: VecDeque<(Time, NodeId, Event)> = VecDeque::new();
-        for _ in 0..100_000 {
-            let is_slow = |(_, to, event): &(Time, NodeId, Event)| to.0 < 4 && is_reject(event);
-            let (held, others): (VecDeque<_>, _) =
-                std::mem::take(&mut self.queue).into_iter().partition(is_slow);
-            slow.extend(held.into_iter().map(|(due, to, event)| (due + wait, to, event)));
-            self.queue = others;
-            match (self.next_due(), slow.front().map(|(due, ..)| *due)) {
-                (None, None) => return,
-                (next, Some(due)) if next.is_none_or(|next| due < next) => {
-                    let (_, to, event) = slow.pop_front().expect("it was there a moment ago");
-                    self.now = self.now.max(due);
-                    self.give(to, event);
-                }
-                _ => self.step(),
-            }
-        }
-        panic!("the cores never come to rest");
     }
 
     /// Bytes of CL_M and CL sent, all copies.
@@ -179,18 +155,19 @@ fn an_input_that_is_spent_is_rejected_without_agreement() {
 /// CL arrives when the pool entry exists and the shard is otherwise idle: the proposer lists BACK at once.
 #[test]
 fn a_reject_that_comes_after_the_tick_is_acted_on_at_once() {
+    const SLOW: Span = Span::from_ms(301);
     let mut bench = Bench::of(4, 3);
     let unknown = CoinId([9; 32]);
     let valid = genesis_coin(&bench.committee.testbed(), ShardId(2), 6);
     let transaction = bench.cross_of(vec![(1, unknown), (2, valid)], 0);
+    bench.delay = |to, event| if to.0 < 4 && is_reject(event) { SLOW } else { Span::from_ms(1) };
     bench.submit(NodeId(2), std::slice::from_ref(&transaction));
-    let wait = Span::from_ms(300);
-    bench.run_with_slow_rejects(wait);
+    bench.run();
     assert_eq!(bench.fates(), [(tx_id(&transaction), Fate::Rejected(Rejection::UnknownCoin))]);
     let is_reply = |(_, _, effect): &&(Time, NodeId, Effect)| matches!(effect, Effect::Reply { .. });
     let (replied, ..) = bench.done.iter().find(is_reply).expect("the client got a reply");
     // Besides the wait: three rounds of some ten hops of 1 ms, in shards 1, 2 and 0, and the time of gathering.
-    let least = Time(0) + wait;
+    let least = Time(0) + SLOW;
     assert!((least..least + Span::from_ms(60)).contains(replied), "reply at {replied:?}");
     bench.check_rest();
 }
@@ -288,7 +265,7 @@ fn after_a_forged_part(forge: Forger, victims: u16) -> (Bench, bool) {
     let (first, second) = (bench.cross(&[(1, 5)], 0), bench.cross(&[(1, 6)], 0));
     bench.submit(NodeId(2), &[first]);
     let part_under_way = |bench: &Bench| {
-        bench.queue.iter().find_map(|(_, to, event)| match event {
+        bench.net.under_way().find_map(|(to, event)| match event {
             Event::Peer { body, .. } if to.0 < 4 => match Incoming::decode(body) {
                 Some(Incoming::Transfer(transfer)) => Some(transfer),
                 _ => None,

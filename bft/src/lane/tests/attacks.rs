@@ -8,7 +8,6 @@ use crate::cut::{Cut, Tip};
 use crate::fault::FaultKind;
 use crate::lane::{LaneMessage, LaneSend};
 use crate::mvba::LaneCertificates;
-use crate::time::Span;
 
 /// Echoes of one lane's place by one member.
 fn echoes(net: &Net, by: usize, owner: usize, at: u64) -> usize {
@@ -28,56 +27,56 @@ fn cut_with(net: &Net, lane: usize, tip: Tip) -> Cut {
 
 #[test]
 fn of_an_equivocating_lane_one_branch_is_certified_and_the_other_side_fetches_it() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     let (a, b) = (forge(3, Tip::default(), b"a"), forge(3, Tip::default(), b"b"));
     for (to, entry) in [(0, &a), (1, &a), (2, &b)] {
-        net.deliver(3, to, &send(entry));
+        net.give(3, to, &send(entry));
     }
     // What reaches its owner is a vote for either; each is signed by everybody once, so only one finds three.
-    net.run();
+    net.deliver();
     assert_eq!([0, 1, 2].map(|at| echoes(&net, at, 3, 1)), [1, 1, 1]);
     for (to, entry) in [(0, &b), (1, &b), (2, &a)] {
-        net.deliver(3, to, &send(entry));
+        net.give(3, to, &send(entry));
     }
-    net.run();
+    net.deliver();
     assert_eq!([0, 1, 2].map(|at| echoes(&net, at, 3, 1)), [1, 1, 1], "nobody signs the other branch");
     assert_eq!(net.faults_of(3), [FaultKind::Equivocation; 3]);
 
-    let certificate = net.certificate(&[0, 1, 3], 3, a.tip());
+    let certificate = net.certified_by(&[0, 1, 3], 3, a.tip());
     for to in 0..3 {
-        net.deliver(3, to, &final_of(3, a.tip(), certificate.clone()));
+        net.give(3, to, &final_of(3, a.tip(), certificate.clone()));
     }
     net.filter(|from, to, _| from != 3 && to != 3);
-    net.run_for(Span::from_ms(2_000));
+    net.pass_ms(2_000);
     assert!(net.count(|from, _, send| from == 2 && is_want_entries(send)) > 0);
-    assert!((0..3).all(|at| net.lanes[at].cut().0[3] == a.tip()));
+    assert!((0..3).all(|at| net.parties[at].cut().0[3] == a.tip()));
 
     // The next entry of the certified branch is echoed by all, the next one of the dead branch by nobody.
     let next = forge(3, a.tip(), b"next");
-    for to in 0..3 {
-        net.deliver(3, to, &send(&next));
-    }
     net.heal();
-    net.run();
+    for to in 0..3 {
+        net.give(3, to, &send(&next));
+    }
+    net.deliver();
     assert_eq!([0, 1, 2].map(|at| echoes(&net, at, 3, 2)), [1, 1, 1]);
-    let (genesis, cut) = (net.genesis(), net.lanes[2].cut());
+    let (genesis, cut) = (net.genesis(), net.parties[2].cut());
     net.decide(0..3, 1, &cut);
     assert!((0..3).all(|at| net.block(at, &genesis, &cut) == Some(vec![(3, 1, b"a".to_vec())])));
 }
 
 #[test]
 fn nothing_is_signed_at_or_below_the_decided_cut() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     let (a, b) = (forge(3, Tip::default(), b"a"), forge(3, Tip::default(), b"b"));
     let second = forge(3, a.tip(), b"second");
     let cut = cut_with(&net, 3, second.tip());
     net.decide([0, 1], 1, &cut);
     for to in [0, 1] {
         for entry in [&a, &b, &second] {
-            net.deliver(3, to, &send(entry));
+            net.give(3, to, &send(entry));
         }
     }
-    net.run();
+    net.deliver();
     assert_eq!(net.count(|_, _, send| is_echo(send)), 0);
     let block = net.block(0, &net.genesis(), &cut).expect("the wanted bodies were taken all the same");
     assert_eq!(block, [(3, 1, b"a".to_vec()), (3, 2, b"second".to_vec())]);
@@ -85,51 +84,54 @@ fn nothing_is_signed_at_or_below_the_decided_cut() {
 
 #[test]
 fn an_entry_is_echoed_only_if_it_chains_to_what_was_echoed_decided_or_certified() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     let first = forge(3, Tip::default(), b"1");
     let stranger = Tip { seq: Seq(1), digest: Digest([9; 32]) };
     // The first entry does not follow the empty lane.
     let loose = forge(3, Tip { seq: Seq(0), digest: Digest([9; 32]) }, b"loose");
-    net.deliver(3, 0, &send(&loose));
-    net.deliver(3, 0, &send(&forge(3, loose.tip(), b"after it")));
+    net.give(3, 0, &send(&loose));
+    net.give(3, 0, &send(&forge(3, loose.tip(), b"after it")));
     // The second one follows another than the first.
-    net.deliver(3, 1, &send(&first));
-    net.deliver(3, 1, &send(&forge(3, stranger, b"2")));
+    net.give(3, 1, &send(&first));
+    net.give(3, 1, &send(&forge(3, stranger, b"2")));
     net.filter(|from, _, _| from != 3);
-    net.run_for(Span::from_ms(1_000));
+    net.pass_ms(1_000);
     let counts = |net: &Net| [0, 1].map(|at| (echoes(net, at, 3, 1), echoes(net, at, 3, 2)));
     assert_eq!(counts(&net), [(0, 0), (1, 0)]);
     // With a certificate for the stranger the second is echoed as soon as the stranger's body is here, which is never.
-    let certificate = net.certificate(&[0, 2, 3], 3, stranger);
-    net.deliver(2, 1, &final_of(3, stranger, certificate));
-    net.run_for(Span::from_ms(1_000));
+    let certificate = net.certified_by(&[0, 2, 3], 3, stranger);
+    net.give(2, 1, &final_of(3, stranger, certificate));
+    net.pass_ms(1_000);
     assert_eq!(counts(&net), [(0, 0), (1, 0)]);
 }
 
 #[test]
 fn a_sent_again_entry_is_echoed_again_with_the_same_signature() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     let entry = forge(3, Tip::default(), b"x");
     for _ in 0..3 {
-        net.deliver(3, 0, &send(&entry));
+        net.give(3, 0, &send(&entry));
     }
     // From another than the owner it is no SEND.
-    net.deliver(1, 0, &send(&entry));
-    net.deliver(1, 2, &send(&entry));
-    net.run();
+    net.give(1, 0, &send(&entry));
+    net.give(1, 2, &send(&entry));
+    net.deliver();
     assert_eq!((echoes(&net, 0, 3, 1), echoes(&net, 2, 3, 1)), (3, 0));
-    let echoed: Vec<_> = net.log.iter().map(|(.., send)| send).collect();
+    let echoed: Vec<_> = net.delivered.iter().map(|(.., send)| send).collect();
     assert!(echoed.windows(2).all(|pair| pair[0] == pair[1]));
-    assert!(net.faults.iter().all(|(at, _)| *at == 3), "only the owner, who never appended it, is surprised");
+    assert!(
+        net.faults.iter().all(|(at, _)| *at == NodeId(3)),
+        "only the owner, who never appended it, is surprised"
+    );
 }
 
 #[test]
 fn certificates_are_checked_in_every_field() {
-    let mut net = Net::new(7);
+    let mut net = Net::of(7);
     let tip = Tip { seq: Seq(1), digest: Digest([1; 32]) };
-    let good = net.certificate(&[0, 1, 2, 3, 4], 6, tip);
-    let other_digest = net.certificate(&[0, 1, 2, 3, 4], 6, Tip { digest: Digest([2; 32]), ..tip });
-    let other_seq = net.certificate(&[0, 1, 2, 3, 4], 6, Tip { seq: Seq(2), ..tip });
+    let good = net.certified_by(&[0, 1, 2, 3, 4], 6, tip);
+    let other_digest = net.certified_by(&[0, 1, 2, 3, 4], 6, Tip { digest: Digest([2; 32]), ..tip });
+    let other_seq = net.certified_by(&[0, 1, 2, 3, 4], 6, Tip { seq: Seq(2), ..tip });
     let edit = |change: &dyn Fn(&mut Certificate)| {
         let mut certificate = good.clone();
         change(&mut certificate);
@@ -138,75 +140,75 @@ fn certificates_are_checked_in_every_field() {
     for (what, bad) in [
         ("short", edit(&|it| it.0.truncate(4))),
         ("empty", edit(&|it| it.0.clear())),
-        ("long", net.certificate(&[0, 1, 2, 3, 4, 5], 6, tip)),
-        ("a signer twice", net.certificate(&[0, 1, 2, 3, 3], 6, tip)),
+        ("long", net.certified_by(&[0, 1, 2, 3, 4, 5], 6, tip)),
+        ("a signer twice", net.certified_by(&[0, 1, 2, 3, 3], 6, tip)),
         ("out of order", edit(&|it| it.0.swap(0, 1))),
         ("no member", edit(&|it| it.0[4].0 = Index(7))),
         ("another's signature", edit(&|it| it.0[4].0 = Index(5))),
         ("forged", edit(&|it| it.0[2].1.s[0] ^= 1)),
-        ("of another lane", net.certificate(&[0, 1, 2, 3, 4], 5, tip)),
+        ("of another lane", net.certified_by(&[0, 1, 2, 3, 4], 5, tip)),
         ("of another entry", other_digest),
         ("of another place", other_seq),
     ] {
-        let mut net = Net::new(7);
-        net.deliver(5, 0, &final_of(6, tip, bad));
+        let mut net = Net::of(7);
+        net.give(5, 0, &final_of(6, tip, bad));
         assert_eq!(net.faults_of(5), [FaultKind::BadCertificate], "{what}");
-        assert!(!net.lanes[0].is_certified(Index(6), tip), "{what}");
+        assert!(!net.parties[0].is_certified(Index(6), tip), "{what}");
         // Its FINALs are not looked at any more; those of others are.
-        net.deliver(5, 0, &final_of(6, tip, good.clone()));
-        assert_eq!(net.lanes[0].cut(), net.genesis(), "{what}");
-        net.deliver(4, 0, &final_of(6, tip, good.clone()));
-        assert!(net.lanes[0].is_certified(Index(6), tip), "{what}");
+        net.give(5, 0, &final_of(6, tip, good.clone()));
+        assert_eq!(net.parties[0].cut(), net.genesis(), "{what}");
+        net.give(4, 0, &final_of(6, tip, good.clone()));
+        assert!(net.parties[0].is_certified(Index(6), tip), "{what}");
     }
     // A good one is ignored where it says nothing: at or below the decided cut, or out of reach.
     let cut = cut_with(&net, 6, Tip { seq: Seq(1), digest: Digest([3; 32]) });
     net.decide([0], 1, &cut);
-    net.deliver(5, 0, &final_of(6, tip, good));
+    net.give(5, 0, &final_of(6, tip, good));
     let far = Tip { seq: Seq(1_000), ..tip };
-    let certificate = net.certificate(&[0, 1, 2, 3, 4], 6, far);
-    net.deliver(5, 0, &final_of(6, far, certificate));
-    assert_eq!((net.lanes[0].cut(), net.faults.len()), (cut, 0));
+    let certificate = net.certified_by(&[0, 1, 2, 3, 4], 6, far);
+    net.give(5, 0, &final_of(6, far, certificate));
+    assert_eq!((net.parties[0].cut(), net.faults.len()), (cut, 0));
 }
 
 #[test]
 fn a_bad_echo_costs_its_author_its_voice_and_nobody_else_anything() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     net.filter(|from, to, send| !(is_echo(send) && to == 0 && (from == 2 || from == 3)));
     for seq in 1..=2 {
         net.append(0, b"x");
-        net.run();
-        let tip = Tip { seq: Seq(seq), digest: net.lanes[0].own.last().digest };
+        net.deliver();
+        let tip = Tip { seq: Seq(seq), digest: net.parties[0].own.last().digest };
         let mut signature = net.sign(3, tip, 0);
         signature.s[3] ^= 1;
         let (owner, digest) = (Index(0), tip.digest);
         let echo =
             |signature| LaneSend::Message(LaneMessage::Echo { owner, seq: tip.seq, digest, signature });
-        net.deliver(3, 0, &echo(signature));
+        net.give(3, 0, &echo(signature));
         // Even a good signature of it does not count any more.
-        net.deliver(3, 0, &echo(net.sign(3, tip, 0)));
-        assert_eq!(seq_of(&net.lanes[0].cut(), 0), Seq(seq - 1));
-        net.deliver(2, 0, &echo(net.sign(2, tip, 0)));
-        assert_eq!(seq_of(&net.lanes[0].cut(), 0), Seq(seq));
+        net.give(3, 0, &echo(net.sign(3, tip, 0)));
+        assert_eq!(seq_of(&net.parties[0].cut(), 0), Seq(seq - 1));
+        net.give(2, 0, &echo(net.sign(2, tip, 0)));
+        assert_eq!(seq_of(&net.parties[0].cut(), 0), Seq(seq));
     }
     assert_eq!(net.faults_of(3), [FaultKind::BadSignature], "one failed batch in all");
 }
 
 #[test]
 fn an_invalid_entry_is_never_echoed_and_noticed_once() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     let bad = forge(3, Tip::default(), &[INVALID]);
-    net.deliver(3, 0, &send(&bad));
-    net.deliver(3, 0, &send(&bad));
-    net.deliver(3, 0, &send(&forge(3, bad.tip(), b"fine")));
-    net.run_for(Span::from_ms(5_000));
+    net.give(3, 0, &send(&bad));
+    net.give(3, 0, &send(&bad));
+    net.give(3, 0, &send(&forge(3, bad.tip(), b"fine")));
+    net.pass_ms(5_000);
     assert_eq!(net.count(|_, _, send| is_echo(send)), 0);
     assert_eq!(net.faults_of(3), [FaultKind::InvalidEntry]);
-    assert_eq!(net.lanes[0].next_wakeup(), None);
+    assert_eq!(net.parties[0].next_wakeup(), None);
 }
 
 #[test]
 fn what_cannot_be_is_a_fault_of_its_sender() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     let longest = net.committee.protocol().proposal_bytes_max as usize;
     let tip = Tip { seq: Seq(1), digest: Digest([1; 32]) };
     let signature = net.sign(3, tip, 0);
@@ -243,38 +245,35 @@ fn what_cannot_be_is_a_fault_of_its_sender() {
         ("more certificates than two cuts have", wants(&too_many), FaultKind::OutOfRange),
     ] {
         net.faults.clear();
-        net.deliver(3, 0, &sent);
+        net.give(3, 0, &sent);
         assert_eq!(net.faults_of(3), [expected], "{what}");
     }
     net.faults.clear();
-    net.deliver(9, 0, &send(&forge(3, Tip::default(), b"x")));
-    let effects = net.lanes[0].handle(
-        net.now,
-        NodeId(4),
-        LaneMessage::WantEntries { owner: Index(0), seq, digest, count: 1 },
-    );
-    net.absorb(0, effects);
+    net.give(9, 0, &send(&forge(3, Tip::default(), b"x")));
+    net.act(0, |it, now| {
+        it.handle(now, NodeId(4), LaneMessage::WantEntries { owner: Index(0), seq, digest, count: 1 })
+    });
     assert_eq!(net.faults_of(9), [FaultKind::NotAMember]);
     assert_eq!(net.faults_of(4), [FaultKind::NotAMember]);
     net.append(0, b"mine");
     net.faults.clear();
-    net.deliver(3, 0, &message(LaneMessage::Echo { owner: Index(0), seq, digest, signature }));
+    net.give(3, 0, &message(LaneMessage::Echo { owner: Index(0), seq, digest, signature }));
     assert_eq!(net.faults_of(3), [FaultKind::OutOfRange], "an echo for another entry than ours");
 }
 
 #[test]
 fn a_second_process_with_our_key_does_not_make_us_sign_twice() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     net.append(0, b"ours");
     net.append(0, b"ours too");
     let theirs = forge(0, Tip::default(), b"theirs");
     let cut = cut_with(&net, 0, theirs.tip());
     net.decide([0], 1, &cut);
-    assert_eq!(net.lanes[0].own_open(), 0);
-    assert_eq!(net.lanes[0].room(), None, "place 2 is signed already, after another first entry");
+    assert_eq!(net.parties[0].own_open(), 0);
+    assert_eq!(net.parties[0].room(), None, "place 2 is signed already, after another first entry");
     let cut = cut_with(&net, 0, forge(0, theirs.tip(), b"x").tip());
     net.decide([0], 2, &cut);
-    assert!(net.lanes[0].room().is_some(), "place 3 is free");
+    assert!(net.parties[0].room().is_some(), "place 3 is free");
     net.append(0, b"third");
-    assert_eq!(net.lanes[0].own.last().seq, Seq(3));
+    assert_eq!(net.parties[0].own.last().seq, Seq(3));
 }

@@ -22,26 +22,26 @@ fn a_member_that_is_behind_keeps_headers_only_and_pulls_as_its_cut_advances() {
     for round in 1..=12 {
         net.append(0, &[round as u8; 1_000]);
         net.append(0, &[round as u8; 1_000]);
-        net.run();
-        cuts.push(net.lanes[0].cut());
+        net.deliver();
+        cuts.push(net.parties[0].cut());
         net.decide(0..3, round, &cuts[round as usize].clone());
     }
-    assert_eq!(net.lanes[0].cut().0[0].seq, Seq(24));
+    assert_eq!(net.parties[0].cut().0[0].seq, Seq(24));
     let echoed = net.count(|from, to, send| (from, to) == (3, 0) && is_echo(send));
     assert_eq!(echoed, 4, "twice the pipeline");
-    assert_eq!(net.lanes[3].chains[0].bodies(), 4);
-    assert_eq!(net.lanes[3].cut().0[0].seq, Seq(16), "headers and certificates reach eight times as far");
+    assert_eq!(net.parties[3].chains[0].bodies(), 4);
+    assert_eq!(net.parties[3].cut().0[0].seq, Seq(16), "headers and certificates reach eight times as far");
     assert!(net.faults_of(0).is_empty(), "being ahead is no fault");
     for round in 1..=12usize {
         let cut = cuts[round].clone();
         net.decide([3], round as u64, &cut);
-        net.run_for(Span::from_ms(300));
+        net.pass_ms(300);
         let block = net.block(3, &cuts[round - 1], &cut).expect("pulled");
         assert_eq!(block.len(), 2);
-        net.lanes[3].executed(Round(round as u64), &cut);
+        net.parties[3].executed(Round(round as u64), &cut);
     }
     assert!(net.count(|from, _, send| from == 3 && is_want_entries(send)) > 0);
-    assert_eq!(net.lanes[3].next_wakeup(), None);
+    assert_eq!(net.parties[3].next_wakeup(), None);
 }
 
 #[test]
@@ -53,10 +53,10 @@ fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
     }
     net.filter(|_, _, send| !is_want_entries(send));
     for (delivered, entry) in (1..).zip(lane.iter().rev()) {
-        net.deliver(3, 0, &send(entry));
-        assert_eq!(net.lanes[0].chains[3].bodies(), delivered.min(3), "only as many give way as must");
+        net.give(3, 0, &send(entry));
+        assert_eq!(net.parties[0].chains[3].bodies(), delivered.min(3), "only as many give way as must");
     }
-    net.run();
+    net.deliver();
     let echoed = net.count(|from, _, send| from == 0 && is_echo(send));
     assert_eq!(echoed, 3, "the first three fit, and those are the ones that can be echoed");
     // What was echoed is not given up for anything, and goes when it is decided.
@@ -64,14 +64,14 @@ fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
     cut.0[3] = lane[2].tip();
     net.decide([0], 1, &cut);
     net.heal();
-    net.lanes[0].executed(Round(1), &cut);
-    let slots = net.lanes[0].chains[3].slots();
-    net.deliver(3, 0, &send(&lane[2]));
-    assert_eq!(net.lanes[0].chains[3].slots(), slots, "nothing is kept of what was executed");
+    net.parties[0].executed(Round(1), &cut);
+    let slots = net.parties[0].chains[3].slots();
+    net.give(3, 0, &send(&lane[2]));
+    assert_eq!(net.parties[0].chains[3].slots(), slots, "nothing is kept of what was executed");
     for entry in &lane[3..] {
-        net.deliver(3, 0, &send(entry));
+        net.give(3, 0, &send(entry));
     }
-    net.run();
+    net.deliver();
     assert_eq!(net.count(|from, _, send| from == 0 && is_echo(send)), 6);
 }
 
@@ -82,53 +82,52 @@ fn a_flood_of_places_bodies_and_requests_leaves_bounded_tables() {
     for seq in 0..2_000 {
         let parent = Tip { seq: Seq(seq), digest: Digest([9; 32]) };
         for payload in [b"a", b"b"] {
-            net.deliver(3, 0, &send(&forge(3, parent, payload)));
-            net.deliver(2, 0, &send(&forge(3, parent, payload)));
+            net.give(3, 0, &send(&forge(3, parent, payload)));
+            net.give(2, 0, &send(&forge(3, parent, payload)));
         }
         let tip = Tip { seq: Seq(seq + 1), digest: Digest([seq as u8; 32]) };
-        let certificate = net.certificate(&[1, 2, 3], 1, tip);
-        net.deliver(3, 0, &final_of(1, tip, certificate));
+        let certificate = net.certified_by(&[1, 2, 3], 1, tip);
+        net.give(3, 0, &final_of(1, tip, certificate));
         for lane in 0..4 {
-            let effects = net.lanes[0].want_certificates(net.now, Index(3), &[(Index(lane), tip)]);
-            net.absorb(0, effects);
+            net.act(0, |it, now| it.want_certificates(now, Index(3), &[(Index(lane), tip)]));
         }
     }
-    let lanes = &net.lanes[0];
+    let lanes = &net.parties[0];
     assert!(lanes.chains.iter().all(|chain| chain.slots() <= 16 && chain.bodies() <= 4));
     assert!(lanes.fetches.len() <= 4 * 16, "{} fetches", lanes.fetches.len());
     assert!(lanes.wants.len() <= 4 * 8, "{} wants", lanes.wants.len());
-    net.run_for(Span::from_ms(120_000));
-    assert_eq!(net.lanes[0].wants.len(), 0);
+    net.pass_ms(120_000);
+    assert_eq!(net.parties[0].wants.len(), 0);
 }
 
 #[test]
 fn nobody_gets_more_served_than_two_long_entries_at_once() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     net.filter(|_, to, send| !(to == 3 && is_entry(send)));
     let payload = vec![0; (4 << 20) - (8 << 10)];
     for _ in 0..4 {
         net.append(0, &payload);
     }
-    net.run();
-    let wants: Vec<LaneSend> = net.lanes[0].chains[0]
+    net.deliver();
+    let wants: Vec<LaneSend> = net.parties[0].chains[0]
         .echoes()
         .map(|(seq, digest, _)| {
             LaneSend::Message(LaneMessage::WantEntries { owner: Index(0), seq, digest, count: 1 })
         })
         .collect();
     net.heal();
-    net.log.clear();
+    net.delivered.clear();
     for _ in 0..10 {
         for want in &wants {
-            net.deliver(3, 0, want);
+            net.give(3, 0, want);
         }
     }
-    net.run();
+    net.deliver();
     assert_eq!(net.count(|from, to, send| (from, to) == (0, 3) && is_entry(send)), 4);
     for want in &wants {
-        net.deliver(2, 0, want);
+        net.give(2, 0, want);
     }
-    net.run();
+    net.deliver();
     assert_eq!(
         net.count(|from, to, send| (from, to) == (0, 2) && is_entry(send)),
         4,
@@ -144,13 +143,13 @@ fn the_history_is_bounded_by_rounds_and_by_bytes() {
         let mut cuts = vec![net.genesis()];
         for round in 1..=10 {
             net.append(1, &[0; 1_200]);
-            net.run();
-            cuts.push(net.lanes[0].cut());
+            net.deliver();
+            cuts.push(net.parties[0].cut());
             net.decide(0..4, round, &cuts[round as usize].clone());
-            (0..4).for_each(|at| net.lanes[at].executed(Round(round), &cuts[round as usize]));
+            (0..4).for_each(|at| net.parties[at].executed(Round(round), &cuts[round as usize]));
         }
-        assert!(net.lanes[0].history.bytes() <= history_bytes_max);
-        assert_eq!(net.lanes[0].history_from(), (kept > 0).then_some(Round(11 - kept)));
+        assert!(net.parties[0].history.bytes() <= history_bytes_max);
+        assert_eq!(net.parties[0].history_from(), (kept > 0).then_some(Round(11 - kept)));
         let has = |round: usize| net.block(0, &cuts[round - 1], &cuts[round]).is_some();
         assert_eq!((1..=10).filter(|round| has(*round)).count() as u64, kept);
         assert_eq!(seq_of(&cuts[10], 1), Seq(10));
@@ -168,12 +167,12 @@ fn outlet_bytes(effects: &LaneEffects) -> u64 {
 
 /// A member whose window is full of entries without ECHOs.
 fn full_window(n: u16) -> Net {
-    let mut net = Net::new(n);
+    let mut net = Net::of(n);
     net.filter(|_, _, _| false);
-    while let Some(room) = net.lanes[0].room() {
+    while let Some(room) = net.parties[0].room() {
         net.append(0, &vec![1; room.min(4 << 20) - 64]);
     }
-    net.run();
+    net.deliver();
     net
 }
 
@@ -188,18 +187,18 @@ fn new_processes_and_restarts_send_a_bounded_number_of_bytes_at_once_and_a_secon
         let mut ups = 0;
         for _ in 0..10 {
             for peer in 1..n {
-                ups += outlet_bytes(&net.lanes[0].on_peer_up(net.now, NodeId(peer)));
+                ups += outlet_bytes(&net.parties[0].on_peer_up(net.now, NodeId(peer)));
             }
         }
         assert!(ups <= burst_max, "N = {n}: {ups} bytes by ten new processes of each peer");
         net.now = net.now + Span::from_ms(60_000);
-        let restarted = outlet_bytes(&net.lanes[0].on_child_restarted(net.now));
+        let restarted = outlet_bytes(&net.parties[0].on_child_restarted(net.now));
         assert!(restarted <= burst_max, "N = {n}: {restarted} bytes by a restart of a child");
         let mut second = restarted;
         for _ in 0..100 {
             net.now = net.now + Span::from_ms(10);
-            second += outlet_bytes(&net.lanes[0].on_child_restarted(net.now));
-            second += outlet_bytes(&net.lanes[0].on_peer_up(net.now, NodeId(1)));
+            second += outlet_bytes(&net.parties[0].on_child_restarted(net.now));
+            second += outlet_bytes(&net.parties[0].on_peer_up(net.now, NodeId(1)));
         }
         assert!(second <= SECOND_MAX, "N = {n}: {second} bytes in a second of restarts");
     }
@@ -210,14 +209,14 @@ fn a_lost_window_is_sent_again_at_a_bounded_rate_and_each_entry_once() {
     let mut net = full_window(31);
     net.heal();
     let start = net.now;
-    let restarted = net.lanes[0].on_child_restarted(net.now);
+    let restarted = net.parties[0].on_child_restarted(net.now);
     assert!(
         restarted.sends.iter().all(|(dest, _)| *dest == Dest::ShardOthers),
         "one copy crosses the outlet"
     );
-    net.absorb(0, restarted);
-    net.run_for(Span::from_ms(3_000));
-    assert_eq!(seq_of(&net.lanes[0].cut(), 0), Seq(8), "the whole window is certified");
+    net.did(0, restarted);
+    net.pass_ms(3_000);
+    assert_eq!(seq_of(&net.parties[0].cut(), 0), Seq(8), "the whole window is certified");
     let sent = net.count(|from, _, send| from == 0 && is_entry(send));
     assert_eq!(sent, 8 * 30, "each entry once to each");
     assert!(net.faults.is_empty());
@@ -231,12 +230,10 @@ fn a_peer_that_returns_every_second_does_not_delay_what_others_lost() {
     net.heal();
     // Member 6 never answers; member 1 comes up once.
     net.filter(|_, to, _| to == 1 || to == 0);
-    let up = net.lanes[0].on_peer_up(net.now, NodeId(1));
-    net.absorb(0, up);
+    net.act(0, |it, now| it.on_peer_up(now, NodeId(1)));
     for _ in 0..4 {
-        let up = net.lanes[0].on_peer_up(net.now, NodeId(6));
-        net.absorb(0, up);
-        net.run_for(Span::from_ms(1_000));
+        net.act(0, |it, now| it.on_peer_up(now, NodeId(6)));
+        net.pass_ms(1_000);
     }
     let echoed = net.count(|from, to, send| (from, to) == (1, 0) && is_echo(send));
     assert_eq!(echoed, 8);
@@ -245,23 +242,23 @@ fn a_peer_that_returns_every_second_does_not_delay_what_others_lost() {
 /// Certified and decided entries are not sent again: FINAL is enough, and a peer without the body fetches it.
 #[test]
 fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     net.filter(|_, to, _| to != 3);
     net.append(0, &[1; 1_000]);
     net.append(0, &[2; 1_000]);
-    net.run();
+    net.deliver();
     let mut cut = net.genesis();
     cut.0[0] =
-        net.lanes[0].chains[0].all_certified().next().map(|(seq, digest)| Tip { seq, digest }).unwrap();
+        net.parties[0].chains[0].all_certified().next().map(|(seq, digest)| Tip { seq, digest }).unwrap();
     net.decide([0], 1, &cut);
-    let up = net.lanes[0].on_peer_up(net.now, NodeId(3));
+    let up = net.parties[0].on_peer_up(net.now, NodeId(3));
     assert_eq!(outlet_bytes(&up), 0);
     let finals = up.sends.iter().filter(|(_, send)| super::net::is_final(send)).count();
     assert_eq!(finals, 1, "only the second entry is open");
     net.heal();
-    net.absorb(0, up);
-    net.run_for(Span::from_ms(400));
-    assert!(net.lanes[3].chains[0].bodies() >= 1, "fetched");
+    net.did(0, up);
+    net.pass_ms(400);
+    assert!(net.parties[3].chains[0].bodies() >= 1, "fetched");
 }
 
 /// A SEND of an SPB with a false tip in every lane makes each receiver ask the author in one message, later f+1 members,
@@ -269,27 +266,27 @@ fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
 #[test]
 fn a_false_proposal_costs_a_few_messages() {
     for n in [4u16, 16] {
-        let mut net = Net::new(n);
+        let mut net = Net::of(n);
         let false_tip = |lane: u16| (Index(lane), Tip { seq: Seq(1), digest: Digest([0xEE; 32]) });
         let tips: Vec<_> = (0..n).map(false_tip).collect();
         for at in 0..n - 1 {
-            let effects = net.lanes[usize::from(at)].want_certificates(net.now, Index(n - 1), &tips);
+            let effects = net.parties[usize::from(at)].want_certificates(net.now, Index(n - 1), &tips);
             assert_eq!(effects.sends.len(), 1);
             assert_eq!(effects.sends[0].0, Dest::Node(NodeId(n - 1)), "its author is asked");
-            net.absorb(usize::from(at), effects);
-            let again = net.lanes[usize::from(at)].want_certificates(net.now, Index(n - 1), &tips);
+            net.did(usize::from(at), effects);
+            let again = net.parties[usize::from(at)].want_certificates(net.now, Index(n - 1), &tips);
             assert!(again.sends.is_empty());
         }
-        net.run();
-        let frames = |net: &Net| net.log.len();
+        net.deliver();
+        let frames = |net: &Net| net.delivered.len();
         assert_eq!(frames(&net), usize::from(n) - 1);
-        net.run_for(Span::from_ms(300));
+        net.pass_ms(300);
         let others = usize::from(n) - 1;
         let one_honest = (others / 3) + 1;
         assert_eq!(frames(&net), others * (1 + one_honest));
-        net.run_for(Span::from_ms(60_000));
+        net.pass_ms(60_000);
         assert_eq!(frames(&net), others * (1 + one_honest + 6 * others), "then the wants are given up");
-        assert_eq!(net.lanes[0].next_wakeup(), None);
+        assert_eq!(net.parties[0].next_wakeup(), None);
     }
 }
 
@@ -297,20 +294,19 @@ fn a_false_proposal_costs_a_few_messages() {
 #[test]
 fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
     let n = 16;
-    let mut net = Net::new(n);
+    let mut net = Net::of(n);
     for proposer in 1..n {
         let tip =
             |lane: u16| (Index(lane), Tip { seq: Seq(1 + u64::from(proposer)), digest: Digest([9; 32]) });
         let tips: Vec<_> = (0..n).map(tip).collect();
-        let effects = net.lanes[0].want_certificates(net.now, Index(proposer), &tips);
-        net.absorb(0, effects);
+        net.act(0, |it, now| it.want_certificates(now, Index(proposer), &tips));
         net.now = net.now + Span::from_ms(1);
     }
-    net.run();
-    assert_eq!(net.log.len(), 15);
+    net.deliver();
+    assert_eq!(net.delivered.len(), 15);
     for _ in 0..60 {
-        net.log.clear();
-        net.run_for(Span::from_ms(25));
+        net.delivered.clear();
+        net.pass_ms(25);
         for to in 1..16 {
             let requests = net.count(|from, at, _| (from, at) == (0, to));
             assert!(requests <= 2, "one as a next member, one as any member: {requests}");
@@ -320,15 +316,15 @@ fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
 
 #[test]
 fn the_more_is_open_the_longer_nothing_is_sent_again() {
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     net.filter(|_, _, _| false);
     let wait = |net: &mut Net, payload: &[u8]| {
         net.append(0, payload);
-        net.lanes[0].next_wakeup().expect("nobody has echoed it") - net.now
+        net.parties[0].next_wakeup().expect("nobody has echoed it") - net.now
     };
     let short = wait(&mut net, b"x");
     assert!((1_000_000..1_001_000).contains(&short.0), "{short:?}");
-    let mut net = Net::new(4);
+    let mut net = Net::of(4);
     net.filter(|_, _, _| false);
     let long = wait(&mut net, &vec![0; 4 << 20]);
     assert!((2_000_000..2_001_000).contains(&long.0), "a quarter of a second a MiB: {long:?}");

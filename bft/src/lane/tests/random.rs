@@ -63,7 +63,7 @@ impl Bench {
             70..80 => {
                 let at = self.pick(self.honest);
                 let payload = vec![at as u8; self.pick(400)];
-                if self.net.lanes[at].room().is_some_and(|room| payload.len() <= room) {
+                if self.net.parties[at].room().is_some_and(|room| payload.len() <= room) {
                     self.net.append(at, &payload);
                 }
             }
@@ -77,8 +77,7 @@ impl Bench {
             _ => {
                 self.net.now = self.net.now + Span::from_ms(self.pick(300) as u64);
                 for at in 0..self.honest {
-                    let effects = self.net.lanes[at].tick(self.net.now);
-                    self.net.absorb(at, effects);
+                    self.net.act(at, |it, now| it.tick(now));
                 }
             }
         }
@@ -91,13 +90,14 @@ impl Bench {
         let Some((from, to, sent)) = self.net.take(|length| prng.below(length as u64) as usize) else {
             return;
         };
+        let (from, to) = (usize::from(from.0), usize::from(to.0));
         if from < self.honest {
             self.check_echo(from, &sent);
         }
         if to >= self.honest {
             self.note_vote(&sent);
         } else if self.pick(50) > 0 {
-            self.net.deliver(from, to, &sent);
+            self.net.give(from, to, &sent);
         }
     }
 
@@ -123,7 +123,7 @@ impl Bench {
 
     /// A Byzantine owner extends some branch and sends it to some.
     fn forge(&mut self) {
-        let owner = self.honest + self.pick(self.net.lanes.len() - self.honest);
+        let owner = self.honest + self.pick(self.net.parties.len() - self.honest);
         let own: Vec<Tip> =
             self.forged.iter().filter(|it| usize::from(it.owner.0) == owner).map(Entry::tip).collect();
         let recent = own.len().saturating_sub(4);
@@ -138,7 +138,7 @@ impl Bench {
         let entry = forge(owner, parent, &payload);
         for to in 0..self.honest {
             if self.pick(4) > 0 {
-                self.net.deliver(owner, to, &send(&entry));
+                self.net.give(owner, to, &send(&entry));
             }
         }
         self.forged.push(entry);
@@ -151,7 +151,7 @@ impl Bench {
         for ((owner, seq), digest) in places {
             let tip = Tip { seq: Seq(seq), digest };
             let mut votes = self.votes[&((owner, seq), digest)].clone();
-            for at in self.honest..self.net.lanes.len() {
+            for at in self.honest..self.net.parties.len() {
                 votes.insert(Index(at as u16), self.net.sign(at, tip, owner));
             }
             if votes.len() < quorum {
@@ -160,7 +160,7 @@ impl Bench {
             let certificate = Certificate(votes.into_iter().take(quorum).collect());
             for to in 0..self.honest {
                 if self.pick(3) == 0 {
-                    self.net.deliver(self.honest, to, &final_of(owner, tip, certificate.clone()));
+                    self.net.give(self.honest, to, &final_of(owner, tip, certificate.clone()));
                 }
             }
         }
@@ -174,7 +174,7 @@ impl Bench {
             return;
         }
         let proposer = current[self.pick(current.len())];
-        let cut = self.net.lanes[proposer].cut();
+        let cut = self.net.parties[proposer].cut();
         if cut.may_follow(&self.cuts[last]) {
             self.cuts.push(cut);
         }
@@ -200,13 +200,13 @@ impl Bench {
                 &block,
                 "one block a round"
             );
-            self.net.lanes[at].executed(Round(round as u64), &self.cuts[round]);
+            self.net.parties[at].executed(Round(round as u64), &self.cuts[round]);
             self.progress[at].1 = round;
         }
     }
 
     fn check_certificates(&mut self) {
-        for lanes in &self.net.lanes[..self.honest] {
+        for lanes in &self.net.parties[..self.honest] {
             for (owner, chain) in lanes.chains.iter().enumerate() {
                 for (seq, digest) in chain.all_certified() {
                     let first = *self.certified.entry((owner, seq.0)).or_insert(digest);
@@ -221,7 +221,7 @@ impl Bench {
         let honest = self.honest;
         self.net.filter(move |from, to, _| from < honest && to < honest);
         for _ in 0..12 {
-            self.net.run_for(Span::from_ms(10_000));
+            self.net.pass_ms(10_000);
             self.decide_next();
             for at in 0..honest {
                 for _ in 0..=self.cuts.len() {
@@ -236,7 +236,7 @@ impl Bench {
             "{:?} of {rounds}",
             self.progress
         );
-        assert!((0..honest).all(|at| self.net.lanes[at].own_open() == 0), "no honest entry is left behind");
+        assert!((0..honest).all(|at| self.net.parties[at].own_open() == 0), "no honest entry is left behind");
         let honest_peers: BTreeSet<u16> = (0..honest as u16).collect();
         let mut blamed = self.net.faults.iter().map(|(_, fault)| fault.peer.0);
         assert!(blamed.all(|peer| !honest_peers.contains(&peer)), "nobody honest is blamed");

@@ -16,29 +16,30 @@ fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
     for n in [1, 2, 3, 4, 7] {
         let mut bench = Bench::new(n, 2);
         let parts = bench.block(SOURCE, &[(TARGET, b"a payment")]);
-        assert!(bench.sent().is_empty(), "nothing goes out before the block is certified");
+        assert!(bench.net.sent.is_empty(), "nothing goes out before the block is certified");
         bench.certify(SOURCE, 1);
-        bench.deliver();
-        for member in bench.committee.members(TARGET) {
+        bench.net.deliver();
+        for member in bench.net.committee.members(TARGET) {
             let part = parts[0].reference();
-            assert_eq!(bench.outputs[usize::from(member.0)], [TransferOutput::Eligible(part)]);
-            assert_eq!(bench.at(member).body(&part).as_deref(), Some(&*parts[0]), "as it was sent");
+            assert_eq!(bench.net.outputs[usize::from(member.0)], [TransferOutput::Eligible(part)]);
+            assert_eq!(bench.net.at(member).body(&part).as_deref(), Some(&*parts[0]), "as it was sent");
             let home = Index(part.number.0 as u16 % n);
-            let is_home = bench.committee.index_of(member) == home;
-            let due = bench.at(member).eligible(bench.now);
+            let is_home = bench.net.committee.index_of(member) == home;
+            let due = bench.net.at(member).eligible(bench.net.now);
             assert_eq!(due.len(), usize::from(is_home), "its home proposes it, nobody else");
             assert!(due.iter().all(|import| bench.is_certified(TARGET, import)));
         }
-        let transfers = bench.sent().iter().filter(|send| matches!(send, TransferSend::Transfer(_))).count();
+        let transfers =
+            bench.net.sent.iter().filter(|(_, _, send)| matches!(send, TransferSend::Transfer(_))).count();
         assert_eq!(transfers, usize::from(n), "one copy a member");
-        assert!(bench.committee.members(SOURCE).all(|member| bench.at(member).parts_open() == 1));
+        assert!(bench.net.committee.members(SOURCE).all(|member| bench.net.at(member).parts_open() == 1));
         bench.import(TARGET, SOURCE, 1);
-        bench.deliver();
-        assert_eq!(bench.faults, []);
-        for member in bench.committee.nodes() {
-            assert_eq!(bench.at(member).parts_open(), 0);
-            assert_eq!(bench.at(member).next_wakeup(), None, "nothing is left to do");
-            assert!(bench.at(member).eligible(bench.now).is_empty());
+        bench.net.deliver();
+        assert_eq!(bench.net.faults, []);
+        for member in bench.net.committee.nodes() {
+            assert_eq!(bench.net.at(member).parts_open(), 0);
+            assert_eq!(bench.net.at(member).next_wakeup(), None, "nothing is left to do");
+            assert!(bench.net.at(member).eligible(bench.net.now).is_empty());
         }
     }
 }
@@ -52,12 +53,12 @@ fn a_chain_of_headers_proves_an_uncertified_block() {
     let third = bench.block(SOURCE, &[(ShardId(2), b"two"), (TARGET, b"three"), (ShardId(2), b"four")]);
     bench.block(SOURCE, &[]);
     bench.certify(SOURCE, 4);
-    bench.deliver();
-    assert_eq!(bench.faults, []);
+    bench.net.deliver();
+    assert_eq!(bench.net.faults, []);
     for part in first.iter().chain(&third) {
-        assert!(bench.committee.members(part.destination).all(|member| {
-            let is_here = bench.at(member).body(&part.reference()).is_some();
-            is_here && bench.at(member).next_wakeup().is_some()
+        assert!(bench.net.committee.members(part.destination).all(|member| {
+            let is_here = bench.net.at(member).body(&part.reference()).is_some();
+            is_here && bench.net.at(member).next_wakeup().is_some()
         }));
     }
     assert_eq!(bench.eligible(TARGET), [1, 2]);
@@ -65,11 +66,15 @@ fn a_chain_of_headers_proves_an_uncertified_block() {
     // What is acknowledged needs no chain any more, what is not keeps it.
     bench.import(ShardId(2), SOURCE, 3);
     bench.import(TARGET, SOURCE, 1);
-    bench.deliver();
-    assert_eq!(bench.at(bench.node(SOURCE, 0)).outgoing.kept(), (2, 1, 1), "blocks 3 and 4 for one part");
+    bench.net.deliver();
+    assert_eq!(
+        bench.net.at(bench.net.node(SOURCE, 0)).outgoing.kept(),
+        (2, 1, 1),
+        "blocks 3 and 4 for one part"
+    );
     bench.import(TARGET, SOURCE, 2);
-    bench.pass(1_000);
-    assert_eq!(bench.at(bench.node(SOURCE, 0)).outgoing.kept(), (0, 0, 0));
+    bench.net.pass_ms(1_000);
+    assert_eq!(bench.net.at(bench.net.node(SOURCE, 0)).outgoing.kept(), (0, 0, 0));
 }
 
 #[test]
@@ -80,17 +85,17 @@ fn parts_flow_both_ways_and_acknowledgements_are_few() {
         bench.block(TARGET, &[(SOURCE, b"and back")]);
         bench.certify(SOURCE, height);
         bench.certify(TARGET, height);
-        bench.deliver();
+        bench.net.deliver();
         bench.import(TARGET, SOURCE, height);
         bench.import(SOURCE, TARGET, height);
-        bench.deliver();
-        bench.pass(1);
+        bench.net.deliver();
+        bench.net.pass_ms(1);
     }
-    bench.pass(100);
-    assert_eq!(bench.faults, []);
-    assert!(bench.committee.nodes().all(|member| bench.at(member).parts_open() == 0));
-    let is_ack = |send: &&TransferSend| matches!(send, TransferSend::Message(PartMessage::Ack(_)));
-    let acks = bench.sent().iter().filter(is_ack).count();
+    bench.net.pass_ms(100);
+    assert_eq!(bench.net.faults, []);
+    assert!(bench.net.committee.nodes().all(|member| bench.net.at(member).parts_open() == 0));
+    let is_ack = |send: &TransferSend| matches!(send, TransferSend::Message(PartMessage::Ack(_)));
+    let acks = bench.net.sent.iter().filter(|(_, _, send)| is_ack(send)).count();
     assert!(acks <= 8 * 4 * 4, "{acks} acknowledgements: not one a part and pair of members");
 }
 
@@ -100,23 +105,23 @@ fn backups_propose_what_its_home_does_not() {
     let mut bench = Bench::new(4, 2);
     let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
     bench.certify(SOURCE, 1);
-    bench.deliver();
-    let (home, backup) = (bench.node(TARGET, 1), bench.node(TARGET, 2));
-    let due = |bench: &Bench, node| bench.at(node).eligible(bench.now).len();
+    bench.net.deliver();
+    let (home, backup) = (bench.net.node(TARGET, 1), bench.net.node(TARGET, 2));
+    let due = |bench: &Bench, node| bench.net.at(node).eligible(bench.net.now).len();
     assert_eq!((due(&bench, home), due(&bench, backup)), (1, 0));
-    let now = bench.now;
-    bench.at_mut(home).proposed(now, &[part]);
+    let now = bench.net.now;
+    bench.net.at_mut(home).proposed(now, &[part]);
     bench.idle_blocks(TARGET, 3);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
     bench.idle_blocks(TARGET, 1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 1), "an honest home's entry would be decided");
-    bench.at_mut(backup).proposed(now, &[part]);
-    bench.pass(4_999);
+    bench.net.at_mut(backup).proposed(now, &[part]);
+    bench.net.pass_ms(4_999);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
-    bench.outputs[usize::from(backup.0)].clear();
-    bench.pass(1);
+    bench.net.outputs[usize::from(backup.0)].clear();
+    bench.net.pass_ms(1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (1, 1), "again after 5 s");
-    assert_eq!(bench.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent is told");
+    assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent is told");
     bench.import(TARGET, SOURCE, 1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
 }
@@ -127,11 +132,11 @@ fn backups_of_an_idle_shard_wait_for_a_second() {
     let mut bench = Bench::new(4, 2);
     bench.block(SOURCE, &[(TARGET, b"x")]);
     bench.certify(SOURCE, 1);
-    bench.deliver();
-    let backup = bench.node(TARGET, 3);
-    bench.pass(999);
-    assert!(bench.at(backup).eligible(bench.now).is_empty());
-    bench.pass(1);
-    assert_eq!(bench.at(backup).eligible(bench.now).len(), 1);
-    assert_eq!(bench.at(backup).eligible(bench.now)[0].part.number, PartNumber(1));
+    bench.net.deliver();
+    let backup = bench.net.node(TARGET, 3);
+    bench.net.pass_ms(999);
+    assert!(bench.net.at(backup).eligible(bench.net.now).is_empty());
+    bench.net.pass_ms(1);
+    assert_eq!(bench.net.at(backup).eligible(bench.net.now).len(), 1);
+    assert_eq!(bench.net.at(backup).eligible(bench.net.now)[0].part.number, PartNumber(1));
 }

@@ -73,8 +73,6 @@ struct Sealed {
 /// One message under way to one member.
 #[derive(Clone, Debug)]
 pub struct Letter {
-    /// Letters are numbered as they are posted.
-    pub number: u64,
     /// Who posted it; the network proves that.
     pub from: Index,
     /// Whose it is.
@@ -88,7 +86,7 @@ impl Letter {
         let bytes = codec::encode(&parcel);
         let digest = Digest(Sha256::digest(&bytes).into());
         let sealed = Arc::new(Sealed { parcel, bytes, digest });
-        let letter = |to: &Index| Letter { number: 0, from, to: *to, sealed: sealed.clone() };
+        let letter = |to: &Index| Letter { from, to: *to, sealed: sealed.clone() };
         to.iter().map(letter).collect()
     }
 
@@ -150,7 +148,7 @@ impl Letter {
 
 impl fmt::Display for Letter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} {:?} {} to {}", self.number, self.kind(), self.from, self.to)?;
+        write!(f, "{:?} {} to {}", self.kind(), self.from, self.to)?;
         if let Some((round, view, _)) = self.agreement() {
             write!(f, ", round {round} view {view}")?;
         }

@@ -17,66 +17,61 @@ const SETTLE_WAKEUPS_MAX: usize = 300;
 impl Bench {
     /// Delivers letters like these in the order of posting, with those that are posted meanwhile, until none is left.
     pub fn deliver(&mut self, pick: Pick) {
-        while let Some(at) = self.letters.iter().position(|letter| pick.matches(letter)) {
-            self.deliver_at(at);
+        while let Some(letter) = self.net.take_first(|letter| pick.matches(letter)) {
+            self.hand_over(letter);
         }
     }
 
     /// Delivers everything but letters like any of these, until nothing else is left.
     pub fn deliver_except(&mut self, held: &[Pick]) {
         let free = |letter: &Letter| !held.iter().any(|pick| pick.matches(letter));
-        while let Some(at) = self.letters.iter().position(free) {
-            self.deliver_at(at);
+        while let Some(letter) = self.net.take_first(free) {
+            self.hand_over(letter);
         }
     }
 
     /// Delivers letters like these that are under way now, the newest first.
     pub fn deliver_backwards(&mut self, pick: &Pick) {
-        for letter in self.under_way(pick).into_iter().rev() {
-            self.letters.retain(|other| other.number != letter.number);
-            self.hand_over(letter);
-        }
+        let picked = self.net.take_all(|_, letter| pick.matches(letter));
+        picked.into_iter().rev().for_each(|letter| self.hand_over(letter));
     }
 
     /// Loses letters like these that are under way: a process died with them.
     pub fn lose(&mut self, pick: &Pick) {
-        self.letters.retain(|letter| !pick.matches(letter));
+        self.net.take_all(|_, letter| pick.matches(letter));
     }
 
     /// Loses letters like these from now on, those under way included.
     pub fn lose_always(&mut self, pick: Pick) {
-        self.lose(&pick);
-        self.lost.push(pick);
+        self.net.lose_always(move |letter| pick.matches(letter));
     }
 
     /// Loses nothing any more.
     pub fn lose_no_more(&mut self) {
-        self.lost.clear();
+        self.net.lose_no_more();
     }
 
     /// Letters under way like these.
     pub fn under_way(&self, pick: &Pick) -> Vec<Letter> {
-        self.letters.iter().filter(|letter| pick.matches(letter)).cloned().collect()
+        self.net.under_way().filter(|letter| pick.matches(letter)).cloned().collect()
     }
 
     /// A new process of `peer` says hello to `member`.
     pub fn peer_up(&mut self, member: Index, peer: Index) {
-        self.seats[place(member)].peer_up(self.now, peer);
-        self.collect(member);
+        self.step(member, |seat, now| seat.peer_up(now, peer));
     }
 
     /// A child of the member died, with what it carried.
     pub fn child_restarted(&mut self, member: Index) {
-        self.seats[place(member)].child_restarted(self.now);
-        self.collect(member);
+        self.step(member, Seat::child_restarted);
     }
 
     /// Whether a member executes what it decides.
     pub fn execution(&mut self, member: Index, execution: Execution) {
-        let seat = &mut self.seats[place(member)];
-        seat.execution = execution;
-        seat.settle(self.now);
-        self.collect(member);
+        self.step(member, |seat, now| {
+            seat.execution = execution;
+            seat.settle(now);
+        });
     }
 
     /// Everybody honest pings everybody, as links do once a second.
@@ -96,10 +91,7 @@ impl Bench {
     /// Time passes, and everybody looks at the clock.
     pub fn sleep(&mut self, span: Span) {
         self.now = self.now + span;
-        for member in self.members() {
-            self.seats[place(member)].tick(self.now);
-            self.collect(member);
-        }
+        self.members().into_iter().for_each(|member| self.step(member, Seat::tick));
     }
 
     /// Heals the network: all that is under way arrives, time passes, links ping. Checks that within a bound all
@@ -107,8 +99,10 @@ impl Bench {
     pub fn settle(&mut self, round: u64) -> Result<(), Violation> {
         for _ in 0..SETTLE_WAKEUPS_MAX {
             // A broken protocol may never fall silent.
-            while !self.letters.is_empty() && self.check().is_ok() {
-                self.deliver_at(0);
+            while self.check().is_ok()
+                && let Some((_, letter)) = self.net.pop()
+            {
+                self.hand_over(letter);
             }
             self.check()?;
             let done = |member: &Index| {
@@ -133,26 +127,22 @@ impl Bench {
         self.sleep(due - self.now);
     }
 
-    fn deliver_at(&mut self, at: usize) {
-        let letter = self.letters.remove(at);
-        self.hand_over(letter);
-    }
-
     pub(super) fn hand_over(&mut self, letter: Letter) {
-        let seat = &mut self.seats[place(letter.to)];
         match letter.parcel() {
             Parcel::LaneCertificate(lane, tip) => {
                 if self.certified.get(&(*lane, tip.seq)) == Some(&tip.digest) {
-                    seat.learn(self.now, *lane, *tip);
+                    self.step(letter.to, |seat, now| seat.learn(now, *lane, *tip));
                 }
             }
-            Parcel::Round(_) | Parcel::Block(_) => seat.receive(self.now, &letter),
+            Parcel::Round(_) | Parcel::Block(_) => {
+                self.step(letter.to, |seat, now| seat.receive(now, &letter))
+            }
         }
-        self.collect(letter.to);
     }
 
-    /// Posts what a member sends, answers what it wants, and checks what it did.
-    pub(super) fn collect(&mut self, member: Index) {
+    /// A member does a step: posts what it sends, answers what it wants, and checks what it did.
+    pub(super) fn step(&mut self, member: Index, step: impl FnOnce(&mut Seat, Time)) {
+        step(&mut self.seats[place(member)], self.now);
         let Out { sends, wanted, decisions, faults } = std::mem::take(&mut self.seats[place(member)].out);
         for (to, parcel) in sends {
             self.post(member, to, parcel);
@@ -175,7 +165,7 @@ impl Bench {
         let mut others = self.honest().into_iter().chain(self.traitors.iter().copied());
         let Some(from) = others.find(knows) else { return };
         let parcel = Parcel::LaneCertificate(lane, tip);
-        let under_way = self.letters.iter().any(|letter| letter.to == member && *letter.parcel() == parcel);
+        let under_way = self.net.under_way().any(|letter| letter.to == member && *letter.parcel() == parcel);
         if !under_way {
             self.post(from, To::Member(self.node(member)), parcel);
         }
@@ -184,7 +174,7 @@ impl Bench {
     /// Posts a message of a member, except to itself.
     pub(super) fn post(&mut self, from: Index, to: To, parcel: Parcel) {
         let mut letters = self.seal(from, to, parcel);
-        letters.retain(|letter| !self.lost.iter().any(|pick| pick.matches(letter)));
+        letters.retain(|letter| !self.net.loses(letter));
         self.post_sealed(letters);
     }
 
@@ -207,13 +197,11 @@ impl Bench {
                 self.give_away(letter.from, CoinName { round, view: *view }, *share);
             }
         }
-        for mut letter in letters {
-            letter.number = self.posted;
-            self.posted += 1;
+        for letter in letters {
             if self.traitors.contains(&letter.from) || self.traitors.contains(&letter.to) {
                 self.overheard.push(letter.clone());
             }
-            self.letters.push(letter);
+            self.net.send_surely(self.now, letter);
         }
     }
 

@@ -48,7 +48,7 @@ impl Schedule {
 
     /// Place of the next letter among those under way.
     fn next(&mut self, bench: &Bench) -> usize {
-        let count = bench.letters.len();
+        let count = bench.net.len();
         let starved: Box<dyn Fn(&Letter) -> bool> = match self.order {
             Order::FirstInFirstOut => return 0,
             Order::LastInFirstOut => return count - 1,
@@ -58,14 +58,15 @@ impl Schedule {
             }),
             Order::StarvedLeader => Box::new(|letter: &Letter| is_of_known_leader(bench, letter)),
         };
+        let letters: Vec<&Letter> = bench.net.under_way().collect();
         // A few tries find a letter that is not starved, if most are not.
         for _ in 0..8 {
             let at = self.any(count);
-            if !starved(&bench.letters[at]) {
+            if !starved(letters[at]) {
                 return at;
             }
         }
-        let fed: Vec<usize> = (0..count).filter(|at| !starved(&bench.letters[*at])).collect();
+        let fed: Vec<usize> = (0..count).filter(|at| !starved(letters[*at])).collect();
         match self.prng.pick(&fed) {
             Some(at) => *at,
             None => self.any(count),
@@ -111,13 +112,13 @@ impl Bench {
                 }
                 advanced = most + 1;
             }
-            self.step(schedule);
+            self.deliver_next(schedule);
         }
         Err(self.stalled())
     }
 
-    fn step(&mut self, schedule: &mut Schedule) {
-        if self.letters.is_empty() {
+    fn deliver_next(&mut self, schedule: &mut Schedule) {
+        if self.net.len() == 0 {
             return self.wake_next();
         }
         if schedule.prng.chance(schedule.jumps_permille, 1_000) {
@@ -125,9 +126,9 @@ impl Bench {
             self.sleep(Span::from_ms(1_000));
         }
         let at = schedule.next(self);
-        let letter = self.letters.remove(at);
+        let letter = self.net.take_nth(at).expect("it is under way");
         if schedule.prng.chance(schedule.repeats_permille, 1_000) {
-            self.letters.push(letter.clone());
+            self.net.send_surely(self.now, letter.clone());
         }
         if self.traitors.contains(&letter.from) && schedule.prng.chance(schedule.treason_permille, 1_000) {
             if let Some(parcel) = self.twisted(&letter, &mut schedule.prng) {

@@ -20,7 +20,7 @@ use crate::proposal::Rules;
 use crate::sim::adversary::{Adversary, Hands};
 use crate::sim::checker::Checker;
 use crate::sim::cost::Cost;
-use crate::sim::net::Net;
+use crate::sim::links::Links;
 use crate::sim::plan::{Crypto, Plan, Scenario};
 use crate::sim::run::{Happening, Node, PING_EVERY, Simulation, Stage, TURN_EVERY, Transport};
 use crate::sim::trace::Trace;
@@ -126,8 +126,8 @@ fn start(
 }
 
 /// The network with everything in it that happens at a fixed time.
-fn scheduled(plan: &Plan, prng: &mut Prng) -> Net<Happening> {
-    let mut net = Net::new(prng.fork(), plan.order, plan.delays.clone());
+fn scheduled(plan: &Plan, prng: &mut Prng) -> Links<Happening> {
+    let mut net = Links::new(prng.fork(), plan.order, plan.delays.clone());
     for (at, trouble) in &plan.troubles {
         net.schedule(*at, Happening::Trouble(trouble.clone()));
     }

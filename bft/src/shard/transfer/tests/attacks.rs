@@ -18,9 +18,9 @@ use crate::transaction::tx_id;
 
 /// Hands a transfer to a member, and tells whether that member has signed anything by it.
 fn signs(bench: &mut Bench, from: NodeId, to: NodeId, transfer: Transfer) -> bool {
-    bench.log.clear();
-    bench.hand(from, to, &TransferSend::Transfer(transfer));
-    bench.log.iter().any(|(_, _, send)| matches!(send, TransferSend::Message(PartMessage::Vote { .. })))
+    bench.net.sent.clear();
+    bench.net.hand(from, to, &TransferSend::Transfer(transfer));
+    bench.net.sent.iter().any(|(_, _, send)| matches!(send, TransferSend::Message(PartMessage::Vote { .. })))
 }
 
 /// A bench whose source has three blocks with parts for two shards, and the honest transfer of part 2, which stands in
@@ -100,7 +100,8 @@ const LIES: [(&str, Lie); 17] = [
 #[test]
 fn a_transfer_that_does_not_hold_is_refused_and_its_sender_barred() {
     let (mut bench, honest) = staged();
-    let (liar, victim, other) = (bench.node(SOURCE, 3), bench.node(TARGET, 0), bench.node(SOURCE, 0));
+    let (liar, victim, other) =
+        (bench.net.node(SOURCE, 3), bench.net.node(TARGET, 0), bench.net.node(SOURCE, 0));
     for (what, lie) in LIES {
         let (mut bench, honest) = staged();
         let mut transfer = honest.clone();
@@ -108,19 +109,19 @@ fn a_transfer_that_does_not_hold_is_refused_and_its_sender_barred() {
         assert_ne!(transfer, honest, "{what}");
         assert!(!signs(&mut bench, liar, victim, transfer), "{what}");
         let fault = Fault { peer: liar, kind: FaultKind::BadTransfer };
-        assert_eq!(bench.faults, [(victim, fault)], "{what}");
+        assert_eq!(bench.net.faults, [(victim, fault)], "{what}");
         assert!(!signs(&mut bench, liar, victim, honest.clone()), "{what}: its word counts no more");
         assert!(signs(&mut bench, other, victim, honest), "{what}: others' does");
-        assert_eq!(bench.faults.len(), 1, "{what}");
+        assert_eq!(bench.net.faults.len(), 1, "{what}");
     }
     assert!(signs(&mut bench, liar, victim, honest), "so it was the lies that were refused");
-    assert_eq!(bench.faults, []);
+    assert_eq!(bench.net.faults, []);
 }
 
 #[test]
 fn a_transfer_at_the_wrong_place_is_refused() {
     let (mut bench, honest) = staged();
-    let victim = bench.node(TARGET, 0);
+    let victim = bench.net.node(TARGET, 0);
     let elsewhere = {
         let (mut bench, _) = staged();
         let parts = bench.block(SOURCE, &[(ShardId(2), b"not yours")]);
@@ -133,17 +134,17 @@ fn a_transfer_at_the_wrong_place_is_refused() {
     };
     let cut_off = Transfer { part: honest.part.slice(0..27), ..honest.clone() };
     for (what, from, transfer, kind) in [
-        ("for another shard", bench.node(SOURCE, 0), elsewhere, FaultKind::BadTransfer),
-        ("of our own shard", bench.node(TARGET, 1), headed(0, 1), FaultKind::BadTransfer),
-        ("of no shard", bench.node(SOURCE, 0), headed(0, 3), FaultKind::BadTransfer),
-        ("from a shard between", bench.node(ShardId(2), 0), honest.clone(), FaultKind::BadTransfer),
+        ("for another shard", bench.net.node(SOURCE, 0), elsewhere, FaultKind::BadTransfer),
+        ("of our own shard", bench.net.node(TARGET, 1), headed(0, 1), FaultKind::BadTransfer),
+        ("of no shard", bench.net.node(SOURCE, 0), headed(0, 3), FaultKind::BadTransfer),
+        ("from a shard between", bench.net.node(ShardId(2), 0), honest.clone(), FaultKind::BadTransfer),
         ("from no node", NodeId(99), honest.clone(), FaultKind::BadTransfer),
-        ("too short for a place", bench.node(SOURCE, 0), cut_off, FaultKind::Malformed),
+        ("too short for a place", bench.net.node(SOURCE, 0), cut_off, FaultKind::Malformed),
     ] {
         assert!(!signs(&mut bench, from, victim, transfer), "{what}");
-        assert_eq!(bench.faults.pop(), Some((victim, Fault { peer: from, kind })), "{what}");
+        assert_eq!(bench.net.faults.pop(), Some((victim, Fault { peer: from, kind })), "{what}");
     }
-    let from = bench.node(SOURCE, 0);
+    let from = bench.net.node(SOURCE, 0);
     assert!(signs(&mut bench, from, victim, honest));
 }
 
@@ -209,7 +210,7 @@ fn shapes_of(honest: &Transfer) -> Vec<(String, Transfer)> {
 /// The shapes of a part that a member signs.
 fn shapes_signed(items: (u8, u8, u8), parts: u16) -> Vec<String> {
     let (mut bench, honest) = staged_shape(items, parts);
-    let (liar, victim) = (bench.node(SOURCE, 3), bench.node(TARGET, 0));
+    let (liar, victim) = (bench.net.node(SOURCE, 3), bench.net.node(TARGET, 0));
     let mut signed = Vec::new();
     for (what, shape) in shapes_of(&honest) {
         let mut bench = staged_shape(items, parts).0;
@@ -217,7 +218,7 @@ fn shapes_signed(items: (u8, u8, u8), parts: u16) -> Vec<String> {
             signed.push(what);
         } else {
             let fault = Fault { peer: liar, kind: FaultKind::BadTransfer };
-            assert_eq!(bench.faults, [(victim, fault)], "{what}");
+            assert_eq!(bench.net.faults, [(victim, fault)], "{what}");
         }
     }
     assert!(signs(&mut bench, liar, victim, honest), "{items:?}");
@@ -241,20 +242,20 @@ fn the_chain_of_headers_has_a_longest() {
     bench.idle_blocks(SOURCE, TransferProof::HEADERS_MAX as u64);
     let last = TransferProof::HEADERS_MAX as u64 + 1;
     let headers: Vec<Header> = (1..=last).map(|height| bench.header(SOURCE, height)).collect();
-    let (from, to) = (bench.node(SOURCE, 0), bench.node(TARGET, 0));
+    let (from, to) = (bench.net.node(SOURCE, 0), bench.net.node(TARGET, 0));
     let too_long = bench.transfer(&headers, &parts, 0);
     let longest = bench.transfer(&headers[..headers.len() - 1], &parts, 0);
     assert!(!signs(&mut bench, from, to, too_long));
     bench.certify(SOURCE, last);
-    assert!(bench.sent().is_empty());
-    let from = bench.node(SOURCE, 1);
+    assert!(bench.net.sent.is_empty());
+    let from = bench.net.node(SOURCE, 1);
     assert!(signs(&mut bench, from, to, longest));
 }
 
 #[test]
 fn parts_may_be_skipped_repeated_and_out_of_order() {
     let mut bench = Bench::new(4, 2);
-    let (from, to) = (bench.node(SOURCE, 0), bench.node(TARGET, 0));
+    let (from, to) = (bench.net.node(SOURCE, 0), bench.net.node(TARGET, 0));
     let blocks: Vec<_> = (0..66).map(|_| bench.block(SOURCE, &[(TARGET, b"x")])).collect();
     let transfer = |bench: &Bench, number: u64| {
         bench.transfer(&[bench.header(SOURCE, number)], &blocks[number as usize - 1], 0)
@@ -268,11 +269,14 @@ fn parts_may_be_skipped_repeated_and_out_of_order() {
         let transfer = transfer(&bench, number);
         assert_eq!(signs(&mut bench, from, to, transfer), is_signed, "part {number} after the first");
     }
-    assert_eq!(bench.faults, [], "nothing of this is a crime");
+    assert_eq!(bench.net.faults, [], "nothing of this is a crime");
     let acked = |(_, _, send): &(_, _, TransferSend)| *send == message(PartMessage::Ack(PartNumber(1)));
     let transfer = transfer(&bench, 1);
-    bench.pass(1_000);
-    assert!(!signs(&mut bench, from, to, transfer) && bench.log.iter().any(acked), "who repeats it is told");
+    bench.net.pass_ms(1_000);
+    assert!(
+        !signs(&mut bench, from, to, transfer) && bench.net.sent.iter().any(acked),
+        "who repeats it is told"
+    );
 }
 
 fn message(message: PartMessage) -> TransferSend {
@@ -280,7 +284,7 @@ fn message(message: PartMessage) -> TransferSend {
 }
 
 fn vote(bench: &Bench, author: NodeId, part: PartRef) -> TransferSend {
-    let signature = bench.suites[usize::from(author.0)].sign(&Statement::Part(part));
+    let signature = bench.net.suites[usize::from(author.0)].sign(&Statement::Part(part));
     message(PartMessage::Vote { part, signature })
 }
 
@@ -288,7 +292,7 @@ fn vote(bench: &Bench, author: NodeId, part: PartRef) -> TransferSend {
 #[test]
 fn signs_for_data_never_sent_lead_nowhere() {
     let mut bench = Bench::new(4, 2);
-    let (liar, victim) = (bench.node(TARGET, 3), bench.node(TARGET, 0));
+    let (liar, victim) = (bench.net.node(TARGET, 3), bench.net.node(TARGET, 0));
     let fake = |number: u64, byte: u8| PartRef {
         source: SOURCE,
         number: PartNumber(number),
@@ -296,13 +300,13 @@ fn signs_for_data_never_sent_lead_nowhere() {
     };
     for number in 1..=3 {
         let vote = vote(&bench, liar, fake(number, 1));
-        bench.hand(liar, victim, &vote);
-        bench.hand(liar, victim, &vote);
+        bench.net.hand(liar, victim, &vote);
+        bench.net.hand(liar, victim, &vote);
     }
-    bench.pass(60_000);
-    assert!(bench.log.is_empty() && bench.faults.is_empty());
-    assert!(bench.at(victim).eligible(bench.now).is_empty());
-    let (outsider, insider) = (bench.node(SOURCE, 0), bench.node(TARGET, 1));
+    bench.net.pass_ms(60_000);
+    assert!(bench.net.sent.is_empty() && bench.net.faults.is_empty());
+    assert!(bench.net.at(victim).eligible(bench.net.now).is_empty());
+    let (outsider, insider) = (bench.net.node(SOURCE, 0), bench.net.node(TARGET, 1));
     let own = PartRef { source: TARGET, ..fake(1, 1) };
     let nowhere = PartRef { source: ShardId(2), ..fake(1, 1) };
     for (from, send, kind) in [
@@ -316,10 +320,10 @@ fn signs_for_data_never_sent_lead_nowhere() {
         (insider, message(PartMessage::Ack(PartNumber(1))), FaultKind::NotAMember),
         (outsider, message(PartMessage::Ack(PartNumber(u64::MAX))), FaultKind::OutOfRange),
     ] {
-        bench.hand(from, victim, &send);
-        assert_eq!(bench.faults.pop(), Some((victim, Fault { peer: from, kind })), "{send:?}");
+        bench.net.hand(from, victim, &send);
+        assert_eq!(bench.net.faults.pop(), Some((victim, Fault { peer: from, kind })), "{send:?}");
     }
-    assert!(bench.log.is_empty());
+    assert!(bench.net.sent.is_empty());
 }
 
 /// A signature that does not verify counts for nothing, and its author is known.
@@ -327,19 +331,19 @@ fn signs_for_data_never_sent_lead_nowhere() {
 fn a_bad_signature_does_not_make_a_part_eligible() {
     let mut bench = Bench::new(4, 2);
     let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
-    let (victim, liar) = (bench.node(TARGET, 0), bench.node(TARGET, 3));
-    bench.filter(move |from, to, _| from.0 < 4 || (to == victim && from.0 == 5));
+    let (victim, liar) = (bench.net.node(TARGET, 0), bench.net.node(TARGET, 3));
+    bench.net.only(move |from, to, _| from.0 < 4 || (to == victim && from.0 == 5));
     bench.certify(SOURCE, 1);
-    bench.deliver();
-    let of_another = vote(&bench, bench.node(TARGET, 2), part);
-    bench.hand(liar, victim, &of_another);
-    assert_eq!(bench.faults, [(victim, Fault { peer: liar, kind: FaultKind::BadSignature })]);
-    assert!(bench.at(victim).eligible(bench.now).is_empty());
-    let honest = vote(&bench, bench.node(TARGET, 2), part);
-    let member = bench.node(TARGET, 2);
-    bench.hand(member, victim, &honest);
-    bench.now = bench.now + crate::time::Span::from_ms(60_000);
-    assert_eq!(bench.at(victim).eligible(bench.now).len(), 1);
+    bench.net.deliver();
+    let of_another = vote(&bench, bench.net.node(TARGET, 2), part);
+    bench.net.hand(liar, victim, &of_another);
+    assert_eq!(bench.net.faults, [(victim, Fault { peer: liar, kind: FaultKind::BadSignature })]);
+    assert!(bench.net.at(victim).eligible(bench.net.now).is_empty());
+    let honest = vote(&bench, bench.net.node(TARGET, 2), part);
+    let member = bench.net.node(TARGET, 2);
+    bench.net.hand(member, victim, &honest);
+    bench.net.now = bench.net.now + crate::time::Span::from_ms(60_000);
+    assert_eq!(bench.net.at(victim).eligible(bench.net.now).len(), 1);
 }
 
 /// Acknowledgements of f liars end nothing.
@@ -347,39 +351,38 @@ fn a_bad_signature_does_not_make_a_part_eligible() {
 fn f_acknowledgements_are_not_believed() {
     let mut bench = Bench::new(4, 2);
     bench.block(SOURCE, &[(TARGET, b"x")]);
-    let (sender, liar) = (bench.node(SOURCE, 0), bench.node(TARGET, 3));
+    let (sender, liar) = (bench.net.node(SOURCE, 0), bench.net.node(TARGET, 3));
     for number in [1, 1, 1_000_000, u64::MAX - 1] {
-        bench.hand(liar, sender, &message(PartMessage::Ack(PartNumber(number))));
-        assert_eq!(bench.at(sender).parts_open(), 1);
+        bench.net.hand(liar, sender, &message(PartMessage::Ack(PartNumber(number))));
+        assert_eq!(bench.net.at(sender).parts_open(), 1);
     }
-    let honest = bench.node(TARGET, 1);
-    bench.hand(honest, sender, &message(PartMessage::Ack(PartNumber(1))));
-    assert_eq!(bench.at(sender).parts_open(), 0, "f+1 are, as far as all of them go");
+    let honest = bench.net.node(TARGET, 1);
+    bench.net.hand(honest, sender, &message(PartMessage::Ack(PartNumber(1))));
+    assert_eq!(bench.net.at(sender).parts_open(), 0, "f+1 are, as far as all of them go");
     bench.block(SOURCE, &[(TARGET, b"y")]);
-    assert_eq!(bench.at(sender).parts_open(), 1);
+    assert_eq!(bench.net.at(sender).parts_open(), 1);
     // A member that executes more slowly than the destination need not send what is executed there.
-    bench.hand(honest, sender, &message(PartMessage::Ack(PartNumber(9))));
+    bench.net.hand(honest, sender, &message(PartMessage::Ack(PartNumber(9))));
     bench.block(SOURCE, &[(TARGET, b"z")]);
-    assert_eq!((bench.at(sender).parts_open(), bench.at(sender).next_wakeup()), (0, None));
+    assert_eq!((bench.net.at(sender).parts_open(), bench.net.at(sender).next_wakeup()), (0, None));
 }
 
 /// Two parts for one place, both proved, as only a source with more than f Byzantine members can make them; how many
 /// different ones a member signs.
 fn digests_signed_of_a_forked_source() -> usize {
     let mut bench = Bench::new(4, 2);
-    let (from, to) = (bench.node(SOURCE, 0), bench.node(TARGET, 0));
+    let (from, to) = (bench.net.node(SOURCE, 0), bench.net.node(TARGET, 0));
     let forked = [&b"one"[..], b"other"].map(|item| bench.next_block(SOURCE, &[(TARGET, item)]));
     let transfers = forked.each_ref().map(|(header, parts)| bench.transfer(&[*header], parts, 0));
-    bench.hand(from, to, &TransferSend::Transfer(transfers[0].clone()));
+    bench.net.hand(from, to, &TransferSend::Transfer(transfers[0].clone()));
     // The shard, so it seems, has decided to execute the other one.
     let wanted = forked[1].1[0].reference();
-    let now = bench.now;
-    let effects = bench.at_mut(to).want(now, &[wanted]);
-    bench.absorb(to, effects);
-    bench.hand(from, to, &TransferSend::Transfer(transfers[1].clone()));
-    assert!(bench.at(to).body(&wanted).is_some(), "what is decided is executed");
+    bench.net.step(to, |it, now| it.want(now, &[wanted]));
+    bench.net.hand(from, to, &TransferSend::Transfer(transfers[1].clone()));
+    assert!(bench.net.at(to).body(&wanted).is_some(), "what is decided is executed");
     let mut signed: Vec<Digest> = bench
-        .log
+        .net
+        .sent
         .iter()
         .filter_map(|(_, _, send)| match send {
             TransferSend::Message(PartMessage::Vote { part, .. }) => Some(part.digest),
@@ -424,7 +427,7 @@ fn each_rule_of_transfers_is_missed_when_it_is_off() {
         let is_believed = |lie: Lie| {
             let (mut bench, mut transfer) = staged();
             lie(&bench, &mut transfer);
-            let (liar, victim) = (bench.node(SOURCE, 3), bench.node(TARGET, 0));
+            let (liar, victim) = (bench.net.node(SOURCE, 3), bench.net.node(TARGET, 0));
             signs(&mut bench, liar, victim, transfer)
         };
         let believed = LIES.iter().filter(|(_, lie)| is_believed(*lie)).map(|(what, _)| *what).collect();

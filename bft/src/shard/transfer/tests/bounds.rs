@@ -15,24 +15,24 @@ use crate::shard::transfer::TransferSend;
 use crate::transaction::tx_id;
 
 fn transfers(bench: &Bench) -> usize {
-    bench.log.iter().filter(|(_, _, send)| matches!(send, TransferSend::Transfer(_))).count()
+    bench.net.sent.iter().filter(|(_, _, send)| matches!(send, TransferSend::Transfer(_))).count()
 }
 
 /// A member that signs everything leaves one vote in each place of the window.
 #[test]
 fn a_flood_of_signs_leaves_a_bounded_trace() {
     let mut bench = Bench::new(4, 2);
-    let (liar, victim) = (bench.node(TARGET, 3), bench.node(TARGET, 0));
+    let (liar, victim) = (bench.net.node(TARGET, 3), bench.net.node(TARGET, 0));
     for number in (0..=1_000).chain([u64::MAX]) {
         for byte in 0..3 {
             let part = PartRef { source: SOURCE, number: PartNumber(number), digest: Digest([byte; 32]) };
-            let signature = bench.suites[usize::from(liar.0)].sign(&Statement::Part(part));
+            let signature = bench.net.suites[usize::from(liar.0)].sign(&Statement::Part(part));
             let vote = TransferSend::Message(PartMessage::Vote { part, signature });
-            bench.hand(liar, victim, &vote);
+            bench.net.hand(liar, victim, &vote);
         }
     }
-    assert_eq!(bench.at(victim).incoming[&SOURCE].len() as u64, PARTS_AHEAD_MAX);
-    assert!(bench.log.is_empty() && bench.at(victim).next_wakeup().is_none());
+    assert_eq!(bench.net.at(victim).incoming[&SOURCE].len() as u64, PARTS_AHEAD_MAX);
+    assert!(bench.net.sent.is_empty() && bench.net.at(victim).next_wakeup().is_none());
 }
 
 /// A destination that acknowledges nothing gets so many parts and no more; each acknowledgement lets others follow.
@@ -43,20 +43,20 @@ fn the_window_bounds_what_is_under_way() {
         bench.block(SOURCE, &[(TARGET, b"x")]);
         bench.certify(SOURCE, height);
     }
-    bench.deliver();
+    bench.net.deliver();
     assert_eq!(transfers(&bench) as u64, 4 * PARTS_AHEAD_MAX);
     assert_eq!(bench.eligible(TARGET), (1..=PARTS_AHEAD_MAX).collect::<Vec<_>>());
     bench.import(TARGET, SOURCE, 10);
-    bench.deliver();
+    bench.net.deliver();
     assert_eq!(transfers(&bench) as u64, 4 * (PARTS_AHEAD_MAX + 10));
     assert_eq!(bench.eligible(TARGET), (11..=PARTS_AHEAD_MAX + 10).collect::<Vec<_>>());
     bench.import(TARGET, SOURCE, 74);
-    bench.pass(100);
+    bench.net.pass_ms(100);
     bench.import(TARGET, SOURCE, 100);
-    bench.pass(100);
+    bench.net.pass_ms(100);
     assert_eq!(transfers(&bench), 400);
-    assert!(bench.committee.nodes().all(|node| bench.at(node).parts_open() == 0));
-    assert_eq!(bench.faults, []);
+    assert!(bench.net.committee.nodes().all(|node| bench.net.at(node).parts_open() == 0));
+    assert_eq!(bench.net.faults, []);
 }
 
 /// Of long parts fewer are under way, and only the oldest of them are sent again.
@@ -73,16 +73,16 @@ fn the_window_is_one_of_bytes_too() {
     let header = Header { height: Round(1), outgoing: PartDigests::of(&parts).root(), ..Header::default() };
     bench.execute(SOURCE, header, parts.into_iter().map(Arc::new).collect());
     bench.certify(SOURCE, 1);
-    bench.deliver();
+    bench.net.deliver();
     let under_way = transfers(&bench) as u64;
     assert_eq!(under_way, PARTS_AHEAD_BYTES_MAX / PART_BYTES_MAX);
-    bench.pass(1_000);
+    bench.net.pass_ms(1_000);
     assert_eq!(transfers(&bench) as u64, under_way + 2);
     bench.import(TARGET, SOURCE, under_way);
-    bench.pass(100);
+    bench.net.pass_ms(100);
     bench.import(TARGET, SOURCE, 11);
-    bench.pass(100);
-    assert_eq!((transfers(&bench) as u64, bench.at(bench.node(SOURCE, 0)).parts_open()), (13, 0));
+    bench.net.pass_ms(100);
+    assert_eq!((transfers(&bench) as u64, bench.net.at(bench.net.node(SOURCE, 0)).parts_open()), (13, 0));
 }
 
 /// Who asks again and again gets so many bytes.
@@ -91,25 +91,25 @@ fn a_flood_of_requests_is_answered_within_bounds() {
     let mut bench = Bench::new(4, 2);
     let part = bench.block(SOURCE, &[(TARGET, &[7; 60_000])])[0].reference();
     bench.certify(SOURCE, 1);
-    bench.deliver();
-    for server in [bench.node(SOURCE, 0), bench.node(TARGET, 0)] {
-        bench.log.clear();
-        let greedy = bench.node(TARGET, 3);
+    bench.net.deliver();
+    for server in [bench.net.node(SOURCE, 0), bench.net.node(TARGET, 0)] {
+        bench.net.sent.clear();
+        let greedy = bench.net.node(TARGET, 3);
         for _ in 0..1_000 {
-            bench.hand(greedy, server, &TransferSend::Message(PartMessage::Want(part)));
+            bench.net.hand(greedy, server, &TransferSend::Message(PartMessage::Want(part)));
         }
         let bytes = transfers(&bench) as u64 * 60_000;
         assert!((PART_BYTES_MAX..5 * PART_BYTES_MAX).contains(&bytes), "{bytes} bytes");
-        bench.log.clear();
-        let modest = bench.node(TARGET, 2);
-        bench.hand(modest, server, &TransferSend::Message(PartMessage::Want(part)));
+        bench.net.sent.clear();
+        let modest = bench.net.node(TARGET, 2);
+        bench.net.hand(modest, server, &TransferSend::Message(PartMessage::Want(part)));
         assert_eq!(transfers(&bench), 1, "at nobody else's cost");
     }
     let altered = PartRef { digest: Digest([1; 32]), ..part };
-    let (from, to) = (bench.node(TARGET, 2), bench.node(SOURCE, 0));
-    bench.log.clear();
-    bench.hand(from, to, &TransferSend::Message(PartMessage::Want(altered)));
-    assert!(bench.log.is_empty(), "what was never sent is not served");
+    let (from, to) = (bench.net.node(TARGET, 2), bench.net.node(SOURCE, 0));
+    bench.net.sent.clear();
+    bench.net.hand(from, to, &TransferSend::Message(PartMessage::Want(altered)));
+    assert!(bench.net.sent.is_empty(), "what was never sent is not served");
 }
 
 /// Executed parts are kept for those behind, but not for ever.
@@ -120,45 +120,45 @@ fn executed_parts_are_forgotten_in_time() {
         bench.block(SOURCE, &[(TARGET, b"x")]);
         bench.certify(SOURCE, height);
     }
-    bench.deliver();
+    bench.net.deliver();
     bench.import(TARGET, SOURCE, 30);
-    let member = bench.node(TARGET, 0);
-    assert_eq!(bench.at(member).history.size().0, 30);
+    let member = bench.net.node(TARGET, 0);
+    assert_eq!(bench.net.at(member).history.size().0, 30);
     bench.idle_blocks(TARGET, HISTORY_ROUNDS_MIN);
-    assert_eq!(bench.at(member).history.size().0, 30);
+    assert_eq!(bench.net.at(member).history.size().0, 30);
     bench.idle_blocks(TARGET, 1);
-    assert_eq!(bench.at(member).history.size(), (0, 0));
-    assert_eq!(bench.at(member).incoming[&SOURCE].len(), 0);
+    assert_eq!(bench.net.at(member).history.size(), (0, 0));
+    assert_eq!(bench.net.at(member).incoming[&SOURCE].len(), 0);
 }
 
 /// However many bodies are due in one call, few are requested at a time.
 #[test]
 fn few_requests_are_in_flight_although_all_are_due_at_once() {
     let mut bench = Bench::new(4, 2);
-    let victim = bench.node(TARGET, 0);
-    bench.filter(move |_, to, send| to != victim || !matches!(send, TransferSend::Transfer(_)));
+    let victim = bench.net.node(TARGET, 0);
+    bench.net.only(move |_, to, send| to != victim || !matches!(send, TransferSend::Transfer(_)));
     let parts: Vec<PartRef> =
         (0..20).map(|_| bench.block(SOURCE, &[(TARGET, b"x")])[0].reference()).collect();
     bench.certify(SOURCE, 20);
-    bench.deliver();
+    bench.net.deliver();
     let asked = |bench: &Bench| {
         let wanted =
-            bench.log.iter().filter(|(from, ..)| *from == victim).filter_map(|(_, _, send)| match send {
-                TransferSend::Message(PartMessage::Want(part)) => Some(*part),
-                _ => None,
-            });
+            bench.net.sent.iter().filter(|(from, ..)| *from == victim).filter_map(
+                |(_, _, send)| match send {
+                    TransferSend::Message(PartMessage::Want(part)) => Some(*part),
+                    _ => None,
+                },
+            );
         wanted.collect::<BTreeSet<PartRef>>().len()
     };
-    bench.pass(99);
+    bench.net.pass_ms(99);
     assert_eq!(asked(&bench), 0, "they may come by themselves");
-    bench.pass(1);
+    bench.net.pass_ms(1);
     assert_eq!(asked(&bench), 8, "all are due by the SIGNs of others");
-    bench.log.clear();
-    let now = bench.now;
-    let effects = bench.at_mut(victim).on_child_restarted(now);
-    bench.absorb(victim, effects);
+    bench.net.sent.clear();
+    bench.net.step(victim, |it, now| it.on_child_restarted(now));
     assert_eq!(asked(&bench), 8, "all are due since the requests may be lost");
-    bench.heal();
-    bench.pass(1_000);
-    assert!(parts.iter().all(|part| bench.at(victim).body(part).is_some()));
+    bench.net.heal();
+    bench.net.pass_ms(1_000);
+    assert!(parts.iter().all(|part| bench.net.at(victim).body(part).is_some()));
 }
