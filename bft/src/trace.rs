@@ -442,8 +442,6 @@ impl fmt::Display for Whom<'_> {
             Dest::Node(node) => Name::Node(*node).fmt(f),
             Dest::Shard(shard) => Name::Shard(*shard).fmt(f),
             Dest::ShardOthers => f.write_str("the own shard"),
-            Dest::OtherShards => f.write_str("the other shards"),
-            Dest::All => f.write_str("all nodes"),
             Dest::Set(nodes) => {
                 for (at, node) in nodes.iter().enumerate() {
                     write!(f, "{}{}", if at == 0 { "" } else { ", " }, Name::Node(*node))?;

@@ -215,7 +215,7 @@ fn keep(number: u32) -> (FromCore, Vec<u8>) {
 }
 
 fn with_class(number: u32, class: Class) -> (FromCore, Vec<u8>) {
-    (FromCore::Send { dest: Dest::All, class, digest: None }, number.to_le_bytes().to_vec())
+    (FromCore::Send { dest: Dest::ShardOthers, class, digest: None }, number.to_le_bytes().to_vec())
 }
 
 fn numbers(bodies: &[Bytes]) -> Vec<u32> {

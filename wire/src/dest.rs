@@ -15,10 +15,6 @@ pub enum Dest {
     Shard(ShardId),
     /// All members of the sender's own shard except the sender.
     ShardOthers,
-    /// All members of all other shards.
-    OtherShards,
-    /// Every node of the testbed except the sender.
-    All,
     /// The nodes named, at most as many as the testbed has.
     Set(Vec<NodeId>),
 }
@@ -27,13 +23,10 @@ impl Dest {
     /// The recipients of a message of `sender`, ascending. They never include the sender: messages to oneself stay
     /// inside the core.
     pub fn expand(&self, committee: &Committee, sender: NodeId) -> Vec<NodeId> {
-        let own = committee.shard_of(sender);
         let mut nodes: Vec<NodeId> = match self {
             Dest::Node(node) => vec![*node],
             Dest::Shard(shard) => committee.members(*shard).collect(),
-            Dest::ShardOthers => committee.members(own).collect(),
-            Dest::OtherShards => committee.nodes().filter(|node| committee.shard_of(*node) != own).collect(),
-            Dest::All => committee.nodes().collect(),
+            Dest::ShardOthers => committee.members(committee.shard_of(sender)).collect(),
             Dest::Set(nodes) => nodes.clone(),
         };
         nodes.retain(|node| *node != sender && committee.contains(*node));

@@ -463,7 +463,10 @@ mod tests {
         }
         let mut writer = IpcWriter::new();
         let class = Class::Keep;
-        writer.push_small(&FromCore::Send { dest: crate::dest::Dest::All, class, digest: None }, b"body");
+        writer.push_small(
+            &FromCore::Send { dest: crate::dest::Dest::ShardOthers, class, digest: None },
+            b"body",
+        );
         let mut bytes = Vec::new();
         writer.write_all(&mut bytes).unwrap();
         bytes[8] = 0xEE;

@@ -137,13 +137,10 @@ impl Gather {
     /// To how many nodes a message goes.
     fn copies(&self, dest: &Dest) -> usize {
         let n = self.committee.n();
-        let shards = usize::from(self.committee.shards());
         match dest {
             Dest::Node(_) => 1,
             Dest::Shard(_) => n,
             Dest::ShardOthers => n - 1,
-            Dest::OtherShards => n * (shards - 1),
-            Dest::All => n * shards - 1,
             Dest::Set(nodes) => nodes.len(),
         }
     }
