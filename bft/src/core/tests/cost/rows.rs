@@ -1,23 +1,24 @@
 //! The worst messages of each kind, and what a hundred of them may cost.
 
+mod shards;
+
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
-use wire::ids::{Digest, Index, NodeId, PartNumber, Round, Seq, ShardId, Signature, TxId, View};
+use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
+
+use shards::{false_order, false_transfer, of_parts, of_rejects};
 
 use super::{AUTHOR, Cost, Stance, TIMES, Victim};
-use crate::block::{BlockMessage, BlockVote, Header};
+use crate::block::{BlockMessage, BlockVote};
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
 use crate::cut::{Cut, Tip};
 use crate::justification::Justification;
 use crate::lane::LaneMessage;
 use crate::lane::entry::{self, Entry};
-use crate::ledger::Cause;
-use crate::message::{Message, MessageKind, encode_order};
+use crate::message::{Message, MessageKind};
 use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
-use crate::part::{Group, PartRef};
 use crate::round::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage, RoundMessage};
-use crate::shard::message::{PartMessage, RejectMessage, RejectVote, ShardMessage, Transfer, TransferProof};
 use crate::spb::SpbMessage;
 use crate::time::Span;
 
@@ -50,10 +51,6 @@ fn spb(leader: Index, message: SpbMessage) -> Bytes {
 
 fn ballot(ballot: Ballot) -> Bytes {
     mvba(MvbaMessage::Ballot { view: View(0), ballot })
-}
-
-fn shard(message: ShardMessage) -> Bytes {
-    Message::Shard(message).encode()
 }
 
 /// Messages of one kind, by number, and what all of them may cost.
@@ -420,91 +417,4 @@ fn of_blocks(kind: MessageKind) -> Vec<Row> {
         ..ROW
     };
     vec![false_vote, late_vote]
-}
-
-fn false_transfer(victim: &Victim, number: u64) -> Bytes {
-    let mut group = Group::new(ShardId(1), ShardId(0), Round(1), PartNumber(1));
-    group.finished(TxId(digest(number).0));
-    let part = group.finish().remove(0);
-    let headers = vec![Header { height: Round(1), outgoing: part.digest, ..Header::default() }];
-    let certificate = junk_certificate(victim, number);
-    let proof = TransferProof { headers, certificate, position: 0, count: 1, branch: Vec::new() };
-    Transfer { proof, part: part.bytes }.encode()
-}
-
-fn of_parts(kind: MessageKind) -> Vec<Row> {
-    fn part(number: u64, digest: Digest) -> PartRef {
-        PartRef { source: ShardId(1), number: PartNumber(number), digest }
-    }
-    fn sign(part: PartRef, signature: Signature) -> Bytes {
-        shard(ShardMessage::Part(PartMessage::Vote { part, signature }))
-    }
-    let row = match kind {
-        MessageKind::TransferVote => Row {
-            name: "SIGN",
-            before: |v| {
-                let part = part(1, digest(0));
-                almost(v, 0, |node| sign(part, v.suite_of(node).sign(&Statement::Part(part))))
-            },
-            message: |_, i| sign(part(1 + i % 64, digest(i / 64)), junk(i)),
-            limit: |_, q| verified(2 * q),
-            ..ROW
-        },
-        MessageKind::WantPart => Row {
-            name: "request for a part",
-            message: |_, i| shard(ShardMessage::Part(PartMessage::Want(part(1 + i, digest(i))))),
-            ..ROW
-        },
-        _ => Row {
-            name: "acknowledgement",
-            from: stranger,
-            message: |_, i| shard(ShardMessage::Part(PartMessage::Ack(PartNumber(i)))),
-            ..ROW
-        },
-    };
-    vec![row]
-}
-
-fn of_rejects(kind: MessageKind) -> Vec<Row> {
-    let row = match kind {
-        MessageKind::RejectVotes => Row {
-            name: "CL_M",
-            message: |_, i| {
-                let vote = |k| RejectVote {
-                    id: TxId(digest(1_000 * i + k).0),
-                    others: vec![ShardId(1)],
-                    cause: Cause::Expired,
-                };
-                let votes = (0..100).map(vote).collect();
-                shard(ShardMessage::Reject(RejectMessage::Votes { executed: Round(0), votes }))
-            },
-            ..ROW
-        },
-        MessageKind::Rejected => Row {
-            name: "CL",
-            from: stranger,
-            message: |_, i| {
-                let ids = (0..100).map(|k| (TxId(digest(1_000 * i + k).0), Cause::Expired)).collect();
-                shard(ShardMessage::Reject(RejectMessage::Rejected { imported: PartNumber(0), ids }))
-            },
-            ..ROW
-        },
-        _ => Row {
-            name: "`Spent`",
-            from: stranger,
-            message: |_, i| {
-                let ids = (0..100).map(|k| (TxId(digest(1_000 * i + k).0), PartNumber(1))).collect();
-                shard(ShardMessage::Spent(ids))
-            },
-            ..ROW
-        },
-    };
-    vec![row]
-}
-
-/// An order of a transaction that has expired.
-fn false_order(victim: &Victim, number: u64) -> Bytes {
-    let inputs = vec![(0, wire::ids::CoinId(digest(number).0)), (1, wire::ids::CoinId(digest(number).0))];
-    let transaction = victim.bench.cross_until(inputs, 1, Round(0));
-    encode_order([&transaction[..]].into_iter())
 }
