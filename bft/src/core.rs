@@ -206,7 +206,7 @@ impl Core {
     /// Steps taken so far in loops over what waits here. For checkers: an event adds what it changes, however long the
     /// backlog is.
     pub fn work(&self) -> u64 {
-        self.lanes.work()
+        self.lanes.work() + self.pending.work() + self.ledger.work()
     }
 
     /// What searching the tables of ids costs. For checkers: it reads whole tables.

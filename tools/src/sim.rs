@@ -194,6 +194,8 @@ struct Row {
     cross: u64,
     cancelled: u64,
     frames: u64,
+    /// The most that one event has cost.
+    steps_most: u64,
     faults: u64,
     violations: u64,
 }
@@ -207,6 +209,7 @@ impl Row {
         self.cross += report.finished_cross;
         self.cancelled += report.cancelled;
         self.frames += report.frames;
+        self.steps_most = self.steps_most.max(report.steps_most);
         self.faults += report.faults.values().sum::<u64>();
         self.violations += u64::from(report.violation.is_some());
     }
@@ -303,14 +306,16 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
         total.cross += row.cross;
         total.cancelled += row.cancelled;
         total.frames += row.frames;
+        total.steps_most = total.steps_most.max(row.steps_most);
         total.faults += row.faults;
         total.violations += row.violations;
     }
     line("total", "", "", &total);
     tell(format!(
-        "{} seeds in {seconds:.0} s, {:.0} frames/s",
+        "{} seeds in {seconds:.0} s, {:.0} frames/s, at most {} steps of work in an event",
         total.seeds,
-        total.frames as f64 / seconds.max(0.001)
+        total.frames as f64 / seconds.max(0.001),
+        total.steps_most
     ));
 }
 

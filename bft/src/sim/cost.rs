@@ -3,6 +3,8 @@
 //!
 //! - *Questions*: one event makes a member ask each other member at most twice for certificates, and f+1 of them once
 //!   more ([`Cost::on_questions`]).
+//! - *Work*: one event costs a member at most [`STEPS_MAX`] steps in loops over what waits ([`Cost::on_work`]). How they
+//!   grow with a backlog is tested where backlogs are long: `core::tests::behind`, `pending::tests::work`.
 //! - *Repeats*: however often the processes of peers reincarnate, a member sends the same bytes to a peer at most
 //!   [`REPEATS_MAX`] times in a second ([`Cost::on_frame`]).
 //! - *Bodies*: on a calm network a member gets a body within a few waits although f of its signers are silent
@@ -26,6 +28,9 @@ use crate::time::{Span, Time};
 /// Times that the same bytes may go to one peer in a second: at first, to its new process, by timers, after the death
 /// of a child, and as answers. Far below the thirty times a second at which processes reincarnate.
 const REPEATS_MAX: u32 = 10;
+/// Steps of one event: sixteen rounds that are decided and executed at once, of ten lanes with a window of entries each,
+/// and the transactions in them.
+const STEPS_MAX: u64 = 20_000;
 /// Certificates that one liar makes each member verify in vain, a view or height: one of each kind, and those of
 /// other members whose signatures share a batch with a bad one.
 const IN_VAIN_A_STEP: u64 = 8;
@@ -37,6 +42,7 @@ pub(super) struct Cost {
     adversary: Adversary,
     /// Byzantine members.
     liars: u64,
+    steps_most: u64,
     second: u64,
     sent: BTreeMap<(NodeId, NodeId, Digest), u32>,
     /// When a member first asked anyone but the owner for a body.
@@ -48,13 +54,24 @@ type Checked = Result<(), Violation>;
 impl Cost {
     pub(super) fn new(adversary: Adversary, liars: usize) -> Cost {
         let liars = liars as u64;
-        Cost { adversary, liars, second: 0, sent: BTreeMap::new(), asked: BTreeMap::new() }
+        Cost { adversary, liars, steps_most: 0, second: 0, sent: BTreeMap::new(), asked: BTreeMap::new() }
     }
 
     /// One event made an honest member send this many questions for certificates.
     pub(super) fn on_questions(&self, node: NodeId, frames: usize, committee: &Committee) -> Checked {
         let max = 2 * committee.n() + committee.one_honest();
         if frames > max { Err(Violation::Questions { node, frames }) } else { Ok(()) }
+    }
+
+    /// One event made an honest member take this many steps in loops over what waits.
+    pub(super) fn on_work(&mut self, node: NodeId, steps: u64) -> Checked {
+        self.steps_most = self.steps_most.max(steps);
+        if steps > STEPS_MAX { Err(Violation::Work { node, steps }) } else { Ok(()) }
+    }
+
+    /// The most steps of one event so far.
+    pub(super) fn steps_most(&self) -> u64 {
+        self.steps_most
     }
 
     /// An honest member sends a frame.

@@ -79,6 +79,8 @@ pub struct Report {
     pub views: u64,
     /// Frames delivered.
     pub frames: u64,
+    /// The most steps that one event has cost an honest member ([`Core::work`]).
+    pub steps_most: u64,
     /// Virtual time at the end.
     pub ended_at: Time,
     /// Transactions finished, those between shards included.
@@ -191,6 +193,7 @@ impl Simulation<'_> {
             height: Round(self.checker.heights().iter().map(|height| height.0).sum()),
             views,
             frames: self.frames,
+            steps_most: self.cost.steps_most(),
             ended_at: self.now,
             finished,
             finished_cross,
@@ -373,7 +376,9 @@ impl Simulation<'_> {
             Node::Byzantine(cores) => &mut cores[at],
             Node::Crashed => return Ok(()),
         };
+        let before = core.work();
         let effects = core.handle(now, event);
+        let steps = core.work() - before;
         let wakeup = core.next_wakeup();
         match wakeup {
             Some(due) => self.wakeups.insert((node, at), due),
@@ -395,6 +400,7 @@ impl Simulation<'_> {
         }
         match self.node(node) {
             Node::Honest(_) => {
+                self.cost.on_work(node, steps)?;
                 self.do_honest(node, effects)?;
                 self.check_idle(node)
             }

@@ -66,6 +66,8 @@ pub enum Violation {
     LongSearch { node: NodeId, steps: Steps },
     /// One event made an honest member send more questions for certificates than it may.
     Questions { node: NodeId, frames: usize },
+    /// One event cost an honest member more steps than what it changes explains.
+    Work { node: NodeId, steps: u64 },
     /// An honest member sent a peer the same bytes too often within a second.
     Repeats { node: NodeId, to: NodeId, times: u32 },
     /// A requested body took longer than silent signers can delay it.
