@@ -1,5 +1,6 @@
 //! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
 
+mod behind;
 mod cost;
 mod resends;
 mod shards;
@@ -43,6 +44,8 @@ struct Bench {
     /// All that was done, but for what was told of it.
     done: Vec<(Time, NodeId, Effect)>,
     told: Vec<(NodeId, Tracing, TraceEvent)>,
+    /// The node to and from which all messages are lost.
+    cut_off: Option<NodeId>,
     /// The one node that may be blamed.
     liar: Option<NodeId>,
     /// Faults of the liar, each with the node that noticed it.
@@ -68,7 +71,11 @@ impl Bench {
     }
 
     fn traced(n: u16, shards: u16, tracing: Tracing) -> Bench {
-        let protocol = Protocol { genesis_coins: 100, ..Protocol::default() };
+        Bench::with_coins(n, shards, 100, tracing)
+    }
+
+    fn with_coins(n: u16, shards: u16, genesis_coins: u64, tracing: Tracing) -> Bench {
+        let protocol = Protocol { genesis_coins, ..Protocol::default() };
         let committee = Arc::new(deal_committee(n, shards, protocol, seeded_entropy(7)).0);
         let cores = committee
             .nodes()
@@ -88,6 +95,7 @@ impl Bench {
             replies: Vec::new(),
             done: Vec::new(),
             told: Vec::new(),
+            cut_off: None,
             liar: None,
             faults: Vec::new(),
         }
@@ -102,7 +110,11 @@ impl Bench {
             match effect {
                 Effect::Send { dest, body, .. } => {
                     let digest = Digest(Sha256::digest(&body[..]).into());
+                    let is_cut_off = |node: NodeId| self.cut_off == Some(node);
                     for to in dest.expand(&self.committee, node) {
+                        if is_cut_off(node) || is_cut_off(to) {
+                            continue;
+                        }
                         let event = Event::Peer { from: node, digest, body: body.clone() };
                         self.net.send(self.now + (self.delay)(to, &event), (to, event));
                     }

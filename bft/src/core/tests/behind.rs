@@ -4,8 +4,6 @@
 use super::*;
 
 const BEHIND: NodeId = NodeId(3);
-/// Far enough for all of a test's rounds.
-const EXPIRY: Round = Round(19_000);
 
 /// A shard of four without one node, which decides a block for each of these coins; then the node is back.
 struct CatchUp {
@@ -23,11 +21,12 @@ impl CatchUp {
         let amount = self.bench.committee.protocol().genesis_amount;
         let coin = genesis_coin(&testbed, ShardId(0), self.coins);
         self.coins += 1;
+        let round = Round(self.bench.cores[0].status_at_hand().executed.0 + 1_000);
         Transaction {
             inputs: &[Input { shard: ShardId(0), coin, amount }],
             output_shard: ShardId(0),
             outputs: &[Output { owner: Owner([1; 32]), amount }],
-            expiries: &[Expiry { shard: ShardId(0), round: EXPIRY }],
+            expiries: &[Expiry { shard: ShardId(0), round }],
             payload: &[0; 50],
         }
         .encode()
@@ -44,6 +43,7 @@ impl CatchUp {
             }
             let before = self.bench.cores[0].status_at_hand().executed;
             while self.bench.cores[0].status_at_hand().executed == before {
+                assert!(self.bench.next_due().is_some(), "the round is decided");
                 self.bench.step();
             }
             self.bench.done.clear();
