@@ -1,20 +1,22 @@
 //! `tools logs`: the logs of all processes as one, filtered; one transaction or one round through all nodes.
 //!
-//! 1. [`merge`] reads the files of a directory side by side, by time, as [`clocks`] says.
+//! 1. [`merge`] reads the files of a directory side by side, by time, as [`clocks`] says. Events of cores become
+//!    sentences there ([`sentence`]).
 //! 2. [`query`] holds the filters. Without anything to follow, what passes them is shown line by line.
 //! 3. What is followed is read twice: once to see which group parts carry a transaction, once to gather all that is
 //!    said of it and of them, each event once ([`story`]).
-//! 4. [`tales`] lists the transactions that are worth following.
+//! 4. [`incidents`] lists the transactions that are worth following.
 //!
 //! Logs are for people, so nothing else reads them; what is counted comes from typed records.
 
 mod clocks;
+mod incidents;
 mod line;
 mod merge;
 mod moment;
 mod query;
+mod sentence;
 mod story;
-mod tales;
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write as _};
@@ -24,11 +26,11 @@ use wire::name::{Name, TxHead};
 use wire::text::{ParseError, complain};
 
 use self::clocks::Clocks;
+use self::incidents::Incidents;
 use self::merge::{Files, Merge, Record};
 use self::moment::Stamp;
 use self::query::{Followed, Query, TxPrefix};
 use self::story::{Story, Told};
-use self::tales::Tales;
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
 use crate::terminal::tell;
 
@@ -113,7 +115,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     files.retain(|source| query.wants_file(source));
     let logs = Logs { files, clocks, query };
     let shown = match (stories, logs.query.followed.is_empty() || values.is_given("all")) {
-        (Some(count), _) => logs.list_tales(count as usize),
+        (Some(count), _) => logs.list_incidents(count as usize),
         (None, true) => logs.show_all(),
         (None, false) => logs.tell_story(),
     };
@@ -210,16 +212,16 @@ impl Logs {
     }
 
     /// Transactions that did not simply finish.
-    fn list_tales(self, count: usize) -> Result<Shown, ParseError> {
-        let mut tales = Tales::default();
+    fn list_incidents(self, count: usize) -> Result<Shown, ParseError> {
+        let mut incidents = Incidents::default();
         self.read(|record| {
-            tales.add(&record);
+            incidents.add(&record);
             Then::GoOn
         })?;
-        if tales.is_empty() {
+        if incidents.is_empty() {
             return Ok(Shown::Nothing);
         }
-        tell(tales.lines(count).join("\n"));
+        tell(incidents.lines(count).join("\n"));
         Ok(Shown::Something)
     }
 

@@ -111,7 +111,8 @@ fn assert_cancelled_by_words(story: &[String]) {
     assert!(story[back_to[3]].contains(" cancelled"), "{}", story[back_to[3]]);
     // The client is told once, and not before an input shard has rejected it.
     assert_order(story, &["(CL_M)", "is rejected: "]);
-    let receipts = story.iter().filter(|line| line.contains(" is told") && line.contains(" is rejected: "));
+    let receipts =
+        story.iter().filter(|line| line.contains(" gets the receipt") && line.contains(" is rejected: "));
     assert_eq!(receipts.count(), 1, "{story:#?}");
 }
 

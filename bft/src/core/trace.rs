@@ -11,7 +11,7 @@ use wire::client::{Fate, Receipt, list};
 use wire::dest::Dest;
 use wire::ids::{ClientId, Digest, Index, NodeId, Round, Seq, TxId, View};
 use wire::limits::SUBMISSION_TRANSACTIONS_MAX;
-use wire::name::Name;
+use wire::name::{Name, TxHead};
 
 use crate::core::Core;
 use crate::event::{BlockReport, Effect};
@@ -25,7 +25,9 @@ use crate::round::Decision;
 use crate::shard::home::home_of;
 use crate::shard::message::{PartMessage, RejectMessage, Transfer};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
-use crate::trace::{Holds, PartStep, Place, RoundStep, TraceEvent, Tracing, TxStep, part_name};
+use crate::trace::{
+    Holds, MessageStep, PartStep, Place, RoundStep, Said, TraceEvent, Tracing, TxStep, part_name,
+};
 use crate::transaction::{Part as Reach, tx_id};
 
 impl Core {
@@ -42,7 +44,7 @@ impl Core {
     }
 
     fn tell_tx(&mut self, id: TxId, step: TxStep) {
-        self.tell(Tracing::Steps, TraceEvent::Tx { id, step });
+        self.tell(Tracing::Steps, TraceEvent::Tx { tx: TxHead::from(&id), step });
     }
 
     fn tell_part(&mut self, part: Name, step: PartStep) {
@@ -59,7 +61,7 @@ impl Core {
     pub(super) fn trace_heard(&mut self, from: NodeId, digest: Digest, body: &Bytes) {
         if self.tracing == Tracing::All {
             let said = said(&self.member.committee, from, Some(digest), body);
-            self.tell(Tracing::All, TraceEvent::Heard { from, said });
+            self.tell(Tracing::All, TraceEvent::Message(MessageStep::Received { from, said: Said(said) }));
         }
     }
 
@@ -71,7 +73,8 @@ impl Core {
         let told = |effect: &Effect| match effect {
             Effect::Send { dest, digest, body, .. } => {
                 let said = said(&self.member.committee, self.member.node(), *digest, body);
-                let event = Box::new(TraceEvent::Sent { to: dest.clone(), said });
+                let event = TraceEvent::Message(MessageStep::Sent { to: dest.clone(), said: Said(said) });
+                let event = Box::new(event);
                 Some(Effect::Trace { detail: Tracing::All, event })
             }
             _ => None,
@@ -132,13 +135,13 @@ impl Core {
             let (imports, cancels) = (proposal.parts(), proposal.cancels());
             self.tell(
                 Tracing::Steps,
-                TraceEvent::Proposed {
+                TraceEvent::Message(MessageStep::Proposed {
                     entry: name,
                     transactions: proposal.len(),
                     imports: imports.len(),
                     cancels: cancels.len(),
                     payload_bytes: entry.payload().len(),
-                },
+                }),
             );
             for part in imports {
                 self.tell_part(self.name_of(&part), PartStep::Listed { entry: name });
@@ -217,7 +220,7 @@ impl Core {
                 _ => Tracing::Steps,
             };
             let step = TxStep::Settled { place, entry, end: *outcome };
-            self.tell(detail, TraceEvent::Tx { id: *id, step });
+            self.tell(detail, TraceEvent::Tx { tx: TxHead::from(id), step });
         }
     }
 
@@ -267,7 +270,7 @@ impl Core {
         }
         for Receipt { id, fate } in receipts {
             if !matches!(fate, Fate::Finished(_)) {
-                self.tell_tx(*id, TxStep::Told { client, fate: *fate });
+                self.tell_tx(*id, TxStep::Answered { client, fate: *fate });
             }
         }
     }
@@ -286,8 +289,8 @@ impl Core {
             let finished = receipts.iter().filter(|receipt| matches!(receipt.fate, Fate::Finished(_)));
             for Receipt { id, fate } in finished {
                 let detail = if crossed.contains(id) { Tracing::Steps } else { Tracing::All };
-                let step = TxStep::Told { client: *client, fate: *fate };
-                self.tell(detail, TraceEvent::Tx { id: *id, step });
+                let step = TxStep::Answered { client: *client, fate: *fate };
+                self.tell(detail, TraceEvent::Tx { tx: TxHead::from(id), step });
             }
         }
     }
@@ -301,7 +304,7 @@ impl Core {
         }
         for id in listed(list) {
             let home = self.member.node_at(home_of(&id, self.member.committee.n()));
-            self.tell_tx(id, TxStep::Asked { by, home });
+            self.tell_tx(id, TxStep::Requested { by, home });
         }
     }
 

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use bft::trace::TraceEvent;
 use log::Level;
 use wire::ids::NodeId;
 use wire::text::ParseError;
@@ -19,6 +20,7 @@ use wire::text::ParseError;
 use super::clocks::Clocks;
 use super::line::{Head, Process, printable};
 use super::moment::Stamp;
+use super::sentence::sentence;
 use crate::run::node_of_log;
 
 /// What is kept of one line; what a process of ours writes is far shorter.
@@ -41,8 +43,10 @@ pub(super) struct Record {
     pub(super) source: Source,
     /// When and how loud; `None` for what stands before the first line that says so.
     pub(super) head: Option<(Stamp, Level)>,
-    /// What it says; its further lines after line feeds.
+    /// What it says, an event of the core as a sentence; its further lines after line feeds.
     pub(super) text: String,
+    /// The event of the core that it is, if it is one.
+    pub(super) event: Option<TraceEvent>,
 }
 
 impl Record {
@@ -224,7 +228,12 @@ impl<R: BufRead> Reader<R> {
         if let Some((at, _)) = head {
             self.first.get_or_insert(at);
         }
-        Ok(Some(Record { source: self.source, head, text }))
+        let event = match self.source.process {
+            Process::Node => TraceEvent::parse(&text),
+            Process::NetClient | Process::NetServer => None,
+        };
+        let text = event.as_ref().map_or(text, sentence);
+        Ok(Some(Record { source: self.source, head, text, event }))
     }
 }
 
@@ -275,7 +284,7 @@ mod tests {
         let clocks = Clocks::load(dir.path()).unwrap();
         let mut merge = Files::find(dir.path()).unwrap().merge(&clocks).unwrap();
         let mut records = Vec::new();
-        while let Some(Record { source, head, text }) = merge.next().unwrap() {
+        while let Some(Record { source, head, text, .. }) = merge.next().unwrap() {
             let at = head.map_or("none".to_string(), |(at, _)| at.to_string());
             records.push((at, source.node.0, text));
         }
@@ -309,6 +318,18 @@ mod tests {
                 ("00:00:04.000000", 0, "d"),
             ]
         );
+    }
+
+    #[test]
+    fn events_of_a_core_become_sentences_and_other_lines_stay() {
+        let event = line(1, "round.certified shard=1 round=7");
+        let sentence = "round 7 of shard 1 is certified by N−f VOTEs";
+        let got = merged(&[
+            ("consensus-node-0.log", event.as_bytes()),
+            ("node-net-client-0.log", event.as_bytes()),
+        ]);
+        let texts: Vec<&str> = got.iter().map(|(_, _, text)| text.as_str()).collect();
+        assert_eq!(texts, [sentence, "round.certified shard=1 round=7"]);
     }
 
     /// A clock that is set back, and two that say the same.

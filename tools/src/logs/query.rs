@@ -188,7 +188,7 @@ mod tests {
 
     fn record(node: u16, process: Process, level: Level, text: &str) -> Record {
         let source = Source { node: NodeId(node), process };
-        Record { source, head: Some((Stamp(5_000_000), level)), text: text.into() }
+        Record { source, head: Some((Stamp(5_000_000), level)), text: text.into(), event: None }
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn what_has_neither_time_nor_level_passes_where_neither_is_asked_for() {
         let source = Source { node: NodeId(0), process: Process::Node };
-        let bare = Record { source, head: None, text: "panicked".into() };
+        let bare = Record { source, head: None, text: "panicked".into(), event: None };
         let first = Stamp(7);
         assert!(query("--grep panicked").unwrap().wants(&bare, first));
         assert!(!query("--level trace").unwrap().wants(&bare, first));

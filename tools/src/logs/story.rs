@@ -47,7 +47,7 @@ impl Story {
     /// Adds a record that comes after those before it.
     pub(super) fn add(&mut self, record: Record) -> Told {
         let at = record.at();
-        let Record { source, head, text } = record;
+        let Record { source, head, text, .. } = record;
         self.lines += 1;
         let key = (source.process, head.map(|(_, level)| level), text);
         match self.places.get(&key) {
@@ -153,7 +153,7 @@ mod tests {
 
     fn record(ms: i64, node: u16, process: Process, text: &str) -> Record {
         let source = Source { node: NodeId(node), process };
-        Record { source, head: Some((Stamp(ms * 1_000), Level::Debug)), text: text.into() }
+        Record { source, head: Some((Stamp(ms * 1_000), Level::Debug)), text: text.into(), event: None }
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         let mut story = Story::default();
         assert!(story.is_empty());
         let source = Source { node: NodeId(0), process: Process::Node };
-        assert_eq!(story.add(Record { source, head: None, text: "a".into() }), Told::Taken);
+        assert_eq!(story.add(Record { source, head: None, text: "a".into(), event: None }), Told::Taken);
         assert_eq!(story.lines("x"), ["x: 1 events in 1 lines of node 0", "         before  node 0  a"]);
     }
 

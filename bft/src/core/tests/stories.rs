@@ -1,13 +1,13 @@
-//! What cores tell of their steps.
+//! The events of cores' steps.
 
 use std::collections::BTreeSet;
 
 use wire::ids::{CoinId, NodeId, ShardId, TxId};
-use wire::name::Name;
+use wire::name::{Name, TxHead};
 
 use super::Bench;
 use crate::event::Effect;
-use crate::trace::{TraceEvent, Tracing};
+use crate::trace::{MessageStep, TraceEvent, Tracing};
 use crate::transaction::{genesis_coin, tx_id};
 
 /// A bench that has seen a transaction within a shard, one across shards that finished, and one that shard 1 cannot
@@ -24,17 +24,17 @@ fn played(tracing: Tracing) -> (Bench, [TxId; 3]) {
     (bench, ids)
 }
 
-/// The sentences that name a transaction, in the order in which they were first said, each with who said it.
+/// The lines of the events of a transaction, in the order in which they first came, each with the nodes that report it.
 fn story(bench: &Bench, id: &TxId) -> Vec<(String, BTreeSet<u16>)> {
     let mut story: Vec<(String, BTreeSet<u16>)> = Vec::new();
     for (node, _, event) in &bench.told {
-        let sentence = event.to_string();
-        if !Name::all_in(&sentence).any(|name| name == Name::tx(id)) {
+        if !matches!(event, TraceEvent::Tx { tx, .. } if *tx == TxHead::from(id)) {
             continue;
         }
-        match story.iter_mut().find(|(said, _)| *said == sentence) {
+        let line = event.to_string();
+        match story.iter_mut().find(|(known, _)| *known == line) {
             Some((_, by)) => _ = by.insert(node.0),
-            None => story.push((sentence, BTreeSet::from([node.0]))),
+            None => story.push((line, BTreeSet::from([node.0]))),
         }
     }
     story
@@ -52,16 +52,22 @@ fn telling_changes_nothing() {
 }
 
 #[test]
-fn every_message_is_told_if_all_is_asked_for() {
+fn every_message_is_an_event_if_all_are_traced() {
     let (bench, _) = played(Tracing::All);
-    let count = |heard: fn(&TraceEvent) -> bool| bench.told.iter().filter(|(.., event)| heard(event)).count();
+    let count = |is_it: fn(&MessageStep) -> bool| {
+        let messages = bench.told.iter().filter_map(|(.., event)| match event {
+            TraceEvent::Message(step) => Some(step),
+            _ => None,
+        });
+        messages.filter(|step| is_it(step)).count()
+    };
     let sent = bench.done.iter().filter(|(.., effect)| matches!(effect, Effect::Send { .. })).count();
-    assert_eq!(count(|event| matches!(event, TraceEvent::Sent { .. })), sent);
+    assert_eq!(count(|step| matches!(step, MessageStep::Sent { .. })), sent);
     let copies = bench.done.iter().map(|(_, node, effect)| match effect {
         Effect::Send { dest, .. } => dest.expand(&bench.committee, *node).len(),
         _ => 0,
     });
-    assert_eq!(count(|event| matches!(event, TraceEvent::Heard { .. })), copies.sum());
+    assert_eq!(count(|step| matches!(step, MessageStep::Received { .. })), copies.sum());
 }
 
 /// Every step once, in its order, by the members whose step it is.
@@ -69,34 +75,35 @@ fn every_message_is_told_if_all_is_asked_for() {
 fn a_cancelled_transaction_has_its_story() {
     let (bench, [_, _, id]) = played(Tracing::Steps);
     let story = story(&bench, &id);
-    let tx = Name::tx(&id);
+    let tx = TxHead::from(&id);
     let mut from = 0;
     let all_of_0 = BTreeSet::from([0, 1, 2, 3]);
     let all_of_1 = BTreeSet::from([4, 5, 6, 7]);
     let all_of_2 = BTreeSet::from([8, 9, 10, 11]);
-    for (sentence, by) in [
-        ("is admitted here, for client 1", BTreeSet::from([2])),
-        ("has spent in shard 2 in round 1", all_of_2.clone()),
-        ("is ticked in shard 0", all_of_0.clone()),
-        ("waits in the pool in shard 0", all_of_0.clone()),
-        ("is cancelled in shard 0", all_of_0.clone()),
-        ("is refunded in shard 2", all_of_2),
+    let start = |step: &str, rest: &str| format!("tx.{step} tx={tx} {rest}");
+    for (step, rest, by) in [
+        ("admitted", "client=1", BTreeSet::from([2])),
+        ("spent", "shard=2 round=1 ", all_of_2.clone()),
+        ("ticked", "shard=0 ", all_of_0.clone()),
+        ("pooled", "shard=0 ", all_of_0.clone()),
+        ("cancelled", "shard=0 ", all_of_0.clone()),
+        ("refunded", "shard=2 ", all_of_2),
     ] {
-        let start = format!("{tx} {sentence}");
-        let at = story[from..].iter().position(|(said, _)| said.starts_with(&start));
+        let start = start(step, rest);
+        let at = story[from..].iter().position(|(line, _)| line.starts_with(&start));
         let at = at.unwrap_or_else(|| panic!("'{start}' after line {from} of {story:#?}"));
-        assert_eq!(story[from + at].1, by, "{sentence}");
+        assert_eq!(story[from + at].1, by, "{start}");
         from += at;
     }
-    for (sentence, by) in [
-        ("is rejected in shard 1 in round 1 by", all_of_1.clone()),
-        ("can never execute in shard 1, which shard 0 is told: an input names no coin (CL)", all_of_1),
-        ("is believed in shard 0 never to execute: an input names no coin", all_of_0),
-        ("is rejected: an input names no coin, which client 1 is told", BTreeSet::from([2])),
+    for (step, rest, by) in [
+        ("settled", "shard=1 round=1 ", all_of_1.clone()),
+        ("reject-sent", "shard=1 to=shard:0 cause=rejected:UnknownCoin", all_of_1),
+        ("believed", "shard=0 cause=rejected:UnknownCoin", all_of_0),
+        ("answered", "client=1 fate=rejected:UnknownCoin", BTreeSet::from([2])),
     ] {
-        let start = format!("{tx} {sentence}");
-        let said = story.iter().find(|(said, _)| said.starts_with(&start));
-        assert_eq!(said.map(|(_, by)| by), Some(&by), "{sentence} in {story:#?}");
+        let start = start(step, rest);
+        let found = story.iter().find(|(line, _)| line.starts_with(&start));
+        assert_eq!(found.map(|(_, by)| by), Some(&by), "{start} in {story:#?}");
     }
 }
 
@@ -104,39 +111,36 @@ fn a_cancelled_transaction_has_its_story() {
 #[test]
 fn parts_have_their_story_too() {
     let (bench, [_, id, _]) = played(Tracing::Steps);
-    let parts: BTreeSet<Name> = story(&bench, &id)
-        .iter()
-        .flat_map(|(sentence, _)| Name::all_in(sentence))
-        .filter(|name| matches!(name, Name::Part { .. }))
-        .collect();
+    let story = story(&bench, &id);
+    let values = story.iter().flat_map(|(line, _)| line.split(['=', ',', ' ']));
+    let parts: BTreeSet<Name> = values.filter_map(|value| Name::parse("part", value)).collect();
     assert_eq!(parts.len(), 4, "two that tell of the inputs, and two that tell of the end: {parts:?}");
     for part in parts {
-        let said: Vec<String> = bench.told.iter().map(|(_, _, event)| event.to_string()).collect();
-        let steps = ["is made", "goes to", "has come from", "is signed here", "is eligible", "is executed"];
+        let lines: Vec<String> = bench.told.iter().map(|(_, _, event)| event.to_string()).collect();
+        let steps = ["made", "sent", "received", "signed", "eligible", "imported"];
         let at = steps.map(|step| {
-            let sentence = format!("{part} {step}");
-            said.iter().position(|said| said.starts_with(&sentence)).expect(&sentence)
+            let start = format!("part.{step} {}", part.to_string().replace(' ', "="));
+            lines.iter().position(|line| line.starts_with(&start)).expect(&start)
         });
         assert!(at.is_sorted(), "{part}: {at:?}");
     }
 }
 
 #[test]
-fn rounds_are_told_alike_by_all_members_and_ends_within_a_shard_only_if_all_is_asked_for() {
+fn members_trace_rounds_alike_and_ends_within_a_shard_only_if_all_are_traced() {
     let (bench, [intra, _, _]) = played(Tracing::All);
-    for step in ["is decided in view 0: lane", "is executed: ", "is certified by"] {
-        let start = format!("round 1 of shard 1 {step}");
-        let said = bench.told.iter().filter(|(_, _, event)| event.to_string().starts_with(&start));
-        let (nodes, sentences): (BTreeSet<u16>, BTreeSet<String>) =
-            said.map(|(node, _, event)| (node.0, event.to_string())).unzip();
-        assert_eq!((nodes.len(), sentences.len()), (4, 1), "{step}: {sentences:?}");
+    for step in ["decided", "executed", "certified"] {
+        let start = format!("round.{step} shard=1 round=1");
+        let found = bench.told.iter().filter(|(_, _, event)| event.to_string().starts_with(&start));
+        let (nodes, lines): (BTreeSet<u16>, BTreeSet<String>) =
+            found.map(|(node, _, event)| (node.0, event.to_string())).unzip();
+        assert_eq!((nodes.len(), lines.len()), (4, 1), "{step}: {lines:?}");
     }
     let own = story(&bench, &intra);
-    assert!(
-        own.iter().any(|(said, by)| said.contains("has finished in shard 0") && by.len() == 4),
-        "{own:?}"
-    );
+    let is_end = |line: &str| line.starts_with("tx.settled ") && line.ends_with(" end=finished");
+    assert!(own.iter().any(|(line, by)| is_end(line) && by.len() == 4), "{own:?}");
     let steps_only = bench.told.iter().filter(|(_, detail, _)| *detail == Tracing::Steps);
-    let told = steps_only.filter(|(_, _, event)| matches!(event, TraceEvent::Tx { id, .. } if *id == intra));
+    let head = TxHead::from(&intra);
+    let told = steps_only.filter(|(_, _, event)| matches!(event, TraceEvent::Tx { tx, .. } if *tx == head));
     assert_eq!(told.count(), 0);
 }
