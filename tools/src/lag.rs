@@ -17,6 +17,9 @@ const FRESH: Duration = Duration::from_secs(2);
 /// A node fewer rounds behind is level: statuses come at different times, and rounds take milliseconds.
 pub(crate) const LEVEL_ROUNDS: u64 = 50;
 
+/// A shorter stall is a status that came late.
+const STALL_MIN_S: f64 = 3.0;
+
 /// Nodes that are not level with their shard.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Lags {
@@ -66,6 +69,50 @@ impl Lags {
             }
         };
         (0..=all.len().min(columns)).rev().map(with_rest).find(|line| line.chars().count() <= columns)
+    }
+}
+
+/// A time in which a node that was up stood still, or lagged behind its shard.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Stall {
+    pub(crate) node: NodeId,
+    /// Since the load began, seconds.
+    pub(crate) from_s: f64,
+    pub(crate) length_s: f64,
+}
+
+/// The stalls of a run, as the live line sees them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stalls {
+    /// Since when each node that stands still now does so, seconds.
+    open: BTreeMap<NodeId, f64>,
+    over: Vec<Stall>,
+}
+
+impl Stalls {
+    /// Notes how the nodes stand at a time after the load began.
+    pub(crate) fn note(&mut self, now_s: f64, lags: &Lags) {
+        let silent = lags.silent.iter().map(|node| (*node, (now_s - FRESH.as_secs_f64()).max(0.0)));
+        let standing: BTreeMap<NodeId, f64> =
+            lags.behind.keys().map(|node| (*node, now_s)).chain(silent).collect();
+        self.open.retain(|node, from_s| {
+            let is_over = !standing.contains_key(node);
+            let stall = Stall { node: *node, from_s: *from_s, length_s: now_s - *from_s };
+            if is_over && stall.length_s >= STALL_MIN_S {
+                self.over.push(stall);
+            }
+            !is_over
+        });
+        for (node, from_s) in standing {
+            self.open.entry(node).or_insert(from_s);
+        }
+    }
+
+    /// All stalls up to a time after the load began, in the order in which they began.
+    pub(crate) fn until(mut self, now_s: f64) -> Vec<Stall> {
+        self.note(now_s, &Lags::default());
+        self.over.sort_by(|one, other| one.from_s.total_cmp(&other.from_s));
+        self.over
     }
 }
 
@@ -147,6 +194,26 @@ mod tests {
         let expected = "cannot catch up: it needs round 867, and members keep no round before 1,500";
         assert_eq!(cannot_catch_up(&reported).as_deref(), Some(expected));
         assert_eq!(cannot_catch_up(&NodeStatus::default()), None);
+    }
+
+    #[test]
+    fn a_stall_lasts_from_the_last_status_until_the_node_is_level() {
+        let mut stalls = Stalls::default();
+        let silent = Lags { silent: vec![NodeId(3)], ..Lags::default() };
+        let behind = Lags { behind: BTreeMap::from([(NodeId(3), 900), (NodeId(1), 60)]), ..Lags::default() };
+        for second in 0..40 {
+            let lags = match second {
+                8..28 => &silent,
+                28..30 => &behind,
+                _ => &Lags::default(),
+            };
+            stalls.note(f64::from(second), lags);
+        }
+        stalls.note(39.0, &silent);
+        let expected = [Stall { node: NodeId(3), from_s: 6.0, length_s: 24.0 }];
+        assert_eq!(stalls.clone().until(39.5), expected, "short ones are none");
+        let last = Stall { node: NodeId(3), from_s: 37.0, length_s: 13.0 };
+        assert_eq!(stalls.until(50.0), [expected[0], last], "one that lasts to the end is one");
     }
 
     #[test]

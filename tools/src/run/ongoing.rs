@@ -14,6 +14,7 @@ use super::fleet::Fleet;
 use super::plan::RunPlan;
 use super::prepare::Prepared;
 use super::ready::{NotReady, wait_until_ready};
+use crate::lag::Stalls;
 use crate::load::{Offering, Section, Ticker, TransactionLog};
 use crate::procfs;
 use crate::signals;
@@ -83,6 +84,8 @@ pub(crate) struct Run<'a> {
     pub(crate) used: (Used, Used),
     /// The sections of the load.
     pub(crate) series: Vec<Section>,
+    /// Nodes that were up and stood still or lagged.
+    pub(crate) stalls: Stalls,
     /// When nodes were found to be gone for good, since the load began.
     pub(crate) gone_at: Vec<Duration>,
     pub(crate) diagnosis: Vec<String>,
@@ -123,6 +126,7 @@ impl Run<'_> {
             interrupted: false,
             used: Default::default(),
             series: Vec::new(),
+            stalls: Stalls::default(),
             gone_at: Vec::new(),
             diagnosis: Vec::new(),
             orphans_due: None,
@@ -316,6 +320,9 @@ impl Run<'_> {
         let (committee, nodes) = (&self.prepared.committee, self.fleet.up());
         let (height, lags) =
             self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(committee, nodes)));
+        if let Some(section) = sections.last() {
+            self.stalls.note(section.until_us as f64 / 1e6, &lags);
+        }
         for section in sections {
             let up = nodes_up(self.plan, &self.gone_at, &section);
             for line in ticker.lines(&section, height, up, &lags) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use wire::ids::NodeId;
 
 use crate::json::Json;
+use crate::lag::Stall;
 use crate::load::{Found, Plan, Rate, Tally};
 use crate::procfs::Machine;
 use crate::verify::{Judgement, Verdict};
@@ -54,6 +55,8 @@ pub(crate) struct Summary {
     pub(crate) counters: Counters,
     /// Nodes that were up and not level with their shard at the end: rounds behind.
     pub(crate) behind: BTreeMap<NodeId, u64>,
+    /// Nodes that were up and stood still or lagged, in the order in which that began.
+    pub(crate) stalls: Vec<Stall>,
     /// Planned faults as given.
     pub(crate) faults: Vec<String>,
     /// What is wrong besides what the verdict found.
@@ -131,7 +134,8 @@ impl Summary {
         // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
         let is_in_the_dark = !self.faults.is_empty() && self.shards > 1;
         // An expiry as long as the load chooses it passes only while something stands still.
-        let is_late_for_no_reason = self.faults.is_empty() && self.plan.expiry_rounds.is_none();
+        let is_late_for_no_reason =
+            self.faults.is_empty() && self.stalls.is_empty() && self.plan.expiry_rounds.is_none();
         let lost = format!("{} transactions are lost", self.tally.lost);
         let open = format!("{} transactions are in flight", self.in_flight);
         let rejected = format!(
@@ -142,7 +146,10 @@ impl Summary {
             "{} chains of coins came to their end for no reason of this load",
             self.doubtful + self.dead
         );
-        let late = format!("{} transactions expired although no fault was planned", self.tally.expired);
+        let late = format!(
+            "{} transactions expired although no fault was planned and no node stood still",
+            self.tally.expired
+        );
         let complaints = [
             (self.tally.lost > 0, lost),
             (self.in_flight > 0, open),

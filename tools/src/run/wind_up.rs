@@ -40,7 +40,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     } else {
         Ended::Drained
     };
-    let Run { plan, prepared, mut fleet, offering, mut unplanned_ends, mut series, .. } = run;
+    let Run { plan, prepared, mut fleet, offering, mut unplanned_ends, mut series, stalls, .. } = run;
     let mut findings = Vec::new();
     let (shared, stopped) = offering.stop();
     if let Err(error) = stopped {
@@ -78,6 +78,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         peak_mb: fleet.peak_mb(),
         counters: counters(&shared),
         behind,
+        stalls: stalls.until(series.last().map_or(0.0, |section| section.until_us as f64 / 1e6)),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
         findings,
         diagnosis: run.diagnosis,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Summary, ms};
 use crate::json::Json;
+use crate::lag::Stall;
 use crate::load::Histogram;
 use crate::verify::Judgement;
 
@@ -106,6 +107,7 @@ impl Summary {
             ("faults", texts(&self.faults)),
             ("peer_faults", counts(&self.counters.peer_faults)),
             ("rounds_behind", counts(&self.behind)),
+            ("stalls", Json::List(self.stalls.iter().map(stall).collect())),
             ("came_early", Json::from(self.counters.came_early)),
             ("turned_away", counts(&self.counters.turned_away)),
             ("agreement", judgement(&self.verdict.agreement)),
@@ -121,6 +123,15 @@ impl Summary {
             ("exit_code", Json::from(u64::from(self.exit_code()))),
         ]
     }
+}
+
+fn stall(stall: &Stall) -> Json {
+    let Stall { node, from_s, length_s } = stall;
+    Json::object([
+        ("node", Json::from(u64::from(node.0))),
+        ("from_s", Json::from(*from_s)),
+        ("length_s", Json::from(*length_s)),
+    ])
 }
 
 fn counts(counts: &BTreeMap<impl ToString, u64>) -> Json {

@@ -4,6 +4,8 @@ use super::*;
 use crate::load::Mix;
 use crate::verify::Judgement;
 
+const STALL: Stall = Stall { node: NodeId(3), from_s: 6.0, length_s: 24.6 };
+
 /// A number for each program.
 fn by_program(numbers: [f64; 4]) -> BTreeMap<String, f64> {
     let programs = ["node", "net_client", "net_server", "tools"].map(String::from);
@@ -58,6 +60,7 @@ pub(crate) fn made_up() -> Summary {
         peak_mb: by_program([77.5, 3.0, 4.0, 20.0]),
         counters: Counters { bytes_sent: 5_000_000, ..Counters::default() },
         behind: BTreeMap::from([(NodeId(2), 1_204)]),
+        stalls: vec![STALL],
         faults: vec!["crash:3@3".into()],
         findings: Vec::new(),
         diagnosis: Vec::new(),
@@ -73,7 +76,7 @@ pub(crate) fn made_up() -> Summary {
 #[test]
 fn exit_codes_by_what_went_wrong() {
     type Change = fn(&mut Summary);
-    let table: [(Change, u8, &str); 30] = [
+    let table: [(Change, u8, &str); 31] = [
         (|_| {}, 0, "all well"),
         (|s| s.orphaned = 5, 0, "orphans of a planned crash"),
         (|s| s.tally.expired = 5, 0, "expired while a node was down"),
@@ -94,9 +97,14 @@ fn exit_codes_by_what_went_wrong() {
         (|s| (s.doubtful, s.shards, s.faults) = (1, 2, vec![]), 1, "a coin that nobody holds"),
         (|s| (s.doubtful, s.shards) = (1, 2), 0, "a coin in doubt after a crash"),
         (|s| s.dead = 1, 1, "a chain that cannot go on"),
-        (|s| (s.tally.expired, s.faults) = (5, vec![]), 1, "expired though nothing stood still"),
         (
-            |s| (s.tally.expired, s.faults, s.plan.expiry_rounds) = (5, vec![], Some(10)),
+            |s| (s.tally.expired, s.faults, s.stalls) = (5, vec![], vec![]),
+            1,
+            "expired though nothing stood still",
+        ),
+        (|s| (s.tally.expired, s.faults) = (5, vec![]), 0, "expired while a node stood still"),
+        (
+            |s| (s.tally.expired, s.faults, s.stalls, s.plan.expiry_rounds) = (5, vec![], vec![], Some(10)),
             0,
             "expired as soon as it was told to",
         ),
@@ -187,6 +195,7 @@ fn the_text_names_what_matters() {
         "10000 of 10000 submitted (100.00 %), 1000 tx/s, 0.2 MB/s; 10 of them after the load had ended",
         "p50 50.2 ms",
         "behind             node 2 by 1,204 rounds at the end",
+        "stalls             node 3 silent or behind for 25 s from 6 s on",
         "500, 50.0 a second, 1.20 views each",
         "net_client 12.50, net_server 12.50, node 50.00, tools 25.00; 0.10 cores busy",
         "agreement          true",

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use wire::ids::NodeId;
 
 use super::Summary;
-use crate::lag::grouped;
+use crate::lag::{Stall, grouped};
 use crate::load::Histogram;
+
+/// More stalls are only counted.
+const STALLS_SHOWN: usize = 4;
 
 type Row = (&'static str, String);
 
@@ -135,6 +138,19 @@ impl Summary {
         )
     }
 
+    /// Nodes that stood still or lagged; empty if none did. At most as many as fit.
+    fn stalls_text(&self) -> String {
+        let one = |stall: &Stall| {
+            let Stall { node, from_s, length_s } = stall;
+            format!("node {node} silent or behind for {length_s:.0} s from {from_s:.0} s on")
+        };
+        let mut all: Vec<String> = self.stalls.iter().take(STALLS_SHOWN).map(one).collect();
+        if self.stalls.len() > STALLS_SHOWN {
+            all.push(format!("{} more", self.stalls.len() - STALLS_SHOWN));
+        }
+        all.join(", ")
+    }
+
     /// Nodes that had not caught up at the end; empty if all had.
     fn behind_text(&self) -> String {
         let one = |(node, rounds): (&NodeId, &u64)| format!("node {node} by {} rounds", grouped(*rounds));
@@ -180,6 +196,7 @@ impl Summary {
             ),
             ("planned faults", self.faults.join(", ")),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
+            ("stalls", self.stalls_text()),
             ("behind", self.behind_text()),
             ("came too early", self.came_early_text()),
             ("turned away", counts_text(&self.counters.turned_away)),
