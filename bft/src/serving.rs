@@ -2,7 +2,7 @@
 //! how many bytes a requester may fetch ([`Serving`]).
 //!
 //! A requester may have two fetches in flight. The core does not see a socket, so it counts in bytes: an answer
-//! is in flight for as long as a link of [`BYTES_PER_S`] needs for it, and two of the longest answers may be in flight,
+//! is in flight for as long as a link of 64 MB/s needs for it, and two of the longest answers may be in flight,
 //! or any number of short ones. An answer beyond that is dropped; an honest requester asks another member next.
 //! So a Byzantine requester gets at most that rate from us, on its own link, and its outbox stays short.
 

@@ -109,8 +109,6 @@ pub enum Refusal {
     /// Its expiry in an input shard is further ahead than `limits::EXPIRY_ROUNDS_AHEAD_MAX`. This is not final, since
     /// it comes within that limit in time.
     ExpiryTooFar,
-    /// This node only follows and takes no clients.
-    Following,
 }
 
 impl fmt::Display for Fate {
@@ -149,7 +147,6 @@ impl fmt::Display for Refusal {
             Refusal::Spent => "an input is spent here",
             Refusal::Expired => "it has expired",
             Refusal::ExpiryTooFar => "its expiry is too far ahead",
-            Refusal::Following => "this node only follows",
         })
     }
 }

@@ -59,8 +59,7 @@ impl Core {
                 self.reply(client, &Reply::Coins(unspent));
             }
             Request::Status => {
-                let status = Box::new(self.status());
-                self.reply(client, &Reply::Status(status));
+                self.refuse(client, "a status request, which the node answers without its core".into());
             }
         }
     }

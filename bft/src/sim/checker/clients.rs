@@ -178,7 +178,7 @@ impl Checker {
             Refusal::ExpiryTooFar => offered.expiries.iter().any(|expiry| self.is_too_far(expiry)),
             Refusal::Duplicate => offered.inputs.is_some(),
             Refusal::WrongShard => offered.output.is_some_and(|output| output != shard),
-            Refusal::Full | Refusal::ClientShare | Refusal::Following => false,
+            Refusal::Full | Refusal::ClientShare => false,
         }
     }
 

@@ -82,7 +82,7 @@ impl Workload {
                 *self.tally.refused.entry(reason).or_default() += 1;
                 let then = match reason {
                     // The last one of a node that is behind, which does not know how far the others are.
-                    Refusal::Full | Refusal::ClientShare | Refusal::Following | Refusal::ExpiryTooFar => {
+                    Refusal::Full | Refusal::ClientShare | Refusal::ExpiryTooFar => {
                         Then::After(now_us + REST_US)
                     }
                     Refusal::Expired => Then::Now,
