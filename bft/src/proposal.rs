@@ -9,17 +9,17 @@
 //! ```
 //!
 //! An *import* orders the execution of a group part that another shard sent; its certificate says that N−f members of
-//! this shard have verified the part, so that at least f+1 honest ones hold it. A *cancel* (BACK) says that the lane's
-//! owner takes it that a transaction of the pool can never finish. Execution takes an entry's imports, then its
+//! this shard have verified the part, so that at least f+1 honest ones hold it. A *cancel* (BACK) states that the
+//! lane's owner believes that a transaction of the pool can never finish. Execution takes an entry's imports, then its
 //! cancels, then its transactions (docs/design.md §10). A section with an unknown id makes the entry invalid: what one
 //! node cannot read another must not execute.
 //!
 //! **Validity \[safety]** is a function of the bytes, of committee.txt and of the shard alone ([`Rules::validate`]):
-//! whether an import comes in order, and whether a cancel is about anything, is left to execution. An entry without a
-//! section, or with empty ones, is valid: nobody need invent a transaction to let a lane advance.
+//! execution decides whether an import comes in order and whether a cancel names a pool entry. An entry without a
+//! section, or with empty ones, is valid: a lane advances without transactions too.
 //!
 //! **Cost.** One pass, without an allocation for transactions and cancels; for each import one batch verification of
-//! N−f signatures, once a node ([`Rules`] remembers).
+//! N−f signatures, at ECHO and again at execution.
 
 mod builder;
 mod rules;
@@ -54,15 +54,15 @@ pub enum Invalid {
     UnknownSection(u8),
     /// The imports do not end where their section ends, or are more than a proposal may have.
     Imports,
-    /// The import at this place comes from no other shard, has no number, or does not ascend.
+    /// The import at this position comes from no other shard, has no number, or does not ascend.
     ImportOrder(u32),
-    /// The certificate of the import at this place proves nothing.
+    /// The certificate of the import at this position is invalid.
     ImportCertificate(u32),
     /// The cancels do not end where their section ends, are more than a proposal may have, or do not ascend.
     Cancels,
     /// The transactions are not a list that ends where its section ends.
     List,
-    /// The transaction at this place of the list breaks a rule.
+    /// The transaction at this position of the list breaks a rule.
     Transaction(u32, transaction::Invalid),
 }
 
@@ -89,11 +89,11 @@ impl std::error::Error for Invalid {}
 pub struct Import {
     /// The part.
     pub part: PartRef,
-    /// Who vouches for it.
+    /// N−f SIGNs on it.
     pub certificate: Certificate,
 }
 
-/// A valid payload, read in place. The way in is [`Rules::validate`].
+/// A payload read in place, made by [`Rules`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProposalView<'a> {
     /// Imports, each `import_bytes` long.
@@ -107,7 +107,7 @@ pub struct ProposalView<'a> {
 }
 
 impl<'a> ProposalView<'a> {
-    /// How many transactions it has.
+    /// Number of transactions.
     pub fn len(&self) -> usize {
         self.count as usize
     }

@@ -1,9 +1,9 @@
 //! Certificates: N−f signatures of distinct members over the same statement.
 //!
-//! Guarantee: of N−f signers at least N−2f ≥ f+1 are honest, so whatever a certificate states, at least f+1 honest
-//! members have checked; and two certificates share an honest signer, so honest members that sign once for each place
-//! make two different certificates for one place impossible. Size: 66 bytes a signer. Cost: one batch of N−f
-//! signatures, once; verified ones are remembered by digest ([`CertificateCache`]).
+//! Guarantee: of N−f signers at least N−2f ≥ f+1 are honest, so at least f+1 honest members have checked the statement
+//! of a certificate; and two certificates share an honest signer, so two for different values of one subject are
+//! impossible where honest members sign one value each. Size: 66 bytes a signer. Cost: one batch of N−f signatures,
+//! once; verified ones are remembered by digest ([`CertificateCache`]).
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -41,6 +41,17 @@ impl Certificate {
         self.0.iter().map(|(signer, _)| *signer)
     }
 
+    /// Whether it proves a statement in a shard. [`CertificateCache`] verifies a certificate that arrives often.
+    pub fn proves(
+        &self,
+        committee: &Committee,
+        suite: &dyn Suite,
+        shard: ShardId,
+        statement: &Statement,
+    ) -> bool {
+        self.is_well_formed(committee) && suite.verify_all_of(shard, statement, &self.0)
+    }
+
     /// Exactly N−f signers, all members, strictly ascending (so none twice).
     fn is_well_formed(&self, committee: &Committee) -> bool {
         (self.0.len() == committee.quorum() || !in_force(Mutant::CertificateQuorum))
@@ -49,7 +60,7 @@ impl Certificate {
     }
 }
 
-/// Verifies certificates and remembers those that passed, so that each is paid for once however often it arrives.
+/// Verifies certificates and remembers those that passed, so that each is verified once however often it arrives.
 /// Bound: [`CertificateCache::ENTRIES_MAX`] digests, oldest forgotten first.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateCache {
@@ -95,8 +106,7 @@ impl CertificateCache {
         valid
     }
 
-    /// Takes note of a certificate that we have made ourselves, of signatures that we have verified: it comes back to
-    /// us as our own message.
+    /// Remembers a certificate that we have made of verified signatures: it comes back to us as our own message.
     pub fn learn(&mut self, suite: &dyn Suite, statement: &Statement, certificate: &Certificate) {
         self.remember(proof_digest(suite.shard(), statement, certificate));
     }
@@ -112,7 +122,7 @@ impl CertificateCache {
     }
 }
 
-/// What is remembered of a proof. The statement is hashed without the testbed: a cache belongs to one node.
+/// Identifies a proof in a cache. The statement is hashed without the testbed: a cache belongs to one node.
 pub(crate) fn proof_digest(shard: ShardId, statement: &Statement, certificate: &Certificate) -> Digest {
     let mut hash = Sha256::new();
     hash.update(statement.to_bytes(&Digest::default(), shard));

@@ -88,12 +88,11 @@ impl Ledger {
     }
 
     /// The parts of other shards whose bodies the execution of these payloads, as the next block, will ask for: those
-    /// whose turn it is or will be, as long as they are not kept already. It may name some of an entry that is invalid
-    /// for another reason: N−f members vouch for these too, so they can be had, and nothing is missing.
+    /// whose turn it is or will be, as long as they are not kept already.
     pub fn wants<P: AsRef<[u8]>>(&self, payloads: impl IntoIterator<Item = P>) -> Vec<PartRef> {
         let mut ordered = Vec::new();
         for payload in payloads {
-            ordered.extend(self.rules.certified_imports(payload.as_ref()));
+            ordered.extend(self.rules.imports(payload.as_ref()));
         }
         self.links.wants(ordered)
     }

@@ -15,10 +15,10 @@ pub fn payload_bytes(transaction_bytes: usize) -> u64 {
     (1 + LIST_ENVELOPE_BYTES + item_bytes(transaction_bytes)) as u64
 }
 
-/// Writes a payload from parts that are valid each, up to limits, into a buffer behind what is there already.
+/// Writes a payload from valid items, up to limits, behind the present content of a buffer.
 ///
-/// Imports come first, then cancels, then transactions, each kind in the order that validity asks for; so all is
-/// written at its place at once and nothing is moved.
+/// Imports come first, then cancels, then transactions, each kind in the order that validity asks for; so each is
+/// written at its final position.
 #[derive(Debug)]
 pub struct ProposalBuilder {
     buffer: Vec<u8>,
@@ -39,10 +39,10 @@ enum Section {
     Transactions(usize),
 }
 
-/// What became of something handed to a builder.
+/// The result of adding an item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Push {
-    /// It is in.
+    /// Added.
     Added,
     /// It would exceed a limit, and so will any of its length or more.
     Full,
@@ -56,7 +56,7 @@ impl ProposalBuilder {
         ProposalBuilder { buffer, start, section: Section::None, count: 0, bytes_max, count_max }
     }
 
-    /// Makes room for about so many bytes of transactions, as far as the limit allows.
+    /// Reserves this number of bytes for transactions, as far as the limit allows.
     pub fn reserve(&mut self, bytes: usize) {
         self.buffer.reserve(bytes.saturating_add(LIST_ENVELOPE_BYTES).min(self.bytes_left()));
     }
@@ -129,7 +129,7 @@ impl ProposalBuilder {
             || self.envelope_left() + item_bytes(TRANSACTION_BYTES_MIN) > self.bytes_left()
     }
 
-    /// How many cancels fit.
+    /// Number of cancels that still fit.
     pub fn cancels_left(&self) -> usize {
         let (header, listed) = match self.section {
             Section::Cancels(start) => (0, (self.buffer.len() - start) / ID_BYTES),
@@ -149,7 +149,7 @@ impl ProposalBuilder {
         self.count
     }
 
-    /// Whether nothing at all was added.
+    /// Whether no item was added.
     pub fn is_empty(&self) -> bool {
         self.section == Section::None
     }
@@ -160,7 +160,7 @@ impl ProposalBuilder {
         self.buffer
     }
 
-    /// Ends the section before and begins one, whose bytes begin where this says.
+    /// Ends the section before and begins one; returns the position of its first byte.
     fn open(&mut self, id: u8) -> usize {
         self.close();
         self.buffer[self.start] += 1;
@@ -168,7 +168,7 @@ impl ProposalBuilder {
         self.buffer.len()
     }
 
-    /// Writes down how long the present section became.
+    /// Writes the length of the present section.
     fn close(&mut self) {
         let start = match self.section {
             Section::None => return,
@@ -182,7 +182,7 @@ impl ProposalBuilder {
         self.buffer[start - 4..start].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// What opening the list of transactions will take, if it is not open.
+    /// Bytes to open the list of transactions, if it is not open.
     fn envelope_left(&self) -> usize {
         if matches!(self.section, Section::Transactions(_)) { 0 } else { LIST_ENVELOPE_BYTES }
     }

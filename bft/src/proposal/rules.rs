@@ -1,12 +1,11 @@
-//! The rules that make a payload valid, with what they are judged by.
+//! The rules of a valid payload.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use wire::committee::Committee;
 use wire::ids::{PartNumber, ShardId, TxId};
 use wire::limits::{PARTS_AHEAD_MAX, REJECTS_PER_MESSAGE_MAX};
 
-use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::{Statement, Suite};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
@@ -14,23 +13,19 @@ use crate::part::PartRef;
 use crate::proposal::{ID_BYTES, Invalid, Items, ProposalView, import_bytes, sections};
 use crate::transaction;
 
-/// Static validity of payloads in one shard. Made once and shared behind an `Arc`.
-///
-/// Certificates that were verified are remembered, at most [`CertificateCache::ENTRIES_MAX`] of them: each is looked
-/// at when an entry is echoed and again when it is executed. No answer depends on what is remembered.
+/// Static validity of payloads in one shard: made once, shared behind an `Arc`, without state.
 #[derive(Debug)]
 pub struct Rules {
     committee: Arc<Committee>,
     shard: ShardId,
     suite: Arc<dyn Suite>,
-    memo: Mutex<CertificateCache>,
 }
 
 impl Rules {
     /// The rules of a member's shard; the same for each of its members.
     pub fn new(member: &Member) -> Rules {
         let Member { committee, suite, shard, .. } = member.clone();
-        Rules { committee, shard, suite, memo: Mutex::new(CertificateCache::default()) }
+        Rules { committee, shard, suite }
     }
 
     /// The committee.
@@ -51,6 +46,7 @@ impl Rules {
         let view = sections(payload, import_bytes(self.committee.quorum()))?;
         self.check_cancels(&view)?;
         self.check_imports(&view)?;
+        self.check_certificates(&view)?;
         let mut items = Items { rest: view.items };
         for index in 0..view.count {
             let bytes = items.next().ok_or(Invalid::List)?;
@@ -60,9 +56,9 @@ impl Rules {
         if items.rest.is_empty() { Ok(view) } else { Err(Invalid::List) }
     }
 
-    /// The parts that a payload imports if its imports are valid, whatever else it holds: cheap, once their certificates
-    /// are known.
-    pub fn certified_imports(&self, payload: &[u8]) -> Vec<PartRef> {
+    /// The parts that a payload imports, if its imports are well-formed. Their certificates are not verified: the
+    /// payload is that of a certified entry, so honest members have verified them.
+    pub fn imports(&self, payload: &[u8]) -> Vec<PartRef> {
         let view = sections(payload, import_bytes(self.committee.quorum()));
         let imports = view.and_then(|view| self.check_imports(&view).map(|()| view.parts().collect()));
         imports.unwrap_or_default()
@@ -95,19 +91,23 @@ impl Rules {
         }
         let mut previous: Option<(ShardId, PartNumber)> = None;
         for (index, part) in (0u32..).zip(parts) {
-            let place = (part.source, part.number);
-            if !self.may_come_from(&part) || previous.is_some_and(|previous| previous >= place) {
+            let number = (part.source, part.number);
+            if !self.may_come_from(&part) || previous.is_some_and(|previous| previous >= number) {
                 return Err(Invalid::ImportOrder(index));
             }
-            previous = Some(place);
+            previous = Some(number);
         }
-        if view.imports.is_empty() {
-            return Ok(());
-        }
-        let mut memo = self.memo.lock().expect("nobody panics while verifying");
+        Ok(())
+    }
+
+    fn check_certificates(&self, view: &ProposalView<'_>) -> Result<(), Invalid> {
         for (index, import) in (0u32..).zip(view.imports()) {
-            let statement = Statement::Part(import.part);
-            let proved = memo.verify(&self.committee, self.suite.as_ref(), &statement, &import.certificate);
+            let proved = import.certificate.proves(
+                &self.committee,
+                self.suite.as_ref(),
+                self.shard,
+                &Statement::Part(import.part),
+            );
             if !proved && in_force(Mutant::ImportNeedsCertificate) {
                 return Err(Invalid::ImportCertificate(index));
             }
