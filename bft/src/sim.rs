@@ -1,23 +1,23 @@
-//! The bench on which the core is attacked: whole cores in virtual time, everything random from one seed.
+//! The simulator: attacks on whole cores in virtual time, with all random choices from one seed.
 //!
-//! A [`Scenario`] (seed, members of a shard, shards, adversary) determines a run. [`run()`] plays it and says what went
-//! wrong, if anything; the same scenario gives the same run, so that its name replays it:
-//! `tools sim --seed S --nodes N --shards K --adversary A`.
+//! A [`Scenario`] (seed, members of a shard, shards, adversary) determines a run. [`run()`] plays it and returns the
+//! first violation, if any; the same scenario gives the same run, so its name replays it: `tools sim --seed S --nodes N
+//! --shards K --adversary A`.
 //!
 //! | module | content |
 //! | --- | --- |
-//! | `plan` | what a seed makes of a run: who is Byzantine, how links behave, what goes wrong when |
+//! | `plan` | the choices of a seed: the Byzantine members, the behaviour of links, the faults and their times |
 //! | `net` | messages under way, ordered by virtual time |
 //! | `links` | when a frame of a run arrives |
 //! | `script` | one protocol at several nodes, for unit tests |
-//! | `parcel` | messages read once for all who look on |
+//! | `parcel` | messages, decoded once for all observers |
 //! | `workload` | clients, of one shard and of several |
-//! | `adversary` | what Byzantine members and hostile schedulers do |
-//! | `checker` | what must hold after every step |
-//! | `run` | the loop; after each event, that nothing is left to do; liveness after healing |
-//! | `trace` | a run written down |
-//! | `search` | agreement alone, every way it can go in a small scope |
-//! | `bench` | besides all that: agreement alone under scripts, where attacks of papers are staged |
+//! | `adversary` | Byzantine members and hostile schedulers |
+//! | `checker` | the checks after every step |
+//! | `run` | the loop; checks that a core is idle after each event; liveness after healing |
+//! | `trace` | the log of a run |
+//! | `search` | agreement alone: every execution of a small scope |
+//! | `bench` | agreement alone under scripts, which stage the attacks of papers |
 
 pub(crate) mod adversary;
 pub mod bench;
@@ -35,7 +35,7 @@ mod trace;
 mod workload;
 
 pub use adversary::Adversary;
-pub use checker::{Place, Violation};
+pub use checker::{Subject, Violation};
 pub use links::HEALED_DELAY_MAX;
 pub use plan::{Crypto, Scenario};
 pub use run::{DECISION_WITHIN, Direct, FATES_WITHIN, Report, Transport, run};

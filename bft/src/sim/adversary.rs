@@ -1,24 +1,24 @@
-//! The adversary: what up to f Byzantine members do with their own keys, and what a hostile scheduler does.
+//! The adversary: up to f Byzantine members with their own keys, or a hostile scheduler.
 //!
-//! It acts through handles only ([`Hands`], one a shard): it signs with the suites of the members it owns, sends in
-//! their names, and reads every message under way, since channels are authenticated and not secret. It cannot sign for
-//! others, lose their frames or change them. Its members run real cores; a [`Behaviour`] stands between such a core and
+//! It acts through [`Hands`] only, one for each shard: it signs with the suites of the members it owns, sends in their
+//! names, and reads every message under way, since channels are authenticated and not secret. It cannot sign for
+//! others, nor lose or change their frames. Its members run real cores; a [`Behaviour`] stands between such a core and
 //! the network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
 
 mod certificates;
 mod claims;
 mod coin;
+mod equivocation;
+mod floods;
 mod hands;
 mod ids;
 mod known;
 mod leading;
-mod noise;
+mod rejects;
 pub(crate) mod shapes;
 mod silence;
 mod transfers;
 mod values;
-mod verdicts;
-mod words;
 
 use std::fmt;
 
@@ -29,23 +29,23 @@ pub(super) use hands::Hands;
 use certificates::{BadCertificates, Flavour};
 use claims::{FalseCertificates, FalseClaims};
 use coin::{BadShares, EarlyShares, FalseHalts};
+use equivocation::{EquivocatingBallots, EquivocatingLane, EquivocatingSpb, InvalidEntries, WrongVotes};
+use floods::{FutureFlood, MutatedBytes, StaleFlood};
 use ids::ChosenIds;
-use noise::{FutureFlood, MutatedBytes, StaleFlood};
+use rejects::{FalseEntries, FalseOrders, FalseRejects, Inserted};
 use shapes::ReshapedTransfers;
 use silence::{Mute, Withheld};
 use transfers::{FalseSigns, FalseTransfers, SilentPartner};
 use values::{FalseValue, FalseValues};
-use verdicts::{FalseEntries, FalseOrders, FalseRejects, Slip};
-use words::{EquivocatingBallots, EquivocatingLane, EquivocatingSpb, InvalidEntries, WrongVotes};
 
-/// What is tried. Each has a name on the command line.
+/// An attack. Each has a name on the command line.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Adversary {
-    /// Nobody is Byzantine; delays, starvation, partitions, crashes and lost frames are drawn at random.
+    /// No node is Byzantine; delays, starvation, partitions, crashes and lost frames are drawn at random.
     Random,
-    /// Says nothing, or not to everybody.
+    /// Sends nothing, or not to all members.
     Mute,
-    /// Two entries at one place of its lane, to different halves.
+    /// Two entries with one seq of its lane, to different halves.
     EquivocatingLane,
     /// Two values in one SPB, to different halves.
     EquivocatingSpb,
@@ -61,7 +61,7 @@ pub enum Adversary {
     ShortCertificate,
     /// Certificates that count one signer several times.
     DuplicateSigner,
-    /// Certificates of another round, view or place.
+    /// Certificates of another round, view or seq.
     WrongRound,
     /// Certificates and messages of another shard's members.
     WrongShard,
@@ -75,9 +75,9 @@ pub enum Adversary {
     UncertifiedCut,
     /// Lane entries that break static validity.
     InvalidEntry,
-    /// Votes for headers that nobody computed.
+    /// Votes for headers that no member computed.
     WrongVote,
-    /// Coin shares that are none.
+    /// Invalid coin shares.
     BadShare,
     /// Coin shares before their time.
     EarlyShare,
@@ -85,7 +85,7 @@ pub enum Adversary {
     MissingShare,
     /// Old messages, again and again.
     StaleFlood,
-    /// Messages of rounds, views and places far ahead.
+    /// Messages of rounds, views and seqs far ahead.
     FutureFlood,
     /// Messages with flipped, missing or added bytes.
     MutatedBytes,
@@ -93,29 +93,29 @@ pub enum Adversary {
     Chaos,
     /// Child processes of honest nodes die again and again and take frames along.
     DyingChild,
-    /// What the elected leader sends reaches hardly anybody in time.
+    /// Messages of the elected leader reach hardly any member in time.
     StarvedLeader,
     /// The message sent last arrives first.
     LastInFirstOut,
-    /// Clients hand in old transactions again and again, long after their expiries, which are short.
+    /// Clients submit old transactions again and again, long after their expiries, which are short.
     Resubmitting,
-    /// Sends no parts, SIGNs or orders to where they are due.
+    /// Sends no parts, SIGNs or orders.
     SilentPartner,
     /// Parts with wrong branches, altered items, other numbers, certificates of something else.
     FalseTransfer,
     /// Truncated, split, lengthened, reordered or recounted parts, with their true certificates.
     ReshapedTransfer,
-    /// SIGNs of parts that were never sent, and acknowledgements of what was not executed.
+    /// SIGNs of parts that were never sent, and acknowledgements of parts that were not executed.
     FalseSign,
     /// CL and CL_M without cause.
     FalseReject,
-    /// Lanes that list transactions to be cancelled which can finish, or have.
+    /// Lanes that list cancels of transactions that can finish, or have finished.
     FalseCancel,
-    /// Lanes that order parts which nobody certified.
+    /// Lanes that import parts without a certificate.
     ForgedImport,
-    /// Requests to order garbage, and what is nobody's business.
+    /// Orders of garbage, and of transactions that do not concern the receiver.
     FalseOrder,
-    /// What goes from one shard to another takes seconds, past expiries.
+    /// Messages between shards take seconds, past expiries.
     SlowShards,
     /// CL and CL_M on made-up ids that share many bytes.
     ChosenIds,
@@ -248,7 +248,7 @@ impl Adversary {
         )
     }
 
-    /// Whether it attacks what signatures and coins guarantee, so that runs sign for real.
+    /// Whether it attacks the guarantees of signatures and coins, so that runs sign for real.
     pub fn attacks_crypto(self) -> bool {
         matches!(
             self,
@@ -277,7 +277,7 @@ impl Adversary {
         )
     }
 
-    /// Whether it attacks what goes on between shards, so that there must be several.
+    /// Whether it attacks the traffic between shards, so that there must be several.
     pub fn needs_shards(self) -> bool {
         matches!(
             self,
@@ -299,7 +299,7 @@ impl Adversary {
         self == Adversary::SilentSigners
     }
 
-    /// Whether it goes on when nothing is open, and checks the consequences itself.
+    /// Whether it goes on when all transactions are settled, and checks the consequences itself.
     pub(super) fn disturbs_rest(self) -> bool {
         self == Adversary::FalseClaim
     }
@@ -347,8 +347,8 @@ impl Adversary {
             Adversary::ReshapedTransfer => Box::new(ReshapedTransfers),
             Adversary::FalseSign => Box::new(FalseSigns::default()),
             Adversary::FalseReject => Box::new(FalseRejects::default()),
-            Adversary::FalseCancel => Box::new(FalseEntries::new(Slip::Cancels)),
-            Adversary::ForgedImport => Box::new(FalseEntries::new(Slip::Imports)),
+            Adversary::FalseCancel => Box::new(FalseEntries::new(Inserted::Cancels)),
+            Adversary::ForgedImport => Box::new(FalseEntries::new(Inserted::Imports)),
             Adversary::FalseOrder => Box::new(FalseOrders::default()),
             Adversary::ChosenIds => Box::new(ChosenIds::default()),
             Adversary::UnknownTips => Box::new(FalseValues::new(FalseValue::UnknownTips)),
@@ -374,7 +374,7 @@ pub(super) trait Behaviour: fmt::Debug {
     fn turn(&mut self, _hands: &mut Hands) {}
 }
 
-/// Does what its core says.
+/// Forwards every frame of its core.
 #[derive(Debug)]
 struct Faithful;
 

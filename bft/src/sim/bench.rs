@@ -1,15 +1,15 @@
-//! A bench for scripts against agreement: the members of one shard, a network that delivers what the script says, and
-//! checks that hold whatever it says.
+//! A bench for scripts that attack agreement: the members of one shard, a network under the script's control, and
+//! checks that hold in every script.
 //!
 //! Model: every member runs [`crate::round::Rounds`] and [`crate::block::BlockVotes`] as the core does; lanes are an
-//! oracle ([`Bench::certify`], [`Bench::tell`]), and blocks execute to the digest of their cut. Letters wait until the
-//! script delivers or loses them; what is not delivered may arrive at any later time, which is all that an
-//! asynchronous network may do. *Traitors* are members whose messages the script may suppress and to which it may add
-//! others, signed through their own suites only. Time stands still but for [`Bench::sleep`] and [`Bench::settle`].
+//! oracle ([`Bench::certify`], [`Bench::learn`]), and blocks execute to the digest of their cut. Messages wait until
+//! the script delivers or loses them; one that is not delivered may arrive at any later time, as in any asynchronous
+//! network. *Byzantine* members are those whose messages the script may suppress and to which it may add others, signed
+//! through their own suites only. Time stands still but for [`Bench::sleep`] and [`Bench::settle`].
 //!
-//! Checked after every step, for members that are no traitors: agreement on cuts and headers; that a decided cut
-//! follows the one before it and has certified tips only; that nobody honest is blamed by anybody honest; that a round
-//! takes at most [`VIEWS_MAX`] views. [`Bench::settle`] heals the network and checks that everybody decides.
+//! Checked after every step, for honest members: agreement on cuts and headers; that a decided cut follows the one
+//! before it and has certified tips only; that no honest member blames another; that a round takes at most
+//! [`VIEWS_MAX`] views. [`Bench::settle`] heals the network and checks that all honest members decide.
 //!
 //! A script is a list of steps that reads like the argument it stages:
 //!
@@ -23,12 +23,12 @@
 //! bench.settle(1).unwrap();
 //! ```
 
+mod byzantine;
 mod check;
-mod letter;
+mod message;
 mod network;
+mod node;
 mod schedule;
-mod seat;
-mod traitor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,27 +51,27 @@ use crate::round::GATHER;
 use crate::sim::net::Net;
 use crate::time::Time;
 
+pub use byzantine::stage;
 pub use check::{VIEWS_MAX, Violation};
-pub use letter::{Kind, Letter, Parcel, Pick, SPB, all, only};
+pub use message::{Content, Kind, Message, Pick, SPB, all, only};
+pub use node::Execution;
 pub use schedule::{Order, Schedule};
-pub use seat::Execution;
-pub use traitor::stage;
 
 use check::Checker;
-use seat::Seat;
+use node::Node;
 
 /// The bench.
 #[derive(Clone, Debug)]
 pub struct Bench {
     committee: Arc<Committee>,
     suites: Vec<Arc<dyn Suite>>,
-    seats: Vec<Seat>,
-    traitors: BTreeSet<Index>,
-    net: Net<Letter>,
-    /// Letters by and to traitors, for the script to use.
-    overheard: Vec<Letter>,
+    nodes: Vec<Node>,
+    byzantine: BTreeSet<Index>,
+    net: Net<Message>,
+    /// Messages from and to Byzantine members, for the script to use.
+    seen: Vec<Message>,
     certified: BTreeMap<(Index, Seq), Digest>,
-    /// Coin shares that have been sent, and the leaders that these give away to the adversary.
+    /// Coin shares that have been sent, and the leaders that the adversary can compute from them.
     shares: BTreeMap<(Round, View), BTreeMap<Index, CoinShare>>,
     leaders: BTreeMap<(Round, View), Index>,
     checker: Checker,
@@ -96,8 +96,8 @@ impl Bench {
         Bench::of(committee, suites)
     }
 
-    /// `n` members whose coins fall as a script needs them: `wanted` is asked about the leaders of the first four
-    /// views of round 1. The protocol cannot look ahead so; a script may, to choose the day of its attack.
+    /// `n` members whose coins fall as a script needs them: `wanted` checks the leaders of the first four views of
+    /// round 1. The adversary cannot look ahead so; a script may, to stage the case that it needs.
     ///
     /// # Panics
     /// If no seed below 10,000 will do.
@@ -114,14 +114,14 @@ impl Bench {
     fn of(committee: Committee, suites: Vec<Arc<dyn Suite>>) -> Bench {
         let committee = Arc::new(committee);
         let member = |(suite, node): (&Arc<dyn Suite>, NodeId)| {
-            Seat::new(Member::new(committee.clone(), suite.clone(), node))
+            Node::new(Member::new(committee.clone(), suite.clone(), node))
         };
         Bench {
-            seats: suites.iter().zip(committee.nodes()).map(member).collect(),
+            nodes: suites.iter().zip(committee.nodes()).map(member).collect(),
             suites,
-            traitors: BTreeSet::new(),
+            byzantine: BTreeSet::new(),
             net: Net::default(),
-            overheard: Vec::new(),
+            seen: Vec::new(),
             certified: BTreeMap::new(),
             shares: BTreeMap::new(),
             leaders: BTreeMap::new(),
@@ -141,12 +141,12 @@ impl Bench {
         self.committee.indices().collect()
     }
 
-    /// Everybody but the traitors.
+    /// All members that are not Byzantine.
     pub fn honest(&self) -> Vec<Index> {
-        self.committee.indices().filter(|member| !self.traitors.contains(member)).collect()
+        self.committee.indices().filter(|member| !self.byzantine.contains(member)).collect()
     }
 
-    /// The leader that a coin elects, whether or not anybody can know it yet.
+    /// The leader that a coin elects, even if no member can know it yet.
     pub fn coin(&self, round: u64, view: u32) -> Index {
         let name = CoinName { round: Round(round), view: View(view) };
         let shares: Vec<_> = self
@@ -168,7 +168,7 @@ impl Bench {
 
     // Lanes.
 
-    /// Certifies the next entry of a lane; nobody knows it yet. The digest is a matter of the place.
+    /// Certifies the next entry of a lane; no member knows it yet. Lane and seq determine the digest.
     pub fn certify(&mut self, lane: Index) -> Tip {
         let known = self.certified.keys().filter(|(of, _)| *of == lane).count() as u64;
         let tip = entry(lane, Seq(known + 1));
@@ -178,26 +178,26 @@ impl Bench {
     }
 
     /// Lets members know of a certified entry.
-    pub fn tell(&mut self, members: &[Index], lane: Index, tip: Tip) {
-        assert_eq!(self.certified.get(&(lane, tip.seq)), Some(&tip.digest), "an entry that is certified");
+    pub fn learn(&mut self, members: &[Index], lane: Index, tip: Tip) {
+        assert_eq!(self.certified.get(&(lane, tip.seq)), Some(&tip.digest), "the entry is certified");
         for member in members {
-            self.step(*member, |seat, now| seat.learn(now, lane, tip));
+            self.step(*member, |node, now| node.learn(now, lane, tip));
         }
     }
 
-    /// Certifies the next entry of a lane and posts the certificate to everybody.
+    /// Certifies the next entry of a lane and sends the certificate to all.
     pub fn advance(&mut self, lane: Index) -> Tip {
         let tip = self.certify(lane);
-        self.tell(&[lane], lane, tip);
-        self.post(lane, To::Others, Parcel::LaneCertificate(lane, tip));
+        self.learn(&[lane], lane, tip);
+        self.send(lane, To::Others, Content::LaneCertificate(lane, tip));
         tip
     }
 
-    /// The next entry of every lane, known to everybody at once.
+    /// The next entry of every lane, known to all members at once.
     pub fn advance_all(&mut self) {
         for lane in self.members() {
             let tip = self.certify(lane);
-            self.tell(&self.members(), lane, tip);
+            self.learn(&self.members(), lane, tip);
         }
     }
 
@@ -205,11 +205,11 @@ impl Bench {
     pub fn advance_each(&mut self) {
         let tips: Vec<Tip> = self.members().into_iter().map(|lane| self.certify(lane)).collect();
         for (lane, tip) in self.members().into_iter().zip(&tips) {
-            self.tell(&[lane], lane, *tip);
+            self.learn(&[lane], lane, *tip);
         }
         self.sleep(GATHER);
         for (lane, tip) in self.members().into_iter().zip(&tips) {
-            self.tell(&self.members(), lane, *tip);
+            self.learn(&self.members(), lane, *tip);
         }
     }
 
@@ -217,7 +217,7 @@ impl Bench {
     pub fn cut_of(&self, tips: &[(Index, Tip)]) -> Cut {
         let mut cut = Cut::genesis(&self.committee);
         for (lane, tip) in tips {
-            cut.0[place(*lane)] = *tip;
+            cut.0[position(*lane)] = *tip;
         }
         cut
     }
@@ -229,68 +229,68 @@ impl Bench {
 
     /// The cut of a member: what it would give as input now.
     pub fn cut(&self, member: Index) -> Cut {
-        self.seats[place(member)].cut()
+        self.nodes[position(member)].cut()
     }
 
-    // Judgement.
+    // Results.
 
     /// The last round a member has decided.
     pub fn decided(&self, member: Index) -> Round {
-        self.seats[place(member)].rounds.decided()
+        self.nodes[position(member)].rounds.decided()
     }
 
     /// The cut of the last round a member has decided.
     pub fn decided_cut(&self, member: Index) -> &Cut {
-        self.seats[place(member)].rounds.cut()
+        self.nodes[position(member)].rounds.cut()
     }
 
     /// The proof of a decision.
     pub fn halt(&self, member: Index, round: u64) -> Option<&Halt> {
-        self.seats[place(member)].rounds.halt(Round(round))
+        self.nodes[position(member)].rounds.halt(Round(round))
     }
 
     /// Up to which height a member knows headers to be certified.
     pub fn certified(&self, member: Index) -> Round {
-        self.seats[place(member)].votes.certified()
+        self.nodes[position(member)].votes.certified()
     }
 
     /// The view a member is in, if a round runs there.
     pub fn view(&self, member: Index) -> Option<View> {
-        self.seats[place(member)].rounds.waiting().map(|(view, _)| view)
+        self.nodes[position(member)].rounds.waiting().map(|(view, _)| view)
     }
 
-    /// The most views that a round took anybody honest.
+    /// The most views that a round took at an honest member.
     pub fn views_most(&self) -> u32 {
         self.checker.views_most
     }
 
     /// Messages that a member has dropped since they came too early.
     pub fn too_early(&self, member: Index) -> u64 {
-        self.seats[place(member)].too_early
+        self.nodes[position(member)].too_early
     }
 
-    /// What honest members have against others.
+    /// The faults that honest members noticed.
     pub fn faults(&self) -> &[(Index, Fault)] {
         &self.checker.faults
     }
 
-    /// What has gone wrong so far.
+    /// The first violation so far, if any.
     pub fn check(&self) -> Result<(), Violation> {
         self.checker.violation.clone().map_or(Ok(()), Err)
     }
 
-    /// The leader of a view, as soon as the coin shares sent so far give it away.
+    /// The leader of a view, as soon as the coin shares sent so far determine it.
     pub fn leader_known(&self, round: Round, view: View) -> Option<Index> {
         self.leaders.get(&(round, view)).copied()
     }
 }
 
-/// The tip of a lane at a place.
+/// The tip of a lane at a seq.
 fn entry(lane: Index, seq: Seq) -> Tip {
     let hash = Sha256::new().chain_update(lane.0.to_le_bytes()).chain_update(seq.0.to_le_bytes());
     Tip { seq, digest: Digest(hash.finalize().into()) }
 }
 
-fn place(member: Index) -> usize {
+fn position(member: Index) -> usize {
     usize::from(member.0)
 }

@@ -1,13 +1,12 @@
-//! What must hold after every step of a simulation, whatever the adversary does: the invariants of docs/design.md §16
-//! and more.
+//! The checks after every step of a simulation, under any adversary: the invariants of docs/design.md §16 and more.
 //!
 //! - *Agreement*: in each shard one header digest a height among honest members, heights executed one after another.
 //! - *The ledgers* do what the reference models do with the same blocks; in these, all shards together, nothing is spent
 //!   twice, finished twice, or both finished and refunded, value is conserved, no import is of anything but a part that
 //!   was sent; no invalid entry is ever part of a block. At rest nothing is left between shards.
-//! - *Receipts are true*: what a client is told has happened, or will never happen.
-//! - *Blame*: no honest member blames another for what proves misbehaviour.
-//! - *Conduct*: honest members keep the promises that the proofs rest on ([`Place`]).
+//! - *Receipts are true*: a reported fate has happened; a transaction reported as rejected never finishes.
+//! - *Blame*: no honest member blames another.
+//! - *Conduct*: honest members keep the promises that the proofs rest on ([`Subject`]).
 //!
 //! Each check is incremental: it costs a few map operations for each message sent and block executed. Coins are
 //! compared one by one now and then and at the end.
@@ -32,7 +31,7 @@ use crate::ledger::Ledger;
 use crate::proposal::Rules;
 use crate::sim::parcel::Parcel;
 
-pub use conduct::Place;
+pub use conduct::Subject;
 pub use violation::Violation;
 
 use clients::Offered;
@@ -43,7 +42,7 @@ use world::World;
 /// Coins are compared one by one after so many blocks.
 const RECOUNT_EVERY: u64 = 8;
 
-/// What the honest members of one shard have executed.
+/// The blocks that the honest members of one shard have executed.
 #[derive(Debug, Default)]
 struct History {
     headers: Vec<(NodeId, Digest)>,
@@ -61,11 +60,11 @@ pub(super) struct Checker {
     heights: BTreeMap<NodeId, Round>,
     conduct: BTreeMap<NodeId, Conduct>,
     offered: BTreeMap<TxId, Offered>,
-    /// What clients still wait for.
+    /// The open requests of clients.
     open: BTreeSet<(NodeId, ClientId, TxId)>,
-    /// Who asked last for a transaction.
+    /// The last client that queried a transaction.
     askers: BTreeMap<(NodeId, TxId), ClientId>,
-    /// Of those, what has to finish.
+    /// Of those, the transactions that have to finish.
     must_finish: BTreeSet<TxId>,
 }
 
@@ -117,7 +116,7 @@ impl Checker {
         self.conduct_of(to).received(from, parcel);
     }
 
-    /// An honest member sends; `digest` is what it says of the bytes, if it says it.
+    /// An honest member sends; `digest` is that which it sends along, if any.
     pub(super) fn on_send(&mut self, from: NodeId, digest: Option<Digest>, parcel: &Parcel) -> Checked {
         if digest.is_some_and(|digest| digest != parcel.digest()) {
             return Err(Violation::FalseDigest { node: from });
@@ -173,7 +172,8 @@ impl Checker {
         if previous == cut || !previous.0.iter().zip(&cut.0).all(is_sound) {
             return Err(Violation::CutMovedBack { height, previous, cut });
         }
-        let mut entries = core.block(&previous, &cut).expect("who has executed a block has its entries");
+        let mut entries =
+            core.block(&previous, &cut).expect("a member that has executed a block has its entries");
         // docs/design.md §10: lanes in an order rotated by the round, entries by their place.
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));
@@ -188,7 +188,7 @@ impl Checker {
         self.check_written_off(node)
     }
 
-    /// Live honest members when nothing is open any more: in each shard same height, same coins, and nothing lost
+    /// Live honest members when no transaction is open: in each shard the same height and coins, and no item lost
     /// between shards.
     pub(super) fn at_rest<'a>(&self, cores: impl Iterator<Item = (NodeId, &'a Core)>) -> Checked {
         let (mut heights, mut ledgers) = (Vec::new(), BTreeMap::new());
@@ -215,7 +215,7 @@ impl Checker {
         self.check_exchange(&ledgers)
     }
 
-    /// What of cross-shard transactions is still open in the shards or at these members; `None` if nothing is.
+    /// The cross-shard transactions that are still open in the shards or at these members, as text.
     pub(super) fn still_open<'a>(&self, cores: impl Iterator<Item = (NodeId, &'a Core)>) -> Option<String> {
         if let Some(model) = self.world.models().iter().find(|model| !model.is_at_rest()) {
             return Some(model.waiting());

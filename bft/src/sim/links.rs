@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_what_they_say() {
+    fn each_order_delivers_as_named() {
         let bytes = |order| {
             let mut links = links(order);
             send_ten(&mut links);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn starved_and_parted_links_hold_frames_back_and_lose_none() {
+    fn starved_and_cut_links_delay_frames_and_lose_none() {
         let mut links = links(Order::Reordered);
         links.starve(NodeId(0), NodeId(1), Time(1_000_000));
         send_ten(&mut links);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn healing_brings_everything_soon() {
+    fn all_frames_arrive_soon_after_healing() {
         for order in [Order::Reordered, Order::LinkByLink, Order::LastInFirstOut] {
             let mut links = links(order);
             links.starve(NodeId(0), NodeId(1), Time(u64::MAX / 2));
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dying_child_takes_along_what_is_chosen() {
+    fn a_dying_child_loses_the_picked_frames() {
         for order in [Order::Reordered, Order::LastInFirstOut] {
             let mut links = links(order);
             send_ten(&mut links);

@@ -1,7 +1,7 @@
-//! Messages under way, read once: what the checkers, the adversary and the trace see of them.
+//! Messages under way, decoded once for checkers, adversary and trace.
 //!
-//! Channels are authenticated, not secret, so the adversary reads everything. Every message travels as the bytes that
-//! the core encoded; reading them back here also exercises the codec on all that is ever sent.
+//! Channels are authenticated, not secret, so the adversary reads every message. A message travels as the bytes that
+//! the core encoded; decoding them here also tests the codec on every message of a run.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::mvba::MvbaMessage;
 use crate::round::RoundMessage;
 use crate::shard::message::Transfer;
 
-/// Bytes with their digest and their meaning, shared by all recipients.
+/// Bytes with their digest and decoded content, shared by all recipients.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel(Arc<Content>);
 
@@ -28,7 +28,7 @@ struct Content {
     seen: Seen,
 }
 
-/// What the bytes of a message say.
+/// The decoded content of a message.
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
     /// A lane entry.
@@ -37,14 +37,14 @@ pub(super) enum Seen {
     Message(Message),
     /// A group part with its proof.
     Transfer(Transfer),
-    /// Transactions to be ordered for another shard.
+    /// Orders of another shard.
     Order(Bytes),
     /// No message.
     Garbage,
 }
 
 impl Parcel {
-    /// Reads the bytes.
+    /// Decodes the bytes.
     pub(super) fn new(body: Bytes) -> Parcel {
         let digest = Digest(Sha256::digest(&body[..]).into());
         let seen = match Incoming::decode(&body) {
@@ -72,12 +72,12 @@ impl Parcel {
         &self.0.body
     }
 
-    /// Their meaning.
+    /// Their decoded content.
     pub(super) fn seen(&self) -> &Seen {
         &self.0.seen
     }
 
-    /// The same in one line, as `from` says it.
+    /// The message in one line, sent by `from`.
     pub(super) fn said(&self, committee: &Committee, from: NodeId) -> String {
         said(committee, from, Some(self.digest()), self.body())
     }
@@ -106,8 +106,8 @@ pub(super) struct Frame {
     pub(super) from: NodeId,
     /// The recipient.
     pub(super) to: NodeId,
-    /// For how long it matters, as its sender says.
+    /// For how long it matters to its sender.
     pub(super) class: Class,
-    /// What is sent.
+    /// The message.
     pub(super) parcel: Parcel,
 }

@@ -1,8 +1,8 @@
-//! What a seed makes of a simulation: who is Byzantine, how the links behave, what goes wrong and when.
+//! The choices of a seed: the Byzantine members, the behaviour of links, the faults and their times.
 //!
-//! Each seed turns on a random part of what can go wrong ("swarm testing"), so that runs with few troubles, which get
-//! far, stand beside runs with many. At most f nodes of each shard are Byzantine or crash. At [`Plan::heal_at`] the
-//! network heals for good; Byzantine and crashed nodes stay what they are.
+//! Each seed turns on a random part of all faults ("swarm testing"), so that there are runs with few faults, which get
+//! far, and runs with many. At most f nodes of each shard are Byzantine or crash. At [`Plan::heal_at`] the network
+//! heals for good; Byzantine and crashed nodes stay what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,16 @@ use crate::sim::adversary::Adversary;
 use crate::sim::links::{Delay, Order};
 use crate::time::{Span, Time};
 
-/// One run, told completely: the same scenario gives the same run.
+/// One run: the same scenario gives the same run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Scenario {
-    /// Everything random comes from it.
+    /// Determines all random choices.
     pub seed: u64,
     /// Members of a shard.
     pub nodes: u16,
     /// Shards.
     pub shards: u16,
-    /// What the Byzantine nodes, or the scheduler, try.
+    /// The attack of the Byzantine nodes, or of the scheduler.
     pub adversary: Adversary,
 }
 
@@ -48,7 +48,7 @@ pub enum Crypto {
 }
 
 impl Scenario {
-    /// What it signs with.
+    /// Its suite.
     pub fn crypto(&self) -> Crypto {
         if self.adversary.attacks_crypto() || self.seed.is_multiple_of(REAL_CRYPTO_EVERY) {
             Crypto::Real
@@ -57,14 +57,14 @@ impl Scenario {
         }
     }
 
-    /// The generator that everything random in the run is drawn from.
+    /// The generator of all random choices of the run.
     pub(super) fn prng(&self) -> Prng {
         let place = u64::from(self.shards - 1) << 40 | u64::from(self.nodes) << 48;
         Prng::new(self.seed ^ place ^ ((self.adversary as u64) << 56))
     }
 }
 
-/// Something that goes wrong with a network or process, other than Byzantine behaviour.
+/// A fault of the network or of a process, other than Byzantine behaviour.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
     /// Frames of these links wait until then.
@@ -73,7 +73,7 @@ pub(super) enum Trouble {
     Partition { side: BTreeSet<NodeId>, until: Time },
     /// The node stops for good.
     Crash(NodeId),
-    /// A child process of the node dies with what it carries and is replaced after that long.
+    /// A child process of the node dies with the frames that it carries and is replaced after that long.
     ChildDies { node: NodeId, child: Child, down: Span },
     /// The new child has connected.
     ChildBack { node: NodeId, child: Child },
@@ -96,17 +96,17 @@ pub(super) struct Plan {
     pub(super) delays: BTreeMap<(NodeId, NodeId), Delay>,
     pub(super) troubles: Vec<(Time, Trouble)>,
     pub(super) outboxes: Outboxes,
-    /// Whether the scheduler holds back what elected leaders send.
+    /// Whether the scheduler delays messages of elected leaders.
     pub(super) leaders: Leaders,
     pub(super) heal_at: Time,
     /// Pause between two submissions of clients.
     pub(super) submit_every: Span,
 }
 
-/// What `net_client` does with frames of finished classes that have not arrived yet.
+/// How `net_client` treats frames of finished classes that have not arrived yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outboxes {
-    /// Delivers them all the same.
+    /// Delivers them.
     Roomy,
     /// Drops most of them, as it does when its outbox is full.
     Full,
@@ -115,23 +115,23 @@ pub(super) enum Outboxes {
 /// How the scheduler treats elected leaders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Leaders {
-    /// Like everybody.
+    /// Like all members.
     Unnoticed,
-    /// From the moment the coin can be known, what they send reaches hardly anybody.
+    /// As soon as the coin can be known, their messages reach hardly any member.
     Starved,
 }
 
-/// Who is what in one shard.
+/// The roles of the members of one shard.
 #[derive(Clone, Debug)]
-struct Seats {
+struct Roles {
     byzantine: Vec<NodeId>,
     honest: Vec<NodeId>,
-    /// How many of the honest may crash.
+    /// How many honest members may crash.
     crash_max: usize,
 }
 
-impl Seats {
-    fn draw(scenario: &Scenario, shard: u16, prng: &mut Prng) -> Seats {
+impl Roles {
+    fn draw(scenario: &Scenario, shard: u16, prng: &mut Prng) -> Roles {
         let n = scenario.nodes;
         let faulty_max = (usize::from(n) - 1) / 3;
         let mut byzantine: Vec<NodeId> = (shard * n..(shard + 1) * n).map(NodeId).collect();
@@ -143,21 +143,21 @@ impl Seats {
             0
         };
         let honest = byzantine.split_off(byzantine_count);
-        Seats { byzantine, honest, crash_max: faulty_max - byzantine_count }
+        Roles { byzantine, honest, crash_max: faulty_max - byzantine_count }
     }
 }
 
 impl Plan {
     pub(super) fn draw(scenario: &Scenario, prng: &mut Prng) -> Plan {
-        let shards: Vec<Seats> =
-            (0..scenario.shards).map(|shard| Seats::draw(scenario, shard, prng)).collect();
+        let shards: Vec<Roles> =
+            (0..scenario.shards).map(|shard| Roles::draw(scenario, shard, prng)).collect();
         let byzantine: BTreeSet<NodeId> = shards.iter().flat_map(|seats| &seats.byzantine).copied().collect();
         let honest: Vec<NodeId> = shards.iter().flat_map(|seats| &seats.honest).copied().collect();
         let seated = shards.iter().flat_map(|seats| seats.byzantine.iter().chain(&seats.honest));
         let nodes: Vec<NodeId> = seated.copied().collect();
         let mut heal_at = Time(prng.within(1_500_000..6_000_000));
         if scenario.adversary == Adversary::SlowShards {
-            // Long enough for expiries to pass, and for what they bar to be forgotten.
+            // Long enough for expiries to pass, and for settled transactions to be forgotten.
             heal_at = heal_at + Span::from_ms(4_000);
         }
         let mut troubles = Vec::new();
@@ -261,7 +261,7 @@ fn draw_partitions(prng: &mut Prng, nodes: &[NodeId], heal_at: Time, troubles: &
     }
 }
 
-/// Now and then everything from one shard to another waits, mostly until the network heals.
+/// Now and then all frames from one shard to another wait, mostly until the network heals.
 fn draw_slow_shards(
     prng: &mut Prng,
     scenario: &Scenario,
@@ -284,7 +284,7 @@ fn draw_slow_shards(
     }
 }
 
-/// Children that die are back before the network heals, so that nothing is lost afterwards.
+/// Children that die are back before the network heals, so that no frame is lost afterwards.
 fn draw_child_deaths(
     prng: &mut Prng,
     honest: &[NodeId],

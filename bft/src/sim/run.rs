@@ -1,10 +1,10 @@
-//! One simulation: whole cores in virtual time, from the first transaction through all that goes wrong to the end.
+//! One simulation: whole cores in virtual time, from the first transaction through all faults to the end.
 //!
-//! First troubles: the network does its worst, clients submit, the adversary acts. At [`Plan::heal_at`] the network
-//! heals, and from then on liveness is owed: a decision within [`DECISION_WITHIN`], and a fate for every transaction
-//! that a live honest member has taken within [`FATES_WITHIN`]. A run ends when all are told and the honest members
-//! of each shard stand at one height, with nothing open between shards; without Byzantine members it must then fall
-//! silent.
+//! In the first stage the network is hostile, clients submit, the adversary acts. At [`Plan::heal_at`] the network
+//! heals, and from then on the run must be live: a decision within [`DECISION_WITHIN`], and a fate for every
+//! transaction that a live honest member has taken within [`FATES_WITHIN`]. A run ends when all clients have their
+//! receipts and the honest members of each shard stand at one height, with nothing open between shards; without
+//! Byzantine members it must then fall silent.
 
 mod happen;
 mod inspect;
@@ -33,24 +33,24 @@ use crate::sim::trace::{self, Trace};
 use crate::sim::workload::Workload;
 use crate::time::{Span, Time};
 
-/// One-way delays of one view: SEND, ECHO, LOCK, READY, FINISH, share, PRE-VOTE, VOTE, and two for what is fetched.
+/// One-way delays of one view: SEND, ECHO, LOCK, READY, FINISH, share, PRE-VOTE, VOTE, and two for fetches.
 const HOPS_A_VIEW: u64 = 10;
 /// After the network is healed something is decided within 50 views' worth of delay.
 pub const DECISION_WITHIN: Span = Span(50 * HOPS_A_VIEW * HEALED_DELAY_MAX.0);
 /// After the network is healed every transaction taken has its fate.
 pub const FATES_WITHIN: Span = Span::from_ms(60_000);
-/// How long silence is listened to.
+/// How long a quiet run must stay quiet.
 const QUIET_FOR: Span = Span::from_ms(25_000);
 /// Pings of links.
 const PING_EVERY: Span = Span::from_ms(1_000);
-/// How often an adversary does something unprompted.
+/// How often an adversary acts of itself.
 const TURN_EVERY: Span = Span::from_ms(100);
 /// More frames a shard than any run takes.
 const FRAMES_MAX: u64 = 3_000_000;
 /// Ticks of one core at one moment.
 const SPINS_MAX: u32 = 50;
 
-/// Carries the bytes of a frame from one node to another, as a session would: what comes out is what goes in.
+/// Carries the bytes of a frame from one node to another, as a session does, without changing them.
 pub trait Transport {
     /// The digest and body as the receiver gets them.
     fn carry(&mut self, from: NodeId, to: NodeId, digest: Digest, body: Bytes) -> (Digest, Bytes);
@@ -66,12 +66,12 @@ impl Transport for Direct {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
     /// The run.
     pub scenario: Scenario,
-    /// What went wrong; `None` if nothing did.
+    /// The first violation, if any.
     pub violation: Option<Violation>,
     /// Blocks executed, in all shards.
     pub height: Round,
@@ -93,7 +93,7 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// Messages that the honest member of each shard that dropped most dropped since they came too early.
     pub too_early: u64,
-    /// What happened, if it was to be written down.
+    /// The log of the run, if it was requested.
     pub trace: Trace,
 }
 
@@ -112,7 +112,7 @@ enum Node {
     Byzantine(Vec<Core>),
 }
 
-/// What happens besides frames and timers of cores.
+/// Scheduled events besides frames and timers of cores.
 #[derive(Clone, Debug)]
 enum Happening {
     Event { to: NodeId, event: Event },
@@ -123,7 +123,7 @@ enum Happening {
     Heal,
 }
 
-/// Where the run is.
+/// The stage of the run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Stage {
     Troubled,
@@ -137,7 +137,7 @@ enum Stage {
     },
 }
 
-/// What a step of the run leaves to do.
+/// Whether the run goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Onward {
     Go,
@@ -160,14 +160,14 @@ struct Simulation<'a> {
     /// By shard.
     hands: Vec<Hands>,
     behaviours: Vec<Box<dyn Behaviour>>,
-    /// Which nodes a twin speaks to.
+    /// The nodes that a twin sends to.
     twins: Vec<BTreeSet<NodeId>>,
     /// Nodes whose sender or receiver is dead, until then.
     down: BTreeMap<(NodeId, Child), Time>,
     /// The scheduler's view of coins, and a suite to combine them with.
     coins: BTreeMap<(ShardId, Round, View), BTreeMap<Index, CoinShare>>,
     observers: Vec<Arc<dyn Suite>>,
-    /// What honest members verify.
+    /// Counters of the verifications of honest members.
     verified: BTreeMap<NodeId, Arc<CountingSuite>>,
     workload: Workload,
     checker: Checker,
@@ -210,7 +210,7 @@ impl Simulation<'_> {
         self.check_verified()
     }
 
-    /// Lets the next thing happen, be it a timer of a core or something of the network.
+    /// Takes the next event, be it a timer of a core or one of the network.
     fn step(&mut self) -> Ran<Onward> {
         let wakeup = self.wakeups.iter().map(|(who, at)| (*at, *who)).min();
         let queued = self.net.next_at();
@@ -236,7 +236,7 @@ impl Simulation<'_> {
         self.judge()
     }
 
-    /// What is owed by now, and whether the run is over.
+    /// Checks the deadlines, and whether the run is over.
     fn judge(&mut self) -> Ran<Onward> {
         match &self.stage {
             Stage::Troubled => Ok(Onward::Go),
@@ -278,12 +278,12 @@ impl Simulation<'_> {
         }
     }
 
-    /// Whether nothing is open between shards; where there is one, nothing ever is.
+    /// Whether no transaction is open between shards.
     fn is_closed(&self) -> bool {
         self.scenario.shards == 1 || self.checker.still_open(self.honest_cores()).is_none()
     }
 
-    /// Where all live honest members stand.
+    /// Heights and rounds of all live honest members, as text.
     fn waiting(&self) -> String {
         let cores = self.honest_cores().map(|(node, core)| {
             let status = core.status();
@@ -308,7 +308,7 @@ impl Simulation<'_> {
         })
     }
 
-    /// The sum over all shards of the most that an honest member of each says.
+    /// The sum over all shards of the greatest value at an honest member of each.
     fn sum_of_shards(&self, of: impl Fn(&Core) -> u64) -> u64 {
         let mut most: BTreeMap<ShardId, u64> = BTreeMap::new();
         for (node, core) in self.honest_cores() {
@@ -323,7 +323,7 @@ impl Simulation<'_> {
         (0..self.nodes.len() as u16).map(NodeId)
     }
 
-    /// The place of a node's shard in what is kept by shard.
+    /// The index of a node's shard in lists by shard.
     fn shard_at(&self, node: NodeId) -> usize {
         usize::from(self.committee.shard_of(node).0)
     }
@@ -335,7 +335,7 @@ impl Simulation<'_> {
         }
         let Frame { from, to, class, parcel } = frame;
         if let Some(until) = self.down.get(&(to, Child::Receiver)).copied() {
-            // Nobody has taken it off its sender: it comes again when there is somebody.
+            // No receiver took it, so its sender sends it again to the new process.
             self.net.starve(from, to, until);
             self.net.send(self.now, Frame { from, to, class, parcel });
             return Ok(());
@@ -384,7 +384,7 @@ impl Simulation<'_> {
             Some(due) => self.wakeups.insert((node, at), due),
             None => self.wakeups.remove(&(node, at)),
         };
-        // Pings and ticks that change nothing are no part of a replica's life.
+        // Pings and ticks without effects are left out of the log.
         let is_telling = !effects.is_empty() || !matches!(what, "tick" | "ping");
         if self.trace != Trace::Off && is_telling {
             let core = match self.node(node) {

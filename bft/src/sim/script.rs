@@ -1,5 +1,5 @@
-//! One protocol at several nodes, for its unit tests: messages arrive in the order they were sent, links are cut when
-//! the test says so, and time stands still unless the test lets it pass.
+//! One protocol at several nodes, for its unit tests: messages arrive in the order they were sent, the test cuts links,
+//! and time stands still unless the test lets it pass.
 
 use std::sync::Arc;
 

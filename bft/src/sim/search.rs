@@ -10,7 +10,7 @@
 //! and of values are the same state; of the leaders that such a renaming exchanges, one is tried.
 //!
 //! **Reductions, and why they lose nothing.** Honest members go through the views together: the later steps of a slow
-//! member depend only on ballots that exist already, so it may as well take them at once and not be heard. The coin
+//! member depend only on ballots that exist already, so it may as well take them at once and send no more. The coin
 //! falls whenever the adversary likes, which gives it more power than it has; no safety rule depends on the moment. A
 //! member may decide late by a straggling VOTE, so the search checks which decisions the existing signatures *prove*,
 //! whether or not any member knows.

@@ -1,4 +1,4 @@
-//! One line for each thing that happens to a replica: when, to whom, where it stands, what came, what it did.
+//! One line for each event of a core: time, node, height and round, event, effects.
 
 use wire::committee::Committee;
 use wire::ids::NodeId;
@@ -8,12 +8,12 @@ use crate::event::Effect;
 use crate::sim::parcel::Parcel;
 use crate::time::Time;
 
-/// Whether a run is written down.
+/// The log of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Trace {
-    /// It is not.
+    /// Not kept.
     Off,
-    /// These are its lines.
+    /// Its lines.
     Lines(Vec<String>),
 }
 
@@ -31,7 +31,7 @@ pub(super) fn head(now: Time, who: &str) -> String {
     format!("{:>4}.{:06} {who:<4}", now.0 / 1_000_000, now.0 % 1_000_000)
 }
 
-/// Where a core stands: height/decided, the view it is in, open entries and waiting transactions.
+/// Height/decided round of a core, the view it is in, open entries and waiting transactions.
 pub(super) fn standing(core: &Core) -> String {
     let status = core.status();
     let view = status.view.map_or("idle".to_string(), |view| format!("v{view}"));
@@ -41,7 +41,7 @@ pub(super) fn standing(core: &Core) -> String {
     )
 }
 
-/// What a step of `node` did, in short.
+/// The effects of a step of `node`, in short.
 pub(super) fn effects(committee: &Committee, node: NodeId, effects: &[Effect]) -> String {
     let mut parts = Vec::new();
     for effect in effects {

@@ -1,8 +1,8 @@
-//! Clients: real transactions, most of them good, handed to nodes one small submission after the other.
+//! Clients: real transactions, most of them good, in many small submissions.
 //!
-//! Each request is a client of its own, so that receipts tell whose they are. Some clients ask for what others handed
-//! in, some leave before they have their receipts. Every shard has clients of its own ([`intra`]), and where there are
-//! several some have transactions that reach over them ([`cross`]).
+//! Each request is a client of its own, so that receipts belong to one request. Some clients query transactions of
+//! others, some leave before they have their receipts. Every shard has clients of its own ([`intra`]), and where there
+//! are several some have transactions that reach over them ([`cross`]).
 
 mod cross;
 mod intra;
@@ -27,21 +27,21 @@ pub(super) struct ClientRequest {
     pub(super) client: ClientId,
     pub(super) to: NodeId,
     pub(super) body: Bytes,
-    pub(super) asks: Asks,
+    pub(super) action: Action,
 }
 
-/// What a client wants.
+/// The action of a client.
 #[derive(Clone, Debug)]
-pub(super) enum Asks {
-    /// These transactions ordered.
+pub(super) enum Action {
+    /// Submits these transactions.
     Submit(Vec<Bytes>),
-    /// What became of these.
+    /// Queries the fates of these.
     Query(Vec<TxId>),
-    /// Nothing any more.
+    /// Disconnects.
     Leave,
 }
 
-/// How long clients give their transactions, and whether they hand in old ones again.
+/// The expiries that clients choose, and whether they submit old transactions again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Habit {
     /// Mostly more rounds than a run has; now and then soon after.
@@ -51,13 +51,13 @@ pub(super) enum Habit {
 }
 
 impl Habit {
-    /// The last round of an ordinary transaction that is handed in at this height.
+    /// The expiry of an ordinary transaction that is submitted at this height.
     fn expiry(self, prng: &mut Prng, height: Round) -> Round {
         Round(height.0 + if self == Habit::Usual { 1_000 } else { 4 + prng.below(16) })
     }
 }
 
-/// Clients that hand in again what others did.
+/// Clients that submit transactions of others again.
 #[derive(Debug)]
 struct Resubmitters {
     connections: Connections,
@@ -76,7 +76,7 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    /// Clients of so many shards.
+    /// Clients of this number of shards.
     pub(super) fn new(prng: &mut Prng, committee: Arc<Committee>, shards: u16, habit: Habit) -> Workload {
         let mut prng = prng.fork();
         let coins = genesis_coins(committee.n(), shards);
@@ -95,7 +95,7 @@ impl Workload {
         Workload { prng, committee, intra, cross, resubmitters }
     }
 
-    /// What some clients do next; `heights` are the highest executed in each shard.
+    /// The next requests of some clients; `heights` are the highest executed in each shard.
     pub(super) fn next(&mut self, heights: &[Round]) -> Vec<ClientRequest> {
         let mut requests = match &mut self.cross {
             Some(cross) if self.prng.chance(2, 3) => cross.next(heights),
@@ -125,7 +125,7 @@ impl Workload {
 impl Resubmitters {
     fn watch(&mut self, requests: &[ClientRequest], committee: &Committee) {
         for request in requests {
-            let Asks::Submit(transactions) = &request.asks else { continue };
+            let Action::Submit(transactions) = &request.action else { continue };
             let valid =
                 transactions.iter().filter_map(|bytes| Some((validate(bytes, committee).ok()?, bytes)));
             self.old.extend(valid.map(|(view, bytes)| (view.output_shard(), bytes.clone())));
@@ -140,14 +140,15 @@ impl Resubmitters {
     }
 }
 
-/// Coins that each shard starts with, by who spends them.
+/// The coins that each shard starts with, by the clients that spend them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct GenesisCoins {
     pub(super) intra: u64,
     pub(super) cross: u64,
 }
 
-/// What clients of so many shards of `n` members need: some to play with, and one for each transaction that must finish.
+/// The coins for clients of this number of shards of `n` members: some for random transactions, and one for each
+/// transaction that must finish.
 pub(super) fn genesis_coins(n: usize, shards: u16) -> GenesisCoins {
     let nodes = n as u64 * u64::from(shards);
     GenesisCoins { intra: 40 + n as u64, cross: if shards > 1 { 40 + nodes } else { 0 } }
@@ -156,7 +157,7 @@ pub(super) fn genesis_coins(n: usize, shards: u16) -> GenesisCoins {
 /// The connections of a group of clients.
 #[derive(Debug)]
 struct Connections {
-    /// Tells the clients of this group from those of others.
+    /// Distinguishes the clients of this group from those of others.
     group: u64,
     clients: u64,
     /// Clients that have not left, and their nodes.
@@ -175,26 +176,26 @@ impl Connections {
         client
     }
 
-    /// A new client hands in transactions.
+    /// A new client submits transactions.
     fn submission(&mut self, to: NodeId, transactions: Vec<Bytes>) -> ClientRequest {
         let mut body = codec::encode(&Request::Submit);
         let at = list::begin(&mut body);
         transactions.iter().for_each(|bytes| list::push(&mut body, bytes));
         list::finish(&mut body, at, transactions.len());
         let (client, body) = (self.connect(to), Bytes::from(body));
-        ClientRequest { client, to, body, asks: Asks::Submit(transactions) }
+        ClientRequest { client, to, body, action: Action::Submit(transactions) }
     }
 
-    /// A new client asks for a transaction.
+    /// A new client queries a transaction.
     fn query(&mut self, to: NodeId, id: TxId) -> ClientRequest {
         let body = Bytes::from(codec::encode(&Request::Query(vec![id])));
-        ClientRequest { client: self.connect(to), to, body, asks: Asks::Query(vec![id]) }
+        ClientRequest { client: self.connect(to), to, body, action: Action::Query(vec![id]) }
     }
 
     /// The client that came last leaves, if it has not left.
     fn last_leaves(&mut self) -> Option<ClientRequest> {
         let (client, to) = self.connected.pop()?;
-        Some(ClientRequest { client, to, body: Bytes::from(Vec::new()), asks: Asks::Leave })
+        Some(ClientRequest { client, to, body: Bytes::from(Vec::new()), action: Action::Leave })
     }
 
     /// Some client leaves, if there is one.
@@ -204,6 +205,6 @@ impl Connections {
         }
         let at = prng.below(self.connected.len() as u64) as usize;
         let (client, to) = self.connected.swap_remove(at);
-        Some(ClientRequest { client, to, body: Bytes::from(Vec::new()), asks: Asks::Leave })
+        Some(ClientRequest { client, to, body: Bytes::from(Vec::new()), action: Action::Leave })
     }
 }

@@ -1,8 +1,8 @@
-//! Whatever carries a certificate or coin shares, none that is not exactly right has any effect but a fault.
+//! In every message that carries a certificate or coin shares, a wrong one causes a fault and has no other effect.
 //!
-//! Receiver `a` is in view 0 and knows that its coin has elected `b`, the traitor, of whom it has heard nothing yet; so
-//! everything that can carry a certificate may come from `b` next. Signatures of honest members are made up by the
-//! bench: even if everybody had signed something else, it would prove nothing here.
+//! Receiver `a` is in view 0 and knows that its coin has elected `b`, the Byzantine member, which has sent it nothing
+//! yet; so `b` may send any message with a certificate next. The bench makes up the signatures of honest members: even
+//! if all of them had signed another statement, the certificate would prove nothing here.
 
 use bft::crypto::cert::Certificate;
 use bft::crypto::suite::{CoinShare, Stage, Statement};
@@ -10,13 +10,13 @@ use bft::fault::FaultKind;
 use bft::justification::Justification;
 use bft::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
 use bft::round::RoundMessage;
-use bft::sim::bench::{Bench, Kind, Letter, Parcel, all, only, stage};
+use bft::sim::bench::{Bench, Content, Kind, Message, all, only, stage};
 use bft::spb::SpbMessage;
 use wire::ids::{Digest, Index, NodeId, Round, View};
 
 use crate::Keys;
 
-/// What carries a certificate.
+/// A message with a certificate.
 #[derive(Clone, Copy, Debug)]
 enum Carrier {
     Lock,
@@ -40,7 +40,7 @@ const CARRIERS: [Carrier; 8] = [
     Carrier::Halt,
 ];
 
-/// What is wrong with a certificate.
+/// A defect of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Defect {
     Nothing,
@@ -80,11 +80,11 @@ const DEFECTS: [Defect; 16] = [
     Defect::Testbed,
 ];
 
-/// The receiver, the traitor and the bench as described above.
+/// The receiver, the Byzantine member and the bench as described above.
 fn after_the_coin(keys: Keys) -> (Bench, Index, Index) {
     let mut bench = keys.bench(4, 3);
     let [b, a, ..] = bench.cast(&[bench.coin(1, 0)]);
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     bench.lose_always(all().from(&[b]).spb(&[b]));
     bench.lose_always(all().from(&[b]).of(&[Kind::PreVote, Kind::Vote, Kind::Halt]));
@@ -135,7 +135,7 @@ fn changed(statement: Statement, defect: Defect) -> Statement {
     Statement::Agreement { round, view, leader, stage, digest }
 }
 
-/// A certificate that would be right but for the defect.
+/// A certificate with one defect.
 fn certificate(keys: Keys, bench: &Bench, right: Statement, defect: Defect) -> Certificate {
     let members = bench.members();
     let quorum = &members[..3];
@@ -169,8 +169,8 @@ fn foreign(keys: Keys, signers: &[Index], statement: &Statement, seed: u64, shar
     Certificate(signers.iter().map(|signer| (*signer, suite(*signer).sign(statement))).collect())
 }
 
-/// The message of `b` that carries the certificate; all else in it is right.
-fn carried(bench: &Bench, carrier: Carrier, b: Index, certificate: Certificate) -> Parcel {
+/// The message of `b` that carries the certificate; its other fields are right.
+fn carried(bench: &Bench, carrier: Carrier, b: Index, certificate: Certificate) -> Content {
     let cut = bench.own_cut(b);
     let spb = |view, message| MvbaMessage::Spb { view: View(view), leader: b, message };
     let ballot = |ballot| MvbaMessage::Ballot { view: View(0), ballot };
@@ -196,35 +196,35 @@ fn carried(bench: &Bench, carrier: Carrier, b: Index, certificate: Certificate) 
         Carrier::Halt => {
             let shares = bench.shares_of(&bench.members()[..3], 1, 0);
             let halt = Halt { round: Round(1), view: View(0), cut, certificate, shares };
-            return Parcel::Round(RoundMessage::Halt(Box::new(halt)));
+            return Content::Round(RoundMessage::Halt(Box::new(halt)));
         }
     };
-    Parcel::Round(RoundMessage::Mvba { round: Round(1), message })
+    Content::Round(RoundMessage::Mvba { round: Round(1), message })
 }
 
-/// What a letter of `b` led to at `a`: the faults, and how many letters `a` posted.
-fn effect(bench: &Bench, a: Index, b: Index, parcel: &Parcel) -> (Vec<FaultKind>, usize) {
+/// The faults that `a` notices at a message of `b`, and how many messages `a` sends.
+fn effect(bench: &Bench, a: Index, b: Index, content: &Content) -> (Vec<FaultKind>, usize) {
     let mut bench = bench.clone();
-    let posted = |bench: &Bench| bench.under_way(&all().from(&[a])).len();
-    let before = posted(&bench);
-    bench.forge(b, &[a], parcel);
+    let sent = |bench: &Bench| bench.under_way(&all().from(&[a])).len();
+    let before = sent(&bench);
+    bench.forge(b, &[a], content);
     bench.deliver(all().from(&[b]).to(&[a]));
     assert_eq!(bench.check(), Ok(()));
     assert!(bench.faults().iter().all(|(member, fault)| *member == a && fault.peer.0 == b.0));
-    (bench.faults().iter().map(|(_, fault)| fault.kind).collect(), posted(&bench) - before)
+    (bench.faults().iter().map(|(_, fault)| fault.kind).collect(), sent(&bench) - before)
 }
 
 #[test]
-fn no_certificate_but_the_right_one_has_any_effect() {
-    Keys::BOTH.into_iter().for_each(no_certificate_but_the_right_one_has_any_effect_on);
+fn a_defective_certificate_has_no_effect_but_a_fault() {
+    Keys::BOTH.into_iter().for_each(a_defective_certificate_has_no_effect_but_a_fault_on);
 }
 
-fn no_certificate_but_the_right_one_has_any_effect_on(keys: Keys) {
+fn a_defective_certificate_has_no_effect_but_a_fault_on(keys: Keys) {
     let (bench, a, b) = after_the_coin(keys);
     for carrier in CARRIERS {
         for defect in DEFECTS {
             let certificate = certificate(keys, &bench, statement(&bench, carrier, b), defect);
-            let (faults, posted) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
+            let (faults, sent) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
             let expected = match (defect, carrier) {
                 (Defect::Nothing, _) => None,
                 (_, Carrier::SendLocked | Carrier::SendUnlocked) => Some(FaultKind::BadJustification),
@@ -232,33 +232,33 @@ fn no_certificate_but_the_right_one_has_any_effect_on(keys: Keys) {
             };
             assert_eq!(faults, Vec::from_iter(expected), "{carrier:?} with {defect:?}");
             if defect != Defect::Nothing {
-                assert_eq!(posted, 0, "{carrier:?} with {defect:?} was answered");
+                assert_eq!(sent, 0, "{carrier:?} with {defect:?} was answered");
             }
         }
     }
 }
 
 #[test]
-fn more_signatures_than_members_are_not_even_looked_at() {
-    Keys::BOTH.into_iter().for_each(more_signatures_than_members_are_not_even_looked_at_on);
+fn more_signatures_than_members_are_refused_unverified() {
+    Keys::BOTH.into_iter().for_each(more_signatures_than_members_are_refused_unverified_on);
 }
 
-fn more_signatures_than_members_are_not_even_looked_at_on(keys: Keys) {
+fn more_signatures_than_members_are_refused_unverified_on(keys: Keys) {
     let (bench, a, b) = after_the_coin(keys);
     for carrier in CARRIERS {
         let signatures = certificate(keys, &bench, statement(&bench, carrier, b), Defect::Nothing).0;
         let certificate = Certificate(signatures.repeat(2));
-        let (faults, posted) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
-        assert_eq!((faults, posted), (vec![FaultKind::OutOfRange], 0), "{carrier:?}");
+        let (faults, sent) = effect(&bench, a, b, &carried(&bench, carrier, b, certificate));
+        assert_eq!((faults, sent), (vec![FaultKind::OutOfRange], 0), "{carrier:?}");
     }
 }
 
 #[test]
-fn right_certificates_do_what_they_should() {
-    Keys::BOTH.into_iter().for_each(right_certificates_do_what_they_should_on);
+fn right_certificates_have_their_effects() {
+    Keys::BOTH.into_iter().for_each(right_certificates_have_their_effects_on);
 }
 
-fn right_certificates_do_what_they_should_on(keys: Keys) {
+fn right_certificates_have_their_effects_on(keys: Keys) {
     let (bench, a, b) = after_the_coin(keys);
     let outcome = |carrier| {
         let certificate = certificate(keys, &bench, statement(&bench, carrier, b), Defect::Nothing);
@@ -279,8 +279,8 @@ fn right_certificates_do_what_they_should_on(keys: Keys) {
     assert!(bench.under_way(&only(Kind::Ready).from(&[a]).to(&[b])).is_empty());
     bench.deliver(only(Kind::PreVote).to(&[a]));
     let votes = bench.under_way(&only(Kind::Vote).from(&[a]));
-    let yes = |letter: &Letter| {
-        let message = letter.agreement().expect("a VOTE").2;
+    let yes = |message: &Message| {
+        let message = message.agreement().expect("a VOTE").2;
         matches!(message, MvbaMessage::Ballot { ballot: Ballot::Vote(Vote::Yes { .. }), .. })
     };
     assert!(votes.len() == 3 && votes.iter().all(yes));
@@ -288,7 +288,7 @@ fn right_certificates_do_what_they_should_on(keys: Keys) {
 
 type Shares = Vec<(Index, CoinShare)>;
 
-/// What is wrong with the coin shares of a HALT.
+/// A defect of the coin shares of a HALT.
 fn spoilt_shares(bench: &Bench) -> Vec<(&'static str, Shares)> {
     let members = bench.members();
     let right = bench.shares_of(&members[..3], 1, 0);
@@ -319,32 +319,32 @@ fn a_halt_needs_the_right_coin_shares() {
 fn a_halt_needs_the_right_coin_shares_on(keys: Keys) {
     let mut bench = keys.bench(4, 3);
     let [b, a, ..] = bench.cast(&[bench.coin(1, 0)]);
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     bench.lose(&all().from(&[b]));
     let certificate = certificate(keys, &bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
     let halt = |shares| {
         let certificate = certificate.clone();
         let halt = Halt { round: Round(1), view: View(0), cut: bench.own_cut(b), certificate, shares };
-        Parcel::Round(RoundMessage::Halt(Box::new(halt)))
+        Content::Round(RoundMessage::Halt(Box::new(halt)))
     };
     for (defect, shares) in spoilt_shares(&bench) {
-        let (faults, posted) = effect(&bench, a, b, &halt(shares));
-        assert_eq!((faults, posted), (vec![FaultKind::BadCoinShare], 0), "{defect}");
+        let (faults, sent) = effect(&bench, a, b, &halt(shares));
+        assert_eq!((faults, sent), (vec![FaultKind::BadCoinShare], 0), "{defect}");
     }
-    let (faults, posted) = effect(&bench, a, b, &halt(bench.shares_of(&bench.members()[..3], 1, 0)));
+    let (faults, sent) = effect(&bench, a, b, &halt(bench.shares_of(&bench.members()[..3], 1, 0)));
     assert_eq!(faults, []);
-    assert!(posted > 0, "a decides and relays");
+    assert!(sent > 0, "a decides and relays");
 }
 
-/// Who knows the coin does not verify the shares of a HALT again. What it relays must prove the decision to those who
-/// do not know the coin all the same.
+/// A member that knows the coin does not verify the shares of a HALT. The HALT that it relays must still prove the
+/// decision to members that do not know the coin.
 #[test]
-fn who_knows_the_coin_relays_a_halt_with_its_own_shares() {
-    Keys::BOTH.into_iter().for_each(who_knows_the_coin_relays_a_halt_with_its_own_shares_on);
+fn a_relayed_halt_carries_the_coin_shares_of_the_relay() {
+    Keys::BOTH.into_iter().for_each(a_relayed_halt_carries_the_coin_shares_of_the_relay_on);
 }
 
-fn who_knows_the_coin_relays_a_halt_with_its_own_shares_on(keys: Keys) {
+fn a_relayed_halt_carries_the_coin_shares_of_the_relay_on(keys: Keys) {
     let (bench, a, b) = after_the_coin(keys);
     let [_, _, c, _] = bench.cast(&[b, a]);
     let certificate = certificate(keys, &bench, statement(&bench, Carrier::Halt, b), Defect::Nothing);
@@ -357,7 +357,7 @@ fn who_knows_the_coin_relays_a_halt_with_its_own_shares_on(keys: Keys) {
             certificate: certificate.clone(),
             shares,
         };
-        bench.forge(b, &[a], &Parcel::Round(RoundMessage::Halt(Box::new(halt))));
+        bench.forge(b, &[a], &Content::Round(RoundMessage::Halt(Box::new(halt))));
         bench.deliver(only(Kind::Halt).to(&[a]));
         assert_eq!(bench.decided(a), Round(1), "{defect}");
         let relayed = bench.halt(a, 1).expect("it has just decided");

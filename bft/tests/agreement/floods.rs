@@ -1,17 +1,17 @@
-//! Peers that say too much: stale messages, messages far ahead, questions without end. What is kept and what is
-//! answered stays bounded. (Bounds that only show inside are tested beside the code that keeps them.)
+//! Peers that send too much: stale messages, messages far ahead, requests without end. Memory and answers stay bounded.
+//! (Bounds that cannot be observed from outside are tested beside the code that keeps them.)
 
 use bft::block::{BlockMessage, BlockVote};
 use bft::crypto::suite::{CoinName, Stage, Statement};
 use bft::fault::FaultKind;
 use bft::mvba::MvbaMessage;
 use bft::round::{CatchUpMessage, RoundMessage};
-use bft::sim::bench::{Bench, Kind, Parcel, all, only, stage};
+use bft::sim::bench::{Bench, Content, Kind, all, only, stage};
 use bft::spb::SpbMessage;
 use bft::time::Span;
 use wire::ids::{Digest, Index, Round, View};
 
-/// A bench with a traitor whose seat is silent, and the roles: the traitor first.
+/// A bench with a silent Byzantine member, and the roles: the Byzantine member first.
 fn flooded() -> (Bench, [Index; 4]) {
     let mut bench = Bench::new(4, 3);
     let [b, a, c, d] = bench.cast(&[]);
@@ -19,24 +19,24 @@ fn flooded() -> (Bench, [Index; 4]) {
     (bench, [b, a, c, d])
 }
 
-fn share(bench: &Bench, b: Index, round: u64, view: u32) -> Parcel {
+fn share(bench: &Bench, b: Index, round: u64, view: u32) -> Content {
     let (round, view) = (Round(round), View(view));
     let share = bench.suite(b).coin_share(&CoinName { round, view });
-    Parcel::Round(RoundMessage::Mvba { round, message: MvbaMessage::CoinShare { view, share } })
+    Content::Round(RoundMessage::Mvba { round, message: MvbaMessage::CoinShare { view, share } })
 }
 
-/// How many of these messages of the traitor a drops since they come too early; it blames nobody for that.
-fn too_early(bench: &mut Bench, [b, a, ..]: [Index; 4], parcels: &[Parcel]) -> u64 {
+/// How many of these messages of the Byzantine member `a` drops as too early, without blame.
+fn too_early(bench: &mut Bench, [b, a, ..]: [Index; 4], contents: &[Content]) -> u64 {
     let before = bench.too_early(a);
-    assert_eq!(faults(bench, [b, a, b, b], parcels), []);
+    assert_eq!(faults(bench, [b, a, b, b], contents), []);
     bench.too_early(a) - before
 }
 
-/// What a says to faults of the traitor while it is sent these.
-fn faults(bench: &mut Bench, [b, a, ..]: [Index; 4], parcels: &[Parcel]) -> Vec<FaultKind> {
+/// The faults of the Byzantine member that `a` notices when it receives these.
+fn faults(bench: &mut Bench, [b, a, ..]: [Index; 4], contents: &[Content]) -> Vec<FaultKind> {
     let before = bench.faults().len();
-    for parcel in parcels {
-        bench.forge(b, &[a], parcel);
+    for content in contents {
+        bench.forge(b, &[a], content);
     }
     bench.deliver(all().from(&[b]));
     bench.faults()[before..].iter().map(|(_, fault)| fault.kind).collect()
@@ -59,8 +59,8 @@ fn only_eight_rounds_and_views_ahead_are_kept() {
         (1_000_000, 0, 1),
         (u64::MAX, u32::MAX, 1),
     ] {
-        let parcel = share(&bench, b, round, view);
-        assert_eq!(too_early(&mut bench, roles, &[parcel]), expected, "round {round}, view {view}");
+        let content = share(&bench, b, round, view);
+        assert_eq!(too_early(&mut bench, roles, &[content]), expected, "round {round}, view {view}");
     }
     bench.advance_all();
     bench.settle(1).unwrap();
@@ -70,7 +70,7 @@ fn only_eight_rounds_and_views_ahead_are_kept() {
 fn honest_traffic_goes_on_beside_a_flood() {
     let (mut bench, roles) = flooded();
     let b = roles[0];
-    let flood: Vec<Parcel> = (0..40)
+    let flood: Vec<Content> = (0..40)
         .flat_map(|ahead| (0..12).map(move |view| (ahead * 3, view)))
         .map(|(round, view)| share(&bench, b, round, view))
         .collect();
@@ -81,24 +81,24 @@ fn honest_traffic_goes_on_beside_a_flood() {
     }
 }
 
-/// A traitor in a view nobody else has reached can fill no more than its eight slots of eight views, and helps no coin
-/// along: its share is one of f.
+/// In views that no other member has reached, a Byzantine member fills at most eight messages in each of eight views,
+/// and its coin shares, f at most, release no coin.
 #[test]
-fn early_coin_shares_of_traitors_release_nobody_elses() {
+fn f_early_coin_shares_release_no_others() {
     let mut bench = Bench::new(7, 3);
     let members = bench.members();
-    let (traitors, honest) = members.split_at(2);
-    bench.mute(traitors);
-    for traitor in traitors {
+    let (byzantine, honest) = members.split_at(2);
+    bench.mute(byzantine);
+    for byzantine in byzantine {
         for view in 0..3 {
-            let parcel = share(&bench, *traitor, 1, view);
-            bench.forge(*traitor, honest, &parcel);
+            let content = share(&bench, *byzantine, 1, view);
+            bench.forge(*byzantine, honest, &content);
         }
     }
     bench.advance_all();
     bench.deliver(only(Kind::Share));
     assert!(bench.under_way(&only(Kind::Share).from(honest)).is_empty(), "f shares are not f+1");
-    // Whoever has seen N−f SPBs finish releases; then nobody is left without the coin.
+    // A member that has seen N−f SPBs finish releases its share; then all learn the coin.
     bench.deliver_except(&[only(Kind::Finish).to(&honest[1..])]);
     assert_eq!(bench.leader_known(Round(1), View(0)), Some(bench.coin(1, 0)));
     bench.settle(1).unwrap();
@@ -111,7 +111,7 @@ fn stale_messages_are_answered_once_a_second() {
     bench.advance_all();
     bench.settle(1).unwrap();
     bench.deliver(all());
-    let stale: Vec<Parcel> = (0..100).map(|view| share(&bench, b, 1, view)).collect();
+    let stale: Vec<Content> = (0..100).map(|view| share(&bench, b, 1, view)).collect();
     let mut answers = Vec::new();
     for _ in 0..10 {
         bench.sleep(Span::from_ms(500));
@@ -124,14 +124,14 @@ fn stale_messages_are_answered_once_a_second() {
 }
 
 #[test]
-fn requests_are_answered_four_at_once_and_64_times_a_second() {
+fn a_peer_gets_four_answers_at_once_and_64_a_second() {
     let (mut bench, roles) = flooded();
     let [b, a, ..] = roles;
     bench.advance_all();
     bench.settle(1).unwrap();
     bench.deliver(all());
-    let ask = |from| Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(from) }));
-    let questions: Vec<Parcel> = (0..100).map(|number| ask([0, 1, 2, 3, u64::MAX][number % 5])).collect();
+    let ask = |from| Content::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from: Round(from) }));
+    let questions: Vec<Content> = (0..100).map(|number| ask([0, 1, 2, 3, u64::MAX][number % 5])).collect();
     let mut answers = 0;
     for _ in 0..100 {
         bench.sleep(Span::from_ms(10));
@@ -145,17 +145,17 @@ fn requests_are_answered_four_at_once_and_64_times_a_second() {
 }
 
 #[test]
-fn votes_for_blocks_are_kept_as_far_as_others_may_be_ahead_and_no_further() {
+fn votes_for_blocks_are_kept_up_to_the_window() {
     let (mut bench, roles) = flooded();
     let [b, a, ..] = roles;
     let vote = |bench: &Bench, height: u64, digest: Digest| {
         let height = Round(height);
         let signature = bench.suite(b).sign(&Statement::Block { height, digest });
-        Parcel::Block(BlockMessage::Vote(BlockVote { height, header: digest, signature }))
+        Content::Block(BlockMessage::Vote(BlockVote { height, header: digest, signature }))
     };
     for (height, expected) in [(1, 0), (24, 0), (25, 1), (u64::MAX, 1), (0, 0)] {
-        let parcel = vote(&bench, height, Digest([1; 32]));
-        assert_eq!(too_early(&mut bench, roles, &[parcel]), expected, "height {height}");
+        let content = vote(&bench, height, Digest([1; 32]));
+        assert_eq!(too_early(&mut bench, roles, &[content]), expected, "height {height}");
     }
     // When a has executed height 1 itself, it sees that the vote was for another block.
     let before = bench.faults().len();
@@ -176,13 +176,13 @@ fn a_vote_for_a_block_that_fails_verification_is_not_counted() {
     assert_eq!(bench.decided(a), bench.decided(c));
     let own = bench.under_way(&all()).len();
     assert_eq!((own, bench.certified(a)), (0, Round(0)));
-    let letters = bench.overheard(&only(Kind::BlockVote).from(&[a]).to(&[b]));
-    let Some(Parcel::Block(BlockMessage::Vote(genuine))) = letters.first().map(|letter| letter.parcel())
+    let messages = bench.seen(&only(Kind::BlockVote).from(&[a]).to(&[b]));
+    let Some(Content::Block(BlockMessage::Vote(genuine))) = messages.first().map(|message| message.content())
     else {
         panic!("a has voted");
     };
     // a's signature in b's name.
-    bench.forge(b, &[a, c], &Parcel::Block(BlockMessage::Vote(*genuine)));
+    bench.forge(b, &[a, c], &Content::Block(BlockMessage::Vote(*genuine)));
     bench.deliver(all());
     assert_eq!(bench.certified(a), Round(0));
     let kinds: Vec<_> = bench.faults().iter().map(|(_, fault)| fault.kind).collect();
@@ -199,8 +199,9 @@ fn a_block_certificate_must_be_right() {
     bench.lose_always(only(Kind::BlockVote).to(&[a]));
     bench.advance_all();
     bench.deliver(all());
-    let letters = bench.overheard(&only(Kind::BlockVote).from(&[a]).to(&[b]));
-    let Some(Parcel::Block(BlockMessage::Vote(vote))) = letters.first().map(|letter| letter.parcel()) else {
+    let messages = bench.seen(&only(Kind::BlockVote).from(&[a]).to(&[b]));
+    let Some(Content::Block(BlockMessage::Vote(vote))) = messages.first().map(|message| message.content())
+    else {
         panic!("a has voted");
     };
     let right = Statement::Block { height: vote.height, digest: vote.header };
@@ -218,14 +219,14 @@ fn a_block_certificate_must_be_right() {
         ),
     ];
     let message = |certificate, header| {
-        Parcel::Block(BlockMessage::Certified { height: vote.height, header, certificate })
+        Content::Block(BlockMessage::Certified { height: vote.height, header, certificate })
     };
     let roles = [b, a, c, d];
     for (certificate, fault) in wrong {
         let mut bench = bench.clone();
-        let letters =
+        let messages =
             [message(certificate, vote.header), message(bench.signed_by(&[a, b], &right), vote.header)];
-        assert_eq!(faults(&mut bench, roles, &letters), [fault], "only the first of b is verified");
+        assert_eq!(faults(&mut bench, roles, &messages), [fault], "only the first of b is verified");
         assert_eq!(bench.certified(a), Round(0));
     }
     let other = message(bench.signed_by(&[b, a, c], &right), Digest([1; 32]));
@@ -245,8 +246,8 @@ fn a_message_for_an_spb_of_a_view_that_is_over_changes_nothing() {
     let cut = bench.own_cut(b);
     let send = SpbMessage::Send { cut, justification: bft::justification::Justification::default() };
     let message = MvbaMessage::Spb { view: View(0), leader: b, message: send };
-    let parcel = Parcel::Round(RoundMessage::Mvba { round: Round(1), message });
-    assert_eq!(faults(&mut bench, roles, &[parcel]), []);
+    let content = Content::Round(RoundMessage::Mvba { round: Round(1), message });
+    assert_eq!(faults(&mut bench, roles, &[content]), []);
     assert!(bench.under_way(&only(Kind::Echo).to(&[b])).is_empty(), "the coin is known");
     bench.settle(1).unwrap();
 }

@@ -1,4 +1,4 @@
-//! What is signed badly or said twice in two ways: counted as a fault, and as nothing else.
+//! Bad signatures, equivocation and messages in the name of others count as faults and have no other effect.
 
 use bft::crypto::suite::{Stage, Statement};
 use bft::fault::FaultKind;
@@ -10,11 +10,11 @@ use wire::ids::{Digest, Index, Round, Signature, View};
 
 use crate::Keys;
 
-/// A bench in round 1 with the elected leader of view 0 first among the roles, the second a traitor.
-fn with_traitor(keys: Keys) -> (Bench, [Index; 4]) {
+/// A bench in round 1 with the elected leader of view 0 first among the roles, the second a Byzantine member.
+fn with_byzantine_member(keys: Keys) -> (Bench, [Index; 4]) {
     let mut bench = keys.bench(4, 3);
     let [l, b, a, d] = bench.cast(&[bench.coin(1, 0)]);
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     (bench, [l, b, a, d])
 }
@@ -36,8 +36,8 @@ fn flipped(mut signature: Signature) -> Signature {
     signature
 }
 
-/// Has the traitor say something bad to `a` in the place of its good message of that kind, when the quorum wants but
-/// one more: `next` is what a quorum leads to. It comes only with the good message of `d`.
+/// The Byzantine member sends `a` a bad message instead of its good one of that kind, when the quorum lacks one more.
+/// The quorum leads to the message `next`, which must come only with the good message of `d`.
 fn not_counted(
     mut bench: Bench,
     roles: [Index; 4],
@@ -49,7 +49,7 @@ fn not_counted(
     let [_, b, a, d] = roles;
     bench.lose_always(only(kind).from(&[b]).to(&[a]).view(0));
     let due = |bench: &Bench| !bench.under_way(next).is_empty();
-    // The round must not be over before.
+    // The round must not end earlier.
     let decisive = if kind == Kind::Share { only(Kind::Halt).to(&[a]) } else { only(Kind::Finish) };
     let held = [only(kind).from(&[d]).to(&[a]), next.clone(), decisive];
     bench.deliver_except(&held);
@@ -70,7 +70,7 @@ fn an_echo_or_ready_that_fails_verification_is_not_counted() {
 }
 
 fn an_echo_or_ready_that_fails_verification_is_not_counted_on(keys: Keys) {
-    let (bench, roles) = with_traitor(keys);
+    let (bench, roles) = with_byzantine_member(keys);
     let [_, b, a, _] = roles;
     let cut = bench.own_cut(a);
     let signed = |at: Stage| flipped(bench.suite(b).sign(&stage(0, a, at, &cut)));
@@ -100,7 +100,7 @@ fn an_echo_for_another_value_or_stage_is_not_counted() {
 }
 
 fn an_echo_for_another_value_or_stage_is_not_counted_on(keys: Keys) {
-    let (bench, roles) = with_traitor(keys);
+    let (bench, roles) = with_byzantine_member(keys);
     let [_, b, a, _] = roles;
     let next = only(Kind::Lock).from(&[a]);
     for wrong in [
@@ -120,7 +120,7 @@ fn a_bad_coin_share_is_not_counted() {
 }
 
 fn a_bad_coin_share_is_not_counted_on(keys: Keys) {
-    let (bench, roles) = with_traitor(keys);
+    let (bench, roles) = with_byzantine_member(keys);
     let [_, b, a, d] = roles;
     let good = |signer, round, view| bench.shares_of(&[signer], round, view)[0].1;
     let mut spoilt = good(b, 1, 0);
@@ -128,16 +128,16 @@ fn a_bad_coin_share_is_not_counted_on(keys: Keys) {
     for share in [spoilt, good(d, 1, 0), good(b, 1, 1), good(b, 2, 0)] {
         let message = MvbaMessage::CoinShare { view: View(0), share };
         let mut bench = bench.clone();
-        // With more than N−f−1 good shares the bad one would not be looked at.
+        // With N−f good shares the bad one would not be verified.
         bench.lose_always(only(Kind::Share).from(&[b]));
         let next = all().of(&[Kind::PreVote, Kind::Halt]).from(&[a]);
         not_counted(bench, roles, Kind::Share, message, FaultKind::BadCoinShare, &next);
     }
 }
 
-/// View 0 elects `l`, of whom nobody has heard, so everybody refuses it.
+/// View 0 elects `l`, whose messages reached nobody, so all members refuse it.
 fn refused_leader(keys: Keys) -> (Bench, [Index; 4]) {
-    let (mut bench, [l, b, a, d]) = with_traitor(keys);
+    let (mut bench, [l, b, a, d]) = with_byzantine_member(keys);
     bench.lose_always(all().from(&[l]).spb(&[l]));
     bench.deliver_except(&[all().of(&[Kind::PreVote, Kind::Vote])]);
     (bench, [l, b, a, d])
@@ -182,7 +182,7 @@ fn a_ballot_that_fails_verification_is_not_counted_on(keys: Keys) {
     refused(&bench, roles, Kind::Vote, ballot(Ballot::Vote(Vote::Yes { cut, certificate, signature })));
 }
 
-/// The traitor sends a bad ballot instead of its good one: a fault, and a stays where it is.
+/// The Byzantine member sends a bad ballot instead of its good one: a fault, and a stays where it is.
 fn refused(bench: &Bench, [_, b, a, d]: [Index; 4], kind: Kind, bad: MvbaMessage) {
     let mut bench = bench.clone();
     let good = only(kind).from(&[b]).to(&[a]);
@@ -193,7 +193,7 @@ fn refused(bench: &Bench, [_, b, a, d]: [Index; 4], kind: Kind, bad: MvbaMessage
     let faults: Vec<_> =
         bench.faults().iter().map(|(member, fault)| (*member, fault.peer.0, fault.kind)).collect();
     assert_eq!(faults, [(a, b.0, FaultKind::BadSignature)]);
-    assert_eq!(bench.view(a), Some(View(0)), "with two good {kind:?}s a goes nowhere");
+    assert_eq!(bench.view(a), Some(View(0)), "with two good {kind:?}s a stays in its view");
     if kind == Kind::PreVote {
         assert!(bench.under_way(&only(Kind::Vote).from(&[a])).is_empty());
     }
@@ -205,7 +205,7 @@ fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault() {
 }
 
 fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault_on(keys: Keys) {
-    let (bench, [l, b, a, _]) = with_traitor(keys);
+    let (bench, [l, b, a, _]) = with_byzantine_member(keys);
     let signature = |statement: &Statement| bench.suite(b).sign(statement);
     let cuts = [bench.own_cut(b), bench.own_cut(l)];
     let certificate = |at| bench.signed_by(&bench.members()[..3], &stage(0, b, at, &cuts[0]));
@@ -233,16 +233,16 @@ fn of_two_different_messages_the_first_counts_and_the_second_is_a_fault_on(keys:
     for (first, second) in pairs {
         let mut bench = bench.clone();
         bench.lose_always(all().from(&[b]));
-        let mut say = |message: &MvbaMessage| {
+        let mut send = |message: &MvbaMessage| {
             bench.forge_mvba(b, &[a], message.clone());
             let before = bench.faults().len();
             bench.deliver(all().from(&[b]).to(&[a]));
             bench.faults()[before..].iter().map(|(_, fault)| fault.kind).collect::<Vec<_>>()
         };
-        assert_eq!(say(&first), [], "{first:?}");
-        assert_eq!(say(&first), [], "said again, which is what re-sending does");
-        assert_eq!(say(&second), [FaultKind::Equivocation], "{second:?}");
-        assert_eq!(say(&first), []);
+        assert_eq!(send(&first), [], "{first:?}");
+        assert_eq!(send(&first), [], "sent again, as after a timeout");
+        assert_eq!(send(&second), [FaultKind::Equivocation], "{second:?}");
+        assert_eq!(send(&first), []);
         bench.settle(1).unwrap();
     }
 }
@@ -253,7 +253,7 @@ fn messages_in_others_names_are_faults() {
 }
 
 fn messages_in_others_names_are_faults_on(keys: Keys) {
-    let (bench, [l, b, a, _]) = with_traitor(keys);
+    let (bench, [l, b, a, _]) = with_byzantine_member(keys);
     let cut = bench.own_cut(l);
     let certificate = bench.signed_by(&bench.members()[..3], &stage(0, l, Stage::Lock, &cut));
     let signature = bench.suite(b).sign(&stage(0, l, Stage::Lock, &cut));
@@ -272,7 +272,7 @@ fn messages_in_others_names_are_faults_on(keys: Keys) {
         let kinds: Vec<_> = bench.faults().iter().map(|(_, fault)| fault.kind).collect();
         assert_eq!(kinds, [FaultKind::NotAMember], "{message:?}");
     }
-    // Of a member that does not exist, and with a cut of the wrong length.
+    // In the name of a member that does not exist, and with a cut of the wrong length.
     let mut short = bench.own_cut(b);
     short.0.pop();
     for message in [

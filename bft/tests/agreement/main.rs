@@ -7,8 +7,8 @@
 //! - `recovery`: losses, late starts, catching up.
 //! - `floods`: too much, too early, too late; what is kept and answered is bounded.
 //! - `search`: every execution of a few views, in a small scope.
-//! - `traps`: what the prototype fell into.
-//! - `mutants`: the same attacks on a protocol without the rule they are aimed at; each is caught.
+//! - `traps`: bugs of the prototype.
+//! - `mutants`: the same attacks on a protocol without the rule that stops them; each is caught.
 
 mod certificates;
 mod floods;

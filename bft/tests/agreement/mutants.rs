@@ -1,11 +1,11 @@
-//! The checkers bite: with a rule switched off, the attack that is aimed at it succeeds and is caught.
+//! Checks of the checkers: with a rule switched off, the attack that it stops succeeds and is caught.
 
 use bft::mutant::{self, Mutant};
 use bft::sim::bench::Violation;
 
 use crate::staged::{self, Outcome};
 
-/// What a script does to a protocol without the rule.
+/// The damage that a script does to a protocol without the rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Damage {
     Fork,
@@ -17,8 +17,9 @@ enum Damage {
 /// A staged attack.
 type Script = fn() -> Outcome;
 
-/// The scripts aimed at a rule, and the damage they do without it. `None` for the rules of lanes, ledger and shards and
-/// for those that bound costs, which have tests beside their modules. A new rule does not compile until it is named here.
+/// The scripts that attack a rule, and the damage that they do without it. `None` for the rules of lanes, ledger and
+/// shards and for those that bound costs, which have tests beside their modules. A new rule does not compile until it
+/// is listed here.
 fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
     match rule {
         Mutant::StopAnsweringAfterCoin => Some((&[staged::lock_shown_after_the_coin], Damage::Fork)),
@@ -89,7 +90,7 @@ fn damage(violation: &Violation) -> Option<Damage> {
 }
 
 #[test]
-fn every_rule_of_agreement_is_missed_when_it_is_switched_off() {
+fn without_any_single_rule_a_staged_attack_succeeds() {
     for rule in Mutant::ALL {
         let Some((scripts, expected)) = scripts_against(rule) else { continue };
         for script in scripts {

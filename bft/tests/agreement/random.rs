@@ -1,4 +1,4 @@
-//! Random schedules: whatever order letters arrive in, nobody forks, nobody honest is blamed, and every round ends.
+//! Random schedules: in every order of messages honest members agree and blame no honest member, and every round ends.
 
 use bft::prng::Prng;
 use bft::sim::bench::{Bench, Order, Schedule, Violation};
@@ -8,14 +8,14 @@ use wire::ids::Index;
 const STEPS_MAX: u64 = 400_000;
 const ROUNDS: u64 = 3;
 
-/// A run of one seed, from which everything is drawn: the order of delivery, repeats, re-sending, and whether the
-/// traitors are mute or say one thing to some and another to others.
+/// A run of one seed, which decides the order of delivery, repeats, re-sending, and whether the Byzantine members are
+/// mute or equivocate.
 fn run(bench: &mut Bench, n: u16, seed: u64) -> Result<(), Violation> {
     let mut prng = Prng::new(seed);
     let mut members: Vec<Index> = (0..n).map(Index).collect();
     prng.shuffle(&mut members);
     let f = u64::from((n - 1) / 3);
-    let traitors = &members[..prng.below(f + 1) as usize];
+    let byzantine = &members[..prng.below(f + 1) as usize];
     let order = match prng.below(5) {
         0 => Order::Random,
         1 => Order::FirstInFirstOut,
@@ -27,10 +27,10 @@ fn run(bench: &mut Bench, n: u16, seed: u64) -> Result<(), Violation> {
     schedule.repeats_permille = prng.below(3) * 50;
     schedule.jumps_permille = prng.below(3);
     if prng.chance(1, 2) {
-        bench.mute(traitors);
+        bench.mute(byzantine);
     } else {
-        bench.betray(traitors);
-        schedule.treason_permille = prng.within(100..700);
+        bench.corrupt(byzantine);
+        schedule.altered_permille = prng.within(100..700);
     }
     bench.run(&mut schedule, ROUNDS, STEPS_MAX)?;
     bench.settle(ROUNDS)
@@ -46,7 +46,7 @@ fn run_seeds(n: u16, seeds: std::ops::Range<u64>) {
         views_most = views_most.max(bench.views_most());
         faults += bench.faults().len();
     }
-    // What schedules and traitors are there for did happen.
+    // The schedules led to further views, and the Byzantine members to faults.
     assert!(n < 4 || (views_most > 2 && faults > 10), "{views_most} views at most, {faults} faults");
 }
 

@@ -1,8 +1,8 @@
-//! Nobody is left behind: what processes lose when they die, who starts late, and who was away.
+//! Members that lost messages with a process, that start late or that were away come back.
 
 use bft::mvba::Halt;
 use bft::round::{Answer, CatchUpMessage, RoundMessage};
-use bft::sim::bench::{Bench, Execution, Kind, Order, Parcel, Schedule, all, only};
+use bft::sim::bench::{Bench, Content, Execution, Kind, Order, Schedule, all, only};
 use bft::time::Span;
 use wire::ids::{Index, Round, View};
 
@@ -21,10 +21,10 @@ fn three_of_four() -> (Bench, [Index; 4]) {
 }
 
 #[test]
-fn what_a_dead_process_of_a_peer_lost_is_sent_again_when_it_is_back() {
+fn messages_lost_with_a_process_of_a_peer_are_sent_again_at_its_return() {
     let (mut bench, [a, b, c, _]) = three_of_four();
     bench.advance_all();
-    // The net_server of c dies again and again, with all it has been sent.
+    // The net_server of c dies again and again, with all messages to c.
     while !bench.under_way(&all().to(&[a, b])).is_empty() {
         bench.lose(&all().to(&[c]));
         bench.deliver(all().to(&[a, b]));
@@ -41,10 +41,10 @@ fn what_a_dead_process_of_a_peer_lost_is_sent_again_when_it_is_back() {
 }
 
 #[test]
-fn what_an_own_dead_child_lost_is_sent_again_when_it_is_back() {
+fn messages_lost_with_an_own_child_are_sent_again_at_its_return() {
     let (mut bench, [a, b, c, _]) = three_of_four();
     bench.advance_all();
-    // The net_client of c dies again and again, with all it was given to send.
+    // The net_client of c dies again and again, with all messages from c.
     while !bench.under_way(&all().to(&[a, b, c])).is_empty() {
         bench.lose(&all().from(&[c]));
         bench.deliver(all().to(&[a, b, c]));
@@ -60,7 +60,7 @@ fn what_an_own_dead_child_lost_is_sent_again_when_it_is_back() {
 }
 
 #[test]
-fn without_any_sign_of_a_loss_all_is_sent_again_after_a_second() {
+fn open_messages_are_sent_again_after_a_second() {
     let (mut bench, [a, ..]) = three_of_four();
     bench.advance_all();
     bench.lose(&all());
@@ -72,18 +72,18 @@ fn without_any_sign_of_a_loss_all_is_sent_again_after_a_second() {
     bench.settle(1).unwrap();
 }
 
-/// Every other letter is lost, whatever its kind and however often it is sent.
+/// Each message is lost with probability 1/2, whatever its kind and however often it is sent.
 #[test]
-fn a_network_that_loses_half_of_everything_delays_and_does_no_more() {
+fn a_network_that_loses_half_of_all_messages_only_delays() {
     for seed in 0..20 {
         let (mut bench, _) = three_of_four();
         let mut schedule = Schedule::new(Order::Random, seed);
         for round in 1..=3 {
             bench.advance_all();
             for _ in 0..200 {
-                let letters = bench.under_way(&all());
-                for letter in letters.iter().filter(|_| schedule.prng.chance(1, 2)) {
-                    bench.lose(&all().of(&[letter.kind()]).from(&[letter.from]).to(&[letter.to]));
+                let messages = bench.under_way(&all());
+                for message in messages.iter().filter(|_| schedule.prng.chance(1, 2)) {
+                    bench.lose(&all().of(&[message.kind()]).from(&[message.from]).to(&[message.to]));
                 }
                 bench.deliver(all());
                 if bench.honest().iter().all(|member| bench.decided(*member).0 >= round) {
@@ -97,14 +97,14 @@ fn a_network_that_loses_half_of_everything_delays_and_does_no_more() {
     }
 }
 
-/// The start-up deadlock of the prototype: 8 of 13 runs hung because who started late had thrown away what came early.
-/// Here c hears everything of the others, the newest first, before it knows of a single lane.
+/// The start-up deadlock of the prototype: 8 of 13 runs hung because a node that started late had dropped early
+/// messages. Here c receives all messages of the others, the newest first, before it knows any lane.
 #[test]
-fn who_starts_late_uses_all_that_came_early() {
+fn a_member_that_starts_late_uses_early_messages() {
     let (mut bench, [a, b, c, _]) = three_of_four();
     for lane in [a, b] {
         let tip = bench.certify(lane);
-        bench.tell(&[a, b], lane, tip);
+        bench.learn(&[a, b], lane, tip);
     }
     bench.sleep(Span::from_ms(5));
     bench.deliver(all().to(&[a, b]));
@@ -121,9 +121,9 @@ fn who_starts_late_uses_all_that_came_early() {
     bench.settle(1).unwrap();
 }
 
-/// c sleeps while the others decide as many rounds as are buffered; then all comes at once, the newest first.
+/// c receives nothing while the others decide as many rounds as are buffered; then all messages arrive, newest first.
 #[test]
-fn rounds_that_came_early_are_decided_in_order_without_asking() {
+fn early_rounds_are_decided_in_order_without_requests() {
     let mut bench = Bench::new(4, 5);
     let [a, b, c, d] = bench.cast(&[]);
     while bench.decided(a) < Round(8) {
@@ -134,11 +134,11 @@ fn rounds_that_came_early_are_decided_in_order_without_asking() {
     assert_eq!(bench.decided(a), Round(8));
     bench.deliver_backwards(&all().to(&[c]));
     assert_eq!(bench.decided(c), Round(8));
-    assert!(bench.under_way(&only(Kind::Ask)).is_empty());
+    assert!(bench.under_way(&only(Kind::CatchUp)).is_empty());
     bench.settle(8).unwrap();
 }
 
-/// c is away for as long as no buffer lasts. Back again it asks, and gets the proofs in a few answers.
+/// c is away for longer than any buffer lasts. Then it requests the proofs, and gets them in a few answers.
 fn away(rounds: u64) -> (Bench, [Index; 4]) {
     let mut bench = Bench::new(4, 5);
     let [a, b, c, d] = bench.cast(&[]);
@@ -151,17 +151,17 @@ fn away(rounds: u64) -> (Bench, [Index; 4]) {
 }
 
 #[test]
-fn who_was_away_for_long_catches_up_by_asking() {
+fn a_member_that_was_away_for_long_catches_up_by_requests() {
     let (mut bench, [_, _, c, _]) = away(100);
     bench.settle(100).unwrap();
     assert!(bench.decided(c) >= Round(100));
-    // And takes part again.
+    // c takes part again.
     bench.run(&mut in_order(), 103, STEPS_MAX).unwrap();
     bench.settle(103).unwrap();
 }
 
 #[test]
-fn a_peer_that_lies_about_its_progress_keeps_nobody_from_catching_up() {
+fn a_false_claim_of_progress_does_not_prevent_catching_up() {
     let (bench, [a, ..]) = away(70);
     let genuine: Vec<Halt> = (1..=3).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
     let mut wrong = genuine.clone();
@@ -172,32 +172,32 @@ fn a_peer_that_lies_about_its_progress_keeps_nobody_from_catching_up() {
 }
 
 /// An answer to the request for rounds from `from` on: these HALTs as if they were of those rounds.
-fn halts_from(from: u64, halts: &[Halt]) -> Parcel {
+fn halts_from(from: u64, halts: &[Halt]) -> Content {
     let shifted = |halt: &Halt| Halt { round: Round(halt.round.0 + from - 1), ..halt.clone() };
     let answer =
         Answer { from: Round(from), halts: halts.iter().map(shifted).collect(), served_from: Round(1) };
-    Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(answer)))
+    Content::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(answer)))
 }
 
-/// c catches up by 70 rounds within four seconds although b claims rounds that do not exist and answers c's questions
+/// c catches up by 70 rounds within four seconds although b claims rounds that do not exist and answers c's requests
 /// with `answer`.
 fn catches_up_beside(answer: Vec<Halt>) {
     let (mut bench, [_, b, c, _]) = away(70);
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.lose_always(all().from(&[b]).of(&[Kind::Halts]));
     let mut asked = 0;
     for _ in 0..40 {
         bench.ping();
         bench.ping_of(b, Round(u64::MAX - 1));
-        bench.deliver_except(&[only(Kind::Ask).to(&[b])]);
-        for _ in bench.under_way(&only(Kind::Ask).from(&[c]).to(&[b])) {
-            // To whichever range c asked b for.
+        bench.deliver_except(&[only(Kind::CatchUp).to(&[b])]);
+        for _ in bench.under_way(&only(Kind::CatchUp).from(&[c]).to(&[b])) {
+            // The range that c requested is one of these.
             for from in [1, 33, 65] {
                 bench.forge(b, &[c], &halts_from(from, &answer));
             }
             asked += 1;
         }
-        bench.lose(&only(Kind::Ask).to(&[b]));
+        bench.lose(&only(Kind::CatchUp).to(&[b]));
         bench.sleep(Span::from_ms(100));
         assert_eq!(bench.check(), Ok(()));
         if bench.decided(c) >= Round(70) {
@@ -205,19 +205,19 @@ fn catches_up_beside(answer: Vec<Halt>) {
         }
     }
     assert!(bench.decided(c) >= Round(70));
-    assert!((1..=2).contains(&asked), "c asks b in its turn, and perhaps once with all members: {asked}");
+    assert!((1..=2).contains(&asked), "one request to b in its turn, and perhaps one to all: {asked}");
     bench.settle(70).unwrap();
 }
 
 /// c missed all of round 71. The round needs c, since b only claims rounds that do not exist. The others repeat their
-/// messages every ten seconds by now, so c asks for them as soon as it has caught up.
+/// messages every ten seconds by now, so c requests them as soon as it has caught up.
 #[test]
 fn a_claim_of_rounds_that_do_not_exist_does_not_delay_the_running_one() {
     let (mut bench, [a, b, c, d]) = away(70);
     bench.lose_always(all().to(&[c]));
     bench.mute(&[b]);
     let tip = bench.certify(a);
-    bench.tell(&[a, d], a, tip);
+    bench.learn(&[a, d], a, tip);
     let repeated = only(Kind::Send).from(&[a]).to(&[d]).round(71);
     // Until a has repeated its messages for the sixth time.
     for _ in 0..6 {
@@ -242,9 +242,9 @@ fn a_claim_of_rounds_that_do_not_exist_does_not_delay_the_running_one() {
     bench.settle(71).unwrap();
 }
 
-/// A peer that claims rounds that do not exist gets a few questions, and then one every ten seconds.
+/// A peer that claims rounds that do not exist gets a few requests, and then one every ten seconds.
 #[test]
-fn a_claim_of_rounds_that_do_not_exist_costs_a_question_every_ten_seconds() {
+fn a_claim_of_rounds_that_do_not_exist_costs_a_request_every_ten_seconds() {
     let mut bench = Bench::new(4, 5);
     let [a, b, ..] = bench.cast(&[]);
     bench.mute(&[b]);
@@ -252,20 +252,20 @@ fn a_claim_of_rounds_that_do_not_exist_costs_a_question_every_ten_seconds() {
     for _ in 0..1_000 {
         bench.ping_of(b, Round(u64::MAX - 1));
         bench.sleep(Span::from_ms(100));
-        asked += bench.under_way(&only(Kind::Ask).from(&[a])).len();
-        assert!(bench.under_way(&only(Kind::Ask)).iter().all(|letter| letter.to == b));
+        asked += bench.under_way(&only(Kind::CatchUp).from(&[a])).len();
+        assert!(bench.under_way(&only(Kind::CatchUp)).iter().all(|message| message.to == b));
         bench.lose(&all());
     }
-    assert!((8..=15).contains(&asked), "{asked} questions in 100 s");
+    assert!((8..=15).contains(&asked), "{asked} requests in 100 s");
 }
 
-/// After a peer's first false HALT no other HALT of that peer is verified, and the peer is not asked.
+/// After a peer's first false HALT no other HALT of that peer is verified, and the peer gets no request.
 #[test]
-fn a_peer_that_sent_a_false_halt_is_neither_heard_nor_asked() {
+fn a_false_halt_bars_its_sender_from_catching_up() {
     let (mut bench, [a, b, c, _]) = away(3);
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     let genuine: Vec<Halt> = (1..=3).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
-    let halt = |halt: &Halt| Parcel::Round(RoundMessage::Halt(Box::new(halt.clone())));
+    let halt = |halt: &Halt| Content::Round(RoundMessage::Halt(Box::new(halt.clone())));
     let mut wrong = genuine[0].clone();
     wrong.cut = genuine[1].cut.clone();
     for sent in [&wrong, &wrong, &genuine[1], &genuine[0]] {
@@ -277,16 +277,16 @@ fn a_peer_that_sent_a_false_halt_is_neither_heard_nor_asked() {
     for _ in 0..20 {
         bench.ping_of(b, Round(u64::MAX - 1));
         bench.sleep(Span::from_ms(1_000));
-        assert!(bench.under_way(&only(Kind::Ask).from(&[c])).is_empty());
+        assert!(bench.under_way(&only(Kind::CatchUp).from(&[c])).is_empty());
     }
     bench.settle(3).unwrap();
 }
 
-/// Only an answer to a question is worth verifying; one that comes late or twice is no fault.
+/// Only an answer to a request is verified; one that comes late or twice is no fault.
 #[test]
-fn unasked_answers_are_dropped_without_blame() {
+fn unrequested_answers_are_dropped_without_blame() {
     let (mut bench, [a, b, c, _]) = away(20);
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     let halts: Vec<Halt> = (1..=20).map(|round| bench.halt(a, round).expect("decided").clone()).collect();
     bench.forge(b, &[c], &halts_from(1, &halts));
     bench.deliver(only(Kind::Halts).to(&[c]));
@@ -294,9 +294,10 @@ fn unasked_answers_are_dropped_without_blame() {
     assert_eq!(bench.faults(), []);
 }
 
-/// Only a decides; its HALTs die with its net_client. The others still speak of the round, and get the proof.
+/// Only a decides; its HALTs are lost with its net_client. The others still send messages of the round, and get the
+/// proof.
 #[test]
-fn a_lost_halt_is_had_from_who_has_decided() {
+fn a_member_that_has_decided_answers_with_the_halt() {
     let mut bench = Bench::where_leaders(4, |leaders| leaders[0] == Index(0));
     let [a, b, c, d] = bench.cast(&[]);
     bench.advance_all();
@@ -308,7 +309,7 @@ fn a_lost_halt_is_had_from_who_has_decided() {
     for member in others {
         assert_eq!(bench.decided(member), Round(0));
     }
-    // No pings: a's answers to what the others send again must do.
+    // No pings: a's answers to repeated messages must suffice.
     bench.sleep(Span::from_ms(1_000));
     bench.deliver(all());
     for member in others {
@@ -317,17 +318,17 @@ fn a_lost_halt_is_had_from_who_has_decided() {
     assert_eq!(bench.check(), Ok(()));
 }
 
-/// c knows no lane and so has nothing to send again; the certificates it asks for get lost. It asks once more.
+/// c knows no lane and so has nothing to send again; the certificates it requests are lost. It requests them again.
 #[test]
-fn certificates_that_were_lost_are_asked_for_again() {
+fn lost_certificates_are_requested_again() {
     let (mut bench, [a, b, c, _]) = three_of_four();
     for lane in [a, b] {
         let tip = bench.certify(lane);
-        bench.tell(&[a, b], lane, tip);
+        bench.learn(&[a, b], lane, tip);
     }
     bench.sleep(Span::from_ms(5));
     bench.deliver(only(Kind::Send).to(&[c]));
-    assert!(!bench.under_way(&only(Kind::LaneCertificate).to(&[c])).is_empty(), "c has asked");
+    assert!(!bench.under_way(&only(Kind::LaneCertificate).to(&[c])).is_empty(), "c has requested them");
     assert_eq!(bench.view(c), Some(View(0)), "a round runs at c though it has no input");
     bench.lose(&all());
     bench.settle(1).unwrap();
@@ -336,7 +337,7 @@ fn certificates_that_were_lost_are_asked_for_again() {
 
 /// A member that cannot execute, because a body is missing, neither gives input to nor decides a round more than 16
 /// ahead, be it by agreement, HALT or catching up. The others go on without it. Once its bodies have arrived it goes on
-/// with the messages that waited, and asks for the rest.
+/// with the messages that waited, and requests the rest.
 #[test]
 fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
     for rounds in [20, 60] {
@@ -356,11 +357,11 @@ fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
             assert_eq!(bench.decided(c), Round(round.min(16)));
         }
         assert_eq!(bench.certified(c), Round(0));
-        // Time and pings change nothing, and c does not ask for HALTs that it could not use.
+        // Time and pings change nothing, and c does not request HALTs that it could not use.
         for _ in 0..10 {
             bench.ping();
             bench.sleep(Span::from_ms(1_000));
-            assert!(bench.under_way(&only(Kind::Ask).from(&[c])).is_empty());
+            assert!(bench.under_way(&only(Kind::CatchUp).from(&[c])).is_empty());
             bench.deliver(all());
             assert_eq!(bench.decided(c), Round(16));
         }
@@ -368,7 +369,7 @@ fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
         assert_eq!(bench.decided(c), Round(17), "one block gives way to one round, without any message");
         bench.execution(c, Execution::AtOnce);
         let waited = if rounds <= 24 { rounds } else { 24 };
-        assert_eq!(bench.decided(c), Round(waited), "c decides at once what waited in the window");
+        assert_eq!(bench.decided(c), Round(waited), "c decides the rounds in its window at once");
         // Each answer that helps leads to the next request, once its rounds are executed and its peer answers again.
         bench.sleep(Span::from_ms(500));
         for _ in 0..4 {
@@ -385,13 +386,13 @@ fn a_member_that_cannot_execute_decides_nothing_beyond_the_window() {
     }
 }
 
-/// Views that others have reached count as soon as their coins are known: c was away for a view, and then needs
-/// nothing but what came early.
+/// Messages of later views count as soon as the coins before them are known: c was away for a view, and then needs only
+/// early messages.
 #[test]
 fn messages_of_later_views_wait_for_the_coins_before_them() {
     let (mut bench, [a, b, c, _]) = three_of_four();
     bench.advance_all();
-    // c does all it is needed for in view 0, but hears no coin shares: it knows no coin, and others go on.
+    // c answers in view 0 but receives no coin shares: it knows no coin, and the others go on.
     bench.deliver_except(&[all().of(&[Kind::Share]).to(&[c]), only(Kind::Halt)]);
     let ahead = [a, b].map(|member| bench.view(member));
     assert_eq!(bench.view(c), Some(View(0)));

@@ -1,8 +1,8 @@
-//! Attacks staged step by step, each named after what it attacks.
+//! Attacks staged step by step, each named after its target.
 //!
-//! Each script is harmless, and forks or stalls without the rule it is aimed at (`mutants` shows that). Roles: `a` and
-//! the others are honest, `b` is the traitor; N = 4, f = 1, N−f = 3. `x_i` is the cut that member i proposes, another
-//! one for each.
+//! Each script is harmless, and forks or stalls the shard without the rule that it attacks (`mutants` shows that).
+//! Roles: `a` and the others are honest, `b` is Byzantine; N = 4, f = 1, N−f = 3. `x_i` is the cut that member i
+//! proposes, another one for each.
 
 use bft::crypto::cert::Certificate;
 use bft::crypto::suite::{CoinName, CoinShare, Stage, Statement};
@@ -10,7 +10,7 @@ use bft::cut::Tip;
 use bft::justification::Justification;
 use bft::mvba::Halt;
 use bft::round::RoundMessage;
-use bft::sim::bench::{Bench, Kind, Order, Parcel, SPB, Schedule, Violation, all, only, stage};
+use bft::sim::bench::{Bench, Content, Kind, Order, SPB, Schedule, Violation, all, only, stage};
 use bft::spb::SpbMessage;
 use wire::ids::{Digest, Index, Round, Seq, View};
 
@@ -26,11 +26,11 @@ fn two_leaders() -> (Bench, [Index; 4]) {
     (bench, roles)
 }
 
-/// The elected leader has certificate 1 and shows it only after the others have refused it and left the view. Did
-/// they still answer with READY, it would own a certificate 2 beside their UNLOCKs.
+/// The elected leader has certificate 1 and shows it only after the others have refused it and left the view. If they
+/// still answered with READY, a certificate 2 would exist beside their UNLOCKs.
 pub(crate) fn lock_shown_after_the_coin() -> Outcome {
     let (mut bench, [b, a, c, d]) = two_leaders();
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     // SPBs of a, c, d finish, b is elected, refused by a, c, d, and they leave view 0.
     bench.lose_always(all().of(&[PreVoteKind, Vote, HaltKind]).from(&[b]));
@@ -47,7 +47,7 @@ pub(crate) fn lock_shown_after_the_coin() -> Outcome {
     bench.settle(1)
 }
 
-/// What b puts forward in view 1 although x_a may have been decided in view 0.
+/// The proposal of b in view 1 although x_a may have been decided in view 0.
 #[derive(Clone, Copy)]
 enum Unjustified {
     /// x_b, with certificate 1 of b's own SPB of view 0.
@@ -59,7 +59,7 @@ enum Unjustified {
 /// View 0 ends in doubt: a, its leader, decides x_a by N−f yes-VOTEs; c and d see yes and no, adopt x_a and enter
 /// view 1.
 fn value_in_doubt(bench: &mut Bench, [a, b, c, d]: [Index; 4]) {
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     // All SPBs but that of a finish: its LOCK is slow. Nobody else knows its certificate 1 when the coin elects it.
     bench.deliver_except(&[only(Lock).from(&[a]), all().of(&[PreVoteKind, Vote])]);
@@ -67,11 +67,11 @@ fn value_in_doubt(bench: &mut Bench, [a, b, c, d]: [Index; 4]) {
     bench.deliver(only(PreVoteKind).from(&[b, c]).to(&[d]));
     bench.deliver(only(PreVoteKind).from(&[a, d]).to(&[b, c]));
     bench.deliver(only(PreVoteKind).from(&[c, d]).to(&[a]));
-    // c and d hear both sides, not b's yes; b hears no more than they do.
+    // c and d receive both kinds of PRE-VOTE but not b's yes; b receives no more.
     bench.deliver(only(Vote).from(&[a, d]).to(&[b, c]));
     bench.deliver(only(Vote).from(&[a, c]).to(&[d]));
     assert_eq!([b, c, d].map(|member| bench.view(member)), [Some(View(1)); 3]);
-    // a hears b and c: it decides.
+    // a receives the VOTEs of b and c: it decides.
     bench.deliver(only(Vote).from(&[b, c]).to(&[a]));
     assert_eq!([a, b, c, d].map(|member| bench.decided(member).0), [1, 0, 0, 0]);
     assert_eq!(*bench.decided_cut(a), bench.own_cut(a));
@@ -86,7 +86,7 @@ fn unjustified_in_view_1(unjustified: Unjustified) -> Outcome {
     let certificate = match unjustified {
         Unjustified::ByOwnLock => bench.certificate(b, &stage(0, b, Stage::Lock, &bench.own_cut(b))),
         Unjustified::ByLockOfAnotherValue => {
-            bench.yes_overheard(Round(1), View(0)).map(|(_, certificate)| certificate)
+            bench.yes_seen(Round(1), View(0)).map(|(_, certificate)| certificate)
         }
     };
     let justification = Justification::locked(View(0), certificate.expect("b has seen both"));
@@ -137,7 +137,7 @@ fn unlocked_two_views_on(false_chain: FalseChain) -> Outcome {
         FalseChain::OneView => Justification::default().unlocked(unlocks),
         FalseChain::WithGap => Justification::default().unlocked(unlocks.clone()).unlocked(unlocks),
         FalseChain::LockOfAnotherValue => {
-            let (_, lock) = bench.yes_overheard(Round(1), View(0)).expect("a has pre-voted yes");
+            let (_, lock) = bench.yes_seen(Round(1), View(0)).expect("a has pre-voted yes");
             Justification::locked(View(0), lock).unlocked(unlocks)
         }
     };
@@ -163,7 +163,7 @@ pub(crate) fn halt_of_a_leader_that_was_not_elected() -> Outcome {
     halt_for_a_loser(|_, _, _| {})
 }
 
-/// The same, with a made-up coin share with which the shares combine to a coin that elects b.
+/// The same, with one made-up coin share that makes the coin elect b.
 pub(crate) fn halt_with_shares_made_up() -> Outcome {
     halt_for_a_loser(|bench, b, shares| {
         let name = CoinName { round: Round(1), view: View(0) };
@@ -180,7 +180,7 @@ pub(crate) fn halt_with_shares_made_up() -> Outcome {
 /// b was not elected but sends d a HALT of its own SPB, with the coin shares changed by `change`.
 fn halt_for_a_loser(change: impl Fn(&Bench, Index, &mut [(Index, CoinShare)])) -> Outcome {
     let (mut bench, [a, b, _, d]) = two_leaders();
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     bench.lose_always(only(HaltKind).from(&[b]));
     // d is slow: it has nothing but SPBs to answer.
@@ -191,18 +191,18 @@ fn halt_for_a_loser(change: impl Fn(&Bench, Index, &mut [(Index, CoinShare)])) -
     let mut shares = bench.coin_shares(b, 0).expect("b has the coin");
     change(&bench, b, &mut shares);
     let halt = Halt { round: Round(1), view: View(0), cut, certificate, shares };
-    bench.forge(b, &[d], &Parcel::Round(RoundMessage::Halt(Box::new(halt))));
+    bench.forge(b, &[d], &Content::Round(RoundMessage::Halt(Box::new(halt))));
     bench.deliver(only(HaltKind).from(&[b]).to(&[d]));
     bench.settle(1)
 }
 
-/// c gives the votes of a and d, and b's of which a hears nothing, for an end of the view before it has voted itself.
-/// Then b falls silent, and a needs the VOTE of c.
+/// c receives the VOTEs of a, b and d before it has voted itself; b's does not reach a. Then b falls silent, and a
+/// needs the VOTE of c.
 pub(crate) fn view_left_before_the_own_vote() -> Outcome {
     let (mut bench, [b, a, c, d]) = two_leaders();
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
-    // b is elected; nobody knows its SPB, so all refuse it.
+    // b is elected; no member knows its SPB, so all refuse it.
     bench.lose_always(all().of(&SPB).from(&[b]).spb(&[b]));
     bench.deliver_except(&[all().of(&[PreVoteKind, Vote])]);
     // a, b and d vote, c is short of PRE-VOTEs.
@@ -215,13 +215,13 @@ pub(crate) fn view_left_before_the_own_vote() -> Outcome {
     bench.settle(1)
 }
 
-/// The leader to be sends x to some and y to others, and to all of them both.
+/// The leader to be sends x to some and y to others, and later both to all.
 pub(crate) fn two_values_in_one_spb() -> Outcome {
     let (mut bench, [b, a, c, d]) = two_leaders();
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     let (x, y) = (bench.own_cut(b), bench.own_cut(c));
-    // b's own seat leads with x; y is led by hand, and LOCK of y goes to d alone.
+    // b's own node leads with x; the script leads with y, and LOCK of y goes to d alone.
     bench.deliver(only(Kind::Send).from(&[b]));
     let send = SpbMessage::Send { cut: y.clone(), justification: Justification::default() };
     bench.forge_spb(b, &[a, c, d], 0, send);
@@ -230,7 +230,7 @@ pub(crate) fn two_values_in_one_spb() -> Outcome {
     if let Some(certificate) = bench.certificate(b, &stage(0, b, Stage::Lock, &y)) {
         bench.forge_spb(b, &[d], 0, SpbMessage::Lock { cut: y, certificate });
     }
-    // x finishes with a and c; a alone gets to know, and decides by it when the coin elects b.
+    // x finishes with a and c; a alone receives FINISH, and decides by it when the coin elects b.
     bench.deliver(only(Lock).from(&[b]));
     bench.lose(&only(Kind::Ready).to(&[b]).spb(&[b]));
     let certificate = bench.certificate(b, &stage(0, b, Stage::Finish, &x)).expect("a and c are ready");
@@ -244,7 +244,7 @@ pub(crate) fn two_values_in_one_spb() -> Outcome {
 /// b finishes x towards a and y towards d, with certificates that only b has signed.
 pub(crate) fn certificate_of_one() -> Outcome {
     let (mut bench, [b, a, c, d]) = two_leaders();
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     bench.lose_always(all().of(&SPB).from(&[b]).spb(&[b]));
     for (member, cut) in [(a, bench.own_cut(b)), (d, bench.own_cut(c))] {
@@ -256,10 +256,10 @@ pub(crate) fn certificate_of_one() -> Outcome {
     bench.settle(1)
 }
 
-/// A leader leads with a cut it made up.
+/// A leader proposes a cut that it made up.
 fn made_up_cut(tips: impl Fn(Index) -> Vec<(Index, Tip)>) -> Outcome {
     let (mut bench, [b, _, _, d]) = two_leaders();
-    bench.betray(&[b]);
+    bench.corrupt(&[b]);
     bench.advance_each();
     let own = (b, bench.own_cut(b).tip(b));
     let cut = bench.cut_of(&[vec![own], tips(d)].concat());
@@ -271,18 +271,18 @@ fn junk(seq: u64) -> Tip {
     Tip { seq: Seq(seq), digest: Digest([9; 32]) }
 }
 
-/// One lane is ahead; another is not, but has another digest, to which no entry could ever be chained.
+/// One lane is ahead; another is not, but has another digest, to which no entry could ever chain.
 pub(crate) fn another_digest_for_a_lane_that_is_not_ahead() -> Outcome {
     made_up_cut(|lane| vec![(lane, junk(0))])
 }
 
-/// A lane is ahead by an entry that nobody has certified and perhaps nobody has.
+/// A lane is ahead by an uncertified entry that perhaps no member has.
 pub(crate) fn uncertified_tip() -> Outcome {
     made_up_cut(|lane| vec![(lane, junk(7))])
 }
 
-/// The adversary starves the SPB of the leader as soon as the sent shares give it away. It has the better of each
-/// view in which shares are out before SPBs have finished.
+/// The adversary starves the SPB of the leader as soon as the sent shares determine it. It wins each view in which
+/// shares are sent before SPBs have finished.
 pub(crate) fn coin_given_away_early() -> Outcome {
     for seed in 0..10 {
         let mut bench = Bench::new(4, seed);
@@ -291,7 +291,7 @@ pub(crate) fn coin_given_away_early() -> Outcome {
     Ok(())
 }
 
-/// All scripts, for those who run them with every rule in force.
+/// All scripts.
 pub(crate) const SCRIPTS: [fn() -> Outcome; 14] = [
     lock_shown_after_the_coin,
     justified_by_the_lock_of_another_leader,

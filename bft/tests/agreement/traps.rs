@@ -1,15 +1,15 @@
-//! The traps of the Python prototype that lie at this level, each as a test that would have caught it. (That votes
-//! which fail verification are not counted is in `liars`, the start-up deadlock in `recovery`.)
+//! Bugs of the Python prototype in agreement, each with a test that would have caught it. (For votes that fail
+//! verification see `liars`, for the start-up deadlock `recovery`.)
 
 use std::collections::BTreeSet;
 
 use bft::sim::bench::{Bench, Kind, Order, Schedule, all, only};
 use wire::ids::{Index, Round, View};
 
-/// The prototype's leader was a plain hash of the round and in effect always node 1. Here everybody is elected now and
-/// then, and nobody can say whom before shares are out.
+/// The prototype's leader was a plain hash of the round and in effect always node 1. Here each member is elected now
+/// and then, and no leader is known before shares are sent.
 #[test]
-fn leaders_vary_and_are_not_known_before_shares_are_out() {
+fn leaders_vary_and_are_unknown_before_shares_are_sent() {
     for bench in [Bench::new(4, 1), Bench::real(4, 1)] {
         let leaders: Vec<Index> = (1..=40).map(|round| bench.coin(round, 0)).collect();
         assert_eq!(leaders.iter().collect::<BTreeSet<_>>().len(), 4, "{leaders:?}");
@@ -37,8 +37,8 @@ fn rounds_go_on_without_f_crashed_members() {
     }
 }
 
-/// f+1 crashed members stop the shard, and nothing is decided: no guess takes the place of the missing quorum. The
-/// others say what they wait for.
+/// f+1 crashed members stop the shard, and nothing is decided: no guess replaces the missing quorum. The others report
+/// what they wait for.
 #[test]
 fn without_a_quorum_nothing_is_decided() {
     let mut bench = Bench::new(4, 2);
@@ -51,20 +51,20 @@ fn without_a_quorum_nothing_is_decided() {
     bench.settle(1).unwrap();
 }
 
-/// A leader that tells its value, or that it is locked or finished, to a few only blocked the prototype for ever. The
-/// elected one is `b`.
+/// A leader that sent SEND, LOCK or FINISH to a few members only blocked the prototype for ever. The elected leader is
+/// `b`.
 #[test]
 fn a_leader_that_withholds_its_value_from_some_blocks_nobody() {
     for kind in [Kind::Send, Kind::Lock, Kind::Finish] {
-        for told in 0..3 {
+        for reached in 0..3 {
             let mut bench = Bench::new(4, 4);
             let [b, ..] = bench.cast(&[bench.coin(1, 0)]);
-            bench.betray(&[b]);
-            let untold: Vec<Index> = bench.honest().split_off(told);
-            bench.lose_always(only(kind).from(&[b]).to(&untold));
+            bench.corrupt(&[b]);
+            let unreached: Vec<Index> = bench.honest().split_off(reached);
+            bench.lose_always(only(kind).from(&[b]).to(&unreached));
             bench.lose_always(all().from(&[b]).of(&[Kind::PreVote, Kind::Vote, Kind::Halt]));
             bench.advance_each();
-            bench.settle(1).unwrap_or_else(|violation| panic!("{kind:?} to {told}: {violation:?}"));
+            bench.settle(1).unwrap_or_else(|violation| panic!("{kind:?} to {reached}: {violation:?}"));
         }
     }
 }

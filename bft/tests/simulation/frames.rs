@@ -1,5 +1,5 @@
-//! The same runs with every message sealed into a frame of a session and read out of it again: whatever the core
-//! sends passes the wire, and nothing depends on whether it does.
+//! The same runs with every message written into a frame of a session and read from it: all messages of the core pass
+//! the wire, and they arrive as they were sent.
 
 use std::collections::BTreeMap;
 
@@ -75,7 +75,7 @@ impl Transport for Sessions {
 }
 
 #[test]
-fn runs_are_the_same_through_frames() {
+fn frames_do_not_change_a_run() {
     for (nodes, shards, adversary) in [
         (4, 1, Adversary::Random),
         (4, 1, Adversary::Chaos),

@@ -1,7 +1,6 @@
 //! Whole cores under every adversary: a few hundred seeds of what `tools sim` runs thousands of.
 //!
-//! Every adversary must leave a mark, too: the faults by which honest members notice it. An attack that nobody notices
-//! attacks nothing.
+//! Every adversary must also cause the faults that are listed for it: an attack that no member notices attacks nothing.
 
 mod frames;
 #[cfg(feature = "mutants")]
@@ -13,7 +12,7 @@ use std::collections::BTreeMap;
 
 use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run};
 
-/// Runs one scenario and insists that nothing goes wrong.
+/// Runs one scenario and requires that it passes.
 fn clean(seed: u64, nodes: u16, adversary: Adversary) -> Report {
     clean_shards(seed, nodes, 1, adversary)
 }
@@ -28,10 +27,10 @@ fn clean_shards(seed: u64, nodes: u16, shards: u16, adversary: Adversary) -> Rep
     report
 }
 
-/// The mark of messages dropped since they came too early, which are nobody's fault.
+/// Stands for messages that were dropped as too early, which is no fault.
 const TOO_EARLY: &str = "too early";
 
-/// Seeds of one adversary at each size; together its members must be caught at all of these faults.
+/// Seeds of one adversary at each size; together they must cause all of these faults.
 fn attack(adversary: Adversary, marks: &[&str]) {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     let mut views = 0;
@@ -111,7 +110,7 @@ attacks! {
 }
 
 #[test]
-fn the_same_scenario_is_the_same_run() {
+fn a_scenario_determines_its_run() {
     let scenario = Scenario { seed: 11, nodes: 4, shards: 1, adversary: Adversary::Chaos };
     let traced = || run(&scenario, &mut Direct, Trace::Lines(Vec::new()));
     assert_eq!(traced(), traced());

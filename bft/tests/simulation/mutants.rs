@@ -1,16 +1,16 @@
-//! The checkers bite: with a rule switched off, some seed of the adversary that breaks it shows a violation.
+//! Checks of the checkers: with a rule switched off, some seed of the adversary that breaks it shows a violation.
 //!
-//! Missing here are the two rules on justifications: the fork that they prevent needs a schedule which chance does not
-//! find. They are staged, as most others are once more (`tests/agreement`). So are, beside the modules they belong to,
-//! the rules on headers between a part and its certificate, on one SIGN a part, and on rejects of what is open or
-//! forgotten: chance seldom finds the moment.
+//! Some rules are missing here since random schedules seldom or never show a violation without them. The two rules on
+//! justifications, and most others once more, have staged attacks (`tests/agreement`). The rules on headers between a
+//! part and its certificate, on one SIGN a part, and on rejects of open or forgotten transactions have tests beside
+//! their modules.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bft::mutant::{self, Mutant};
 use bft::sim::{Adversary, Direct, Scenario, Trace, run};
 
-/// Runs seeds until one shows that the rule is off; what showed it.
+/// Runs seeds until one shows that the rule is off; returns its violation.
 fn hunt(mutant: Mutant, adversary: Adversary, (nodes, shards): (u16, u16), seeds_max: u64) -> String {
     mutant::set(Some(mutant));
     let found = (0..seeds_max).find_map(|seed| {

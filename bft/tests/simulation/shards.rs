@@ -1,5 +1,5 @@
-//! Several shards, and transactions between them, under every adversary; those that attack what goes between shards
-//! must leave a mark.
+//! Several shards, and transactions between them, under every adversary; those that attack the traffic between shards
+//! must cause the faults listed for them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use bft::sim::Adversary;
 
 use crate::clean_shards;
 
-/// Seeds of one adversary over two and three shards; together its members must be caught at all of these faults.
+/// Seeds of one adversary over two and three shards; together they must cause all of these faults.
 fn attack(adversary: Adversary, marks: &[&str]) {
     let mut faults: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut finished, mut cancelled) = (0, 0);

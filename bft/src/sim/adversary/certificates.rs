@@ -1,5 +1,5 @@
-//! Certificates that are none, put to the use that would do most harm: another value than the agreed one, locked,
-//! finished, decided or certified.
+//! Invalid certificates, used where they would do most harm: to lock, finish, decide or certify another value than the
+//! agreed one.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel, Seen};
 use crate::spb::SpbMessage;
 
-/// What is wrong with its certificates.
+/// The defect of its certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Flavour {
     /// Signatures of its own members under the names of others.
@@ -28,7 +28,7 @@ pub(super) enum Flavour {
     Short,
     /// One of them counted N−f times.
     DuplicateSigner,
-    /// A good certificate of another place.
+    /// A good certificate of another statement.
     WrongPlace,
     /// N−f signatures of members of another shard.
     WrongShard,
@@ -40,7 +40,7 @@ pub(super) struct BadCertificates {
     flavour: Flavour,
     /// The value it wants decided in place of its own, by round.
     values: BTreeMap<Round, Cut>,
-    /// Entries of its lane that it never certifies honestly.
+    /// Entries of its lane that have no honest certificate.
     entries: BTreeMap<(NodeId, Seq), Entry>,
 }
 
@@ -49,7 +49,7 @@ impl BadCertificates {
         BadCertificates { flavour, values: BTreeMap::new(), entries: BTreeMap::new() }
     }
 
-    /// Something like a certificate for a statement that nobody certified.
+    /// An invalid certificate for a statement.
     fn certificate(&self, hands: &mut Hands, statement: &Statement) -> Certificate {
         let quorum = hands.committee.quorum();
         let own = hands.signatures(statement);
@@ -150,7 +150,7 @@ impl BadCertificates {
         })
     }
 
-    /// Without waiting for anybody: LOCK and FINISH of another value than the one just proposed.
+    /// LOCK and FINISH of another value than the one just proposed, without waiting for signatures.
     fn rush(&mut self, hands: &mut Hands, frame: &Frame) {
         let Some((round, MvbaMessage::Spb { view, leader, message: SpbMessage::Send { cut, .. } })) =
             frame.parcel.mvba()
@@ -173,7 +173,7 @@ impl BadCertificates {
         }
     }
 
-    /// A branch of its own lane, "certified" without anybody's echo.
+    /// A branch of its own lane, "certified" without an echo of others.
     fn rush_lane(&mut self, hands: &mut Hands, frame: &Frame) {
         let Seen::Entry(entry) = frame.parcel.seen() else { return };
         if entry.owner != hands.index(frame.from) {

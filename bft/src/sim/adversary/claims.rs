@@ -1,4 +1,4 @@
-//! Lies that only waste the work of honest members: claims of rounds that do not exist, hundreds of false certificates.
+//! False claims that only waste the work of honest members: rounds that do not exist, hundreds of false certificates.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,15 +18,16 @@ use crate::sim::parcel::{Frame, Parcel};
 const FAR: u64 = 1 << 40;
 /// Ten seconds.
 const SPAN_TURNS: u64 = 100;
-/// Questions that one liar's claims cost a member within [`SPAN_TURNS`] while it decides nothing: after 0.5, 1, 2, 4,
-/// 8 s. The member may ask once more, of all members.
+/// Requests that one liar's claims cost a member within [`SPAN_TURNS`] while it decides nothing: after 0.5, 1, 2, 4, 8
+/// s. The member may send one more request to all members.
 const QUESTIONS_A_LIAR: usize = 5;
 
-/// Claims to have decided rounds that do not exist, and answers no question. Reports a member that asks too often.
+/// Claims to have decided rounds that do not exist, and answers no request. Reports a member that sends too many
+/// requests.
 #[derive(Debug, Default)]
 pub(super) struct FalseClaims {
     turns: u64,
-    /// By member: the undecided round it last asked for, and the turns in which it asked.
+    /// By member: the undecided round of its last request, and the turns of its requests.
     questions: BTreeMap<NodeId, (Round, VecDeque<u64>)>,
 }
 
@@ -64,7 +65,7 @@ impl Behaviour for FalseClaims {
         self.turns += 1;
         let from = Round(FAR + self.turns);
         for liar in hands.nodes() {
-            hands.tell_honest(liar, &Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from })));
+            hands.send_to_honest(liar, &Message::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { from })));
         }
     }
 }
@@ -116,9 +117,9 @@ impl Behaviour for FalseCertificates {
                 }
                 let shares = hands.known.view(round, View(0)).shares.into_iter().collect();
                 let halt = Halt { round, view: View(0), cut, certificate: certificate.clone(), shares };
-                hands.tell_honest(liar, &Message::Round(RoundMessage::Halt(Box::new(halt))));
+                hands.send_to_honest(liar, &Message::Round(RoundMessage::Halt(Box::new(halt))));
                 let seq = Seq(hands.known.top(owner).seq.0 + 1);
-                hands.tell_honest(
+                hands.send_to_honest(
                     liar,
                     &Message::Lane(LaneMessage::Final { owner, seq, digest, certificate }),
                 );

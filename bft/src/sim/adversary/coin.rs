@@ -1,4 +1,4 @@
-//! Attacks on the coin and on what it elects.
+//! Attacks on the coin and on the election of leaders.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::round::RoundMessage;
 use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel};
 
-/// Shares that are none: of another name, of another member, with flipped bits.
+/// Invalid shares: of another name, of another member, with flipped bits.
 #[derive(Debug)]
 pub(super) struct BadShares;
 
@@ -35,7 +35,7 @@ impl Behaviour for BadShares {
             _ => bad = CoinShare { value: [0xFF; 32], challenge: [0xFF; 32], response: [0xFF; 32] },
         }
         let bad = instead(&frame, share_parcel(round, view, bad));
-        // The honest one afterwards must not repair the first impression, nor do harm.
+        // The honest share afterwards must neither replace the bad one nor do harm.
         if hands.prng.chance(1, 2) {
             hands.pass(frame);
         }
@@ -43,7 +43,7 @@ impl Behaviour for BadShares {
     }
 }
 
-/// Shares as soon as a view is heard of, and for views and rounds to come.
+/// Shares at the first message of a view, and for later views and rounds.
 #[derive(Debug, Default)]
 pub(super) struct EarlyShares {
     given: BTreeSet<(Round, View)>,
@@ -64,7 +64,7 @@ impl Behaviour for EarlyShares {
             for node in hands.nodes() {
                 let share = hands.suite(node).coin_share(&CoinName { round, view });
                 let message = MvbaMessage::CoinShare { view, share };
-                hands.tell_honest(node, &Message::Round(RoundMessage::Mvba { round, message }));
+                hands.send_to_honest(node, &Message::Round(RoundMessage::Mvba { round, message }));
             }
         }
     }

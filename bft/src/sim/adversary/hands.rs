@@ -1,5 +1,5 @@
-//! What the adversary has in hand in one shard: the keys of its members there, its eyes on the network, and a way to
-//! send, to other shards too.
+//! The means of the adversary in one shard: the keys of its members there, all messages that it reads, and sending, to
+//! other shards too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ pub(in crate::sim) struct Hands {
     pub(in crate::sim) committee: Arc<Committee>,
     /// The shard of its members.
     pub(in crate::sim) shard: ShardId,
-    /// How entries are judged there.
+    /// Static validity of entries there.
     pub(super) rules: Arc<Rules>,
     pub(super) prng: Prng,
     /// Suites of the members it owns, and of no others of this shard.
     suites: BTreeMap<NodeId, Arc<dyn Suite>>,
-    /// Suites of members of a shard that nobody runs, all of which it owns.
+    /// Suites of members of a shard that does not run, all of which it owns.
     pub(super) foreign: Vec<Arc<dyn Suite>>,
-    /// What it has read.
+    /// The messages that it has read.
     pub(super) known: Known,
     out: Vec<Frame>,
     proofs: Vec<String>,
@@ -47,12 +47,12 @@ impl Hands {
         Hands { committee, shard, rules, prng, suites, foreign, known, out: Vec::new(), proofs: Vec::new() }
     }
 
-    /// Takes note of a frame of its shard under way.
+    /// Reads a frame of its shard under way.
     pub(in crate::sim) fn see(&mut self, frame: &Frame) {
         self.known.see(&self.committee, frame);
     }
 
-    /// What it has sent since the last call, and the proofs it has found that a guarantee is broken.
+    /// The frames it has sent since the last call, and the proofs it has found that a guarantee is broken.
     pub(in crate::sim) fn take(&mut self) -> (Vec<Frame>, Vec<String>) {
         (std::mem::take(&mut self.out), std::mem::take(&mut self.proofs))
     }
@@ -104,7 +104,7 @@ impl Hands {
     }
 
     /// Sends a message to all honest members of its shard.
-    pub(super) fn tell_honest(&mut self, from: NodeId, message: &Message) {
+    pub(super) fn send_to_honest(&mut self, from: NodeId, message: &Message) {
         let parcel = Parcel::of(message);
         for to in self.honest() {
             self.send(from, to, parcel.clone());
@@ -128,17 +128,17 @@ impl Hands {
             .then(|| Certificate(all.into_iter().take(self.committee.quorum()).collect()))
     }
 
-    /// Whether a member signed a statement: anybody can check that.
+    /// Whether a member signed a statement.
     pub(super) fn is_signed(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
         self.suites.values().next().is_some_and(|suite| suite.verify(signer, statement, signature))
     }
 
-    /// Reports that it holds what cannot exist if the protocol is safe.
+    /// Reports a proof that cannot exist if the protocol is safe.
     pub(super) fn prove(&mut self, what: String) {
         self.proofs.push(what);
     }
 
-    /// Half of the members, or so; the same for the same `salt`.
+    /// About half of the members; the same for the same `salt`.
     pub(super) fn half(&self, salt: u64) -> BTreeSet<NodeId> {
         let mut prng = Prng::new(salt ^ 0x4841_4C46);
         self.committee.members(self.shard).filter(|_| prng.chance(1, 2)).collect()

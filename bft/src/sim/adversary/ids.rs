@@ -1,5 +1,5 @@
-//! Ids that are no digests: thousands of CL_M and CL for transactions that do not exist, with ids made to collide in
-//! tables that take ids for digests.
+//! Ids that are not digests: thousands of CL_M and CL for transactions that do not exist, with ids that collide in
+//! tables that assume digests.
 
 use wire::client::Rejection;
 use wire::ids::{PartNumber, Round, ShardId, TxId};
@@ -12,8 +12,8 @@ use crate::sim::parcel::{Frame, Parcel};
 
 /// Ids in one message.
 const BATCH: u64 = 200;
-/// Ids that one shard's members make up in all: enough of each shape for a slow table to show, and few enough for a
-/// short run.
+/// Ids that one shard's members make up in all: enough of each shape to slow a table down, and few enough for a short
+/// run.
 const IDS_MAX: u64 = 4_800;
 /// Patterns of equal bytes; the ids of one message have one of them.
 const SHAPES: u64 = 6;

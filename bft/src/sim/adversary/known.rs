@@ -1,4 +1,4 @@
-//! What the adversary has read off the network: certificates, shares and cuts of the last rounds.
+//! The adversary's memory of the network: certificates, shares and cuts of the last rounds.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::spb::{Certified, SpbMessage};
 
 /// Rounds that are remembered.
 const ROUNDS: u64 = 4;
-/// Certificates kept for being shown in the wrong place.
+/// Certificates kept to be shown for other statements.
 const OLD_CERTIFICATES_MAX: usize = 200;
 
-/// What is known of one view.
+/// The messages of one view.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sim) struct KnownView {
     /// Certificate 1 by leader.
@@ -55,7 +55,7 @@ impl Known {
         }
     }
 
-    /// What is known of a view; nothing, at worst.
+    /// The messages of a view; empty if none was read.
     pub(in crate::sim) fn view(&self, round: Round, view: View) -> KnownView {
         self.views.get(&(round, view)).cloned().unwrap_or_default()
     }
@@ -96,7 +96,7 @@ impl Known {
         candidates.into_iter().find(|candidate| candidate != cut && candidate.may_follow(previous))
     }
 
-    /// Certificates of some earlier place, oldest first.
+    /// Certificates of earlier statements, oldest first.
     pub(super) fn old_certificates(&self) -> &[Certificate] {
         &self.old
     }
@@ -117,7 +117,7 @@ impl Known {
     }
 
     fn see_halt(&mut self, halt: &Halt) {
-        // Byzantine HALTs may lie; they only mislead the adversary itself.
+        // Byzantine HALTs may be false; they only mislead the adversary itself.
         if halt.round == self.decided().next() {
             self.decided.insert(halt.round, halt.clone());
             let oldest = Round(halt.round.0.saturating_sub(ROUNDS));
@@ -127,7 +127,7 @@ impl Known {
     }
 
     fn see_agreement(&mut self, author: Index, round: Round, message: &MvbaMessage) {
-        // Rounds far ahead are the adversary's own inventions.
+        // Rounds far ahead come from the adversary itself.
         if round.0 > self.decided().0 + ROUNDS {
             return;
         }

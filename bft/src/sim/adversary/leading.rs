@@ -1,8 +1,8 @@
-//! Making the most of signatures: whoever signs what the adversary proposes helps it to a certificate.
+//! Certificates from all signatures that honest members give to proposals of the adversary.
 //!
-//! Its cores know nothing of the entries and values it slips in, so it gathers the answers itself, adds the signatures
-//! of its own members, and shows LOCK, FINISH and FINAL as soon as it has N−f. Two certificates for one place are the
-//! proof that a guarantee is broken.
+//! Its cores do not know the entries and values that it inserts, so it collects the answers itself, adds the signatures
+//! of its own members, and sends LOCK, FINISH and FINAL as soon as it has N−f. Two certificates for one seq or one SPB
+//! prove that a guarantee is broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ impl Leading {
         self.values.get(&(leader, round, view)).map_or(&[], Vec::as_slice)
     }
 
-    /// Takes note of a value proposed by a member it owns.
+    /// Remembers a value that a member it owns proposes.
     pub(super) fn propose(&mut self, leader: NodeId, round: Round, view: View, cut: &Cut) {
         let values = self.values.entry((leader, round, view)).or_default();
         if !values.contains(cut) {
@@ -43,7 +43,7 @@ impl Leading {
         }
     }
 
-    /// Gathers ECHO and READY, and goes on with LOCK and FINISH.
+    /// Collects ECHO and READY, and goes on with LOCK and FINISH.
     pub(super) fn see(&mut self, hands: &mut Hands, frame: &Frame) {
         let Some((round, MvbaMessage::Spb { view, leader, message })) = frame.parcel.mvba() else { return };
         let (stage, signature) = match message {
@@ -75,32 +75,32 @@ impl Leading {
                 _ => SpbMessage::Finish { cut, certificate },
             };
             let message = MvbaMessage::Spb { view, leader, message };
-            hands.tell_honest(node, &Message::Round(RoundMessage::Mvba { round, message }));
+            hands.send_to_honest(node, &Message::Round(RoundMessage::Mvba { round, message }));
         }
     }
 }
 
-/// Entries that it slips into its lanes.
+/// Entries that it inserts into its lanes.
 #[derive(Debug, Default)]
 pub(super) struct Branches {
-    /// By lane and place.
+    /// By lane and seq.
     entries: BTreeMap<(NodeId, Seq), Entry>,
     echoes: BTreeMap<(Index, Seq, Digest), Signatures>,
     certified: BTreeMap<(Index, Seq), BTreeSet<Digest>>,
 }
 
 impl Branches {
-    /// What it has slipped in at a place.
+    /// The entry that it has inserted at a seq.
     pub(super) fn entry(&self, owner: NodeId, seq: Seq) -> Option<&Entry> {
         self.entries.get(&(owner, seq))
     }
 
-    /// Takes note of an entry slipped in.
+    /// Remembers an inserted entry.
     pub(super) fn insert(&mut self, owner: NodeId, entry: Entry) {
         self.entries.insert((owner, entry.seq), entry);
     }
 
-    /// Gathers echoes, and goes on with FINAL.
+    /// Collects echoes, and goes on with FINAL.
     pub(super) fn see(&mut self, hands: &mut Hands, frame: &Frame) {
         let Some(Message::Lane(message)) = frame.parcel.message() else { return };
         match message {
@@ -136,7 +136,7 @@ impl Branches {
         self.note_certified(hands, (owner, seq), digest);
         if self.entry(node, seq).is_some_and(|entry| entry.digest == digest) {
             let message = LaneMessage::Final { owner, seq, digest, certificate };
-            hands.tell_honest(node, &Message::Lane(message));
+            hands.send_to_honest(node, &Message::Lane(message));
         }
     }
 

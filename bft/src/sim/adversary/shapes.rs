@@ -1,5 +1,5 @@
-//! Parts in another shape than they were sent: cut down to a subtree, split in two, longer, in another order, with other
-//! counts. Each carries the real certificate and the proof that would hold if digests did not bind shapes.
+//! Parts in another shape than they were sent: cut down to a subtree, split in two, longer, in another order, with
+//! other counts. Each carries the real certificate and a proof that would hold if digests did not bind shapes.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Behaviours that say too little.
+//! Behaviours that send too little.
 
 use std::collections::BTreeSet;
 
@@ -8,16 +8,16 @@ use crate::mvba::{Ballot, MvbaMessage};
 use crate::sim::adversary::{Behaviour, Hands};
 use crate::sim::parcel::{Frame, Seen};
 
-/// Says nothing: to anybody, to some, or now and then.
+/// Sends nothing, nothing to some members, or only some frames.
 #[derive(Debug)]
 pub(super) enum Mute {
     /// Dead from the start.
     Always,
-    /// As if some did not exist.
+    /// Nothing to some members.
     Towards(BTreeSet<NodeId>),
-    /// Every other frame.
+    /// Half of its frames, at random.
     Patchy,
-    /// In the votes on leaders, and there it speaks to one member only, another one each time.
+    /// Ballots go to one member only, another one each time.
     Voting,
 }
 
@@ -56,9 +56,9 @@ impl Behaviour for Mute {
 /// Withholds one kind of message.
 #[derive(Debug)]
 pub(super) enum Withheld {
-    /// Entries of its own lanes go to f+1 honest members only: enough, with its own, for a certificate.
+    /// Entries of its own lanes go to f+1 honest members only: with its own members, enough for a certificate.
     Payloads,
-    /// Coin shares go to nobody.
+    /// It sends no coin shares.
     CoinShares,
     /// As with payloads, and no request for an entry or part that it signed gets an answer.
     Answers,
@@ -73,7 +73,7 @@ impl Behaviour for Withheld {
             }
             (Withheld::Payloads | Withheld::Answers, Seen::Entry(entry)) => {
                 let mut honest = hands.honest();
-                // The lucky ones change from entry to entry.
+                // The receivers change from entry to entry.
                 let first = entry.seq.0 as usize % honest.len();
                 honest.rotate_left(first);
                 !hands.owns(frame.to) && !honest[..hands.committee.one_honest()].contains(&frame.to)

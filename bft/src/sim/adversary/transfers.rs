@@ -1,4 +1,4 @@
-//! Attacks on what goes from shard to shard: parts, their proofs, and the SIGNs on them.
+//! Attacks on parts between shards, their proofs, and the SIGNs on them.
 
 use wire::bytes::Bytes;
 use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId, TxId};
@@ -14,14 +14,14 @@ use crate::sim::parcel::{Frame, Parcel, Seen};
 /// Transfers that are remembered.
 const HEARD_MAX: usize = 60;
 
-/// Says nothing, or less, where shards meet.
+/// Withholds messages between shards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SilentPartner {
-    /// Sends no parts, and answers no one who misses them.
+    /// Sends no parts, and answers no request for one.
     Transfers,
-    /// Signs no parts of others, nor says that it has executed them.
+    /// Neither signs nor acknowledges parts of other shards.
     Signs,
-    /// Hands on no transactions, and answers none that are handed on to it.
+    /// Sends no orders, and answers none.
     Orders,
     /// All of that.
     All,
@@ -49,7 +49,7 @@ impl Behaviour for SilentPartner {
     }
 }
 
-/// Parts that were not sent, with proofs of others, in the place of those that its cores send.
+/// Forged parts, with proofs of others, instead of those that its cores send.
 #[derive(Debug, Default)]
 pub(super) struct FalseTransfers {
     heard: Vec<Transfer>,
@@ -61,7 +61,7 @@ impl Behaviour for FalseTransfers {
         if let Some(false_one) = self.falsify(hands, frame.from, transfer) {
             let parcel = Parcel::new(false_one.encode());
             if hands.prng.chance(1, 4) {
-                // To somebody in whose shard it has no business.
+                // To a node of a shard that it does not concern.
                 let nodes = hands.everybody();
                 let to = *hands.prng.pick(&nodes).expect("there are nodes");
                 hands.send(frame.from, to, parcel.clone());
@@ -82,7 +82,7 @@ impl Behaviour for FalseTransfers {
     }
 
     fn turn(&mut self, hands: &mut Hands) {
-        // What was sent before, repeated, to anybody.
+        // An earlier one repeated, to any node.
         let (own, nodes) = (hands.nodes(), hands.everybody());
         let old = hands.prng.pick(&self.heard).cloned();
         let (from, to) = (hands.prng.pick(&own).copied(), hands.prng.pick(&nodes).copied());
@@ -121,7 +121,7 @@ impl FalseTransfers {
             7 => proof = hands.prng.pick(&self.heard)?.proof.clone(),
             8 => self.spoil_headers(hands, &mut proof),
             _ => {
-                // Everything as if it were so, but for the votes of the others.
+                // All of it consistent, but for the votes of the others.
                 part = altered(hands, &read, read.number);
                 let digest = Part::parse(part.clone())?.digest;
                 let mut header = *proof.headers.first()?;
@@ -147,7 +147,7 @@ impl FalseTransfers {
         (false_one != *transfer).then_some(false_one)
     }
 
-    /// A certificate of something else, or of too few.
+    /// A certificate of another statement, or of too few signers.
     fn certificate(&self, hands: &mut Hands, proof: &TransferProof) -> Certificate {
         let count = hands.known.old_certificates().len().max(1) as u64;
         let at = hands.prng.below(count) as usize;
@@ -174,8 +174,7 @@ impl FalseTransfers {
     }
 }
 
-/// The part as the adversary would like it: what was spent is said to be finished or cancelled or is left out, under
-/// another number perhaps.
+/// The part with its spent transactions listed as finished or cancelled, or left out, perhaps under another number.
 fn altered(hands: &mut Hands, part: &Part, number: PartNumber) -> Bytes {
     let mut group = Group::new(part.source, part.destination, part.height, number);
     let turn = hands.prng.below(4);
@@ -198,8 +197,8 @@ fn altered(hands: &mut Hands, part: &Part, number: PartNumber) -> Bytes {
     group.finish().remove(0).bytes.clone()
 }
 
-/// SIGNs of parts that nobody sent, two for one number; parts asked for that nobody has; parts acknowledged that nobody
-/// executed.
+/// SIGNs of parts that were never sent, two for one number; requests for parts that do not exist; acknowledgements of
+/// parts that were not executed.
 #[derive(Debug, Default)]
 pub(super) struct FalseSigns {
     /// Real parts to this shard.

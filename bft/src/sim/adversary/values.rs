@@ -1,4 +1,4 @@
-//! Values that may not be proposed.
+//! Invalid proposals.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel};
 use crate::spb::SpbMessage;
 
-/// What is wrong with the values it proposes.
+/// The defect of the values it proposes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FalseValue {
     /// Another digest for a lane that is not ahead.
@@ -114,13 +114,13 @@ fn uncertified(hands: &mut Hands, from: NodeId, cut: &Cut) -> Cut {
     cut
 }
 
-/// The cut with every lane one place further ahead, at an entry that does not exist.
+/// The cut with every lane one seq further ahead, at an entry that does not exist.
 fn unknown_tips(hands: &mut Hands, cut: &Cut) -> Cut {
     let further = |tip: &Tip| Tip { seq: tip.seq.next(), digest: Digest(hands.prng.bytes()) };
     Cut(cut.0.iter().map(further).collect())
 }
 
-/// A value of its liking, and the nearest thing to a reason for it.
+/// Another value, with an almost valid justification.
 fn false_justification(
     hands: &mut Hands,
     round: Round,
@@ -129,7 +129,7 @@ fn false_justification(
     justification: &Justification,
 ) -> (Cut, Justification) {
     if view == View(0) {
-        // In the first view there is nothing to justify; what it lacks must not be missed.
+        // In the first view no justification is needed, so a missing one must do no harm.
         return (cut.clone(), justification.clone());
     }
     let last = View(view.0 - 1);
@@ -141,7 +141,7 @@ fn false_justification(
         // The true UNLOCKs, without the lock or the views before them.
         (0, _) => (other, Justification { lock: None, unlocks: unlocks.clone() }),
         (1, _) => (other, Justification { lock: None, unlocks: last_only(unlocks) }),
-        // As many links as there should be, the last one true.
+        // As many UNLOCKs as there should be, the last one true.
         (2, _) => (other, Justification { lock: None, unlocks: padded(unlocks, view) }),
         // Certificate 1 of any SPB of the last view, elected or not.
         (3 | 4, Some(lock)) => (lock.cut, Justification::locked(last, lock.certificate)),

@@ -1,5 +1,5 @@
-//! What must hold on the bench, whatever the script does. Nothing here uses the rules it checks: a mutant of them
-//! must not blind the check.
+//! The checks that hold in every script. They use none of the protocol's rules: a mutant of a rule must not blind its
+//! check.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::round::Decision;
 /// unfair one, so a correct shard gets here less than once in 10⁹ rounds.
 pub const VIEWS_MAX: u32 = 40;
 
-/// What went wrong.
+/// A broken promise of agreement.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Violation {
     /// Two honest members decided different cuts.
@@ -22,7 +22,7 @@ pub enum Violation {
     HeaderFork(String),
     /// A cut was decided that does not follow the one before it.
     InvalidCut(String),
-    /// A cut was decided with a tip that nobody has certified.
+    /// A cut was decided with an uncertified tip.
     Uncertified(String),
     /// An honest member blamed another.
     HonestBlamed(String),
@@ -30,7 +30,7 @@ pub enum Violation {
     Stalled(String),
 }
 
-/// Watches all honest members. Remembers the first thing that went wrong.
+/// Watches all honest members. Remembers the first violation.
 #[derive(Clone, Debug)]
 pub(super) struct Checker {
     cuts: BTreeMap<Round, Cut>,
@@ -105,9 +105,9 @@ impl Checker {
         }
     }
 
-    pub(super) fn blamed(&mut self, member: Index, faults: &[Fault], traitors: &BTreeSet<Index>) {
+    pub(super) fn blamed(&mut self, member: Index, faults: &[Fault], byzantine: &BTreeSet<Index>) {
         for fault in faults {
-            let honest = !traitors.contains(&Index(fault.peer.0));
+            let honest = !byzantine.contains(&Index(fault.peer.0));
             if honest {
                 let (peer, kind) = (fault.peer, fault.kind);
                 self.report(Violation::HonestBlamed(format!("member {member} blames {peer} for {kind:?}")));

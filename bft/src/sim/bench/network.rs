@@ -6,103 +6,103 @@ use crate::crypto::suite::{CoinName, CoinShare};
 use crate::cut::Tip;
 use crate::effects::To;
 use crate::mvba::MvbaMessage;
-use crate::sim::bench::letter::{Letter, Parcel, Pick};
-use crate::sim::bench::seat::{Out, Seat};
-use crate::sim::bench::{Bench, Execution, Violation, place};
+use crate::sim::bench::message::{Content, Message, Pick};
+use crate::sim::bench::node::{Node, Out};
+use crate::sim::bench::{Bench, Execution, Violation, position};
 use crate::time::{Span, Time};
 
 /// Wake-ups that [`Bench::settle`] waits for before it gives up: with waits of up to 10 s, some minutes.
 const SETTLE_WAKEUPS_MAX: usize = 300;
 
 impl Bench {
-    /// Delivers letters like these in the order of posting, with those that are posted meanwhile, until none is left.
+    /// Delivers the picked messages in the order of sending, with those that are sent meanwhile, until none is left.
     pub fn deliver(&mut self, pick: Pick) {
-        while let Some(letter) = self.net.take_first(|letter| pick.matches(letter)) {
-            self.hand_over(letter);
+        while let Some(message) = self.net.take_first(|message| pick.matches(message)) {
+            self.deliver_now(message);
         }
     }
 
-    /// Delivers everything but letters like any of these, until nothing else is left.
+    /// Delivers all messages that none of these picks, until only picked ones are left.
     pub fn deliver_except(&mut self, held: &[Pick]) {
-        let free = |letter: &Letter| !held.iter().any(|pick| pick.matches(letter));
-        while let Some(letter) = self.net.take_first(free) {
-            self.hand_over(letter);
+        let free = |message: &Message| !held.iter().any(|pick| pick.matches(message));
+        while let Some(message) = self.net.take_first(free) {
+            self.deliver_now(message);
         }
     }
 
-    /// Delivers letters like these that are under way now, the newest first.
+    /// Delivers the picked messages that are under way now, the newest first.
     pub fn deliver_backwards(&mut self, pick: &Pick) {
-        let picked = self.net.take_all(|_, letter| pick.matches(letter));
-        picked.into_iter().rev().for_each(|letter| self.hand_over(letter));
+        let picked = self.net.take_all(|_, message| pick.matches(message));
+        picked.into_iter().rev().for_each(|message| self.deliver_now(message));
     }
 
-    /// Loses letters like these that are under way: a process died with them.
+    /// Loses the picked messages under way, as when a process dies.
     pub fn lose(&mut self, pick: &Pick) {
-        self.net.take_all(|_, letter| pick.matches(letter));
+        self.net.take_all(|_, message| pick.matches(message));
     }
 
-    /// Loses letters like these from now on, those under way included.
+    /// Loses the picked messages from now on, those under way included.
     pub fn lose_always(&mut self, pick: Pick) {
-        self.net.lose_always(move |letter| pick.matches(letter));
+        self.net.lose_always(move |message| pick.matches(message));
     }
 
-    /// Loses nothing any more.
+    /// Loses no more messages.
     pub fn lose_no_more(&mut self) {
         self.net.lose_no_more();
     }
 
-    /// Letters under way like these.
-    pub fn under_way(&self, pick: &Pick) -> Vec<Letter> {
-        self.net.under_way().filter(|letter| pick.matches(letter)).cloned().collect()
+    /// The picked messages under way.
+    pub fn under_way(&self, pick: &Pick) -> Vec<Message> {
+        self.net.under_way().filter(|message| pick.matches(message)).cloned().collect()
     }
 
-    /// A new process of `peer` says hello to `member`.
+    /// A new process of `peer` connects to `member`.
     pub fn peer_up(&mut self, member: Index, peer: Index) {
-        self.step(member, |seat, now| seat.peer_up(now, peer));
+        self.step(member, |node, now| node.peer_up(now, peer));
     }
 
-    /// A child of the member died, with what it carried.
+    /// A child of the member died, with the messages that it carried.
     pub fn child_restarted(&mut self, member: Index) {
-        self.step(member, Seat::child_restarted);
+        self.step(member, Node::child_restarted);
     }
 
     /// Whether a member executes what it decides.
     pub fn execution(&mut self, member: Index, execution: Execution) {
-        self.step(member, |seat, now| {
-            seat.execution = execution;
-            seat.settle(now);
+        self.step(member, |node, now| {
+            node.execution = execution;
+            node.settle(now);
         });
     }
 
-    /// Everybody honest pings everybody, as links do once a second.
+    /// All honest members ping all others, as links do once a second.
     pub fn ping(&mut self) {
         for peer in self.honest() {
             self.ping_of(peer, self.decided(peer));
         }
     }
 
-    /// A ping of a member, which claims to have decided so much.
+    /// A ping of a member, which claims to have decided this round.
     pub fn ping_of(&mut self, peer: Index, decided: Round) {
         for member in self.members().into_iter().filter(|member| *member != peer) {
-            self.seats[place(member)].peer_decided(self.now, peer, decided);
+            self.nodes[position(member)].peer_decided(self.now, peer, decided);
         }
     }
 
-    /// Time passes, and everybody looks at the clock.
+    /// Time passes, and all members get a tick.
     pub fn sleep(&mut self, span: Span) {
         self.now = self.now + span;
-        self.members().into_iter().for_each(|member| self.step(member, Seat::tick));
+        self.members().into_iter().for_each(|member| self.step(member, Node::tick));
     }
 
-    /// Heals the network: all that is under way arrives, time passes, links ping. Checks that within a bound all
-    /// honest members have decided up to `round` and know its header to be certified, and that nothing went wrong.
+    /// Heals the network: all messages under way arrive, time passes, links ping. Checks that within a bound all honest
+    /// members have decided up to `round` and know its header to be certified, and that no check failed.
     pub fn settle(&mut self, round: u64) -> Result<(), Violation> {
         for _ in 0..SETTLE_WAKEUPS_MAX {
             // A broken protocol may never fall silent.
             while self.check().is_ok()
-                && let Some((_, letter)) = self.net.pop()
+                && let Some((_, message)) = self.net.pop()
             {
-                self.hand_over(letter);
+                self.deliver_now(message);
             }
             self.check()?;
             let done = |member: &Index| {
@@ -116,9 +116,9 @@ impl Bench {
         Err(self.stalled())
     }
 
-    /// Lets time pass until somebody has something to do.
+    /// Lets time pass until the next wake-up.
     pub(super) fn wake_next(&mut self) {
-        let due = self.seats.iter().filter_map(Seat::next_wakeup).min();
+        let due = self.nodes.iter().filter_map(Node::next_wakeup).min();
         let due = due.unwrap_or(self.now + Span::from_ms(1_000)).max(self.now);
         let second = |time: Time| time.0 / 1_000_000;
         if second(due) > second(self.now) {
@@ -127,86 +127,87 @@ impl Bench {
         self.sleep(due - self.now);
     }
 
-    pub(super) fn hand_over(&mut self, letter: Letter) {
-        match letter.parcel() {
-            Parcel::LaneCertificate(lane, tip) => {
+    pub(super) fn deliver_now(&mut self, message: Message) {
+        match message.content() {
+            Content::LaneCertificate(lane, tip) => {
                 if self.certified.get(&(*lane, tip.seq)) == Some(&tip.digest) {
-                    self.step(letter.to, |seat, now| seat.learn(now, *lane, *tip));
+                    self.step(message.to, |node, now| node.learn(now, *lane, *tip));
                 }
             }
-            Parcel::Round(_) | Parcel::Block(_) => {
-                self.step(letter.to, |seat, now| seat.receive(now, &letter))
+            Content::Round(_) | Content::Block(_) => {
+                self.step(message.to, |node, now| node.receive(now, &message))
             }
         }
     }
 
-    /// A member does a step: posts what it sends, answers what it wants, and checks what it did.
-    pub(super) fn step(&mut self, member: Index, step: impl FnOnce(&mut Seat, Time)) {
-        step(&mut self.seats[place(member)], self.now);
-        let Out { sends, wanted, decisions, faults } = std::mem::take(&mut self.seats[place(member)].out);
-        for (to, parcel) in sends {
-            self.post(member, to, parcel);
+    /// A member does a step: sends what it sends, answers what it wants, and checks what it did.
+    pub(super) fn step(&mut self, member: Index, step: impl FnOnce(&mut Node, Time)) {
+        step(&mut self.nodes[position(member)], self.now);
+        let Out { sends, wanted, decisions, faults } = std::mem::take(&mut self.nodes[position(member)].out);
+        for (to, content) in sends {
+            self.send(member, to, content);
         }
         for (lane, tip) in wanted {
             self.answer_want(member, lane, tip);
         }
-        if !self.traitors.contains(&member) {
-            let seat = &self.seats[place(member)];
+        if !self.byzantine.contains(&member) {
+            let node = &self.nodes[position(member)];
             self.checker.decided(member, &decisions);
-            self.checker.executed(member, &seat.headers);
-            self.checker.blamed(member, &faults, &self.traitors);
+            self.checker.executed(member, &node.headers);
+            self.checker.blamed(member, &faults, &self.byzantine);
         }
     }
 
-    /// Whoever knows the certificate sends it: lanes ask all members.
+    /// A member that knows the certificate sends it: lanes request it from all members.
     fn answer_want(&mut self, member: Index, lane: Index, tip: Tip) {
         let knows =
-            |other: &Index| *other != member && self.seats[place(*other)].lanes.0.contains(&(lane, tip));
-        let mut others = self.honest().into_iter().chain(self.traitors.iter().copied());
+            |other: &Index| *other != member && self.nodes[position(*other)].lanes.0.contains(&(lane, tip));
+        let mut others = self.honest().into_iter().chain(self.byzantine.iter().copied());
         let Some(from) = others.find(knows) else { return };
-        let parcel = Parcel::LaneCertificate(lane, tip);
-        let under_way = self.net.under_way().any(|letter| letter.to == member && *letter.parcel() == parcel);
+        let content = Content::LaneCertificate(lane, tip);
+        let under_way =
+            self.net.under_way().any(|message| message.to == member && *message.content() == content);
         if !under_way {
-            self.post(from, To::Member(self.node(member)), parcel);
+            self.send(from, To::Member(self.node(member)), content);
         }
     }
 
-    /// Posts a message of a member, except to itself.
-    pub(super) fn post(&mut self, from: Index, to: To, parcel: Parcel) {
-        let mut letters = self.seal(from, to, parcel);
-        letters.retain(|letter| !self.net.loses(letter));
-        self.post_sealed(letters);
+    /// Sends a message of a member, except to itself.
+    pub(super) fn send(&mut self, from: Index, to: To, content: Content) {
+        let mut messages = self.encode(from, to, content);
+        messages.retain(|message| !self.net.loses(message));
+        self.send_encoded(messages);
     }
 
-    pub(super) fn seal(&self, from: Index, to: To, parcel: Parcel) -> Vec<Letter> {
+    pub(super) fn encode(&self, from: Index, to: To, content: Content) -> Vec<Message> {
         let recipients: Vec<Index> = match to {
             To::All | To::Others => self.committee.indices().filter(|member| *member != from).collect(),
             To::Member(node) => vec![self.committee.index_of(node)],
         };
-        Letter::to_each(from, &recipients, parcel)
+        Message::to_each(from, &recipients, content)
     }
 
-    pub(super) fn post_sealed(&mut self, letters: Vec<Letter>) {
-        if let Some((letter, (round, _, message))) =
-            letters.first().and_then(|letter| Some((letter, letter.agreement()?)))
+    pub(super) fn send_encoded(&mut self, messages: Vec<Message>) {
+        if let Some(first) = messages.first()
+            && let Some((round, view, message)) = first.agreement()
         {
-            if !self.traitors.contains(&letter.from) {
-                self.checker.view_reached(round, message.view());
+            if !self.byzantine.contains(&first.from) {
+                self.checker.view_reached(round, view);
             }
-            if let MvbaMessage::CoinShare { view, share } = message {
-                self.give_away(letter.from, CoinName { round, view: *view }, *share);
+            if let MvbaMessage::CoinShare { share, .. } = message {
+                self.watch_share(first.from, CoinName { round, view }, *share);
             }
         }
-        for letter in letters {
-            if self.traitors.contains(&letter.from) || self.traitors.contains(&letter.to) {
-                self.overheard.push(letter.clone());
+        for message in messages {
+            if self.byzantine.contains(&message.from) || self.byzantine.contains(&message.to) {
+                self.seen.push(message.clone());
             }
-            self.net.send_surely(self.now, letter);
+            self.net.send_surely(self.now, message);
         }
     }
 
     /// The adversary learns a coin share as soon as it is sent.
-    fn give_away(&mut self, signer: Index, name: CoinName, share: CoinShare) {
+    fn watch_share(&mut self, signer: Index, name: CoinName, share: CoinShare) {
         let key = (name.round, name.view);
         let shares = self.shares.entry(key).or_default();
         if self.suites[0].verify_coin_share(signer, &name, &share) {
@@ -225,7 +226,7 @@ impl Bench {
 
     pub(super) fn stalled(&self) -> Violation {
         let at =
-            |member: &Index| (*member, self.decided(*member), self.seats[place(*member)].rounds.waiting());
+            |member: &Index| (*member, self.decided(*member), self.nodes[position(*member)].rounds.waiting());
         Violation::Stalled(format!("{:?}", self.honest().iter().map(at).collect::<Vec<_>>()))
     }
 }

@@ -1,14 +1,14 @@
-//! Schedules: in which order letters arrive when no script says so. All that is random comes from one seed.
+//! Schedules: the order in which messages arrive without a script. One seed determines it.
 
 use wire::ids::Index;
 
 use crate::effects::To;
 use crate::prng::Prng;
-use crate::sim::bench::letter::Kind;
-use crate::sim::bench::{Bench, Letter, SPB, Violation};
+use crate::sim::bench::message::Kind;
+use crate::sim::bench::{Bench, Message, SPB, Violation};
 use crate::time::Span;
 
-/// Which letter comes next.
+/// Which message comes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Any.
@@ -17,56 +17,55 @@ pub enum Order {
     FirstInFirstOut,
     /// The newest.
     LastInFirstOut,
-    /// Any, but letters to and from these two members only when nothing else is under way.
+    /// Any, but messages to and from these two members only when nothing else is under way.
     Starved(Index, Index),
-    /// Any, but as soon as the sent coin shares give a leader away, letters of its SPB only when nothing else is
-    /// under way.
+    /// Any, but as soon as the sent coin shares determine a leader, messages of its SPB only when nothing else is under
+    /// way.
     StarvedLeader,
 }
 
 /// A way to run the bench.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// Which letter comes next.
+    /// Which message comes next.
     pub order: Order,
-    /// In a thousand deliveries, how many letters arrive twice.
+    /// In a thousand deliveries, how many messages arrive twice.
     pub repeats_permille: u64,
-    /// In a thousand deliveries, how often the clock jumps a second, so that all is sent again.
+    /// In a thousand deliveries, how often the clock jumps a second, so that open messages are sent again.
     pub jumps_permille: u64,
-    /// In a thousand letters of traitors, how many are lost, and how many say something else than the traitor's seat
-    /// would.
-    pub treason_permille: u64,
-    /// The source of all chance.
+    /// Of a thousand messages of Byzantine members, how many are altered or lost.
+    pub altered_permille: u64,
+    /// The source of all random choices.
     pub prng: Prng,
 }
 
 impl Schedule {
-    /// A schedule without repeats, jumps and treason.
+    /// A schedule without repeats, jumps and alterations.
     pub fn new(order: Order, seed: u64) -> Schedule {
-        Schedule { order, repeats_permille: 0, jumps_permille: 0, treason_permille: 0, prng: Prng::new(seed) }
+        Schedule { order, repeats_permille: 0, jumps_permille: 0, altered_permille: 0, prng: Prng::new(seed) }
     }
 
-    /// Place of the next letter among those under way.
+    /// Position of the next message among those under way.
     fn next(&mut self, bench: &Bench) -> usize {
         let count = bench.net.len();
-        let starved: Box<dyn Fn(&Letter) -> bool> = match self.order {
+        let starved: Box<dyn Fn(&Message) -> bool> = match self.order {
             Order::FirstInFirstOut => return 0,
             Order::LastInFirstOut => return count - 1,
             Order::Random => return self.any(count),
-            Order::Starved(one, other) => Box::new(move |letter: &Letter| {
-                [one, other].contains(&letter.from) || [one, other].contains(&letter.to)
+            Order::Starved(one, other) => Box::new(move |message: &Message| {
+                [one, other].contains(&message.from) || [one, other].contains(&message.to)
             }),
-            Order::StarvedLeader => Box::new(|letter: &Letter| is_of_known_leader(bench, letter)),
+            Order::StarvedLeader => Box::new(|message: &Message| is_of_known_leader(bench, message)),
         };
-        let letters: Vec<&Letter> = bench.net.under_way().collect();
-        // A few tries find a letter that is not starved, if most are not.
+        let messages: Vec<&Message> = bench.net.under_way().collect();
+        // A few tries find a message that is not starved, if most are not.
         for _ in 0..8 {
             let at = self.any(count);
-            if !starved(letters[at]) {
+            if !starved(messages[at]) {
                 return at;
             }
         }
-        let fed: Vec<usize> = (0..count).filter(|at| !starved(letters[*at])).collect();
+        let fed: Vec<usize> = (0..count).filter(|at| !starved(messages[*at])).collect();
         match self.prng.pick(&fed) {
             Some(at) => *at,
             None => self.any(count),
@@ -78,9 +77,11 @@ impl Schedule {
     }
 }
 
-fn is_of_known_leader(bench: &Bench, letter: &Letter) -> bool {
-    let Some((round, view, _)) = letter.agreement() else { return letter.kind() == Kind::Halt };
-    SPB.contains(&letter.kind()) && letter.spb().is_some() && bench.leader_known(round, view) == letter.spb()
+fn is_of_known_leader(bench: &Bench, message: &Message) -> bool {
+    let Some((round, view, _)) = message.agreement() else { return message.kind() == Kind::Halt };
+    SPB.contains(&message.kind())
+        && message.spb().is_some()
+        && bench.leader_known(round, view) == message.spb()
 }
 
 impl Bench {
@@ -126,17 +127,19 @@ impl Bench {
             self.sleep(Span::from_ms(1_000));
         }
         let at = schedule.next(self);
-        let letter = self.net.take_nth(at).expect("it is under way");
+        let message = self.net.take_nth(at).expect("it is under way");
         if schedule.prng.chance(schedule.repeats_permille, 1_000) {
-            self.net.send_surely(self.now, letter.clone());
+            self.net.send_surely(self.now, message.clone());
         }
-        if self.traitors.contains(&letter.from) && schedule.prng.chance(schedule.treason_permille, 1_000) {
-            if let Some(parcel) = self.twisted(&letter, &mut schedule.prng) {
-                let to = To::Member(self.node(letter.to));
-                self.seal(letter.from, to, parcel).into_iter().for_each(|letter| self.hand_over(letter));
+        if self.byzantine.contains(&message.from) && schedule.prng.chance(schedule.altered_permille, 1_000) {
+            if let Some(content) = self.altered(&message, &mut schedule.prng) {
+                let to = To::Member(self.node(message.to));
+                self.encode(message.from, to, content)
+                    .into_iter()
+                    .for_each(|message| self.deliver_now(message));
             }
             return;
         }
-        self.hand_over(letter);
+        self.deliver_now(message);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether clients are told the truth, and told at all.
+//! The receipts of clients: each is true, and none is missing at the end.
 
 use wire::client::{Fate, Receipt, Refusal, Rejection, Reply};
 use wire::codec;
@@ -8,7 +8,7 @@ use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 use crate::sim::checker::{Checked, Checker, Violation};
 use crate::transaction::{Expiry, Input, tx_id, validate};
 
-/// A transaction some client handed in, or asked for.
+/// A transaction that some client submitted or queried.
 #[derive(Clone, Debug)]
 pub(super) struct Offered {
     /// If its bytes are valid.
@@ -16,12 +16,12 @@ pub(super) struct Offered {
     output: Option<ShardId>,
     /// The last round in which it may execute, for each input shard.
     expiries: Vec<Expiry>,
-    /// A member has said that it will never finish.
+    /// A member has reported that it will never finish.
     written_off: Option<(NodeId, Fate)>,
 }
 
 impl Offered {
-    /// Of which only the id is known here.
+    /// Only its id is known here.
     fn elsewhere() -> Offered {
         Offered { inputs: None, output: None, expiries: Vec::new(), written_off: None }
     }
@@ -32,7 +32,7 @@ impl Offered {
 }
 
 impl Checker {
-    /// A client hands transactions to an honest member.
+    /// A client submits transactions to an honest member.
     pub(in crate::sim) fn on_submission(
         &mut self,
         node: NodeId,
@@ -52,35 +52,35 @@ impl Checker {
         }
     }
 
-    /// A client asks an honest member for transactions.
+    /// A client queries transactions at an honest member.
     pub(in crate::sim) fn on_query(&mut self, node: NodeId, client: ClientId, ids: &[TxId]) {
         for id in ids {
-            // A transaction that a crashed or Byzantine member was given may be unknown here.
+            // A transaction submitted to a crashed or Byzantine member may be unknown here.
             self.offered.entry(*id).or_insert_with(Offered::elsewhere);
             self.open.insert((node, client, *id));
-            // Of those who ask for an open transaction the last one is told.
+            // The last client that queried an open transaction gets its receipt.
             if let Some(before) = self.askers.insert((node, *id), client) {
                 self.open.remove(&(node, before, *id));
             }
         }
     }
 
-    /// A client has left; nobody waits for its receipts, which may be under way or never be sent.
+    /// A client has left; its receipts may be under way or never be sent.
     pub(in crate::sim) fn on_client_gone(&mut self, node: NodeId, client: ClientId) {
         self.open.retain(|(taker, waits, _)| (*taker, *waits) != (node, client));
     }
 
-    /// Nothing speaks against these.
+    /// These transactions must finish.
     pub(in crate::sim) fn expect_to_finish(&mut self, transactions: &[impl AsRef<[u8]>]) {
         self.must_finish.extend(transactions.iter().map(|bytes| tx_id(bytes.as_ref())));
     }
 
-    /// A node has crashed: what it took has no fate there.
+    /// A node has crashed: its transactions have no fate there.
     pub(in crate::sim) fn on_crash(&mut self, node: NodeId) {
         self.open.retain(|(taker, _, _)| *taker != node);
     }
 
-    /// What clients of honest members still wait for.
+    /// The transactions for whose fates clients of honest members still wait.
     pub(in crate::sim) fn open(&self) -> impl Iterator<Item = (NodeId, TxId)> + '_ {
         self.open.iter().map(|(node, _, id)| (*node, *id))
     }
@@ -99,11 +99,11 @@ impl Checker {
             return Err(Violation::StrayReply { node, client });
         }
         if self.must_finish.contains(&id) && !matches!(fate, Fate::Finished(_)) && !self.is_robbed(&id) {
-            return Err(Violation::NotFinished { node, id, told: fate });
+            return Err(Violation::NotFinished { node, id, reported: fate });
         }
         if !self.is_true(node, &id, fate) {
             let truth = self.model(node).fate(&id);
-            return Err(Violation::FalseReceipt { node, id, told: fate, truth });
+            return Err(Violation::FalseReceipt { node, id, reported: fate, truth });
         }
         if matches!(fate, Fate::Rejected(_) | Fate::Expired)
             && let Some(offered) = self.offered.get_mut(&id)
@@ -113,13 +113,13 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether what a member tells is so, as far as the shards that decide it have got.
+    /// Whether a reported fate is true, as far as the shards that decide it have executed.
     fn is_true(&self, node: NodeId, id: &TxId, fate: Fate) -> bool {
         let model = self.model(node);
         let truth = model.fate(id);
         let is_finished = matches!(truth, Some(Fate::Finished(_)));
-        // Who has not executed the block that settled it may say in advance, and for another reason, that it cannot
-        // finish.
+        // A member that has not executed the block that settled it may report in advance, for another reason, that it
+        // cannot finish.
         let is_ahead = model.settled(id).is_none_or(|(_, settled)| settled > self.heights[&node]);
         match fate {
             Fate::Finished(_) => truth == Some(fate),
@@ -138,15 +138,15 @@ impl Checker {
         }
     }
 
-    /// Whether another transaction has spent one of its inputs. Coins are not signed for, so a Byzantine member that is
-    /// asked to order a transaction can write another one on its coins.
+    /// Whether another transaction has spent one of its inputs. Coins need no signature, so a Byzantine member that
+    /// receives an order can write another transaction on its coins.
     fn is_robbed(&self, id: &TxId) -> bool {
         self.offered[id].inputs.iter().flatten().any(|input| {
             self.world.model(input.shard).spender(&input.coin).is_some_and(|spender| spender != id)
         })
     }
 
-    /// Whether a cross-shard transaction can still finish, for all that its shards have executed.
+    /// Whether a cross-shard transaction can still finish, after the blocks that its shards have executed.
     fn may_finish(&self, id: &TxId) -> bool {
         let offered = &self.offered[id];
         let is_hopeless = |expiry: &Expiry| {
@@ -189,13 +189,15 @@ impl Checker {
         expiry.round.0 > height.next().0 + EXPIRY_ROUNDS_AHEAD_MAX
     }
 
-    /// Nothing that clients were told would never finish has finished.
+    /// No transaction has finished that was reported as never finishing.
     pub(super) fn check_written_off(&self, executed_by: NodeId) -> Checked {
         let model = self.model(executed_by);
         for (id, offered) in &self.offered {
-            if let (Some((node, told)), Some(Fate::Finished(round))) = (offered.written_off, model.fate(id)) {
+            if let (Some((node, reported)), Some(Fate::Finished(round))) =
+                (offered.written_off, model.fate(id))
+            {
                 let truth = Some(Fate::Finished(round));
-                return Err(Violation::FalseReceipt { node, id: *id, told, truth });
+                return Err(Violation::FalseReceipt { node, id: *id, reported, truth });
             }
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Whether honest members keep their word: nobody honest signs two things for one place, answers an SPB after voting
-//! on its leader, or lets the coin go early, whatever it is sent.
+//! The conduct of honest members: whatever they receive, they never equivocate, answer an SPB after voting on its
+//! leader, or release a coin share early.
 //!
 //! These are the promises from which the proofs of agreement follow, checked on what honest members send. A broken
 //! one shows at once, where the fork it permits would need a lucky schedule.
@@ -18,12 +18,12 @@ use crate::sim::checker::Violation;
 use crate::sim::parcel::{Parcel, Seen};
 use crate::spb::SpbMessage;
 
-/// A place for which an honest member sends one thing only, however often.
+/// A subject on which an honest member sends one content only, however often.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Place {
+pub enum Subject {
     /// An entry of its own lane.
     Entry(Seq),
-    /// Its ECHO of a place of a lane.
+    /// Its ECHO of a seq of a lane.
     LaneEcho(Index, Seq),
     /// The value it proposes in a view.
     SpbSend(Round, View),
@@ -41,17 +41,17 @@ pub enum Place {
     Sign(ShardId, PartNumber),
 }
 
-/// What it sent there, in 64 bytes.
+/// The content that it sent, as a digest or signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Word {
+enum Content {
     Digest(Digest),
     Signature(Signature),
 }
 
-/// What one honest member has promised, and what it has been shown.
+/// The contents that one honest member has sent, and the FINISHes and shares that it has received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Conduct {
-    words: BTreeMap<Place, Word>,
+    contents: BTreeMap<Subject, Content>,
     /// Leaders whose FINISH it has, its own included, by round and view.
     finishes: BTreeMap<(Round, View), BTreeSet<Index>>,
     /// Whose coin shares it has, by round and view.
@@ -72,48 +72,48 @@ impl Conduct {
         }
     }
 
-    /// It sends this.
+    /// It sends a message.
     pub(super) fn sends(
         &mut self,
         committee: &Committee,
         node: NodeId,
         parcel: &Parcel,
     ) -> Result<(), Violation> {
-        let said = match parcel.seen() {
-            // Entries of other lanes are passed on to those who ask.
+        let sent = match parcel.seen() {
+            // It serves entries of other lanes on request.
             Seen::Entry(entry) if entry.owner == committee.index_of(node) => {
-                Some((Place::Entry(entry.seq), Word::Digest(entry.digest)))
+                Some((Subject::Entry(entry.seq), Content::Digest(entry.digest)))
             }
             Seen::Message(Message::Lane(LaneMessage::Echo { owner, seq, digest, .. })) => {
-                Some((Place::LaneEcho(*owner, *seq), Word::Digest(*digest)))
+                Some((Subject::LaneEcho(*owner, *seq), Content::Digest(*digest)))
             }
             Seen::Message(Message::Block(BlockMessage::Vote(vote))) => {
-                Some((Place::Header(vote.height), Word::Digest(vote.header)))
+                Some((Subject::Header(vote.height), Content::Digest(vote.header)))
             }
             Seen::Message(Message::Shard(ShardMessage::Part(PartMessage::Vote { part, .. }))) => {
-                Some((Place::Sign(part.source, part.number), Word::Digest(part.digest)))
+                Some((Subject::Sign(part.source, part.number), Content::Digest(part.digest)))
             }
             Seen::Message(_) => match parcel.mvba() {
                 Some((round, message)) => {
                     self.sends_of_agreement(committee, node, round, message)?;
-                    place_in_agreement(round, message, parcel.digest())
+                    subject_of_agreement(round, message, parcel.digest())
                 }
                 None => None,
             },
             Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) => None,
             Seen::Garbage => return Err(Violation::Unreadable { node }),
         };
-        let Some((place, word)) = said else { return Ok(()) };
-        match self.words.get(&place) {
-            Some(before) if *before != word => Err(Violation::TwoWords { node, place }),
+        let Some((subject, content)) = sent else { return Ok(()) };
+        match self.contents.get(&subject) {
+            Some(before) if *before != content => Err(Violation::Equivocation { node, subject }),
             Some(_) => Ok(()),
             None => {
-                if let Place::SpbEcho(round, view, _) | Place::SpbReady(round, view, _) = place
-                    && self.words.contains_key(&Place::PreVote(round, view))
+                if let Subject::SpbEcho(round, view, _) | Subject::SpbReady(round, view, _) = subject
+                    && self.contents.contains_key(&Subject::PreVote(round, view))
                 {
                     return Err(Violation::AnsweredAfterPreVote { node, round, view });
                 }
-                self.words.insert(place, word);
+                self.contents.insert(subject, content);
                 Ok(())
             }
         }
@@ -144,25 +144,25 @@ impl Conduct {
     }
 }
 
-fn place_in_agreement(round: Round, message: &MvbaMessage, digest: Digest) -> Option<(Place, Word)> {
+fn subject_of_agreement(round: Round, message: &MvbaMessage, digest: Digest) -> Option<(Subject, Content)> {
     let view = message.view();
     Some(match message {
         MvbaMessage::Spb { leader, message, .. } => match message {
-            SpbMessage::Send { .. } => (Place::SpbSend(round, view), Word::Digest(digest)),
+            SpbMessage::Send { .. } => (Subject::SpbSend(round, view), Content::Digest(digest)),
             SpbMessage::Echo(signature) => {
-                (Place::SpbEcho(round, view, *leader), Word::Signature(*signature))
+                (Subject::SpbEcho(round, view, *leader), Content::Signature(*signature))
             }
             SpbMessage::Ready(signature) => {
-                (Place::SpbReady(round, view, *leader), Word::Signature(*signature))
+                (Subject::SpbReady(round, view, *leader), Content::Signature(*signature))
             }
             SpbMessage::Lock { .. } | SpbMessage::Finish { .. } => return None,
         },
         MvbaMessage::CoinShare { .. } => return None,
         MvbaMessage::Ballot { ballot: Ballot::PreVote(_), .. } => {
-            (Place::PreVote(round, view), Word::Digest(digest))
+            (Subject::PreVote(round, view), Content::Digest(digest))
         }
         MvbaMessage::Ballot { ballot: Ballot::Vote(_), .. } => {
-            (Place::Vote(round, view), Word::Digest(digest))
+            (Subject::Vote(round, view), Content::Digest(digest))
         }
     })
 }

@@ -1,7 +1,7 @@
 //! The reference ledger of one shard: docs/design.md §9–§12 in the plainest possible form, never forgetting.
 //!
 //! It shares with the ledger under test the reading of proposals and transactions and the writing of group parts, and
-//! nothing else. What it does with coins it tells as [`Act`]s, for the checks that concern all shards.
+//! nothing else. It returns what it does with coins as [`Act`]s, for the checks that concern all shards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::part::{Group, Part as GroupPart, PartRef};
 use crate::proposal::Rules;
 use crate::transaction::{Expiry, Part, TransactionView, genesis_coin, output_coin, refund_coin, validate};
 
-/// What executing one block must have done, and where it must have left the ledger.
+/// The expected effect of one block, and the ledger's totals after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Expected {
     pub(super) finished: u64,
@@ -34,7 +34,7 @@ pub(super) struct Expected {
     pub(super) pool: usize,
 }
 
-/// Something that a block did which concerns more than one shard.
+/// An effect of a block that concerns more than one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Act {
     Spent { id: TxId, coin: CoinId },
@@ -42,7 +42,7 @@ pub(super) enum Act {
     Refunded { id: TxId, coin: CoinId },
 }
 
-/// What became of a transaction here.
+/// How a transaction was settled here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Settled {
     Finished,
@@ -87,7 +87,7 @@ pub(super) struct Model {
     records: BTreeMap<TxId, Record>,
     /// The expiries of what has finished here and is cross-shard.
     finished: BTreeMap<TxId, Vec<Expiry>>,
-    /// How far other shards are for all that this one has executed.
+    /// The heights of other shards, as far as the blocks of this one show.
     reached: BTreeMap<ShardId, Round>,
     open: BTreeMap<TxId, Open>,
     pool: BTreeMap<TxId, Waiting>,
@@ -139,12 +139,12 @@ impl Model {
         &self.unspent
     }
 
-    /// What was settled here of a transaction, and at which height; `None` if nothing.
+    /// How a transaction was settled here, and at which height.
     pub(super) fn settled(&self, id: &TxId) -> Option<(Settled, Round)> {
         self.records.get(id).map(|record| (record.settled, record.height))
     }
 
-    /// What a client may be told of a transaction; `None` if that is not decided here.
+    /// The fate of a transaction; `None` if it is not decided here.
     pub(super) fn fate(&self, id: &TxId) -> Option<Fate> {
         let record = self.records.get(id)?;
         match record.settled {
@@ -155,7 +155,7 @@ impl Model {
         }
     }
 
-    /// Whether a transaction that was settled is forgotten by who has executed this height.
+    /// Whether a ledger at this height has forgotten a settled transaction.
     pub(super) fn is_forgotten(&self, id: &TxId, height: Round) -> bool {
         match self.finished.get(id) {
             Some(expiries) => self.is_past(expiries, height),
@@ -174,7 +174,7 @@ impl Model {
         })
     }
 
-    /// Who spent a coin.
+    /// The transaction that spent a coin.
     pub(super) fn spender(&self, coin: &CoinId) -> Option<&TxId> {
         self.spent.get(coin)
     }
@@ -194,21 +194,21 @@ impl Model {
         }
     }
 
-    /// Whether nothing here waits for another shard.
+    /// Whether no record or pool entry here waits for another shard.
     pub(super) fn is_at_rest(&self) -> bool {
         self.open.is_empty() && self.pool.is_empty() && self.early.is_empty()
     }
 
-    /// What waits for other shards, in words.
+    /// The open records and pool entries, as text.
     pub(super) fn waiting(&self) -> String {
         let ids = |ids: Vec<&TxId>| ids.iter().map(|id| id.to_string()).collect::<Vec<_>>().join(" ");
         let (open, pool) = (ids(self.open.keys().collect()), ids(self.pool.keys().collect()));
         format!("shard {}: open records [{open}] pool [{pool}]", self.shard)
     }
 
-    /// Executes a block: payloads with the members whose lanes they stand in. `part` gives the parts that other
-    /// shards have sent here. Returns what must come of it, with the parts for other shards and all acts; `Err` names
-    /// a part that was ordered and never sent.
+    /// Executes a block: payloads with the members whose lanes they stand in. `part` gives the parts that other shards
+    /// have sent here. Returns the expected effect, the parts for other shards and all acts; `Err` names a part that
+    /// was ordered and never sent.
     pub(super) fn execute<'a>(
         &mut self,
         rules: &Rules,
@@ -249,7 +249,7 @@ impl Model {
         Ok((expected, parts, std::mem::take(&mut self.acts)))
     }
 
-    /// What this block settled of the transaction, if it settled it.
+    /// How this block settled the transaction, if it did.
     fn execute_one(&mut self, transaction: &TransactionView<'_>) -> Option<Settled> {
         let (id, height) = (transaction.id(), self.height);
         let part = transaction.part_of(self.shard);
@@ -301,7 +301,7 @@ impl Model {
         here.into_iter().find_map(|input| match self.unspent.get(&input.coin) {
             Some(amount) if *amount == input.amount => None,
             Some(_) => Some(Rejection::WrongAmount),
-            // Who spent it is known until the block before is executed in which its spender is forgotten.
+            // The spender is known until the block in which it is forgotten.
             None => match self.spent.get(&input.coin) {
                 Some(spender) if self.records[spender].forgotten_at >= self.height => Some(Rejection::Spent),
                 _ => Some(Rejection::UnknownCoin),
@@ -439,14 +439,14 @@ impl Model {
         }
     }
 
-    /// What became of a transaction whose output shard is this one.
+    /// How a transaction was settled whose output shard is this one.
     fn end(&mut self, id: TxId, transaction: &TransactionView<'_>, settled: Settled) {
         let height = self.height;
         let expiry = transaction.expiry_in(self.shard).unwrap_or_default();
         let barred = (expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY).min(height.0 + EXPIRY_ROUNDS_AHEAD_MAX);
         let forgotten_at = Round(barred.max(height.0 + CANCELLED_ROUNDS_KEPT));
         match self.records.get_mut(&id) {
-            // What it had rejected itself it remembers as such.
+            // It remembers its own rejection.
             Some(record) if matches!(record.settled, Settled::Rejected(_) | Settled::Expired) => {}
             Some(record) => *record = Record { settled, height, ..*record },
             None => {

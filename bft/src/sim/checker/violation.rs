@@ -1,4 +1,4 @@
-//! What a run may be found guilty of.
+//! The violations that a run may show.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use crate::cut::Cut;
 use crate::fault::Fault;
 use crate::id_index::Steps;
 use crate::part::PartRef;
-use crate::sim::checker::Place;
+use crate::sim::checker::Subject;
 use crate::time::Time;
 
-/// What must not happen.
+/// A broken promise of the protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "fields are named for what they hold")]
 pub enum Violation {
@@ -34,29 +34,29 @@ pub enum Violation {
     Between { node: NodeId, height: Round, expected: String, found: String },
     /// A block orders a part that its source never sent.
     ForgedImport { shard: ShardId, height: Round, part: PartRef },
-    /// Something is spent, finished or refunded that must not be, or value is not conserved.
+    /// A coin is spent, a transaction finished or refunded that must not be, or value is not conserved.
     Broken { shard: ShardId, what: String },
     /// At rest two shards do not agree on what went from the one to the other.
     Exchange { from: ShardId, to: ShardId, what: String },
-    /// Something of a cross-shard transaction is still open within the bound after the network was healed.
+    /// A cross-shard transaction is still open at the bound after the network was healed.
     NotAtRest { what: String, waiting: String },
-    /// A client was told what is not so.
-    FalseReceipt { node: NodeId, id: TxId, told: Fate, truth: Option<Fate> },
-    /// A reply that no client can read, or to a client that asked nothing.
+    /// A client received a false fate.
+    FalseReceipt { node: NodeId, id: TxId, reported: Fate, truth: Option<Fate> },
+    /// A reply that no client can read, or to a client without a request.
     StrayReply { node: NodeId, client: ClientId },
-    /// An honest member was blamed by an honest one for what proves misbehaviour.
+    /// An honest member blamed another for a fault that proves misbehaviour.
     Blamed { by: NodeId, fault: Fault },
-    /// An honest member sent two different things for one place.
-    TwoWords { node: NodeId, place: Place },
+    /// An honest member sent two different contents on one subject.
+    Equivocation { node: NodeId, subject: Subject },
     /// An honest member answered an SPB of a view after its PRE-VOTE in it.
     AnsweredAfterPreVote { node: NodeId, round: Round, view: View },
     /// An honest member released its coin share without N−f FINISHes or f+1 shares.
     EarlyCoin { node: NodeId, round: Round, view: View },
     /// An honest member sent bytes that decode as nothing.
     Unreadable { node: NodeId },
-    /// An honest member told its sender a digest that is not that of the bytes.
+    /// An honest member sent bytes with a digest that is not theirs.
     FalseDigest { node: NodeId },
-    /// A member asks to be woken at a time that has passed, again and again.
+    /// A member sets its wake-up to a time that has passed, again and again.
     Spinning { node: NodeId },
     /// A member left work undone after an event, without a wake-up for it.
     NotIdle { node: NodeId, did: String, wakeup: Option<Time>, then: Option<Time> },
@@ -64,7 +64,7 @@ pub enum Violation {
     Overdue { node: NodeId, due: Time },
     /// A search in a table of ids is longer than chance explains.
     LongSearch { node: NodeId, steps: Steps },
-    /// One event made an honest member send more questions for certificates than it may.
+    /// One event made an honest member send more requests for certificates than it may.
     Questions { node: NodeId, frames: usize },
     /// One event cost an honest member more steps than what it changes explains.
     Work { node: NodeId, steps: u64 },
@@ -80,13 +80,13 @@ pub enum Violation {
     NoDecision { within_ms: u64, waiting: String },
     /// Transactions that a live honest member had taken have no fate within the bound.
     NoFate { open: Vec<(NodeId, TxId)>, waiting: String },
-    /// A transaction that nothing speaks against did not finish.
-    NotFinished { node: NodeId, id: TxId, told: Fate },
+    /// A transaction that must finish did not.
+    NotFinished { node: NodeId, id: TxId, reported: Fate },
     /// Live honest members stand at different heights when all is quiet.
     LeftBehind { heights: Vec<(NodeId, Round)> },
-    /// Something is still going on although nothing is open.
+    /// A message or timer is left although no transaction is open.
     NotQuiet { waiting: String },
-    /// The adversary holds two certificates for one place, or another thing that must not exist.
+    /// The adversary holds a proof that must not exist, such as two certificates for one seq.
     Proof { what: String },
 }
 

@@ -1,5 +1,5 @@
-//! All shards together: the reference ledgers, the parts between them, and what must hold of coins and transactions
-//! wherever they are (docs/design.md §16).
+//! All shards together: the reference ledgers, the parts between them, and the invariants of coins and transactions
+//! across shards (docs/design.md §16).
 //!
 //! A part that one ledger sends is kept here, and an import of any other part, by number or by digest, is forged.
 

@@ -1,4 +1,4 @@
-//! What happens besides frames and timers: clients, pings, troubles and their end.
+//! Scheduled events besides frames and timers: clients, pings, faults and their end.
 
 use ::wire::ids::NodeId;
 
@@ -8,7 +8,7 @@ use crate::sim::adversary::Adversary;
 use crate::sim::plan::{Child, Trouble};
 use crate::sim::run::{Happening, Node, PING_EVERY, Ran, Simulation, Stage, TURN_EVERY};
 use crate::sim::trace;
-use crate::sim::workload::{Asks, ClientRequest};
+use crate::sim::workload::{Action, ClientRequest};
 use crate::time::Span;
 
 impl Simulation<'_> {
@@ -57,30 +57,32 @@ impl Simulation<'_> {
             return Ok(());
         }
         for request in self.workload.next(&self.checker.heights()) {
-            self.hand_in(request)?;
+            self.submit_request(request)?;
         }
         let pause = Span(self.prng.within(1_000..2 * self.plan.submit_every.0));
         self.net.schedule(self.now + pause, Happening::Submit);
         Ok(())
     }
 
-    fn hand_in(&mut self, request: ClientRequest) -> Ran {
-        let ClientRequest { client, to, body, asks } = request;
+    fn submit_request(&mut self, request: ClientRequest) -> Ran {
+        let ClientRequest { client, to, body, action } = request;
         if matches!(self.node(to), Node::Honest(_)) {
-            match &asks {
-                Asks::Submit(transactions) => self.checker.on_submission(to, client, transactions),
-                Asks::Query(ids) => self.checker.on_query(to, client, ids),
-                Asks::Leave => self.checker.on_client_gone(to, client),
+            match &action {
+                Action::Submit(transactions) => self.checker.on_submission(to, client, transactions),
+                Action::Query(ids) => self.checker.on_query(to, client, ids),
+                Action::Leave => self.checker.on_client_gone(to, client),
             }
         }
-        let event = match asks {
-            Asks::Leave => Event::ClientGone { client },
-            Asks::Submit(_) | Asks::Query(_) => Event::Client { client, body },
+        let event = match action {
+            Action::Leave => Event::ClientGone { client },
+            Action::Submit(_) | Action::Query(_) => Event::Client { client, body },
         };
-        self.feed_all(to, event, || match &asks {
-            Asks::Submit(transactions) => format!("<- client {client}: {} transactions", transactions.len()),
-            Asks::Query(ids) => format!("<- client {client}: query for {}", ids.len()),
-            Asks::Leave => format!("client {client} has gone"),
+        self.feed_all(to, event, || match &action {
+            Action::Submit(transactions) => {
+                format!("<- client {client}: {} transactions", transactions.len())
+            }
+            Action::Query(ids) => format!("<- client {client}: query for {}", ids.len()),
+            Action::Leave => format!("client {client} has gone"),
         })
     }
 
@@ -99,7 +101,7 @@ impl Simulation<'_> {
                 self.checker.on_crash(node);
                 let prng = &mut self.prng;
                 self.net.lose(|frame| frame.from == node && prng.chance(1, 2));
-                self.tell_peers(node, |peer| Event::PeerDown { peer });
+                self.notify_peers(node, |peer| Event::PeerDown { peer });
             }
             Trouble::ChildDies { node, child, down } => {
                 let until = self.now + down;
@@ -120,20 +122,20 @@ impl Simulation<'_> {
             Trouble::ChildBack { node, child } => {
                 self.down.remove(&(node, child));
                 self.feed_all(node, Event::ChildRestarted, || "child restarted".into())?;
-                self.tell_peers(node, |peer| Event::PeerUp { peer });
+                self.notify_peers(node, |peer| Event::PeerUp { peer });
             }
         }
         Ok(())
     }
 
-    fn tell_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
+    fn notify_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
         for to in self.everybody().filter(|to| *to != node) {
             let happening = Happening::Event { to, event: event(node) };
             self.net.schedule_on_link(self.now, node, to, happening);
         }
     }
 
-    /// Twins speak to other members from time to time.
+    /// Now and then twins send to other members.
     fn draw_twins(&mut self) {
         if self.scenario.adversary == Adversary::Twins {
             let everybody = self.everybody();
@@ -142,13 +144,13 @@ impl Simulation<'_> {
         }
     }
 
-    /// Byzantine processes reincarnate, a few times a turn.
+    /// Byzantine processes restart, a few times a turn.
     fn reincarnate(&mut self) {
         /// Thirty times a second.
         const TIMES: usize = 3;
         if self.scenario.adversary == Adversary::Reconnecting {
             for node in self.plan.byzantine.clone() {
-                (0..TIMES).for_each(|_| self.tell_peers(node, |peer| Event::PeerUp { peer }));
+                (0..TIMES).for_each(|_| self.notify_peers(node, |peer| Event::PeerUp { peer }));
             }
         }
     }
@@ -160,10 +162,10 @@ impl Simulation<'_> {
         self.net.heal(self.now);
         let live: Vec<NodeId> = self.honest_cores().map(|(node, _)| node).collect();
         for request in self.workload.last(&self.checker.heights(), &live) {
-            if let Asks::Submit(transactions) = &request.asks {
+            if let Action::Submit(transactions) = &request.action {
                 self.checker.expect_to_finish(transactions);
             }
-            self.hand_in(request)?;
+            self.submit_request(request)?;
         }
         Ok(())
     }

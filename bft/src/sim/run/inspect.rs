@@ -1,9 +1,9 @@
-//! Looks inside honest cores: no work is left undone, no table is slow, and little was verified in vain.
+//! Inspects honest cores: none is left with work to do or with slow tables, and few verifications were in vain.
 //!
 //! **Idle means idle.** A core that has handled an event has done all it can, and has a wake-up set for the rest. After
-//! each event the simulator makes it look for work that nothing announced ([`Core::look_again`]). Work found then became
-//! due without waking the module that does it, and would wait for a timer or for another message. Looking again must
-//! not change the core's next wake-up either, and that wake-up lies ahead.
+//! each event the simulator makes it search all its work again ([`Core::look_again`]). Work found then became due
+//! without waking its module, and would have waited for a timer or for another message. Looking again must not change
+//! the core's next wake-up either, and that wake-up lies ahead.
 //!
 //! [`Core::look_again`]: crate::core::Core::look_again
 
@@ -18,7 +18,7 @@ use crate::sim::trace;
 const SEARCH_STEPS_MAX: u64 = 300;
 
 impl Simulation<'_> {
-    /// Requires that an honest core has nothing left to do now.
+    /// Requires that an honest core has no work left now.
     pub(super) fn check_idle(&mut self, node: NodeId) -> Ran {
         let now = self.now;
         let Node::Honest(core) = self.node_mut(node) else { return Ok(()) };

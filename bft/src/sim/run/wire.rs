@@ -1,4 +1,4 @@
-//! From effects to frames: what honest members do is checked and sent, what Byzantine ones do passes the adversary.
+//! From effects to frames: those of honest members are checked and sent, those of Byzantine ones go to the adversary.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ impl Simulation<'_> {
                     };
                     self.checker.on_executed(node, core, &report)?;
                 }
-                // The simulation sees more than a log tells.
+                // The simulation sees more than a log.
                 Effect::Trace { .. } => {}
                 Effect::Fault(fault) => {
                     *self.faults.entry(fault.kind.name()).or_default() += 1;
@@ -73,7 +73,7 @@ impl Simulation<'_> {
         self.send_for_adversary()
     }
 
-    /// Sends what the adversary wants sent.
+    /// Sends the frames of the adversary.
     pub(super) fn send_for_adversary(&mut self) -> Ran {
         for shard in 0..self.hands.len() {
             let (frames, proofs) = self.hands[shard].take();
@@ -85,7 +85,7 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// The adversary and the scheduler read along.
+    /// The adversary and the scheduler read the message.
     fn on_wire(&mut self, from: NodeId, class: Class, parcel: &Parcel) -> Ran {
         self.watch_coin(from, parcel);
         if self.plan.byzantine.is_empty() {
@@ -107,7 +107,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// The outbox rule of `net_client`: what is finished goes first.
+    /// The outbox rule of `net_client`: frames of finished classes are dropped first.
     fn drop_finished(&mut self, node: NodeId, progress: &Progress) {
         if self.plan.outboxes == Outboxes::Roomy || self.stage != Stage::Troubled {
             return;
@@ -123,7 +123,7 @@ impl Simulation<'_> {
         self.net.lose(|frame| frame.from == node && is_finished(frame.class) && prng.chance(3, 4));
     }
 
-    /// As soon as the coin of a view can be computed from what is under way, the scheduler knows the leader.
+    /// As soon as the sent shares determine the coin of a view, the scheduler knows the leader.
     fn watch_coin(&mut self, from: NodeId, parcel: &Parcel) {
         let Some((round, MvbaMessage::CoinShare { view, share })) = parcel.mvba() else { return };
         if self.plan.leaders != Leaders::Starved || self.stage != Stage::Troubled {

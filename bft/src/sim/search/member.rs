@@ -1,4 +1,4 @@
-//! The members of the search: real [`Mvba`]s that are fed letters, and a coin whose leaders the search chooses.
+//! The members of the search: real [`Mvba`]s that are fed messages, and a coin whose leaders the search chooses.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ pub(super) struct Table {
     pub(super) inputs: Vec<Cut>,
     digests: Vec<Digest>,
     elected: Arc<Mutex<Vec<Index>>>,
-    /// Letters that members were fed.
+    /// Messages that members were fed.
     deliveries: Cell<u64>,
     nodes: Cell<u64>,
 }
@@ -95,16 +95,16 @@ impl Table {
         Ok(self.numbered(node))
     }
 
-    /// The member after it has received these letters, in this order. A member that has decided ignores the rest.
-    pub(super) fn feed(&self, node: &Node, letters: &[&Letter], note: Note) -> Result<Node, Violation> {
+    /// The member after it has received these messages, in this order. A member that has decided ignores the rest.
+    pub(super) fn feed(&self, node: &Node, messages: &[&Message], note: Note) -> Result<Node, Violation> {
         let mut node = Node { notes: [&node.notes[..], &[note]].concat(), ..node.clone() };
-        for letter in letters {
+        for message in messages {
             if node.decided.is_some() {
                 break;
             }
             self.deliveries.set(self.deliveries.get() + 1);
-            let message = letter.message.clone();
-            let effects = node.mvba.handle(letter.from, letter.digest, message, &Everything);
+            let content = message.content.clone();
+            let effects = node.mvba.handle(message.from, message.digest, content, &Everything);
             self.absorb(&mut node, effects)?;
         }
         Ok(self.numbered(node))
@@ -130,9 +130,9 @@ impl Table {
                     To::All => local.push_back(message.clone()),
                     To::Others | To::Member(_) => {}
                 }
-                let letter = Letter::new(node.index, message);
-                node.signed.extend(self.signed(node, &letter));
-                node.sent.push(letter);
+                let message = Message::new(node.index, message);
+                node.signed.extend(self.signed(node, &message));
+                node.sent.push(message);
             }
             for output in step.outputs {
                 if let MvbaOutput::Decided(halt) = output {
@@ -141,15 +141,15 @@ impl Table {
                 }
             }
             let Some(message) = local.pop_front() else { return Ok(()) };
-            let letter = Letter::new(node.index, message);
-            step = node.mvba.handle(node.index, letter.digest, letter.message, &Everything);
+            let message = Message::new(node.index, message);
+            step = node.mvba.handle(node.index, message.digest, message.content, &Everything);
         }
     }
 
-    /// The statement that a member's letter signs, with the signature. ECHO and READY do not name their value, so all
+    /// The statement that a member's message signs, with the signature. ECHO and READY do not name their value, so all
     /// values are tried.
-    fn signed(&self, node: &Node, letter: &Letter) -> Option<(Statement, Signature)> {
-        let view = letter.message.view();
+    fn signed(&self, node: &Node, message: &Message) -> Option<(Statement, Signature)> {
+        let view = message.content.view();
         let none = Digest::default();
         let candidates = |leader: Index, stage: Stage, signature: Signature| {
             let statements = self.values().map(|(_, digest)| statement(view, leader, stage, digest));
@@ -158,7 +158,7 @@ impl Table {
                 self.suite(node.index).verify(node.index, statement, signature)
             })
         };
-        let ballot = match &letter.message {
+        let ballot = match &message.content {
             MvbaMessage::Spb { leader, message: SpbMessage::Echo(signature), .. } => {
                 return candidates(*leader, Stage::Lock, *signature);
             }
@@ -179,12 +179,12 @@ impl Table {
     }
 
     /// The coin shares of all other members.
-    pub(super) fn coin(&self, member: Index, view: View) -> Vec<Letter> {
+    pub(super) fn coin(&self, member: Index, view: View) -> Vec<Message> {
         let name = CoinName { round: ROUND, view };
         let others = self.committee.indices().filter(|other| *other != member);
         let share = |other: Index| {
             let share = self.suite(other).coin_share(&name);
-            Letter::new(other, MvbaMessage::CoinShare { view, share })
+            Message::new(other, MvbaMessage::CoinShare { view, share })
         };
         others.map(share).collect()
     }
@@ -197,8 +197,8 @@ pub(super) struct Node {
     pub(super) id: u64,
     pub(super) index: Index,
     pub(super) mvba: Mvba,
-    /// Letters since the current view began, its SEND of that view included.
-    pub(super) sent: Vec<Letter>,
+    /// Messages since the current view began, its SEND of that view included.
+    pub(super) sent: Vec<Message>,
     /// Signatures since then.
     pub(super) signed: Vec<(Statement, Signature)>,
     pub(super) decided: Option<Cut>,
@@ -207,10 +207,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// The same at the start of a view, without the letters and notes of earlier ones.
+    /// The same at the start of a view, without the messages and notes of earlier ones.
     pub(super) fn entering(&self, view: View) -> Node {
         let mut node = self.clone();
-        node.sent.retain(|letter| letter.message.view() >= view);
+        node.sent.retain(|message| message.content.view() >= view);
         node.signed
             .retain(|(signed, _)| matches!(signed, Statement::Agreement { view: of, .. } if *of >= view));
         node.notes.clear();
@@ -222,40 +222,40 @@ impl Node {
         self.decided.is_none() && self.mvba.current_view() == view
     }
 
-    pub(super) fn sent(&self, is_it: impl Fn(&MvbaMessage) -> bool) -> Option<&Letter> {
-        self.sent.iter().find(|letter| is_it(&letter.message))
+    pub(super) fn sent(&self, is_it: impl Fn(&MvbaMessage) -> bool) -> Option<&Message> {
+        self.sent.iter().find(|message| is_it(&message.content))
     }
 
-    pub(super) fn pre_vote(&self, view: View) -> Option<&Letter> {
+    pub(super) fn pre_vote(&self, view: View) -> Option<&Message> {
         self.ballot(view, |ballot| matches!(ballot, Ballot::PreVote(_)))
     }
 
-    pub(super) fn vote(&self, view: View) -> Option<&Letter> {
+    pub(super) fn vote(&self, view: View) -> Option<&Message> {
         self.ballot(view, |ballot| matches!(ballot, Ballot::Vote(_)))
     }
 
-    fn ballot(&self, view: View, is_it: impl Fn(&Ballot) -> bool) -> Option<&Letter> {
+    fn ballot(&self, view: View, is_it: impl Fn(&Ballot) -> bool) -> Option<&Message> {
         self.sent(
             |message| matches!(message, MvbaMessage::Ballot { view: of, ballot } if *of == view && is_it(ballot)),
         )
     }
 
     /// The SEND of its SPB in a view.
-    pub(super) fn send(&self, view: View) -> Option<&Letter> {
+    pub(super) fn send(&self, view: View) -> Option<&Message> {
         self.sent(|message| {
             matches!(message, MvbaMessage::Spb { view: of, message: SpbMessage::Send { .. }, .. } if *of == view)
         })
     }
 
     /// LOCK of its SPB in a view.
-    pub(super) fn lock(&self, view: View) -> Option<&Letter> {
+    pub(super) fn lock(&self, view: View) -> Option<&Message> {
         self.sent(|message| {
             matches!(message, MvbaMessage::Spb { view: of, message: SpbMessage::Lock { .. }, .. } if *of == view)
         })
     }
 
     /// Its ECHO for a leader's SPB.
-    pub(super) fn echo(&self, view: View, leader: Index) -> Option<&Letter> {
+    pub(super) fn echo(&self, view: View, leader: Index) -> Option<&Message> {
         self.sent(|message| {
             matches!(message, MvbaMessage::Spb { view: of, leader: led, message: SpbMessage::Echo(_) }
                 if *of == view && *led == leader)
@@ -282,11 +282,11 @@ pub(super) enum Note {
     /// All VOTEs, then all PRE-VOTEs.
     VotesFirst,
     Halt,
-    /// A letter tried without consequence.
+    /// A message tried without consequence.
     Trial,
 }
 
-/// The members whose ballots are heard.
+/// The members whose ballots are received.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Heard {
     /// Both other honest members.
@@ -299,16 +299,16 @@ pub(super) enum Heard {
 
 /// A message of a member.
 #[derive(Clone, Debug)]
-pub(super) struct Letter {
+pub(super) struct Message {
     pub(super) from: Index,
     pub(super) digest: Digest,
-    pub(super) message: MvbaMessage,
+    pub(super) content: MvbaMessage,
 }
 
-impl Letter {
-    pub(super) fn new(from: Index, message: MvbaMessage) -> Letter {
-        let digest = Digest(Sha256::digest(codec::encode(&message)).into());
-        Letter { from, digest, message }
+impl Message {
+    pub(super) fn new(from: Index, content: MvbaMessage) -> Message {
+        let digest = Digest(Sha256::digest(codec::encode(&content)).into());
+        Message { from, digest, content }
     }
 }
 

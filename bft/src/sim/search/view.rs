@@ -2,7 +2,7 @@
 //!
 //! The members answer each other's proposals. Then the search tries, leader by leader, each choice of the adversary:
 //! what a Byzantine leader proposes, which members its LOCK reaches before and after the coin, which members its FINISH
-//! reaches, which PRE-VOTEs and VOTEs each member hears first, which members a HALT reaches. A choice for one member
+//! reaches, which PRE-VOTEs and VOTEs each member receives first, which members a HALT reaches. A choice for one member
 //! does not affect another, so each member is fed once for each of its own choices; choices that lead to the same
 //! ballot or the same end of the view count once.
 
@@ -21,7 +21,7 @@ use crate::justification::Justification;
 use crate::mvba::{Ballot, MvbaMessage, Vote};
 use crate::sim::search::Violation;
 use crate::sim::search::known::Known;
-use crate::sim::search::member::{BYZANTINE, HONEST, Letter, Node, Note, Table, statement};
+use crate::sim::search::member::{BYZANTINE, HONEST, Message, Node, Note, Table, statement};
 use crate::spb::SpbMessage;
 
 /// All honest members.
@@ -68,12 +68,12 @@ struct Setting {
     known: Known,
     /// The value of a Byzantine leader.
     proposal: Option<Cut>,
-    locks: Vec<Letter>,
+    locks: Vec<Message>,
     /// ECHOs from which an honest leader makes its LOCK.
-    echoes: Vec<Letter>,
+    echoes: Vec<Message>,
 }
 
-/// Members by their id before and the letters they were fed.
+/// Members by their id before and the messages they were fed.
 type Fed = BTreeMap<(u64, Vec<Digest>), Rc<Node>>;
 
 /// A view and the leader that its coin elects.
@@ -130,7 +130,7 @@ impl<'a> Expansion<'a> {
             }
         }
         for node in &mut nodes {
-            let others: Vec<Letter> = locks.iter().filter(|lock| lock.from != node.index).cloned().collect();
+            let others: Vec<Message> = locks.iter().filter(|lock| lock.from != node.index).cloned().collect();
             *node = self.feed(node, &others, Note::Trial)?;
             known.learn(node);
         }
@@ -145,13 +145,13 @@ impl<'a> Expansion<'a> {
     }
 
     /// ECHOs for the SPB of an honest leader.
-    fn echoes(&self, leader: Index) -> Vec<Letter> {
+    fn echoes(&self, leader: Index) -> Vec<Message> {
         let view = self.world.view;
         let value = self.world.nodes[usize::from(leader.0)].send(view).map(value_of);
         let signed = value.map(|cut| {
             let statement = statement(view, leader, Stage::Lock, cut.digest());
             let echo = SpbMessage::Echo(self.table.suite(BYZANTINE).sign(&statement));
-            Letter::new(BYZANTINE, MvbaMessage::Spb { view, leader, message: echo })
+            Message::new(BYZANTINE, MvbaMessage::Spb { view, leader, message: echo })
         });
         let others = self.world.nodes.iter().filter(|node| node.index != leader);
         others.filter_map(|node| node.echo(view, leader).cloned()).chain(signed).collect()
@@ -190,7 +190,7 @@ impl<'a> Expansion<'a> {
     }
 
     /// A SEND of the Byzantine leader that an honest member echoes.
-    fn accepted(&self, nodes: &Nodes, cut: &Cut, chains: &[Justification]) -> Ran<Option<Letter>> {
+    fn accepted(&self, nodes: &Nodes, cut: &Cut, chains: &[Justification]) -> Ran<Option<Message>> {
         let view = self.world.view;
         let Some(node) = nodes.iter().find(|node| node.is_active(view)) else { return Ok(None) };
         for justification in chains {
@@ -230,7 +230,7 @@ impl<'a> Expansion<'a> {
             let certificate = known.finish(self.table, self.world.view, self.leader, cut)?;
             Some(self.spb(SpbMessage::Finish { cut: cut.clone(), certificate }))
         };
-        let finishes: Vec<Letter> = self.table.inputs.iter().filter_map(finish).collect();
+        let finishes: Vec<Message> = self.table.inputs.iter().filter_map(finish).collect();
         self.for_each(nodes, |node| {
             let mut choices = vec![node.clone()];
             for finish in &finishes {
@@ -312,25 +312,25 @@ impl<'a> Expansion<'a> {
         Ok([of(a)?, of(b)?, of(c)?])
     }
 
-    /// Feeds a member once for each list of letters.
-    fn feed(&self, node: &Rc<Node>, letters: &[Letter], note: Note) -> Ran<Rc<Node>> {
-        let key = (node.id, letters.iter().map(|letter| letter.digest).collect::<Vec<_>>());
+    /// Feeds a member once for each list of messages.
+    fn feed(&self, node: &Rc<Node>, messages: &[Message], note: Note) -> Ran<Rc<Node>> {
+        let key = (node.id, messages.iter().map(|message| message.digest).collect::<Vec<_>>());
         if let Some(fed) = self.fed.borrow().get(&key) {
             return Ok(fed.clone());
         }
-        let letters: Vec<&Letter> = letters.iter().collect();
-        let fed = Rc::new(self.table.feed(node, &letters, note)?);
+        let messages: Vec<&Message> = messages.iter().collect();
+        let fed = Rc::new(self.table.feed(node, &messages, note)?);
         self.fed.borrow_mut().insert(key, fed.clone());
         Ok(fed)
     }
 
-    fn spb(&self, message: SpbMessage) -> Letter {
+    fn spb(&self, message: SpbMessage) -> Message {
         let message = MvbaMessage::Spb { view: self.world.view, leader: self.leader, message };
-        Letter::new(self.leader, message)
+        Message::new(self.leader, message)
     }
 
-    fn ballot(&self, ballot: Ballot) -> Letter {
-        Letter::new(BYZANTINE, MvbaMessage::Ballot { view: self.world.view, ballot })
+    fn ballot(&self, ballot: Ballot) -> Message {
+        Message::new(BYZANTINE, MvbaMessage::Ballot { view: self.world.view, ballot })
     }
 }
 
@@ -345,11 +345,11 @@ fn learned(known: &Known, nodes: &Nodes) -> Known {
 pub(super) fn introduce(table: &Table, world: &World) -> Ran<World> {
     table.elect(&world.leaders);
     let view = world.view;
-    let sends: Vec<Letter> = world.active().filter_map(|node| node.send(view).cloned()).collect();
+    let sends: Vec<Message> = world.active().filter_map(|node| node.send(view).cloned()).collect();
     let mut known = (*world.known).clone();
     let mut nodes = world.nodes.clone();
     for node in nodes.iter_mut().filter(|node| node.is_active(view)) {
-        let others: Vec<&Letter> = sends.iter().filter(|send| send.from != node.index).collect();
+        let others: Vec<&Message> = sends.iter().filter(|send| send.from != node.index).collect();
         let answered = table.feed(node, &others, Note::Proposals)?;
         if let Some(send) = others.iter().find(|send| answered.echo(view, send.from).is_none()) {
             let text = format!("member {} does not echo the value of member {}", node.index, send.from);
@@ -380,7 +380,7 @@ pub(super) fn try_halts(table: &Table, world: &World) -> Ran<()> {
 
 /// The VOTE of a member.
 fn class_of_vote(node: &Node, view: View) -> Vec<u8> {
-    match node.vote(view).map(|letter| &letter.message) {
+    match node.vote(view).map(|message| &message.content) {
         Some(MvbaMessage::Ballot { ballot: Ballot::Vote(Vote::Yes { cut, .. }), .. }) => {
             cut.digest().0.to_vec()
         }
@@ -404,17 +404,17 @@ fn class_of_end(node: &Node, view: View) -> Vec<u8> {
 }
 
 /// The value that a SEND proposes.
-pub(super) fn value_of(send: &Letter) -> &Cut {
+pub(super) fn value_of(send: &Message) -> &Cut {
     sent(send).0
 }
 
 /// The justification that a SEND carries.
-pub(super) fn justification_of(send: &Letter) -> &Justification {
+pub(super) fn justification_of(send: &Message) -> &Justification {
     sent(send).1
 }
 
-fn sent(send: &Letter) -> (&Cut, &Justification) {
-    match &send.message {
+fn sent(send: &Message) -> (&Cut, &Justification) {
+    match &send.content {
         MvbaMessage::Spb { message: SpbMessage::Send { cut, justification }, .. } => (cut, justification),
         other => unreachable!("{other:?} is no SEND"),
     }

@@ -1,10 +1,10 @@
 //! Clients whose transactions reach over shards: inputs in one to three of them, the output in any.
 //!
-//! Good ones chain, across shards too. Others have an input that is spent, never was, or has another amount, so that
-//! what the other shards spend for them must come back; two may each hold what the other needs, or race an intra-shard
-//! one for a coin. Some expire at once in one shard or too far ahead. What is refunded is spent again, on the guess that
-//! it was. Whole transactions are handed in again, at once or much later, to other members, to members of other shards;
-//! clients ask, and leave.
+//! Good ones chain, across shards too. Others have an input that is spent, never existed, or has another amount, so
+//! that the other shards must refund their inputs; two may each hold a coin that the other needs, or race an
+//! intra-shard transaction for a coin. Some expire at once in one shard or too far ahead. Clients spend coins that may
+//! have been refunded. Whole transactions are submitted again, at once or much later, to other members, also of other
+//! shards; clients query transactions, and leave.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,15 +23,15 @@ use crate::transaction::{
 
 /// Most input shards of one transaction.
 const INPUT_SHARDS_MAX: usize = 3;
-/// Old transactions that may be handed in again.
+/// Old transactions that may be submitted again.
 const OLD_MAX: usize = 200;
 
-/// What clients expect of a transaction.
+/// The fate that clients expect of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Hope {
     /// That it finishes: they go on with its outputs.
     Good,
-    /// That it may fail: some go on with its outputs, some with its inputs, some with what is given back.
+    /// That it may fail: some go on with its outputs, some with its inputs, some with refunds.
     Faint,
 }
 
@@ -84,7 +84,7 @@ impl CrossClients {
         }
     }
 
-    /// What the clients do next; `heights` are the highest executed in each shard.
+    /// The next requests of the clients; `heights` are the highest executed in each shard.
     pub(super) fn next(&mut self, heights: &[Round]) -> Vec<ClientRequest> {
         let count = 1 + self.prng.below(3);
         let mut requests = Vec::new();
@@ -95,7 +95,7 @@ impl CrossClients {
                 _ => self.one(heights).into_iter().collect(),
             };
             for bytes in made {
-                self.hand_in(bytes, &mut requests);
+                self.submit_request(bytes, &mut requests);
             }
         }
         if self.prng.chance(1, 5) {
@@ -125,14 +125,14 @@ impl CrossClients {
         self.connections.submission(node, vec![bytes])
     }
 
-    fn hand_in(&mut self, bytes: Bytes, requests: &mut Vec<ClientRequest>) {
+    fn submit_request(&mut self, bytes: Bytes, requests: &mut Vec<ClientRequest>) {
         let to = self.taker(&bytes);
         requests.push(self.connections.submission(to, vec![bytes.clone()]));
         if self.prng.chance(1, 6) {
             let again = self.taker(&bytes);
             requests.push(self.connections.submission(again, vec![bytes.clone()]));
         }
-        // A client that vanishes at once leaves a contact that nobody asks.
+        // A client that leaves at once leaves a contact without client.
         if self.prng.chance(1, 15) {
             requests.extend(self.connections.last_leaves());
         }
@@ -145,7 +145,7 @@ impl CrossClients {
 
     /// A member of the output shard; now and then of another one.
     fn taker(&mut self, bytes: &[u8]) -> NodeId {
-        let output = TransactionView::parse(bytes).expect("clients write what can be read").output_shard();
+        let output = TransactionView::parse(bytes).expect("clients encode well").output_shard();
         let any = ShardId(self.prng.below(u64::from(self.shards)) as u16);
         let shard = if self.prng.chance(1, 30) { any } else { output };
         self.committee.node_at(shard, Index(self.prng.below(self.committee.n() as u64) as u16))
@@ -168,7 +168,7 @@ impl CrossClients {
         Some(coin)
     }
 
-    /// An old transaction, of the last few perhaps: one whose end is still on its way, past its expiry if that was short.
+    /// An old transaction, perhaps one of the last few, whose end may still be under way, past a short expiry.
     fn again(&mut self) -> Option<Bytes> {
         let last = if self.prng.chance(1, 2) { self.old.len().saturating_sub(12) } else { 0 };
         self.prng.pick(&self.old[last..]).cloned()
@@ -204,10 +204,10 @@ impl CrossClients {
             0 => inputs[at] = self.prng.pick(&old).copied().unwrap_or(inputs[at]),
             1 => inputs[at].coin = CoinId(self.prng.bytes()),
             2 => inputs[at].amount += 1,
-            // What an old transaction spent, as it is if it came back.
+            // An input of an old transaction, as it is after a refund.
             _ => {
                 let Some(bytes) = self.prng.pick(&self.old).cloned() else { return };
-                let view = TransactionView::parse(&bytes).expect("clients write what can be read");
+                let view = TransactionView::parse(&bytes).expect("clients encode well");
                 let back = view.inputs().find(|input| input.shard == shard);
                 if let Some(back) = back {
                     inputs[at] = Input { coin: refund_coin(&view.id(), &back.coin), ..back };
@@ -216,7 +216,8 @@ impl CrossClients {
         }
     }
 
-    /// Transactions that want the same coins of two shards, so that each may get one; or that and an intra-shard one.
+    /// Two transactions with the same inputs in two shards, so that each may spend one; or one of them and an
+    /// intra-shard transaction.
     fn rivals(&mut self, heights: &[Round]) -> Vec<Bytes> {
         let shards = self.input_shards();
         let coins: Vec<Input> = shards.into_iter().filter_map(|shard| self.take_coin(shard)).collect();

@@ -1,9 +1,9 @@
-//! Clients of one shard, whose transactions stay in it: most of them good, in one small submission after the other.
+//! Clients of one shard, whose transactions stay in it: most of them good, in many small submissions.
 //!
 //! Transactions chain: a good one may spend what an earlier one creates, executed or not. Some spend a coin that
-//! another spends too, name a coin that never was or a wrong amount, break static validity, expire at once or too far
-//! ahead; some are handed to two nodes. Each request is a client of its own, so that receipts tell whose they are. Some
-//! clients ask for what others handed in, some leave before they have their receipts.
+//! another spends too, name an unknown coin or a wrong amount, break static validity, expire at once or too far ahead;
+//! some are submitted to two nodes. Each request is a client of its own, so that receipts belong to one request. Some
+//! clients query transactions of others, some leave before they have their receipts.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) struct IntraClients {
     reserved: Vec<Coin>,
     spent: Vec<Coin>,
     connections: Connections,
-    /// What was handed in, and to whom.
+    /// Submitted transactions, each with its node.
     ids: Vec<(NodeId, TxId)>,
     transactions: u64,
 }
@@ -72,7 +72,7 @@ impl IntraClients {
         }
     }
 
-    /// What the clients do next; `height` is the highest executed anywhere in the shard.
+    /// The next requests of the clients; `height` is the highest executed anywhere in the shard.
     pub(super) fn next(&mut self, height: Round) -> Vec<ClientRequest> {
         let count = 1 + self.prng.below(TRANSACTIONS_MAX);
         let transactions: Vec<Bytes> = (0..count).filter_map(|_| self.transaction(height)).collect();
@@ -103,7 +103,7 @@ impl IntraClients {
         self.connections.submission(to, transactions)
     }
 
-    /// Asks the node that was given it, or another, for a transaction.
+    /// Action the node that was given it, or another, for a transaction.
     fn query(&mut self) -> Option<ClientRequest> {
         let (taker, id) = *self.prng.pick(&self.ids)?;
         let other = self.member();
@@ -158,7 +158,7 @@ impl IntraClients {
         }
     }
 
-    /// A transaction that executes if everything before it does. Its outputs may be spent at once.
+    /// A transaction that executes if all earlier ones do. Its outputs may be spent at once.
     fn good(&mut self, expiry: Round) -> Option<Bytes> {
         let mut coins = vec![self.take_coin()?];
         if self.prng.chance(1, 4) {

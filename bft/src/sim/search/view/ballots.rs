@@ -1,4 +1,4 @@
-//! The ballots of a view: which PRE-VOTEs and which VOTEs each member hears first, the Byzantine member's included.
+//! The ballots of a view: which PRE-VOTEs and which VOTEs each member receives first, the Byzantine member's included.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,12 +12,12 @@ use crate::cut::Cut;
 use crate::mvba::{Ballot, PreVote, Vote};
 use crate::sim::search::Violation;
 use crate::sim::search::known::Known;
-use crate::sim::search::member::{BYZANTINE, Heard, Letter, Node, Note, statement};
+use crate::sim::search::member::{BYZANTINE, Heard, Message, Node, Note, statement};
 
 /// Ballots of the Byzantine member, where it has what they need.
 struct Ballots {
-    yes: Option<Letter>,
-    no: Option<Letter>,
+    yes: Option<Message>,
+    no: Option<Message>,
 }
 
 impl Expansion<'_> {
@@ -96,61 +96,62 @@ impl Expansion<'_> {
         }
     }
 
-    /// For each member: the first N−f ballots that it hears, its own included. One choice for each outcome.
+    /// For each member: the first N−f ballots that it receives, its own included. One choice for each outcome.
     fn hear(
         &self,
         nodes: &Nodes,
-        ballots: &[Option<Letter>; 3],
+        ballots: &[Option<Message>; 3],
         own: &Ballots,
         note: fn(Heard) -> Note,
         class: fn(&Node, View) -> Vec<u8>,
     ) -> Ran<[Vec<Rc<Node>>; 3]> {
         let view = self.world.view;
         self.for_each(nodes, |node| {
-            let others: Vec<&Letter> =
-                ballots.iter().flatten().filter(|letter| letter.from != node.index).collect();
-            let mut heard: Vec<(Heard, Vec<Letter>)> = Vec::new();
+            let others: Vec<&Message> =
+                ballots.iter().flatten().filter(|message| message.from != node.index).collect();
+            let mut heard: Vec<(Heard, Vec<Message>)> = Vec::new();
             if let [one, other] = &others[..] {
                 heard.push((Heard::Both, vec![(*one).clone(), (*other).clone()]));
             }
             for one in others {
-                let with = |ballot: &Letter| vec![one.clone(), ballot.clone()];
+                let with = |ballot: &Message| vec![one.clone(), ballot.clone()];
                 heard.extend(own.yes.iter().map(|yes| (Heard::OneAndYes(one.from), with(yes))));
                 heard.extend(own.no.iter().map(|no| (Heard::OneAndNo(one.from), with(no))));
             }
             let mut outcomes = BTreeMap::new();
-            for (whose, letters) in heard {
-                let after = self.feed(node, &letters, note(whose))?;
+            for (whose, messages) in heard {
+                let after = self.feed(node, &messages, note(whose))?;
                 outcomes.entry(class(&after, view)).or_insert(after);
             }
             Ok(if outcomes.is_empty() { vec![node.clone()] } else { outcomes.into_values().collect() })
         })
     }
 
-    /// A member that hears VOTEs before PRE-VOTEs must not leave the others short of its own.
+    /// A member that receives VOTEs before PRE-VOTEs must not leave the others short of its own.
     fn try_votes_first(
         &self,
         before: &Nodes,
-        pre_votes: &[Option<Letter>; 3],
-        votes: &[Option<Letter>; 3],
+        pre_votes: &[Option<Message>; 3],
+        votes: &[Option<Message>; 3],
         own: &Ballots,
     ) -> Ran<()> {
         let view = self.world.view;
-        let from_others = |ballots: &[Option<Letter>; 3], member: Index| -> Vec<Letter> {
-            ballots.iter().flatten().filter(|letter| letter.from != member).cloned().collect()
+        let from_others = |ballots: &[Option<Message>; 3], member: Index| -> Vec<Message> {
+            ballots.iter().flatten().filter(|message| message.from != member).cloned().collect()
         };
         for node in before.iter().filter(|node| node.is_active(view)) {
-            let mut letters = from_others(votes, node.index);
-            letters.extend(own.no.iter().chain(&own.yes).next().cloned());
-            let after = self.feed(node, &letters, Note::VotesFirst)?;
+            let mut messages = from_others(votes, node.index);
+            messages.extend(own.no.iter().chain(&own.yes).next().cloned());
+            let after = self.feed(node, &messages, Note::VotesFirst)?;
             if after.decided.is_some() || after.mvba.current_view() == view || after.vote(view).is_some() {
                 continue;
             }
             let mut sent = votes.clone();
             sent[usize::from(node.index.0)] = None;
             for other in before.iter().filter(|other| other.index != node.index && other.is_active(view)) {
-                let letters = [from_others(pre_votes, other.index), from_others(&sent, other.index)].concat();
-                let stuck = self.feed(other, &letters, Note::VotesFirst)?;
+                let messages =
+                    [from_others(pre_votes, other.index), from_others(&sent, other.index)].concat();
+                let stuck = self.feed(other, &messages, Note::VotesFirst)?;
                 if stuck.is_active(view) {
                     let (waits, left) = (other.index, node.index);
                     return Err(Violation::new(format!(

@@ -1,5 +1,5 @@
-//! Attacks on what becomes of cross-shard transactions: rejects without cause, cancels of what stands, imports that
-//! nobody certified, orders of garbage.
+//! Attacks on the fates of cross-shard transactions: rejects without cause, cancels of transactions that can finish,
+//! imports without certificates, orders of garbage.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use crate::transaction::{Expiry, Input, Output, Owner, Transaction, TransactionV
 /// Transactions and parts that are remembered.
 const HEARD_MAX: usize = 100;
 
-/// Cross-shard transactions and parts that went by.
+/// Cross-shard transactions and parts that the adversary has read.
 #[derive(Debug, Default)]
 struct Heard {
     transactions: BTreeMap<TxId, Bytes>,
@@ -67,7 +67,7 @@ impl Heard {
     }
 }
 
-/// CL and CL_M of all that it hears of.
+/// CL and CL_M of every transaction that it reads.
 #[derive(Debug, Default)]
 pub(super) struct FalseRejects(Heard);
 
@@ -112,25 +112,25 @@ impl Behaviour for FalseRejects {
     }
 }
 
-/// What the entries of its lanes hold besides what its cores put there.
+/// The items that it inserts into the entries of its lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Slip {
-    /// Cancels of all that it hears of, again and again.
+pub(super) enum Inserted {
+    /// Cancels of every transaction that it reads, again and again.
     Cancels,
-    /// Imports whose certificates prove nothing, of parts that were never sent or were sent otherwise.
+    /// Imports with invalid certificates, of parts that were never sent or that differ from those sent.
     Imports,
 }
 
-/// Slips something into the entries of its lanes.
+/// Inserts items into the entries of its lanes.
 #[derive(Debug)]
 pub(super) struct FalseEntries {
-    what: Slip,
+    what: Inserted,
     heard: Heard,
     branches: Branches,
 }
 
 impl FalseEntries {
-    pub(super) fn new(what: Slip) -> FalseEntries {
+    pub(super) fn new(what: Inserted) -> FalseEntries {
         FalseEntries { what, heard: Heard::default(), branches: Branches::default() }
     }
 
@@ -138,14 +138,14 @@ impl FalseEntries {
         let bytes_max = hands.committee.protocol().proposal_bytes_max as usize;
         let mut builder = ProposalBuilder::new(entry::buffer(64), bytes_max, 100);
         match self.what {
-            Slip::Cancels => {
+            Inserted::Cancels => {
                 let cancels = self.heard.transactions.keys().filter(|_| hands.prng.chance(2, 3));
                 let cancels: Vec<TxId> = cancels.copied().collect();
                 cancels.into_iter().for_each(|id| {
                     let _ = builder.push_cancel(id);
                 });
             }
-            Slip::Imports => {
+            Inserted::Imports => {
                 let import = self.import(hands);
                 let _ = builder.push_import(&import);
             }
@@ -194,14 +194,14 @@ impl Behaviour for FalseEntries {
         if self.branches.entry(frame.from, seq).is_none() {
             let before = Seq(seq.0 - 1);
             let parent =
-                self.branches.entry(frame.from, before).map_or(entry.parent, |slipped| slipped.digest);
+                self.branches.entry(frame.from, before).map_or(entry.parent, |inserted| inserted.digest);
             let buffer = self.payload(hands, entry);
-            let slipped = Entry::seal(entry.owner, Tip { seq: before, digest: parent }, buffer);
-            self.branches.insert(frame.from, slipped);
+            let inserted = Entry::seal(entry.owner, Tip { seq: before, digest: parent }, buffer);
+            self.branches.insert(frame.from, inserted);
         }
-        let slipped = self.branches.entry(frame.from, seq).expect("it was made a moment ago");
-        let slipped = instead(&frame, Parcel::new(slipped.body.clone()));
-        hands.pass(slipped);
+        let inserted = self.branches.entry(frame.from, seq).expect("it was made a moment ago");
+        let inserted = instead(&frame, Parcel::new(inserted.body.clone()));
+        hands.pass(inserted);
     }
 
     fn see(&mut self, hands: &mut Hands, frame: &Frame) {
@@ -214,11 +214,12 @@ impl Behaviour for FalseEntries {
     }
 }
 
-/// Requests to order what is no transaction, is none of the receiver's or the sender's business, or can never execute.
+/// Orders of bytes that are no transaction, of transactions that do not concern the receiver or the sender, and of
+/// those that can never execute.
 #[derive(Debug, Default)]
 pub(super) struct FalseOrders {
     heard: Heard,
-    /// Transactions made up: each lands in some list until it is ordered, so there are not many.
+    /// Number of transactions made up: each stays in some list until it is ordered, so there are not many.
     made_up: u64,
 }
 
@@ -241,7 +242,7 @@ impl FalseOrders {
                 encode_order([&bytes[..]].into_iter())
             }
             (2, Some(heard)) => encode_order(vec![&heard[..]; 20].into_iter()),
-            // Of its own making: no such coin, or another's shard or output.
+            // Made up: an unknown coin, or another input or output shard.
             (3, _) if self.made_up < FalseOrders::MADE_UP_MAX => {
                 self.made_up += 1;
                 let shard = if hands.prng.chance(1, 3) { hands.shard } else { there };

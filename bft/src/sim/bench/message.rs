@@ -1,4 +1,4 @@
-//! What is under way on the bench, and how a script names some of it.
+//! Messages under way on the bench, and how a script picks some of them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::mvba::{Ballot, MvbaMessage};
 use crate::round::{CatchUpMessage, RoundMessage};
 use crate::spb::SpbMessage;
 
-/// What a letter holds.
+/// The content of a message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Parcel {
+pub enum Content {
     /// A message of the round loop.
     Round(RoundMessage),
     /// A message about block headers.
@@ -47,8 +47,8 @@ pub enum Kind {
     Vote,
     /// HALT.
     Halt,
-    /// A question of who is behind.
-    Ask,
+    /// A request for HALTs of rounds that its sender has not decided.
+    CatchUp,
     /// The answer to it.
     Halts,
     /// VOTE for a block header.
@@ -62,53 +62,53 @@ pub enum Kind {
 /// The five kinds of an SPB.
 pub const SPB: [Kind; 5] = [Kind::Send, Kind::Echo, Kind::Lock, Kind::Ready, Kind::Finish];
 
-/// What is sealed in a letter: encoded once, whatever the number of recipients.
+/// A content with its encoding, which all recipients share.
 #[derive(Debug)]
-struct Sealed {
-    parcel: Parcel,
+struct Encoded {
+    content: Content,
     bytes: Vec<u8>,
     digest: Digest,
 }
 
 /// One message under way to one member.
 #[derive(Clone, Debug)]
-pub struct Letter {
-    /// Who posted it; the network proves that.
+pub struct Message {
+    /// Its sender; the network proves it.
     pub from: Index,
-    /// Whose it is.
+    /// Its recipient.
     pub to: Index,
-    sealed: Arc<Sealed>,
+    encoded: Arc<Encoded>,
 }
 
-impl Letter {
+impl Message {
     /// The same message to several members.
-    pub(super) fn to_each(from: Index, to: &[Index], parcel: Parcel) -> Vec<Letter> {
-        let bytes = codec::encode(&parcel);
+    pub(super) fn to_each(from: Index, to: &[Index], content: Content) -> Vec<Message> {
+        let bytes = codec::encode(&content);
         let digest = Digest(Sha256::digest(&bytes).into());
-        let sealed = Arc::new(Sealed { parcel, bytes, digest });
-        let letter = |to: &Index| Letter { from, to: *to, sealed: sealed.clone() };
-        to.iter().map(letter).collect()
+        let encoded = Arc::new(Encoded { content, bytes, digest });
+        let message = |to: &Index| Message { from, to: *to, encoded: encoded.clone() };
+        to.iter().map(message).collect()
     }
 
-    /// What it says.
-    pub fn parcel(&self) -> &Parcel {
-        &self.sealed.parcel
+    /// Its content.
+    pub fn content(&self) -> &Content {
+        &self.encoded.content
     }
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.sealed.bytes
+        &self.encoded.bytes
     }
 
     /// Their digest.
     pub fn digest(&self) -> Digest {
-        self.sealed.digest
+        self.encoded.digest
     }
 
     /// Its kind.
     pub fn kind(&self) -> Kind {
-        match self.parcel() {
-            Parcel::Round(RoundMessage::Mvba { message, .. }) => match message {
+        match self.content() {
+            Content::Round(RoundMessage::Mvba { message, .. }) => match message {
                 MvbaMessage::Spb { message, .. } => match message {
                     SpbMessage::Send { .. } => Kind::Send,
                     SpbMessage::Echo(_) => Kind::Echo,
@@ -120,19 +120,19 @@ impl Letter {
                 MvbaMessage::Ballot { ballot: Ballot::PreVote(_), .. } => Kind::PreVote,
                 MvbaMessage::Ballot { ballot: Ballot::Vote(_), .. } => Kind::Vote,
             },
-            Parcel::Round(RoundMessage::Halt(_)) => Kind::Halt,
-            Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { .. })) => Kind::Ask,
-            Parcel::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(_))) => Kind::Halts,
-            Parcel::Block(BlockMessage::Vote(_)) => Kind::BlockVote,
-            Parcel::Block(BlockMessage::Certified { .. }) => Kind::BlockCertificate,
-            Parcel::LaneCertificate(..) => Kind::LaneCertificate,
+            Content::Round(RoundMessage::Halt(_)) => Kind::Halt,
+            Content::Round(RoundMessage::CatchUp(CatchUpMessage::Ask { .. })) => Kind::CatchUp,
+            Content::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(_))) => Kind::Halts,
+            Content::Block(BlockMessage::Vote(_)) => Kind::BlockVote,
+            Content::Block(BlockMessage::Certified { .. }) => Kind::BlockCertificate,
+            Content::LaneCertificate(..) => Kind::LaneCertificate,
         }
     }
 
     /// Round, view and message, if it belongs to an agreement.
     pub fn agreement(&self) -> Option<(Round, View, &MvbaMessage)> {
-        match self.parcel() {
-            Parcel::Round(RoundMessage::Mvba { round, message }) => Some((*round, message.view(), message)),
+        match self.content() {
+            Content::Round(RoundMessage::Mvba { round, message }) => Some((*round, message.view(), message)),
             _ => None,
         }
     }
@@ -146,7 +146,7 @@ impl Letter {
     }
 }
 
-impl fmt::Display for Letter {
+impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {} to {}", self.kind(), self.from, self.to)?;
         if let Some((round, view, _)) = self.agreement() {
@@ -159,7 +159,7 @@ impl fmt::Display for Letter {
     }
 }
 
-/// Names letters: those that meet every condition set. Begin with [`all`].
+/// Picks the messages that meet every condition set. Begin with [`all`].
 #[derive(Clone, Debug, Default)]
 pub struct Pick {
     kinds: Vec<Kind>,
@@ -170,12 +170,12 @@ pub struct Pick {
     round: Option<Round>,
 }
 
-/// Every letter.
+/// Every message.
 pub fn all() -> Pick {
     Pick::default()
 }
 
-/// Letters of one kind.
+/// Messages of one kind.
 pub fn only(kind: Kind) -> Pick {
     all().of(&[kind])
 }
@@ -217,17 +217,17 @@ impl Pick {
         self
     }
 
-    /// Whether a letter is meant.
-    pub fn matches(&self, letter: &Letter) -> bool {
+    /// Whether it picks a message.
+    pub fn matches(&self, message: &Message) -> bool {
         fn among<T: PartialEq>(wanted: &[T], found: Option<T>) -> bool {
             wanted.is_empty() || found.is_some_and(|found| wanted.contains(&found))
         }
-        let place = letter.agreement();
-        among(&self.kinds, Some(letter.kind()))
-            && among(&self.from, Some(letter.from))
-            && among(&self.to, Some(letter.to))
-            && among(&self.spb, letter.spb())
-            && self.view.is_none_or(|view| place.is_some_and(|(_, of, _)| of == view))
-            && self.round.is_none_or(|round| place.is_some_and(|(of, _, _)| of == round))
+        let agreement = message.agreement();
+        among(&self.kinds, Some(message.kind()))
+            && among(&self.from, Some(message.from))
+            && among(&self.to, Some(message.to))
+            && among(&self.spb, message.spb())
+            && self.view.is_none_or(|view| agreement.is_some_and(|(_, of, _)| of == view))
+            && self.round.is_none_or(|round| agreement.is_some_and(|(of, _, _)| of == round))
     }
 }

@@ -1,4 +1,4 @@
-//! Two words for one place, and words that are false.
+//! Equivocation, and entries and votes that are invalid.
 
 use wire::ids::{Digest, NodeId, Round, Seq, Signature, View};
 
@@ -16,7 +16,7 @@ use crate::sim::parcel::{Frame, Parcel, Seen};
 use crate::spb::SpbMessage;
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction};
 
-/// Of each entry of its lane a second one at the same place. Half of the members get the one first, half the other;
+/// For each entry of its lane a second one with the same seq. Half of the members get the one first, half the other;
 /// later all get both. With enough echoes it certifies either.
 #[derive(Debug, Default)]
 pub(super) struct EquivocatingLane(Branches);
@@ -155,7 +155,7 @@ fn turned_ballot(hands: &Hands, from: NodeId, round: Round, view: View, ballot: 
     }
 }
 
-/// Entries of its lane that break static validity, in each way there is.
+/// Entries of its lane that break static validity, each rule of it.
 #[derive(Debug, Default)]
 pub(super) struct InvalidEntries(Branches);
 
@@ -208,7 +208,7 @@ fn invalid_payload(hands: &mut Hands, valid: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Votes for headers nobody computed, and certificates of them.
+/// Votes for headers that no member computed, and certificates of them.
 #[derive(Debug)]
 pub(super) struct WrongVotes;
 

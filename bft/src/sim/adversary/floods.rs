@@ -1,4 +1,4 @@
-//! Behaviours that say too much.
+//! Behaviours that send too much.
 
 use wire::bytes::Bytes;
 use wire::ids::{Digest, Index, NodeId, Round, Seq, View};
@@ -18,10 +18,10 @@ use crate::spb::SpbMessage;
 
 /// Frames of one burst.
 const BURST: u64 = 12;
-/// How far ahead is far.
+/// Distance of rounds that are far ahead.
 const FAR: u64 = 1_000_000;
 
-/// Repeats what anybody ever said, as its own word.
+/// Repeats messages of all nodes as its own.
 #[derive(Debug, Default)]
 pub(super) struct StaleFlood {
     heard: Vec<Parcel>,
@@ -58,7 +58,7 @@ impl Behaviour for StaleFlood {
     }
 }
 
-/// Messages of rounds, views, heights and places ahead: a few, up to the window's edge, or far beyond.
+/// Messages of rounds, views, heights and seqs ahead: a few, up to the window's edge, or far beyond.
 #[derive(Debug)]
 pub(super) struct FutureFlood;
 
@@ -159,7 +159,7 @@ impl Behaviour for MutatedBytes {
             2 => bytes.truncate(at),
             3 => bytes.extend([0xEE; 3]),
             4 => {
-                // Numbers and lengths stand at the front: make one huge.
+                // Numbers and lengths come first: make one huge.
                 let at = at.min(40);
                 bytes.iter_mut().skip(at).take(8).for_each(|byte| *byte = 0xFF);
             }

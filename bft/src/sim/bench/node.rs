@@ -1,5 +1,5 @@
-//! One member on the bench: the round loop and the block votes as the core runs them, with lanes that know what they
-//! are told and blocks that execute to nothing but the digest of their cut.
+//! One member on the bench: the round loop and the block votes as the core runs them, with lanes that know the
+//! certificates they are given, and blocks that execute to the digest of their cut.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::member::Member;
 use crate::mvba::LaneCertificates;
 use crate::round::{Decision, RoundMessage, RoundOutput, Rounds};
-use crate::sim::bench::letter::{Letter, Parcel};
+use crate::sim::bench::message::{Content, Message};
 use crate::time::Time;
 
 /// The lane certificates a member knows.
@@ -34,13 +34,13 @@ pub enum Execution {
     AtOnce,
     /// The next one and no more.
     One,
-    /// Not for now: a body is missing, say.
+    /// Not for now, as when a body is missing.
     Stuck,
 }
 
 /// One member.
 #[derive(Clone, Debug)]
-pub(super) struct Seat {
+pub(super) struct Node {
     pub(super) member: Member,
     pub(super) rounds: Rounds,
     pub(super) votes: BlockVotes,
@@ -49,25 +49,25 @@ pub(super) struct Seat {
     /// Decided and not executed.
     pub(super) undone: VecDeque<Decision>,
     pub(super) headers: Vec<Digest>,
-    local: VecDeque<Parcel>,
+    local: VecDeque<Content>,
     /// Messages dropped since they came too early.
     pub(super) too_early: u64,
-    /// What the bench collects after each event.
+    /// Effects that the bench collects after each event.
     pub(super) out: Out,
 }
 
-/// What a member wants done.
+/// The effects of a member's steps.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Out {
-    pub(super) sends: Vec<(To, Parcel)>,
+    pub(super) sends: Vec<(To, Content)>,
     pub(super) wanted: Vec<(Index, Tip)>,
     pub(super) decisions: Vec<Decision>,
     pub(super) faults: Vec<Fault>,
 }
 
-impl Seat {
-    pub(super) fn new(member: Member) -> Seat {
-        Seat {
+impl Node {
+    pub(super) fn new(member: Member) -> Node {
+        Node {
             rounds: Rounds::new(member.clone(), HISTORY_ROUNDS_MIN),
             votes: BlockVotes::new(member.clone()),
             lanes: KnownLanes::default(),
@@ -81,14 +81,14 @@ impl Seat {
         }
     }
 
-    /// A letter has arrived. Lane certificates the bench hands over itself, with [`Seat::learn`].
-    pub(super) fn receive(&mut self, now: Time, letter: &Letter) {
-        let parcel = codec::decode(letter.bytes()).expect("what is encoded decodes");
-        self.handle(now, letter.from, letter.digest(), letter.bytes().len(), parcel);
+    /// A message has arrived. The bench delivers lane certificates with [`Node::learn`].
+    pub(super) fn receive(&mut self, now: Time, message: &Message) {
+        let content = codec::decode(message.bytes()).expect("what is encoded decodes");
+        self.handle(now, message.from, message.digest(), message.bytes().len(), content);
         self.settle(now);
     }
 
-    /// An entry is certified, as we know now.
+    /// The certificate of an entry has arrived.
     pub(super) fn learn(&mut self, now: Time, lane: Index, tip: Tip) {
         if self.lanes.0.insert((lane, tip)) {
             let effects = self.rounds.reconsider(now, &self.lanes);
@@ -142,11 +142,11 @@ impl Seat {
         cut
     }
 
-    /// Does what has become possible, as the core does it.
+    /// Takes every step that has become possible, as the core does.
     pub(super) fn settle(&mut self, now: Time) {
         loop {
-            while let Some(parcel) = self.local.pop_front() {
-                self.handle(now, self.member.index, Digest::default(), 0, parcel);
+            while let Some(content) = self.local.pop_front() {
+                self.handle(now, self.member.index, Digest::default(), 0, content);
             }
             let executed = self.execute(now);
             let effects = self.rounds.consider_input(now, self.cut(), &self.lanes);
@@ -157,17 +157,17 @@ impl Seat {
         }
     }
 
-    fn handle(&mut self, now: Time, author: Index, digest: Digest, size: usize, parcel: Parcel) {
-        match parcel {
-            Parcel::Round(message) => {
+    fn handle(&mut self, now: Time, author: Index, digest: Digest, size: usize, content: Content) {
+        match content {
+            Content::Round(message) => {
                 let effects = self.rounds.handle(now, author, digest, size, message, &self.lanes);
                 self.absorb_rounds(effects);
             }
-            Parcel::Block(message) => {
+            Content::Block(message) => {
                 let effects = self.votes.handle(now, author, message);
                 self.absorb_votes(effects);
             }
-            Parcel::LaneCertificate(..) => {}
+            Content::LaneCertificate(..) => {}
         }
     }
 
@@ -194,7 +194,7 @@ impl Seat {
         self.too_early += effects.too_early;
         self.out.faults.extend(effects.faults);
         for (to, message) in effects.sends {
-            self.post(to, Parcel::Round(message));
+            self.send(to, Content::Round(message));
         }
         for output in effects.outputs {
             match output {
@@ -212,19 +212,19 @@ impl Seat {
         self.too_early += effects.too_early;
         self.out.faults.extend(effects.faults);
         for (to, message) in effects.sends {
-            self.post(to, Parcel::Block(message));
+            self.send(to, Content::Block(message));
         }
     }
 
     /// Messages to ourselves go through our own queue, the others to the bench.
-    fn post(&mut self, to: To, parcel: Parcel) {
+    fn send(&mut self, to: To, content: Content) {
         match to {
             To::All => {
-                self.local.push_back(parcel.clone());
-                self.out.sends.push((To::Others, parcel));
+                self.local.push_back(content.clone());
+                self.out.sends.push((To::Others, content));
             }
-            To::Member(node) if node == self.member.node() => self.local.push_back(parcel),
-            To::Others | To::Member(_) => self.out.sends.push((to, parcel)),
+            To::Member(node) if node == self.member.node() => self.local.push_back(content),
+            To::Others | To::Member(_) => self.out.sends.push((to, content)),
         }
     }
 }
