@@ -3,10 +3,10 @@
 //! Guarantee: a certified header is the one every honest member computes at that height, since N−f VOTEs hold one of
 //! an honest member and execution is deterministic; and it proves all its ancestors through the chain of digests.
 //!
-//! Steps: execute block r → header → VOTE, a signature, to all → N−f VOTEs → certificate. Nobody waits for it: it is
-//! for those outside the shard, and it ends the re-sending of VOTEs. A VOTE at or below a certified height is answered
-//! with the certificate, at most once a second a peer. So a member that is behind learns with its first VOTE a
-//! certificate above its own height; it then neither votes nor counts below that height, since what is certified there
+//! Steps: execute block r → header → VOTE, a signature, to all → N−f VOTEs → certificate. No step waits for it: it
+//! serves nodes outside the shard, and it ends the re-sending of VOTEs. A VOTE at or below a certified height is
+//! answered with the certificate, at most once a second a peer. So a member that is behind learns with its first VOTE a
+//! certificate above its own height; it then neither votes nor counts below that height, since the certified header
 //! proves all before it. Cost: one message a member and round, one batch of N−f.
 //!
 //! # Security
@@ -35,7 +35,7 @@ use crate::resend::Resend;
 use crate::serving::Limiter;
 use crate::time::Time;
 
-/// What a block is, in short.
+/// The header of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Header {
     /// Its height, which is its round.
@@ -44,9 +44,9 @@ pub struct Header {
     pub previous: Digest,
     /// Digest of the cut it executes up to.
     pub cut: Digest,
-    /// Digest of what became of its transactions.
+    /// Digest of the outcomes of its transactions.
     pub outcome: Digest,
-    /// Root over what it sends to other shards; zero if nothing.
+    /// Root over its parts for other shards; zero if there are none.
     pub outgoing: Digest,
 }
 
@@ -85,7 +85,7 @@ pub struct BlockVote {
     pub signature: Signature,
 }
 
-/// What the parent learns.
+/// Outputs for the parent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BlockOutput {
     /// A block that we have executed is certified, and with it all before it: this proves it to other shards.
@@ -120,7 +120,7 @@ pub struct BlockVotes {
     resend: Resend,
 }
 
-/// VOTEs are kept this far beyond the own height: what others may have executed while we have not.
+/// VOTEs are kept this far beyond the own height: as far as others may have executed before us.
 pub const HEIGHTS_AHEAD_MAX: u64 = ROUNDS_UNEXECUTED_MAX + ROUNDS_AHEAD_MAX;
 
 /// One height that is not certified.
@@ -208,7 +208,7 @@ impl BlockVotes {
         if self.resend.is_due(now) { self.open_votes(To::Others) } else { Effects::none() }
     }
 
-    /// When [`BlockVotes::tick`] has something to do.
+    /// When [`BlockVotes::tick`] is due.
     pub fn next_wakeup(&self) -> Option<Time> {
         self.resend.due()
     }

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_not_admitted_and_costs_nothing() {
+    fn bytes_that_do_not_fit_are_refused_without_cost() {
         let mut bucket = Bucket::new(1_000_000, 1_000);
         let start = Time(7);
         assert!(!bucket.admit(start, 1_001));

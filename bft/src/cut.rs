@@ -1,4 +1,4 @@
-//! A cut: for each lane of the shard the highest certified entry; what a round agrees on.
+//! A cut: for each lane of the shard the highest certified entry. A round agrees on a cut.
 //!
 //! Exactly N tips, one a lane, by index. The digest is over a tag and the fixed-width encoding, which is one-to-one.
 
@@ -13,7 +13,7 @@ use crate::mutant::{Mutant, in_force};
 /// The last entry of a lane that a cut covers; sequence 0 with the zero digest is the empty lane.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Tip {
-    /// Its place in the lane.
+    /// Its seq in the lane.
     pub seq: Seq,
     /// Its digest.
     pub digest: Digest,
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_follow_a_cut() {
+    fn a_cut_may_follow_if_it_only_advances_lanes() {
         let previous = cut(&[(3, 1), (0, 0), (5, 2)]);
         for (next, allowed, why) in [
             (cut(&[(4, 9), (0, 0), (5, 2)]), true, "one lane ahead"),

@@ -14,10 +14,10 @@
 //! both keyed by a seed that the node draws from its operating system and never discloses. An owner uses one of them
 //! throughout; the choice depends on who can choose the ids that it inserts:
 //!
-//! - coins, the history, open records, the pool, ends, records of pending transactions: nobody. Each id is a SHA-256
+//! - coins, the history, open records, the pool, ends, records of pending transactions: no peer. Each id is a SHA-256
 //!   digest that this node computed itself; clients can only grind. [`IdIndex::hash_digest`], as [`IdMap::new`] does.
-//! - what is said of transactions in CL_M and CL (`pending::opinions`): any Byzantine peer, all 32 bytes.
-//!   [`IdIndex::hash`], as [`IdMap::of_claims`] does.
+//! - the transactions that CL_M and CL name (`pending::opinions`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`],
+//!   as [`IdMap::of_claims`] does.
 //!
 //! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function behind the
 //! hash tables of Rust's standard library. Without the key its values are as good as independent random ones, so ids
@@ -128,7 +128,7 @@ impl IdIndex {
         self.parts[hashed.part()].find(hashed.tag(), matches)
     }
 
-    /// Adds an entry. Whoever inserts an id twice finds either.
+    /// Adds an entry. An id must not be inserted twice: a look-up would find either.
     pub fn insert(&mut self, hashed: Hashed, handle: Handle) {
         self.parts[hashed.part()].insert(hashed.tag(), handle);
         self.len += 1;
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "only what was inserted is removed")]
-    fn removing_what_is_not_there_is_a_bug_of_the_owner() {
+    fn removing_an_unknown_id_panics() {
         let mut index = IdIndex::new(1);
         let hashed = index.hash(&[7; 32]);
         index.insert(hashed, Handle::new(1));

@@ -1,11 +1,11 @@
 //! sMVBA: the members of a shard agree on one valid cut, whatever the network does.
 //!
-//! Guarantees, with at most f of N members Byzantine and every message between honest members delivered at last:
+//! Guarantees, with at most f of N members Byzantine and every message between honest members delivered eventually:
 //! - *Agreement*: no two honest members decide differently.
-//! - *External validity*: what is decided some honest member found valid (a cut that may follow the previous one, with
-//!   a certificate for each lane that is ahead).
+//! - *External validity*: an honest member found the decided cut valid (a cut that may follow the previous one, with a
+//!   certificate for each lane that is ahead).
 //! - *Termination*: expected constant number of views; a view decides with probability at least 2/3 when its messages
-//!   arrive, since the coin elects one of the N−f members whose SPB had finished before anybody could know the coin.
+//!   arrive, since the coin elects one of the N−f members whose SPB had finished before the coin could be known.
 //!
 //! Steps of view v (docs/design.md §5 numbers them the same way):
 //! 1. every member leads an SPB ([`crate::spb`]) with its value and the justification of it;
@@ -20,7 +20,7 @@
 //! Why the thresholds suffice: a decided x_L has certificate 2, so f+1 honest members hold certificate 1 and pre-vote
 //! yes; every N−f PRE-VOTEs contain one of theirs, so every honest VOTE is yes and N−f UNLOCKs cannot exist; hence
 //! every later view can only justify x_L, since a chain leaves no view out. One coin of N−f shares needs f+1 honest
-//! ones, so nobody knows L before N−f SPBs have finished at some honest member.
+//! ones, so L is unknown until N−f SPBs have finished at some honest member.
 //!
 //! Views are judged each on its own: a message of view v counts as soon as the coin of v−1 is known here. Cost of a
 //! view: six messages from each member to each other (five of the SPBs, a coin share), and two ballots if FINISH of L
@@ -53,29 +53,29 @@ use crate::spb::{Certified, SpbOutput};
 
 pub use ballot::{Ballot, PreVote, Vote};
 pub use halt::{Halt, HaltError};
-pub use message::{FirstOnly, MvbaMessage, Novelty, Slot};
+pub use message::{FirstOnly, Kind, MvbaMessage, Novelty};
 
 use rules::{Context, Rules, missing};
 use view::{Ending, ViewState};
 
-/// What the lanes know: the external validity of a cut depends on it.
+/// The certificates that the lanes know: the external validity of a cut depends on them.
 pub trait LaneCertificates {
     /// Whether a certificate for this entry is known here, or a decided cut covers it.
     fn is_certified(&self, lane: Index, tip: Tip) -> bool;
 }
 
-/// What the parent learns.
+/// Outputs for the parent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum MvbaOutput {
     /// The SEND of this leader waits for the certificates of these entries.
     Wanted(Index, Vec<(Index, Tip)>),
-    /// A step of a view is done here; for the figures.
+    /// A step of a view is done here; for statistics.
     Milestone(View, Milestone),
-    /// Decided; the proof goes to everybody.
+    /// Decided; the proof goes to all members.
     Decided(Box<Halt>),
 }
 
-/// Steps of a view that the figures name.
+/// Steps of a view that statistics name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Milestone {
     /// N−f FINISHes are here.
@@ -192,7 +192,7 @@ impl Mvba {
         if !message.has_shape(&self.member.committee) {
             return Effects::fault(peer, FaultKind::OutOfRange);
         }
-        let Some(slot) = message.slot(author, self.member.index) else {
+        let Some(kind) = message.kind(author, self.member.index) else {
             return Effects::fault(peer, FaultKind::NotAMember);
         };
         let view = message.view();
@@ -200,10 +200,10 @@ impl Mvba {
         if view.0 > judged.0 + VIEWS_AHEAD_MAX {
             return Effects::too_early();
         }
-        match self.first_only.admit(view, author, slot, digest) {
+        match self.first_only.admit(view, author, kind, digest) {
             Novelty::First => {}
             Novelty::Repeated => return Effects::none(),
-            Novelty::Different if !in_force(Mutant::SpbEchoOnce) && slot == Slot::Send => {}
+            Novelty::Different if !in_force(Mutant::SpbEchoOnce) && kind == Kind::Send => {}
             Novelty::Different => return Effects::fault(peer, FaultKind::Equivocation),
         }
         if view > judged {
@@ -253,7 +253,7 @@ impl Mvba {
     ) {
         let view = message.view();
         match message {
-            // The coin has passed this SPB over: its messages do not matter any more.
+            // The coin elected another leader: messages of this SPB no longer matter.
             MvbaMessage::Spb { leader, .. } if self.leader(view).is_some_and(|elected| elected != leader) => {
             }
             MvbaMessage::Spb { leader, message, .. } => {
@@ -307,8 +307,8 @@ impl Mvba {
         }
     }
 
-    /// Steps 2 to 5 of one view, and every way to decide in it. A view that we have left gets nothing more from us; it
-    /// has got all it needs.
+    /// Steps 2 to 5 of one view, and every way to decide in it. A view that we have left gets no more messages from us;
+    /// it has all it needs.
     fn progress_view(&mut self, view: View, effects: &mut MvbaEffects) {
         let state = self.views.get_mut(&view).expect("only open views progress");
         let left = view < self.current;
@@ -331,7 +331,7 @@ impl Mvba {
         }
     }
 
-    /// Opens the view after the last one if the coin of that is known, and hands over what was early for it.
+    /// Opens the view after the last one if the coin of that is known, and passes it its early messages.
     fn open_next_view(&mut self) -> VecDeque<(Index, MvbaMessage)> {
         let last = self.judged_until();
         if self.leader(last).is_none() {
@@ -359,7 +359,7 @@ impl Mvba {
         true
     }
 
-    /// Step 1: our own SPB in the current view, unless its coin is known already and nobody would answer.
+    /// Step 1: our own SPB in the current view, unless its coin is known already, so that no member would answer.
     fn lead_current_view(&mut self, effects: &mut MvbaEffects) {
         let Some(cut) = self.value.clone() else { return };
         let justification = self.justification.clone();

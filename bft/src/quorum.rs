@@ -1,4 +1,4 @@
-//! The one vote set: everything that counts votes counts them here.
+//! The one vote set, which counts all votes of the protocol.
 //!
 //! Of each author the first vote counts; a second is a duplicate if it is for the same value and an equivocation if
 //! not. `Reached` is reported once, by the vote that completes the threshold. Cost: a map entry a voter, so at most N.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use wire::ids::Index;
 
-/// What adding a vote did.
+/// The result of adding a vote.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Added {
     /// Counted; the threshold is not reached by it (or was before).
@@ -20,7 +20,7 @@ pub enum Added {
     Reached,
 }
 
-/// Votes of members for values of type `V`, each with evidence of type `E` (a signature, say).
+/// Votes of members for values of type `V`, each with evidence of type `E` (such as a signature).
 #[derive(Clone, Debug)]
 pub struct VoteSet<V, E> {
     threshold: usize,
@@ -43,8 +43,7 @@ impl<V: PartialEq, E> VoteSet<V, E> {
         if self.count(value) == self.threshold { Added::Reached } else { Added::Counted }
     }
 
-    /// Takes back the vote of `author`, whose evidence turned out to be void; it stays barred from voting again only
-    /// if the caller keeps note of that.
+    /// Removes the vote of `author`, whose evidence was invalid; the author may vote again unless the caller bars it.
     pub fn remove(&mut self, author: Index) {
         self.votes.remove(&author);
     }
@@ -54,22 +53,22 @@ impl<V: PartialEq, E> VoteSet<V, E> {
         self.votes.contains_key(&author)
     }
 
-    /// How many voted for `value`.
+    /// Number of votes for `value`.
     pub fn count(&self, value: &V) -> usize {
         self.votes.values().filter(|(voted, _)| voted == value).count()
     }
 
-    /// How many voted, for whatever.
+    /// Number of all votes.
     pub fn len(&self) -> usize {
         self.votes.len()
     }
 
-    /// Whether nobody voted.
+    /// Whether there is no vote.
     pub fn is_empty(&self) -> bool {
         self.votes.is_empty()
     }
 
-    /// Who voted, ascending.
+    /// All authors, ascending.
     pub fn authors(&self) -> impl Iterator<Item = Index> + '_ {
         self.votes.keys().copied()
     }

@@ -8,7 +8,7 @@ const CHUNK: usize = 4_096;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place(pub u32);
 
-/// The slab. What is freed keeps its last value until the place is reused: owners leave a value there that says so.
+/// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it vacant.
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
     chunks: Vec<Vec<T>>,
@@ -49,7 +49,7 @@ impl<T> Slab<T> {
         &mut self.chunks[place.0 as usize / CHUNK][place.0 as usize % CHUNK]
     }
 
-    /// Frees a place. Its owner has left a value there that owns nothing and says that it is vacant.
+    /// Frees a place. Its owner has left a value there that owns no memory and marks it vacant.
     pub fn free(&mut self, place: Place) {
         self.free.push(place);
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_stay_and_are_reused() {
+    fn places_stay_valid_and_are_reused() {
         let mut slab = Slab::default();
         let places: Vec<Place> = (0..10_000u32).map(|value| slab.insert(value)).collect();
         for (value, place) in (0u32..).zip(&places) {

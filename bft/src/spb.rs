@@ -12,7 +12,7 @@
 //!
 //! Source: Speeding Dumbo (NDSS 2022), Alg. 1 and §IV; there the last step is the leader's output only, here it is
 //! broadcast as FINISH, as in its Alg. 2 line 9. Deviation: external validity may have to wait for certificates to be
-//! fetched, so a SEND can be pending; the parent asks again with [`Spb::reconsider`].
+//! fetched, so a SEND can be pending; the parent judges it again with [`Spb::reconsider`].
 
 use serde::{Deserialize, Serialize};
 use wire::ids::{Index, Round, Signature, View};

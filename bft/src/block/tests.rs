@@ -138,7 +138,7 @@ fn votes_are_repeated_until_a_certificate_covers_them() {
 }
 
 /// Only the first false certificate of a member is verified, whatever height it is for (`docs/costs.md`). Other members
-/// are heard as before, and a certificate that an honest member repeats is no fault.
+/// still count, and a certificate that an honest member repeats is no fault.
 #[test]
 fn only_the_first_false_certificate_of_a_member_is_verified() {
     let suite = Arc::new(CountingSuite::new(Arc::new(HashSuite::new(&committee(), NodeId(0), 1))));

@@ -31,7 +31,7 @@ use crate::time::{Span, Time};
 use crate::trace::{TraceEvent, Tracing};
 use crate::transaction::{Expiry, Input, Output, Owner, Transaction, genesis_coin, tx_id};
 
-/// N cores. A message takes 1 ms, unless a test says otherwise.
+/// N cores. A message takes 1 ms, unless a test sets another delay.
 struct Bench {
     committee: Arc<Committee>,
     cores: Vec<Core>,
@@ -41,9 +41,9 @@ struct Bench {
     delay: fn(NodeId, &Event) -> Span,
     blocks: Vec<Vec<BlockReport>>,
     replies: Vec<Reply>,
-    /// All that was done, but for what was told of it.
+    /// All effects but trace events.
     done: Vec<(Time, NodeId, Effect)>,
-    told: Vec<(NodeId, Tracing, TraceEvent)>,
+    events: Vec<(NodeId, Tracing, TraceEvent)>,
     /// The node to and from which all messages are lost.
     cut_off: Option<NodeId>,
     /// The one node that may be blamed.
@@ -94,7 +94,7 @@ impl Bench {
             blocks,
             replies: Vec::new(),
             done: Vec::new(),
-            told: Vec::new(),
+            events: Vec::new(),
             cut_off: None,
             liar: None,
             faults: Vec::new(),
@@ -124,7 +124,7 @@ impl Bench {
                 Effect::Fault(fault) if Some(fault.peer) == self.liar => self.faults.push((node, fault.kind)),
                 Effect::Fault(fault) => panic!("{node} blames {fault:?}"),
                 Effect::Progress(_) => {}
-                Effect::Trace { detail, event } => self.told.push((node, detail, *event)),
+                Effect::Trace { detail, event } => self.events.push((node, detail, *event)),
             }
         }
     }
@@ -210,7 +210,7 @@ impl Bench {
 }
 
 #[test]
-fn transactions_finish_on_every_node_and_all_comes_to_rest() {
+fn transactions_finish_on_every_node() {
     for n in [1, 2, 3, 4, 7, 10] {
         let mut bench = Bench::new(n);
         let mut ids = Vec::new();
@@ -241,7 +241,7 @@ fn transactions_finish_on_every_node_and_all_comes_to_rest() {
 }
 
 #[test]
-fn what_is_no_request_is_answered_with_a_reason_and_counted() {
+fn an_invalid_request_gets_an_error_and_is_counted() {
     let mut bench = Bench::new(4);
     let ids = vec![TxId::default(); wire::limits::QUERY_IDS_MAX + 1];
     let submission_cut_off = [&codec::encode(&Request::Submit)[..], &[9, 0, 0, 0]].concat();
@@ -260,8 +260,8 @@ fn what_is_no_request_is_answered_with_a_reason_and_counted() {
     assert!(bench.cores[1].status().refused.is_empty());
 }
 
-/// A request for rounds that we do not have shows that its sender is ahead, and we ask it in turn. A request for the
-/// round that we run shows nothing.
+/// A request for rounds that we do not have shows that its sender is ahead, and we send it a request in turn. A request
+/// for the round that we run shows nothing.
 #[test]
 fn a_question_beyond_our_rounds_shows_who_is_ahead() {
     let asks_of = |effects: &[(Time, NodeId, Effect)]| -> Vec<Round> {

@@ -2,21 +2,20 @@
 //! (PODC 2000), §4.3, over the group ristretto255 (RFC 9496).
 //!
 //! Model: a dealer draws a polynomial p of degree N−f−1 over the scalars for each shard, gives member i (counted from
-//! 0) the secret p(i+1), and publishes its commitment g^p(i+1).
-//! Guarantee: the coin of a name is H(name)^p(0). Any N−f shares determine it and it is the same whichever they are;
-//! fewer say nothing about it (that is the Diffie–Hellman assumption). N−f shares come from at least N−2f ≥ f+1
-//! honest members, so nobody knows the coin before f+1 honest members released theirs; and N−f honest members
-//! suffice, so nobody can withhold it. \[safety] With f+1 shares a single honest member would give the coin away, and
-//! the adversary, who schedules the messages, would choose which SPBs finish knowing the leader.
-//! Steps: a share is H(name)^secret with a proof (Chaum–Pedersen DLEQ, made non-interactive by Fiat–Shamir) that its
-//! exponent is that of the commitment; shares whose proofs hold are interpolated at 0 in the exponent; the leader is
-//! SHA-256 of the coin's encoding, as one big-endian number, mod N. Its bias is below N/2²⁵⁶.
-//! Cost (docs/performance.md): two double multiplications for each proof checked, one multiplication with N−f terms
-//! for the coin, once a view.
+//! 0) the secret p(i+1), and publishes its commitment g^p(i+1). Guarantee: the coin of a name is H(name)^p(0). Any N−f
+//! shares determine it and it is the same whichever they are; fewer reveal nothing about it (that is the Diffie–Hellman
+//! assumption). N−f shares come from at least N−2f ≥ f+1 honest members, so nobody knows the coin before f+1 honest
+//! members released theirs; and N−f honest members suffice, so nobody can withhold it. \[safety] If f+1 shares
+//! sufficed, a single honest member would reveal the coin, and the adversary, who schedules the messages, would choose
+//! which SPBs finish knowing the leader. Steps: a share is H(name)^secret with a proof (Chaum–Pedersen DLEQ, made
+//! non-interactive by Fiat–Shamir) that its exponent is that of the commitment; shares whose proofs hold are
+//! interpolated at 0 in the exponent; the leader is SHA-256 of the coin's encoding, as one big-endian number, mod N.
+//! Its bias is below N/2²⁵⁶. Cost (docs/performance.md): two double multiplications for each proof checked, one
+//! multiplication with N−f terms for the coin, once a view.
 //!
-//! Everything encoded is canonical: points and scalars that are not the one encoding of their value are refused, and
-//! so is the identity. The nonce of a proof is a hash of secret and name, so shares are deterministic and need no
-//! randomness; two proofs with one nonce are the same proof. `docs/coin_vectors.py` computes all of it independently.
+//! All encodings are canonical: any other encoding of a point or scalar is refused, and so is the identity. The nonce
+//! of a proof is a hash of secret and name, so shares are deterministic and need no randomness; two proofs with one
+//! nonce are the same proof. `docs/coin_vectors.py` computes all of it independently.
 //!
 //! # Security
 //! No code path elects a leader but through [`crate::crypto::suite::Suite::elect`], and in the real suite that is
@@ -47,7 +46,7 @@ const PROOF_TAG: &[u8] = b"dumbo-testbed/coin/proof";
 /// writes random bytes.
 ///
 /// # Security
-/// Who can guess what `fill` writes knows all coins in advance.
+/// Anybody who can guess the bytes that `fill` writes knows all coins in advance.
 pub fn deal(n: usize, threshold: usize, fill: &mut dyn FnMut(&mut [u8])) -> Vec<CoinSecret> {
     let coefficients: Vec<Scalar> = (0..threshold)
         .map(|_| {
@@ -127,7 +126,7 @@ impl Element {
 
 const NAME_BYTES: usize = 32 + 2 + 8 + 4;
 
-/// A coin's name hashed into the group: H(name), which all its shares are powers of.
+/// A coin's name hashed into the group: H(name), the base of all its shares.
 #[derive(Clone, Copy)]
 pub struct CoinBase {
     /// testbed ‖ shard ‖ round ‖ view, little endian, fixed width.
@@ -156,7 +155,7 @@ pub struct CoinKeys {
 }
 
 impl CoinKeys {
-    /// Of a shard's members. An error names the node whose commitment is none.
+    /// The commitments of a shard's members. An error names the node whose commitment is invalid.
     pub fn of_shard(committee: &Committee, shard: ShardId) -> Result<CoinKeys, ParseError> {
         let commitment_of = |node| {
             let bytes = committee.member(node).coin_commitment;
@@ -217,7 +216,7 @@ impl fmt::Debug for CoinKeys {
     }
 }
 
-/// Whom a coin elects among `n`.
+/// The leader among `n` that a coin elects.
 pub(super) fn leader(coin: &[u8; 32], n: usize) -> Index {
     let modulus = u32::try_from(n).expect("a shard has at most a few hundred members");
     let digest = Sha256::digest(coin);
@@ -225,7 +224,7 @@ pub(super) fn leader(coin: &[u8; 32], n: usize) -> Index {
     Index(remainder as u16)
 }
 
-/// The Fiat–Shamir challenge over all that the proof speaks of.
+/// The Fiat–Shamir challenge over all values of the proof.
 fn proof_challenge(
     base: &CoinBase,
     commitment: &[u8; 32],

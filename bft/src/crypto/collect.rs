@@ -1,8 +1,8 @@
 //! Collects signatures of members over one statement until they make a certificate.
 //!
 //! Signatures are verified when a quorum has arrived, in one batch, and one by one only if the batch fails: on the
-//! happy path N−f verifications cost one multi-scalar multiplication. Of each author the first signature counts,
-//! valid or not; nothing more of it is verified, so a liar costs each instance at most one verification.
+//! happy path N−f verifications cost one multi-scalar multiplication. Of each author the first signature counts, valid
+//! or not; no further one is verified, so a liar costs each instance at most one verification.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ enum Completed {
     Reported,
 }
 
-/// What adding a signature led to.
+/// The result of adding a signature.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Collected {
     /// The certificate, reported once.
@@ -50,12 +50,12 @@ impl Collector {
         }
     }
 
-    /// What is signed.
+    /// The signed statement.
     pub fn statement(&self) -> &Statement {
         &self.statement
     }
 
-    /// Whose signatures are here and not known to be bad, ascending.
+    /// Authors of the signatures that are not known to be bad, ascending.
     pub fn authors(&self) -> impl Iterator<Item = Index> + '_ {
         self.votes.authors()
     }
@@ -86,7 +86,7 @@ impl Collector {
         Collected { certificate, bad }
     }
 
-    /// Verifies what is not verified yet and removes what is bad.
+    /// Verifies the unverified signatures and removes bad ones.
     fn verify_new(&mut self, suite: &dyn Suite) -> Vec<Index> {
         let new: Vec<(Index, Signature)> = self
             .votes

@@ -25,7 +25,7 @@ impl CountingSuite {
         self.verified.load(Ordering::Relaxed)
     }
 
-    /// Of these, the ones that were invalid or stood in a batch that failed.
+    /// Of these, the ones that were invalid or in a batch that failed.
     pub fn in_vain(&self) -> u64 {
         self.in_vain.load(Ordering::Relaxed)
     }

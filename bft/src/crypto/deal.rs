@@ -1,7 +1,7 @@
 //! The trusted dealer: all keys of a testbed at once. The only place where a committee with keys is made.
 //!
-//! `tools keygen` calls it with randomness of the operating system and writes what comes out to files; tests and
-//! simulations call it with [`seeded_entropy`] and keep it in memory.
+//! `tools keygen` calls it with randomness of the operating system and writes the keys to files; tests and simulations
+//! call it with [`seeded_entropy`] and keep it in memory.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use wire::ids::{NodeId, ShardId};
 
 use crate::crypto::coin::{self, CoinSecret};
 
-/// The secrets of one node: what its key file holds.
+/// The secrets of one node, as its key file holds them.
 #[derive(Clone)]
 pub struct NodeSecrets {
-    /// Whose they are.
+    /// Their node.
     pub id: NodeId,
     /// The ed25519 key it signs with.
     pub signing: SigningKey,
@@ -32,7 +32,7 @@ impl fmt::Debug for NodeSecrets {
 }
 
 /// Deals a committee of `shards` shards of `n` nodes each, and the secrets of its nodes by id. `fill` writes random
-/// bytes; all that is secret depends on nothing else.
+/// bytes, which alone determine the secrets.
 ///
 /// # Panics
 /// If `n` or `shards` is zero or exceeds `wire::limits`: callers check their flags first.
@@ -50,7 +50,7 @@ pub fn deal_committee(
     let nonce = bytes_32();
     let count = n.checked_mul(shards).expect("the caller has checked the number of nodes");
     let signing: Vec<SigningKey> = (0..count).map(|_| SigningKey::from_bytes(&bytes_32())).collect();
-    // Thresholds are the committee's to name, so one without coin commitments comes first.
+    // A committee without coin commitments comes first, since it defines the thresholds.
     let member = |signing: &SigningKey, coin_commitment: [u8; 32]| Member {
         public_key: signing.verifying_key().to_bytes(),
         coin_commitment,
@@ -72,7 +72,7 @@ pub fn deal_committee(
 /// Bytes that look random and depend on `seed` alone, for [`deal_committee`].
 ///
 /// # Security
-/// Only for tests and simulations: who knows the seed knows the keys.
+/// Only for tests and simulations: the seed determines the keys.
 pub fn seeded_entropy(seed: u64) -> impl FnMut(&mut [u8]) {
     let mut block = 0u64;
     move |buffer| {

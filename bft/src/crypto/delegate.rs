@@ -8,7 +8,7 @@ use crate::crypto::suite::{CoinName, CoinShare, Statement, Suite};
 
 /// A suite that gives the answers of another one, except where it overrides them.
 pub trait Delegate: Debug + Send + Sync {
-    /// The suite that does the work.
+    /// The suite that answers.
     fn inner(&self) -> &dyn Suite;
 
     /// A batch of `count` signatures or coin shares was verified.

@@ -1,10 +1,10 @@
 //! ed25519: deterministic signatures, verified with the cofactor, singly or in batches.
 //!
-//! Guarantee: every node accepts exactly the same signatures, in whichever batches it happens to check them. That is
-//! what ZIP-215 is for: a signature (R, s) of key A on a message is valid iff s is canonical, A and R decode to
-//! points of the curve (encodings that are not canonical count), and \[8](sB − R − kA) = 0 with k = SHA-512(R ‖ A ‖
-//! message). Rules without the factor 8 let a single check and a batch disagree about keys or nonces of mixed order,
-//! and a certificate that some members accept and others refuse stops a shard.
+//! Guarantee: every node accepts exactly the same signatures, in whatever batches it checks them. ZIP-215 ensures that:
+//! a signature (R, s) of key A on a message is valid iff s is canonical, A and R decode to points of the curve
+//! (encodings that are not canonical count), and \[8](sB − R − kA) = 0 with k = SHA-512(R ‖ A ‖ message). Rules without
+//! the factor 8 let a single check and a batch disagree about keys or nonces of mixed order, and a certificate that
+//! some members accept and others refuse stops a shard.
 //!
 //! A batch checks \[8] Σ zᵢ(sᵢB − Rᵢ − kᵢAᵢ) = 0. Each term times 8 lies in the group of prime order, so with 128-bit
 //! weights zᵢ that no signer can predict a batch with a bad term passes with probability 2⁻¹²⁸. The weights come from
@@ -65,12 +65,12 @@ impl fmt::Debug for Signer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct PublicKey {
     bytes: [u8; 32],
-    /// −A, since that is what every equation wants.
+    /// −A, as every equation uses it.
     negated: EdwardsPoint,
 }
 
 impl PublicKey {
-    /// The key that `bytes` encode, `None` if they are no point of the curve.
+    /// The key that `bytes` encode; `None` if they encode no point of the curve.
     pub fn decode(bytes: [u8; 32]) -> Option<PublicKey> {
         let point = CompressedEdwardsY(bytes).decompress()?;
         Some(PublicKey { bytes, negated: -point })
@@ -101,9 +101,9 @@ impl fmt::Debug for PublicKey {
 /// One signature with its key and message, of a batch in which each has its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
-    /// Who is said to have signed.
+    /// The claimed signer.
     pub key: &'a PublicKey,
-    /// What.
+    /// The message.
     pub message: &'a [u8],
     /// The signature.
     pub signature: &'a Signature,
@@ -126,7 +126,7 @@ pub fn verify_batch(batch: &[Signed<'_>]) -> bool {
     let points = std::iter::once(ED25519_BASEPOINT_POINT)
         .chain(batch.iter().map(|item| item.key.negated))
         .chain(equations.iter().map(|equation| equation.r_negated));
-    // Both are collected because the multiplication wants to know their lengths.
+    // Both are collected because the multiplication needs their lengths.
     let (scalars, points): (Vec<Scalar>, Vec<EdwardsPoint>) = scalars.zip(points).unzip();
     is_zero(EdwardsPoint::vartime_multiscalar_mul(scalars, points))
 }
@@ -145,7 +145,7 @@ impl KeyRing {
         KeyRing { tables: VartimeEdwardsPrecomputation::new(points), keys }
     }
 
-    /// The ring of a shard's members. An error names the node whose key is none.
+    /// The ring of a shard's members. An error names the node whose key is invalid.
     pub fn of_shard(committee: &Committee, shard: ShardId) -> Result<KeyRing, ParseError> {
         let key_of = |node| {
             let bytes = committee.member(node).public_key;
@@ -177,7 +177,7 @@ impl KeyRing {
             return true;
         };
         let weights = weights(&equations);
-        // What B and each −A is multiplied by; members who did not sign get 0, those after the last signer nothing.
+        // The factors of B and of each −A: 0 for members that did not sign, none after the last signer.
         let mut table_scalars = vec![Scalar::ZERO; last_signer + 2];
         for ((z, equation), (signer, _)) in weights.iter().zip(&equations).zip(signatures) {
             table_scalars[0] += z * equation.s;
@@ -196,7 +196,7 @@ impl fmt::Debug for KeyRing {
 
 /// The decoded parts of a signature, as they stand in the equation sB − R − kA.
 struct Equation {
-    /// What the weights of a batch are derived from: A ‖ R ‖ s, and k, which binds the message.
+    /// The input of a batch's weights: A ‖ R ‖ s, and k, which binds the message.
     transcript: [u8; 128],
     s: Scalar,
     k: Scalar,

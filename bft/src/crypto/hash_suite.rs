@@ -1,10 +1,10 @@
 //! The stand-in suite for simulations of many schedules: keyed hashes in place of curves, about 100 times cheaper.
 //!
 //! Each member has a secret derived from the simulation's seed; its signatures and coin shares are SHA-256 of secret
-//! and statement. Every suite object can recompute what any member would have signed, which is how it verifies, but
-//! it hands out only what its own member signs. So an adversary that acts through the suite objects of the members it
+//! and statement. Every suite object can recompute the signature of any member, which is how it verifies, but it
+//! returns only those of its own member. So an adversary that acts through the suite objects of the members it
 //! controls, and otherwise only repeats bytes it has seen, forges nothing; and it learns a leader only from N−f valid
-//! shares of distinct members, like everybody. Like the real suite it combines shares without verifying them, so a bad
+//! shares of distinct members, like any member. Like the real suite it combines shares without verifying them, so a bad
 //! share changes the leader that they elect.
 //!
 //! # Security
@@ -60,7 +60,7 @@ impl HashSuite {
         if place < self.n { self.members.get(usize::from(shard.0) * self.n + place) } else { None }
     }
 
-    /// What `signer` of `shard` would sign; private, so that nobody signs for others.
+    /// The signature of `signer` of `shard`; private, so that no caller signs for others.
     fn signature_of(&self, shard: ShardId, signer: Index, statement: &Statement) -> Option<Signature> {
         let secret = self.secret_of(shard, signer)?;
         let message = statement.to_bytes(&self.testbed, shard);
@@ -68,7 +68,7 @@ impl HashSuite {
         Some(Signature { r: hash.finalize().into(), s: [0; 32] })
     }
 
-    /// What `signer`'s share would be; private likewise.
+    /// The share of `signer`; private likewise.
     fn coin_share_of(&self, signer: Index, name: &CoinName) -> Option<CoinShare> {
         let secret = self.secret_of(self.shard, signer)?;
         Some(CoinShare {

@@ -31,8 +31,8 @@ pub struct RealSuite {
 }
 
 impl RealSuite {
-    /// The suite of node `me`. An error names a key of the committee that is none, or a secret that is not the one
-    /// the committee knows `me` by.
+    /// The suite of node `me`. An error names an invalid key of the committee, or a secret that does not belong to the
+    /// key of `me` in the committee.
     ///
     /// # Panics
     /// If the committee has no node `me`.
@@ -49,7 +49,7 @@ impl RealSuite {
             let place = format!("public key of node {me}'s signing key");
             return Err(ParseError::of(&place, &hex::encode(&signer.public_key()), expected));
         }
-        // Secrets stand in no error, so what was found is described.
+        // An error must not show a secret, so it describes what was found.
         let place = format!("coin secret of node {me}");
         let coin_secret = CoinSecret::from_bytes(coin_secret)
             .ok_or_else(|| ParseError::of(&place, "(secret)", "a canonical scalar, not zero"))?;
@@ -73,7 +73,7 @@ impl RealSuite {
         })
     }
 
-    /// The suite of a node that was dealt these secrets together with the committee.
+    /// The suite of a node with these secrets, which were dealt together with the committee.
     ///
     /// # Panics
     /// If they were not.

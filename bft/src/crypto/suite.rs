@@ -1,6 +1,6 @@
-//! What the protocol needs of cryptography: signatures, batches of them, and a threshold coin.
+//! The cryptography of the protocol: signatures, batches of them, and a threshold coin.
 //!
-//! [`Suite`] is implemented by the real thing (`RealSuite`: cofactored ed25519, DLEQ coin over ristretto255) and by a
+//! [`Suite`] is implemented by the real suite (`RealSuite`: cofactored ed25519, DLEQ coin over ristretto255) and by a
 //! keyed-hash stand-in (`HashSuite`) for simulations of many schedules, under which forging still fails.
 
 use std::fmt::Debug;
@@ -10,15 +10,15 @@ use wire::ids::{Digest, Index, Round, Seq, ShardId, Signature, View};
 
 use crate::part::PartRef;
 
-/// What a signature is for. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ seq ‖ view ‖ stage ‖ digest`,
-/// little endian and of fixed width, so that no signature can be taken for one of another place.
+/// A signed statement. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ seq ‖ view ‖ stage ‖ digest`,
+/// little endian and of fixed width, so that no signature is valid for another statement.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Statement {
     /// ECHO of a lane entry.
     Lane {
-        /// Whose lane.
+        /// The owner of the lane.
         owner: Index,
-        /// Which entry.
+        /// The entry.
         seq: Seq,
         /// Its digest.
         digest: Digest,
@@ -29,7 +29,7 @@ pub enum Statement {
         round: Round,
         /// The view.
         view: View,
-        /// The member whose SPB it speaks of.
+        /// The leader of the SPB.
         leader: Index,
         /// The stage.
         stage: Stage,
@@ -61,7 +61,7 @@ pub enum Stage {
 }
 
 impl Statement {
-    /// The bytes that are signed: 93 of them, whatever the statement.
+    /// The bytes that are signed: 93 for every statement.
     pub fn to_bytes(&self, testbed: &Digest, shard: ShardId) -> [u8; Statement::BYTES] {
         const NO_ROUND: Round = Round(0);
         let (tag, round, instance, seq, view, stage, digest) = match *self {
@@ -129,7 +129,7 @@ pub trait Suite: Debug + Send + Sync {
     /// Our signature on a statement.
     fn sign(&self, statement: &Statement) -> Signature;
 
-    /// Whether `signer` signed the statement. All nodes agree on the answer, whichever way they check it.
+    /// Whether `signer` signed the statement. All nodes agree on the answer, singly or in a batch.
     fn verify(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool;
 
     /// Whether every signer signed the one statement; the same answer as verifying one by one.

@@ -1,4 +1,4 @@
-//! What every suite must hold, asked of both.
+//! The guarantees of a suite, tested on both.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn flipped(bytes: &[u8; 32], bit: usize) -> [u8; 32] {
 }
 
 #[test]
-fn different_statements_and_places_differ_in_bytes() {
+fn different_statements_differ_in_signed_bytes() {
     let mut all = Vec::new();
     for testbed in [Digest([1; 32]), Digest([2; 32])] {
         for shard in [ShardId(0), ShardId(1), ShardId(256)] {
@@ -67,7 +67,7 @@ fn different_statements_and_places_differ_in_bytes() {
 }
 
 #[test]
-fn a_signature_holds_for_its_statement_and_signer_alone() {
+fn a_signature_is_valid_for_its_statement_and_signer_only() {
     for (_, suites) in suites(4, 1) {
         let statements = statements();
         for (i, signed) in statements.iter().enumerate() {
@@ -86,7 +86,7 @@ fn a_signature_holds_for_its_statement_and_signer_alone() {
 }
 
 #[test]
-fn a_signature_does_not_hold_in_another_testbed() {
+fn a_signature_is_invalid_in_another_testbed() {
     for ((_, one), (_, other)) in suites(4, 1).into_iter().zip(suites(4, 2)) {
         let statement = statements()[0];
         assert!(!other[0].verify(Index(0), &statement, &one[0].sign(&statement)));
@@ -141,7 +141,7 @@ fn every_bit_of_a_signature_counts_singly_and_in_a_batch() {
 }
 
 #[test]
-fn a_coin_share_holds_for_its_name_and_member_alone_and_every_bit_of_it_counts() {
+fn a_coin_share_is_valid_for_its_name_and_member_only() {
     let name = |round, view| CoinName { round: Round(round), view: View(view) };
     for (_, suites) in suites(4, 1) {
         let share = suites[1].coin_share(&name(5, 2));
@@ -216,7 +216,7 @@ fn shards_toss_different_coins() {
     }
 }
 
-/// Callers verify shares before combining them; neither suite verifies them again. Each of the first N−f counts.
+/// Callers verify shares before they combine them; neither suite verifies them again. Each of the first N−f counts.
 #[test]
 fn a_bad_share_among_those_combined_spoils_the_coin_of_both_suites() {
     for (_, suites) in suites(4, 1) {
@@ -245,7 +245,7 @@ fn a_bad_share_among_those_combined_spoils_the_coin_of_both_suites() {
 }
 
 #[test]
-fn keys_that_do_not_fit_are_refused_by_name() {
+fn an_invalid_key_is_refused_with_its_node() {
     let (committee, secrets) = deal_committee(4, 1, Protocol::default(), seeded_entropy(1));
     let open = |committee: &Committee, signing_of: usize, coin_secret: [u8; 32]| {
         RealSuite::new(committee, NodeId(1), &secrets[signing_of].signing, coin_secret).map(|_| ())

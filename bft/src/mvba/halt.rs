@@ -2,7 +2,7 @@
 //!
 //! # Security
 //! Certificate 2 alone proves nothing: every SPB of a view ends with one, and only the elected leader's decides. So a
-//! HALT carries the N−f coin shares that elect the leader it speaks of. \[safety]
+//! HALT carries the N−f coin shares that elect its leader. \[safety]
 
 use serde::{Deserialize, Serialize};
 use wire::committee::Committee;
@@ -22,7 +22,7 @@ pub struct Halt {
     pub round: Round,
     /// The view that decided.
     pub view: View,
-    /// What was decided.
+    /// The decided cut.
     pub cut: Cut,
     /// Certificate 2 of the leader's SPB, or N−f yes-VOTEs, which sign the same statement.
     pub certificate: Certificate,
@@ -35,7 +35,7 @@ pub struct Halt {
 pub enum HaltError {
     /// The cut may not follow the previous one.
     Cut,
-    /// The shares elect nobody.
+    /// The shares elect no leader.
     Coin,
     /// The certificate is not one for the elected leader.
     Certificate,

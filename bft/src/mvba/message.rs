@@ -20,7 +20,7 @@ pub enum MvbaMessage {
     Spb {
         /// The view.
         view: View,
-        /// Whose SPB.
+        /// The leader of the SPB.
         leader: Index,
         /// The message.
         message: SpbMessage,
@@ -43,7 +43,7 @@ pub enum MvbaMessage {
 
 /// The kinds of which an author may send one message a view.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Slot {
+pub enum Kind {
     /// SEND of its own SPB.
     Send,
     /// ECHO for our SPB.
@@ -72,27 +72,27 @@ impl MvbaMessage {
         }
     }
 
-    /// Its kind as received by member `me`; `None` if `author` has no business sending it to us.
-    pub fn slot(&self, author: Index, me: Index) -> Option<Slot> {
-        let slot = match self {
+    /// Its kind as received by member `me`; `None` if `author` may not send it to us.
+    pub fn kind(&self, author: Index, me: Index) -> Option<Kind> {
+        let kind = match self {
             MvbaMessage::Spb { leader, message, .. } => {
-                let (slot, entitled) = match message {
-                    SpbMessage::Send { .. } => (Slot::Send, *leader == author),
-                    SpbMessage::Echo(_) => (Slot::Echo, *leader == me),
-                    SpbMessage::Lock { .. } => (Slot::Lock, *leader == author),
-                    SpbMessage::Ready(_) => (Slot::Ready, *leader == me),
-                    SpbMessage::Finish { .. } => (Slot::Finish, *leader == author),
+                let (kind, entitled) = match message {
+                    SpbMessage::Send { .. } => (Kind::Send, *leader == author),
+                    SpbMessage::Echo(_) => (Kind::Echo, *leader == me),
+                    SpbMessage::Lock { .. } => (Kind::Lock, *leader == author),
+                    SpbMessage::Ready(_) => (Kind::Ready, *leader == me),
+                    SpbMessage::Finish { .. } => (Kind::Finish, *leader == author),
                 };
-                return entitled.then_some(slot);
+                return entitled.then_some(kind);
             }
-            MvbaMessage::CoinShare { .. } => Slot::CoinShare,
-            MvbaMessage::Ballot { ballot: Ballot::PreVote(_), .. } => Slot::PreVote,
-            MvbaMessage::Ballot { ballot: Ballot::Vote(_), .. } => Slot::Vote,
+            MvbaMessage::CoinShare { .. } => Kind::CoinShare,
+            MvbaMessage::Ballot { ballot: Ballot::PreVote(_), .. } => Kind::PreVote,
+            MvbaMessage::Ballot { ballot: Ballot::Vote(_), .. } => Kind::Vote,
         };
-        Some(slot)
+        Some(kind)
     }
 
-    /// Whether every list in it has the only length it can have, so that what is stored is bounded.
+    /// Whether every list in it has the only length it can have, so that memory is bounded.
     pub fn has_shape(&self, committee: &Committee) -> bool {
         let cut_fits = |cut: &Cut| cut.0.len() == committee.n();
         let certificate_fits = |certificate: &Certificate| certificate.0.len() <= committee.n();
@@ -125,9 +125,9 @@ impl MvbaMessage {
 /// Remembers which kinds of message an author has sent in a view, with the digest of each. Bound: eight digests an
 /// author and view; the owner bounds the views.
 #[derive(Clone, Debug, Default)]
-pub struct FirstOnly(BTreeMap<(View, Index, Slot), Digest>);
+pub struct FirstOnly(BTreeMap<(View, Index, Kind), Digest>);
 
-/// What a message is in the light of earlier ones.
+/// How a message relates to earlier ones of its kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Novelty {
     /// The first of its kind.
@@ -145,9 +145,9 @@ impl FirstOnly {
         self.0.len()
     }
 
-    /// Takes note of a message.
-    pub fn admit(&mut self, view: View, author: Index, slot: Slot, digest: Digest) -> Novelty {
-        match self.0.entry((view, author, slot)) {
+    /// Remembers a message.
+    pub fn admit(&mut self, view: View, author: Index, kind: Kind, digest: Digest) -> Novelty {
+        match self.0.entry((view, author, kind)) {
             Entry::Vacant(entry) => {
                 entry.insert(digest);
                 Novelty::First

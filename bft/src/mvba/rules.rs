@@ -1,4 +1,4 @@
-//! What makes a proposed value valid in a view: external validity, and the chain of locks and UNLOCKs behind it
+//! The validity of a proposed value in a view: external validity, and the chain of locks and UNLOCKs behind it
 //! ([`crate::justification`]).
 
 use wire::ids::{Digest, Index, Round, View};
@@ -13,14 +13,14 @@ use crate::mutant::{Mutant, in_force};
 use crate::mvba::LaneCertificates;
 use crate::spb::Verdict;
 
-/// What judging an SPB needs of its agreement, borrowed side by side.
+/// The parts of an agreement that judging an SPB needs, borrowed side by side.
 pub(super) struct Context<'a> {
     pub(super) member: &'a Member,
     pub(super) cache: &'a mut CertificateCache,
     pub(super) rules: Rules<'a>,
 }
 
-/// What makes a proposed value valid in a view.
+/// The rules for a value in a view.
 pub(super) struct Rules<'a> {
     pub(super) member: &'a Member,
     pub(super) round: Round,

@@ -1,4 +1,4 @@
-//! Bounds that only show inside. How agreement fares under attack is tested through the round loop
+//! Bounds that cannot be observed from outside. Attacks on agreement are tested through the round loop
 //! (`tests/agreement`).
 
 use std::sync::Arc;
@@ -26,8 +26,8 @@ fn member(node: u16) -> Member {
     Member::new(Arc::new(committee), suite, NodeId(node))
 }
 
-/// One message of each kind that member 1 can send to member 0 in a view; all of them are nonsense.
-fn nonsense(view: View, cut: &Cut) -> Vec<MvbaMessage> {
+/// One message of each kind that member 1 can send to member 0 in a view; all of them are invalid.
+fn invalid_messages(view: View, cut: &Cut) -> Vec<MvbaMessage> {
     let signature = Signature { r: [0; 32], s: [0; 32] };
     let certificate = Certificate(vec![(Index(0), signature); 4]);
     let cut = cut.clone();
@@ -54,16 +54,16 @@ fn nonsense(view: View, cut: &Cut) -> Vec<MvbaMessage> {
     ]
 }
 
-/// Whatever a member sends, what is kept of it is at most eight messages a view, of nine views.
+/// Of one member at most eight messages a view are kept, of nine views.
 #[test]
-fn a_flood_leaves_a_bounded_trace() {
+fn a_flood_fills_bounded_tables() {
     let member = member(0);
     let mut cut = Cut::genesis(&member.committee);
     let mut mvba = Mvba::new(member, Round(1), cut.clone());
     cut.0[1].seq = Seq(1);
     for number in 0..50u8 {
         for view in (0..100).map(View) {
-            for (kind, message) in nonsense(view, &cut).into_iter().enumerate() {
+            for (kind, message) in invalid_messages(view, &cut).into_iter().enumerate() {
                 let digest = Digest([number; 32]);
                 let effects = mvba.handle(Index(1), digest, message, &EverythingIsCertified);
                 assert_eq!(effects.sends, [], "kind {kind} of view {view} is answered");

@@ -1,8 +1,7 @@
 //! One view of sMVBA at one member: N SPBs, the coin, and the two votes on the leader it elects.
 //!
-//! The phase owns what belongs to it: until the coin is known there are shares and ballots that came too early, after
-//! it there is an election with judged ballots. Every step returns what it did; the parent drives the steps until
-//! none is possible.
+//! Each phase owns its data: until the coin is known, shares and early ballots; after it, an election with judged
+//! ballots. Every step returns its effects; the parent drives the steps until none is possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,7 +61,7 @@ struct Election {
     votes: Votes,
 }
 
-/// What we have sent so far.
+/// The messages that we have sent so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum OwnBallots {
     None,
@@ -116,7 +115,7 @@ impl ViewState {
         self.spbs.iter().filter_map(|spb| spb.pending().map(|(cut, _)| (spb.leader(), cut)))
     }
 
-    /// What this view waits for.
+    /// The messages that this view waits for.
     pub(super) fn waiting(&self, committee: &Committee) -> Waiting {
         let (phase, from): (&str, Vec<Index>) = match &self.phase {
             Phase::Electing { own_share: OwnShare::Held, .. } => {
@@ -143,7 +142,7 @@ impl ViewState {
         self.finished.insert(leader) && self.finished.len() == member.committee.quorum()
     }
 
-    /// A coin share; false if it is bad. Our own is not, and shares that come after the coin are not looked at.
+    /// A coin share; false if it is bad. Our own is good, and shares that come after the coin are ignored.
     pub(super) fn add_share(&mut self, member: &Member, author: Index, share: CoinShare) -> bool {
         let name = self.coin_name();
         let Phase::Electing { shares, .. } = &mut self.phase else { return true };
@@ -160,7 +159,7 @@ impl ViewState {
     ///
     /// # Security
     /// Releasing before would let the adversary know the leader in time to hold it back. f+1 shares hold one of an
-    /// honest member that saw N−f FINISHes, and following it lets everybody obtain the coin. \[safety]
+    /// honest member that saw N−f FINISHes, and following it lets all members obtain the coin. \[safety]
     pub(super) fn release_share(&mut self, member: &Member) -> Option<CoinShare> {
         let name = self.coin_name();
         let finished = self.finished.len() >= member.committee.quorum();

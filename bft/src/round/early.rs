@@ -56,13 +56,13 @@ impl Early {
         if !message.has_shape(&member.committee) {
             return Err(NotKept::Fault(FaultKind::OutOfRange));
         }
-        let slot = message.slot(author, member.index).ok_or(NotKept::Fault(FaultKind::NotAMember))?;
+        let kind = message.kind(author, member.index).ok_or(NotKept::Fault(FaultKind::NotAMember))?;
         if message.view().0 >= VIEWS_AHEAD_MAX {
             return Err(NotKept::TooEarly);
         }
         self.account(author, size, round)?;
         let early = self.rounds.entry(round).or_default();
-        match early.first_only.admit(message.view(), author, slot, digest) {
+        match early.first_only.admit(message.view(), author, kind, digest) {
             Novelty::First => early.messages.push((author, digest, message)),
             Novelty::Repeated => {}
             Novelty::Different => return Err(NotKept::Fault(FaultKind::Equivocation)),

@@ -50,7 +50,7 @@ fn give(bench: &mut Bench, event: Event) -> u64 {
 }
 
 #[test]
-fn reconnects_and_restarts_put_a_bounded_number_of_bytes_into_the_outlet() {
+fn reconnects_and_restarts_cause_a_bounded_resend() {
     for n in [4u16, 10, 16, 31] {
         let mut bench = full_window(n);
         bench.now = bench.now + Span::from_ms(500);
@@ -69,7 +69,7 @@ fn reconnects_and_restarts_put_a_bounded_number_of_bytes_into_the_outlet() {
 }
 
 #[test]
-fn a_peer_that_returns_twice_within_a_second_gets_open_messages_a_second_after_the_first_time() {
+fn a_peer_that_returns_gets_open_messages_once_a_second() {
     let mut bench = Bench::new(4);
     let transaction = bench.transfer(0);
     bench.submit(NodeId(0), &[transaction]);

@@ -114,7 +114,7 @@ fn an_output_shard_may_be_an_input_shard_too() {
 
 /// The worked example of the notes, unhappy path: shard 2 has spent before shard 1 is known to reject.
 #[test]
-fn an_input_that_is_invalid_at_one_shard_is_given_back_at_the_other() {
+fn an_invalid_input_in_one_shard_refunds_the_other() {
     let mut bench = Bench::of(4, 3);
     let unknown = CoinId([9; 32]);
     let valid = genesis_coin(&bench.committee.testbed(), ShardId(2), 6);
@@ -143,7 +143,7 @@ fn an_input_that_is_spent_is_rejected_without_agreement() {
     assert_eq!(bench.finished().len(), 1);
     bench.replies.clear();
     let heights: Vec<Round> = bench.cores.iter().map(|core| core.ledger().height()).collect();
-    // Only shard 1 is asked in time: shard 2's members hear of the reject while theirs is on the way to its lane.
+    // Only shard 1 gets its order in time: shard 2's members learn of the reject before they propose.
     let second = bench.cross(&[(1, 5), (2, 6)], 0);
     bench.submit(NodeId(0), std::slice::from_ref(&second));
     bench.run();
@@ -214,7 +214,7 @@ fn reject_bytes_of_a_flood(bench: &mut Bench) -> usize {
 }
 
 #[test]
-fn orders_of_what_can_never_execute_cost_a_ration_and_delay_no_other_peers_client() {
+fn orders_that_can_never_execute_cost_a_ration_only() {
     let mut bench = bench_with_a_spent_coin();
     // Each member spends its saved ration, 4 s of 1 MiB a second divided by four, on the same transactions.
     let bytes = reject_bytes_of_a_flood(&mut bench);
@@ -233,7 +233,7 @@ fn orders_of_what_can_never_execute_cost_a_ration_and_delay_no_other_peers_clien
 #[test]
 fn a_client_that_exceeds_the_ration_gets_all_its_receipts() {
     let mut bench = bench_with_a_spent_coin();
-    // Each member of shard 1 is asked first to order half of these, and again those that exceeded its ration.
+    // Each member of shard 1 first gets orders of half of these, and again those that exceeded its ration.
     let all = hopeless(&bench, 10_000);
     bench.submit(NodeId(0), &all);
     bench.run();
@@ -309,7 +309,7 @@ fn a_part_cut_down_to_its_header_loses_nothing() {
 /// Without the rule such a part is executed and the true items are lost, or the link is dead.
 #[cfg(feature = "mutants")]
 #[test]
-fn parts_whose_digests_bind_no_shape_lose_value_or_end_a_link() {
+fn part_digests_without_shape_lose_value_or_end_a_link() {
     use crate::mutant::{Mutant, set};
 
     set(Some(Mutant::PartDigestBindsCounts));

@@ -27,7 +27,7 @@ fn played(tracing: Tracing) -> (Bench, [TxId; 3]) {
 /// The lines of the events of a transaction, in the order in which they first came, each with the nodes that report it.
 fn story(bench: &Bench, id: &TxId) -> Vec<(String, BTreeSet<u16>)> {
     let mut story: Vec<(String, BTreeSet<u16>)> = Vec::new();
-    for (node, _, event) in &bench.told {
+    for (node, _, event) in &bench.events {
         if !matches!(event, TraceEvent::Tx { tx, .. } if *tx == TxHead::from(id)) {
             continue;
         }
@@ -41,21 +41,21 @@ fn story(bench: &Bench, id: &TxId) -> Vec<(String, BTreeSet<u16>)> {
 }
 
 #[test]
-fn telling_changes_nothing() {
-    let (silent, _) = played(Tracing::Off);
-    assert!(silent.told.is_empty(), "nothing is told unless it is asked for");
+fn tracing_changes_no_effect() {
+    let (untraced, _) = played(Tracing::Off);
+    assert!(untraced.events.is_empty(), "tracing is off");
     for tracing in [Tracing::Steps, Tracing::All] {
-        let (telling, _) = played(tracing);
-        assert_eq!(telling.done, silent.done);
-        assert!(telling.told.iter().all(|(_, detail, _)| *detail <= tracing));
+        let (traced, _) = played(tracing);
+        assert_eq!(traced.done, untraced.done);
+        assert!(traced.events.iter().all(|(_, detail, _)| *detail <= tracing));
     }
 }
 
 #[test]
-fn every_message_is_an_event_if_all_are_traced() {
+fn all_messages_are_traced_on_request() {
     let (bench, _) = played(Tracing::All);
     let count = |is_it: fn(&MessageStep) -> bool| {
-        let messages = bench.told.iter().filter_map(|(.., event)| match event {
+        let messages = bench.events.iter().filter_map(|(.., event)| match event {
             TraceEvent::Message(step) => Some(step),
             _ => None,
         });
@@ -116,7 +116,7 @@ fn parts_have_their_story_too() {
     let parts: BTreeSet<Name> = values.filter_map(|value| Name::parse("part", value)).collect();
     assert_eq!(parts.len(), 4, "two that tell of the inputs, and two that tell of the end: {parts:?}");
     for part in parts {
-        let lines: Vec<String> = bench.told.iter().map(|(_, _, event)| event.to_string()).collect();
+        let lines: Vec<String> = bench.events.iter().map(|(_, _, event)| event.to_string()).collect();
         let steps = ["made", "sent", "received", "signed", "eligible", "imported"];
         let at = steps.map(|step| {
             let start = format!("part.{step} {}", part.to_string().replace(' ', "="));
@@ -127,11 +127,11 @@ fn parts_have_their_story_too() {
 }
 
 #[test]
-fn members_trace_rounds_alike_and_ends_within_a_shard_only_if_all_are_traced() {
+fn all_members_trace_rounds_alike() {
     let (bench, [intra, _, _]) = played(Tracing::All);
     for step in ["decided", "executed", "certified"] {
         let start = format!("round.{step} shard=1 round=1");
-        let found = bench.told.iter().filter(|(_, _, event)| event.to_string().starts_with(&start));
+        let found = bench.events.iter().filter(|(_, _, event)| event.to_string().starts_with(&start));
         let (nodes, lines): (BTreeSet<u16>, BTreeSet<String>) =
             found.map(|(node, _, event)| (node.0, event.to_string())).unzip();
         assert_eq!((nodes.len(), lines.len()), (4, 1), "{step}: {lines:?}");
@@ -139,8 +139,8 @@ fn members_trace_rounds_alike_and_ends_within_a_shard_only_if_all_are_traced() {
     let own = story(&bench, &intra);
     let is_end = |line: &str| line.starts_with("tx.settled ") && line.ends_with(" end=finished");
     assert!(own.iter().any(|(line, by)| is_end(line) && by.len() == 4), "{own:?}");
-    let steps_only = bench.told.iter().filter(|(_, detail, _)| *detail == Tracing::Steps);
+    let steps_only = bench.events.iter().filter(|(_, detail, _)| *detail == Tracing::Steps);
     let head = TxHead::from(&intra);
-    let told = steps_only.filter(|(_, _, event)| matches!(event, TraceEvent::Tx { tx, .. } if *tx == head));
-    assert_eq!(told.count(), 0);
+    let events = steps_only.filter(|(_, _, event)| matches!(event, TraceEvent::Tx { tx, .. } if *tx == head));
+    assert_eq!(events.count(), 0);
 }

@@ -25,7 +25,7 @@ fn shares_of(coin: &CoinKeys, secrets: &[CoinSecret], base: &CoinBase) -> Vec<(I
     members.map(|(member, secret)| (member, coin.share(member, secret, base))).collect()
 }
 
-/// p(0), which nobody knows but who adds up N−f secrets.
+/// p(0), which only N−f secrets together determine.
 fn master(coin: &CoinKeys, secrets: &[CoinSecret]) -> Scalar {
     let members: Vec<Index> = (0..coin.threshold as u16).map(Index).collect();
     lagrange_at_zero(&members).iter().zip(secrets).map(|(factor, secret)| factor * secret.0).sum()
@@ -101,7 +101,7 @@ fn any_quorum_interpolates_to_the_coin_and_a_smaller_set_to_nothing() {
         }
         assert_eq!(coin.combine(&shares), Some(expected), "more shares than needed");
         if threshold > 1 {
-            // What N−f−1 shares would give if they were taken for enough is another point.
+            // N−f−1 shares interpolate to another point.
             let lowered = CoinKeys { threshold: threshold - 1, commitments: coin.commitments.clone() };
             assert_ne!(lowered.combine(&shares), Some(expected));
         }
@@ -150,7 +150,7 @@ fn encodings_that_are_not_canonical_are_refused_although_the_numbers_are_right()
 
 /// The proof of the identity for the secret 0 holds as an equation; it is refused as an encoding.
 #[test]
-fn a_secret_of_zero_is_refused_wherever_it_shows() {
+fn a_secret_of_zero_is_refused_everywhere() {
     let zero = CoinSecret(Scalar::ZERO);
     let base = base(1, 0);
     let identity = Element { point: RistrettoPoint::default(), bytes: [0; 32] };
@@ -250,7 +250,7 @@ fn leaders_over_ten_thousand_names_are_uniform() {
     }
 }
 
-/// The traps of the prototype: a leader that is in effect always the same, and one that takes turns.
+/// The bugs of the prototype: a leader that is in effect always the same, and one that rotates.
 #[test]
 fn the_uniformity_test_refuses_unfair_leaders() {
     let leaders = |of: fn(u32) -> u16| (0..10_000).map(|i| Index(of(i))).collect::<Vec<_>>();

@@ -223,7 +223,7 @@ fn batches_of_any_size_find_a_single_bad_signature() {
     let keys: Vec<SigningKey> = (0..12).map(signing_key).collect();
     let ring = KeyRing::new(keys.iter().map(public_key).collect());
     for size in 0..=keys.len() {
-        // Signers in descending order and from the far end, so that order and gaps matter to nobody.
+        // Signers in descending order from the last member, since order and gaps must not matter.
         let signatures: Vec<(Index, Signature)> = (0..size)
             .map(|i| keys.len() - 1 - i)
             .map(|i| (Index(i as u16), Signer::new(&keys[i]).sign(b"block")))

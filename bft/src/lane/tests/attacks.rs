@@ -1,4 +1,4 @@
-//! What Byzantine members try.
+//! Lanes under attack by Byzantine members.
 
 use wire::ids::{Digest, Index, NodeId, Seq};
 
@@ -9,7 +9,7 @@ use crate::fault::FaultKind;
 use crate::lane::{LaneMessage, LaneSend};
 use crate::mvba::LaneCertificates;
 
-/// Echoes of one lane's place by one member.
+/// Echoes of one seq of a lane by one member.
 fn echoes(net: &Net, by: usize, owner: usize, at: u64) -> usize {
     net.count(|from, _, send| match send {
         LaneSend::Message(LaneMessage::Echo { owner: of, seq, .. }) => {
@@ -26,13 +26,13 @@ fn cut_with(net: &Net, lane: usize, tip: Tip) -> Cut {
 }
 
 #[test]
-fn of_an_equivocating_lane_one_branch_is_certified_and_the_other_side_fetches_it() {
+fn only_one_branch_of_an_equivocating_lane_is_certified() {
     let mut net = Net::of(4);
     let (a, b) = (forge(3, Tip::default(), b"a"), forge(3, Tip::default(), b"b"));
     for (to, entry) in [(0, &a), (1, &a), (2, &b)] {
         net.give(3, to, &send(entry));
     }
-    // What reaches its owner is a vote for either; each is signed by everybody once, so only one finds three.
+    // Each member signs one of the two, so at most one gets three signatures.
     net.deliver();
     assert_eq!([0, 1, 2].map(|at| echoes(&net, at, 3, 1)), [1, 1, 1]);
     for (to, entry) in [(0, &b), (1, &b), (2, &a)] {
@@ -51,7 +51,7 @@ fn of_an_equivocating_lane_one_branch_is_certified_and_the_other_side_fetches_it
     assert!(net.count(|from, _, send| from == 2 && is_want_entries(send)) > 0);
     assert!((0..3).all(|at| net.parties[at].cut().0[3] == a.tip()));
 
-    // The next entry of the certified branch is echoed by all, the next one of the dead branch by nobody.
+    // The next entry of the certified branch is echoed by all, that of the dead branch by none.
     let next = forge(3, a.tip(), b"next");
     net.heal();
     for to in 0..3 {
@@ -65,7 +65,7 @@ fn of_an_equivocating_lane_one_branch_is_certified_and_the_other_side_fetches_it
 }
 
 #[test]
-fn nothing_is_signed_at_or_below_the_decided_cut() {
+fn no_entry_at_or_below_the_decided_cut_is_echoed() {
     let mut net = Net::of(4);
     let (a, b) = (forge(3, Tip::default(), b"a"), forge(3, Tip::default(), b"b"));
     let second = forge(3, a.tip(), b"second");
@@ -83,7 +83,7 @@ fn nothing_is_signed_at_or_below_the_decided_cut() {
 }
 
 #[test]
-fn an_entry_is_echoed_only_if_it_chains_to_what_was_echoed_decided_or_certified() {
+fn an_entry_is_echoed_only_on_an_echoed_decided_or_certified_parent() {
     let mut net = Net::of(4);
     let first = forge(3, Tip::default(), b"1");
     let stranger = Tip { seq: Seq(1), digest: Digest([9; 32]) };
@@ -106,7 +106,7 @@ fn an_entry_is_echoed_only_if_it_chains_to_what_was_echoed_decided_or_certified(
 }
 
 #[test]
-fn a_sent_again_entry_is_echoed_again_with_the_same_signature() {
+fn a_repeated_entry_gets_the_same_echo_again() {
     let mut net = Net::of(4);
     let entry = forge(3, Tip::default(), b"x");
     for _ in 0..3 {
@@ -148,7 +148,7 @@ fn certificates_are_checked_in_every_field() {
         ("forged", edit(&|it| it.0[2].1.s[0] ^= 1)),
         ("of another lane", net.certified_by(&[0, 1, 2, 3, 4], 5, tip)),
         ("of another entry", other_digest),
-        ("of another place", other_seq),
+        ("of another seq", other_seq),
     ] {
         let mut net = Net::of(7);
         net.give(5, 0, &final_of(6, tip, bad));
@@ -160,7 +160,7 @@ fn certificates_are_checked_in_every_field() {
         net.give(4, 0, &final_of(6, tip, good.clone()));
         assert!(net.parties[0].is_certified(Index(6), tip), "{what}");
     }
-    // A good one is ignored where it says nothing: at or below the decided cut, or out of reach.
+    // A good one is ignored where it has no effect: at or below the decided cut, or out of reach.
     let cut = cut_with(&net, 6, Tip { seq: Seq(1), digest: Digest([3; 32]) });
     net.decide([0], 1, &cut);
     net.give(5, 0, &final_of(6, tip, good));
@@ -171,7 +171,7 @@ fn certificates_are_checked_in_every_field() {
 }
 
 #[test]
-fn a_bad_echo_costs_its_author_its_voice_and_nobody_else_anything() {
+fn a_bad_echo_bars_its_author_only() {
     let mut net = Net::of(4);
     net.filter(|from, to, send| !(is_echo(send) && to == 0 && (from == 2 || from == 3)));
     for seq in 1..=2 {
@@ -194,7 +194,7 @@ fn a_bad_echo_costs_its_author_its_voice_and_nobody_else_anything() {
 }
 
 #[test]
-fn an_invalid_entry_is_never_echoed_and_noticed_once() {
+fn an_invalid_entry_is_never_echoed_and_is_one_fault() {
     let mut net = Net::of(4);
     let bad = forge(3, Tip::default(), &[INVALID]);
     net.give(3, 0, &send(&bad));
@@ -207,7 +207,7 @@ fn an_invalid_entry_is_never_echoed_and_noticed_once() {
 }
 
 #[test]
-fn what_cannot_be_is_a_fault_of_its_sender() {
+fn impossible_messages_are_faults_of_their_senders() {
     let mut net = Net::of(4);
     let longest = net.committee.protocol().proposal_bytes_max as usize;
     let tip = Tip { seq: Seq(1), digest: Digest([1; 32]) };

@@ -1,4 +1,4 @@
-//! What a peer can make us keep or send has bounds.
+//! Bounds on the memory and messages that a peer can cause.
 
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, Round, Seq};
@@ -15,8 +15,8 @@ fn settings(pipeline: u64, kept_bytes_max: u64) -> LaneSettings {
 }
 
 #[test]
-fn a_member_that_is_behind_keeps_headers_only_and_pulls_as_its_cut_advances() {
-    // Members 0 to 2 decide rounds of two entries; member 3 hears all of it and decides nothing.
+fn a_member_that_is_behind_keeps_headers_and_fetches_bodies() {
+    // Members 0 to 2 decide rounds of two entries; member 3 receives all messages and decides no round.
     let mut net = Net::with(4, settings(2, 1 << 20));
     let mut cuts: Vec<Cut> = vec![net.genesis()];
     for round in 1..=12 {
@@ -45,7 +45,7 @@ fn a_member_that_is_behind_keeps_headers_only_and_pulls_as_its_cut_advances() {
 }
 
 #[test]
-fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
+fn bodies_are_bounded_and_later_ones_are_dropped_first() {
     let mut net = Net::with(4, settings(8, 3_500));
     let mut lane = vec![forge(3, Tip::default(), &[0; 1_000])];
     for _ in 1..6 {
@@ -76,7 +76,7 @@ fn bodies_are_bounded_in_bytes_and_later_ones_give_way_to_earlier_ones() {
 }
 
 #[test]
-fn a_flood_of_places_bodies_and_requests_leaves_bounded_tables() {
+fn a_flood_of_entries_and_requests_fills_bounded_tables() {
     let mut net = Net::with(4, settings(2, 1 << 20));
     net.filter(|_, _, _| false);
     for seq in 0..2_000 {
@@ -101,7 +101,7 @@ fn a_flood_of_places_bodies_and_requests_leaves_bounded_tables() {
 }
 
 #[test]
-fn nobody_gets_more_served_than_two_long_entries_at_once() {
+fn a_peer_is_served_two_long_entries_at_once() {
     let mut net = Net::of(4);
     net.filter(|_, to, send| !(to == 3 && is_entry(send)));
     let payload = vec![0; (4 << 20) - (8 << 10)];
@@ -180,7 +180,7 @@ fn full_window(n: u16) -> Net {
 const SECOND_MAX: u64 = RESEND_BURST_BYTES + PROPOSAL_BYTES_MAX + HEADER_BYTES as u64 + RESEND_BYTES_PER_S;
 
 #[test]
-fn new_processes_and_restarts_send_a_bounded_number_of_bytes_at_once_and_a_second() {
+fn new_processes_and_restarts_cause_a_bounded_resend() {
     for n in [4u16, 16, 31] {
         let mut net = full_window(n);
         let burst_max = SECOND_MAX - RESEND_BYTES_PER_S;
@@ -205,7 +205,7 @@ fn new_processes_and_restarts_send_a_bounded_number_of_bytes_at_once_and_a_secon
 }
 
 #[test]
-fn a_lost_window_is_sent_again_at_a_bounded_rate_and_each_entry_once() {
+fn a_lost_window_is_sent_again_once_at_a_bounded_rate() {
     let mut net = full_window(31);
     net.heal();
     let start = net.now;
@@ -241,7 +241,7 @@ fn a_peer_that_returns_every_second_does_not_delay_what_others_lost() {
 
 /// Certified and decided entries are not sent again: FINAL is enough, and a peer without the body fetches it.
 #[test]
-fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
+fn only_uncertified_unechoed_entries_are_sent_again() {
     let mut net = Net::of(4);
     net.filter(|_, to, _| to != 3);
     net.append(0, &[1; 1_000]);
@@ -261,8 +261,8 @@ fn only_what_is_neither_certified_nor_echoed_is_sent_again() {
     assert!(net.parties[3].chains[0].bodies() >= 1, "fetched");
 }
 
-/// A SEND of an SPB with a false tip in every lane makes each receiver ask the author in one message, later f+1 members,
-/// then all, each in one message.
+/// A SEND of an SPB with a false tip in every lane makes each receiver send one request to the author, later f+1
+/// members, then all, each in one message.
 #[test]
 fn a_false_proposal_costs_a_few_messages() {
     for n in [4u16, 16] {
@@ -292,7 +292,7 @@ fn a_false_proposal_costs_a_few_messages() {
 
 /// However many false proposals arrive, each member gets at most two requests within 25 ms.
 #[test]
-fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
+fn many_false_proposals_cost_one_message_each() {
     let n = 16;
     let mut net = Net::of(n);
     for proposer in 1..n {
@@ -315,7 +315,7 @@ fn many_false_proposals_cost_a_message_each_and_a_bounded_rest() {
 }
 
 #[test]
-fn the_more_is_open_the_longer_nothing_is_sent_again() {
+fn the_resend_wait_grows_with_the_open_bytes() {
     let mut net = Net::of(4);
     net.filter(|_, _, _| false);
     let wait = |net: &mut Net, payload: &[u8]| {

@@ -1,4 +1,4 @@
-//! Bodies and certificates that did not come by themselves.
+//! Fetches of missing bodies and certificates.
 
 use wire::ids::{Digest, Index, Round, Seq};
 
@@ -38,7 +38,7 @@ fn lane(owner: usize, payloads: &[&[u8]]) -> Vec<Entry> {
 }
 
 #[test]
-fn a_block_is_assembled_although_its_body_was_withheld_from_all_but_f_plus_1() {
+fn a_body_withheld_from_all_but_f_plus_1_members_is_fetched() {
     let entries = lane(6, &[b"1", b"2", b"3"]);
     let (mut net, cut) = withheld(&entries);
     net.decide(0..5, 1, &cut);
@@ -62,7 +62,7 @@ fn certified_bodies_are_fetched_before_a_block_needs_them() {
 }
 
 #[test]
-fn a_node_that_learns_only_the_cut_walks_back_through_the_parents() {
+fn a_node_that_learns_only_the_cut_fetches_back_through_parents() {
     let mut net = Net::of(4);
     net.filter(|from, to, _| from != 3 && to != 3);
     for payload in [b"1", b"2", b"3", b"4"] {
@@ -86,7 +86,7 @@ fn a_node_that_learns_only_the_cut_walks_back_through_the_parents() {
 }
 
 #[test]
-fn after_a_restart_of_our_child_whatever_was_asked_is_asked_again_at_once() {
+fn a_restart_of_our_child_repeats_open_requests_at_once() {
     let mut net = Net::of(4);
     net.append(0, b"x");
     net.filter(|_, to, send| !(to == 3 && is_entry(send)));
@@ -119,7 +119,7 @@ fn forty_rounds_without_one() -> (Net, Vec<Cut>) {
 
 /// A member that catches up requests missed entries at once, and each answer frees a slot for the next request.
 #[test]
-fn who_catches_up_fetches_as_fast_as_others_answer() {
+fn a_member_that_catches_up_fetches_as_fast_as_others_answer() {
     let (mut net, cuts) = forty_rounds_without_one();
     net.filter(|_, _, _| true);
     let decided = net.now;
@@ -138,7 +138,7 @@ fn who_catches_up_fetches_as_fast_as_others_answer() {
 
 /// Eight requests at most wait for the answer of one member, whenever they were sent.
 #[test]
-fn no_member_is_asked_for_more_than_it_can_answer() {
+fn a_member_gets_no_more_requests_than_it_can_answer() {
     let (mut net, cuts) = forty_rounds_without_one();
     let decided = net.now;
     for (round, cut) in (1..).zip(&cuts[1..]) {
@@ -153,7 +153,7 @@ fn no_member_is_asked_for_more_than_it_can_answer() {
 }
 
 #[test]
-fn silent_signers_are_passed_over_and_at_last_all_are_asked() {
+fn a_fetch_goes_on_from_silent_signers_to_all_members() {
     let mut net = Net::of(4);
     net.append(0, b"x");
     net.filter(|_, to, send| !(to == 3 && is_entry(send)));
@@ -171,7 +171,7 @@ fn silent_signers_are_passed_over_and_at_last_all_are_asked() {
 }
 
 #[test]
-fn a_missing_parent_is_asked_of_the_owner_and_given_up_if_it_does_not_answer() {
+fn a_missing_parent_is_requested_from_the_owner_a_few_times() {
     let mut net = Net::of(4);
     net.append(0, b"1");
     net.append(0, b"2");
@@ -199,7 +199,7 @@ fn a_missing_parent_is_asked_of_the_owner_and_given_up_if_it_does_not_answer() {
 }
 
 #[test]
-fn a_wanted_certificate_is_asked_for_until_it_comes() {
+fn a_wanted_certificate_is_requested_until_it_comes() {
     let mut net = Net::of(4);
     net.filter(|_, to, _| to != 3);
     net.append(0, b"x");
@@ -233,7 +233,7 @@ fn a_wanted_certificate_is_asked_for_until_it_comes() {
 }
 
 #[test]
-fn a_certificate_that_does_not_exist_is_not_asked_for_for_ever() {
+fn requests_for_a_certificate_end() {
     let mut net = Net::of(4);
     let tip = Tip { seq: Seq(1), digest: Digest([1; 32]) };
     net.act(0, |it, now| it.want_certificates(now, Index(3), &[(Index(3), tip)]));
@@ -242,9 +242,9 @@ fn a_certificate_that_does_not_exist_is_not_asked_for_for_ever() {
     assert_eq!(net.parties[0].next_wakeup(), None);
 }
 
-/// The proposer is silent, and only a member that is asked last knows the certificate.
+/// The proposer is silent, and only the last member that gets a request knows the certificate.
 #[test]
-fn nothing_depends_on_the_proposer() {
+fn a_certificate_is_found_without_its_proposer() {
     let mut net = Net::of(7);
     net.append(0, b"x");
     // Only member 0 learns the certificate.
@@ -258,7 +258,7 @@ fn nothing_depends_on_the_proposer() {
 }
 
 #[test]
-fn each_of_f_plus_1_proposers_is_asked_at_once() {
+fn each_of_f_plus_1_proposers_gets_a_request_at_once() {
     let mut net = Net::of(7);
     let tips = [(Index(0), Tip { seq: Seq(1), digest: Digest([1; 32]) })];
     let asked: Vec<usize> = (1..7)
@@ -297,8 +297,8 @@ fn a_certificate_is_reported_although_its_want_was_displaced() {
     }
 }
 
-/// The first signers that a member asks are silent: two of them cost one wait. Asked one by one they would cost 600 ms,
-/// and ten of them 8 s at N = 31.
+/// The first signers that get a request are silent: two of them cost one wait. One by one they would cost 600 ms, and
+/// ten of them 8 s at N = 31.
 #[test]
 fn silent_signers_in_a_row_cost_a_few_waits() {
     for (n, silent, within_ms) in [(7, 2, 250), (31, 10, 1_700)] {
@@ -309,7 +309,7 @@ fn silent_signers_in_a_row_cost_a_few_waits() {
             net.deliver();
             let cut = net.parties[usize::from(at)].cut();
             assert_eq!(seq_of(&cut, 0), Seq(1));
-            // Those it asks first.
+            // The signers that get the first requests.
             let signers = net.parties[usize::from(at)].chains[0].signers(Seq(1)).expect("it is certified");
             let mut row: Vec<usize> =
                 signers.signers().filter(|it| it.0 != at).map(|it| usize::from(it.0)).collect();

@@ -1,4 +1,4 @@
-//! What happens when nobody misbehaves, and when messages get lost.
+//! Lanes with honest members, and with lost messages.
 
 use wire::ids::{Index, NodeId, Seq};
 
@@ -8,7 +8,7 @@ use crate::mvba::LaneCertificates;
 use crate::time::Span;
 
 #[test]
-fn an_entry_is_certified_known_to_all_decided_executed_and_served() {
+fn an_entry_is_certified_decided_executed_and_served() {
     for n in [1, 2, 3, 4, 7, 10] {
         let mut net = Net::of(n);
         let members = 0..usize::from(n);
@@ -72,7 +72,7 @@ fn the_window_closes_and_opens_with_the_decided_cut() {
 }
 
 #[test]
-fn one_crashed_member_does_not_matter() {
+fn one_crashed_member_of_four_stops_no_lane() {
     let mut net = Net::of(4);
     net.filter(|from, to, _| from != 3 && to != 3);
     net.append(0, b"x");
@@ -81,7 +81,7 @@ fn one_crashed_member_does_not_matter() {
 }
 
 #[test]
-fn two_crashed_members_stop_certificates_and_sends_get_rare() {
+fn without_a_quorum_sends_get_rare() {
     let mut net = Net::of(4);
     net.filter(|from, to, _| from < 2 && to < 2);
     net.append(0, b"x");
@@ -95,7 +95,7 @@ fn two_crashed_members_stop_certificates_and_sends_get_rare() {
 }
 
 #[test]
-fn lost_sends_echoes_and_finals_are_made_good_in_time() {
+fn lost_sends_echoes_and_finals_are_repeated() {
     for lost in [is_entry, is_echo, is_final] {
         let mut net = Net::of(4);
         net.filter(move |_, _, send| !lost(send));
@@ -110,9 +110,9 @@ fn lost_sends_echoes_and_finals_are_made_good_in_time() {
 }
 
 #[test]
-fn a_new_process_of_a_peer_gets_at_once_what_is_open() {
+fn a_new_process_of_a_peer_gets_open_entries_at_once() {
     let mut net = Net::of(4);
-    // Member 3 hears nothing, and what it says about the lane of member 1 gets lost too.
+    // Member 3 receives nothing, and its messages are lost too.
     net.filter(|from, to, _| to != 3 && from != 3);
     net.append(0, b"x");
     net.append(1, b"y");
@@ -133,7 +133,7 @@ fn a_new_process_of_a_peer_gets_at_once_what_is_open() {
 }
 
 #[test]
-fn echoes_lost_with_a_child_are_given_again() {
+fn echoes_lost_with_a_child_are_sent_again() {
     let mut net = Net::of(4);
     net.filter(|_, _, send| !is_echo(send));
     net.append(0, b"x");

@@ -1,4 +1,4 @@
-//! Random schedules with Byzantine owners, an oracle in place of agreement, and the lanes' promises checked throughout.
+//! Random schedules with Byzantine owners, an oracle instead of agreement, and checks of the lanes' promises.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::lane::{LaneMessage, LaneSend, LaneSettings};
 use crate::prng::Prng;
 use crate::time::Span;
 
-type Place = (usize, u64);
+type Position = (usize, u64);
 
 /// Honest members `0..honest`, Byzantine ones from there on.
 struct Bench {
@@ -25,14 +25,14 @@ struct Bench {
     progress: Vec<(usize, usize)>,
     /// Blocks by round, as the first to assemble them saw them.
     blocks: BTreeMap<usize, Vec<(u16, u64, Vec<u8>)>>,
-    /// What honest members signed, by signer and place.
-    signed: BTreeMap<(usize, Place), Digest>,
-    /// What is certified, by place.
-    certified: BTreeMap<Place, Digest>,
+    /// The digests that honest members signed, by signer and position.
+    signed: BTreeMap<(usize, Position), Digest>,
+    /// Certified digests, by position.
+    certified: BTreeMap<Position, Digest>,
     /// Entries of Byzantine owners.
     forged: Vec<Entry>,
     /// Votes for them.
-    votes: BTreeMap<(Place, Digest), BTreeMap<Index, Signature>>,
+    votes: BTreeMap<(Position, Digest), BTreeMap<Index, Signature>>,
 }
 
 impl Bench {
@@ -103,16 +103,16 @@ impl Bench {
 
     fn check_echo(&mut self, from: usize, sent: &LaneSend) {
         if let LaneSend::Message(LaneMessage::Echo { owner, seq, digest, .. }) = sent {
-            let place = (usize::from(owner.0), seq.0);
-            let first = *self.signed.entry((from, place)).or_insert(*digest);
-            assert_eq!(first, *digest, "member {from} signs once for {place:?}");
+            let position = (usize::from(owner.0), seq.0);
+            let first = *self.signed.entry((from, position)).or_insert(*digest);
+            assert_eq!(first, *digest, "member {from} signs once for {position:?}");
         }
     }
 
     fn note_vote(&mut self, sent: &LaneSend) {
         if let LaneSend::Message(LaneMessage::Echo { owner, seq, digest, signature }) = sent {
             let votes = self.votes.entry(((usize::from(owner.0), seq.0), *digest)).or_default();
-            // The signer is told by the signature: each is recomputed, as nobody else can make it.
+            // The signature determines the signer: each honest signature is recomputed.
             let tip = Tip { seq: *seq, digest: *digest };
             let signers = 0..self.honest;
             let signer =
@@ -121,7 +121,7 @@ impl Bench {
         }
     }
 
-    /// A Byzantine owner extends some branch and sends it to some.
+    /// A Byzantine owner extends some branch and sends it to some members.
     fn forge(&mut self) {
         let owner = self.honest + self.pick(self.net.parties.len() - self.honest);
         let own: Vec<Tip> =
@@ -144,11 +144,11 @@ impl Bench {
         self.forged.push(entry);
     }
 
-    /// Byzantine members complete what certificates they can and show them to some.
+    /// Byzantine members complete all certificates they can and send them to some members.
     fn certify_forged(&mut self) {
         let quorum = self.net.committee.quorum();
-        let places: Vec<_> = self.votes.keys().copied().collect();
-        for ((owner, seq), digest) in places {
+        let positions: Vec<_> = self.votes.keys().copied().collect();
+        for ((owner, seq), digest) in positions {
             let tip = Tip { seq: Seq(seq), digest };
             let mut votes = self.votes[&((owner, seq), digest)].clone();
             for at in self.honest..self.net.parties.len() {
@@ -166,7 +166,7 @@ impl Bench {
         }
     }
 
-    /// Agreement, as an oracle: what some honest member that is up to date proposes.
+    /// Agreement, as an oracle: decides the proposal of some honest member that is up to date.
     fn decide_next(&mut self) {
         let last = self.cuts.len() - 1;
         let current: Vec<usize> = (0..self.honest).filter(|at| self.progress[*at].0 == last).collect();
@@ -210,13 +210,14 @@ impl Bench {
             for (owner, chain) in lanes.chains.iter().enumerate() {
                 for (seq, digest) in chain.all_certified() {
                     let first = *self.certified.entry((owner, seq.0)).or_insert(digest);
-                    assert_eq!(first, digest, "one certified entry at place {seq} of lane {owner}");
+                    assert_eq!(first, digest, "one certified entry at position {seq} of lane {owner}");
                 }
             }
         }
     }
 
-    /// Everything honest is delivered from now on: all catch up, all honest entries are decided, all comes to rest.
+    /// From now on all messages of honest members arrive: all catch up, all honest entries are decided, no timer is
+    /// left.
     fn heal(&mut self) {
         let honest = self.honest;
         self.net.filter(move |from, to, _| from < honest && to < honest);
@@ -263,11 +264,11 @@ fn promises_hold_under_random_schedules_of_seven() {
     (0..15).for_each(|seed| run(7, seed, 4_000));
 }
 
-/// Each rule of the lanes is one that these checks need: without it some seed finds two signatures, two certificates
-/// or an invalid entry in a block.
+/// Without any single rule of the lanes some seed finds two signatures, two certificates or an invalid entry in a
+/// block.
 #[cfg(feature = "mutants")]
 #[test]
-fn each_rule_of_the_lanes_is_missed_when_it_is_off() {
+fn without_any_single_rule_some_seed_fails() {
     use crate::mutant::{Mutant, set};
 
     for rule in [Mutant::EchoOncePerEntry, Mutant::EchoOnlyAboveCut, Mutant::EntryStaticValidity] {

@@ -78,7 +78,7 @@ fn a_chain_of_headers_proves_an_uncertified_block() {
 }
 
 #[test]
-fn parts_flow_both_ways_and_acknowledgements_are_few() {
+fn parts_flow_both_ways_with_few_acknowledgements() {
     let mut bench = Bench::new(4, 2);
     for height in 1..=40 {
         bench.block(SOURCE, &[(TARGET, b"there")]);
@@ -101,7 +101,7 @@ fn parts_flow_both_ways_and_acknowledgements_are_few() {
 
 /// The home proposes at once; the others when it has had its time, each again after a while.
 #[test]
-fn backups_propose_what_its_home_does_not() {
+fn backups_propose_a_part_that_its_home_does_not() {
     let mut bench = Bench::new(4, 2);
     let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
     bench.certify(SOURCE, 1);
@@ -121,7 +121,7 @@ fn backups_propose_what_its_home_does_not() {
     bench.net.outputs[usize::from(backup.0)].clear();
     bench.net.pass_ms(1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (1, 1), "again after 5 s");
-    assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent is told");
+    assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent gets an output");
     bench.import(TARGET, SOURCE, 1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
 }

@@ -16,7 +16,7 @@ use crate::shard::transfer::TransferSend;
 use crate::sim::adversary::shapes::{self, Pieces};
 use crate::transaction::tx_id;
 
-/// Hands a transfer to a member, and tells whether that member has signed anything by it.
+/// Delivers a transfer to a member; returns whether that member signs a part.
 fn signs(bench: &mut Bench, from: NodeId, to: NodeId, transfer: Transfer) -> bool {
     bench.net.sent.clear();
     bench.net.hand(from, to, &TransferSend::Transfer(transfer));
@@ -98,7 +98,7 @@ const LIES: [(&str, Lie); 17] = [
 ];
 
 #[test]
-fn a_transfer_that_does_not_hold_is_refused_and_its_sender_barred() {
+fn a_false_transfer_is_refused_and_bars_its_sender() {
     let (mut bench, honest) = staged();
     let (liar, victim, other) =
         (bench.net.node(SOURCE, 3), bench.net.node(TARGET, 0), bench.net.node(SOURCE, 0));
@@ -236,7 +236,7 @@ fn parts_of_other_shapes_are_refused() {
 
 /// A chain longer than proofs may be is neither sent nor taken.
 #[test]
-fn the_chain_of_headers_has_a_longest() {
+fn the_chain_of_headers_is_bounded() {
     let mut bench = Bench::new(4, 2);
     let parts = bench.block(SOURCE, &[(TARGET, b"x")]);
     bench.idle_blocks(SOURCE, TransferProof::HEADERS_MAX as u64);
@@ -288,9 +288,9 @@ fn vote(bench: &Bench, author: NodeId, part: PartRef) -> TransferSend {
     message(PartMessage::Vote { part, signature })
 }
 
-/// f liars make nobody ask for what nobody has, and nothing eligible.
+/// f liars neither cause requests for parts that do not exist nor make a part eligible.
 #[test]
-fn signs_for_data_never_sent_lead_nowhere() {
+fn signs_for_unsent_parts_make_none_eligible() {
     let mut bench = Bench::new(4, 2);
     let (liar, victim) = (bench.net.node(TARGET, 3), bench.net.node(TARGET, 0));
     let fake = |number: u64, byte: u8| PartRef {
@@ -348,7 +348,7 @@ fn a_bad_signature_does_not_make_a_part_eligible() {
 
 /// Acknowledgements of f liars end nothing.
 #[test]
-fn f_acknowledgements_are_not_believed() {
+fn f_acknowledgements_do_not_count() {
     let mut bench = Bench::new(4, 2);
     bench.block(SOURCE, &[(TARGET, b"x")]);
     let (sender, liar) = (bench.net.node(SOURCE, 0), bench.net.node(TARGET, 3));
@@ -402,7 +402,7 @@ fn a_number_is_signed_once() {
 /// Without its rules a member signs lies, or two parts for one place.
 #[cfg(feature = "mutants")]
 #[test]
-fn each_rule_of_transfers_is_missed_when_it_is_off() {
+fn without_any_single_rule_of_transfers_an_attack_succeeds() {
     use crate::mutant::{Mutant, set};
 
     set(Some(Mutant::SignOncePerPart));

@@ -69,7 +69,7 @@ impl Bench {
         self.execute(shard, header, parts)
     }
 
-    /// What [`Bench::block`] would be, without anybody executing it.
+    /// The block of [`Bench::block`], without executing it.
     pub(super) fn next_block(&self, shard: ShardId, items: &[(ShardId, &[u8])]) -> (Header, Vec<Arc<Part>>) {
         let chain = self.chains.get(&shard);
         let last = chain.and_then(|chain| chain.last()).copied();
@@ -163,7 +163,7 @@ impl Bench {
         self.net.step(member, |it, now| it.imported(now, source, PartNumber(watermark)));
     }
 
-    /// Numbers of what is eligible at every member of a shard, whoever is to propose it.
+    /// Numbers of the parts that are eligible at every member of a shard.
     pub(super) fn eligible(&self, shard: ShardId) -> Vec<u64> {
         let later = self.net.now + Span::from_ms(60_000);
         let numbers = |node: NodeId| -> Vec<u64> {

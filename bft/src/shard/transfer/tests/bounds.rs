@@ -20,7 +20,7 @@ fn transfers(bench: &Bench) -> usize {
 
 /// A member that signs everything leaves one vote in each place of the window.
 #[test]
-fn a_flood_of_signs_leaves_a_bounded_trace() {
+fn a_flood_of_signs_fills_bounded_tables() {
     let mut bench = Bench::new(4, 2);
     let (liar, victim) = (bench.net.node(TARGET, 3), bench.net.node(TARGET, 0));
     for number in (0..=1_000).chain([u64::MAX]) {
@@ -37,7 +37,7 @@ fn a_flood_of_signs_leaves_a_bounded_trace() {
 
 /// A destination that acknowledges nothing gets so many parts and no more; each acknowledgement lets others follow.
 #[test]
-fn the_window_bounds_what_is_under_way() {
+fn the_window_bounds_the_parts_under_way() {
     let mut bench = Bench::new(4, 2);
     for height in 1..=100 {
         bench.block(SOURCE, &[(TARGET, b"x")]);
@@ -61,7 +61,7 @@ fn the_window_bounds_what_is_under_way() {
 
 /// Of long parts fewer are under way, and only the oldest of them are sent again.
 #[test]
-fn the_window_is_one_of_bytes_too() {
+fn the_window_bounds_bytes_too() {
     let mut bench = Bench::new(1, 2);
     let mut group = Group::new(SOURCE, TARGET, Round(1), PartNumber(1));
     let item = vec![7; 60_000];
@@ -85,7 +85,7 @@ fn the_window_is_one_of_bytes_too() {
     assert_eq!((transfers(&bench) as u64, bench.net.at(bench.net.node(SOURCE, 0)).parts_open()), (13, 0));
 }
 
-/// Who asks again and again gets so many bytes.
+/// A peer that repeats its requests gets a bounded number of bytes.
 #[test]
 fn a_flood_of_requests_is_answered_within_bounds() {
     let mut bench = Bench::new(4, 2);

@@ -1,4 +1,4 @@
-//! Silence, loss, restarts, members that are behind: every part arrives all the same.
+//! Silent members, lost messages, restarts, members that are behind: every part arrives.
 
 use std::cell::Cell;
 
@@ -13,9 +13,9 @@ fn is_transfer(send: &TransferSend) -> bool {
     matches!(send, TransferSend::Transfer(_))
 }
 
-/// f members of either shard are silent: who has no partner asks a signer, and if that one is silent the next.
+/// f members of either shard are silent: a member without partner requests the part from a signer, and then the next.
 #[test]
-fn silent_partners_are_made_up_for() {
+fn silent_partners_are_replaced() {
     for n in [4, 7, 10] {
         let f = (n - 1) / 3;
         let mut bench = Bench::new(n, 2);
@@ -39,7 +39,7 @@ fn silent_partners_are_made_up_for() {
     }
 }
 
-/// After each wait without an answer more signers are asked; when no signer answers, the source is asked.
+/// After each wait without an answer more signers get a request; when none answers, the source does.
 #[test]
 fn a_body_is_requested_from_more_and_more_members() {
     let mut bench = Bench::new(4, 2);
@@ -66,9 +66,9 @@ fn a_body_is_requested_from_more_and_more_members() {
     assert_eq!(asked(&bench)[7..], [5], "and all of them again, but nobody once it is here");
 }
 
-/// Whoever is down while a part is executed has it from its own shard, long after the source has dropped it.
+/// A member that was down while a part was executed gets it from its own shard, after the source has dropped it.
 #[test]
-fn who_is_behind_fetches_what_a_decided_block_names() {
+fn a_member_that_is_behind_fetches_the_parts_of_decided_blocks() {
     let mut bench = Bench::new(4, 2);
     let behind = bench.net.node(TARGET, 3);
     bench.net.only(move |from, to, _| from != behind && to != behind);
@@ -94,7 +94,7 @@ fn who_is_behind_fetches_what_a_decided_block_names() {
 
 /// The source goes on, to another partner each time, until f+1 acknowledgements arrive.
 #[test]
-fn lost_acknowledgements_are_given_again() {
+fn lost_acknowledgements_are_sent_again() {
     let mut bench = Bench::new(4, 2);
     bench.net.only(|_, _, send| !matches!(send, TransferSend::Message(PartMessage::Ack(_))));
     bench.block(SOURCE, &[(TARGET, b"x")]);
@@ -118,7 +118,7 @@ fn lost_acknowledgements_are_given_again() {
     assert!(bench.net.committee.nodes().all(|node| bench.net.at(node).next_wakeup().is_none()));
 }
 
-/// What a new process of a peer, or of our own, may have lost is said again.
+/// Messages that a new process of a peer, or of our own, may have lost are sent again.
 #[test]
 fn restarts_lose_nothing() {
     let mut bench = Bench::new(4, 2);
@@ -275,7 +275,7 @@ fn parts_to_many_shards_are_sent_again_one_shard_after_another() {
 #[test]
 fn silent_signers_of_a_part_cost_few_waits() {
     let mut bench = Bench::new(7, 2);
-    // The partner of the last member is silent, and so are 0 and 1, the first signers that it asks.
+    // The partner of the last member is silent, and so are 0 and 1, the first signers that get its requests.
     let (victim, partner) = (bench.net.node(TARGET, 6), bench.net.node(SOURCE, 6));
     let silent = [bench.net.node(TARGET, 0), bench.net.node(TARGET, 1)];
     bench.net.only(move |from, to, send| {
