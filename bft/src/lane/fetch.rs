@@ -232,10 +232,16 @@ impl Fetches {
             self.undecided.insert(place);
         }
         self.dues.start(place, fetch.due, PASS_MAX);
+        if fetch.epoch == self.epoch {
+            self.charge(&fetch);
+        }
+        self.table.insert(place, fetch);
+    }
+
+    fn charge(&mut self, fetch: &Fetch) {
         for asked in &fetch.awaiting {
             *self.load.entry(*asked).or_default() += fetch.entries;
         }
-        self.table.insert(place, fetch);
     }
 
     fn remove(&mut self, place: Place) -> Option<Fetch> {
@@ -273,6 +279,8 @@ impl Fetches {
             self.look_again = None;
             self.tickets = ASKED_MAX * member.committee.n() as u64;
         }
+        // None looks twice in one event.
+        self.tickets = self.tickets.min(self.blocked.len() as u64);
         while let Some(place) = self.dues.next(now).or_else(|| self.next_blocked()) {
             let mut fetch = self.table.remove(&place).expect("what is due or blocked is in the table");
             self.release(&fetch);
@@ -287,9 +295,7 @@ impl Fetches {
             let asked_max = (ASKED_BYTES / self.typical_bytes.max(1)).clamp(ASKED_MIN, ASKED_MAX);
             match fetch.ask(now, member, &candidates, &self.load, asked_max) {
                 Asked::Of(dest) => {
-                    for asked in &fetch.awaiting {
-                        *self.load.entry(*asked).or_default() += fetch.entries;
-                    }
+                    self.charge(&fetch);
                     self.dues.start(place, fetch.due, PASS_MAX);
                     let run = Run { dest, lane, seq, digest: fetch.digest, count: fetch.entries };
                     match runs.last_mut().filter(|last| run.continues(last)) {
