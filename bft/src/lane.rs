@@ -1,28 +1,28 @@
-//! Lanes: dissemination, all the time and at the speed of the network.
+//! Lanes: members disseminate payloads continuously, at the speed of the network.
 //!
 //! Each member appends entries to a hash-chained sequence of its own, its lane. Each entry is provably broadcast:
 //! SEND (the entry) → ECHO (a signature, back to the owner) → N−f echoes make a certificate → FINAL (the certificate,
 //! to all). Agreement then only names, for each lane, the highest certified entry: the cut.
 //!
 //! Guarantees, with at most f of N members Byzantine:
-//! - *One branch*: of a place of a lane at most one entry is ever certified, since an honest member signs one entry for
-//!   a place and none at or below its own last decided cut, and two sets of N−f signers share an honest one.
+//! - *One branch*: at most one entry is ever certified at a position of a lane. An honest member signs one entry for a
+//!   position and none at or below its own last decided cut, and two sets of N−f signers share an honest one.
 //! - *A certificate covers the prefix*: an honest member echoes an entry only if it chains to the decided cut through
 //!   entries that it echoed itself or that are certified (argued in `chain`).
-//! - *Availability*: at least N−2f ≥ f+1 honest signers hold the entry, so whoever lacks it fetches it.
-//! - *Validity*: a certified entry is valid, which is a matter of its bytes and the committee alone; else one crafted
-//!   transaction would split the honest members and kill an honest lane for ever.
+//! - *Availability*: at least N−2f ≥ f+1 honest signers hold the entry, so a member that lacks it can fetch it.
+//! - *Validity*: a certified entry is valid. Validity is a function of its bytes and the committee alone; otherwise one
+//!   crafted transaction would split the honest members and block an honest lane for ever.
 //!
-//! Cost: an entry of b bytes costs N−1 sends of b, N signatures, one batch of N−f verifications at the owner and one
-//! at each receiver of FINAL. Nobody hashes an entry twice (see [`entry`]).
+//! Cost: an entry of b bytes costs N−1 sends of b, N signatures, one batch of N−f verifications at the owner and one at
+//! each receiver of FINAL. No node hashes an entry twice (see [`entry`]).
 //!
 //! Source: Dumbo-NG (CCS 2022), §IV, with its multi-use provable broadcast. Deviations: the owner does not wait for
 //! a certificate before it sends the next entry (up to `pipeline` are open); certificates travel as FINAL, not inside
 //! the next entry.
 //!
-//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, what is missing), `own`
-//! (the own lane: votes, re-sending), `fetch` and `want` (asking for bodies and certificates),
-//! `history` (entries of executed blocks), `steps` (steps that several inputs share).
+//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, missing bodies), `own`
+//! (the own lane: votes, re-sending), `fetch` and `want` (requests for bodies and certificates), `history` (entries of
+//! executed blocks), `steps` (steps that several inputs share).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -69,7 +69,7 @@ const _: () = assert!(ANSWER_BYTES_MAX == limits::PROPOSAL_BYTES_MAX + HEADER_BY
 /// Static validity of a payload: a function of its bytes and the committee alone. \[safety]
 pub type Validity = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
-/// What may be tuned; bounds of memory and pace, never of validity.
+/// Tunable bounds of memory and pace. None affects validity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaneSettings {
     /// Entries the owner may have beyond its last decided cut, at least 1.
@@ -99,9 +99,9 @@ impl Default for LaneSettings {
 /// Whether missing bodies of a decided round may still be under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bodies {
-    /// They may, from their owners.
+    /// Their owners' sends may still arrive.
     UnderWay,
-    /// They were sent long ago and missed.
+    /// They were sent long ago, and this member missed them.
     Missed,
 }
 
@@ -111,7 +111,7 @@ pub enum Bodies {
 /// - Inputs: `handle_entry` and `handle` (from peers), `append` (own entry), `want_certificates`, `decide`, `executed`
 ///   (from the round), `on_peer_up`, `on_child_restarted`, `tick` (from the driver).
 ///
-/// Nothing is ever sent to ourselves; own echoes are counted directly.
+/// A member sends nothing to itself; its own echoes are counted directly.
 #[derive(Clone)]
 pub struct Lanes {
     member: Member,
@@ -125,7 +125,7 @@ pub struct Lanes {
     history: History,
     serving: Vec<Serving>,
     certificates: CertificateCache,
-    /// Members that showed a bad certificate: their FINALs cost nothing any more.
+    /// Members that sent a bad certificate. Their FINALs are dropped unverified.
     barred: BTreeSet<Index>,
 }
 
@@ -169,12 +169,12 @@ impl Lanes {
 
     // The own lane.
 
-    /// Payload bytes that [`Lanes::append`] takes now; `None` while the window of open entries is full.
+    /// Payload bytes that [`Lanes::append`] accepts now; `None` while the window of open entries is full.
     pub fn room(&self) -> Option<usize> {
         let chain = self.own_chain();
         if chain.is_judged(self.own.last().seq.next()) {
-            // We have signed that place before we lost our way (see `Own::decide`): signing again would be a second
-            // branch of our own.
+            // We signed this position before our lane took another branch (see `Own::decide`). A second signature would create a
+            // second branch of our own lane.
             return None;
         }
         let longest = self.member.committee.protocol().proposal_bytes_max;
@@ -202,10 +202,10 @@ impl Lanes {
     /// If there is no [`Lanes::room`] for it.
     pub fn append(&mut self, now: Time, buffer: Vec<u8>) -> LaneEffects {
         let payload_bytes = buffer.len().saturating_sub(HEADER_BYTES);
-        assert!(self.room().is_some_and(|room| payload_bytes <= room), "the caller asks for room first");
+        assert!(self.room().is_some_and(|room| payload_bytes <= room), "the caller checks the room first");
         let owner = self.member.index;
         let entry = Entry::seal(owner, self.own.last(), buffer);
-        debug_assert!((self.validity)(entry.payload()), "what we propose is valid");
+        debug_assert!((self.validity)(entry.payload()), "an own payload is valid");
         let signature = self.member.suite.sign(&statement(owner, entry.tip()));
         let send = LaneSend::Entry { owner, seq: entry.seq, digest: entry.digest, body: entry.body.clone() };
         let mut effects = Effects::send(Dest::ShardOthers, send);
@@ -217,7 +217,7 @@ impl Lanes {
 
     // Messages of peers.
 
-    /// Takes in an entry, sent by its owner or fetched from anybody. `digest` is SHA-256 of `body`.
+    /// Handles an entry, sent by its owner or fetched from any member. `digest` is SHA-256 of `body`.
     pub fn handle_entry(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) -> LaneEffects {
         let Some(sender) = self.member.index_of(from) else {
             return Effects::fault(from, FaultKind::NotAMember);
@@ -245,8 +245,8 @@ impl Lanes {
             Received::Again(echoed, signature) => {
                 self.echo(owner, Tip { seq: tip.seq, digest: echoed }, signature)
             }
-            // # Security: nothing is signed at or below the decided cut, where the slots that remember what was
-            // signed may be gone. [safety]
+            // # Security: nothing is signed at or below the decided cut, where the slots that remember our signatures
+            // may be gone. [safety]
             Received::Stale if in_force(Mutant::EchoOnlyAboveCut) => Effects::none(),
             Received::Stale => {
                 let signature = self.member.suite.sign(&statement(owner, tip));
@@ -263,7 +263,7 @@ impl Lanes {
         }
     }
 
-    /// Takes in any other message.
+    /// Handles any other message.
     pub fn handle(&mut self, now: Time, from: NodeId, message: LaneMessage) -> LaneEffects {
         let Some(sender) = self.member.index_of(from) else {
             return Effects::fault(from, FaultKind::NotAMember);
@@ -294,7 +294,7 @@ impl Lanes {
 
     // Calls of the round loop.
 
-    /// For each lane the highest entry known to be certified, never behind the decided cut.
+    /// For each lane the highest entry known to be certified, never below the decided cut.
     pub fn cut(&self) -> Cut {
         Cut(self.chains.iter().map(Chain::top).collect())
     }
@@ -315,8 +315,7 @@ impl Lanes {
     }
 
     /// Requests the certificates of those tips of a cut that are not known to be certified: from its proposer now, and
-    /// from others if they do not arrive. May be called again as often as needed. Wants end when the next cut is
-    /// decided.
+    /// from others if they do not arrive. May be called again at any time. Wants end when the next cut is decided.
     pub fn want_certificates(&mut self, now: Time, proposer: Index, tips: &[(Index, Tip)]) -> LaneEffects {
         let mut asked = Vec::new();
         for (lane, tip) in tips {
@@ -337,8 +336,8 @@ impl Lanes {
         effects
     }
 
-    /// The cut of `round` is decided: windows move, what its block lacks is fetched, after a little patience if its
-    /// bodies may be under way. Rounds come in order; a round passed before changes nothing.
+    /// The cut of `round` is decided: the windows move, and missing entries of its block are fetched, after a short
+    /// wait if their bodies may be under way. Rounds come in order; a call for an earlier round changes nothing.
     ///
     /// # Panics
     /// If the cut does not have N lanes: the caller checks `Cut::may_follow`.
@@ -360,13 +359,13 @@ impl Lanes {
         effects
     }
 
-    /// Whether all entries up to `cut`, which is decided, are here.
+    /// Whether all entries up to the decided `cut` are here.
     pub fn is_complete_to(&self, cut: &Cut) -> bool {
         cut.tips().all(|(lane, tip)| self.chain(lane).is_complete_to(tip.seq))
     }
 
-    /// All entries after `previous` up to `cut`, which is decided: lanes ascending, of a lane ascending by place.
-    /// `None` while a body is missing.
+    /// All entries after `previous` up to the decided `cut`: lanes ascending, then positions ascending. `None` while a
+    /// body is missing.
     pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<Entry>> {
         let mut block = Vec::new();
         for (lane, tip) in cut.ahead_of(previous) {
@@ -379,8 +378,8 @@ impl Lanes {
         Some(block)
     }
 
-    /// The block of `round`, whose cut this is, was executed: its entries move to the history, its certificates are
-    /// dropped. Rounds come in order.
+    /// The block of `round`, whose cut this is, was executed: its entries move to the history, and their certificates
+    /// are dropped. Rounds come in order.
     pub fn executed(&mut self, round: Round, cut: &Cut) {
         if round <= self.executed {
             return;
@@ -390,15 +389,14 @@ impl Lanes {
         self.history.push(round, block);
     }
 
-    /// Slots, fetches and members looked at so far: what the work of all events adds up to, besides messages. For
-    /// checkers.
+    /// Slots, fetches and members visited so far: the work of all events, besides messages. For checkers.
     pub fn work(&self) -> u64 {
         self.chains.iter().map(Chain::work).sum::<u64>() + self.fetches.work()
     }
 
     // Time and links.
 
-    /// When [`Lanes::tick`] has something to do; `None` while nothing is open.
+    /// When [`Lanes::tick`] is due; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
         [self.own.next_due(), self.fetches.next_due(), self.wants.next_due()].into_iter().flatten().min()
     }
@@ -412,8 +410,8 @@ impl Lanes {
         effects
     }
 
-    /// A new process of a peer is connected: whatever was under way to it may be lost, so it gets what is open of our
-    /// lane, entries as their pace allows, and our echoes of its lane. The caller limits how often.
+    /// A new process of a peer is connected, and messages under way to it may be lost. It gets the open entries of our
+    /// lane, as their pace allows, and our echoes of its lane. The caller limits how often.
     pub fn on_peer_up(&mut self, now: Time, peer: NodeId) -> LaneEffects {
         let mut effects = Effects::none();
         let Some(index) = self.member.index_of(peer).filter(|index| *index != self.member.index) else {
@@ -429,7 +427,7 @@ impl Lanes {
         effects
     }
 
-    /// A child of ours was restarted: whatever was under way to or from anybody may be lost.
+    /// A child of ours was restarted: messages under way to or from any peer may be lost.
     pub fn on_child_restarted(&mut self, now: Time) -> LaneEffects {
         let mut effects = Effects::none();
         for index in self.member.committee.indices().filter(|index| *index != self.member.index) {

@@ -1,22 +1,21 @@
-//! One lane as one member sees it: what was received, echoed, certified and decided of it, and what is missing.
+//! One lane as one member sees it: the entries received, echoed, certified, decided and missing.
 //!
-//! A slot for each place above the last executed cut. Of a place at most one body is kept: that of the digest that
-//! counts most, which is the decided one, else the certified one, else the owner's first. Pure bookkeeping: signing,
-//! verifying and sending are the parent's.
+//! Each position above the last executed cut has a slot. A slot keeps at most one body: that of the decided digest,
+//! else of the certified one, else of the owner's first entry. Pure bookkeeping: the parent signs, verifies and sends.
 //!
 //! # Correctness
-//! Why a certificate covers the whole prefix: among its N−f signers at least N−2f ≥ f+1 are honest, and each of them
-//! echoed the parent, or held the parent's certificate, or had the parent decided. So the parent is certified, or f+1
-//! honest members are spent on it and no other entry of its place can find N−f; by induction no two certified entries
-//! of a lane lie on different branches.
+//! A certificate covers the whole prefix: among its N−f signers at least N−2f ≥ f+1 are honest, and each of them echoed
+//! the parent, or held the parent's certificate, or had the parent decided. So the parent is certified, or f+1 honest
+//! members have signed it and no other entry of its position can reach N−f; by induction no two certified entries of a
+//! lane lie on different branches.
 //!
 //! # Security
-//! Slots lie between the executed cut and `headers` places beyond the decided one; bodies beyond the decided cut are
-//! bounded in count and bytes. Bodies that were echoed are never thrown away to make room, since the certificate they
-//! may become part of promises that they are held.
+//! Slots lie between the executed cut and `headers` positions beyond the decided one; bodies beyond the decided cut are
+//! bounded in count and bytes. An echoed body is never evicted, since the certificate that its echo may become part of
+//! promises that the signers hold it.
 //!
-//! An event costs what it changes. Of decided places, whose number grows with what is not executed, only the changes
-//! are reported ([`Missing`]); of undecided ones an event looks at those whose bodies are kept, twice the pipeline.
+//! An event costs what it changes. For decided positions, whose number grows with the unexecuted backlog, only changes
+//! are reported ([`Missing`]); of undecided positions an event visits those whose bodies are kept, twice the pipeline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -32,67 +31,68 @@ use crate::mutant::{Mutant, in_force};
 /// How far beyond the own last decided cut a lane is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Reach {
-    /// Places whose bodies are kept: twice what an honest owner has open, since the owner's cut may be ahead of ours.
+    /// Positions whose bodies are kept: twice what an honest owner has open, since the owner's cut may be ahead of
+    /// ours.
     pub(super) bodies: u64,
-    /// Places of which at least the header is kept; further ones are dropped.
+    /// Positions of which at least the header is kept; entries further ahead are dropped.
     pub(super) headers: u64,
     /// Bytes of bodies.
     pub(super) bytes: u64,
 }
 
-/// Whether bytes came from the lane's owner, who makes entries, or from another, who passes them on.
+/// Whether bytes came from the lane's owner, who makes entries, or from another member, who forwards them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
     Owner,
     Other,
 }
 
-/// What receiving an entry did.
+/// The result of receiving an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Received {
-    /// Nothing: known, not wanted, or refused before.
+    /// Nothing: it is known, not wanted, or was refused before.
     Nothing,
-    /// A header or a body is new here: look what can be echoed, assembled, and what else is missing.
+    /// A header or a body is new here: entries may now be echoed or assembled, and others may be missing.
     News,
-    /// The owner sends again what we echoed: the echo may have been lost.
+    /// The owner sent an entry again that we echoed: the echo may have been lost.
     Again(Digest, Signature),
-    /// The owner's second, different entry for one place; its body is kept if it is the certified one.
+    /// The owner's second, different entry for one position. Its body is kept if it is the certified one.
     Equivocation,
     /// At or below the decided cut, from the owner, and not known to be wanted.
     Stale,
-    /// Beyond all that is kept.
+    /// Beyond all positions that are kept.
     TooFar,
 }
 
-/// Why a body is missed, from the most to the least urgent.
+/// Why a body is missing, from the most to the least urgent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Cause {
     /// A decided block holds it.
     Decided,
     /// It is certified, so the next cuts may hold it.
     Certified,
-    /// Its owner says it exists, and echoing needs it.
+    /// Its owner vouches for it, and the echo rule needs it.
     Claimed,
 }
 
-/// A body that is missed.
+/// A missing body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Need {
     pub(super) seq: Seq,
     pub(super) digest: Digest,
     pub(super) cause: Cause,
-    /// Its length, if its header is known. Then the body was here and had to go, so it is not under way.
+    /// Its length, if its header is known. Then the body was here and was evicted, so it is not under way.
     pub(super) bytes: Option<u64>,
 }
 
-/// What has changed about the missing bodies of a lane.
+/// Changes to the missing bodies of a lane.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Missing {
     /// Bodies of decided entries found missing since the last report.
     pub(super) decided: Vec<Need>,
-    /// Decided places whose bodies have arrived since then.
+    /// Decided positions whose bodies have arrived since then.
     pub(super) arrived: Vec<Seq>,
-    /// All that is missing of undecided entries, ascending, at most one body a place.
+    /// All missing bodies of undecided entries, ascending, at most one a position.
     pub(super) undecided: Vec<Need>,
 }
 
@@ -102,20 +102,20 @@ pub(super) struct Chain {
     reach: Reach,
     decided: Tip,
     executed: Seq,
-    /// All decided entries up to this place are here.
+    /// All decided entries up to this position are here.
     complete: Seq,
     /// The highest certified entry, never behind `decided`.
     top: Tip,
     slots: BTreeMap<Seq, Slot>,
-    /// Places of `slots` that have a certificate.
+    /// Positions of `slots` that have a certificate.
     with_certificate: BTreeSet<Seq>,
     /// Bytes of the bodies beyond the decided cut.
     kept_bytes: u64,
-    /// Bytes of the bodies at decided places whose entry is not known yet.
+    /// Bytes of the bodies at decided positions whose entry is not known yet.
     unsettled_bytes: u64,
-    /// Changes of decided places that were not reported yet.
+    /// Changes of decided positions that were not reported yet.
     missing: Missing,
-    /// Slots looked at, for the work meter.
+    /// Slots visited, for the work meter.
     work: u64,
 }
 
@@ -136,7 +136,7 @@ impl Chain {
         }
     }
 
-    /// Slots looked at so far.
+    /// Slots visited so far.
     pub(super) fn work(&self) -> u64 {
         self.work
     }
@@ -149,7 +149,7 @@ impl Chain {
         self.top
     }
 
-    /// Whether a place is undecided and near enough to be kept.
+    /// Whether a position is undecided and near enough to be kept.
     pub(super) fn in_reach(&self, seq: Seq) -> bool {
         seq > self.decided.seq && seq.0 - self.decided.seq.0 <= self.reach.headers
     }
@@ -158,7 +158,7 @@ impl Chain {
         seq > self.decided.seq && seq.0 - self.decided.seq.0 <= self.reach.bodies
     }
 
-    /// The certified digest of a place.
+    /// The certified digest of a position.
     pub(super) fn certified(&self, seq: Seq) -> Option<Digest> {
         self.slots.get(&seq).and_then(Slot::certified)
     }
@@ -182,25 +182,25 @@ impl Chain {
         self.slots.get(&seq)?.body.as_ref().filter(|entry| entry.digest == digest)
     }
 
-    /// The entry of a place that is decided, if its body is here.
+    /// The decided entry of a position, if its body is here.
     pub(super) fn decided_entry(&self, seq: Seq) -> Option<&Entry> {
         let slot = self.slots.get(&seq)?;
         self.body(seq, slot.settled?)
     }
 
-    /// Who signed the lowest certificate at or above a place: each honest one among them held the entry, or knows
-    /// that the N−f signers of an earlier certificate did.
+    /// The signers of the lowest certificate at or above a position: each honest one among them held the entry, or
+    /// knows that the N−f signers of an earlier certificate did.
     pub(super) fn signers(&self, seq: Seq) -> Option<&Certificate> {
         let lowest = self.with_certificate.range(seq..).next()?;
         self.slots[lowest].certificate.as_ref().map(|(_, certificate)| certificate)
     }
 
-    /// Whether all decided entries up to this place are here.
+    /// Whether all decided entries up to this position are here.
     pub(super) fn is_complete_to(&self, seq: Seq) -> bool {
         seq <= self.complete
     }
 
-    /// How many places directly below a decided one are unknown, at most `max`: their digests follow from its body.
+    /// How many positions directly below a decided one are unknown, at most `max`: their digests follow from its body.
     pub(super) fn unknown_below(&self, seq: Seq, max: u64) -> u64 {
         let is_known = |seq: &u64| {
             self.slots.get(&Seq(*seq)).is_some_and(|slot| slot.settled.is_some() || slot.body.is_some())
@@ -218,12 +218,12 @@ impl Chain {
         })
     }
 
-    /// Whether we have signed, or refused to sign, an entry for this place.
+    /// Whether we have signed, or refused to sign, an entry for this position.
     pub(super) fn is_judged(&self, seq: Seq) -> bool {
         self.slots.get(&seq).is_some_and(|slot| slot.echo != Echo::NotGiven)
     }
 
-    /// Takes in an entry whose form and range are checked.
+    /// Stores an entry whose form and range are checked.
     pub(super) fn receive(&mut self, entry: Entry, source: Source) -> Received {
         if entry.seq <= self.decided.seq {
             return self.receive_decided(entry, source);
@@ -268,9 +268,9 @@ impl Chain {
         }
     }
 
-    /// A body that a decided block holds, or may turn out to hold: while the walk back from the decided tip has not
-    /// come to this place, the owner's entries are taken on trust, within the bound in bytes. They were under way when
-    /// the decision overtook them.
+    /// Receives a body that a decided block holds or may hold. Until the walk back from the decided tip has reached
+    /// this position, the owner's entries are kept on trust, within the bound in bytes: the decision overtook them on
+    /// their way.
     fn receive_decided(&mut self, entry: Entry, source: Source) -> Received {
         let seq = entry.seq;
         let slot = self.slots.get_mut(&seq);
@@ -293,7 +293,7 @@ impl Chain {
         Received::Stale
     }
 
-    /// Keeps the body if it is the one that counts at its place and there is room; whether it did.
+    /// Keeps the body if its digest has precedence at its position and there is room; returns whether it did.
     fn keep_body(&mut self, entry: Entry) -> bool {
         let bytes = entry.body.len() as u64;
         let Some(slot) = self.slots.get(&entry.seq) else { return false };
@@ -310,7 +310,7 @@ impl Chain {
         true
     }
 
-    /// Bytes of bodies beyond `seq` that may go in favour of one at `seq`.
+    /// Bytes of bodies beyond `seq` that may be evicted in favour of one at `seq`.
     fn evictable_bytes(&self, seq: Seq) -> u64 {
         let beyond = self.slots.range(seq.next()..);
         beyond.filter(|(_, slot)| slot.is_evictable()).map(|(_, slot)| slot.body_bytes()).sum()
@@ -321,8 +321,8 @@ impl Chain {
         with_it <= self.reach.bytes || with_it - self.evictable_bytes(seq) <= self.reach.bytes
     }
 
-    /// Makes room for a body at `seq` by turning the furthest bodies that nobody counts on into headers; so an entry
-    /// that comes first in its lane is never kept out by later ones.
+    /// Makes room for a body at `seq`: evicts the furthest bodies that nobody relies on and keeps their headers. So
+    /// later entries never keep out an earlier entry of their lane.
     fn make_room(&mut self, seq: Seq, bytes: u64) -> bool {
         if !self.fits(seq, bytes) {
             return false;
@@ -339,8 +339,8 @@ impl Chain {
         true
     }
 
-    /// The lowest entry that may be echoed now: its body is here, nothing was signed for its place, and its parent is
-    /// the decided tip, was echoed, or is here with its certificate. Whether it is valid the caller finds out.
+    /// The lowest entry that may be echoed now: its body is here, nothing was signed for its position, and its parent
+    /// is the decided tip, was echoed, or is here with its certificate. The caller checks its validity.
     pub(super) fn next_to_echo(&self) -> Option<&Entry> {
         self.slots.range(self.window()).find_map(|(seq, slot)| {
             let first = slot.first?;
@@ -350,7 +350,7 @@ impl Chain {
         })
     }
 
-    /// The undecided places whose bodies are kept.
+    /// The undecided positions whose bodies are kept.
     fn window(&self) -> RangeInclusive<Seq> {
         self.decided.seq.next()..=Seq(self.decided.seq.0.saturating_add(self.reach.bodies))
     }
@@ -362,21 +362,21 @@ impl Chain {
         }
         let Some(slot) = self.slots.get(&before) else { return false };
         match slot.certified() {
-            // Of another branch nothing can be certified any more.
+            // No entry on another branch can be certified any more.
             Some(certified) if certified != parent => false,
             Some(_) => slot.echoed() == Some(parent) || slot.holds(parent),
             None => slot.echoed() == Some(parent),
         }
     }
 
-    /// Notes the echo that was given.
+    /// Records our echo.
     pub(super) fn echo_given(&mut self, seq: Seq, digest: Digest, signature: Signature) {
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.echo = Echo::Given(digest, signature);
         }
     }
 
-    /// Notes that the owner's first entry for this place is invalid.
+    /// Records that the owner's first entry for this position is invalid.
     pub(super) fn refuse(&mut self, seq: Seq) {
         if let Some(slot) = self.slots.get_mut(&seq) {
             slot.echo = Echo::Refused;
@@ -394,12 +394,12 @@ impl Chain {
         slot.body = Some(entry);
     }
 
-    /// The entry of the own lane that is open at a place.
+    /// The entry of the own lane that is open at a position.
     pub(super) fn own_entry(&self, seq: Seq) -> Option<&Entry> {
         self.slots.get(&seq)?.body.as_ref()
     }
 
-    /// Notes a verified certificate for a place in reach that has none yet.
+    /// Stores a verified certificate for a position in reach that has none yet.
     pub(super) fn certify(&mut self, seq: Seq, digest: Digest, certificate: Certificate) {
         let slot = self.slots.entry(seq).or_default();
         slot.certificate = Some((digest, certificate));
@@ -427,8 +427,8 @@ impl Chain {
         self.settle(tip);
     }
 
-    /// Walks from a decided entry towards the executed cut, naming the entry of each place, as far as headers and
-    /// bodies tell the parents; goes on when a missing body arrives.
+    /// Walks from a decided entry towards the executed cut and fixes the entry of each position, as far as headers and
+    /// bodies name the parents. Continues when a missing body arrives.
     fn settle(&mut self, mut tip: Tip) {
         while tip.seq > self.executed {
             self.work += 1;
@@ -457,7 +457,7 @@ impl Chain {
         }
     }
 
-    /// Gives up all slots up to `seq`, which is decided, and returns their entries, ascending.
+    /// Removes all slots up to `seq`, which is decided, and returns their entries, ascending.
     pub(super) fn execute(&mut self, seq: Seq) -> Vec<Entry> {
         self.executed = self.executed.max(seq.min(self.decided.seq));
         self.complete = self.complete.max(self.executed);
@@ -474,7 +474,7 @@ impl Chain {
         entries
     }
 
-    /// What has changed about missing bodies since the last call.
+    /// The changes to missing bodies since the last call.
     pub(super) fn take_missing(&mut self) -> Missing {
         let mut missing = std::mem::take(&mut self.missing);
         let needs = &mut missing.undecided;
@@ -500,7 +500,7 @@ impl Chain {
         is_missed.then_some(Need { seq, digest, cause, bytes })
     }
 
-    /// The parent of an entry to be echoed, if nothing at all is known of it.
+    /// The parent of an entry that should be echoed, if neither its header nor its body is known.
     fn missing_parent(&self, seq: Seq, slot: &Slot) -> Option<Need> {
         let before = Seq(seq.0 - 1);
         let first = slot.first.filter(|_| slot.echo == Echo::NotGiven)?;
@@ -515,7 +515,7 @@ impl Chain {
         self.slots.iter().filter_map(|(seq, slot)| slot.certified().map(|digest| (*seq, digest)))
     }
 
-    /// Places of which anything is known.
+    /// Positions that have a slot.
     #[cfg(test)]
     pub(super) fn slots(&self) -> usize {
         self.slots.len()

@@ -1,9 +1,10 @@
 //! One lane entry and its bytes.
 //!
 //! `tag ‖ owner u16 ‖ seq u64 ‖ parent 32 bytes ‖ payload`, little endian and of fixed width, is the whole frame body:
-//! as SEND of the owner and as answer of anybody to a fetch. The entry's digest is SHA-256 of exactly these bytes, so
-//! it is the frame's digest, and a proposal is hashed once by its owner and once by each receiver's link. One encoding
-//! an entry and one entry an encoding: the digest says it all, parent included, so a digest names a whole lane prefix.
+//! the owner's SEND and any member's answer to a fetch. The entry's digest is SHA-256 of exactly these bytes, so it is
+//! the frame's digest, and a proposal is hashed once by its owner and once by each receiver's link. Each entry has one
+//! encoding and each encoding one entry: the digest covers everything, parent included, so it names a whole lane
+//! prefix.
 
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
@@ -11,7 +12,7 @@ use wire::ids::{Digest, Index, Seq};
 
 use crate::cut::Tip;
 
-/// First byte of an entry; messages of the core that are no entry start with another.
+/// First byte of an entry; other messages of the core start with another byte.
 pub const ENTRY_TAG: u8 = 0;
 
 /// Bytes in front of the payload.
@@ -20,16 +21,16 @@ const OWNER_AT: usize = 1;
 const SEQ_AT: usize = OWNER_AT + 2;
 const PARENT_AT: usize = SEQ_AT + 8;
 
-/// Entries shorter than this get a buffer of their own when they are kept: they may be slices of a large buffer of
-/// many frames. What is longer came in its own.
+/// Entries shorter than this are copied to a buffer of their own when they are kept, since they may be slices of a
+/// large buffer of many frames. Longer ones arrived in their own buffer.
 const DETACH_BELOW_BYTES: usize = 64 << 10;
 
 /// One entry of one lane. Cloning shares the bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Whose lane.
+    /// The lane's owner.
     pub owner: Index,
-    /// Its place in it, from 1.
+    /// Its position in the lane, from 1.
     pub seq: Seq,
     /// Digest of the entry before it; zero for the first.
     pub parent: Digest,
@@ -40,7 +41,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry that `body` is, if it has the form of one; `digest` is the body's.
+    /// Parses `body` as an entry; `None` if it does not have the form of one. `digest` is the body's.
     pub fn parse(digest: Digest, body: Bytes) -> Option<Entry> {
         if body.len() < HEADER_BYTES || body[0] != ENTRY_TAG {
             return None;
@@ -51,7 +52,8 @@ impl Entry {
         Some(Entry { owner: Index(owner), seq: Seq(seq), parent, digest, body })
     }
 
-    /// Makes the entry after `parent` of what [`buffer`] gave and the caller appended to; hashes it.
+    /// Completes the entry after `parent` from a buffer of [`buffer`] to which the caller appended the payload; hashes
+    /// it.
     ///
     /// # Panics
     /// If the buffer is not one of [`buffer`].
@@ -66,7 +68,7 @@ impl Entry {
         Entry { owner, seq, parent: parent.digest, digest, body: Bytes::from(buffer) }
     }
 
-    /// What the owner proposes.
+    /// The owner's proposal.
     pub fn payload(&self) -> &[u8] {
         &self.body[HEADER_BYTES..]
     }
@@ -76,12 +78,12 @@ impl Entry {
         self.body.slice(HEADER_BYTES..self.body.len())
     }
 
-    /// Its place and digest.
+    /// Its position and digest.
     pub fn tip(&self) -> Tip {
         Tip { seq: self.seq, digest: self.digest }
     }
 
-    /// The same entry in a form that keeps alive no buffer much longer than itself.
+    /// The same entry, copied if it would otherwise keep a much longer buffer alive.
     pub(super) fn kept(mut self) -> Entry {
         if self.body.len() < DETACH_BELOW_BYTES {
             self.body = self.body.detached();
@@ -90,7 +92,7 @@ impl Entry {
     }
 }
 
-/// A buffer to which a payload of about `payload_bytes` can be appended without copying it again: the header's place
+/// A buffer to which a payload of about `payload_bytes` can be appended without copying it again: room for the header
 /// is reserved in front.
 pub fn buffer(payload_bytes: usize) -> Vec<u8> {
     let mut buffer = Vec::with_capacity(HEADER_BYTES + payload_bytes);
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_is_what_is_parsed() {
+    fn a_sealed_entry_parses_to_itself() {
         let parent = Tip { seq: Seq(0x0102), digest: Digest([9; 32]) };
         let mut buffer = buffer(3);
         buffer.extend([7, 8, 9]);
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_refused() {
+    fn bytes_of_another_form_are_refused() {
         let entry = Entry::seal(Index(0), Tip::default(), buffer(0));
         let parse = |bytes: &[u8]| Entry::parse(Digest::default(), Bytes::from(bytes.to_vec()));
         assert!(parse(&entry.body).is_some(), "an empty payload is legal");

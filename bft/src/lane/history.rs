@@ -1,6 +1,6 @@
-//! Entries of executed blocks, kept for those who are behind.
+//! Entries of executed blocks, kept for members that lag.
 //!
-//! Bounded by rounds and by bytes, whichever is less; the oldest round goes first, whole.
+//! Bounded by rounds and by bytes, whichever is less; the oldest round is dropped first, whole.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use wire::ids::{Digest, Index, Round, Seq};
 
 use super::entry::Entry;
 
-/// What an entry costs beside its body.
+/// The memory of an entry besides its body.
 const OVERHEAD_BYTES: u64 = 256;
 
 /// The executed entries of all lanes, newest rounds only.
@@ -17,12 +17,12 @@ pub(super) struct History {
     rounds_max: u64,
     bytes_max: u64,
     bytes: u64,
-    /// By lane; of a lane ascending and without gaps.
+    /// By lane; within a lane ascending and without gaps.
     lanes: Vec<VecDeque<Entry>>,
     rounds: VecDeque<Executed>,
 }
 
-/// How many entries of each lane one round took.
+/// How many entries of each lane one round executed.
 #[derive(Clone, Debug)]
 struct Executed {
     round: Round,
@@ -52,7 +52,7 @@ impl History {
         }
     }
 
-    /// The executed entry of a place, if it is still here.
+    /// The executed entry of a position, if it is still here.
     pub(super) fn entry(&self, lane: Index, seq: Seq) -> Option<&Entry> {
         let entries = &self.lanes[usize::from(lane.0)];
         let at = entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;

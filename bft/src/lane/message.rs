@@ -9,27 +9,27 @@ use crate::crypto::cert::Certificate;
 use crate::cut::Tip;
 use crate::effects::Effects;
 
-/// Messages of the lanes, but for entries themselves, which are their own bytes (see [`super::entry`]).
+/// Messages of the lanes, except entries themselves, which are their own bytes (see [`super::entry`]).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum LaneMessage {
-    /// To the owner: the sender holds the entry and found it good.
+    /// To the owner: the sender holds the entry and found it valid.
     Echo {
-        /// Whose lane.
+        /// The lane's owner.
         owner: Index,
-        /// Which place.
+        /// The position.
         seq: Seq,
-        /// Which entry.
+        /// The entry's digest.
         digest: Digest,
         /// Over [`crate::crypto::suite::Statement::Lane`].
         signature: Signature,
     },
     /// The entry is certified. From its owner to all, and from any member in answer to `WantCertificates`.
     Final {
-        /// Whose lane.
+        /// The lane's owner.
         owner: Index,
-        /// Which place.
+        /// The position.
         seq: Seq,
-        /// Which entry.
+        /// The entry's digest.
         digest: Digest,
         /// N−f echoes.
         certificate: Certificate,
@@ -37,13 +37,13 @@ pub enum LaneMessage {
     /// The sender lacks the bodies of this entry and of those directly before it. Answered by the entries, this one
     /// first.
     WantEntries {
-        /// Whose lane.
+        /// The lane's owner.
         owner: Index,
-        /// Which place.
+        /// The position.
         seq: Seq,
-        /// Which entry.
+        /// The entry's digest.
         digest: Digest,
-        /// How many entries in all; from 1 to [`wire::limits::RUN_ENTRIES_MAX`].
+        /// Number of entries in all, from 1 to [`wire::limits::RUN_ENTRIES_MAX`].
         count: u16,
     },
     /// The sender lacks the certificates of these entries. The answer is a `Final` for each one known.
@@ -53,14 +53,14 @@ pub enum LaneMessage {
     },
 }
 
-/// What the lanes send.
+/// Everything the lanes send.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LaneSend {
     /// An entry; `body` is the whole frame body.
     Entry {
-        /// Whose lane.
+        /// The lane's owner.
         owner: Index,
-        /// Which place.
+        /// The position.
         seq: Seq,
         /// SHA-256 of the body.
         digest: Digest,
@@ -71,7 +71,7 @@ pub enum LaneSend {
     Message(LaneMessage),
 }
 
-/// What the lanes report to their parent.
+/// Outputs of the lanes for their parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneOutput {
     /// A new certificate of this lane is known.

@@ -2,17 +2,17 @@
 //!
 //! An entry is open until a decided cut covers it. While its echoes are collected, it is sent again to members that
 //! have not echoed it; once it is certified, only its FINAL is sent again, and members that lack the body fetch it.
-//! Either happens after a time without progress that allows for the transfer of all open entries, so that a slow link
-//! is not filled with copies, or when a peer or one of our own children has a new process, since messages may then be
-//! lost.
+//! Entries and FINALs are sent again after a time without progress that allows for the transfer of all open entries, so
+//! that a slow link is not filled with copies, or when a peer or one of our own children has a new process, since
+//! messages may then be lost.
 //!
-//! Entries that are to be sent again wait for the [`resend_pace`], lowest first; each goes out in one message to all
-//! members that lack it (`Dest::Set`). So new processes of peers, or a restart of a child, cost at most 16 MiB at once
-//! and 16 MiB a second after that, whatever their number, N and the window are. Entries that are certified or decided
+//! Entries to be sent again wait for the [`resend_pace`], lowest first; each goes out in one message to all members
+//! that lack it (`Dest::Set`). So new processes of peers, or a restart of a child, cost at most 16 MiB at once and 16
+//! MiB a second after that, whatever their number, N and the window are. Entries that become certified or decided
 //! meanwhile are not sent.
 //!
 //! # Security
-//! A member whose signature proved bad is Byzantine: its further echoes are ignored, so it costs us one failed batch in
+//! A member that sent a bad signature is Byzantine. Its further echoes are ignored, so it costs one failed batch in
 //! total.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,10 +35,10 @@ use crate::time::{Span, Time};
 /// How long an entry may make no progress before it is sent again; doubles to [`RESEND_MAX`].
 const RESEND_MIN: Span = Span::from_ms(1_000);
 const RESEND_MAX: Span = Span::from_ms(10_000);
-/// Added for each MiB that is open: a link of 4 MiB/s, the slowest emulated one (50 Mbit/s) with a margin.
+/// Added for each open MiB: a link of 4 MiB/s, the slowest emulated one (50 Mbit/s) with a margin.
 const PER_MIB: Span = Span::from_ms(250);
 
-/// What to send again for an open entry.
+/// The message to send again for an open entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Again {
     /// The entry itself, to these members, which have not echoed it.
@@ -60,13 +60,13 @@ struct Open {
     digest: Digest,
     bytes: u64,
     phase: Phase,
-    /// Members that echoed, verified or not: they hold the body, or claim it at their own risk.
+    /// Members that echoed, verified or not: they hold the body, or falsely claim it at their own risk.
     echoed: BTreeSet<Index>,
-    /// Members that may have lost the body, to be sent it again when the pace allows.
+    /// Members that may have lost the body, which is sent to them again when the pace allows.
     lost: BTreeSet<Index>,
 }
 
-/// What an echo led to.
+/// The result of an echo.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Echoed {
     pub(super) certificate: Option<Certificate>,
@@ -89,7 +89,7 @@ pub(super) struct Own {
     barred: BTreeSet<Index>,
     pace: Bucket,
     /// The last entry that was sent again, while more wait. The next one above it follows, so that a peer that keeps
-    /// losing the lowest entry does not hold up the others.
+    /// losing the lowest entry does not delay the others.
     turn: Seq,
 }
 
@@ -159,7 +159,7 @@ impl Own {
         self.echo(now, member, member.index, entry.tip(), signature)
     }
 
-    /// Takes in an echo of an own entry.
+    /// Handles an echo of an own entry.
     pub(super) fn echo(
         &mut self,
         now: Time,
@@ -206,7 +206,8 @@ impl Own {
     pub(super) fn decide(&mut self, tip: Tip) {
         let is_other = self.open.get(&tip.seq).is_some_and(|open| open.digest != tip.digest);
         if is_other || tip.seq > self.last.seq {
-            // Our lane has gone another way than we know of: another process signs with our key, or did before us.
+            // Our lane has taken a branch that this process does not know: another process signs with our key, or did
+            // before us.
             self.close_to(self.last.seq);
             self.last = tip;
         }
@@ -222,7 +223,7 @@ impl Own {
         }
     }
 
-    /// What is to be sent again now: certificates that are due, and entries as far as the pace allows.
+    /// The messages to send again now: due certificates, and entries as far as the pace allows.
     pub(super) fn again(&mut self, now: Time, member: &Member) -> Vec<(Seq, Again)> {
         let mut again = Vec::new();
         while let Some(seq) = self.dues.next(now) {

@@ -1,11 +1,11 @@
-//! One place of a lane: what its owner sent first, what we signed, what is certified, what is decided, one body.
+//! One position of a lane: the owner's first entry, our signature, the certificate, the decided entry, one body.
 
 use wire::ids::{Digest, Signature};
 
 use super::entry::Entry;
 use crate::crypto::cert::Certificate;
 
-/// What the owner's first SEND for a place said.
+/// The owner's first SEND for a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub(super) digest: Digest,
@@ -44,7 +44,7 @@ impl Slot {
         }
     }
 
-    /// The digest whose body is to be kept.
+    /// The digest whose body should be kept.
     pub(super) fn relevant(&self) -> Option<Digest> {
         let claimed = || self.first.filter(|_| self.echo != Echo::Refused).map(|header| header.digest);
         self.settled.or_else(|| self.certified()).or_else(claimed)
@@ -54,24 +54,24 @@ impl Slot {
         self.body.as_ref().is_some_and(|entry| entry.digest == digest)
     }
 
-    /// Throws away a body that another digest has superseded; returns its bytes.
+    /// Drops a body that another digest has superseded; returns its bytes.
     pub(super) fn drop_superseded(&mut self) -> u64 {
         let relevant = self.relevant();
         let superseded = self.body.take_if(|entry| Some(entry.digest) != relevant);
         superseded.map_or(0, |entry| entry.body.len() as u64)
     }
 
-    /// Whether it is known which entry the decided cut implies here, and its body is here.
+    /// Whether the decided cut's entry at this position is known and its body is here.
     pub(super) fn is_settled_and_here(&self) -> bool {
         self.settled.is_some_and(|digest| self.holds(digest))
     }
 
-    /// The length of the entry `digest` of this place, if a header told it.
+    /// The length of the entry `digest` of this position, if its header is known.
     pub(super) fn bytes_of(&self, digest: Digest) -> Option<u64> {
         self.first.filter(|header| header.digest == digest).map(|header| header.bytes)
     }
 
-    /// The parent of the entry `digest` of this place, if a header or body told it.
+    /// The parent of the entry `digest` of this position, if its header or body is known.
     pub(super) fn parent_of(&self, digest: Digest) -> Option<Digest> {
         let of_body = self.body.as_ref().filter(|entry| entry.digest == digest).map(|entry| entry.parent);
         let of_header = || self.first.filter(|header| header.digest == digest).map(|header| header.parent);
@@ -82,7 +82,7 @@ impl Slot {
         self.body.as_ref().map_or(0, |entry| entry.body.len() as u64)
     }
 
-    /// Whether its body may go to make room: nobody was promised that we hold it.
+    /// Whether its body may be evicted: no signature of ours promises that we hold it.
     pub(super) fn is_evictable(&self) -> bool {
         self.echoed().is_none() && self.certificate.is_none()
     }

@@ -45,24 +45,24 @@ impl Lanes {
         effects
     }
 
-    /// Notes a certificate that is known to be good.
+    /// Stores a certificate that is known to be valid.
     fn certify(&mut self, owner: Index, tip: Tip, certificate: Certificate) -> LaneEffects {
         self.chain_mut(owner).certify(tip.seq, tip.digest, certificate);
         if owner == self.member.index {
             self.own.certified(tip);
         }
         self.wants.answered(owner, tip.seq);
-        // Reported even if it is below the highest one or not wanted at present: wants give way to others, and a SEND
-        // that waits for this certificate would otherwise wait for ever.
+        // Reported even if it is below the highest one or not wanted at present: wants may be evicted by others, and a
+        // SEND that waits for this certificate would otherwise wait for ever.
         Effects::output(LaneOutput::Certified(owner))
     }
 
-    /// After anything new in a lane: echoes entries that may be echoed, requests missing ones.
+    /// After any change in a lane: echoes entries that may be echoed, requests missing ones.
     pub(super) fn advance(&mut self, now: Time, owner: Index) -> LaneEffects {
         self.advance_to(now, owner, Bodies::UnderWay)
     }
 
-    /// The same, where it is known whether the bodies of newly decided entries may be under way.
+    /// The same, where the caller knows whether the bodies of newly decided entries may be under way.
     pub(super) fn advance_to(&mut self, now: Time, owner: Index, bodies: Bodies) -> LaneEffects {
         let mut effects = Effects::none();
         while let Some(entry) = self.chain(owner).next_to_echo() {
@@ -87,7 +87,7 @@ impl Lanes {
         Effects::send(Dest::Node(self.member.node_at(owner)), LaneSend::Message(message))
     }
 
-    /// Routes what an echo of an own entry led to.
+    /// Routes the result of an echo of an own entry.
     pub(super) fn absorb_echo(&mut self, tip: Tip, echoed: Echoed) -> LaneEffects {
         let mut effects = Effects::none();
         for (author, kind) in echoed.faults {
@@ -107,8 +107,8 @@ impl Lanes {
         Some(LaneSend::Message(LaneMessage::Final { owner, seq: tip.seq, digest: tip.digest, certificate }))
     }
 
-    /// Answers a request for `count` entries, from `tip` downwards, as far as they are here and the requester may
-    /// fetch.
+    /// Answers a request for `count` entries, from `tip` downwards, as far as they are here and the requester's budget
+    /// allows.
     pub(super) fn serve_entries(
         &mut self,
         now: Time,
@@ -135,7 +135,7 @@ impl Lanes {
         effects
     }
 
-    /// Answers a request for certificates with those known here; each counts towards what the requester may fetch.
+    /// Answers a request for certificates with those known here; each counts towards the requester's budget.
     pub(super) fn serve_certificates(&mut self, now: Time, to: Index, tips: &[(Index, Tip)]) -> LaneEffects {
         let node = self.member.node_at(to);
         // Strictly ascending, so no tip occurs twice: one short message must not bring the same certificate many times.

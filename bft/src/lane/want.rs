@@ -1,15 +1,16 @@
 //! Certificates that a proposed cut needs and that are missing here: requested until they arrive.
 //!
-//! A member proposes only entries that it knows to be certified, and keeps their certificates. So the proposer of the
-//! cut is asked first, in one message for all that are missing, and so is each further proposer that names the same
-//! entry, up to f+1 of them. Usually the certificate is already on its way from the lane's owner and arrives meanwhile.
-//! If it does not, the f+1 members after us are asked, then all members, ever more slowly: nothing depends on the
-//! proposer.
+//! A member proposes only entries that it knows to be certified, and keeps their certificates. So the first request
+//! goes to the proposer of the cut, one message for all missing certificates, and so does one to each further proposer
+//! that names the same entry, up to f+1 of them. Usually the certificate is already under way from the lane's owner and
+//! arrives meanwhile. If it does not, requests go to the f+1 members after us, then to all members, ever more slowly:
+//! nothing depends on the proposer.
 //!
 //! Cost: a Byzantine proposer can name entries for which no certificate exists. Its SEND then costs each other member
 //! one message, to that proposer. However many entries are named, and by however many proposers, the members after us
 //! get at most one message every [`GRID`], and so later do all members, with at most [`WANTS_PER_MESSAGE_MAX`] entries.
-//! Wants are bounded in number per lane, the oldest giving way; each lives for a few tries, and all end with the round.
+//! Wants are bounded in number per lane, and the oldest are evicted; each lives for a few tries, and all end with the
+//! round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,15 +35,15 @@ type Key = (Index, Tip);
 
 #[derive(Clone, Debug)]
 struct Want {
-    /// Order of arrival, by which the oldest gives way.
+    /// Order of arrival: the oldest is evicted first.
     number: u64,
-    /// Proposers that named it and were asked. At most f+1.
+    /// Proposers that named it and got a request. At most f+1.
     proposers: BTreeSet<Index>,
     asked: u32,
     wait: Span,
 }
 
-/// The certificates wanted.
+/// The wanted certificates.
 #[derive(Clone, Debug)]
 pub(super) struct Wants {
     per_lane_max: usize,
@@ -51,7 +52,7 @@ pub(super) struct Wants {
     /// By lane, in the order of arrival.
     ages: Vec<BTreeMap<u64, Tip>>,
     dues: Retries<Key>,
-    /// Set after a full message: the rest of what is due waits until then.
+    /// Set after a full message: other due requests wait until then.
     paused_until: Time,
 }
 
@@ -68,7 +69,7 @@ impl Wants {
         }
     }
 
-    /// Enters a want unless it is there; returns whether to ask this proposer for it now.
+    /// Enters a want unless it is there; returns whether to request it from this proposer now.
     pub(super) fn add(&mut self, now: Time, proposer: Index, lane: Index, tip: Tip, member: &Member) -> bool {
         let key = (lane, tip);
         let is_new = !self.table.contains_key(&key);
@@ -106,22 +107,22 @@ impl Wants {
         }
     }
 
-    /// A certificate for this place is known: all wants there end, since no second one can exist.
+    /// A certificate for this position is known: all wants there end, since no second one can exist.
     pub(super) fn answered(&mut self, lane: Index, seq: Seq) {
         let tip = |byte: u8| Tip { seq, digest: Digest([byte; 32]) };
-        let place = (lane, tip(0))..=(lane, tip(0xFF));
-        while let Some((key, _)) = self.table.range(place.clone()).next() {
+        let position = (lane, tip(0))..=(lane, tip(0xFF));
+        while let Some((key, _)) = self.table.range(position.clone()).next() {
             self.remove(*key);
         }
     }
 
-    /// The requests that are due: the members to ask, and what for.
+    /// The due requests: the members they go to, and the entries they name.
     pub(super) fn launch(&mut self, now: Time, member: &Member) -> Vec<(BTreeSet<Index>, Vec<Key>)> {
         let (mut few, mut all) = (Vec::new(), Vec::new());
         while self.next_due().is_some_and(|due| due <= now)
             && let Some(key) = self.dues.next(now)
         {
-            let want = self.table.get_mut(&key).expect("what is due is wanted");
+            let want = self.table.get_mut(&key).expect("a due key is in the table");
             if want.asked >= TRIES_MAX {
                 self.remove(key);
                 continue;
@@ -165,12 +166,12 @@ impl Wants {
         self.ages.iter_mut().for_each(BTreeMap::clear);
     }
 
-    /// When [`Wants::launch`] has something to do.
+    /// When [`Wants::launch`] is due.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.dues.due().map(|due| due.max(self.paused_until))
     }
 
-    /// How many are wanted.
+    /// The number of wants.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.table.len()
