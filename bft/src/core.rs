@@ -1,12 +1,12 @@
-//! The root of the core: one member of a shard, fed with events, answering with effects.
+//! The root of the core: one member of a shard, which takes events and returns effects.
 //!
-//! It holds the protocol tree (lanes, rounds, block votes), the ledger and what is pending, translates between their
-//! messages and bytes, and decides when something is due: an own lane entry, the input to a round, the execution of a
-//! block. All of it is deterministic: the same events at the same times give the same effects.
+//! It holds the protocol tree (lanes, rounds, block votes), the ledger and the pending transactions, translates between
+//! their messages and bytes, and decides when a step is due: an own lane entry, the input to a round, the execution of
+//! a block. All of it is deterministic: the same events at the same times give the same effects.
 //!
 //! Call order: [`Core::handle`] with each event; [`Core::next_wakeup`] returns when to call again with [`Event::Tick`]
-//! though nothing has happened. Until then nothing is left to do; the simulator checks this after each event. Messages
-//! to ourselves wait in a local queue and are handled before `handle` returns.
+//! if no event comes before. Until then no work is left; the simulator checks this after each event. Messages to
+//! ourselves wait in a local queue and are handled before `handle` returns.
 
 mod blocks;
 mod clients;
@@ -49,27 +49,27 @@ use crate::shard::transfer::Transfers;
 use crate::time::Time;
 use crate::trace::Tracing;
 
-/// What a core is made of, besides its keys.
+/// The configuration of a core, besides its keys.
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
     /// All nodes and the rules.
     pub committee: Arc<Committee>,
-    /// Which of them we are.
+    /// Our node id.
     pub node: NodeId,
     /// Windows and history of the lanes.
     pub lanes: LaneSettings,
-    /// What the mempool holds.
+    /// Limits of the mempool.
     pub mempool: MempoolLimits,
     /// Most transactions in one proposal.
     pub batch: usize,
-    /// Keys the hash tables; unknown to clients. Shows in no result.
+    /// Keys the hash tables; unknown to clients. Affects no result.
     pub hash_seed: u64,
     /// The level of detail of [`Effect::Trace`]. Nothing else depends on it.
     pub tracing: Tracing,
 }
 
-/// What executed parts of other shards may take of memory beside the history of lanes, as its divisor: even where most
-/// transactions cross shards a part repeats only what stood in an entry of another shard.
+/// The share of memory that executed parts of other shards may take besides the history of lanes, as its divisor: even
+/// if most transactions cross shards, a part repeats only bytes that stood in an entry of another shard.
 const PARTS_HISTORY_DIVISOR: u64 = 4;
 
 /// One member of a shard.
@@ -84,25 +84,25 @@ pub struct Core {
     pending: Pending,
     /// Parts on their way between shards.
     transfers: Transfers,
-    /// Messages about single transactions, gathered to go out together.
+    /// Messages about single transactions, collected to go out together.
     gather: Gather,
     idle: IdleLanes,
-    /// Peers with a new process, to which open messages are to be sent again.
+    /// Peers with a new process, to which open messages must be sent again.
     returns: Returns,
     /// The header of the last executed block.
     header: Header,
-    /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX`, by the round loop.
+    /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX`, kept by the round loop.
     undone: VecDeque<Decision>,
     /// Messages to ourselves.
     local: VecDeque<Message>,
-    /// Whether certificates of lanes have arrived that a pending SEND may wait for.
+    /// Whether certificates of lanes have arrived for which a pending SEND may wait.
     certificates: News,
     /// Whether there may be imports that we have not listed in a proposal.
     imports: News,
     views: u64,
-    /// Messages dropped since they came too early.
+    /// Messages dropped because they came too early.
     too_early: u64,
-    /// Requests of clients that made no sense.
+    /// Malformed requests of clients.
     requests_refused: u64,
     tracing: Tracing,
     /// The round of our input and our view, as last traced.
@@ -153,7 +153,7 @@ impl Core {
         }
     }
 
-    /// Takes in what happened and returns what is to be done, in this order.
+    /// Handles an event and returns its effects, in this order.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Effect> {
         match event {
             Event::Peer { from, digest, body } => self.on_peer(now, from, digest, body),
@@ -193,7 +193,7 @@ impl Core {
         timers.into_iter().flatten().chain(self.proposal_due()).min()
     }
 
-    /// Looks for work although nothing has arrived. A core that has handled an event must find none before its wake-up
+    /// Looks for work although no event has arrived. A core that has handled an event must find none before its wake-up
     /// is due. For checkers.
     pub fn look_again(&mut self, now: Time) -> Vec<Effect> {
         self.certificates = News::Arrived;
@@ -203,23 +203,23 @@ impl Core {
         std::mem::take(&mut self.out)
     }
 
-    /// Steps taken so far in loops over what waits here. For checkers: an event adds what it changes, however long the
+    /// Steps taken so far in loops over waiting items. For checkers: an event adds what it changes, however long the
     /// backlog is.
     pub fn work(&self) -> u64 {
         self.lanes.work() + self.pending.work() + self.ledger.work()
     }
 
-    /// What searching the tables of ids costs. For checkers: it reads whole tables.
+    /// The cost of searches in the tables of ids. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         self.ledger.steps().and(self.pending.steps())
     }
 
-    /// How we are, as far as the core knows; the driver adds what only processes know.
+    /// The status, as far as the core knows it; the driver adds the parts that only processes know.
     pub fn status(&self) -> NodeStatus {
         NodeStatus { value: self.ledger.recount(), ..self.status_at_hand() }
     }
 
-    /// The same without counting anything: `value` is what execution keeps.
+    /// The same without counting anything: `value` is the result that execution keeps.
     pub fn status_at_hand(&self) -> NodeStatus {
         let totals = self.ledger.totals();
         let waiting = self.rounds.waiting();
@@ -272,7 +272,7 @@ impl Core {
         &self.ledger
     }
 
-    /// What is refused here, as opposed to what `net_server` refuses.
+    /// Transactions refused here, as opposed to those that `net_server` refuses.
     fn refused(&self) -> Vec<(String, u64)> {
         let count = self.requests_refused;
         if count > 0 { vec![("request not understood".into(), count)] } else { Vec::new() }
@@ -284,7 +284,7 @@ impl Core {
     }
 
     fn on_peer(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) {
-        self.trace_heard(from, digest, &body);
+        self.trace_message(from, digest, &body);
         let Some(incoming) = Incoming::decode(&body) else {
             return self.blame(from, FaultKind::Malformed);
         };
@@ -299,7 +299,7 @@ impl Core {
             (Incoming::Message(message), Some(author)) => {
                 self.on_message(now, author, digest, body.len(), message);
             }
-            // A node of another shard has no say in this one.
+            // A node of another shard has no vote in this one.
             (Incoming::Entry | Incoming::Message(_), None) => self.blame(from, FaultKind::NotAMember),
         }
     }
@@ -322,8 +322,8 @@ impl Core {
         }
     }
 
-    /// Sends what is open to peers with a new process, to each at most once a second: a peer chooses how often it
-    /// returns, but not what that costs us.
+    /// Sends open messages to peers with a new process, to each at most once a second: a peer chooses how often it
+    /// returns, but not the cost to us.
     fn serve_returns(&mut self, now: Time) {
         while let Some(peer) = self.returns.next(now) {
             self.on_peer_up(now, peer);
@@ -367,7 +367,7 @@ impl Core {
         self.cross_tick(now);
     }
 
-    /// Does everything that has become possible, until nothing is left to do.
+    /// Takes every step that has become possible, until none is left.
     fn settle(&mut self, now: Time) {
         loop {
             while let Some(message) = self.local.pop_front() {
@@ -462,7 +462,7 @@ impl Core {
         self.out.push(Effect::Fault(Fault { peer, kind }));
     }
 
-    /// Sends a message, encoded once; what concerns us goes through the local queue.
+    /// Sends a message, encoded once; a copy for ourselves goes through the local queue.
     fn send_message(&mut self, to: To, message: Message) {
         let me = self.member.node();
         if to == To::Member(me) {

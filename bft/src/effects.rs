@@ -1,13 +1,13 @@
-//! What a handler wants done: messages to send, outputs for its parent, faults of peers.
+//! The results of a handler: messages to send, outputs for its parent, faults of peers.
 //!
 //! Every sub-protocol is a struct with `handle(from, msg) -> Effects<Msg, Output>`. A parent absorbs its child's
-//! effects by wrapping the messages and routing the outputs; nothing is done until the root hands the effects to the
-//! driver. (The step algebra of hbbft, with messages to oneself kept out of it: the root queues those.)
+//! effects by wrapping the messages and routing the outputs; no effect takes place until the root passes them to the
+//! driver. (The step algebra of hbbft, except that messages to oneself are queued by the root.)
 
 use crate::fault::{Fault, FaultKind};
 use wire::ids::NodeId;
 
-/// To whom a message of a sub-protocol goes. The protocols of one shard speak to members of that shard, so this is
+/// The destination of a sub-protocol's message. The protocols of one shard address members of that shard, so this is
 /// narrower than `wire::dest::Dest`, into which the root translates it; those between shards use `Dest` itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum To {
@@ -19,8 +19,8 @@ pub enum To {
     Member(NodeId),
 }
 
-/// The effects of one step. `M` are messages, `O` outputs for the parent, in the order they arose; `D` says to whom
-/// messages go.
+/// The effects of one step. `M` are messages, `O` outputs for the parent, in the order they arose; `D` is the type of
+/// destinations.
 #[must_use = "effects must be absorbed or handed to the driver"]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Effects<M, O, D = To> {
@@ -30,8 +30,8 @@ pub struct Effects<M, O, D = To> {
     pub outputs: Vec<O>,
     /// Misbehaviour noticed.
     pub faults: Vec<Fault>,
-    /// Messages that were dropped since they came too early to be kept. A correct peer that is far ahead sends them, so
-    /// they are nobody's fault; they are sent again or replaced by proofs.
+    /// Messages that were dropped because they came too early to be kept. A correct peer that is far ahead sends them,
+    /// so they are no fault; they are sent again or replaced by proofs.
     pub too_early: u64,
 }
 
@@ -62,7 +62,7 @@ impl<M, O, D> Effects<M, O, D> {
         Effects { faults: vec![Fault { peer, kind }], ..Effects::default() }
     }
 
-    /// Only a message dropped since it came too early.
+    /// Only a message dropped because it came too early.
     pub fn too_early() -> Effects<M, O, D> {
         Effects { too_early: 1, ..Effects::default() }
     }
@@ -77,7 +77,7 @@ impl<M, O, D> Effects<M, O, D> {
         self.faults.push(Fault { peer, kind });
     }
 
-    /// Adds what `other` holds, after what is here.
+    /// Appends the effects of `other`.
     pub fn extend(&mut self, other: Effects<M, O, D>) {
         self.sends.extend(other.sends);
         self.outputs.extend(other.outputs);

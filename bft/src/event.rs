@@ -1,4 +1,4 @@
-//! What goes into the core and what comes out: the whole contract with its driver.
+//! The core's inputs and outputs: the whole contract with its driver.
 
 use wire::bytes::Bytes;
 use wire::dest::Dest;
@@ -8,19 +8,19 @@ use wire::ids::{ClientId, Digest, NodeId, Round};
 use crate::fault::Fault;
 use crate::trace::{TraceEvent, Tracing};
 
-/// Something that happened. Together with its time it is all that the core ever learns.
+/// An input. Together with its time it is all that the core ever learns.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Bytes of an authenticated peer.
     Peer {
-        /// Who sent them.
+        /// Their sender.
         from: NodeId,
         /// SHA-256 of them, computed by the driver's side when it checked the frame's tag.
         digest: Digest,
         /// The bytes.
         body: Bytes,
     },
-    /// A session with a peer was established by a new process of it: what was under way to it may be lost.
+    /// A session with a peer was established by a new process of it: messages under way to it may be lost.
     PeerUp {
         /// The peer.
         peer: NodeId,
@@ -30,14 +30,14 @@ pub enum Event {
         /// The peer.
         peer: NodeId,
     },
-    /// A peer says how far it has decided.
+    /// A peer reports how far it has decided.
     PeerDecided {
         /// The peer.
         peer: NodeId,
         /// All its rounds up to this one are decided.
         decided: Round,
     },
-    /// One of our own children was restarted: what it was carrying may be lost.
+    /// One of our own children was restarted: messages in it may be lost.
     ChildRestarted,
     /// A request of a client.
     Client {
@@ -51,16 +51,16 @@ pub enum Event {
         /// Its connection.
         client: ClientId,
     },
-    /// Nothing but time: due at `Core::next_wakeup`, harmless at any other time.
+    /// Only time has passed: due at `Core::next_wakeup`, harmless at any other time.
     Tick,
 }
 
-/// What the driver has to do.
+/// An instruction for the driver.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
     /// Send a message to peers; never to ourselves.
     Send {
-        /// To whom.
+        /// The recipients.
         dest: Dest,
         /// For how long it matters.
         class: Class,
@@ -76,22 +76,22 @@ pub enum Effect {
         /// The encoded `wire::client::Reply`.
         body: Bytes,
     },
-    /// Something is finished: tell the outboxes, and peers by pings.
+    /// Progress: pass it to the outboxes, and to peers in pings.
     Progress(Progress),
     /// A block was executed.
     Executed(Box<BlockReport>),
     /// A peer misbehaved.
     Fault(Fault),
-    /// Something that a person may want to follow; only if it was asked for.
+    /// An event for people to follow; only if tracing is on.
     Trace {
-        /// How much must be asked for to be told of this.
+        /// The level of detail from which it is emitted.
         detail: Tracing,
         /// What happened.
         event: Box<TraceEvent>,
     },
 }
 
-/// What is to be told of one executed block: a line of `rounds-<id>.csv`. Spans in microseconds of the core's time.
+/// The report on one executed block: a line of `rounds-<id>.csv`. Spans in microseconds of the core's time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct BlockReport {
     /// Round and height.

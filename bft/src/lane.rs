@@ -173,8 +173,8 @@ impl Lanes {
     pub fn room(&self) -> Option<usize> {
         let chain = self.own_chain();
         if chain.is_judged(self.own.last().seq.next()) {
-            // We signed this position before our lane took another branch (see `Own::decide`). A second signature would create a
-            // second branch of our own lane.
+            // We signed this position before our lane took another branch (see `Own::decide`). A second signature would
+            // create a second branch of our own lane.
             return None;
         }
         let longest = self.member.committee.protocol().proposal_bytes_max;

@@ -1,4 +1,4 @@
-//! One member of a shard and what it works with: passed down to every sub-protocol.
+//! One member of a shard and its tools: passed down to every sub-protocol.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use wire::ids::{Index, NodeId, ShardId};
 
 use crate::crypto::suite::Suite;
 
-/// Who we are, among whom, and how we sign.
+/// Our identity, our committee and our keys.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// All nodes and the thresholds.
@@ -16,12 +16,12 @@ pub struct Member {
     pub suite: Arc<dyn Suite>,
     /// Our shard.
     pub shard: ShardId,
-    /// Our place in it.
+    /// Our index in it.
     pub index: Index,
 }
 
 impl Member {
-    /// The member that `node` is.
+    /// The member of the shard whose node is `node`.
     pub fn new(committee: Arc<Committee>, suite: Arc<dyn Suite>, node: NodeId) -> Member {
         let (shard, index) = (committee.shard_of(node), committee.index_of(node));
         Member { committee, suite, shard, index }
@@ -32,12 +32,12 @@ impl Member {
         self.node_at(self.index)
     }
 
-    /// The node at a place of our shard.
+    /// The node with an index in our shard.
     pub fn node_at(&self, index: Index) -> NodeId {
         self.committee.node_at(self.shard, index)
     }
 
-    /// The place of a node in our shard, if it is a member of it.
+    /// The index of a node in our shard, if it is a member of it.
     pub fn index_of(&self, node: NodeId) -> Option<Index> {
         let here = self.committee.contains(node) && self.committee.shard_of(node) == self.shard;
         here.then(|| self.committee.index_of(node))

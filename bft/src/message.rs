@@ -1,8 +1,8 @@
-//! The root of the message tree, and how it stands on the wire.
+//! The root of the message tree, and its encoding on the wire.
 //!
-//! The first byte distinguishes messages that carry long bytes: an entry of a lane, which is its own bytes so that
-//! nobody hashes a proposal twice (`lane::entry`), a group part behind its proof, and a list of transactions to be
-//! ordered. Everything else is one enum through the one codec.
+//! The first byte distinguishes messages that carry long bytes: an entry of a lane, which is its own bytes so that no
+//! node hashes a proposal twice (`lane::entry`), a group part behind its proof, and an order with its list of
+//! transactions. Everything else is one enum through the one codec.
 
 mod kind;
 mod said;
@@ -46,11 +46,11 @@ pub enum Message {
 /// A peer's bytes, by kind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
-    /// An entry, not looked at further.
+    /// An entry, not parsed further.
     Entry,
     /// A group part with its proof.
     Transfer(Transfer),
-    /// Transactions to be ordered for another shard: a list as in `wire::client::list`, not looked at further.
+    /// Transactions to be ordered for another shard: a list as in `wire::client::list`, not parsed further.
     Order(Bytes),
     /// A message.
     Message(Message),
@@ -64,7 +64,7 @@ impl Message {
         Bytes::from(buffer)
     }
 
-    /// For how long it matters. `lane_class` knows for a place of a lane.
+    /// How long the message matters. `lane_class` returns the class for a position of a lane.
     pub fn class(&self, lane_class: impl Fn(Index, Seq) -> Class) -> Class {
         match self {
             Message::Lane(LaneMessage::Echo { owner, seq, .. } | LaneMessage::Final { owner, seq, .. }) => {
@@ -100,7 +100,7 @@ pub fn encode_order<'a>(transactions: impl ExactSizeIterator<Item = &'a [u8]>) -
 }
 
 impl Incoming {
-    /// Tells apart the bytes of a frame; `None` if they are no message.
+    /// Parses the bytes of a frame; `None` if they are no message.
     pub fn decode(body: &Bytes) -> Option<Incoming> {
         match *body.first()? {
             ENTRY_TAG => Some(Incoming::Entry),
@@ -167,7 +167,7 @@ mod tests {
         mvba(MvbaMessage::Ballot { view: View(0), ballot })
     }
 
-    /// Each message by the name that its row has in docs/messages.md.
+    /// Each message, with the name of its row in docs/messages.md.
     fn all() -> Vec<(&'static str, Message)> {
         let (owner, seq, digest) = (Index(1), Seq(2), Digest([3; 32]));
         let (signature, certificate) = (signature(), certificate());
@@ -251,7 +251,7 @@ mod tests {
         Transfer { proof, part: Bytes::from(Vec::new()) }
     }
 
-    /// Messages that carry long bytes, by the names of their rows.
+    /// Messages that carry long bytes, with the names of their rows.
     fn long() -> [(&'static str, Bytes); 2] {
         let transaction = [0; 250];
         let order = encode_order([&transaction[..]].into_iter());
@@ -259,14 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_those_that_the_documentation_tells() {
+    fn sizes_agree_with_the_documentation() {
         let text = include_str!("../../docs/messages.md");
         let short = all().into_iter().map(|(name, message)| (name, message.encode()));
         for (name, bytes) in short.chain(long()) {
             let row = text.lines().find(|line| line.starts_with(&format!("| {name} |")));
             let cells: Vec<&str> = row.unwrap_or_else(|| panic!("no row of {name}")).split('|').collect();
-            let told: usize = cells[cells.len() - 2].trim().parse().unwrap_or_else(|_| panic!("{name}"));
-            assert_eq!(bytes.len(), told, "{name}");
+            let documented: usize =
+                cells[cells.len() - 2].trim().parse().unwrap_or_else(|_| panic!("{name}"));
+            assert_eq!(bytes.len(), documented, "{name}");
         }
     }
 
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_one_encoding_and_only_whole_ones_are_read() {
+    fn a_message_has_one_encoding_and_is_parsed_only_whole() {
         for (name, message) in all() {
             let bytes = message.encode();
             assert_eq!(Incoming::decode(&bytes), Some(Incoming::Message(message)), "{name}");
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn transfers_and_orders_stand_as_head_and_tail() {
+    fn transfers_and_orders_are_encoded_as_head_and_tail() {
         let sent = Transfer { part: Bytes::from(vec![1, 2, 3]), ..transfer() };
         let bytes = sent.encode();
         assert_eq!(Incoming::decode(&bytes), Some(Incoming::Transfer(sent)));
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_decision_makes_pointless_says_so() {
+    fn messages_that_a_decision_makes_pointless_have_its_class() {
         let lane = |owner: Index, seq| Class::Lane(NodeId(owner.0 + 100), seq);
         for (name, message) in all() {
             let expected = match name {
@@ -317,7 +318,7 @@ mod tests {
         }
     }
     #[test]
-    fn each_message_is_counted_as_what_it_is() {
+    fn each_message_is_counted_by_its_kind() {
         let kind = |name: &str| match name {
             "ECHO" => "echo",
             "FINAL" => "final",

@@ -1,23 +1,23 @@
-//! The round loop of a shard: one sMVBA after the other, each deciding the cut that the next block executes up to.
+//! The round loop of a shard: consecutive sMVBAs, each of which decides the cut up to which the next block executes.
 //!
-//! Guarantees: rounds are decided in order, at most one runs at a time, and nobody is left behind: a member that misses
-//! a decision obtains its HALT from any member that has it, and messages that come too early wait in a bounded window
-//! instead of being thrown away (the prototype deadlocked at start-up because it discarded them).
+//! Guarantees: rounds are decided in order, at most one runs at a time, and no member is left behind: a member that
+//! misses a decision obtains its HALT from any member that has it, and messages that come too early wait in a bounded
+//! window instead of being dropped (the prototype deadlocked at start-up because it discarded them).
 //!
-//! Steps: some lane is ahead of the last decided cut → input, after at most [`GATHER`] in which more lanes may
-//! advance → sMVBA → HALT to all, next round. A round is joined by input as soon as anything of it arrives.
+//! Steps: some lane is ahead of the last decided cut → input, after at most [`GATHER`] in which more lanes may advance
+//! → sMVBA → HALT to all, next round. A member gives its input to a round as soon as any message of it arrives.
 //!
 //! No member takes part in round r, by input, answer or HALT, before it has executed r−16, so at most
 //! [`ROUNDS_UNEXECUTED_MAX`] rounds are decided and not executed. Messages of r wait in the window until then, and a
 //! HALT that found no room there is requested later. This rule stops no shard for good: if at most f members lag that
-//! far or are faulty, nobody waits for them; if more do, a round waits, but only until the honest ones have executed,
-//! since N−2f honest members hold the bodies that they lack.
+//! far or are faulty, no member waits for them; if more do, a round waits, but only until the honest ones have
+//! executed, since N−2f honest members hold the bodies that they lack.
 //!
-//! Every own message of the undecided round, in all its views, is kept and sent again when a peer's process is new,
-//! and after 1 s without progress, doubling to 10 s. A message of a decided round is answered with that round's HALT,
-//! at most once a second a peer.
+//! A member keeps each own message of the undecided round, in all its views, and sends it again when a peer has a new
+//! process, and after 1 s without progress, doubling to 10 s. It answers a message of a decided round with that round's
+//! HALT, at most once a second a peer.
 //!
-//! Source: the round loop of Dumbo-NG (CCS 2022, §V) with sMVBA in the place of its MVBA.
+//! Source: the round loop of Dumbo-NG (CCS 2022, §V), with sMVBA instead of its MVBA.
 
 mod behind;
 mod catch_up;
@@ -50,14 +50,14 @@ use behind::Behind;
 use early::{Early, NotKept};
 use times::Stopwatch;
 
-/// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement serves more.
-/// Efficiency only.
+/// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement covers more entries.
+/// Affects efficiency only.
 pub const GATHER: Span = Span::from_ms(5);
 
 /// Messages of the round loop.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum RoundMessage {
-    /// Of the agreement of a round.
+    /// A message of a round's agreement.
     Mvba {
         /// The round.
         round: Round,
@@ -66,7 +66,7 @@ pub enum RoundMessage {
     },
     /// The proven decision of a round.
     Halt(Box<Halt>),
-    /// Of members that are behind.
+    /// Catch-up.
     CatchUp(CatchUpMessage),
 }
 
@@ -81,18 +81,18 @@ pub struct Decision {
     pub cut: Cut,
     /// The member that had proposed it, as the coin of the deciding view elected it; for the figures.
     pub leader: Index,
-    /// Where the proof came from.
+    /// The source of the proof.
     pub source: HaltSource,
     /// When it was decided here.
     pub decided_at: Time,
-    /// What it took; for the figures.
+    /// The times of its steps; for the figures.
     pub times: RoundTimes,
 }
 
-/// What the parent learns.
+/// Outputs for the parent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RoundOutput {
-    /// Certificates of these entries would settle the proposal of this member.
+    /// Certificates of these entries would complete the proposal of this member.
     Wanted(Index, Vec<(Index, Tip)>),
     /// A round is decided.
     Decided(Box<Decision>),
@@ -100,7 +100,7 @@ pub enum RoundOutput {
 
 type RoundEffects = Effects<RoundMessage, RoundOutput>;
 
-/// The round loop at one member. Bounds: see `Early`, [`Mvba`]; HALTs of as many rounds as it is made for.
+/// The round loop at one member. Bounds: see `Early`, [`Mvba`]; HALTs of as many rounds as [`Rounds::new`] is given.
 #[derive(Clone, Debug)]
 pub struct Rounds {
     member: Member,
@@ -111,14 +111,14 @@ pub struct Rounds {
     stopwatch: Stopwatch,
     /// Set while lanes are ahead and the input waits for more of them.
     gather_until: Option<Time>,
-    /// Whether anything of the running round has come from another member: then it has begun without us.
+    /// Whether a message of the running round has come from another member: then the round has begun without us.
     joined: BTreeSet<Index>,
     sent: Vec<(To, RoundMessage)>,
     resend: Resend,
     early: Early,
-    /// Members that sent a false HALT: none of theirs is verified any more, and their claims of what they have decided
-    /// are ignored. No honest member is among them, since a HALT that one honest member accepts is valid at every
-    /// member that has decided the round before.
+    /// Members that sent a false HALT: none of theirs is verified any more, and their claims of decided rounds are
+    /// ignored. No honest member is among them, since a HALT that one honest member accepts is valid at every member
+    /// that has decided the round before.
     barred: BTreeSet<Index>,
     history: BTreeMap<Round, Halt>,
     history_rounds_max: u64,
@@ -131,12 +131,12 @@ pub struct Rounds {
     behind: Behind,
 }
 
-/// What comes with a message.
+/// The context of a message.
 #[derive(Clone, Copy, Debug)]
 struct Envelope {
     now: Time,
     author: Index,
-    /// Of the message's bytes.
+    /// Digest of the message's bytes.
     digest: Digest,
     /// Their number.
     size: usize,
@@ -175,12 +175,12 @@ impl Rounds {
         self.decided
     }
 
-    /// The cut it decided.
+    /// The cut of the last decided round.
     pub fn cut(&self) -> &Cut {
         &self.cut
     }
 
-    /// The view of the running round, and what it waits for; `None` while no round runs here.
+    /// The view of the running round, and the message it waits for; `None` while no round runs here.
     pub fn waiting(&self) -> Option<(View, Waiting)> {
         self.is_running().then(|| (self.mvba.current_view(), self.mvba.waiting()))
     }
@@ -199,7 +199,7 @@ impl Rounds {
         self.mvba.has_input() || !self.joined.is_empty()
     }
 
-    /// A message of a member; `digest` is that of its bytes and `size` their number.
+    /// Handles a message of a member; `digest` is that of its bytes and `size` their number.
     pub fn handle(
         &mut self,
         now: Time,
@@ -262,7 +262,7 @@ impl Rounds {
         round.0 <= self.decided.0 + ROUNDS_AHEAD_MAX
     }
 
-    /// Gives our input if it is due: some lane is ahead, and N−f are, or we have waited, or the round has begun.
+    /// Gives our input if it is due: some lane is ahead, and N−f are, or the wait has ended, or the round has begun.
     pub fn consider_input(&mut self, now: Time, cut: Cut, lanes: &dyn LaneCertificates) -> RoundEffects {
         if self.mvba.has_input() || !self.may_run_ahead() || !cut.may_follow(&self.cut) {
             return Effects::none();
@@ -333,12 +333,13 @@ impl Rounds {
         Effects { sends: self.sent_to(peer), ..Effects::none() }
     }
 
-    /// Everything open, since our own sender may have lost it.
+    /// Everything open, since our own sending process may have lost it.
     pub fn on_child_restarted(&self) -> RoundEffects {
         Effects { sends: self.sent.iter().map(others_only).collect(), ..Effects::none() }
     }
 
-    /// Time has passed: repeats messages without progress, asks peers if we are behind, requests missing certificates.
+    /// Time has passed: sends messages without progress again, sends requests to peers if we lag, requests missing
+    /// certificates.
     pub fn tick(&mut self, now: Time, lanes: &dyn LaneCertificates) -> RoundEffects {
         let mut effects = Effects::none();
         if self.resend.is_due(now) {
@@ -350,7 +351,7 @@ impl Rounds {
         effects
     }
 
-    /// When [`Rounds::tick`] or [`Rounds::consider_input`] has something to do; `None` while nothing is open.
+    /// When [`Rounds::tick`] or [`Rounds::consider_input`] is due; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
         let gather = self.gather_until.filter(|_| self.may_run_ahead());
         let ask = self.behind.due().filter(|_| self.may_ask());
@@ -358,7 +359,7 @@ impl Rounds {
     }
 
     /// Whether half of the window for decided rounds is free, so that an answer is of use, or ranges are under way
-    /// already: further ones are kept until they are.
+    /// already: further ranges are kept until there is room.
     fn may_ask(&self) -> bool {
         self.behind.is_catching_up() || self.decided.0 <= self.executed.0 + ROUNDS_UNEXECUTED_MAX / 2
     }
@@ -401,12 +402,12 @@ impl Rounds {
         for output in outputs {
             match output {
                 MvbaOutput::Wanted(proposer, tips) => {
-                    // The answer may get lost while we have nothing else to send again.
+                    // The answer may get lost while we have no other message to send again.
                     self.resend.arm(now);
                     effects.outputs.push(RoundOutput::Wanted(proposer, tips));
                 }
                 MvbaOutput::Milestone(view, milestone) => self.stopwatch.milestone(now, view, milestone),
-                // The last word of an agreement.
+                // The last message of an agreement.
                 MvbaOutput::Decided(halt) => {
                     let election = self.mvba.election(halt.view);
                     let (leader, _) =
@@ -417,7 +418,7 @@ impl Rounds {
         }
     }
 
-    /// Closes the running round and opens the next one, handing it what came early.
+    /// Closes the running round and opens the next one with its early messages.
     fn decide(
         &mut self,
         now: Time,
@@ -464,7 +465,7 @@ impl Rounds {
         self.begin(now, lanes, effects);
     }
 
-    /// Hands the running round the messages that came early for it, if we may take part.
+    /// Passes the early messages of the running round to it, if we may take part.
     fn begin(&mut self, now: Time, lanes: &dyn LaneCertificates, effects: &mut RoundEffects) {
         if !self.may_run_ahead() {
             return;
@@ -472,7 +473,7 @@ impl Rounds {
         let round = self.decided.next();
         let early = self.early.take(round);
         for (author, halt) in early.halts {
-            // Deciding by one of them opens a further round, to which the rest does not belong.
+            // One of them may decide the round and open a further one, to which the rest does not belong.
             if !self.barred.contains(&author)
                 && self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects)
             {
@@ -487,7 +488,7 @@ impl Rounds {
     }
 }
 
-/// A message as it is sent again: we ourselves have it.
+/// A message as it is sent again: its author is this member.
 fn others_only((to, message): &(To, RoundMessage)) -> (To, RoundMessage) {
     let to = match to {
         To::All | To::Others => To::Others,

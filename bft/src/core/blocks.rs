@@ -1,4 +1,4 @@
-//! Execution of decided blocks, in order, and all that follows from one.
+//! Execution of decided blocks, in order, and the steps that follow from one.
 
 use wire::ids::{Digest, NodeId};
 
@@ -12,7 +12,8 @@ use crate::round::Decision;
 use crate::time::Time;
 
 impl Core {
-    /// Executes the next decided block if all its entries, and the parts that they import, are here; whether it did.
+    /// Executes the next decided block if all its entries, and the parts that they import, are here; returns whether it
+    /// did.
     pub(super) fn execute_next(&mut self, now: Time) -> bool {
         let Some(decision) = self.undone.front() else { return false };
         if !self.lanes.is_complete_to(&decision.cut) {
@@ -20,7 +21,8 @@ impl Core {
         }
         let block = self.lanes.block(&decision.previous, &decision.cut);
         let mut entries = block.expect("all entries up to its cut are here");
-        // The lane that comes first changes with the round, so that no lane's transactions win every race for a coin.
+        // The lane that comes first changes with the round, so that no lane's transactions win every conflict over a
+        // coin.
         let n = self.member.committee.n() as u64;
         let round = decision.round;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + round.0) % n, entry.seq));
@@ -30,7 +32,7 @@ impl Core {
             self.absorb_transfers(effects);
             return false;
         }
-        let decision = self.undone.pop_front().expect("it was there a moment ago");
+        let decision = self.undone.pop_front().expect("its front was read above");
         let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));
         let outcome = self.ledger.execute(round, payloads, &|part| self.transfers.body(part));
         let header = Header {
@@ -58,14 +60,14 @@ impl Core {
         true
     }
 
-    /// The parts that executing these entries needs and that are not here.
+    /// The parts that these entries import and that are not here.
     fn missing_parts(&self, entries: &[Entry]) -> Vec<PartRef> {
         let mut parts = self.ledger.wants(entries.iter().map(Entry::payload));
         parts.retain(|part| self.transfers.body(part).is_none());
         parts
     }
 
-    /// Reports what a block did to clients, to other shards, and to the parts of the core that waited for it.
+    /// Reports the results of a block to clients, to other shards, and to the parts of the core that waited for it.
     fn after_block(&mut self, now: Time, outcome: &BlockOutcome) {
         for source in self.other_shards() {
             let effects = self.transfers.imported(now, source, self.ledger.imported(source));

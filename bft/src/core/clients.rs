@@ -15,7 +15,7 @@ use crate::time::Time;
 const RECEIPTS_MAX: usize = 10_000;
 
 impl Core {
-    /// A client's bytes: answered at once where there is an answer, with an error where they are no request.
+    /// A client's request: answered at once if an answer exists, with an error if the bytes are not a request.
     pub(super) fn on_client(&mut self, now: Time, client: ClientId, body: &Bytes) {
         let (request, tail) = match codec::decode_with_tail::<Request>(body) {
             Ok(decoded) => decoded,
@@ -77,7 +77,7 @@ impl Core {
         }
     }
 
-    /// Answers what is no request of ours.
+    /// Answers bytes that are not a request.
     fn refuse(&mut self, client: ClientId, reason: String) {
         self.requests_refused += 1;
         self.reply(client, &Reply::Error(reason));

@@ -1,8 +1,7 @@
-//! Cross-shard transactions, as the root sees them: it routes between [`crate::shard`], [`crate::pending`] and the
-//! ledger.
+//! Cross-shard transactions at the root, which routes between [`crate::shard`], [`crate::pending`] and the ledger.
 //!
-//! Nodes of other shards may send only the messages handled here. None of them changes the ledger, only blocks do;
-//! so each of these handlers only moves what is waiting, and the order in which they are called is free.
+//! Nodes of other shards may send only the messages handled here. None of them changes the ledger, only blocks do; so
+//! each of these handlers only moves waiting items, and the order in which they are called does not matter.
 
 use wire::bytes::Bytes;
 use wire::dest::Dest;
@@ -18,16 +17,16 @@ use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
 use crate::time::Time;
 
 impl Core {
-    /// A part with its proof, from its source or from a member of our shard that we asked.
+    /// A part with its proof, from its source or in answer to our request to a member of our shard.
     pub(super) fn on_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) {
         self.trace_received(from, &transfer);
         let effects = self.transfers.handle_transfer(now, from, transfer);
         self.absorb_transfers(effects);
     }
 
-    /// Another node asks us to order transactions.
+    /// Another node requests that we order transactions.
     pub(super) fn on_order(&mut self, now: Time, from: NodeId, list: &Bytes) {
-        self.trace_asked(from, list);
+        self.trace_requested(from, list);
         let output = self.pending.on_order(now, from, list, &self.ledger);
         self.absorb_pending(output);
     }
@@ -50,7 +49,7 @@ impl Core {
         }
     }
 
-    /// Sends again, and asks again, what is due.
+    /// Sends due messages and requests again.
     pub(super) fn cross_tick(&mut self, now: Time) {
         let effects = self.transfers.tick(now);
         self.absorb_transfers(effects);
@@ -62,14 +61,14 @@ impl Core {
         }
     }
 
-    /// When [`Core::cross_tick`] has something to do.
+    /// When [`Core::cross_tick`] is due.
     pub(super) fn cross_wakeup(&self) -> Option<Time> {
         let pending = self.pending.next_wakeup(self.ledger.height());
         let timers = [self.transfers.next_wakeup(), pending, self.gather.due()];
         timers.into_iter().flatten().min()
     }
 
-    /// Sends what has been gathered of messages about single transactions, if it is due.
+    /// Sends the collected messages about single transactions, if they are due.
     pub(super) fn release_gathered(&mut self, now: Time) {
         for (dest, body) in self.gather.release(now) {
             self.send_out(dest, body);
@@ -91,7 +90,8 @@ impl Core {
         }
     }
 
-    /// Sends the messages of pending transactions with others that go the same way, and clients their receipts.
+    /// Sends the messages of pending transactions, together with others for the same destination, and receipts to
+    /// clients.
     pub(super) fn absorb_pending(&mut self, output: Output) {
         self.trace_pending(&output);
         self.absorb_faults(output.faults);
@@ -107,7 +107,7 @@ impl Core {
         (0..self.member.committee.shards()).map(ShardId).filter(move |shard| *shard != own)
     }
 
-    /// What passes between shards outlives rounds and entries, so no progress of ours makes it pointless.
+    /// Messages between shards outlive rounds and entries, so no progress of ours makes them pointless.
     fn send_out(&mut self, dest: Dest, body: Bytes) {
         if dest != Dest::ShardOthers || self.member.committee.n() > 1 {
             self.out.push(Effect::Send { dest, class: Class::Keep, digest: None, body });

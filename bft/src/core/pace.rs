@@ -1,4 +1,4 @@
-//! When an own lane entry is due.
+//! The times at which an own lane entry is due.
 //!
 //! At low load a transaction should not wait, at high load an entry should be worth its signatures. So the first
 //! entry beyond the decided cut goes out at once, and each further one only [`GAP_FIRST`], twice that, four times
@@ -6,9 +6,9 @@
 //! window over the time it takes to decide. A payload of [`LARGE_BYTES`], or of as many transactions as an entry may
 //! hold, waits for nothing but room.
 //!
-//! An entry is no longer than that either, as long as what waits fits into the places left in the window: several
-//! travel, are echoed and executed while the next are filled. A deeper backlog is spread over those places, so that
-//! on a long link the window's bytes are what bounds it.
+//! An entry is no longer than that either, as long as the waiting transactions fit into the entries left in the window:
+//! several travel, are echoed and executed while the next are filled. A deeper backlog is spread over those entries, so
+//! that on a long link only the bytes of the window bound it.
 
 use crate::core::{Core, News};
 use crate::lane::entry;
@@ -24,17 +24,17 @@ const GAP_MAX: Span = Span::from_ms(500);
 /// the next is filled while it travels.
 const LARGE_BYTES: usize = 512 << 10;
 
-/// What a payload of one transaction adds to it, generously.
+/// Bytes that a transaction adds to a payload besides its own, rounded up.
 const PAYLOAD_OVERHEAD_MAX: usize = 64;
 
 impl Core {
-    /// Appends entries to the own lane while they are due; whether it did.
+    /// Appends entries to the own lane while they are due; returns whether it did.
     pub(super) fn propose(&mut self, now: Time) -> bool {
         let mut proposed = false;
         let decided = self.rounds.decided();
         self.pending.promote(now, self.ledger.height(), |lane| self.idle.cuts(lane, decided));
         while self.proposal_due().is_some_and(|due| due <= now) {
-            let room = self.lanes.room().expect("nothing is due without room");
+            let room = self.lanes.room().expect("an entry is due only if there is room");
             let share = self.pending.waiting_bytes() as usize / self.lanes.places_left().max(1);
             let bytes_max = room.min(share.max(LARGE_BYTES));
             let mut builder = ProposalBuilder::new(entry::buffer(0), bytes_max, self.batch);
@@ -56,7 +56,7 @@ impl Core {
         proposed
     }
 
-    /// Lists the parts of other shards that are ours to list now, and the cancels of what we believe to be rejected.
+    /// Lists due parts of other shards, and cancels of transactions that we believe rejected.
     fn list_imports(&mut self, now: Time, builder: &mut ProposalBuilder) {
         if std::mem::replace(&mut self.imports, News::None) == News::Arrived {
             let mut listed = Vec::new();
@@ -71,7 +71,7 @@ impl Core {
         }
         for id in self.pending.cancels(&self.ledger, builder.cancels_left()) {
             let pushed = builder.push_cancel(id);
-            assert_eq!(pushed, Push::Added, "no more cancels are taken than fit");
+            assert_eq!(pushed, Push::Added, "only as many cancels are taken as fit");
         }
     }
 
@@ -83,7 +83,8 @@ impl Core {
         if pending_bytes == 0 && self.imports == News::None && !has_cancels {
             return None;
         }
-        // Less than the longest transaction is no room: nothing might fit, and it would be due for ever.
+        // Room for less than the longest transaction counts as none: nothing might fit, and the entry would be due for
+        // ever.
         let protocol = self.member.committee.protocol();
         let longest = protocol.transaction_bytes_max as usize + PAYLOAD_OVERHEAD_MAX;
         let worthwhile = longest.min(protocol.proposal_bytes_max as usize);

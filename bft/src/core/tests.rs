@@ -1,4 +1,4 @@
-//! Whole cores over a network that delivers in order: the main road, before the simulator leaves it.
+//! Whole cores over a network that delivers in order: the common case, before the simulator departs from it.
 
 mod behind;
 mod cost;
@@ -151,16 +151,16 @@ impl Bench {
         timers.filter_map(|(core, i)| Some((core.next_wakeup()?, NodeId(i)))).min()
     }
 
-    /// When the next message arrives or timer rings.
+    /// When the next message arrives or timer expires.
     fn next_due(&self) -> Option<Time> {
         [self.net.next_at(), self.timer().map(|(at, _)| at)].into_iter().flatten().min()
     }
 
-    /// Lets the next message arrive or timer ring, if there is one.
+    /// Delivers the next message or runs the next timer, if there is one.
     fn step(&mut self) {
         let timer = self.timer();
         if let Some(due) = self.net.next_at().filter(|due| timer.is_none_or(|(at, _)| *due <= at)) {
-            let (_, (to, event)) = self.net.pop().expect("a message arrives then");
+            let (_, (to, event)) = self.net.pop().expect("the next due event is a message");
             self.now = self.now.max(due);
             self.give(to, event);
         } else if let Some((at, node)) = timer {
@@ -263,7 +263,7 @@ fn an_invalid_request_gets_an_error_and_is_counted() {
 /// A request for rounds that we do not have shows that its sender is ahead, and we send it a request in turn. A request
 /// for the round that we run shows nothing.
 #[test]
-fn a_question_beyond_our_rounds_shows_who_is_ahead() {
+fn a_request_beyond_our_rounds_shows_that_its_sender_is_ahead() {
     let asks_of = |effects: &[(Time, NodeId, Effect)]| -> Vec<Round> {
         let asks = effects.iter().filter_map(|(_, _, effect)| {
             let Effect::Send { dest: Dest::Node(NodeId(1)), body, .. } = effect else { return None };
@@ -284,7 +284,7 @@ fn a_question_beyond_our_rounds_shows_who_is_ahead() {
         bench.net = Net::default();
         bench.now = Time(0) + Span::from_ms(500);
         bench.give(NodeId(0), Event::Tick);
-        assert_eq!(asks_of(&bench.done), asked, "after a question from round {from} on");
+        assert_eq!(asks_of(&bench.done), asked, "after a request from round {from} on");
     }
 }
 

@@ -1,7 +1,7 @@
-//! What the root tells of its steps, if it is asked to: nothing here changes anything.
+//! Trace events of the root's steps, if tracing is on. Nothing here changes the protocol's state.
 //!
-//! Each of these is called where the step is taken and returns at once unless somebody listens. What a sentence needs
-//! and the step itself does not is gathered here, from the messages and outcomes that pass by.
+//! Each method is called where the step is taken and returns at once unless tracing is on. An event's data that the
+//! step itself does not need is collected here, from the messages and outcomes that pass by.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -31,46 +31,46 @@ use crate::trace::{
 use crate::transaction::{Part as Reach, tx_id};
 
 impl Core {
-    /// Whether anybody listens.
+    /// Whether tracing is on.
     fn is_traced(&self) -> bool {
         self.tracing != Tracing::Off
     }
 
-    /// Tells an event of this detail if so much is asked for.
-    fn tell(&mut self, detail: Tracing, event: TraceEvent) {
+    /// Emits an event if this level of detail is on.
+    fn emit(&mut self, detail: Tracing, event: TraceEvent) {
         if self.tracing >= detail {
             self.out.push(Effect::Trace { detail, event: Box::new(event) });
         }
     }
 
-    fn tell_tx(&mut self, id: TxId, step: TxStep) {
-        self.tell(Tracing::Steps, TraceEvent::Tx { tx: TxHead::from(&id), step });
+    fn emit_tx(&mut self, id: TxId, step: TxStep) {
+        self.emit(Tracing::Steps, TraceEvent::Tx { tx: TxHead::from(&id), step });
     }
 
-    fn tell_part(&mut self, part: Name, step: PartStep) {
-        self.tell(Tracing::Steps, TraceEvent::Part { part, step });
+    fn emit_part(&mut self, part: Name, step: PartStep) {
+        self.emit(Tracing::Steps, TraceEvent::Part { part, step });
     }
 
-    fn tell_round(&mut self, round: Round, step: RoundStep) {
-        self.tell(Tracing::Steps, TraceEvent::Round { shard: self.member.shard, round, step });
+    fn emit_round(&mut self, round: Round, step: RoundStep) {
+        self.emit(Tracing::Steps, TraceEvent::Round { shard: self.member.shard, round, step });
     }
 
     // Messages.
 
-    /// A peer has said something.
-    pub(super) fn trace_heard(&mut self, from: NodeId, digest: Digest, body: &Bytes) {
+    /// A message of a peer has arrived.
+    pub(super) fn trace_message(&mut self, from: NodeId, digest: Digest, body: &Bytes) {
         if self.tracing == Tracing::All {
             let said = said(&self.member.committee, from, Some(digest), body);
-            self.tell(Tracing::All, TraceEvent::Message(MessageStep::Received { from, said: Said(said) }));
+            self.emit(Tracing::All, TraceEvent::Message(MessageStep::Received { from, said: Said(said) }));
         }
     }
 
-    /// Puts before each message that goes out what it says.
+    /// Puts a trace event before each outgoing message.
     pub(super) fn trace_sent(&self, effects: Vec<Effect>) -> Vec<Effect> {
         if self.tracing != Tracing::All {
             return effects;
         }
-        let told = |effect: &Effect| match effect {
+        let event_of = |effect: &Effect| match effect {
             Effect::Send { dest, digest, body, .. } => {
                 let said = said(&self.member.committee, self.member.node(), *digest, body);
                 let event = TraceEvent::Message(MessageStep::Sent { to: dest.clone(), said: Said(said) });
@@ -79,12 +79,12 @@ impl Core {
             }
             _ => None,
         };
-        effects.into_iter().flat_map(|effect| [told(&effect), Some(effect)]).flatten().collect()
+        effects.into_iter().flat_map(|effect| [event_of(&effect), Some(effect)]).flatten().collect()
     }
 
     // Rounds and lanes.
 
-    /// How far the running round has come, when that may have changed.
+    /// The running round has begun or entered a view.
     pub(super) fn trace_running(&mut self) {
         if !self.is_traced() {
             return;
@@ -93,7 +93,7 @@ impl Core {
         let last = std::mem::replace(&mut self.traced, running);
         if let Some((round, view)) = running.filter(|_| running != last) {
             let step = if view == View(0) { RoundStep::Begun } else { RoundStep::Entered { view } };
-            self.tell_round(round, step);
+            self.emit_round(round, step);
         }
     }
 
@@ -109,17 +109,17 @@ impl Core {
             last: tip.seq,
         });
         let entries = entries.collect();
-        // The decision stands in its HALT, which is kept for a while.
+        // The decision is in its HALT, which is kept for a while.
         let view = self.rounds.halt(decision.round).map_or(View(0), |halt| halt.view);
-        self.tell_round(decision.round, RoundStep::Decided { view, entries });
+        self.emit_round(decision.round, RoundStep::Decided { view, entries });
     }
 
     /// A block is certified.
     pub(super) fn trace_certified(&mut self, height: Round) {
-        self.tell_round(height, RoundStep::Certified);
+        self.emit_round(height, RoundStep::Certified);
     }
 
-    /// An own entry goes out: what of it belongs to a story.
+    /// An own entry goes out: reports its imports, cancels and transactions.
     pub(super) fn trace_proposed(&mut self, effects: &LaneEffects) {
         if !self.is_traced() {
             return;
@@ -131,9 +131,9 @@ impl Core {
         for entry in entries.collect::<Vec<Entry>>() {
             let name = self.entry_name(entry.owner, entry.seq);
             let rules = self.ledger.rules().clone();
-            let proposal = rules.validate(entry.payload()).expect("what we propose is valid");
+            let proposal = rules.validate(entry.payload()).expect("an own payload is valid");
             let (imports, cancels) = (proposal.parts(), proposal.cancels());
-            self.tell(
+            self.emit(
                 Tracing::Steps,
                 TraceEvent::Message(MessageStep::Proposed {
                     entry: name,
@@ -144,44 +144,44 @@ impl Core {
                 }),
             );
             for part in imports {
-                self.tell_part(self.name_of(&part), PartStep::Listed { entry: name });
+                self.emit_part(self.name_of(&part), PartStep::Listed { entry: name });
             }
             for id in cancels {
-                self.tell_tx(id, TxStep::CancelListed { entry: name });
+                self.emit_tx(id, TxStep::CancelListed { entry: name });
             }
             let crossing =
                 proposal.transactions().filter(|view| view.part_of(self.member.shard) == Reach::Cross);
             for id in crossing.map(|view| view.id()).collect::<Vec<TxId>>() {
-                self.tell_tx(id, TxStep::Proposed { entry: name });
+                self.emit_tx(id, TxStep::Proposed { entry: name });
             }
         }
     }
 
     // Blocks.
 
-    /// A block was executed. The parts that it imports are still at hand.
+    /// A block was executed. The parts that it imports are still available.
     pub(super) fn trace_block(&mut self, report: &BlockReport, outcome: &BlockOutcome, entries: &[Entry]) {
         if !self.is_traced() {
             return;
         }
         let place = Place { shard: self.member.shard, round: outcome.round };
         let imported: Vec<_> = outcome.imported.iter().filter_map(|part| self.transfers.body(part)).collect();
-        let mut told_by = BTreeMap::new();
+        let mut reported_by = BTreeMap::new();
         for part in &imported {
             let name = self.name_of(&part.reference());
-            self.tell_part(name, PartStep::Imported { place, holds: holds(part) });
-            told_by.extend(part.finished.iter().chain(&part.cancelled).map(|id| (*id, name)));
+            self.emit_part(name, PartStep::Imported { place, holds: holds(part) });
+            reported_by.extend(part.finished.iter().chain(&part.cancelled).map(|id| (*id, name)));
             for (id, _) in part.spent() {
-                self.tell_tx(id, TxStep::Ticked { place, part: name });
+                self.emit_tx(id, TxStep::Ticked { place, part: name });
             }
         }
         self.trace_transactions(place, outcome, entries);
-        self.trace_cross(place, outcome, &told_by);
+        self.trace_cross(place, outcome, &reported_by);
         for part in &outcome.parts {
             let name = part_name(part.source, part.destination, part.number);
-            self.tell_part(name, PartStep::Made { place, holds: holds(part) });
+            self.emit_part(name, PartStep::Made { place, holds: holds(part) });
         }
-        self.tell_round(
+        self.emit_round(
             outcome.round,
             RoundStep::Executed {
                 header: report.header,
@@ -194,7 +194,7 @@ impl Core {
         );
     }
 
-    /// What became of the transactions that stood in the block.
+    /// The fate of each transaction in the block.
     fn trace_transactions(&mut self, place: Place, outcome: &BlockOutcome, entries: &[Entry]) {
         let parts: BTreeMap<TxId, Option<Name>> = outcome
             .cross
@@ -213,31 +213,31 @@ impl Core {
             let detail = match outcome {
                 Outcome::Settled(Settled::Spent) => {
                     let part = parts.get(id).copied().flatten();
-                    self.tell_tx(*id, TxStep::Spent { place, entry, part });
+                    self.emit_tx(*id, TxStep::Spent { place, entry, part });
                     continue;
                 }
                 Outcome::Settled(Settled::Finished) => Tracing::All,
                 _ => Tracing::Steps,
             };
             let step = TxStep::Settled { place, entry, end: *outcome };
-            self.tell(detail, TraceEvent::Tx { tx: TxHead::from(id), step });
+            self.emit(detail, TraceEvent::Tx { tx: TxHead::from(id), step });
         }
     }
 
-    /// What a block did with cross-shard transactions beside that.
-    fn trace_cross(&mut self, place: Place, outcome: &BlockOutcome, told_by: &BTreeMap<TxId, Name>) {
-        let mut tells: BTreeMap<TxId, Vec<Name>> = BTreeMap::new();
+    /// The effects of a block on cross-shard transactions besides that.
+    fn trace_cross(&mut self, place: Place, outcome: &BlockOutcome, reported_by: &BTreeMap<TxId, Name>) {
+        let mut reports: BTreeMap<TxId, Vec<Name>> = BTreeMap::new();
         for part in &outcome.parts {
             let name = part_name(part.source, part.destination, part.number);
             for id in part.finished.iter().chain(&part.cancelled) {
-                tells.entry(*id).or_default().push(name);
+                reports.entry(*id).or_default().push(name);
             }
         }
         for event in &outcome.cross {
-            let parts = |id: &TxId| tells.get(id).cloned().unwrap_or_default();
-            let part = |id: &TxId| told_by.get(id).copied();
+            let parts = |id: &TxId| reports.get(id).cloned().unwrap_or_default();
+            let part = |id: &TxId| reported_by.get(id).copied();
             let (id, step) = match event {
-                // Told where they stood.
+                // Traced with the entry that holds them.
                 CrossEvent::Rejected { .. } | CrossEvent::Spent { .. } => continue,
                 CrossEvent::Pooled { id } => (id, TxStep::Pooled { place }),
                 CrossEvent::Finished { id } => (id, TxStep::Finished { place, parts: parts(id) }),
@@ -245,37 +245,37 @@ impl Core {
                 CrossEvent::Refunded { id } => (id, TxStep::Refunded { place, part: part(id) }),
                 CrossEvent::Closed { id } => (id, TxStep::Closed { place, part: part(id) }),
             };
-            self.tell_tx(*id, step);
+            self.emit_tx(*id, step);
         }
     }
 
     // Clients.
 
-    /// A client has handed these in, and we are their contact.
+    /// A client has submitted these transactions, and we are their contact.
     pub(super) fn trace_admitted(&mut self, client: ClientId, steps: &[PendingStep]) {
         if !self.is_traced() {
             return;
         }
         for step in steps {
             if let PendingStep::Admitted(id) = step {
-                self.tell_tx(*id, TxStep::Admitted { client });
+                self.emit_tx(*id, TxStep::Admitted { client });
             }
         }
     }
 
-    /// A client is told of transactions that did not finish. Those that did are [`Core::trace_receipts`]'s.
+    /// A client gets the fates of transactions that did not finish. Those that did belong to [`Core::trace_receipts`].
     pub(super) fn trace_receipts_but_finished(&mut self, client: ClientId, receipts: &[Receipt]) {
         if !self.is_traced() {
             return;
         }
         for Receipt { id, fate } in receipts {
             if !matches!(fate, Fate::Finished(_)) {
-                self.tell_tx(*id, TxStep::Answered { client, fate: *fate });
+                self.emit_tx(*id, TxStep::Answered { client, fate: *fate });
             }
         }
     }
 
-    /// Clients are told what became of their transactions in a block.
+    /// Clients get receipts for their transactions in a block.
     pub(super) fn trace_receipts(&mut self, outcome: &BlockOutcome, receipts: &Receipts) {
         if !self.is_traced() {
             return;
@@ -290,35 +290,35 @@ impl Core {
             for Receipt { id, fate } in finished {
                 let detail = if crossed.contains(id) { Tracing::Steps } else { Tracing::All };
                 let step = TxStep::Answered { client: *client, fate: *fate };
-                self.tell(detail, TraceEvent::Tx { tx: TxHead::from(id), step });
+                self.emit(detail, TraceEvent::Tx { tx: TxHead::from(id), step });
             }
         }
     }
 
     // Other shards.
 
-    /// A node asks us to order transactions.
-    pub(super) fn trace_asked(&mut self, by: NodeId, list: &Bytes) {
+    /// A node requests that we order transactions.
+    pub(super) fn trace_requested(&mut self, by: NodeId, list: &Bytes) {
         if !self.is_traced() {
             return;
         }
         for id in listed(list) {
             let home = self.member.node_at(home_of(&id, self.member.committee.n()));
-            self.tell_tx(id, TxStep::Requested { by, home });
+            self.emit_tx(id, TxStep::Requested { by, home });
         }
     }
 
-    /// A part has come in, whatever it is worth.
+    /// A part has arrived; it is not verified yet.
     pub(super) fn trace_received(&mut self, from: NodeId, transfer: &Transfer) {
         if !self.is_traced() {
             return;
         }
         if let Some(part::Place { source, destination, number, .. }) = part::Place::of(&transfer.part) {
-            self.tell_part(part_name(source, destination, number), PartStep::Received { from });
+            self.emit_part(part_name(source, destination, number), PartStep::Received { from });
         }
     }
 
-    /// What is said of parts.
+    /// Outgoing messages about parts.
     pub(super) fn trace_transfers(&mut self, effects: &TransferEffects) {
         if !self.is_traced() {
             return;
@@ -326,12 +326,12 @@ impl Core {
         for (dest, send) in &effects.sends {
             match (send, dest) {
                 (TransferSend::Transfer(transfer), Dest::Node(to)) => {
-                    let place = part::Place::of(&transfer.part).expect("we send parts that are well-formed");
+                    let place = part::Place::of(&transfer.part).expect("an own part is well-formed");
                     let name = part_name(place.source, place.destination, place.number);
-                    self.tell_part(name, PartStep::Sent { to: *to });
+                    self.emit_part(name, PartStep::Sent { to: *to });
                 }
                 (TransferSend::Message(PartMessage::Vote { part, .. }), Dest::ShardOthers) => {
-                    self.tell_part(self.name_of(part), PartStep::Signed);
+                    self.emit_part(self.name_of(part), PartStep::Signed);
                 }
                 _ => {}
             }
@@ -339,12 +339,12 @@ impl Core {
         for output in &effects.outputs {
             if let TransferOutput::Eligible(part) = output {
                 let shard = self.member.shard;
-                self.tell_part(self.name_of(part), PartStep::Eligible { shard });
+                self.emit_part(self.name_of(part), PartStep::Eligible { shard });
             }
         }
     }
 
-    /// What is sent on account of pending transactions, and what is believed of them.
+    /// Outgoing messages about pending transactions, and beliefs about them.
     pub(super) fn trace_pending(&mut self, output: &Output) {
         if !self.is_traced() {
             return;
@@ -354,26 +354,26 @@ impl Core {
             match send {
                 PendingSend::Order(transactions) => {
                     for transaction in transactions {
-                        self.tell_tx(tx_id(transaction), TxStep::Forwarded { to: dest.clone() });
+                        self.emit_tx(tx_id(transaction), TxStep::Forwarded { to: dest.clone() });
                     }
                 }
                 PendingSend::Spent(_) => {}
                 PendingSend::Reject(RejectMessage::Votes { votes, .. }) => {
                     for vote in votes {
-                        self.tell_tx(vote.id, TxStep::RejectVoted { shard, cause: vote.cause });
+                        self.emit_tx(vote.id, TxStep::RejectVoted { shard, cause: vote.cause });
                     }
                 }
                 PendingSend::Reject(RejectMessage::Rejected { ids, .. }) => {
                     for (id, cause) in ids {
                         let step = TxStep::RejectSent { shard, to: dest.clone(), cause: *cause };
-                        self.tell_tx(*id, step);
+                        self.emit_tx(*id, step);
                     }
                 }
             }
         }
         for step in &output.steps {
             if let PendingStep::Believed(id, cause) = step {
-                self.tell_tx(*id, TxStep::Believed { shard, cause: *cause });
+                self.emit_tx(*id, TxStep::Believed { shard, cause: *cause });
             }
         }
     }
@@ -388,7 +388,7 @@ impl Core {
     }
 }
 
-/// The ids of a list of transactions; none if it is no such list.
+/// The ids in a list of transactions; none if the bytes are not a list.
 fn listed(list: &[u8]) -> Vec<TxId> {
     let items: Vec<Range<usize>> = list::parse(list, SUBMISSION_TRANSACTIONS_MAX).unwrap_or_default();
     items.into_iter().map(|item| tx_id(&list[item])).collect()

@@ -1,10 +1,11 @@
-//! What kind of message the bytes of a frame are, told from their first few: for counting, so it must cost next to
-//! nothing. Nothing is decoded and nothing believed; bytes that decode as no message may still look like one here.
+//! The kind of message in a frame, by its first few bytes: for counting, so it must cost next to nothing. Nothing is
+//! decoded or trusted; bytes that decode as no message may still look like one here.
 
 use super::{MESSAGE_TAG, ORDER_TAG, TRANSFER_TAG};
 use crate::lane::entry::ENTRY_TAG;
 
-/// The kinds of messages, as docs/messages.md lists them; those of one SPB and of one ballot stand together.
+/// The kinds of messages, as docs/messages.md lists them; those of one SPB are one kind, and so are those of one
+/// ballot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum MessageKind {
     /// SEND: an entry of a lane.
@@ -13,9 +14,9 @@ pub enum MessageKind {
     Echo,
     /// FINAL: the certificate of an entry.
     Final,
-    /// Asks for an entry.
+    /// A request for an entry.
     WantEntries,
-    /// Asks for the certificate of an entry.
+    /// A request for the certificate of an entry.
     WantCertificates,
     /// SEND, ECHO, LOCK, READY, FINISH of an SPB.
     Spb,
@@ -25,7 +26,7 @@ pub enum MessageKind {
     Ballot,
     /// HALT.
     Halt,
-    /// Asks for decided rounds.
+    /// A request for decided rounds.
     CatchUp,
     /// VOTE on a block.
     BlockVote,
@@ -35,7 +36,7 @@ pub enum MessageKind {
     Transfer,
     /// SIGN.
     TransferVote,
-    /// Asks for a part.
+    /// A request for a part.
     WantPart,
     /// A part has been executed.
     PartAck,
@@ -77,7 +78,7 @@ impl MessageKind {
         MessageKind::Unknown,
     ];
 
-    /// The kind that the body of a frame seems to be.
+    /// The kind that the first bytes of a body indicate.
     pub fn of(body: &[u8]) -> MessageKind {
         match body.first() {
             Some(&ENTRY_TAG) => MessageKind::Entry,
@@ -88,7 +89,7 @@ impl MessageKind {
         }
     }
 
-    /// The same of what stands behind [`MESSAGE_TAG`]: enums within enums, each a variant of four bytes.
+    /// The same for the bytes after [`MESSAGE_TAG`]: enums within enums, each a variant of four bytes.
     fn of_message(body: &[u8]) -> Option<MessageKind> {
         let variant = |at: usize| Some(u32::from_le_bytes(body.get(at..at + 4)?.try_into().ok()?));
         /// The round stands between the variant of `RoundMessage::Mvba` and that of its message.

@@ -1,4 +1,4 @@
-//! What a message says, in one line, for logs and traces: its name and place, with ids as `wire::name` has them.
+//! A one-line description of a message, for logs and traces: its name and subject, with ids as in `wire::name`.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ use crate::round::{CatchUpMessage, RoundMessage};
 use crate::shard::message::{PartMessage, RejectMessage, ShardMessage};
 use crate::spb::SpbMessage;
 
-/// What the bytes that `from` sends to somebody say, whatever they are worth. Their `digest` tells entries apart, where
-/// it is known.
+/// Describes the bytes that `from` sends, without judging them. Their `digest` distinguishes entries, where it is
+/// known.
 pub fn said(committee: &Committee, from: NodeId, digest: Option<Digest>, body: &Bytes) -> String {
     let Some(incoming) = Incoming::decode(body).filter(|_| committee.contains(from)) else {
         return format!("{} bytes that are no message", body.len());
@@ -29,7 +29,7 @@ pub fn said(committee: &Committee, from: NodeId, digest: Option<Digest>, body: &
 
 struct Said<'a> {
     committee: &'a Committee,
-    /// The sender's shard: what it says of members and of parts is said of these.
+    /// The sender's shard, to which its statements about members and parts refer.
     shard: ShardId,
     digest: Option<Digest>,
     body: &'a Bytes,
@@ -153,19 +153,19 @@ impl Said<'_> {
         format!("{} of {}", Name::Round(round), Name::Shard(self.shard))
     }
 
-    /// A part by its reference: those who speak so are members of its destination.
+    /// A part by its reference: only members of its destination send one.
     fn part(&self, part: &PartRef) -> Name {
         Name::Part { source: part.source, destination: self.shard, number: part.number }
     }
 
-    /// A place in the sender's shard; the number that a place beyond it would have serves to name it.
+    /// A member of the sender's shard. An index beyond the shard is named by the number that it would have.
     fn member(&self, index: Index) -> NodeId {
         let first = self.committee.node_at(self.shard, Index(0));
         NodeId(first.0.saturating_add(index.0))
     }
 }
 
-/// Enough of a digest to tell two apart.
+/// Enough of a digest to distinguish two.
 fn short(digest: &Digest) -> String {
     wire::hex::encode(&digest.0[..4])
 }
@@ -182,7 +182,7 @@ mod tests {
     use crate::{cut::Tip, message::encode_order};
 
     #[test]
-    fn each_message_names_what_it_is_about_as_its_sender_means_it() {
+    fn a_message_is_described_in_terms_of_its_senders_shard() {
         let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
         let from = NodeId(5);
         let (signature, digest) = (Signature::from_bytes([7; 64]), Digest([0xAB; 32]));
@@ -223,13 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn a_place_beyond_the_shard_is_told_and_nothing_panics() {
+    fn an_index_beyond_the_shard_is_described_without_panic() {
         let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
         let owner = Index(u16::MAX);
         let (seq, digest) = (Seq(u64::MAX), Digest::default());
         let body = Message::Lane(LaneMessage::WantEntries { owner, seq, digest, count: 1 }).encode();
-        let told = said(&committee, NodeId(7), None, &body);
-        assert!(told.starts_with("a question for lane 65535:18446744073709551615"), "{told}");
+        let line = said(&committee, NodeId(7), None, &body);
+        assert!(line.starts_with("a question for lane 65535:18446744073709551615"), "{line}");
         assert!(
             said(&committee, NodeId(8), None, &body).ends_with("no message"),
             "of nobody in the committee"

@@ -1,15 +1,15 @@
-//! Whom a member that is behind asks, for which rounds, and when.
+//! The choice of requests during catch-up: the peer, the range of rounds, and the time.
 //!
-//! Peers claim what they have decided, in pings and by their messages. A member that sees a peer ahead and makes no
-//! progress for 500 ms begins to ask: each peer that is ahead for the next range that nobody was asked for, in turn, one
-//! request to a peer at a time. A range that is not answered within 500 ms, or long after a later one, is asked of
-//! another peer; its answer still counts when it comes.
+//! Peers claim decided rounds, in pings and by their messages. A member that sees a peer ahead and makes no progress
+//! for 500 ms begins to send requests: each peer that is ahead gets, in turn, one for the next range that was not
+//! requested, and at most one at a time. A range that is not answered within 500 ms, or long after a later one, is
+//! requested from another peer; a late answer still counts.
 //!
 //! # Security
-//! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first
-//! 500 ms and, while its answers do not help, further ones after pauses that double to [`PAUSE_MAX`]. A peer whose last
-//! answer did not help counts as not ahead, so it holds up nothing. Once we have decided the round that it claimed, the
-//! claim was true, and the peer is trusted again. A peer that answers with a false proof is not asked any more.
+//! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first 500
+//! ms and, while its answers do not help, further ones after pauses that double to [`PAUSE_MAX`]. A peer whose last
+//! answer did not help counts as not ahead, so it delays nothing. Once we have decided the round that it claimed, the
+//! claim was true, and the peer is trusted again. A peer that answers with a false proof gets no further request.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,47 +24,47 @@ use crate::time::{Span, Time};
 
 /// How long a member that sees a peer ahead waits for HALTs, which are probably under way, and then for an answer.
 const PATIENCE: Span = Span::from_ms(500);
-/// How much longer it waits for an answer when that to a later request has come.
+/// How much longer it waits for an answer once a later request was answered.
 const OVERTAKEN: Span = Span::from_ms(100);
-/// Longest pause before a peer whose answers do not help is asked again.
+/// Longest pause before the next request to a peer whose answers do not help.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
-/// Shortest time between two requests to one peer. A peer answers 2,048 rounds a second, so it has a full range by then.
+/// Shortest time between two requests to one peer, which answers 2,048 rounds a second and so has a full range by then.
 const ASK_INTERVAL: Span = Span::from_ms(20);
 
-/// What peers claim to have decided, and our requests to them.
+/// Claims of peers about decided rounds, and our requests to them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behind {
     claims: BTreeMap<Index, Claim>,
-    /// When to ask, while somebody is ahead.
+    /// When the next request is due, while a peer is ahead.
     due: Option<Time>,
-    /// The peer asked last, so that the next request goes to another one if the answer does not come.
+    /// The peer of the last request, so that the next request goes to another one if the answer does not come.
     asked: Option<Index>,
     lag: Lag,
     /// By their first rounds. At most [`RANGES_MAX`].
     ranges: BTreeMap<Round, Range>,
-    /// Peers that have not answered yet, and the first round of the request: only an answer to it is looked at.
+    /// Peers that have not answered yet, and the first round of the request: only an answer to it is accepted.
     unanswered: BTreeMap<Index, Round>,
     sent_again: Limiter,
 }
 
-/// What a peer claims to have decided, and whether asking it has helped.
+/// A peer's claim of decided rounds, and whether requests to it have helped.
 #[derive(Clone, Copy, Debug, Default)]
 struct Claim {
     decided: Round,
-    /// Set while the last request to it has not helped: when to ask it again, and the pause that ends then.
+    /// Set while the last request to it has not helped: the time of the next request, and the pause that ends then.
     paused: Option<(Time, Span)>,
-    /// When it may be asked again.
+    /// The time from which it may get another request.
     ready_at: Time,
-    /// The first round that it says it can serve.
+    /// The first round that it claims to serve.
     served_from: Round,
 }
 
-/// Consecutive rounds that a peer was asked for.
+/// Consecutive rounds requested from a peer.
 #[derive(Clone, Debug)]
 enum Range {
-    /// The answer is waited for until then.
+    /// Requested; the answer is awaited until then.
     Asked { until: Time },
-    /// The answer has come: at most [`CATCH_UP_ROUNDS_MAX`] HALTs, ascending, not judged yet.
+    /// Answered: at most [`CATCH_UP_ROUNDS_MAX`] HALTs, ascending, not judged yet.
     Here { author: Index, halts: VecDeque<Halt> },
 }
 
@@ -73,7 +73,7 @@ enum Range {
 enum Lag {
     #[default]
     None,
-    /// We may: a peer was ahead of us and has shown it.
+    /// It is possible: a peer proved that it was ahead of us.
     Proven,
 }
 
@@ -82,7 +82,7 @@ enum Lag {
 pub(super) enum NextAsk {
     /// To a peer that is ahead, for the rounds from this one on.
     One(Index, Round),
-    /// To all members: no peer that is ahead is trusted any more.
+    /// To all members: no peer that is ahead is trusted.
     All,
     /// None is due.
     None,
@@ -104,16 +104,18 @@ impl Behind {
         self.claims.remove(&author);
     }
 
-    /// The highest round that some honest peer has decided, as far as f+1 of the claims prove it.
+    /// The highest round that f+1 claims prove some honest peer has decided.
     pub(super) fn proven(&self, committee: &Committee) -> Round {
         let mut decided: Vec<Round> = self.claims.values().map(|claim| claim.decided).collect();
         decided.sort_unstable_by(|one, other| other.cmp(one));
         decided.get(committee.one_honest() - 1).copied().unwrap_or_default()
     }
 
-    /// If no peer that is ahead of `own` can serve round `needed` any more: the first round that one still serves.
+    /// The first round that some peer still serves, if no peer that is ahead of `own` can serve round `needed` any
+    /// more.
     ///
-    /// All honest peers but f that are silent must say so, and no peer that has not may be left untried.
+    /// All honest peers but f that are silent must claim so, and no peer that has made no such claim may be left
+    /// untried.
     pub(super) fn served_from(&self, needed: Round, own: Round, committee: &Committee) -> Option<Round> {
         let ahead = || self.ahead(own.min(Round(needed.0 - 1)));
         let mut later: Vec<Round> =
@@ -124,7 +126,7 @@ impl Behind {
         if may_help || later.len() + 1 < committee.quorum() { None } else { later.first().copied() }
     }
 
-    /// An answer of this peer to a request for rounds from `from` on; whether we waited for it and it brought any.
+    /// An answer of this peer to a request for rounds from `from` on. Returns whether it was awaited and brought any.
     pub(super) fn answered(&mut self, now: Time, author: Index, answer: Answer, own: Round) -> bool {
         let Answer { from, halts, served_from } = answer;
         if self.unanswered.get(&author) != Some(&from) {
@@ -145,7 +147,7 @@ impl Behind {
         if self.ranges.len() > RANGES_MAX {
             self.ranges.pop_last();
         }
-        // Whoever was asked before and has not answered yet is slow.
+        // A peer that got an earlier request and has not answered yet is slow.
         for (_, range) in self.ranges.range_mut(..from) {
             if let Range::Asked { until } = range {
                 *until = (*until).min(now + OVERTAKEN);
@@ -155,12 +157,12 @@ impl Behind {
         is_of_use
     }
 
-    /// The HALT of the round after `own`, if it is here, and who sent it. Those of earlier rounds are dropped.
+    /// The HALT of the round after `own`, if it is here, and its sender. HALTs of earlier rounds are dropped.
     pub(super) fn next_halt(&mut self, own: Round) -> Option<(Index, Halt)> {
         while let Some(mut first) = self.ranges.first_entry() {
             let from = *first.key();
             let Range::Here { author, halts } = first.get_mut() else {
-                // Either it is the next one that we need, or all of it is decided.
+                // Either it is the next one that we need, or all of its rounds are decided.
                 if from.0 + CATCH_UP_ROUNDS_MAX as u64 > own.next().0 {
                     return None;
                 }
@@ -182,7 +184,7 @@ impl Behind {
         None
     }
 
-    /// This peer's proof was false: the rest of its answers is worth nothing.
+    /// This peer's proof was false: its other answers are dropped.
     pub(super) fn drop_ranges_of(&mut self, now: Time, author: Index, own: Round) {
         let is_of_others = |range: &Range| match range {
             Range::Here { author: sender, .. } => *sender != author,
@@ -192,7 +194,7 @@ impl Behind {
         self.due = self.schedule(now, own);
     }
 
-    /// A proof of this peer has brought us forward, to `own`.
+    /// A proof of this peer has advanced us to `own`.
     pub(super) fn helped(&mut self, now: Time, author: Index, own: Round) {
         self.lag = Lag::Proven;
         if let Some(claim) = self.claims.get_mut(&author) {
@@ -221,13 +223,13 @@ impl Behind {
         !self.ranges.is_empty()
     }
 
-    /// When to ask.
+    /// When the next request is due.
     pub(super) fn due(&self) -> Option<Time> {
         self.due
     }
 
-    /// When the next request is due while we catch up: once a peer may be asked for a further range, or an answer is
-    /// late.
+    /// When the next request of a running catch-up is due: once a peer may get a request for a further range, or an
+    /// answer is late.
     fn schedule(&self, now: Time, own: Round) -> Option<Time> {
         let late = self.ranges.values().filter_map(|range| match range {
             Range::Asked { until } => Some(*until),
@@ -238,7 +240,7 @@ impl Behind {
         let trusted = self.ahead(Round(from.0 - 1)).filter(|(_, claim)| has_room && claim.paused.is_none());
         let ready = trusted.map(|(_, claim)| claim.ready_at.max(now));
         let next = late.chain(ready).min();
-        // With nothing under way and nobody ahead we have caught up, or only a paused peer is left.
+        // With no range under way and no peer ahead we have caught up, or only a paused peer is left.
         next.or_else(|| {
             let waits = !self.is_catching_up();
             waits
@@ -264,7 +266,7 @@ impl Behind {
     }
 
     /// Chooses the next request: to the next peer, in turn, of those that have the next range and are not paused; if
-    /// nothing is under way, nobody is trusted and we were behind, to all members; else to one whose pause is over.
+    /// nothing is under way, no peer is trusted and we were behind, to all members; else to one whose pause is over.
     /// Call until there is none.
     pub(super) fn next_ask(&mut self, now: Time, own: Round) -> NextAsk {
         self.ranges.retain(|_, range| !matches!(range, Range::Asked { until } if *until <= now));
@@ -286,7 +288,7 @@ impl Behind {
             self.due = later.map(|due| if due > now { due } else { now + PATIENCE });
             return NextAsk::None;
         };
-        let claim = self.claims.get_mut(&author).expect("it was found among the claims");
+        let claim = self.claims.get_mut(&author).expect("its author has a claim");
         let longer =
             |pause: Span| if in_force(Mutant::ClaimsPause) { pause.doubled(PAUSE_MAX) } else { pause };
         let pause = claim.paused.map_or(PATIENCE, |(_, pause)| longer(pause));
@@ -303,7 +305,7 @@ impl Behind {
         claims.filter(move |(_, claim)| claim.decided > own)
     }
 
-    /// The first after the one asked last, of those ahead of `own` that are eligible.
+    /// The first eligible peer ahead of `own`, in turn after the one of the last request.
     fn in_turn(&self, own: Round, is_eligible: impl Fn(&Claim) -> bool) -> Option<Index> {
         let eligible = || self.ahead(own).filter(|(_, claim)| is_eligible(claim)).map(|(author, _)| author);
         let next = eligible().find(|author| self.asked.is_none_or(|asked| *author > asked));
@@ -321,7 +323,8 @@ impl Behind {
         self.unanswered.extend(members.map(|member| (member, from)));
     }
 
-    /// Whether this peer may be sent all of the running round again now. It asks no oftener than it has patience.
+    /// Whether all of the running round may be sent to this peer again now. It sends requests no oftener than it has
+    /// patience.
     pub(super) fn may_send_again(&mut self, now: Time, author: Index) -> bool {
         self.sent_again.may_every(now, author, PATIENCE)
     }

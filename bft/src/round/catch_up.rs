@@ -1,11 +1,11 @@
-//! Catching up: a member that sees peers ahead and makes no progress for 500 ms asks them for proofs of what they have
-//! decided, in ranges.
+//! Catch-up: a member that sees peers ahead and makes no progress for 500 ms requests proofs of their decisions, in
+//! ranges.
 //!
-//! Steps: a member that is behind asks several peers at once for consecutive ranges of at most [`CATCH_UP_ROUNDS_MAX`]
-//! rounds. An answer holds the HALTs of a range in order; it is kept until the rounds before it are decided, and judged
-//! then, as far as decided rounds may run ahead of executed ones. Meanwhile the next ranges are under way, so that
-//! neither round trips nor a slow peer hold up execution. A member that has caught up asks all peers once more, and they
-//! send their messages of the running round again. Whom to ask, and for what, is `behind`'s.
+//! Steps: a member that is behind requests consecutive ranges of at most [`CATCH_UP_ROUNDS_MAX`] rounds from several
+//! peers at once. An answer holds the HALTs of a range in order; it is kept until the rounds before it are decided, and
+//! judged then, as far as decided rounds may run ahead of executed ones. Meanwhile the next ranges are under way, so
+//! that neither round trips nor a slow peer delay execution. A member that has caught up sends one more request to all
+//! peers, and they send their messages of the running round again. `behind` chooses the peers and ranges.
 //!
 //! Bound: [`RANGES_MAX`] ranges are under way or kept. A member sends each peer at most [`RANGES_MAX`] answers at once
 //! and [`HALTS_PER_S`] HALTs a second: at N = 128, where a HALT has 19 KB, 39 MB.
@@ -27,8 +27,8 @@ use crate::time::Time;
 pub const CATCH_UP_ROUNDS_MAX: usize = 32;
 /// Ranges of rounds that are under way or kept.
 pub(super) const RANGES_MAX: usize = 4;
-/// HALTs that one peer gets in a second, and at once, each answer counting as a full one. Three peers answer faster than
-/// a member can execute.
+/// HALTs that one peer gets in a second, and at once, each answer counting as a full one. Three peers answer faster
+/// than a member can execute.
 const HALTS_PER_S: u64 = 2_048;
 const HALTS_AT_ONCE: u64 = (RANGES_MAX * CATCH_UP_ROUNDS_MAX) as u64;
 
@@ -37,14 +37,14 @@ const HALTS_AT_ONCE: u64 = (RANGES_MAX * CATCH_UP_ROUNDS_MAX) as u64;
 pub enum CatchUpMessage {
     /// Requests the decisions from this round on.
     Ask {
-        /// The first round wanted.
+        /// The first requested round.
         from: Round,
     },
     /// The answer.
     Halts(Answer),
 }
 
-/// Proofs of consecutive rounds.
+/// Proofs of consecutive rounds, in answer to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// The first round that was requested.
@@ -52,13 +52,13 @@ pub struct Answer {
     /// Proofs of that round and those after it, without gaps, at most [`CATCH_UP_ROUNDS_MAX`]; none if that round's is
     /// not kept any more.
     pub halts: Vec<Halt>,
-    /// The first round that the sender can prove and whose entries it has. A claim, which decides only what is
-    /// reported to people.
+    /// The first round that the sender can prove and whose entries it has. A claim, which affects only the report to
+    /// people.
     pub served_from: Round,
 }
 
 impl Answer {
-    /// Whether its HALTs are of the rounds that it is an answer for.
+    /// Whether its HALTs are of the rounds that it claims to answer for.
     fn has_shape(&self, committee: &Committee) -> bool {
         let rounds = self.from.0..=u64::MAX;
         self.halts.len() <= CATCH_UP_ROUNDS_MAX
@@ -66,7 +66,7 @@ impl Answer {
     }
 }
 
-/// HALTs that one peer may still be sent.
+/// HALTs that may still be sent to one peer.
 pub(super) fn answer_pace() -> Bucket {
     Bucket::new(HALTS_PER_S, HALTS_AT_ONCE)
 }
@@ -91,7 +91,7 @@ impl Rounds {
     }
 
     /// A member that has decided as much as we have can only lack messages of the running round. One that has decided
-    /// more tells us so.
+    /// more shows by its request that it is ahead.
     fn on_ask_of_undecided(&mut self, now: Time, author: Index, from: Round, effects: &mut RoundEffects) {
         if from > self.decided.next() {
             self.peer_decided(now, author, Round(from.0 - 1));
@@ -106,8 +106,8 @@ impl Rounds {
         proved.max(self.entries_from)
     }
 
-    /// An answer has arrived. One that we do not wait for is dropped without blame: a request may be repeated before
-    /// the first answer comes.
+    /// Handles an answer. One that is not awaited is dropped without blame: a request may be repeated before the first
+    /// answer comes.
     pub(super) fn on_halts(
         &mut self,
         now: Time,
@@ -137,15 +137,15 @@ impl Rounds {
         }
     }
 
-    /// Asks if the timer is due.
+    /// Sends requests if the timer is due.
     pub(super) fn ask_if_due(&mut self, now: Time, effects: &mut RoundEffects) {
         if self.behind.due().is_some_and(|due| due <= now) {
             self.ask_if_behind(now, effects);
         }
     }
 
-    /// Asks peers that are ahead of us; or, having caught up, all peers for their messages of the running round. Does
-    /// not begin while decided rounds must be executed first; the timer stands still meanwhile.
+    /// Sends requests to peers that are ahead of us; or, having caught up, to all peers for their messages of the
+    /// running round. Does not begin while decided rounds must be executed first; the timer stands still meanwhile.
     fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
         if !self.may_ask() {
             return;

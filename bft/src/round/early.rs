@@ -1,7 +1,7 @@
-//! Messages of rounds that have not begun here: kept in a bounded window, oldest first; HALT repairs the rest.
+//! Messages of rounds that have not begun here: kept in a bounded window, oldest first. HALTs replace the dropped ones.
 //!
 //! # Security
-//! A peer can fill this. Of one author the first message of each kind counts, as in a running round, views beyond
+//! A peer can fill the window. Of one author the first message of each kind counts, as in a running round, views beyond
 //! the first [`VIEWS_AHEAD_MAX`] are not kept, and each author has a budget of bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,13 +25,13 @@ pub(super) struct Early {
 /// Why a message is not kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NotKept {
-    /// There is no room for what comes so early.
+    /// The window has no room for a message so early.
     TooEarly,
     /// Its author is at fault.
     Fault(FaultKind),
 }
 
-/// What has come for one round.
+/// The early messages of one round.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EarlyRound {
     first_only: FirstOnly,
@@ -81,13 +81,13 @@ impl Early {
         Ok(())
     }
 
-    /// Hands over what has come for `round`, and forgets what has come for earlier ones.
+    /// Returns the messages of `round`, and drops those of earlier rounds.
     pub(super) fn take(&mut self, round: Round) -> EarlyRound {
         let mut taken = EarlyRound::default();
         while let Some(entry) = self.rounds.first_entry().filter(|entry| *entry.key() <= round) {
             let (of, early) = entry.remove_entry();
             for (author, size) in &early.sizes {
-                let bytes = self.bytes.get_mut(author).expect("what is kept was accounted for");
+                let bytes = self.bytes.get_mut(author).expect("each kept message was accounted for");
                 *bytes -= size;
             }
             if of == round {
@@ -97,7 +97,7 @@ impl Early {
         taken
     }
 
-    /// Charges `author` for a message, repeated ones included: they are a flood too.
+    /// Charges `author` for a message. Repeated ones count too, since they are a flood as well.
     fn account(&mut self, author: Index, size: usize, round: Round) -> Result<(), NotKept> {
         let bytes = self.bytes.entry(author).or_default();
         if *bytes + size as u64 > EARLY_BYTES_MAX {
@@ -142,21 +142,21 @@ mod tests {
     }
 
     #[test]
-    fn an_author_has_a_budget_of_bytes_which_repeats_use_up_too() {
+    fn repeats_count_towards_an_authors_budget() {
         let (member, mut early) = (member(), Early::default());
         let keep = |early: &mut Early, author, number, round, view| {
             early.keep_mvba(&member, envelope(author, number, 16 * MIB), Round(round), share(view))
         };
         assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()));
-        assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()), "said again");
+        assert_eq!(keep(&mut early, 1, 1, 5, 0), Ok(()), "a repeat");
         assert_eq!(keep(&mut early, 1, 1, 5, 0), Err(NotKept::TooEarly));
-        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(NotKept::TooEarly), "whatever the round");
-        assert_eq!(keep(&mut early, 2, 1, 5, 0), Ok(()), "others have their own");
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(NotKept::TooEarly), "in any round");
+        assert_eq!(keep(&mut early, 2, 1, 5, 0), Ok(()), "other authors have their own budgets");
         assert_eq!(early.take(Round(4)).messages.len(), 0);
         assert_eq!(keep(&mut early, 1, 1, 6, 0), Err(NotKept::TooEarly));
         assert_eq!(early.take(Round(5)).messages.len(), 2);
-        assert_eq!(keep(&mut early, 1, 1, 6, 0), Ok(()), "what is handed over no longer counts");
-        // Rounds that passed without being handed over, since their HALTs came, count no longer either.
+        assert_eq!(keep(&mut early, 1, 1, 6, 0), Ok(()), "taken messages no longer count");
+        // Nor do those of rounds that passed untaken, since their HALTs came.
         assert_eq!(keep(&mut early, 1, 1, 7, 0), Ok(()));
         assert_eq!(early.take(Round(9)).messages.len(), 0);
         assert!(early.rounds.is_empty() && early.bytes.values().all(|bytes| *bytes == 0));

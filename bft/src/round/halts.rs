@@ -1,4 +1,4 @@
-//! HALTs of other members: which are judged, and what a false one costs its sender.
+//! HALTs of other members: the rules by which they are judged, and the cost of a false one to its sender.
 
 use wire::ids::Index;
 
@@ -9,7 +9,7 @@ use crate::round::early::NotKept;
 use crate::round::{Envelope, RoundEffects, Rounds};
 use crate::time::Time;
 
-/// Where a HALT came from: one that was asked for is not relayed, since its round is old news to the others.
+/// The source of a HALT. A requested one is not relayed, since the other members have decided its round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HaltSource {
     /// Our own agreement, or a member that has just decided.
@@ -19,7 +19,7 @@ pub enum HaltSource {
 }
 
 impl Rounds {
-    /// A HALT of a member: judged if its round runs here, else kept for later if there is room.
+    /// Handles a HALT of a member: judged if its round runs here, else kept for later if there is room.
     pub(super) fn on_halt(
         &mut self,
         envelope: Envelope,
@@ -32,7 +32,7 @@ impl Rounds {
         if !halt.has_shape(&self.member.committee) {
             effects.push_fault(peer, FaultKind::OutOfRange);
         } else if halt.round <= self.decided || self.barred.contains(&author) {
-            // Of no use, or from a member whose HALTs are not verified.
+            // Useless, or from a member whose HALTs are not verified.
         } else if halt.round == self.decided.next() && self.may_run_ahead() {
             self.judge_halt(now, author, halt, HaltSource::Agreement, lanes, effects);
         } else {
@@ -48,8 +48,8 @@ impl Rounds {
     /// Judges a HALT of the next round; returns whether it proved the decision.
     ///
     /// # Security
-    /// If we know the leader ourselves, the shares that came with the HALT are not verified; what is kept and relayed
-    /// then carries the shares that elected the leader here.
+    /// If we know the leader ourselves, the shares in the HALT are not verified; the HALT that we keep and relay then
+    /// carries the shares that elected the leader here.
     pub(super) fn judge_halt(
         &mut self,
         now: Time,

@@ -1,4 +1,4 @@
-//! When a round reached its steps, for the figures; nothing depends on it.
+//! The times at which a round reached its steps, for the figures; nothing depends on them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use wire::ids::View;
 use crate::mvba::Milestone;
 use crate::time::Time;
 
-/// When a round reached its steps here, in the deciding view; `None` where a step was skipped.
+/// The times at which a round reached its steps here, in the deciding view; `None` where a step was skipped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RoundTimes {
     /// Views begun.
@@ -20,7 +20,7 @@ pub struct RoundTimes {
     pub elected: Option<Time>,
 }
 
-/// Takes the times of the running round.
+/// Collects the times of the running round.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stopwatch {
     input: Option<Time>,
@@ -33,7 +33,7 @@ impl Stopwatch {
         self.input = Some(now);
     }
 
-    /// A view has come so far.
+    /// Records how far a view has come.
     pub(super) fn milestone(&mut self, now: Time, view: View, milestone: Milestone) {
         self.milestones.insert((view, milestone), now);
     }

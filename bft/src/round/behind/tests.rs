@@ -34,7 +34,7 @@ fn requests_at(behind: &mut Behind, own: Round, now: Time) -> Vec<NextAsk> {
     std::iter::from_fn(|| Some(behind.next_ask(now, own)).filter(|ask| *ask != NextAsk::None)).collect()
 }
 
-/// An answer with so many HALTs; nobody verifies them here.
+/// An answer with so many HALTs, which nobody verifies here.
 fn answer(from: u64, count: u64) -> Answer {
     let halt = |round| Halt {
         round: Round(round),
@@ -81,7 +81,7 @@ fn pauses_double_while_a_claim_comes_to_nothing() {
 }
 
 #[test]
-fn all_are_asked_once_after_catching_up_whatever_a_liar_claims() {
+fn one_request_to_all_ends_catch_up_despite_a_liars_claim() {
     let mut behind = Behind::default();
     behind.learn(at(0), Index(1), FAR, OWN);
     behind.learn(at(0), Index(2), Round(5), OWN);
@@ -91,7 +91,7 @@ fn all_are_asked_once_after_catching_up_whatever_a_liar_claims() {
     assert_eq!(use_halts(&mut behind, at(1_100), OWN), (Round(5), vec![Index(2)]));
     assert_eq!(behind.due(), Some(at(1_100)));
     assert_eq!(behind.next_ask(at(1_100), Round(5)), NextAsk::All);
-    // And no more, though the liar is still ahead.
+    // No further request follows, though the liar is still ahead.
     behind.progressed(at(1_200), Round(6));
     let rest = requests(&mut behind, Round(6), at(20_000));
     assert!(!rest.is_empty() && rest.iter().all(|(_, request)| *request == one(1, 7)), "{rest:?}");
@@ -111,7 +111,7 @@ fn a_claim_that_was_true_is_trusted_again() {
 }
 
 #[test]
-fn peers_ahead_are_asked_in_turn() {
+fn requests_go_to_peers_ahead_in_turn() {
     let mut behind = Behind::default();
     for peer in [1, 2, 3] {
         behind.learn(at(0), Index(peer), Round(9), OWN);
@@ -121,8 +121,8 @@ fn peers_ahead_are_asked_in_turn() {
     assert_eq!(turns, [1, 2, 3, 1, 2, 3].map(|peer| one(peer, 1)));
 }
 
-/// Three peers are asked at once; the silent one is left for another as soon as later answers have overtaken it, and
-/// whatever came meanwhile is used in order.
+/// Three peers get a request at once. The silent one is replaced as soon as later answers have overtaken its own, and
+/// the answers received meanwhile are used in order.
 #[test]
 fn consecutive_ranges_are_under_way_at_once() {
     let mut behind = Behind::default();
@@ -135,12 +135,12 @@ fn consecutive_ranges_are_under_way_at_once() {
     assert_eq!(use_halts(&mut behind, at(510), OWN).0, OWN, "the first range is missing");
     assert_eq!(requests_at(&mut behind, OWN, at(530)), [one(2, 97)], "four ranges are under way or kept");
     assert_eq!(behind.due(), Some(at(605)), "100 ms after it was overtaken");
-    assert_eq!(requests_at(&mut behind, OWN, at(605)), [one(3, 1)], "the silent one is left");
+    assert_eq!(requests_at(&mut behind, OWN, at(605)), [one(3, 1)], "another peer replaces the silent one");
     assert!(behind.answered(at(610), Index(3), answer(1, 32), OWN));
     assert_eq!(use_halts(&mut behind, at(610), OWN), (Round(96), vec![Index(3), Index(2), Index(3)]));
-    // The late answer of the first one is of no use any more.
+    // The late answer of the first one is no longer of use.
     assert!(!behind.answered(at(620), Index(1), answer(1, 32), Round(96)));
-    assert!(!behind.answered(at(620), Index(1), answer(1, 32), Round(96)), "and it was asked once");
+    assert!(!behind.answered(at(620), Index(1), answer(1, 32), Round(96)), "and it got one request");
 }
 
 #[test]
@@ -168,14 +168,14 @@ fn the_rest_of_a_liars_answers_is_dropped_with_its_first_false_proof() {
     assert_eq!(requests_at(&mut behind, OWN, at(500)), [one(1, 1), one(2, 33)]);
     assert!(behind.answered(at(505), Index(2), answer(33, 32), OWN));
     assert!(behind.answered(at(505), Index(1), answer(1, 32), OWN));
-    let (liar, _) = behind.next_halt(OWN).expect("it is here");
+    let (liar, _) = behind.next_halt(OWN).expect("its HALT is here");
     behind.forget(liar);
     behind.drop_ranges_of(at(505), liar, OWN);
-    assert_eq!(requests_at(&mut behind, OWN, at(525)), [one(2, 1)], "its range is asked of another");
+    assert_eq!(requests_at(&mut behind, OWN, at(525)), [one(2, 1)], "another peer gets its range");
 }
 
 #[test]
-fn how_far_behind_is_what_one_honest_peer_must_have_decided() {
+fn lag_is_what_one_honest_peer_must_have_decided() {
     let (mut behind, committee) = (Behind::default(), committee(4));
     behind.learn(at(0), Index(1), FAR, OWN);
     assert_eq!(behind.proven(&committee), Round(0), "one of them may lie");
@@ -196,7 +196,7 @@ fn history_is_lost_when_no_peer_that_could_help_still_serves_it() {
     assert!(!behind.answered(at(510), Index(1), late(50), OWN));
     assert!(!behind.answered(at(510), Index(2), Answer { from: Round(33), ..late(40) }, OWN));
     assert_eq!(lost(&behind), None, "the third may still help");
-    // It does not answer, and is asked again.
+    // It does not answer, and gets a further request.
     let _ = requests(&mut behind, OWN, at(5_000));
     assert_eq!(lost(&behind), Some(Round(40)));
     behind.learn(at(5_000), Index(3), Round(91), OWN);
