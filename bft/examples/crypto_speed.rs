@@ -1,4 +1,5 @@
-//! What signatures and coin cost on this machine, in microseconds: the figures of docs/performance.md.
+//! The cost of signatures and of the threshold coin on this machine, in microseconds: the figures of
+//! docs/performance.md.
 //!
 //! `cargo run --release -p bft --example crypto_speed`
 
@@ -14,8 +15,8 @@ use ed25519_dalek::SigningKey;
 use wire::committee::Protocol;
 use wire::ids::{Digest, Index, Round, Signature, View};
 
-/// Prints the best of several runs, which the rest of the machine disturbed least.
-fn measure<R>(what: &str, repetitions: u32, mut step: impl FnMut(u32) -> R) {
+/// Prints the best of several runs: the one that other work on the machine disturbed least.
+fn measure<R>(name: &str, repetitions: u32, mut step: impl FnMut(u32) -> R) {
     let run = |step: &mut dyn FnMut(u32) -> R| {
         let start = Instant::now();
         for i in 0..repetitions {
@@ -24,7 +25,7 @@ fn measure<R>(what: &str, repetitions: u32, mut step: impl FnMut(u32) -> R) {
         start.elapsed().as_secs_f64() * 1e6 / f64::from(repetitions)
     };
     let best = (0..7).map(|_| run(&mut step)).fold(f64::INFINITY, f64::min);
-    println!("{what:<58}{best:>9.2} us");
+    println!("{name:<58}{best:>9.2} us");
 }
 
 fn statement(round: u32) -> Statement {
@@ -42,7 +43,7 @@ fn measure_suites(n: u16, kind: &str, suites: &[Box<dyn Suite>], quorum: usize) 
     let signatures: Vec<(Index, Signature)> = signers().map(|(i, suite)| (i, suite.sign(&signed))).collect();
     let shares: Vec<_> = signers().map(|(i, suite)| (i, suite.coin_share(&name(1)))).collect();
     let suite = &suites[0];
-    let label = |what: &str| format!("{kind}, N = {n}: {what}");
+    let label = |name: &str| format!("{kind}, N = {n}: {name}");
 
     measure(&label("sign"), 500, |i| suite.sign(&statement(i)));
     measure(&label("verify one signature"), 500, |_| suite.verify(Index(0), &signed, &signatures[0].1));

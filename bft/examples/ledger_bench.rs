@@ -1,7 +1,8 @@
-//! What a transaction costs a node in admission, static validity and execution, and what it costs to remember it:
+//! The cost of a transaction to a node in admission, static validity, execution and memory:
 //! `cargo run --release -p bft --example ledger_bench [TRANSACTIONS] [BYTES]`.
 //!
-//! The load is that of `tools load`: chains of coins, each transaction spending what the last of its chain created.
+//! The load is that of `tools load`: chains of coins, in which each transaction spends the coin that the last one
+//! created.
 
 use std::sync::Arc;
 
@@ -66,12 +67,12 @@ fn main() {
             count = builder.count();
             payload = builder.finish();
         });
-        // What the next block will take arrives before this one is executed, so it is looked at again when taken.
+        // The next block's transactions arrive before this block is executed, so they are checked again when taken.
         times[0] = submit(&mut pending, &ledger, block + 1);
         times[2] = timed(|| assert_eq!(rules.validate(&payload).map(|view| view.len()), Ok(count)));
         let mut outcome = None;
         times[3] = timed(|| outcome = Some(ledger.execute(Round(block), [(Index(0), &payload)], &|_| None)));
-        let outcome = outcome.expect("it was executed");
+        let outcome = outcome.expect("the block was executed");
         assert_eq!(outcome.counts.finished, count as u64);
         times[4] = timed(|| {
             let done = pending.executed(NOW, &outcome, &ledger);
@@ -98,7 +99,7 @@ fn main() {
     }
 }
 
-/// What hashing alone costs: the floor under everything below.
+/// The cost of hashing alone: a lower bound of all figures below.
 fn print_hashing(bytes: usize) {
     const TIMES: usize = 1_000_000;
     let mut buffer = vec![0; bytes];
@@ -117,7 +118,7 @@ fn print_hashing(bytes: usize) {
     );
 }
 
-/// Processor seconds that the work took, so that what else runs on the machine does not count.
+/// Processor seconds of the work, so that other work on the machine does not count.
 fn timed(work: impl FnOnce()) -> f64 {
     let start = cpu_s();
     work();
@@ -153,7 +154,7 @@ impl Load {
         let mut encoded = Vec::new();
         let at = list::begin(&mut body);
         for _ in 0..SUBMISSION {
-            // A stride that is no neighbour's: coins are spent in an order that memory does not follow.
+            // A stride that no neighbour shares: coins are spent in an order that memory does not follow.
             self.next = (self.next + 77_773) % self.coins.len();
             let coin = &mut self.coins[self.next];
             encoded.clear();

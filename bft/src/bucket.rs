@@ -48,7 +48,7 @@ impl Bucket {
         fits
     }
 
-    /// When everything has arrived if these bytes are sent now.
+    /// The time at which everything has arrived if these bytes are sent now.
     fn after(&self, now: Time, bytes: u64) -> Time {
         let from = now.max(self.empty_at);
         Time(from.0.saturating_add(span_of(bytes, self.bytes_per_s).0))
@@ -92,7 +92,11 @@ mod tests {
     }
 
     #[test]
+<<<<<<< HEAD
     fn bytes_that_do_not_fit_are_refused_without_cost() {
+=======
+    fn a_refused_message_costs_nothing() {
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
         let mut bucket = Bucket::new(1_000_000, 1_000);
         let start = Time(7);
         assert!(!bucket.admit(start, 1_001));

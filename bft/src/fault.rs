@@ -1,23 +1,23 @@
-//! What peers do wrong: values, counted and logged by the driver, never errors of ours and never a panic.
+//! Misbehaviour of peers: values, counted and logged by the driver, never errors of ours and never a panic.
 
 use wire::ids::NodeId;
 
-/// One thing a peer did that no correct node does.
+/// An act of a peer that no correct node commits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Fault {
     /// The authenticated sender.
     pub peer: NodeId,
-    /// What it did.
+    /// The kind of act.
     pub kind: FaultKind,
 }
 
-/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does and however
-/// far one of them is behind.
+/// The kinds of misbehaviour. A correct node causes none of them in a correct node, whatever the network does and
+/// however far one of them is behind.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FaultKind {
     /// Bytes that decode as no message.
     Malformed,
-    /// Names a member, lane, round or size that cannot be.
+    /// A member, lane, round or size that cannot exist.
     OutOfRange,
     /// A second, different message of one author where only one is allowed.
     Equivocation,
@@ -35,11 +35,11 @@ pub enum FaultKind {
     BadJustification,
     /// A vote for another block than the one decided.
     WrongBlock,
-    /// From a node that has no part in this.
+    /// A message from a node that is not entitled to send it.
     NotAMember,
     /// A group part that its proof does not cover, or whose proof does not hold.
     BadTransfer,
-    /// A request to order what breaks static validity or concerns other shards.
+    /// A request to order a transaction that breaks static validity or concerns other shards.
     BadRequest,
 }
 

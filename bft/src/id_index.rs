@@ -1,10 +1,10 @@
 //! An index from 32-byte ids to small handles, made for millions of entries: eight bytes an entry slot, no long stall.
 //!
-//! The ids themselves stay where their owner keeps them, once; a slot holds 22 bits of the id's hash and a 42-bit
-//! handle. The caller of a look-up passes a closure that decides whether a handle is the one sought; so the owner's
-//! memory is touched only when 22 bits agree. Open addressing, linear probing, at most three quarters full, deletion by
-//! shifting back, so there are no tombstones. The home of an entry is the high end of its 22 bits: a table grows
-//! without asking for ids.
+//! The ids themselves stay with their owner, stored once; a slot holds 22 bits of the id's hash and a 42-bit handle.
+//! The caller of a look-up passes a closure that decides whether a handle is the right one, so the owner's memory is
+//! read only when 22 bits agree. Open addressing, linear probing, at most three quarters full, deletion by shifting
+//! back, so there are no tombstones. The home of an entry is the high end of its 22 bits: a table grows without reading
+//! ids.
 //!
 //! 256 sub-tables by eight further bits of the hash: growing moves one 256th of the entries at a time, so no single
 //! insertion takes long (64 µs at four million entries; one table would take 20 ms and more).
@@ -16,15 +16,20 @@
 //!
 //! - coins, the history, open records, the pool, ends, records of pending transactions: no peer. Each id is a SHA-256
 //!   digest that this node computed itself; clients can only grind. [`IdIndex::hash_digest`], as [`IdMap::new`] does.
+<<<<<<< HEAD
 //! - the transactions that CL_M and CL name (`pending::opinions`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`],
 //!   as [`IdMap::of_claims`] does.
+=======
+//! - transactions that CL_M and CL name (`pending::opinions`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`], as
+//!   [`IdMap::of_claims`] does.
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
 //!
 //! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function behind the
 //! hash tables of Rust's standard library. Without the key its values are as good as independent random ones, so ids
 //! that an adversary chooses spread over the slots like any others. The key stays secret: no hash is ever sent, and
 //! nothing iterates over a table in the order of hashes. [`IdIndex::hash_digest`] folds one multiplication of the first
-//! 16 bytes with the key. It is cheaper, and good enough for digests: to find two that share 16 bytes takes 2^64
-//! trials. Looking up a chosen id is harmless with either hash: it walks one run of entries that others inserted.
+//! 16 bytes with the key. It is cheaper, and good enough for digests: a search for two that share 16 bytes takes 2^64
+//! trials. A look-up of a chosen id is harmless with either hash: it walks one run of entries that others inserted.
 //!
 //! The seed may differ from node to node, since no order depends on it.
 //!
@@ -38,7 +43,7 @@ use crate::prng::splitmix64;
 /// transactions have some fifty lines under way, more than it can track; larger groups gain nothing.
 pub const GROUP: usize = 16;
 
-/// What an index gives for an id: the owner's name for the place where it keeps it. At most 42 bits.
+/// The value of an id in an index: the owner's name for the location of the id. At most 42 bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Handle(u64);
 
@@ -87,7 +92,7 @@ pub struct IdIndex {
 }
 
 impl IdIndex {
-    /// An empty index, hashing with the key that `seed` gives.
+    /// An empty index; `seed` determines its key.
     pub fn new(seed: u64) -> IdIndex {
         let mut state = seed;
         let key = (splitmix64(&mut state), splitmix64(&mut state));
@@ -128,7 +133,11 @@ impl IdIndex {
         self.parts[hashed.part()].find(hashed.tag(), matches)
     }
 
+<<<<<<< HEAD
     /// Adds an entry. An id must not be inserted twice: a look-up would find either.
+=======
+    /// Adds an entry. After two insertions of one id a search finds either.
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
     pub fn insert(&mut self, hashed: Hashed, handle: Handle) {
         self.parts[hashed.part()].insert(hashed.tag(), handle);
         self.len += 1;
@@ -137,10 +146,10 @@ impl IdIndex {
     /// Removes the entry with this hash and handle.
     ///
     /// # Panics
-    /// If there is none: owners remove what they have inserted.
+    /// If there is none: owners remove only ids that they have inserted.
     pub fn remove(&mut self, hashed: Hashed, handle: Handle) {
         let removed = self.parts[hashed.part()].remove(hashed.tag(), handle);
-        assert!(removed, "only what was inserted is removed");
+        assert!(removed, "only an inserted entry is removed");
         self.len -= 1;
     }
 
@@ -167,9 +176,9 @@ impl IdIndex {
 /// The cost of searches, in slots read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Steps {
-    /// To find each entry once.
+    /// The cost to find each entry once.
     pub total: u64,
-    /// To find the entry that takes the most.
+    /// The highest cost to find an entry.
     pub longest: u64,
 }
 
@@ -234,7 +243,7 @@ struct Part {
 }
 
 impl Part {
-    /// Where a search for this tag begins: its high bits, as many as the table has.
+    /// The slot where a search for this tag begins: its high bits, as many as the table has.
     fn home(&self, tag: u64) -> usize {
         (tag >> (TAG_BITS - self.slots.len().trailing_zeros())) as usize
     }
@@ -300,7 +309,7 @@ impl Part {
             }
             hole = self.after(hole);
         }
-        // Shift back whatever could stand in the hole: an entry further on whose home is not after the hole.
+        // Shift back the next entry that may stand in the hole: one whose home is not after the hole.
         let mask = self.slots.len() - 1;
         let mut at = self.after(hole);
         while self.slots[at] != 0 {
@@ -434,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_share_slots_are_told_apart_by_their_owner() {
+    fn the_owner_distinguishes_ids_that_share_a_slot() {
         let mut index = IdIndex::new(1);
         let hashed = index.hash(&[7; 32]);
         for number in 0..100 {
@@ -449,8 +458,13 @@ mod tests {
     }
 
     #[test]
+<<<<<<< HEAD
     #[should_panic(expected = "only what was inserted is removed")]
     fn removing_an_unknown_id_panics() {
+=======
+    #[should_panic(expected = "only an inserted entry is removed")]
+    fn removing_an_absent_entry_panics() {
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
         let mut index = IdIndex::new(1);
         let hashed = index.hash(&[7; 32]);
         index.insert(hashed, Handle::new(1));

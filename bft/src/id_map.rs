@@ -1,9 +1,9 @@
 //! A map from transaction ids to values, as fast as the [`IdIndex`] beneath it: a look-up compares one id, where an
-//! ordered tree of a hundred thousand compares some twenty. Which hash it uses depends on who chooses its ids: see
-//! [`crate::id_index`].
+//! ordered tree of a hundred thousand compares some twenty. The choice of its hash depends on the source of its ids:
+//! see [`crate::id_index`].
 //!
-//! Iteration is in no order of the keys: callers that need one sort. The order depends only on what was inserted and
-//! removed, not on the seed.
+//! Iteration is in no order of the keys: callers that need one sort. The order depends only on the insertions and
+//! removals, not on the seed.
 
 use wire::ids::TxId;
 
@@ -18,7 +18,7 @@ pub struct IdMap<V> {
     entries: Slab<Option<(TxId, V)>>,
 }
 
-/// Where the ids of a map come from.
+/// The source of a map's ids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Origin {
     /// Honest members have computed them.
@@ -28,7 +28,7 @@ enum Origin {
 }
 
 impl<V> IdMap<V> {
-    /// An empty map for ids that honest members have computed, hashing with the key that `seed` gives: clients must not
+    /// An empty map for ids that honest members have computed. `seed` determines the key of its hash: clients must not
     /// know it.
     pub fn new(seed: u64) -> IdMap<V> {
         IdMap { origin: Origin::Computed, index: IdIndex::new(seed), entries: Slab::default() }
@@ -70,7 +70,7 @@ impl<V> IdMap<V> {
         Some(self.at_mut(place))
     }
 
-    /// Gives an id a value; returns the one it had.
+    /// Sets the value of an id; returns the previous one.
     pub fn insert(&mut self, id: TxId, value: V) -> Option<V> {
         let hashed = self.hashed(&id);
         match self.find_hashed(hashed, &id) {
@@ -95,7 +95,7 @@ impl<V> IdMap<V> {
         self.at_mut(place)
     }
 
-    /// Takes the entry of an id out.
+    /// Removes the entry of an id.
     pub fn remove(&mut self, id: &TxId) -> Option<V> {
         if self.is_empty() {
             return None;
@@ -113,15 +113,15 @@ impl<V> IdMap<V> {
         self.entries.values().flatten().map(|(id, value)| (id, value))
     }
 
-    /// Adds an id that is not in the map; returns where it stands.
+    /// Adds an id that is not in the map; returns its place.
     pub fn add(&mut self, id: TxId, value: V) -> Place {
         self.add_hashed(self.hashed(&id), id, value)
     }
 
-    /// What stands at a place.
+    /// The entry at a place.
     ///
     /// # Panics
-    /// If nothing does.
+    /// If the place is vacant.
     pub fn at(&self, place: Place) -> (&TxId, &V) {
         let (id, value) = self.entries.get(place).as_ref().expect(LIVE);
         (id, value)
@@ -132,13 +132,13 @@ impl<V> IdMap<V> {
         &mut self.entries.get_mut(place).as_mut().expect(LIVE).1
     }
 
-    /// Has the processor fetch what a search for these ids will look at. Changes nothing.
+    /// Makes the processor fetch the cache lines that a search for these ids will read. Changes nothing.
     pub fn warm<'a>(&self, ids: impl Iterator<Item = &'a TxId>) {
         let sink = ids.fold(0, |sink, id| sink ^ self.index.warm(self.hashed(id)));
         std::hint::black_box(sink);
     }
 
-    /// Where an id stands. It stays there until it is removed.
+    /// The place of an id. It does not change until the id is removed.
     pub fn find(&self, id: &TxId) -> Option<Place> {
         // Saves the hash: with one shard these maps stay empty, and each transaction is looked up in them.
         if self.is_empty() {

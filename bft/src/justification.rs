@@ -1,4 +1,4 @@
-//! Why a value may be proposed in a view of sMVBA: the last lock, and the UNLOCKs of every view since.
+//! The proof that a value may be proposed in a view of sMVBA: the last lock, and the UNLOCKs of every view since.
 //!
 //! Guarantee: once some honest member can decide x in view d, every justification that can exist for a later view
 //! justifies x and nothing else.

@@ -1,11 +1,11 @@
-//! Merkle trees: one digest that stands for a list, and short proofs of what the list holds.
+//! Merkle trees: one digest that stands for a list, and short proofs of the list's items.
 //!
 //! Guarantee: the root of a [`Tree`] fixes the list of its leaves, and a branch proves the leaf at one position of a
 //! list of known length. It rests on two conditions that callers must meet. First, leaves are digests that their owners
-//! hash under a tag of their own, never 32 bytes that somebody else chose: otherwise a node could pass for a leaf, and
+//! hash under a tag of their own, never 32 bytes that another party chose: otherwise a node could pass for a leaf, and
 //! a subtree for a shorter list. Second, the length passed to [`Tree::root_by`] is bound by the value that the root is
-//! compared with: it determines the length of the branch, so an adversary that could choose it could choose where in
-//! the tree a leaf stands.
+//! compared with: it determines the length of the branch, so an adversary that could choose it could choose the
+//! position of a leaf in the tree.
 //!
 //! Trees of different kinds hash their nodes under different tags, so no node of one is a node of another, even where
 //! the leaves of one tree depend on the roots of others ([`crate::part`]). An odd node moves up a level unchanged, so

@@ -1,4 +1,4 @@
-//! Group parts: what one block of a shard has for another, in pieces of a bounded size.
+//! Group parts: the items that one block of a shard has for another, in pieces of a bounded size.
 //!
 //! ```text
 //! source u16 | destination u16 | number u64 | height u64 | finished u32 | cancelled u32      28 bytes, little endian
@@ -42,32 +42,32 @@ use crate::transaction::tx_id;
 const HEADER_BYTES: usize = 28;
 const ID_BYTES: usize = 32;
 
-/// Names a part sent to us, by its place and its bytes.
+/// A part that was sent to us, named by its number and its digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct PartRef {
     /// The shard it comes from.
     pub source: ShardId,
-    /// Its place among all that the source sends us.
+    /// Its number among all parts that the source sends us.
     pub number: PartNumber,
     /// Its digest.
     pub digest: Digest,
 }
 
-/// The place that the header of a part names, read before anything else.
+/// The source, destination, number and height in the header of a part, read before anything else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Place {
     /// The shard it comes from.
     pub source: ShardId,
     /// The shard it goes to.
     pub destination: ShardId,
-    /// Its place among all between these two.
+    /// Its number among all parts between these two.
     pub number: PartNumber,
     /// The block it belongs to.
     pub height: Round,
 }
 
 impl Place {
-    /// Reads the place off the bytes of a part, however the rest of it may be; `None` if they are too short.
+    /// Reads the header of a part, whatever follows it; `None` if the bytes are too short.
     pub fn of(bytes: &[u8]) -> Option<Place> {
         let header = bytes.get(..HEADER_BYTES)?;
         Some(Place {
@@ -86,7 +86,7 @@ pub struct Part {
     pub source: ShardId,
     /// The shard it goes to.
     pub destination: ShardId,
-    /// Its place among all between these two.
+    /// Its number among all parts between these two.
     pub number: PartNumber,
     /// The block it belongs to.
     pub height: Round,
@@ -94,7 +94,7 @@ pub struct Part {
     pub finished: Vec<TxId>,
     /// Transactions of the source's pool that were cancelled.
     pub cancelled: Vec<TxId>,
-    /// Transactions whose inputs in the source are spent: id and place in `bytes`.
+    /// Transactions whose inputs in the source are spent: ids and ranges in `bytes`.
     pub spent: Vec<(TxId, Range<usize>)>,
     /// The digest, which fixes every byte.
     pub digest: Digest,
@@ -103,7 +103,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Reads a part; `None` if these bytes encode none. What its items mean is judged by whoever executes it.
+    /// Parses a part; `None` if these bytes encode none. Execution judges the meaning of its items.
     pub fn parse(bytes: Bytes) -> Option<Part> {
         if bytes.len() as u64 > PART_BYTES_MAX {
             return None;
@@ -140,7 +140,7 @@ impl Part {
     }
 }
 
-/// What a block has for one shard, cut into parts as it grows.
+/// The items that a block has for one shard, cut into parts as it grows.
 #[derive(Clone, Debug)]
 pub struct Group {
     source: ShardId,
@@ -149,7 +149,7 @@ pub struct Group {
     next: PartNumber,
     finished: Vec<TxId>,
     cancelled: Vec<TxId>,
-    /// A list as in `wire::client::list`, its count not yet written, and the places of its items in it.
+    /// A list as in `wire::client::list`, its count not yet written, and the ranges of its items in it.
     spent: Vec<u8>,
     items: Vec<(TxId, Range<usize>)>,
     parts: Vec<Part>,
@@ -173,7 +173,7 @@ impl Group {
         }
     }
 
-    /// Adds a spent transaction, of this id, and returns the number of the part that carries it.
+    /// Adds a spent transaction with this id, and returns the number of the part that carries it.
     pub fn spent(&mut self, id: TxId, transaction: &[u8]) -> PartNumber {
         debug_assert_eq!(id, tx_id(transaction), "the caller passes the id of these bytes");
         self.make_room(list::item_bytes(transaction.len()));
@@ -289,7 +289,7 @@ pub fn outgoing_root_by(part: &Part, position: u32, count: u32, siblings: &[Dige
 }
 
 /// # Security
-/// The count determines where in the tree a branch leads. \[safety]
+/// The count determines the position in the tree to which a branch leads. \[safety]
 fn outgoing_root(count: u32, root: Digest) -> Digest {
     if !in_force(Mutant::PartDigestBindsCounts) {
         return root;
@@ -298,7 +298,7 @@ fn outgoing_root(count: u32, root: Digest) -> Digest {
     Digest(hash.finalize().into())
 }
 
-/// Kinds of leaves: what an item means.
+/// Kinds of leaves, by the meaning of their items.
 const FINISHED_LEAF: u8 = 1;
 const CANCELLED_LEAF: u8 = 2;
 const SPENT_LEAF: u8 = 3;
@@ -342,7 +342,7 @@ fn count(items: usize) -> u32 {
     u32::try_from(items).expect("a part is far below 4 GiB")
 }
 
-/// The end of these many ids from `start` on, if the bytes reach that far.
+/// The end of so many ids from `start` on, if the bytes reach that far.
 fn ids_end(bytes: &[u8], start: usize, count: u32) -> Option<usize> {
     let end = start.checked_add((count as usize).checked_mul(ID_BYTES)?)?;
     (end <= bytes.len()).then_some(end)
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_gives_back_what_was_put_in() {
+    fn a_part_parses_to_the_items_that_were_added() {
         let part = sample();
         assert_eq!((part.source, part.destination), (ShardId(2), ShardId(1)));
         assert_eq!((part.number, part.height), (PartNumber(5), Round(7)));
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_counts() {
+    fn the_digest_covers_every_byte() {
         let part = sample();
         for at in 0..part.bytes.len() {
             let mut changed = part.bytes.to_vec();
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_for_one_part_goes_into_the_next() {
+    fn an_item_that_does_not_fit_begins_the_next_part() {
         let mut group = group();
         let transaction = vec![9; 60_000];
         let numbers: Vec<u64> = (0..150).map(|_| group.spent(tx_id(&transaction), &transaction).0).collect();
@@ -419,7 +419,7 @@ mod tests {
             assert_eq!(part.spent.len(), numbers.iter().filter(|number| **number == 5 + at).count());
         }
         assert_eq!(parts[2].finished.len(), 1);
-        assert!(super::tests::group().finish().is_empty(), "nothing has no part");
+        assert!(super::tests::group().finish().is_empty(), "an empty group has no part");
     }
 
     #[test]

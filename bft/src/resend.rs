@@ -1,4 +1,4 @@
-//! Timers and pace of sending again.
+//! Timers and pace of repeated messages.
 //!
 //! Re-sending has two bounds. A peer with a new process gets open messages at most once a second ([`Returns`]); a
 //! return before that waits and is not lost. The bytes of long messages are bounded at once and per second
@@ -26,12 +26,12 @@ pub struct Resend {
 }
 
 impl Resend {
-    /// Something new is open, or what is open has moved: the wait starts afresh.
+    /// An item is newly open, or an open one has progressed: the wait starts afresh.
     pub fn progressed(&mut self, now: Time) {
         self.armed = Some((now + FIRST, FIRST));
     }
 
-    /// Something is open that has nothing to do with progress: the wait starts if none is under way.
+    /// Something is open. Unlike progress, this does not restart a wait that is under way.
     pub fn arm(&mut self, now: Time) {
         if self.armed.is_none() {
             self.progressed(now);
@@ -55,7 +55,7 @@ impl Resend {
         }
     }
 
-    /// When it is time.
+    /// The time when the wait ends.
     pub fn due(&self) -> Option<Time> {
         self.armed.map(|(due, _)| due)
     }

@@ -1,9 +1,9 @@
-//! Limits on answering, so that requests cannot multiply traffic: how often a member is answered ([`Limiter`]), and
-//! how many bytes a requester may fetch ([`Serving`]).
+//! Limits on answers, so that requests cannot multiply traffic: how often a member is answered ([`Limiter`]), and how
+//! many bytes a requester may fetch ([`Serving`]).
 //!
 //! A requester may have two fetches in flight. The core does not see a socket, so it counts in bytes: an answer
 //! is in flight for as long as a link of 64 MB/s needs for it, and two of the longest answers may be in flight,
-//! or any number of short ones. An answer beyond that is dropped; an honest requester asks another member next.
+//! or any number of short ones. An answer beyond that is dropped; an honest requester tries another member next.
 //! So a Byzantine requester gets at most that rate from us, on its own link, and its outbox stays short.
 
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use crate::time::{Span, Time};
 
 /// The longest answer: a payload and the header of a lane entry.
 pub const ANSWER_BYTES_MAX: u64 = PROPOSAL_BYTES_MAX + 43;
-/// 64 MB/s: a requester that is behind by all the history (2 GiB) has it from three members within 12 s.
+/// 64 MB/s: a requester that lacks all the history (2 GiB) has it from three members within 12 s.
 const BYTES_PER_S: u64 = 64_000_000;
-/// What a request costs beside the bytes of its answer: bounds the number of requests served to 15,000 a second.
+/// The cost of a request besides the bytes of its answer: bounds the number of requests served to 15,000 a second.
 const REQUEST_BYTES: u64 = 4 << 10;
 const IN_FLIGHT_BYTES_MAX: u64 = FETCHES_IN_FLIGHT_MAX as u64 * (ANSWER_BYTES_MAX + REQUEST_BYTES);
 
-/// Lets each member have one answer a second, so that questions cannot be used to multiply traffic.
+/// Permits one answer a second to each member, so that requests cannot be used to multiply traffic.
 #[derive(Clone, Debug, Default)]
 pub struct Limiter(BTreeMap<Index, Time>);
 
@@ -30,7 +30,7 @@ impl Limiter {
     /// Shortest time between two answers to one member.
     const INTERVAL: Span = Span::from_ms(1_000);
 
-    /// Whether `author` may have an answer now; if so the next one is a second away.
+    /// Whether `author` may get an answer now; if so the next one is permitted a second later.
     pub fn may(&mut self, now: Time, author: Index) -> bool {
         self.may_every(now, author, Limiter::INTERVAL)
     }
@@ -45,7 +45,7 @@ impl Limiter {
     }
 }
 
-/// What is in flight to one requester.
+/// Bytes in flight to one requester.
 #[derive(Clone, Copy, Debug)]
 pub struct Serving(Bucket);
 

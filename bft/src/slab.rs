@@ -1,4 +1,4 @@
-//! Values at places that do not move: chunks of fixed size, freed places reused, last freed first.
+//! Values at places that do not move: chunks of fixed size. A freed place is reused, the last freed first.
 //!
 //! A vector of millions would copy itself when it grows; a slab adds one chunk.
 
@@ -8,7 +8,11 @@ const CHUNK: usize = 4_096;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place(pub u32);
 
+<<<<<<< HEAD
 /// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it vacant.
+=======
+/// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it as vacant.
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
     chunks: Vec<Vec<T>>,
@@ -32,7 +36,7 @@ impl<T> Slab<T> {
             self.chunks.push(Vec::with_capacity(CHUNK));
         }
         let before = (self.chunks.len() - 1) * CHUNK;
-        let chunk = self.chunks.last_mut().expect("one was just made sure of");
+        let chunk = self.chunks.last_mut().expect("a chunk with room was just ensured");
         chunk.push(value);
         Place(u32::try_from(before + chunk.len() - 1).expect("memory ends before 2^32 places"))
     }
@@ -49,7 +53,11 @@ impl<T> Slab<T> {
         &mut self.chunks[place.0 as usize / CHUNK][place.0 as usize % CHUNK]
     }
 
+<<<<<<< HEAD
     /// Frees a place. Its owner has left a value there that owns no memory and marks it vacant.
+=======
+    /// Frees a place. Its owner has left a value there that owns nothing and marks the place as vacant.
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
     pub fn free(&mut self, place: Place) {
         self.free.push(place);
     }

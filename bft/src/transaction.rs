@@ -1,7 +1,7 @@
 //! Transactions: their bytes, a view of them in place, and the rules that bytes alone decide.
 //!
 //! A transaction spends coins and creates coins in one output shard. Its encoding is fixed-width and little-endian, so
-//! it can be read in place and be said in one way only:
+//! that it can be read in place and each transaction has exactly one encoding:
 //!
 //! ```text
 //! inputs u8 | outputs u8 | expiries u8 | signatures u8 | output shard u16 | payload bytes u32     10 bytes
@@ -12,14 +12,14 @@
 //! each signature: 64 bytes, one an input in the same order, or none at all
 //! ```
 //!
-//! TxId = SHA-256 of all of it, signatures included. The coin of output i is SHA-256 of a tag, TxId and i: whoever
-//! holds the transaction knows its coins, and no other transaction can create them. So it is with the coins that give
+//! TxId = SHA-256 of all of it, signatures included. The coin of output i is SHA-256 of a tag, TxId and i: the
+//! transaction determines its coins, and no other transaction can create them. The same holds for the coins that give
 //! back the inputs of a cancelled transaction ([`refund_coin`]).
 //!
-//! **Static validity \[safety]** ([`validate`]) is a function of these bytes and of committee.txt alone: all nodes judge
-//! alike, whatever their state, so a lane entry that one honest node echoes none can find invalid. What depends on the
-//! ledger (do the coins exist, did their owners sign) is left to execution. Cost: one pass over the fixed part, some
-//! tens of nanoseconds, no allocation.
+//! **Static validity \[safety]** ([`validate`]) is a function of these bytes and of committee.txt alone: all nodes
+//! reach the same result, whatever their state, so no honest node finds a lane entry invalid that another has echoed.
+//! Rules that depend on the ledger (do the coins exist, did their owners sign) are left to execution. Cost: one pass
+//! over the fixed part, some tens of nanoseconds, no allocation.
 
 mod encode;
 
@@ -46,11 +46,11 @@ pub struct Input {
     pub shard: ShardId,
     /// The coin.
     pub coin: CoinId,
-    /// Its amount, which execution compares with the ledger's.
+    /// Its amount, which execution compares with the amount in the ledger.
     pub amount: u64,
 }
 
-/// Who owns a coin: an ed25519 public key where the protocol is signed, 32 bytes of no meaning where it is not.
+/// The owner of a coin: an ed25519 public key where the protocol is signed, 32 arbitrary bytes where it is not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Owner(pub [u8; 32]);
 
@@ -72,14 +72,14 @@ pub struct Expiry {
     pub round: Round,
 }
 
-/// The rules of static validity, by what breaks them.
+/// The rules of static validity, named by their violations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Invalid {
     /// Longer than the protocol's `transaction_bytes_max`.
     TooLarge,
-    /// Ends before what its counts announce.
+    /// Ends before the sections that its counts announce.
     TooShort,
-    /// Goes on after what its counts announce.
+    /// Continues after the sections that its counts announce.
     TrailingBytes,
     /// No input, or more than `INPUTS_MAX`.
     InputCount,
@@ -91,7 +91,7 @@ pub enum Invalid {
     ZeroAmount,
     /// Inputs and outputs of different sums.
     UnequalSums,
-    /// An input or output shard that the committee does not have.
+    /// An input or output shard that is not in the committee.
     UnknownShard,
     /// Expiries that are not exactly one for each input shard, ascending.
     ExpiryShards,
@@ -119,7 +119,7 @@ impl std::fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// What part a shard has in a transaction.
+/// The role of a shard in a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// All inputs and the output are here.
@@ -130,10 +130,10 @@ pub enum Part {
     Foreign,
 }
 
-/// A transaction with all its rules of static validity checked, read in place.
+/// A transaction that satisfies all rules of static validity, read in place.
 ///
-/// The way in is [`validate`]. [`TransactionView::parse`] checks the layout alone, for bytes that have passed before
-/// and for tools.
+/// [`validate`] makes it. [`TransactionView::parse`] checks the layout alone, for bytes that were validated before and
+/// for tools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TransactionView<'a> {
     bytes: &'a [u8],
@@ -172,8 +172,8 @@ pub fn refund_coin(id: &TxId, coin: &CoinId) -> CoinId {
     CoinId(Sha256::digest(bytes).into())
 }
 
-/// A coin that a shard starts with, `index` below the protocol's `genesis_coins`. It depends on the testbed's id, so no
-/// two testbeds share coins.
+/// A coin that a shard starts with; `index` is below the protocol's `genesis_coins`. It depends on the testbed's id, so
+/// no two testbeds share coins.
 pub fn genesis_coin(testbed: &Digest, shard: ShardId, index: u64) -> CoinId {
     let mut bytes = [0; 46];
     bytes[..4].copy_from_slice(b"GENC");
@@ -183,8 +183,8 @@ pub fn genesis_coin(testbed: &Digest, shard: ShardId, index: u64) -> CoinId {
     CoinId(Sha256::digest(bytes).into())
 }
 
-/// The ed25519 secret that owns all genesis coins. It follows from the testbed's public id: what a testbed starts with
-/// belongs to whoever offers load.
+/// The ed25519 secret that owns all genesis coins. It follows from the testbed's public id: any client that offers load
+/// may spend the coins that a testbed starts with.
 pub fn genesis_secret(testbed: &Digest) -> [u8; 32] {
     let mut bytes = *b"GENK................................";
     bytes[4..].copy_from_slice(&testbed.0);
@@ -197,7 +197,7 @@ pub fn genesis_owner(testbed: &Digest) -> Owner {
     Owner(secret.verifying_key().to_bytes())
 }
 
-/// What an owner signs: a tag, the testbed, and the digest of the transaction without its signatures.
+/// The message that an owner signs: a tag, the testbed, and the digest of the transaction without its signatures.
 pub fn signing_message(testbed: &Digest, unsigned: &[u8]) -> [u8; 68] {
     let mut bytes = [0; 68];
     bytes[..4].copy_from_slice(b"TXIN");
@@ -207,7 +207,7 @@ pub fn signing_message(testbed: &Digest, unsigned: &[u8]) -> [u8; 68] {
 }
 
 impl<'a> TransactionView<'a> {
-    /// A view of bytes that are exactly as long as their counts announce. Checks none of the other rules.
+    /// A view of bytes that are exactly as long as their counts announce. Checks no other rule.
     pub fn parse(bytes: &'a [u8]) -> Result<TransactionView<'a>, Invalid> {
         if bytes.len() < HEADER_BYTES {
             return Err(Invalid::TooShort);
@@ -274,12 +274,12 @@ impl<'a> TransactionView<'a> {
             .map(|bytes| Signature { r: array_at(bytes, 0), s: array_at(bytes, 32) })
     }
 
-    /// The encoding without the signatures: what they sign.
+    /// The encoding without the signatures, which the signatures cover.
     pub fn unsigned(&self) -> &'a [u8] {
         &self.bytes[..self.unsigned_bytes()]
     }
 
-    /// What part `shard` has in it.
+    /// The role of `shard` in it.
     #[inline]
     pub fn part_of(&self, shard: ShardId) -> Part {
         // Expiries name exactly the input shards.
@@ -296,7 +296,7 @@ impl<'a> TransactionView<'a> {
         }
     }
 
-    /// The rules of static validity but for length and layout.
+    /// The rules of static validity except length and layout.
     fn check(&self, committee: &Committee) -> Result<(), Invalid> {
         if !(1..=INPUTS_MAX).contains(&self.count(0)) {
             return Err(Invalid::InputCount);
@@ -319,7 +319,8 @@ impl<'a> TransactionView<'a> {
         Ok(())
     }
 
-    /// Order, amounts, shards and expiries of the inputs; gives their sum. 16 amounts of 64 bits do not overflow 128.
+    /// Checks order, amounts, shards and expiries of the inputs; returns their sum. 16 amounts of 64 bits do not
+    /// overflow 128.
     fn check_inputs(&self, committee: &Committee) -> Result<u128, Invalid> {
         let mut expiries = self.expiries();
         let mut previous: Option<Input> = None;

@@ -281,8 +281,8 @@ impl Fetches {
         }
         // None looks twice in one event.
         self.tickets = self.tickets.min(self.blocked.len() as u64);
-        while let Some(place) = self.dues.next(now).or_else(|| self.next_blocked()) {
-            let mut fetch = self.table.remove(&place).expect("what is due or blocked is in the table");
+        while let Some(position) = self.dues.next(now).or_else(|| self.next_blocked()) {
+            let mut fetch = self.table.remove(&position).expect("what is due or blocked is in the table");
             self.release(&fetch);
             fetch.renew(self.epoch);
             let (lane, seq) = position;

@@ -1,33 +1,33 @@
-//! Which member proposes what several hold, and when the others step in.
+//! The member that proposes an item which several hold, and the time at which its backups step in.
 //!
-//! A transaction that members of an input shard were asked to order has one home, the first of those asked: it proposes
-//! at once. The others are its backups. They wait until the home seems not to do it, else everything would be ordered
-//! f+1 times: its lane has not advanced for `IDLE_CUTS` cuts, or the transaction is open for `OPEN_TIME` *and*
-//! `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_MAX` (nothing moves at all). All three
-//! come true in the order of arrival, as far as one home is concerned, so backups wait in a line a home. (Parts of
-//! other shards have homes, too, but less patient backups: see `transfer`.)
+//! A transaction that several members of an input shard must order has one home, the first member that gets the
+//! request: it proposes at once. The others are its backups. They wait until the home seems to fail, since otherwise
+//! everything would be ordered f+1 times: until its lane has not advanced for `IDLE_CUTS` cuts, or the transaction is
+//! open for `OPEN_TIME` *and* `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_MAX` (nothing
+//! moves at all). For one home, all three conditions come true in the order of arrival, so backups keep one queue for
+//! each home. (Parts of other shards have homes, too, but less patient backups: see `transfer`.)
 
 use wire::ids::{Index, Round, TxId};
 
 use crate::time::{Span, Time};
 
-/// Cuts without an entry of the home in them after which its backups step in.
+/// The backups of a home step in after so many cuts without an entry of it.
 const IDLE_CUTS: u64 = 16;
-/// Time after which they do, if so many rounds have passed as well.
+/// They also step in after this time, if `OPEN_ROUNDS` rounds have passed as well.
 const OPEN_TIME: Span = Span::from_ms(2_000);
 /// See [`OPEN_TIME`].
 const OPEN_ROUNDS: u64 = 8;
-/// Time after which they do in any case.
+/// They step in after this time in any case.
 const OPEN_TIME_MAX: Span = Span::from_ms(5_000);
 
-/// The member of a shard of `n` from which on members are asked to order a transaction, and its home there.
+/// The first member of a shard of `n` that is requested to order a transaction: its home there.
 pub fn home_of(id: &TxId, n: usize) -> Index {
     let (head, _) = id.0.split_first_chunk().expect("an id has 32 bytes");
-    let place = u64::from_le_bytes(*head) % n as u64;
-    Index(u16::try_from(place).expect("a shard has fewer than 2^16 members"))
+    let index = u64::from_le_bytes(*head) % n as u64;
+    Index(u16::try_from(index).expect("a shard has fewer than 2^16 members"))
 }
 
-/// When something that has a home arrived here.
+/// The arrival here of an item that has a home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Since {
     /// The time of arrival.
@@ -47,17 +47,17 @@ impl Since {
             || (open >= OPEN_TIME && rounds >= OPEN_ROUNDS)
     }
 
-    /// When time alone lets them step in, unless rounds pass before.
+    /// The time from which they may step in even if no further round passes.
     pub fn due(self, height: Round) -> Time {
         let rounds = height.0.saturating_sub(self.round.0);
         self.time + if rounds >= OPEN_ROUNDS { OPEN_TIME } else { OPEN_TIME_MAX }
     }
 }
 
-/// For how many decided cuts each lane has stood still.
+/// The number of decided cuts for which each lane has stood still.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdleLanes {
-    /// Of each lane the last round whose cut had an entry of it.
+    /// For each lane, the last round whose cut had an entry of it.
     advanced: Vec<Round>,
 }
 

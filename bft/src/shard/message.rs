@@ -1,7 +1,7 @@
 //! Messages about cross-shard transactions, inside a shard and between shards.
 //!
-//! Two kinds carry long bytes and stand on the wire as a head and those bytes as its tail, so that they are hashed and
-//! parsed in place: a transfer (its proof, then the part) and an order (nothing, then a list of transactions as in
+//! Two kinds carry long bytes and are encoded as a head with those bytes as its tail, so that they are hashed and
+//! parsed in place: a transfer (its proof, then the part) and an order (no head, then a list of transactions as in
 //! `wire::client::list`). Everything else goes through the one codec.
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::crypto::cert::Certificate;
 use crate::ledger::Cause;
 use crate::part::PartRef;
 
-/// Everything about cross-shard transactions but transfers and orders.
+/// All messages about cross-shard transactions except transfers and orders.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ShardMessage {
     /// Parts of groups.
@@ -24,7 +24,7 @@ pub enum ShardMessage {
     Spent(Vec<(TxId, PartNumber)>),
 }
 
-/// Messages about group parts, but for the transfer itself.
+/// Messages about group parts, except the transfer itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PartMessage {
     /// SIGN, inside the destination: the sender has verified the part and holds it.
@@ -34,13 +34,13 @@ pub enum PartMessage {
         /// The signature on it.
         signature: Signature,
     },
-    /// Inside the destination, and to the source: send me this part with its proof.
+    /// Inside the destination, and to the source: a request for this part with its proof.
     Want(PartRef),
     /// From the destination to the source: the sender has executed all parts up to this one.
     Ack(PartNumber),
 }
 
-/// What proves a part: it comes before its bytes.
+/// The proof of a part, which precedes the part's bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TransferProof {
     /// The header of the part's block, and those after it up to the one that is certified: each names the digest of
@@ -48,7 +48,7 @@ pub struct TransferProof {
     pub headers: Vec<Header>,
     /// N−f VOTEs of the source on the last of these headers.
     pub certificate: Certificate,
-    /// The place of the part's digest among all parts of its block.
+    /// The position of the part's digest among all parts of its block.
     pub position: u32,
     /// How many parts the block has. The outgoing root binds it.
     pub count: u32,
@@ -83,20 +83,20 @@ pub enum RejectMessage {
     /// CL, to the other shards of these transactions: they can never execute in the sender's shard. At most
     /// `limits::REJECTS_PER_MESSAGE_MAX`.
     Rejected {
-        /// What the sender has imported from the receiver's shard.
+        /// The highest part that the sender has imported from the receiver's shard.
         imported: PartNumber,
         /// The transactions and why.
         ids: Vec<(TxId, Cause)>,
     },
 }
 
-/// That a transaction can never execute in the sender's shard.
+/// A vote that a transaction can never execute in the sender's shard.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct RejectVote {
     /// The transaction.
     pub id: TxId,
-    /// All its shards but the sender's, ascending: those that must learn of it.
+    /// All its shards but the sender's, ascending: those that need this vote.
     pub others: Vec<ShardId>,
-    /// Why, as far as the sender knows.
+    /// The cause, as far as the sender knows.
     pub cause: Cause,
 }

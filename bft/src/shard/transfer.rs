@@ -1,4 +1,4 @@
-//! LD and SIGN: how parts of one shard's blocks come into another shard.
+//! LD and SIGN: the transfer of parts of one shard's blocks into another shard.
 //!
 //! Guarantee: a part becomes eligible in its destination only if the source's ledger sent it at that number; of one
 //! number no two different parts do. Every part that the source sends becomes eligible at all honest members of the
@@ -16,14 +16,14 @@
 //! acknowledgements one is honest: the destination has ordered the part, and bodies stay with its members.
 //!
 //! `proof` argues what a transfer proves, and [`crate::part`] why a piece of a part cannot pass for a part. An invalid
-//! transfer is a fault of the node that sent it, and no further one from that node is verified.
+//! transfer is a fault of its sender, and no further transfer from that node is verified.
 //!
 //! Cost of a part: N transfers, so one copy a member of the destination, and N² SIGNs inside it; at each of its members
 //! one verification of a certificate a block and one batch of N−f SIGNs a part.
 //!
-//! A block's header need not be certified itself: a later one certifies it through the chain of headers.
-//! `outgoing` is the source's side, `incoming` and `slot` the destination's, `history` keeps executed parts for members
-//! that are behind. Source: LD and SIGN of the Python notes; Kronos (NDSS 2025) §IV; docs/design.md §11.
+//! A block's header need not be certified itself: a later one certifies it through the chain of headers. `outgoing` is
+//! the source's side, `incoming` and `slot` the destination's, `history` keeps executed parts for members that lag.
+//! Source: LD and SIGN of the Python notes; Kronos (NDSS 2025) §IV; docs/design.md §11.
 
 mod history;
 mod incoming;
@@ -57,18 +57,18 @@ use crate::time::Time;
 /// A message about parts, as it is encoded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TransferSend {
-    /// A short one.
+    /// A short message.
     Message(PartMessage),
     /// A part with its proof.
     Transfer(Transfer),
 }
 
-/// What the parent learns.
+/// Outputs for the parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransferOutput {
-    /// N−f SIGNs of this part are here, so there may be something new in [`Transfers::eligible`].
+    /// N−f SIGNs of this part are here, so [`Transfers::eligible`] may return more.
     Eligible(PartRef),
-    /// It is some member's turn to propose a part: so there may be imports, too.
+    /// The turn of some member to propose a part has come, so [`Transfers::eligible`] may return more.
     Due,
 }
 
@@ -81,7 +81,8 @@ pub type TransferEffects = Effects<TransferSend, TransferOutput, Dest>;
 /// - Inputs: `handle` and `handle_transfer` (from peers), `executed`, `certified`, `imported`, `want`, `proposed` (from
 ///   the parent), `on_peer_up`, `on_child_restarted`, `tick` (from the driver).
 ///
-/// A block is `executed` before it is `certified`. Nothing is ever sent to ourselves; own SIGNs are counted directly.
+/// A block is `executed` before it is `certified`. A member sends nothing to itself; its own SIGNs are counted
+/// directly.
 #[derive(Clone, Debug)]
 pub struct Transfers {
     member: Member,
@@ -94,14 +95,14 @@ pub struct Transfers {
     certificates: CertificateCache,
     /// Answers in flight, by node.
     serving: BTreeMap<NodeId, Serving>,
-    /// Answers to members of other shards that send what we have executed. At most one a node.
+    /// Answers to members of other shards that send parts we have executed. At most one a node.
     acks: BTreeMap<ShardId, Limiter>,
-    /// Nodes that sent a transfer that does not hold: no further one of them costs a verification.
+    /// Nodes that sent an invalid transfer: their transfers are no longer verified.
     barred: BTreeSet<NodeId>,
 }
 
 impl Transfers {
-    /// Before the first block; executed parts are kept for so many rounds, in at most so many bytes.
+    /// The state before the first block; executed parts are kept for so many rounds, in at most so many bytes.
     pub fn new(member: Member, history_rounds_max: u64, history_bytes_max: u64) -> Transfers {
         let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
         Transfers {
@@ -119,7 +120,7 @@ impl Transfers {
 
     // Calls of the parent.
 
-    /// A block of ours was executed; `parts` are what it has for other shards, in the order of its outgoing root.
+    /// A block of ours was executed; `parts` are its parts for other shards, in the order of its outgoing root.
     ///
     /// # Panics
     /// If the header's outgoing root is not over these parts.
@@ -139,7 +140,7 @@ impl Transfers {
     /// All parts of `source` up to `watermark` are executed here.
     pub fn imported(&mut self, now: Time, source: ShardId, watermark: PartNumber) -> TransferEffects {
         let mut effects = Effects::none();
-        let incoming = self.incoming.get_mut(&source).expect("parts come from other shards that there are");
+        let incoming = self.incoming.get_mut(&source).expect("parts come from other shards of the committee");
         for held in incoming.imported(now, watermark) {
             self.history.push(self.height, held);
         }
@@ -147,7 +148,7 @@ impl Transfers {
         effects
     }
 
-    /// A decided block executes these parts: those that are missing are asked for at once. May be called again.
+    /// A decided block executes these parts: missing ones are requested at once. May be called again.
     pub fn want(&mut self, now: Time, parts: &[PartRef]) -> TransferEffects {
         let mut effects = Effects::none();
         for part in parts {
@@ -165,13 +166,13 @@ impl Transfers {
         sources.flat_map(|incoming| incoming.eligible(now, self.height, &self.member)).collect()
     }
 
-    /// Whether [`Transfers::eligible`] has any.
+    /// Whether [`Transfers::eligible`] returns any.
     pub fn has_eligible(&self, now: Time) -> bool {
         let mut sources = self.incoming.values();
         sources.any(|incoming| incoming.eligible(now, self.height, &self.member).next().is_some())
     }
 
-    /// We have listed these in a proposal: not again for a while.
+    /// We have listed these in a proposal, so they are not listed again for a while.
     pub fn proposed(&mut self, now: Time, parts: &[PartRef]) {
         for part in parts {
             if let Some(incoming) = self.incoming.get_mut(&part.source) {
@@ -192,7 +193,7 @@ impl Transfers {
 
     // Messages of peers.
 
-    /// Takes in anything but a transfer.
+    /// Handles any message except a transfer.
     pub fn handle(&mut self, now: Time, from: NodeId, message: PartMessage) -> TransferEffects {
         let mut effects = Effects::none();
         if !self.member.committee.contains(from) {
@@ -204,7 +205,7 @@ impl Transfers {
                 self.on_vote(now, author, part, signature, &mut effects);
             }
             (PartMessage::Want(part), _) => self.on_want(now, from, &part, &mut effects),
-            // The last number has none after it, so nothing is ever sent under it.
+            // The last number has no successor, so no part is ever sent under it.
             (PartMessage::Ack(PartNumber(u64::MAX)), _) => effects.push_fault(from, FaultKind::OutOfRange),
             (PartMessage::Ack(number), None) => {
                 self.outgoing.acknowledged(now, from, number, &mut effects);
@@ -216,7 +217,7 @@ impl Transfers {
         effects
     }
 
-    /// Takes in a part with its proof, from a member of its source or, fetched, of our own shard.
+    /// Handles a part with its proof, from a member of its source or, fetched, of our own shard.
     pub fn handle_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) -> TransferEffects {
         let mut effects = Effects::none();
         let Some(Place { source, destination, number, .. }) = Place::of(&transfer.part) else {
@@ -271,8 +272,8 @@ impl Transfers {
         }
     }
 
-    /// Answers a request for a part: of a member of its destination if it is ours, of a member of our shard if it is
-    /// another's.
+    /// Answers a request for a part: of a member of its destination if the part is ours, of a member of our shard if it
+    /// is another shard's.
     fn on_want(&mut self, now: Time, from: NodeId, part: &PartRef, effects: &mut TransferEffects) {
         let is_insider = self.member.index_of(from).is_some();
         let transfer = match self.incoming.get(&part.source) {
@@ -291,7 +292,7 @@ impl Transfers {
 
     // The driver.
 
-    /// A peer has a new process: sends again what concerns it and may be lost.
+    /// A peer has a new process: sends again the messages for it that may be lost.
     pub fn on_peer_up(&mut self, now: Time, peer: NodeId) -> TransferEffects {
         let mut effects = Effects::none();
         if !self.member.committee.contains(peer) {
@@ -309,7 +310,7 @@ impl Transfers {
         effects
     }
 
-    /// Our own sender or receiver may have lost what was under way.
+    /// Our own sending or receiving process may have lost messages under way.
     pub fn on_child_restarted(&mut self, now: Time) -> TransferEffects {
         let mut effects = Effects::none();
         self.outgoing.repeat(now, None, &mut effects);
@@ -322,7 +323,7 @@ impl Transfers {
         effects
     }
 
-    /// Does what is due.
+    /// Sends everything that is due.
     pub fn tick(&mut self, now: Time) -> TransferEffects {
         let mut effects = Effects::none();
         self.outgoing.tick(now, &mut effects);
@@ -332,7 +333,7 @@ impl Transfers {
         effects
     }
 
-    /// When [`Transfers::tick`] has something to do.
+    /// When [`Transfers::tick`] is due.
     pub fn next_wakeup(&self) -> Option<Time> {
         let incoming = self.incoming.values().filter_map(Incoming::next_wakeup);
         incoming.chain(self.outgoing.next_wakeup()).min()

@@ -1,4 +1,4 @@
-//! Writing transactions: for clients, workloads and tests.
+//! Encoding transactions: for clients, workloads and tests.
 
 use wire::ids::{Digest, ShardId, Signature};
 
@@ -7,13 +7,13 @@ use super::{
     signing_message,
 };
 
-/// The parts of a transaction, borrowed so that a workload builds one without allocating. Whether it is valid is for
-/// [`super::validate`] to say; tests write invalid ones with it too.
+/// The fields of a transaction, borrowed so that a workload builds one without allocating. [`super::validate`] decides
+/// whether it is valid; tests encode invalid ones with it too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transaction<'a> {
     /// The coins to spend; valid if they strictly ascend by shard and coin.
     pub inputs: &'a [Input],
-    /// Where the coins are created.
+    /// The shard where the coins are created.
     pub output_shard: ShardId,
     /// The coins to create.
     pub outputs: &'a [Output],
@@ -23,7 +23,7 @@ pub struct Transaction<'a> {
     pub payload: &'a [u8],
 }
 
-/// Length of an encoding with so many of each: to choose a payload for a wished length.
+/// Length of an encoding with so many items of each kind, for callers that need a payload of a certain length.
 pub const fn encoded_bytes(
     inputs: usize,
     outputs: usize,
@@ -43,7 +43,7 @@ impl Transaction<'_> {
     /// The encoding, without signatures.
     ///
     /// # Panics
-    /// If there are more than 255 of anything: no encoding can say so.
+    /// If there are more than 255 inputs, outputs or expiries: the encoding cannot express it.
     pub fn encode(&self) -> Vec<u8> {
         let mut buffer = Vec::new();
         self.encode_into(&mut buffer);
@@ -58,7 +58,7 @@ impl Transaction<'_> {
         self.encode_unsigned(buffer, 0);
     }
 
-    /// Appends the encoding with a signature for each input, which `sign` gives for the input and the message.
+    /// Appends the encoding with a signature for each input; `sign` makes it from the input and the message.
     ///
     /// # Panics
     /// As [`Transaction::encode`].
@@ -77,7 +77,7 @@ impl Transaction<'_> {
     }
 
     fn encode_unsigned(&self, buffer: &mut Vec<u8>, signatures: usize) {
-        let count = |number: usize| u8::try_from(number).expect("at most 255 of anything");
+        let count = |number: usize| u8::try_from(number).expect("at most 255 items of each kind");
         buffer.reserve(encoded_bytes(
             self.inputs.len(),
             self.outputs.len(),

@@ -46,7 +46,7 @@ fn answer(from: u64, count: u64) -> Answer {
     Answer { from: Round(from), halts: (from..from + count).map(halt).collect(), served_from: Round(1) }
 }
 
-/// Takes all HALTs that are next, as if they were valid; returns the last round and who sent each.
+/// Takes all HALTs that are next, as if they were valid; returns the last round and the sender of each.
 fn use_halts(behind: &mut Behind, now: Time, mut own: Round) -> (Round, Vec<Index>) {
     let mut authors = Vec::new();
     while let Some((author, halt)) = behind.next_halt(own) {

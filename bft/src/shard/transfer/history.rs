@@ -1,7 +1,7 @@
-//! Executed parts, kept with their proofs for members of the own shard that are behind: their blocks name these parts,
-//! and the source has dropped them once f+1 of us had executed them.
+//! Executed parts, kept with their proofs for lagging members of the own shard: their blocks name these parts, and the
+//! source has dropped them once f+1 members of our shard had executed them.
 //!
-//! Bound: as many rounds or bytes as it is made for, whichever is less.
+//! Bound: the rounds and the bytes that [`History::new`] is given, whichever is less.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,12 +22,12 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Room for so many rounds and bytes.
+    /// An empty history with a limit of rounds and of bytes.
     pub(super) fn new(rounds_max: u64, bytes_max: u64) -> History {
         History { rounds_max, bytes_max, parts: BTreeMap::new(), order: VecDeque::new(), bytes: 0 }
     }
 
-    /// A part was executed while our height was `height`; the oldest give way to it.
+    /// A part was executed at our height `height`; the oldest ones are dropped for it.
     pub(super) fn push(&mut self, height: Round, held: Arc<Held>) {
         let place = (held.part.source, held.part.number);
         self.bytes += held.bytes();
@@ -51,8 +51,8 @@ impl History {
     }
 
     fn drop_oldest(&mut self) {
-        let (_, source, number) = self.order.pop_front().expect("what has bytes has parts");
-        let held = self.parts.remove(&(source, number)).expect("each place is executed once");
+        let (_, source, number) = self.order.pop_front().expect("a history with bytes has parts");
+        let held = self.parts.remove(&(source, number)).expect("each number is executed once");
         self.bytes -= held.bytes();
     }
 

@@ -1,8 +1,8 @@
 //! The destination's side, for one source: bodies, SIGNs, fetches, acknowledgements.
 //!
-//! Bound: slots of the [`PARTS_AHEAD_MAX`] numbers beyond the last executed one, and of those that a decided block
-//! names; in each one vote a member and one body that is proved. Fetches and alarms stand in queues of their own, so that
-//! an event does not walk over the slots.
+//! Bound: slots for the [`PARTS_AHEAD_MAX`] numbers beyond the last executed one, and for those that a decided block
+//! names; each holds one vote a member and one proved body. Fetches and alarms stand in queues of their own, so that an
+//! event does not walk over the slots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,27 +24,27 @@ use crate::resend::Resend;
 use crate::shard::message::PartMessage;
 use crate::time::{Span, Time};
 
-/// Requests for bodies in flight: what one member serves of the longest parts, from a few members.
+/// Requests for bodies in flight: as many of the longest parts as a few members serve at once.
 const FETCHES_MAX: usize = 8;
 /// Shortest time between two acknowledgements, unless many parts wait for one.
 const ACK_INTERVAL: Span = Span::from_ms(50);
 /// Parts acknowledged at once, so that the source's window never waits for the interval.
 const ACK_PARTS: u64 = 16;
 
-/// What is on its way from one shard.
+/// Parts on their way from one shard.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     source: ShardId,
     imported: PartNumber,
     slots: BTreeMap<PartNumber, Slot>,
-    /// For SIGNs of parts that are not executed.
+    /// The times of our next SIGNs of parts that are not executed.
     resend: Resend,
     ack: Ack,
-    /// Missing bodies to be requested, by the time from which on.
+    /// Missing bodies to be requested, by the time from which they are due.
     unasked: BTreeSet<(Time, PartNumber)>,
-    /// Those that were requested, by the time until which an answer is waited for.
+    /// Requested bodies, by the time until which an answer is awaited.
     in_flight: BTreeSet<(Time, PartNumber)>,
-    /// When it becomes some member's turn to propose an eligible part. At most one a slot.
+    /// The times at which the turn of some member to propose an eligible part comes. At most one a slot.
     alarms: BTreeSet<(Time, PartNumber)>,
 }
 
@@ -64,14 +64,14 @@ pub(super) struct Step<'a> {
     pub member: &'a Member,
 }
 
-/// What a body of some number is to us.
+/// The use of a body of some number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Use {
-    /// It is missing.
+    /// It is missing, and useful.
     Missing,
-    /// It is here, or beyond what we work on.
+    /// Useless: it is here, or beyond the numbers that we work on.
     None,
-    /// It is executed: its sender may not know that.
+    /// It is executed, and its sender may not know that.
     Executed,
 }
 
@@ -89,7 +89,7 @@ impl Incoming {
         }
     }
 
-    /// Changes a slot, which is made if it is not there, and keeps the queues in step with it.
+    /// Changes a slot, creates it if it does not exist, and updates the queues with it.
     fn change<R>(&mut self, number: PartNumber, change: impl FnOnce(&mut Slot) -> R) -> R {
         let slot = self.slots.entry(number).or_default();
         let (turn, alarm) = (slot.turn(), slot.alarm());
@@ -129,13 +129,13 @@ impl Incoming {
         }
     }
 
-    /// Takes in a part whose proof holds, and signs it.
+    /// Stores a part whose proof holds, and signs it.
     pub(super) fn accept(&mut self, step: &Step, held: Held, effects: &mut TransferEffects) {
         let part = held.part.reference();
         let is_near = self.is_near(part.number);
         let signature = self.change(part.number, |slot| {
             slot.hold(Arc::new(held));
-            // # Security: two SIGNs for one place would let two parts be certified there. [safety]
+            // # Security: two SIGNs for one number would let two parts be certified under it. [safety]
             let is_first = slot.signed.is_none() || !in_force(Mutant::SignOncePerPart);
             let signs = is_near && is_first;
             let signature = signs.then(|| step.member.suite.sign(&Statement::Part(part)));
@@ -196,7 +196,7 @@ impl Incoming {
         }
     }
 
-    /// All parts up to `watermark` are executed; returns those bodies that were here.
+    /// All parts up to `watermark` are executed; returns the bodies that were here.
     pub(super) fn imported(&mut self, now: Time, watermark: PartNumber) -> Vec<Arc<Held>> {
         if watermark <= self.imported {
             return Vec::new();
@@ -236,7 +236,7 @@ impl Incoming {
         held.filter(|held| held.part.digest == part.digest)
     }
 
-    /// The body of such a part.
+    /// The body of exactly this part, if it is not executed.
     pub(super) fn body(&self, part: &PartRef) -> Option<Arc<Part>> {
         self.held(part).map(|held| held.part.clone())
     }
@@ -251,7 +251,7 @@ impl Incoming {
         }
     }
 
-    /// What we have executed, if anything, for members of the source.
+    /// Our last executed number, if any, for members of the source.
     pub(super) fn repeat_ack(&self, to: Dest, effects: &mut TransferEffects) {
         if self.imported > PartNumber(0) {
             effects.push_send(to, TransferSend::Message(PartMessage::Ack(self.imported)));
@@ -265,7 +265,7 @@ impl Incoming {
         }
     }
 
-    /// Does what is due: fetches, acknowledgements, SIGNs again.
+    /// Sends everything that is due: fetches, acknowledgements, repeated SIGNs.
     pub(super) fn tick(&mut self, now: Time, member: &Member, effects: &mut TransferEffects) {
         self.fetch(now, member, effects);
         self.acknowledge(now, effects);
@@ -278,7 +278,7 @@ impl Incoming {
         }
     }
 
-    /// Acknowledges what is executed, if it is time.
+    /// Acknowledges executed parts, if it is time.
     pub(super) fn acknowledge(&mut self, now: Time, effects: &mut TransferEffects) {
         if self.ack_due().is_some_and(|due| due <= now) {
             self.ack = Ack { sent: self.imported, at: Some(now) };
@@ -286,7 +286,7 @@ impl Incoming {
         }
     }
 
-    /// Asks for bodies that are due, those that have waited longest first, as long as few requests are in flight.
+    /// Requests due bodies, those that have waited longest first, while few requests are in flight.
     pub(super) fn fetch(&mut self, now: Time, member: &Member, effects: &mut TransferEffects) {
         while let Some((until, number)) = self.in_flight.first().copied().filter(|(until, _)| *until <= now) {
             self.change(number, |slot| slot.retry_now(until));
@@ -296,7 +296,7 @@ impl Incoming {
         {
             let source = self.source;
             let asked = self.change(number, |slot| slot.ask(now, member, source));
-            let (nodes, digest) = asked.expect("a body that is to be requested is missing");
+            let (nodes, digest) = asked.expect("a due request is for a missing body");
             let part = PartRef { source, number, digest };
             effects.push_send(Dest::Set(nodes), TransferSend::Message(PartMessage::Want(part)));
         }
@@ -315,12 +315,12 @@ impl Incoming {
         (behind > 0).then(|| waits.map_or(Time(0), |at| at + ACK_INTERVAL))
     }
 
-    /// Whether we sign parts of this number now.
+    /// Whether we sign parts of this number at present.
     fn is_near(&self, number: PartNumber) -> bool {
         number > self.imported && number.0 - self.imported.0 <= PARTS_AHEAD_MAX
     }
 
-    /// How many slots there are.
+    /// The number of slots.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()

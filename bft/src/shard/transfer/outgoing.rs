@@ -1,13 +1,13 @@
 //! The source's side: parts of our blocks on their way to other shards.
 //!
 //! A part can be proved once a block at its height or above is certified; the headers between and the first such
-//! certificate make the proof. Member k sends to member k of the destination, and each time it sends again to the next
-//! one, until f+1 members have acknowledged that they executed it: then an honest one has, and by agreement all will,
+//! certificate make the proof. Member k sends to member k of the destination, and each further time to the next one,
+//! until f+1 members have acknowledged that they executed the part: then an honest one has, and by agreement all will,
 //! with bodies from each other. Whatever f members on either side do, some honest pair meets.
 //!
-//! Bound: parts that a destination has not acknowledged, with the headers since the oldest of them. That is as many as
-//! our ledger has sent; it grows without end only if more than f members of a destination are gone, and then the
-//! open records of our ledger do so as well.
+//! Bound: parts that a destination has not acknowledged, with the headers since the oldest of them. These are as many
+//! as our ledger has sent; their number grows without end only if more than f members of a destination are gone, and
+//! then so does that of our ledger's open records.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -32,7 +32,7 @@ use crate::time::Time;
 /// at once.
 const RESEND_BYTES_MAX: u64 = 2 * PART_BYTES_MAX;
 
-/// All that is on its way to other shards.
+/// All parts on their way to other shards.
 #[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     member: Member,
@@ -43,34 +43,34 @@ pub(super) struct Outgoing {
     turn: ShardId,
 }
 
-/// Own headers since the oldest unacknowledged part, and what certifies them.
+/// Own headers since the oldest unacknowledged part, and the certificates over them.
 #[derive(Clone, Debug, Default)]
 struct Chain {
     headers: BTreeMap<Round, Header>,
-    /// Of each run of blocks with parts the first certificate that covers it.
+    /// For each run of blocks with parts, the first certificate that covers it.
     certificates: BTreeMap<Round, Certificate>,
     /// The digests of all parts of a block, for blocks that have any.
     digests: BTreeMap<Round, PartDigests>,
 }
 
-/// What is on its way to one shard.
+/// Parts on their way to one shard.
 #[derive(Clone, Debug, Default)]
 struct Line {
-    /// Unacknowledged parts, each with its place among the parts of its block.
+    /// Unacknowledged parts, each with its position among the parts of its block.
     parts: BTreeMap<PartNumber, (Arc<Part>, u32)>,
-    /// All up to this one were sent at least once, if they could be proved.
+    /// All parts up to this one were sent at least once, if they could be proved.
     sent: PartNumber,
-    /// What each member of the destination claims to have executed. At most N.
+    /// The highest number that each member of the destination claims to have executed. At most N.
     acks: BTreeMap<Index, PartNumber>,
-    /// What f+1 of them claim.
+    /// The highest number that f+1 of them claim.
     acknowledged: PartNumber,
-    /// How far beyond its first partner it is.
+    /// The offset of the present partner from the first one.
     shift: u64,
     resend: Resend,
     repeat: Repeat,
 }
 
-/// Whether parts under way are to be sent again as soon as the pace allows.
+/// Whether parts under way must be sent again as soon as the pace allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Repeat {
     #[default]
@@ -91,8 +91,8 @@ impl Outgoing {
         assert_eq!(digests.root(), header.outgoing, "a header's root is over the parts of its block");
         for (position, part) in (0..).zip(parts) {
             let line =
-                self.lines.get_mut(&part.destination).expect("parts go to other shards that there are");
-            // A destination that was faster than we are may have it from others already.
+                self.lines.get_mut(&part.destination).expect("parts go to other shards of the committee");
+            // A destination that is ahead of us may have the part from other members already.
             if part.number > line.acknowledged {
                 line.parts.insert(part.number, (part, position));
             }
@@ -106,7 +106,7 @@ impl Outgoing {
         }
     }
 
-    /// A block of ours is certified: what can be proved by that goes out.
+    /// A block of ours is certified: sends the parts that can now be proved.
     pub(super) fn certified(
         &mut self,
         now: Time,
@@ -135,26 +135,26 @@ impl Outgoing {
         if line.acknowledge(author, number, committee.one_honest()) {
             let oldest = self.lines.values().filter_map(Line::oldest).min();
             self.chain.prune(oldest);
-            let line = self.lines.get_mut(&shard).expect("it was there a moment ago");
+            let line = self.lines.get_mut(&shard).expect("it was found above");
             line.resend.stop();
             if line.under_way().next().is_some() {
                 line.resend.progressed(now);
             } else {
-                // Nothing is under way that may have been lost.
+                // No part is under way that may have been lost.
                 line.repeat = Repeat::Needless;
             }
             line.launch(now, &self.member, shard, &self.chain, effects);
         }
     }
 
-    /// What answers a member of another shard that wants a part, if it is still unacknowledged.
+    /// The answer to a member of another shard that requests a part, if the part is still unacknowledged.
     pub(super) fn serve(&self, from: NodeId, part: &PartRef) -> Option<Transfer> {
         let line = self.lines.get(&self.member.committee.shard_of(from))?;
         let (kept, position) = line.parts.get(&part.number)?;
         if kept.digest == part.digest { self.chain.transfer(kept, *position) } else { None }
     }
 
-    /// Sends again what is due, to the next partner.
+    /// Sends due parts again, to the next partner.
     pub(super) fn tick(&mut self, now: Time, effects: &mut TransferEffects) {
         for line in self.lines.values_mut() {
             if line.resend.is_due(now) {
@@ -165,7 +165,7 @@ impl Outgoing {
         self.send_again(now, effects);
     }
 
-    /// Sends again what is under way to `peer`, or to all present partners if none is named.
+    /// Sends the parts under way again to `peer`, or to all present partners if none is named.
     pub(super) fn repeat(&mut self, now: Time, peer: Option<NodeId>, effects: &mut TransferEffects) {
         for (shard, line) in &mut self.lines {
             let concerned = peer.is_none_or(|peer| line.partner(&self.member, *shard) == peer);
@@ -188,7 +188,7 @@ impl Outgoing {
         }
     }
 
-    /// The next destination that waits, after that of the last turn.
+    /// The next waiting destination, after that of the last turn.
     fn next_repeat(&self) -> Option<ShardId> {
         let waits = |(_, line): &(&ShardId, &Line)| line.waits();
         let after = self.lines.range((Bound::Excluded(self.turn), Bound::Unbounded)).find(waits);
@@ -213,7 +213,7 @@ impl Outgoing {
 }
 
 impl Chain {
-    /// Keeps the certificate if it is the first for some block with parts; whether it is.
+    /// Keeps the certificate if it is the first for some block with parts; returns whether it is.
     fn certify(&mut self, height: Round, certificate: &Certificate) -> bool {
         let last = self.certificates.last_key_value().map_or(Round(0), |(last, _)| *last);
         if height <= last || !self.headers.contains_key(&height) {
@@ -226,8 +226,8 @@ impl Chain {
         is_first
     }
 
-    /// A part with its proof; `None` as long as there is none. One that would be longer than proofs may be is left to
-    /// members of our shard that have seen certificates closer to it.
+    /// A part with its proof; `None` as long as there is none. If the proof would be longer than permitted, the part is
+    /// left to members of our shard that have seen certificates closer to it.
     fn transfer(&self, part: &Arc<Part>, position: u32) -> Option<Transfer> {
         let (certified, certificate) = self.certificates.range(part.height..).next()?;
         let headers = self.headers.range(part.height..=*certified).map(|(_, header)| *header);
@@ -246,12 +246,13 @@ impl Chain {
         Some(Transfer { proof, part: part.bytes.clone() })
     }
 
-    /// Whether a part at this height can be proved, by us or by others of our shard.
+    /// Whether a part at this height can be proved, by us or by other members of our shard.
     fn is_certified(&self, height: Round) -> bool {
         self.certificates.last_key_value().is_some_and(|(last, _)| height <= *last)
     }
 
-    /// Forgets all before the oldest block with an unacknowledged part, or all if there is none.
+    /// Drops everything before the oldest block with an unacknowledged part, or everything if no part is
+    /// unacknowledged.
     fn prune(&mut self, oldest: Option<Round>) {
         match oldest {
             None => *self = Chain::default(),
@@ -265,7 +266,7 @@ impl Chain {
 }
 
 impl Line {
-    /// Sends for the first time what can be proved and fits the window.
+    /// Sends for the first time the parts that can be proved and fit the window.
     fn launch(
         &mut self,
         now: Time,
@@ -348,8 +349,8 @@ impl Line {
     /// The member of the destination that we send to at present.
     fn partner(&self, member: &Member, shard: ShardId) -> NodeId {
         let n = member.committee.n() as u64;
-        let place = (u64::from(member.index.0) + self.shift) % n;
-        member.committee.node_at(shard, Index(u16::try_from(place).expect("places are below N")))
+        let index = (u64::from(member.index.0) + self.shift) % n;
+        member.committee.node_at(shard, Index(u16::try_from(index).expect("the index is below N")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What proves a part to another shard, and the judge of it.
+//! The proof of a part to another shard, and its verification.
 //!
 //! A proof leads from the part to N−f signatures of the source: digest of the part → branch → outgoing root in the
 //! header of its block → chain of headers, each naming the digest of the one before → VOTE certificate on the last.
@@ -7,7 +7,7 @@
 //! cannot both be proved. This relies on digests that bind shapes ([`crate::part`]): the sender names position and
 //! count, but the outgoing root binds the count, and the digest of a part binds how many items of each kind it has.
 //!
-//! What is cheap is checked first: the part is hashed only under a certificate that holds.
+//! Cheap checks come first: the part is hashed only under a certificate that holds.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Held {
         }
         let statement = Statement::Block { height: last.height, digest: last.digest() };
         let (committee, suite) = (&member.committee, &*member.suite);
-        // # Security: without N−f VOTEs of the source anybody could invent spent coins. [safety]
+        // # Security: without N−f VOTEs of the source any node could invent spent coins. [safety]
         let is_certified = certificates.verify_of(committee, suite, source, &statement, &proof.certificate);
         if !is_certified && in_force(Mutant::TransferNeedsCertificate) {
             return None;
@@ -57,7 +57,7 @@ impl Held {
             .then(|| Held { part: Arc::new(part), proof })
     }
 
-    /// What others are sent of it.
+    /// The transfer that other members are sent.
     pub(super) fn transfer(&self) -> Transfer {
         Transfer { proof: self.proof.clone(), part: self.part.bytes.clone() }
     }

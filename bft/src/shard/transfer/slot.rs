@@ -1,5 +1,5 @@
-//! One part of another shard that is not yet executed here: who signed it, its body, how it is fetched, whether it may
-//! be proposed.
+//! One part of another shard that is not yet executed here: its SIGNs, its body, the fetch of it, and whether it may be
+//! proposed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use crate::mutant::{Mutant, in_force};
 use crate::part::PartRef;
 use crate::time::{Span, Time};
 
-/// How long the own partner's copy may take once f+1 have theirs: asking at once would move most parts twice.
+/// How long the own partner's copy may take once f+1 have theirs: an immediate request would move most parts twice.
 const FETCH_GRACE: Span = Span::from_ms(100);
 /// First wait for an answer: the time of the longest part over a slow link.
 const FETCH_WAIT: Span = Span::from_ms(500);
-/// Longest wait, after a few rounds of asking everybody.
+/// Longest wait, after all candidates got a few requests.
 const FETCH_WAIT_MAX: Span = Span::from_ms(8_000);
 
-/// Rounds after which not only its home proposes an eligible part. An honest home's entry is decided within three.
-/// Parts are executed in their order, so one that nobody lists holds up all that follow, while one that is listed
+/// Rounds after which the home's backups propose an eligible part too. An honest home's entry is decided within three.
+/// Parts are executed in their order, so one that is not listed blocks all its successors, while one that is listed
 /// twice costs a few hundred bytes: far less patience than with transactions ([`crate::shard::home`]).
 const BACKUP_ROUNDS: u64 = 4;
 /// The same where no rounds pass since nothing else is proposed.
 const BACKUP_AFTER: Span = Span::from_ms(1_000);
-/// When we propose again what we have proposed ourselves.
+/// The time after which we propose a part again.
 const PROPOSE_AGAIN: Span = Span::from_ms(5_000);
 
-/// What is known of one place. Bound: one vote and one collector a member.
+/// The state of one number. Bound: one vote and one collector a member.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slot {
-    /// Of each member the first SIGN.
+    /// The first SIGN of each member.
     votes: BTreeMap<Index, Digest>,
     collectors: BTreeMap<Digest, Collector>,
-    /// What we have signed, once for this place.
+    /// The digest that we have signed, once for this number.
     pub signed: Option<(Digest, Signature)>,
     pub held: Option<Arc<Held>>,
     /// A decided block executes this one.
@@ -51,11 +51,11 @@ pub(super) struct Slot {
 pub(super) struct Eligible {
     pub part: PartRef,
     pub certificate: Certificate,
-    /// Since when it is eligible, and our height at that time.
+    /// The time from which it is eligible, and our height at that time.
     time: Time,
     round: Round,
     proposed: Option<Time>,
-    /// When it next becomes some member's turn to propose it, unless that time has come.
+    /// When the turn of some member to propose it comes next, unless that time has come.
     alarm: Option<Time>,
 }
 
@@ -67,26 +67,26 @@ struct Fetch {
     turn: Turn,
 }
 
-/// Whose turn it is in a fetch.
+/// The side whose turn it is in a fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Turn {
-    /// Ours: to ask the next nodes, from this time on.
+    /// Ours: to send requests to the next nodes, from this time on.
     Ours(Time),
-    /// The nodes asked last: to answer before this time.
+    /// That of the nodes with a request: to answer before this time.
     Theirs(Time),
 }
 
-/// What counting a SIGN led to.
+/// The result of counting a SIGN.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Counted {
-    /// The author has signed another part for this place before.
+    /// The author has signed another part of this number before.
     Equivocation,
-    /// Counted, or known.
+    /// Counted, now or before.
     Collected(Collected),
 }
 
 impl Slot {
-    /// Counts a SIGN for this place.
+    /// Counts a SIGN for this number.
     pub(super) fn count(
         &mut self,
         member: &Member,
@@ -119,7 +119,7 @@ impl Slot {
         }
     }
 
-    /// When it next becomes some member's turn to propose this part.
+    /// When the turn of some member to propose this part comes next.
     pub(super) fn alarm(&self) -> Option<Time> {
         self.eligible.as_ref()?.alarm
     }
@@ -131,7 +131,7 @@ impl Slot {
         }
     }
 
-    /// Whether a body for this place is of use.
+    /// Whether a body for this number is of use.
     pub(super) fn lacks_body(&self) -> bool {
         match (&self.held, self.wanted) {
             (None, _) => true,
@@ -172,7 +172,7 @@ impl Slot {
         self.wanted.is_some()
     }
 
-    /// Whose turn it is to do something about a missing body.
+    /// The side whose turn it is to act on a missing body.
     pub(super) fn turn(&self) -> Option<Turn> {
         self.fetch.map(|fetch| fetch.turn)
     }
@@ -184,8 +184,8 @@ impl Slot {
         }
     }
 
-    /// The nodes to ask next, and for which digest: one node, then two more, then four, so that f nodes in a row that
-    /// do not answer cost log f waits; once all were asked, one at a time, ever more slowly.
+    /// The nodes to request from next, and the digest: one node, then two more, then four, so that f nodes in a row
+    /// that do not answer cost log f waits; once all got a request, one at a time, ever more slowly.
     pub(super) fn ask(
         &mut self,
         now: Time,
@@ -206,7 +206,7 @@ impl Slot {
 
     /// The nodes that may have the body, the likeliest first: signers, then if a block waits for it the rest of the
     /// shard (members that have executed it keep it for a while), then the source. Each list begins after our own
-    /// place, so that not all ask the same member.
+    /// index, so that not all members request from the same one.
     fn candidates(&self, member: &Member, source: ShardId) -> Vec<NodeId> {
         let n = member.committee.n() as u16;
         let after_us = |step: u16| Index((member.index.0 + step) % n);
@@ -232,8 +232,8 @@ impl Eligible {
     }
 
     fn home(&self, member: &Member) -> Index {
-        let place = self.part.number.0 % member.committee.n() as u64;
-        Index(u16::try_from(place).expect("places are below N"))
+        let index = self.part.number.0 % member.committee.n() as u64;
+        Index(u16::try_from(index).expect("the index is below N"))
     }
 }
 
@@ -248,7 +248,7 @@ mod tests {
     use crate::crypto::hash_suite::HashSuite;
 
     #[test]
-    fn a_lap_asks_every_candidate_once() {
+    fn a_pass_requests_from_each_candidate_once() {
         let committee = Arc::new(deal_committee(7, 2, Protocol::default(), seeded_entropy(0)).0);
         let suite = Arc::new(HashSuite::new(&committee, NodeId(0), 1));
         let member = Member::new(committee, suite, NodeId(0));
@@ -256,8 +256,8 @@ mod tests {
         slot.want(Time(0), Digest([1; 32]));
         let groups: Vec<Vec<NodeId>> = (0..4)
             .map(|_| {
-                let (Turn::Ours(due) | Turn::Theirs(due)) = slot.turn().expect("its body is missing");
-                slot.ask(due, &member, ShardId(1)).expect("somebody may have it").0
+                let (Turn::Ours(due) | Turn::Theirs(due)) = slot.turn().expect("a missing body has a turn");
+                slot.ask(due, &member, ShardId(1)).expect("a node may have it").0
             })
             .collect();
         assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2, 4, 6]);

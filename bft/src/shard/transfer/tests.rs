@@ -1,4 +1,4 @@
-//! Parts between shards, with all members honest; attacks and bounds stand apart.
+//! Parts between shards, with all members honest; attacks and bounds have their own modules.
 
 mod attacks;
 mod bench;
@@ -26,7 +26,7 @@ fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
             let home = Index(part.number.0 as u16 % n);
             let is_home = bench.net.committee.index_of(member) == home;
             let due = bench.net.at(member).eligible(bench.net.now);
-            assert_eq!(due.len(), usize::from(is_home), "its home proposes it, nobody else");
+            assert_eq!(due.len(), usize::from(is_home), "only its home proposes it");
             assert!(due.iter().all(|import| bench.is_certified(TARGET, import)));
         }
         let transfers =
@@ -38,7 +38,7 @@ fn a_part_becomes_eligible_everywhere_and_is_acknowledged() {
         assert_eq!(bench.net.faults, []);
         for member in bench.net.committee.nodes() {
             assert_eq!(bench.net.at(member).parts_open(), 0);
-            assert_eq!(bench.net.at(member).next_wakeup(), None, "nothing is left to do");
+            assert_eq!(bench.net.at(member).next_wakeup(), None, "no work is left");
             assert!(bench.net.at(member).eligible(bench.net.now).is_empty());
         }
     }
@@ -63,7 +63,7 @@ fn a_chain_of_headers_proves_an_uncertified_block() {
     }
     assert_eq!(bench.eligible(TARGET), [1, 2]);
     assert_eq!(bench.eligible(ShardId(2)), [1, 2, 3]);
-    // What is acknowledged needs no chain any more, what is not keeps it.
+    // Acknowledged parts need no chain any more; the other one keeps its chain.
     bench.import(ShardId(2), SOURCE, 3);
     bench.import(TARGET, SOURCE, 1);
     bench.net.deliver();
@@ -99,7 +99,7 @@ fn parts_flow_both_ways_with_few_acknowledgements() {
     assert!(acks <= 8 * 4 * 4, "{acks} acknowledgements: not one a part and pair of members");
 }
 
-/// The home proposes at once; the others when it has had its time, each again after a while.
+/// The home proposes at once. The others propose once it has had its time, and again after a while.
 #[test]
 fn backups_propose_a_part_that_its_home_does_not() {
     let mut bench = Bench::new(4, 2);
@@ -114,19 +114,27 @@ fn backups_propose_a_part_that_its_home_does_not() {
     bench.idle_blocks(TARGET, 3);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
     bench.idle_blocks(TARGET, 1);
-    assert_eq!((due(&bench, home), due(&bench, backup)), (0, 1), "an honest home's entry would be decided");
+    assert_eq!(
+        (due(&bench, home), due(&bench, backup)),
+        (0, 1),
+        "an honest home's entry would be decided by now"
+    );
     bench.net.at_mut(backup).proposed(now, &[part]);
     bench.net.pass_ms(4_999);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
     bench.net.outputs[usize::from(backup.0)].clear();
     bench.net.pass_ms(1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (1, 1), "again after 5 s");
+<<<<<<< HEAD
     assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent gets an output");
+=======
+    assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent gets the output");
+>>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
     bench.import(TARGET, SOURCE, 1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
 }
 
-/// Without rounds it takes a second.
+/// Without rounds the backups wait for a second.
 #[test]
 fn backups_of_an_idle_shard_wait_for_a_second() {
     let mut bench = Bench::new(4, 2);
