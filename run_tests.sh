@@ -3,19 +3,20 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# `tools deploy` is tested over machines made of namespaces, each with its own sshd. Without the right to make them
-# those tests are skipped and print why; all others run.
+# `tools deploy`, and nodes between which packets are lost, are tested over machines made of namespaces, each with its
+# own sshd. Without the right to make them those tests are skipped and print why; all others run.
 missing=()
 [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server)
 command -v ssh > /dev/null || missing+=(openssh-client)
 command -v ip > /dev/null || missing+=(iproute2)
+command -v nft > /dev/null || missing+=(nftables)
 if ((${#missing[@]})); then
     if ((EUID == 0)) && command -v apt-get > /dev/null; then
         apt-get update -qq &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null ||
-            echo "cannot install ${missing[*]}: the tests of tools deploy will be skipped" >&2
+            echo "cannot install ${missing[*]}: the tests over namespaces will be skipped" >&2
     else
-        echo "without ${missing[*]} the tests of tools deploy are skipped; as root on Debian they are installed" >&2
+        echo "without ${missing[*]} the tests over namespaces are skipped; as root on Debian they are installed" >&2
     fi
 fi
 

@@ -9,6 +9,7 @@
 //!
 //! Addresses repeat from one test to the next, since namespaces keep them apart; names hold the id of the test's
 //! process, so what a killed test left is known to be left.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -22,6 +23,8 @@ use wire::rand;
 use crate::place::{Place, TOOLS, eventually};
 
 const PREFIX: &str = "dumbo-tb-";
+/// The table of nft on the hub that drops packets.
+const NFT_TABLE: &str = "loss";
 /// Room in the home of a host, MiB: more than `tools deploy check` asks for.
 pub(crate) const ROOM_MIB: u64 = 1_000;
 
@@ -57,8 +60,7 @@ impl Machines {
     /// So many hosts with `nodes_each` nodes on each; none, with a clear word, where namespaces may not be made.
     pub(crate) fn new(quirks: &[Quirk], nodes_each: usize) -> Option<Machines> {
         if let Err(reason) = make_sure_they_can_be_made() {
-            // Not by a macro, whose output a test that passes does not show.
-            let _ = writeln!(io::stderr(), "SKIPPED, a test of tools deploy: {reason}");
+            print_skipped(&reason);
             return None;
         }
         remove_leftovers();
@@ -85,10 +87,17 @@ impl Machines {
         Some(machines)
     }
 
+    /// A command of `tools`, on the hub.
+    pub(crate) fn tools(&self, arguments: &str) -> Command {
+        let mut command = self.on_hub(self.path("bin/tools"));
+        command.args(arguments.split_whitespace());
+        command
+    }
+
     /// `tools deploy`, on the hub.
     pub(crate) fn deploy(&self, arguments: &str) -> Command {
-        let mut command = self.on_hub(self.path("bin/tools"));
-        command.arg("deploy").args(arguments.split_whitespace()).args(["--ssh-config", "ssh_config"]);
+        let mut command = self.tools("deploy");
+        command.args(arguments.split_whitespace()).args(["--ssh-config", "ssh_config"]);
         command
     }
 
@@ -117,6 +126,18 @@ impl Machines {
     /// Takes a host off the network; its processes run on.
     pub(crate) fn unplug(&self, number: usize) {
         ip(&["-n", &self.namespace(0), "link", "set", &format!("host{number}"), "down"]);
+    }
+
+    /// Drops the packets between hosts that match one of these rules of nft, until the result is dropped. What the hub
+    /// sends and receives itself is not touched.
+    pub(crate) fn drop_packets(&self, rules: &[String]) -> PacketLoss<'_> {
+        let rules: String = rules.iter().map(|rule| format!("{rule} drop; ")).collect();
+        let table = format!(
+            "table bridge {NFT_TABLE} {{ chain forward {{ type filter hook forward priority 0; {rules}}}; }}"
+        );
+        let added = self.on_hub(PathBuf::from("nft")).arg(&table).output().unwrap();
+        assert!(added.status.success(), "{table}: {}", String::from_utf8_lossy(&added.stderr));
+        PacketLoss(self)
     }
 
     /// Kills everything on a host, which loses its home.
@@ -268,6 +289,16 @@ impl Machines {
     }
 }
 
+/// Packets between hosts are dropped while this is there.
+pub(crate) struct PacketLoss<'a>(&'a Machines);
+
+impl Drop for PacketLoss<'_> {
+    fn drop(&mut self) {
+        // If it fails, nodes never come back, which is what a test waits for.
+        let _ = self.0.on_hub(PathBuf::from("nft")).args(["delete", "table", "bridge", NFT_TABLE]).status();
+    }
+}
+
 impl Drop for Machines {
     fn drop(&mut self) {
         for host in &mut self.hosts {
@@ -281,6 +312,15 @@ impl Drop for Machines {
     }
 }
 
+/// Whether [`Machines::drop_packets`] works here; prints that a test is skipped if it does not.
+pub(crate) fn can_drop_packets() -> bool {
+    let is_there = is_program("nft");
+    if !is_there {
+        print_skipped("there is no nft (package nftables)");
+    }
+    is_there
+}
+
 /// The address of a host.
 pub(crate) fn address(number: usize) -> String {
     format!("10.77.0.{number}")
@@ -289,9 +329,7 @@ pub(crate) fn address(number: usize) -> String {
 fn make_sure_they_can_be_made() -> Result<(), String> {
     sshd().ok_or("there is no sshd (package openssh-server)")?;
     for program in ["ip", "ssh", "ssh-keygen", "unshare", "setsid"] {
-        let found =
-            Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status();
-        if !found.is_ok_and(|status| status.success()) {
+        if !is_program(program) {
             return Err(format!("there is no {program} (packages iproute2, openssh-client, util-linux)"));
         }
     }
@@ -306,6 +344,16 @@ fn make_sure_they_can_be_made() -> Result<(), String> {
         }
         Err(error) => Err(format!("unshare cannot be run: {error}")),
     }
+}
+
+fn is_program(name: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", name]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+fn print_skipped(reason: &str) {
+    // Not by a macro, whose output a test that passes does not show.
+    let _ = writeln!(io::stderr(), "SKIPPED, a test over namespaces: {reason}");
 }
 
 fn sshd() -> Option<PathBuf> {

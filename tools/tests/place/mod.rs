@@ -47,13 +47,24 @@ impl Place {
 
     /// A command that goes on meanwhile.
     pub(crate) fn start(&self, name: &str, arguments: &str) -> Running {
-        let mut command = self.command(name, arguments);
-        Running(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+        Running::start(&mut self.command(name, arguments))
     }
 
     /// A file; empty if there is none.
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.0.join(path)).unwrap_or_default()
+    }
+
+    /// The log of a node's first process.
+    pub(crate) fn log(&self, node: u16) -> String {
+        self.read(&format!("log/consensus-node-{node}.log"))
+    }
+
+    /// The last round that a node wrote down as executed.
+    pub(crate) fn last_height(&self, node: u16) -> u64 {
+        let rounds = self.read(&format!("log/rounds-{node}.csv"));
+        let (height, _) = rounds.lines().last().and_then(|line| line.split_once(',')).unwrap();
+        height.parse().unwrap()
     }
 
     /// The processes named in the pid file: pid by what it is.
@@ -97,6 +108,11 @@ impl Place {
 pub(crate) struct Running(Option<Child>);
 
 impl Running {
+    /// Starts a command whose output is kept.
+    pub(crate) fn start(command: &mut Command) -> Running {
+        Running(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> u32 {
         self.child().id()
