@@ -92,11 +92,7 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn bytes_that_do_not_fit_are_refused_without_cost() {
-=======
-    fn a_refused_message_costs_nothing() {
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
         let mut bucket = Bucket::new(1_000_000, 1_000);
         let start = Time(7);
         assert!(!bucket.admit(start, 1_001));

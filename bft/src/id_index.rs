@@ -16,13 +16,8 @@
 //!
 //! - coins, the history, open records, the pool, ends, records of pending transactions: no peer. Each id is a SHA-256
 //!   digest that this node computed itself; clients can only grind. [`IdIndex::hash_digest`], as [`IdMap::new`] does.
-<<<<<<< HEAD
 //! - the transactions that CL_M and CL name (`pending::opinions`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`],
 //!   as [`IdMap::of_claims`] does.
-=======
-//! - transactions that CL_M and CL name (`pending::opinions`): any Byzantine peer, all 32 bytes. [`IdIndex::hash`], as
-//!   [`IdMap::of_claims`] does.
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
 //!
 //! [`IdIndex::hash`] is SipHash-1-3 (Aumasson, Bernstein 2012) of all 32 bytes, the pseudo-random function behind the
 //! hash tables of Rust's standard library. Without the key its values are as good as independent random ones, so ids
@@ -133,11 +128,7 @@ impl IdIndex {
         self.parts[hashed.part()].find(hashed.tag(), matches)
     }
 
-<<<<<<< HEAD
     /// Adds an entry. An id must not be inserted twice: a look-up would find either.
-=======
-    /// Adds an entry. After two insertions of one id a search finds either.
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
     pub fn insert(&mut self, hashed: Hashed, handle: Handle) {
         self.parts[hashed.part()].insert(hashed.tag(), handle);
         self.len += 1;
@@ -458,13 +449,8 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     #[should_panic(expected = "only what was inserted is removed")]
     fn removing_an_unknown_id_panics() {
-=======
-    #[should_panic(expected = "only an inserted entry is removed")]
-    fn removing_an_absent_entry_panics() {
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
         let mut index = IdIndex::new(1);
         let hashed = index.hash(&[7; 32]);
         index.insert(hashed, Handle::new(1));

@@ -8,11 +8,7 @@ const CHUNK: usize = 4_096;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place(pub u32);
 
-<<<<<<< HEAD
 /// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it vacant.
-=======
-/// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it as vacant.
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
     chunks: Vec<Vec<T>>,
@@ -53,11 +49,7 @@ impl<T> Slab<T> {
         &mut self.chunks[place.0 as usize / CHUNK][place.0 as usize % CHUNK]
     }
 
-<<<<<<< HEAD
     /// Frees a place. Its owner has left a value there that owns no memory and marks it vacant.
-=======
-    /// Frees a place. Its owner has left a value there that owns nothing and marks the place as vacant.
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
     pub fn free(&mut self, place: Place) {
         self.free.push(place);
     }

@@ -1,7 +1,7 @@
 //! `tools bench`: the figures the testbed is judged by, each from a run of the real processes.
 //!
-//! Every scenario starts a testbed of its own. The raw pipe comes first, since what the protocol carries is told as a
-//! share of it. Processor time is that of `/proc`, so it has a resolution of 10 ms; the load's own share is told
+//! Every scenario starts a testbed of its own. The raw pipe comes first, since what the protocol carries is shown as a
+//! share of it. Processor time is that of `/proc`, so it has a resolution of 10 ms; the load's own share is shown
 //! too, since on a small machine it takes from the nodes.
 
 mod idle;
@@ -17,13 +17,12 @@ use self::settings::Settings;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::run::{RunError, SIGNED};
 use crate::signals;
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
     summary: "measures throughput, latency and processor time on this machine",
-    about: "Runs a row of testbeds of N nodes, one after the other, and tells in a table and in LOG_DIR/bench.json: \
+    about: "Runs a row of testbeds of N nodes, one after the other, and reports in a table and in LOG_DIR/bench.json: \
             the raw pipe (bodies broadcast through the three processes with a counter in the core's place, payload \
             counted once); the protocol at saturation with transactions of 250 bytes, and of 4,096 bytes as a share of \
             the pipe; latency at a steady rate, and the same with f nodes crashed; processor time and log growth of an \
@@ -73,16 +72,15 @@ pub(crate) const COMMAND: Command = Command {
          4    a testbed could not be started\n\
          130  interrupted",
         ),
-        ("FILES", "LOG_DIR/bench.json  Everything the table says, as numbers."),
+        ("FILES", "LOG_DIR/bench.json  Everything in the table, as numbers."),
         (
             "EXAMPLES",
             "tools bench --nodes 4 --duration 10  The whole row, some two minutes.\n\
-             tools bench --nodes 4 --pipe  What the machine carries when nobody agrees on anything.",
+             tools bench --nodes 4 --pipe  What the machine carries without any agreement.",
         ),
     ],
 };
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let settings = Settings::from_values(values)?;
     if let Err(error) = signals::block() {
@@ -103,7 +101,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
             }
         })
     };
-    tell(report.to_text().trim_end());
+    print(report.to_text().trim_end());
     let path = settings.log.join("bench.json");
     if let Err(error) = std::fs::write(&path, format!("{}\n", report.to_json())) {
         eprintln!("tools bench: cannot write {}: {error}", path.display());

@@ -2,7 +2,7 @@
 //!
 //! It dials, shakes hands in the role of client with a throwaway key, and from then on frames requests and opens
 //! replies. When the connection is lost it dials again with backoff; nothing is resent, since a new connection is a
-//! new client to the node: whoever uses it asks for what is open (`Request::Query`) when it is told [`Happened::Up`].
+//! new client to the node: on [`Happened::Up`] its user queries what is open (`Request::Query`).
 //!
 //! Getters: [`Connection::is_up`], [`Connection::queued_bytes`]. Commands: [`Connection::send`]. Driven by:
 //! [`Connection::tick`] (dials when due), [`Connection::on_ready`] (the socket is ready), [`Connection::flush`].
@@ -26,10 +26,10 @@ use wire::session::{Dialer, Expected, Identity, LocalHello, REPLY_BYTES};
 /// Longest pause before dialling again: a person waits for it.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
-/// What a connection tells its user.
+/// An event of a connection for its user.
 #[derive(Debug)]
 pub(crate) enum Happened {
-    /// It is established; whatever was open on the last one must be asked for.
+    /// It is established; whatever was open on the last one must be queried.
     Up,
     /// It was lost, or an attempt failed; the reason in words.
     Down(String),
@@ -103,7 +103,7 @@ impl Connection {
     }
 
     /// Frames a request, with `tail` after it, for the next [`Connection::flush`]. Dropped if the connection is not
-    /// up: its user is told and asks again.
+    /// up: its user gets [`Happened::Up`] and queries again.
     pub(crate) fn send(&mut self, request: &Request, tail: &[u8]) {
         if let State::Up { sending, .. } = &mut self.state {
             let mut body = codec::encode(request);
@@ -244,7 +244,7 @@ impl Sending {
                 self.sealer.seal_pong(frame.sequence, Round(0), &mut self.out);
                 Ok(None)
             }
-            // Nothing is resent on this connection, so acks say nothing new.
+            // Nothing is resent on this connection, so acks are of no use.
             Kind::Ack | Kind::Pong | Kind::Skip => Ok(None),
         }
     }

@@ -1,7 +1,7 @@
 //! `tools compare`: two runs side by side, and whether what differs is more than noise.
 //!
-//! Each side is one run or several of the same. [`run`] reads a summary, [`figures`] says what is compared, [`noise`]
-//! judges a difference by how much repeated runs differ among themselves, [`report`] tells it.
+//! Each side is one run or several of the same. [`run`] reads a summary, [`figures`] lists what is compared, [`noise`]
+//! judges a difference by how much repeated runs differ among themselves, [`report`] prints it.
 
 mod figures;
 mod noise;
@@ -12,16 +12,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
-use crate::terminal::tell;
+use crate::terminal::print;
 
 use self::report::Comparison;
 use self::run::Run;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "compare",
-    summary: "puts two runs side by side, and tells differences from noise",
-    about: "Compares the summaries of two runs, figure by figure, with ratios, and tells which options, machines and \
+    summary: "puts two runs side by side, and separates differences from noise",
+    about: "Compares the summaries of two runs, figure by figure, with ratios, and lists which options, machines and \
             versions differ. A run is named by its summary.json or its log directory.\n\n\
             Two runs of the same differ too. So give several runs of each side, joined by commas: from how much they \
             differ among themselves follows a band (95 %, Student's t over both sides with one deviation), and only \
@@ -36,7 +35,7 @@ pub(crate) const COMMAND: Command = Command {
         },
         Operand { name: "B", words: &[], default: None, help: "The run, or comma-separated runs, to judge." },
     ],
-    options: &[Opt::switch("json", "Tells it as JSON.")],
+    options: &[Opt::switch("json", "Prints JSON.")],
     sections: &[
         ("EXIT STATUS", "0  compared\n2  usage, or a summary cannot be read or understood"),
         (
@@ -50,11 +49,10 @@ pub(crate) const COMMAND: Command = Command {
 /// Runs of one side: more are of no use, and each is read into memory.
 const RUNS_MAX: usize = 100;
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let comparison = Comparison::of(side(values.operand("A"))?, side(values.operand("B"))?);
     let text = if values.is_given("json") { comparison.to_json().to_string() } else { comparison.to_text() };
-    tell(text.trim_end());
+    print(text.trim_end());
     Ok(0)
 }
 

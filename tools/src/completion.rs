@@ -1,15 +1,14 @@
 //! `tools completion`: a script that lets a shell complete command lines, from the tables of all commands.
 //!
-//! What can follow is decided by the script alone, which is why completing is quick and works while nothing else does:
-//! commands; the options of a command that are not given yet; values of options and operands where their shape says
+//! The script alone decides what can follow, so completing is quick and works while nothing else does:
+//! commands; the options of a command that are not given yet; values of options and operands where their shape lists
 //! that they are words of a list, files or directories.
 
 use std::collections::BTreeSet;
 
 use crate::flags::{Command, Operand, Opt};
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "completion",
     summary: "prints a script that completes command lines in a shell",
@@ -35,7 +34,7 @@ pub(crate) const COMMAND: Command = Command {
 
 /// Prints the script that completes these commands; the exit code.
 pub(crate) fn run(commands: &[&Command]) -> u8 {
-    tell(bash(commands).trim_end());
+    print(bash(commands).trim_end());
     0
 }
 
@@ -58,7 +57,7 @@ _testbed_tools() {
     fi
 "#;
 
-/// Behind the tables: offers what they say.
+/// Behind the tables: offers what they hold.
 const TAIL: &str = r#"    if [[ $takes == must || $takes == may && $word != -* ]]; then
         [[ -n $words ]] && mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         [[ -n $path ]] && _testbed_paths "$path" "$word"
@@ -139,7 +138,7 @@ fn bash(commands: &[&Command]) -> String {
     script + "    esac\n" + TAIL
 }
 
-/// What operands can be, all of a command's together.
+/// The words of all operands of a command together.
 fn operands(operands: &[Operand]) -> String {
     let words: Vec<&str> = operands.iter().flat_map(|operand| operand.words.iter().copied()).collect();
     let paths: Vec<&Operand> = operands.iter().filter(|operand| operand.words.is_empty()).collect();
@@ -154,7 +153,7 @@ fn operands(operands: &[Operand]) -> String {
     text
 }
 
-/// The line that tells what an option takes; nothing for a switch.
+/// The line with what an option takes; nothing for a switch.
 fn value(command: &str, option: &Opt) -> String {
     let Some(shape) = option.value else { return String::new() };
     let takes = if option.bare.is_some() { "may" } else { "must" };
@@ -183,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shapes_tell_what_a_value_can_be() {
+    fn a_shape_lists_the_values() {
         for (option, expected) in [
             (Opt::with("rate", "R|max", "1", ""), "        'x --rate') takes=must words='max' ;;\n"),
             (

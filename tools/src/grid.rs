@@ -9,8 +9,8 @@ pub(crate) enum Side {
     Right,
 }
 
-/// The lines of a table, two spaces between columns, moved in by `indent`, nothing behind the last cell of a line. Cells
-/// beyond the columns are left out.
+/// The lines of a table, two spaces between columns, moved in by `indent`, nothing behind the last cell of a line.
+/// Cells beyond the columns are left out.
 pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> String {
     let width_of = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -14,7 +14,7 @@ pub(crate) enum Json {
     /// A whole number.
     Int(i128),
     /// A number with a fraction; written with up to three decimals, or as null if it is not finite, which JSON
-    /// cannot say.
+    /// cannot represent.
     Float(f64),
     /// A text.
     Text(String),

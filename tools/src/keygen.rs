@@ -16,9 +16,8 @@ use wire::rand;
 use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, UsageError, Values};
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "keygen",
     summary: "deals the keys of a new testbed",
@@ -62,7 +61,6 @@ impl std::fmt::Display for KeygenError {
 
 impl std::error::Error for KeygenError {}
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
     let shards = shards(values, nodes)?;
@@ -74,7 +72,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let out = Path::new(values.required("out")?);
     match deal(out, nodes, shards, protocol) {
         Ok(committee) => {
-            tell(format!(
+            print(format!(
                 "dealt {} shards of {} nodes into {}; testbed {}",
                 committee.shards(),
                 committee.n(),
@@ -137,7 +135,7 @@ pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
     Committee::parse(&place, &text)
 }
 
-/// Where the nodes of a testbed are, and who they are: a hosts file and the committee.txt of a directory of keys.
+/// The hosts file of a testbed and the committee.txt of its directory of keys, which must belong together.
 pub(crate) fn load_testbed(hosts: &Path, keys: &Path) -> Result<(Hosts, Committee), ParseError> {
     let place = hosts.display().to_string();
     let hosts = Hosts::load(hosts)?;

@@ -1,9 +1,9 @@
 //! How many rounds nodes are behind, for the live line, `status`, diagnosis and summary.
 //!
-//! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed; or what
-//! the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. Only fresh
-//! statuses count: a node whose last one is older than [`FRESH`] is silent, and a silent node is never shown as level
-//! with the others.
+//! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed; or
+//! what the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. Only
+//! fresh statuses count: a node whose last one is older than [`FRESH`] is silent, and a silent node is never shown as
+//! level with the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::ids::{NodeId, Round, ShardId};
 
-/// A status older than this says nothing of now. Twice the time after which nodes are asked again.
+/// A status older than this does not describe the present. Twice the interval of requests.
 const FRESH: Duration = Duration::from_secs(2);
 /// A node fewer rounds behind is level: statuses come at different times, and rounds take milliseconds.
 pub(crate) const LEVEL_ROUNDS: u64 = 50;

@@ -1,6 +1,6 @@
 //! `tools local`: one command from nothing to a judged run, all nodes on this machine.
 //!
-//! What happens in a run is [`crate::run`]'s; here are its options ([`options`]), free ports ([`ports`]), and how its
+//! [`crate::run`] conducts the run; here are its options ([`options`]), free ports ([`ports`]), and how its
 //! processes start and stop ([`cluster`]).
 
 mod cluster;
@@ -17,7 +17,6 @@ use crate::flags::{UsageError, Values};
 use crate::run::{Alone, Companion, Progress, RunError, Summary, conclude, conduct};
 use crate::signals;
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let options = Options::from_values(values)?;
     if let Err(error) = signals::block() {

@@ -3,8 +3,8 @@
 //! 1. [`merge`] reads the files of a directory side by side, by time, as [`clocks`] says. Events of cores become
 //!    sentences there ([`sentence`]).
 //! 2. [`query`] holds the filters. Without anything to follow, what passes them is shown line by line.
-//! 3. What is followed is read twice: once to see which group parts carry a transaction, once to gather all that is
-//!    said of it and of them, each event once ([`story`]).
+//! 3. What is followed is read twice: once for the group parts that carry a transaction, once for all records
+//!    about it and them, each event once ([`story`]).
 //! 4. [`incidents`] lists the transactions that are worth following.
 //!
 //! Logs are for people, so nothing else reads them; what is counted comes from typed records.
@@ -30,26 +30,25 @@ use self::incidents::Incidents;
 use self::merge::{Files, Merge, Record};
 use self::moment::Stamp;
 use self::query::{Followed, Query, TxPrefix};
-use self::story::{Story, Told};
+use self::story::{Added, Story};
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "logs",
     summary: "merges the logs of all nodes, and follows a transaction or a round through them",
     about: "Shows what the processes of all nodes have written into their logs as one log, by time. Filters \
             may be combined; a line has to pass all of them.\n\n\
-            With --tx, --round, --lane or --part something is followed: what is told of it is shown as a story, each \
-            event once with the nodes that tell of it and the time since the beginning. The story of a transaction \
+            With --tx, --round, --lane or --part one thing is followed: everything about it is shown as a story, each \
+            event once with the nodes that logged it and the time since the beginning. The story of a transaction \
             has the group parts that carry it between shards in it, too. Steps of rounds, parts and cross-shard \
             transactions are in the log if nodes ran with RUST_LOG=debug, messages and all other transactions with \
             RUST_LOG=trace.\n\n\
             How lines name things: node 3, shard 1, round 12, view 1, client 7; lane 3:17 is entry 17 of the lane of \
             node 3; part 1>0:5 is the fifth group part from shard 1 to shard 0; tx and 16 hex digits, the \
             first of its id.\n\n\
-            Where logs come from several machines, clocks.csv in the directory says how far their clocks are off; \
-            times are moved by it, and that is told. Without it they are compared as they stand.",
+            Where logs come from several machines, clocks.csv in the directory holds how far their clocks are off; \
+            times are moved by it, and a line on standard error says so. Without it they are compared as they stand.",
     operands: &[Operand {
         name: "DIR",
         words: &[],
@@ -65,7 +64,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default(
             "stories",
             "N",
-            "Lists N transactions that were rejected, cancelled or refunded, those with most to tell first.",
+            "Lists N transactions that were rejected, cancelled or refunded, those with most ends first.",
         ),
         Opt::without_default("node", "ID,…", "Only what these nodes wrote."),
         Opt::without_default(
@@ -95,7 +94,7 @@ pub(crate) const COMMAND: Command = Command {
              tools logs --stories 10  transactions to follow\n\
              tools logs --tx f8cb  one of them\n\
              tools logs --round 12 --shard 1  a round of shard 1\n\
-             tools logs --node 3 --process net_client --since 2.5 --until 4  what a sender had to say",
+             tools logs --node 3 --process net_client --since 2.5 --until 4  the log of one sender",
         ),
     ],
 };
@@ -105,7 +104,6 @@ const CANDIDATES_SHOWN: usize = 20;
 /// Parts that carry one transaction: one or two for each of its shards.
 const PARTS_MAX: usize = 1_000;
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let directory = Path::new(values.operand("DIR"));
     let query = Query::parse(values)?;
@@ -117,7 +115,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let shown = match (stories, logs.query.followed.is_empty() || values.is_given("all")) {
         (Some(count), _) => logs.list_incidents(count as usize),
         (None, true) => logs.show_all(),
-        (None, false) => logs.tell_story(),
+        (None, false) => logs.print_story(),
     };
     if shown? == Shown::Nothing {
         complain(&format!(
@@ -137,14 +135,14 @@ enum Shown {
     Nothing,
 }
 
-/// The logs that are asked about, and the question.
+/// The logs and the query.
 struct Logs {
     files: Files,
     clocks: Clocks,
     query: Query,
 }
 
-/// What is done with each record that is read.
+/// Whether reading goes on after a record.
 enum Then {
     GoOn,
     Stop,
@@ -170,7 +168,7 @@ impl Logs {
         self.resolve()?;
         let parts = self.parts_of_followed()?;
         let mut shown = Shown::Nothing;
-        self.tell_notes();
+        self.print_notes();
         let mut out = BufWriter::new(io::stdout().lock());
         self.read(|record| {
             if !self.belongs(&record, &parts) {
@@ -185,24 +183,24 @@ impl Logs {
     }
 
     /// Each event about what is followed, once.
-    fn tell_story(mut self) -> Result<Shown, ParseError> {
+    fn print_story(mut self) -> Result<Shown, ParseError> {
         self.resolve()?;
         let parts = self.parts_of_followed()?;
         let mut story = Story::default();
-        let mut told = Told::Taken;
+        let mut added = Added::Taken;
         self.read(|record| {
             if self.belongs(&record, &parts) {
-                told = story.add(record);
+                added = story.add(record);
             }
-            if told == Told::TooLong { Then::Stop } else { Then::GoOn }
+            if added == Added::TooLong { Then::Stop } else { Then::GoOn }
         })?;
         if story.is_empty() {
             return Ok(Shown::Nothing);
         }
-        self.tell_notes();
+        self.print_notes();
         let about: Vec<String> = self.query.followed.iter().map(Followed::to_string).collect();
-        tell(story.lines(&about.join(", ")).join("\n"));
-        if told == Told::TooLong {
+        print(story.lines(&about.join(", ")).join("\n"));
+        if added == Added::TooLong {
             complain(&format!(
                 "tools logs: the story has more than {} events and ends here; --all shows every line",
                 story::EVENTS_MAX
@@ -221,7 +219,7 @@ impl Logs {
         if incidents.is_empty() {
             return Ok(Shown::Nothing);
         }
-        tell(incidents.lines(count).join("\n"));
+        print(incidents.lines(count).join("\n"));
         Ok(Shown::Something)
     }
 
@@ -282,17 +280,17 @@ impl Logs {
         if self.query.follows(record) {
             return true;
         }
-        // What is said of a part to do with another transaction is of another story.
+        // A line about a part and another transaction is of another story.
         let is_of_other = || Name::all_in(&record.text).any(|name| matches!(name, Name::Tx(_)));
         Name::all_in(&record.text).any(|name| parts.contains(&name)) && !is_of_other()
     }
 
-    /// Says how times are compared, and what is not among the logs since it has none.
-    fn tell_notes(&self) {
+    /// Prints how times are compared, and which files are left out since they have none.
+    fn print_notes(&self) {
         let unread = self.files.unread().map(|path| {
-            format!("{} is not empty: what a process said without a time stands there", path.display())
+            format!("{} is not empty: it holds what a process wrote without a time", path.display())
         });
-        for line in self.clocks.told().into_iter().chain(unread) {
+        for line in self.clocks.notes().into_iter().chain(unread) {
             complain(&format!("tools logs: {line}"));
         }
     }

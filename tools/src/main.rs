@@ -1,4 +1,5 @@
-//! `tools`: keygen, local runs and runs on other machines, load, verification and benchmarks, each a command of its own.
+//! `tools`: keygen, local runs and runs on other machines, load, verification and benchmarks, each a command of its
+//! own.
 //!
 //! Exit codes are those of each command; a command line that is not understood is 2 everywhere.
 #![forbid(unsafe_code)]
@@ -31,8 +32,8 @@ use std::process::ExitCode;
 
 use wire::version;
 
-use crate::flags::{Asked, Command, UsageError, Values, nearest, overview};
-use crate::terminal::{columns, tell};
+use crate::flags::{Command, Invocation, UsageError, Values, nearest, overview};
+use crate::terminal::{columns, print};
 
 /// A command and what runs it and gives its exit code.
 type Entry = (&'static Command, fn(&Values) -> Result<u8, UsageError>);
@@ -68,10 +69,10 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments == ["--version"] {
-        tell(version::line("tools", wire::commit!()));
+        print(version::line("tools", wire::commit!()));
         return ExitCode::SUCCESS;
     }
-    // 'tools help COMMAND' asks for what 'tools COMMAND --help' does.
+    // 'tools help COMMAND' is 'tools COMMAND --help'.
     let arguments = match arguments.split_first() {
         Some((first, about)) if first == "help" && !about.is_empty() => {
             about.iter().cloned().chain(["--help".to_string()]).collect()
@@ -83,18 +84,18 @@ fn main() -> ExitCode {
         return without_command(&arguments);
     };
     let (name, rest) = (command.name, &arguments[words(command.name)..]);
-    let result = command.parse(rest).and_then(|asked| match asked {
-        Asked::Run(values) => run(&values),
-        Asked::Help => {
-            tell(command.page(columns()).trim_end());
+    let result = command.parse(rest).and_then(|invocation| match invocation {
+        Invocation::Run(values) => run(&values),
+        Invocation::Help => {
+            print(command.page(columns()).trim_end());
             Ok(0)
         }
     });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            // What is wrong with a value is told in full; who does not know the options may want all of them.
-            let hint = if let UsageError::Value(_) = error { "" } else { " (--help tells all)" };
+            // An error about a value is complete; the others may come from not knowing the options.
+            let hint = if let UsageError::Value(_) = error { "" } else { " (--help lists all)" };
             eprintln!("tools {name}: {error}{hint}");
             ExitCode::from(2)
         }
@@ -111,7 +112,7 @@ fn words(name: &str) -> usize {
     name.split(' ').count()
 }
 
-/// No command is named, or none is called so: tells those there are, or of those whose names begin with the first word.
+/// No command is named, or none is called so: lists all of them, or those whose names begin with the first word.
 fn without_command(arguments: &[String]) -> ExitCode {
     let first = arguments.first().map(String::as_str).unwrap_or_default();
     let family = format!("{first} ");
@@ -122,14 +123,14 @@ fn without_command(arguments: &[String]) -> ExitCode {
         COMMANDS.iter().map(|(command, _)| *command).filter(|command| command.name.starts_with(family));
     match named.last() {
         Some(&("--help" | "-h" | "help")) => {
-            tell(overview(among, columns()).trim_end());
+            print(overview(among, columns()).trim_end());
             ExitCode::SUCCESS
         }
         Some(last) if !(is_family && *last == first) => {
             let given = named.join(" ");
             let nearest = nearest(&given, among.map(|command| command.name)).map(String::from);
             let error = UsageError::Unknown { what: "command", given, nearest };
-            eprintln!("tools: {error} (tools {family}--help tells all)");
+            eprintln!("tools: {error} (tools {family}--help lists all)");
             ExitCode::from(2)
         }
         _ => {

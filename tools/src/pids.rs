@@ -1,6 +1,6 @@
 //! The pid file: which processes a run has started, so that a later run can find what an earlier one left behind.
 //!
-//! A pid alone may have been given to somebody else since. Pid, start time and boot id together name one process for
+//! A pid alone may belong to another process by now. Pid, start time and boot id together name one process for
 //! good, and only such a process is ever ended.
 
 use std::collections::BTreeMap;
@@ -18,11 +18,10 @@ use crate::procfs::{self, Process};
 /// One process of a run.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Entry {
-    /// Its id.
     pub(crate) pid: u32,
     /// Its start time, clock ticks since boot.
     pub(crate) started_ticks: u64,
-    /// What it is, e.g. "net_client of node 2".
+    /// Its role, e.g. "net_client of node 2".
     pub(crate) what: String,
 }
 
@@ -141,7 +140,7 @@ mod tests {
         let alive = Entry::of(child.id(), "node 0").unwrap();
         let reused = Entry { started_ticks: alive.started_ticks + 1, ..alive.clone() };
         save(&path, &[alive.clone(), reused]).unwrap();
-        assert_eq!(leftovers(&path), Ok(vec![alive.clone()]), "a reused pid is somebody else");
+        assert_eq!(leftovers(&path), Ok(vec![alive.clone()]), "a reused pid is another process");
         assert_eq!(end(std::slice::from_ref(&alive), Duration::from_secs(10)).unwrap(), []);
         child.wait().unwrap();
         assert_eq!(leftovers(&path), Ok(Vec::new()));

@@ -1,4 +1,4 @@
-//! What `/proc` tells of the machine and of all processes on it; of one process: [`wire::procfs`].
+//! The machine and all processes on it, from `/proc`; one process: [`wire::procfs`].
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,12 +33,11 @@ pub(crate) fn load_average() -> f64 {
     text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or_default()
 }
 
-/// What the benchmark ran on.
+/// A machine, for summaries.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Machine {
     /// Processors this process may use.
     pub(crate) cores: usize,
-    /// The processor's model.
     pub(crate) cpu: String,
     /// Memory, GiB.
     pub(crate) mem_gb: f64,

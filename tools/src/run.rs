@@ -1,13 +1,14 @@
 //! A run, wherever its nodes are: what it is to be, what happens in it, and what it came to.
 //!
-//! 1. [`plan`] and [`prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys dealt.
+//! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys dealt.
 //! 2. [`ready`]: every node answers a client.
-//! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. Where nothing
-//!    moves [`diagnosis`] says why.
-//! 4. [`wind_up`]: last statuses, stop, compare files; [`summary`] is the result.
+//! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. [`diagnosis`]
+//!    explains why nothing moves.
+//! 4. [`mod@wind_up`]: last statuses, stop, compare files; [`summary`] is the result.
 //!
-//! Processes are started and stopped by a [`Fleet`]: that of [`crate::local`] on this machine, that of [`crate::deploy`]
-//! on others. Whatever goes wrong once nodes are started, no process is left: a fleet stops its nodes when it is dropped.
+//! Processes are started and stopped by a [`Fleet`]: that of [`crate::local`] on this machine, that of
+//! [`crate::deploy`] on others. Whatever goes wrong once nodes are started, no process is left: a fleet stops its nodes
+//! when it is dropped.
 
 mod conduct;
 mod diagnosis;

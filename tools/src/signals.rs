@@ -1,7 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP without a signal handler, which std cannot install.
 //!
 //! The process executes itself again, same pid, under `env --block-signal=INT,TERM,HUP`. Blocked signals stay pending
-//! and show in `/proc/self/status`; whoever has a loop asks [`is_interrupted`] every 100 ms or so. Children inherit
+//! and show in `/proc/self/status`; loops call [`is_interrupted`] every 100 ms or so. Children inherit
 //! the mask, so Ctrl-C at a terminal, which reaches the whole foreground group, ends nobody before the run has been
 //! wound up. A pending signal cannot be taken back: it is seen from then on.
 

@@ -1,7 +1,7 @@
 //! `tools sim`: seeds of the simulator, many of them or one in detail.
 //!
-//! Two threads take scenarios from one list; each scenario is a world of its own, so the results do not depend on who
-//! runs what. A violation is printed with the command that replays it, and the last lines of the replay's trace.
+//! Two threads take scenarios from one list; each scenario is a world of its own, so the results do not depend on which
+//! thread runs what. A violation is printed with the command that replays it, and the last lines of the replay's trace.
 
 mod search;
 
@@ -15,7 +15,7 @@ use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run as simulate};
 use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, UsageError, Values, nearest};
-use crate::terminal::tell;
+use crate::terminal::print;
 
 /// What `tools sim` takes.
 pub(crate) const COMMAND: Command = Command {
@@ -151,7 +151,7 @@ fn adversaries(values: &Values) -> Result<Vec<Adversary>, UsageError> {
     Adversary::parse(name).map(|adversary| vec![adversary]).ok_or_else(unknown)
 }
 
-/// One scenario; `Err` if it panicked, with what the replay command is told beside.
+/// One scenario; `Err` if it panicked, with a note beside the replay command.
 fn simulate_caught(scenario: &Scenario, trace: Trace) -> Result<Report, ()> {
     catch_unwind(AssertUnwindSafe(|| simulate(scenario, &mut Direct, trace))).map_err(|_| ())
 }
@@ -166,22 +166,22 @@ fn trace_all(scenarios: &[Scenario]) -> u8 {
             continue;
         };
         if let Trace::Lines(lines) = &report.trace {
-            lines.iter().for_each(tell);
+            lines.iter().for_each(print);
         }
         match &report.violation {
             Some(violation) => {
                 status = 1;
-                tell(format!("{scenario}: {violation}"));
+                print(format!("{scenario}: {violation}"));
             }
             None => {
-                tell(format!("{scenario}: no violation, {} blocks, {} frames", report.height, report.frames))
+                print(format!("{scenario}: no violation, {} blocks, {} frames", report.height, report.frames))
             }
         }
     }
     status
 }
 
-/// What a row of the summary is about: an adversary, shards, and nodes of each.
+/// The key of a row of the summary: an adversary, shards, and nodes of each.
 type Size = (Adversary, u16, u16);
 
 /// The sums of one row of the summary.
@@ -238,11 +238,11 @@ fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
             if let Ok(report) = &result
                 && let Some(violation) = &report.violation
             {
-                tell(format!("VIOLATION {violation}\n  replay: {scenario} --trace"));
+                print(format!("VIOLATION {violation}\n  replay: {scenario} --trace"));
                 show_end_of_trace(scenario);
             }
             if done.is_multiple_of(100) {
-                tell(format!("{done} of {} after {:.0} s", scenarios.len(), begun.elapsed().as_secs_f64()));
+                print(format!("{done} of {} after {:.0} s", scenarios.len(), begun.elapsed().as_secs_f64()));
             }
         }
     };
@@ -256,18 +256,18 @@ fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
     u8::from(rows.values().any(|row| row.violations > 0))
 }
 
-/// What each replica did just before the end.
+/// The last steps of each replica.
 fn show_end_of_trace(scenario: &Scenario) {
     let Ok(report) = simulate_caught(scenario, Trace::Lines(Vec::new())) else { return };
     if let Trace::Lines(lines) = report.trace {
         for line in &lines[lines.len().saturating_sub(TRACE_LINES_SHOWN)..] {
-            tell(format!("  {line}"));
+            print(format!("  {line}"));
         }
     }
 }
 
 fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
-    tell(format!(
+    print(format!(
         "\n{:<22}{:>7}{:>6}{:>7}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
         "adversary",
         "shards",
@@ -284,7 +284,7 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     ));
     let mut total = Row::default();
     let line = |name: &str, shards: &str, nodes: &str, row: &Row| {
-        tell(format!(
+        print(format!(
             "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
             row.seeds,
             row.decisions,
@@ -311,7 +311,7 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
         total.violations += row.violations;
     }
     line("total", "", "", &total);
-    tell(format!(
+    print(format!(
         "{} seeds in {seconds:.0} s, {:.0} frames/s, at most {} steps of work in an event",
         total.seeds,
         total.frames as f64 / seconds.max(0.001),
@@ -333,7 +333,7 @@ fn announce_panics() {
     std::panic::set_hook(Box::new(move |info| {
         usual(info);
         if let Some(scenario) = CURRENT.with(std::cell::Cell::get) {
-            tell(format!("VIOLATION a panic\n  replay: {scenario} --trace"));
+            print(format!("VIOLATION a panic\n  replay: {scenario} --trace"));
         }
     }));
 }
@@ -341,13 +341,13 @@ fn announce_panics() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::Asked;
+    use crate::flags::Invocation;
 
     fn parse(line: &str) -> Result<Vec<Scenario>, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
         match COMMAND.parse(&words) {
-            Ok(Asked::Run(values)) => scenarios(&values).map_err(|error| error.to_string()),
-            Ok(Asked::Help) => Err("help".into()),
+            Ok(Invocation::Run(values)) => scenarios(&values).map_err(|error| error.to_string()),
+            Ok(Invocation::Help) => Err("help".into()),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -1,7 +1,7 @@
-//! `tools status`: asks the nodes of a testbed that runs how they are, over the port that clients use.
+//! `tools status`: requests the statuses of the nodes of a testbed that runs, over the port that clients use.
 //!
-//! All nodes are asked at once over connections of their own; who does not answer in time is named with the reason.
-//! What one look finds is a [`Look`], told by [`table`] to people and by [`document`] to programs.
+//! All nodes are asked at once over connections of their own; a node that does not answer in time is named with the
+//! reason. A [`Look`] is the result, which [`table`] prints for people and [`document`] for programs.
 
 mod document;
 mod table;
@@ -22,15 +22,14 @@ use crate::keygen::load_testbed;
 use crate::lag::rounds_behind;
 use crate::load::Offering;
 use crate::signals;
-use crate::terminal::{is_terminal, tell};
+use crate::terminal::{is_terminal, print};
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "status",
-    summary: "asks the nodes of a testbed that runs how they are",
-    about: "Asks every node over the port that clients use, and tells in a table how each is and why those do not answer \
-            that do not. Without options it finds the testbed that ./run_local.sh runs in the same directory.\n\n\
-            Every node tells about itself alone, at a time of its own: heights of nodes that run differ a little. \
+    summary: "shows the state of the nodes of a testbed that runs",
+    about: "Requests the status of every node over the port that clients use, and prints a table of them, with the reasons \
+            of nodes that do not answer. Without options it finds the testbed that ./run_local.sh runs in the same directory.\n\n\
+            Every node reports itself alone, at a time of its own: heights of nodes that run differ a little. \
             Rates (with --watch) are counted between two answers of a node, by its own clock.",
     operands: &[],
     options: &[
@@ -42,9 +41,9 @@ pub(crate) const COMMAND: Command = Command {
             "watch",
             "S",
             "1",
-            "Asks again every S seconds, every second if S is not given, and tells rates, until Ctrl-C.",
+            "Repeats every S seconds, every second if S is not given, and shows rates, until Ctrl-C.",
         ),
-        Opt::switch("json", "Tells it as JSON."),
+        Opt::switch("json", "Prints JSON."),
     ],
     sections: &[
         (
@@ -65,7 +64,7 @@ pub(crate) const COMMAND: Command = Command {
         (
             "EXIT STATUS",
             "0  all nodes answered\n\
-             1  some did not, or two nodes of a shard tell different blocks of one height\n\
+             1  some did not, or two nodes of a shard have different blocks of one height\n\
              2  usage, or hosts.txt or committee.txt cannot be read\n\
              4  it could not begin",
         ),
@@ -79,35 +78,33 @@ pub(crate) const COMMAND: Command = Command {
 
 /// How long a node whose connection was refused gets to be there after all: it may be about to start.
 const REFUSED_PATIENCE: Duration = Duration::from_millis(500);
-/// How long each question may stay unanswered before it is asked again over what has connected meanwhile.
+/// How long a request may stay unanswered before it is repeated over what has connected meanwhile.
 const STEP: Duration = Duration::from_millis(100);
 
-/// What asking all nodes once found.
+/// The statuses of all nodes at one time.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Look {
     nodes: Vec<Seen>,
 }
 
-/// What was found of one node.
+/// The status of one node.
 #[derive(Clone, PartialEq, Debug)]
 struct Seen {
     node: NodeId,
     shard: ShardId,
-    /// Where it should be.
+    /// Its address.
     place: String,
-    /// What it answered, or why it did not.
+    /// Its answer, or why there is none.
     answer: Result<NodeStatus, String>,
     /// Rounds behind the highest that a member of its shard has decided; `None` if it did not answer.
     behind: Option<u64>,
     rates: Option<Rates>,
 }
 
-/// What a node did between two looks.
+/// The pace of a node between two looks.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Rates {
-    /// Transactions finished a second.
     tps: f64,
-    /// Rounds executed a second.
     rounds_per_s: f64,
 }
 
@@ -119,7 +116,6 @@ struct Fork {
     nodes: (NodeId, NodeId),
 }
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let data = PathBuf::from(values.required("data-dir")?);
     let place = |option: &str, name: &str| values.text(option).map_or(data.join(name), PathBuf::from);
@@ -147,7 +143,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         // On a terminal each table takes the place of the last one.
         let clear = if every.is_some() && is_terminal() && !is_json { "\x1b[H\x1b[2J" } else { "" };
         let text = if is_json { document::of(&committee, &look).to_string() } else { table::of(&look) };
-        tell(format!("{clear}{}", text.trim_end()));
+        print(format!("{clear}{}", text.trim_end()));
         let Some(every) = every else { return Ok(look.exit_code()) };
         while began.elapsed() < every && !signals::is_interrupted() {
             thread::sleep(STEP.min(every.saturating_sub(began.elapsed())));
@@ -159,7 +155,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     }
 }
 
-/// Asks all nodes, until all have answered or there is no hope for the others.
+/// Requests all statuses, until all have come or there is no hope for the others.
 fn look(offering: &Offering, committee: &Committee, hosts: &Hosts, patience: Duration) -> Look {
     let all: Vec<NodeId> = hosts.iter().map(|host| host.id).collect();
     let began = Instant::now();
@@ -209,7 +205,7 @@ impl Look {
         u8::from(self.nodes.iter().any(|seen| seen.answer.is_err()) || self.fork().is_some())
     }
 
-    /// Two members of a shard that tell different blocks of one height, if there are any.
+    /// Two members of a shard that have different blocks of one height, if there are any.
     fn fork(&self) -> Option<Fork> {
         let mut headers = BTreeMap::new();
         for seen in &self.nodes {
@@ -237,7 +233,7 @@ impl Rates {
     }
 }
 
-/// What tests look at.
+/// A sample for tests.
 #[cfg(test)]
 fn sample() -> Look {
     let status = |executed: u64| NodeStatus {

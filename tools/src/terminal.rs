@@ -8,12 +8,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 
 /// Writes a line to standard output at once.
-pub(crate) fn tell(line: impl AsRef<str>) {
+pub(crate) fn print(line: impl AsRef<str>) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{}", line.as_ref()).and_then(|()| stdout.flush());
 }
 
-/// Columns of a text where nobody can say how many there are.
+/// Columns of a text where their number is unknown.
 const COLUMNS: usize = 80;
 /// Longer lines are hard to read, however wide the terminal is.
 const COLUMNS_MAX: usize = 100;
@@ -26,19 +26,19 @@ pub(crate) fn columns() -> usize {
     terminal_columns().map_or(COLUMNS, |columns| columns.min(COLUMNS_MAX))
 }
 
-/// Whether a person reads what is told.
+/// Whether standard output is a terminal, so that a person reads it.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// The width of the terminal that this process belongs to, as `stty` tells it; std cannot ask.
+/// The width of the terminal that this process belongs to, as `stty` prints it; std does not know it.
 fn terminal_columns() -> Option<usize> {
     let terminal = File::open("/dev/tty").ok()?;
-    let told = Command::new("stty").arg("size").stdin(terminal).stderr(Stdio::null()).output().ok()?;
-    parse_columns(&String::from_utf8_lossy(&told.stdout))
+    let output = Command::new("stty").arg("size").stdin(terminal).stderr(Stdio::null()).output().ok()?;
+    parse_columns(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// The second of `ROWS COLUMNS`; a terminal that does not know says 0.
+/// The second of `ROWS COLUMNS`; a terminal that does not know them has 0.
 fn parse_columns(size: &str) -> Option<usize> {
     size.split_whitespace().nth(1)?.parse().ok().filter(|columns| *columns > 0)
 }

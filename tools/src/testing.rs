@@ -1,4 +1,4 @@
-//! What several unit tests need.
+//! Helpers of several unit tests.
 
 use std::path::{Path, PathBuf};
 

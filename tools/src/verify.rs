@@ -7,7 +7,7 @@
 //!    stand at one height and have nothing open.
 //! 2. *Value is conserved*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what
 //!    went to other shards and what came from them, and so do those of all shards together.
-//! 3. *The exchange holds*: what shards say that they have exchanged fits together ([`exchange`]).
+//! 3. *The exchange holds*: the exchanges that shards report fit together ([`exchange`]).
 //! 4. *Receipts are true*: at no height did clients get more receipts than transactions were finished there, and no
 //!    more are missing than clients have open.
 //!
@@ -37,14 +37,13 @@ use self::rounds::{Block, Line, RoundsFile};
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::keygen::load_committee;
 use crate::load::Histogram;
-use crate::terminal::tell;
+use crate::terminal::print;
 
 pub(crate) use self::judgement::Judgement;
 pub(crate) use self::record::{Clients, Ended, LastStatus, Record};
 #[cfg(test)]
 pub(crate) use self::rounds::HEADER;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "verify",
     summary: "checks what a run left in its log directory",
@@ -67,17 +66,17 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// The most findings that are told one by one.
+/// The most findings that are listed one by one.
 const FINDINGS_MAX: usize = 20;
 
-/// What the check of a run found.
+/// The result of checking a run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Verdict {
-    /// Blocks that at least one node told of, of all shards.
+    /// Blocks that at least one node reported, of all shards.
     pub(crate) rounds: u64,
     /// Of these, those that the first node to execute them executed while it is measured.
     pub(crate) rounds_measured: u64,
-    /// Views of the deciding agreements of these, as the node told that saw most of them.
+    /// Views of the deciding agreements of these, as the node reported that saw most of them.
     pub(crate) views: u64,
     /// From input to decision, of every round that a node executed while it is measured, if it gave an input.
     pub(crate) agreement_us: Histogram,
@@ -85,7 +84,6 @@ pub(crate) struct Verdict {
     pub(crate) finished: u64,
     /// Times that a shard gave back what a cross-shard transaction had spent there.
     pub(crate) refunds: u64,
-    /// Bytes of payload decided.
     pub(crate) payload_bytes: u64,
     /// Whether the members of each shard have the same blocks.
     pub(crate) agreement: Judgement,
@@ -95,11 +93,10 @@ pub(crate) struct Verdict {
     pub(crate) exchange_holds: Judgement,
     /// Whether receipts and blocks fit together.
     pub(crate) receipts_hold: Judgement,
-    /// What was still open between shards at the end of a run that need not have come to rest, in words.
+    /// Everything still open between shards at the end of a run that need not have come to rest.
     pub(crate) unrest: Vec<String>,
     /// All that is wrong, in words; the first twenty.
     pub(crate) findings: Vec<String>,
-    /// How many findings there are.
     pub(crate) findings_count: u64,
 }
 
@@ -127,24 +124,23 @@ impl Verdict {
     }
 }
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let log = Path::new(values.required("log-dir")?);
     let data = Path::new(values.required("data-dir")?);
     let committee = load_committee(&data.join("keys/committee.txt"))?;
     let verdict = check(log, &committee, &Record::load(log)?)?;
-    tell(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
+    print(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
     for (name, answer) in verdict.answers() {
-        tell(format!("  {name:<16} {answer}"));
+        print(format!("  {name:<16} {answer}"));
     }
     for text in &verdict.unrest {
-        tell(format!("  {text}"));
+        print(format!("  {text}"));
     }
     for finding in &verdict.findings {
-        tell(format!("  {finding}"));
+        print(format!("  {finding}"));
     }
     if verdict.findings_count > verdict.findings.len() as u64 {
-        tell(format!("  and {} more", verdict.findings_count - verdict.findings.len() as u64));
+        print(format!("  and {} more", verdict.findings_count - verdict.findings.len() as u64));
     }
     Ok(u8::from(!verdict.is_clean()))
 }
@@ -220,7 +216,7 @@ fn check_lines(committee: &Committee, record: &Record, verdict: &mut Verdict) {
     }
 }
 
-/// Whether somebody of the shard can say what it has done, and after a drained run all of them the same.
+/// Whether a member of the shard is left to report what it has done, and after a drained run all report the same.
 fn check_heights(place: Place, nodes: &[Reading<'_>], ended: Ended, verdict: &mut Verdict) {
     let up = || nodes.iter().filter_map(|node| Some((node.id, node.status?.executed)));
     let Some((furthest, height)) = up().max_by_key(|(id, executed)| (*executed, Reverse(*id))) else {
@@ -312,7 +308,7 @@ fn check_rounds(
 }
 
 fn disagreement(one: NodeId, ours: &Block, other: NodeId, theirs: &Block) -> String {
-    let tell = |block: &Block| {
+    let describe = |block: &Block| {
         format!(
             "header {} with {} finished, {} rejected, {} skipped, {} spent, {} finished across shards, {} cancelled, {} \
              refunded, {} closed, {} entries, {} bytes",
@@ -329,7 +325,7 @@ fn disagreement(one: NodeId, ours: &Block, other: NodeId, theirs: &Block) -> Str
             block.payload_bytes
         )
     };
-    format!("round {}: node {one} tells {}; node {other} tells {}", ours.round, tell(ours), tell(theirs))
+    format!("round {}: node {one} has {}; node {other} has {}", ours.round, describe(ours), describe(theirs))
 }
 
 /// One node's file while it is being read, and what it adds up to at the height of the node's last status.
@@ -365,20 +361,22 @@ impl<'a> Reading<'a> {
         Ok(line)
     }
 
-    /// The node may have executed more after it told its status; up to there all must fit.
+    /// The node may have executed more after its last status; up to there all must fit.
     fn check_against_status(&self, verdict: &mut Verdict) {
         let Some(status) = self.status else { return };
         let id = self.id;
         match &self.at_status {
             None if status.executed == Round(0) => {}
             None => {
-                verdict
-                    .find(format!("node {id} says it executed round {}, its file lacks it", status.executed));
+                verdict.find(format!(
+                    "node {id} reports that it executed round {}, its file lacks it",
+                    status.executed
+                ));
             }
             Some(block) if block.header != status.header => {
                 verdict.agreement.break_it();
                 verdict.find(format!(
-                    "node {id} says header {} at height {}, its file says {}",
+                    "node {id} reports header {} at height {}, its file has {}",
                     status.header, status.executed, block.header
                 ));
             }
@@ -387,7 +385,7 @@ impl<'a> Reading<'a> {
         let exchanged = |of: fn(&Exchange) -> u64| {
             status.exchanged.iter().fold(0, |sum: u64, exchange| sum.saturating_add(of(exchange)))
         };
-        for (what, told) in [
+        for (what, reported) in [
             ("finished", status.finished),
             ("rejected", status.rejected),
             ("finished across shards", status.finished_cross),
@@ -397,9 +395,9 @@ impl<'a> Reading<'a> {
             ("closed", exchanged(|exchange| exchange.closed.count)),
         ] {
             let sum = self.sums.get(what).copied().unwrap_or_default();
-            if sum != told {
+            if sum != reported {
                 verdict.find(format!(
-                    "node {id} says {told} transactions are {what}, its file adds up to {sum}"
+                    "node {id} reports {reported} transactions {what}, its file adds up to {sum}"
                 ));
             }
         }

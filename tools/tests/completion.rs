@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use place::{Place, text};
 
-/// What bash would offer at the end of a line, given as bash parts it into words; the last may be empty.
+/// The offers of bash at the end of a line, given as bash parts it into words; the last may be empty.
 fn offered(place: &Place, words: &[&str]) -> Vec<String> {
     let script = "source script.bash\nCOMP_WORDS=(\"$@\")\nCOMP_CWORD=$(($# - 1))\n_testbed_tools\n\
                   for word in \"${COMPREPLY[@]}\"; do printf '%s\\n' \"$word\"; done";
@@ -65,12 +65,12 @@ fn bash_completes_commands_options_words_and_paths() {
     // Every option of every page is offered, and none that no page has.
     for command in all.iter().filter(|command| !matches!(command.as_str(), "help" | "deploy")) {
         let page = place.command(command, "--help").output().unwrap();
-        let mut told: Vec<String> = text(&page)
+        let mut shown: Vec<String> = text(&page)
             .lines()
             .filter_map(|line| Some(line.strip_prefix("    --")?.split(' ').next()?.to_string()))
             .map(|name| format!("--{name}"))
             .collect();
-        told.sort();
-        assert_eq!(offered(&place, &["tools", command, "--"]), told, "{command}");
+        shown.sort();
+        assert_eq!(offered(&place, &["tools", command, "--"]), shown, "{command}");
     }
 }

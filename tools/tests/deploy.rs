@@ -1,6 +1,6 @@
 //! `tools deploy` over machines that are namespaces of this one: whole runs, and everything that can go wrong on the
-//! way. See [`machines`]. Nothing depends on how fast the machine is: what must happen is waited for, and time limits are
-//! far longer than what they limit, but where it is a limit that is tested.
+//! way. See [`machines`]. Nothing depends on how fast the machine is: what must happen is waited for, and time limits
+//! are far longer than what they limit, but where it is a limit that is tested.
 
 mod machines;
 mod place;
@@ -16,20 +16,20 @@ use place::{eventually, signal, text};
 
 /// Fails unless a command ended with this code and said all of these.
 #[track_caller]
-fn assert_told(machines: &Machines, arguments: &str, code: i32, parts: &[&str]) -> String {
+fn assert_shown(machines: &Machines, arguments: &str, code: i32, parts: &[&str]) -> String {
     let output = machines.run(arguments);
-    let told = text(&output);
-    assert_eq!(output.status.code(), Some(code), "{arguments}: {told}");
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments}: {shown}");
     for part in parts {
-        assert!(told.contains(part), "{arguments}: no '{part}' in {told}");
+        assert!(shown.contains(part), "{arguments}: no '{part}' in {shown}");
     }
-    told
+    shown
 }
 
 /// A run that goes on until it is interrupted.
 struct Running {
     process: Child,
-    told: Lines,
+    shown: Lines,
 }
 
 impl Running {
@@ -37,38 +37,39 @@ impl Running {
     fn start(machines: &Machines) -> Running {
         let mut command = machines.deploy("run --rate 100 --duration 600 --timeout 10");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let told = Lines::of(process.stdout.take().unwrap());
-        let mut running = Running { process, told };
+        let shown = Lines::of(process.stdout.take().unwrap());
+        let mut running = Running { process, shown };
         running.wait_for("  2 s  round");
         running
     }
 
-    /// Waits until it says something.
+    /// Waits until it prints a text.
     fn wait_for(&mut self, part: &str) {
         eventually(part, || {
             let ended = self.process.try_wait().unwrap();
-            let told = self.told.text();
-            assert!(ended.is_none(), "the run has ended ({ended:?}) without '{part}': {told}");
-            told.contains(part).then_some(())
+            let shown = self.shown.text();
+            assert!(ended.is_none(), "the run has ended ({ended:?}) without '{part}': {shown}");
+            shown.contains(part).then_some(())
         });
     }
 
-    /// Interrupts it; what it has told when it has summed up, with this exit code.
+    /// Interrupts it; its output when it has summed up, with this exit code.
     fn interrupt(mut self, machines: &Machines, code: i32) -> String {
         signal("-INT", self.process.id());
         let status = self.process.wait().unwrap();
-        let told =
-            eventually("the last line", || Some(self.told.text()).filter(|told| told.contains("exit code")));
-        assert_eq!(status.code(), Some(code), "{told}");
+        let shown = eventually("the last line", || {
+            Some(self.shown.text()).filter(|shown| shown.contains("exit code"))
+        });
+        assert_eq!(status.code(), Some(code), "{shown}");
         for (field, value) in [("interrupted", "true"), ("agreement", "true"), ("value_conserved", "true")] {
-            assert_eq!(machines.place.summary(field), value, "{field}\n{told}");
+            assert_eq!(machines.place.summary(field), value, "{field}\n{shown}");
         }
-        assert!(machines.place.number("committed") > 0, "{told}");
-        told
+        assert!(machines.place.number("committed") > 0, "{shown}");
+        shown
     }
 }
 
-/// What a process says, while it says it.
+/// The output of a process, while it prints it.
 struct Lines(Arc<Mutex<String>>);
 
 impl Lines {
@@ -93,14 +94,14 @@ fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
     let arguments = "run --shards 2 --rate 100 --duration 4 --faults kill-server:5@1";
-    let told = assert_told(&machines, arguments, 0, &["nodes 8/8", "2 shards", "fault: kill-server:5@1"]);
-    assert_eq!(place.number("restarts"), 1, "{told}");
+    let shown = assert_shown(&machines, arguments, 0, &["nodes 8/8", "2 shards", "fault: kill-server:5@1"]);
+    assert_eq!(place.number("restarts"), 1, "{shown}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
-        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+        assert_eq!(place.summary(field), "true", "{field}\n{shown}");
     }
-    assert!(place.number("committed_intra") > 0 && place.number("committed_cross") > 0, "{told}");
-    assert_eq!((place.number("lost"), place.number("in_flight")), (0, 0), "{told}");
-    assert!(place.read("log/summary.json").contains("\"clock_offset_ms\""), "{told}");
+    assert!(place.number("committed_intra") > 0 && place.number("committed_cross") > 0, "{shown}");
+    assert_eq!((place.number("lost"), place.number("in_flight")), (0, 0), "{shown}");
+    assert!(place.read("log/summary.json").contains("\"clock_offset_ms\""), "{shown}");
     for node in 0..8 {
         for name in [format!("consensus-node-{node}.log"), format!("node-net-client-{node}.log")] {
             assert!(!place.read(&format!("log/{name}")).is_empty(), "{name}");
@@ -114,8 +115,8 @@ fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     what_is_installed_is_each_host_s_own(&machines);
     nodes_outlive_the_connection_and_start_once(&machines);
 
-    assert_told(&machines, "clean", 0, &["root@10.77.0.4: removed"]);
-    assert_told(&machines, "clean", 0, &["nothing is there"]);
+    assert_shown(&machines, "clean", 0, &["root@10.77.0.4: removed"]);
+    assert_shown(&machines, "clean", 0, &["nothing is there"]);
     (1..=4).for_each(|number| machines.assert_clean(number));
 }
 
@@ -128,24 +129,24 @@ fn what_is_installed_is_each_host_s_own(machines: &Machines) {
         assert_eq!(machines.on_host(number, "stat -c %a dumbo-testbed"), "700\n");
         assert_eq!(machines.on_host(number, "grep -c root@ dumbo-testbed/hosts.txt; true"), "0\n");
     }
-    assert_told(machines, "install --shards 2", 0, &["sent 0 files (0.0 MB), 8 unchanged"]);
+    assert_shown(machines, "install --shards 2", 0, &["sent 0 files (0.0 MB), 8 unchanged"]);
 }
 
 fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
-    assert_told(machines, "start", 1, &["the keys of node 6 have served a start, and keys serve one"]);
-    assert_told(machines, "install --shards 2 --new-keys", 0, &["sent 3 files"]);
+    assert_shown(machines, "start", 1, &["the keys of node 6 have served a start, and keys serve one"]);
+    assert_shown(machines, "install --shards 2 --new-keys", 0, &["sent 3 files"]);
     let other = "cd dumbo-testbed/bin && cp -p node real && rm node && \
                  printf '#!/bin/sh\\necho node 9\\n' > node && chmod 700 node";
     machines.on_host(3, other);
     let refused = "root@10.77.0.3 (node 4, 5): it has 'node 9', and the others get 'node 0.";
-    assert_told(machines, "start --metrics-port 9200", 1, &[refused]);
+    assert_shown(machines, "start --metrics-port 9200", 1, &[refused]);
     machines.on_host(3, "cd dumbo-testbed/bin && mv real node");
-    assert_told(machines, "start", 0, &["8 nodes up", "node 2, 3 of testbed"]);
+    assert_shown(machines, "start", 0, &["8 nodes up", "node 2, 3 of testbed"]);
     let pids = machines.on_host(2, "cat dumbo-testbed/run/*.pid");
-    assert_told(machines, "start", 0, &["node 2, 3 of testbed", "runs already"]);
+    assert_shown(machines, "start", 0, &["node 2, 3 of testbed", "runs already"]);
     assert_eq!(machines.on_host(2, "cat dumbo-testbed/run/*.pid"), pids, "nothing was started twice");
-    assert_told(machines, "install --shards 2", 1, &["node 0 of testbed", "runs there"]);
-    assert_told(machines, "load --rate 100 --duration 1", 0, &["in flight 0, lost 0"]);
+    assert_shown(machines, "install --shards 2", 1, &["node 0 of testbed", "runs there"]);
+    assert_shown(machines, "load --rate 100 --duration 1", 0, &["in flight 0, lost 0"]);
     let scrape = "for port in 9200 9201; do exec 3<> /dev/tcp/127.0.0.1/$port; \
                   printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; grep '^testbed_node_info' <&3; done";
     let metrics = machines.on_host(2, &format!("bash -c \"{}\"", scrape.replace('$', "\\$")));
@@ -153,33 +154,33 @@ fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
         assert!(line.starts_with(&format!("testbed_node_info{{node=\"{node}\",")), "{metrics}");
     }
     assert_eq!(metrics.lines().count(), 2, "{metrics}");
-    let status = assert_told(machines, "status", 0, &[]);
+    let status = assert_shown(machines, "status", 0, &[]);
     assert_eq!(status.lines().filter(|line| line.ends_with("  up")).count(), 8, "{status}");
     machines.signal(1, "-STOP", "net_client");
-    assert_told(machines, "stop", 0, &["root@10.77.0.2: node 2, 3 stopped"]);
-    assert_told(machines, "status", 1, &["not started"]);
-    assert_told(machines, "stop", 0, &["nothing ran"]);
-    assert_told(machines, "logs --log-dir fetched", 0, &["root@10.77.0.3: 10 files"]);
-    assert!(machines.place.read("fetched/consensus-node-5.log").contains("as it was asked to"));
+    assert_shown(machines, "stop", 0, &["root@10.77.0.2: node 2, 3 stopped"]);
+    assert_shown(machines, "status", 1, &["not started"]);
+    assert_shown(machines, "stop", 0, &["nothing ran"]);
+    assert_shown(machines, "logs --log-dir fetched", 0, &["root@10.77.0.3: 10 files"]);
+    assert!(machines.place.read("fetched/consensus-node-5.log").contains("has ended on request"));
 }
 
 #[test]
 fn load_may_come_from_a_host() {
     let Some(machines) = Machines::new(&[Quirk::None], 1) else { return };
-    assert_told(&machines, "install", 0, &["testbed"]);
-    assert_told(&machines, "start", 0, &["1 nodes up"]);
-    assert_told(
+    assert_shown(&machines, "install", 0, &["testbed"]);
+    assert_shown(&machines, "start", 0, &["1 nodes up"]);
+    assert_shown(
         &machines,
         "load --from hosts --rate 50 --duration 1",
         0,
         &["load from root@10.77.0.1", "lost 0"],
     );
-    assert_told(&machines, "clean", 0, &["node 0 stopped; removed"]);
+    assert_shown(&machines, "clean", 0, &["node 0 stopped; removed"]);
     machines.assert_clean(1);
 }
 
 #[test]
-fn everything_in_the_way_on_every_host_is_told_before_anything_is_done() {
+fn every_obstacle_on_every_host_is_reported_before_anything_is_done() {
     let quirks =
         [Quirk::PortTaken, Quirk::KeyNotKnown, Quirk::KeyNotTaken, Quirk::None, Quirk::Room(8), Quirk::None];
     let Some(machines) = Machines::new(&quirks, 1) else { return };
@@ -196,8 +197,8 @@ fn everything_in_the_way_on_every_host_is_told_before_anything_is_done() {
         "root@10.77.0.6 (node 5): the run directory was not made by tools deploy (it holds thesis.tex)",
         "check failed on 6 of 6 hosts",
     ];
-    assert_told(&machines, "check --timeout 20", 1, &parts);
-    assert_told(&machines, "run --timeout 20 --duration 1", 4, &parts);
+    assert_shown(&machines, "check --timeout 20", 1, &parts);
+    assert_shown(&machines, "run --timeout 20 --duration 1", 4, &parts);
     for directory in ["data", "log"] {
         assert!(
             !machines.place.0.join(directory).exists(),
@@ -213,24 +214,24 @@ fn everything_in_the_way_on_every_host_is_told_before_anything_is_done() {
         fs::write(machines.place.0.join("hosts.txt"), format!("{line}\n")).unwrap();
     };
     only(5);
-    assert_told(&machines, "install", 1, &["root@10.77.0.5 (node 0)", "No space left on device"]);
-    assert_told(&machines, "start", 1, &["nothing is installed there: tools deploy install"]);
-    assert_told(&machines, "clean", 0, &["removed"]);
+    assert_shown(&machines, "install", 1, &["root@10.77.0.5 (node 0)", "No space left on device"]);
+    assert_shown(&machines, "start", 1, &["nothing is installed there: tools deploy install"]);
+    assert_shown(&machines, "clean", 0, &["removed"]);
     machines.assert_clean(5);
     only(6);
-    assert_told(&machines, "install", 1, &["it holds thesis.tex"]);
-    assert_told(&machines, "clean", 1, &["was not made by tools deploy", "is left as it is"]);
+    assert_shown(&machines, "install", 1, &["it holds thesis.tex"]);
+    assert_shown(&machines, "clean", 1, &["was not made by tools deploy", "is left as it is"]);
     assert_eq!(machines.on_host(6, "ls dumbo-testbed"), "thesis.tex\n");
     machines.on_host(6, "rm -r dumbo-testbed");
     // A host that knows of no run directory.
-    assert_told(&machines, "start", 1, &["nothing is installed there"]);
-    assert_told(&machines, "stop", 0, &["nothing is there"]);
-    assert_told(&machines, "logs", 1, &["dumbo-testbed is not there"]);
+    assert_shown(&machines, "start", 1, &["nothing is installed there"]);
+    assert_shown(&machines, "stop", 0, &["nothing is there"]);
+    assert_shown(&machines, "logs", 1, &["dumbo-testbed is not there"]);
     // An ssh that connects and then hears nothing.
     machines.signal(6, "-STOP", "sshd");
-    assert_told(&machines, "check --timeout 2", 1, &["root@10.77.0.6"]);
+    assert_shown(&machines, "check --timeout 2", 1, &["root@10.77.0.6"]);
     machines.signal(6, "-CONT", "sshd");
-    assert_told(&machines, "clean", 0, &["nothing is there"]);
+    assert_shown(&machines, "clean", 0, &["nothing is there"]);
     machines.assert_clean(6);
 }
 
@@ -242,16 +243,16 @@ fn a_host_that_dies_in_mid_run_is_given_up_and_the_others_go_on() {
     run.wait_for("node 3 is out of reach, as is its host root@10.77.0.4: ");
     run.wait_for("nodes 3/4");
     // A node was lost before the signal came.
-    let told = run.interrupt(&machines, 1);
+    let shown = run.interrupt(&machines, 1);
     assert!(
-        told.contains("the nodes on root@10.77.0.4 could not be stopped, nor their logs fetched"),
-        "{told}"
+        shown.contains("the nodes on root@10.77.0.4 could not be stopped, nor their logs fetched"),
+        "{shown}"
     );
-    assert!(machines.place.summary("unplanned_ends").contains("node 3 is out of reach"), "{told}");
-    assert!(!machines.place.read("log/rounds-2.csv").is_empty(), "logs of the others are fetched: {told}");
-    assert_told(&machines, "clean", 1, &["root@10.77.0.1: removed", "root@10.77.0.4 (node 3): "]);
+    assert!(machines.place.summary("unplanned_ends").contains("node 3 is out of reach"), "{shown}");
+    assert!(!machines.place.read("log/rounds-2.csv").is_empty(), "logs of the others are fetched: {shown}");
+    assert_shown(&machines, "clean", 1, &["root@10.77.0.1: removed", "root@10.77.0.4 (node 3): "]);
     machines.reboot(4);
-    assert_told(&machines, "clean", 0, &["nothing is there"]);
+    assert_shown(&machines, "clean", 0, &["nothing is there"]);
     (1..=4).for_each(|number| machines.assert_clean(number));
 }
 
@@ -261,21 +262,21 @@ fn a_host_whose_ssh_hangs_in_mid_run_holds_nobody_up() {
     let mut run = Running::start(&machines);
     machines.signal(4, "-STOP", "sshd");
     run.wait_for("node 3 is out of reach, as is its host root@10.77.0.4: ");
-    let told = run.interrupt(&machines, 1);
-    assert!(told.contains("the nodes on root@10.77.0.4 could not be stopped, nor"), "{told}");
+    let shown = run.interrupt(&machines, 1);
+    assert!(shown.contains("the nodes on root@10.77.0.4 could not be stopped, nor"), "{shown}");
     // Its node runs on, as nothing could be asked of it.
     machines.signal(4, "-CONT", "sshd");
     let clean = ["root@10.77.0.1: removed", "root@10.77.0.4: node 3 stopped; removed"];
-    assert_told(&machines, "clean", 0, &clean);
+    assert_shown(&machines, "clean", 0, &clean);
     (1..=4).for_each(|number| machines.assert_clean(number));
 }
 
 #[test]
 fn an_interrupted_run_stops_its_nodes_and_sums_up() {
     let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
-    let told = Running::start(&machines).interrupt(&machines, 130);
-    assert!(!machines.place.read("log/rounds-3.csv").is_empty(), "logs are fetched: {told}");
-    assert_told(&machines, "status", 1, &["not started"]);
-    assert_told(&machines, "clean", 0, &["removed"]);
+    let shown = Running::start(&machines).interrupt(&machines, 130);
+    assert!(!machines.place.read("log/rounds-3.csv").is_empty(), "logs are fetched: {shown}");
+    assert_shown(&machines, "status", 1, &["not started"]);
+    assert_shown(&machines, "clean", 0, &["removed"]);
     (1..=2).for_each(|number| machines.assert_clean(number));
 }

@@ -33,7 +33,7 @@ fn a_run_of_four_nodes_is_twelve_processes_commits_all_and_leaves_nothing() {
 
     let verified = place.command("verify", "").output().unwrap();
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
-    // One node tells of another block 7 than the rest.
+    // One node has another block 7 than the rest.
     let rounds = place.read("log/rounds-2.csv");
     let line = rounds.lines().find(|line| line.starts_with("7,")).unwrap();
     let header = line.split(',').nth(1).unwrap();
@@ -53,7 +53,7 @@ fn sum(csv: &str, column: &str, matches: impl Fn(&str) -> bool) -> u64 {
 }
 
 #[test]
-fn files_for_plots_tell_what_the_summary_adds_up() {
+fn files_for_plots_add_up_to_the_summary() {
     let place = Place::new();
     let output = place.local(
         "--nodes 4 --shards 2 --duration 3 --warmup 1 --rate 200 --cross 0.5 --invalid 0 --signed --transactions \
@@ -134,18 +134,18 @@ fn killed_children_come_back_a_crashed_node_stays_away_and_nothing_is_lost() {
 fn shards_exchange_coins_and_agree_on_what_they_exchanged() {
     let place = Place::new();
     let output = place.local("--nodes 4 --shards 2 --duration 3 --rate 200 --cross 0.5 --invalid 0.2");
-    let told = text(&output);
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
-        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+        assert_eq!(place.summary(field), "true", "{field}\n{shown}");
     }
     for field in ["committed_intra", "committed_cross", "rejected"] {
-        assert!(place.number(field) > 0, "{field}\n{told}");
+        assert!(place.number(field) > 0, "{field}\n{shown}");
     }
     for field in ["rejected_unexpected", "finished_invalid", "in_flight", "lost", "duplicated"] {
-        assert_eq!(place.number(field), 0, "{field}\n{told}");
+        assert_eq!(place.number(field), 0, "{field}\n{shown}");
     }
-    // One member of shard 1 tells of another sum of finished transactions than the rest.
+    // One member of shard 1 reports another sum of finished transactions than the rest.
     let exchanges = place.read("log/exchanges.csv");
     let line = exchanges.lines().find(|line| line.starts_with("5,0,")).unwrap();
     let sum = line.split(',').nth(11).unwrap();
@@ -179,25 +179,25 @@ fn a_client_that_dies_in_mid_submission_leaves_nothing_half_done() {
     // All is well only if all nodes have come to rest, but for coins of the run's own load that the other one has
     // spent.
     let output = run.finish();
-    let told = text(&output);
-    assert_eq!(output.status.code(), Some(i32::from(place.number("chains_doubtful") > 0)), "{told}");
-    assert_eq!(place.summary("findings"), "[]", "{told}");
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(i32::from(place.number("chains_doubtful") > 0)), "{shown}");
+    assert_eq!(place.summary("findings"), "[]", "{shown}");
     let complaints = place.summary("complaints");
     let lost_coins = " chains of coins came to their end for no reason of this load\"]";
     assert!(
         complaints == "[]" || complaints.ends_with(lost_coins) && !complaints.contains("\", \""),
-        "{told}"
+        "{shown}"
     );
     for field in ["agreement", "value_conserved", "exchange_holds"] {
-        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+        assert_eq!(place.summary(field), "true", "{field}\n{shown}");
     }
     for field in ["rejected_unexpected", "in_flight", "lost"] {
-        assert_eq!(place.number(field), 0, "{field}\n{told}");
+        assert_eq!(place.number(field), 0, "{field}\n{shown}");
     }
 }
 
 #[test]
-fn nothing_but_invalid_transactions_is_rejected_to_the_last() {
+fn a_load_of_invalid_transactions_is_rejected_to_the_last() {
     let place = Place::new();
     let output = place.local("--nodes 4 --shards 2 --duration 2 --rate 100 --cross 1 --invalid 1");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -206,15 +206,15 @@ fn nothing_but_invalid_transactions_is_rejected_to_the_last() {
 }
 
 #[test]
-fn without_a_quorum_nothing_commits_and_the_summary_says_why() {
+fn without_a_quorum_nothing_commits_and_the_summary_explains_it() {
     let place = Place::new();
     let output = place.local("--nodes 4 --duration 1 --rate 200 --faults crash:2+3@0");
-    let told = text(&output);
-    assert!(matches!(output.status.code(), Some(1 | 3)), "{told}");
-    assert_eq!(place.summary("agreement"), "true", "no fork: {told}");
-    assert!(place.number("in_flight") > 0, "{told}");
-    assert!(told.contains("2 of 4 nodes are up (0, 1), but a quorum is 3"), "{told}");
-    assert!(told.contains("node 3 was crashed as planned"), "{told}");
+    let shown = text(&output);
+    assert!(matches!(output.status.code(), Some(1 | 3)), "{shown}");
+    assert_eq!(place.summary("agreement"), "true", "no fork: {shown}");
+    assert!(place.number("in_flight") > 0, "{shown}");
+    assert!(shown.contains("2 of 4 nodes are up (0, 1), but a quorum is 3"), "{shown}");
+    assert!(shown.contains("node 3 was crashed as planned"), "{shown}");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn load_finds_a_testbed_that_runs_signed_or_not() {
 }
 
 #[test]
-fn what_cannot_begin_says_so_in_one_line_and_leaves_nothing() {
+fn a_run_that_cannot_begin_prints_one_line_and_leaves_nothing() {
     let place = Place::new();
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = busy.local_addr().unwrap().port();
@@ -291,10 +291,10 @@ fn what_cannot_begin_says_so_in_one_line_and_leaves_nothing() {
         ("--nodes 1 --faults crush:0@1".into(), 2, "the nearest is 'crash'".into()),
     ] {
         let output = place.local(&arguments);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{arguments}: {told}");
-        assert!(told.contains(&part), "{arguments}: {told}");
-        assert!(told.lines().count() <= 2, "{arguments}: {told}");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {shown}");
+        assert!(shown.contains(&part), "{arguments}: {shown}");
+        assert!(shown.lines().count() <= 2, "{arguments}: {shown}");
         assert!(place.processes().values().all(|pid| !is_alive(*pid)));
     }
 }
@@ -306,14 +306,14 @@ fn strangers_are_refused_and_counted_while_honest_traffic_goes_on() {
         .command("bench", "--strangers --duration 1 --rate 200 --frames 3000 --data-dir data --log-dir log")
         .output()
         .unwrap();
-    let told = text(&bench);
+    let shown = text(&bench);
     let json = place.read("log/bench.json");
     let verdicts: Vec<&str> = json.split("\"name\": ").filter(|part| part.contains("\"passed\": ")).collect();
-    assert!(verdicts.len() > 20, "{told}");
+    assert!(verdicts.len() > 20, "{shown}");
     // How much is committed or sent in a second depends on the machine; all the rest does not.
     let depends = |verdict: &&&str| !verdict.starts_with("\"committed ") && !verdict.starts_with("\"sent: ");
     for verdict in verdicts.iter().filter(depends) {
-        assert!(verdict.contains("\"passed\": true"), "{verdict}\n{told}");
+        assert!(verdict.contains("\"passed\": true"), "{verdict}\n{shown}");
     }
-    assert_eq!(place.number("lost"), 0, "{told}");
+    assert_eq!(place.number("lost"), 0, "{shown}");
 }

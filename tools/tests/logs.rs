@@ -1,6 +1,6 @@
 //! `tools logs` over what a real run has logged.
 //!
-//! One run with several shards serves all of it: three shards whose nodes tell their steps, transactions between them
+//! One run with several shards serves all of it: three shards whose nodes log their steps, transactions between them
 //! of which some can never execute in one of their input shards.
 
 mod place;
@@ -21,7 +21,7 @@ fn logs(place: &Place, arguments: &str) -> Vec<String> {
     lines(&output)
 }
 
-/// A run in which the nodes tell their steps.
+/// A run in which the nodes log their steps.
 fn run() -> Place {
     let place = Place::new();
     let load = "--nodes 4 --shards 3 --cross 1 --invalid 0.3 --rate 40 --duration 5";
@@ -58,7 +58,7 @@ fn part_in(line: &str, start: &str) -> String {
     rest.split([' ', ',']).next().unwrap().to_string()
 }
 
-/// The way of the notes' unhappy path: one input shard has spent, the other can never execute it and says so without
+/// The way of the notes' unhappy path: one input shard has spent, the other can never execute it and reports so without
 /// agreement (CL_M, CL), the output shard cancels, and the first gives the inputs back.
 fn assert_cancelled_by_words(story: &[String]) {
     let spending = assert_order(
@@ -89,7 +89,7 @@ fn assert_cancelled_by_words(story: &[String]) {
             &format!("by {carrier}"),
         ],
     );
-    // The other input shard tells itself, then the others; they believe it, list the cancel and execute it.
+    // The other input shard votes, then informs the others; they believe it, list the cancel and execute it.
     assert_order(
         story,
         &["(CL_M)", "(CL)", "never to execute", "(BACK)", "is cancelled in shard", "is refunded in shard"],
@@ -109,7 +109,7 @@ fn assert_cancelled_by_words(story: &[String]) {
         ],
     );
     assert!(story[back_to[3]].contains(" cancelled"), "{}", story[back_to[3]]);
-    // The client is told once, and not before an input shard has rejected it.
+    // The client gets one receipt, and not before an input shard has rejected it.
     assert_order(story, &["(CL_M)", "is rejected: "]);
     let receipts =
         story.iter().filter(|line| line.contains(" gets the receipt") && line.contains(" is rejected: "));
@@ -145,7 +145,7 @@ fn one_transaction_is_followed_through_all_shards_and_each_filter_narrows() {
     let id = &refunded[0];
     let heading = &stories[0][0];
     assert!(heading.starts_with(&format!("tx {id}: ")), "{heading}");
-    // Members of one shard tell of one event once, all four of them.
+    // An event of one shard stands there once, with all four members.
     let spent = stories[0].iter().find(|line| line.contains("has spent in shard")).unwrap();
     let four = ["nodes 0-3 ", "nodes 4-7 ", "nodes 8-11 "];
     assert!(four.iter().any(|nodes| spent.contains(nodes)), "{spent}");

@@ -1,4 +1,4 @@
-//! What can be seen of a testbed while it runs: `tools status`, and the metrics of a local run.
+//! Observing a testbed while it runs: `tools status`, and the metrics of a local run.
 
 mod place;
 
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use place::{Place, eventually, signal, text};
 
-/// A scrape of a page by its address as `metrics.txt` tells it.
+/// A scrape of a page by its address as `metrics.txt` lists it.
 fn scrape(url: &str) -> String {
     let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = TcpStream::connect(authority).unwrap();
@@ -30,17 +30,17 @@ fn read_until(stdout: &mut impl Read, text: &str) -> String {
 }
 
 #[test]
-fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
+fn status_finds_the_run_of_its_directory_and_names_silent_nodes() {
     let place = Place::new();
     let mut run = place.start_local("--nodes 4 --duration 600 --rate 200 --metrics");
     // Until the run itself has reached all nodes, the end of one is a failed start.
     read_until(&mut run.stdout(), "nodes 4/4");
     eventually("all answer", || {
         let output = place.command("status", "").output().unwrap();
-        let told = text(&output);
-        (output.status.code() == Some(0) && told.contains("4 of 4 nodes answer")).then_some(())
+        let shown = text(&output);
+        (output.status.code() == Some(0) && shown.contains("4 of 4 nodes answer")).then_some(())
     });
-    // Each node tells of itself at the address that stands beside its id.
+    // Each node serves its metrics at the address beside its id.
     let addresses = place.read("data/metrics.txt");
     assert_eq!(addresses.lines().count(), 4, "{addresses}");
     for line in addresses.lines() {
@@ -58,11 +58,11 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     assert_eq!(watch.finish().status.code(), Some(0), "{seen}");
 
     signal("-KILL", place.processes()["node of node 3"]);
-    let told = eventually("node 3 is missed", || {
+    let shown = eventually("node 3 is missed", || {
         let output = place.command("status", "").output().unwrap();
         (output.status.code() == Some(1)).then(|| text(&output))
     });
-    assert!(told.contains("3 of 4 nodes answer") && told.contains("  node 3 at 127.0.0.1:"), "{told}");
+    assert!(shown.contains("3 of 4 nodes answer") && shown.contains("  node 3 at 127.0.0.1:"), "{shown}");
     let json = place.command("status", "--json").output().unwrap();
     assert_eq!(json.status.code(), Some(1));
     let json = text(&json);
@@ -73,9 +73,9 @@ fn status_finds_the_run_of_its_directory_and_names_who_does_not_answer() {
     assert!(options.contains("\"metrics\": true"), "{options}");
     // What a run writes is what comparing reads; one that was interrupted is named.
     let compared = place.command("compare", "log log/summary.json").output().unwrap();
-    let told = text(&compared);
-    assert_eq!(compared.status.code(), Some(0), "{told}");
+    let shown = text(&compared);
+    assert_eq!(compared.status.code(), Some(0), "{shown}");
     for part in ["\n  committed ", "log/summary.json is not to be trusted", "Fewer than 3 runs of a side"] {
-        assert!(told.contains(part), "{part} in {told}");
+        assert!(shown.contains(part), "{part} in {shown}");
     }
 }

@@ -1,4 +1,4 @@
-//! What people mistype: each command says what is wrong in one line and does nothing else. No process is started, no
+//! Mistyped command lines: each command prints the mistake in one line and does nothing else. No process is started, no
 //! directory made, no file of an earlier run touched.
 
 mod place;
@@ -29,21 +29,21 @@ fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Processes that run in a directory.
 fn processes_in(place: &Path) -> Vec<PathBuf> {
     let links = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    // Those of others, and those that have just ended, do not tell.
+    // Those of others, and those that have just ended, are not listed.
     links.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == place)).collect()
 }
 
-/// Runs each line, `COMMAND arguments => code, what is told`, in a place where an earlier run has left its files.
+/// Runs each line, `COMMAND arguments => code, the error`, in a place where an earlier run has left its files.
 fn assert_refused(place: &Place, lines: &[(&str, i32, &str)]) {
     let before = contents(&place.0);
     assert!(before.len() > 5, "there is something to lose");
     for (line, code, expected) in lines {
         let (command, arguments) = line.split_once(' ').unwrap();
         let output = place.command(command, arguments).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(*code), "{line}: {told}");
-        assert!(told.starts_with("tools") && told.contains(expected), "{line}: {told}");
-        assert_eq!(told.lines().count(), 1, "{line}: {told}");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(*code), "{line}: {shown}");
+        assert!(shown.starts_with("tools") && shown.contains(expected), "{line}: {shown}");
+        assert_eq!(shown.lines().count(), 1, "{line}: {shown}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{line}");
         assert!(contents(&place.0) == before, "{line}: files have changed");
         assert_eq!(processes_in(&place.0), [] as [PathBuf; 0], "{line}");
@@ -72,7 +72,7 @@ fn place_of_an_earlier_run() -> Place {
 }
 
 #[test]
-fn a_local_run_that_cannot_be_meant_begins_nothing() {
+fn a_mistyped_local_run_begins_nothing() {
     let place = place_of_an_earlier_run();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy_port = format!("local --nodes 1 --base-port {}", busy.local_addr().unwrap().port());
@@ -105,7 +105,7 @@ fn a_local_run_that_cannot_be_meant_begins_nothing() {
 }
 
 #[test]
-fn hosts_files_that_cannot_be_meant_are_told_by_line() {
+fn an_error_in_a_hosts_file_names_the_line() {
     let place = place_of_an_earlier_run();
     let mut lines = Vec::new();
     for command in ["load", "status"] {
@@ -132,12 +132,13 @@ fn hosts_files_that_cannot_be_meant_are_told_by_line() {
             ),
         ]);
     }
-    let lines: Vec<(&str, i32, &str)> = lines.iter().map(|(line, told)| (line.as_str(), 2, *told)).collect();
+    let lines: Vec<(&str, i32, &str)> =
+        lines.iter().map(|(line, shown)| (line.as_str(), 2, *shown)).collect();
     assert_refused(&place, &lines);
 }
 
 #[test]
-fn values_that_cannot_be_meant_are_told_with_what_was_expected() {
+fn a_wrong_value_is_reported_with_what_was_expected() {
     let place = place_of_an_earlier_run();
     let load = "load --hosts data/hosts.txt --keys data/keys";
     let lines = [
@@ -155,12 +156,13 @@ fn values_that_cannot_be_meant_are_told_with_what_was_expected() {
         ("verify --log-dri log".into(), "the nearest is '--log-dir'"),
         ("bench --nodes 0".into(), "--nodes: found '0'"),
     ];
-    let lines: Vec<(&str, i32, &str)> = lines.iter().map(|(line, told)| (line.as_str(), 2, *told)).collect();
+    let lines: Vec<(&str, i32, &str)> =
+        lines.iter().map(|(line, shown)| (line.as_str(), 2, *shown)).collect();
     assert_refused(&place, &lines);
 }
 
 #[test]
-fn a_deployment_that_cannot_be_meant_asks_nothing_of_any_host() {
+fn a_mistyped_deployment_reaches_no_host() {
     let place = place_of_an_earlier_run();
     // A name that no resolver knows, should it ever be asked.
     let two =
@@ -211,10 +213,13 @@ fn a_deployment_that_cannot_be_meant_asks_nothing_of_any_host() {
 }
 
 #[test]
-fn a_command_that_there_is_not_names_the_nearest() {
+fn an_unknown_command_gets_the_nearest_name() {
     let place = place_of_an_earlier_run();
     let output = place.command("lcoal", "--nodes 4").output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(told, "tools: there is no command 'lcoal'; the nearest is 'local' (tools --help tells all)\n");
+    assert_eq!(
+        shown,
+        "tools: there is no command 'lcoal'; the nearest is 'local' (tools --help lists all)\n"
+    );
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::local::{Options, Testbed};
 use crate::run::RunError;
 
-/// What doing nothing costs.
+/// The costs of an idle testbed.
 pub(crate) struct Idle {
     /// Processor time by program, all nodes together, in percent of one core.
     pub(crate) cpu_percent: BTreeMap<String, f64>,

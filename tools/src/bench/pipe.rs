@@ -1,4 +1,4 @@
-//! The raw pipe: what the three processes of each node carry when nobody agrees on anything.
+//! The raw pipe: what the three processes of each node carry without any agreement.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use wire::ids::NodeId;
 use crate::local::{Options, Testbed};
 use crate::run::RunError;
 
-/// What the pipe carries.
+/// The load of the pipe.
 pub(crate) struct PipeSettings {
     /// Length of a body.
     pub(crate) body_bytes: u64,
@@ -34,7 +34,7 @@ pub(crate) fn measure(
     Ok(after.saturating_sub(before) as f64 * settings.body_bytes as f64 / seconds)
 }
 
-/// Bodies that all nodes have carried, as they tell in the field for finished transactions.
+/// Bodies that all nodes have carried, as they report in the field for finished transactions.
 fn bodies(testbed: &Testbed) -> u64 {
     let nodes: Vec<NodeId> = testbed.up();
     testbed.statuses(&nodes).values().map(|status| status.finished).sum()

@@ -1,4 +1,4 @@
-//! What was measured, as a table and as JSON.
+//! The measurements, as a table and as JSON.
 
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// A figure.
     pub(crate) fn new(name: &str, value: f64, unit: &'static str) -> Figure {
         Figure { name: name.into(), value, unit }
     }
@@ -40,7 +39,7 @@ pub(crate) struct Report {
 struct Verdict {
     name: String,
     is_passed: bool,
-    told: String,
+    found: String,
 }
 
 impl Report {
@@ -98,9 +97,9 @@ impl Report {
         self.complaints.push(text);
     }
 
-    /// Adds a verdict; `told` is what it was found on.
-    pub(crate) fn judge(&mut self, name: &str, is_passed: bool, told: String) {
-        self.verdicts.push(Verdict { name: name.into(), is_passed, told });
+    /// Adds a verdict; `found` is the evidence.
+    pub(crate) fn judge(&mut self, name: &str, is_passed: bool, found: String) {
+        self.verdicts.push(Verdict { name: name.into(), is_passed, found });
     }
 
     /// Whether all runs ended well and everything is as it must be.
@@ -126,8 +125,8 @@ impl Report {
         if !self.verdicts.is_empty() {
             text.push('\n');
         }
-        for Verdict { name, is_passed, told } in &self.verdicts {
-            text += &format!("  {} {name:<39} {told}\n", if *is_passed { "pass" } else { "FAIL" });
+        for Verdict { name, is_passed, found } in &self.verdicts {
+            text += &format!("  {} {name:<39} {found}\n", if *is_passed { "pass" } else { "FAIL" });
         }
         text
     }
@@ -145,7 +144,7 @@ impl Report {
             Json::object([
                 ("name", Json::text(&verdict.name)),
                 ("passed", Json::from(verdict.is_passed)),
-                ("told", Json::text(&verdict.told)),
+                ("found", Json::text(&verdict.found)),
             ])
         };
         Json::object([
@@ -168,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_and_json_tell_the_same() {
+    fn table_and_json_hold_the_same() {
         let mut report = Report::new(4, Duration::from_secs(10));
         report.add(Figure::new("250 B, committed", 123_456.7, "tx/s"));
         assert!(report.to_text().contains("250 B, committed"));
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_verdict_is_told_and_fails_the_whole() {
+    fn a_failed_verdict_is_shown_and_fails_the_whole() {
         let mut report = Report::new(4, Duration::from_secs(10));
         report.judge("growth", true, "1 of 40".into());
         assert!(report.is_clean() && report.to_text().contains("pass growth"));

@@ -15,7 +15,7 @@ pub(super) fn measure_pipe(settings: &Settings, report: &mut Report) -> Result<f
     Ok(bytes_per_s)
 }
 
-/// What the protocol carries, as a share of the pipe as well, and what it costs.
+/// The throughput of the protocol, as a share of the pipe as well, its latency and its costs.
 pub(super) fn measure_protocol(
     settings: &Settings,
     pipe_bytes_per_s: f64,

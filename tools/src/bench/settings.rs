@@ -1,4 +1,4 @@
-//! What is measured on, and the runs that everything is measured by.
+//! The settings of all measurements, and the runs that measure.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::flags::{UsageError, Values, parse_seconds};
 use crate::local::{self, Options};
 use crate::run::{Progress, RunError, Summary};
 
-/// What nodes keep of what they decided. With the usual bound a node grows by what it commits all along, and figures
+/// The history of nodes. With the usual bound a node grows by what it commits all along, and figures
 /// would depend on how fast the machine hands out fresh memory; this little is full after a second.
 const HISTORY_MIB: u64 = 64;
 
-/// What is measured on.
+/// The settings of a measurement.
 pub(super) struct Settings {
     pub(super) nodes: u16,
     pub(super) duration: Duration,
@@ -30,7 +30,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What a command line says.
+    /// The settings of a command line.
     pub(super) fn from_values(values: &Values) -> Result<Settings, UsageError> {
         let duration = values.value("duration", "seconds, at least 1", |text| {
             parse_seconds(text).filter(|duration| *duration >= Duration::from_secs(1))

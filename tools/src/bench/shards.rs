@@ -1,7 +1,7 @@
 //! Shards: what more of them carry, and what it costs to cross them.
 //!
 //! For each number of shards and each share of transactions that cross them one run at saturation and one at a steady
-//! rate. All transactions are valid. What one that crosses costs is told by the run with most of them: what is left
+//! rate. All transactions are valid. The cost of one that crosses comes from the run with most of them: what is left
 //! of its cost when each of the others is reckoned at what it costs in a run with none.
 
 use super::report::{Figure, Report};
@@ -13,7 +13,7 @@ const SHARDS: [u16; 4] = [1, 2, 3, 4];
 /// Shares of transactions that cross them, percent.
 const CROSS_PERCENT: [u64; 4] = [0, 10, 50, 90];
 
-/// What a transaction takes on average, over all nodes.
+/// The cost of a transaction on average, over all nodes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Cost {
     cpu_us: f64,
@@ -78,7 +78,7 @@ impl Cost {
         }
     }
 
-    /// What each of the crossing ones took if each other one took what `within` says; `None` if none crossed.
+    /// The cost of each crossing one if each other one cost `within`; `None` if none crossed.
     fn of_crossing(&self, within: &Cost) -> Option<Cost> {
         let rest = |all: f64, one: f64| (all - (1.0 - self.cross_share) * one) / self.cross_share;
         (self.cross_share > 0.0).then(|| Cost {

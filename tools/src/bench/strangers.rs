@@ -1,4 +1,4 @@
-//! `tools bench --strangers`: everything that somebody who reaches the ports can do, done to a testbed under load.
+//! `tools bench --strangers`: attacks by everybody who can reach the ports, on a testbed under load.
 //!
 //! Two runs of the same load and length, in both of which f nodes are crashed from the beginning. In the first nobody
 //! attacks. In the second, after a while, all [`attack`]ers come at once to the nodes that are left: strangers without
@@ -28,7 +28,7 @@ use crate::run::{Progress, RunError, Summary};
 use self::scene::{Amounts, Tally};
 use self::watch::{Course, Phase, Schedule, Watch};
 
-/// What strangers may make a process grow by.
+/// The growth of a process that strangers may cause.
 const GROWTH_BYTES_MAX: f64 = 40.0 * MIB;
 const MIB: f64 = (1 << 20) as f64;
 /// When the ledger forgets transactions: in neither run. It remembers some 150 bytes of each for that many rounds, and
@@ -39,8 +39,8 @@ const COMMITTED_SHARE_MIN: f64 = 0.9;
 /// Of the time of the whole, in parts of `--duration`.
 const ATTACK_PARTS: u32 = 3;
 
-/// What is tried. Idle connections go with the frames, so that a short bench is short in all; a thousand of them to a
-/// million.
+/// The amounts of an attack. Idle connections go with the frames, so that a short bench is short in all; a thousand of
+/// them to a million.
 fn amounts(frames: u64) -> Amounts {
     let share = |of_a_million: u64, at_least: u64| (frames * of_a_million / 1_000_000).max(at_least);
     Amounts { frames, idle: share(1_000, 100), slow: share(60, 6), handshakes: share(10, 1) }
@@ -53,9 +53,9 @@ pub(super) fn measure(settings: &Settings, report: &mut Report) -> Result<(), Ru
     let (_, control) = run(settings, schedule, None)?;
     let amounts = amounts(settings.frames);
     let (summary, attacked) = run(settings, schedule, Some(amounts))?;
-    tell_traffic("without strangers", &control, report);
-    tell_traffic("attacked", &attacked, report);
-    tell_attack(&attacked, report);
+    report_traffic("without strangers", &control, report);
+    report_traffic("attacked", &attacked, report);
+    report_attack(&attacked, report);
     judge_memory(&control, &attacked, report);
     judge_traffic(&summary, settings.rate, &attacked, report);
     judge_amounts(&attacked.tally, amounts, report);
@@ -89,7 +89,7 @@ fn run(
     Ok((summary, watch.into_course()))
 }
 
-fn tell_traffic(name: &str, course: &Course, report: &mut Report) {
+fn report_traffic(name: &str, course: &Course, report: &mut Report) {
     for (when, phase) in ["before", "during", "after"].into_iter().zip(&course.phases) {
         let Phase { seconds, committed, latency } = phase;
         let tps = *committed as f64 / seconds.max(1e-9);
@@ -101,7 +101,7 @@ fn tell_traffic(name: &str, course: &Course, report: &mut Report) {
     }
 }
 
-fn tell_attack(attacked: &Course, report: &mut Report) {
+fn report_attack(attacked: &Course, report: &mut Report) {
     for (what, count) in &attacked.tally.sent {
         report.add(Figure::new(&format!("sent: {what}"), *count as f64, ""));
     }
@@ -119,24 +119,24 @@ fn judge_memory(control: &Course, attacked: &Course, report: &mut Report) {
             report.add(Figure::new(&format!("{process}, resident {when}"), bytes / MIB, "MiB"));
         }
         let because = memory.growth_bytes() - without.growth_bytes();
-        let told = format!(
+        let found = format!(
             "{:.1} MiB with strangers, {:.1} without, {:.1} because of them, at most {:.0}",
             memory.growth_bytes() / MIB,
             without.growth_bytes() / MIB,
             because / MIB,
             GROWTH_BYTES_MAX / MIB
         );
-        report.judge(&format!("growth of {process}"), because <= GROWTH_BYTES_MAX, told);
+        report.judge(&format!("growth of {process}"), because <= GROWTH_BYTES_MAX, found);
     }
 }
 
 fn judge_traffic(summary: &Summary, rate: u64, attacked: &Course, report: &mut Report) {
     let during = &attacked.phases[1];
     let share = during.committed as f64 / during.seconds.max(1e-9) / rate as f64;
-    let told =
+    let found =
         format!("{:.1} % of what was offered, at least {:.0} %", 100.0 * share, 100.0 * COMMITTED_SHARE_MIN);
-    report.judge("committed while strangers attack", share >= COMMITTED_SHARE_MIN, told);
-    let told = format!(
+    report.judge("committed while strangers attack", share >= COMMITTED_SHARE_MIN, found);
+    let found = format!(
         "agreement {}, value conserved {}, lost {}, in flight {}, rejected {}, duplicated {}",
         summary.verdict.agreement,
         summary.verdict.value_conserved,
@@ -146,12 +146,12 @@ fn judge_traffic(summary: &Summary, rate: u64, attacked: &Course, report: &mut R
         summary.tally.duplicated
     );
     let is_well = summary.exit_code() == 0;
-    report.judge("nothing lost, nodes agree", is_well, told);
+    report.judge("nothing lost, nodes agree", is_well, found);
     if !is_well {
         report.complain(summary.to_text());
     }
-    let told = format!("{} child processes started again", attacked.restarts);
-    report.judge("no process died", attacked.restarts == 0 && summary.unplanned_ends.is_empty(), told);
+    let found = format!("{} child processes started again", attacked.restarts);
+    report.judge("no process died", attacked.restarts == 0 && summary.unplanned_ends.is_empty(), found);
 }
 
 fn judge_amounts(tally: &Tally, amounts: Amounts, report: &mut Report) {
@@ -173,8 +173,8 @@ fn judge_counters(attacked: &Course, report: &mut Report) {
     }
     let owes = attacked.owes();
     for (beginning, owed) in &attacked.tally.owed {
-        let told = format!("{} counted, at least {owed} provoked", attacked.counted(beginning));
-        report.judge(&format!("counted: {beginning} …"), !owes.contains(beginning), told);
+        let found = format!("{} counted, at least {owed} provoked", attacked.counted(beginning));
+        report.judge(&format!("counted: {beginning} …"), !owes.contains(beginning), found);
     }
     for name in &attacked.tally.shown {
         let counted = attacked.counted.get(*name).copied().unwrap_or_default();

@@ -1,16 +1,13 @@
-//! What is compared: a table of figures, with where each stands in a summary and which way is better.
+//! The table of compared figures, each with its path in a summary and its better direction.
 
 /// A figure of a run.
 pub(super) struct Figure {
-    /// What it is called.
     pub(super) name: &'static str,
-    /// Its unit.
     pub(super) unit: &'static str,
     /// Which way is better.
     pub(super) better: Better,
-    /// Where it stands in a summary: names of fields, from the outermost.
+    /// Its path in a summary: names of fields, from the outermost.
     pub(super) field: &'static [&'static str],
-    /// Its resolution.
     pub(super) grain: Grain,
 }
 
@@ -50,7 +47,7 @@ const fn quantile(name: &'static str, field: &'static [&'static str]) -> Figure 
 
 use Better::{Less, More, Neither};
 
-/// All figures, in the order in which they are told.
+/// All figures, in the order of the report.
 pub(super) const FIGURES: &[Figure] = &[
     figure("offered", "tx/s", Neither, &["offered_tps"]),
     figure("committed", "tx/s", More, &["tps"]),

@@ -3,7 +3,7 @@
 //! Student's t for two groups with one deviation in common: it works with one number on one side, as long as the other
 //! side has two. The bound on the difference of the means is t · s · √(1/a + 1/b), with s from both groups and t for
 //! 95 % and a + b − 2 degrees of freedom: of twenty figures that do not differ, one is found beyond it. With a single
-//! number on each side there is no s, and no bound; with two the bound holds, but is so wide that it says little.
+//! number on each side there is no s, and no bound; with two the bound holds, but is so wide that it means little.
 //!
 //! A quantile is reported as the end of a histogram bucket, so it may be the same in all runs while the measured values
 //! differ. Then s is 0, and the neighbouring bucket would count as a difference. So the bound is at least one bucket.

@@ -22,7 +22,7 @@ struct Row {
     verdict: Verdict,
 }
 
-/// What a difference is worth.
+/// The verdict on a difference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
     /// There is none.
@@ -74,7 +74,7 @@ impl Verdict {
 }
 
 const NAMES: [&str; 2] = ["A", "B"];
-/// Runs of a side from which on a difference is judged: two tell hardly anything of how far a third may lie.
+/// Runs of a side from which on a difference is judged: two hardly show how far a third may lie.
 const RUNS_MIN: usize = 3;
 
 /// The bound on the difference of a figure's two means that chance explains.
@@ -164,7 +164,7 @@ impl Comparison {
         all.map(|(name, _)| name.clone()).filter(|name| seen.insert(name.clone())).collect()
     }
 
-    /// What should be known before anything is believed.
+    /// Warnings to be read first.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for run in self.sides.iter().flatten() {
@@ -185,7 +185,7 @@ impl Comparison {
         }
         if self.sides.iter().any(|runs| runs.len() < RUNS_MIN) {
             notes.push(format!(
-                "Fewer than {RUNS_MIN} runs of a side cannot tell a difference from noise; give more of each, joined by \
+                "Fewer than {RUNS_MIN} runs of a side cannot separate a difference from noise; give more of each, joined by \
                  commas."
             ));
         } else {
@@ -205,7 +205,7 @@ fn values_of(runs: &[Run], name: &str) -> BTreeSet<String> {
 }
 
 impl Row {
-    /// Figures that nobody has, and counts of what happened to nobody, are left out.
+    /// Figures that no run has, and counts that are zero everywhere, are left out.
     fn is_worth_telling(&self) -> bool {
         self.groups.iter().flatten().any(|group| group.range() != (0.0, 0.0))
     }
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_single_runs_are_told_side_by_side_and_nobody_knows() {
+    fn two_single_runs_stand_side_by_side_without_a_verdict() {
         let comparison = Comparison::of(vec![sample("old", 1_000.0, 7)], vec![sample("new", 1_100.0, 9)]);
         let expected = "\
 A  old
@@ -291,7 +291,7 @@ B  new
   what differs   A  B
   option --rate  7  9
 
-Fewer than 3 runs of a side cannot tell a difference from noise; give more of each, joined by commas.
+Fewer than 3 runs of a side cannot separate a difference from noise; give more of each, joined by commas.
 ";
         assert_eq!(comparison.to_text(), expected);
     }
@@ -303,7 +303,7 @@ Fewer than 3 runs of a side cannot tell a difference from noise; give more of ea
     }
 
     #[test]
-    fn repeated_runs_tell_differences_from_noise() {
+    fn repeated_runs_separate_differences_from_noise() {
         assert_eq!(verdict_on_tps(&[100.0, 110.0, 105.0], &[103.0, 112.0, 104.0]), "within noise");
         assert_eq!(verdict_on_tps(&[100.0, 101.0, 102.0], &[150.0, 151.0, 152.0]), "better");
         assert_eq!(verdict_on_tps(&[150.0, 151.0, 152.0], &[100.0, 101.0, 102.0]), "worse");
@@ -312,8 +312,8 @@ Fewer than 3 runs of a side cannot tell a difference from noise; give more of ea
     }
 
     #[test]
-    fn quantiles_that_are_told_a_bucket_apart_are_noise() {
-        // 5.5 ms lie in a bucket of 0.128 ms: the same load may be told as either end of it in all runs of a side.
+    fn quantiles_a_bucket_apart_are_noise() {
+        // 5.5 ms lie in a bucket of 0.128 ms: the same load may be shown as either end of it in all runs of a side.
         let verdict = |p50: f64| {
             let side = |p50: f64| (0..3).map(|_| sample_of("x", 1.0, 7, p50)).collect();
             let comparison = Comparison::of(side(5.503), side(p50));
@@ -323,8 +323,8 @@ Fewer than 3 runs of a side cannot tell a difference from noise; give more of ea
         assert_eq!(verdict(5.759), "worse");
     }
 
-    /// Of runs that do not differ, how many of 1,000 comparisons of a figure find that they do: of one told exactly and
-    /// of one told by buckets.
+    /// Of runs that do not differ, how many of 1,000 comparisons of a figure find that they do: of an exact one and of
+    /// one by buckets.
     fn false_alarms(runs: usize) -> [usize; 2] {
         let mut prng = Prng::new(runs as u64);
         // The sum of twelve uniform numbers is nearly normal, with deviation 1.

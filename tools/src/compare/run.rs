@@ -1,4 +1,4 @@
-//! One run as its summary.json tells it: the figures that are compared, and what it was a run of.
+//! One run as in its summary.json: the figures that are compared, and what it was a run of.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::json::Json;
 /// A run.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Run {
-    /// Where its summary stands.
+    /// The path of its summary.
     pub(super) path: PathBuf,
     /// Its figures, in the order of [`FIGURES`]; `None` where it has none.
     pub(super) figures: Vec<Option<f64>>,
@@ -23,7 +23,7 @@ pub(super) struct Run {
 
 /// Longer files are no summaries.
 const SUMMARY_BYTES_MAX: u64 = 16 << 20;
-/// Options that say where, not what: they differ between any two runs that are kept.
+/// Options of places, not of what is run: they differ between any two runs that are kept.
 const PLACES: [&str; 3] = ["log-dir", "data-dir", "base-port"];
 
 impl Run {
@@ -111,11 +111,12 @@ impl Summary<'_> {
     }
 
     fn trouble(&self) -> Result<Option<String>, ParseError> {
-        for (field, told) in [("agreement", "nodes disagree"), ("value_conserved", "coins were made or lost")]
+        for (field, problem) in
+            [("agreement", "nodes disagree"), ("value_conserved", "coins were made or lost")]
         {
             match self.at(&[field])? {
                 Some(Json::Bool(true)) => {}
-                Some(Json::Bool(false)) => return Ok(Some(told.into())),
+                Some(Json::Bool(false)) => return Ok(Some(problem.into())),
                 Some(Json::Null) => return Ok(Some(format!("{field} could not be judged"))),
                 found => return Err(self.wrong(&[field], found, "true, false or null")),
             }
@@ -141,7 +142,7 @@ fn plain(value: &Json) -> String {
     }
 }
 
-/// What tests look at.
+/// A sample for tests.
 #[cfg(test)]
 pub(super) fn sample(name: &str, tps: f64, rate: u64) -> Run {
     sample_of(name, tps, rate, 5.5)
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_summary_is_told_by_field() {
+    fn an_error_names_the_field_that_is_missing() {
         let whole = "{\"tps\": 1, \"duration_s\": 1, \"committed\": 1, \"exit_code\": 3, \"agreement\": true, \
                      \"value_conserved\": true, \"options\": {}, \"machine\": {}}";
         let parse = |text: &str| Run::parse(Path::new("s"), text).map_err(|error| error.to_string());

@@ -1,5 +1,5 @@
-//! What hosts are like, and whether anything there would be in the way: found out before anything slow begins, and all
-//! of it on all hosts at once, so that nobody has to fix one thing at a time.
+//! The facts of hosts, and obstacles on them: found before anything slow begins, and all
+//! of it on all hosts at once, so that all obstacles are known at once.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,21 +15,19 @@ use super::ssh_error::SshError;
 use crate::grid::{Side, aligned};
 use crate::json::Json;
 use crate::procfs::Machine;
-use crate::terminal::tell;
+use crate::terminal::print;
 
 /// Room that binaries and the logs of a short run need at the least.
 const FREE_KIB_MIN: u64 = 256 << 10;
 
-/// What is known of a host.
+/// The facts of a host.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Facts {
-    /// The machine.
     pub(super) machine: Machine,
-    /// Its processor's architecture, as `uname -m` tells it.
+    /// Its processor's architecture, as `uname -m` prints it.
     pub(super) architecture: String,
     /// Free where the run directory is, or would be.
     pub(super) free_kib: u64,
-    /// Its clock.
     pub(super) clock: Offset,
     /// The testbed in the run directory, if one is.
     pub(super) testbed: Option<String>,
@@ -53,30 +51,30 @@ impl Facts {
     }
 }
 
-/// What a host is wanted for.
+/// The purpose of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
-    /// Only to be looked at: a testbed that runs there is told, and is nothing bad.
+    /// Only to be looked at: a testbed that runs there is reported, and is no obstacle.
     Look,
     /// To run nodes from scratch.
     Run,
 }
 
-/// Looks at all hosts and tells of them in a table; or what is wrong with any of them.
+/// Looks at all hosts and prints them in a table; or returns what is wrong with any of them.
 pub(super) fn check(deployment: &Deployment, purpose: Purpose) -> Result<Vec<Facts>, Failures> {
     let sites = &deployment.target.sites;
-    // A table and all that is wrong follow, so nothing is told of a host as it is done.
+    // A table and all that is wrong follow, so no host has a line of its own before.
     let looks = on_all(sites, "check", |site| Ok((look(deployment, site, purpose), String::new())));
     let looks: Vec<Look> = looks.into_iter().map(|look| look.unwrap_or_else(Look::nothing)).collect();
     let headings = ["host", "nodes", "architecture", "cores", "memory", "free", "clock", "state"];
     let mut rows = vec![headings.map(String::from).to_vec()];
     rows.extend(sites.iter().zip(&looks).map(|(site, look)| row(site, look)));
     use Side::{Left, Right};
-    tell(aligned(&[Left, Left, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
+    print(aligned(&[Left, Left, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
     all_or_failures(sites, "check", looks.into_iter().map(Look::into_outcome).collect())
 }
 
-/// What was seen of a host, and what is wrong with it.
+/// The facts of a host, and the obstacles there.
 struct Look {
     facts: Option<Facts>,
     wrong: Vec<String>,
@@ -131,7 +129,7 @@ fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Look {
     let ports: BTreeSet<u16> = site.nodes.iter().map(|host| host.port).collect();
     let ports = ports.into_iter().map(|port| format!("{port:04X}"));
     let found = || -> Result<(Reply, Offset), SshError> {
-        let reply = deployment.ask(site, script::CHECK, ports, Duration::ZERO)?;
+        let reply = deployment.run(site, script::CHECK, ports, Duration::ZERO)?;
         Ok((reply, clock::measure(deployment, site)?))
     };
     let (reply, clock) = match found() {
@@ -186,7 +184,7 @@ fn facts(reply: &Reply, clock: Offset) -> Result<Facts, ParseError> {
     })
 }
 
-/// What the host says of itself that will not do.
+/// The obstacles in a host's report.
 fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
     let mut wrong = Vec::new();
     let system = printable(reply.text("system").unwrap_or_default());
@@ -236,17 +234,17 @@ fn is_same_architecture(ours: &str, theirs: &str) -> bool {
     }
 }
 
-/// A port that somebody listens on.
+/// A port with a listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Listener {
     address: IpAddr,
     port: u16,
-    /// Who it is, as far as that can be seen.
+    /// The listener, as far as it can be seen.
     owner: Option<String>,
 }
 
 fn listeners(reply: &Reply) -> Result<Vec<Listener>, ParseError> {
-    reply.each("listens", "'ADDRESS:PORT PID [NAME]', as /proc/net/tcp tells addresses", |text| {
+    reply.each("listens", "'ADDRESS:PORT PID [NAME]', as /proc/net/tcp writes addresses", |text| {
         let mut words = text.splitn(3, ' ');
         let (address, port) = words.next()?.split_once(':')?;
         let pid: u32 = words.next()?.parse().ok()?;
@@ -301,13 +299,13 @@ fn addresses(reply: &Reply) -> BTreeSet<IpAddr> {
     v4.chain(v6).collect()
 }
 
-/// The nodes that could not bind the address that the hosts file gives them. If the host tells no address, nobody is
+/// The nodes that could not bind the address that the hosts file gives them. If the host reports no address, none is
 /// accused.
 fn foreign_addresses(site: &Site, own: &BTreeSet<IpAddr>) -> Vec<String> {
     let mut wrong = Vec::new();
     for host in &site.nodes {
         let is_fine = own.is_empty() || host.private_ip.is_unspecified() || own.contains(&host.private_ip);
-        // All of 127.0.0.0/8 is there, though one address of it is told.
+        // All of 127.0.0.0/8 is there, though one address of it is reported.
         if !is_fine && !host.private_ip.is_loopback() {
             let own = own.iter().filter(|address| !address.is_loopback()).map(IpAddr::to_string);
             wrong.push(format!(
@@ -341,7 +339,7 @@ mod tests {
     const GOOD: &str = "system Linux\ncores 8\nmemory_kib 1048576\ncpu x\nfree_kib 9999999\n";
 
     #[test]
-    fn facts_are_read_and_everything_that_will_not_do_is_told() {
+    fn facts_are_read_and_every_obstacle_is_listed() {
         let architecture = format!("architecture {}\n", std::env::consts::ARCH);
         let good = reply(&format!("{GOOD}{architecture}running 3 77\ntestbed ab\n"));
         let facts_of = |reply: &Reply| facts(reply, CLOCK).unwrap();
@@ -354,36 +352,39 @@ mod tests {
             "system Darwin\narchitecture vax\ncores 8\nmemory_kib 1\ncpu x\nfree_kib 2048\nunwritable /data\n\
              missing awk\nforeign thesis.tex\n",
         );
-        let told = obstacles(&bad, &facts_of(&bad), Purpose::Run).join("\n");
+        let found = obstacles(&bad, &facts_of(&bad), Purpose::Run).join("\n");
         for part in
             ["runs Darwin", "architecture is vax", "/data cannot", "'awk'", "thesis.tex", "only 2 MiB"]
         {
-            assert!(told.contains(part), "{part} in {told}");
+            assert!(found.contains(part), "{part} in {found}");
         }
         assert!(facts(&reply("cores many\n"), CLOCK).is_err());
         assert!(facts(&reply("colour red\n"), CLOCK).is_err());
     }
 
     #[test]
-    fn a_port_is_taken_by_who_listens_on_the_address_or_on_all() {
+    fn a_port_is_taken_by_a_listener_on_the_address_or_on_all() {
         let site = site("0 10.0.0.1 a 7000 x\n1 10.0.0.1 a 7001 x\n");
         let hex = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
         let line = |address, port: u16, rest: &str| format!("listens {}:{port:04X} {rest}\n", hex(address));
-        let told = |text: String| conflicts(&site, &listeners(&reply(&text)).unwrap());
-        assert_eq!(told(line([10, 0, 0, 1], 7000, "42 nc")), ["port 7000 of node 0 is taken by nc (pid 42)"]);
+        let found = |text: String| conflicts(&site, &listeners(&reply(&text)).unwrap());
         assert_eq!(
-            told(line([0; 4], 7001, "0 ")),
+            found(line([10, 0, 0, 1], 7000, "42 nc")),
+            ["port 7000 of node 0 is taken by nc (pid 42)"]
+        );
+        assert_eq!(
+            found(line([0; 4], 7001, "0 ")),
             ["port 7001 of node 1 is taken by a process of somebody else"]
         );
-        assert_eq!(told(line([127, 0, 0, 1], 7000, "42 nc")), Vec::<String>::new());
-        assert_eq!(told(line([10, 0, 0, 1], 7002, "42 nc")), Vec::<String>::new());
+        assert_eq!(found(line([127, 0, 0, 1], 7000, "42 nc")), Vec::<String>::new());
+        assert_eq!(found(line([10, 0, 0, 1], 7002, "42 nc")), Vec::<String>::new());
         let any6 = format!("listens {:032}:{:04X} 7 x\n", 0, 7000);
-        assert_eq!(told(any6).len(), 1);
+        assert_eq!(found(any6).len(), 1);
         assert!(listeners(&reply("listens x:1B58 1 x\n")).is_err());
     }
 
     #[test]
-    fn an_address_of_another_host_is_told() {
+    fn an_address_of_another_host_is_an_obstacle() {
         let site = site("0 10.0.0.9 a 7000 x\n1 0.0.0.0 a 7001 x\n2 fd00::1 a 7002 x\n");
         let reply = reply("address 10.0.0.1\naddress 127.0.0.1\naddress6 fd000000000000000000000000000001\n");
         assert_eq!(

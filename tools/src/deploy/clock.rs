@@ -1,9 +1,9 @@
 //! How far the clocks of hosts are from this one's.
 //!
-//! A host is asked for its time a few times over one connection. In the exchange with the shortest way there and back
-//! its answer was given at some moment between question and answer; taking the middle is wrong by half that time at
-//! most, which is told beside every offset. No figure of a run depends on it: latency is measured here alone. It is for
-//! people who compare logs of several machines.
+//! The time is requested from a host a few times over one connection. In the exchange with the shortest way there and
+//! back its answer was given at some moment between question and answer; taking the middle is wrong by half that time
+//! at most, which stands beside every offset. No figure of a run depends on it: latency is measured here alone. It is
+//! for people who compare logs of several machines.
 
 use std::fmt;
 use std::fs;
@@ -17,9 +17,9 @@ use super::sites::Site;
 use super::ssh_error::SshError;
 use wire::text::ParseError;
 
-/// How often a host is asked.
+/// How often the time is requested.
 const EXCHANGES: usize = 5;
-/// What answers each line with the time in seconds; the same in any login shell.
+/// Answers each line with the time in seconds; the same in any login shell.
 const COMMAND: &str = "exec sh -c 'while read -r line; do date +%s.%N; done'";
 
 /// How far a clock is ahead of this one's.
@@ -39,23 +39,25 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Asks a host for its clock.
+/// Measures the clock of a host.
 pub(super) fn measure(deployment: &Deployment, site: &Site) -> Result<Offset, SshError> {
     deployment.connect(site)?;
     let mut dialogue = deployment.ssh.talk(site, COMMAND)?;
     let mut best: Option<Offset> = None;
     for _ in 0..EXCHANGES {
-        let (asked, since) = (unix_ms(), Instant::now());
-        let answer = dialogue.ask()?;
+        let (sent_ms, since) = (unix_ms(), Instant::now());
+        let answer = dialogue.exchange()?;
         let round_trip_ms = since.elapsed().as_secs_f64() * 1e3;
         let theirs = parse_time_ms(&answer).ok_or_else(|| {
             let place = format!("the clock of {site}");
-            let expected = "seconds since 1970 with their fraction, as GNU date tells them";
+            let expected = "seconds since 1970 with their fraction, as GNU date prints them";
             let error = ReplyError::Parse(ParseError::of(&place, &printable(&answer), expected));
             SshError::Reply { doing: "asking for the time".into(), error }
         })?;
-        let offset =
-            Offset { offset_ms: theirs - (asked + round_trip_ms / 2.0), uncertainty_ms: round_trip_ms / 2.0 };
+        let offset = Offset {
+            offset_ms: theirs - (sent_ms + round_trip_ms / 2.0),
+            uncertainty_ms: round_trip_ms / 2.0,
+        };
         if best.is_none_or(|best| offset.uncertainty_ms < best.uncertainty_ms) {
             best = Some(offset);
         }
@@ -63,7 +65,7 @@ pub(super) fn measure(deployment: &Deployment, site: &Site) -> Result<Offset, Ss
     Ok(best.expect("there was at least one exchange"))
 }
 
-/// Writes what `tools logs` tells beside times of several machines.
+/// Writes the offsets by which `tools logs` moves times.
 pub(super) fn save(path: &Path, offsets: &[(&Site, Offset)]) -> io::Result<()> {
     fs::write(path, text(offsets))
 }

@@ -9,7 +9,7 @@ use wire::text::ParseError;
 use super::check::{self, Purpose};
 use super::deployment::Deployment;
 use super::exit::{EXIT_FAILED, exit_code, not_begun, with_deployment};
-use super::install::{self, Cargo};
+use super::install::{self, Bundle};
 use super::logs::fetch;
 use super::options;
 use super::processes::{Depth, Found, Running, Stopped, clean_on, running, stop_on};
@@ -18,16 +18,14 @@ use crate::flags::{UsageError, Values};
 use crate::grid::{Side, aligned};
 use crate::keygen::{self, load_testbed};
 use crate::procfs::{Process, TICKS_PER_S};
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// Runs `tools deploy check`.
 pub(crate) fn check(values: &Values) -> Result<u8, UsageError> {
     with_deployment("check", values, |deployment| {
         Ok(exit_code("check", check::check(deployment, Purpose::Look).map(drop)))
     })
 }
 
-/// Runs `tools deploy install`.
 pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
     with_deployment("install", values, |deployment| {
         let hosts = &deployment.target.hosts;
@@ -57,19 +55,18 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
         if let Err(error) = fs::write(data.join("hosts.txt"), hosts.text()) {
             return Ok(not_begun("install", format!("cannot write {}/hosts.txt: {error}", data.display())));
         }
-        let cargo = match Cargo::gather(hosts, &committee, &keys) {
-            Ok(cargo) => cargo,
+        let bundle = match Bundle::gather(hosts, &committee, &keys) {
+            Ok(bundle) => bundle,
             Err(error) => return Ok(not_begun("install", error)),
         };
-        let installed = install::install(deployment, &cargo);
+        let installed = install::install(deployment, &bundle);
         if installed.is_ok() {
-            tell(format!("testbed {} is installed; tools deploy start starts it", committee.testbed()));
+            print(format!("testbed {} is installed; tools deploy start starts it", committee.testbed()));
         }
         Ok(exit_code("install", installed))
     })
 }
 
-/// Runs `tools deploy status`.
 pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
     with_deployment("status", values, |deployment| {
         let sites = &deployment.target.sites;
@@ -92,7 +89,7 @@ pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
             }
         }
         use Side::{Left, Right};
-        tell(aligned(&[Right, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
+        print(aligned(&[Right, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
         let code = exit_code("status", all_or_failures(sites, "status", outcomes).map(drop));
         Ok(if code == 0 && !all_up { EXIT_FAILED } else { code })
     })
@@ -125,12 +122,10 @@ fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
     ]
 }
 
-/// Runs `tools deploy stop`.
 pub(crate) fn stop(values: &Values) -> Result<u8, UsageError> {
     end_on_all("stop", values, stop_on)
 }
 
-/// Runs `tools deploy clean`.
 pub(crate) fn clean(values: &Values) -> Result<u8, UsageError> {
     end_on_all("clean", values, clean_on)
 }
@@ -149,7 +144,6 @@ fn end_on_all(
     })
 }
 
-/// Runs `tools deploy logs`.
 pub(crate) fn logs(values: &Values) -> Result<u8, UsageError> {
     with_deployment("logs", values, |deployment| {
         let log_dir = Path::new(values.required("log-dir")?);

@@ -13,12 +13,10 @@ use super::ssh::{Master, Ssh};
 use super::ssh_error::SshError;
 use super::step::OnSignal;
 
-/// What a command line says of where things are.
+/// The places that a command line names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Target {
-    /// The nodes.
     pub(super) hosts: Hosts,
-    /// The hosts.
     pub(super) sites: Vec<Site>,
     /// The run directory, the same on each host; from the home directory unless it begins with a slash.
     pub(super) run_dir: String,
@@ -31,9 +29,7 @@ pub(super) struct Target {
 /// The hosts, reachable.
 #[derive(Debug)]
 pub(super) struct Deployment {
-    /// What it is.
     pub(super) target: Target,
-    /// How hosts are reached.
     pub(super) ssh: Ssh,
     /// One a host, in their order.
     masters: Vec<Mutex<Option<Master>>>,
@@ -41,14 +37,14 @@ pub(super) struct Deployment {
 }
 
 impl Deployment {
-    /// Reaches nobody yet.
+    /// No host is reached yet.
     pub(super) fn new(target: Target) -> Result<Deployment, SshError> {
         let ssh = Ssh::new(target.ssh_config.clone(), target.limit)?;
         let masters = target.sites.iter().map(|_| Mutex::new(None)).collect();
         Ok(Deployment { target, ssh, masters, is_winding_up: AtomicBool::new(false) })
     }
 
-    /// From now on signals end nothing: what is done is what they asked for.
+    /// From now on signals end nothing: what goes on is the winding up that they requested.
     pub(super) fn wind_up(&self) {
         self.is_winding_up.store(true, Ordering::Relaxed);
     }
@@ -64,7 +60,7 @@ impl Deployment {
     }
 
     /// Runs a script on a host. `further` is how long it may be silent beyond the limit, since it waits itself.
-    pub(super) fn ask(
+    pub(super) fn run(
         &self,
         site: &Site,
         script: Script,

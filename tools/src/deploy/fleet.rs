@@ -1,6 +1,6 @@
 //! The nodes of a run on other machines.
 //!
-//! A thread a host asks it every other second what runs there, so that a run never waits for a host. A host that does
+//! A thread a host looks every other second what runs there, so that a run never waits for a host. A host that does
 //! not answer for [`LOST_AFTER`] is given up, and with it its nodes. In the end all are stopped, the given up ones too
 //! if they can be reached again, and their logs are fetched.
 
@@ -21,10 +21,10 @@ use super::{logs, script};
 use crate::json::Json;
 use crate::run::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage, killed};
 
-/// How often a host is asked. More often would take from what is measured there.
+/// How often a host is looked at. More often would take from what is measured there.
 const PERIOD: Duration = Duration::from_secs(2);
-/// A host that has not answered for so long, and fails to, counts as lost. One that is asked and keeps silent fails when
-/// the time limit of the step is over.
+/// A host that has not answered for so long, and fails to, counts as lost. One that keeps silent fails when the time
+/// limit of the step is over.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// How long the figures of a moment may take to come from all hosts.
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
@@ -47,17 +47,17 @@ enum State {
     Stopped,
 }
 
-/// The thread that asks one host.
+/// The thread that looks at one host.
 struct Watcher {
     seen: Arc<Mutex<Seen>>,
-    /// Asks it to look now; gone when it is to end.
+    /// Lets it look now; gone when it is to end.
     nudge: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a host answered last.
+/// The last answer of a host.
 struct Seen {
-    /// How often it has been asked.
+    /// How often it has been looked at.
     looks: u64,
     answered: Instant,
     running: Running,
@@ -110,14 +110,14 @@ impl RemoteFleet {
         }
     }
 
-    /// Ends the threads that ask.
+    /// Ends the threads that look.
     fn end_watchers(&mut self) {
         for watcher in &mut self.watchers {
             watcher.nudge = None;
         }
         for watcher in &mut self.watchers {
             if let Some(thread) = watcher.thread.take() {
-                // A panic of it has been told on standard error.
+                // A panic of it stands on standard error.
                 let _ = thread.join();
             }
         }
@@ -126,7 +126,7 @@ impl RemoteFleet {
     fn kill(&self, site: &Site, program: &str, nodes: &[NodeId]) -> Result<(), String> {
         let ids = nodes.iter().map(NodeId::to_string);
         let arguments = [program.to_string()].into_iter().chain(ids);
-        let reply = self.deployment.ask(site, script::KILL, arguments, Duration::ZERO);
+        let reply = self.deployment.run(site, script::KILL, arguments, Duration::ZERO);
         let reply = reply.map_err(|error| format!("{site}: {error}"))?;
         match reply.text("killed") {
             Some(_) => Ok(()),
@@ -200,7 +200,7 @@ impl Fleet for RemoteFleet {
                     reached.push(site.clone());
                     complaints.extend(late.into_iter().map(killed));
                 }
-                // Asked for its logs, it would only keep us waiting once more.
+                // Invocation for its logs, it would only keep us waiting once more.
                 Err(reasons) => complaints.push(format!(
                     "the nodes on {site} could not be stopped, nor their logs fetched ({}); when it can be reached, \
                      'tools deploy stop' and 'tools deploy logs' do it",

@@ -1,8 +1,8 @@
 //! Bringing a testbed to its hosts: the programs, where all nodes are, the committee, and to each host the keys of its
-//! own nodes and of nobody else's.
+//! own nodes only.
 //!
-//! What is there already, by its SHA-256, is not sent again. Files travel under another name and are moved when they
-//! have come whole, so that half a program is never run. In the end each host says which version it runs.
+//! A file that is there already, by its SHA-256, is not sent again. Files travel under another name and are moved when
+//! they have come whole, so that half a program is never run. In the end each host reports its version.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,8 +26,8 @@ use crate::run::{ProgramError, program};
 /// The programs of a node, and the one that offers load.
 const PROGRAMS: [&str; 4] = ["node", "net_client", "net_server", "tools"];
 
-/// What is brought to hosts.
-pub(super) struct Cargo {
+/// All files for hosts.
+pub(super) struct Bundle {
     /// For all of them.
     common: Vec<Item>,
     keys: PathBuf,
@@ -53,23 +53,23 @@ enum Source {
 
 /// Why there is nothing to bring.
 #[derive(Debug)]
-pub(super) struct CargoError(String);
+pub(super) struct BundleError(String);
 
-impl std::fmt::Display for CargoError {
+impl std::fmt::Display for BundleError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl From<ProgramError> for CargoError {
-    fn from(error: ProgramError) -> CargoError {
-        CargoError(error.to_string())
+impl From<ProgramError> for BundleError {
+    fn from(error: ProgramError) -> BundleError {
+        BundleError(error.to_string())
     }
 }
 
-impl Cargo {
+impl Bundle {
     /// The programs beside this one, and the files of a testbed.
-    pub(super) fn gather(hosts: &Hosts, committee: &Committee, keys: &Path) -> Result<Cargo, CargoError> {
+    pub(super) fn gather(hosts: &Hosts, committee: &Committee, keys: &Path) -> Result<Bundle, BundleError> {
         let mut common = Vec::new();
         for name in PROGRAMS {
             let path = program(name)?;
@@ -79,7 +79,7 @@ impl Cargo {
         let places = hosts.iter().map(|host| Host { ssh: None, ..host.clone() }).collect();
         common.push(Item::text("hosts.txt", Hosts::new(places).text()));
         common.push(Item::text("keys/committee.txt", committee.text().to_string()));
-        Ok(Cargo {
+        Ok(Bundle {
             common,
             keys: keys.into(),
             testbed: committee.testbed().to_string(),
@@ -87,7 +87,7 @@ impl Cargo {
         })
     }
 
-    fn items_of(&self, site: &Site) -> Result<Vec<Item>, CargoError> {
+    fn items_of(&self, site: &Site) -> Result<Vec<Item>, BundleError> {
         let mut items = self.common.clone();
         for id in site.ids() {
             let name = format!("node-{id}.key");
@@ -98,9 +98,9 @@ impl Cargo {
 }
 
 impl Item {
-    fn file(path: String, mode: &'static str, source: PathBuf) -> Result<Item, CargoError> {
+    fn file(path: String, mode: &'static str, source: PathBuf) -> Result<Item, BundleError> {
         let sum = sum_of(&source)
-            .map_err(|error| CargoError(format!("cannot read {}: {error}", source.display())))?;
+            .map_err(|error| BundleError(format!("cannot read {}: {error}", source.display())))?;
         Ok(Item { path, mode, source: Source::File(source), sum: sum.0, bytes: sum.1 })
     }
 
@@ -121,16 +121,16 @@ impl Item {
 }
 
 /// Brings everything to all hosts.
-pub(super) fn install(deployment: &Deployment, cargo: &Cargo) -> Result<(), Failures> {
+pub(super) fn install(deployment: &Deployment, bundle: &Bundle) -> Result<(), Failures> {
     let sites = &deployment.target.sites;
     let outcomes = on_all(sites, "install", |site| {
-        let items = cargo.items_of(site).map_err(|error| vec![error.to_string()])?;
-        let note = install_on(deployment, site, cargo, &items).map_err(|error| vec![error.to_string()])?;
+        let items = bundle.items_of(site).map_err(|error| vec![error.to_string()])?;
+        let note = install_on(deployment, site, bundle, &items).map_err(|error| vec![error.to_string()])?;
         let version = version_on(deployment, site).map_err(|error| vec![error.to_string()])?;
-        if version == cargo.version {
+        if version == bundle.version {
             Ok(((), note))
         } else {
-            Err(vec![format!("what runs there is '{version}', and what was brought is '{}'", cargo.version)])
+            Err(vec![format!("'{version}' runs there, and '{}' was installed", bundle.version)])
         }
     });
     all_or_failures(sites, "install", outcomes).map(drop)
@@ -139,12 +139,12 @@ pub(super) fn install(deployment: &Deployment, cargo: &Cargo) -> Result<(), Fail
 fn install_on(
     deployment: &Deployment,
     site: &Site,
-    cargo: &Cargo,
+    bundle: &Bundle,
     items: &[Item],
 ) -> Result<String, SshError> {
     let paths = items.iter().map(|item| item.path.clone());
-    let arguments = [cargo.testbed.clone()].into_iter().chain(paths);
-    let reply = deployment.ask(site, script::INVENTORY, arguments, Duration::ZERO)?;
+    let arguments = [bundle.testbed.clone()].into_iter().chain(paths);
+    let reply = deployment.run(site, script::INVENTORY, arguments, Duration::ZERO)?;
     let there = sums(&reply);
     let missing: Vec<&Item> =
         items.iter().filter(|item| there.get(item.path.as_str()) != Some(&item.sum.as_str())).collect();
@@ -153,7 +153,7 @@ fn install_on(
         deployment.ssh.send(site, &doing, &receive(&deployment.target.run_dir, &item.path), item.open()?)?;
     }
     let words = missing.iter().flat_map(|item| [item.sum.clone(), item.mode.into(), item.path.clone()]);
-    deployment.ask(site, script::PLACE, words, Duration::ZERO)?;
+    deployment.run(site, script::PLACE, words, Duration::ZERO)?;
     let bytes: u64 = missing.iter().map(|item| item.bytes).sum();
     let unchanged = items.len() - missing.len();
     Ok(format!("sent {} files ({:.1} MB), {unchanged} unchanged", missing.len(), bytes as f64 / 1e6))
@@ -171,19 +171,19 @@ fn sums(reply: &Reply) -> BTreeMap<&str, &str> {
     reply.all("sum").filter_map(|text| text.split_once(' ')).map(|(sum, path)| (path, sum)).collect()
 }
 
-/// What a host says that it runs.
+/// The version that a host reports.
 pub(super) fn version_on(deployment: &Deployment, site: &Site) -> Result<String, SshError> {
-    let reply = deployment.ask(site, script::STATUS, ["full".to_string()], Duration::ZERO)?;
+    let reply = deployment.run(site, script::STATUS, ["full".to_string()], Duration::ZERO)?;
     Ok(printable(reply.text("version").unwrap_or("nothing")))
 }
 
-/// What `node` here prints for `--version`.
-pub(super) fn version_of_node() -> Result<String, CargoError> {
+/// The version of `node` here.
+pub(super) fn version_of_node() -> Result<String, BundleError> {
     let program = program("node")?;
     let output = Command::new(&program)
         .arg("--version")
         .output()
-        .map_err(|error| CargoError(format!("cannot run {}: {error}", program.display())))?;
+        .map_err(|error| BundleError(format!("cannot run {}: {error}", program.display())))?;
     Ok(printable(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default()))
 }
 

@@ -14,9 +14,8 @@ use crate::flags::{UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::load;
 use crate::signals;
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// Runs `tools deploy load`.
 pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
     let is_here = values.value("from", "'here' or 'hosts'", |text| match text {
         "here" => Some(true),
@@ -28,7 +27,7 @@ pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
     if is_here {
         return load::run_on("deploy load", values, &hosts, committee);
     }
-    // Judged here, so that a slip is told before anything is asked of a host.
+    // Parsed here, so that a mistake is reported before a host is reached.
     load::Plan::for_committee(values, &committee)?;
     with_deployment("load", values, |deployment| Ok(load_there(deployment, values)))
 }
@@ -36,10 +35,10 @@ pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
 /// More than a line a second for a week.
 const LOAD_BYTES_MAX: u64 = 1 << 30;
 
-/// Runs `tools load` on the first host, whose lines are told here.
+/// Runs `tools load` on the first host, whose lines are printed here.
 fn load_there(deployment: &Deployment, values: &Values) -> u8 {
     let site = &deployment.target.sites[0];
-    tell(format!("load from {site}"));
+    print(format!("load from {site}"));
     let names = ["rate", "duration", "warmup", "tx-size", "cross", "invalid", "expiry-rounds", "seed"];
     let options = names.iter().filter_map(|name| Some(format!("--{name} {}", quoted(values.text(name)?))));
     let script = format!(
@@ -59,7 +58,7 @@ fn load_there(deployment: &Deployment, values: &Values) -> u8 {
             thread::sleep(Duration::from_millis(100));
             if signals::is_interrupted() {
                 deployment.wind_up();
-                if let Err(error) = deployment.ask(site, script::END_LOAD, [], Duration::ZERO) {
+                if let Err(error) = deployment.run(site, script::END_LOAD, [], Duration::ZERO) {
                     eprintln!("tools deploy load: the load on {site} cannot be ended: {error}");
                 }
                 break;
@@ -69,7 +68,7 @@ fn load_there(deployment: &Deployment, values: &Values) -> u8 {
     });
     match result {
         Ok(()) => 0,
-        // What `tools load` said there with its exit code, which means the same here.
+        // The errors of `tools load` there with its exit code, which means the same here.
         Err(SshError::Failed { status, stderr, .. }) if matches!(status.code(), Some(1..=4 | 130)) => {
             stderr.iter().for_each(|line| eprintln!("{line}"));
             status.code().map_or(EXIT_FAILED, |code| code as u8)

@@ -11,8 +11,8 @@ use super::sites::{Outcomes, Site, on_all};
 use super::ssh_error::SshError;
 use crate::run::{free_kib, node_of_log};
 
-/// Fetches the logs of these hosts, and writes how far their clocks are off beside them. What cannot be fetched from one
-/// host keeps nobody from fetching from the others.
+/// Fetches the logs of these hosts, and writes how far their clocks are off beside them. A failure on
+/// one host does not stop the others.
 pub(super) fn fetch(deployment: &Deployment, sites: &[Site], log_dir: &Path) -> Outcomes<Offset> {
     let outcomes = on_all(sites, "logs", |site| {
         let fetched = fetch_from(deployment, site, log_dir).map_err(|error| vec![error.to_string()])?;
@@ -33,7 +33,7 @@ pub(super) fn fetch(deployment: &Deployment, sites: &[Site], log_dir: &Path) -> 
 /// Fetches the logs of one host; how many, and how many bytes.
 fn fetch_from(deployment: &Deployment, site: &Site, log_dir: &Path) -> Result<(u64, u64), SshError> {
     let refused = |why| SshError::Reply { doing: script::LOGS.doing.into(), error: why };
-    let reply = deployment.ask(site, script::LOGS, [], Duration::ZERO)?;
+    let reply = deployment.run(site, script::LOGS, [], Duration::ZERO)?;
     let listed = reply.each("log", "'BYTES NAME'", |text| {
         let (bytes, name) = text.split_once(' ')?;
         Some((bytes.parse::<u64>().ok()?, name.to_string()))

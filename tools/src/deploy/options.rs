@@ -1,4 +1,4 @@
-//! The command lines of `tools deploy`: a table an action, and what they say.
+//! The command lines of `tools deploy`: a table an action, and their values.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,13 +49,13 @@ const NEW_KEYS: Opt = Opt::switch(
 const HISTORY: Opt = Opt::without_default(
     "history-mib",
     "M",
-    "Memory in which a node keeps decided proposals for those who are behind; as a rule a quarter of its host's, \
+    "Memory in which a node keeps decided proposals for nodes that are behind; as a rule a quarter of its host's, \
      shared by the nodes there, and at most 2048.",
 );
 const METRICS: Opt = Opt::without_default(
     "metrics-port",
     "P",
-    "Each node tells its metrics on a port of its host's 127.0.0.1: the first node there on P, the second on P + 1, and so \
+    "Each node serves its metrics on a port of its host's 127.0.0.1: the first node there on P, the second on P + 1, and so \
      on in the order of ids. What they mean stands in docs/metrics.md.",
 );
 const FROM: Opt = Opt::with(
@@ -77,16 +77,16 @@ const EXIT_STATUS: (&str, &str) = (
 
 const SSH: (&str, &str) = (
     "SSH",
-    "Hosts are reached by the ssh command, with your configuration, agent, known hosts and jump hosts. It never asks \
-     anything (BatchMode), and host keys are checked as your configuration says: log in once by hand where ssh would \
-     ask. Several nodes whose fifth column is the same run on the same host. There is one connection a host.",
+    "Hosts are reached by the ssh command, with your configuration, agent, known hosts and jump hosts. It never prompts \
+     (BatchMode), and host keys are checked as your configuration says: log in once by hand where ssh would prompt. \
+     Several nodes whose fifth column is the same run on the same host. There is one connection a host.",
 );
 
 /// `tools deploy check`.
 pub(crate) const CHECK: Command = Command {
     name: "deploy check",
     summary: "looks at all hosts, and at what would be in the way",
-    about: "Reaches every host of hosts.txt and tells its architecture, cores, memory, free disk, how far its clock is from \
+    about: "Reaches every host of hosts.txt and prints its architecture, cores, memory, free disk, how far its clock is from \
             this one's (give or take half the time of the question's way there and back), and what is installed. Complains \
             of a wrong architecture, missing commands, too little room, a directory of somebody else, ports that are taken, \
             and addresses that are not the host's: all at once, of all hosts.",
@@ -129,9 +129,9 @@ pub(crate) const START: Command = Command {
 /// `tools deploy status`.
 pub(crate) const STATUS: Command = Command {
     name: "deploy status",
-    summary: "tells which processes run on all hosts",
-    about: "A line a node: its host, its processes, their memory and processor time, or its last words. What nodes tell of \
-            rounds and transactions: tools status.",
+    summary: "lists the processes that run on all hosts",
+    about: "A line a node: its host, its processes, their memory and processor time, or its last words. Rounds and transactions \
+            of the nodes: tools status.",
     operands: &[],
     options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
     sections: &[
@@ -173,7 +173,7 @@ pub(crate) const LOAD: Command = Command {
 pub(crate) const STOP: Command = Command {
     name: "deploy stop",
     summary: "stops all nodes",
-    about: "Asks the nodes to stop, and after 10 s ends what is left. Only processes whose executable lies in the run \
+    about: "Lets the nodes stop, and after 10 s ends what is left. Only processes whose executable lies in the run \
             directory are ever touched.",
     operands: &[],
     options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
@@ -185,7 +185,7 @@ pub(crate) const LOGS: Command = Command {
     name: "deploy logs",
     summary: "fetches the logs of all nodes",
     about: "Copies logs, rounds-<id>.csv and standard error of all nodes into LOG_DIR, under the names of a local run, and \
-            writes clocks.csv: how far each host's clock is from this one's, which tools logs tells. Nodes may run \
+            writes clocks.csv: how far each host's clock is from this one's, for tools logs. Nodes may run \
             meanwhile.",
     operands: &[],
     options: &[HOSTS, LOG_DIR, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
@@ -257,7 +257,7 @@ pub(crate) const RUN: Command = Command {
     ],
 };
 
-/// Where things are, as a command line says.
+/// The target of a command line.
 pub(super) fn target(values: &Values) -> Result<Target, UsageError> {
     let place = values.required("hosts")?;
     let hosts = Hosts::load(Path::new(place))?;
@@ -286,7 +286,7 @@ fn parse_run_dir(text: &str) -> Option<String> {
     (text.chars().all(is_plain) && parts.all(|is_fine| is_fine)).then(|| path.to_string())
 }
 
-/// What a command line says of how nodes are to run on their hosts.
+/// The settings of nodes that depend on their hosts.
 pub(super) fn per_host(values: &Values) -> Result<PerHost, UsageError> {
     let history_mib = values.optional_number("history-mib", 1, 1 << 20)?;
     // Below it as many ports as nodes can be on one host.

@@ -35,12 +35,12 @@ impl StartOptions {
     }
 }
 
-/// What depends on a node's host, and on its place there.
+/// Settings that depend on a node's host, and on its place there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct PerHost {
     /// Memory for decided proposals at each node, MiB; by the host's memory if not given.
     pub(super) history_mib: Option<u64>,
-    /// The port on which the first node of a host tells metrics, the others on those after it; none if not given.
+    /// The port on which the first node of a host serves metrics, the others on those after it; none if not given.
     pub(super) metrics_port: Option<u16>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct PerHost {
 pub(super) enum Found {
     /// Its first process runs.
     Up(u32),
-    /// It was started and runs no more; the last it said.
+    /// It was started and has ended; its last words.
     Gone(String),
 }
 
@@ -59,12 +59,12 @@ pub(super) fn ended_unasked(site: &Site, last_words: &str) -> String {
     format!("ended unasked on {site}{words}")
 }
 
-/// What runs on a host.
+/// The processes of a host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Running {
     /// The testbed that is installed, if one is.
     pub(super) testbed: Option<String>,
-    /// The version of its programs, if it was asked for.
+    /// The version of its programs, if that was requested.
     pub(super) version: Option<String>,
     /// The nodes that were started.
     pub(super) nodes: Vec<(NodeId, Found)>,
@@ -72,10 +72,10 @@ pub(super) struct Running {
     pub(super) processes: Vec<(Process, u64)>,
 }
 
-/// How much is asked of a host.
+/// How much is requested from a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Depth {
-    /// What changes while a run is on.
+    /// Only the parts that change during a run.
     Brief,
     /// Versions as well.
     Full,
@@ -117,7 +117,7 @@ fn start_on(
     let ids = site.ids().map(|id| id.to_string());
     let head = [options.testbed.clone(), filter, history, metrics].into_iter().chain(ids);
     let arguments = head.chain(["--".into()]).chain(options.arguments.iter().cloned());
-    let reply = deployment.ask(site, script::START, arguments, Duration::ZERO).map_err(words)?;
+    let reply = deployment.run(site, script::START, arguments, Duration::ZERO).map_err(words)?;
     let list = |key| {
         let ids: Vec<&str> = reply.all(key).filter_map(|text| text.split(' ').next()).collect();
         printable(&ids.join(", "))
@@ -131,13 +131,13 @@ fn start_on(
     })
 }
 
-/// What runs on a host.
+/// Looks at the processes of a host.
 pub(super) fn running(deployment: &Deployment, site: &Site, depth: Depth) -> Result<Running, SshError> {
     let depth = match depth {
         Depth::Brief => "brief",
         Depth::Full => "full",
     };
-    let reply = deployment.ask(site, script::STATUS, [depth.to_string()], Duration::ZERO)?;
+    let reply = deployment.run(site, script::STATUS, [depth.to_string()], Duration::ZERO)?;
     parse(&reply).map_err(|error| SshError::Reply { doing: script::STATUS.doing.into(), error: error.into() })
 }
 
@@ -163,7 +163,7 @@ fn parse(reply: &Reply) -> Result<Running, wire::text::ParseError> {
     Ok(Running { testbed, version: reply.text("version").map(printable), nodes, processes })
 }
 
-/// What became of stopping on one host, in words; and what is not well.
+/// The outcome of stopping on one host.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Stopped {
     /// For the line of the host.
@@ -184,7 +184,7 @@ pub(super) fn clean_on(deployment: &Deployment, site: &Site) -> Result<Stopped, 
 
 fn end_with(deployment: &Deployment, site: &Site, script: script::Script) -> Result<Stopped, String> {
     let patience = STOP_PATIENCE.as_secs().to_string();
-    let reply = deployment.ask(site, script, [patience], STOP_PATIENCE + KILL_PATIENCE);
+    let reply = deployment.run(site, script, [patience], STOP_PATIENCE + KILL_PATIENCE);
     let reply = reply.map_err(|error| error.to_string())?;
     stopped(&reply)
 }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_is_told_in_words_and_what_cannot_be_ended_is_a_failure() {
+    fn a_note_describes_stopping_and_a_process_that_cannot_be_ended_is_a_failure() {
         for (lines, note) in [
             ("", "nothing ran"),
             ("absent yes\n", "nothing is there"),

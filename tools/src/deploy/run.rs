@@ -9,7 +9,7 @@ use super::check::{Facts, Purpose, check};
 use super::deployment::Deployment;
 use super::exit::not_begun;
 use super::fleet::RemoteFleet;
-use super::install::{Cargo, install};
+use super::install::{Bundle, install};
 use super::options::{RUN, per_host, shape, target};
 use super::processes::{self, PerHost, StartOptions};
 use crate::flags::{UsageError, Values};
@@ -18,7 +18,6 @@ use crate::run::{
 };
 use crate::signals;
 
-/// Runs `tools deploy run`.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let target = target(values)?;
     let (nodes, shards) = shape(values, &target.hosts)?;
@@ -35,7 +34,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     Ok(conclude("deploy run", whole_run(&deployment, &plan, per_host), &plan.directories))
 }
 
-/// A run clears its data directory, and with it the file that says where to run.
+/// A run clears its data directory, and with it the file that lists the hosts.
 fn refuse_hosts_file_in(directories: &Directories, values: &Values) -> Result<(), UsageError> {
     let place = values.required("hosts")?;
     let real = |path: &Path| path.canonicalize().ok();
@@ -54,8 +53,8 @@ fn whole_run(deployment: &Arc<Deployment>, plan: &RunPlan, per_host: PerHost) ->
     // Before the files of the last run go, and before anything is sent.
     let facts = check(deployment, Purpose::Run).map_err(failed)?;
     let prepared = prepare(plan, || Ok(hosts.clone()), |line| Progress::Printed.print(line))?;
-    let cargo = Cargo::gather(hosts, &prepared.committee, &plan.directories.keys()).map_err(failed)?;
-    install(deployment, &cargo).map_err(failed)?;
+    let bundle = Bundle::gather(hosts, &prepared.committee, &plan.directories.keys()).map_err(failed)?;
+    install(deployment, &bundle).map_err(failed)?;
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }

@@ -1,8 +1,8 @@
-//! What runs on a host: POSIX shell scripts, their arguments, and their answers.
+//! Everything that runs on a host: POSIX shell scripts, their arguments, and their answers.
 //!
 //! A script goes to `sh -s` over standard input, so that the login shell of the account, whatever it is, sees nothing
 //! but those words. Its arguments stand in its first line, quoted by [`quoted`]. It answers with lines `key value`
-//! between two fixed lines; what an account's start files print before the first is nobody's answer, and without the
+//! between two fixed lines; what an account's start files print before the first is no answer, and without the
 //! last the answer was cut short.
 
 use std::fmt;
@@ -19,14 +19,14 @@ const END: &str = "dumbo-testbed end";
 /// A script and what it is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Script {
-    /// What it does, completing "while …".
+    /// Its purpose, completing "while …".
     pub(super) doing: &'static str,
     body: &'static str,
 }
 
-/// Tells what a host is and what would be in the way.
+/// Reports what a host is and what would be in the way.
 pub(super) const CHECK: Script = Script { doing: "checking", body: include_str!("scripts/check.sh") };
-/// Makes the run directory and tells what is in it.
+/// Makes the run directory and lists what is in it.
 pub(super) const INVENTORY: Script =
     Script { doing: "looking at what is installed", body: include_str!("scripts/inventory.sh") };
 /// Moves files that have come to their places.
@@ -34,19 +34,19 @@ pub(super) const PLACE: Script =
     Script { doing: "moving files to their places", body: include_str!("scripts/place.sh") };
 /// Starts nodes.
 pub(super) const START: Script = Script { doing: "starting nodes", body: include_str!("scripts/start.sh") };
-/// Tells which processes run.
+/// Lists the processes that run.
 pub(super) const STATUS: Script =
     Script { doing: "asking for processes", body: include_str!("scripts/status.sh") };
 /// Stops nodes.
 pub(super) const STOP: Script = Script { doing: "stopping nodes", body: include_str!("scripts/stop.sh") };
 /// Stops nodes and removes the run directory.
 pub(super) const CLEAN: Script = Script { doing: "cleaning up", body: include_str!("scripts/clean.sh") };
-/// Kills processes as a plan of faults says.
+/// Kills processes for a planned fault.
 pub(super) const KILL: Script = Script { doing: "killing processes", body: include_str!("scripts/kill.sh") };
-/// Asks a load that runs there to end.
+/// Ends a load that runs there.
 pub(super) const END_LOAD: Script =
     Script { doing: "ending load", body: include_str!("scripts/end_load.sh") };
-/// Tells which logs there are.
+/// Lists the logs.
 pub(super) const LOGS: Script = Script { doing: "listing logs", body: include_str!("scripts/logs.sh") };
 
 impl Script {
@@ -62,7 +62,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// What a script answered.
+/// The answer of a script.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Reply {
     place: String,
@@ -72,11 +72,11 @@ pub(super) struct Reply {
 /// Why there is no answer to go on with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum ReplyError {
-    /// The script says why it did not do what it was asked to.
+    /// The script reports why it did nothing.
     Refused(String),
     /// The answer ends in the middle, or is none.
     CutShort,
-    /// A line is not what the script was to say.
+    /// A line is not of the form that the script prints.
     Parse(ParseError),
 }
 
@@ -161,7 +161,7 @@ impl Reply {
     }
 }
 
-/// What another machine said, fit for a terminal: one line, nothing that moves the cursor, not too long.
+/// The words of another machine, fit for a terminal: one line, nothing that moves the cursor, not too long.
 pub(super) fn printable(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     text.trim().chars().take(CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// What a local shell makes of a script.
+    /// Runs a script in a local shell.
     fn run(script: &str) -> String {
         let mut child = Command::new("sh")
             .arg("-s")

@@ -1,4 +1,4 @@
-//! The hosts of a testbed: who runs which nodes, and doing something on all of them at once.
+//! The hosts of a testbed with their nodes, and steps on all of them at once.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +10,9 @@ use wire::hosts::{Host, Hosts};
 use wire::ids::NodeId;
 use wire::text::ParseError;
 
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// How often hosts are told that keep others waiting.
+/// How often hosts that keep others waiting are listed.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A host and its nodes.
@@ -20,9 +20,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Site {
     /// Its place among the hosts, in the order of their first nodes.
     pub(super) index: usize,
-    /// Where `ssh` finds it.
+    /// Its `ssh` destination.
     pub(super) destination: String,
-    /// Its nodes, ascending.
     pub(super) nodes: Vec<Host>,
 }
 
@@ -44,7 +43,7 @@ impl fmt::Display for Site {
     }
 }
 
-/// The hosts that a hosts file tells of; `place` names it in errors.
+/// The hosts of a hosts file; `place` names it in errors.
 pub(super) fn sites(place: &str, hosts: &Hosts) -> Result<Vec<Site>, ParseError> {
     let mut sites: Vec<Site> = Vec::new();
     let mut by_destination: BTreeMap<&str, usize> = BTreeMap::new();
@@ -54,7 +53,7 @@ pub(super) fn sites(place: &str, hosts: &Hosts) -> Result<Vec<Site>, ParseError>
             let value = format!("node {} without an ssh destination", host.id);
             return wrong(&value, "a fifth column, e.g. user@host, for every node");
         };
-        // A comma separates columns in what is told of hosts, and a dash would make it an option of ssh.
+        // A comma separates columns in files about hosts, and a dash would make it an option of ssh.
         if destination.starts_with('-') || destination.contains(',') {
             return wrong(destination, "an ssh destination that has no comma and does not begin with '-'");
         }
@@ -72,10 +71,10 @@ pub(super) fn sites(place: &str, hosts: &Hosts) -> Result<Vec<Site>, ParseError>
     Ok(sites)
 }
 
-/// What could not be done, by host.
+/// Failures by host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Failures {
-    /// What was being done.
+    /// The step.
     doing: String,
     hosts: usize,
     /// Each host with what went wrong there, all of it.
@@ -94,11 +93,11 @@ impl fmt::Display for Failures {
     }
 }
 
-/// What came of it on each host, in their order.
+/// The outcome on each host, in their order.
 pub(super) type Outcomes<T> = Vec<Result<T, Vec<String>>>;
 
-/// Does something on all hosts at once, a thread each. `work` gives its result and a note, which is told as soon as the
-/// host is done; or all that went wrong there.
+/// Does something on all hosts at once, a thread each. `work` returns its result and a note, which is printed as soon
+/// as the host is done; or all that went wrong there.
 pub(super) fn on_all<T: Send>(
     sites: &[Site],
     doing: &str,
@@ -113,20 +112,20 @@ pub(super) fn on_all<T: Send>(
             Err(reasons) => format!("FAILED: {}", reasons.join("; ")),
         };
         if !note.is_empty() {
-            tell(format!("{doing} {count}/{}  {site}: {note}", sites.len()));
+            print(format!("{doing} {count}/{}  {site}: {note}", sites.len()));
         }
         result.map(|(value, _)| value)
     };
     thread::scope(|scope| {
         let threads: Vec<_> = sites.iter().map(|site| scope.spawn(|| one(site))).collect();
-        let mut told = Instant::now();
+        let mut printed = Instant::now();
         while threads.iter().any(|thread| !thread.is_finished()) {
             thread::sleep(Duration::from_millis(5));
-            if told.elapsed() >= PROGRESS_INTERVAL {
+            if printed.elapsed() >= PROGRESS_INTERVAL {
                 let busy = sites.iter().zip(&threads).filter(|(_, thread)| !thread.is_finished());
                 let busy: Vec<String> = busy.map(|(site, _)| site.to_string()).collect();
-                tell(format!("{doing}: still at it: {}", busy.join(", ")));
-                told = Instant::now();
+                print(format!("{doing}: still waiting for {}", busy.join(", ")));
+                printed = Instant::now();
             }
         }
         let panicked = |_| Err(vec!["the thread of this host panicked".to_string()]);
@@ -166,8 +165,8 @@ mod tests {
     #[test]
     fn nodes_with_one_destination_are_on_one_host() {
         let sites = parse("0 10.0.0.1 a 1 x\n1 10.0.0.2 b 1 y\n2 10.0.0.1 a 2 x\n").unwrap();
-        let told: Vec<String> = sites.iter().map(|site| format!("{site}:{}", site.ids_text("+"))).collect();
-        assert_eq!(told, ["x:0+2", "y:1"]);
+        let texts: Vec<String> = sites.iter().map(|site| format!("{site}:{}", site.ids_text("+"))).collect();
+        assert_eq!(texts, ["x:0+2", "y:1"]);
         assert_eq!(sites[1].index, 1);
     }
 
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn all_failures_of_all_hosts_are_told() {
+    fn the_error_lists_all_failures_of_all_hosts() {
         let sites = parse("0 ::1 a 1 x\n1 ::1 b 1 y\n2 ::1 c 1 z\n").unwrap();
         let outcomes = on_all(&sites, "test", |site| match site.index {
             1 => Ok(((), String::new())),

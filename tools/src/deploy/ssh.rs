@@ -1,11 +1,11 @@
-//! The real `ssh`, run as a process, with the configuration, agent, known hosts and jump hosts of whoever runs us.
+//! The real `ssh`, run as a process, with the user's configuration, agent, known hosts and jump hosts.
 //!
-//! - *It never asks*: `BatchMode`. Host keys are checked as the configuration says; nothing here loosens that.
+//! - *It never prompts*: `BatchMode`. Host keys are checked as the configuration says; nothing here loosens that.
 //! - *One connection a host*: the first process of a host is its master, and what follows goes through its socket,
 //!   which lies in a directory that only we may enter. A master runs `cat` on a pipe of ours: when we end, however
 //!   that happens, so does the connection.
 //! - *It never hangs*: a step that does not get on for the time limit is killed, and the error names the limit.
-//! - *What it writes is bounded*, for the other side decides how much that is.
+//! - *What it writes is bounded*, since the other side decides how much that is.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader, Read, Write};
@@ -25,10 +25,9 @@ use super::ssh_error::{REPLY_BYTES_MAX, SshError};
 use super::step::{Input, OnSignal, Output, POLL, Step, cannot_run, keep_end_of, lines};
 use crate::signals;
 
-/// What a connection says once it is there; an account's start files may speak before it.
+/// The line that a connection prints once it is there; an account's start files may print before it.
 const READY: &str = "dumbo-testbed connected";
 
-/// How hosts are reached.
 #[derive(Debug)]
 pub(super) struct Ssh {
     config: Option<PathBuf>,
@@ -153,7 +152,7 @@ impl Ssh {
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }
-        // Before the limit, so that what ssh has to say of it is heard.
+        // Before the limit, so that ssh reports it itself.
         let connect_s = (self.limit.as_secs() * 2 / 3).clamp(1, 15);
         let seconds = self.limit.as_secs().clamp(1, 60);
         for option in [
@@ -215,8 +214,8 @@ pub(super) struct Dialogue {
 }
 
 impl Dialogue {
-    /// Says an empty line and waits for the answer.
-    pub(super) fn ask(&mut self) -> Result<String, SshError> {
+    /// Sends an empty line and waits for the answer.
+    pub(super) fn exchange(&mut self) -> Result<String, SshError> {
         let doing = || "waiting for an answer".to_string();
         let sent = self.stdin.write_all(b"\n");
         let answer = match sent {

@@ -1,4 +1,4 @@
-//! What goes wrong with a step on a host, and what a person can do about it.
+//! Errors of steps on hosts, with a hint where a person can do something about them.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ pub(super) enum SshError {
     TooLong { doing: String, limit: Duration, stderr: Vec<String> },
     /// It ended badly.
     Failed { doing: String, status: ExitStatus, stderr: Vec<String> },
-    /// It said more than is ever needed.
+    /// Its output was longer than is ever needed.
     TooMuch { doing: String },
     /// It worked, and the script's answer is bad news.
     Reply { doing: String, error: ReplyError },
@@ -36,7 +36,7 @@ impl fmt::Display for SshError {
                 write!(f, "{doing} did not get on for {limit} s (--timeout){}", with_colon(stderr))
             }
             SshError::Failed { doing, status, stderr } => {
-                // 255 is ssh's own; all else was said by the other side.
+                // 255 is ssh's own; all else comes from the other side.
                 match status.code() {
                     Some(255) if !stderr.is_empty() => {
                         let text = stderr.join("; ");
@@ -61,14 +61,14 @@ fn with_colon(stderr: &[String]) -> String {
     if stderr.is_empty() { String::new() } else { format!(": {}", stderr.join("; ")) }
 }
 
-/// What a person can do about it, where that is known.
+/// A hint to a person, where there is one.
 fn hint(stderr: &[String]) -> &'static str {
-    let says = |text: &str| stderr.iter().any(|line| line.contains(text));
-    if says("has changed") {
+    let has = |text: &str| stderr.iter().any(|line| line.contains(text));
+    if has("has changed") {
         " (somebody else may answer there; see known_hosts)"
-    } else if says("Host key verification failed") {
+    } else if has("Host key verification failed") {
         " (log in once by hand, and compare the key that it shows)"
-    } else if says("Permission denied (") {
+    } else if has("Permission denied (") {
         " (ssh must log in without a password: see your keys and agent)"
     } else {
         ""

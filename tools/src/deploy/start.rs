@@ -15,12 +15,11 @@ use crate::flags::{UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::load::Offering;
 use crate::run::{NodeSettings, NotReady, StartError, UnaskedEnd, wait_until_ready};
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// How often hosts are asked whether their nodes still run, while these do not answer.
+/// How often hosts are looked at while their nodes do not answer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Runs `tools deploy start`.
 pub(crate) fn start(values: &Values) -> Result<u8, UsageError> {
     let (settings, per_host) = (NodeSettings::of(values)?, per_host(values)?);
     with_deployment("start", values, |deployment| {
@@ -53,7 +52,7 @@ fn wait_until_up(deployment: &Deployment, committee: Committee) -> u8 {
     };
     let code = match wait_until_ready(&offering, &nodes, ended) {
         Ok(_) => {
-            tell(format!("{} nodes up; testbed {testbed}", nodes.len()));
+            print(format!("{} nodes up; testbed {testbed}", nodes.len()));
             0
         }
         Err(NotReady::Interrupted) => {

@@ -1,6 +1,7 @@
 //! One process, watched: fed, heard, and killed when it does not get on.
 //!
-//! Its pipes are served by threads, so that nothing it does or leaves undone keeps the watcher from looking at the clock.
+//! Its pipes are served by threads, so that nothing it does or leaves undone keeps the watcher from looking at the
+//! clock.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,9 +17,9 @@ use super::script::printable;
 use super::ssh_error::{REPLY_BYTES_MAX, SshError};
 use crate::signals;
 
-/// What of standard error is kept: its end, where the reason stands.
+/// Bytes of standard error that are kept: its end, where the reason stands.
 const STDERR_BYTES_MAX: usize = 16 << 10;
-/// How many lines of it are told.
+/// How many lines of it are printed.
 const STDERR_LINES_MAX: usize = 3;
 /// How often a running process is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(10);
@@ -30,11 +31,11 @@ const PIPES_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) enum OnSignal {
     /// The person wants out.
     GiveUp,
-    /// What is under way is the winding up that the signal asked for.
+    /// The winding up that the signal requested is under way.
     GoOn,
 }
 
-/// Where a step's input comes from.
+/// The source of a step's input.
 pub(super) enum Input {
     /// From here.
     Bytes(Vec<u8>),
@@ -42,9 +43,9 @@ pub(super) enum Input {
     File(File),
 }
 
-/// Where its output goes.
+/// The sink of its output.
 pub(super) enum Output {
-    /// To whoever runs the step.
+    /// To the caller.
     Kept,
     /// To a file, but not more than so many bytes.
     File(File, u64),
@@ -52,7 +53,7 @@ pub(super) enum Output {
 
 /// One process of `ssh`, watched.
 pub(super) struct Step {
-    /// What it does, completing "… did not get on".
+    /// Its purpose, completing "… did not get on".
     pub(super) doing: String,
     /// How long it may make no progress.
     pub(super) limit: Duration,
@@ -86,7 +87,7 @@ impl Step {
         let status = match ended {
             Ok(status) => status,
             Err(error) => {
-                // Whatever it says of that, it is not waited for any longer.
+                // Whatever comes of that, it is not waited for any longer.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(match error {
@@ -158,7 +159,7 @@ fn pump(
                 }
             }
         };
-        // A sink that closes early is the other side's failure, which its exit status tells.
+        // A sink that closes early is the other side's failure, which its exit status shows.
         let _ = sender.send(copy());
     });
     receiver
@@ -203,14 +204,14 @@ pub(super) fn keep_end_of(mut source: impl Read + Send + 'static) -> Receiver<Ve
     receiver
 }
 
-/// The telling lines of what `ssh` wrote to standard error: the last ones.
+/// The lines of standard error of `ssh` that matter: the last ones.
 pub(super) fn lines(stderr: &Receiver<Vec<u8>>) -> Vec<String> {
     let bytes = stderr.recv_timeout(PIPES_PATIENCE).unwrap_or_default();
     telling_lines(&String::from_utf8_lossy(&bytes))
 }
 
 fn telling_lines(text: &str) -> Vec<String> {
-    // The frame around the warning that a host key has changed says nothing.
+    // The frame around the warning that a host key has changed is of no use.
     let is_telling = |line: &String| line.chars().any(char::is_alphanumeric);
     let all: Vec<String> = text.lines().map(printable).filter(is_telling).collect();
     all[all.len().saturating_sub(STDERR_LINES_MAX)..].to_vec()
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_fed_and_heard() {
+    fn a_step_gets_its_input_and_returns_its_output() {
         let output =
             step(60_000).run(&mut sh("cat; echo end"), Input::Bytes(b"begin\n".to_vec()), Output::Kept);
         assert_eq!(output.unwrap(), b"begin\nend\n");
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_with_the_last_lines_and_what_to_do() {
+    fn a_failure_has_the_last_lines_and_what_to_do() {
         let fail = |script: &str| {
             step(60_000).run(&mut sh(script), Input::Bytes(Vec::new()), Output::Kept).unwrap_err().to_string()
         };

@@ -10,15 +10,14 @@ use super::nearest::nearest;
 /// One option of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opt {
-    /// Its name without the dashes.
     pub(crate) name: &'static str,
-    /// What its value looks like, e.g. `R|max`; `None` for a switch.
+    /// The shape of its value, e.g. `R|max`; `None` for a switch.
     pub(crate) value: Option<&'static str>,
     /// The value it has if not given; `None` if it then has none.
     pub(crate) default: Option<&'static str>,
     /// The value it has if given without one; `None` if it then lacks one.
     pub(crate) bare: Option<&'static str>,
-    /// What it means, in a sentence or two.
+    /// Its meaning, in a sentence or two.
     pub(crate) help: &'static str,
 }
 
@@ -57,13 +56,13 @@ impl Opt {
 /// A word of the command line that is no option: what a command is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Operand {
-    /// What it is called, e.g. `DIR`.
+    /// Its name, e.g. `DIR`.
     pub(crate) name: &'static str,
     /// The words it may be; any at all if there are none.
     pub(crate) words: &'static [&'static str],
-    /// What it is if it is not given; `None` if it must be.
+    /// Its default; `None` if it must be given.
     pub(crate) default: Option<&'static str>,
-    /// What it means, in a sentence or two.
+    /// Its meaning, in a sentence or two.
     pub(crate) help: &'static str,
 }
 
@@ -72,13 +71,13 @@ pub(crate) struct Operand {
 pub(crate) struct Command {
     /// Its name, the first word after `tools`.
     pub(crate) name: &'static str,
-    /// What it does, in one line.
+    /// Its purpose, in one line.
     pub(crate) summary: &'static str,
-    /// What it does, in full: paragraphs separated by empty lines.
+    /// Its description: paragraphs separated by empty lines.
     pub(crate) about: &'static str,
     /// Its operands, in their order; those that may be left out come last.
     pub(crate) operands: &'static [Operand],
-    /// Its options, in the order in which help tells them.
+    /// Its options, in the order in which help lists them.
     pub(crate) options: &'static [Opt],
     /// Further sections of the help: heading and text. A line of the text is a paragraph, or a term and what it
     /// means, with two spaces or more between them.
@@ -137,9 +136,9 @@ impl From<ParseError> for UsageError {
     }
 }
 
-/// What a command line asks for.
+/// A parsed command line.
 #[derive(Clone, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Invocation {
     /// The manual page.
     Help,
     /// The command, with these options.
@@ -148,9 +147,9 @@ pub(crate) enum Asked {
 
 impl Command {
     /// Parses the arguments that follow the command's name.
-    pub(crate) fn parse(&self, arguments: &[String]) -> Result<Asked, UsageError> {
+    pub(crate) fn parse(&self, arguments: &[String]) -> Result<Invocation, UsageError> {
         if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-            return Ok(Asked::Help);
+            return Ok(Invocation::Help);
         }
         let mut values = Values { command: *self, given: BTreeMap::new(), operands: Vec::new() };
         let mut rest = arguments.iter().peekable();
@@ -187,7 +186,7 @@ impl Command {
         }
         match self.operands.get(values.operands.len()) {
             Some(Operand { name, words, default: None, .. }) => Err(UsageError::NoOperand { name, words }),
-            _ => Ok(Asked::Run(values)),
+            _ => Ok(Invocation::Run(values)),
         }
     }
 
@@ -227,7 +226,7 @@ impl Values {
         let operands = self.command.operands;
         let index = operands.iter().position(|operand| operand.name == name).expect("it is declared");
         let given = self.operands.get(index).map(String::as_str);
-        given.or(operands[index].default).expect("parsing has asked for those without a default")
+        given.or(operands[index].default).expect("parsing requires those without a default")
     }
 
     /// Whether the option stands on the command line.
@@ -314,7 +313,7 @@ pub(super) const SAMPLE: Command = Command {
         Opt::switch("signed", "Sign."),
     ],
     sections: &[
-        ("EXIT STATUS", "0  all well, as far as anybody can tell\n130  interrupted"),
+        ("EXIT STATUS", "0  all well, as far as anybody can see\n130  interrupted"),
         ("EXAMPLES", "tools sample --rate 5 start  Starts it."),
         ("NOTES", "Just a paragraph."),
     ],
@@ -327,8 +326,8 @@ mod tests {
     fn parse(line: &str) -> Result<Values, String> {
         let words: Vec<String> = line.split_whitespace().map(String::from).collect();
         match SAMPLE.parse(&words) {
-            Ok(Asked::Run(values)) => Ok(values),
-            Ok(Asked::Help) => Err("help".into()),
+            Ok(Invocation::Run(values)) => Ok(values),
+            Ok(Invocation::Help) => Err("help".into()),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! The name that somebody meant who typed another one.
+//! The name that was probably meant by a mistyped one.
 
 /// The candidate with the least edit distance to `given`, if that is near enough to be what was meant: at most a
 /// third of the letters differ, and at least one may.

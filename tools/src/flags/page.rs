@@ -42,7 +42,7 @@ impl Command {
 
     fn synopsis(&self) -> String {
         let operands = self.operands.iter().map(|operand| {
-            // A few words tell more than the name of what is one of them.
+            // A few words explain more than the name of what is one of them.
             let name = if operand.words.is_empty() { operand.name.into() } else { operand.words.join("|") };
             if operand.default.is_some() { format!(" [{name}]") } else { format!(" {name}") }
         });
@@ -59,7 +59,7 @@ pub(crate) fn overview<'a>(commands: impl Iterator<Item = &'a Command>, columns:
     page += &format!("\nCOMMANDS\n{}", section(&body, columns));
     page += &format!(
         "\nSEE ALSO\n{}",
-        wrapped("tools COMMAND --help tells the options of a command.", INDENT, columns)
+        wrapped("tools COMMAND --help shows the options of a command.", INDENT, columns)
     );
     page
 }
@@ -174,7 +174,7 @@ OPTIONS
 
 EXIT STATUS
     0    all well, as far as anybody can
-         tell
+         see
     130  interrupted
 
 EXAMPLES

@@ -13,9 +13,8 @@ const DEPTH_MAX: usize = 64;
 /// Text that is no JSON.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct JsonError {
-    /// The line, from 1.
     pub(crate) line: usize,
-    /// What stands there, up to the end of the line.
+    /// The text there, up to the end of the line.
     pub(crate) found: String,
     /// What was expected instead.
     pub(crate) expected: &'static str,
@@ -131,7 +130,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What a backslash begins; characters beyond 16 bits are two such.
+    /// An escape after a backslash; characters beyond 16 bits are two such.
     fn escaped(&mut self) -> Result<char, JsonError> {
         const EXPECTED: &str = "an escaped character";
         for (escape, c) in [

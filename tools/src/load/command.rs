@@ -15,13 +15,12 @@ use super::ticker::Ticker;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::signals;
-use crate::terminal::tell;
+use crate::terminal::print;
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "load",
     summary: "offers load to a testbed that runs",
-    about: "Connects to all nodes of hosts.txt, offers transactions, and tells every second and at the end what became \
+    about: "Connects to all nodes of hosts.txt, offers transactions, and prints every second and at the end what became \
             of them. The transactions spend the testbed's genesis coins, so only the first load of a testbed finds \
             them unspent.",
     operands: &[],
@@ -58,14 +57,13 @@ pub(crate) const COMMAND: Command = Command {
 const PATIENCE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Runs the command and returns its exit code.
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let (hosts, committee) =
         load_testbed(Path::new(values.required("hosts")?), Path::new(values.required("keys")?))?;
     run_on("load", values, &hosts, committee)
 }
 
-/// Offers the load that `values` ask for to these nodes, in the name of a command; gives the exit code.
+/// Offers the load of a command line to these nodes, in the name of a command; the exit code.
 pub(crate) fn run_on(
     command: &str,
     values: &Values,
@@ -109,7 +107,7 @@ fn offer(offering: Offering, committee: &Committee, plan: Plan) -> u8 {
     interrupted |=
         !interrupted && watch(&offering, committee, &mut ticker, DRAIN, |shared| shared.in_flight == 0);
     if !interrupted && offering.look_at(|shared| shared.in_flight > 0) {
-        offering.ask_last_question();
+        offering.query_all();
         thread::sleep(Duration::from_secs(1));
     }
     let (shared, ended) = offering.stop();
@@ -118,7 +116,7 @@ fn offer(offering: Offering, committee: &Committee, plan: Plan) -> u8 {
         return 1;
     }
     let tally = &shared.tally;
-    tell(format!(
+    print(format!(
         "{:.0} tx/s; never sent {}, submitted {}, committed {}, rejected {}, expired {}, refused {}, in flight {}, lost {}, \
          duplicated {}; latency {}",
         tally.committed_measured as f64 / shared.measured_for.as_secs_f64().max(1e-9),
@@ -148,7 +146,7 @@ fn exit_code(shared: &Shared, interrupted: bool) -> u8 {
     }
 }
 
-/// Tells a line a second until `patience` is over or `done`; whether a signal ended it.
+/// Prints a line a second until `patience` is over or `done`; whether a signal ended it.
 fn watch(
     offering: &Offering,
     committee: &Committee,
@@ -171,7 +169,7 @@ fn watch(
             (shared.connected.len(), shared.tally.height_of_all(), lags)
         });
         for section in sections {
-            ticker.lines(&section, height, connected, &lags).into_iter().for_each(tell);
+            ticker.lines(&section, height, connected, &lags).into_iter().for_each(print);
         }
     }
     false

@@ -10,8 +10,8 @@
 //! room for the next.
 //!
 //! One thread does all of it, since the load shares the machine with the nodes it measures. A turn is bounded: so many
-//! reads of each socket, so many transactions made. Receipts count from when they were read. What others ask of it
-//! comes as [`Command`]s; what they may see of it stands in [`Shared`].
+//! reads of each socket, so many transactions made. Receipts count from when they were read. Other
+//! threads send it [`Command`]s and read [`Shared`].
 
 mod link;
 mod offer;
@@ -47,31 +47,31 @@ const STEP: Duration = Duration::from_millis(1);
 const IDLE_STEP: Duration = Duration::from_millis(20);
 /// How often others see what is new.
 const SHOW_EVERY: Duration = Duration::from_millis(50);
-/// How often nodes are asked for their status: their heights, how far they are behind, and counters that are lost with a
+/// How often statuses are requested of nodes: their heights, how far they are behind, and counters that are lost with a
 /// node. A status counts all coins of the ledger, a millisecond of a node's time.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
-/// What the engine is asked to do.
+/// A command to the engine.
 pub(crate) enum Command {
     /// Begin to offer load, and write down what becomes of transactions if there is a log.
     Begin(Plan, Option<TransactionLog>),
     /// Offer no more.
     EndOffering(Sender<()>),
-    /// Ask all nodes for their status; answers appear in [`Shared::statuses`].
-    AskStatus,
+    /// Request the statuses of all nodes; they appear in [`Shared::statuses`].
+    RequestStatus,
     /// This node is gone for good.
     NodeIsGone(NodeId),
-    /// Ask up nodes for the fate of what is open at nodes that are gone.
-    AskForOrphans,
-    /// Ask every node for what is open there; what it does not know is lost.
-    LastQuestion,
-    /// Nothing is open anywhere: have every chain that does not know its coin ask for it.
+    /// Query nodes that are up for the fates of what is open at nodes that are gone.
+    QueryOrphans,
+    /// Query every node for what is open there; what it does not know is lost.
+    QueryAll,
+    /// Nothing is open anywhere: request the coins of every chain in doubt.
     SettleDoubts,
     /// End the thread.
     Quit,
 }
 
-/// What others see of the engine. Updated several times a second.
+/// The engine's published state, updated several times a second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shared {
     /// Since when load is offered.
@@ -80,15 +80,14 @@ pub(crate) struct Shared {
     pub(crate) offered_for: Option<Duration>,
     /// How long it has been measured.
     pub(crate) measured_for: Duration,
-    /// The tally.
     pub(crate) tally: Tally,
     /// Transactions intended so far, whether or not they could be sent in time.
     pub(crate) intended: u64,
-    /// Sections of the series that nobody has taken.
+    /// Sections of the series that have not been taken.
     pub(crate) sections: Vec<Section>,
-    /// What a closed loop has found to be enough.
+    /// The size that a closed loop has found.
     pub(crate) window: Option<Found>,
-    /// Transactions without a fate whose node may still tell it.
+    /// Transactions without a fate whose node may still send it.
     pub(crate) in_flight: u64,
     /// Transactions without a fate whose node is gone.
     pub(crate) orphaned: u64,
@@ -96,7 +95,6 @@ pub(crate) struct Shared {
     pub(crate) doubtful: u64,
     /// Chains that have stopped.
     pub(crate) dead: u64,
-    /// Nodes with a connection.
     pub(crate) connected: Vec<NodeId>,
     /// Last statuses, and when they came; those of nodes that are gone as well.
     pub(crate) statuses: BTreeMap<NodeId, (Instant, NodeStatus)>,
@@ -135,7 +133,7 @@ pub(crate) struct Engine {
     shared: Arc<Mutex<Shared>>,
     load: Option<Load>,
     last_shown: Instant,
-    last_asked: Instant,
+    last_requested: Instant,
 }
 
 impl Engine {
@@ -157,11 +155,11 @@ impl Engine {
             shared,
             load: None,
             last_shown: Instant::now(),
-            last_asked: Instant::now(),
+            last_requested: Instant::now(),
         }
     }
 
-    /// Runs until it is told to quit.
+    /// Runs until the command to quit.
     ///
     /// # Errors
     /// If the system's poll fails.
@@ -191,8 +189,8 @@ impl Engine {
             offered = self.offer();
             self.serve_links();
             let now = Instant::now();
-            if self.load.is_some() && now.duration_since(self.last_asked) >= STATUS_EVERY {
-                self.ask_statuses(now);
+            if self.load.is_some() && now.duration_since(self.last_requested) >= STATUS_EVERY {
+                self.request_statuses(now);
             }
             if now.duration_since(self.last_shown) >= SHOW_EVERY {
                 self.show(now);
@@ -237,7 +235,7 @@ impl Engine {
         let now = Instant::now();
         match command {
             Command::Begin(plan, log) => self.begin(plan, log),
-            Command::AskStatus => self.ask_statuses(now),
+            Command::RequestStatus => self.request_statuses(now),
             Command::NodeIsGone(node) => {
                 self.links[usize::from(node.0)].is_gone = true;
                 if let Some(load) = &mut self.load {
@@ -252,21 +250,21 @@ impl Engine {
                 // Nobody may wait for it any more.
                 let _ = ended.send(());
             }
-            Command::AskForOrphans => {
+            Command::QueryOrphans => {
                 let Some(load) = &mut self.load else { return };
                 let committee = &self.committee;
                 for shard in (0..committee.shards()).map(ShardId) {
                     let mut here = self.links.iter().filter(|link| committee.shard_of(link.node) == shard);
                     if let Some(link) = here.find(|link| !link.is_gone && link.connection.is_up()) {
-                        load.workload.ask_for_orphans_at(link.node);
+                        load.workload.query_orphans_at(link.node);
                     }
                 }
             }
-            Command::LastQuestion => {
+            Command::QueryAll => {
                 if let Some(load) = &mut self.load {
                     load.when_unknown = WhenUnknown::CountAsLost;
                     let nodes = self.links.iter().filter(|link| !link.is_gone).map(|link| link.node);
-                    nodes.for_each(|node| load.workload.ask_for_all_of(node));
+                    nodes.for_each(|node| load.workload.query_all_of(node));
                 }
             }
             Command::SettleDoubts => {
@@ -298,8 +296,8 @@ impl Engine {
         self.lock_shared(|shared| shared.began = Some(began));
     }
 
-    fn ask_statuses(&mut self, now: Instant) {
-        self.last_asked = now;
+    fn request_statuses(&mut self, now: Instant) {
+        self.last_requested = now;
         for link in &mut self.links {
             link.connection.send(&Request::Status, &[]);
         }

@@ -43,7 +43,7 @@ impl Histogram {
         self.max_us = self.max_us.max(other.max_us);
     }
 
-    /// The values that have been added since this was `earlier`. Their largest one is told as that of all of them.
+    /// The values that have been added since this was `earlier`. Their maximum is that of all values.
     pub(crate) fn since(&self, earlier: &Histogram) -> Histogram {
         let counts = self.counts.iter().zip(&earlier.counts);
         Histogram {
@@ -148,8 +148,8 @@ mod tests {
         assert_eq!((histogram.quantile_us(500), histogram.max_us()), (None, None));
         (1..=1000).for_each(|us| histogram.add(us));
         for (per_mille, exact) in [(1, 1), (10, 10), (500, 500), (900, 900), (990, 990), (1000, 1000)] {
-            let told = histogram.quantile_us(per_mille).unwrap();
-            assert!((exact..=exact + exact / 31 + 1).contains(&told), "{per_mille}: {told} for {exact}");
+            let found = histogram.quantile_us(per_mille).unwrap();
+            assert!((exact..=exact + exact / 31 + 1).contains(&found), "{per_mille}: {found} for {exact}");
         }
         assert_eq!(histogram.max_us(), Some(1000));
         assert_eq!(histogram.count, 1000);

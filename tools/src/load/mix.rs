@@ -1,4 +1,4 @@
-//! What a load is made of: how much of it crosses shards, and how much of that is wrong on purpose.
+//! The mix of a load: how much of it crosses shards, and how much of that is wrong on purpose.
 
 use bft::prng::Prng;
 
@@ -13,7 +13,7 @@ impl Share {
     pub(crate) const NONE: Share = Share { millionths: 0 };
     /// A tenth of it.
     pub(crate) const TENTH: Share = Share { millionths: WHOLE / 10 };
-    /// What people are told that a share may be.
+    /// Completes "expected …" in errors.
     pub(crate) const EXPECTED: &str = "a share from 0 to 1";
 
     /// Reads a share.
@@ -30,7 +30,7 @@ impl Share {
 
 const WHOLE: u32 = 1_000_000;
 
-/// What a load is made of.
+/// The mix of a load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Mix {
     /// Of all transactions, those that cross shards.

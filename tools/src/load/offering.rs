@@ -52,11 +52,11 @@ impl Offering {
     }
 
     /// Offers no more, if the plan has not ended it already; what is open stays open. Returns when the last transaction
-    /// has been made, so that whoever then looks at what is in flight sees it.
+    /// has been made, so that it counts in what is then in flight.
     pub(crate) fn end(&self) {
         let (sender, ended) = crossbeam_channel::bounded(1);
         self.command(Command::EndOffering(sender));
-        // It fails only when the thread has ended, which `stop` tells.
+        // It fails only when the thread has ended, which `stop` reports.
         let _ = ended.recv();
     }
 
@@ -65,17 +65,17 @@ impl Offering {
         self.command(Command::NodeIsGone(node));
     }
 
-    /// Asks others for the fate of what was handed to nodes that are gone.
-    pub(crate) fn ask_for_orphans(&self) {
-        self.command(Command::AskForOrphans);
+    /// Queries others for the fates of what was handed to nodes that are gone.
+    pub(crate) fn query_orphans(&self) {
+        self.command(Command::QueryOrphans);
     }
 
-    /// Asks each node for what is still open there; from now on what it does not know counts as lost.
-    pub(crate) fn ask_last_question(&self) {
-        self.command(Command::LastQuestion);
+    /// Queries each node for what is still open there; from now on what it does not know counts as lost.
+    pub(crate) fn query_all(&self) {
+        self.command(Command::QueryAll);
     }
 
-    /// Nothing is open anywhere: has every chain that does not know its coin ask for it.
+    /// Nothing is open anywhere: requests the coins of every chain in doubt.
     pub(crate) fn settle_doubts(&self) {
         self.command(Command::SettleDoubts);
     }
@@ -85,21 +85,21 @@ impl Offering {
         std::mem::take(&mut self.shared.lock().expect("nobody panics while holding it").sections)
     }
 
-    /// What there is to see.
+    /// Looks at the published state.
     pub(crate) fn look_at<T>(&self, see: impl FnOnce(&Shared) -> T) -> T {
         see(&self.shared.lock().expect("nobody panics while holding it"))
     }
 
-    /// Asks all nodes for their status, and returns what those of `nodes` tell within `patience`.
+    /// Requests the statuses of all nodes, and returns those of `nodes` that come within `patience`.
     pub(crate) fn statuses(&self, nodes: &[NodeId], patience: Duration) -> BTreeMap<NodeId, NodeStatus> {
-        let asked = Instant::now();
-        self.command(Command::AskStatus);
+        let requested = Instant::now();
+        self.command(Command::RequestStatus);
         loop {
-            let is_over = asked.elapsed() >= patience;
+            let is_over = requested.elapsed() >= patience;
             let answers = self.look_at(|shared| {
                 let answer = |node: &NodeId| {
                     let (came, status) = shared.statuses.get(node)?;
-                    (*came >= asked).then_some((*node, status))
+                    (*came >= requested).then_some((*node, status))
                 };
                 let is_whole = nodes.iter().all(|node| answer(node).is_some());
                 let answers = || nodes.iter().filter_map(answer).map(|(node, status)| (node, status.clone()));
@@ -113,13 +113,12 @@ impl Offering {
     }
 
     fn command(&self, command: Command) {
-        // Both fail only when the thread has ended, which `stop` tells.
+        // Both fail only when the thread has ended, which `stop` reports.
         let _ = self.commands.send(command);
         let _ = self.waker.wake();
     }
 
-    /// Closes all connections and returns the last there is to see, and whether the thread had to end before it was
-    /// told to.
+    /// Closes all connections and returns the last state, and whether the thread had failed before.
     pub(crate) fn stop(mut self) -> (Shared, io::Result<()>) {
         self.command(Command::Quit);
         let thread = self.thread.take().expect("it is taken here alone");

@@ -27,7 +27,7 @@ impl Phase {
 pub(crate) struct Borders {
     /// Where the warm-up ends.
     pub(crate) measured_from_us: u64,
-    /// Where the offering ends; the far future while nobody knows.
+    /// Where the offering ends; the far future while it is not known.
     pub(crate) offered_until_us: u64,
 }
 

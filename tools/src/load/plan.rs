@@ -1,4 +1,4 @@
-//! What load is offered, and the options that say so.
+//! The plan of a load, and the options for it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) enum Rate {
 }
 
 impl Rate {
-    /// What people are told that a rate may be.
+    /// Completes "expected …" in errors.
     const EXPECTED: &str = "transactions a second from 1 to 10000000, or 'max'";
 
     fn parse(text: &str) -> Option<Rate> {
@@ -31,26 +31,22 @@ impl Rate {
     }
 }
 
-/// What load is offered.
+/// The load to be offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Plan {
-    /// How much.
     pub(crate) rate: Rate,
-    /// How long; until somebody ends it if that is not said.
+    /// How long; without it until a command ends the load.
     pub(crate) duration: Option<Duration>,
     /// For how long at the beginning no figure is about it.
     pub(crate) warmup: Duration,
     /// Length of each transaction as encoded; one that crosses shards may need more.
     pub(crate) tx_bytes: usize,
-    /// What it is made of.
     pub(crate) mix: Mix,
     /// Rounds after which a transaction expires, if that is not to follow the pace.
     pub(crate) expiry_rounds: Option<u64>,
-    /// Of everything random.
     pub(crate) seed: u64,
 }
 
-/// `--rate`.
 pub(crate) const RATE: Opt = Opt::with(
     "rate",
     "R|max",
@@ -58,29 +54,24 @@ pub(crate) const RATE: Opt = Opt::with(
     "Transactions offered a second over all nodes of all shards, whatever the testbed makes of them; max: as many \
      as it takes.",
 );
-/// `--duration` of a load that nothing else ends.
 pub(crate) const DURATION: Opt = Opt::with("duration", "S", "10", "Seconds for which load is offered.");
-/// `--warmup`.
 pub(crate) const WARMUP: Opt = Opt::without_default(
     "warmup",
     "S",
     "Seconds at the start that rates, latencies and costs leave out; 0, or with --rate max a quarter of the duration and \
      at most 3.",
 );
-/// `--tx-size`.
 pub(crate) const TX_SIZE: Opt = Opt::with(
     "tx-size",
     "B",
     "250",
     "Bytes of a transaction as encoded; one with inputs from three shards needs at least 294.",
 );
-/// `--cross`.
 pub(crate) const CROSS: Opt = Opt::without_default(
     "cross",
     "P",
     "Share of transactions that take coins from one shard to another; 0.1 if there are several shards and it is not given.",
 );
-/// `--invalid`.
 pub(crate) const INVALID: Opt = Opt::with(
     "invalid",
     "P",
@@ -88,14 +79,12 @@ pub(crate) const INVALID: Opt = Opt::with(
     "Share of the inputs of transactions between shards that cannot be spent: a spent coin, one that never was, or a wrong \
      amount. Such transactions must be rejected.",
 );
-/// `--expiry-rounds`.
 pub(crate) const EXPIRY_ROUNDS: Opt = Opt::without_default(
     "expiry-rounds",
     "R",
     "Rounds after which a transaction expires that is not ordered, and is forgotten if it is; as a rule what takes 20 s at \
      the present pace, and at least 1000.",
 );
-/// `--seed`.
 pub(crate) const SEED: Opt = Opt::with(
     "seed",
     "S",
@@ -104,7 +93,7 @@ pub(crate) const SEED: Opt = Opt::with(
 );
 
 impl Plan {
-    /// The load that `values` ask for, of so many shards, whose transactions are signed or not.
+    /// The load of a command line, of so many shards, whose transactions are signed or not.
     pub(crate) fn of(
         values: &Values,
         shards: u16,
@@ -125,7 +114,7 @@ impl Plan {
         })
     }
 
-    /// The same for a testbed that runs, which says what it is.
+    /// The same for a testbed that runs.
     pub(crate) fn for_committee(values: &Values, committee: &Committee) -> Result<Plan, UsageError> {
         let duration = values.positive_seconds(DURATION.name)?;
         Plan::of(values, committee.shards(), committee.protocol().signed, Some(duration))
@@ -135,7 +124,7 @@ impl Plan {
 /// Of a closed loop, whose window is being searched meanwhile.
 const WARMUP_MAX: Duration = Duration::from_secs(3);
 
-/// What `--warmup` says of a load of this rate and duration.
+/// The warm-up of a load of this rate and duration.
 fn warmup(values: &Values, rate: Rate, duration: Option<Duration>) -> Result<Duration, UsageError> {
     let default = match (rate, duration) {
         (Rate::Max, Some(duration)) => (duration / 4).min(WARMUP_MAX),
@@ -152,7 +141,7 @@ fn warmup(values: &Values, rate: Rate, duration: Option<Duration>) -> Result<Dur
     Ok(warmup)
 }
 
-/// What `--cross` and `--invalid` say of a load on so many shards.
+/// The mix of a load on so many shards.
 fn mix(values: &Values, shards: u16) -> Result<Mix, UsageError> {
     let default = if shards > 1 { Share::TENTH } else { Share::NONE };
     let cross = values.optional(CROSS.name, Share::EXPECTED, Share::parse)?.unwrap_or(default);

@@ -1,4 +1,4 @@
-//! What happened in each second of a load, by the load's own clock.
+//! The counts of each second of a load, by the load's own clock.
 //!
 //! A section ends at each whole second, where the warm-up ends and where the offering ends, so that each lies in one
 //! phase. Receipts are counted in the section in which they were read.
@@ -9,7 +9,7 @@ use super::tally::Tally;
 
 const SECOND_US: u64 = 1_000_000;
 
-/// What happened in one section. Times in microseconds since the load began.
+/// The counts of one section. Times in microseconds since the load began.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Section {
     pub(crate) from_us: u64,
@@ -17,7 +17,6 @@ pub(crate) struct Section {
     pub(crate) phase: Phase,
     /// Transactions whose intended time lies in it.
     pub(crate) meant: u64,
-    /// Handed to a node.
     pub(crate) sent: u64,
     pub(crate) committed: u64,
     /// Of these, those that crossed shards.
@@ -66,7 +65,7 @@ impl Series {
     }
 
     /// Closes the sections that are over at a moment. Receipts read later must not be in the tally yet.
-    /// `meant_by` tells how many transactions were meant to be sent before a moment.
+    /// `meant_by` returns how many transactions were meant to be sent before a moment.
     pub(crate) fn advance(
         &mut self,
         now_us: u64,
@@ -120,7 +119,7 @@ impl Series {
         self.from_us = until_us;
     }
 
-    /// The sections closed since this was last asked.
+    /// The sections closed since this was last called.
     pub(crate) fn take(&mut self) -> Vec<Section> {
         std::mem::take(&mut self.closed)
     }

@@ -1,4 +1,4 @@
-//! What became of the transactions of a load, in numbers.
+//! The fates of the transactions of a load, in numbers.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 use super::phase::{Borders, Phase};
 use super::window::Returned;
 
-/// Where the coins of a transaction are.
+/// Whether a transaction crosses shards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// All in one shard.
@@ -18,7 +18,7 @@ pub(crate) enum Kind {
     Cross,
 }
 
-/// Whether it had to be reckoned with that a transaction is rejected.
+/// Whether a rejection had to be expected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
     /// An input was spoiled, or a coin in doubt.
@@ -53,7 +53,6 @@ pub(crate) struct Tally {
     pub(crate) unsent: u64,
     /// How long each of these had waited at the end.
     pub(crate) unsent_waited: Histogram,
-    /// Finished.
     pub(crate) committed: u64,
     /// Of these, those whose receipt was read while load was offered.
     pub(crate) committed_offering: u64,
@@ -69,13 +68,12 @@ pub(crate) struct Tally {
     pub(crate) rejected_unexpected: u64,
     /// Coins with which chains went on that had been given back to them.
     pub(crate) coins_given_back: u64,
-    /// Expired.
     pub(crate) expired: u64,
     /// Refused, by reason.
     pub(crate) refused: BTreeMap<Refusal, u64>,
-    /// Found unknown to their own node at the end: it took them and has nothing to say of them.
+    /// Unknown at the end to their own node, which had taken them.
     pub(crate) lost: u64,
-    /// Final receipts for what had a final receipt before, unless it had been asked for.
+    /// Final receipts for what had a final receipt before, unless it was queried.
     pub(crate) duplicated: u64,
     /// Handed over a second time, since the node had lost them with a connection.
     pub(crate) resubmitted: u64,
@@ -91,7 +89,7 @@ pub(crate) struct Tally {
     pub(crate) interval: Histogram,
     /// For the closed loop.
     pub(crate) returned: Returned,
-    /// The greatest height of each shard that is known, by receipts or by a node's word.
+    /// The greatest height of each shard that is known, by receipts or by a node's status.
     pub(crate) heights: Vec<Round>,
 }
 
@@ -205,7 +203,6 @@ impl Heights {
         self.here.1 += 1;
     }
 
-    /// All of them.
     pub(crate) fn into_counts(mut self) -> BTreeMap<Round, u64> {
         self.flush();
         self.counts

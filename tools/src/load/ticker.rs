@@ -7,14 +7,14 @@ use wire::ids::Round;
 use super::series::Section;
 use crate::lag::Lags;
 
-/// Shorter sections have no line: their rates would say nothing.
-const TOLD_FROM_S: f64 = 0.5;
-/// Where the line of nodes behind begins, below the round of the line above it.
+/// Shorter sections have no line: their rates would mean nothing.
+const LINE_FROM_S: f64 = 0.5;
+/// The indent of the line of nodes behind, which begins below the round of the line above it.
 const INDENT: usize = 8;
 /// With it the line has 80 columns.
 const LAG_COLUMNS: usize = 80 - INDENT;
 
-/// What happened in each second, and since when nothing has.
+/// Prints each second of a load, and knows for how long nothing has been committed.
 pub(crate) struct Ticker {
     nodes: usize,
     shards: usize,
@@ -33,7 +33,7 @@ impl Ticker {
         self.last_commit_at.elapsed()
     }
 
-    /// Whether nothing was committed in the last second that was told.
+    /// Whether nothing was committed in the last section.
     pub(crate) fn has_stalled(&self) -> bool {
         self.has_stalled
     }
@@ -42,7 +42,7 @@ impl Ticker {
     /// nodes are behind if some are.
     pub(crate) fn lines(&mut self, section: &Section, height: Round, up: usize, lags: &Lags) -> Vec<String> {
         self.note(section);
-        if section.seconds() < TOLD_FROM_S {
+        if section.seconds() < LINE_FROM_S {
             return Vec::new();
         }
         let indent = " ".repeat(INDENT);
@@ -95,7 +95,7 @@ mod tests {
     use crate::load::phase::Phase;
 
     #[test]
-    fn lines_tell_rates_and_stalls_are_noticed() {
+    fn lines_show_rates_and_stalls_are_noticed() {
         let section = Section {
             from_us: 1_000_000,
             until_us: 2_000_000,

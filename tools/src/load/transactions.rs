@@ -3,7 +3,7 @@
 //! | column | meaning |
 //! | --- | --- |
 //! | `tx` | id of the transaction, hex |
-//! | `stands_for` | transactions that the line stands for: one in so many is told |
+//! | `stands_for` | transactions that the line stands for: one in so many has a line |
 //! | `kind` | `intra` or `cross` |
 //! | `intended_us` | when it was meant to be sent, microseconds since the load began |
 //! | `sent_us` | when it was handed to its node |
@@ -15,8 +15,8 @@
 //! | `height` | of the block that finished it; empty without one |
 //!
 //! Lines come in the order of the receipts; what has none stands at the end. What was never sent has an intended time
-//! only. A file that cannot be written ends there,
-//! and the run says so.
+//! only. A file that cannot be written ends
+//! there, and the summary says so.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -33,10 +33,9 @@ const HEADER: &str =
     "tx,stands_for,kind,intended_us,sent_us,receipt_us,contact,input_shards,output_shard,fate,height";
 /// Most lines a second of an open loop, so that writing them does not slow the load down.
 const LINES_PER_S_MAX: u64 = 10_000;
-/// The same for a closed loop, whose rate nobody knows before: one in so many.
+/// The same for a closed loop, whose rate is not known before: one in so many.
 const EVERY_AT_MAX: u64 = 32;
 
-/// The file.
 pub(crate) struct TransactionLog {
     file: BufWriter<File>,
     every: u64,
@@ -44,7 +43,7 @@ pub(crate) struct TransactionLog {
 }
 
 /// A transaction of which the load keeps the books no more.
-pub(crate) struct Told<'a> {
+pub(crate) struct Ended<'a> {
     pub(crate) id: TxId,
     pub(crate) intended_us: u64,
     pub(crate) sent_us: u64,
@@ -61,7 +60,7 @@ pub(crate) struct Told<'a> {
 pub(crate) enum End {
     /// By a receipt.
     Receipt(Fate),
-    /// Its node, which is up, has not told its fate.
+    /// Its node, which is up, has not sent its fate.
     InFlight,
     /// Its node is gone.
     Orphaned,
@@ -75,17 +74,17 @@ impl TransactionLog {
         Ok(TransactionLog { file, every: every(rate), written: Ok(()) })
     }
 
-    /// Whether the transaction of this number is told.
+    /// Whether the transaction of this number has a line.
     pub(crate) fn wants(&self, number: u64) -> bool {
         number.is_multiple_of(self.every) && self.written.is_ok()
     }
 
     /// Adds a line.
-    pub(crate) fn add(&mut self, told: &Told<'_>) {
-        let shards: Vec<String> = told.input_shards.iter().map(ToString::to_string).collect();
-        let receipt = told.receipt_us.map_or(String::new(), |us| us.to_string());
-        let kind = if told.is_cross { "cross" } else { "intra" };
-        let (fate, height) = match told.end {
+    pub(crate) fn add(&mut self, ended: &Ended<'_>) {
+        let shards: Vec<String> = ended.input_shards.iter().map(ToString::to_string).collect();
+        let receipt = ended.receipt_us.map_or(String::new(), |us| us.to_string());
+        let kind = if ended.is_cross { "cross" } else { "intra" };
+        let (fate, height) = match ended.end {
             End::Receipt(Fate::Finished(height)) => ("finished".into(), height.to_string()),
             End::Receipt(Fate::Rejected(reason)) => (format!("rejected: {reason:?}"), String::new()),
             End::Receipt(Fate::Refused(reason)) => (format!("refused: {reason:?}"), String::new()),
@@ -94,8 +93,8 @@ impl TransactionLog {
             End::InFlight => ("in flight".into(), String::new()),
             End::Orphaned => ("orphaned".into(), String::new()),
         };
-        let Told { intended_us, sent_us, contact, output_shard, .. } = told;
-        let (id, every) = (hex::encode(&told.id.0), self.every);
+        let Ended { intended_us, sent_us, contact, output_shard, .. } = ended;
+        let (id, every) = (hex::encode(&ended.id.0), self.every);
         self.written = writeln!(
             self.file,
             "{id},{every},{kind},{intended_us},{sent_us},{receipt},{contact},{},{output_shard},{fate},{height}",
@@ -121,7 +120,7 @@ impl TransactionLog {
     }
 }
 
-/// One in how many transactions is told.
+/// One in how many transactions has a line.
 fn every(rate: Rate) -> u64 {
     match rate {
         Rate::PerSecond(rate) => rate.div_ceil(LINES_PER_S_MAX),
@@ -140,12 +139,12 @@ mod tests {
     use crate::testing::TestDir;
 
     #[test]
-    fn lines_have_the_columns_of_the_header_and_say_what_they_stand_for() {
+    fn lines_have_the_columns_of_the_header() {
         let dir = TestDir::new();
         let path = dir.path().join("transactions.csv");
         let mut log = TransactionLog::create(&path, Rate::PerSecond(25_000)).unwrap();
         assert_eq!([0, 1, 2, 3].map(|number| log.wants(number)), [true, false, false, true]);
-        let told = |end, receipt_us| Told {
+        let ended = |end, receipt_us| Ended {
             id: TxId([0xAB; 32]),
             intended_us: 5,
             sent_us: 6,
@@ -156,9 +155,9 @@ mod tests {
             is_cross: true,
             end,
         };
-        log.add(&told(End::Receipt(Fate::Finished(Round(9))), Some(8)));
-        log.add(&told(End::Receipt(Fate::Refused(Refusal::Full)), Some(8)));
-        log.add(&told(End::Orphaned, None));
+        log.add(&ended(End::Receipt(Fate::Finished(Round(9))), Some(8)));
+        log.add(&ended(End::Receipt(Fate::Refused(Refusal::Full)), Some(8)));
+        log.add(&ended(End::Orphaned, None));
         log.add_unsent(10..14, |number| number);
         log.finish().unwrap();
         let id = "ab".repeat(32);
@@ -171,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_ends_the_file_and_is_told() {
+    fn a_full_disk_ends_the_file_and_is_an_error() {
         let mut log = TransactionLog::create(Path::new("/dev/full"), Rate::Max).unwrap();
-        let told = Told {
+        let ended = Ended {
             id: TxId([0; 32]),
             intended_us: 0,
             sent_us: 0,
@@ -185,7 +184,7 @@ mod tests {
             end: End::InFlight,
         };
         for _ in 0..1_000 {
-            log.add(&told);
+            log.add(&ended);
         }
         assert!(!log.wants(0), "it has ended");
         assert!(log.finish().is_err());

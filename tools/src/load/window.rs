@@ -1,9 +1,9 @@
 //! How many transactions a closed loop keeps open.
 //!
 //! The more is open the more a testbed carries, until it is at its limit; beyond that only its queues grow, and with
-//! several shards those who wait for seconds ask again. So the window is searched: it doubles, each size is measured,
-//! and the smallest one that carries 98 % of the most stays until the end of the load. When doubling twice has gained
-//! nothing, the search ends. Last comes the size between the one found and the one below it.
+//! several shards transactions that wait for seconds are requested again. So the window is searched: it doubles, each
+//! size is measured, and the smallest one that carries 98 % of the most stays until the end of the load. When doubling
+//! twice has gained nothing, the search ends. Last comes the size between the one found and the one below it.
 //!
 //! A size is measured by Little's law: throughput is what is open divided by its mean latency. Commits counted over a
 //! fraction of a second would depend on where the blocks fall. What was open before the last change must have come back
@@ -17,7 +17,7 @@ const BYTES_MIN: usize = 1 << 20;
 const DOUBLINGS_MAX: u32 = 5;
 /// The share of the most that is enough.
 const ENOUGH: f64 = 0.98;
-/// What a size must gain on the best of the smaller ones.
+/// The gain that a size must have over the best of the smaller ones.
 const GAIN: f64 = 1.02;
 /// A size settles, and then is measured, until 3/2 of the window has come back: the first to come back were sent before
 /// the queues had grown.
@@ -26,7 +26,7 @@ const TURNOVER: (u64, u64) = (3, 2);
 const SETTLE: Duration = Duration::from_millis(100);
 const MEASURE: Duration = Duration::from_millis(150);
 
-/// What has come back since the load began.
+/// All that has come back since the load began.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Returned {
     /// Transactions with a fate.
@@ -60,9 +60,9 @@ struct Size {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// What was open at the last change comes back.
+    /// Transactions that were open at the last change come back.
     Settling { at_change: Returned },
-    /// What comes back counts.
+    /// Transactions that come back count.
     Measuring { from: Returned, began: Instant },
     /// The search is over.
     Found,
@@ -100,7 +100,7 @@ impl Window {
         (self.open / nodes).max(1)
     }
 
-    /// What the search has found, once it is over.
+    /// The result of the search, once it is over.
     pub(crate) fn found(&self) -> Option<Found> {
         let after = self.since.duration_since(self.began);
         matches!(self.step, Step::Found).then_some(Found { open: self.open, after })
@@ -184,7 +184,7 @@ mod tests {
     const LEAST: usize = BYTES_MIN / TX_BYTES;
     const MOST: usize = LEAST << DOUBLINGS_MAX;
 
-    /// What a search finds at a testbed where a transaction is open for `open_us` if so many are.
+    /// The result of a search on a testbed where a transaction is open for `open_us` if so many are.
     fn search(open_us: impl Fn(usize) -> f64) -> Found {
         let start = Instant::now();
         let mut window = Window::new(TX_BYTES, CHAINS, start);
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn queues_that_make_it_slower_are_left() {
-        // Beyond 20,000 those who wait ask again: the more is open the less is carried.
+        // Beyond 20,000 what waits is requested again: the more is open the less is carried.
         let found = search(|open| {
             let most = if open > 20_000 { 20_000.0 * 20_000.0 / open as f64 } else { 20_000.0 };
             (open as f64 * 1e6 / most).max(300_000.0)

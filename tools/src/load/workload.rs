@@ -3,16 +3,16 @@
 //! Every genesis coin is the head of a *chain*: its next transaction spends the coin that the chain has and creates
 //! the next one, and goes out only after the receipt of the last. So all transactions are valid, none waits for
 //! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time, a
-//! member of the shard that holds its coin, to which its transactions are handed. [`cross`] tells how chains move
-//! between shards and what is put wrong on purpose, [`fates`] how they go on after a receipt, [`doubt`] after one that
-//! leaves them in doubt.
+//! member of the shard that holds its coin, to which its transactions are handed. [`cross`] moves chains between
+//! shards and spoils inputs on purpose, [`fates`] lets them go on after a receipt, [`doubt`] after one that leaves them
+//! in doubt.
 //!
 //! *Expected* is the rejection of a transaction with an input that was spoiled on purpose, or with one whose chain
 //! could not know what had become of its coin. Every other rejection is unexpected.
 //!
 //! A transaction is *open* from being handed over to its final receipt. When its node dies for good it is an
-//! *orphan*: asked for at others, and counted as orphaned if nobody tells its fate. When a node only lost its
-//! connection, its open ones are asked for again, and handed over again if the node does not know them.
+//! *orphan*: other members are queried for its fate, and it counts as orphaned if none knows it. When a node only lost
+//! its connection, the node is queried for its open ones, which are handed over again if it does not know them.
 //!
 //! Cost: about a microsecond a transaction, most of it two hashes (TxId, next coin) and the map; some 200 bytes of
 //! memory a chain.
@@ -66,8 +66,8 @@ pub(crate) struct Workload {
     up: Vec<Vec<NodeId>>,
     /// The chain that keeps the books of each open transaction.
     by_id: IdMap<u32>,
-    /// The fates of those that had been asked for: an answer may cross the receipt and say it again.
-    asked_and_told: IdMap<Fate>,
+    /// The fates of queried transactions: an answer may cross the receipt and repeat it.
+    queried: IdMap<Fate>,
     pools: Vec<Pool>,
     tally: Tally,
     log: Option<TransactionLog>,
@@ -83,19 +83,19 @@ pub(crate) struct Workload {
 
 type IdMap<T> = HashMap<TxId, T, BuildHasherDefault<FirstBytes>>;
 
-/// What belongs to one node.
+/// The work of one node.
 #[derive(Clone, Debug, Default)]
 struct Pool {
     /// Chains whose transactions are open here, in no order.
     open: Vec<u32>,
     /// Transactions to be handed over again.
     again: Vec<u32>,
-    /// Transactions to be asked for.
-    ask: BTreeSet<TxId>,
+    /// Transactions whose fate is to be queried.
+    to_query: BTreeSet<TxId>,
     /// Chains that do not know their coin, and until when they rest; ascending.
     doubtful: VecDeque<(u64, u32)>,
-    /// Chains whose coins the node was asked for and has not answered.
-    asked_coins: Vec<u32>,
+    /// Chains whose coins were requested from the node, which has not answered.
+    coins_requested: Vec<u32>,
     is_gone: bool,
 }
 
@@ -122,7 +122,7 @@ impl Workload {
             maker: Maker::new(committee.clone(), tx_bytes, seed),
             drawer: Drawer::new(mix, seed),
             by_id: IdMap::default(),
-            asked_and_told: IdMap::default(),
+            queried: IdMap::default(),
             chains,
             idle,
             resting: VecDeque::new(),
@@ -202,7 +202,7 @@ impl Workload {
         self.by_id.len() as u64
     }
 
-    /// Transactions without a fate whose node may still tell it, and those whose node is gone.
+    /// Transactions without a fate whose node may still send it, and those whose node is gone.
     pub(crate) fn in_flight_and_orphaned(&self) -> (u64, u64) {
         (self.open() - self.orphaned, self.orphaned)
     }
@@ -232,9 +232,8 @@ impl Workload {
         let counter = self.tally.submitted;
         let expiry = expiries[usize::from(self.maker.committee.shard_of(node).0)];
         let id = TxId::default();
-        let (position, sent_us, was_asked_for) = (self.open_at(node), now_us, false);
-        let mut open =
-            Open { id, node, position, intended_us, sent_us, counter, expiry, cross, was_asked_for };
+        let (position, sent_us, was_queried) = (self.open_at(node), now_us, false);
+        let mut open = Open { id, node, position, intended_us, sent_us, counter, expiry, cross, was_queried };
         open.id = self.write(index, &open, out);
         self.pool_mut(node).open.push(index);
         self.by_id.insert(open.id, index);
@@ -294,7 +293,7 @@ impl Workload {
     /// Lets a chain go on at a node, or at another member of its shard if that is gone. Without one there is no node
     /// left to hand anything to.
     fn make_idle(&mut self, index: u32, node: NodeId) {
-        if let Some(node) = self.heir(node, index) {
+        if let Some(node) = self.successor(node, index) {
             self.idle.push(node, index);
         }
     }
@@ -313,47 +312,47 @@ impl Workload {
         false
     }
 
-    /// Takes up to `max` ids that `node` is to be asked for.
-    pub(crate) fn take_asks(&mut self, node: NodeId, max: usize) -> Vec<TxId> {
-        let ask = &mut self.pool_mut(node).ask;
-        std::iter::from_fn(|| ask.pop_first()).take(max).collect()
+    /// Takes up to `max` ids that are to be queried at `node`.
+    pub(crate) fn take_queries(&mut self, node: NodeId, max: usize) -> Vec<TxId> {
+        let ids = &mut self.pool_mut(node).to_query;
+        std::iter::from_fn(|| ids.pop_first()).take(max).collect()
     }
 
     /// The connection to `node` is new: what the last one carried may be lost.
     pub(crate) fn connected_anew(&mut self, node: NodeId) {
-        self.forget_coin_question(node);
-        self.ask_for_all_of(node);
+        self.forget_coin_request(node);
+        self.query_all_of(node);
     }
 
-    /// Has all open transactions of `node` asked for: its connection was lost, or the run ends.
-    pub(crate) fn ask_for_all_of(&mut self, node: NodeId) {
-        self.ask(node, node);
+    /// Queries `node` for all its open transactions: its connection was lost, or the run ends.
+    pub(crate) fn query_all_of(&mut self, node: NodeId) {
+        self.query(node, node);
     }
 
-    /// Has the open transactions of nodes of the same shard that are gone asked for at `node`.
-    pub(crate) fn ask_for_orphans_at(&mut self, node: NodeId) {
+    /// Queries `node` for the open transactions of nodes of its shard that are gone.
+    pub(crate) fn query_orphans_at(&mut self, node: NodeId) {
         let gone = self.members_of(node).filter(|node| self.pool(*node).is_gone);
-        gone.collect::<Vec<_>>().into_iter().for_each(|owner| self.ask(owner, node));
+        gone.collect::<Vec<_>>().into_iter().for_each(|owner| self.query(owner, node));
     }
 
     /// Gives the chains of a node that is gone for good to the others; what is open there is orphaned.
     pub(crate) fn node_is_gone(&mut self, node: NodeId) {
-        self.forget_coin_question(node);
+        self.forget_coin_request(node);
         let shard = self.maker.committee.shard_of(node);
         self.up[usize::from(shard.0)].retain(|other| *other != node);
         let pool = self.pool_mut(node);
         let orphaned = if pool.is_gone { 0 } else { pool.open.len() as u64 };
         pool.is_gone = true;
         pool.again.clear();
-        pool.ask.clear();
+        pool.to_query.clear();
         let doubtful = std::mem::take(&mut pool.doubtful);
         self.orphaned += orphaned;
         for index in self.idle.take(node) {
             self.make_idle(index, node);
         }
         for (_, index) in doubtful {
-            if let Some(heir) = self.heir(node, index) {
-                self.pool_mut(heir).doubtful.push_front((0, index));
+            if let Some(successor) = self.successor(node, index) {
+                self.pool_mut(successor).doubtful.push_front((0, index));
             }
         }
     }
@@ -366,7 +365,7 @@ impl Workload {
 
     /// Which node the chain of `node` goes on with: that one, or another member of its shard if it is gone; the same
     /// one each time, and another for the next chain.
-    fn heir(&self, node: NodeId, index: u32) -> Option<NodeId> {
+    fn successor(&self, node: NodeId, index: u32) -> Option<NodeId> {
         if !self.pool(node).is_gone {
             return Some(node);
         }
@@ -376,18 +375,18 @@ impl Workload {
         Some(up[turn])
     }
 
-    /// Notes that the open transactions of `owner` are to be asked for at `at`.
-    fn ask(&mut self, owner: NodeId, at: NodeId) {
+    /// Notes that the fates of the open transactions of `owner` are to be queried at `at`.
+    fn query(&mut self, owner: NodeId, at: NodeId) {
         let Workload { pools, chains, .. } = self;
         let ids = pools[usize::from(owner.0)].open.iter().map(|index| {
             let State::Open(open) = &mut chains[*index as usize].state else {
                 unreachable!("the list knows open transactions only")
             };
-            open.was_asked_for = true;
+            open.was_queried = true;
             open.id
         });
         let ids: Vec<TxId> = ids.collect();
-        self.pool_mut(at).ask.extend(ids);
+        self.pool_mut(at).to_query.extend(ids);
     }
 
     /// The members of a node's shard.

@@ -30,7 +30,7 @@ pub(crate) struct Cluster {
     directories: Directories,
     recorded: Vec<Entry>,
     usage: Usage,
-    /// Those that ended unasked since somebody last wanted to know.
+    /// Those that ended unasked since the last call of `observe`.
     ended: Vec<UnaskedEnd>,
 }
 
@@ -44,15 +44,15 @@ struct Node {
     state: State,
 }
 
-/// What is known of a node's first process.
+/// The state of a node's first process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Running,
     /// Killed by plan.
     Crashed,
-    /// Ended without being asked to.
+    /// Ended though nobody stopped it.
     Ended(ExitStatus),
-    /// Ended when asked to.
+    /// Stopped by us.
     Stopped,
 }
 
@@ -206,7 +206,7 @@ impl Fleet for Cluster {
         thread::sleep(Duration::from_millis(if recorded.is_empty() { 0 } else { 20 }));
         match pids::end(&recorded, STOP_PATIENCE) {
             Ok(left) if left.is_empty() => {
-                // Nobody is left to be found by a later run.
+                // No process is left for a later run to find.
                 let _ = std::fs::remove_file(self.directories.pids());
             }
             Ok(left) => log::error!("could not end {left:?}"),
@@ -249,7 +249,7 @@ const CHILDREN: [&str; 2] = ["net_client", "net_server"];
 /// The living processes of a node, its first one first.
 fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Process> {
     let pid = node.child.id();
-    // Once waited for, the id may be somebody else's.
+    // Once waited for, the id may belong to another process.
     if node.state != State::Running {
         return Vec::new();
     }

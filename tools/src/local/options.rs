@@ -2,7 +2,7 @@
 
 use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX};
 
-use crate::flags::{Asked, Command, Opt, UsageError, Values};
+use crate::flags::{Command, Invocation, Opt, UsageError, Values};
 use crate::keygen;
 use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
@@ -11,11 +11,10 @@ use crate::run::{
     RunPlan, SHARDS, SIGNED, TRANSACTIONS,
 };
 
-/// The command.
 pub(crate) const COMMAND: Command = Command {
     name: "local",
     summary: "runs a testbed on this machine under load and judges it",
-    about: "Deals fresh keys, starts N nodes for each shard, of three processes each, offers load, tells every second how it goes, \
+    about: "Deals fresh keys, starts N nodes for each shard, of three processes each, offers load, prints a line every second, \
             stops all, compares what the nodes wrote, and sums up on the terminal and in LOG_DIR/summary.json. \
             ./run_local.sh N builds the release binaries first.\n\n\
             Every transaction is real: it spends a coin of the genesis block or one that an earlier transaction \
@@ -43,7 +42,7 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default(
             "history-mib",
             "M",
-            "Memory in which a node keeps decided proposals for those who are behind; as a rule a quarter of this \
+            "Memory in which a node keeps decided proposals for nodes that are behind; as a rule a quarter of this \
              machine's, shared by all nodes, and at most 2048.",
         ),
         LIMITS,
@@ -59,8 +58,8 @@ pub(crate) const COMMAND: Command = Command {
         ),
         Opt::switch(
             "metrics",
-            "Each node tells its metrics on a free port of 127.0.0.1; DATA_DIR/metrics.txt says on which. What they mean \
-             stands in docs/metrics.md.",
+            "Each node serves its metrics on a free port of 127.0.0.1, listed in DATA_DIR/metrics.txt. docs/metrics.md explains \
+             them.",
         ),
     ],
     sections: &[
@@ -70,14 +69,14 @@ pub(crate) const COMMAND: Command = Command {
         (
             "FILES",
             "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt  \
-             What the three processes of each node say.\n\
+             Logs of the three processes of each node.\n\
              LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
              LOG_DIR/nodes.csv, exchanges.csv, receipts.csv, clients.csv  What 'tools verify' compares those with.\n\
-             LOG_DIR/summary.json  Everything the summary says, as numbers.\n\
+             LOG_DIR/summary.json  Everything in the summary, as numbers.\n\
              LOG_DIR/series.csv, latency.csv  A line a second, and whole histograms.\n\
              LOG_DIR/transactions.csv  With --transactions: a line a transaction.\n\
              DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
-             DATA_DIR/metrics.txt  With --metrics: where each node tells them.",
+             DATA_DIR/metrics.txt  With --metrics: where each node serves them.",
         ),
         (
             "EXAMPLES",
@@ -88,7 +87,7 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// What a local run is to be.
+/// The plan of a local run.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Options {
     pub(crate) run: RunPlan,
@@ -100,11 +99,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The options that these arguments of `tools local` give, none of which asks for help.
+    /// The options of these arguments of `tools local`, none of which may be `--help`.
     pub(crate) fn parse(arguments: &[String]) -> Result<Options, UsageError> {
         match COMMAND.parse(arguments)? {
-            Asked::Run(values) => Options::from_values(&values),
-            Asked::Help => Err(UsageError::Unexpected("--help".into())),
+            Invocation::Run(values) => Options::from_values(&values),
+            Invocation::Help => Err(UsageError::Unexpected("--help".into())),
         }
     }
 
@@ -124,7 +123,7 @@ impl Options {
     }
 }
 
-/// The memory for history at each node where nobody says: a quarter of the machine's for all nodes together, so that
+/// The memory for history at each node by default: a quarter of the machine's for all nodes together, so that
 /// many nodes on a small machine do not fill it, and not more than a node takes by itself.
 fn history_mib_by(memory_gib: f64, nodes: u64) -> u64 {
     let quarter_mib = (memory_gib * 1024.0 / 4.0) as u64;
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_loop_warms_up_and_an_open_one_only_if_asked_to() {
+    fn only_a_closed_loop_warms_up_by_default() {
         let warmup_ms = |line: &str| options(line).unwrap().run.load.warmup.as_millis();
         assert_eq!(warmup_ms("--nodes 4"), 0);
         assert_eq!(warmup_ms("--nodes 4 --warmup 1.5"), 1_500);

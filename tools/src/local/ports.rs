@@ -69,13 +69,13 @@ fn free(count: u16, but: &[u16]) -> Result<Vec<u16>, StartError> {
     Ok(held.into_iter().map(|(port, _)| port).collect())
 }
 
-/// The first port of outgoing connections; Linux's default if the system does not tell.
+/// The first port of outgoing connections; Linux's default if it cannot be read.
 fn first_ephemeral() -> u16 {
-    let told = || -> io::Result<Option<u16>> {
+    let read = || -> io::Result<Option<u16>> {
         let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
         Ok(text.split_whitespace().next().and_then(|first| first.parse().ok()))
     };
-    told().ok().flatten().unwrap_or(32_768)
+    read().ok().flatten().unwrap_or(32_768)
 }
 
 #[cfg(test)]

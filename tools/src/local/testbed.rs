@@ -42,7 +42,7 @@ impl<'a> Testbed<'a> {
         self.run.fleet.up()
     }
 
-    /// What these nodes tell of themselves.
+    /// The statuses of these nodes.
     pub(crate) fn statuses(&self, nodes: &[NodeId]) -> BTreeMap<NodeId, NodeStatus> {
         self.run.offering.statuses(nodes, Duration::from_secs(2))
     }

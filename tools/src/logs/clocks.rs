@@ -1,4 +1,4 @@
-//! `clocks.csv`: how far the clocks of hosts are apart, written by whoever brought the logs of several here.
+//! `clocks.csv`: how far the clocks of hosts are apart, written when the logs of several are fetched.
 //!
 //! ```text
 //! host,nodes,offset_ms,uncertainty_ms
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! *Offset* is the host's time less that of the machine which fetched the logs, right within the uncertainty. Times in
-//! logs are moved by it before they are compared, and whoever reads is told so; without the file they are compared as
+//! logs are moved by it before they are compared, and `tools logs` prints so; without the file they are compared as
 //! they stand.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ impl fmt::Display for HostClock {
 }
 
 impl Clocks {
-    /// Those that the file in `directory` tells of; none if there is no such file.
+    /// Those of the file in `directory`; none if there is no such file.
     pub(super) fn load(directory: &Path) -> Result<Clocks, ParseError> {
         let path = directory.join("clocks.csv");
         let place = path.display().to_string();
@@ -98,8 +98,8 @@ impl Clocks {
         self.offsets_us.get(&node).copied().unwrap_or(0)
     }
 
-    /// What is done about clocks, a line each.
-    pub(super) fn told(&self) -> Vec<String> {
+    /// How times are moved, a line for each host.
+    pub(super) fn notes(&self) -> Vec<String> {
         if self.hosts.is_empty() {
             return vec!["there is no clocks.csv: the times of all nodes are compared as they stand".into()];
         }
@@ -110,8 +110,8 @@ impl Clocks {
 fn parse_line(line: &str) -> Option<(HostClock, Vec<NodeId>)> {
     let mut fields = line.split(',');
     let (host, nodes) = (fields.next()?, fields.next()?);
-    let lawful = |ms: &f64| ms.is_finite() && ms.abs() <= OFFSET_MS_MAX;
-    let mut ms = || fields.next()?.parse().ok().filter(lawful);
+    let is_valid = |ms: &f64| ms.is_finite() && ms.abs() <= OFFSET_MS_MAX;
+    let mut ms = || fields.next()?.parse().ok().filter(is_valid);
     let (offset_ms, uncertainty_ms) = (ms()?, ms()?);
     if fields.next().is_some() || host.is_empty() || host.contains(char::is_control) {
         return None;
@@ -125,13 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_are_told_and_known_by_node() {
+    fn offsets_are_noted_and_known_by_node() {
         let text = format!("{HEADER}\nx,0+2,-12.250,0.500\ny,1,3,1\n");
         let clocks = Clocks::parse("c", &text).unwrap();
         assert_eq!([0, 1, 2, 3].map(|id| clocks.offset_us(NodeId(id))), [-12_250, 3_000, -12_250, 0]);
-        let told = clocks.told();
-        assert_eq!(told[0], "times of nodes 0+2 on x are moved by +12.250 ms, right within 0.500 ms");
-        assert!(Clocks::default().told()[0].contains("compared as they stand"));
+        let notes = clocks.notes();
+        assert_eq!(notes[0], "times of nodes 0+2 on x are moved by +12.250 ms, right within 0.500 ms");
+        assert!(Clocks::default().notes()[0].contains("compared as they stand"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::moment::Stamp;
 /// Some ten megabytes.
 const INCIDENTS_MAX: usize = 100_000;
 
-/// What may have become of a transaction, the gravest last.
+/// A bad end of a transaction, the gravest last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum End {
     Rejected,
@@ -41,7 +41,7 @@ pub(super) struct Incidents {
     left_out: u64,
 }
 
-/// What is known of one transaction.
+/// The ends of one transaction.
 #[derive(Clone, Debug)]
 struct Incident {
     first: Option<Stamp>,
@@ -60,7 +60,7 @@ impl Incidents {
         self.by_tx.entry(tx).or_insert_with(new).ends.insert(end);
     }
 
-    /// At most `count` of them, a line each, those with most to tell first.
+    /// At most `count` of them, a line each, those with most ends first.
     pub(super) fn lines(&self, count: usize) -> Vec<String> {
         let mut all: Vec<(&TxHead, &Incident)> = self.by_tx.iter().collect();
         let weight = |incident: &Incident| {
@@ -92,7 +92,7 @@ impl Incidents {
     }
 }
 
-/// What a block did to a transaction, if it is one of the ends above.
+/// The end that an event is, if it is one.
 fn ending(event: &TraceEvent) -> Option<(TxHead, (End, ShardId, Round))> {
     let TraceEvent::Tx { tx, step } = event else { return None };
     let (end, Place { shard, round }) = match step {

@@ -1,4 +1,4 @@
-//! One line of a log: `[2026-11-21T17:29:24.123456Z INFO  node::child] what it says`.
+//! One line of a log: `[2026-11-21T17:29:24.123456Z INFO  node::child] text`.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -19,10 +19,8 @@ pub(super) enum Process {
 }
 
 impl Process {
-    /// All of them.
     pub(super) const ALL: [Process; 3] = [Process::Node, Process::NetClient, Process::NetServer];
 
-    /// The name of its program.
     pub(super) fn name(self) -> &'static str {
         match self {
             Process::Node => "node",
@@ -43,7 +41,6 @@ impl fmt::Display for Process {
 pub(super) struct Head<'a> {
     pub(super) at: Stamp,
     pub(super) level: Level,
-    /// What it says.
     pub(super) text: &'a str,
 }
 
@@ -58,7 +55,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A line as it may be shown: what a log holds must not steer the terminal of who reads it.
+/// A line as it may be shown: what a log holds must not steer the reader's terminal.
 pub(super) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if !text.contains(|c: char| c.is_control()) {
@@ -80,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_logger_are_told_from_others() {
+    fn lines_of_the_logger_are_recognised() {
         let line = "[2026-11-21T17:29:24.123456Z INFO  node::child] net_client runs as process 7";
         let head = Head::parse(line).unwrap();
         assert_eq!((head.at.0, head.level), (1_795_282_164_123_456, Level::Info));
@@ -102,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_steer_the_terminal_is_shown_instead() {
+    fn control_characters_are_shown_as_escapes() {
         assert_eq!(printable(b"plain N\xE2\x88\x92f"), "plain N−f");
         assert_eq!(printable(b"a\tb\x1b[2J\x07\r"), "a b\\u{1b}[2J\\u{7}");
         assert_eq!(printable(b"\xFF\xFE"), "\u{fffd}\u{fffd}");

@@ -23,14 +23,14 @@ use super::moment::Stamp;
 use super::sentence::sentence;
 use crate::run::node_of_log;
 
-/// What is kept of one line; what a process of ours writes is far shorter.
+/// Bytes kept of one line; lines of our processes are far shorter.
 const LINE_BYTES_MAX: usize = 64 << 10;
-/// What is kept of one record with all its lines.
+/// Bytes kept of one record with all its lines.
 const RECORD_BYTES_MAX: usize = 256 << 10;
 /// With a thousand nodes these are 25 MB.
 const BUFFER_BYTES: usize = 8 << 10;
 
-/// Who wrote a record.
+/// The process that wrote a record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Source {
     pub(super) node: NodeId,
@@ -41,9 +41,9 @@ pub(super) struct Source {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Record {
     pub(super) source: Source,
-    /// When and how loud; `None` for what stands before the first line that says so.
+    /// Time and level; `None` before the first line that has them.
     pub(super) head: Option<(Stamp, Level)>,
-    /// What it says, an event of the core as a sentence; its further lines after line feeds.
+    /// Its text, an event of the core as a sentence; its further lines after line feeds.
     pub(super) text: String,
     /// The event of the core that it is, if it is one.
     pub(super) event: Option<TraceEvent>,
@@ -60,7 +60,7 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) struct Files {
     files: Vec<(Source, PathBuf)>,
-    /// What processes have said on standard error, where they have said anything.
+    /// Standard error of processes, where it is not empty.
     unread: Vec<(NodeId, PathBuf)>,
 }
 
@@ -138,13 +138,12 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// When the first of them was written that says so.
+    /// The first time of all.
     pub(super) fn first(&self) -> Option<Stamp> {
         // Before its first time a file has at most one record.
         self.readers.iter().filter_map(|reader| reader.first).min()
     }
 
-    /// The next record.
     pub(super) fn next(&mut self) -> Result<Option<Record>, ParseError> {
         let Some((_, index)) = self.heads.pop_first() else { return Ok(None) };
         let reader = &mut self.readers[index];
@@ -164,7 +163,6 @@ struct Reader<R> {
     offset_us: i64,
     /// The first time in it, as far as it is read.
     first: Option<Stamp>,
-    /// The next record.
     next: Option<Record>,
     /// The first line of the record after that.
     ahead: Option<Record>,
@@ -332,9 +330,9 @@ mod tests {
         assert_eq!(texts, [sentence, "round.certified shard=1 round=7"]);
     }
 
-    /// A clock that is set back, and two that say the same.
+    /// A clock that is set back, and two that show the same.
     #[test]
-    fn what_one_process_wrote_keeps_its_order() {
+    fn the_lines_of_one_process_keep_their_order() {
         let zero = [line(5, "1"), line(3, "2"), line(6, "3")].concat();
         let one = [line(5, "4"), line(6, "5")].concat();
         let got =
@@ -384,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_without_logs_is_told() {
+    fn a_directory_without_logs_is_an_error() {
         let dir = TestDir::new();
         for path in [dir.path().to_path_buf(), dir.path().join("none")] {
             let error = Files::find(&path).unwrap_err().to_string();
@@ -393,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_on_standard_error_is_pointed_at() {
+    fn a_file_of_standard_error_that_is_not_empty_is_listed() {
         let dir = TestDir::new();
         for (name, content) in [
             ("consensus-node-0.log", line(1, "a")),

@@ -50,7 +50,7 @@ pub(super) enum Moment {
 }
 
 impl Moment {
-    /// What [`Moment::parse`] expects.
+    /// Completes "expected …" in errors.
     pub(super) const EXPECTED: &'static str =
         "a time (17:29:24.5 or 2026-11-21T17:29:24Z, UTC) or seconds since the logs begin (3.5)";
 
@@ -82,8 +82,9 @@ impl Moment {
 fn day(date: &str) -> Option<i64> {
     let mut parts = date.split('-').map(digits);
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let lawful = YEARS.contains(&year) && (1..=12).contains(&month) && (1..=days(year, month)).contains(&day);
-    if parts.next().is_some() || !lawful {
+    let is_valid =
+        YEARS.contains(&year) && (1..=12).contains(&month) && (1..=days(year, month)).contains(&day);
+    if parts.next().is_some() || !is_valid {
         return None;
     }
     let leap_days = |year: i64| year / 4 - year / 100 + year / 400;

@@ -1,4 +1,4 @@
-//! What a person wants to see: filters, all of which a record must pass, and what is followed.
+//! The filters, all of which a record must pass, and what is followed.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) struct Query {
     since: Option<Moment>,
     until: Option<Moment>,
     grep: Option<String>,
-    /// What is followed: every record names all of these.
+    /// Followed things: every record names all of these.
     pub(super) followed: Vec<Followed>,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Followed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct TxPrefix(String);
 
-/// How long a prefix is that can be of one transaction only, as far as logs tell them apart.
+/// How long a prefix is that can be of one transaction only, as far as logs distinguish them.
 const HEAD_DIGITS: usize = 16;
 /// A whole TxId.
 const ID_DIGITS: usize = 64;
@@ -49,9 +49,9 @@ impl TxPrefix {
     /// The prefix that `text` is: up to a whole TxId, of which logs show the first 16 digits.
     pub(super) fn parse(text: &str) -> Option<TxPrefix> {
         let text = text.strip_prefix("tx ").unwrap_or(text).to_ascii_lowercase();
-        let lawful =
+        let is_valid =
             (1..=ID_DIGITS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        lawful.then(|| TxPrefix(text[..text.len().min(HEAD_DIGITS)].to_string()))
+        is_valid.then(|| TxPrefix(text[..text.len().min(HEAD_DIGITS)].to_string()))
     }
 
     /// Whether it is as long as the ids in logs.
@@ -174,15 +174,15 @@ fn parse_level(text: &str) -> Option<Level> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::Asked;
+    use crate::flags::Invocation;
     use crate::logs::COMMAND;
 
     fn query(line: &str) -> Result<Query, String> {
         // A quoted word may hold a space: here '~' stands for it.
         let words: Vec<String> = line.split_whitespace().map(|word| word.replace('~', " ")).collect();
         match COMMAND.parse(&words).map_err(|error| error.to_string())? {
-            Asked::Run(values) => Query::parse(&values).map_err(|error| error.to_string()),
-            Asked::Help => Err("help".into()),
+            Invocation::Run(values) => Query::parse(&values).map_err(|error| error.to_string()),
+            Invocation::Help => Err("help".into()),
         }
     }
 
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_neither_time_nor_level_passes_where_neither_is_asked_for() {
+    fn a_record_without_time_and_level_passes_filters_of_neither() {
         let source = Source { node: NodeId(0), process: Process::Node };
         let bare = Record { source, head: None, text: "panicked".into(), event: None };
         let first = Stamp(7);

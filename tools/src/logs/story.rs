@@ -1,7 +1,7 @@
-//! A story: what happened to one thing, each event once, with all nodes that tell of it.
+//! A story: what happened to one thing, each event once, with all nodes that logged it.
 //!
-//! What all members of a shard see alike they say in the same words, so lines of one process kind with the same text
-//! are one event, which lies where it was first told. Bound: [`EVENTS_MAX`] different texts.
+//! Members of a shard log what all of them see in the same words, so lines of one process kind with the same text are
+//! one event, which lies where it was first logged. Bound: [`EVENTS_MAX`] different texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use super::moment::Stamp;
 /// Longer stories are read line by line.
 pub(super) const EVENTS_MAX: usize = 20_000;
 
-/// The events, in the order in which they were first told.
+/// The events, in the order in which they were first logged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Story {
     events: Vec<Event>,
@@ -36,7 +36,7 @@ struct Event {
 
 /// Whether a story goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Told {
+pub(super) enum Added {
     /// The record is in it.
     Taken,
     /// It has too many events already.
@@ -45,7 +45,7 @@ pub(super) enum Told {
 
 impl Story {
     /// Adds a record that comes after those before it.
-    pub(super) fn add(&mut self, record: Record) -> Told {
+    pub(super) fn add(&mut self, record: Record) -> Added {
         let at = record.at();
         let Record { source, head, text, .. } = record;
         self.lines += 1;
@@ -57,7 +57,7 @@ impl Story {
                 event.by.insert(source.node);
                 event.lines += 1;
             }
-            None if self.events.len() == EVENTS_MAX => return Told::TooLong,
+            None if self.events.len() == EVENTS_MAX => return Added::TooLong,
             None => {
                 let (by, text) = (BTreeSet::from([source.node]), key.2.clone());
                 self.places.insert(key, self.events.len());
@@ -65,10 +65,10 @@ impl Story {
                 self.events.push(Event { first: at, last: at, by, process, lines: 1, text });
             }
         }
-        Told::Taken
+        Added::Taken
     }
 
-    /// Whether nothing is told.
+    /// Whether it has no event.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
@@ -92,14 +92,14 @@ impl Story {
         );
         let who: Vec<String> = self.events.iter().map(Event::who).collect();
         let width = who.iter().map(|who| who.chars().count()).max().unwrap_or(0).min(WHO_COLUMNS_MAX);
-        let told = self.events.iter().zip(&who).map(|(event, who)| {
+        let lines = self.events.iter().zip(&who).map(|(event, who)| {
             let at = match (event.first, begins) {
                 (Some(first), Some(begins)) => format!("{:+12.3} ms", first.ms_since(begins)),
                 _ => format!("{:>15}", "before"),
             };
             format!("{at}  {who:<width$}  {}{}", event.text, event.tail())
         });
-        std::iter::once(heading).chain(told).collect()
+        std::iter::once(heading).chain(lines).collect()
     }
 }
 
@@ -107,7 +107,7 @@ impl Story {
 const WHO_COLUMNS_MAX: usize = 40;
 
 impl Event {
-    /// Who tells of it; the process where it is not the core.
+    /// The nodes that logged it, with the process where it is not the core.
     fn who(&self) -> String {
         match self.process {
             Process::Node => nodes_text(&self.by),
@@ -115,7 +115,7 @@ impl Event {
         }
     }
 
-    /// How long it took until all had told of it, and how often they did if more than once.
+    /// How long it took until all had logged it, and how often they did if more than once.
     fn tail(&self) -> String {
         let mut notes = Vec::new();
         if let (Some(first), Some(last)) = (self.first, self.last)
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_told_once_where_it_was_first_with_all_who_tell_of_it() {
+    fn an_event_appears_once_with_all_nodes_that_logged_it() {
         let mut story = Story::default();
         for (ms, node, process, text) in [
             (1_000, 4, Process::Node, "a"),
@@ -168,7 +168,7 @@ mod tests {
             (1_004, 8, Process::Node, "b"),
             (1_005, 4, Process::Node, "a"),
         ] {
-            assert_eq!(story.add(record(ms, node, process, text)), Told::Taken);
+            assert_eq!(story.add(record(ms, node, process, text)), Added::Taken);
         }
         assert_eq!(
             story.lines("x"),
@@ -182,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_time_comes_before_all_else() {
+    fn records_without_a_time_come_first() {
         let mut story = Story::default();
         assert!(story.is_empty());
         let source = Source { node: NodeId(0), process: Process::Node };
-        assert_eq!(story.add(Record { source, head: None, text: "a".into(), event: None }), Told::Taken);
+        assert_eq!(story.add(Record { source, head: None, text: "a".into(), event: None }), Added::Taken);
         assert_eq!(story.lines("x"), ["x: 1 events in 1 lines of node 0", "         before  node 0  a"]);
     }
 
@@ -194,9 +194,9 @@ mod tests {
     fn a_story_without_end_is_not_kept() {
         let mut story = Story::default();
         for line in 0..EVENTS_MAX {
-            assert_eq!(story.add(record(0, 0, Process::Node, &line.to_string())), Told::Taken);
+            assert_eq!(story.add(record(0, 0, Process::Node, &line.to_string())), Added::Taken);
         }
-        assert_eq!(story.add(record(0, 0, Process::Node, "one more")), Told::TooLong);
-        assert_eq!(story.add(record(0, 1, Process::Node, "7")), Told::Taken, "that is no new event");
+        assert_eq!(story.add(record(0, 0, Process::Node, "one more")), Added::TooLong);
+        assert_eq!(story.add(record(0, 1, Process::Node, "7")), Added::Taken, "that is no new event");
     }
 }

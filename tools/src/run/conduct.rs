@@ -6,7 +6,7 @@ use super::ongoing::{Companion, Run};
 use super::summary::Summary;
 use super::wind_up::wind_up;
 use crate::signals;
-use crate::terminal::tell;
+use crate::terminal::print;
 
 /// Goes through with a run whose nodes have been started.
 pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
@@ -22,8 +22,8 @@ pub(crate) fn conclude(command: &str, result: Result<Summary, RunError>, directo
     match result {
         Ok(summary) => {
             let code = summary.exit_code();
-            tell(format!("\n{}", summary.to_text()));
-            tell(format!("  logs in {}, exit code {code}", directories.log.display()));
+            print(format!("\n{}", summary.to_text()));
+            print(format!("  logs in {}, exit code {code}", directories.log.display()));
             code
         }
         Err(RunError::Start(error)) if !signals::is_interrupted() => {

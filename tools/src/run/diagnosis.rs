@@ -1,5 +1,5 @@
-//! Why nothing moves: which processes are gone and what they said last, which quorum is missing, and what the nodes
-//! that are up say they wait for.
+//! Why nothing moves: which processes are gone and their last words, which quorum is missing, and what the nodes that
+//! are up wait for.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,23 +13,21 @@ use wire::ids::{Index, NodeId, ShardId};
 use super::directories::Directories;
 use crate::lag;
 
-/// What is known of a testbed that stands still.
+/// The symptoms of a testbed that stands still.
 pub(crate) struct Symptoms<'a> {
-    /// The committee.
     pub(crate) committee: &'a Committee,
     /// Nodes whose first process runs.
     pub(crate) up: &'a [NodeId],
     /// How the others ended, in words.
     pub(crate) ends: &'a BTreeMap<NodeId, String>,
-    /// What the nodes that are up told of themselves.
+    /// The statuses of nodes that are up.
     pub(crate) statuses: &'a BTreeMap<NodeId, NodeStatus>,
     /// Why connections to nodes are down.
     pub(crate) down: &'a BTreeMap<NodeId, String>,
-    /// Where the logs are.
     pub(crate) directories: &'a Directories,
 }
 
-/// The findings, most telling first.
+/// The findings, the gravest first.
 pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
     let Symptoms { committee, up, ends, statuses, down, directories } = symptoms;
     let mut notes = Vec::new();
@@ -51,7 +49,7 @@ pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
     notes
 }
 
-/// Tells that too few members of a shard are up, if that is so.
+/// The note that too few members of a shard are up, if that is so.
 fn missing_quorum(committee: &Committee, shard: ShardId, up: &[NodeId]) -> Option<String> {
     let quorum = committee.quorum();
     let up: Vec<u16> =
@@ -115,7 +113,7 @@ pub(crate) fn last_words(directories: &Directories, node: NodeId) -> String {
 
 /// The last line of a file that is not empty; `None` if there is none.
 fn last_line(path: &Path) -> Option<String> {
-    /// Enough for any line worth telling.
+    /// Enough for any line worth printing.
     const TAIL_BYTES: u64 = 4096;
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
@@ -185,8 +183,8 @@ mod tests {
         let committee = Committee::new(4, Protocol::default(), vec![member; 8], [0; 32]);
         let up: Vec<NodeId> = [0, 1, 2, 3, 4, 6].map(NodeId).into();
         assert_eq!(missing_quorum(&committee, ShardId(0), &up), None);
-        let told = missing_quorum(&committee, ShardId(1), &up).unwrap();
-        assert!(told.starts_with("shard 1: 2 of 4 nodes are up (4, 6), but a quorum is 3"), "{told}");
+        let note = missing_quorum(&committee, ShardId(1), &up).unwrap();
+        assert!(note.starts_with("shard 1: 2 of 4 nodes are up (4, 6), but a quorum is 3"), "{note}");
         let waiting_for = Waiting { phase: "FINISH of view 0".into(), needed: 3, from: vec![0, 2] };
         let status = NodeStatus { waiting_for: Some(waiting_for), ..NodeStatus::default() };
         let note = waiting(&committee, NodeId(6), &status, 1_204);

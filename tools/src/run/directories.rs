@@ -1,7 +1,7 @@
-//! Where a run keeps its files, made ready before anything is started.
+//! The directories of a run, made ready before anything is started.
 //!
 //! A run begins with a fresh testbed, so what an earlier run left in its directories is removed; but only files that
-//! a run writes, by name. Anything else found in a data directory means that it is somebody's own: refused.
+//! a run writes, by name. Anything else found in a data directory means that it is not a run's directory: refused.
 
 use std::fs;
 use std::io;
@@ -42,12 +42,12 @@ impl Directories {
         self.data.join("pids.txt")
     }
 
-    /// Where each node tells its metrics.
+    /// The addresses of the nodes' metrics.
     pub(crate) fn metrics(&self) -> PathBuf {
         self.data.join("metrics.txt")
     }
 
-    /// What the three processes of a node write to standard error.
+    /// Standard error of the three processes of a node.
     pub(crate) fn stderr(&self, node: NodeId) -> PathBuf {
         self.log.join(format!("stderr-{node}.txt"))
     }
@@ -116,8 +116,7 @@ impl Directories {
     }
 }
 
-/// Directories made for a run that may yet turn out not to begin: unless they are kept they go again, if nothing has
-/// come into them.
+/// Directories made for a run that may not begin after all: unless they are kept they are removed, if they are empty.
 #[derive(Debug)]
 #[must_use = "what is not kept is removed"]
 pub(crate) struct Made(Vec<PathBuf>);
@@ -141,7 +140,7 @@ impl Drop for Made {
 /// Room that the files of a short run need at the least.
 const FREE_KIB_MIN: u64 = 16 << 10;
 
-/// What `df` says is free where `directory` is; `None` if it says nothing that we understand.
+/// The free space where `directory` is, as `df` prints it; `None` if its output cannot be parsed.
 pub(crate) fn free_kib(directory: &Path) -> Option<u64> {
     let output = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_in_vain_goes_again_and_what_was_there_stays() {
+    fn directories_of_a_run_that_does_not_begin_are_removed_unless_they_were_there() {
         let dir = TestDir::new();
         fs::create_dir(dir.path().join("log")).unwrap();
         let directories = Directories { log: dir.path().join("log"), data: dir.path().join("a/b/data") };
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_found_out_before_anything_is_removed() {
+    fn an_unwritable_directory_is_an_error_before_anything_is_removed() {
         let dir = TestDir::new();
         let directories = directories(&dir);
         fs::write(directories.hosts(), "x").unwrap();
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn free_room_is_told() {
+    fn free_space_is_known_of_directories_that_exist() {
         assert!(free_kib(&std::env::temp_dir()).is_some());
         assert_eq!(free_kib(Path::new("/no/such/directory")), None);
     }

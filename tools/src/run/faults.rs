@@ -1,4 +1,4 @@
-//! `--faults`: what is done to which node at what time, in seconds since load began.
+//! `--faults`: which node fails how and when, in seconds since load began.
 //!
 //! `LIST = FAULT ["," FAULT]…`, `FAULT = NAME ":" IDS "@" T`, `IDS = ID ["+" ID]…`; e.g.
 //! `crash:3@3,kill-client:1@5.5`.
@@ -12,7 +12,7 @@ use wire::text::ParseError;
 
 use crate::flags::{nearest, parse_seconds, seconds_text};
 
-/// What can be done to a node.
+/// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     /// All three processes are killed and stay dead.
@@ -36,7 +36,6 @@ impl Kind {
 /// One planned fault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Fault {
-    /// What is done.
     pub(crate) kind: Kind,
     /// To whom, in the order given.
     pub(crate) nodes: Vec<NodeId>,
@@ -97,8 +96,8 @@ mod tests {
     #[test]
     fn lists_are_read_and_sorted_by_time() {
         let faults = parse("kill-client:1@5.5,crash:3+0@3,kill-server:2@5", 4).unwrap();
-        let told: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        assert_eq!(told, ["crash:3+0@3", "kill-server:2@5", "kill-client:1@5.5"]);
+        let texts: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        assert_eq!(texts, ["crash:3+0@3", "kill-server:2@5", "kill-client:1@5.5"]);
         assert_eq!(faults[0].nodes, [NodeId(3), NodeId(0)]);
         assert_eq!(parse("none", 4), Ok(Vec::new()));
     }

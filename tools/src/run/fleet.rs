@@ -1,4 +1,4 @@
-//! Where the nodes of a run are, as far as a run has to know: the same run, bookkeeping and judgement serve processes
+//! The nodes of a run, as far as a run has to know: the same run, bookkeeping and judgement serve processes
 //! of this machine and of others.
 
 use std::collections::BTreeMap;
@@ -10,16 +10,16 @@ use super::faults::Fault;
 use crate::json::Json;
 use crate::pids::Entry;
 
-/// The nodes of a run, started. Whatever is dropped has been stopped.
+/// The nodes of a run, started. Dropping it stops them.
 pub(crate) trait Fleet {
     /// Looks at all processes and returns the nodes that ended unasked since the last look. Called about once a
-    /// second; it does not wait for anybody.
+    /// second; it does not block.
     fn observe(&mut self) -> Vec<UnaskedEnd>;
 
     /// The nodes whose first process runs, as far as is known.
     fn up(&self) -> Vec<NodeId>;
 
-    /// Does to its nodes what a planned fault says; else says why it could not.
+    /// Carries a planned fault out, or returns why it could not.
     fn apply(&mut self, fault: &Fault) -> Result<(), String>;
 
     /// Processor seconds by program so far, looked at now.
@@ -28,7 +28,7 @@ pub(crate) trait Fleet {
     /// The most memory that one process of each program had, MB.
     fn peak_mb(&self) -> BTreeMap<String, f64>;
 
-    /// Asks all nodes to stop, waits until no process of the run is left, and brings their files to the log directory
+    /// Stops all nodes, waits until no process of the run is left, and brings their files to the log directory
     /// if they are elsewhere. Returns all that did not go as it should, in words.
     fn stop(&mut self) -> Vec<String>;
 
@@ -37,16 +37,15 @@ pub(crate) trait Fleet {
         &[]
     }
 
-    /// The machines that the nodes are on, as a summary tells them; none if that is this one alone.
+    /// The machines that the nodes are on, for a summary; none if that is this one alone.
     fn hosts(&self) -> Vec<Json> {
         Vec::new()
     }
 }
 
-/// A node whose first process ended, or went out of reach, without being asked to.
+/// A node whose first process ended, or went out of reach, though nobody stopped it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct UnaskedEnd {
-    /// The node.
     pub(crate) node: NodeId,
     /// How, in words that follow "node 3".
     pub(crate) how: String,
@@ -58,7 +57,7 @@ impl fmt::Display for UnaskedEnd {
     }
 }
 
-/// What is printed of a node that did not stop.
+/// The complaint about a node that did not stop.
 pub(crate) fn killed(node: NodeId) -> String {
     format!("node {node} did not stop when asked to and was killed")
 }

@@ -24,11 +24,11 @@ use crate::terminal;
 const STEP: Duration = Duration::from_millis(50);
 /// How long the last transactions may take.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How long answers to the last questions may take.
+/// How long answers to the last queries may take.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long nodes about to be crashed may take to tell their counters.
+/// How long nodes about to be crashed may take to report their counters.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// After so long without a commit the run says why.
+/// After so long without a commit the run prints a diagnosis.
 const STALL: Duration = Duration::from_secs(5);
 /// After so long without a commit a run that waits for commits gives up.
 const HOPELESS: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ impl Progress {
     /// Prints a line, if anything is to be printed.
     pub(crate) fn print(self, line: &str) {
         if self == Progress::Printed {
-            terminal::tell(line);
+            terminal::print(line);
         }
     }
 }
@@ -67,7 +67,7 @@ impl Companion for Alone {
     fn end(&mut self, _: &Run<'_>) {}
 }
 
-/// A testbed that is up, and what is known of how it has fared.
+/// A testbed that is up, and the record of its run so far.
 pub(crate) struct Run<'a> {
     pub(crate) plan: &'a RunPlan,
     pub(crate) prepared: Prepared,
@@ -75,21 +75,19 @@ pub(crate) struct Run<'a> {
     pub(crate) offering: Offering,
     /// How nodes that are not up ended, in words.
     pub(crate) ends: BTreeMap<NodeId, String>,
-    /// Those of them that no plan asked for.
+    /// Those of them that were not planned.
     pub(crate) unplanned_ends: Vec<String>,
-    /// Faults that were carried out.
     pub(crate) faults_done: Vec<Fault>,
     pub(crate) interrupted: bool,
-    /// What had been used when the measured part of the load began, and when it ended.
+    /// Processor time at the beginning and at the end of the measured part of the load.
     pub(crate) used: (Used, Used),
-    /// The sections of the load.
     pub(crate) series: Vec<Section>,
     /// Nodes that were up and stood still or lagged.
     pub(crate) stalls: Stalls,
     /// When nodes were found to be gone for good, since the load began.
     pub(crate) gone_at: Vec<Duration>,
     pub(crate) diagnosis: Vec<String>,
-    /// When to ask for orphans next, and how long to pause after that.
+    /// When to query orphans next, and how long to pause after that.
     orphans_due: Option<(Instant, Duration)>,
     progress: Progress,
 }
@@ -153,7 +151,7 @@ impl Run<'_> {
         }
     }
 
-    /// Offers load until its end, carries out faults, and tells every second how it goes.
+    /// Offers load until its end, carries out faults, and prints a line every second.
     pub(crate) fn offer(&mut self, companion: &mut dyn Companion) -> Result<Ticker, RunError> {
         self.warn_of_the_plan();
         self.offering.begin(self.plan.load, self.transaction_log()?);
@@ -193,7 +191,7 @@ impl Run<'_> {
         Ok(ticker)
     }
 
-    /// Where transactions are written down, if they are.
+    /// The file of single transactions, if there is to be one.
     fn transaction_log(&self) -> Result<Option<TransactionLog>, RunError> {
         if !self.plan.has_transactions {
             return Ok(None);
@@ -211,7 +209,7 @@ impl Run<'_> {
         Used { cpu_s, committed, at: Some(Instant::now()) }
     }
 
-    /// Whether the offering is over, the blocks asked for are there, or will never be.
+    /// Whether the offering is over, or the planned blocks are there or will never be.
     fn has_enough(&self, ticker: &Ticker) -> bool {
         self.offering.has_ended()
             || self.offering.look_at(|shared| shared.offered_for.is_some())
@@ -221,7 +219,7 @@ impl Run<'_> {
             })
     }
 
-    /// A plan that stops the testbed for good is lawful, but nobody should wonder.
+    /// A plan may stop the testbed for good; a line says so before.
     fn warn_of_the_plan(&self) {
         let crashes = self.plan.faults.iter().filter(|fault| fault.kind == Kind::Crash);
         let crashed: BTreeSet<NodeId> = crashes.flat_map(|fault| fault.nodes.iter().copied()).collect();
@@ -262,18 +260,18 @@ impl Run<'_> {
             self.on_time(ticker);
         }
         if !self.interrupted && self.offering.look_at(|shared| shared.orphaned > 0) {
-            self.offering.ask_for_orphans();
+            self.offering.query_orphans();
             thread::sleep(ANSWER);
         }
         if !self.interrupted && self.offering.look_at(|shared| shared.in_flight > 0) {
-            self.offering.ask_last_question();
+            self.offering.query_all();
             thread::sleep(ANSWER);
         }
-        // Whatever was spent is given back by now, so that each chain can be told which coin it has.
+        // Whatever was spent is given back by now, so that each chain can learn which coin it has.
         if !self.interrupted && self.offering.look_at(|shared| shared.in_flight == 0 && shared.doubtful > 0) {
             self.offering.settle_doubts();
-            let asked = Instant::now();
-            while asked.elapsed() < ANSWER && self.offering.look_at(|shared| shared.doubtful > 0) {
+            let requested = Instant::now();
+            while requested.elapsed() < ANSWER && self.offering.look_at(|shared| shared.doubtful > 0) {
                 thread::sleep(Duration::from_millis(5));
             }
         }
@@ -287,7 +285,7 @@ impl Run<'_> {
         up.iter().any(|count| *count < committee.quorum())
     }
 
-    /// Whether every node that is up says that nothing is open there, and those of a shard stand at one height.
+    /// Whether every node that is up reports that nothing is open there, and those of a shard stand at one height.
     fn nothing_is_open(&self) -> bool {
         let up = self.fleet.up();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
@@ -304,7 +302,7 @@ impl Run<'_> {
             })
     }
 
-    /// Looks at processes and load once a section of the series is over, tells its line, and says why if nothing
+    /// Looks at processes and load once a section of the series is over, prints its line, and a diagnosis if nothing
     /// commits.
     fn on_time(&mut self, ticker: &mut Ticker) {
         let sections = self.offering.take_sections();
@@ -316,7 +314,7 @@ impl Run<'_> {
             self.unplanned_ends.push(end.to_string());
             self.note_gone(end.node, end.how);
         }
-        self.ask_for_orphans();
+        self.query_orphans();
         let (committee, nodes) = (&self.prepared.committee, self.fleet.up());
         let (height, lags) =
             self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(committee, nodes)));
@@ -344,12 +342,12 @@ impl Run<'_> {
         }
     }
 
-    /// Asks others what became of transactions whose node is gone, less and less often.
-    fn ask_for_orphans(&mut self) {
+    /// Queries others for transactions whose node is gone, less and less often.
+    fn query_orphans(&mut self) {
         if self.orphans_due.is_some_and(|(due, _)| due <= Instant::now())
             && let Some((_, pause)) = self.orphans_due
         {
-            self.offering.ask_for_orphans();
+            self.offering.query_orphans();
             self.orphans_due = Some((Instant::now() + pause, pause * 2));
         }
     }
@@ -370,7 +368,7 @@ impl Run<'_> {
             self.offering.statuses(&fault.nodes, LAST_WORDS);
         }
         if let Err(error) = self.fleet.apply(&fault) {
-            // The plan was not carried out, which the summary must tell.
+            // The plan was not carried out, which the summary must show.
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
             return;
         }

@@ -2,61 +2,51 @@
 
 use crate::flags::Opt;
 
-/// `--shards`.
 pub(crate) const SHARDS: Opt = Opt::with(
     "shards",
     "K",
     "1",
     "Shards of N nodes each; node ids are shard × N + place. N × K is at most 1024.",
 );
-/// `--duration`.
 pub(crate) const DURATION: Opt = Opt::without_default(
     "duration",
     "S",
     "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
 );
-/// `--rounds`.
 pub(crate) const ROUNDS: Opt =
     Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered.");
-/// `--signed`.
 pub(crate) const SIGNED: Opt = Opt::switch(
     "signed",
     "Transactions carry the signatures of the owners of the coins they spend, which every node verifies.",
 );
-/// `--batch`.
 pub(crate) const BATCH: Opt = Opt::with(
     "batch",
     "B",
     "30000",
     "Most transactions in one proposal; proposals adapt to the load below it.",
 );
-/// `--pipeline`.
 pub(crate) const PIPELINE: Opt =
     Opt::with("pipeline", "W", "8", "Proposals that a node may have under way beyond the last decided cut.");
-/// `--limits`.
 pub(crate) const LIMITS: Opt = Opt::without_default(
     "limits",
     "LIST",
     "Memory and time limits of nodes that differ from the defaults, e.g. clients=1000,outbox-bytes=134217728. See LIMITS.",
 );
-/// `--faults`.
 pub(crate) const FAULTS: Opt = Opt::with(
     "faults",
     "LIST",
     "none",
     "What is done to which node when, e.g. crash:3@3,kill-client:0+1@5. See FAULTS.",
 );
-/// `--transactions`.
 pub(crate) const TRANSACTIONS: Opt = Opt::switch(
     "transactions",
     "Writes a line for each transaction to LOG_DIR/transactions.csv: when it was meant to be sent, when it was sent, its \
-     receipt, its fate. Of more than 10000 a second one in so many, which each line says; of --rate max one in 32.",
+     receipt, its fate. Of more than 10000 a second one in so many, as each line shows; of --rate max one in 32.",
 );
-/// `--log-dir`.
 pub(crate) const LOG_DIR: Opt =
     Opt::with("log-dir", "DIR", "log", "Logs and the other FILES. An earlier run's are replaced.");
 
-/// What `--faults` may list.
+/// The grammar of `--faults`.
 pub(crate) const FAULTS_SECTION: (&str, &str) = (
     "FAULTS",
     "A comma-separated list of NAME:IDS@SECONDS; ids are joined by '+', time counts from the beginning of the \
@@ -65,10 +55,10 @@ pub(crate) const FAULTS_SECTION: (&str, &str) = (
      kill-client  kill -9 of its net_client, which the node restarts\n\
      kill-server  kill -9 of its net_server, which the node restarts",
 );
-/// What `--limits` may list.
+/// The grammar of `--limits`.
 pub(crate) const LIMITS_SECTION: (&str, &str) = (
     "LIMITS",
-    "A comma-separated list of NAME=VALUE, for all nodes; wire/src/limits.rs says what each is for. The names, and \
+    "A comma-separated list of NAME=VALUE, for all nodes; wire/src/limits.rs explains each. The names, and \
      what holds without them:\n\
      mempool-transactions    400000\n\
      mempool-bytes           268435456\n\

@@ -1,4 +1,4 @@
-//! What a run is to be, as a command line says.
+//! The plan of a run, as a command line gives it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,16 +13,14 @@ use crate::flags::{Command, UsageError, Values};
 use crate::json::Json;
 use crate::load;
 
-/// What a run is to be, wherever its nodes are.
+/// The plan of a run, wherever its nodes are.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct RunPlan {
-    /// Nodes in each shard.
     pub(crate) nodes: u16,
     pub(crate) shards: u16,
     pub(crate) load: load::Plan,
     /// Blocks of every shard after which it ends, if that comes first.
     pub(crate) rounds: Option<u64>,
-    /// Whether owners sign transactions.
     pub(crate) is_signed: bool,
     /// Whether a line is written for each transaction.
     pub(crate) has_transactions: bool,
@@ -34,7 +32,7 @@ pub(crate) struct RunPlan {
     pub(crate) given: Vec<(&'static str, Json)>,
 }
 
-/// What all nodes are started with.
+/// The settings of all nodes.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct NodeSettings {
     /// Most transactions in one proposal.
@@ -45,7 +43,7 @@ pub(crate) struct NodeSettings {
 }
 
 impl RunPlan {
-    /// What `values` say of a run of so many nodes, for a command with the options of every run.
+    /// The plan of a command line for so many nodes; the command must have the options of every run.
     pub(crate) fn of(
         command: &Command,
         values: &Values,
@@ -86,14 +84,13 @@ impl RunPlan {
         })
     }
 
-    /// Nodes of all shards together.
     pub(crate) fn nodes_in_all(&self) -> u16 {
         self.nodes * self.shards
     }
 }
 
 impl NodeSettings {
-    /// What `values` say of all nodes.
+    /// The settings of a command line.
     pub(crate) fn of(values: &Values) -> Result<NodeSettings, UsageError> {
         Ok(NodeSettings {
             batch: values.number(BATCH.name, 1, 1_000_000)?,

@@ -1,4 +1,4 @@
-//! What must be there before the first node is started.
+//! Everything before the first node is started.
 
 use std::fs;
 use std::sync::Arc;
@@ -14,21 +14,19 @@ use crate::pids;
 
 /// A testbed that is not running yet.
 pub(crate) struct Prepared {
-    /// Who takes part.
     pub(crate) committee: Arc<Committee>,
-    /// Where.
     pub(crate) hosts: Hosts,
 }
 
 /// Ends what an earlier run left on this machine, clears the directories and deals keys, for nodes on the places that
-/// `places` finds. `tell` gets a line for each leftover.
+/// `places` finds. `print` gets a line for each leftover.
 pub(crate) fn prepare(
     plan: &RunPlan,
     places: impl FnOnce() -> Result<Hosts, StartError>,
-    tell: impl Fn(&str),
+    print: impl Fn(&str),
 ) -> Result<Prepared, StartError> {
     let directories = &plan.directories;
-    end_leftovers(plan, &tell)?;
+    end_leftovers(plan, &print)?;
     let hosts = places()?;
     let made = directories.create()?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
@@ -47,11 +45,11 @@ pub(crate) fn prepare(
 }
 
 /// A run that is still on is not disturbed; nodes without their run are ended.
-fn end_leftovers(plan: &RunPlan, tell: impl Fn(&str)) -> Result<(), StartError> {
+fn end_leftovers(plan: &RunPlan, print: impl Fn(&str)) -> Result<(), StartError> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let directories = &plan.directories;
     let leftovers = pids::leftovers(&directories.pids())?;
-    // What is no directory is told of when it is to be created.
+    // A log directory that is no directory is reported when it is to be created.
     let of_log = if directories.log.is_dir() { pids::leftovers(&directories.lock())? } else { Vec::new() };
     for (directory, entries) in [(&directories.data, &leftovers), (&directories.log, &of_log)] {
         if let Some(run) = entries.iter().find(|entry| entry.what == pids::RUN) {
@@ -59,7 +57,7 @@ fn end_leftovers(plan: &RunPlan, tell: impl Fn(&str)) -> Result<(), StartError> 
         }
     }
     for entry in &leftovers {
-        tell(&format!("left over from an earlier run: {} (pid {}); ending it", entry.what, entry.pid));
+        print(&format!("left over from an earlier run: {} (pid {}); ending it", entry.what, entry.pid));
     }
     let left = pids::end(&leftovers, PATIENCE)
         .map_err(|error| StartError::System { what: "cannot end leftovers", error })?;

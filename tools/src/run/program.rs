@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Why there is no such program.
 #[derive(Debug)]
 pub(crate) enum ProgramError {
-    /// The system does not say where this one is.
+    /// The path of this program is unknown.
     Own(io::Error),
     Missing(PathBuf),
 }

@@ -12,7 +12,7 @@ use crate::signals;
 
 /// How long nodes may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long nodes may take to answer before they are asked again, over what has connected meanwhile.
+/// How long nodes may take to answer before the request is repeated, over what has connected meanwhile.
 const ANSWER: Duration = Duration::from_millis(200);
 
 /// Why not all nodes are ready.

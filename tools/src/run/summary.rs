@@ -1,5 +1,5 @@
-//! What a run came to: for people on the terminal ([`text`]), for programs in `summary.json` ([`json`]), and as an exit
-//! code. `docs/figures.md` defines each figure.
+//! The result of a run: for people on the terminal ([`text`]), for programs in `summary.json` ([`json`]), and as an
+//! exit code. `docs/figures.md` defines each figure.
 
 mod files;
 mod json;
@@ -18,24 +18,19 @@ use crate::verify::{Judgement, Verdict};
 
 pub(crate) use self::files::{latency_csv, series_csv};
 
-/// Everything that is told of a run.
+/// Everything that is known of a run in the end.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Summary {
-    /// Members of a shard.
     pub(crate) n: usize,
-    /// Shards.
     pub(crate) shards: u16,
     /// Byzantine members that a shard tolerates.
     pub(crate) f: usize,
-    /// The load that was planned.
     pub(crate) plan: Plan,
-    /// How long load was offered.
     pub(crate) offered_for: Duration,
     /// Of that, how long it was measured: all but the warm-up.
     pub(crate) measured_for: Duration,
-    /// What became of the load.
     pub(crate) tally: Tally,
-    /// What a closed loop has found to be enough.
+    /// The size that a closed loop has found.
     pub(crate) window: Option<Found>,
     /// Transactions open at the end at a node that is up.
     pub(crate) in_flight: u64,
@@ -45,13 +40,13 @@ pub(crate) struct Summary {
     pub(crate) doubtful: u64,
     /// Chains that stopped: a transaction of theirs was lost, refused for good, or rejected for no known reason.
     pub(crate) dead: u64,
-    /// What the files of the nodes say.
+    /// The judgement of the nodes' files.
     pub(crate) verdict: Verdict,
-    /// What was used while it was measured.
+    /// The usage of the measured part.
     pub(crate) used: Usage,
     /// The most memory that one process of each program had, MB.
     pub(crate) peak_mb: BTreeMap<String, f64>,
-    /// What nodes last told of themselves, added up.
+    /// The last counters of nodes, added up.
     pub(crate) counters: Counters,
     /// Nodes that were up and not level with their shard at the end: rounds behind.
     pub(crate) behind: BTreeMap<NodeId, u64>,
@@ -59,13 +54,12 @@ pub(crate) struct Summary {
     pub(crate) stalls: Vec<Stall>,
     /// Planned faults as given.
     pub(crate) faults: Vec<String>,
-    /// What is wrong besides what the verdict found.
+    /// Findings besides those of the verdict.
     pub(crate) findings: Vec<String>,
     /// Why the run did not go as it should, in words.
     pub(crate) diagnosis: Vec<String>,
     /// Nodes that ended, or had to be killed, although no fault was planned.
     pub(crate) unplanned_ends: Vec<String>,
-    /// Whether a signal ended it.
     pub(crate) interrupted: bool,
     /// The commit that was built, if it is known.
     pub(crate) commit: Option<String>,
@@ -88,14 +82,12 @@ pub(crate) struct Usage {
     pub(crate) elapsed_s: f64,
 }
 
-/// Counters of nodes over the whole run; of a node that crashed as it last told them.
+/// Counters of nodes over the whole run; of a node that crashed as it last reported them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Counters {
-    /// Bytes sent between nodes.
     pub(crate) bytes_sent: u64,
     /// Frames dropped by the outbox rule.
     pub(crate) frames_dropped: u64,
-    /// Child processes restarted.
     pub(crate) restarts: u64,
     /// Misbehaviour of peers that nodes counted, by kind.
     pub(crate) peer_faults: BTreeMap<String, u64>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::procfs::{self, Process};
 
-/// What the processes of a run have used.
+/// The usage of all processes of a run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Usage {
     /// By host, and on each by id and start time.

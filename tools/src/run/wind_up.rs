@@ -22,13 +22,13 @@ use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 
 /// By how much the last counters of a child may be late.
 const COUNTERS_LATE: Duration = Duration::from_millis(100);
-/// How long nodes may take to tell their last status.
+/// How long nodes may take to report their last status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends a run and sums it up. The summary is written to `summary.json` as well.
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     if !run.interrupted {
-        // Children tell what they have counted at each ping interval.
+        // Children report their counters at each ping interval.
         let interval = run.plan.settings.limits.time(Local::PingIntervalMs) + COUNTERS_LATE;
         thread::sleep(interval.min(STATUS_PATIENCE));
     }
@@ -50,7 +50,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         findings.push(format!("transactions.csv is not whole: {error}"));
     }
     series.extend(shared.sections.iter().cloned());
-    // While the last questions were asked nothing happened any more.
+    // While the last queries went out nothing happened any more.
     while series.last().is_some_and(Section::is_idle) {
         series.pop();
     }
@@ -101,7 +101,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     }
     let text = format!("{}\n", summary.to_json());
     write(plan, "summary.json", &text, &mut summary);
-    // Whoever finds it later sees that its process has ended.
+    // A later run would see from it that this process has ended.
     let _ = fs::remove_file(plan.directories.lock());
     summary
 }
@@ -129,7 +129,7 @@ fn faults_in(section: &Section, faults: &[Fault]) -> Vec<String> {
     here.map(ToString::to_string).collect()
 }
 
-/// What was used between two moments; nothing if the load ended before the first.
+/// The usage between two moments; nothing if the load ended before the first.
 fn usage((before, after): &(Used, Used)) -> Usage {
     let Some((from, until)) = before.at.zip(after.at) else { return Usage::default() };
     Usage {
@@ -139,7 +139,7 @@ fn usage((before, after): &(Used, Used)) -> Usage {
     }
 }
 
-/// What all nodes have counted, those that are gone as they last told.
+/// The counters of all nodes, of those that are gone as they last reported them.
 fn counters(shared: &Shared) -> Counters {
     let statuses = || shared.statuses.values().map(|(_, status)| status);
     let sum = |count: fn(&NodeStatus) -> u64| statuses().map(count).sum();
@@ -153,12 +153,12 @@ fn counters(shared: &Shared) -> Counters {
     }
 }
 
-/// What the nodes that are up tell in the end; and why, if not all went well.
+/// The last statuses of nodes that are up; if not all went well, the diagnosis too.
 fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
     let up = run.fleet.up();
     let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
     for node in up.iter().filter(|node| !statuses.contains_key(node)) {
-        run.unplanned_ends.push(format!("node {node} was up at the end but did not tell its status"));
+        run.unplanned_ends.push(format!("node {node} was up at the end but did not report its status"));
     }
     let (in_flight, nothing_committed) = run.offering.look_at(|shared| {
         (shared.in_flight, shared.tally.committed == 0 && shared.tally.submitted_valid > 0)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bft::sim::search::{Progress, search};
 
-use crate::terminal::tell;
+use crate::terminal::print;
 
 /// Between two lines of progress.
 const EVERY: Duration = Duration::from_secs(10);
@@ -16,16 +16,16 @@ pub(super) fn run(views: u32) -> u8 {
     let outcome = search(views, |progress| {
         if begun.elapsed() >= due {
             due = begun.elapsed() + EVERY;
-            tell(line(progress, begun.elapsed()));
+            print(line(progress, begun.elapsed()));
         }
     });
     match outcome {
         Ok(progress) => {
-            tell(format!("{}\nno violation in {views} views", line(&progress, begun.elapsed())));
+            print(format!("{}\nno violation in {views} views", line(&progress, begun.elapsed())));
             0
         }
         Err(violation) => {
-            tell(format!("VIOLATION after {:.0} s: {violation}", begun.elapsed().as_secs_f64()));
+            print(format!("VIOLATION after {:.0} s: {violation}", begun.elapsed().as_secs_f64()));
             1
         }
     }

@@ -1,4 +1,4 @@
-//! A look at the nodes as JSON for programs: everything that a node tells, under the names of `NodeStatus`.
+//! A look at the nodes as JSON for programs: everything in a status, under the names of `NodeStatus`.
 
 use wire::client::{NodeStatus, Waiting};
 use wire::committee::Committee;
@@ -7,7 +7,6 @@ use wire::hex;
 use super::{Look, Rates, Seen};
 use crate::json::Json;
 
-/// The document.
 pub(super) fn of(committee: &Committee, look: &Look) -> Json {
     let answering = look.nodes.iter().filter(|seen| seen.answer.is_ok()).count();
     Json::object([
@@ -27,7 +26,7 @@ fn node(seen: &Seen) -> Json {
     match &seen.answer {
         Ok(status) => {
             fields.push(("behind", Json::or_null(seen.behind)));
-            fields.extend(told(status));
+            fields.extend(fields_of(status));
         }
         Err(reason) => fields.push(("unreachable", Json::text(reason))),
     }
@@ -37,7 +36,7 @@ fn node(seen: &Seen) -> Json {
     Json::object(fields)
 }
 
-fn told(status: &NodeStatus) -> Vec<(&'static str, Json)> {
+fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
     let counts = |counts: &[(String, u64)]| {
         Json::Object(counts.iter().map(|(name, count)| (name.clone(), Json::from(*count))).collect())
     };
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_answers_is_told_in_full_and_who_does_not_with_the_reason() {
+    fn a_status_is_written_in_full_and_a_silent_node_with_the_reason() {
         let look = sample();
         let answering = node(&look.nodes[0]).to_string();
         for part in [

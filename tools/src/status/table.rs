@@ -16,7 +16,7 @@ const COLUMNS: [&str; 16] = [
 ];
 const RATE_COLUMNS: [&str; 2] = ["tx/s", "rounds/s"];
 
-/// The table, and below it who does not answer and what shards do.
+/// The table, and below it the nodes that do not answer and what shards do.
 pub(super) fn of(look: &Look) -> String {
     let mut head: Vec<&str> = COLUMNS.to_vec();
     let has_rates = look.nodes.iter().any(|seen| seen.rates.is_some());
@@ -44,7 +44,7 @@ pub(super) fn of(look: &Look) -> String {
     text += &shards(look);
     if let Some(Fork { shard, height, nodes: (one, other) }) = look.fork() {
         text += &format!(
-            "FORK in shard {shard}: nodes {one} and {other} tell different blocks of height {height}\n"
+            "FORK in shard {shard}: nodes {one} and {other} have different blocks of height {height}\n"
         );
     }
     text
@@ -101,7 +101,7 @@ fn faults(status: &NodeStatus) -> u64 {
     status.faults.iter().map(|(_, count)| count).sum()
 }
 
-/// A span with its two telling units.
+/// A span in its two largest units.
 fn span(span: Duration) -> String {
     let s = span.as_secs();
     match s {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_answers_has_a_row_and_who_does_not_a_reason() {
+    fn a_node_that_answers_has_a_row_and_a_silent_one_a_reason() {
         let expected = "\
 node  shard  round  height  behind  view  lanes  mempool  pool  records  parts  out  in  faults     up
 0         0      8       7    3978     0      0    12345     0        0      0    1   1       3  1m01s

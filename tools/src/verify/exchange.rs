@@ -1,10 +1,10 @@
-//! What shards have exchanged, by the books of each, compared with each other.
+//! The exchanges between shards, by the books of each, compared with each other.
 //!
 //! At any time, at every node: unspent coins + inputs held under open records + what went to other shards = genesis +
 //! what came from other shards. And members of a shard with the same header have the same books.
 //!
 //! Between a payer A and a payee B, or a shard and itself (`wire::client::Exchange`): whatever spent in A for an output
-//! in B goes there in numbered parts, and so does back what finished or was cancelled. So the numbers of the parts say
+//! in B goes there in numbered parts, and so does back what finished or was cancelled. So the numbers of the parts show
 //! what can be compared, whatever else is open:
 //!
 //! - B has executed all of A's parts: what A has spent is what B has ticked.
@@ -88,7 +88,7 @@ fn check_total(committee: &Committee, genesis: u128, books: &[Books<'_>], verdic
 /// The books of a shard, as those of its members have them that are furthest.
 struct Books<'a> {
     shard: ShardId,
-    /// Whose they are.
+    /// The members with these books.
     nodes: Vec<NodeId>,
     status: &'a LastStatus,
 }
@@ -117,7 +117,7 @@ impl<'a> Books<'a> {
         Some(Books { shard, nodes, status })
     }
 
-    /// What was still open, in words.
+    /// A note on everything still open.
     fn unrest(&self) -> Option<String> {
         let LastStatus { open_records, pool, held, .. } = self.status;
         (*open_records > 0 || *pool > 0 || *held > 0).then(|| {
@@ -152,14 +152,14 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// What it has exchanged with another.
+    /// Its exchange with another.
     fn with(&self, shard: ShardId) -> Exchange {
         let exchanged = &self.status.exchanged;
         let found = exchanged.binary_search_by_key(&shard, |exchange| exchange.shard);
         found.map_or_else(|_| Exchange { shard, ..Exchange::default() }, |at| exchanged[at].clone())
     }
 
-    fn told_by(&self) -> String {
+    fn reporters(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(NodeId::to_string).collect();
         nodes.join(", ")
     }
@@ -176,7 +176,6 @@ struct Pair<'a> {
 /// How many of the parts that one shard has sent another has executed, by the books of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Way {
-    /// All of them.
     Arrived,
     /// Some are on their way.
     Open,
@@ -259,8 +258,8 @@ impl Pair<'_> {
             "from shard {} to shard {}: {what} (nodes {}; nodes {})",
             self.payer.shard,
             self.payee.shard,
-            self.payer.told_by(),
-            self.payee.told_by()
+            self.payer.reporters(),
+            self.payee.reporters()
         ));
     }
 }

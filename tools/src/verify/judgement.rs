@@ -1,18 +1,18 @@
-//! What a check of a run comes to: it holds, it does not, or it could not be judged.
+//! The result of one check of a run: it holds, it does not, or it could not be judged.
 
 use std::fmt;
 
 use crate::json::Json;
 
 /// See the module. A check that nothing was found against, but that saw only a part of what it is about, is not judged:
-/// "true" is said of whole runs only.
+/// "true" is for whole runs only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Judgement {
     /// All of it was looked at, and holds.
     True,
     /// It does not hold, whatever else could be seen.
     False,
-    /// Why it cannot be said.
+    /// Why it cannot be judged.
     NotJudged(String),
 }
 

@@ -27,7 +27,7 @@ pub(super) fn check_block(place: Place, block: &Block, record: &Record, verdict:
     }
 }
 
-/// What receipts name beyond the last block that anybody wrote down.
+/// Receipts of heights beyond the last block that a member wrote.
 pub(super) fn check_beyond(
     place: Place,
     last: Round,
@@ -82,7 +82,7 @@ pub(super) fn check_totals(record: &Record, shards: u16, verdict: &mut Verdict) 
     if of_others > 0 && record.nodes.values().any(Option::is_none) {
         verdict
             .receipts_hold
-            .limit("other clients took part, and nodes that are down do not say with how much");
+            .limit("other clients took part, and nodes that are down do not report with how much");
     } else if without > clients.without_receipt().saturating_add(of_others) {
         verdict.receipts_hold.break_it();
         verdict.find(format!(

@@ -1,10 +1,10 @@
-//! What a run leaves behind for `tools verify`: the nodes' last words and the client's own record.
+//! The files of a run for `tools verify`: the nodes' last statuses and the client's own record.
 //!
 //! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `exchanges.csv`
 //! has a line for each shard of each of these nodes, its own included. `receipts.csv` has a line a height of a shard
 //! with how many receipts the clients got that name it. `clients.csv` has one line: how the run ended, and what became
-//! of all that was submitted. All are written by who conducts the run, from what came over the clients' sessions, so
-//! they are a second source beside the files that the nodes write themselves.
+//! of all that was submitted. All are written by the process that conducts the run, from what came over the clients'
+//! sessions, so they are a second source beside the files that the nodes write themselves.
 //!
 //! Lines stand in ascending order and each ends with a newline, so a file that is cut off, shuffled or has a line twice
 //! is not read at all.
@@ -25,17 +25,12 @@ use crate::load::Finished;
 /// The last status of a node that was up at the end of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct LastStatus {
-    /// The last executed round.
     pub(crate) executed: Round,
-    /// Digest of its header.
     pub(crate) header: Digest,
-    /// Transactions finished.
     pub(crate) finished: u64,
-    /// Transactions rejected.
     pub(crate) rejected: u64,
     /// Transactions taken from clients, of whatever run.
     pub(crate) taken: u64,
-    /// Unspent coins.
     pub(crate) coins: u64,
     /// The sum of their amounts, counted coin by coin.
     pub(crate) value: u128,
@@ -51,12 +46,12 @@ pub(crate) struct LastStatus {
     pub(crate) finished_cross: u64,
     /// Cross-shard transactions cancelled, this shard being their output shard.
     pub(crate) cancelled: u64,
-    /// What went to and came from each shard, ascending.
+    /// The exchange with each shard, ascending.
     pub(crate) exchanged: Vec<Exchange>,
 }
 
 impl LastStatus {
-    /// What members of a shard with the same header must have in common.
+    /// The fields that members of a shard with the same header must have in common.
     pub(super) fn books(&self) -> impl PartialEq + '_ {
         let LastStatus { coins, value, open_records, pool, held, exchanged, .. } = self;
         (coins, value, open_records, pool, held, exchanged)
@@ -107,19 +102,15 @@ impl Ended {
     }
 }
 
-/// What became of all that clients submitted.
+/// The fates of all transactions that clients submitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Clients {
     pub(crate) ended: Ended,
     /// Handed to nodes. Each of these is exactly one of the following.
     pub(crate) submitted: u64,
-    /// Finished, with a receipt.
     pub(crate) committed: u64,
-    /// Rejected for good.
     pub(crate) rejected: u64,
-    /// Expired.
     pub(crate) expired: u64,
-    /// Refused.
     pub(crate) refused: u64,
     /// Forgotten by a node that is up.
     pub(crate) lost: u64,
@@ -153,14 +144,14 @@ impl Clients {
     }
 }
 
-/// What is checked beside the nodes' own files.
+/// The record that is checked against the nodes' own files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Record {
     /// Each node's last status; `None` if it was down at the end.
     pub(crate) nodes: BTreeMap<NodeId, Option<LastStatus>>,
-    /// How many receipts told a transaction finished in this shard at this height.
+    /// Receipts of transactions that finished in this shard at this height.
     pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
-    /// What became of what clients submitted.
+    /// The fates of submitted transactions.
     pub(crate) clients: Clients,
 }
 

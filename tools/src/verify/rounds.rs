@@ -13,12 +13,10 @@ pub(crate) const HEADER: &str = "round,header,finished,rejected,skipped,spent,fi
                                  closed,entries,payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,\
                                  executed_ms";
 
-/// What a line tells of a block that must be the same on all nodes.
+/// The part of a line that must be the same on all nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Block {
-    /// Its height.
     pub(crate) round: Round,
-    /// Digest of its header.
     pub(crate) header: Digest,
     /// Transactions within the shard finished by it.
     pub(crate) finished: u64,
@@ -36,16 +34,14 @@ pub(crate) struct Block {
     pub(crate) refunded: u64,
     /// Cross-shard transactions whose records here it closed since they finished.
     pub(crate) closed: u64,
-    /// Lane entries in it.
     pub(crate) entries: u64,
-    /// Bytes of their payloads.
     pub(crate) payload_bytes: u64,
 }
 
 /// One line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Line {
-    /// What all nodes must agree on.
+    /// The part that all nodes must agree on.
     pub(crate) block: Block,
     /// Views that the agreement took here; 0 if the decision came by HALT.
     pub(crate) views: u64,

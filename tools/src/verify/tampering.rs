@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::testing::TestDir;
 
-/// What is not noticed: files that begin so, a column, and why it may not be.
+/// Alterations that are not noticed: files that begin so, a column, and why it may not be.
 const BLIND: [(&str, &str, &str); 12] = [
     ("rounds-", "views", OWN),
     ("rounds-", "leader", OWN),
@@ -27,7 +27,7 @@ const BLIND: [(&str, &str, &str); 12] = [
     (
         "clients.csv",
         "ended",
-        "said of the run by who conducted it; it decides what may be open, and here nothing is",
+        "what the conductor of the run wrote of it; it decides what may be open, and here nothing is",
     ),
 ];
 const OWN: &str = "a measurement of the node's own, of which there is no other record";
@@ -83,7 +83,7 @@ fn alterations(text: &str) -> Vec<Alteration> {
     all
 }
 
-/// What a field may be changed to.
+/// The values that a field is changed to.
 fn others(word: &str) -> Vec<String> {
     let mut others = vec![String::new(), format!("{word}1")];
     match word.parse::<u128>() {

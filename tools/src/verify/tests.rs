@@ -52,7 +52,7 @@ fn write_run(dir: &TestDir) -> Record {
     record
 }
 
-/// The files of two such shards. Their blocks are alike, which nothing says they must not be. The first has spent for
+/// The files of two such shards. Their blocks are alike, which is not forbidden. The first has spent for
 /// seven transactions that end in the second: five finished, two were cancelled and refunded.
 fn write_run_of_two(dir: &TestDir) -> Record {
     let mut record = write_members(dir, ShardId(0), 2);
@@ -195,7 +195,7 @@ fn tampered_counts_are_found() {
     edit(&dir, "rounds-1.csv", &format!(",{FINISHED},1,"), ",11,1,");
     let verdict = check_files(&dir);
     assert_eq!(verdict.agreement, Judgement::False);
-    assert!(verdict.findings.iter().any(|text| text.contains("node 1 says 50")), "{:?}", verdict.findings);
+    assert!(verdict.findings.iter().any(|text| text.contains("node 1 reports 50")), "{:?}", verdict.findings);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_last_status_that_the_file_does_not_bear_out_is_found() {
     write_run(&dir);
     edit(&dir, "nodes.csv", &hex::encode(&header(5).0), &hex::encode(&[0xAB; 32]));
     let verdict = check_files(&dir);
-    assert!(verdict.agreement == Judgement::False && verdict.findings[0].contains("node 0 says header"));
+    assert!(verdict.agreement == Judgement::False && verdict.findings[0].contains("node 0 reports header"));
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn shards_are_judged_apart() {
     edit(&dir, "rounds-6.csv", &hex::encode(&header(2).0), &hex::encode(&[0xAB; 32]));
     let verdict = check_both(&dir);
     assert_eq!(verdict.agreement, Judgement::False);
-    assert!(verdict.findings[0].starts_with("shard 1: round 2: node 4 tells"), "{:?}", verdict.findings);
+    assert!(verdict.findings[0].starts_with("shard 1: round 2: node 4 has"), "{:?}", verdict.findings);
     edit(&dir, "receipts.csv", "1,5,9,1", "1,6,9,1");
     assert!(
         check_both(&dir).findings.iter().any(|text| text.starts_with("shard 1: 10 receipts name height 6"))
@@ -314,7 +314,7 @@ fn each_broken_identity_between_shards_is_named() {
     }
 }
 
-/// Changes what three members of a shard say of their exchange with the other.
+/// Changes what three members of a shard report of their exchange with the other.
 fn edit_books(dir: &TestDir, first: u16, from: &str, to: &str) {
     for member in first..first + 3 {
         let text = fs::read_to_string(dir.path().join("exchanges.csv")).unwrap();
@@ -326,7 +326,7 @@ fn edit_books(dir: &TestDir, first: u16, from: &str, to: &str) {
 }
 
 #[test]
-fn what_one_node_alone_tells_of_the_exchange_is_found() {
+fn an_exchange_that_one_node_alone_reports_is_found() {
     let (verdict, first) = after("exchanges.csv", "6,0,0,0", "6,0,1,1");
     assert_eq!(verdict.agreement, Judgement::False, "{first}");
     assert!(verdict.findings.contains(&"shard 1: nodes 4 and 6 have the same header and other books".into()));
@@ -424,7 +424,7 @@ fn what_other_clients_handed_in_has_receipts_elsewhere() {
     let missing = "5 transactions have finished without a receipt, but clients have 2 open";
     assert_eq!(check(&record).findings, [missing]);
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 20 + 3;
-    let why = "not judged: other clients took part, and nodes that are down do not say with how much";
+    let why = "not judged: other clients took part, and nodes that are down do not report with how much";
     assert_eq!(check(&record).receipts_hold.to_string(), why);
     let three = record.nodes[&NodeId(2)].clone();
     record.nodes.insert(NodeId(3), three);

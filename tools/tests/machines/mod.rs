@@ -25,10 +25,10 @@ use crate::place::{Place, TOOLS, eventually};
 const PREFIX: &str = "dumbo-tb-";
 /// The table of nft on the hub that drops packets.
 const NFT_TABLE: &str = "loss";
-/// Room in the home of a host, MiB: more than `tools deploy check` asks for.
+/// Room in the home of a host, MiB: more than `tools deploy check` requires.
 pub(crate) const ROOM_MIB: u64 = 1_000;
 
-/// What of a host is not as it should be.
+/// A defect of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Quirk {
     /// Nothing.
@@ -106,7 +106,7 @@ impl Machines {
         self.deploy(arguments).output().unwrap()
     }
 
-    /// What a command prints on a host.
+    /// The output of a command on a host.
     pub(crate) fn on_host(&self, number: usize, script: &str) -> String {
         let mut ssh = self.on_hub(PathBuf::from("ssh"));
         let output = ssh.args(["-F", "ssh_config", &address(number), script]).output().unwrap();
@@ -391,7 +391,7 @@ fn remove_namespace(namespace: &str) {
     let _ = Command::new("ip").args(["netns", "delete", namespace]).stderr(Stdio::null()).status();
 }
 
-/// What tests left whose process is no more.
+/// The leftovers of tests whose process has ended.
 fn remove_leftovers() {
     let output = Command::new("ip").args(["netns", "list"]).output().unwrap();
     for line in String::from_utf8_lossy(&output.stdout).lines() {

@@ -90,17 +90,17 @@ impl Place {
         self.summary(field).parse().unwrap()
     }
 
-    /// What must hold after every run in which no more than f nodes failed.
+    /// Asserts what must hold after every run in which no more than f nodes failed.
     pub(crate) fn assert_all_well(&self, output: &Output) {
-        let told = text(output);
-        assert_eq!(output.status.code(), Some(0), "{told}");
+        let shown = text(output);
+        assert_eq!(output.status.code(), Some(0), "{shown}");
         for field in ["agreement", "value_conserved"] {
-            assert_eq!(self.summary(field), "true", "{field}\n{told}");
+            assert_eq!(self.summary(field), "true", "{field}\n{shown}");
         }
         for field in ["lost", "duplicated", "in_flight", "rejected"] {
-            assert_eq!(self.number(field), 0, "{field}\n{told}");
+            assert_eq!(self.number(field), 0, "{field}\n{shown}");
         }
-        assert!(self.number("committed") > 0, "{told}");
+        assert!(self.number("committed") > 0, "{shown}");
     }
 }
 
@@ -118,13 +118,13 @@ impl Running {
         self.child().id()
     }
 
-    /// What it writes to standard output from now on.
+    /// Its standard output from now on.
     pub(crate) fn stdout(&mut self) -> ChildStdout {
         let child = self.0.as_mut().expect(ONCE);
         child.stdout.take().unwrap()
     }
 
-    /// Waits until it has ended, and tells what it said.
+    /// Waits until it has ended, and returns its output.
     pub(crate) fn finish(mut self) -> Output {
         self.0.take().expect(ONCE).wait_with_output().unwrap()
     }
@@ -161,7 +161,7 @@ impl Drop for Place {
     }
 }
 
-/// Everything a command told.
+/// Everything that a command printed.
 pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -125,11 +125,7 @@ fn backups_propose_a_part_that_its_home_does_not() {
     bench.net.outputs[usize::from(backup.0)].clear();
     bench.net.pass_ms(1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (1, 1), "again after 5 s");
-<<<<<<< HEAD
     assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent gets an output");
-=======
-    assert_eq!(bench.net.outputs[usize::from(backup.0)], [TransferOutput::Due], "the parent gets the output");
->>>>>>> e3e8b2f (Write transfers, transactions and tables in plain words)
     bench.import(TARGET, SOURCE, 1);
     assert_eq!((due(&bench, home), due(&bench, backup)), (0, 0));
 }

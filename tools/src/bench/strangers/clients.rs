@@ -31,23 +31,23 @@ pub(super) fn send(scene: &Scene, victim: Victim, frames: u64, seed: u64) -> Tal
             continue;
         };
         tally.sent("client sessions", 1);
-        let mut asked = 0;
+        let mut requested = 0;
         let mut answers = true;
-        while answers && asked < SESSION && done < frames {
+        while answers && requested < SESSION && done < frames {
             scene.keep_pace(done, frames);
             for _ in 0..BATCH.min(frames - done) {
                 let damage = Damage::draw(&mut prng);
                 line.push(&damage.apply(sample(&mut prng), &mut prng));
                 tally.sent(damage.name(), 1);
-                asked += 1;
+                requested += 1;
                 done += 1;
             }
             for _ in 0..STATUSES {
                 line.push(&codec::encode(&Request::Status));
-                asked += 1;
+                requested += 1;
             }
             tally.sent("requests for a status", STATUSES);
-            answers = line.ask(asked, scene);
+            answers = line.request(requested, scene);
         }
         tally.owe("request not understood", line.heard().errors);
         tally.sent("requests answered with a reason", line.heard().replies);

@@ -1,4 +1,4 @@
-//! Connections that come to nothing: those on which nothing is said, and those that say a byte a second.
+//! Useless connections: those on which nothing is sent, and those that send a byte a second.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -15,7 +15,7 @@ use super::scene::{PATIENCE, Scene, Tally, Victim, is_patient, send_and_wait};
 /// How often an honest handshake is tried before there is none to replay.
 const RECORDINGS_MAX: usize = 20;
 
-/// What is tried, and under which name a node has to count it.
+/// The false handshakes, each with the counter that must count it.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     what: &'static str,
@@ -141,7 +141,7 @@ fn oversize() -> Vec<u8> {
     bytes
 }
 
-/// Shakes hands as it should be done, and returns what the dialer said: what an eavesdropper could replay.
+/// Shakes hands as it should be done, and returns what the dialer sent: what an eavesdropper could replay.
 fn record(identity: &Identity, victim: Victim, scene: &Scene) -> Option<Vec<u8>> {
     let local = LocalHello { incarnation: rand::u64(), decided: Round(0) };
     let (dialer, hello) = Dialer::start(identity, scene.committee.testbed(), None, local);

@@ -18,7 +18,7 @@ use super::damage::Damage;
 use super::noise;
 use super::scene::{PATIENCE, Scene, Tally, Victim, wait_closed};
 
-/// How far ahead of the truth this side says it is.
+/// How far ahead of the truth this side claims to be.
 pub(super) const FAR_ROUNDS: u64 = 1_000_000;
 /// Frames that follow the one that ends a session.
 const BREACH_BURST: u64 = 50;
@@ -33,19 +33,19 @@ pub(super) struct Line {
     scratch: Scratch,
     out: Vec<u8>,
     next: u64,
-    /// Data frames below this number have arrived; told to peers only.
+    /// Data frames below this number have arrived; for peers only.
     acked: u64,
-    /// What the node says it has decided.
+    /// The round that the node reports as decided.
     decided: Round,
     heard: Heard,
 }
 
-/// What a node has answered a client.
+/// The answers of a node to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Heard {
     /// Answers of any kind.
     pub(super) replies: u64,
-    /// Those that say that a request was not understood.
+    /// Those that report that a request was not understood.
     pub(super) errors: u64,
 }
 
@@ -72,7 +72,7 @@ impl Line {
         })
     }
 
-    /// What the node said last that it has decided.
+    /// The round that the node last reported as decided.
     pub(super) fn decided(&self) -> Round {
         self.decided
     }
@@ -96,7 +96,7 @@ impl Line {
     }
 
     /// Sends what was added and waits until the node has answered so many requests in all. Whether it has.
-    pub(super) fn ask(&mut self, replies: u64, scene: &Scene) -> bool {
+    pub(super) fn request(&mut self, replies: u64, scene: &Scene) -> bool {
         self.flush().is_ok() && self.hear_until(scene, |line| line.heard.replies >= replies)
     }
 

@@ -59,7 +59,7 @@ pub(super) fn send(scene: &Scene, member: &NodeKeys, victim: Victim, damaged: u6
             }
             arrives = line.deliver(scene);
             if !arrives {
-                // What became of these nobody knows.
+                // The fate of these is unknown.
                 batch.owed.clear();
             }
             tally.merge(batch);

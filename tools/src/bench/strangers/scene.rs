@@ -1,4 +1,4 @@
-//! What all attackers share: whom they attack, with which keys, how fast, until when; and what they count.
+//! The state that all attackers share: victims, keys, pace, end, and the tally of attacks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
@@ -25,15 +25,15 @@ pub(super) const STEP: Duration = Duration::from_millis(100);
 pub(super) struct Amounts {
     /// Random, truncated and bit-flipped frames in all.
     pub(super) frames: u64,
-    /// Connections on which nothing is ever said.
+    /// Connections on which nothing is ever sent.
     pub(super) idle: u64,
-    /// Connections that say a byte a second.
+    /// Connections that send a byte a second.
     pub(super) slow: u64,
     /// How often each false handshake is tried at each node.
     pub(super) handshakes: u64,
 }
 
-/// Whom, with what, until when.
+/// Victims, keys, and the end.
 pub(super) struct Scene {
     pub(super) committee: Arc<Committee>,
     /// The nodes that are up.
@@ -159,10 +159,10 @@ pub(super) fn is_patient(error: &io::Error) -> bool {
 /// The counter of messages that nodes dropped as too early, which no name of a fault or refusal begins like.
 pub(super) const CAME_EARLY: &str = "came_early";
 
-/// What an attacker did and what the nodes owe a count for.
+/// The attacks of one attacker, and the counts that the nodes owe for them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Tally {
-    /// What was sent or tried, by name.
+    /// Attacks, by name.
     pub(super) sent: BTreeMap<&'static str, u64>,
     /// How many refusals or faults must have been counted at least, by the beginning of the counters' names.
     pub(super) owed: BTreeMap<&'static str, u64>,

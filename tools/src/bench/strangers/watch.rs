@@ -20,9 +20,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long nodes may take to count: what waits to be accepted when the attack ends is refused only then.
 const COUNT_PATIENCE: Duration = Duration::from_secs(20);
-/// How often they are asked.
+/// How often their statuses are requested.
 const COUNT_INTERVAL: Duration = Duration::from_millis(500);
-/// How long nodes may take to tell their status.
+/// How long nodes may take to report their status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The times of a run.
@@ -43,10 +43,10 @@ impl Schedule {
     }
 }
 
-/// What beside a run is done and seen.
+/// A companion that attacks and observes a run.
 pub(super) struct Watch {
     schedule: Schedule,
-    /// None: nobody attacks, so that the two can be compared.
+    /// None in the run without an attack, for comparison.
     amounts: Option<Amounts>,
     state: State,
     sampled: Instant,
@@ -65,13 +65,11 @@ enum State {
 pub(super) struct Course {
     /// Honest traffic before, during and after the attack.
     pub(super) phases: [Phase; 3],
-    /// By process.
     pub(super) memory: BTreeMap<String, Memory>,
-    /// What all nodes together have refused or counted as faults since the attack began, by name.
+    /// Refusals and faults of all nodes since the attack began, by name.
     pub(super) counted: BTreeMap<String, u64>,
     /// Child processes that nodes had to start again.
     pub(super) restarts: u64,
-    /// What the attackers did.
     pub(super) tally: Tally,
     /// Why there was no attack although there should have been one.
     pub(super) failure: Option<String>,
@@ -80,14 +78,11 @@ pub(super) struct Course {
     counted_before: BTreeMap<String, u64>,
 }
 
-/// What honest clients got in a phase.
+/// The traffic of honest clients in a phase.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Phase {
-    /// How long it lasted.
     pub(super) seconds: f64,
-    /// Transactions committed.
     pub(super) committed: u64,
-    /// Their latencies.
     pub(super) latency: Histogram,
 }
 
@@ -134,7 +129,7 @@ struct Mark {
 }
 
 impl Watch {
-    /// Over a run of this schedule; attackers do as much as `amounts` say.
+    /// Over a run of this schedule; attackers do as much as in `amounts`.
     pub(super) fn new(schedule: Schedule, amounts: Option<Amounts>) -> Watch {
         Watch {
             schedule,
@@ -185,7 +180,7 @@ impl Watch {
         }
     }
 
-    /// What was refused or counted as a fault since the attack began.
+    /// Refusals and faults since the attack began.
     fn counted_since(&self, run: &Run<'_>) -> BTreeMap<String, u64> {
         let before = |name: &String| self.course.counted_before.get(name).copied().unwrap_or_default();
         let since = counted(run).into_iter().map(|(name, count)| (name.clone(), count - before(&name)));

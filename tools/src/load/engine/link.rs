@@ -54,7 +54,7 @@ impl Link {
         made
     }
 
-    /// Hands over again what the node had lost, submits the batch, and sends questions for fates and coins.
+    /// Hands over again what the node had lost, submits the batch, and sends queries and requests for coins.
     pub(super) fn serve(&mut self, workload: &mut Workload, now_us: u64) {
         if self.is_gone || !self.connection.is_up() {
             return;
@@ -73,17 +73,17 @@ impl Link {
             }
         }
         self.submit();
-        let ids = workload.take_asks(self.node, QUERY_IDS_MAX);
+        let ids = workload.take_queries(self.node, QUERY_IDS_MAX);
         if !ids.is_empty() {
             self.connection.send(&Request::Query(ids), &[]);
         }
-        let coins = workload.take_coin_question(self.node, now_us);
+        let coins = workload.take_coin_request(self.node, now_us);
         if !coins.is_empty() {
             self.connection.send(&Request::Coins(coins), &[]);
         }
     }
 
-    /// Forgets the batch: what is in it is open, and asked for when the connection is back.
+    /// Forgets the batch: what is in it is open, and queried when the connection is back.
     pub(super) fn drop_batch(&mut self) {
         self.batch.clear();
         self.batched = 0;

@@ -53,7 +53,7 @@ enum Pacing {
 /// Whether an offer made all it could.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Offered {
-    /// There was nothing left to make, or nobody to take it.
+    /// There was nothing left to make, or no node took more.
     All,
     /// The turn was over.
     Part,
@@ -101,7 +101,7 @@ impl Load {
         self.pacing.meant_by(self.made, self.offered_until_us(), at_us)
     }
 
-    /// What a closed loop has found to be enough.
+    /// The size that a closed loop has found.
     pub(super) fn window_found(&self) -> Option<Found> {
         match &self.pacing {
             Pacing::Open { .. } => None,
@@ -109,7 +109,7 @@ impl Load {
         }
     }
 
-    /// Tells a closed loop's window what has come back.
+    /// Lets a closed loop's window observe what has come back.
     pub(super) fn observe_window(&mut self, now: Instant) {
         if let Pacing::Closed(window) = &mut self.pacing {
             window.observe(now, self.workload.tally().returned, self.workload.open() as usize);

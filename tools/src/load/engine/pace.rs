@@ -1,4 +1,4 @@
-//! How fast a shard makes blocks, from the heights that its nodes tell.
+//! How fast a shard makes blocks, from the heights that its nodes report.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ impl Pace {
         Pace { at: now, height, rounds_per_s: 0 }
     }
 
-    /// Takes note of the height, at most once a second. One that has not changed may only be one that nobody has told.
+    /// Takes note of the height, at most once a second. One that has not changed may be one that was not reported.
     pub(super) fn observe(&mut self, height: Round, now: Instant) {
         let elapsed = now.duration_since(self.at);
         if elapsed >= Duration::from_secs(1) && height > self.height {

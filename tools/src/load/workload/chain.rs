@@ -3,7 +3,7 @@
 use bft::transaction::{Expiry, Input};
 use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
 
-use crate::load::transactions::{End, Told, TransactionLog};
+use crate::load::transactions::{End, Ended, TransactionLog};
 
 /// Each transaction of a chain spends the coin that the last one created.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(super) enum State {
     Open(Open),
     /// Its coin is in a transaction of which another chain keeps the books.
     Joined,
-    /// It waits to be told what its coin is.
+    /// It does not know which coin it has.
     Doubtful,
     /// Its transaction was lost, refused for good, or rejected for no known reason.
     Dead,
@@ -44,10 +44,10 @@ pub(super) struct Open {
     pub(super) expiry: Round,
     /// If it crosses shards.
     pub(super) cross: Option<Box<Cross>>,
-    pub(super) was_asked_for: bool,
+    pub(super) was_queried: bool,
 }
 
-/// What a transaction that crosses shards is made of, so that it can be written again to the byte.
+/// The parts of a transaction that crosses shards, so that it can be written again to the byte.
 #[derive(Clone, Debug)]
 pub(super) struct Cross {
     /// The chains that it takes along, in the order of its inputs.
@@ -86,7 +86,7 @@ pub(super) fn log_end(
     let Some(log) = log.as_mut().filter(|log| log.wants(open.counter)) else { return };
     let crossed: Option<Vec<ShardId>> =
         open.cross.as_ref().map(|cross| cross.inputs.iter().map(|input| input.shard).collect());
-    log.add(&Told {
+    log.add(&Ended {
         id: open.id,
         intended_us: open.intended_us,
         sent_us: open.sent_us,

@@ -4,7 +4,7 @@
 //! the chains go on there. It is handed to a member of the output shard.
 //!
 //! An input is *spoiled* by naming the coin that its chain had before, a coin that never was, or the right coin with
-//! a wrong amount. The outputs follow the inputs, so that only a ledger can tell. Such a transaction must be rejected
+//! a wrong amount. The outputs follow the inputs, so that only a ledger can see it. Such a transaction must be rejected
 //! and its other coins must be free again in the end.
 
 use std::collections::BTreeSet;

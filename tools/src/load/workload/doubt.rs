@@ -2,9 +2,9 @@
 //!
 //! When a transaction that crosses shards was rejected or has expired, a coin of it may have been spent and given back
 //! as another coin, may still be on its way to that, or may never have been touched. So its chains rest for a while and
-//! then ask a member of their shard which of the coins in question can be spent. A chain that goes on with the old coin
-//! keeps the refund in mind until a transaction of it finishes, since the rejected one may still be executed in its
-//! shard before it expires there.
+//! then request from a member of their shard which of the coins in question can be spent. A chain that goes on with the
+//! old coin keeps the refund in mind until a transaction of it finishes, since the rejected one may still be executed
+//! in its shard before it expires there.
 
 use std::collections::BTreeSet;
 
@@ -14,19 +14,19 @@ use wire::limits::QUERY_COINS_MAX;
 use super::Workload;
 use super::chain::State;
 
-/// How long a chain rests before it asks, and before it asks again. As long as a receipt may take to be followed by
-/// the blocks that make it true in every shard.
+/// How long a chain rests before its coins are requested, and requested again. As long as a receipt may take to be
+/// followed by the blocks that make it true in every shard.
 pub(super) const DOUBT_US: u64 = 2_000_000;
 /// Refunds a chain keeps in mind; the oldest is settled for long when there are more.
 const REFUNDS_MAX: usize = 8;
-/// Chains in one question.
+/// Chains in one request.
 const CHAINS_MAX: usize = QUERY_COINS_MAX / (REFUNDS_MAX + 1);
 
 impl Workload {
-    /// Lets a chain rest and then ask.
+    /// Lets a chain rest, and then requests its coins.
     pub(super) fn begin_doubt(&mut self, index: u32, now_us: u64) {
         self.chains[index as usize].state = State::Doubtful;
-        if let Some(node) = self.heir(self.home(index), index) {
+        if let Some(node) = self.successor(self.home(index), index) {
             self.pool_mut(node).doubtful.push_back((now_us + DOUBT_US, index));
         }
     }
@@ -40,10 +40,10 @@ impl Workload {
         refunds.push(refund);
     }
 
-    /// The coins that `node` is to be asked for now. One question at a time is open at a node.
-    pub(crate) fn take_coin_question(&mut self, node: NodeId, now_us: u64) -> Vec<CoinId> {
+    /// The coins to be requested from `node` now. One request at a time is open at a node.
+    pub(crate) fn take_coin_request(&mut self, node: NodeId, now_us: u64) -> Vec<CoinId> {
         let pool = self.pool_mut(node);
-        if !pool.asked_coins.is_empty() {
+        if !pool.coins_requested.is_empty() {
             return Vec::new();
         }
         let due = pool.doubtful.iter().take(CHAINS_MAX).take_while(|(due_us, _)| *due_us <= now_us).count();
@@ -51,14 +51,14 @@ impl Workload {
         let chains = asked.iter().map(|index| &self.chains[*index as usize]);
         let coins = chains.flat_map(|chain| [chain.coin].into_iter().chain(chain.refunds.iter().copied()));
         let coins = coins.collect();
-        self.pool_mut(node).asked_coins = asked;
+        self.pool_mut(node).coins_requested = asked;
         coins
     }
 
-    /// Takes the answer of `node` to its last question: those of the coins that can be spent.
+    /// Takes the answer of `node` to the last request: those of the coins that can be spent.
     pub(crate) fn on_coins(&mut self, node: NodeId, unspent: &[(CoinId, u64)], now_us: u64) {
         let unspent: BTreeSet<CoinId> = unspent.iter().map(|(coin, _)| *coin).collect();
-        for index in std::mem::take(&mut self.pool_mut(node).asked_coins) {
+        for index in std::mem::take(&mut self.pool_mut(node).coins_requested) {
             let home = self.home(index);
             let chain = &mut self.chains[index as usize];
             if let Some(refund) = chain.refunds.iter().copied().find(|coin| unspent.contains(coin)) {
@@ -78,7 +78,7 @@ impl Workload {
 
     /// Chains that do not know their coin.
     pub(crate) fn doubtful(&self) -> u64 {
-        self.pools.iter().map(|pool| (pool.doubtful.len() + pool.asked_coins.len()) as u64).sum()
+        self.pools.iter().map(|pool| (pool.doubtful.len() + pool.coins_requested.len()) as u64).sum()
     }
 
     /// Chains that have stopped: a transaction of theirs was lost, refused for good, or rejected for no known reason.
@@ -86,15 +86,15 @@ impl Workload {
         self.dead
     }
 
-    /// Nothing is open anywhere: every chain that does not know its coin asks now.
+    /// Nothing is open anywhere: the coins of every chain in doubt are requested now.
     pub(crate) fn settle_doubts(&mut self) {
         self.pools.iter_mut().flat_map(|pool| &mut pool.doubtful).for_each(|(due_us, _)| *due_us = 0);
     }
 
-    /// The answer to the last question of `node` was lost: its chains ask again.
-    pub(super) fn forget_coin_question(&mut self, node: NodeId) {
+    /// The answer of `node` to the last request was lost: its coins are requested again.
+    pub(super) fn forget_coin_request(&mut self, node: NodeId) {
         let pool = self.pool_mut(node);
-        for index in std::mem::take(&mut pool.asked_coins) {
+        for index in std::mem::take(&mut pool.coins_requested) {
             pool.doubtful.push_front((0, index));
         }
     }

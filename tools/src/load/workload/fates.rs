@@ -1,4 +1,4 @@
-//! What becomes of a transaction, and how its chain goes on.
+//! The fate of a transaction, and how its chain goes on.
 
 use bft::transaction;
 use wire::client::{Fate, Receipt, Refusal};
@@ -20,8 +20,8 @@ enum Then {
     Now,
     /// When it has rested until then.
     After(u64),
-    /// When it has been told what its coin is.
-    WhenTold,
+    /// When it knows which coin it has.
+    WhenKnown,
     Never,
 }
 
@@ -36,7 +36,7 @@ impl Workload {
     ) {
         let Some(&index) = self.by_id.get(&receipt.id) else {
             // It had its fate before, or is nothing that we ever sent.
-            let crossed = self.asked_and_told.get(&receipt.id) == Some(&receipt.fate);
+            let crossed = self.queried.get(&receipt.id) == Some(&receipt.fate);
             self.tally.duplicated += u64::from(is_final(receipt.fate) && !crossed);
             return;
         };
@@ -63,18 +63,18 @@ impl Workload {
                 self.tally.rejected(reason, ending, open.intended_us, now_us);
                 let then = match (&open.cross, ending) {
                     (None, Ending::Unexpected) => Then::Never,
-                    (Some(_), _) | (None, Ending::Expected) => Then::WhenTold,
+                    (Some(_), _) | (None, Ending::Expected) => Then::WhenKnown,
                 };
                 self.close(index, fate, then, now_us);
             }
             Fate::Expired => {
                 self.tally.expired += 1;
-                let then = if open.cross.is_some() { Then::WhenTold } else { Then::Now };
+                let then = if open.cross.is_some() { Then::WhenKnown } else { Then::Now };
                 self.close(index, fate, then, now_us);
             }
-            // Of a transaction that was asked for, these say only that this node has it, or has executed it.
-            Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_asked_for => {
-                self.pool_mut(node).ask.insert(open.id);
+            // Of a queried transaction these mean only that this node has it, or has executed it.
+            Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_queried => {
+                self.pool_mut(node).to_query.insert(open.id);
             }
             // Another node than its own can neither refuse it nor know that it does not exist.
             Fate::Refused(_) | Fate::Unknown if node != open.node => {}
@@ -86,7 +86,7 @@ impl Workload {
                         Then::After(now_us + REST_US)
                     }
                     Refusal::Expired => Then::Now,
-                    Refusal::Spent if self.ending_of(index, open) == Ending::Expected => Then::WhenTold,
+                    Refusal::Spent if self.ending_of(index, open) == Ending::Expected => Then::WhenKnown,
                     Refusal::Invalid
                     | Refusal::TooLarge
                     | Refusal::WrongShard
@@ -136,7 +136,7 @@ impl Workload {
         shard
     }
 
-    /// Whether it had to be reckoned with that a transaction is rejected.
+    /// Whether a rejection of this transaction had to be expected.
     fn ending_of(&self, index: u32, open: &Open) -> Ending {
         let is_certain = |index: &u32| self.chains[*index as usize].refunds.is_empty();
         let expected = match &open.cross {
@@ -151,8 +151,8 @@ impl Workload {
         let state = std::mem::replace(&mut self.chains[index as usize].state, State::Idle);
         let State::Open(open) = state else { unreachable!("only an open transaction is closed") };
         self.by_id.remove(&open.id);
-        if open.was_asked_for {
-            self.asked_and_told.insert(open.id, fate);
+        if open.was_queried {
+            self.queried.insert(open.id, fate);
         }
         self.forget_open(&open);
         self.tally.returned(fate, open.sent_us, now_us);
@@ -163,7 +163,7 @@ impl Workload {
             Some(cross) => {
                 let inputs = cross.inputs.iter().zip(&cross.spoiled);
                 for (chain, (input, spoiled)) in cross.chains.iter().zip(inputs) {
-                    if matches!(then, Then::WhenTold) && *spoiled == Spoiled::No {
+                    if matches!(then, Then::WhenKnown) && *spoiled == Spoiled::No {
                         self.keep_in_mind(*chain, transaction::refund_coin(&open.id, &input.coin));
                     }
                     // What has finished goes on where it was handed to; the others are where they were.
@@ -193,7 +193,7 @@ impl Workload {
         match then {
             Then::Now => self.make_idle(index, node),
             Then::After(until_us) => self.resting.push_back((until_us, node, index)),
-            Then::WhenTold => self.begin_doubt(index, now_us),
+            Then::WhenKnown => self.begin_doubt(index, now_us),
             Then::Never => {
                 chain.state = State::Dead;
                 self.dead += 1;

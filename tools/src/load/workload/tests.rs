@@ -36,7 +36,7 @@ fn make(workload: &mut Workload, node: u16, at_us: u64) -> Option<Vec<u8>> {
     workload.make(NodeId(node), &EXPIRIES, at_us, at_us, &mut out).then(|| out.split_off(4))
 }
 
-fn tell(workload: &mut Workload, node: u16, id: TxId, fate: Fate) {
+fn receive(workload: &mut Workload, node: u16, id: TxId, fate: Fate) {
     workload.on_receipt(NodeId(node), &Receipt { id, fate }, 10_000, WhenUnknown::Resubmit);
 }
 
@@ -63,7 +63,7 @@ fn transactions_are_valid_of_the_wished_length_and_spend_what_the_last_one_creat
                 assert_eq!(item.len(), tx_bytes);
                 transaction::validate(&out[item], &committee).unwrap();
             }
-            tell(&mut workload, 1, id(&first), Fate::Finished(Round(3)));
+            receive(&mut workload, 1, id(&first), Fate::Finished(Round(3)));
             let next = make(&mut workload, 1, 0).unwrap();
             let view = transaction::validate(&next, &committee).unwrap();
             let spent: Vec<CoinId> = view.inputs().map(|input| input.coin).collect();
@@ -85,7 +85,7 @@ fn latency_counts_from_the_intended_time_and_heights_are_kept() {
     let mut workload = workload();
     let one = make(&mut workload, 0, 4_000).unwrap();
     assert_eq!(workload.open_at(NodeId(0)), 1);
-    tell(&mut workload, 0, id(&one), Fate::Finished(Round(3)));
+    receive(&mut workload, 0, id(&one), Fate::Finished(Round(3)));
     assert_eq!(workload.tally().latency().max_us(), Some(6_000));
     assert_eq!((workload.tally().submitted, workload.tally().committed), (1, 1));
     assert_eq!(workload.in_flight_and_orphaned(), (0, 0));
@@ -93,42 +93,42 @@ fn latency_counts_from_the_intended_time_and_heights_are_kept() {
 }
 
 #[test]
-fn a_second_final_receipt_is_a_duplicate_unless_it_answers_a_question() {
+fn a_second_final_receipt_is_a_duplicate_unless_it_answers_a_query() {
     let mut workload = workload();
     let one = id(&make(&mut workload, 0, 0).unwrap());
-    tell(&mut workload, 0, one, Fate::Finished(Round(3)));
-    tell(&mut workload, 0, one, Fate::Unknown);
+    receive(&mut workload, 0, one, Fate::Finished(Round(3)));
+    receive(&mut workload, 0, one, Fate::Unknown);
     assert_eq!(workload.tally().duplicated, 0, "not a final receipt");
-    tell(&mut workload, 0, one, Fate::Finished(Round(3)));
+    receive(&mut workload, 0, one, Fate::Finished(Round(3)));
     assert_eq!(workload.tally().duplicated, 1);
-    tell(&mut workload, 0, TxId([9; 32]), Fate::Expired);
+    receive(&mut workload, 0, TxId([9; 32]), Fate::Expired);
     assert_eq!(workload.tally().duplicated, 2, "a receipt for what was never sent");
 
     let two = id(&make(&mut workload, 0, 0).unwrap());
-    workload.ask_for_all_of(NodeId(0));
-    tell(&mut workload, 0, two, Fate::Finished(Round(4)));
-    tell(&mut workload, 0, two, Fate::Finished(Round(4)));
+    workload.query_all_of(NodeId(0));
+    receive(&mut workload, 0, two, Fate::Finished(Round(4)));
+    receive(&mut workload, 0, two, Fate::Finished(Round(4)));
     assert_eq!(workload.tally().duplicated, 2, "receipt and answer crossed");
-    tell(&mut workload, 0, two, Fate::Finished(Round(5)));
+    receive(&mut workload, 0, two, Fate::Finished(Round(5)));
     assert_eq!(workload.tally().duplicated, 3, "but they must agree");
 }
 
 #[test]
-fn what_a_lost_connection_swallowed_is_asked_for_and_handed_over_again() {
+fn what_a_lost_connection_swallowed_is_queried_and_handed_over_again() {
     let mut workload = workload();
     let one = make(&mut workload, 2, 0).unwrap();
-    workload.ask_for_all_of(NodeId(2));
-    assert_eq!(workload.take_asks(NodeId(2), 10), [id(&one)]);
-    assert!(workload.take_asks(NodeId(2), 10).is_empty());
-    tell(&mut workload, 2, id(&one), Fate::Unknown);
+    workload.query_all_of(NodeId(2));
+    assert_eq!(workload.take_queries(NodeId(2), 10), [id(&one)]);
+    assert!(workload.take_queries(NodeId(2), 10).is_empty());
+    receive(&mut workload, 2, id(&one), Fate::Unknown);
     let mut out = Vec::new();
     assert!(workload.make_again(NodeId(2), &mut out));
     assert_eq!(out[4..], one, "to the byte");
     assert!(!workload.make_again(NodeId(2), &mut out));
-    // The node had it after all: ask on.
-    tell(&mut workload, 2, id(&one), Fate::Refused(Refusal::Duplicate));
-    assert_eq!(workload.take_asks(NodeId(2), 10), [id(&one)]);
-    tell(&mut workload, 2, id(&one), Fate::Finished(Round(1)));
+    // The node had it after all: it is queried again.
+    receive(&mut workload, 2, id(&one), Fate::Refused(Refusal::Duplicate));
+    assert_eq!(workload.take_queries(NodeId(2), 10), [id(&one)]);
+    receive(&mut workload, 2, id(&one), Fate::Finished(Round(1)));
     let tally = workload.tally();
     assert_eq!((tally.submitted, tally.resubmitted, tally.committed, tally.lost), (1, 1, 1, 0));
 }
@@ -144,24 +144,24 @@ fn unknown_at_the_end_is_lost() {
 }
 
 #[test]
-fn orphans_are_asked_for_elsewhere_and_idle_chains_go_on_elsewhere() {
+fn orphans_are_queried_elsewhere_and_idle_chains_go_on_elsewhere() {
     let mut workload = workload();
     let one = id(&make(&mut workload, 3, 0).unwrap());
     let two = id(&make(&mut workload, 3, 0).unwrap());
-    tell(&mut workload, 3, two, Fate::Finished(Round(1)));
+    receive(&mut workload, 3, two, Fate::Finished(Round(1)));
     workload.node_is_gone(NodeId(3));
     assert_eq!(workload.in_flight_and_orphaned(), (0, 1));
     assert!(make(&mut workload, 3, 0).is_none());
     let made: usize = (0..3).map(|node| std::iter::from_fn(|| make(&mut workload, node, 0)).count()).sum();
     assert_eq!(made, 7, "8 chains, of which one is orphaned");
-    workload.ask_for_orphans_at(NodeId(0));
-    assert_eq!(workload.take_asks(NodeId(0), 10), [one]);
-    tell(&mut workload, 0, one, Fate::Unknown);
+    workload.query_orphans_at(NodeId(0));
+    assert_eq!(workload.take_queries(NodeId(0), 10), [one]);
+    receive(&mut workload, 0, one, Fate::Unknown);
     assert_eq!(workload.in_flight_and_orphaned().1, 1, "another node need not know it");
-    tell(&mut workload, 0, one, Fate::Finished(Round(2)));
+    receive(&mut workload, 0, one, Fate::Finished(Round(2)));
     assert_eq!(workload.in_flight_and_orphaned().1, 0);
-    let heirs = (0..3).filter(|node| make(&mut workload, *node, 0).is_some()).count();
-    assert_eq!(heirs, 1, "its chain goes on elsewhere");
+    let successors = (0..3).filter(|node| make(&mut workload, *node, 0).is_some()).count();
+    assert_eq!(successors, 1, "its chain goes on elsewhere");
 }
 
 #[test]
@@ -177,19 +177,19 @@ fn each_shard_has_its_own_coins_nodes_and_heights() {
         assert_eq!(view.part_of(shard), transaction::Part::Intra, "node {node}");
         ids.push(view.id());
     }
-    tell(&mut workload, 1, ids[1], Fate::Finished(Round(7)));
-    tell(&mut workload, 5, ids[5], Fate::Finished(Round(3)));
+    receive(&mut workload, 1, ids[1], Fate::Finished(Round(7)));
+    receive(&mut workload, 5, ids[5], Fate::Finished(Round(3)));
     assert_eq!(workload.tally().heights, [Round(7), Round(3)]);
     assert_eq!(workload.tally().height_of_all(), Round(3));
-    // The members of a shard are heirs of each other, and know what became of each other's transactions.
+    // The members of a shard are successors of each other, and know what became of each other's transactions.
     workload.node_is_gone(NodeId(5));
     assert!(make(&mut workload, 1, 0).is_some() && make(&mut workload, 0, 0).is_none());
     assert!([4, 6, 7].into_iter().any(|node| make(&mut workload, node, 0).is_some()));
     workload.node_is_gone(NodeId(6));
-    workload.ask_for_orphans_at(NodeId(0));
-    assert!(workload.take_asks(NodeId(0), 10).is_empty());
-    workload.ask_for_orphans_at(NodeId(4));
-    assert!(workload.take_asks(NodeId(4), 10).contains(&ids[6]));
+    workload.query_orphans_at(NodeId(0));
+    assert!(workload.take_queries(NodeId(0), 10).is_empty());
+    workload.query_orphans_at(NodeId(4));
+    assert!(workload.take_queries(NodeId(4), 10).contains(&ids[6]));
     let counts = workload.take_heights();
     assert_eq!(counts, BTreeMap::from([((ShardId(0), Round(7)), INTRA), ((ShardId(1), Round(3)), INTRA)]));
 }
@@ -204,17 +204,17 @@ fn fates_other_than_finished() {
     ] {
         let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1, Mix::default());
         let one = id(&make(&mut workload, 0, 0).unwrap());
-        tell(&mut workload, 0, one, fate);
+        receive(&mut workload, 0, one, fate);
         assert_eq!(make(&mut workload, 0, 0).is_some(), goes_on, "{fate:?}");
         assert_eq!(workload.tally().committed, 0);
     }
 }
 
 #[test]
-fn a_full_node_is_left_in_peace_for_a_while() {
+fn a_chain_rests_after_a_refusal_for_want_of_room() {
     let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1, Mix::default());
     let one = id(&make(&mut workload, 0, 0).unwrap());
-    tell(&mut workload, 0, one, Fate::Refused(Refusal::Full));
+    receive(&mut workload, 0, one, Fate::Refused(Refusal::Full));
     assert_eq!(workload.tally().refused[&Refusal::Full], 1);
     assert!(make(&mut workload, 0, 10_000 + REST_US - 1).is_none());
     let again = make(&mut workload, 0, 10_000 + REST_US).unwrap();
@@ -228,19 +228,19 @@ fn every_transaction_of_a_long_run_is_unlike_every_other() {
     for height in 0..1_000 {
         let one = id(&make(&mut workload, 0, 0).unwrap());
         assert!(seen.insert(one));
-        tell(&mut workload, 0, one, Fate::Finished(Round(height)));
+        receive(&mut workload, 0, one, Fate::Finished(Round(height)));
     }
-    assert!(workload.by_id.is_empty() && workload.asked_and_told.is_empty(), "the maps forget");
+    assert!(workload.by_id.is_empty() && workload.queried.is_empty(), "the maps forget");
 }
 
 #[test]
-fn a_lost_connection_costs_what_is_open_at_its_node_and_asks_for_each_once() {
+fn a_lost_connection_costs_what_is_open_at_its_node_and_queries_each_once() {
     let mut workload = Workload::new(&committee(false, 4_000), TX_BYTES, 1, Mix::default());
     let mut open: Vec<(u16, TxId)> = Vec::new();
     for step in 0..6_000 {
         if step % 3 == 2 {
             let (node, id) = open.swap_remove(step * 7 % open.len());
-            tell(&mut workload, node, id, Fate::Finished(Round(1)));
+            receive(&mut workload, node, id, Fate::Finished(Round(1)));
         } else {
             let node = (step % 5 % 4) as u16;
             open.extend(make(&mut workload, node, 0).map(|bytes| (node, id(&bytes))));
@@ -249,9 +249,9 @@ fn a_lost_connection_costs_what_is_open_at_its_node_and_asks_for_each_once() {
     for node in 0..4 {
         let here: BTreeSet<TxId> = open.iter().filter(|(at, _)| *at == node).map(|(_, id)| *id).collect();
         assert_eq!(workload.pool(NodeId(node)).open.len(), here.len(), "nothing else is walked over");
-        // A connection that is lost again and again has nothing asked for twice.
+        // A connection that is lost again and again has nothing queried twice.
         (0..3).for_each(|_| workload.connected_anew(NodeId(node)));
-        assert_eq!(workload.take_asks(NodeId(node), usize::MAX), here.into_iter().collect::<Vec<_>>());
+        assert_eq!(workload.take_queries(NodeId(node), usize::MAX), here.into_iter().collect::<Vec<_>>());
     }
 }
 
@@ -283,7 +283,7 @@ fn crossing_transactions_are_valid_and_take_chains_to_the_output_shard() {
         counts.insert(inputs.len());
         let before = workload.chains.iter().filter(|chain| chain.shard == output).count();
         let come = inputs.iter().filter(|input| input.shard != output).count();
-        tell(&mut workload, node, view.id(), Fate::Finished(Round(2)));
+        receive(&mut workload, node, view.id(), Fate::Finished(Round(2)));
         let after = workload.chains.iter().filter(|chain| chain.shard == output).count();
         assert_eq!(after, before + come, "the chains have moved");
         for (index, input) in (0..).zip(inputs) {
@@ -316,7 +316,7 @@ fn every_kind_of_spoiled_input_occurs_and_stays_statically_valid() {
     workload.drawer = Drawer::new(Mix::default(), 1);
     for node in 0..8 {
         let made: Vec<TxId> = (0..60).map(|_| id(&make(&mut workload, node, 0).unwrap())).collect();
-        made.into_iter().for_each(|id| tell(&mut workload, node, id, Fate::Finished(Round(1))));
+        made.into_iter().for_each(|id| receive(&mut workload, node, id, Fate::Finished(Round(1))));
     }
     let everything = Mix { cross: Share::parse("1").unwrap(), invalid: Share::parse("1").unwrap() };
     workload.drawer = Drawer::new(everything, 1);
@@ -341,7 +341,7 @@ fn every_kind_of_spoiled_input_occurs_and_stays_statically_valid() {
                     unknown += 1;
                 }
             }
-            tell(&mut workload, node, id(&bytes), Fate::Rejected(Rejection::Spent));
+            receive(&mut workload, node, id(&bytes), Fate::Rejected(Rejection::Spent));
         }
     }
     assert!(spent > 20 && unknown > 20 && wrong > 20, "{spent} {unknown} {wrong}");
@@ -354,12 +354,12 @@ fn every_kind_of_spoiled_input_occurs_and_stays_statically_valid() {
 fn a_rejection_without_a_reason_is_unexpected_and_a_finish_of_what_is_spoiled_too() {
     let mut workload = crossing(2, 8, "0");
     let one = id(&make(&mut workload, 0, 0).unwrap());
-    tell(&mut workload, 0, one, Fate::Rejected(Rejection::Spent));
+    receive(&mut workload, 0, one, Fate::Rejected(Rejection::Spent));
     assert_eq!(workload.tally().rejected_unexpected, 1);
     assert_eq!(workload.tally().rejection.max_us(), Some(10_000));
     let mut workload = crossing(2, 8, "1");
     let one = id(&make(&mut workload, 0, 0).unwrap());
-    tell(&mut workload, 0, one, Fate::Finished(Round(1)));
+    receive(&mut workload, 0, one, Fate::Finished(Round(1)));
     assert_eq!(workload.tally().finished_invalid, 1);
 }
 
@@ -369,30 +369,30 @@ fn rejected(workload: &mut Workload) -> (TxId, Vec<Input>) {
         let bytes = make(workload, 0, 0).unwrap();
         let (id, inputs) = (id(&bytes), inputs_of(&bytes));
         if inputs.len() == 2 {
-            tell(workload, 0, id, Fate::Rejected(Rejection::Cancelled));
+            receive(workload, 0, id, Fate::Rejected(Rejection::Cancelled));
             return (id, inputs);
         }
-        tell(workload, 0, id, Fate::Refused(Refusal::Expired));
+        receive(workload, 0, id, Fate::Refused(Refusal::Expired));
     }
 }
 
-/// Everything that members of a shard ask for at a time, by node.
-fn questions(workload: &mut Workload, now_us: u64) -> Vec<(NodeId, Vec<CoinId>)> {
-    let ask = |node| (NodeId(node), workload.take_coin_question(NodeId(node), now_us));
-    (0..8).map(ask).filter(|(_, coins)| !coins.is_empty()).collect()
+/// All coin requests at a time, by node.
+fn coin_requests(workload: &mut Workload, now_us: u64) -> Vec<(NodeId, Vec<CoinId>)> {
+    let request = |node| (NodeId(node), workload.take_coin_request(NodeId(node), now_us));
+    (0..8).map(request).filter(|(_, coins)| !coins.is_empty()).collect()
 }
 
 #[test]
 fn chains_of_a_rejected_transaction_rest_and_go_on_with_the_coin_that_can_be_spent() {
     let mut workload = crossing(2, 8, "0");
     let (id, inputs) = rejected(&mut workload);
-    assert!(questions(&mut workload, 10_000 + doubt::DOUBT_US - 1).is_empty(), "they rest");
-    let asked = questions(&mut workload, 10_000 + doubt::DOUBT_US);
-    assert_eq!(asked.len(), 2, "a question in each shard");
-    assert!(questions(&mut workload, u64::MAX).is_empty(), "one question at a time");
+    assert!(coin_requests(&mut workload, 10_000 + doubt::DOUBT_US - 1).is_empty(), "they rest");
+    let requested = coin_requests(&mut workload, 10_000 + doubt::DOUBT_US);
+    assert_eq!(requested.len(), 2, "a question in each shard");
+    assert!(coin_requests(&mut workload, u64::MAX).is_empty(), "one question at a time");
     let refund = |input: &Input| transaction::refund_coin(&id, &input.coin);
     let asked_of = |input: &Input| {
-        asked
+        requested
             .iter()
             .find(|(_, coins)| coins.contains(&input.coin) && coins.contains(&refund(input)))
             .unwrap()
@@ -413,43 +413,43 @@ fn chains_of_a_rejected_transaction_rest_and_go_on_with_the_coin_that_can_be_spe
 }
 
 #[test]
-fn a_chain_in_doubt_asks_again_until_it_is_told_and_its_rejection_is_explained() {
+fn a_coin_in_doubt_is_requested_until_it_is_known_and_explains_a_rejection() {
     let mut workload = crossing(2, 1, "0");
     let (first, inputs) = rejected(&mut workload);
     let mut at = 10_000;
     // Neither coin can be spent yet.
     for _ in 0..3 {
         at += doubt::DOUBT_US;
-        let asked = questions(&mut workload, at);
-        assert_eq!(asked.len(), 2);
-        asked.iter().for_each(|(node, _)| workload.on_coins(*node, &[], at));
+        let requested = coin_requests(&mut workload, at);
+        assert_eq!(requested.len(), 2);
+        requested.iter().for_each(|(node, _)| workload.on_coins(*node, &[], at));
     }
     at += doubt::DOUBT_US;
-    for (node, coins) in questions(&mut workload, at) {
+    for (node, coins) in coin_requests(&mut workload, at) {
         let untouched = inputs.iter().find(|input| coins.contains(&input.coin)).unwrap();
         workload.on_coins(node, &[(untouched.coin, 1_000)], at);
     }
     // A transaction within the shard comes too late: the rejected one spent the coin after all.
     workload.drawer = Drawer::new(Mix::default(), 1);
     let late = (0..8).find_map(|node| Some((node, id(&make(&mut workload, node, 0)?)))).unwrap();
-    tell(&mut workload, late.0, late.1, Fate::Rejected(Rejection::Spent));
+    receive(&mut workload, late.0, late.1, Fate::Rejected(Rejection::Spent));
     let tally = workload.tally();
     assert_eq!((tally.rejected_count(), tally.rejected_unexpected), (2, 1), "the second one is explained");
     let given_back = transaction::refund_coin(&first, &inputs[usize::from(late.0 >= 4)].coin);
-    let asked = questions(&mut workload, u64::MAX);
-    assert!(asked.iter().any(|(_, coins)| coins.contains(&given_back)), "it has the refund in mind");
+    let requested = coin_requests(&mut workload, u64::MAX);
+    assert!(requested.iter().any(|(_, coins)| coins.contains(&given_back)), "it has the refund in mind");
 }
 
 #[test]
-fn chains_in_doubt_are_counted_and_asked_at_once_when_all_is_at_rest() {
+fn coins_in_doubt_are_requested_at_once_when_nothing_is_open() {
     let mut workload = crossing(2, 1, "0");
     let (_, inputs) = rejected(&mut workload);
     assert_eq!((workload.doubtful(), workload.dead()), (2, 0));
-    assert!(questions(&mut workload, 10_000).is_empty(), "they rest");
+    assert!(coin_requests(&mut workload, 10_000).is_empty(), "they rest");
     workload.settle_doubts();
-    let asked = questions(&mut workload, 10_000);
-    assert_eq!((asked.len(), workload.doubtful()), (2, 2), "asked, and not answered");
-    for (node, coins) in asked {
+    let requested = coin_requests(&mut workload, 10_000);
+    assert_eq!((requested.len(), workload.doubtful()), (2, 2), "requested, and not answered");
+    for (node, coins) in requested {
         let untouched = inputs.iter().find(|input| coins.contains(&input.coin)).unwrap();
         workload.on_coins(node, &[(untouched.coin, 1_000)], 10_000);
     }
@@ -462,32 +462,32 @@ fn a_chain_stops_by_a_refusal_for_good_and_rests_by_one_of_a_node_that_is_behind
     let mut workload = workload();
     for dead in [1, 2] {
         let one = id(&make(&mut workload, 0, 0).unwrap());
-        tell(&mut workload, 0, one, Fate::Refused(Refusal::Invalid));
+        receive(&mut workload, 0, one, Fate::Refused(Refusal::Invalid));
         assert_eq!(workload.dead(), dead);
     }
     assert_eq!(make(&mut workload, 0, REST_US + 10_001), None, "none is left");
     let mut workload = self::workload();
     for _ in 0..2 {
         let one = id(&make(&mut workload, 0, 0).unwrap());
-        tell(&mut workload, 0, one, Fate::Refused(Refusal::ExpiryTooFar));
+        receive(&mut workload, 0, one, Fate::Refused(Refusal::ExpiryTooFar));
     }
     assert_eq!(make(&mut workload, 0, 10_001), None, "both rest");
     assert!(make(&mut workload, 0, REST_US + 10_001).is_some(), "and go on");
 }
 
 #[test]
-fn a_question_that_was_lost_is_asked_again_and_by_the_heir_of_who_is_gone() {
+fn a_lost_coin_request_is_repeated_and_passes_to_the_successor_of_a_dead_node() {
     let mut workload = crossing(2, 8, "0");
     rejected(&mut workload);
     let at = 10_000 + doubt::DOUBT_US;
-    let first = questions(&mut workload, at);
+    let first = coin_requests(&mut workload, at);
     first.iter().for_each(|(node, _)| workload.connected_anew(*node));
-    assert_eq!(questions(&mut workload, at), first);
+    assert_eq!(coin_requests(&mut workload, at), first);
     let (gone, coins) = &first[0];
     workload.node_is_gone(*gone);
-    let (heir, asked) = questions(&mut workload, at).pop().unwrap();
-    assert_eq!(&asked, coins);
-    assert_ne!(heir, *gone);
+    let (successor, requested) = coin_requests(&mut workload, at).pop().unwrap();
+    assert_eq!(&requested, coins);
+    assert_ne!(successor, *gone);
 }
 
 #[test]
@@ -495,8 +495,8 @@ fn a_crossing_transaction_is_handed_over_again_to_the_byte() {
     let mut workload = crossing(3, 100, "0.5");
     for node in 0..12 {
         let one = make(&mut workload, node, 0).unwrap();
-        workload.ask_for_all_of(NodeId(node));
-        tell(&mut workload, node, id(&one), Fate::Unknown);
+        workload.query_all_of(NodeId(node));
+        receive(&mut workload, node, id(&one), Fate::Unknown);
         let mut out = Vec::new();
         assert!(workload.make_again(NodeId(node), &mut out));
         assert_eq!(out[4..], one);

@@ -42,7 +42,7 @@ impl Summary {
         ]
     }
 
-    /// What was offered and what became of it.
+    /// The load and its fates.
     fn load_fields(&self) -> Vec<(&'static str, Json)> {
         let tally = &self.tally;
         let refused = tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect();

@@ -106,7 +106,7 @@ fn exit_codes_by_what_went_wrong() {
         (
             |s| (s.tally.expired, s.faults, s.stalls, s.plan.expiry_rounds) = (5, vec![], vec![], Some(10)),
             0,
-            "expired as soon as it was told to",
+            "expired as soon as the plan let it",
         ),
         (|s| s.verdict.findings_count = 1, 1, "a finding in the files"),
         (|s| s.tally.submitted = 0, 1, "nothing was offered"),
@@ -137,7 +137,7 @@ fn exit_codes_by_what_went_wrong() {
 }
 
 #[test]
-fn json_tells_figures_as_numbers() {
+fn figures_are_numbers_in_json() {
     let mut summary = made_up();
     summary.tally.unsent = 500;
     let json = summary.to_json().to_string();
@@ -211,7 +211,7 @@ fn the_text_names_what_matters() {
     for part in [
         "latency            -\n",
         "quorum 3",
-        "chains             2 cannot tell which coin they have",
+        "chains             2 do not know which coin they have",
         "not well           3 transactions are lost\n",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
@@ -232,7 +232,7 @@ fn a_load_that_ends_within_its_warm_up_has_no_figures_and_is_not_well() {
 }
 
 #[test]
-fn what_was_never_sent_is_told_with_its_share() {
+fn unsent_transactions_are_shown_with_their_share() {
     let mut summary = made_up();
     assert!(!summary.to_text().contains("never sent"), "it kept up");
     summary.tally.unsent = 3 * summary.tally.submitted;

@@ -22,7 +22,7 @@ impl Summary {
             .collect()
     }
 
-    /// What was offered and what became of it.
+    /// The load and its fates.
     fn outcome_rows(&self) -> Vec<Row> {
         let tally = &self.tally;
         let nodes = self.n * usize::from(self.shards);
@@ -133,7 +133,7 @@ impl Summary {
             return String::new();
         }
         format!(
-            "{} cannot tell which coin they have, {} have stopped, since a transaction was lost or refused for good",
+            "{} do not know which coin they have, {} have stopped, since a transaction was lost or refused for good",
             self.doubtful, self.dead
         )
     }
@@ -165,7 +165,7 @@ impl Summary {
         }
     }
 
-    /// What it took.
+    /// The costs.
     fn cost_rows(&self) -> Vec<Row> {
         let network = format!(
             "{:.1} MB sent, {} frames dropped, {} restarts of children, {} resubmitted",
@@ -210,7 +210,7 @@ impl Summary {
         if self.tally.finished_invalid > 0 {
             rows.push(("invalid finished", self.tally.finished_invalid.to_string()));
         }
-        // Of a run that was cut short nobody expects that nothing is in flight.
+        // A run that was cut short may have transactions in flight.
         let complaints = if self.interrupted { Vec::new() } else { self.complaints() };
         for (heading, notes) in [
             ("finding", &self.all_findings()),
