@@ -160,8 +160,8 @@ impl CoinKeys {
         let commitment_of = |node| {
             let bytes = committee.member(node).coin_commitment;
             Element::decode(bytes).ok_or_else(|| {
-                let place = format!("committee, coin commitment of node {node}");
-                ParseError::of(&place, &hex::encode(&bytes), "a point of ristretto255, not the identity")
+                let item = format!("committee, coin commitment of node {node}");
+                ParseError::of(&item, &hex::encode(&bytes), "a point of ristretto255, not the identity")
             })
         };
         let commitments = committee.members(shard).map(commitment_of).collect::<Result<_, _>>()?;

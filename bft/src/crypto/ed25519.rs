@@ -150,8 +150,8 @@ impl KeyRing {
         let key_of = |node| {
             let bytes = committee.member(node).public_key;
             PublicKey::decode(bytes).filter(|key| !key.is_weak()).ok_or_else(|| {
-                let place = format!("committee, ed25519 key of node {node}");
-                ParseError::of(&place, &hex::encode(&bytes), "a point of the curve, not of small order")
+                let item = format!("committee, ed25519 key of node {node}");
+                ParseError::of(&item, &hex::encode(&bytes), "a point of the curve, not of small order")
             })
         };
         Ok(KeyRing::new(committee.members(shard).map(key_of).collect::<Result<_, _>>()?))

@@ -56,8 +56,8 @@ impl HashSuite {
 
     /// The secret of a member of a shard.
     fn secret_of(&self, shard: ShardId, member: Index) -> Option<&Secret> {
-        let place = usize::from(member.0);
-        if place < self.n { self.members.get(usize::from(shard.0) * self.n + place) } else { None }
+        let index = usize::from(member.0);
+        if index < self.n { self.members.get(usize::from(shard.0) * self.n + index) } else { None }
     }
 
     /// The signature of `signer` of `shard`; private, so that no caller signs for others.

@@ -46,17 +46,17 @@ impl RealSuite {
         let signer = Signer::new(signing);
         if signer.public_key() != member.public_key {
             let expected = format!("the committee's, {}", hex::encode(&member.public_key));
-            let place = format!("public key of node {me}'s signing key");
-            return Err(ParseError::of(&place, &hex::encode(&signer.public_key()), expected));
+            let item = format!("public key of node {me}'s signing key");
+            return Err(ParseError::of(&item, &hex::encode(&signer.public_key()), expected));
         }
         // An error must not show a secret, so it describes what was found.
-        let place = format!("coin secret of node {me}");
+        let item = format!("coin secret of node {me}");
         let coin_secret = CoinSecret::from_bytes(coin_secret)
-            .ok_or_else(|| ParseError::of(&place, "(secret)", "a canonical scalar, not zero"))?;
+            .ok_or_else(|| ParseError::of(&item, "(secret)", "a canonical scalar, not zero"))?;
         if coin_secret.commitment() != member.coin_commitment {
             let found = format!("one of commitment {}", hex::encode(&coin_secret.commitment()));
             let expected = format!("the committee's, {}", hex::encode(&member.coin_commitment));
-            return Err(ParseError::of(&place, &found, expected));
+            return Err(ParseError::of(&item, &found, expected));
         }
         Ok(RealSuite {
             testbed: committee.testbed(),

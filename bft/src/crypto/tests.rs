@@ -225,19 +225,20 @@ fn a_bad_share_among_those_combined_spoils_the_coin_of_both_suites() {
             let toss = |round| {
                 let name = CoinName { round: Round(round), view: View(0) };
                 let mut shares = [0, 1, 2, 3].map(|i| (Index(i as u16), suites[i].coin_share(&name)));
-                if let Some(place) = spoilt {
-                    shares[place].1 = shares[(place + 1) % 3].1;
+                if let Some(position) = spoilt {
+                    shares[position].1 = shares[(position + 1) % 3].1;
                 }
                 suites[0].elect(&name, &shares).expect("N−f points elect somebody")
             };
             (1..=40).map(toss).collect()
         };
         let right = leaders(None);
-        for place in 0..3 {
-            let equal = leaders(Some(place)).iter().zip(&right).filter(|(one, other)| one == other).count();
+        for position in 0..3 {
+            let equal =
+                leaders(Some(position)).iter().zip(&right).filter(|(one, other)| one == other).count();
             assert!(
                 equal < 25,
-                "a bad share at place {place} changes too few leaders: {equal} of 40 are equal"
+                "a bad share at position {position} changes too few leaders: {equal} of 40 are equal"
             );
         }
         assert_eq!(leaders(Some(3)), right, "only N−f are combined");

@@ -174,7 +174,7 @@ impl Checker {
         }
         let mut entries =
             core.block(&previous, &cut).expect("a member that has executed a block has its entries");
-        // docs/design.md §10: lanes in an order rotated by the round, entries by their place.
+        // docs/design.md §10: lanes in an order rotated by the round, entries by their seq.
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));
         let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));

@@ -59,8 +59,8 @@ impl Scenario {
 
     /// The generator of all random choices of the run.
     pub(super) fn prng(&self) -> Prng {
-        let place = u64::from(self.shards - 1) << 40 | u64::from(self.nodes) << 48;
-        Prng::new(self.seed ^ place ^ ((self.adversary as u64) << 56))
+        let sizes = u64::from(self.shards - 1) << 40 | u64::from(self.nodes) << 48;
+        Prng::new(self.seed ^ sizes ^ ((self.adversary as u64) << 56))
     }
 }
 

@@ -138,8 +138,8 @@ fn key(table: &Table, world: &World) -> Vec<u8> {
 
 /// Identifies a state under these names of the honest members and of their inputs.
 fn named(table: &Table, world: &World, names: [u8; 3]) -> Vec<u8> {
-    let place = |cut: &Cut| table.inputs.iter().position(|input| input == cut).expect("values are inputs");
-    let name = |cut: &Cut| names.get(place(cut)).copied().unwrap_or(BYZANTINE.0 as u8);
+    let position = |cut: &Cut| table.inputs.iter().position(|input| input == cut).expect("values are inputs");
+    let name = |cut: &Cut| names.get(position(cut)).copied().unwrap_or(BYZANTINE.0 as u8);
     let of_node = |node: &Rc<Node>| match node.send(world.view) {
         _ if node.decided.is_some() => [0, 0, 0],
         Some(send) => {

@@ -28,7 +28,7 @@ fn cut(seq: u64) -> Cut {
     Cut(vec![Tip { seq: Seq(seq), digest: Digest([7; 32]) }; usize::from(N)])
 }
 
-/// Any justification: tests judge in the parent's place.
+/// Any justification: tests judge instead of the parent.
 fn justification() -> Justification {
     Justification::default()
 }

@@ -215,8 +215,8 @@ fn impossible_messages_are_faults_of_their_senders() {
     let (seq, digest) = (tip.seq, tip.digest);
     let message = LaneSend::Message;
     let wants = |tips: &[(Index, Tip)]| message(LaneMessage::WantCertificates { tips: tips.to_vec() });
-    let place = |seq| (Index(1), Tip { seq: Seq(seq), digest: Digest::default() });
-    let too_many: Vec<_> = (0..=wire::limits::WANTS_PER_MESSAGE_MAX as u64).map(place).collect();
+    let want = |seq| (Index(1), Tip { seq: Seq(seq), digest: Digest::default() });
+    let too_many: Vec<_> = (0..=wire::limits::WANTS_PER_MESSAGE_MAX as u64).map(want).collect();
     let mut malformed = forge(3, Tip::default(), b"x");
     malformed.body = wire::bytes::Bytes::from(vec![7; 100]);
     let certificate = Certificate(Vec::new());
@@ -270,10 +270,10 @@ fn a_second_process_with_our_key_does_not_make_us_sign_twice() {
     let cut = cut_with(&net, 0, theirs.tip());
     net.decide([0], 1, &cut);
     assert_eq!(net.parties[0].own_open(), 0);
-    assert_eq!(net.parties[0].room(), None, "place 2 is signed already, after another first entry");
+    assert_eq!(net.parties[0].room(), None, "seq 2 is signed already, after another first entry");
     let cut = cut_with(&net, 0, forge(0, theirs.tip(), b"x").tip());
     net.decide([0], 2, &cut);
-    assert!(net.parties[0].room().is_some(), "place 3 is free");
+    assert!(net.parties[0].room().is_some(), "seq 3 is free");
     net.append(0, b"third");
     assert_eq!(net.parties[0].own.last().seq, Seq(3));
 }

@@ -288,11 +288,11 @@ fn a_certificate_is_reported_although_its_want_was_displaced() {
     for number in 0..8 {
         want(&mut net, Tip { seq: Seq(3), digest: Digest([number; 32]) });
     }
-    for place in [second, first] {
+    for entry in [second, first] {
         let certificate =
-            net.parties[0].chains[0].certificate(place.0, place.1).expect("it is certified").clone();
+            net.parties[0].chains[0].certificate(entry.0, entry.1).expect("it is certified").clone();
         net.outputs[3].clear();
-        net.give(0, 3, &final_of(0, tip(place), certificate));
+        net.give(0, 3, &final_of(0, tip(entry), certificate));
         assert_eq!(net.outputs[3], [LaneOutput::Certified(Index(0))]);
     }
 }

@@ -97,7 +97,7 @@ impl Net {
         self.act(at, |it, now| it.decide(now, Round(round), cut, Bodies::Missed));
     }
 
-    /// Payloads of a block at a member, with owner and place.
+    /// Payloads of a block at a member, with owner and seq.
     pub(super) fn block(&self, at: usize, previous: &Cut, cut: &Cut) -> Option<Vec<(u16, u64, Vec<u8>)>> {
         let block = self.parties[at].block(previous, cut)?;
         Some(block.iter().map(|it| (it.owner.0, it.seq.0, it.payload().to_vec())).collect())

@@ -140,11 +140,11 @@ impl Branches {
         }
     }
 
-    fn note_certified(&mut self, hands: &mut Hands, place: (Index, Seq), digest: Digest) {
-        let digests = self.certified.entry(place).or_default();
+    fn note_certified(&mut self, hands: &mut Hands, position: (Index, Seq), digest: Digest) {
+        let digests = self.certified.entry(position).or_default();
         digests.insert(digest);
         if digests.len() == 2 {
-            hands.prove(format!("two certified entries at place {} of lane {}", place.1, place.0));
+            hands.prove(format!("two certified entries at seq {} of lane {}", position.1, position.0));
         }
     }
 }

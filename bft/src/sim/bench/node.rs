@@ -134,9 +134,9 @@ impl Node {
     pub(super) fn cut(&self) -> Cut {
         let mut cut = self.rounds.cut().clone();
         for (lane, tip) in &self.lanes.0 {
-            let place = &mut cut.0[usize::from(lane.0)];
-            if tip.seq > place.seq {
-                *place = *tip;
+            let highest = &mut cut.0[usize::from(lane.0)];
+            if tip.seq > highest.seq {
+                *highest = *tip;
             }
         }
         cut

@@ -172,8 +172,8 @@ impl<'a> Expansion<'a> {
         for cut in &self.table.inputs {
             sends.extend(self.accepted(nodes, cut, &chains)?.map(|send| (cut, send)));
         }
-        for (place, (cut, send)) in sends.iter().enumerate() {
-            let second = &sends[(place + 1) % sends.len()].1;
+        for (at, (cut, send)) in sends.iter().enumerate() {
+            let second = &sends[(at + 1) % sends.len()].1;
             let (mut nodes, mut known) = (nodes.clone(), known.clone());
             for node in &mut nodes {
                 *node = self.feed(node, &[send.clone(), second.clone()], Note::Proposals)?;

@@ -191,7 +191,7 @@ fn entries() -> Vec<Row> {
                 Entry::seal(Index(1), Tip { seq: Seq(2 * i + 1), digest: digest(i) }, buffer).body
             },
             wait: Span::from_ms(210),
-            // Of 16 places whose bodies are kept every second one is filled, and each of their parents is requested.
+            // Of 16 seqs whose bodies are kept every second one is filled, and each of their parents is requested.
             limit: |_, _| Cost { verified: 0, frames: 8, bytes: 8 * 60 },
             ..ROW
         },

@@ -57,14 +57,14 @@ const LIES: [(&str, Lie); 17] = [
     ("a byte too many", |_, transfer| {
         transfer.part = Bytes::from([&transfer.part[..], &[0]].concat());
     }),
-    ("a part of another block, with that block's place", |_, transfer| {
+    ("a part of another block, with its position in that block", |_, transfer| {
         let other = part(SOURCE, TARGET, Round(3), PartNumber(3), b"three");
         transfer.part = other.bytes;
     }),
     ("no branch", |_, transfer| transfer.proof.branch.clear()),
     ("a wrong sibling", |_, transfer| transfer.proof.branch[0] = Digest([9; 32])),
-    ("another place", |_, transfer| transfer.proof.position = 1),
-    ("a place that there is not", |_, transfer| transfer.proof.position = 3),
+    ("another position", |_, transfer| transfer.proof.position = 1),
+    ("a position that does not exist", |_, transfer| transfer.proof.position = 3),
     ("no header", |_, transfer| transfer.proof.headers.clear()),
     ("the certificate of the block before the last", |bench, transfer| {
         transfer.proof.certificate = bench.certificate(SOURCE, &transfer.proof.headers[0]);
@@ -139,7 +139,7 @@ fn a_transfer_at_the_wrong_place_is_refused() {
         ("of no shard", bench.net.node(SOURCE, 0), headed(0, 3), FaultKind::BadTransfer),
         ("from a shard between", bench.net.node(ShardId(2), 0), honest.clone(), FaultKind::BadTransfer),
         ("from no node", NodeId(99), honest.clone(), FaultKind::BadTransfer),
-        ("too short for a place", bench.net.node(SOURCE, 0), cut_off, FaultKind::Malformed),
+        ("too short for its header", bench.net.node(SOURCE, 0), cut_off, FaultKind::Malformed),
     ] {
         assert!(!signs(&mut bench, from, victim, transfer), "{what}");
         assert_eq!(bench.net.faults.pop(), Some((victim, Fault { peer: from, kind })), "{what}");
@@ -367,7 +367,7 @@ fn f_acknowledgements_do_not_count() {
     assert_eq!((bench.net.at(sender).parts_open(), bench.net.at(sender).next_wakeup()), (0, None));
 }
 
-/// Two parts for one place, both proved, as only a source with more than f Byzantine members can make them; how many
+/// Two parts with one number, both proved, as only a source with more than f Byzantine members can make them; how many
 /// different ones a member signs.
 fn digests_signed_of_a_forked_source() -> usize {
     let mut bench = Bench::new(4, 2);
@@ -399,7 +399,7 @@ fn a_number_is_signed_once() {
     assert_eq!(digests_signed_of_a_forked_source(), 1);
 }
 
-/// Without its rules a member signs lies, or two parts for one place.
+/// Without its rules a member signs lies, or two parts with one number.
 #[cfg(feature = "mutants")]
 #[test]
 fn without_any_single_rule_of_transfers_an_attack_succeeds() {
@@ -452,8 +452,8 @@ fn without_any_single_rule_of_transfers_an_attack_succeeds() {
             "another number",
             "no branch",
             "a wrong sibling",
-            "another place",
-            "a place that there is not",
+            "another position",
+            "a position that does not exist",
         ]
     );
 }

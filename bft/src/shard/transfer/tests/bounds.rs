@@ -18,7 +18,7 @@ fn transfers(bench: &Bench) -> usize {
     bench.net.sent.iter().filter(|(_, _, send)| matches!(send, TransferSend::Transfer(_))).count()
 }
 
-/// A member that signs everything leaves one vote in each place of the window.
+/// A member that signs everything leaves one vote for each number of the window.
 #[test]
 fn a_flood_of_signs_fills_bounded_tables() {
     let mut bench = Bench::new(4, 2);

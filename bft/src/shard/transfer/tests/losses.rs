@@ -58,7 +58,7 @@ fn a_body_is_requested_from_more_and_more_members() {
     };
     assert_eq!(asked(&bench), [5, 6, 7], "signers after us, one and then two");
     bench.net.pass_ms(500);
-    assert_eq!(asked(&bench)[3..], [0, 1, 2, 3], "then the source from our place on");
+    assert_eq!(asked(&bench)[3..], [0, 1, 2, 3], "then the source from our index on");
     bench.net.only(|from, _, send| from.0 >= 4 || !is_transfer(send));
     bench.net.pass_ms(1_000);
     assert!(bench.net.at(victim).body(&part).is_some());
