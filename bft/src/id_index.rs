@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "only what was inserted is removed")]
+    #[should_panic(expected = "only an inserted entry is removed")]
     fn removing_an_unknown_id_panics() {
         let mut index = IdIndex::new(1);
         let hashed = index.hash(&[7; 32]);
