@@ -354,14 +354,7 @@ impl Rounds {
     /// When [`Rounds::tick`] or [`Rounds::consider_input`] is due; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
         let gather = self.gather_until.filter(|_| self.may_run_ahead());
-        let ask = self.behind.due().filter(|_| self.may_ask());
-        [gather, ask, self.resend.due()].into_iter().flatten().min()
-    }
-
-    /// Whether half of the window for decided rounds is free, so that an answer is of use, or ranges are under way
-    /// already: further ranges are kept until there is room.
-    fn may_ask(&self) -> bool {
-        self.behind.is_catching_up() || self.decided.0 <= self.executed.0 + ROUNDS_UNEXECUTED_MAX / 2
+        [gather, self.behind.due(), self.resend.due()].into_iter().flatten().min()
     }
 
     fn may_run_ahead(&self) -> bool {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use machines::{Machines, Quirk, address, can_drop_packets};
-use place::{Place, Running, text};
+use place::{Place, Running, eventually, text};
 use standing::Nodes;
 
 /// Rounds that a fault makes a node miss: more than messages of later rounds bridge, and more than one range of
@@ -111,6 +111,34 @@ fn between(from: usize, to: usize) -> String {
     format!("ip saddr {} ip daddr {}", address(from), address(to))
 }
 
+#[test]
+fn a_node_whose_history_no_member_keeps_says_so() {
+    let place = Place::new();
+    let run = place.start_local("--nodes 4 --rate 1500 --tx-size 1000 --duration 15 --history-mib 1");
+    let nodes = Nodes::new(4, || place.command("status", "--json"));
+    nodes.wait_for_height(100);
+    let stopped = Stopped::of(&place, &[0], &ALL);
+    // 4 MB, of which members keep one.
+    let before = nodes.finished();
+    eventually("rounds are forgotten", || (nodes.finished() >= before + 4_000).then_some(()));
+    drop(stopped);
+    eventually("it says that it cannot catch up", || place.log(0).contains("cannot catch up").then_some(()));
+    assert!(nodes.behind(0).is_some_and(|rounds| rounds > 0), "it still answers");
+
+    let output = run.finish();
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for field in ["agreement", "value_conserved"] {
+        assert_eq!(place.summary(field), "true", "{field}\n{told}");
+    }
+    assert!(place.number("in_flight") > 0, "what node 0 took cannot be ordered: {told}");
+    assert!(place.summary("diagnosis").contains("cannot catch up: it needs round "), "{told}");
+    let log = place.log(0);
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("cannot catch up")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("the oldest that any member still has is"), "{log}");
+    assert_nobody_was_blamed(&place, &told);
+}
+
 /// Processes that are stopped. They go on when this is dropped, however the test ends: a stopped node would not notice
 /// that its run has died.
 struct Stopped(Vec<String>);
@@ -149,13 +177,22 @@ fn assert_all_came_back(place: &Place, output: &Output) {
     }
     assert_eq!(place.number("committed"), place.number("submitted"), "{told}");
     assert_eq!(place.summary("rounds_behind"), "{}", "{told}");
-    // Whoever is behind, and whoever it is behind of, is honest.
-    assert_eq!(place.summary("peer_faults"), "{}", "{told}");
+    assert_nobody_was_blamed(place, &told);
     let heights: Vec<u64> = (0..4).map(|node| place.last_height(node)).collect();
     assert!(heights.iter().all(|height| *height == heights[0]), "{heights:?}\n{told}");
     for node in 0..4 {
         let log = place.log(node);
         let count = |part| log.matches(part).count();
         assert_eq!(count("rounds behind the shard"), count("current again"), "node {node}: {log}");
+    }
+}
+
+/// Whoever is behind is honest, and so are those that it is behind; and nothing has panicked.
+#[track_caller]
+fn assert_nobody_was_blamed(place: &Place, told: &str) {
+    assert_eq!(place.summary("peer_faults"), "{}", "{told}");
+    for node in 0..4 {
+        let stderr = place.read(&format!("log/stderr-{node}.txt"));
+        assert!(!stderr.contains("panicked"), "node {node}: {stderr}");
     }
 }

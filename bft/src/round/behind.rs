@@ -111,18 +111,21 @@ impl Behind {
         decided.get(committee.one_honest() - 1).copied().unwrap_or_default()
     }
 
-    /// The first round that some peer still serves, if no peer that is ahead of `own` can serve round `needed` any
-    /// more.
+    /// If no peer that is ahead of `own` can serve round `needed` any more: the first round that one still serves.
     ///
-    /// All honest peers but f that are silent must claim so, and no peer that has made no such claim may be left
-    /// untried.
+    /// N−f−1 peers must say so: all honest ones, if f others are silent. Until a peer that was asked has had its time to
+    /// answer, or while one has said that it serves the round, there is hope. A peer that was never asked is none: only
+    /// a few can be asked while their answers are kept.
     pub(super) fn served_from(&self, needed: Round, own: Round, committee: &Committee) -> Option<Round> {
         let ahead = || self.ahead(own.min(Round(needed.0 - 1)));
         let mut later: Vec<Round> =
             ahead().map(|(_, claim)| claim.served_from).filter(|from| *from > needed).collect();
         later.sort_unstable();
-        let is_asked_in_vain = |claim: &Claim| claim.paused.is_some_and(|(_, pause)| pause > PATIENCE);
-        let may_help = ahead().any(|(_, claim)| claim.served_from <= needed && !is_asked_in_vain(claim));
+        let may_help = |claim: &Claim| match claim.paused {
+            Some((_, pause)) => pause <= PATIENCE && claim.served_from <= needed,
+            None => (Round(1)..=needed).contains(&claim.served_from),
+        };
+        let may_help = ahead().any(|(_, claim)| may_help(claim));
         if may_help || later.len() + 1 < committee.quorum() { None } else { later.first().copied() }
     }
 

@@ -145,11 +145,9 @@ impl Rounds {
     }
 
     /// Sends requests to peers that are ahead of us; or, having caught up, to all peers for their messages of the
-    /// running round. Does not begin while decided rounds must be executed first; the timer stands still meanwhile.
+    /// running round. A member whose decided rounds wait for entries sends requests too: answers are kept, and they
+    /// carry the first round that the sender still serves, so that the member learns when nobody has those entries.
     fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
-        if !self.may_ask() {
-            return;
-        }
         loop {
             let ask = |from| RoundMessage::CatchUp(CatchUpMessage::Ask { from });
             match self.behind.next_ask(now, self.decided) {

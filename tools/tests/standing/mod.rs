@@ -20,6 +20,8 @@ pub(crate) struct Nodes<F> {
 struct Standing {
     /// The last round that it has executed.
     height: u64,
+    /// Transactions that it has finished.
+    finished: u64,
     /// Rounds behind its shard.
     behind: u64,
 }
@@ -29,13 +31,19 @@ impl<F: Fn() -> Command> Nodes<F> {
         Nodes { count, status }
     }
 
-    /// The highest round that a node has executed, of those that answer at once: nodes that are stopped or cut off
-    /// cannot.
+    /// The highest round that a node has executed.
     pub(crate) fn height(&self) -> u64 {
-        eventually("a node answers", || {
-            let output = self.look(&["--timeout", "0.5"]);
-            standings(&text(&output)).values().map(|node| node.height).max()
-        })
+        self.highest(|node| node.height)
+    }
+
+    /// The most transactions that a node has finished.
+    pub(crate) fn finished(&self) -> u64 {
+        self.highest(|node| node.finished)
+    }
+
+    /// Rounds that a node is behind; `None` if it does not answer.
+    pub(crate) fn behind(&self, node: u16) -> Option<u64> {
+        standings(&text(&self.look(&[]))).get(&node).map(|node| node.behind)
     }
 
     /// Waits until a node has executed this round.
@@ -71,6 +79,14 @@ impl<F: Fn() -> Command> Nodes<F> {
         });
     }
 
+    /// The highest figure of those that answer at once: nodes that are stopped or cut off cannot.
+    fn highest(&self, figure: impl Fn(&Standing) -> u64) -> u64 {
+        eventually("a node answers", || {
+            let output = self.look(&["--timeout", "0.5"]);
+            standings(&text(&output)).values().map(&figure).max()
+        })
+    }
+
     /// Asks all nodes, not so often that the looks slow them down: each is a handshake with every node.
     fn look(&self, arguments: &[&str]) -> Output {
         thread::sleep(Duration::from_millis(100));
@@ -90,5 +106,6 @@ fn standing(part: &str) -> Option<(u16, Standing)> {
         rest.split([',', '\n']).next()?.parse().ok()
     };
     let id = part.split(',').next()?.parse().ok()?;
-    Some((id, Standing { height: number("executed")?, behind: number("behind")? }))
+    let (height, finished) = (number("executed")?, number("finished")?);
+    Some((id, Standing { height, finished, behind: number("behind")? }))
 }
