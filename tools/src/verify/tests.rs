@@ -434,6 +434,9 @@ fn what_other_clients_handed_in_has_receipts_elsewhere() {
     assert_eq!(check(&record).findings, [missing], "two of them are others'");
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken += 1;
     assert!(check(&record).is_clean());
+    record.clients.submitted += 1;
+    record.clients.refused += 1;
+    assert!(check(&record).is_clean(), "a refused transaction was not taken, so all three are still others'");
 }
 
 #[test]
