@@ -112,7 +112,7 @@ enum Decided {
 }
 
 impl Mvba {
-    /// The agreement on what follows `previous`.
+    /// The agreement on the cut after `previous`.
     pub fn new(member: Member, round: Round, previous: Cut) -> Mvba {
         let mut mvba = Mvba {
             member,
@@ -152,7 +152,7 @@ impl Mvba {
         Some((state.leader()?, state.election_shares()))
     }
 
-    /// What the current view waits for, and the members that have given it.
+    /// The messages that the current view waits for, and the members that have sent them.
     pub fn waiting(&self) -> Waiting {
         self.views[&self.current].waiting(&self.member.committee)
     }

@@ -30,11 +30,11 @@ use crate::mutant::{Mutant, in_force};
 /// Messages of one SPB.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SpbMessage {
-    /// Leader to all: the value, and why it may be proposed in this view.
+    /// Leader to all: the value, and the proof that it may be proposed in this view.
     Send {
         /// The value x.
         cut: Cut,
-        /// Why x.
+        /// The proof that x may be proposed.
         justification: Justification,
     },
     /// Member to leader: stage LOCK signed.
@@ -66,7 +66,7 @@ pub struct Certified {
     pub certificate: Certificate,
 }
 
-/// What the parent learns.
+/// Outputs for the parent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SpbOutput {
     /// A valid certificate 1 has arrived.
@@ -80,7 +80,7 @@ pub enum SpbOutput {
 pub enum Verdict {
     /// May be echoed.
     Valid,
-    /// Not known yet: certificates of lanes are missing.
+    /// Unknown: certificates of lanes are missing.
     Pending,
     /// Never.
     Invalid(FaultKind),
@@ -106,7 +106,7 @@ enum Answering {
     Closed,
 }
 
-/// What has become of the leader's SEND.
+/// The phase of the leader's SEND.
 #[derive(Clone, Debug)]
 enum Proposal {
     Awaited,
@@ -126,7 +126,7 @@ enum Leading {
 type SpbEffects = Effects<SpbMessage, SpbOutput>;
 
 impl Spb {
-    /// An instance in which nothing has happened.
+    /// An instance without messages.
     pub fn new(round: Round, view: View, leader: Index) -> Spb {
         Spb {
             round,
@@ -140,7 +140,7 @@ impl Spb {
         }
     }
 
-    /// Who leads it.
+    /// Its leader.
     pub fn leader(&self) -> Index {
         self.leader
     }
@@ -231,7 +231,7 @@ impl Spb {
         }
     }
 
-    /// The coin of the view is known: no ECHO and no READY from now on. What arrives is still stored.
+    /// The coin of the view is known: no ECHO and no READY from now on. Certificates are still stored.
     ///
     /// # Security
     /// Else a Byzantine leader that was elected could hold back its LOCK until others pre-voted no, then collect
@@ -242,7 +242,7 @@ impl Spb {
         }
     }
 
-    /// Takes note of a certificate 1 that the parent has verified and that came by another way than LOCK.
+    /// Stores a certificate 1 that the parent has verified and that came in another message than LOCK.
     pub fn learn_lock(&mut self, certified: Certified) {
         self.locked.get_or_insert(certified);
     }

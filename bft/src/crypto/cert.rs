@@ -16,7 +16,7 @@ use wire::ids::{Digest, Index, ShardId, Signature};
 use crate::crypto::suite::{Statement, Suite};
 use crate::mutant::{Mutant, in_force};
 
-/// N−f signatures over one statement, ascending by signer. The message around it names what it certifies.
+/// N−f signatures over one statement, ascending by signer. The message around it names the statement.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certificate(pub Vec<(Index, Signature)>);
 
@@ -36,7 +36,7 @@ impl Certificate {
         Certificate(signatures)
     }
 
-    /// Who signed, ascending.
+    /// The signers, ascending.
     pub fn signers(&self) -> impl Iterator<Item = Index> + '_ {
         self.0.iter().map(|(signer, _)| *signer)
     }

@@ -49,7 +49,7 @@ impl RealSuite {
             let item = format!("public key of node {me}'s signing key");
             return Err(ParseError::of(&item, &hex::encode(&signer.public_key()), expected));
         }
-        // An error must not show a secret, so it describes what was found.
+        // An error must not show a secret, so it describes the secret that was found.
         let item = format!("coin secret of node {me}");
         let coin_secret = CoinSecret::from_bytes(coin_secret)
             .ok_or_else(|| ParseError::of(&item, "(secret)", "a canonical scalar, not zero"))?;

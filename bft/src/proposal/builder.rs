@@ -49,7 +49,7 @@ pub enum Push {
 }
 
 impl ProposalBuilder {
-    /// A builder of a payload of at most `bytes_max` bytes and `count_max` transactions behind what `buffer` holds.
+    /// A builder of a payload of at most `bytes_max` bytes and `count_max` transactions behind the content of `buffer`.
     pub fn new(mut buffer: Vec<u8>, bytes_max: usize, count_max: usize) -> ProposalBuilder {
         let start = buffer.len();
         buffer.push(0);

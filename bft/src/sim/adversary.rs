@@ -359,7 +359,8 @@ impl Adversary {
     }
 }
 
-/// What Byzantine members do. All methods act by [`Hands::send`]; what [`Behaviour::forward`] does not send is lost.
+/// The behaviour of Byzantine members. All methods act by [`Hands::send`]; a frame that [`Behaviour::forward`] does not
+/// send is lost.
 pub(super) trait Behaviour: fmt::Debug {
     /// A core of ours wants to send this frame.
     fn forward(&mut self, hands: &mut Hands, frame: Frame);

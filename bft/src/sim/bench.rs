@@ -227,7 +227,7 @@ impl Bench {
         self.cut_of(&[(member, entry(member, Seq(1)))])
     }
 
-    /// The cut of a member: what it would give as input now.
+    /// The cut that a member would give as input now.
     pub fn cut(&self, member: Index) -> Cut {
         self.nodes[position(member)].cut()
     }

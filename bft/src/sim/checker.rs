@@ -250,7 +250,7 @@ impl Checker {
     }
 }
 
-/// Whether a ledger holds what it must after the block that it has executed last.
+/// Whether a ledger has the expected totals after its last block.
 fn check_ledger(node: NodeId, ledger: &Ledger, expected: &Expected) -> Checked {
     let height = ledger.height();
     let value = if height.0.is_multiple_of(RECOUNT_EVERY) { ledger.recount() } else { ledger.value() };

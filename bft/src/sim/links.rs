@@ -72,7 +72,7 @@ pub(super) struct Partition {
     until: Time,
 }
 
-/// What is scheduled, `H` being happenings other than the arrival of a frame.
+/// The links and the schedule; `H` are scheduled events other than the arrival of a frame.
 #[derive(Debug)]
 pub(super) struct Links<H> {
     prng: Prng,

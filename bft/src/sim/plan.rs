@@ -151,9 +151,9 @@ impl Plan {
     pub(super) fn draw(scenario: &Scenario, prng: &mut Prng) -> Plan {
         let shards: Vec<Roles> =
             (0..scenario.shards).map(|shard| Roles::draw(scenario, shard, prng)).collect();
-        let byzantine: BTreeSet<NodeId> = shards.iter().flat_map(|seats| &seats.byzantine).copied().collect();
-        let honest: Vec<NodeId> = shards.iter().flat_map(|seats| &seats.honest).copied().collect();
-        let seated = shards.iter().flat_map(|seats| seats.byzantine.iter().chain(&seats.honest));
+        let byzantine: BTreeSet<NodeId> = shards.iter().flat_map(|roles| &roles.byzantine).copied().collect();
+        let honest: Vec<NodeId> = shards.iter().flat_map(|roles| &roles.honest).copied().collect();
+        let seated = shards.iter().flat_map(|roles| roles.byzantine.iter().chain(&roles.honest));
         let nodes: Vec<NodeId> = seated.copied().collect();
         let mut heal_at = Time(prng.within(1_500_000..6_000_000));
         if scenario.adversary == Adversary::SlowShards {
@@ -161,7 +161,7 @@ impl Plan {
             heal_at = heal_at + Span::from_ms(4_000);
         }
         let mut troubles = Vec::new();
-        for node in shards.iter().flat_map(|seats| &seats.honest[..seats.crash_max]) {
+        for node in shards.iter().flat_map(|roles| &roles.honest[..roles.crash_max]) {
             if prng.chance(1, 3) {
                 troubles.push((Time(prng.below(heal_at.0)), Trouble::Crash(*node)));
             }

@@ -104,7 +104,7 @@ pub fn run(scenario: &Scenario, transport: &mut dyn Transport, trace: Trace) -> 
     simulation.report(violation)
 }
 
-/// One member: what runs with its key.
+/// One member: the cores with its key.
 enum Node {
     Honest(Box<Core>),
     Crashed,

@@ -26,7 +26,7 @@ impl Trace {
     }
 }
 
-/// `seconds who`, the head of every line.
+/// `seconds node`, the head of every line.
 pub(super) fn head(now: Time, who: &str) -> String {
     format!("{:>4}.{:06} {who:<4}", now.0 / 1_000_000, now.0 % 1_000_000)
 }

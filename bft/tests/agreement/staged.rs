@@ -158,7 +158,7 @@ pub(crate) fn justified_by_an_older_lock_of_another_value() -> Outcome {
     unlocked_two_views_on(FalseChain::LockOfAnotherValue)
 }
 
-/// Every SPB ends with a certificate 2. b, who was not elected, makes a HALT of its own for d.
+/// Every SPB ends with a certificate 2. b, which was not elected, makes a HALT of its own for d.
 pub(crate) fn halt_of_a_leader_that_was_not_elected() -> Outcome {
     halt_for_a_loser(|_, _, _| {})
 }

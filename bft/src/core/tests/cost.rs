@@ -122,7 +122,7 @@ impl Victim {
         victim
     }
 
-    /// Runs until just before anything is sent again, and loses what the stance loses.
+    /// Runs until just before messages are sent again, and loses the messages of the stance.
     fn run_into(&mut self, stance: Stance) {
         self.bench.net.lose_always(move |(to, event): &(NodeId, Event)| match event {
             Event::Peer { body, .. } if *to == VICTIM => {

@@ -107,7 +107,7 @@ fn a_cancelled_transaction_has_its_story() {
     }
 }
 
-/// What stands in the story of a transaction leads to its parts.
+/// The story of a transaction names its parts.
 #[test]
 fn parts_have_their_story_too() {
     let (bench, [_, id, _]) = played(Tracing::Steps);

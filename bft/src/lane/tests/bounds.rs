@@ -59,7 +59,7 @@ fn bodies_are_bounded_and_later_ones_are_dropped_first() {
     net.deliver();
     let echoed = net.count(|from, _, send| from == 0 && is_echo(send));
     assert_eq!(echoed, 3, "the first three fit, and those are the ones that can be echoed");
-    // What was echoed is not given up for anything, and goes when it is decided.
+    // An echoed body is never dropped, and is freed when it is decided.
     let mut cut = net.genesis();
     cut.0[3] = lane[2].tip();
     net.decide([0], 1, &cut);

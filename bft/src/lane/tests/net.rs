@@ -92,7 +92,7 @@ impl Net {
         }
     }
 
-    /// The cut is decided at a member that has missed what led to it.
+    /// The cut is decided at a member that has missed the entries before it.
     pub(super) fn decide_missed(&mut self, at: usize, round: u64, cut: &Cut) {
         self.act(at, |it, now| it.decide(now, Round(round), cut, Bodies::Missed));
     }
@@ -107,7 +107,7 @@ impl Net {
         Cut::genesis(&self.committee)
     }
 
-    /// What a member would sign, for forging with the help of Byzantine ones.
+    /// The signature of a member, for certificates that Byzantine members forge.
     pub(super) fn sign(&self, at: usize, tip: Tip, owner: usize) -> Signature {
         self.suites[at].sign(&statement(owner, tip))
     }

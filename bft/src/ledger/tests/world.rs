@@ -4,12 +4,13 @@
 
 use std::cell::RefCell;
 
+use wire::committee::Member as Keys;
 use wire::limits::PARTS_AHEAD_MAX;
 
 use super::*;
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::Statement;
-use crate::member::Member as Seat;
+use crate::member::Member;
 use crate::proposal::{Import, Push};
 
 /// Members of a shard; one of them may be faulty.
@@ -17,7 +18,7 @@ const N: u16 = 4;
 
 pub(super) struct World {
     pub(super) committee: Arc<Committee>,
-    seats: Vec<Seat>,
+    signers: Vec<Member>,
     ledgers: Vec<[Ledger; 2]>,
     /// All parts ever made.
     pub(super) parts: BTreeMap<PartRef, Arc<GroupPart>>,
@@ -72,17 +73,17 @@ pub(super) fn cross_with(inputs: &[(u16, CoinId, u64)], output: u16, expiry: u64
 
 impl World {
     pub(super) fn new(shards: u16, genesis_coins: u64) -> World {
-        let members = vec![Member { public_key: [1; 32], coin_commitment: [2; 32] }; usize::from(shards * N)];
+        let members = vec![Keys { public_key: [1; 32], coin_commitment: [2; 32] }; usize::from(shards * N)];
         let committee = Arc::new(Committee::new(N, small(genesis_coins), members, [3; 32]));
-        let seats: Vec<Seat> = committee
+        let signers: Vec<Member> = committee
             .nodes()
-            .map(|node| Seat::new(committee.clone(), Arc::new(HashSuite::new(&committee, node, 9)), node))
+            .map(|node| Member::new(committee.clone(), Arc::new(HashSuite::new(&committee, node, 9)), node))
             .collect();
-        let ledgers = seats.iter().step_by(usize::from(N)).map(|seat| {
-            let rules = Arc::new(Rules::new(seat));
+        let ledgers = signers.iter().step_by(usize::from(N)).map(|signer| {
+            let rules = Arc::new(Rules::new(signer));
             [1, 2].map(|hash_seed| Ledger::genesis(rules.clone(), hash_seed))
         });
-        World { ledgers: ledgers.collect(), seats, committee, parts: BTreeMap::new() }
+        World { ledgers: ledgers.collect(), signers, committee, parts: BTreeMap::new() }
     }
 
     pub(super) fn coin(&self, shard: u16, index: u64) -> (u16, CoinId, u64) {
@@ -99,10 +100,10 @@ impl World {
 
     /// N−f SIGNs of a shard on a part.
     fn certificate(&self, shard: u16, part: PartRef) -> Certificate {
-        let seats = self.seats.iter().filter(|seat| seat.shard.0 == shard);
+        let signers = self.signers.iter().filter(|signer| signer.shard.0 == shard);
         let quorum = self.committee.quorum();
-        let sign = |seat: &Seat| (seat.index, seat.suite.sign(&Statement::Part(part)));
-        Certificate(seats.take(quorum).map(sign).collect())
+        let sign = |signer: &Member| (signer.index, signer.suite.sign(&Statement::Part(part)));
+        Certificate(signers.take(quorum).map(sign).collect())
     }
 
     pub(super) fn payload(&self, shard: u16, lane: &Lane) -> Vec<u8> {

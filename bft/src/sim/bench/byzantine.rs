@@ -175,7 +175,7 @@ impl Bench {
     }
 }
 
-/// What is signed at a stage of round 1.
+/// The statement of a stage in round 1.
 pub fn stage(view: u32, leader: Index, stage: Stage, cut: &Cut) -> Statement {
     Statement::Agreement { round: Round(1), view: View(view), leader, stage, digest: cut.digest() }
 }

@@ -66,7 +66,7 @@ impl Bench {
         self.step(member, Node::child_restarted);
     }
 
-    /// Whether a member executes what it decides.
+    /// Sets whether a member executes its decided blocks.
     pub fn execution(&mut self, member: Index, execution: Execution) {
         self.step(member, |node, now| {
             node.execution = execution;
@@ -140,7 +140,7 @@ impl Bench {
         }
     }
 
-    /// A member does a step: sends what it sends, answers what it wants, and checks what it did.
+    /// A member does a step: sends its messages, answers its requests for certificates, and checks its decisions.
     pub(super) fn step(&mut self, member: Index, step: impl FnOnce(&mut Node, Time)) {
         step(&mut self.nodes[position(member)], self.now);
         let Out { sends, wanted, decisions, faults } = std::mem::take(&mut self.nodes[position(member)].out);

@@ -85,7 +85,7 @@ pub(super) struct Model {
     unspent: BTreeMap<CoinId, u64>,
     spent: BTreeMap<CoinId, TxId>,
     records: BTreeMap<TxId, Record>,
-    /// The expiries of what has finished here and is cross-shard.
+    /// The expiries of cross-shard transactions that have finished here.
     finished: BTreeMap<TxId, Vec<Expiry>>,
     /// The heights of other shards, as far as the blocks of this one show.
     reached: BTreeMap<ShardId, Round>,
@@ -415,7 +415,7 @@ impl Model {
         self.cancel(id, &transaction, &waiting.ticked);
     }
 
-    /// `ticked` give back what they hold. Sets are ordered; the ledger's order is that of arrival.
+    /// `ticked` refund their inputs. Sets are ordered; the ledger's order is that of arrival.
     fn cancel(&mut self, id: TxId, transaction: &TransactionView<'_>, ticked: &BTreeSet<ShardId>) {
         for shard in ticked {
             if *shard == self.shard {

@@ -36,7 +36,7 @@ pub enum Violation {
     ForgedImport { shard: ShardId, height: Round, part: PartRef },
     /// A coin is spent, a transaction finished or refunded that must not be, or value is not conserved.
     Broken { shard: ShardId, what: String },
-    /// At rest two shards do not agree on what went from the one to the other.
+    /// At rest two shards do not agree on the items that one sent to the other.
     Exchange { from: ShardId, to: ShardId, what: String },
     /// A cross-shard transaction is still open at the bound after the network was healed.
     NotAtRest { what: String, waiting: String },
@@ -66,7 +66,7 @@ pub enum Violation {
     LongSearch { node: NodeId, steps: Steps },
     /// One event made an honest member send more requests for certificates than it may.
     Questions { node: NodeId, frames: usize },
-    /// One event cost an honest member more steps than what it changes explains.
+    /// One event cost an honest member more steps than its changes explain.
     Work { node: NodeId, steps: u64 },
     /// An honest member sent a peer the same bytes too often within a second.
     Repeats { node: NodeId, to: NodeId, times: u32 },

@@ -26,7 +26,7 @@ pub(super) const BYZANTINE: Index = Index(3);
 /// The only round.
 pub(super) const ROUND: Round = Round(1);
 
-/// What all members share.
+/// Shared by all members.
 pub(super) struct Table {
     pub(super) committee: Arc<Committee>,
     pub(super) suites: Vec<Arc<dyn Suite>>,
@@ -116,7 +116,7 @@ impl Table {
         node
     }
 
-    /// Records what a member sends, signs and decides, and hands it its messages to itself.
+    /// Records a member's messages, signatures and decision, and delivers its messages to itself.
     fn absorb(&self, node: &mut Node, effects: Effects<MvbaMessage, MvbaOutput>) -> Result<(), Violation> {
         let mut step = effects;
         let mut local = VecDeque::new();

@@ -334,7 +334,7 @@ impl<'a> Expansion<'a> {
     }
 }
 
-/// What is known, and everything that the members have signed.
+/// The known proofs, and all signatures of the members.
 fn learned(known: &Known, nodes: &Nodes) -> Known {
     let mut known = known.clone();
     nodes.iter().for_each(|node| known.learn(node));

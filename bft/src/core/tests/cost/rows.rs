@@ -53,7 +53,7 @@ fn ballot(ballot: Ballot) -> Bytes {
     mvba(MvbaMessage::Ballot { view: View(0), ballot })
 }
 
-/// Messages of one kind, by number, and what all of them may cost.
+/// Messages of one kind, by number, and the bound on their cost.
 pub(super) struct Row {
     pub name: &'static str,
     pub stance: Stance,

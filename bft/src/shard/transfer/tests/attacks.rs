@@ -35,7 +35,7 @@ fn staged() -> (Bench, Transfer) {
     (bench, transfer)
 }
 
-/// Changes to an honest transfer that make it a lie. What they leave in place would prove it.
+/// Changes that make an honest transfer false; its unchanged fields would prove it.
 type Lie = fn(&Bench, &mut Transfer);
 
 const LIES: [(&str, Lie); 17] = [
@@ -361,7 +361,7 @@ fn f_acknowledgements_do_not_count() {
     assert_eq!(bench.net.at(sender).parts_open(), 0, "f+1 are, as far as all of them go");
     bench.block(SOURCE, &[(TARGET, b"y")]);
     assert_eq!(bench.net.at(sender).parts_open(), 1);
-    // A member that executes more slowly than the destination need not send what is executed there.
+    // A member that executes more slowly than the destination need not send parts that are executed there.
     bench.net.hand(honest, sender, &message(PartMessage::Ack(PartNumber(9))));
     bench.block(SOURCE, &[(TARGET, b"z")]);
     assert_eq!((bench.net.at(sender).parts_open(), bench.net.at(sender).next_wakeup()), (0, None));
@@ -418,7 +418,7 @@ fn without_any_single_rule_of_transfers_an_attack_succeeds() {
         [
             vec!["subtree 0:0", "emptied"],
             vec!["subtree 0:0", "subtree 1:0", "emptied"],
-            // The header's leaf counts what finished and was cancelled.
+            // The header's leaf counts finished and cancelled transactions.
             vec![],
         ]
     );

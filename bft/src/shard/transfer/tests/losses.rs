@@ -195,7 +195,7 @@ fn every_part_arrives_over_links_that_lose() {
     }
 }
 
-/// Each shard executes what some member could propose; members that lack a body fetch it first.
+/// Each shard executes the parts that some member could propose; members that lack a body fetch it first.
 fn execute_what_is_eligible(
     bench: &mut Bench,
     shards: &[ShardId],

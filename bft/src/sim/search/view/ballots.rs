@@ -14,7 +14,7 @@ use crate::sim::search::Violation;
 use crate::sim::search::known::Known;
 use crate::sim::search::member::{BYZANTINE, Heard, Message, Node, Note, statement};
 
-/// Ballots of the Byzantine member, where it has what they need.
+/// Ballots of the Byzantine member, as far as it has the proofs for them.
 struct Ballots {
     yes: Option<Message>,
     no: Option<Message>,
