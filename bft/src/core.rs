@@ -35,7 +35,7 @@ use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
 use crate::lane::entry::Entry;
-use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
+use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes, Validity};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::message::{Incoming, Message};
@@ -122,7 +122,8 @@ impl Core {
         let member = Member::new(config.committee.clone(), suite, config.node);
         let rules = Arc::new(Rules::new(&member));
         let judge = rules.clone();
-        let validity = Arc::new(move |payload: &[u8]| judge.validate(payload).is_ok());
+        let validity: Validity =
+            Arc::new(move |payload, verified| judge.validate_with(payload, verified).is_ok());
         Core {
             batch: config.batch,
             lanes: Lanes::new(member.clone(), config.lanes, validity),

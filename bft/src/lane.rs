@@ -67,7 +67,7 @@ mod tests;
 const _: () = assert!(ANSWER_BYTES_MAX == limits::PROPOSAL_BYTES_MAX + HEADER_BYTES as u64);
 
 /// Static validity of a payload: a function of its bytes and the committee alone. \[safety]
-pub type Validity = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+pub type Validity = Arc<dyn Fn(&[u8], &mut CertificateCache) -> bool + Send + Sync>;
 
 /// Tunable bounds of memory and pace. None affects validity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,7 +205,7 @@ impl Lanes {
         assert!(self.room().is_some_and(|room| payload_bytes <= room), "the caller checks the room first");
         let owner = self.member.index;
         let entry = Entry::seal(owner, self.own.last(), buffer);
-        debug_assert!((self.validity)(entry.payload()), "an own payload is valid");
+        debug_assert!((self.validity)(entry.payload(), &mut self.certificates), "an own payload is valid");
         let signature = self.member.suite.sign(&statement(owner, entry.tip()));
         let send = LaneSend::Entry { owner, seq: entry.seq, digest: entry.digest, body: entry.body.clone() };
         let mut effects = Effects::send(Dest::ShardOthers, send);
@@ -387,6 +387,11 @@ impl Lanes {
         self.executed = round;
         let block = cut.tips().map(|(lane, tip)| (lane, self.chain_mut(lane).execute(tip.seq))).collect();
         self.history.push(round, block);
+    }
+
+    /// The certificates verified so far. Execution looks again at those of imports.
+    pub fn verified(&mut self) -> &mut CertificateCache {
+        &mut self.certificates
     }
 
     /// Slots, fetches and members visited so far: the work of all events, besides messages. For checkers.

@@ -19,7 +19,7 @@
 //! section, or with empty ones, is valid: a lane advances without transactions too.
 //!
 //! **Cost.** One pass, without an allocation for transactions and cancels; for each import one batch verification of
-//! N−f signatures, at ECHO and again at execution.
+//! N−f signatures, once a member: at ECHO, and execution finds it in the member's cache.
 
 mod builder;
 mod rules;

@@ -34,7 +34,8 @@ impl Core {
         }
         let decision = self.undone.pop_front().expect("its front was read above");
         let payloads = entries.iter().map(|entry| (entry.owner, entry.payload()));
-        let outcome = self.ledger.execute(round, payloads, &|part| self.transfers.body(part));
+        let bodies = |part: &PartRef| self.transfers.body(part);
+        let outcome = self.ledger.execute_with(round, payloads, &bodies, self.lanes.verified());
         let header = Header {
             height: round,
             previous: self.header_digest(),

@@ -41,17 +41,6 @@ impl Certificate {
         self.0.iter().map(|(signer, _)| *signer)
     }
 
-    /// Whether it proves a statement in a shard. [`CertificateCache`] verifies a certificate that arrives often.
-    pub fn proves(
-        &self,
-        committee: &Committee,
-        suite: &dyn Suite,
-        shard: ShardId,
-        statement: &Statement,
-    ) -> bool {
-        self.is_well_formed(committee) && suite.verify_all_of(shard, statement, &self.0)
-    }
-
     /// Exactly N−f signers, all members, strictly ascending (so none twice).
     fn is_well_formed(&self, committee: &Committee) -> bool {
         (self.0.len() == committee.quorum() || !in_force(Mutant::CertificateQuorum))

@@ -65,9 +65,11 @@ impl Lanes {
     /// The same, where the caller knows whether the bodies of newly decided entries may be under way.
     pub(super) fn advance_to(&mut self, now: Time, owner: Index, bodies: Bodies) -> LaneEffects {
         let mut effects = Effects::none();
-        while let Some(entry) = self.chain(owner).next_to_echo() {
+        while let Some(entry) = self.chains[usize::from(owner.0)].next_to_echo() {
             let tip = entry.tip();
-            if in_force(Mutant::EntryStaticValidity) && !(self.validity)(entry.payload()) {
+            if in_force(Mutant::EntryStaticValidity)
+                && !(self.validity)(entry.payload(), &mut self.certificates)
+            {
                 self.chain_mut(owner).refuse(tip.seq);
                 effects.push_fault(self.member.node_at(owner), FaultKind::InvalidEntry);
                 continue;

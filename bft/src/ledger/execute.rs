@@ -6,6 +6,7 @@ use wire::client::Rejection;
 use wire::ids::{CoinId, Index, Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY, INPUTS_MAX};
 
+use crate::crypto::cert::CertificateCache;
 use crate::crypto::ed25519::PublicKey;
 use crate::id_index::{GROUP, Hashed};
 use crate::ledger::Ledger;
@@ -49,22 +50,24 @@ struct Spend {
 
 impl Ledger {
     /// Executes the block of `round`: the payloads of its entries, each with the member whose lane it stands in, in the
-    /// block's order. `bodies` gives the parts that [`Ledger::wants`] has named.
+    /// block's order. `bodies` gives the parts that [`Ledger::wants`] has named; `verified` remembers certificates of
+    /// imports ([`crate::proposal::Rules::validate_with`]).
     ///
     /// # Panics
     /// If `round` does not follow the ledger's height, or a part that is wanted is not given: blocks are executed one
     /// after another, each when all it needs is here.
-    pub fn execute<P: AsRef<[u8]>>(
+    pub fn execute_with<P: AsRef<[u8]>>(
         &mut self,
         round: Round,
         entries: impl IntoIterator<Item = (Index, P)>,
         bodies: &dyn Fn(&PartRef) -> Option<Arc<GroupPart>>,
+        verified: &mut CertificateCache,
     ) -> BlockOutcome {
         assert_eq!(round, self.height().next(), "blocks are executed one after another");
         let mut block = Block::new(round, self.shard);
         let rules = self.rules.clone();
         for (number, (owner, payload)) in (0u32..).zip(entries) {
-            let Ok(proposal) = rules.validate(payload.as_ref()) else {
+            let Ok(proposal) = rules.validate_with(payload.as_ref(), verified) else {
                 block.invalid_entries += 1;
                 continue;
             };
@@ -85,6 +88,16 @@ impl Ledger {
         self.totals.add_all(&outcome.counts);
         assert!(self.is_conserved(), "what is created was spent here, held here, or spent elsewhere for it");
         outcome
+    }
+
+    /// The same where no certificate was verified before: for tests and benchmarks.
+    pub fn execute<P: AsRef<[u8]>>(
+        &mut self,
+        round: Round,
+        entries: impl IntoIterator<Item = (Index, P)>,
+        bodies: &dyn Fn(&PartRef) -> Option<Arc<GroupPart>>,
+    ) -> BlockOutcome {
+        self.execute_with(round, entries, bodies, &mut CertificateCache::default())
     }
 
     /// The parts of other shards whose bodies the execution of these payloads, as the next block, will ask for: those
@@ -216,7 +229,7 @@ impl Ledger {
         };
         let held = if part == Part::Cross { self.hold(spent) } else { Box::default() };
         let forget = Round(expiry.0 + FORGET_ROUNDS_AFTER_EXPIRY);
-        // What expired so long ago that it would be forgotten by now needs no record: its expiry bars it.
+        // A transaction that expired so long ago that its record would be forgotten needs none: its expiry bars it.
         if forget > round {
             let record = self.history.remember(*hashed, *id, settled, round, forget, spent);
             spent.iter().for_each(|place| self.coins.spend(*place, record));
@@ -241,7 +254,7 @@ impl Ledger {
         self.open.contains(id) && in_force(Mutant::OpenRecordIsDuplicate)
     }
 
-    /// What the coins at these places are, to be held under an open record.
+    /// The coins at these places, to be held under an open record.
     fn hold(&self, places: &[Place]) -> Box<[Held]> {
         places.iter().map(|place| self.coins.held(*place)).collect()
     }

@@ -6,6 +6,7 @@ use wire::committee::Committee;
 use wire::ids::{PartNumber, ShardId, TxId};
 use wire::limits::{PARTS_AHEAD_MAX, REJECTS_PER_MESSAGE_MAX};
 
+use crate::crypto::cert::CertificateCache;
 use crate::crypto::suite::{Statement, Suite};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
@@ -39,14 +40,21 @@ impl Rules {
     }
 
     /// The view of a payload that is valid, every import and transaction of it included. \[safety]
-    pub fn validate<'a>(&self, payload: &'a [u8]) -> Result<ProposalView<'a>, Invalid> {
+    ///
+    /// `verified` remembers certificates of imports, which a member checks at ECHO and again at execution. No answer
+    /// depends on it.
+    pub fn validate_with<'a>(
+        &self,
+        payload: &'a [u8],
+        verified: &mut CertificateCache,
+    ) -> Result<ProposalView<'a>, Invalid> {
         if payload.len() as u64 > self.committee.protocol().proposal_bytes_max {
             return Err(Invalid::TooLarge);
         }
         let view = sections(payload, import_bytes(self.committee.quorum()))?;
         self.check_cancels(&view)?;
         self.check_imports(&view)?;
-        self.check_certificates(&view)?;
+        self.check_certificates(&view, verified)?;
         let mut items = Items { rest: view.items };
         for index in 0..view.count {
             let bytes = items.next().ok_or(Invalid::List)?;
@@ -54,6 +62,11 @@ impl Rules {
                 .map_err(|rule| Invalid::Transaction(index, rule))?;
         }
         if items.rest.is_empty() { Ok(view) } else { Err(Invalid::List) }
+    }
+
+    /// The same for a single look, which remembers nothing.
+    pub fn validate<'a>(&self, payload: &'a [u8]) -> Result<ProposalView<'a>, Invalid> {
+        self.validate_with(payload, &mut CertificateCache::default())
     }
 
     /// The parts that a payload imports, if its imports are well-formed. Their certificates are not verified: the
@@ -100,14 +113,14 @@ impl Rules {
         Ok(())
     }
 
-    fn check_certificates(&self, view: &ProposalView<'_>) -> Result<(), Invalid> {
+    fn check_certificates(
+        &self,
+        view: &ProposalView<'_>,
+        verified: &mut CertificateCache,
+    ) -> Result<(), Invalid> {
         for (index, import) in (0u32..).zip(view.imports()) {
-            let proved = import.certificate.proves(
-                &self.committee,
-                self.suite.as_ref(),
-                self.shard,
-                &Statement::Part(import.part),
-            );
+            let statement = Statement::Part(import.part);
+            let proved = verified.verify(&self.committee, &*self.suite, &statement, &import.certificate);
             if !proved && in_force(Mutant::ImportNeedsCertificate) {
                 return Err(Invalid::ImportCertificate(index));
             }

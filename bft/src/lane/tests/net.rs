@@ -6,7 +6,7 @@ use wire::bytes::Bytes;
 use wire::codec;
 use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature};
 
-use crate::crypto::cert::Certificate;
+use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::crypto::suite::Statement;
 use crate::cut::{Cut, Tip};
 use crate::fault::FaultKind;
@@ -53,7 +53,8 @@ impl Net {
 
     pub(super) fn with(n: u16, settings: LaneSettings) -> Net {
         Script::new(n, 1, |member| {
-            let validity = Arc::new(|payload: &[u8]| payload.first() != Some(&INVALID));
+            let validity =
+                Arc::new(|payload: &[u8], _: &mut CertificateCache| payload.first() != Some(&INVALID));
             Lanes::new(member, settings, validity)
         })
     }
