@@ -66,28 +66,28 @@ impl Answer {
     }
 }
 
-/// HALTs that may still be sent to one peer.
-pub(super) fn answer_pace() -> Bucket {
+/// The HALTs that may still be sent to one peer.
+fn answer_pace() -> Bucket {
     Bucket::new(HALTS_PER_S, HALTS_AT_ONCE)
 }
 
 impl Rounds {
     /// A member requests the decisions from round `from` on.
     pub(super) fn on_ask(&mut self, now: Time, author: Index, from: Round, effects: &mut RoundEffects) {
-        let peer = self.member.node_at(author);
         if from > self.decided {
             self.on_ask_of_undecided(now, author, from, effects);
             return;
         }
-        let halts = self.history.range(from..).take(CATCH_UP_ROUNDS_MAX);
-        let halts: Vec<Halt> = halts.map(|(_, halt)| halt.clone()).collect();
-        let is_kept = halts.first().is_some_and(|halt| halt.round == from);
-        let halts = if is_kept { halts } else { Vec::new() };
         let pace = self.halt_answers.entry(author).or_insert_with(answer_pace);
-        if pace.admit(now, CATCH_UP_ROUNDS_MAX as u64) {
-            let answer = Answer { from, halts, served_from: self.served_from() };
-            effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(answer)));
+        if !pace.admit(now, CATCH_UP_ROUNDS_MAX as u64) {
+            return;
         }
+        let is_kept = self.history.contains_key(&from);
+        let rounds = if is_kept { CATCH_UP_ROUNDS_MAX } else { 0 };
+        let halts = self.history.range(from..).take(rounds).map(|(_, halt)| halt.clone()).collect();
+        let answer = Answer { from, halts, served_from: self.served_from() };
+        let peer = self.member.node_at(author);
+        effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(answer)));
     }
 
     /// A member that has decided as much as we have can only lack messages of the running round. One that has decided
