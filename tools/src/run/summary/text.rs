@@ -45,7 +45,8 @@ impl Summary {
             tally.lost,
             tally.duplicated
         );
-        let refused = tally.refused.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect();
+        let refused = tally.refused.iter().map(|(reason, count)| format!("{count} since {reason}"));
+        let refused = refused.collect::<Vec<_>>().join(", ");
         vec![
             ("nodes", format!("{nodes} (N = {}, f = {}, {shards})", self.n, self.f)),
             ("load", self.load_text()),
@@ -55,7 +56,7 @@ impl Summary {
             ("across shards", self.crossing_text()),
             ("rounds", rounds),
             ("not committed", open),
-            ("refused", counts_text(&refused)),
+            ("refused", refused),
             ("chains", self.chains_text()),
         ]
     }
