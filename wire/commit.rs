@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // What is built into the program that asks; sources of others do not change it.
+    // Built into the program that uses it; sources of others do not change it.
     println!("cargo::rerun-if-changed=src");
     for path in ["wire/commit.rs", "Cargo.lock", "wire/src", "bft/src"] {
         println!("cargo::rerun-if-changed=../{path}");

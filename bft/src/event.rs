@@ -86,7 +86,7 @@ pub enum Effect {
     Trace {
         /// The level of detail from which it is emitted.
         detail: Tracing,
-        /// What happened.
+        /// The event.
         event: Box<TraceEvent>,
     },
 }

@@ -129,7 +129,7 @@ impl Ledger {
         self.rules.committee()
     }
 
-    /// What executed transactions became, since genesis.
+    /// The outcomes of executed transactions since genesis.
     pub fn totals(&self) -> Counts {
         self.totals
     }
@@ -154,7 +154,7 @@ impl Ledger {
         self.genesis_value
     }
 
-    /// What is known of a transaction by its id alone: that its record is open, or what a block made of it.
+    /// The standing of a transaction by its id alone: an open record, or the settlement by a block.
     /// [`Standing::Open`] if neither, or if it is forgotten.
     pub fn known(&self, id: &TxId) -> Standing {
         // A record may outlive its history.
@@ -254,7 +254,7 @@ impl Ledger {
         self.pool.len()
     }
 
-    /// What searching its tables costs. For checkers: it reads whole tables.
+    /// The cost of searching its tables. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         [self.history.steps(), self.ends.steps(), self.open.steps(), self.pool.steps()]
             .into_iter()
@@ -266,7 +266,7 @@ impl Ledger {
         self.work
     }
 
-    /// What went to and came from each shard since genesis, ascending, this one's own entry included.
+    /// The sums sent to and received from each shard since genesis, ascending, this one's own entry included.
     pub fn exchanged(&self) -> Vec<Exchange> {
         self.links.all().to_vec()
     }

@@ -151,7 +151,7 @@ impl Pending {
         self.len() == 0
     }
 
-    /// What searching its tables costs. For checkers: it reads whole tables.
+    /// The cost of searching its tables. For checkers: it reads whole tables.
     pub fn steps(&self) -> Steps {
         self.list.steps().and(self.opinions.steps())
     }
@@ -266,7 +266,7 @@ impl Pending {
         output
     }
 
-    /// What became of transactions, for a client; nothing yet of those still open, whose receipts will go to it, too.
+    /// The fates of transactions, for a client. Those still open have none yet; their receipts will go to it too.
     pub fn query(&mut self, client: ClientId, ids: &[TxId], ledger: &Ledger) -> Vec<Receipt> {
         let mut receipts = Vec::new();
         for id in ids {

@@ -1,4 +1,4 @@
-//! What a person follows of a member's life: typed events for the log, produced only if they are asked for.
+//! The life of a member for people: typed events for the log, produced only if they are asked for.
 //!
 //! The core logs nothing. With [`CoreConfig::tracing`](crate::core::CoreConfig) it puts these among its effects and the
 //! driver logs them, a line each. An event that all members of a shard see alike is the same event at all of them: the
@@ -52,14 +52,14 @@ pub enum TraceEvent {
     Tx {
         /// The transaction.
         tx: TxHead,
-        /// What happens to it.
+        /// The step.
         step: TxStep,
     },
     /// Something happens to a group part.
     Part {
         /// Always [`Name::Part`].
         part: Name,
-        /// What happens to it.
+        /// The step.
         step: PartStep,
     },
     /// Something happens in a round of the own shard.
@@ -68,7 +68,7 @@ pub enum TraceEvent {
         shard: ShardId,
         /// The round.
         round: Round,
-        /// What happens in it.
+        /// The step.
         step: RoundStep,
     },
     /// An own lane entry goes out, or a message comes in or goes out.
@@ -140,7 +140,7 @@ macro_rules! steps {
 }
 
 steps! {
-    /// What happens to a transaction.
+    /// Steps of a transaction.
     pub enum TxStep {
         /// Its contact has taken it.
         Admitted = "admitted" {
@@ -179,7 +179,7 @@ steps! {
             place: Place,
             /// The entry it stood in.
             entry: Name,
-            /// What became of it.
+            /// Its outcome.
             end: Outcome,
         },
         /// A part of another shard ticks it in the pool of its output shard.
@@ -254,20 +254,20 @@ steps! {
         Answered = "answered" {
             /// The client.
             client: ClientId,
-            /// What the receipt says.
+            /// The fate that the receipt names.
             fate: Fate,
         },
     }
 }
 
 steps! {
-    /// What happens to a group part.
+    /// Steps of a group part.
     pub enum PartStep {
         /// A block has it for another shard.
         Made = "made" {
             /// The block.
             place: Place,
-            /// What it holds.
+            /// Its content.
             holds: Holds,
         },
         /// LD: it goes to a member of its destination, or to one of our shard that lacks it.
@@ -296,14 +296,14 @@ steps! {
         Imported = "imported" {
             /// The block.
             place: Place,
-            /// What it holds.
+            /// Its content.
             holds: Holds,
         },
     }
 }
 
 steps! {
-    /// What happens in a round.
+    /// Steps of a round.
     pub enum RoundStep {
         /// We have given our input.
         Begun = "begun",
@@ -340,7 +340,7 @@ steps! {
 }
 
 steps! {
-    /// What goes out and comes in.
+    /// Messages, and own entries.
     pub enum MessageStep {
         /// A message of a peer comes in.
         Received = "received" {
@@ -372,7 +372,7 @@ steps! {
     }
 }
 
-/// What a message says, as [`said`](crate::message::said) puts it for people: the rest of the line.
+/// The content of a message as [`said`](crate::message::said) words it: the rest of the line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Said(pub String);
 

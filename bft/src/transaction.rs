@@ -57,7 +57,7 @@ pub struct Owner(pub [u8; 32]);
 /// A coin to be created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Output {
-    /// Who owns it.
+    /// Its owner.
     pub owner: Owner,
     /// Its amount.
     pub amount: u64,

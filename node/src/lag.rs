@@ -9,7 +9,7 @@ const CURRENT_ROUNDS: u64 = 200;
 /// How often the loop looks.
 const EVERY: Span = Span::from_ms(1_000);
 
-/// What was last logged.
+/// The state that was last logged.
 #[derive(Debug, Default)]
 pub(crate) struct LagLog {
     looked_at: Option<Time>,

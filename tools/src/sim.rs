@@ -17,7 +17,7 @@ use wire::text::ParseError;
 use crate::flags::{Command, Opt, UsageError, Values, nearest};
 use crate::terminal::print;
 
-/// What `tools sim` takes.
+/// The options of `tools sim`.
 pub(crate) const COMMAND: Command = Command {
     name: "sim",
     summary: "attacks whole cores in a seeded simulator",

@@ -1,9 +1,8 @@
 //! Nodes that fall behind and come back, through the real processes of real nodes under load: processes are stopped,
 //! packets are dropped, and when the fault has healed all nodes must come to one height with nothing in flight.
 //!
-//! What a node misses is counted in rounds, since a fault lasts until the others have decided so many; only a shard
-//! that stands still is left so for a time. So nothing depends on how fast the machine is, only that a run gets on at
-//! all. Packets are dropped on the bridge between hosts that are namespaces; see [`machines`].
+//! The length of a fault is counted in rounds: it lasts until the others have decided so many. Only a shard that stands
+//! still is left so for a time. So the tests do not depend on the speed of the machine. Packets are dropped on the bridge between hosts that are namespaces; see [`machines`].
 
 mod machines;
 mod place;
@@ -167,7 +166,7 @@ impl Drop for Stopped {
     }
 }
 
-/// What must hold after a run in which every fault has healed.
+/// The assertions after a run in which every fault has healed.
 #[track_caller]
 fn assert_all_came_back(place: &Place, output: &Output) {
     let told = text(output);
@@ -187,7 +186,7 @@ fn assert_all_came_back(place: &Place, output: &Output) {
     }
 }
 
-/// Whoever is behind is honest, and so are those that it is behind; and nothing has panicked.
+/// Nodes that are behind or ahead are honest, so no peer is blamed; and nothing has panicked.
 #[track_caller]
 fn assert_nobody_was_blamed(place: &Place, told: &str) {
     assert_eq!(place.summary("peer_faults"), "{}", "{told}");

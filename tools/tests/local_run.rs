@@ -73,7 +73,7 @@ fn files_for_plots_add_up_to_the_summary() {
     assert_eq!(sum(&series, "meant", |line| line.contains(",measured,")), 400);
     let with_fault: Vec<&str> = series.lines().filter(|line| line.ends_with(",kill-server:1@1.5")).collect();
     assert!(with_fault.len() == 1 && with_fault[0].starts_with("1.000,2.000,measured,"), "{series}");
-    // What was intended in the first second has no latency.
+    // Transactions intended in the first second have no latency.
     let of_committed = |line: &str| line.starts_with("intra,") || line.starts_with("cross,");
     let is_measured = |line: &&str| {
         line.contains(",finished,") && line.split(',').nth(3).unwrap().parse::<u64>().unwrap() >= 1_000_000

@@ -94,7 +94,7 @@ fn assert_cancelled_by_words(story: &[String]) {
         story,
         &["(CL_M)", "(CL)", "never to execute", "(BACK)", "is cancelled in shard", "is refunded in shard"],
     );
-    // What was cancelled comes back in a part of the output shard, which the refund names.
+    // A cancel comes back in a part of the output shard, which the refund names.
     let refund = story.iter().find(|line| line.contains("is refunded in shard")).unwrap();
     let (_, rest) = refund.split_once(" by part ").expect("the refund is by the word of another shard");
     let back = format!("part {}", rest.split(';').next().unwrap());

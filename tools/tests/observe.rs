@@ -71,7 +71,7 @@ fn status_finds_the_run_of_its_directory_and_names_silent_nodes() {
     run.finish();
     let options = place.read("log/summary.json");
     assert!(options.contains("\"metrics\": true"), "{options}");
-    // What a run writes is what comparing reads; one that was interrupted is named.
+    // Compare reads the files of a run, and names one that was interrupted.
     let compared = place.command("compare", "log log/summary.json").output().unwrap();
     let shown = text(&compared);
     assert_eq!(compared.status.code(), Some(0), "{shown}");

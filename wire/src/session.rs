@@ -97,7 +97,7 @@ impl Expected {
     }
 }
 
-/// What each side sends about itself.
+/// The description of itself that each side sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LocalHello {
     /// Random, drawn once by each process, so that the other side recognizes a new process.

@@ -49,7 +49,7 @@ impl Block {
         self.imported.push(part);
     }
 
-    /// What it has for another shard.
+    /// The group for another shard.
     pub(super) fn group(&mut self, destination: ShardId, links: &Links) -> &mut Group {
         let (shard, round) = (self.shard, self.round);
         self.groups

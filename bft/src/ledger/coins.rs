@@ -11,7 +11,7 @@ use crate::ledger::open::Held;
 use crate::slab::{Place, Slab};
 use crate::transaction::Owner;
 
-/// What is known of a coin.
+/// The knowledge of a coin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Known {
     /// It can be spent.
@@ -155,7 +155,7 @@ impl Coins {
         self.value -= u128::from(amount);
     }
 
-    /// What will be known of the unspent coin at a place once it is spent under an open record.
+    /// The description of the unspent coin at a place, to be kept once it is spent under an open record.
     pub(super) fn held(&self, place: Place) -> Held {
         let Coin { id, state } = *self.slab.get(place);
         let State::Unspent(amount) = state else {

@@ -16,7 +16,7 @@ pub struct DumpedCoin {
     pub id: CoinId,
     /// Its amount.
     pub amount: u64,
-    /// Who owns it; `None` where the protocol is not signed.
+    /// Its owner; `None` where the protocol is not signed.
     pub owner: Option<Owner>,
 }
 
@@ -135,7 +135,7 @@ fn hash_cross(ledger: &Ledger, hash: &mut Sha256) {
     hash.update(codec::encode(&ledger.exchanged()));
 }
 
-/// What is remembered of finished cross-shard transactions, and until when.
+/// The remembered finished cross-shard transactions, each with the round that ends its memory.
 fn hash_ends(ledger: &Ledger, hash: &mut Sha256) {
     let ends = sorted(ledger.ends.all());
     hash.update(count(ends.len()));

@@ -123,7 +123,7 @@ impl Ends {
         self.ends.iter().map(|(id, end)| (*id, end.round))
     }
 
-    /// What they wait for, ascending by shard: how far it is, and which ends wait for which round.
+    /// The rounds they wait for, ascending by shard: how far it is, and which ends wait for which round.
     pub(super) fn awaited(&self) -> impl Iterator<Item = (ShardId, Round, &BTreeMap<Round, Vec<TxId>>)> {
         self.expiring
             .iter()

@@ -1,4 +1,4 @@
-//! What became of transactions, for as long as that must be known.
+//! The settlements of transactions, for as long as they must be known.
 //!
 //! Records stand in buckets by the round at whose execution they are forgotten, in the order they were made, so
 //! forgetting is dropping the first bucket: nothing is searched for. A bucket is forgotten, for all who look up, the
@@ -25,7 +25,7 @@ const _: () = assert!(LIFE_ROUNDS_MAX + UNSWEPT_ROUNDS_MAX < 1 << ROUND_BITS);
 /// Records freed with every block, besides some for each of its transactions: twice as fast as they can arise.
 pub(super) const SWEPT_PER_BLOCK: usize = 1_024;
 
-/// Who keeps the spent coins that records name.
+/// The keeper of the spent coins that records name.
 pub(super) trait SpentCoins {
     /// Forgets the coins at these places: their spenders are forgotten.
     fn forget(&mut self, places: &[Place]);
@@ -101,7 +101,7 @@ impl History {
         self.index.warm(hashed)
     }
 
-    /// What became of a transaction, and the round of that block.
+    /// The settlement of a transaction, and the round of that block.
     pub(super) fn find(&self, id: &TxId) -> Option<(Settled, Round)> {
         self.find_hashed(self.hash(id), id)
     }

@@ -1,4 +1,4 @@
-//! What a shard has exchanged with each other one: numbers of parts, tallies, and parts that came before their turn.
+//! The exchange of a shard with each other one: numbers of parts, tallies, and parts that came before their turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct Links {
     early: BTreeMap<(ShardId, PartNumber), Arc<Part>>,
 }
 
-/// What becomes of a part that a block orders.
+/// The turn of a part that a block orders.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Turn {
     /// It is the next one.
@@ -69,7 +69,7 @@ impl Links {
         self.exchanged[usize::from(source.0)].part_in
     }
 
-    /// What becomes of a part ordered now.
+    /// The turn of a part ordered now.
     pub(super) fn turn(&self, part: &PartRef) -> Turn {
         turn(self.imported(part.source), part, |place| self.early.contains_key(place))
     }

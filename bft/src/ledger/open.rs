@@ -41,7 +41,7 @@ impl OpenRecord {
         self.round
     }
 
-    /// What was spent here, ascending by coin.
+    /// The coins spent here, ascending.
     pub fn inputs(&self) -> &[Held] {
         &self.inputs
     }

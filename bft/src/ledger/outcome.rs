@@ -1,4 +1,4 @@
-//! What a block did: an outcome for each transaction, what happened to cross-shard transactions, what goes to other
+//! The result of a block: an outcome for each transaction, the events of cross-shard transactions, the parts for other
 //! shards, and the digest that the header binds.
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Cause {
     }
 }
 
-/// What a block made of a transaction for good, remembered until its expiry bars it.
+/// The final settlement of a transaction by a block, remembered until its expiry bars it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Settled {
     /// Its coins are spent and its outputs created. A cross-shard transaction finishes only at its output shard.
@@ -76,7 +76,7 @@ impl Standing {
     }
 }
 
-/// What executing one transaction of a block did.
+/// The outcome of executing one transaction of a block.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Outcome {
     /// This block settled it.
@@ -124,7 +124,7 @@ pub struct Executed {
     pub entry: u32,
     /// Its place in that entry, from 0.
     pub index: u32,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -266,18 +266,18 @@ impl Counts {
     }
 }
 
-/// What executing a block did.
+/// The result of executing a block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockOutcome {
     /// Round and height of the block.
     pub round: Round,
     /// Every transaction in the order of execution.
     pub transactions: Vec<Executed>,
-    /// What it did with cross-shard transactions, in the order of execution.
+    /// Its steps with cross-shard transactions, in the order of execution.
     pub cross: Vec<CrossEvent>,
     /// The parts of other shards that it executed, in order.
     pub imported: Vec<PartRef>,
-    /// What it has for other shards, by destination and number.
+    /// Its parts for other shards, by destination and number.
     pub parts: Vec<Arc<Part>>,
     /// The root over these parts; zero if there are none.
     pub outgoing: Digest,

@@ -1,4 +1,4 @@
-//! Who fills the list of pending transactions: clients share one room, peers another, so neither can crowd out the
+//! Room in the list of pending transactions: clients share one room, peers another, so neither can crowd out the
 //! other.
 //!
 //! A client may fill a share of the clients' room. The peers' room is divided evenly among all nodes of the testbed:
@@ -23,7 +23,7 @@ pub struct MempoolLimits {
     pub bytes_max: u64,
     /// Of both, what one client may fill, in percent.
     pub client_percent_max: usize,
-    /// What peers may fill besides, in percent of both.
+    /// The additional room of peers, in percent of both.
     pub peers_percent_max: usize,
 }
 
@@ -69,7 +69,7 @@ enum Presence {
     Gone,
 }
 
-/// What a client has pending.
+/// The pending transactions of one client.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Client {
     pub(super) held: Held,

@@ -79,7 +79,7 @@ impl Pending {
         }
         let part = view.part_of(ledger.shard());
         let is_pooled = part != Part::Intra && ledger.pool_entry(id).is_some();
-        // What is believed and pooled will be cancelled, and that block reports it.
+        // A pooled transaction that is believed rejected will be cancelled, and that block reports it.
         if part != Part::Intra
             && !is_pooled
             && let Some(cause) = self.opinions.believed(id)

@@ -109,7 +109,7 @@ impl Pending {
         output
     }
 
-    /// What our children had under way may be lost: all is asked again at once.
+    /// Messages may be lost with a child: all orders are repeated at once.
     pub fn on_child_restarted(&mut self, now: Time) {
         self.asking.rest_until = now;
         self.asking.retries.retry_now(now);

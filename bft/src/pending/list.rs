@@ -21,7 +21,7 @@ use crate::slab::Place;
 use crate::time::Time;
 use crate::transaction::TransactionView;
 
-/// What this node knows first-hand of one pending transaction. The table it stands in holds its id.
+/// The first-hand knowledge of one pending transaction. The table it stands in holds its id.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) payer: Payer,
@@ -104,7 +104,7 @@ impl Record {
 pub(super) struct List {
     records: IdMap<Record>,
     lines: BTreeMap<(Line, u64), Place>,
-    /// What waits, by the last round in which it can execute here.
+    /// Waiting transactions, by the last round in which each can execute here.
     expiries: BTreeSet<(Round, Place)>,
     turns: u64,
     waiting: usize,
@@ -255,7 +255,7 @@ impl List {
         earliest
     }
 
-    /// What waits though its expiry has passed at `height`.
+    /// The waiting transactions whose expiry has passed at `height`.
     pub(super) fn expired(&self, height: Round) -> Vec<Place> {
         let past = self.expiries.iter().take_while(|(expiry, _)| *expiry <= height);
         let past = past.inspect(|_| self.count());

@@ -113,7 +113,7 @@ impl Opinions {
         !self.candidates.is_empty()
     }
 
-    /// What searching its table costs. For checkers: it reads whole tables.
+    /// The cost of searching its table. For checkers: it reads whole tables.
     pub(super) fn steps(&self) -> Steps {
         self.table.steps()
     }

@@ -141,7 +141,7 @@ impl Pending {
             self.accounts.add(Payer::Peer(from), length);
         }
         let home = home_of(&id, self.member.committee.n());
-        // What a client handed to us has its home here.
+        // The home of a client's transaction is the node that took it: ours.
         if is_paid || home == self.member.index {
             self.list.wait(place, expiry, ledger.height());
         } else {

@@ -31,7 +31,7 @@ fn transfer(shard: ShardId, coin: CoinId, amount: u64, expiry: u64, payload: &[u
     .encode()
 }
 
-/// What one node has pending, and its ledger.
+/// The pending transactions of one node, and its ledger.
 struct Bench {
     rules: Arc<Rules>,
     ledger: Ledger,

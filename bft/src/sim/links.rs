@@ -61,7 +61,7 @@ pub(super) enum Order {
     Reordered,
     /// By the delay of each, but those of one link in the order they were sent.
     LinkByLink,
-    /// Whatever was sent last arrives first.
+    /// The last message sent arrives first.
     LastInFirstOut,
 }
 

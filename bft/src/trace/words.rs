@@ -12,7 +12,7 @@ use wire::{codec, hex};
 use super::{Holds, Place, Said};
 use crate::ledger::{Cause, Outcome, Settled};
 
-/// What of a line has not been read.
+/// The rest of a line.
 pub(super) struct Line<'a>(pub(super) &'a str);
 
 impl<'a> Line<'a> {

@@ -45,7 +45,7 @@ pub(super) struct Frames {
     pub(super) steps: u64,
 }
 
-/// What a frame costs beside the bytes of its body: its entries in the two tables and the allocation behind the body.
+/// The cost of a frame beside the bytes of its body: its entries in the two tables and the allocation behind the body.
 /// Even empty bodies cost this much, so the bound in bytes bounds the number of frames too.
 pub(super) const FRAME_BYTES: u64 = 256;
 

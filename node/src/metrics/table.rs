@@ -176,7 +176,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric("testbed_coins", Gauge, &[], "Unspent coins of the shard.", |scrape, samples| {
         samples.add(&[], scrape.snapshot.status.coins);
     }),
-    // What waits.
+    // Backlogs.
     metric("testbed_mempool_transactions", Gauge, &[], "Transactions in the mempool.", |scrape, samples| {
         samples.add(&[], scrape.snapshot.status.mempool)
     }),

@@ -50,7 +50,7 @@ impl Run {
         let json = Json::parse(text)
             .map_err(|error| ParseError::at_line(&place, error.line, &error.found, error.expected))?;
         let summary = Summary { place: &place, json: &json };
-        // What every summary has; without it this is something else.
+        // Every summary has these; a document without them is something else.
         for field in ["tps", "duration_s", "committed", "exit_code"] {
             if summary.number(&[field])?.is_none() {
                 return Err(summary.wrong(&[field], None, "a number"));

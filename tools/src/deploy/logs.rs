@@ -74,7 +74,7 @@ fn fetch_from(deployment: &Deployment, site: &Site, log_dir: &Path) -> Result<(u
             Err(refused(ReplyError::Refused(why)))
         });
         if let Err(error) = fetched {
-            // What is there of it is kept from being taken for the whole.
+            // An incomplete copy must not be taken for a whole one.
             let _ = fs::remove_file(&part);
             return Err(error);
         }

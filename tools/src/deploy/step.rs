@@ -87,7 +87,7 @@ impl Step {
         let status = match ended {
             Ok(status) => status,
             Err(error) => {
-                // Whatever comes of that, it is not waited for any longer.
+                // The result does not matter: nobody waits for it any longer.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(match error {

@@ -170,7 +170,7 @@ impl Command {
             })?;
             let value = match (option, inline) {
                 (Opt { value: Some(_), .. }, Some(value)) => value,
-                // What looks like the next option is no value where there need be none.
+                // Where the value is optional, an argument that looks like an option is the next option.
                 (Opt { bare: Some(bare), .. }, None) => {
                     rest.next_if(|next| !next.starts_with('-')).map_or(bare.to_string(), String::clone)
                 }

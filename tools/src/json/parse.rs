@@ -16,7 +16,7 @@ pub(crate) struct JsonError {
     pub(crate) line: usize,
     /// The text there, up to the end of the line.
     pub(crate) found: String,
-    /// What was expected instead.
+    /// The expected form.
     pub(crate) expected: &'static str,
 }
 

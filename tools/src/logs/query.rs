@@ -139,7 +139,7 @@ impl Query {
     /// Whether a record is wanted, whatever it names, in logs that begin at `first`.
     pub(super) fn wants(&self, record: &Record, first: Stamp) -> bool {
         let level = record.head.map(|(_, level)| level);
-        // What has no time stands before all that has one.
+        // Lines without a time come before those with one.
         let at = record.at().unwrap_or(first);
         self.wants_file(&record.source)
             && self.level.is_none_or(|loudest| level.is_some_and(|level| level <= loudest))

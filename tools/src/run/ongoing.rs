@@ -267,7 +267,7 @@ impl Run<'_> {
             self.offering.query_all();
             thread::sleep(ANSWER);
         }
-        // Whatever was spent is given back by now, so that each chain can learn which coin it has.
+        // All spent coins have been given back by now, so each chain can learn which coin it has.
         if !self.interrupted && self.offering.look_at(|shared| shared.in_flight == 0 && shared.doubtful > 0) {
             self.offering.settle_doubts();
             let requested = Instant::now();

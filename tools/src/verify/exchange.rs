@@ -242,7 +242,7 @@ impl Pair<'_> {
         let unclosed = come.checked_sub(gone);
         let fits = match way {
             Way::Arrived => unclosed == Some(0),
-            // Whatever finished there and is not closed here is held here.
+            // Transactions that finished there and are not closed here are held here.
             Way::Open => unclosed.is_some_and(|unclosed| unclosed <= self.payer.status.held),
             Way::Ahead => true,
         };

@@ -16,7 +16,7 @@ pub(crate) struct Nodes<F> {
     status: F,
 }
 
-/// What one node answered.
+/// The answer of one node.
 struct Standing {
     /// The last round that it has executed.
     height: u64,
@@ -99,7 +99,7 @@ fn standings(json: &str) -> BTreeMap<u16, Standing> {
     json.split("\"node\": ").skip(1).filter_map(standing).collect()
 }
 
-/// What stands in the document from a node's id on.
+/// The part of the document from a node's id on.
 fn standing(part: &str) -> Option<(u16, Standing)> {
     let number = |field: &str| -> Option<u64> {
         let (_, rest) = part.split_once(&format!("\"{field}\": "))?;

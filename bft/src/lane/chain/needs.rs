@@ -1,4 +1,4 @@
-//! What a lane lacks: bodies of decided entries, of certified ones, and of entries that echoing needs.
+//! The missing bodies of a lane: those of decided entries, of certified ones, and of entries that echoing needs.
 
 use wire::ids::{Digest, Seq};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::world::{Lane, World, cross_with};
 use super::*;
 
-/// What the events of all shards have said so far.
+/// The events of all shards so far.
 #[derive(Default)]
 struct Witness {
     spent: BTreeSet<(ShardId, TxId)>,
@@ -124,7 +124,7 @@ fn run(seed: u64, shards: u16) -> Counts {
         witness.sees(ShardId(shard), &outcome);
         assert!(witness.is_conserved(&world), "seed {seed}");
     }
-    // What still waits is cancelled by all, until nothing moves.
+    // All cancel every entry that still waits, until nothing changes.
     for _ in 0..20 {
         for shard in 0..shards {
             let due = world.due(shard);

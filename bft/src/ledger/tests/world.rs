@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// What must hold at rest: nothing open, value conserved over all shards, and the identities of exchanges.
+    /// The invariants at rest: nothing open, value conserved over all shards, and the identities of exchanges.
     pub(super) fn check_rest(&self) {
         let mut value = 0;
         for ledger in self.ledgers() {

@@ -1,4 +1,4 @@
-//! What must be known of the ledger to judge claims, apart from the ledger itself so that tests can stand in for it.
+//! The questions to the ledger that judging claims needs, as a trait, so that tests can answer them.
 
 use wire::ids::{PartNumber, Round, ShardId, TxId};
 
@@ -12,7 +12,7 @@ pub(in crate::pending) trait Records {
     fn imported(&self, source: ShardId) -> PartNumber;
     /// The last part that executed blocks have for `destination`.
     fn sent(&self, destination: ShardId) -> PartNumber;
-    /// What blocks have made of a transaction here: see [`Ledger::known`].
+    /// The standing of a transaction here: see [`Ledger::known`].
     fn known(&self, id: &TxId) -> Standing;
     /// The round in which the transaction's entry in the pool was made, if it has one.
     fn pooled_in(&self, id: &TxId) -> Option<Round>;

@@ -25,7 +25,7 @@ const NOW: Time = Time(0);
 const N: u16 = 4;
 const SHARDS: u16 = 3;
 
-/// What a ledger says, as the test wants it.
+/// The answers of a ledger, set by the test.
 #[derive(Clone, Debug, Default)]
 struct Book {
     height: Round,
@@ -67,7 +67,7 @@ fn shards(numbers: &[u16]) -> Vec<ShardId> {
     numbers.iter().copied().map(ShardId).collect()
 }
 
-/// What shard 1 says of a transaction with another input in shard 2 and its output in shard 0.
+/// The claims of shard 1 about a transaction with another input in shard 2 and its output in shard 0.
 fn vote(number: u64) -> RejectVote {
     RejectVote { id: id(number), others: shards(&[0, 2]), cause: CAUSE }
 }
@@ -85,7 +85,7 @@ fn believed(number: u64) -> (TxId, Cause) {
     (id(number), CAUSE)
 }
 
-/// What a step leads to, with its messages as they go out.
+/// The result of a step, with its messages as they go out.
 type RejectEffects = Effects<RejectMessage, (TxId, Cause), Dest>;
 
 fn committee() -> Arc<Committee> {

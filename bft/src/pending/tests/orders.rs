@@ -18,7 +18,7 @@ const TWO: ShardId = ShardId(2);
 const SECOND: Span = Span::from_ms(1_000);
 const SEED: u64 = 9;
 
-/// What one member has pending, and the ledger it judges by.
+/// The pending transactions of one member, and its ledger.
 struct Node {
     pending: Pending,
     ledger: Ledger,

@@ -1,4 +1,4 @@
-//! What an event costs, in steps over tables, beside what waits: the tables are filled with a thousand, ten thousand
+//! The cost of an event, in steps over tables, beside a backlog: the tables are filled with a thousand, ten thousand
 //! and a hundred thousand transactions, and the same events follow. In steps, not in time.
 
 use wire::ids::PartNumber;
@@ -16,7 +16,7 @@ const EVENT_COINS: u64 = 200;
 const FEW: u64 = 20;
 const START: Time = Time(1_000_000);
 
-/// What fills a table.
+/// The content of a table.
 #[derive(Clone, Copy, Debug)]
 enum Backlog {
     /// Transactions of this shard alone that wait to be proposed.

@@ -209,11 +209,11 @@ impl Load {
             return;
         }
         let until_us = self.offered_until_us().min(now_us);
-        // What was closed belongs to the phase in which it was.
+        // A closed section belongs to the phase in which it was closed.
         self.advance(until_us);
         self.workload.tally_mut().borders.offered_until_us = until_us;
         if let Pacing::Open { rate } = self.pacing {
-            // What became due since the last turn belongs to the load; an engine that was stopped has missed its time.
+            // Transactions due since the last turn belong to the load; an engine that was stopped has missed its time.
             while now_us < until_us + LATE_US_MAX && self.offer(links, now_us) == Offered::Part {}
             let meant = intended_before(until_us, rate);
             let size = meant.saturating_sub(self.made).div_ceil(UNSENT_GROUPS_MAX).max(1);

@@ -166,7 +166,7 @@ impl Workload {
                     if matches!(then, Then::WhenKnown) && *spoiled == Spoiled::No {
                         self.keep_in_mind(*chain, transaction::refund_coin(&open.id, &input.coin));
                     }
-                    // What has finished goes on where it was handed to; the others are where they were.
+                    // A finished transaction moves its chain to the node it was submitted to; the others stay.
                     let at = if matches!(fate, Fate::Finished(_)) { open.node } else { self.home(*chain) };
                     self.go_on(*chain, at, then, now_us);
                 }

@@ -74,7 +74,7 @@ fn votes_for_other_shards_do_not_add_up() {
     assert!(!one.hear(6, votes(&[vote(1)])).sends.is_empty(), "two of the same");
 }
 
-/// With a rule switched off, the lie it keeps out is told or believed.
+/// Without a rule, the lie that it prevents is sent or believed.
 #[cfg(feature = "mutants")]
 #[test]
 fn without_its_rules_lies_spread() {

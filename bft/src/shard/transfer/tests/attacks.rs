@@ -1,4 +1,4 @@
-//! What Byzantine members of either shard can try.
+//! Attacks of Byzantine members of either shard.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What floods and backlogs can fill.
+//! Bounds under floods and backlogs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
