@@ -100,12 +100,16 @@ impl<V> IdMap<V> {
         if self.is_empty() {
             return None;
         }
-        let hashed = self.hashed(id);
-        let place = self.find_hashed(hashed, id)?;
-        self.index.remove(hashed, Handle::new(u64::from(place.0)));
-        let (_, value) = self.entries.get_mut(place).take().expect(LIVE);
+        let place = self.find(id)?;
+        Some(self.remove_at(place))
+    }
+
+    /// Removes the entry at a place; see [`IdMap::at`].
+    pub fn remove_at(&mut self, place: Place) -> V {
+        let (id, value) = self.entries.get_mut(place).take().expect(LIVE);
         self.entries.free(place);
-        Some(value)
+        self.index.remove(self.hashed(&id), Handle::new(u64::from(place.0)));
+        value
     }
 
     /// All entries, in the order of their places.

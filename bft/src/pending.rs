@@ -40,6 +40,7 @@ pub mod gather;
 mod list;
 mod opinions;
 mod order;
+mod queues;
 
 use std::collections::BTreeMap;
 
@@ -241,8 +242,8 @@ impl Pending {
         for event in &outcome.cross {
             match event {
                 CrossEvent::Pooled { id } => {
-                    let place = self.list.find_or_add(id);
-                    self.ask_for(now, place);
+                    let place = self.list.find(id).unwrap_or_else(|| self.list.add(*id));
+                    self.asking.start(now, &mut self.list, place);
                 }
                 CrossEvent::Finished { id } => {
                     self.settle_by_id(id, Fate::Finished(outcome.round), ledger, &mut output);
@@ -424,15 +425,12 @@ impl Pending {
         if record.payer != Payer::Pool {
             return;
         }
-        let id = self.list.id(place);
-        if record.asked.is_some() {
-            if ledger.pool_entry(&id).is_some() {
-                self.list.get_mut(place).bytes = None;
-                return;
-            }
-            self.asking.forget(&id);
+        if record.asked.is_some() && ledger.pool_entry(&self.list.id(place)).is_some() {
+            self.list.get_mut(place).bytes = None;
+            return;
         }
-        self.list.remove(&id);
+        self.asking.stop(&mut self.list, place);
+        self.list.remove(place);
     }
 
     /// About how many bytes the next `count_max` transactions take in a proposal.

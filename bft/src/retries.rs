@@ -1,43 +1,100 @@
 //! When to try things again: a due time for each, the waits between tries doubling to a maximum.
 //!
 //! Each operation costs the logarithm of what waits, and none walks over it: a node with a long backlog looks up its
-//! next due time as fast as one with none. [`Retries::retry_now`] makes everything due by setting the whole queue
-//! aside, not by giving each key a new time.
+//! next due time as fast as one with none. [`Retries::retry_now`] makes everything due by beginning a new epoch, not
+//! by giving each key a new time: turns of earlier epochs come first, whatever their time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::{Span, Time};
 
-/// Keys that are to be tried again. Bound: that of what its owner waits for.
-#[derive(Clone, Debug)]
-pub struct Retries<K> {
-    longest: Span,
-    known: BTreeMap<K, Retry>,
-    queue: BTreeSet<(Time, K)>,
-    /// The queue as it was when everything became due, and that time.
-    overdue: BTreeSet<(Time, K)>,
-    overdue_since: Time,
+/// When something is to be tried, among other things.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Turn {
+    epoch: u64,
+    due: Time,
 }
 
+/// One thing that is to be tried again.
 #[derive(Clone, Copy, Debug)]
-struct Retry {
-    due: Time,
+pub struct Retry {
+    turn: Turn,
     /// The wait after a retry of everything.
     first: Span,
     /// The wait after the next try.
     next: Span,
 }
 
+/// What retries have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    longest: Span,
+    epoch: u64,
+    since: Time,
+}
+
+impl Schedule {
+    /// Waits double to `longest`.
+    pub const fn new(longest: Span) -> Schedule {
+        Schedule { longest, epoch: 0, since: Time(0) }
+    }
+
+    /// Everything that waits is due at once and starts over.
+    pub fn retry_now(&mut self, now: Time) {
+        self.epoch += 1;
+        self.since = now;
+    }
+
+    /// When a turn has come.
+    pub fn due(&self, turn: Turn) -> Time {
+        if self.is_overdue(turn) { self.since } else { turn.due }
+    }
+
+    fn is_overdue(&self, turn: Turn) -> bool {
+        turn.epoch < self.epoch
+    }
+
+    fn turn(&self, due: Time) -> Turn {
+        Turn { epoch: self.epoch, due }
+    }
+}
+
+impl Retry {
+    /// A first try at `due`, another one `wait` after that.
+    ///
+    /// # Panics
+    /// If the wait is zero: the turn would come for ever.
+    pub fn new(schedule: &Schedule, due: Time, wait: Span) -> Retry {
+        assert!(wait > Span(0), "time passes between two tries");
+        Retry { turn: schedule.turn(due), first: wait, next: wait }
+    }
+
+    /// When the next try is due.
+    pub fn turn(&self) -> Turn {
+        self.turn
+    }
+
+    /// It is tried now: the next turn comes after its wait, which doubles.
+    pub fn tried(&mut self, schedule: &Schedule, now: Time) {
+        let wait = if schedule.is_overdue(self.turn) { self.first } else { self.next };
+        self.turn = schedule.turn(now + wait);
+        // A first wait may be longer than the longest: then it stays.
+        self.next = wait.doubled(schedule.longest.max(wait));
+    }
+}
+
+/// Keys that are to be tried again. Bound: that of what its owner waits for.
+#[derive(Clone, Debug)]
+pub struct Retries<K> {
+    schedule: Schedule,
+    known: BTreeMap<K, Retry>,
+    queue: BTreeSet<(Turn, K)>,
+}
+
 impl<K: Copy + Ord> Retries<K> {
     /// Nothing waits; waits double to `longest`.
     pub fn new(longest: Span) -> Retries<K> {
-        Retries {
-            longest,
-            known: BTreeMap::new(),
-            queue: BTreeSet::new(),
-            overdue: BTreeSet::new(),
-            overdue_since: Time(0),
-        }
+        Retries { schedule: Schedule::new(longest), known: BTreeMap::new(), queue: BTreeSet::new() }
     }
 
     /// Starts afresh with this key: it is due at `due`, and again `wait` after it was tried.
@@ -45,53 +102,38 @@ impl<K: Copy + Ord> Retries<K> {
     /// # Panics
     /// If the wait is zero: [`Retries::next`] would return the key for ever.
     pub fn start(&mut self, key: K, due: Time, wait: Span) {
-        assert!(wait > Span(0), "time passes between two tries");
         self.stop(&key);
-        self.known.insert(key, Retry { due, first: wait, next: wait });
-        self.queue.insert((due, key));
+        let retry = Retry::new(&self.schedule, due, wait);
+        self.known.insert(key, retry);
+        self.queue.insert((retry.turn, key));
     }
 
     /// Forgets this key; returns whether it was there.
     pub fn stop(&mut self, key: &K) -> bool {
         let Some(retry) = self.known.remove(key) else { return false };
-        let place = (retry.due, *key);
-        let waited = self.queue.remove(&place) || self.overdue.remove(&place);
-        assert!(waited, "a known key waits in one of the queues");
+        let waited = self.queue.remove(&(retry.turn, *key));
+        assert!(waited, "a known key has its turn in the queue");
         true
     }
 
     /// A key that is due; its next try comes after its wait, which doubles. Call until there is none.
     pub fn next(&mut self, now: Time) -> Option<K> {
-        let is_overdue = !self.overdue.is_empty();
-        let queue = if is_overdue { &mut self.overdue } else { &mut self.queue };
-        let (due, key) = queue.first().copied().filter(|(due, _)| is_overdue || *due <= now)?;
-        queue.remove(&(due, key));
-        let retry = self.known.get_mut(&key).expect("only known keys wait in a queue");
-        let wait = if is_overdue { retry.first } else { retry.next };
-        retry.due = now + wait;
-        // A first wait may be longer than the longest: then it stays.
-        retry.next = wait.doubled(self.longest.max(wait));
-        self.queue.insert((retry.due, key));
+        let (turn, key) = self.queue.first().copied().filter(|(turn, _)| self.schedule.due(*turn) <= now)?;
+        self.queue.remove(&(turn, key));
+        let retry = self.known.get_mut(&key).expect("only known keys have a turn");
+        retry.tried(&self.schedule, now);
+        self.queue.insert((retry.turn, key));
         Some(key)
     }
 
     /// Tries and their answers may have been lost: everything is due at once and starts over.
     pub fn retry_now(&mut self, now: Time) {
-        if self.overdue.is_empty() {
-            std::mem::swap(&mut self.queue, &mut self.overdue);
-            self.overdue_since = now;
-        } else {
-            self.overdue.append(&mut self.queue);
-        }
+        self.schedule.retry_now(now);
     }
 
     /// When [`Retries::next`] has a key; `None` while nothing waits.
     pub fn due(&self) -> Option<Time> {
-        if self.overdue.is_empty() {
-            self.queue.first().map(|(due, _)| *due)
-        } else {
-            Some(self.overdue_since)
-        }
+        self.queue.first().map(|(turn, _)| self.schedule.due(*turn))
     }
 
     /// Whether this key waits.
@@ -113,7 +155,6 @@ impl<K: Copy + Ord> Retries<K> {
     pub fn clear(&mut self) {
         self.known.clear();
         self.queue.clear();
-        self.overdue.clear();
     }
 }
 

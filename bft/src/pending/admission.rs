@@ -69,8 +69,9 @@ impl Pending {
         bytes: impl FnOnce() -> Bytes,
         ledger: &Ledger,
     ) -> Result<Part, Fate> {
-        let before = self.list.find(id).map(|place| self.list.get(place).payer);
-        if matches!(before, Some(Payer::Client { .. })) {
+        let known = self.list.find(id);
+        let payer = known.map(|place| self.list.get(place).payer);
+        if matches!(payer, Some(Payer::Client { .. })) {
             return Err(Fate::Refused(Refusal::Duplicate));
         }
         let length = view.bytes().len() as u64;
@@ -94,7 +95,7 @@ impl Pending {
                 view.expiry_in(ledger.shard())
             }
         };
-        let place = self.list.find_or_add(id);
+        let place = known.unwrap_or_else(|| self.list.add(*id));
         self.take_over(place);
         let record = self.list.get_mut(place);
         record.payer = Payer::Client { client, asker: None };
@@ -103,7 +104,7 @@ impl Pending {
         record.bytes = Some(if part == Part::Intra { bytes() } else { copied() });
         self.accounts.add(Payer::Client { client, asker: None }, length);
         if part != Part::Intra {
-            self.ask_for(now, place);
+            self.asking.start(now, &mut self.list, place);
         }
         // A peer may have asked for it before; now its home is here.
         let is_proposed = self.list.get(place).phase == Phase::Proposed;

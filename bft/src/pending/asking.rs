@@ -18,10 +18,11 @@ use wire::limits::SUBMISSION_TRANSACTIONS_MAX;
 
 use crate::fault::FaultKind;
 use crate::ledger::Ledger;
-use crate::pending::list::Asked;
+use crate::pending::list::{Asked, IN_ASKING, List};
 use crate::pending::order::Answer;
+use crate::pending::queues::{Kind, Queues};
 use crate::pending::{Output, Pending, PendingSend};
-use crate::retries::Retries;
+use crate::retries::{Retry, Schedule, Turn};
 use crate::shard::home::home_of;
 use crate::slab::Place;
 use crate::time::{Span, Time};
@@ -43,28 +44,49 @@ const REPEATS_MAX: usize = 64;
 /// When to ask again. Bound: transactions of clients, and entries of the pool.
 #[derive(Clone, Debug)]
 pub(super) struct Asking {
-    retries: Retries<TxId>,
+    schedule: Schedule,
+    queues: Queues<Turn>,
     /// Nothing is asked for again before.
     rest_until: Time,
 }
 
 impl Asking {
     pub(super) fn new() -> Asking {
-        Asking { retries: Retries::new(WAIT_MAX), rest_until: Time(0) }
+        Asking { schedule: Schedule::new(WAIT_MAX), queues: Queues::new(Kind::Asking), rest_until: Time(0) }
     }
 
     pub(super) fn due(&self) -> Option<Time> {
-        self.retries.due().map(|due| due.max(self.rest_until))
+        self.queues.first().map(|(turn, _)| self.schedule.due(turn).max(self.rest_until))
     }
 
-    pub(super) fn forget(&mut self, id: &TxId) {
-        self.retries.stop(id);
+    /// Starts to ask for a transaction, unless it is asked for.
+    pub(super) fn start(&mut self, now: Time, list: &mut List, place: Place) {
+        let record = list.get_mut(place);
+        if record.asked.is_none() {
+            let retry = Retry::new(&self.schedule, on_grid(now + WAIT_FIRST), WAIT_FIRST.doubled(WAIT_MAX));
+            record.asked = Some(Box::new(Asked::new(retry)));
+            self.queues.push(list.records_mut(), retry.turn(), place);
+        }
     }
 
-    /// Transactions that are asked for.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.retries.len()
+    /// Asks for a transaction no more, if it is asked for.
+    pub(super) fn stop(&mut self, list: &mut List, place: Place) {
+        if let Some(asked) = &list.get(place).asked {
+            let turn = asked.retry.turn();
+            self.queues.take_out(list.records_mut(), turn, place);
+            list.get_mut(place).asked = None;
+        }
+    }
+
+    /// A transaction to ask for again at `now`; its next turn comes later. Call until there is none.
+    fn next(&mut self, now: Time, list: &mut List) -> Option<Place> {
+        let (turn, place) = self.queues.first().filter(|(turn, _)| self.schedule.due(*turn) <= now)?;
+        self.queues.take_out(list.records_mut(), turn, place);
+        let retry = &mut list.get_mut(place).asked.as_mut().expect(IN_ASKING).retry;
+        retry.tried(&self.schedule, now);
+        let turn = retry.turn();
+        self.queues.push(list.records_mut(), turn, place);
+        Some(place)
     }
 }
 
@@ -82,12 +104,12 @@ impl Pending {
                 self.asking.rest_until = on_grid(now + GRID);
             }
             // Due times stay on the grid though we may come late.
-            let Some(id) = self.asking.retries.next(Time(now.0 - now.0 % GRID.0)) else { break };
-            let place = self.list.find(&id).expect("what is asked for has a record");
+            let Some(place) = self.asking.next(last_on_grid(now), &mut self.list) else { break };
+            let id = self.list.id(place);
             let record = self.list.get_mut(place);
             let pooled = || ledger.pool_entry(&id).map(|entry| entry.transaction().clone());
             let bytes = record.bytes.clone().or_else(pooled).expect("a client or the pool waits for it");
-            let asked = record.asked.as_mut().expect("it is asked for");
+            let asked = record.asked.as_mut().expect(IN_ASKING);
             for shard in missing(&id, &bytes, ledger) {
                 if shard == ledger.shard() {
                     missing_here.push((id, bytes.clone()));
@@ -112,7 +134,7 @@ impl Pending {
     /// Messages may be lost with a child: all orders are repeated at once.
     pub fn on_child_restarted(&mut self, now: Time) {
         self.asking.rest_until = now;
-        self.asking.retries.retry_now(now);
+        self.asking.schedule.retry_now(last_on_grid(now));
     }
 
     /// A member of an input shard claims that these have spent there; then that shard is asked only every 10 s. It may
@@ -152,16 +174,6 @@ impl Pending {
             output.sends.push((Dest::Set(asked), PendingSend::Order(batch)));
         }
     }
-
-    /// Starts to ask for a transaction, unless it is asked for.
-    pub(super) fn ask_for(&mut self, now: Time, place: Place) {
-        let id = self.list.id(place);
-        let record = self.list.get_mut(place);
-        if record.asked.is_none() {
-            record.asked = Some(Box::default());
-            self.asking.retries.start(id, on_grid(now + WAIT_FIRST), WAIT_FIRST.doubled(WAIT_MAX));
-        }
-    }
 }
 
 impl Asked {
@@ -191,4 +203,8 @@ fn missing(id: &TxId, bytes: &[u8], ledger: &Ledger) -> Vec<ShardId> {
 
 fn on_grid(time: Time) -> Time {
     Time(time.0.div_ceil(GRID.0) * GRID.0)
+}
+
+fn last_on_grid(time: Time) -> Time {
+    Time(time.0 - time.0 % GRID.0)
 }

@@ -4,11 +4,11 @@
 //! backup of, *spare* for backups whose home has not proposed them ([`crate::shard::home`]). Own goes before spare:
 //! backups take only the room that the own transactions leave.
 //!
-//! One ordered index holds all lines, another one the expiries of what waits. Both hold exactly what stands in a line,
-//! so nothing is ever walked to clean them or to find what is due next. No allocation per transaction.
+//! Lines, and the transactions of each expiry, are queues through the records ([`queues`](super::queues)). They hold
+//! exactly the records that stand in a line, so nothing is ever walked to clean them or to find the next due time. No
+//! allocation per transaction.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 
 use wire::bytes::Bytes;
 use wire::ids::{ClientId, Index, NodeId, Round, ShardId, TxId};
@@ -16,6 +16,8 @@ use wire::ids::{ClientId, Index, NodeId, Round, ShardId, TxId};
 use crate::id_index::{GROUP, Steps};
 use crate::id_map::IdMap;
 use crate::ledger::Ledger;
+use crate::pending::queues::{Kind, Neighbours, Queues};
+use crate::retries::Retry;
 use crate::shard::home::Since;
 use crate::slab::Place;
 use crate::time::Time;
@@ -28,6 +30,8 @@ pub(super) struct Record {
     /// The encoding: while the transaction is listed, and as long as a client waits for other shards.
     pub(super) bytes: Option<Bytes>,
     pub(super) phase: Phase,
+    in_line: Neighbours,
+    in_expiry: Neighbours,
     /// Present if other shards are asked to order it. Boxed, since few transactions cross shards.
     pub(super) asked: Option<Box<Asked>>,
 }
@@ -51,14 +55,13 @@ pub(super) enum Phase {
     /// In the own or the spare line, to be proposed.
     Waiting {
         line: Line,
-        turn: u64,
         /// Its last round here.
         expiry: Round,
         /// The ledger's height when it was last found fit to be proposed.
         checked: Round,
     },
     /// In the line of its home, which is to propose it.
-    Backup { home: Index, turn: u64, expiry: Round, since: Since },
+    Backup { home: Index, expiry: Round, since: Since },
     /// In an entry of our lane.
     Proposed,
 }
@@ -71,17 +74,53 @@ pub(super) enum Line {
     Backup(Index),
 }
 
-/// The shards that claim to have spent a transaction we ask them for, each with the time of the claim or of the last
-/// request since. Bound: its input shards.
-#[derive(Clone, Debug, Default)]
+/// How other shards are asked to order a transaction.
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
+    pub(super) retry: Retry,
+    in_asking: Neighbours,
+    /// The shards that claim to have spent it, each with the time of the claim or of the last request since. Bound: its
+    /// input shards.
     pub(super) spent: Vec<(ShardId, Time)>,
 }
+
+impl Asked {
+    /// Nobody claims to have spent it.
+    pub(super) fn new(retry: Retry) -> Asked {
+        Asked { retry, in_asking: Neighbours::default(), spent: Vec::new() }
+    }
+}
+
+/// Why a record in a queue of `asking` is asked for.
+pub(super) const IN_ASKING: &str = "a record leaves its queue before it is asked for no more";
 
 impl Record {
     /// One that is known by its pool entry alone.
     fn of_pool() -> Record {
-        Record { payer: Payer::Pool, bytes: None, phase: Phase::Unlisted, asked: None }
+        Record {
+            payer: Payer::Pool,
+            bytes: None,
+            phase: Phase::Unlisted,
+            in_line: Neighbours::default(),
+            in_expiry: Neighbours::default(),
+            asked: None,
+        }
+    }
+
+    pub(super) fn neighbours(&self, kind: Kind) -> &Neighbours {
+        match kind {
+            Kind::Line => &self.in_line,
+            Kind::Expiry => &self.in_expiry,
+            Kind::Asking => &self.asked.as_ref().expect(IN_ASKING).in_asking,
+        }
+    }
+
+    pub(super) fn neighbours_mut(&mut self, kind: Kind) -> &mut Neighbours {
+        match kind {
+            Kind::Line => &mut self.in_line,
+            Kind::Expiry => &mut self.in_expiry,
+            Kind::Asking => &mut self.asked.as_mut().expect(IN_ASKING).in_asking,
+        }
     }
 
     /// The bytes that its payer pays for.
@@ -103,10 +142,9 @@ impl Record {
 #[derive(Clone, Debug)]
 pub(super) struct List {
     records: IdMap<Record>,
-    lines: BTreeMap<(Line, u64), Place>,
+    lines: Queues<Line>,
     /// Waiting transactions, by the last round in which each can execute here.
-    expiries: BTreeSet<(Round, Place)>,
-    turns: u64,
+    expiries: Queues<Round>,
     waiting: usize,
     waiting_bytes: u64,
     /// Records looked up, and places in lines looked at, for the work meter.
@@ -117,9 +155,8 @@ impl List {
     pub(super) fn new(hash_seed: u64) -> List {
         List {
             records: IdMap::new(hash_seed),
-            lines: BTreeMap::new(),
-            expiries: BTreeSet::new(),
-            turns: 0,
+            lines: Queues::new(Kind::Line),
+            expiries: Queues::new(Kind::Expiry),
             waiting: 0,
             waiting_bytes: 0,
             work: Cell::new(0),
@@ -163,32 +200,34 @@ impl List {
         self.records.at_mut(place)
     }
 
+    /// All records, for the queues through them.
+    pub(super) fn records_mut(&mut self) -> &mut IdMap<Record> {
+        &mut self.records
+    }
+
     pub(super) fn id(&self, place: Place) -> TxId {
         *self.records.at(place).0
     }
 
-    /// The record of a transaction; a new one if there is none.
-    pub(super) fn find_or_add(&mut self, id: &TxId) -> Place {
-        self.find(id).unwrap_or_else(|| self.records.add(*id, Record::of_pool()))
+    /// Adds a record of a transaction that has none.
+    pub(super) fn add(&mut self, id: TxId) -> Place {
+        self.records.add(id, Record::of_pool())
     }
 
     /// Forgets a transaction that is not listed.
-    pub(super) fn remove(&mut self, id: &TxId) {
-        let removed = self.records.remove(id);
-        let is_listed = removed.is_some_and(|record| record.phase != Phase::Unlisted);
-        assert!(!is_listed, "a record leaves its line first");
+    pub(super) fn remove(&mut self, place: Place) {
+        let removed = self.records.remove_at(place);
+        assert!(removed.phase == Phase::Unlisted, "a record leaves its line first");
     }
 
     /// Puts a transaction at the end of the own line.
     pub(super) fn wait(&mut self, place: Place, expiry: Round, checked: Round) {
-        let turn = self.next_turn();
-        self.set_phase(place, Phase::Waiting { line: Line::Own, turn, expiry, checked });
+        self.set_phase(place, Phase::Waiting { line: Line::Own, expiry, checked });
     }
 
     /// Puts a transaction at the end of the line of its home.
     pub(super) fn back_up(&mut self, place: Place, home: Index, expiry: Round, since: Since) {
-        let turn = self.next_turn();
-        self.set_phase(place, Phase::Backup { home, turn, expiry, since });
+        self.set_phase(place, Phase::Backup { home, expiry, since });
     }
 
     /// The transaction at the front of a line.
@@ -201,23 +240,23 @@ impl List {
         let record = self.records.at_mut(place);
         let bytes = record.held_bytes();
         match std::mem::replace(&mut record.phase, phase) {
-            Phase::Waiting { line, turn, expiry, .. } => {
-                self.lines.remove(&(line, turn));
-                self.expiries.remove(&(expiry, place));
+            Phase::Waiting { line, expiry, .. } => {
+                self.lines.take_out(&mut self.records, line, place);
+                self.expiries.take_out(&mut self.records, expiry, place);
                 self.waiting -= 1;
                 self.waiting_bytes -= bytes;
             }
-            Phase::Backup { home, turn, .. } => _ = self.lines.remove(&(Line::Backup(home), turn)),
+            Phase::Backup { home, .. } => self.lines.take_out(&mut self.records, Line::Backup(home), place),
             Phase::Unlisted | Phase::Proposed => {}
         }
         match phase {
-            Phase::Waiting { line, turn, expiry, .. } => {
-                self.lines.insert((line, turn), place);
-                self.expiries.insert((expiry, place));
+            Phase::Waiting { line, expiry, .. } => {
+                self.lines.push(&mut self.records, line, place);
+                self.expiries.push(&mut self.records, expiry, place);
                 self.waiting += 1;
                 self.waiting_bytes += bytes;
             }
-            Phase::Backup { home, turn, .. } => _ = self.lines.insert((Line::Backup(home), turn), place),
+            Phase::Backup { home, .. } => self.lines.push(&mut self.records, Line::Backup(home), place),
             Phase::Unlisted | Phase::Proposed => {}
         }
     }
@@ -231,9 +270,8 @@ impl List {
                 unreachable!("only backups stand in the line of a home")
             };
             if since.is_promotable(now, height, idle_cuts(home)) {
-                let turn = self.next_turn();
                 let checked = since.round;
-                self.set_phase(place, Phase::Waiting { line: Line::Spare, turn, expiry, checked });
+                self.set_phase(place, Phase::Waiting { line: Line::Spare, expiry, checked });
                 first = self.first_backup(home);
             } else {
                 first = home.0.checked_add(1).and_then(|next| self.first_backup(Index(next)));
@@ -257,9 +295,13 @@ impl List {
 
     /// The waiting transactions whose expiry has passed at `height`.
     pub(super) fn expired(&self, height: Round) -> Vec<Place> {
-        let past = self.expiries.iter().take_while(|(expiry, _)| *expiry <= height);
-        let past = past.inspect(|_| self.count());
-        past.map(|(_, place)| *place).collect()
+        let mut expired = Vec::new();
+        let mut first = self.expiries.first_from(Round(0));
+        while let Some((expiry, _)) = first.filter(|(expiry, _)| *expiry <= height) {
+            expired.extend(self.expiries.of(&self.records, expiry).inspect(|_| self.count()));
+            first = self.expiries.first_from(expiry.next());
+        }
+        expired
     }
 
     /// Has the processor fetch what a search for these ids will look at.
@@ -282,15 +324,14 @@ impl List {
     }
 
     fn line(&self, line: Line) -> impl Iterator<Item = Place> {
-        let standing = self.lines.range((line, 0)..=(line, u64::MAX));
-        standing.inspect(|_| self.count()).map(|(_, place)| *place)
+        self.lines.of(&self.records, line).inspect(|_| self.count())
     }
 
     /// The first home from `from` on that something is left to, and the oldest of that.
     fn first_backup(&self, from: Index) -> Option<(Index, Place)> {
         self.count();
-        match self.lines.range((Line::Backup(from), 0)..).next() {
-            Some(((Line::Backup(home), _), place)) => Some((*home, *place)),
+        match self.lines.first_from(Line::Backup(from)) {
+            Some((Line::Backup(home), place)) => Some((home, place)),
             _ => None,
         }
     }
@@ -299,15 +340,27 @@ impl List {
         self.work.set(self.work.get() + 1);
     }
 
-    fn next_turn(&mut self) -> u64 {
-        self.turns += 1;
-        self.turns
+    /// Transactions that are asked for, for tests of bounds.
+    #[cfg(test)]
+    pub(super) fn asked_for(&self) -> usize {
+        self.records.iter().filter(|(_, record)| record.asked.is_some()).count()
     }
 
     /// Transactions in lines, for tests of bounds.
     #[cfg(test)]
     pub(super) fn standing(&self) -> usize {
-        assert_eq!(self.expiries.len(), self.waiting);
-        self.lines.len()
+        let mut standing = 0;
+        let mut line = self.lines.first_from(Line::Own);
+        while let Some((key, _)) = line {
+            standing += self.lines.of(&self.records, key).count();
+            let next = match key {
+                Line::Own => Some(Line::Spare),
+                Line::Spare => Some(Line::Backup(Index(0))),
+                Line::Backup(home) => home.0.checked_add(1).map(|home| Line::Backup(Index(home))),
+            };
+            line = next.and_then(|next| self.lines.first_from(next));
+        }
+        assert_eq!(self.expired(Round(u64::MAX - 1)).len(), self.waiting);
+        standing
     }
 }

@@ -122,17 +122,18 @@ impl Pending {
     /// Lists what may execute, in the line of its home. What finds no room is asked for again.
     fn list_order(&mut self, now: Time, from: NodeId, id: TxId, view: TransactionView<'_>, ledger: &Ledger) {
         let Some(expiry) = view.expiry_in(self.member.shard) else { return };
-        let known = self.list.find(&id).map(|place| self.list.get(place));
-        if known.is_some_and(|record| record.phase != Phase::Unlisted) {
+        let known = self.list.find(&id);
+        let record = known.map(|place| self.list.get(place));
+        if record.is_some_and(|record| record.phase != Phase::Unlisted) {
             return;
         }
-        let is_paid = known.is_some_and(|record| record.payer != Payer::Pool);
+        let is_paid = record.is_some_and(|record| record.payer != Payer::Pool);
         let length = view.bytes().len() as u64;
         let nodes = self.member.committee.nodes().count() as u64;
         if !is_paid && !self.accounts.has_room(from, nodes, length) {
             return;
         }
-        let place = self.list.find_or_add(&id);
+        let place = known.unwrap_or_else(|| self.list.add(id));
         if !is_paid {
             let record = self.list.get_mut(place);
             record.payer = Payer::Peer(from);

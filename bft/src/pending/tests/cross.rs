@@ -119,7 +119,7 @@ fn assert_empty(bench: &Bench) {
     let pending = &bench.pending;
     assert!(pending.is_empty() && pending.list.is_empty());
     assert_eq!((pending.waiting(), pending.waiting_bytes()), (0, 0));
-    assert_eq!((pending.list.standing(), pending.asking.len()), (0, 0));
+    assert_eq!((pending.list.standing(), pending.list.asked_for()), (0, 0));
 }
 
 #[test]

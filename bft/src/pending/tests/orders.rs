@@ -180,10 +180,10 @@ fn all_members_are_asked_with_growing_pauses_until_a_receipt() {
     assert_eq!(times, [21, 61, 141, 241, 341, 441], "tenths of seconds, on a grid");
     let ids = [tx_id(&one), tx_id(&two)];
     node.believe(ids[0], [4, 5]);
-    assert_eq!(node.pending.asking.len(), 1);
+    assert_eq!(node.pending.list.asked_for(), 1);
     node.believe(ids[1], [8, 10]);
     assert_eq!(node.tick(at(100)), [], "a receipt ends it");
-    assert_eq!((node.pending.asking.len(), node.due()), (0, None));
+    assert_eq!((node.pending.list.asked_for(), node.due()), (0, None));
 }
 
 #[test]

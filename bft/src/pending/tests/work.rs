@@ -48,7 +48,7 @@ impl Bench {
         }
         let waiting = match backlog {
             Backlog::Waiting => bench.pending.waiting(),
-            Backlog::Pooled => bench.ledger.pool_len().min(bench.pending.asking.len()),
+            Backlog::Pooled => bench.ledger.pool_len().min(bench.pending.list.asked_for()),
             Backlog::Open => bench.ledger.open_records(),
             Backlog::Orders => bench.pending.len(),
         };

@@ -1,0 +1,102 @@
+//! Queues through the records themselves: each record names its neighbours, so a record joins a queue at its end and
+//! leaves it from anywhere at the cost of two neighbours and one look at the ends, which are few.
+//!
+//! An ordered index over all pending transactions in their place would cost insertions and removals in a tree of some
+//! hundred thousand entries for each transaction.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::id_map::IdMap;
+use crate::pending::list::Record;
+use crate::slab::Place;
+
+/// The neighbours of a record in a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Neighbours {
+    before: Option<Place>,
+    after: Option<Place>,
+}
+
+/// Which queue of a record: it stands in at most one of each kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// The line in which it waits.
+    Line,
+    /// The transactions with the same expiry.
+    Expiry,
+    /// Those that other shards are asked for next at the same time.
+    Asking,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: Place,
+    last: Place,
+}
+
+/// The queues of one kind, by key; empty ones are not kept.
+#[derive(Clone, Debug)]
+pub(super) struct Queues<K> {
+    kind: Kind,
+    ends: BTreeMap<K, Ends>,
+}
+
+impl<K: Copy + Ord> Queues<K> {
+    pub(super) fn new(kind: Kind) -> Queues<K> {
+        Queues { kind, ends: BTreeMap::new() }
+    }
+
+    /// The first queue with a key of at least `from`, and its first record.
+    pub(super) fn first_from(&self, from: K) -> Option<(K, Place)> {
+        self.ends.range(from..).next().map(|(key, ends)| (*key, ends.first))
+    }
+
+    /// The first queue.
+    pub(super) fn first(&self) -> Option<(K, Place)> {
+        self.ends.iter().next().map(|(key, ends)| (*key, ends.first))
+    }
+
+    /// The records of a queue, from the first on.
+    pub(super) fn of<'a>(&self, records: &'a IdMap<Record>, key: K) -> impl Iterator<Item = Place> + 'a {
+        let kind = self.kind;
+        let first = self.ends.get(&key).map(|ends| ends.first);
+        std::iter::successors(first, move |place| records.at(*place).1.neighbours(kind).after)
+    }
+
+    /// Puts a record at the end of a queue. It stands in none of this kind.
+    pub(super) fn push(&mut self, records: &mut IdMap<Record>, key: K, place: Place) {
+        match self.ends.entry(key) {
+            Entry::Vacant(vacant) => _ = vacant.insert(Ends { first: place, last: place }),
+            Entry::Occupied(mut occupied) => {
+                let last = std::mem::replace(&mut occupied.get_mut().last, place);
+                records.at_mut(last).neighbours_mut(self.kind).after = Some(place);
+                records.at_mut(place).neighbours_mut(self.kind).before = Some(last);
+            }
+        }
+    }
+
+    /// Takes a record out of its queue.
+    ///
+    /// # Panics
+    /// If it does not stand in this one.
+    pub(super) fn take_out(&mut self, records: &mut IdMap<Record>, key: K, place: Place) {
+        let kind = self.kind;
+        let Neighbours { before, after } = std::mem::take(records.at_mut(place).neighbours_mut(kind));
+        if let Some(before) = before {
+            records.at_mut(before).neighbours_mut(kind).after = after;
+        }
+        if let Some(after) = after {
+            records.at_mut(after).neighbours_mut(kind).before = before;
+        }
+        if before.is_some() && after.is_some() {
+            return;
+        }
+        let Entry::Occupied(mut ends) = self.ends.entry(key) else { panic!("the record stands in a queue") };
+        match (before, after) {
+            (None, Some(after)) => ends.get_mut().first = after,
+            (Some(before), None) => ends.get_mut().last = before,
+            _ => _ = ends.remove(),
+        }
+    }
+}
