@@ -119,7 +119,6 @@ pub struct Lanes {
     chains: Vec<Chain>,
     own: Own,
     decided: (Round, Cut),
-    executed: Round,
     fetches: Fetches,
     wants: Wants,
     history: History,
@@ -156,7 +155,6 @@ impl Lanes {
             chains: vec![Chain::new(reach); n],
             own: Own::new(settings.pipeline, settings.open_bytes_max),
             decided: (Round(0), Cut::genesis(&member.committee)),
-            executed: Round(0),
             fetches: Fetches::new(),
             wants: Wants::new(n),
             history: History::new(n, settings.history_rounds_max, settings.history_bytes_max),
@@ -304,11 +302,6 @@ impl Lanes {
         (self.decided.0, &self.decided.1)
     }
 
-    /// The last executed round.
-    pub fn executed_round(&self) -> Round {
-        self.executed
-    }
-
     /// The first executed round whose entries can all be served.
     pub fn history_from(&self) -> Option<Round> {
         self.history.first_round()
@@ -381,10 +374,6 @@ impl Lanes {
     /// The block of `round`, whose cut this is, was executed: its entries move to the history, and their certificates
     /// are dropped. Rounds come in order.
     pub fn executed(&mut self, round: Round, cut: &Cut) {
-        if round <= self.executed {
-            return;
-        }
-        self.executed = round;
         let block = cut.tips().map(|(lane, tip)| (lane, self.chain_mut(lane).execute(tip.seq))).collect();
         self.history.push(round, block);
     }

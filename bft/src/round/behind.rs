@@ -3,7 +3,9 @@
 //! Peers claim decided rounds, in pings and by their messages. A member that sees a peer ahead and makes no progress
 //! for 500 ms begins to send requests: each peer that is ahead gets, in turn, one for the next range that was not
 //! requested, and at most one at a time. A range that is not answered within 500 ms, or long after a later one, is
-//! requested from another peer; a late answer still counts.
+//! requested from another peer; a late answer still counts. While all ranges are kept, since execution waits for lane
+//! entries, all peers are asked for round 0, of which there is no proof: an answer brings the first round that its
+//! sender still serves, and so, at any N, the member finds out that nobody has those entries.
 //!
 //! # Security
 //! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first 500
@@ -28,6 +30,8 @@ const PATIENCE: Span = Span::from_ms(500);
 const OVERTAKEN: Span = Span::from_ms(100);
 /// Longest pause before the next request to a peer whose answers do not help.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
+/// The round to ask for in order to learn no more than what a peer serves.
+const NO_ROUND: Round = Round(0);
 /// Shortest time between two requests to one peer, which answers 2,048 rounds a second and so has a full range by then.
 const ASK_INTERVAL: Span = Span::from_ms(20);
 
@@ -39,6 +43,8 @@ pub(super) struct Behind {
     due: Option<Time>,
     /// The peer of the last request, so that the next request goes to another one if the answer does not come.
     asked: Option<Index>,
+    /// When to ask all peers what they serve, if all ranges are kept.
+    inquire_at: Time,
     lag: Lag,
     /// By their first rounds. At most [`RANGES_MAX`].
     ranges: BTreeMap<Round, Range>,
@@ -82,8 +88,8 @@ enum Lag {
 pub(super) enum NextAsk {
     /// To a peer that is ahead, for the rounds from this one on.
     One(Index, Round),
-    /// To all members: no peer that is ahead is trusted.
-    All,
+    /// To all members, for the rounds from this one on: no peer that is ahead is trusted, or all ranges are kept.
+    All(Round),
     /// None is due.
     None,
 }
@@ -114,8 +120,7 @@ impl Behind {
     /// If no peer that is ahead of `own` can serve round `needed` any more: the first round that one still serves.
     ///
     /// N−f−1 peers must say so: all honest ones, if f others are silent. Until a peer that was asked has had its time to
-    /// answer, or while one has said that it serves the round, there is hope. A peer that was never asked is none: only
-    /// a few can be asked while their answers are kept.
+    /// answer, or while one has said that it serves the round, there is hope.
     pub(super) fn served_from(&self, needed: Round, own: Round, committee: &Committee) -> Option<Round> {
         let ahead = || self.ahead(own.min(Round(needed.0 - 1)));
         let mut later: Vec<Round> =
@@ -155,6 +160,9 @@ impl Behind {
             if let Range::Asked { until } = range {
                 *until = (*until).min(now + OVERTAKEN);
             }
+        }
+        if is_of_use {
+            self.inquire_at = now + PATIENCE;
         }
         self.due = self.schedule(now, own);
         is_of_use
@@ -208,6 +216,7 @@ impl Behind {
 
     /// We have decided one more round.
     pub(super) fn progressed(&mut self, now: Time, own: Round) {
+        self.inquire_at = now + PATIENCE;
         for claim in self.claims.values_mut().filter(|claim| claim.decided <= own) {
             if claim.paused.take().is_some() {
                 self.lag = Lag::Proven;
@@ -242,7 +251,7 @@ impl Behind {
         let has_room = self.ranges.len() < RANGES_MAX;
         let trusted = self.ahead(Round(from.0 - 1)).filter(|(_, claim)| has_room && claim.paused.is_none());
         let ready = trusted.map(|(_, claim)| claim.ready_at.max(now));
-        let next = late.chain(ready).min();
+        let next = late.chain(ready).min().or_else(|| (!has_room).then_some(self.inquire_at.max(now)));
         // With no range under way and no peer ahead we have caught up, or only a paused peer is left.
         next.or_else(|| {
             let waits = !self.is_catching_up();
@@ -282,11 +291,14 @@ impl Behind {
         if self.ranges.is_empty() && !somebody_is && self.lag == Lag::Proven {
             self.lag = Lag::None;
             self.due = self.end_of_pause(now, own);
-            return NextAsk::All;
+            return NextAsk::All(own.next());
         }
         let is_idle = self.ranges.is_empty();
         let is_over = |claim: &Claim| claim.paused.is_some_and(|(until, _)| until <= now);
         let Some(author) = trusted.or_else(|| self.in_turn(before, |claim| is_idle && is_over(claim))) else {
+            if self.should_inquire(now) {
+                return NextAsk::All(NO_ROUND);
+            }
             let later = self.schedule(now, own);
             self.due = later.map(|due| if due > now { due } else { now + PATIENCE });
             return NextAsk::None;
@@ -301,6 +313,17 @@ impl Behind {
         self.unanswered.insert(author, from);
         self.ranges.insert(from, Range::Asked { until: now + PATIENCE });
         NextAsk::One(author, from)
+    }
+
+    /// Whether to ask all peers what they serve: all ranges are kept, and nothing has happened for a while.
+    fn should_inquire(&mut self, now: Time) -> bool {
+        let is_kept = |range: &Range| matches!(range, Range::Here { .. });
+        let is_stalled = self.ranges.len() == RANGES_MAX && self.ranges.values().all(is_kept);
+        let should = is_stalled && now >= self.inquire_at;
+        if should {
+            self.inquire_at = now + PAUSE_MAX;
+        }
+        should
     }
 
     fn ahead(&self, own: Round) -> impl Iterator<Item = (Index, &Claim)> {

@@ -145,8 +145,7 @@ impl Rounds {
     }
 
     /// Sends requests to peers that are ahead of us; or, having caught up, to all peers for their messages of the
-    /// running round. A member whose decided rounds wait for entries sends requests too: answers are kept, and they
-    /// carry the first round that the sender still serves, so that the member learns when nobody has those entries.
+    /// running round.
     fn ask_if_behind(&mut self, now: Time, effects: &mut RoundEffects) {
         loop {
             let ask = |from| RoundMessage::CatchUp(CatchUpMessage::Ask { from });
@@ -154,11 +153,11 @@ impl Rounds {
                 NextAsk::One(author, from) => {
                     effects.push_send(To::Member(self.member.node_at(author)), ask(from));
                 }
-                NextAsk::All => {
+                NextAsk::All(from) => {
                     let barred = &self.barred;
                     let others = self.member.committee.indices().filter(|index| !barred.contains(index));
-                    self.behind.asked_all(others, self.decided.next());
-                    return effects.push_send(To::Others, ask(self.decided.next()));
+                    self.behind.asked_all(others, from);
+                    return effects.push_send(To::Others, ask(from));
                 }
                 NextAsk::None => return,
             }

@@ -90,7 +90,7 @@ fn one_request_to_all_ends_catch_up_despite_a_liars_claim() {
     assert!(behind.answered(at(1_100), Index(2), answer(1, 5), OWN));
     assert_eq!(use_halts(&mut behind, at(1_100), OWN), (Round(5), vec![Index(2)]));
     assert_eq!(behind.due(), Some(at(1_100)));
-    assert_eq!(behind.next_ask(at(1_100), Round(5)), NextAsk::All);
+    assert_eq!(behind.next_ask(at(1_100), Round(5)), NextAsk::All(Round(6)));
     // No further request follows, though the liar is still ahead.
     behind.progressed(at(1_200), Round(6));
     let rest = requests(&mut behind, Round(6), at(20_000));
@@ -104,7 +104,7 @@ fn a_claim_that_was_true_is_trusted_again() {
     let _ = requests(&mut behind, OWN, at(20_000));
     // Its answer was lost, and HALT arrived unrequested.
     behind.progressed(at(20_000), Round(1));
-    assert_eq!(behind.next_ask(at(20_500), Round(1)), NextAsk::All, "messages of round 2 may be lost too");
+    assert_eq!(behind.next_ask(at(20_500), Round(1)), NextAsk::All(Round(2)), "messages of round 2 may be lost too");
     behind.learn(at(21_000), Index(1), Round(2), Round(1));
     assert_eq!(behind.due(), Some(at(21_500)));
     assert_eq!(behind.next_ask(at(21_500), Round(1)), one(1, 2));
@@ -201,4 +201,29 @@ fn history_is_lost_when_no_peer_that_could_help_still_serves_it() {
     assert_eq!(lost(&behind), Some(Round(40)));
     behind.learn(at(5_000), Index(3), Round(91), OWN);
     assert_eq!(behind.served_from(Round(45), Round(44), &committee), None, "one of them serves that");
+}
+
+#[test]
+fn peers_that_need_not_serve_ranges_are_asked_what_they_serve() {
+    let (mut behind, committee) = (Behind::default(), committee(10));
+    for peer in 1..10 {
+        behind.learn(at(0), Index(peer), Round(900), OWN);
+    }
+    let asked = [one(1, 1), one(2, 33), one(3, 65), one(4, 97)];
+    assert_eq!(requests_at(&mut behind, OWN, at(500)), asked);
+    for (peer, from) in [(1, 1), (2, 33), (3, 65), (4, 97)] {
+        assert!(behind.answered(at(510), Index(peer), answer(from, 32), OWN));
+    }
+    // Entries of the first round are missing, and so no HALT is used. Meanwhile all members drop them.
+    assert_eq!(requests(&mut behind, OWN, at(2_000)), [(1_010, NextAsk::All(NO_ROUND))]);
+    behind.asked_all((1..10).map(Index), NO_ROUND);
+    let lost = |behind: &Behind| behind.served_from(Round(1), OWN, &committee);
+    for peer in 1..7 {
+        assert_eq!(lost(&behind), None, "{peer} of six have said so");
+        let inquired = Answer { from: NO_ROUND, served_from: Round(50), ..answer(1, 0) };
+        assert!(!behind.answered(at(2_000), Index(peer), inquired, OWN));
+    }
+    assert_eq!(lost(&behind), Some(Round(50)));
+    assert_eq!(requests(&mut behind, OWN, at(12_000)), [(11_010, NextAsk::All(NO_ROUND))], "they are asked again");
+    assert_eq!(use_halts(&mut behind, at(12_000), OWN).0, Round(128), "the ranges are kept all the while");
 }
