@@ -55,7 +55,7 @@ pub struct PartRef {
 
 /// The source, destination, number and height in the header of a part, read before anything else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct Label {
     /// The shard it comes from.
     pub source: ShardId,
     /// The shard it goes to.
@@ -66,11 +66,11 @@ pub struct Place {
     pub height: Round,
 }
 
-impl Place {
+impl Label {
     /// Reads the header of a part, whatever follows it; `None` if the bytes are too short.
-    pub fn of(bytes: &[u8]) -> Option<Place> {
+    pub fn of(bytes: &[u8]) -> Option<Label> {
         let header = bytes.get(..HEADER_BYTES)?;
-        Some(Place {
+        Some(Label {
             source: ShardId(u16::from_le_bytes(array_at(header, 0))),
             destination: ShardId(u16::from_le_bytes(array_at(header, 2))),
             number: PartNumber(u64::from_le_bytes(array_at(header, 4))),
@@ -108,7 +108,7 @@ impl Part {
         if bytes.len() as u64 > PART_BYTES_MAX {
             return None;
         }
-        let Place { source, destination, number, height } = Place::of(&bytes)?;
+        let Label { source, destination, number, height } = Label::of(&bytes)?;
         let header = &bytes[..HEADER_BYTES];
         let finished_end = ids_end(&bytes, HEADER_BYTES, u32::from_le_bytes(array_at(header, 20)))?;
         let cancelled_end = ids_end(&bytes, finished_end, u32::from_le_bytes(array_at(header, 24)))?;

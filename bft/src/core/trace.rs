@@ -313,7 +313,7 @@ impl Core {
         if !self.is_traced() {
             return;
         }
-        if let Some(part::Place { source, destination, number, .. }) = part::Place::of(&transfer.part) {
+        if let Some(part::Label { source, destination, number, .. }) = part::Label::of(&transfer.part) {
             self.emit_part(part_name(source, destination, number), PartStep::Received { from });
         }
     }
@@ -326,8 +326,8 @@ impl Core {
         for (dest, send) in &effects.sends {
             match (send, dest) {
                 (TransferSend::Transfer(transfer), Dest::Node(to)) => {
-                    let place = part::Place::of(&transfer.part).expect("an own part is well-formed");
-                    let name = part_name(place.source, place.destination, place.number);
+                    let label = part::Label::of(&transfer.part).expect("an own part is well-formed");
+                    let name = part_name(label.source, label.destination, label.number);
                     self.emit_part(name, PartStep::Sent { to: *to });
                 }
                 (TransferSend::Message(PartMessage::Vote { part, .. }), Dest::ShardOthers) => {

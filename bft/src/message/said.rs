@@ -12,7 +12,7 @@ use crate::lane::LaneMessage;
 use crate::lane::entry::Entry;
 use crate::message::{Incoming, Message};
 use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
-use crate::part::{PartRef, Place};
+use crate::part::{Label, PartRef};
 use crate::round::{CatchUpMessage, RoundMessage};
 use crate::shard::message::{PartMessage, RejectMessage, ShardMessage};
 use crate::spb::SpbMessage;
@@ -49,8 +49,8 @@ impl fmt::Display for Said<'_> {
                 write!(f, "N−f VOTEs on {}, header {}", self.of_shard(*height), short(header))
             }
             Incoming::Message(Message::Shard(message)) => self.shard(message, f),
-            Incoming::Transfer(transfer) => match Place::of(&transfer.part) {
-                Some(Place { source, destination, number, .. }) => {
+            Incoming::Transfer(transfer) => match Label::of(&transfer.part) {
+                Some(Label { source, destination, number, .. }) => {
                     write!(f, "LD of {}", Name::Part { source, destination, number })
                 }
                 None => f.write_str("LD of what is no part"),

@@ -48,7 +48,7 @@ use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::effects::Effects;
 use crate::fault::FaultKind;
 use crate::member::Member;
-use crate::part::{Part, PartRef, Place};
+use crate::part::{Label, Part, PartRef};
 use crate::proposal::Import;
 use crate::serving::{Limiter, Serving};
 use crate::shard::message::{PartMessage, Transfer};
@@ -220,7 +220,7 @@ impl Transfers {
     /// Handles a part with its proof, from a member of its source or, fetched, of our own shard.
     pub fn handle_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) -> TransferEffects {
         let mut effects = Effects::none();
-        let Some(Place { source, destination, number, .. }) = Place::of(&transfer.part) else {
+        let Some(Label { source, destination, number, .. }) = Label::of(&transfer.part) else {
             return Effects::fault(from, FaultKind::Malformed);
         };
         let committee = &self.member.committee;

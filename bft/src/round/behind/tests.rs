@@ -104,7 +104,11 @@ fn a_claim_that_was_true_is_trusted_again() {
     let _ = requests(&mut behind, OWN, at(20_000));
     // Its answer was lost, and HALT arrived unrequested.
     behind.progressed(at(20_000), Round(1));
-    assert_eq!(behind.next_ask(at(20_500), Round(1)), NextAsk::All(Round(2)), "messages of round 2 may be lost too");
+    assert_eq!(
+        behind.next_ask(at(20_500), Round(1)),
+        NextAsk::All(Round(2)),
+        "messages of round 2 may be lost too"
+    );
     behind.learn(at(21_000), Index(1), Round(2), Round(1));
     assert_eq!(behind.due(), Some(at(21_500)));
     assert_eq!(behind.next_ask(at(21_500), Round(1)), one(1, 2));
@@ -224,6 +228,10 @@ fn peers_that_need_not_serve_ranges_are_asked_what_they_serve() {
         assert!(!behind.answered(at(2_000), Index(peer), inquired, OWN));
     }
     assert_eq!(lost(&behind), Some(Round(50)));
-    assert_eq!(requests(&mut behind, OWN, at(12_000)), [(11_010, NextAsk::All(NO_ROUND))], "they are asked again");
+    assert_eq!(
+        requests(&mut behind, OWN, at(12_000)),
+        [(11_010, NextAsk::All(NO_ROUND))],
+        "they are asked again"
+    );
     assert_eq!(use_halts(&mut behind, at(12_000), OWN).0, Round(128), "the ranges are kept all the while");
 }

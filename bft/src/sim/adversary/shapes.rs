@@ -8,7 +8,7 @@ use wire::client::list;
 use wire::ids::{Digest, TxId};
 
 use crate::merkle::Tree;
-use crate::part::{Part, Place};
+use crate::part::{Label, Part};
 use crate::prng::Prng;
 use crate::shard::message::Transfer;
 use crate::sim::adversary::{Behaviour, Hands};
@@ -25,20 +25,20 @@ enum Kind {
 /// The items of a part, to be assembled into another one.
 #[derive(Clone, Debug)]
 pub(crate) struct Pieces {
-    place: Place,
+    label: Label,
     items: Vec<(Kind, Vec<u8>)>,
 }
 
 impl Pieces {
     pub(crate) fn of(part: &Part) -> Pieces {
         let Part { source, destination, number, height, .. } = *part;
-        let place = Place { source, destination, number, height };
+        let label = Label { source, destination, number, height };
         let ids =
             |kind: Kind, ids: &[TxId]| ids.iter().map(move |id| (kind, id.0.to_vec())).collect::<Vec<_>>();
         let mut items = ids(Kind::Finished, &part.finished);
         items.extend(ids(Kind::Cancelled, &part.cancelled));
         items.extend(part.spent().map(|(_, bytes)| (Kind::Spent, bytes.to_vec())));
-        Pieces { place, items }
+        Pieces { label, items }
     }
 
     /// The number of items.
@@ -49,7 +49,7 @@ impl Pieces {
     /// These items alone.
     pub(crate) fn keep(&self, items: Range<usize>) -> Pieces {
         let items = self.items.get(items).unwrap_or_default().to_vec();
-        Pieces { place: self.place, items }
+        Pieces { label: self.label, items }
     }
 
     /// One item more: the last one again.
@@ -80,10 +80,10 @@ impl Pieces {
             |kind: Kind| self.items.iter().filter(move |item| item.0 == kind).map(|item| &item.1[..]);
         let count = |kind: Kind| (section(kind).count() as u32).to_le_bytes();
         let mut bytes = Vec::new();
-        bytes.extend(self.place.source.0.to_le_bytes());
-        bytes.extend(self.place.destination.0.to_le_bytes());
-        bytes.extend(self.place.number.0.to_le_bytes());
-        bytes.extend(self.place.height.0.to_le_bytes());
+        bytes.extend(self.label.source.0.to_le_bytes());
+        bytes.extend(self.label.destination.0.to_le_bytes());
+        bytes.extend(self.label.number.0.to_le_bytes());
+        bytes.extend(self.label.height.0.to_le_bytes());
         bytes.extend([count(Kind::Finished), count(Kind::Cancelled)].concat());
         section(Kind::Finished).chain(section(Kind::Cancelled)).for_each(|id| bytes.extend(id));
         let at = list::begin(&mut bytes);
