@@ -55,7 +55,8 @@ pub(crate) fn save(path: &Path, entries: &[Entry]) -> io::Result<()> {
     fs::rename(draft, path)
 }
 
-/// The processes named by the pid file that still run; none if there is no file or it is of another boot.
+/// The processes named by the pid file that still run; none if there is no file or it is of another boot. Not this
+/// process: what it noted of itself was for an earlier run of its own, as `tools bench` makes several.
 pub(crate) fn leftovers(path: &Path) -> Result<Vec<Entry>, ParseError> {
     let place = path.display().to_string();
     let text = match fs::read_to_string(path) {
@@ -65,7 +66,7 @@ pub(crate) fn leftovers(path: &Path) -> Result<Vec<Entry>, ParseError> {
     };
     let all = procfs::processes();
     let mut entries = parse(&place, &text, &procfs::boot_id())?;
-    entries.retain(|entry| entry.is_alive(&all));
+    entries.retain(|entry| entry.pid != std::process::id() && entry.is_alive(&all));
     Ok(entries)
 }
 
@@ -139,8 +140,13 @@ mod tests {
         let mut child = sleeper();
         let alive = Entry::of(child.id(), "node 0").unwrap();
         let reused = Entry { started_ticks: alive.started_ticks + 1, ..alive.clone() };
-        save(&path, &[alive.clone(), reused]).unwrap();
-        assert_eq!(leftovers(&path), Ok(vec![alive.clone()]), "a reused pid is another process");
+        let own = Entry::of(std::process::id(), RUN).unwrap();
+        save(&path, &[own, alive.clone(), reused]).unwrap();
+        assert_eq!(
+            leftovers(&path),
+            Ok(vec![alive.clone()]),
+            "a reused pid is another process; our own is none"
+        );
         assert_eq!(end(std::slice::from_ref(&alive), Duration::from_secs(10)).unwrap(), []);
         child.wait().unwrap();
         assert_eq!(leftovers(&path), Ok(Vec::new()));

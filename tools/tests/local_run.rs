@@ -300,6 +300,23 @@ fn a_run_that_cannot_begin_prints_one_line_and_leaves_nothing() {
 }
 
 #[test]
+fn a_bench_measures_one_testbed_after_another() {
+    let place = Place::new();
+    let bench = place
+        .command("bench", "--nodes 4 --duration 1 --rate 200 --data-dir data --log-dir log")
+        .output()
+        .unwrap();
+    let shown = text(&bench);
+    assert_eq!(bench.status.code(), Some(0), "{shown}");
+    let json = place.read("log/bench.json");
+    for scenario in
+        ["raw pipe", "250 B, committed", "4096 B, committed", "steady, p50", "f crashed, p50", "idle: node"]
+    {
+        assert!(json.contains(&format!("\"name\": \"{scenario}")), "{scenario}: {shown}");
+    }
+}
+
+#[test]
 fn strangers_are_refused_and_counted_while_honest_traffic_goes_on() {
     let place = Place::new();
     let bench = place
