@@ -31,6 +31,7 @@ use std::thread;
 use wire::flags::Flag;
 use wire::ipc::{self, IpcError};
 use wire::limits::local::Local;
+use wire::logging;
 use wire::name::Name;
 use wire::rand;
 use wire::session::Identity;
@@ -124,7 +125,8 @@ fn log_to(path: &Path) -> Result<(), ParseError> {
     let file = file.map_err(|error| {
         ParseError::of("--log", &format!("{} ({error})", path.display()), "a file that can be written")
     })?;
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+    env_logger::Builder::new()
+        .parse_filters(&logging::filter("info")?)
         .format_timestamp_micros()
         .target(env_logger::Target::Pipe(Box::new(file)))
         .init();

@@ -8,6 +8,7 @@ use wire::committee::Committee;
 use wire::flags::Flag;
 use wire::keys::NodeKeys;
 use wire::limits::local::LocalLimits;
+use wire::logging;
 use wire::startup::Startup;
 use wire::text::ParseError;
 
@@ -42,9 +43,10 @@ impl Options {
         Ok(Options { keys, committee, listen, limits, log })
     }
 
-    /// Starts logging; appends if the log is a file. Respects `RUST_LOG`.
+    /// Starts logging; appends if the log is a file. By `RUST_LOG`.
     pub(crate) fn start_logging(&self) -> Result<(), ParseError> {
-        let mut builder = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+        let mut builder = env_logger::Builder::new();
+        builder.parse_filters(&logging::filter("info")?);
         if let LogTo::File(path) = &self.log {
             let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
                 let place = format!("--log {}", path.display());

@@ -38,6 +38,7 @@ use bft::lane::LaneSettings;
 use bft::pending::MempoolLimits;
 use wire::keys::NodeKeys;
 use wire::limits::local::Local;
+use wire::logging;
 use wire::name::Name;
 use wire::rand;
 use wire::text::{self, ParseError};
@@ -282,7 +283,8 @@ fn log_to(path: &Path) -> Result<(), ParseError> {
             "a directory that can be written to",
         )
     })?;
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+    env_logger::Builder::new()
+        .parse_filters(&logging::filter("info")?)
         .format_timestamp_micros()
         .target(env_logger::Target::Pipe(Box::new(file)))
         .init();

@@ -9,11 +9,9 @@
 //! themselves, `|` between them means either.
 
 mod command;
-mod nearest;
 mod page;
 mod seconds;
 
 pub(crate) use self::command::{Command, Invocation, Operand, Opt, UsageError, Values};
-pub(crate) use self::nearest::nearest;
 pub(crate) use self::page::overview;
 pub(crate) use self::seconds::{parse_seconds, seconds_text};

@@ -30,9 +30,11 @@ mod verify;
 
 use std::process::ExitCode;
 
+use wire::logging;
+use wire::nearest::nearest;
 use wire::version;
 
-use crate::flags::{Command, Invocation, UsageError, Values, nearest, overview};
+use crate::flags::{Command, Invocation, UsageError, Values, overview};
 use crate::terminal::{columns, print};
 
 /// A command and what runs it and gives its exit code.
@@ -66,7 +68,13 @@ fn run_completion(_: &Values) -> Result<u8, UsageError> {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    match logging::filter("warn") {
+        Ok(filter) => env_logger::Builder::new().parse_filters(&filter).init(),
+        Err(error) => {
+            eprintln!("tools: {error}");
+            return ExitCode::from(2);
+        }
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments == ["--version"] {
         print(version::line("tools", wire::commit!()));

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run as simulate};
+use wire::nearest::nearest;
 use wire::text::ParseError;
 
-use crate::flags::{Command, Opt, UsageError, Values, nearest};
+use crate::flags::{Command, Opt, UsageError, Values};
 use crate::terminal::print;
 
 /// The options of `tools sim`.

@@ -223,3 +223,14 @@ fn an_unknown_command_gets_the_nearest_name() {
         "tools: there is no command 'lcoal'; the nearest is 'local' (tools --help lists all)\n"
     );
 }
+
+#[test]
+fn a_log_level_that_does_not_exist_is_refused_before_anything_is_done() {
+    let place = Place::new();
+    let output = place.command("local", "--nodes 1").env("RUST_LOG", "debgu").output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{shown}");
+    assert!(shown.starts_with("tools: RUST_LOG: found 'debgu'"), "{shown}");
+    assert!(shown.ends_with("the nearest is 'debug'\n"), "{shown}");
+    assert!(contents(&place.0).is_empty());
+}

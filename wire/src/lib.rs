@@ -2,7 +2,7 @@
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
 //! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
-//! `hosts`, `keys`, `startup`, `procfs`, `rand`, `version`) belong to the processes.
+//! `hosts`, `keys`, `logging`, `nearest`, `startup`, `procfs`, `rand`, `version`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -23,8 +23,10 @@ pub mod ids;
 pub mod ipc;
 pub mod keys;
 pub mod limits;
+pub mod logging;
 mod mac;
 pub mod name;
+pub mod nearest;
 pub mod procfs;
 pub mod rand;
 pub mod session;

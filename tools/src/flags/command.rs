@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use wire::nearest::nearest;
 use wire::text::ParseError;
-
-use super::nearest::nearest;
 
 /// One option of a command.
 #[derive(Clone, Copy, Debug)]

@@ -8,9 +8,10 @@ use std::fmt;
 use std::time::Duration;
 
 use wire::ids::NodeId;
+use wire::nearest::nearest;
 use wire::text::ParseError;
 
-use crate::flags::{nearest, parse_seconds, seconds_text};
+use crate::flags::{parse_seconds, seconds_text};
 
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,7 @@
 
 /// The candidate with the least edit distance to `given`, if that is near enough to be what was meant: at most a
 /// third of the letters differ, and at least one may.
-pub(crate) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (edit_distance(given, candidate), candidate))
         .filter(|(distance, candidate)| {
