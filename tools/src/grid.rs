@@ -1,4 +1,4 @@
-//! Tables on the terminal: columns as wide as what stands in them.
+//! Tables and paragraphs on the terminal: columns as wide as what stands in them, lines no longer than the terminal.
 
 /// To which side of its column a cell keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,23 @@ pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> 
     text
 }
 
+/// `text` as lines of at most so many columns, moved in. A longer word stands on a line of its own.
+pub(crate) fn wrapped(text: &str, indent: usize, columns: usize) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > columns {
+            lines += &format!("{:indent$}{line}\n", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines + &format!("{:indent$}{line}\n", "")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +57,14 @@ mod tests {
         let expected = "  name      µs  note\n  a       1000\n  longer     1  x y\n";
         assert_eq!(aligned(&[Side::Left, Side::Right, Side::Left], &rows, 2), expected);
         assert_eq!(aligned(&[Side::Left], &[], 0), "");
+    }
+
+    #[test]
+    fn lines_keep_within_the_columns_but_for_words_that_are_longer() {
+        let text = wrapped(&"word ".repeat(60), 8, 50);
+        assert!(text.lines().count() > 1);
+        assert!(text.lines().all(|line| line.starts_with("        word") && line.len() <= 50));
+        assert_eq!(wrapped("a longer-than-ten b", 2, 10), "  a\n  longer-than-ten\n  b\n");
+        assert_eq!(wrapped("", 4, 40), "    \n");
     }
 }

@@ -1,12 +1,13 @@
 //! How many rounds nodes are behind, for the live line, `status`, diagnosis and summary.
 //!
 //! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed; or
-//! what the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. Only
-//! fresh statuses count: a node whose last one is older than [`FRESH`] is silent, and a silent node is never shown as
-//! level with the others.
+//! what the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. It is
+//! compared with statuses that came before its own: beside a later one, of a shard that decides hundreds of rounds a
+//! second, every node would seem to lag. Only fresh statuses count: a node whose last one is older than [`FRESH`] is
+//! silent, and a silent node is never shown as level with the others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::client::NodeStatus;
 use wire::committee::Committee;
@@ -20,6 +21,31 @@ pub(crate) const LEVEL_ROUNDS: u64 = 50;
 /// A shorter stall is a status that came late.
 const STALL_MIN_S: f64 = 3.0;
 
+/// The last status of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) came: Instant,
+    pub(crate) status: NodeStatus,
+    /// How many rounds the node was behind then.
+    behind: u64,
+}
+
+impl Heard {
+    /// A status that comes now, after the last ones of all nodes.
+    pub(crate) fn of(
+        now: Instant,
+        committee: &Committee,
+        node: NodeId,
+        status: NodeStatus,
+        earlier: &BTreeMap<NodeId, Heard>,
+    ) -> Heard {
+        let shard = committee.shard_of(node);
+        let members = earlier.iter().filter(|(other, _)| committee.shard_of(**other) == shard);
+        let highest = members.map(|(_, heard)| heard.status.decided).fold(status.decided, Round::max);
+        Heard { came: now, behind: lag(highest, &status), status }
+    }
+}
+
 /// Nodes that are not level with their shard.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Lags {
@@ -32,21 +58,24 @@ pub(crate) struct Lags {
 }
 
 impl Lags {
-    /// The lags of `nodes` by their last statuses, each with its age.
-    pub(crate) fn of<'a>(
-        committee: &Committee,
+    /// The lags of `nodes` by their last statuses.
+    pub(crate) fn of(
+        now: Instant,
         nodes: impl IntoIterator<Item = NodeId>,
-        status: impl Fn(NodeId) -> Option<(Duration, &'a NodeStatus)>,
+        heard: &BTreeMap<NodeId, Heard>,
     ) -> Lags {
-        let fresh = |node| status(node).filter(|(age, _)| *age <= FRESH).map(|(_, status)| status);
-        let (known, silent): (Vec<NodeId>, Vec<NodeId>) =
-            nodes.into_iter().partition(|node| fresh(*node).is_some());
-        let statuses: BTreeMap<NodeId, &NodeStatus> =
-            known.into_iter().filter_map(|node| Some((node, fresh(node)?))).collect();
-        let mut behind = rounds_behind(committee, statuses.iter().map(|(node, status)| (*node, *status)));
-        behind.retain(|_, rounds| *rounds > LEVEL_ROUNDS);
-        let stuck = behind.keys().filter(|node| statuses[node].history_lost.is_some()).copied().collect();
-        Lags { behind, stuck, silent }
+        let mut lags = Lags::default();
+        for node in nodes {
+            match heard.get(&node).filter(|heard| now.duration_since(heard.came) <= FRESH) {
+                None => lags.silent.push(node),
+                Some(Heard { behind, .. }) if *behind <= LEVEL_ROUNDS => {}
+                Some(Heard { behind, status, .. }) => {
+                    lags.behind.insert(node, *behind);
+                    lags.stuck.extend(status.history_lost.map(|_| node));
+                }
+            }
+        }
+        lags
     }
 
     /// One line of at most `columns` columns, the farthest behind first; `None` if all nodes are level.
@@ -116,6 +145,11 @@ impl Stalls {
     }
 }
 
+/// How far a node with this status is behind the highest round that a member of its shard has decided.
+fn lag(highest: Round, status: &NodeStatus) -> u64 {
+    highest.0.saturating_sub(status.executed.0).max(status.behind)
+}
+
 /// Rounds that each node is behind the highest which one of these in its shard has decided.
 pub(crate) fn rounds_behind<'a>(
     committee: &Committee,
@@ -129,9 +163,7 @@ pub(crate) fn rounds_behind<'a>(
         *decided = status.decided.max(*decided);
         members.push((node, shard, status));
     }
-    let behind = |(node, shard, status): (NodeId, ShardId, &NodeStatus)| {
-        (node, highest[&shard].0.saturating_sub(status.executed.0).max(status.behind))
-    };
+    let behind = |(node, shard, status): (NodeId, ShardId, &NodeStatus)| (node, lag(highest[&shard], status));
     members.into_iter().map(behind).collect()
 }
 
@@ -160,36 +192,56 @@ mod tests {
         NodeStatus { decided: Round(decided), executed: Round(executed), ..NodeStatus::default() }
     }
 
+    /// What is heard of nodes, in the order in which it came; each time in milliseconds after the first.
+    fn heard(statuses: &[(u64, u16, NodeStatus)]) -> (Instant, BTreeMap<NodeId, Heard>) {
+        let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
+        let (began, mut heard) = (Instant::now(), BTreeMap::new());
+        for (at_ms, node, status) in statuses {
+            let came = began + Duration::from_millis(*at_ms);
+            let last = Heard::of(came, &committee, NodeId(*node), status.clone(), &heard);
+            heard.insert(NodeId(*node), last);
+        }
+        (began, heard)
+    }
+
     #[test]
     fn a_node_is_compared_with_its_own_shard_and_only_by_fresh_statuses() {
-        let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
-        let ms = |age_ms, decided, executed| (Duration::from_millis(age_ms), status(decided, executed));
-        let statuses: BTreeMap<u16, (Duration, NodeStatus)> = BTreeMap::from([
-            (0, ms(100, 4_844, 4_843)),
-            (1, ms(2_000, 4_840, 4_800)),
-            (2, ms(100, 870, 866)),
-            // Of another time, so that nobody knows where it stands.
-            (3, ms(2_001, 9_999, 9_999)),
-            (4, ms(0, 60, 10)),
-            (5, ms(0, 61, 10)),
-            (6, ms(0, 61, 61)),
+        let (began, heard) = heard(&[
+            (0, 3, status(4_843, 4_843)),
+            (1, 1, status(4_840, 4_800)),
+            (900, 0, status(4_844, 4_843)),
+            (900, 2, status(870, 866)),
+            (1_000, 6, status(61, 61)),
+            (1_000, 4, status(60, 10)),
+            (1_000, 5, status(61, 10)),
         ]);
-        let of = |node: NodeId| statuses.get(&node.0).map(|(age, status)| (*age, status));
-        let lags = Lags::of(&committee, committee.nodes(), of);
+        let at = began + Duration::from_millis(2_001);
+        let lags = Lags::of(at, (0..8).map(NodeId), &heard);
         assert_eq!(lags.behind, BTreeMap::from([(NodeId(2), 3_978), (NodeId(4), 51), (NodeId(5), 51)]));
         assert_eq!((lags.silent.as_slice(), lags.stuck.len()), ([NodeId(3), NodeId(7)].as_slice(), 0));
         let line = "behind 2: 3,978 rounds, behind 4: 51 rounds, behind 5: 51 rounds, silent 3, silent 7";
         assert_eq!(lags.line(100).as_deref(), Some(line));
-        let level = Lags::of(&committee, [NodeId(0), NodeId(1)], of);
+        let level = Lags::of(at, [NodeId(0), NodeId(1)], &heard);
         assert_eq!((level.line(80), level), (None, Lags::default()));
     }
 
     #[test]
+    fn a_later_status_of_another_node_is_no_lag() {
+        let statuses = [(0, 0, status(100, 99)), (600, 1, status(190, 189)), (601, 2, status(190, 100))];
+        let (began, heard) = heard(&statuses);
+        let lags = Lags::of(began + Duration::from_millis(700), (0..3).map(NodeId), &heard);
+        assert_eq!(
+            lags.line(80).as_deref(),
+            Some("behind 2: 90 rounds"),
+            "node 0 was level when it answered"
+        );
+    }
+
+    #[test]
     fn what_a_node_reports_of_itself_counts_if_it_is_more() {
-        let (committee, _) = deal_committee(4, 1, Protocol::default(), seeded_entropy(7));
         let reported = NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), ..status(870, 866) };
-        let status = |node: NodeId| (node == NodeId(1)).then_some((Duration::ZERO, &reported));
-        let lags = Lags::of(&committee, [NodeId(1)], status);
+        let (began, heard) = heard(&[(0, 1, reported.clone())]);
+        let lags = Lags::of(began, [NodeId(1)], &heard);
         assert_eq!(lags.line(80).as_deref(), Some("behind 1: 2,000 rounds for good"));
         let expected = "cannot catch up: it needs round 867, and members keep no round before 1,500";
         assert_eq!(cannot_catch_up(&reported).as_deref(), Some(expected));

@@ -94,7 +94,7 @@ fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
     let arguments = "run --shards 2 --rate 100 --duration 4 --faults kill-server:5@1";
-    let shown = assert_shown(&machines, arguments, 0, &["nodes 8/8", "2 shards", "fault: kill-server:5@1"]);
+    let shown = assert_shown(&machines, arguments, 0, &[" 8/8 ", "2 shards", "fault: kill-server:5@1"]);
     assert_eq!(place.number("restarts"), 1, "{shown}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
         assert_eq!(place.summary(field), "true", "{field}\n{shown}");
@@ -241,7 +241,7 @@ fn a_host_that_dies_in_mid_run_is_given_up_and_the_others_go_on() {
     let mut run = Running::start(&machines);
     machines.crash(4);
     run.wait_for("node 3 is out of reach, as is its host root@10.77.0.4: ");
-    run.wait_for("nodes 3/4");
+    run.wait_for(" 3/4 ");
     // A node was lost before the signal came.
     let shown = run.interrupt(&machines, 1);
     assert!(

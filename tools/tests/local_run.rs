@@ -29,7 +29,7 @@ fn a_run_of_four_nodes_is_twelve_processes_commits_all_and_leaves_nothing() {
     assert!(place.number("rounds") >= 30);
     assert!(processes.values().all(|pid| !is_alive(*pid)));
     assert!(place.processes().is_empty(), "the pid file is gone");
-    assert!(text(&output).contains("nodes 4/4"), "a live line: {}", text(&output));
+    assert!(text(&output).contains(" 4/4 "), "a live line: {}", text(&output));
 
     let verified = place.command("verify", "").output().unwrap();
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
@@ -127,7 +127,7 @@ fn killed_children_come_back_a_crashed_node_stays_away_and_nothing_is_lost() {
     place.assert_all_well(&output);
     assert_eq!(place.number("restarts"), 2);
     assert_eq!(place.number("submitted"), place.number("committed") + place.number("orphaned"));
-    assert!(text(&output).contains("nodes 3/4"), "{}", text(&output));
+    assert!(text(&output).contains(" 3/4 "), "{}", text(&output));
 }
 
 #[test]

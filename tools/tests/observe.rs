@@ -34,7 +34,7 @@ fn status_finds_the_run_of_its_directory_and_names_silent_nodes() {
     let place = Place::new();
     let mut run = place.start_local("--nodes 4 --duration 600 --rate 200 --metrics");
     // Until the run itself has reached all nodes, the end of one is a failed start.
-    read_until(&mut run.stdout(), "nodes 4/4");
+    read_until(&mut run.stdout(), " 4/4 ");
     eventually("all answer", || {
         let output = place.command("status", "").output().unwrap();
         let shown = text(&output);

@@ -10,6 +10,7 @@ use super::report::Report;
 use crate::flags::{UsageError, Values, parse_seconds};
 use crate::local::{self, Options};
 use crate::run::{Progress, RunError, Summary};
+use crate::terminal::columns;
 
 /// The history of nodes. With the usual bound a node grows by what it commits all along, and figures
 /// would depend on how fast the machine hands out fresh memory; this little is full after a second.
@@ -93,7 +94,11 @@ impl Settings {
             return Err(RunError::Interrupted);
         }
         if summary.exit_code() != 0 {
-            report.complain(format!("{name}: exit code {}\n{}", summary.exit_code(), summary.to_text()));
+            report.complain(format!(
+                "{name}: exit code {}\n{}",
+                summary.exit_code(),
+                summary.to_text(columns())
+            ));
         }
         Ok(summary)
     }

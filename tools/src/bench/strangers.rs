@@ -27,6 +27,7 @@ use crate::run::{Progress, RunError, Summary};
 
 use self::scene::{Amounts, Tally};
 use self::watch::{Course, Phase, Schedule, Watch};
+use crate::terminal::columns;
 
 /// The growth of a process that strangers may cause.
 const GROWTH_BYTES_MAX: f64 = 40.0 * MIB;
@@ -148,7 +149,7 @@ fn judge_traffic(summary: &Summary, rate: u64, attacked: &Course, report: &mut R
     let is_well = summary.exit_code() == 0;
     report.judge("nothing lost, nodes agree", is_well, found);
     if !is_well {
-        report.complain(summary.to_text());
+        report.complain(summary.to_text(columns()));
     }
     let found = format!("{} child processes started again", attacked.restarts);
     report.judge("no process died", attacked.restarts == 0 && summary.unplanned_ends.is_empty(), found);

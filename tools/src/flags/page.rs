@@ -1,6 +1,7 @@
 //! The manual page of a command and the list of all commands, from the tables, for a terminal of some width.
 
 use super::command::{Command, Opt};
+use crate::grid::wrapped;
 
 /// Columns by which the text of a page is moved in.
 const INDENT: usize = 4;
@@ -111,23 +112,6 @@ fn term_and_text(line: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// `text` as lines of at most so many columns, moved in. A longer word stands on a line of its own.
-fn wrapped(text: &str, indent: usize, columns: usize) -> String {
-    let mut lines = String::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > columns {
-            lines += &format!("{:indent$}{line}\n", "");
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += word;
-    }
-    lines + &format!("{:indent$}{line}\n", "")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::command::SAMPLE;
@@ -193,14 +177,5 @@ NOTES
         let other = Command { name: "x", summary: "is short", ..SAMPLE };
         let text = overview([SAMPLE, other].iter(), 80);
         assert!(text.contains("COMMANDS\n    sample  shows flags\n    x       is short\n"), "{text}");
-    }
-
-    #[test]
-    fn lines_keep_within_the_columns_but_for_words_that_are_longer() {
-        let text = wrapped(&"word ".repeat(60), 8, 50);
-        assert!(text.lines().count() > 1);
-        assert!(text.lines().all(|line| line.starts_with("        word") && line.len() <= 50));
-        assert_eq!(wrapped("a longer-than-ten b", 2, 10), "  a\n  longer-than-ten\n  b\n");
-        assert_eq!(wrapped("", 4, 40), "    \n");
     }
 }

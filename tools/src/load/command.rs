@@ -165,7 +165,7 @@ fn watch(
             continue;
         }
         let (connected, height, lags) = offering.look_at(|shared| {
-            let lags = shared.lags(committee, committee.nodes());
+            let lags = shared.lags(committee.nodes());
             (shared.connected.len(), shared.tally.height_of_all(), lags)
         });
         for section in sections {

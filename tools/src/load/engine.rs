@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token};
-use wire::client::{NodeStatus, Reply, Request};
+use wire::client::{Reply, Request};
 use wire::committee::Committee;
 use wire::frame::Scratch;
 use wire::hosts::Hosts;
@@ -39,7 +39,7 @@ use super::transactions::TransactionLog;
 use super::window::Found;
 use super::workload::{WhenUnknown, Workload};
 use crate::client::{Connection, Happened, Readiness};
-use crate::lag::Lags;
+use crate::lag::{Heard, Lags};
 
 /// How long the loop sleeps while it offers load: batches go out about this often.
 const STEP: Duration = Duration::from_millis(1);
@@ -96,8 +96,8 @@ pub(crate) struct Shared {
     /// Chains that have stopped.
     pub(crate) dead: u64,
     pub(crate) connected: Vec<NodeId>,
-    /// Last statuses, and when they came; those of nodes that are gone as well.
-    pub(crate) statuses: BTreeMap<NodeId, (Instant, NodeStatus)>,
+    /// Last statuses; those of nodes that are gone as well.
+    pub(crate) statuses: BTreeMap<NodeId, Heard>,
     /// Why connections are down, by node.
     pub(crate) down: BTreeMap<NodeId, String>,
     /// How many receipts named each height of each shard; there once the engine has quit.
@@ -108,10 +108,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// How far these nodes are behind, by their last statuses.
-    pub(crate) fn lags(&self, committee: &Committee, nodes: impl IntoIterator<Item = NodeId>) -> Lags {
-        Lags::of(committee, nodes, |node| {
-            self.statuses.get(&node).map(|(came, status)| (came.elapsed(), status))
-        })
+    pub(crate) fn lags(&self, nodes: impl IntoIterator<Item = NodeId>) -> Lags {
+        Lags::of(Instant::now(), nodes, &self.statuses)
     }
 }
 
@@ -286,7 +284,7 @@ impl Engine {
             workload.node_is_gone(link.node);
         }
         self.lock_shared(|shared| {
-            for (node, (_, status)) in &shared.statuses {
+            for (node, Heard { status, .. }) in &shared.statuses {
                 workload.tally_mut().heard_of(self.committee.shard_of(*node), status.executed);
             }
         });
@@ -335,7 +333,10 @@ impl Engine {
                     if let Some(load) = &mut self.load {
                         load.workload.tally_mut().heard_of(self.committee.shard_of(node), status.executed);
                     }
-                    self.lock_shared(|shared| drop(shared.statuses.insert(node, (now, *status))));
+                    self.lock_shared(|shared| {
+                        let heard = Heard::of(now, &self.committee, node, *status, &shared.statuses);
+                        shared.statuses.insert(node, heard);
+                    });
                 }
             }
         }

@@ -98,8 +98,8 @@ impl Offering {
             let is_over = requested.elapsed() >= patience;
             let answers = self.look_at(|shared| {
                 let answer = |node: &NodeId| {
-                    let (came, status) = shared.statuses.get(node)?;
-                    (*came >= requested).then_some((*node, status))
+                    let heard = shared.statuses.get(node)?;
+                    (heard.came >= requested).then_some((*node, &heard.status))
                 };
                 let is_whole = nodes.iter().all(|node| answer(node).is_some());
                 let answers = || nodes.iter().filter_map(answer).map(|(node, status)| (node, status.clone()));

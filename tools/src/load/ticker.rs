@@ -1,4 +1,4 @@
-//! The line of each second.
+//! The line of each second: a row of a table of 80 columns, whose head comes again before it has left a screen.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,9 @@ use crate::lag::Lags;
 
 /// Shorter sections have no line: their rates would mean nothing.
 const LINE_FROM_S: f64 = 0.5;
-/// The indent of the line of nodes behind, which begins below the round of the line above it.
+/// Rows of seconds between two heads. A terminal has 24 lines, and some are of other things.
+const ROWS: usize = 16;
+/// The indent of the line of nodes behind.
 const INDENT: usize = 8;
 /// With it the line has 80 columns.
 const LAG_COLUMNS: usize = 80 - INDENT;
@@ -18,6 +20,7 @@ const LAG_COLUMNS: usize = 80 - INDENT;
 pub(crate) struct Ticker {
     nodes: usize,
     shards: usize,
+    rows: usize,
     last_commit_at: Instant,
     has_stalled: bool,
 }
@@ -25,7 +28,7 @@ pub(crate) struct Ticker {
 impl Ticker {
     /// A ticker of a load on so many nodes and shards that begins now.
     pub(crate) fn new(nodes: usize, shards: usize) -> Ticker {
-        Ticker { nodes, shards, last_commit_at: Instant::now(), has_stalled: false }
+        Ticker { nodes, shards, rows: 0, last_commit_at: Instant::now(), has_stalled: false }
     }
 
     /// How long nothing has been committed.
@@ -45,9 +48,15 @@ impl Ticker {
         if section.seconds() < LINE_FROM_S {
             return Vec::new();
         }
+        let mut lines = Vec::new();
+        if self.rows.is_multiple_of(ROWS) {
+            lines.extend(self.head());
+        }
+        self.rows += 1;
+        lines.push(self.row(section, height, up));
         let indent = " ".repeat(INDENT);
-        let behind = lags.line(LAG_COLUMNS).map(|line| format!("{indent}{line}"));
-        [self.text(section, height, up)].into_iter().chain(behind).collect()
+        lines.extend(lags.line(LAG_COLUMNS).map(|line| format!("{indent}{line}")));
+        lines
     }
 
     fn note(&mut self, section: &Section) {
@@ -58,31 +67,39 @@ impl Ticker {
         }
     }
 
-    fn text(&self, section: &Section, height: Round, up: usize) -> String {
-        let rate = |count: u64| count as f64 / section.seconds();
-        let crossing = if self.shards > 1 {
-            let (cross, rejected) = (rate(section.committed_cross), rate(section.rejected));
-            format!("  cross {cross:>6.0} tx/s  rejected {rejected:>5.0} tx/s")
-        } else {
-            String::new()
-        };
-        format!(
-            "{:4} s  round {height:>7}  offered {:>7.0} tx/s  committed {:>7.0} tx/s{crossing}  nodes {up}/{}  {}",
-            (section.until_us as f64 / 1e5).round() / 10.0,
+    fn head(&self) -> [String; 2] {
+        let names =
+            ["time", "round", "offered", "committed", "cross", "rejected", "nodes", "p50", "p99", "max"];
+        let units = ["", "", "tx/s", "tx/s", "tx/s", "tx/s", "up", "ms", "ms", "ms"];
+        [names, units].map(|cells| self.align(cells.map(String::from)))
+    }
+
+    fn row(&self, section: &Section, height: Round, up: usize) -> String {
+        let rate = |count: u64| format!("{:.0}", count as f64 / section.seconds());
+        let latencies = section.latency_us.map(|all| all.map(|us| format!("{:.1}", us as f64 / 1e3)));
+        // The quantiles of 500 and 990 per mille, and the longest.
+        let [p50, p99, max] = latencies.unwrap_or_else(|| ["-", "-", "-"].map(String::from));
+        self.align([
+            format!("{} s", (section.until_us as f64 / 1e5).round() / 10.0),
+            height.to_string(),
             rate(section.meant),
             rate(section.committed),
-            self.nodes,
-            latency_text(section.latency_us),
-        )
+            rate(section.committed_cross),
+            rate(section.rejected),
+            format!("{up}/{}", self.nodes),
+            p50,
+            p99,
+            max,
+        ])
     }
-}
 
-/// The latencies of a section: the quantiles of 500 and 990 per mille, and the longest.
-fn latency_text(latency_us: Option<[u64; 3]>) -> String {
-    let Some([p50, p99, max]) = latency_us.map(|all| all.map(|us| us as f64 / 1e3)) else {
-        return "-".into();
-    };
-    format!("p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms")
+    /// A row of cells; with one shard, without those of transactions across shards and their rejections.
+    fn align(&self, cells: [String; 10]) -> String {
+        const COLUMNS: [usize; 10] = [7, 8, 8, 10, 7, 9, 8, 8, 8, 7];
+        let cells = cells.into_iter().zip(COLUMNS).enumerate();
+        let cells = cells.filter(|(at, _)| self.shards > 1 || !(4..6).contains(at));
+        cells.map(|(_, (cell, columns))| format!("{cell:>columns$}")).collect()
+    }
 }
 
 #[cfg(test)]
@@ -111,13 +128,25 @@ mod tests {
         let mut ticker = Ticker::new(4, 2);
         ticker.note(&section);
         assert!(!ticker.has_stalled());
-        let expected = "   2 s  round       7  offered     100 tx/s  committed      50 tx/s  cross      5 tx/s  \
-                        rejected     2 tx/s  nodes 3/4  p50 1.0 ms, p99 2.0 ms, max 3.0 ms";
-        assert_eq!(ticker.lines(&section, Round(7), 3, &Lags::default()), [expected]);
+        let head = [
+            "   time   round offered committed  cross rejected   nodes     p50     p99    max",
+            "                   tx/s      tx/s   tx/s     tx/s      up      ms      ms     ms",
+        ];
+        let row = "    2 s       7     100        50      5        2     3/4     1.0     2.0    3.0";
+        assert_eq!(ticker.lines(&section, Round(7), 3, &Lags::default()), [head[0], head[1], row]);
+        assert!(row.len() <= 80);
         let behind = BTreeMap::from([(NodeId(3), 1_204)]);
         let lags = Lags { behind, silent: vec![NodeId(1)], ..Lags::default() };
         let lines = ticker.lines(&section, Round(7), 3, &lags);
-        assert_eq!(lines, [expected, "        behind 3: 1,204 rounds, silent 1"]);
+        assert_eq!(lines, [row, "        behind 3: 1,204 rounds, silent 1"]);
+        let many: Vec<usize> =
+            (0..ROWS).map(|_| ticker.lines(&section, Round(7), 3, &Lags::default()).len()).collect();
+        assert_eq!((many.iter().sum::<usize>(), many[ROWS - 2]), (ROWS + 2, 3), "the head comes again");
+        let one = Ticker::new(4, 1);
+        assert_eq!(
+            one.row(&section, Round(7), 4),
+            "    2 s       7     100        50     4/4     1.0     2.0    3.0"
+        );
         ticker.note(&Section { committed: 0, rejected: 0, latency_us: None, ..section });
         assert!(ticker.has_stalled(), "no commit since the last line");
     }

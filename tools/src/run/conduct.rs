@@ -6,7 +6,7 @@ use super::ongoing::{Companion, Run};
 use super::summary::Summary;
 use super::wind_up::wind_up;
 use crate::signals;
-use crate::terminal::print;
+use crate::terminal::{columns, print};
 
 /// Goes through with a run whose nodes have been started.
 pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
@@ -22,7 +22,7 @@ pub(crate) fn conclude(command: &str, result: Result<Summary, RunError>, directo
     match result {
         Ok(summary) => {
             let code = summary.exit_code();
-            print(format!("\n{}", summary.to_text()));
+            print(format!("\n{}", summary.to_text(columns())));
             print(format!("  logs in {}, exit code {code}", directories.log.display()));
             code
         }

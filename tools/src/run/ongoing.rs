@@ -315,9 +315,9 @@ impl Run<'_> {
             self.note_gone(end.node, end.how);
         }
         self.query_orphans();
-        let (committee, nodes) = (&self.prepared.committee, self.fleet.up());
+        let nodes = self.fleet.up();
         let (height, lags) =
-            self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(committee, nodes)));
+            self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(nodes)));
         if let Some(section) = sections.last() {
             self.stalls.note(section.until_us as f64 / 1e6, &lags);
         }

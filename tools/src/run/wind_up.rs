@@ -141,7 +141,7 @@ fn usage((before, after): &(Used, Used)) -> Usage {
 
 /// The counters of all nodes, of those that are gone as they last reported them.
 fn counters(shared: &Shared) -> Counters {
-    let statuses = || shared.statuses.values().map(|(_, status)| status);
+    let statuses = || shared.statuses.values().map(|heard| &heard.status);
     let sum = |count: fn(&NodeStatus) -> u64| statuses().map(count).sum();
     Counters {
         bytes_sent: sum(|status| status.bytes_sent),

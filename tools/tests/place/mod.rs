@@ -163,7 +163,10 @@ impl Drop for Place {
 
 /// Everything that a command printed.
 pub(crate) fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    let shown =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // The facts of a summary are wrapped, and moved in so far.
+    shown.replace(&format!("\n{:21}", ""), " ")
 }
 
 /// Whether there is such a process that has not ended.

@@ -189,7 +189,7 @@ fn each_figure_is_defined() {
 
 #[test]
 fn the_text_names_what_matters() {
-    let text = made_up().to_text();
+    let text = made_up().to_text(400);
     for part in [
         "1000 tx/s of 250 bytes offered for 10.0 s; rates, latencies and costs without the first 2 s",
         "10000 of 10000 submitted (100.00 %), 1000 tx/s, 0.2 MB/s; 10 of them after the load had ended",
@@ -202,12 +202,15 @@ fn the_text_names_what_matters() {
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
+    let lines = made_up().to_text(80);
+    assert!(lines.lines().all(|line| line.chars().count() <= 80), "{lines}");
+    assert!(lines.contains("1000 tx/s, 0.2 MB/s;\n                     10 of them after"), "{lines}");
     let mut summary = made_up();
     summary.tally.latency_intra.clear();
     summary.doubtful = 2;
     summary.tally.lost = 3;
     summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
-    let text = summary.to_text();
+    let text = summary.to_text(400);
     for part in [
         "latency            -\n",
         "quorum 3",
@@ -224,7 +227,7 @@ fn a_load_that_ends_within_its_warm_up_has_no_figures_and_is_not_well() {
     (summary.offered_for, summary.measured_for) = (Duration::from_secs(1), Duration::ZERO);
     (summary.used, summary.tally.committed_measured) = (Usage::default(), 0);
     assert_eq!(summary.exit_code(), 1);
-    assert!(summary.to_text().contains("nothing was measured"), "{}", summary.to_text());
+    assert!(summary.to_text(400).contains("nothing was measured"), "{}", summary.to_text(400));
     let json = summary.to_json().to_string();
     for figure in ["tps", "offered_tps", "rounds_per_s", "views_per_round", "cores_busy"] {
         assert!(json.contains(&format!("\"{figure}\": null,")), "{figure} in {json}");
@@ -234,9 +237,9 @@ fn a_load_that_ends_within_its_warm_up_has_no_figures_and_is_not_well() {
 #[test]
 fn unsent_transactions_are_shown_with_their_share() {
     let mut summary = made_up();
-    assert!(!summary.to_text().contains("never sent"), "it kept up");
+    assert!(!summary.to_text(400).contains("never sent"), "it kept up");
     summary.tally.unsent = 3 * summary.tally.submitted;
     let expected = "  never sent         30000 of 40000 offered (75.00 %): the testbed did not keep up; latency counts each as \
                     long as it waited\n";
-    assert!(summary.to_text().contains(expected), "{}", summary.to_text());
+    assert!(summary.to_text(400).contains(expected), "{}", summary.to_text(400));
 }

@@ -1,10 +1,11 @@
-//! The summary for people: a line a fact, facts that are empty left out.
+//! The summary for people: a paragraph a fact, facts that are empty left out.
 
 use std::collections::BTreeMap;
 
 use wire::ids::NodeId;
 
 use super::Summary;
+use crate::grid::wrapped;
 use crate::lag::{Stall, grouped};
 use crate::load::Histogram;
 
@@ -14,11 +15,12 @@ const STALLS_SHOWN: usize = 4;
 type Row = (&'static str, String);
 
 impl Summary {
-    /// Everything for people.
-    pub(crate) fn to_text(&self) -> String {
+    /// Everything for people, in lines of so many columns.
+    pub(crate) fn to_text(&self, columns: usize) -> String {
+        const INDENT: usize = 21;
         let rows = self.outcome_rows().into_iter().chain(self.cost_rows()).chain(self.judgement_rows());
         rows.filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("  {name:<18} {value}\n"))
+            .map(|(name, value)| format!("  {name:<18} {}", &wrapped(&value, INDENT, columns)[INDENT..]))
             .collect()
     }
 
