@@ -31,17 +31,34 @@ pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> 
 
 /// `text` as lines of at most so many columns, moved in. A longer word stands on a line of its own.
 pub(crate) fn wrapped(text: &str, indent: usize, columns: usize) -> String {
+    wrapped_between(text.split_whitespace().map(String::from), indent, columns)
+}
+
+/// The same for facts that commas or semicolons part: short ones are not broken.
+pub(crate) fn wrapped_facts(text: &str, indent: usize, columns: usize) -> String {
+    const UNBROKEN_MAX: usize = 40;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let facts = words.chunk_by(|word, _| !word.ends_with([',', ';']));
+    let pieces = facts.flat_map(|fact| match fact.join(" ") {
+        short if short.chars().count() <= UNBROKEN_MAX => vec![short],
+        _ => fact.iter().map(|word| String::from(*word)).collect(),
+    });
+    wrapped_between(pieces, indent, columns)
+}
+
+/// Lines that break only between these pieces.
+fn wrapped_between(pieces: impl Iterator<Item = String>, indent: usize, columns: usize) -> String {
     let mut lines = String::new();
     let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > columns {
+    for piece in pieces {
+        if !line.is_empty() && indent + line.chars().count() + 1 + piece.chars().count() > columns {
             lines += &format!("{:indent$}{line}\n", "");
             line.clear();
         }
         if !line.is_empty() {
             line.push(' ');
         }
-        line += word;
+        line += &piece;
     }
     lines + &format!("{:indent$}{line}\n", "")
 }
@@ -66,5 +83,9 @@ mod tests {
         assert!(text.lines().all(|line| line.starts_with("        word") && line.len() <= 50));
         assert_eq!(wrapped("a longer-than-ten b", 2, 10), "  a\n  longer-than-ten\n  b\n");
         assert_eq!(wrapped("", 4, 40), "    \n");
+        let facts = "a 1, b 2,000; one that is so much longer than a line has columns, c 3";
+        let expected =
+            "  a 1, b 2,000;\n  one that is so\n  much longer\n  than a line\n  has columns,\n  c 3\n";
+        assert_eq!(wrapped_facts(facts, 2, 16), expected);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wire::ids::NodeId;
 
 use super::Summary;
-use crate::grid::wrapped;
+use crate::grid::wrapped_facts;
 use crate::lag::{Stall, grouped};
 use crate::load::Histogram;
 
@@ -20,7 +20,9 @@ impl Summary {
         const INDENT: usize = 21;
         let rows = self.outcome_rows().into_iter().chain(self.cost_rows()).chain(self.judgement_rows());
         rows.filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("  {name:<18} {}", &wrapped(&value, INDENT, columns)[INDENT..]))
+            .map(|(name, value)| {
+                format!("  {name:<18} {}", &wrapped_facts(&value, INDENT, columns)[INDENT..])
+            })
             .collect()
     }
 
