@@ -111,10 +111,14 @@ fn limits_of_a_run_reach_all_three_processes() {
 #[test]
 fn small_testbeds_run_too_and_a_second_run_replaces_the_first() {
     let place = Place::new();
+    let mut is_first = true;
     for nodes in [1, 2, 1] {
         let output = place.local(&format!("--nodes {nodes} --duration 1 --rate 300 --tx-size 1000"));
         place.assert_all_well(&output);
         assert_eq!(place.number("nodes"), nodes);
+        let line = "the files of the last run in log are replaced";
+        assert_eq!(text(&output).contains(line), !is_first, "{}", text(&output));
+        is_first = false;
     }
     assert!(!place.0.join("log/rounds-1.csv").exists(), "a file of the run before the last");
 }

@@ -19,7 +19,7 @@ pub(crate) struct Prepared {
 }
 
 /// Ends what an earlier run left on this machine, clears the directories and deals keys, for nodes on the places that
-/// `places` finds. `print` gets a line for each leftover.
+/// `places` finds. `print` gets a line for each leftover, and one if the files of an earlier run are replaced.
 pub(crate) fn prepare(
     plan: &RunPlan,
     places: impl FnOnce() -> Result<Hosts, StartError>,
@@ -30,7 +30,11 @@ pub(crate) fn prepare(
     let hosts = places()?;
     let made = directories.create()?;
     // Only now, so that a run that cannot begin leaves the last one's files alone.
+    let is_replaced = directories.log.join("summary.json").exists();
     directories.clear()?;
+    if is_replaced {
+        print(&format!("the files of the last run in {} are replaced", directories.log.display()));
+    }
     let own = pids::Entry::of(std::process::id(), pids::RUN);
     let own: Vec<pids::Entry> = own.into_iter().collect();
     for path in [directories.pids(), directories.lock()] {
