@@ -316,7 +316,7 @@ pub(crate) fn tracing() -> Tracing {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use wire::ids::NodeId;
+    use wire::ids::{NodeId, ShardId};
     use wire::ipc::IpcReader;
 
     use super::*;
@@ -356,7 +356,7 @@ mod tests {
         }
         let request = (ToCore::Client { client: CLIENT }, Bytes::from(codec::encode(&Request::Status)));
         sender.messages(Child::NetServer, vec![request]).unwrap();
-        let rounds = RoundsFile::create("/dev/null".as_ref()).unwrap();
+        let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
         let driver = std::thread::spawn(|| Driver::new(Counter::default(), receiver, rounds).run());
         let (mut reader, mut sent) = (IpcReader::<FromCore>::new(), Vec::new());
         while !matches!(sent.last(), Some((FromCore::Reply { .. }, _))) {

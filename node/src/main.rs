@@ -164,7 +164,7 @@ fn run_pipe(
 /// Runs the three processes around a machine until the node stops; returns the machine.
 fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) -> Result<M, Box<dyn Error>> {
     let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
-    let rounds = RoundsFile::create(&path)
+    let rounds = RoundsFile::create(&path, config.id, config.committee.shard_of(config.id))
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     let own_program = std::env::current_exe()?;
     let (sender, receiver) = inbound::queue();

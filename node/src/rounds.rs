@@ -2,6 +2,7 @@
 //!
 //! | column | meaning |
 //! | --- | --- |
+//! | `node`, `shard` | this node and its shard |
 //! | `round` | round and height |
 //! | `header` | digest of the header, hex |
 //! | `finished` | transactions within the shard finished by the block |
@@ -23,7 +24,7 @@
 //! | `fetch_us` | from the decision to the execution |
 //! | `executed_ms` | when it was executed, Unix time in milliseconds |
 //!
-//! The columns up to `payload_bytes` are the same on all nodes of a shard. Lines are flushed within a second and at the
+//! The columns from `shard` to `payload_bytes` are the same on all nodes of a shard. Lines are flushed within a second and at the
 //! end. If the file cannot be written any more, on a full disk for example, it ends there, with an error in the log.
 //! Consensus does not depend on it, and `tools verify` lists the missing rounds.
 
@@ -34,10 +35,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bft::event::BlockReport;
 use wire::hex;
+use wire::ids::{NodeId, ShardId};
 
 /// The file.
 pub(crate) struct RoundsFile {
     path: PathBuf,
+    /// How each line begins: the node and its shard.
+    owner: String,
     state: State,
 }
 
@@ -51,17 +55,21 @@ enum State {
     Lost,
 }
 
-const HEADER: &str = "round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,closed,entries,\
-                      payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,executed_ms";
+const HEADER: &str = "node,shard,round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,closed,\
+                      entries,payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,executed_ms";
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 impl RoundsFile {
-    /// A new file with its header line.
-    pub(crate) fn create(path: &Path) -> io::Result<RoundsFile> {
+    /// A new file of this node, with its header line.
+    pub(crate) fn create(path: &Path, node: NodeId, shard: ShardId) -> io::Result<RoundsFile> {
         let mut file = BufWriter::with_capacity(64 << 10, File::create(path)?);
         writeln!(file, "{HEADER}")?;
         file.flush()?;
-        Ok(RoundsFile { path: path.into(), state: State::Open { file, due: None } })
+        Ok(RoundsFile {
+            path: path.into(),
+            owner: format!("{node},{shard},"),
+            state: State::Open { file, due: None },
+        })
     }
 
     /// Adds a line for a block executed now.
@@ -70,7 +78,7 @@ impl RoundsFile {
         // 0 if the clock is before 1970.
         let executed_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
-        let written = file.write_all(line(report, executed_ms).as_bytes());
+        let written = file.write_all(line(&self.owner, report, executed_ms).as_bytes());
         self.keep_if(written);
     }
 
@@ -97,7 +105,7 @@ impl RoundsFile {
     }
 }
 
-fn line(report: &BlockReport, executed_ms: u128) -> String {
+fn line(owner: &str, report: &BlockReport, executed_ms: u128) -> String {
     let BlockReport {
         round,
         header,
@@ -121,21 +129,22 @@ fn line(report: &BlockReport, executed_ms: u128) -> String {
     } = report;
     let header = hex::encode(&header.0);
     format!(
-        "{round},{header},{finished},{rejected},{skipped},{spent},{finished_cross},{cancelled},{refunded},{closed},\
-         {entries},{payload_bytes},{views},{leader},{spb_us},{coin_us},{decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
+        "{owner}{round},{header},{finished},{rejected},{skipped},{spent},{finished_cross},{cancelled},{refunded},\
+         {closed},{entries},{payload_bytes},{views},{leader},{spb_us},{coin_us},{decide_us},{agreement_us},{fetch_us},{executed_ms}\n"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use wire::ids::{Digest, NodeId, Round};
+    use wire::ids::{Digest, Round};
 
     use super::*;
 
     #[test]
     fn a_full_disk_ends_the_file_and_nothing_else() {
         let file = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
-        let mut rounds = RoundsFile { path: "/dev/full".into(), state: State::Open { file, due: None } };
+        let state = State::Open { file, due: None };
+        let mut rounds = RoundsFile { path: "/dev/full".into(), owner: String::new(), state };
         rounds.add(&BlockReport::default());
         assert!(rounds.due().is_some(), "the line is not flushed");
         rounds.flush();
@@ -166,9 +175,9 @@ mod tests {
             agreement_us: 17,
             fetch_us: 18,
         };
-        let line = line(&report, 19);
+        let line = line("20,21,", &report, 19);
         let digest = "ab".repeat(32);
-        assert_eq!(line, format!("1,{digest},2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19\n"));
+        assert_eq!(line, format!("20,21,1,{digest},2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19\n"));
         assert_eq!(HEADER.split(',').count(), line.split(',').count());
     }
 }

@@ -128,7 +128,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let log = Path::new(values.required("log-dir")?);
     let data = Path::new(values.required("data-dir")?);
     let committee = load_committee(&data.join("keys/committee.txt"))?;
-    let verdict = check(log, &committee, &Record::load(log)?)?;
+    let verdict = check(log, &committee, &Record::load(log, &committee)?)?;
     print(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
     for (name, answer) in verdict.answers() {
         print(format!("  {name:<16} {answer}"));
@@ -175,7 +175,7 @@ pub(crate) fn check_and_measure(
             let path = log.join(format!("rounds-{node}.csv"));
             // A node that was killed before it wrote anything has no file; one that was up at the end must have.
             if status.is_some() || path.exists() {
-                nodes.push(Reading::new(node, RoundsFile::open(&path)?, status));
+                nodes.push(Reading::new(node, RoundsFile::open(&path, node, shard)?, status));
             }
         }
         let place = Place::of(committee, shard);

@@ -195,7 +195,7 @@ fn judge(
     measured_ms: &Range<u64>,
     findings: &mut Vec<String>,
 ) -> Verdict {
-    if let Err(error) = record.save(&directories.log) {
+    if let Err(error) = record.save(&directories.log, committee) {
         findings
             .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
     }

@@ -1,7 +1,7 @@
 //! The files of a run for `tools verify`: the nodes' last statuses and the client's own record.
 //!
 //! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `exchanges.csv`
-//! has a line for each shard of each of these nodes, its own included. `receipts.csv` has a line a height of a shard
+//! has a line for each shard of each of these nodes (`with_shard`), its own included. `receipts.csv` has a line a height of a shard
 //! with how many receipts the clients got that name it. `clients.csv` has one line: how the run ended, and what became
 //! of all that was submitted. All are written by the process that conducts the run, from what came over the clients'
 //! sessions, so they are a second source beside the files that the nodes write themselves.
@@ -155,10 +155,10 @@ pub(crate) struct Record {
     pub(crate) clients: Clients,
 }
 
-const NODES_HEADER: &str = "node,state,executed,header,finished,rejected,taken,coins,value,open_records,pool,parts_open,held,\
-                            finished_cross,cancelled";
-const EXCHANGES_HEADER: &str = "node,shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,ticked_sum,\
-                                finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
+const NODES_HEADER: &str = "node,shard,state,executed,header,finished,rejected,taken,coins,value,open_records,pool,parts_open,\
+                            held,finished_cross,cancelled";
+const EXCHANGES_HEADER: &str = "node,shard,with_shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,\
+                                ticked_sum,finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
 const RECEIPTS_HEADER: &str = "shard,height,finished,finished_cross";
 const CLIENTS_HEADER: &str = "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned";
 
@@ -172,14 +172,15 @@ impl Record {
         committee.members(shard).filter_map(|node| Some((node, self.nodes.get(&node)?.as_ref())))
     }
 
-    /// Writes the files.
-    pub(crate) fn save(&self, log: &Path) -> io::Result<()> {
+    /// Writes the files of a run of this committee.
+    pub(crate) fn save(&self, log: &Path, committee: &Committee) -> io::Result<()> {
         let mut nodes = format!("{NODES_HEADER}\n");
         let mut exchanges = format!("{EXCHANGES_HEADER}\n");
         for (node, status) in &self.nodes {
-            nodes += &node_line(*node, status.as_ref());
+            let owner = format!("{node},{}", committee.shard_of(*node));
+            nodes += &format!("{owner},{}", status_columns(status.as_ref()));
             let exchanged = status.iter().flat_map(|status| &status.exchanged);
-            exchanged.for_each(|exchange| exchanges += &exchange_line(*node, exchange));
+            exchanged.for_each(|exchange| exchanges += &format!("{owner},{}", exchange_columns(exchange)));
         }
         fs::write(log.join("nodes.csv"), nodes)?;
         fs::write(log.join("exchanges.csv"), exchanges)?;
@@ -193,8 +194,8 @@ impl Record {
         fs::write(log.join("clients.csv"), text)
     }
 
-    /// Reads the files.
-    pub(crate) fn load(log: &Path) -> Result<Record, ParseError> {
+    /// Reads the files of a run of this committee.
+    pub(crate) fn load(log: &Path, committee: &Committee) -> Result<Record, ParseError> {
         let clients_path = log.join("clients.csv");
         let mut clients = None;
         each_line(&clients_path, CLIENTS_HEADER, |words| {
@@ -208,12 +209,13 @@ impl Record {
             clients: clients.ok_or_else(nothing)?,
         };
         each_line(&log.join("nodes.csv"), NODES_HEADER, |words| {
-            let (node, status) = parse_node(words)?;
-            push_last(&mut record.nodes, node, status)
+            let (node, words) = parse_owner(words, committee)?;
+            push_last(&mut record.nodes, node, parse_status(words)?)
         })?;
         let mut last = None;
         each_line(&log.join("exchanges.csv"), EXCHANGES_HEADER, |words| {
-            let (node, exchange) = parse_exchange(words)?;
+            let (node, words) = parse_owner(words, committee)?;
+            let exchange = parse_exchange(words)?;
             let place = Some((node, exchange.shard));
             record.nodes.get_mut(&node)?.as_mut()?.exchanged.push(exchange);
             (std::mem::replace(&mut last, place) < place).then_some(())
@@ -250,10 +252,17 @@ fn parse_clients(words: &[&str]) -> Option<Clients> {
     })
 }
 
-fn node_line(node: NodeId, status: Option<&LastStatus>) -> String {
-    let Some(status) = status else { return format!("{node},down,,,,,,,,,,,,,\n") };
+/// The node of a line that begins with it and its shard, and the columns after these.
+fn parse_owner<'a, 'b>(words: &'a [&'b str], committee: &Committee) -> Option<(NodeId, &'a [&'b str])> {
+    let [node, shard, rest @ ..] = words else { return None };
+    let (node, shard) = (NodeId(node.parse().ok()?), ShardId(shard.parse().ok()?));
+    (committee.shard_of(node) == shard).then_some((node, rest))
+}
+
+fn status_columns(status: Option<&LastStatus>) -> String {
+    let Some(status) = status else { return "down,,,,,,,,,,,,,\n".into() };
     format!(
-        "{node},up,{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+        "up,{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
         status.executed,
         hex::encode(&status.header.0),
         status.finished,
@@ -270,57 +279,55 @@ fn node_line(node: NodeId, status: Option<&LastStatus>) -> String {
     )
 }
 
-fn parse_node(words: &[&str]) -> Option<(NodeId, Option<LastStatus>)> {
-    let words: &[&str; 15] = words.try_into().ok()?;
-    let node = NodeId(words[0].parse().ok()?);
-    let status = match words[1] {
-        "down" if words[2..].iter().all(|word| word.is_empty()) => None,
+fn parse_status(words: &[&str]) -> Option<Option<LastStatus>> {
+    let words: &[&str; 14] = words.try_into().ok()?;
+    let status = match words[0] {
+        "down" if words[1..].iter().all(|word| word.is_empty()) => None,
         "up" => Some(LastStatus {
-            executed: Round(words[2].parse().ok()?),
-            header: Digest(hex::decode_32(words[3])?),
-            finished: words[4].parse().ok()?,
-            rejected: words[5].parse().ok()?,
-            taken: words[6].parse().ok()?,
-            coins: words[7].parse().ok()?,
-            value: words[8].parse().ok()?,
-            open_records: words[9].parse().ok()?,
-            pool: words[10].parse().ok()?,
-            parts_open: words[11].parse().ok()?,
-            held: words[12].parse().ok()?,
-            finished_cross: words[13].parse().ok()?,
-            cancelled: words[14].parse().ok()?,
+            executed: Round(words[1].parse().ok()?),
+            header: Digest(hex::decode_32(words[2])?),
+            finished: words[3].parse().ok()?,
+            rejected: words[4].parse().ok()?,
+            taken: words[5].parse().ok()?,
+            coins: words[6].parse().ok()?,
+            value: words[7].parse().ok()?,
+            open_records: words[8].parse().ok()?,
+            pool: words[9].parse().ok()?,
+            parts_open: words[10].parse().ok()?,
+            held: words[11].parse().ok()?,
+            finished_cross: words[12].parse().ok()?,
+            cancelled: words[13].parse().ok()?,
             exchanged: Vec::new(),
         }),
         _ => return None,
     };
-    Some((node, status))
+    Some(status)
 }
 
-fn exchange_line(node: NodeId, exchange: &Exchange) -> String {
+fn exchange_columns(exchange: &Exchange) -> String {
     let Exchange { shard, spent, closed, refunded, ticked, finished, cancelled, .. } = exchange;
     let sums = [spent, closed, refunded, ticked, finished, cancelled];
     let sums: Vec<String> = sums.iter().map(|sum| format!("{},{}", sum.count, sum.sum)).collect();
     let Exchange { value_out, value_in, part_out, part_in, .. } = exchange;
-    format!("{node},{shard},{},{value_out},{value_in},{part_out},{part_in}\n", sums.join(","))
+    format!("{shard},{},{value_out},{value_in},{part_out},{part_in}\n", sums.join(","))
 }
 
-fn parse_exchange(words: &[&str]) -> Option<(NodeId, Exchange)> {
-    let words: &[&str; 18] = words.try_into().ok()?;
+fn parse_exchange(words: &[&str]) -> Option<Exchange> {
+    let words: &[&str; 17] = words.try_into().ok()?;
     let sum = |at: usize| Some(IdSum { count: words[at].parse().ok()?, sum: words[at + 1].parse().ok()? });
-    let exchange = Exchange {
-        shard: ShardId(words[1].parse().ok()?),
-        spent: sum(2)?,
-        closed: sum(4)?,
-        refunded: sum(6)?,
-        ticked: sum(8)?,
-        finished: sum(10)?,
-        cancelled: sum(12)?,
-        value_out: words[14].parse().ok()?,
-        value_in: words[15].parse().ok()?,
-        part_out: PartNumber(words[16].parse().ok()?),
-        part_in: PartNumber(words[17].parse().ok()?),
-    };
-    Some((NodeId(words[0].parse().ok()?), exchange))
+    Some(Exchange {
+        shard: ShardId(words[0].parse().ok()?),
+        spent: sum(1)?,
+        closed: sum(3)?,
+        refunded: sum(5)?,
+        ticked: sum(7)?,
+        finished: sum(9)?,
+        cancelled: sum(11)?,
+        value_out: words[13].parse().ok()?,
+        value_in: words[14].parse().ok()?,
+        part_out: PartNumber(words[15].parse().ok()?),
+        part_in: PartNumber(words[16].parse().ok()?),
+    })
 }
 
 /// Hands over the words of each line after the header.

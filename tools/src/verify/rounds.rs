@@ -5,11 +5,11 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use wire::hex;
-use wire::ids::{Digest, Round};
+use wire::ids::{Digest, NodeId, Round, ShardId};
 use wire::text::ParseError;
 
-/// The columns, in order. Those from `header` to `payload_bytes` are the same on all nodes.
-pub(crate) const HEADER: &str = "round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,\
+/// The columns, in order. Those from `shard` to `payload_bytes` are the same on all nodes of a shard.
+pub(crate) const HEADER: &str = "node,shard,round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,\
                                  closed,entries,payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,\
                                  executed_ms";
 
@@ -54,18 +54,21 @@ pub(crate) struct Line {
 /// Reads one file line by line, so that a run of any length is checked in little memory.
 pub(crate) struct RoundsFile {
     path: PathBuf,
+    /// How each line must begin: the node and its shard.
+    owner: String,
     reader: BufReader<File>,
     line: usize,
     last: Option<Round>,
 }
 
 impl RoundsFile {
-    /// Opens a file and checks its first line.
-    pub(crate) fn open(path: &Path) -> Result<RoundsFile, ParseError> {
+    /// Opens the file of a node and checks its first line.
+    pub(crate) fn open(path: &Path, node: NodeId, shard: ShardId) -> Result<RoundsFile, ParseError> {
         let place = path.display().to_string();
         let file =
             File::open(path).map_err(|error| ParseError::of(&place, &error.to_string(), "a rounds file"))?;
-        let mut file = RoundsFile { path: path.into(), reader: BufReader::new(file), line: 0, last: None };
+        let (owner, reader) = (format!("{node},{shard},"), BufReader::new(file));
+        let mut file = RoundsFile { path: path.into(), owner, reader, line: 0, last: None };
         match file.next_text()? {
             Some(first) if first == HEADER => Ok(file),
             first => Err(file.error(&first.unwrap_or_default(), format!("'{HEADER}'"))),
@@ -76,7 +79,9 @@ impl RoundsFile {
     /// its node was killed while it wrote.
     pub(crate) fn next_line(&mut self) -> Result<Option<Line>, ParseError> {
         let Some(text) = self.next_text()? else { return Ok(None) };
-        let line = parse(&text).ok_or_else(|| self.error(&text, format!("the columns {HEADER}")))?;
+        let line = text.strip_prefix(&self.owner).and_then(parse).ok_or_else(|| {
+            self.error(&text, format!("the columns {HEADER}, and '{}' at the beginning", self.owner))
+        })?;
         let expected = self.last.map_or(Round(1), Round::next);
         if line.block.round != expected {
             return Err(self.error(&line.block.round.to_string(), format!("round {expected}")));
@@ -100,6 +105,7 @@ impl RoundsFile {
     }
 }
 
+/// The columns after the node and its shard.
 fn parse(text: &str) -> Option<Line> {
     let words: Vec<&str> = text.split(',').collect();
     let words: &[&str; 20] = words.as_slice().try_into().ok()?;

@@ -104,7 +104,7 @@ fn others(word: &str) -> Vec<String> {
 }
 
 fn is_noticed(log: &Path, committee: &Committee) -> bool {
-    let verdict = Record::load(log).and_then(|record| check(log, committee, &record));
+    let verdict = Record::load(log, committee).and_then(|record| check(log, committee, &record));
     !verdict.is_ok_and(|verdict| verdict.is_clean())
 }
 

@@ -28,27 +28,28 @@ fn header(round: u64) -> Digest {
     Digest([round as u8; 32])
 }
 
-fn line(round: u64) -> String {
-    line_with(round, [0; 3])
+fn line(node: u16, round: u64) -> String {
+    line_with(node, round, [0; 3])
 }
 
 /// With so many spent, refunded and closed.
-fn line_with(round: u64, [spent, refunded, closed]: [u64; 3]) -> String {
+fn line_with(node: u16, round: u64, [spent, refunded, closed]: [u64; 3]) -> String {
     format!(
-        "{round},{},{FINISHED},1,2,{spent},1,0,{refunded},{closed},4,25000,1,2,100,50,50,200,10,1700000000000\n",
+        "{node},{},{round},{},{FINISHED},1,2,{spent},1,0,{refunded},{closed},4,25000,1,2,100,50,50,200,10,1700000000000\n",
+        node / 4,
         hex::encode(&header(round).0)
     )
 }
 
 /// Verdict on the files of two shards.
 fn check_both(dir: &TestDir) -> Verdict {
-    check(dir.path(), &committee_of(2), &Record::load(dir.path()).unwrap()).unwrap()
+    check(dir.path(), &committee_of(2), &Record::load(dir.path(), &committee()).unwrap()).unwrap()
 }
 
 /// The files of four nodes of which node 3 crashed after three rounds, and the record that fits them.
 fn write_run(dir: &TestDir) -> Record {
     let record = write_members(dir, ShardId(0), 1);
-    record.save(dir.path()).unwrap();
+    record.save(dir.path(), &committee()).unwrap();
     record
 }
 
@@ -76,8 +77,9 @@ fn write_run_of_two(dir: &TestDir) -> Record {
     for id in 0..4 {
         let path = dir.path().join(format!("rounds-{id}.csv"));
         let text = fs::read_to_string(&path).unwrap();
-        let text =
-            text.replace(&line(1), &line_with(1, [7, 0, 0])).replace(&line(5), &line_with(5, [0, 2, 5]));
+        let text = text
+            .replace(&line(id, 1), &line_with(id, 1, [7, 0, 0]))
+            .replace(&line(id, 5), &line_with(id, 5, [0, 2, 5]));
         fs::write(path, text).unwrap();
     }
     for status in second.nodes.values_mut().flatten() {
@@ -97,7 +99,7 @@ fn write_run_of_two(dir: &TestDir) -> Record {
     }
     record.nodes.extend(second.nodes);
     record.receipts.extend(second.receipts);
-    record.save(dir.path()).unwrap();
+    record.save(dir.path(), &committee()).unwrap();
     record
 }
 
@@ -121,10 +123,10 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
     for (node, id) in (0..4u16).map(|index| (index, first + index)) {
         let rounds = if node == 3 { 3 } else { ROUNDS };
         let mut text = format!("{HEADER}\n");
-        (1..=rounds).for_each(|round| text += &line(round));
+        (1..=rounds).for_each(|round| text += &line(id, round));
         if node == 3 {
             // Killed in the middle of a line.
-            text += &line(4)[..20];
+            text += &line(id, 4)[..20];
         }
         fs::write(dir.path().join(format!("rounds-{id}.csv")), text).unwrap();
         let executed = ROUNDS;
@@ -153,7 +155,7 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
 }
 
 fn check_files(dir: &TestDir) -> Verdict {
-    check(dir.path(), &committee(), &Record::load(dir.path()).unwrap()).unwrap()
+    check(dir.path(), &committee(), &Record::load(dir.path(), &committee()).unwrap()).unwrap()
 }
 
 fn edit(dir: &TestDir, file: &str, from: &str, to: &str) {
@@ -167,7 +169,7 @@ fn edit(dir: &TestDir, file: &str, from: &str, to: &str) {
 fn an_honest_run_is_clean() {
     let dir = TestDir::new();
     let record = write_run(&dir);
-    assert_eq!(Record::load(dir.path()), Ok(record));
+    assert_eq!(Record::load(dir.path(), &committee()), Ok(record));
     let verdict = check_files(&dir);
     assert_eq!(verdict.findings, Vec::<String>::new());
     assert!(verdict.is_clean());
@@ -202,7 +204,7 @@ fn tampered_counts_are_found() {
 fn a_last_status_that_the_file_does_not_bear_out_is_found() {
     let dir = TestDir::new();
     write_run(&dir);
-    edit(&dir, "nodes.csv", "2,up,5,", "2,up,9,");
+    edit(&dir, "nodes.csv", "2,0,up,5,", "2,0,up,9,");
     assert!(check_files(&dir).findings[0].contains("its file lacks it"));
 
     let dir = TestDir::new();
@@ -243,7 +245,7 @@ fn receipts_without_a_block_are_found() {
     write_run(&dir);
     edit(&dir, "receipts.csv", "0,5,9,1", "0,6,9,1");
     assert!(check_files(&dir).findings[0].contains("height 6, which no node has executed"));
-    let mut record = Record::load(dir.path()).unwrap();
+    let mut record = Record::load(dir.path(), &committee()).unwrap();
     record.nodes.values_mut().for_each(|status| *status = None);
     let verdict = check(dir.path(), &committee(), &record).unwrap();
     let why = "not judged: no member was up at the end";
@@ -259,7 +261,7 @@ fn receipts_without_a_block_are_found() {
 fn shards_are_judged_apart() {
     let dir = TestDir::new();
     let record = write_run_of_two(&dir);
-    assert_eq!(Record::load(dir.path()), Ok(record));
+    assert_eq!(Record::load(dir.path(), &committee()), Ok(record));
     let verdict = check_both(&dir);
     assert!(verdict.is_clean(), "{:?}", verdict.findings);
     assert_eq!((verdict.rounds, verdict.finished), (2 * ROUNDS, 2 * ROUNDS * (FINISHED + 1)));
@@ -319,7 +321,8 @@ fn edit_books(dir: &TestDir, first: u16, from: &str, to: &str) {
     for member in first..first + 3 {
         let text = fs::read_to_string(dir.path().join("exchanges.csv")).unwrap();
         let other = u16::from(first == 0);
-        let line = text.lines().find(|line| line.starts_with(&format!("{member},{other},"))).unwrap();
+        let line =
+            text.lines().find(|line| line.starts_with(&format!("{member},{},{other},", 1 - other))).unwrap();
         assert!(line.contains(from), "{from} in {line}");
         edit(dir, "exchanges.csv", line, &line.replace(from, to));
     }
@@ -327,7 +330,7 @@ fn edit_books(dir: &TestDir, first: u16, from: &str, to: &str) {
 
 #[test]
 fn an_exchange_that_one_node_alone_reports_is_found() {
-    let (verdict, first) = after("exchanges.csv", "6,0,0,0", "6,0,1,1");
+    let (verdict, first) = after("exchanges.csv", "6,1,0,0,0", "6,1,0,1,1");
     assert_eq!(verdict.agreement, Judgement::False, "{first}");
     assert!(verdict.findings.contains(&"shard 1: nodes 4 and 6 have the same header and other books".into()));
     let (verdict, first) = after("exchanges.csv", ",500,0,3,4", ",501,0,3,4");
@@ -349,10 +352,10 @@ fn where_parts_are_on_their_way_shards_are_compared_by_bounds() {
         let exchange = &mut status.exchanged[1];
         (exchange.part_in, exchange.value_out) = (PartNumber(3), 400);
         exchange.closed = IdSum { count: 4, sum: 4_000 };
-        edit(&dir, &format!("rounds-{id}.csv"), &line_with(5, [0, 2, 5]), &line_with(5, [0, 2, 4]));
+        edit(&dir, &format!("rounds-{id}.csv"), &line_with(id, 5, [0, 2, 5]), &line_with(id, 5, [0, 2, 4]));
     }
     let save_and_check = |record: &Record| {
-        record.save(dir.path()).unwrap();
+        record.save(dir.path(), &committee()).unwrap();
         check_both(&dir)
     };
     let open = "shard 0 ended with 1 open records over 100 and 0 in its pool";
@@ -388,7 +391,7 @@ fn a_shard_of_which_nobody_is_left_is_not_judged() {
     (4..8).for_each(|id| _ = record.nodes.insert(NodeId(id), None));
     // Its nodes were killed before they wrote the last line, for which the clients have receipts.
     for id in 4..7 {
-        edit(&dir, &format!("rounds-{id}.csv"), &line(5), "");
+        edit(&dir, &format!("rounds-{id}.csv"), &line(id, 5), "");
     }
     let verdict = check(dir.path(), &committee_of(2), &record).unwrap();
     assert_eq!(verdict.findings, Vec::<String>::new());
@@ -429,7 +432,7 @@ fn what_other_clients_handed_in_has_receipts_elsewhere() {
     let three = record.nodes[&NodeId(2)].clone();
     record.nodes.insert(NodeId(3), three);
     let text = fs::read_to_string(dir.path().join("rounds-2.csv")).unwrap();
-    fs::write(dir.path().join("rounds-3.csv"), text).unwrap();
+    fs::write(dir.path().join("rounds-3.csv"), text.replace("\n2,", "\n3,")).unwrap();
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 30 + 2;
     assert_eq!(check(&record).findings, [missing], "two of them are others'");
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken += 1;
@@ -461,10 +464,13 @@ fn every_member_has_a_line_and_every_receipt_a_shard() {
 fn a_missing_round_and_garbage_are_errors_with_file_and_line() {
     let dir = TestDir::new();
     write_run(&dir);
-    edit(&dir, "rounds-0.csv", &line(2), "");
-    let record = Record::load(dir.path()).unwrap();
+    edit(&dir, "rounds-0.csv", &line(0, 2), "");
+    let record = Record::load(dir.path(), &committee()).unwrap();
     let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
     assert!(error.contains("rounds-0.csv, line 3: found '3', expected round 2"), "{error}");
+    fs::copy(dir.path().join("rounds-1.csv"), dir.path().join("rounds-0.csv")).unwrap();
+    let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
+    assert!(error.contains("rounds-0.csv, line 2: found '1,0,1,"), "the file of another node: {error}");
     fs::write(dir.path().join("rounds-0.csv"), "hello\n").unwrap();
     assert!(check(dir.path(), &committee(), &record).unwrap_err().to_string().contains("line 1"));
     fs::remove_file(dir.path().join("rounds-0.csv")).unwrap();
