@@ -1,32 +1,9 @@
-//! `rounds-<id>.csv`: a line for each block that this node executed.
+//! `rounds-<id>.csv`: a line for each block that this node executed. `docs/files.md` defines its columns, most of which
+//! are those of a [`BlockReport`].
 //!
-//! | column | meaning |
-//! | --- | --- |
-//! | `node`, `shard` | this node and its shard |
-//! | `round` | round and height |
-//! | `header` | digest of the header, hex |
-//! | `finished` | transactions within the shard finished by the block |
-//! | `rejected` | transactions rejected for good by it |
-//! | `skipped` | transactions in it that were skipped: duplicates, expired |
-//! | `spent` | cross-shard transactions that spent in it, an input shard of theirs |
-//! | `finished_cross` | cross-shard transactions finished by it, in their output shard |
-//! | `cancelled` | cross-shard transactions cancelled by it, in their output shard |
-//! | `refunded` | cross-shard transactions whose inputs here it gave back |
-//! | `closed` | cross-shard transactions whose records here it closed since they finished |
-//! | `entries` | lane entries in it |
-//! | `payload_bytes` | bytes of their payloads |
-//! | `views` | views that its agreement took, from 1; 0 if it was decided by a HALT before we took part |
-//! | `leader` | node that had proposed the decided cut, elected by the coin of the deciding view |
-//! | `spb_us` | microseconds from our input to N−f FINISHes of the deciding view |
-//! | `coin_us` | from there to the coin of that view |
-//! | `decide_us` | from there to the decision |
-//! | `agreement_us` | from our input to the decision; 0 if we gave none |
-//! | `fetch_us` | from the decision to the execution |
-//! | `executed_ms` | when it was executed, Unix time in milliseconds |
-//!
-//! The columns from `shard` to `payload_bytes` are the same on all nodes of a shard. Lines are flushed within a second and at the
-//! end. If the file cannot be written any more, on a full disk for example, it ends there, with an error in the log.
-//! Consensus does not depend on it, and `tools verify` lists the missing rounds.
+//! Lines are flushed within a second and at the end. If the file cannot be written any more, on a full disk for
+//! example, it ends there, with an error in the log. Consensus does not depend on it, and `tools verify` lists the
+//! missing rounds.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -150,7 +150,10 @@ fn without_command(arguments: &[String]) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::testing::FILES;
 
     #[test]
     fn every_page_has_its_sections_and_fits_the_terminal() {
@@ -165,6 +168,38 @@ mod tests {
                 assert_eq!(long, None, "tools {}, {columns} columns", command.name);
             }
         }
+    }
+
+    /// The exit codes in `docs/files.md` by command, those of its table and 2.
+    fn documented_codes() -> BTreeSet<(String, String)> {
+        let (_, section) = FILES.split_once("\n## Exit codes\n").unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let mut codes = BTreeSet::new();
+        for row in rows {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            for command in cells[0].trim_end_matches('`').split("`, `") {
+                codes.extend(cells[1].split(", ").map(|code| (command.to_string(), code.to_string())));
+                codes.insert((command.into(), "2".into()));
+            }
+        }
+        codes
+    }
+
+    #[test]
+    fn every_exit_code_of_a_page_is_documented_and_no_other() {
+        let mut listed = BTreeSet::new();
+        for (command, _) in COMMANDS {
+            let section = |command: &Command| {
+                let (_, text) =
+                    command.sections.iter().find(|(heading, _)| *heading == "EXIT STATUS").unwrap();
+                *text
+            };
+            // 'deploy load' refers to 'load'.
+            let text = section(if command.name == "deploy load" { &load::COMMAND } else { command });
+            let codes = text.lines().map(|line| line.split_once("  ").unwrap().0);
+            listed.extend(codes.map(|code| (command.name.to_string(), code.to_string())));
+        }
+        assert_eq!(documented_codes(), listed, "docs/files.md, Exit codes");
     }
 
     #[test]

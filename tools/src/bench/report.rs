@@ -165,6 +165,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{documented_keys, json_keys};
 
     #[test]
     fn table_and_json_hold_the_same() {
@@ -177,6 +178,14 @@ mod tests {
         assert!(report.is_clean());
         report.complain("no".into());
         assert!(!report.is_clean());
+    }
+
+    #[test]
+    fn each_key_is_defined() {
+        let mut report = Report::new(4, Duration::from_secs(10));
+        report.add(Figure::new("250 B, committed", 1.0, "tx/s"));
+        report.judge("growth", true, "1 of 40".into());
+        assert_eq!(json_keys(&report.to_json(), &[]), documented_keys("`bench.json`"));
     }
 
     #[test]

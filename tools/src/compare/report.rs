@@ -275,6 +275,7 @@ mod tests {
 
     use super::super::run::{sample, sample_of};
     use super::*;
+    use crate::testing::{documented_keys, json_keys};
 
     #[test]
     fn two_single_runs_stand_side_by_side_without_a_verdict() {
@@ -373,6 +374,7 @@ Fewer than 3 runs of a side cannot separate a difference from noise; give more o
         assert!(text.contains("option --rate  7, 8  7\n"), "{text}");
         let json = Json::parse(&comparison.to_json().to_string());
         assert!(json.is_ok(), "{json:?}");
+        assert_eq!(json_keys(&json.unwrap(), &[]), documented_keys("`tools compare`"));
     }
 
     #[test]

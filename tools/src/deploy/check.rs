@@ -325,6 +325,7 @@ mod tests {
 
     use super::*;
     use crate::deploy::sites::sites;
+    use crate::testing::{documented_keys, json_keys};
 
     fn reply(lines: &str) -> Reply {
         let text = format!("dumbo-testbed begin\n{lines}dumbo-testbed end\n");
@@ -344,6 +345,8 @@ mod tests {
         let good = reply(&format!("{GOOD}{architecture}running 3 77\ntestbed ab\n"));
         let facts_of = |reply: &Reply| facts(reply, CLOCK).unwrap();
         assert_eq!((facts_of(&good).machine.cores, facts_of(&good).running.as_slice()), (8, [3].as_slice()));
+        let keys = json_keys(&facts_of(&good).to_json(&site("0 ::1 a 1 x\n")), &[]);
+        assert_eq!(keys, documented_keys("`hosts` of `summary.json`"));
         assert_eq!(obstacles(&good, &facts_of(&good), Purpose::Look), Vec::<String>::new());
         let running = obstacles(&good, &facts_of(&good), Purpose::Run);
         assert_eq!(running, ["node 3 of testbed ab runs there; tools deploy stop ends it"]);

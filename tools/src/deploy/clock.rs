@@ -116,6 +116,7 @@ mod tests {
         assert_eq!(offset.to_string(), "-12.3 ± 0.5 ms");
         assert_eq!(Offset { offset_ms: -0.01, ..offset }.to_string(), "+0.0 ± 0.5 ms");
         let text = text(&[(&sites[0], offset), (&sites[1], Offset { offset_ms: 1.0, ..offset })]);
+        assert!(text.starts_with(&crate::testing::documented("`clocks.csv`").join(",")));
         assert_eq!(text, "host,nodes,offset_ms,uncertainty_ms\nx,0+2,-12.250,0.500\ny,1,1.000,0.500\n");
     }
 }

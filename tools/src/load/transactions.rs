@@ -1,22 +1,7 @@
 //! `transactions.csv`: what became of single transactions, a line each.
 //!
-//! | column | meaning |
-//! | --- | --- |
-//! | `tx` | id of the transaction, hex |
-//! | `stands_for` | transactions that the line stands for: one in so many has a line |
-//! | `kind` | `intra` or `cross` |
-//! | `intended_us` | when it was meant to be sent, microseconds since the load began |
-//! | `sent_us` | when it was handed to its node |
-//! | `receipt_us` | when its last receipt was read; empty without one |
-//! | `contact` | the node it was handed to |
-//! | `input_shards` | shards of its inputs, joined by `+` |
-//! | `output_shard` | shard of its outputs |
-//! | `fate` | `finished`, `rejected: REASON`, `expired`, `refused: REASON`, `lost`, `in flight`, `orphaned`, `never sent` |
-//! | `height` | of the block that finished it; empty without one |
-//!
-//! Lines come in the order of the receipts; what has none stands at the end. What was never sent has an intended time
-//! only. A file that cannot be written ends
-//! there, and the summary says so.
+//! `docs/files.md` defines the columns. Lines come in the order of the receipts; transactions without one stand at the
+//! end. A file that cannot be written ends there, and the summary says so.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -137,6 +122,11 @@ mod tests {
 
     use super::*;
     use crate::testing::TestDir;
+
+    #[test]
+    fn each_column_is_defined() {
+        assert_eq!(crate::testing::documented("`transactions.csv`").join(","), HEADER);
+    }
 
     #[test]
     fn lines_have_the_columns_of_the_header() {

@@ -1,5 +1,5 @@
 //! The result of a run: for people on the terminal ([`text`]), for programs in `summary.json` ([`json`]), and as an
-//! exit code. `docs/figures.md` defines each figure.
+//! exit code. `docs/files.md` defines each figure.
 
 mod files;
 mod json;

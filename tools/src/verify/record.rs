@@ -353,3 +353,22 @@ fn each_line(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::documented;
+
+    #[test]
+    fn each_column_is_defined() {
+        for (file, header) in [
+            ("nodes.csv", NODES_HEADER),
+            ("exchanges.csv", EXCHANGES_HEADER),
+            ("receipts.csv", RECEIPTS_HEADER),
+            ("clients.csv", CLIENTS_HEADER),
+            ("rounds-<id>.csv", super::super::rounds::HEADER),
+        ] {
+            assert_eq!(documented(&format!("`{file}`")).join(","), header, "docs/files.md, {file}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The files for plots: `series.csv` and `latency.csv`. `docs/figures.md` defines the columns.
+//! The files for plots: `series.csv` and `latency.csv`. `docs/files.md` defines the columns.
 
 use std::fmt::Write as _;
 
