@@ -12,9 +12,11 @@ mod settings;
 mod shards;
 mod strangers;
 
+use wire::limits::NODES_PER_SHARD_MAX;
+
 use self::report::Report;
 use self::settings::Settings;
-use crate::flags::{Command, Opt, UsageError, Values};
+use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::run::{RunError, SIGNED};
 use crate::signals;
 use crate::terminal::print;
@@ -37,16 +39,21 @@ pub(crate) const COMMAND: Command = Command {
             Durability is off in all of them, and nodes keep 64 MiB of history.",
     operands: &[],
     options: &[
-        Opt::with("nodes", "N", "4", "Nodes, 1 to 128."),
-        Opt::with("duration", "S", "10", "Seconds of each measurement."),
+        Opt::with("nodes", "N", "4", "Nodes; with --strangers at least 4.")
+            .within(Range::whole(1, NODES_PER_SHARD_MAX as u64)),
+        Opt::with("duration", "S", "10", "Seconds of each measurement.")
+            .within(Range::Seconds { min_ms: 1_000 }),
         Opt::without_default(
             "rate",
             "R",
             "Transactions a second where latency is measured: 10000, 50000 with --strangers, or 1000 with --shards-table, if not given.",
-        ),
+        )
+        .within(Range::whole(1, 10_000_000)),
         Opt::switch("pipe", "Measures the raw pipe alone."),
-        Opt::with("pipe-bytes", "B", "1048576", "Bytes of a body of the raw pipe."),
-        Opt::with("pipe-window", "W", "8", "Bodies that each node keeps under way in the raw pipe."),
+        Opt::with("pipe-bytes", "B", "1048576", "Bytes of a body of the raw pipe.")
+            .within(Range::whole(17, 8 << 20)),
+        Opt::with("pipe-window", "W", "8", "Bodies that each node keeps under way in the raw pipe.")
+            .within(Range::whole(1, 1024)),
         Opt::switch(
             "shards-table",
             "Measures 1 to 4 shards instead, each with 0, 10, 50 and 90 % of the transactions between them.",
@@ -57,9 +64,11 @@ pub(crate) const COMMAND: Command = Command {
             "F",
             "1000000",
             "Frames of the attack that make no sense; connections and handshakes go with them.",
-        ),
+        )
+        .within(Range::whole(1_000, 100_000_000)),
         SIGNED,
-        Opt::with("seed", "S", "1", "Seed of everything random in the load."),
+        Opt::with("seed", "S", "1", "Seed of everything random in the load.")
+            .within(Range::whole(0, u64::MAX)),
         Opt::with("log-dir", "DIR", "log", "Logs of the last testbed, and bench.json."),
         Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file."),
     ],

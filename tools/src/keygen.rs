@@ -15,8 +15,11 @@ use wire::limits::{NODES_MAX, NODES_PER_SHARD_MAX};
 use wire::rand;
 use wire::text::ParseError;
 
-use crate::flags::{Command, Opt, UsageError, Values};
+use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::terminal::print;
+
+/// Numbers of shards: there is a node at least in each.
+pub(crate) const SHARDS_RANGE: Range = Range::whole(1, NODES_MAX as u64);
 
 pub(crate) const COMMAND: Command = Command {
     name: "keygen",
@@ -27,10 +30,12 @@ pub(crate) const COMMAND: Command = Command {
             overwritten.",
     operands: &[],
     options: &[
-        Opt::without_default("nodes", "N", "Nodes in each shard, 1 to 128."),
-        Opt::with("shards", "K", "1", "Shards; N × K is at most 1024."),
+        Opt::without_default("nodes", "N", "Nodes in each shard.")
+            .within(Range::whole(1, NODES_PER_SHARD_MAX as u64)),
+        Opt::with("shards", "K", "1", "Shards; N × K is at most 1024.").within(SHARDS_RANGE),
         Opt::switch("signed", "Transactions carry the signatures of the owners of the coins they spend."),
-        Opt::with("coins", "C", "200000", "Coins each shard starts with."),
+        Opt::with("coins", "C", "200000", "Coins each shard starts with.")
+            .within(Range::whole(0, 10_000_000)),
         Opt::with("out", "DIR", "keys", "The directory, created if it is not there."),
     ],
     sections: &[
@@ -62,11 +67,11 @@ impl std::fmt::Display for KeygenError {
 impl std::error::Error for KeygenError {}
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
-    let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
+    let nodes = values.whole("nodes")? as u16;
     let shards = shards(values, nodes)?;
     let protocol = Protocol {
         signed: values.is_given("signed"),
-        genesis_coins: values.number("coins", 0, 10_000_000)?,
+        genesis_coins: values.whole("coins")?,
         ..Protocol::default()
     };
     let out = Path::new(values.required("out")?);
@@ -119,7 +124,7 @@ pub(crate) fn deal(
 
 /// The value of `--shards`, for shards of so many nodes.
 pub(crate) fn shards(values: &Values, nodes: u16) -> Result<u16, UsageError> {
-    let shards = values.number("shards", 1, NODES_MAX.into())? as u16;
+    let shards = values.whole("shards")? as u16;
     if u32::from(nodes) * u32::from(shards) > u32::from(NODES_MAX) {
         let given = format!("{shards} shards of {nodes} nodes");
         return Err(ParseError::of("--shards", &given, format!("at most {NODES_MAX} nodes in all")).into());

@@ -203,6 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn every_option_of_numbers_has_a_range_and_its_default_lies_in_it() {
+        const NUMBERS: [&str; 11] = ["N", "K", "R", "R|max", "S", "B", "W", "M", "P", "C", "F"];
+        // 'logs' has ids and rounds, of which any may be looked for.
+        for (command, _) in COMMANDS.iter().filter(|(command, _)| command.name != "logs") {
+            let options = command.options.iter();
+            for option in options.filter(|option| option.value.is_some_and(|shape| NUMBERS.contains(&shape)))
+            {
+                let place = format!("tools {} --{}", command.name, option.name);
+                let range = option.range.unwrap_or_else(|| panic!("{place} has no range"));
+                let Some(default) = option.default else { continue };
+                assert!(range.contains(default), "{place}: {default} is outside of its range");
+            }
+        }
+    }
+
+    #[test]
     fn tables_are_such_that_a_command_line_has_one_meaning() {
         for (command, _) in COMMANDS {
             for (at, option) in command.options.iter().enumerate() {

@@ -34,8 +34,8 @@ pub(crate) use self::faults::{Fault, Kind};
 pub(crate) use self::fleet::{Fleet, UnaskedEnd, killed};
 pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
 pub(crate) use self::options::{
-    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, LIMITS, LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS,
-    SHARDS, SIGNED, TRANSACTIONS,
+    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, LOG_DIR,
+    PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS,
 };
 pub(crate) use self::plan::{NodeSettings, RunPlan};
 pub(crate) use self::prepare::prepare;

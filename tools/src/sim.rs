@@ -15,7 +15,7 @@ use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run as simulate};
 use wire::nearest::nearest;
 use wire::text::ParseError;
 
-use crate::flags::{Command, Opt, UsageError, Values};
+use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::terminal::print;
 
 /// The options of `tools sim`.
@@ -39,20 +39,24 @@ pub(crate) const COMMAND: Command = Command {
             "seed",
             "S",
             "One seed only, with every number of nodes and shards and adversary chosen.",
-        ),
-        Opt::with("nodes", "LIST", "4,7,10", "Sizes of a shard, comma-separated, 1 to 31."),
-        Opt::with("shards", "LIST", "1,2", "Numbers of shards, comma-separated, 1 to 4."),
+        )
+        .within(Range::whole(0, u64::MAX)),
+        Opt::with("nodes", "LIST", "4,7,10", "Sizes of a shard, comma-separated.")
+            .within(Range::List { min: 1, max: NODES_MAX }),
+        Opt::with("shards", "LIST", "1,2", "Numbers of shards, comma-separated.")
+            .within(Range::List { min: 1, max: SHARDS_MAX }),
         Opt::with("adversary", "NAME|all", "all", "What is tried; see ADVERSARIES."),
         Opt::switch("every", "Every seed with all nodes, shards and adversaries, not in turn."),
         Opt::switch("trace", "Writes down every step of the run; for one scenario."),
-        Opt::with("threads", "T", "2", "Scenarios run at once."),
+        Opt::with("threads", "T", "2", "Scenarios run at once.").within(Range::whole(1, 64)),
         Opt::switch_with(
             "search",
             "VIEWS",
             "4",
             "Instead of seeds: every execution of agreement among 4 members, one of them Byzantine, over so many \
              views. Each view takes about ten times as long as the one before.",
-        ),
+        )
+        .within(Range::whole(1, SEARCH_VIEWS_MAX)),
     ],
     sections: &[
         (
@@ -88,16 +92,16 @@ const SEARCH_VIEWS_MAX: u64 = 200;
 
 /// Runs the command; the exit status.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
-    if let Some(views) = values.optional_number("search", 1, SEARCH_VIEWS_MAX)? {
+    if let Some(views) = values.optional_whole("search")? {
         return Ok(search::run(views as u32));
     }
     let scenarios = scenarios(values)?;
-    let threads = values.number("threads", 1, 64)? as usize;
+    let threads = values.whole("threads")? as usize;
     Ok(if values.is_given("trace") { trace_all(&scenarios) } else { run_all(&scenarios, threads) })
 }
 
 fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
-    let seeds = match values.optional_number("seed", 0, u64::MAX)? {
+    let seeds = match values.optional_whole("seed")? {
         Some(seed) => vec![seed],
         None => values.value("seeds", "A..B with A below B", |text| {
             let (from, to) = text.split_once("..")?;
@@ -105,7 +109,7 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
             (from < to).then(|| (from..to).collect())
         })?,
     };
-    let (nodes, shards) = (sizes(values, "nodes", NODES_MAX)?, sizes(values, "shards", SHARDS_MAX)?);
+    let (nodes, shards) = (sizes(values, "nodes")?, sizes(values, "shards")?);
     let mut all = Vec::new();
     for adversary in adversaries(values)? {
         // Where there is nothing between shards there is nothing to attack.
@@ -131,12 +135,9 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
     Ok(seeds.iter().zip(all.iter().cycle()).map(|(seed, scenario)| of_seed(seed, scenario)).collect())
 }
 
-/// The numbers of a list.
-fn sizes(values: &Values, option: &'static str, max: u64) -> Result<Vec<u16>, UsageError> {
-    values.value(option, &format!("numbers from 1 to {max}, comma-separated"), |text| {
-        let number = |word: &str| word.parse().ok().filter(|n| (1..=max).contains(n)).map(|n| n as u16);
-        text.split(',').map(number).collect()
-    })
+/// The numbers of a list, whose range has no more than 16 bits.
+fn sizes(values: &Values, option: &'static str) -> Result<Vec<u16>, UsageError> {
+    Ok(values.list(option)?.into_iter().map(|number| number as u16).collect())
 }
 
 fn adversaries(values: &Values) -> Result<Vec<Adversary>, UsageError> {

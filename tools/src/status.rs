@@ -17,7 +17,7 @@ use wire::committee::Committee;
 use wire::hosts::{Host, Hosts};
 use wire::ids::{NodeId, Round, ShardId};
 
-use crate::flags::{Command, Opt, UsageError, Values};
+use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::lag::rounds_behind;
 use crate::load::Offering;
@@ -36,13 +36,15 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("data-dir", "DIR", "data", "The data directory of a run, with hosts.txt and keys/."),
         Opt::without_default("hosts", "FILE", "Where the nodes are; as a rule DATA_DIR/hosts.txt."),
         Opt::without_default("keys", "DIR", "The directory with committee.txt; as a rule DATA_DIR/keys."),
-        Opt::with("timeout", "S", "2", "Seconds that a node may take to answer."),
+        Opt::with("timeout", "S", "2", "Seconds that a node may take to answer.")
+            .within(Range::PositiveSeconds),
         Opt::switch_with(
             "watch",
             "S",
             "1",
             "Repeats every S seconds, every second if S is not given, and shows rates, until Ctrl-C.",
-        ),
+        )
+        .within(Range::PositiveSeconds),
         Opt::switch("json", "Prints JSON."),
     ],
     sections: &[
@@ -120,8 +122,8 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let data = PathBuf::from(values.required("data-dir")?);
     let place = |option: &str, name: &str| values.text(option).map_or(data.join(name), PathBuf::from);
     let (hosts, committee) = load_testbed(&place("hosts", "hosts.txt"), &place("keys", "keys"))?;
-    let patience = values.positive_seconds("timeout")?;
-    let every = values.optional_positive_seconds("watch")?;
+    let patience = values.seconds("timeout")?;
+    let every = values.optional_seconds("watch")?;
     let is_json = values.is_given("json");
     let committee = Arc::new(committee);
     let begun = match every {

@@ -85,7 +85,11 @@ fn a_mistyped_local_run_begins_nothing() {
             ("local --nodes 4 --rat 5", 2, "there is no option '--rat'; the nearest is '--rate'"),
             ("local --nodes 4 --druation=5", 2, "the nearest is '--duration'"),
             ("local --nodes 0", 2, "--nodes: found '0', expected a whole number from 1 to 128"),
-            ("local --nodes 4 --rate 0", 2, "--rate: found '0', expected transactions a second from 1"),
+            (
+                "local --nodes 4 --rate 0",
+                2,
+                "--rate: found '0', expected a whole number from 1 to 10000000, or 'max'",
+            ),
             ("local --nodes 4 --shards 0", 2, "--shards: found '0'"),
             ("local --nodes 4 --duration 0", 2, "--duration: found '0'"),
             ("local --nodes 4 --faults crahs:0@1", 2, "the nearest is 'crash'"),
@@ -142,7 +146,10 @@ fn a_wrong_value_is_reported_with_what_was_expected() {
     let place = place_of_an_earlier_run();
     let load = "load --hosts data/hosts.txt --keys data/keys";
     let lines = [
-        (format!("{load} --rate 0"), "--rate: found '0', expected transactions a second from 1"),
+        (
+            format!("{load} --rate 0"),
+            "--rate: found '0', expected a whole number from 1 to 10000000, or 'max'",
+        ),
         (format!("{load} --rate fast"), "--rate: found 'fast'"),
         (format!("{load} --duration -1"), "--duration: found '-1', expected seconds"),
         (format!("{load} --cross 0.5"), "--cross: found '0.5', expected 0, since there is one shard"),

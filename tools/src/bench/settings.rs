@@ -7,7 +7,7 @@ use wire::limits::NODES_PER_SHARD_MAX;
 
 use super::pipe::PipeSettings;
 use super::report::Report;
-use crate::flags::{UsageError, Values, parse_seconds};
+use crate::flags::{UsageError, Values};
 use crate::local::{self, Options};
 use crate::run::{Progress, RunError, Summary};
 use crate::terminal::columns;
@@ -33,10 +33,8 @@ pub(super) struct Settings {
 impl Settings {
     /// The settings of a command line.
     pub(super) fn from_values(values: &Values) -> Result<Settings, UsageError> {
-        let duration = values.value("duration", "seconds, at least 1", |text| {
-            parse_seconds(text).filter(|duration| *duration >= Duration::from_secs(1))
-        })?;
-        let rate = values.optional_number("rate", 1, 10_000_000)?;
+        let duration = values.seconds("duration")?;
+        let rate = values.optional_whole("rate")?;
         let is_attacked = values.is_given("strangers");
         // With fewer nodes there is no member that could be Byzantine.
         let nodes_min = if is_attacked { 4 } else { 1 };
@@ -51,13 +49,13 @@ impl Settings {
             nodes: values.number("nodes", nodes_min, NODES_PER_SHARD_MAX.into())? as u16,
             duration,
             rate: rate.unwrap_or(rate_default),
-            frames: values.number("frames", 1_000, 100_000_000)?,
+            frames: values.whole("frames")?,
             pipe: PipeSettings {
-                body_bytes: values.number("pipe-bytes", 17, 8 << 20)?,
-                window: values.number("pipe-window", 1, 1024)?,
+                body_bytes: values.whole("pipe-bytes")?,
+                window: values.whole("pipe-window")?,
             },
             is_signed: values.is_given("signed"),
-            seed: values.number("seed", 0, u64::MAX)?,
+            seed: values.whole("seed")?,
             log: PathBuf::from(values.required("log-dir")?),
             data: PathBuf::from(values.required("data-dir")?),
         })

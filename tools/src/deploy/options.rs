@@ -1,7 +1,6 @@
 //! The command lines of `tools deploy`: a table an action, and their values.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use wire::hosts::Hosts;
 use wire::text::ParseError;
@@ -9,11 +8,11 @@ use wire::text::ParseError;
 use super::deployment::Target;
 use super::processes::PerHost;
 use super::sites::sites;
-use crate::flags::{Command, Opt, UsageError, Values, parse_seconds};
+use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
-    self, BATCH, FAULTS, FAULTS_SECTION, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS, SIGNED,
-    TRANSACTIONS,
+    self, BATCH, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS,
+    SIGNED, TRANSACTIONS,
 };
 
 const HOSTS: Opt =
@@ -34,7 +33,8 @@ const TIMEOUT: Opt = Opt::with(
     "S",
     "30",
     "Seconds for which a step on a host may make no progress before it is given up.",
-);
+)
+.within(Range::Seconds { min_ms: 100 });
 const DATA_DIR: Opt = Opt::with(
     "data-dir",
     "DIR",
@@ -51,13 +51,16 @@ const HISTORY: Opt = Opt::without_default(
     "M",
     "Memory in which a node keeps decided proposals for nodes that are behind; as a rule a quarter of its host's, \
      shared by the nodes there, and at most 2048.",
-);
+)
+.within(HISTORY_MIB);
 const METRICS: Opt = Opt::without_default(
     "metrics-port",
     "P",
     "Each node serves its metrics on a port of its host's 127.0.0.1: the first node there on P, the second on P + 1, and so \
      on in the order of ids. What they mean stands in docs/metrics.md.",
-);
+)
+// Below it as many ports as nodes can be on one host.
+.within(Range::whole(1, u16::MAX as u64 - wire::limits::NODES_MAX as u64));
 const FROM: Opt = Opt::with(
     "from",
     "here|hosts",
@@ -262,9 +265,7 @@ pub(super) fn target(values: &Values) -> Result<Target, UsageError> {
     let place = values.required("hosts")?;
     let hosts = Hosts::load(Path::new(place))?;
     let sites = sites(place, &hosts)?;
-    let limit = values.value("timeout", "seconds, from 0.1 to a week", |text| {
-        parse_seconds(text).filter(|limit| *limit >= Duration::from_millis(100))
-    })?;
+    let limit = values.seconds("timeout")?;
     let expected = "a path of letters, digits and . _ - /, without '..', that is no root directory";
     let run_dir = values.value("remote-dir", expected, parse_run_dir)?;
     let ssh_config = values.text("ssh-config").map(PathBuf::from);
@@ -288,10 +289,8 @@ fn parse_run_dir(text: &str) -> Option<String> {
 
 /// The settings of nodes that depend on their hosts.
 pub(super) fn per_host(values: &Values) -> Result<PerHost, UsageError> {
-    let history_mib = values.optional_number("history-mib", 1, 1 << 20)?;
-    // Below it as many ports as nodes can be on one host.
-    let last = u64::from(u16::MAX) - wire::limits::NODES_MAX as u64;
-    let metrics_port = values.optional_number("metrics-port", 1, last)?;
+    let history_mib = values.optional_whole("history-mib")?;
+    let metrics_port = values.optional_whole("metrics-port")?;
     Ok(PerHost { history_mib, metrics_port: metrics_port.map(|port| port as u16) })
 }
 

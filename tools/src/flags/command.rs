@@ -6,6 +6,8 @@ use std::fmt;
 use wire::nearest::nearest;
 use wire::text::ParseError;
 
+use super::range::Range;
+
 /// One option of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opt {
@@ -16,6 +18,8 @@ pub(crate) struct Opt {
     pub(crate) default: Option<&'static str>,
     /// The value it has if given without one; `None` if it then lacks one.
     pub(crate) bare: Option<&'static str>,
+    /// The numbers that it may be; `None` if it is none, or other options decide.
+    pub(crate) range: Option<Range>,
     /// Its meaning, in a sentence or two.
     pub(crate) help: &'static str,
 }
@@ -28,17 +32,17 @@ impl Opt {
         default: &'static str,
         help: &'static str,
     ) -> Opt {
-        Opt { name, value: Some(value), default: Some(default), bare: None, help }
+        Opt { name, value: Some(value), default: Some(default), bare: None, range: None, help }
     }
 
     /// An option with a value and no default.
     pub(crate) const fn without_default(name: &'static str, value: &'static str, help: &'static str) -> Opt {
-        Opt { name, value: Some(value), default: None, bare: None, help }
+        Opt { name, value: Some(value), default: None, bare: None, range: None, help }
     }
 
     /// A switch.
     pub(crate) const fn switch(name: &'static str, help: &'static str) -> Opt {
-        Opt { name, value: None, default: None, bare: None, help }
+        Opt { name, value: None, default: None, bare: None, range: None, help }
     }
 
     /// A switch that may have a value, and if given without one has `bare`.
@@ -48,7 +52,7 @@ impl Opt {
         bare: &'static str,
         help: &'static str,
     ) -> Opt {
-        Opt { name, value: Some(value), default: None, bare: Some(bare), help }
+        Opt { name, value: Some(value), default: None, bare: Some(bare), range: None, help }
     }
 }
 
@@ -273,7 +277,15 @@ impl Values {
         Ok(self.optional(name, expected, parse)?.expect("a required option has a value"))
     }
 
-    /// A whole number within bounds, both included.
+    /// The range that the table has for an option.
+    ///
+    /// # Panics
+    /// If the command declares no such option: a slip in our own tables.
+    pub(super) fn range(&self, name: &str) -> Option<Range> {
+        self.command.option(name).expect("the option is declared").range
+    }
+
+    /// A whole number within bounds, both included, that are narrower than those of the table: other options decide.
     pub(crate) fn number(&self, name: &'static str, min: u64, max: u64) -> Result<u64, UsageError> {
         self.value(name, &format!("a whole number from {min} to {max}"), |text| within(text, min, max))
     }
@@ -304,10 +316,13 @@ pub(super) const SAMPLE: Command = Command {
         Operand { name: "DIR", words: &[], default: Some("log"), help: "Where." },
     ],
     options: &[
-        Opt::with("rate", "R|max", "10000", "Offered load, whatever becomes of it in the end."),
-        Opt::with("duration", "S", "10", "How long."),
+        Opt::with("rate", "R|max", "10000", "Offered load, whatever becomes of it in the end.")
+            .within(Range::WholeOr { min: 1, max: 99_999, word: "max" }),
+        Opt::with("duration", "S", "10", "How long.").within(Range::PositiveSeconds),
         Opt::without_default("base-port", "P", "Where to listen."),
-        Opt::without_default("nodes", "N", "How many."),
+        Opt::without_default("nodes", "N", "How many.").within(Range::whole(1, 128)),
+        Opt::without_default("part", "P", "How much.").within(Range::Fraction),
+        Opt::with("sizes", "LIST", "1,2", "Which.").within(Range::List { min: 1, max: 9 }),
         Opt::switch_with("watch", "S", "1", "Again."),
         Opt::switch("signed", "Sign."),
     ],

@@ -1,6 +1,7 @@
 //! The manual page of a command and the list of all commands, from the tables, for a terminal of some width.
 
 use super::command::{Command, Opt};
+use super::range::Range;
 use crate::grid::wrapped;
 
 /// Columns by which the text of a page is moved in.
@@ -28,13 +29,13 @@ impl Command {
             page += "\nOPERANDS\n";
         }
         for operand in self.operands {
-            page += &described(operand.name, operand.help, operand.default, columns);
+            page += &described(operand.name, operand.help, None, operand.default, columns);
         }
         page += "\nOPTIONS\n";
         for option in self.options {
-            page += &described(&usage(option), option.help, option.default, columns);
+            page += &described(&usage(option), option.help, option.range, option.default, columns);
         }
-        page += &described("--help", "Shows this page.", None, columns);
+        page += &described("--help", "Shows this page.", None, None, columns);
         for (heading, body) in self.sections {
             page += &format!("\n{heading}\n{}", section(body, columns));
         }
@@ -74,9 +75,10 @@ fn usage(option: &Opt) -> String {
     }
 }
 
-fn described(term: &str, help: &str, default: Option<&str>, columns: usize) -> String {
+fn described(term: &str, help: &str, range: Option<Range>, default: Option<&str>, columns: usize) -> String {
+    let range = range.map(|range| format!(" {}", range.sentence())).unwrap_or_default();
     let default = default.map(|value| format!(" Default: {value}.")).unwrap_or_default();
-    format!("{:INDENT$}{term}\n{}", "", wrapped(&format!("{help}{default}"), 2 * INDENT, columns))
+    format!("{:INDENT$}{term}\n{}", "", wrapped(&format!("{help}{range}{default}"), 2 * INDENT, columns))
 }
 
 /// The text of a section: terms stand in a column beside what they mean if they are short, above it if they are not.
@@ -141,14 +143,20 @@ OPERANDS
 OPTIONS
     --rate R|max
         Offered load, whatever becomes
-        of it in the end. Default:
-        10000.
+        of it in the end. From 1 to
+        99999. Default: 10000.
     --duration S
-        How long. Default: 10.
+        How long. More than 0, at most
+        604800. Default: 10.
     --base-port P
         Where to listen.
     --nodes N
-        How many.
+        How many. From 1 to 128.
+    --part P
+        How much. From 0 to 1.
+    --sizes LIST
+        Which. From 1 to 9. Default:
+        1,2.
     --watch [S]
         Again.
     --signed

@@ -13,13 +13,10 @@ impl Share {
     pub(crate) const NONE: Share = Share { millionths: 0 };
     /// A tenth of it.
     pub(crate) const TENTH: Share = Share { millionths: WHOLE / 10 };
-    /// Completes "expected …" in errors.
-    pub(crate) const EXPECTED: &str = "a share from 0 to 1";
 
-    /// Reads a share.
-    pub(crate) fn parse(text: &str) -> Option<Share> {
-        let share: f64 = text.parse().ok()?;
-        (0.0..=1.0).contains(&share).then(|| Share { millionths: (share * f64::from(WHOLE)).round() as u32 })
+    /// A share from 0 to 1.
+    pub(crate) fn of(part: f64) -> Share {
+        Share { millionths: (part.clamp(0.0, 1.0) * f64::from(WHOLE)).round() as u32 }
     }
 
     /// Whether one more belongs to it.
@@ -44,17 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_read_and_drawn() {
-        for text in ["-0.1", "1.1", "x", "", "NaN"] {
-            assert_eq!(Share::parse(text), None, "{text}");
-        }
-        assert_eq!(Share::parse("0.1"), Some(Share::TENTH));
+    fn shares_are_drawn() {
+        assert_eq!(Share::of(0.1), Share::TENTH);
         let mut prng = Prng::new(1);
-        let mut count = |share: &str| {
-            let share = Share::parse(share).unwrap();
-            (0..10_000).filter(|_| share.draw(&mut prng)).count()
-        };
-        assert_eq!((count("0"), count("1")), (0, 10_000));
-        assert!((2_300..2_700).contains(&count("0.25")));
+        let mut count = |part: f64| (0..10_000).filter(|_| Share::of(part).draw(&mut prng)).count();
+        assert_eq!((count(0.0), count(1.0)), (0, 10_000));
+        assert!((2_300..2_700).contains(&count(0.25)));
     }
 }

@@ -2,13 +2,13 @@
 
 use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX};
 
-use crate::flags::{Command, Invocation, Opt, UsageError, Values};
+use crate::flags::{Command, Invocation, Opt, Range, UsageError, Values};
 use crate::keygen;
 use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
-    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, LIMITS, LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS,
-    RunPlan, SHARDS, SIGNED, TRANSACTIONS,
+    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, LOG_DIR,
+    PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS,
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -25,8 +25,9 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default(
             "nodes",
             "N",
-            "Nodes in each shard, 1 to 128. (The first argument of run_local.sh.)",
-        ),
+            "Nodes in each shard. (The first argument of run_local.sh.)",
+        )
+        .within(Range::whole(1, NODES_PER_SHARD_MAX as u64)),
         SHARDS,
         RATE,
         DURATION,
@@ -44,7 +45,8 @@ pub(crate) const COMMAND: Command = Command {
             "M",
             "Memory in which a node keeps decided proposals for nodes that are behind; as a rule a quarter of this \
              machine's, shared by all nodes, and at most 2048.",
-        ),
+        )
+        .within(HISTORY_MIB),
         LIMITS,
         FAULTS,
         SEED,
@@ -55,7 +57,8 @@ pub(crate) const COMMAND: Command = Command {
             "base-port",
             "P",
             "Node i listens on port P + i; free ports are taken if not given.",
-        ),
+        )
+        .within(Range::whole(1, u16::MAX as u64)),
         Opt::switch(
             "metrics",
             "Each node serves its metrics on a free port of 127.0.0.1, listed in DATA_DIR/metrics.txt. docs/metrics.md explains \
@@ -109,10 +112,10 @@ impl Options {
 
     /// The options of a command line.
     pub(crate) fn from_values(values: &Values) -> Result<Options, UsageError> {
-        let nodes = values.number("nodes", 1, NODES_PER_SHARD_MAX.into())? as u16;
+        let nodes = values.whole("nodes")? as u16;
         let shards = keygen::shards(values, nodes)?;
-        let history_mib = values.optional_number("history-mib", 1, 1 << 20)?;
-        let base_port = values.optional_number("base-port", 1, u16::MAX.into())?;
+        let history_mib = values.optional_whole("history-mib")?;
+        let base_port = values.optional_whole("base-port")?;
         Ok(Options {
             run: RunPlan::of(&COMMAND, values, nodes, shards)?,
             history_mib: history_mib
@@ -197,7 +200,10 @@ mod tests {
         for (line, part) in [
             ("", "--nodes N must be given"),
             ("--nodes four", "--nodes: found 'four', expected a whole number from 1 to 128"),
-            ("--nodes 4 --rate fast", "--rate: found 'fast', expected transactions a second"),
+            (
+                "--nodes 4 --rate fast",
+                "--rate: found 'fast', expected a whole number from 1 to 10000000, or 'max'",
+            ),
             ("--nodes 4 --duration 0", "--duration: found '0', expected seconds"),
             ("--nodes 4 --tx-size 10", "--tx-size: found '10', expected a whole number from 110 to 65536"),
             ("--nodes 4 --faults crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3"),

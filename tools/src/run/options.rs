@@ -1,20 +1,26 @@
 //! The options that every run has, and what the manual pages of runs have in common.
 
-use crate::flags::Opt;
+use crate::flags::{Opt, Range};
+use crate::keygen::SHARDS_RANGE;
 
 pub(crate) const SHARDS: Opt = Opt::with(
     "shards",
     "K",
     "1",
     "Shards of N nodes each; node ids are shard × N + place. N × K is at most 1024.",
-);
+)
+.within(SHARDS_RANGE);
+/// Memory for history, MiB.
+pub(crate) const HISTORY_MIB: Range = Range::whole(1, 1 << 20);
 pub(crate) const DURATION: Opt = Opt::without_default(
     "duration",
     "S",
     "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
-);
+)
+.within(Range::PositiveSeconds);
 pub(crate) const ROUNDS: Opt =
-    Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered.");
+    Opt::without_default("rounds", "R", "Blocks of every shard after which no more load is offered.")
+        .within(Range::whole(1, u64::MAX));
 pub(crate) const SIGNED: Opt = Opt::switch(
     "signed",
     "Transactions carry the signatures of the owners of the coins they spend, which every node verifies.",
@@ -24,9 +30,11 @@ pub(crate) const BATCH: Opt = Opt::with(
     "B",
     "30000",
     "Most transactions in one proposal; proposals adapt to the load below it.",
-);
+)
+.within(Range::whole(1, 1_000_000));
 pub(crate) const PIPELINE: Opt =
-    Opt::with("pipeline", "W", "8", "Proposals that a node may have under way beyond the last decided cut.");
+    Opt::with("pipeline", "W", "8", "Proposals that a node may have under way beyond the last decided cut.")
+        .within(Range::whole(1, 64));
 pub(crate) const LIMITS: Opt = Opt::without_default(
     "limits",
     "LIST",

@@ -50,8 +50,8 @@ impl RunPlan {
         nodes: u16,
         shards: u16,
     ) -> Result<RunPlan, UsageError> {
-        let duration = values.optional_positive_seconds(DURATION.name)?;
-        let rounds = values.optional_number(ROUNDS.name, 1, u64::MAX)?;
+        let duration = values.optional_seconds(DURATION.name)?;
+        let rounds = values.optional_whole(ROUNDS.name)?;
         let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
         let duration = duration.or(default);
         let faults = faults::parse(values.required(FAULTS.name)?, nodes * shards)?;
@@ -93,8 +93,8 @@ impl NodeSettings {
     /// The settings of a command line.
     pub(crate) fn of(values: &Values) -> Result<NodeSettings, UsageError> {
         Ok(NodeSettings {
-            batch: values.number(BATCH.name, 1, 1_000_000)?,
-            pipeline: values.number(PIPELINE.name, 1, 64)?,
+            batch: values.whole(BATCH.name)?,
+            pipeline: values.whole(PIPELINE.name)?,
             limits: LocalLimits::of(values.text(LIMITS.name))?,
         })
     }

@@ -256,8 +256,8 @@ fn a_lost_connection_costs_what_is_open_at_its_node_and_queries_each_once() {
 }
 
 /// A load that does nothing but cross shards, with this share of spoiled inputs.
-fn crossing(shards: u16, coins: u64, invalid: &str) -> Workload {
-    let mix = Mix { cross: Share::parse("1").unwrap(), invalid: Share::parse(invalid).unwrap() };
+fn crossing(shards: u16, coins: u64, invalid: f64) -> Workload {
+    let mix = Mix { cross: Share::of(1.0), invalid: Share::of(invalid) };
     Workload::new(&committee_of(shards, false, coins), TX_BYTES, 1, mix)
 }
 
@@ -268,7 +268,7 @@ fn inputs_of(bytes: &[u8]) -> Vec<Input> {
 #[test]
 fn crossing_transactions_are_valid_and_take_chains_to_the_output_shard() {
     let committee = committee_of(4, false, 100);
-    let mut workload = crossing(4, 100, "0");
+    let mut workload = crossing(4, 100, 0.0);
     let mut counts = BTreeSet::new();
     for node in (0..16).cycle().take(80) {
         let bytes = make(&mut workload, node, 0).unwrap();
@@ -301,7 +301,7 @@ fn crossing_transactions_are_valid_and_take_chains_to_the_output_shard() {
 
 #[test]
 fn what_was_drawn_and_cannot_go_out_is_put_back() {
-    let mut workload = crossing(2, 1, "0");
+    let mut workload = crossing(2, 1, 0.0);
     let made: usize = (0..8).cycle().take(800).filter(|node| make(&mut workload, *node, 0).is_some()).count();
     assert!((1..=2).contains(&made), "two coins there are: {made}");
     let taken = workload.chains.iter().filter(|chain| !matches!(chain.state, State::Idle)).count();
@@ -311,14 +311,14 @@ fn what_was_drawn_and_cannot_go_out_is_put_back() {
 #[test]
 fn every_kind_of_spoiled_input_occurs_and_stays_statically_valid() {
     let committee = committee_of(2, false, 400);
-    let mut workload = crossing(2, 400, "1");
+    let mut workload = crossing(2, 400, 1.0);
     // Within a shard first, so that chains have a past.
     workload.drawer = Drawer::new(Mix::default(), 1);
     for node in 0..8 {
         let made: Vec<TxId> = (0..60).map(|_| id(&make(&mut workload, node, 0).unwrap())).collect();
         made.into_iter().for_each(|id| receive(&mut workload, node, id, Fate::Finished(Round(1))));
     }
-    let everything = Mix { cross: Share::parse("1").unwrap(), invalid: Share::parse("1").unwrap() };
+    let everything = Mix { cross: Share::of(1.0), invalid: Share::of(1.0) };
     workload.drawer = Drawer::new(everything, 1);
     let (mut spent, mut unknown, mut wrong) = (0, 0, 0);
     for node in 0..8 {
@@ -352,12 +352,12 @@ fn every_kind_of_spoiled_input_occurs_and_stays_statically_valid() {
 
 #[test]
 fn a_rejection_without_a_reason_is_unexpected_and_a_finish_of_what_is_spoiled_too() {
-    let mut workload = crossing(2, 8, "0");
+    let mut workload = crossing(2, 8, 0.0);
     let one = id(&make(&mut workload, 0, 0).unwrap());
     receive(&mut workload, 0, one, Fate::Rejected(Rejection::Spent));
     assert_eq!(workload.tally().rejected_unexpected, 1);
     assert_eq!(workload.tally().rejection.max_us(), Some(10_000));
-    let mut workload = crossing(2, 8, "1");
+    let mut workload = crossing(2, 8, 1.0);
     let one = id(&make(&mut workload, 0, 0).unwrap());
     receive(&mut workload, 0, one, Fate::Finished(Round(1)));
     assert_eq!(workload.tally().finished_invalid, 1);
@@ -384,7 +384,7 @@ fn coin_requests(workload: &mut Workload, now_us: u64) -> Vec<(NodeId, Vec<CoinI
 
 #[test]
 fn chains_of_a_rejected_transaction_rest_and_go_on_with_the_coin_that_can_be_spent() {
-    let mut workload = crossing(2, 8, "0");
+    let mut workload = crossing(2, 8, 0.0);
     let (id, inputs) = rejected(&mut workload);
     assert!(coin_requests(&mut workload, 10_000 + doubt::DOUBT_US - 1).is_empty(), "they rest");
     let requested = coin_requests(&mut workload, 10_000 + doubt::DOUBT_US);
@@ -414,7 +414,7 @@ fn chains_of_a_rejected_transaction_rest_and_go_on_with_the_coin_that_can_be_spe
 
 #[test]
 fn a_coin_in_doubt_is_requested_until_it_is_known_and_explains_a_rejection() {
-    let mut workload = crossing(2, 1, "0");
+    let mut workload = crossing(2, 1, 0.0);
     let (first, inputs) = rejected(&mut workload);
     let mut at = 10_000;
     // Neither coin can be spent yet.
@@ -442,7 +442,7 @@ fn a_coin_in_doubt_is_requested_until_it_is_known_and_explains_a_rejection() {
 
 #[test]
 fn coins_in_doubt_are_requested_at_once_when_nothing_is_open() {
-    let mut workload = crossing(2, 1, "0");
+    let mut workload = crossing(2, 1, 0.0);
     let (_, inputs) = rejected(&mut workload);
     assert_eq!((workload.doubtful(), workload.dead()), (2, 0));
     assert!(coin_requests(&mut workload, 10_000).is_empty(), "they rest");
@@ -477,7 +477,7 @@ fn a_chain_stops_by_a_refusal_for_good_and_rests_by_one_of_a_node_that_is_behind
 
 #[test]
 fn a_lost_coin_request_is_repeated_and_passes_to_the_successor_of_a_dead_node() {
-    let mut workload = crossing(2, 8, "0");
+    let mut workload = crossing(2, 8, 0.0);
     rejected(&mut workload);
     let at = 10_000 + doubt::DOUBT_US;
     let first = coin_requests(&mut workload, at);
@@ -492,7 +492,7 @@ fn a_lost_coin_request_is_repeated_and_passes_to_the_successor_of_a_dead_node() 
 
 #[test]
 fn a_crossing_transaction_is_handed_over_again_to_the_byte() {
-    let mut workload = crossing(3, 100, "0.5");
+    let mut workload = crossing(3, 100, 0.5);
     for node in 0..12 {
         let one = make(&mut workload, node, 0).unwrap();
         workload.query_all_of(NodeId(node));
