@@ -66,32 +66,32 @@ pub(crate) const FAULTS_SECTION: (&str, &str) = (
 /// The grammar of `--limits`.
 pub(crate) const LIMITS_SECTION: (&str, &str) = (
     "LIMITS",
-    "A comma-separated list of NAME=VALUE, for all nodes; wire/src/limits.rs explains each. The names, and \
-     what holds without them:\n\
-     mempool-transactions    400000\n\
-     mempool-bytes           268435456\n\
-     mempool-client-percent  50\n\
-     mempool-peers-percent   50\n\
-     lane-open-bytes         33554432\n\
-     history-rounds          10000\n\
-     outbox-bytes            67108864\n\
-     ping-interval-ms        1000\n\
-     ping-timeout-ms         10000\n\
-     dial-backoff-ms         10000\n\
-     handshake-time-ms       3000\n\
-     handshakes              64\n\
-     handshakes-per-ip       8\n\
-     accepts-per-s           100\n\
-     clients                 256\n\
-     client-idle-ms          60000\n\
-     client-unread-bytes     4194304\n\
-     clients-unread-bytes    16777216\n\
-     clients-frame-bytes     16777216\n\
-     queue-clients-bytes     4194304\n\
-     queue-peers-bytes       16777216\n\
-     peer-bytes-per-s        no limit\n\
-     peer-silence-ms         15000\n\
-     ack-delay-ms            10",
+    "A comma-separated list of NAME=VALUE, for all nodes; wire/src/limits.rs explains each. The names, \
+     what holds without them, and the values that they may have:\n\
+     mempool-transactions    400000, from 1 to 100000000\n\
+     mempool-bytes           268435456, from 65536 to 68719476736\n\
+     mempool-client-percent  50, from 1 to 100\n\
+     mempool-peers-percent   50, from 1 to 100\n\
+     lane-open-bytes         33554432, from 8388608 to 1073741824\n\
+     history-rounds          10000, from 1 to 100000000\n\
+     outbox-bytes            67108864, from 16777216 to 68719476736\n\
+     ping-interval-ms        1000, from 10 to 86400000\n\
+     ping-timeout-ms         10000, from 10 to 86400000\n\
+     dial-backoff-ms         10000, from 100 to 86400000\n\
+     handshake-time-ms       3000, from 1 to 86400000\n\
+     handshakes              64, from 1 to 1000000\n\
+     handshakes-per-ip       8, from 1 to 1000000\n\
+     accepts-per-s           100, from 1 to 1000000\n\
+     clients                 256, from 1 to 1000000\n\
+     client-idle-ms          60000, from 1 to 86400000\n\
+     client-unread-bytes     4194304, from 65536 to 1073741824\n\
+     clients-unread-bytes    16777216, from 65536 to 68719476736\n\
+     clients-frame-bytes     16777216, from 4194304 to 68719476736\n\
+     queue-clients-bytes     4194304, from 65536 to 1073741824\n\
+     queue-peers-bytes       16777216, from 65536 to 1073741824\n\
+     peer-bytes-per-s        no limit, from 1\n\
+     peer-silence-ms         15000, from 1 to 86400000\n\
+     ack-delay-ms            10, from 1 to 1000",
 );
 /// The exit codes of a run.
 pub(crate) const EXIT_STATUS: (&str, &str) = (
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_names_all_limits_with_their_defaults() {
+    fn the_page_names_all_limits_with_defaults_and_ranges() {
         let (_, text) = LIMITS_SECTION;
         assert!(text.ends_with(&wire::limits::local::help()), "{}", wire::limits::local::help());
     }

@@ -207,11 +207,13 @@ impl LocalLimits {
     }
 }
 
-/// A line a limit: its name and its default.
+/// A line a limit: its name, its default, and the values that it may have.
 pub fn help() -> String {
-    let line = |row: &Row| match row.default {
-        u64::MAX => format!("{:<23} no limit", row.name),
-        default => format!("{:<23} {default}", row.name),
+    let line = |row: &Row| {
+        let Row { name, default, least, most, .. } = row;
+        let default = if *default == u64::MAX { "no limit".into() } else { default.to_string() };
+        let to = if *most == u64::MAX { String::new() } else { format!(" to {most}") };
+        format!("{name:<23} {default}, from {least}{to}")
     };
     ROWS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
