@@ -53,8 +53,8 @@ pub(crate) struct Lags {
     pub(crate) behind: BTreeMap<NodeId, u64>,
     /// Of these, the ones whose next round no member keeps any more.
     pub(crate) stuck: BTreeSet<NodeId>,
-    /// Nodes without a fresh status.
-    pub(crate) silent: Vec<NodeId>,
+    /// Nodes without a fresh status, and how long ago their last one came, if one did.
+    pub(crate) silent: BTreeMap<NodeId, Option<Duration>>,
 }
 
 impl Lags {
@@ -66,13 +66,15 @@ impl Lags {
     ) -> Lags {
         let mut lags = Lags::default();
         for node in nodes {
-            match heard.get(&node).filter(|heard| now.duration_since(heard.came) <= FRESH) {
-                None => lags.silent.push(node),
-                Some(Heard { behind, .. }) if *behind <= LEVEL_ROUNDS => {}
-                Some(Heard { behind, status, .. }) => {
-                    lags.behind.insert(node, *behind);
-                    lags.stuck.extend(status.history_lost.map(|_| node));
+            let last = heard.get(&node).map(|heard| (now.duration_since(heard.came), heard));
+            match last {
+                Some((age, Heard { behind, status, .. })) if age <= FRESH => {
+                    if *behind > LEVEL_ROUNDS {
+                        lags.behind.insert(node, *behind);
+                        lags.stuck.extend(status.history_lost.map(|_| node));
+                    }
                 }
+                _ => _ = lags.silent.insert(node, last.map(|(age, _)| age)),
             }
         }
         lags
@@ -86,7 +88,10 @@ impl Lags {
             let stuck = if self.stuck.contains(node) { " for good" } else { "" };
             format!("behind {node}: {} rounds{stuck}", grouped(**rounds))
         });
-        let silent = self.silent.iter().map(|node| format!("silent {node}"));
+        let silent = self.silent.iter().map(|(node, age)| match age {
+            Some(age) => format!("silent {node}: {} s", age.as_secs()),
+            None => format!("silent {node}"),
+        });
         let all: Vec<String> = behind.chain(silent).collect();
         if all.is_empty() {
             return None;
@@ -121,7 +126,8 @@ pub(crate) struct Stalls {
 impl Stalls {
     /// Notes how the nodes stand at a time after the load began.
     pub(crate) fn note(&mut self, now_s: f64, lags: &Lags) {
-        let silent = lags.silent.iter().map(|node| (*node, (now_s - FRESH.as_secs_f64()).max(0.0)));
+        let since_s = |age: &Option<Duration>| age.map_or(0.0, |age| (now_s - age.as_secs_f64()).max(0.0));
+        let silent = lags.silent.iter().map(|(node, age)| (*node, since_s(age)));
         let standing: BTreeMap<NodeId, f64> =
             lags.behind.keys().map(|node| (*node, now_s)).chain(silent).collect();
         self.open.retain(|node, from_s| {
@@ -218,8 +224,10 @@ mod tests {
         let at = began + Duration::from_millis(2_001);
         let lags = Lags::of(at, (0..8).map(NodeId), &heard);
         assert_eq!(lags.behind, BTreeMap::from([(NodeId(2), 3_978), (NodeId(4), 51), (NodeId(5), 51)]));
-        assert_eq!((lags.silent.as_slice(), lags.stuck.len()), ([NodeId(3), NodeId(7)].as_slice(), 0));
-        let line = "behind 2: 3,978 rounds, behind 4: 51 rounds, behind 5: 51 rounds, silent 3, silent 7";
+        let silent = BTreeMap::from([(NodeId(3), Some(Duration::from_millis(2_001))), (NodeId(7), None)]);
+        assert_eq!((lags.silent.clone(), lags.stuck.len()), (silent, 0));
+        let line =
+            "behind 2: 3,978 rounds, behind 4: 51 rounds, behind 5: 51 rounds, silent 3: 2 s, silent 7";
         assert_eq!(lags.line(100).as_deref(), Some(line));
         let level = Lags::of(at, [NodeId(0), NodeId(1)], &heard);
         assert_eq!((level.line(80), level), (None, Lags::default()));
@@ -251,17 +259,20 @@ mod tests {
     #[test]
     fn a_stall_lasts_from_the_last_status_until_the_node_is_level() {
         let mut stalls = Stalls::default();
-        let silent = Lags { silent: vec![NodeId(3)], ..Lags::default() };
+        let silent = |age_s| {
+            let silent = BTreeMap::from([(NodeId(3), Some(Duration::from_secs(age_s)))]);
+            Lags { silent, ..Lags::default() }
+        };
         let behind = Lags { behind: BTreeMap::from([(NodeId(3), 900), (NodeId(1), 60)]), ..Lags::default() };
         for second in 0..40 {
             let lags = match second {
-                8..28 => &silent,
-                28..30 => &behind,
-                _ => &Lags::default(),
+                8..28 => silent(second - 6),
+                28..30 => behind.clone(),
+                _ => Lags::default(),
             };
-            stalls.note(f64::from(second), lags);
+            stalls.note(second as f64, &lags);
         }
-        stalls.note(39.0, &silent);
+        stalls.note(39.0, &silent(2));
         let expected = [Stall { node: NodeId(3), from_s: 6.0, length_s: 24.0 }];
         assert_eq!(stalls.clone().until(39.5), expected, "short ones are none");
         let last = Stall { node: NodeId(3), from_s: 37.0, length_s: 13.0 };
@@ -271,7 +282,7 @@ mod tests {
     #[test]
     fn a_line_keeps_to_its_columns_and_counts_what_it_leaves_out() {
         let behind = (0..100).map(|node| (NodeId(node), 1_000_000 - u64::from(node))).collect();
-        let lags = Lags { behind, silent: vec![NodeId(100)], ..Lags::default() };
+        let lags = Lags { behind, silent: BTreeMap::from([(NodeId(100), None)]), ..Lags::default() };
         for columns in [40, 60, 80] {
             let line = lags.line(columns).unwrap();
             assert!(line.chars().count() <= columns, "{line}");

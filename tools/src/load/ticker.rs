@@ -136,9 +136,13 @@ mod tests {
         assert_eq!(ticker.lines(&section, Round(7), 3, &Lags::default()), [head[0], head[1], row]);
         assert!(row.len() <= 80);
         let behind = BTreeMap::from([(NodeId(3), 1_204)]);
-        let lags = Lags { behind, silent: vec![NodeId(1)], ..Lags::default() };
+        let lags = Lags {
+            behind,
+            silent: BTreeMap::from([(NodeId(1), Some(Duration::from_secs(3)))]),
+            ..Lags::default()
+        };
         let lines = ticker.lines(&section, Round(7), 3, &lags);
-        assert_eq!(lines, [row, "        behind 3: 1,204 rounds, silent 1"]);
+        assert_eq!(lines, [row, "        behind 3: 1,204 rounds, silent 1: 3 s"]);
         let many: Vec<usize> =
             (0..ROWS).map(|_| ticker.lines(&section, Round(7), 3, &Lags::default()).len()).collect();
         assert_eq!((many.iter().sum::<usize>(), many[ROWS - 2]), (ROWS + 2, 3), "the head comes again");
