@@ -389,6 +389,7 @@ impl Core {
     }
 
     fn absorb_lanes(&mut self, mut effects: LaneEffects) {
+        self.trace_lanes(&effects);
         self.absorb_faults(std::mem::take(&mut effects.faults));
         self.too_early += effects.too_early;
         for (dest, send) in effects.sends {
@@ -404,7 +405,7 @@ impl Core {
                 }
             }
         }
-        if effects.outputs.iter().any(|output| matches!(output, LaneOutput::Certified(_))) {
+        if effects.outputs.iter().any(|output| matches!(output, LaneOutput::Certified(..))) {
             self.certificates = News::Arrived;
         }
     }

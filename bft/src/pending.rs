@@ -96,8 +96,8 @@ pub enum PendingSend {
 /// A step of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PendingStep {
-    /// A client has handed it in, and we are its contact.
-    Admitted(TxId),
+    /// A client has handed it in, and we are its contact; how it concerns this shard.
+    Admitted(TxId, Part),
     /// It is believed never to execute.
     Believed(TxId, Cause),
 }

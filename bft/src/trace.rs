@@ -13,6 +13,7 @@
 //! tx.spent tx=1f2e3d4c5b6a7988 shard=2 round=1 entry=9:4 part=2>0:1
 //! part.made part=2>0:1 shard=2 round=1 spent=1 finished=0 cancelled=0
 //! round.decided shard=1 round=12 view=0 entries=4:15-17,5:2
+//! lane.certified entry=9:4
 //! message.sent to=own-shard said=round 12: ECHO of view 0
 //! ```
 //!
@@ -39,9 +40,9 @@ use crate::ledger::{Cause, Outcome};
 pub enum Tracing {
     /// Nothing.
     Off,
-    /// Rounds, lane entries, parts, and all of what happens to cross-shard transactions and to those that fail.
+    /// Rounds, own lane entries, parts, and all of what happens to cross-shard transactions and to those that fail.
     Steps,
-    /// Also every message, and the end of every transaction within a shard.
+    /// Also every message, every echo and certificate of an entry, and the steps of transactions within a shard.
     All,
 }
 
@@ -71,7 +72,14 @@ pub enum TraceEvent {
         /// The step.
         step: RoundStep,
     },
-    /// An own lane entry goes out, or a message comes in or goes out.
+    /// Something happens to a lane entry.
+    Lane {
+        /// Always [`Name::Lane`] with one entry.
+        entry: Name,
+        /// The step.
+        step: LaneStep,
+    },
+    /// A message comes in or goes out.
     Message(MessageStep),
 }
 
@@ -159,7 +167,7 @@ steps! {
             /// The member that is to propose it first.
             home: NodeId,
         },
-        /// It stands in an own lane entry.
+        /// It goes into an own lane entry.
         Proposed = "proposed" {
             /// The entry.
             entry: Name,
@@ -340,7 +348,28 @@ steps! {
 }
 
 steps! {
-    /// Messages, and own entries.
+    /// Steps of a lane entry.
+    pub enum LaneStep {
+        /// An own entry goes out.
+        Proposed = "proposed" {
+            /// Transactions in it.
+            transactions: usize,
+            /// Parts that it imports.
+            imports: usize,
+            /// Transactions that it lists to be cancelled.
+            cancels: usize,
+            /// Bytes of its payload.
+            payload_bytes: usize,
+        },
+        /// We have found an entry of a peer valid, and return our signature.
+        Echoed = "echoed",
+        /// Its certificate is known here.
+        Certified = "certified",
+    }
+}
+
+steps! {
+    /// Messages.
     pub enum MessageStep {
         /// A message of a peer comes in.
         Received = "received" {
@@ -355,19 +384,6 @@ steps! {
             to: Dest,
             /// Its content.
             said: Said,
-        },
-        /// An own lane entry goes out.
-        Proposed = "proposed" {
-            /// The entry.
-            entry: Name,
-            /// Transactions in it.
-            transactions: usize,
-            /// Parts that it imports.
-            imports: usize,
-            /// Transactions that it lists to be cancelled.
-            cancels: usize,
-            /// Bytes of its payload.
-            payload_bytes: usize,
         },
     }
 }
@@ -400,6 +416,11 @@ impl fmt::Display for TraceEvent {
                 round.write("round", f)?;
                 step.write(f)
             }
+            TraceEvent::Lane { entry, step } => {
+                write!(f, "lane.{}", step.word())?;
+                entry.write("entry", f)?;
+                step.write(f)
+            }
             TraceEvent::Message(step) => {
                 write!(f, "message.{}", step.word())?;
                 step.write(f)
@@ -425,6 +446,10 @@ impl TraceEvent {
                 shard: Field::read("shard", &mut line)?,
                 round: Field::read("round", &mut line)?,
                 step: RoundStep::read(word, &mut line)?,
+            },
+            "lane" => TraceEvent::Lane {
+                entry: Field::read("entry", &mut line)?,
+                step: LaneStep::read(word, &mut line)?,
             },
             "message" => TraceEvent::Message(MessageStep::read(word, &mut line)?),
             _ => return None,

@@ -11,6 +11,7 @@ mod completion;
 mod deploy;
 mod flags;
 mod grid;
+mod ids;
 mod json;
 mod keygen;
 mod lag;

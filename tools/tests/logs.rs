@@ -1,7 +1,7 @@
 //! `tools logs` over what a real run has logged.
 //!
-//! One run with several shards serves all of it: three shards whose nodes log their steps, transactions between them
-//! of which some can never execute in one of their input shards.
+//! A run with several shards serves most of it: three shards whose nodes log their steps, transactions between them of
+//! which some can never execute in one of their input shards. In another, one shard logs all there is.
 
 mod place;
 
@@ -21,14 +21,20 @@ fn logs(place: &Place, arguments: &str) -> Vec<String> {
     lines(&output)
 }
 
-/// A run in which the nodes log their steps.
-fn run() -> Place {
+/// A run whose nodes log at this level.
+fn run(level: &str, load: &str) -> Place {
     let place = Place::new();
-    let load = "--nodes 4 --shards 3 --cross 1 --invalid 0.3 --rate 40 --duration 5";
-    let output = place.command("local", load).env("RUST_LOG", "debug").output().unwrap();
+    let output = place.command("local", load).env("RUST_LOG", level).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(place.number("rejected") > 0, "{}", text(&output));
     place
+}
+
+/// Asserts that a command shows nothing and gives this reason.
+fn assert_nothing(place: &Place, arguments: &str, reason: &str) {
+    let output = place.command("logs", arguments).output().unwrap();
+    assert_eq!((output.status.code(), lines(&output)), (Some(1), vec![]), "{arguments}: {}", text(&output));
+    assert!(text(&output).contains(reason), "{arguments}: {}", text(&output));
+    assert!(!text(&output).contains("clocks.csv"), "{}", text(&output));
 }
 
 /// The ids that `--stories` lists with this end.
@@ -128,7 +134,8 @@ fn is_by_words(story: &[String]) -> bool {
 
 #[test]
 fn one_transaction_is_followed_through_all_shards_and_each_filter_narrows() {
-    let place = run();
+    let place = run("debug", "--nodes 4 --shards 3 --cross 1 --invalid 0.3 --rate 40 --duration 5");
+    assert!(place.number("rejected") > 0);
     let refunded = ids_with(&place, "refunded in shard");
     let stories: Vec<Vec<String>> =
         refunded.iter().map(|id| logs(&place, &format!("log --tx {id}"))).collect();
@@ -147,7 +154,7 @@ fn one_transaction_is_followed_through_all_shards_and_each_filter_narrows() {
     assert!(heading.starts_with(&format!("tx {id}: ")), "{heading}");
     // An event of one shard stands there once, with all four members.
     let spent = stories[0].iter().find(|line| line.contains("has spent in shard")).unwrap();
-    let four = ["nodes 0-3 ", "nodes 4-7 ", "nodes 8-11 "];
+    let four = [" 0-3 ", " 4-7 ", " 8-11 "];
     assert!(four.iter().any(|nodes| spent.contains(nodes)), "{spent}");
     let every_line = logs(&place, &format!("log --tx {id} --all"));
     assert!(every_line.len() > stories[0].len(), "{} lines", every_line.len());
@@ -165,22 +172,65 @@ fn one_transaction_is_followed_through_all_shards_and_each_filter_narrows() {
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
         assert!(text(&output).contains("the beginning of one id; this may be"), "{}", text(&output));
     }
-    let nobody = place.command("logs", "log --tx 0000000000000000").output().unwrap();
-    assert_eq!((nobody.status.code(), lines(&nobody)), (Some(1), vec![]), "{}", text(&nobody));
+    assert_nothing(&place, "log --tx 0000000000000000", "--tx 0000000000000000 leaves none: nodes ran with");
+    let spent = logs(&place, "log --tx slowest");
+    let ordered =
+        ["is admitted", "goes into lane", "is decided in view 0: lane", "has spent in", "has finished in"];
+    assert_order(&spent, &ordered);
 
     let round = logs(&place, "log --round 2 --shard 1");
     assert_order(
         &round,
-        &["round 2: ", "has our input", "is decided in view", "is executed: ", "is certified"],
+        &["round 2 of shard 1: ", "has our input", "is decided in view", "is executed: ", "is certified"],
     );
-    assert!(
-        round.iter().all(|line| !line.contains("shard 0 is") && !line.contains("nodes 0-3 ")),
-        "{round:#?}"
-    );
+    assert!(round.iter().all(|line| !line.contains("shard 0 is") && !line.contains(" 0-3 ")), "{round:#?}");
     let links = logs(&place, "log --process net_client --grep link --node 5");
     assert!(links.iter().all(|line| line.contains("node 5   net_client INFO  ")), "{links:#?}");
     for missing in ["log/none", "data"] {
         let output = place.command("logs", missing).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{missing}: {}", text(&output));
+    }
+}
+
+#[test]
+fn a_transaction_within_a_shard_is_followed_and_what_is_filtered_away_is_named() {
+    let place = run("node=trace", "--nodes 4 --rate 50 --duration 3");
+    let listed = logs(&place, "log --stories 1");
+    let names = ["slowest of ", "median of ", "random of "];
+    assert!(
+        listed.len() == 3 && listed.iter().zip(names).all(|(line, name)| line.contains(name)),
+        "{listed:#?}"
+    );
+    for name in ["slowest", "median", "random"] {
+        let story = logs(&place, &format!("log --tx {name}"));
+        let id = &story[0][3..19];
+        assert!(story[1..].iter().all(|line| !line.contains(id)), "{story:#?}");
+        let steps = [
+            "is admitted here, for client",
+            "goes into lane",
+            "is echoed",
+            "is certified by N−f ECHOs",
+            "is decided in view",
+            "has finished in shard 0 in round",
+            "gets the receipt",
+        ];
+        let places = assert_order(&story, &steps);
+        assert!(
+            story[places[2]].contains(" is echoed") && story[places[4]].contains(": lane "),
+            "{story:#?}"
+        );
+        let other =
+            story.iter().position(|line| line.contains("is executed: ")).expect("its round is executed");
+        assert!(other > places[4], "{story:#?}");
+    }
+    for (arguments, reason) in [
+        ("log --level warn", "--level warn leaves none: they are "),
+        ("log --node 99", "--node 99 leaves none: they are of nodes 0-3"),
+        ("log --shard 7", "--shard 7 leaves none: they name shard 0"),
+        ("log --tx slowest --level info", ", --level info leaves none: they are "),
+        ("log --stories 5 --until 0", "--until 0 leaves "),
+        ("log --grep xyzzy", "--grep xyzzy leaves none"),
+    ] {
+        assert_nothing(&place, arguments, reason);
     }
 }

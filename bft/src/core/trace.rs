@@ -16,7 +16,7 @@ use wire::name::{Name, TxHead};
 use crate::core::Core;
 use crate::event::{BlockReport, Effect};
 use crate::lane::entry::Entry;
-use crate::lane::{LaneEffects, LaneSend};
+use crate::lane::{LaneEffects, LaneMessage, LaneOutput, LaneSend};
 use crate::ledger::{BlockOutcome, CrossEvent, Executed, Outcome, Settled};
 use crate::message::said;
 use crate::part::{self, Part, PartRef};
@@ -26,7 +26,7 @@ use crate::shard::home::home_of;
 use crate::shard::message::{PartMessage, RejectMessage, Transfer};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
 use crate::trace::{
-    Holds, MessageStep, PartStep, Place, RoundStep, Said, TraceEvent, Tracing, TxStep, part_name,
+    Holds, LaneStep, MessageStep, PartStep, Place, RoundStep, Said, TraceEvent, Tracing, TxStep, part_name,
 };
 use crate::transaction::{Part as Reach, tx_id};
 
@@ -45,6 +45,12 @@ impl Core {
 
     fn emit_tx(&mut self, id: TxId, step: TxStep) {
         self.emit(Tracing::Steps, TraceEvent::Tx { tx: TxHead::from(&id), step });
+    }
+
+    /// Emits a step of a transaction that this shard executes in this part.
+    fn emit_tx_in(&mut self, reach: Reach, id: TxId, step: TxStep) {
+        let detail = if reach == Reach::Intra { Tracing::All } else { Tracing::Steps };
+        self.emit(detail, TraceEvent::Tx { tx: TxHead::from(&id), step });
     }
 
     fn emit_part(&mut self, part: Name, step: PartStep) {
@@ -133,28 +139,49 @@ impl Core {
             let rules = self.ledger.rules().clone();
             let proposal = rules.validate(entry.payload()).expect("an own payload is valid");
             let (imports, cancels) = (proposal.parts(), proposal.cancels());
-            self.emit(
-                Tracing::Steps,
-                TraceEvent::Message(MessageStep::Proposed {
-                    entry: name,
-                    transactions: proposal.len(),
-                    imports: imports.len(),
-                    cancels: cancels.len(),
-                    payload_bytes: entry.payload().len(),
-                }),
-            );
+            let step = LaneStep::Proposed {
+                transactions: proposal.len(),
+                imports: imports.len(),
+                cancels: cancels.len(),
+                payload_bytes: entry.payload().len(),
+            };
+            self.emit(Tracing::Steps, TraceEvent::Lane { entry: name, step });
             for part in imports {
                 self.emit_part(self.name_of(&part), PartStep::Listed { entry: name });
             }
             for id in cancels {
                 self.emit_tx(id, TxStep::CancelListed { entry: name });
             }
-            let crossing =
-                proposal.transactions().filter(|view| view.part_of(self.member.shard) == Reach::Cross);
-            for id in crossing.map(|view| view.id()).collect::<Vec<TxId>>() {
-                self.emit_tx(id, TxStep::Proposed { entry: name });
+            for view in proposal.transactions() {
+                let reach = view.part_of(self.member.shard);
+                // Hashed only where it is emitted.
+                if reach != Reach::Intra || self.tracing == Tracing::All {
+                    self.emit_tx_in(reach, view.id(), TxStep::Proposed { entry: name });
+                }
             }
         }
+    }
+
+    /// Entries are echoed, or known to be certified.
+    pub(super) fn trace_lanes(&mut self, effects: &LaneEffects) {
+        if self.tracing != Tracing::All {
+            return;
+        }
+        for (_, send) in &effects.sends {
+            if let LaneSend::Message(LaneMessage::Echo { owner, seq, .. }) = send {
+                self.emit_entry(*owner, *seq, LaneStep::Echoed);
+            }
+        }
+        for output in &effects.outputs {
+            if let LaneOutput::Certified(owner, seq) = output {
+                self.emit_entry(*owner, *seq, LaneStep::Certified);
+            }
+        }
+    }
+
+    fn emit_entry(&mut self, owner: Index, seq: Seq, step: LaneStep) {
+        let entry = self.entry_name(owner, seq);
+        self.emit(Tracing::All, TraceEvent::Lane { entry, step });
     }
 
     // Blocks.
@@ -257,8 +284,8 @@ impl Core {
             return;
         }
         for step in steps {
-            if let PendingStep::Admitted(id) = step {
-                self.emit_tx(*id, TxStep::Admitted { client });
+            if let PendingStep::Admitted(id, reach) = step {
+                self.emit_tx_in(*reach, *id, TxStep::Admitted { client });
             }
         }
     }

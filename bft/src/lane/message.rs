@@ -74,8 +74,8 @@ pub enum LaneSend {
 /// Outputs of the lanes for their parent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LaneOutput {
-    /// A new certificate of this lane is known.
-    Certified(Index),
+    /// A new certificate of this lane, for the entry at this position, is known.
+    Certified(Index, Seq),
     /// A body that a decided block lacked is here.
     EntryArrived(Index),
 }

@@ -54,7 +54,7 @@ impl Lanes {
         self.wants.answered(owner, tip.seq);
         // Reported even if it is below the highest one or not wanted at present: wants may be evicted by others, and a
         // SEND that waits for this certificate would otherwise wait for ever.
-        Effects::output(LaneOutput::Certified(owner))
+        Effects::output(LaneOutput::Certified(owner, tip.seq))
     }
 
     /// After any change in a lane: echoes entries that may be echoed, requests missing ones.

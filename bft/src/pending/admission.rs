@@ -32,6 +32,7 @@ impl Pending {
         ledger: &Ledger,
     ) -> Output {
         let mut output = Output::default();
+        output.steps.reserve(items.len());
         let mut crossing = Vec::new();
         let mut group: Vec<Candidate<'_>> = Vec::with_capacity(GROUP);
         for items in items.chunks(GROUP) {
@@ -48,13 +49,16 @@ impl Pending {
             for Candidate { id, view, item } in &group {
                 let bytes = || body.slice((*item).clone());
                 match self.admit(now, client, id, view, bytes, ledger) {
-                    Ok(Part::Intra) => {}
-                    Ok(Part::Cross | Part::Foreign) => crossing.push(*id),
+                    Ok(part) => {
+                        output.steps.push(PendingStep::Admitted(*id, part));
+                        if part != Part::Intra {
+                            crossing.push(*id);
+                        }
+                    }
                     Err(fate) => output.receipt(client, *id, fate),
                 }
             }
         }
-        output.steps = crossing.iter().copied().map(PendingStep::Admitted).collect();
         self.ask_first(&crossing, ledger, &mut output);
         output
     }

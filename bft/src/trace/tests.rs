@@ -84,14 +84,18 @@ fn round_steps() -> Vec<RoundStep> {
     ]
 }
 
+fn lane_steps() -> Vec<LaneStep> {
+    vec![
+        LaneStep::Proposed { transactions: 4, imports: 3, cancels: 2, payload_bytes: 1 },
+        LaneStep::Echoed,
+        LaneStep::Certified,
+    ]
+}
+
 fn message_steps() -> Vec<MessageStep> {
     let said = Said("round 12: ECHO of view 0 = x".into());
     let sent = |to| MessageStep::Sent { to, said: said.clone() };
-    vec![
-        MessageStep::Received { from: NodeId(3), said: said.clone() },
-        sent(Dest::ShardOthers),
-        MessageStep::Proposed { entry: entry(), transactions: 4, imports: 3, cancels: 2, payload_bytes: 1 },
-    ]
+    vec![MessageStep::Received { from: NodeId(3), said: said.clone() }, sent(Dest::ShardOthers)]
 }
 
 fn all_events() -> Vec<TraceEvent> {
@@ -101,7 +105,8 @@ fn all_events() -> Vec<TraceEvent> {
     let parts = part_steps().into_iter().map(|step| TraceEvent::Part { part: part(5), step });
     let rounds = round_steps().into_iter().map(|step| TraceEvent::Round { shard, round, step });
     let messages = message_steps().into_iter().map(TraceEvent::Message);
-    txs.chain(parts).chain(rounds).chain(messages).collect()
+    let lanes = lane_steps().into_iter().map(|step| TraceEvent::Lane { entry: entry(), step });
+    txs.chain(parts).chain(rounds).chain(lanes).chain(messages).collect()
 }
 
 #[test]
@@ -116,6 +121,7 @@ fn every_event_is_read_back_from_its_line() {
         ("tx", TxStep::WORDS),
         ("part", PartStep::WORDS),
         ("round", RoundStep::WORDS),
+        ("lane", LaneStep::WORDS),
         ("message", MessageStep::WORDS),
     ];
     let words =
@@ -136,6 +142,7 @@ fn lines_are_as_the_essay_shows_them() {
             TraceEvent::Part { part: part(1), step: PartStep::Made { place, holds: HOLDS } },
             "part.made part=2>0:1 shard=2 round=1 spent=3 finished=0 cancelled=1",
         ),
+        (TraceEvent::Lane { entry: entry(), step: LaneStep::Certified }, "lane.certified entry=9:4"),
         (
             TraceEvent::Message(MessageStep::Sent { to: Dest::ShardOthers, said: Said("a b=c".into()) }),
             "message.sent to=own-shard said=a b=c",

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! *Offset* is the host's time less that of the machine which fetched the logs, right within the uncertainty. Times in
-//! logs are moved by it before they are compared, and `tools logs` prints so; without the file they are compared as
-//! they stand.
+//! logs are moved by it before they are compared, and `tools logs` prints so. Logs of one machine need no such file,
+//! so without it times are compared as they stand, and nothing is said.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +16,8 @@ use std::path::Path;
 
 use wire::ids::NodeId;
 use wire::text::ParseError;
+
+use crate::ids;
 
 const HEADER: &str = "host,nodes,offset_ms,uncertainty_ms";
 /// A century: what is farther off is no clock.
@@ -35,7 +37,7 @@ pub(super) struct Clocks {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct HostClock {
     host: String,
-    nodes: String,
+    nodes: Vec<NodeId>,
     offset_ms: f64,
     uncertainty_ms: f64,
 }
@@ -43,9 +45,10 @@ pub(super) struct HostClock {
 impl fmt::Display for HostClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let HostClock { host, nodes, offset_ms, uncertainty_ms } = self;
+        let nodes = ids::nodes_text(nodes);
         write!(
             f,
-            "times of nodes {nodes} on {host} are moved by {:+.3} ms, right within {uncertainty_ms:.3} ms",
+            "times of {nodes} on {host} are moved by {:+.3} ms, right within {uncertainty_ms:.3} ms",
             -offset_ms
         )
     }
@@ -78,12 +81,12 @@ impl Clocks {
             return Err(ParseError::at_line(place, 1, header, HEADER));
         }
         for (number, line) in lines {
-            let (clock, nodes) = parse_line(line).ok_or_else(|| {
+            let clock = parse_line(line).ok_or_else(|| {
                 let expected = "a host, its nodes joined by '+', offset and uncertainty in milliseconds";
                 ParseError::at_line(place, number, line, expected)
             })?;
-            for node in nodes {
-                if clocks.offsets_us.insert(node, (clock.offset_ms * 1e3) as i64).is_some() {
+            for node in &clock.nodes {
+                if clocks.offsets_us.insert(*node, (clock.offset_ms * 1e3) as i64).is_some() {
                     let expected = format!("node {node} on one line only");
                     return Err(ParseError::at_line(place, number, line, expected));
                 }
@@ -100,14 +103,11 @@ impl Clocks {
 
     /// How times are moved, a line for each host.
     pub(super) fn notes(&self) -> Vec<String> {
-        if self.hosts.is_empty() {
-            return vec!["there is no clocks.csv: the times of all nodes are compared as they stand".into()];
-        }
         self.hosts.iter().map(HostClock::to_string).collect()
     }
 }
 
-fn parse_line(line: &str) -> Option<(HostClock, Vec<NodeId>)> {
+fn parse_line(line: &str) -> Option<HostClock> {
     let mut fields = line.split(',');
     let (host, nodes) = (fields.next()?, fields.next()?);
     let is_valid = |ms: &f64| ms.is_finite() && ms.abs() <= OFFSET_MS_MAX;
@@ -116,8 +116,7 @@ fn parse_line(line: &str) -> Option<(HostClock, Vec<NodeId>)> {
     if fields.next().is_some() || host.is_empty() || host.contains(char::is_control) {
         return None;
     }
-    let ids = nodes.split('+').map(|id| id.parse().ok().map(NodeId)).collect::<Option<Vec<NodeId>>>()?;
-    Some((HostClock { host: host.into(), nodes: nodes.into(), offset_ms, uncertainty_ms }, ids))
+    Some(HostClock { host: host.into(), nodes: ids::parse(nodes)?, offset_ms, uncertainty_ms })
 }
 
 #[cfg(test)]
@@ -126,12 +125,13 @@ mod tests {
 
     #[test]
     fn offsets_are_noted_and_known_by_node() {
-        let text = format!("{HEADER}\nx,0+2,-12.250,0.500\ny,1,3,1\n");
+        let text = format!("{HEADER}\nx,0+2,-12.250,0.500\ny,1,3,1\nz,3-5,0,1\n");
         let clocks = Clocks::parse("c", &text).unwrap();
         assert_eq!([0, 1, 2, 3].map(|id| clocks.offset_us(NodeId(id))), [-12_250, 3_000, -12_250, 0]);
         let notes = clocks.notes();
+        assert!(notes[2].starts_with("times of nodes 3-5 on z"), "{}", notes[2]);
         assert_eq!(notes[0], "times of nodes 0+2 on x are moved by +12.250 ms, right within 0.500 ms");
-        assert!(Clocks::default().notes()[0].contains("compared as they stand"));
+        assert!(Clocks::default().notes().is_empty(), "a local run needs no clocks");
     }
 
     #[test]

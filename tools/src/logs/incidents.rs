@@ -12,6 +12,7 @@ use wire::name::{Name, TxHead};
 
 use super::merge::Record;
 use super::moment::Stamp;
+use crate::ids;
 
 /// Some ten megabytes.
 const INCIDENTS_MAX: usize = 100_000;
@@ -69,12 +70,8 @@ impl Incidents {
         };
         all.sort_by_key(|(tx, incident)| (std::cmp::Reverse(weight(incident)), incident.first, **tx));
         let line = |(tx, incident): &(&TxHead, &Incident)| {
-            let end = |(end, shard, round): &(End, ShardId, Round)| {
-                format!("{} in {} in {}", end.name(), Name::Shard(*shard), Name::Round(*round))
-            };
-            let ends: Vec<String> = incident.ends.iter().map(end).collect();
             let at = incident.first.map(|at| at.to_string()).unwrap_or_default();
-            format!("{at}  {}  {}", Name::Tx(**tx), ends.join(", "))
+            format!("{at}  {}  {}", Name::Tx(**tx), incident.words())
         };
         let mut lines: Vec<String> = all.iter().take(count).map(line).collect();
         let more = all.len().saturating_sub(count) as u64;
@@ -89,6 +86,23 @@ impl Incidents {
 
     pub(super) fn is_empty(&self) -> bool {
         self.by_tx.is_empty()
+    }
+}
+
+impl Incident {
+    /// Its ends, each kind once and in it each shard once.
+    fn words(&self) -> String {
+        let mut by_kind: BTreeMap<End, BTreeMap<ShardId, Vec<u64>>> = BTreeMap::new();
+        for (end, shard, round) in &self.ends {
+            by_kind.entry(*end).or_default().entry(*shard).or_default().push(round.0);
+        }
+        let place = |(shard, rounds): (ShardId, Vec<u64>)| {
+            format!("in {} in {}", Name::Shard(shard), ids::numbers_text("round", rounds))
+        };
+        let kind = |(end, places): (End, BTreeMap<_, _>)| {
+            format!("{} {}", end.name(), places.into_iter().map(place).collect::<Vec<_>>().join(", "))
+        };
+        by_kind.into_iter().map(kind).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -130,7 +144,12 @@ mod tests {
         let entry = Name::entry(NodeId(3), Seq(2));
         let settled = |end| TxStep::Settled { place: PLACE, entry, end };
         add(&mut incidents, 1, settled(Outcome::Settled(Settled::Never(Cause::Rejected(Rejection::Spent)))));
-        add(&mut incidents, 2, TxStep::Cancelled { place: PLACE, parts: vec![] });
+        let later = Place { round: Round(9), ..PLACE };
+        for place in [later, PLACE] {
+            add(&mut incidents, 2, TxStep::Cancelled { place, parts: vec![] });
+        }
+        let elsewhere = Place { shard: ShardId(0), round: Round(4) };
+        add(&mut incidents, 2, TxStep::Refunded { place: elsewhere, part: None });
         add(&mut incidents, 2, TxStep::Refunded { place: PLACE, part: None });
         add(&mut incidents, 2, TxStep::Refunded { place: PLACE, part: None });
         for other in [
@@ -144,7 +163,7 @@ mod tests {
         assert_eq!(
             incidents.lines(10),
             [
-                "00:00:00.000002  tx 0000000000000002  cancelled in shard 1 in round 7, refunded in shard 1 in round 7",
+                "00:00:00.000002  tx 0000000000000002  cancelled in shard 1 in rounds 7+9; refunded in shard 0 in round 4, in shard 1 in round 7",
                 "00:00:00.000001  tx 0000000000000001  rejected in shard 1 in round 7",
             ]
         );

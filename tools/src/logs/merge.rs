@@ -101,9 +101,10 @@ impl Files {
         self.unread.iter().filter(move |(id, _)| is_read(id)).map(|(_, path)| path.as_path())
     }
 
-    /// Leaves out those that `keep` does not want.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Source) -> bool) {
+    /// Those that `keep` wants.
+    pub(super) fn only(mut self, keep: impl Fn(&Source) -> bool) -> Files {
         self.files.retain(|(source, _)| keep(source));
+        self
     }
 
     /// Reads all of them from the beginning.

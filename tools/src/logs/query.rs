@@ -4,25 +4,71 @@ use std::collections::BTreeSet;
 
 use log::Level;
 use wire::ids::{NodeId, Round, ShardId};
-use wire::name::Name;
+use wire::name::{Name, TxHead};
 
+use super::carriers::is_in;
+use super::committed::Pick;
 use super::line::Process;
 use super::merge::{Record, Source};
 use super::moment::{Moment, Stamp};
 use crate::flags::{UsageError, Values};
+use crate::ids;
 
-/// The filters, as they stand on the command line.
+/// The filters and what is followed, as they stand on the command line.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query {
-    nodes: Option<BTreeSet<NodeId>>,
-    processes: Option<BTreeSet<Process>>,
-    level: Option<Level>,
-    shard: Option<ShardId>,
-    since: Option<Moment>,
-    until: Option<Moment>,
-    grep: Option<String>,
+    filters: Vec<Filter>,
     /// Followed things: every record names all of these.
     pub(super) followed: Vec<Followed>,
+}
+
+/// A filter, and the option that sets it.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    pub(super) option: String,
+    pub(super) kind: Kind,
+}
+
+/// What a filter lets pass.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Nodes(BTreeSet<NodeId>),
+    Processes(BTreeSet<Process>),
+    Level(Level),
+    Shard(ShardId),
+    Since(Moment),
+    Until(Moment),
+    Grep(String),
+}
+
+impl Filter {
+    /// Whether it looks only at who wrote a record.
+    pub(super) fn is_of_source(&self) -> bool {
+        matches!(self.kind, Kind::Nodes(_) | Kind::Processes(_))
+    }
+
+    fn passes_source(&self, source: &Source) -> bool {
+        match &self.kind {
+            Kind::Nodes(nodes) => nodes.contains(&source.node),
+            Kind::Processes(processes) => processes.contains(&source.process),
+            Kind::Level(_) | Kind::Shard(_) | Kind::Since(_) | Kind::Until(_) | Kind::Grep(_) => true,
+        }
+    }
+
+    /// Whether a record passes, in logs that begin at `first`.
+    pub(super) fn passes(&self, record: &Record, first: Stamp) -> bool {
+        let level = record.head.map(|(_, level)| level);
+        // Lines without a time come before those with one.
+        let at = record.at().unwrap_or(first);
+        match &self.kind {
+            Kind::Nodes(_) | Kind::Processes(_) => self.passes_source(&record.source),
+            Kind::Level(loudest) => level.is_some_and(|level| level <= *loudest),
+            Kind::Shard(shard) => Name::all_in(&record.text).any(|name| name == Name::Shard(*shard)),
+            Kind::Since(since) => at >= since.at(first),
+            Kind::Until(until) => at <= until.at(first),
+            Kind::Grep(text) => record.text.contains(text.as_str()),
+        }
+    }
 }
 
 /// Something that is followed through all nodes.
@@ -34,6 +80,8 @@ pub(super) enum Followed {
     Named(Name),
     /// A transaction, by the beginning of its id.
     Tx(TxPrefix),
+    /// A committed transaction, which the logs have to name.
+    Picked(Pick),
 }
 
 /// At most 16 hex digits in small letters: the beginning of a TxId.
@@ -54,6 +102,11 @@ impl TxPrefix {
         is_valid.then(|| TxPrefix(text[..text.len().min(HEAD_DIGITS)].to_string()))
     }
 
+    /// All that logs show of an id.
+    pub(super) fn of(head: &TxHead) -> TxPrefix {
+        TxPrefix(head.to_string())
+    }
+
     /// Whether it is as long as the ids in logs.
     pub(super) fn is_whole(&self) -> bool {
         self.0.len() == HEAD_DIGITS
@@ -72,18 +125,19 @@ impl std::fmt::Display for TxPrefix {
 }
 
 impl Followed {
+    /// Whether a record names it.
+    pub(super) fn is_named_in(&self, record: &Record) -> bool {
+        Name::all_in(&record.text).any(|name| self.fits(&name))
+    }
+
     /// Whether a name is that of what is followed.
     pub(super) fn fits(&self, name: &Name) -> bool {
         match (self, name) {
             (Followed::Round(round), Name::Round(named)) => round == named,
             (Followed::Tx(prefix), name) => prefix.fits(name),
             // A line may name several entries of a lane at once.
-            (
-                Followed::Named(Name::Lane { owner, first, .. }),
-                Name::Lane { owner: of, first: from, last: to },
-            ) => owner == of && (from..=to).contains(&first),
-            (Followed::Named(followed), name) => followed == name,
-            (Followed::Round(_), _) => false,
+            (Followed::Named(followed), name) => followed == name || is_in(followed, name),
+            (Followed::Round(_) | Followed::Picked(_), _) => false,
         }
     }
 }
@@ -94,6 +148,7 @@ impl std::fmt::Display for Followed {
             Followed::Round(round) => Name::Round(*round).fmt(f),
             Followed::Named(name) => name.fmt(f),
             Followed::Tx(prefix) => write!(f, "tx {prefix}"),
+            Followed::Picked(pick) => write!(f, "tx {}", pick.name()),
         }
     }
 }
@@ -111,55 +166,67 @@ impl Query {
         followed.extend(lane.map(Followed::Named));
         let part = named("part", "a group part, as in part '1>0:5': source, destination and number")?;
         followed.extend(part.map(Followed::Named));
-        let tx = values.optional("tx", "hex digits, the beginning of a transaction's id", TxPrefix::parse)?;
-        followed.extend(tx.map(Followed::Tx));
+        let tx = "hex digits, the beginning of a transaction's id; or slowest, median or random";
+        followed.extend(values.optional("tx", tx, parse_tx)?);
         let moment = |name| values.optional(name, Moment::EXPECTED, Moment::parse);
-        Ok(Query {
-            nodes: values.optional("node", "node ids, separated by commas", parse_nodes)?,
-            processes: values.optional(
-                "process",
-                "node, net_client or net_server, or several separated by commas",
-                parse_processes,
-            )?,
-            level: values.optional("level", "error, warn, info, debug or trace", parse_level)?,
-            shard: values.optional_number("shard", 0, u16::MAX.into())?.map(|shard| ShardId(shard as u16)),
-            since: moment("since")?,
-            until: moment("until")?,
-            grep: values.text("grep").map(String::from),
-            followed,
-        })
+        let processes = "node, net_client or net_server, or several separated by commas";
+        let shard = values.optional_number("shard", 0, u16::MAX.into())?;
+        let kinds = [
+            ("node", values.optional("node", "node ids, as in 0-3+8", parse_nodes)?.map(Kind::Nodes)),
+            ("process", values.optional("process", processes, parse_processes)?.map(Kind::Processes)),
+            (
+                "level",
+                values.optional("level", "error, warn, info, debug or trace", parse_level)?.map(Kind::Level),
+            ),
+            ("shard", shard.map(|shard| Kind::Shard(ShardId(shard as u16)))),
+            ("since", moment("since")?.map(Kind::Since)),
+            ("until", moment("until")?.map(Kind::Until)),
+            ("grep", values.text("grep").map(|text| Kind::Grep(text.into()))),
+        ];
+        let filter = |(name, kind): (&str, Option<Kind>)| {
+            let option = format!("--{name} {}", values.text(name).unwrap_or_default());
+            kind.map(|kind| Filter { option, kind })
+        };
+        Ok(Query { filters: kinds.into_iter().filter_map(filter).collect(), followed })
+    }
+
+    /// The filters, those that look only at who wrote a record first.
+    pub(super) fn filters(&self) -> &[Filter] {
+        &self.filters
     }
 
     /// Whether a file of this writer may hold what is wanted.
     pub(super) fn wants_file(&self, source: &Source) -> bool {
-        self.nodes.as_ref().is_none_or(|nodes| nodes.contains(&source.node))
-            && self.processes.as_ref().is_none_or(|processes| processes.contains(&source.process))
+        self.filters.iter().all(|filter| filter.passes_source(source))
     }
 
     /// Whether a record is wanted, whatever it names, in logs that begin at `first`.
     pub(super) fn wants(&self, record: &Record, first: Stamp) -> bool {
-        let level = record.head.map(|(_, level)| level);
-        // Lines without a time come before those with one.
-        let at = record.at().unwrap_or(first);
-        self.wants_file(&record.source)
-            && self.level.is_none_or(|loudest| level.is_some_and(|level| level <= loudest))
-            && self.since.is_none_or(|since| at >= since.at(first))
-            && self.until.is_none_or(|until| at <= until.at(first))
-            && self.grep.as_ref().is_none_or(|text| record.text.contains(text.as_str()))
-            && self
-                .shard
-                .is_none_or(|shard| Name::all_in(&record.text).any(|name| name == Name::Shard(shard)))
+        self.filters.iter().all(|filter| filter.passes(record, first))
+    }
+
+    /// Whether it passes those filters that look at who wrote it and when. Which transaction is meant must not depend on
+    /// the others: `--level` would hide most of the lines that tell.
+    pub(super) fn wants_where_and_when(&self, record: &Record, first: Stamp) -> bool {
+        let is_it = |filter: &&Filter| {
+            filter.is_of_source() || matches!(filter.kind, Kind::Since(_) | Kind::Until(_))
+        };
+        self.filters.iter().filter(is_it).all(|filter| filter.passes(record, first))
     }
 
     /// Whether a record names all that is followed.
     pub(super) fn follows(&self, record: &Record) -> bool {
-        let named = |followed: &Followed| Name::all_in(&record.text).any(|name| followed.fits(&name));
-        self.followed.iter().all(named)
+        self.followed.iter().all(|followed| followed.is_named_in(record))
     }
 }
 
+fn parse_tx(text: &str) -> Option<Followed> {
+    let pick = Pick::ALL.into_iter().find(|pick| pick.name() == text).map(Followed::Picked);
+    pick.or_else(|| TxPrefix::parse(text).map(Followed::Tx))
+}
+
 fn parse_nodes(text: &str) -> Option<BTreeSet<NodeId>> {
-    text.split(',').map(|id| id.parse().ok().map(NodeId)).collect()
+    ids::parse(text).map(BTreeSet::from_iter)
 }
 
 fn parse_processes(text: &str) -> Option<BTreeSet<Process>> {
@@ -204,6 +271,7 @@ mod tests {
             ("", true),
             ("--node 3", true),
             ("--node 1,3", true),
+            ("--node 0+2-4", true),
             ("--node 30", false),
             ("--process node", true),
             ("--process net_client,net_server", false),
@@ -229,6 +297,7 @@ mod tests {
             ("--tx 1F2E3D4C5B6A7988", true),
             ("--tx tx~1f2e", true),
             ("--tx 2e3d", false),
+            ("--tx slowest", false),
             ("--node 3 --round 12 --tx 1f --level info --grep lane", true),
             ("--node 3 --round 12 --tx 1f --level info --grep none", false),
         ] {
@@ -252,7 +321,7 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         for (line, expected) in [
-            ("--node 3-5", "--node: found '3-5', expected node ids, separated by commas"),
+            ("--node 5-3", "--node: found '5-3', expected node ids, as in 0-3+8"),
             ("--node ,", "--node: found ','"),
             ("--process core", "--process: found 'core', expected node, net_client or net_server"),
             ("--level loud", "--level: found 'loud', expected error, warn, info, debug or trace"),

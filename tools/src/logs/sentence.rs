@@ -4,9 +4,11 @@
 //! lines. An event that several nodes report is one sentence.
 
 use bft::ledger::{Cause, Outcome, Settled};
-use bft::trace::{Holds, MessageStep, PartStep, Place, RoundStep, Said, TraceEvent, TxStep};
+use bft::trace::{Holds, LaneStep, MessageStep, PartStep, Place, RoundStep, Said, TraceEvent, TxStep};
 use wire::dest::Dest;
 use wire::name::Name;
+
+use crate::ids;
 
 /// The sentence of an event.
 pub(super) fn sentence(event: &TraceEvent) -> String {
@@ -16,6 +18,7 @@ pub(super) fn sentence(event: &TraceEvent) -> String {
         TraceEvent::Round { shard, round, step } => {
             format!("{} of {} {}", Name::Round(*round), Name::Shard(*shard), of_round(step))
         }
+        TraceEvent::Lane { entry, step } => format!("{entry} {}", of_lane(step)),
         TraceEvent::Message(step) => of_message(step),
     }
 }
@@ -97,11 +100,29 @@ fn of_round(step: &RoundStep) -> String {
         RoundStep::Decided { view, entries } => {
             format!("is decided in {}: {}", Name::View(*view), joined(entries))
         }
-        RoundStep::Executed { header, finished, rejected, spent, cancelled, refunded } => format!(
-            "is executed: {finished} finished, {rejected} rejected, {spent} spent, {cancelled} cancelled, {refunded} \
-             refunded; header {header}"
-        ),
+        RoundStep::Executed { header, finished, rejected, spent, cancelled, refunded } => {
+            let counts = [
+                (*finished, "finished"),
+                (*rejected, "rejected"),
+                (*spent, "spent"),
+                (*cancelled, "cancelled"),
+                (*refunded, "refunded"),
+            ];
+            format!("is executed: {}; header {header}", counted(&counts))
+        }
         RoundStep::Certified => "is certified by N−f VOTEs".into(),
+    }
+}
+
+fn of_lane(step: &LaneStep) -> String {
+    match step {
+        LaneStep::Proposed { transactions, imports, cancels, payload_bytes } => {
+            let counts = [(*transactions, "transactions"), (*imports, "imports"), (*cancels, "cancels")];
+            let counts = counts.map(|(count, what)| (count as u64, what));
+            format!("is proposed: {} in {payload_bytes} bytes", counted(&counts))
+        }
+        LaneStep::Echoed => "is echoed".into(),
+        LaneStep::Certified => "is certified by N−f ECHOs".into(),
     }
 }
 
@@ -109,10 +130,6 @@ fn of_message(step: &MessageStep) -> String {
     match step {
         MessageStep::Received { from, said: Said(said) } => format!("from {}: {said}", Name::Node(*from)),
         MessageStep::Sent { to, said: Said(said) } => format!("to {}: {said}", recipients(to)),
-        MessageStep::Proposed { entry, transactions, imports, cancels, payload_bytes } => format!(
-            "{entry} is proposed with {transactions} transactions, {imports} imports and {cancels} cancels in \
-             {payload_bytes} bytes"
-        ),
     }
 }
 
@@ -121,7 +138,19 @@ fn block(Place { shard, round }: &Place) -> String {
 }
 
 fn content(Holds { spent, finished, cancelled }: &Holds) -> String {
-    format!("{spent} spent, {finished} finished, {cancelled} cancelled")
+    let counts = [(*spent, "spent"), (*finished, "finished"), (*cancelled, "cancelled")];
+    counted(&counts.map(|(count, what)| (count as u64, what)))
+}
+
+/// Those counts that are not 0.
+fn counted(counts: &[(u64, &str)]) -> String {
+    let some = counts.iter().filter(|(count, _)| *count > 0);
+    let words = |(count, what): &(u64, &str)| match what.strip_suffix('s') {
+        Some(one) if *count == 1 => format!("1 {one}"),
+        _ => format!("{count} {what}"),
+    };
+    let some: Vec<String> = some.map(words).collect();
+    if some.is_empty() { "nothing".into() } else { some.join(", ") }
 }
 
 fn reason(cause: Cause) -> String {
@@ -137,7 +166,7 @@ fn recipients(dest: &Dest) -> String {
         Dest::Node(node) => Name::Node(*node).to_string(),
         Dest::Shard(shard) => Name::Shard(*shard).to_string(),
         Dest::ShardOthers => "the own shard".into(),
-        Dest::Set(nodes) => joined(&nodes.iter().map(|node| Name::Node(*node)).collect::<Vec<_>>()),
+        Dest::Set(nodes) => ids::nodes_text(nodes),
     }
 }
 

@@ -70,6 +70,30 @@ fn all_messages_are_traced_on_request() {
     assert_eq!(count(|step| matches!(step, MessageStep::Received { .. })), copies.sum());
 }
 
+/// At full detail also a transaction within a shard can be followed: itself, its entry and its round.
+#[test]
+fn a_transaction_within_a_shard_has_its_story() {
+    let (bench, [id, _, _]) = played(Tracing::All);
+    let own = story(&bench, &id);
+    let steps: Vec<(&str, usize)> =
+        own.iter().map(|(line, by)| (line.split(' ').next().expect("a line has a word"), by.len())).collect();
+    assert_eq!(steps, [("tx.admitted", 1), ("tx.proposed", 1), ("tx.settled", 4), ("tx.answered", 1)]);
+    let (_, entry) = own[1].0.split_once("entry=").expect("it goes into an entry");
+    let (_, round) = own[2].0.split_once("shard=").expect("it is settled in a block");
+    let round = round.split(" entry=").next().expect("the block comes before the entry");
+    for (start, by) in [
+        (format!("lane.proposed entry={entry} "), vec![2]),
+        (format!("lane.echoed entry={entry}"), vec![0, 1, 3]),
+        (format!("lane.certified entry={entry}"), vec![0, 1, 2, 3]),
+        (format!("round.begun shard={round}"), vec![0, 1, 2, 3]),
+        (format!("round.decided shard={round} "), vec![0, 1, 2, 3]),
+    ] {
+        let reports = bench.events.iter().filter(|(.., event)| event.to_string().starts_with(&start));
+        let nodes: BTreeSet<u16> = reports.map(|(node, ..)| node.0).filter(|node| *node < 4).collect();
+        assert_eq!(Vec::from_iter(nodes), by, "{start}");
+    }
+}
+
 /// Every step once, in its order, by the members whose step it is.
 #[test]
 fn a_cancelled_transaction_has_its_story() {

@@ -211,7 +211,7 @@ fn a_wanted_certificate_is_requested_until_it_comes() {
     net.heal();
     net.pass_ms(225);
     assert!(net.parties[3].is_certified(Index(0), tip), "the members after us are asked next and answer");
-    assert!(net.outputs[3].contains(&LaneOutput::Certified(Index(0))));
+    assert!(net.outputs[3].contains(&LaneOutput::Certified(Index(0), tip.seq)));
     assert_eq!(net.parties[3].wants.len(), 0);
     let again = net.parties[3].want_certificates(net.now, Index(1), &[(Index(0), tip)]);
     assert!(again.sends.is_empty(), "what is known is not asked for");
@@ -293,7 +293,7 @@ fn a_certificate_is_reported_although_its_want_was_displaced() {
             net.parties[0].chains[0].certificate(entry.0, entry.1).expect("it is certified").clone();
         net.outputs[3].clear();
         net.give(0, 3, &final_of(0, tip(entry), certificate));
-        assert_eq!(net.outputs[3], [LaneOutput::Certified(Index(0))]);
+        assert_eq!(net.outputs[3], [LaneOutput::Certified(Index(0), entry.0)]);
     }
 }
 

@@ -22,7 +22,7 @@ fn an_entry_is_certified_decided_executed_and_served() {
         for at in members.clone() {
             assert_eq!(net.parties[at].cut(), cut);
             assert!(cut.tips().all(|(lane, tip)| net.parties[at].is_certified(lane, tip)));
-            assert!(net.outputs[at].contains(&LaneOutput::Certified(Index(0))));
+            assert!(net.outputs[at].contains(&LaneOutput::Certified(Index(0), Seq(2))));
         }
         net.decide(members.clone(), 1, &cut);
         let block = net.block(0, &genesis, &cut).expect("everything is here");

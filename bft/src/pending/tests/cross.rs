@@ -72,7 +72,9 @@ fn hand_in(bench: &mut Bench, client: ClientId, bytes: &[u8]) -> Result<(), Fate
     match output.receipts.into_values().flatten().next() {
         Some(receipt) => Err(receipt.fate),
         None => {
-            assert_eq!(output.steps, [PendingStep::Admitted(tx_id(bytes))]);
+            let view = TransactionView::parse(bytes).expect("it is well-formed");
+            let reach = view.part_of(bench.ledger.shard());
+            assert_eq!(output.steps, [PendingStep::Admitted(tx_id(bytes), reach)]);
             Ok(())
         }
     }
