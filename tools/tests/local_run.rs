@@ -217,7 +217,7 @@ fn without_a_quorum_nothing_commits_and_the_summary_explains_it() {
     assert!(matches!(output.status.code(), Some(1 | 3)), "{shown}");
     assert_eq!(place.summary("agreement"), "true", "no fork: {shown}");
     assert!(place.number("in_flight") > 0, "{shown}");
-    assert!(shown.contains("2 of 4 nodes are up (0, 1), but a quorum is 3"), "{shown}");
+    assert!(shown.contains("2 of 4 nodes are up (0-1), but a quorum is 3"), "{shown}");
     assert!(shown.contains("node 3 was crashed as planned"), "{shown}");
 }
 

@@ -4,6 +4,7 @@ use super::idle::{self, Idle};
 use super::pipe;
 use super::report::{Figure, Report};
 use super::settings::Settings;
+use crate::ids;
 use crate::run::RunError;
 
 /// The raw pipe.
@@ -33,9 +34,8 @@ pub(super) fn measure_protocol(
     report.add_latency("steady", &steady);
     let f = usize::from(settings.nodes - 1) / 3;
     if f > 0 {
-        let ids: Vec<String> =
-            (usize::from(settings.nodes) - f..usize::from(settings.nodes)).map(|id| id.to_string()).collect();
-        let faults = format!("crash:{}@0", ids.join("+"));
+        let crashed = usize::from(settings.nodes) - f..usize::from(settings.nodes);
+        let faults = format!("crash:{}@0", ids::list(crashed.map(|id| id as u64)));
         let crashed =
             settings.run(report, "steady rate, f crashed", &["--rate", &rate, "--faults", &faults])?;
         report.add_latency("f crashed", &crashed);

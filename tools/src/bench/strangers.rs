@@ -22,6 +22,7 @@ mod watch;
 
 use super::report::{Figure, Report};
 use super::settings::Settings;
+use crate::ids;
 use crate::local;
 use crate::run::{Progress, RunError, Summary};
 
@@ -70,8 +71,8 @@ fn run(
     amounts: Option<Amounts>,
 ) -> Result<(Summary, Course), RunError> {
     let f = (settings.nodes - 1) / 3;
-    let ids: Vec<String> = (settings.nodes - f..settings.nodes).map(|id| id.to_string()).collect();
-    let (rate, faults) = (settings.rate.to_string(), format!("crash:{}@0", ids.join("+")));
+    let crashed = ids::list((settings.nodes - f..settings.nodes).map(u64::from));
+    let (rate, faults) = (settings.rate.to_string(), format!("crash:{crashed}@0"));
     let further =
         [("--rate", rate.as_str()), ("--faults", faults.as_str()), ("--expiry-rounds", EXPIRY_ROUNDS)]
             .map(|(name, value)| [name, value])

@@ -13,6 +13,7 @@ use super::script::{self, Reply, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
 use crate::grid::{Side, aligned};
+use crate::ids;
 use crate::json::Json;
 use crate::procfs::Machine;
 use crate::terminal::print;
@@ -95,7 +96,7 @@ impl Look {
 }
 
 fn row(site: &Site, look: &Look) -> Vec<String> {
-    let mut row = vec![site.to_string(), site.ids_text(" ")];
+    let mut row = vec![site.to_string(), site.ids_text()];
     match &look.facts {
         None => row.extend(["-", "-", "-", "-", "-"].map(String::from)),
         Some(facts) => row.extend([
@@ -118,8 +119,8 @@ fn state(facts: &Facts) -> String {
         None => "nothing installed".into(),
         Some(testbed) if facts.running.is_empty() => format!("testbed {testbed}, stopped"),
         Some(testbed) => {
-            let ids: Vec<String> = facts.running.iter().map(u16::to_string).collect();
-            format!("testbed {testbed}, node {} running", ids.join(", "))
+            let running = facts.running.iter().map(|id| u64::from(*id));
+            format!("testbed {testbed}, {} running", ids::numbers_text("node", running))
         }
     }
 }
@@ -213,12 +214,9 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
         ));
     }
     if purpose == Purpose::Run && !facts.running.is_empty() {
-        let ids: Vec<String> = facts.running.iter().map(u16::to_string).collect();
+        let nodes = ids::numbers_text("node", facts.running.iter().map(|id| u64::from(*id)));
         let testbed = facts.testbed.clone().unwrap_or_default();
-        wrong.push(format!(
-            "node {} of testbed {testbed} runs there; tools deploy stop ends it",
-            ids.join(", ")
-        ));
+        wrong.push(format!("testbed {testbed} runs there with {nodes}; tools deploy stop ends it"));
     }
     wrong
 }
@@ -349,7 +347,7 @@ mod tests {
         assert_eq!(keys, documented_keys("`hosts` of `summary.json`"));
         assert_eq!(obstacles(&good, &facts_of(&good), Purpose::Look), Vec::<String>::new());
         let running = obstacles(&good, &facts_of(&good), Purpose::Run);
-        assert_eq!(running, ["node 3 of testbed ab runs there; tools deploy stop ends it"]);
+        assert_eq!(running, ["testbed ab runs there with node 3; tools deploy stop ends it"]);
 
         let bad = reply(
             "system Darwin\narchitecture vax\ncores 8\nmemory_kib 1\ncpu x\nfree_kib 2048\nunwritable /data\n\

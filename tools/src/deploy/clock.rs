@@ -72,7 +72,7 @@ pub(super) fn save(path: &Path, offsets: &[(&Site, Offset)]) -> io::Result<()> {
 
 fn text(offsets: &[(&Site, Offset)]) -> String {
     let line = |(site, Offset { offset_ms, uncertainty_ms }): &(&Site, Offset)| {
-        format!("{site},{},{offset_ms:.3},{uncertainty_ms:.3}\n", site.ids_text("+"))
+        format!("{site},{},{offset_ms:.3},{uncertainty_ms:.3}\n", site.ids_text())
     };
     let lines: String = offsets.iter().map(line).collect();
     format!("host,nodes,offset_ms,uncertainty_ms\n{lines}")

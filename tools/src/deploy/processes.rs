@@ -10,6 +10,7 @@ use super::install::version_of_node;
 use super::script::{self, Reply, ReplyError, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
+use crate::ids;
 use crate::procfs::{Process, parse_stat};
 use crate::run::NodeSettings;
 
@@ -119,15 +120,17 @@ fn start_on(
     let arguments = head.chain(["--".into()]).chain(options.arguments.iter().cloned());
     let reply = deployment.run(site, script::START, arguments, Duration::ZERO).map_err(words)?;
     let list = |key| {
-        let ids: Vec<&str> = reply.all(key).filter_map(|text| text.split(' ').next()).collect();
-        printable(&ids.join(", "))
+        let ids = reply.all(key).filter_map(|text| text.split(' ').next()?.parse().ok().map(NodeId));
+        Vec::from_iter(ids)
     };
     Ok(match (list("started"), list("already")) {
-        (started, already) if already.is_empty() => format!("node {started} started"),
+        (started, already) if already.is_empty() => format!("{} started", ids::nodes_text(&started)),
         (started, already) if started.is_empty() => {
-            format!("node {already} of testbed {} runs already", options.testbed)
+            format!("{} of testbed {} runs already", ids::nodes_text(&already), options.testbed)
         }
-        (started, already) => format!("node {started} started, {already} runs already"),
+        (started, already) => {
+            format!("{} started, {} runs already", ids::nodes_text(&started), ids::nodes(&already))
+        }
     })
 }
 
@@ -199,13 +202,12 @@ fn stopped(reply: &Reply) -> Result<Stopped, String> {
     if let Some(left) = reply.text("left") {
         return Err(format!("process {} cannot be ended", printable(left)));
     }
-    let list = |ids: &[NodeId]| ids.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ");
     let mut notes = Vec::new();
     if !stopped.is_empty() {
-        notes.push(format!("node {} stopped", list(&stopped)));
+        notes.push(format!("{} stopped", ids::nodes_text(&stopped)));
     }
     if !late.is_empty() {
-        notes.push(format!("node {} did not stop when asked to and was killed", list(&late)));
+        notes.push(format!("{} did not stop when asked to and was killed", ids::nodes_text(&late)));
     }
     if reply.text("removed").is_some() {
         notes.push("removed".into());
@@ -253,7 +255,7 @@ mod tests {
         for (lines, note) in [
             ("", "nothing ran"),
             ("absent yes\n", "nothing is there"),
-            ("stopped 1\nstopped 2\n", "node 1, 2 stopped"),
+            ("stopped 1\nstopped 2\n", "nodes 1-2 stopped"),
             (
                 "stopped 1\nlate 2\nremoved yes\n",
                 "node 1 stopped; node 2 did not stop when asked to and was killed; removed",

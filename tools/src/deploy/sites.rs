@@ -10,6 +10,7 @@ use wire::hosts::{Host, Hosts};
 use wire::ids::NodeId;
 use wire::text::ParseError;
 
+use crate::ids;
 use crate::terminal::print;
 
 /// How often hosts that keep others waiting are listed.
@@ -31,9 +32,9 @@ impl Site {
         self.nodes.iter().map(|host| host.id)
     }
 
-    /// Its nodes in words.
-    pub(super) fn ids_text(&self, separator: &str) -> String {
-        self.ids().map(|id| id.to_string()).collect::<Vec<_>>().join(separator)
+    /// The list of its nodes, such as `0-3+8`.
+    pub(super) fn ids_text(&self) -> String {
+        ids::list(self.ids().map(|id| id.0.into()))
     }
 }
 
@@ -86,7 +87,11 @@ impl fmt::Display for Failures {
         write!(f, "{} failed on {} of {} hosts", self.doing, self.failed.len(), self.hosts)?;
         for (site, reasons) in &self.failed {
             for reason in reasons {
-                write!(f, "\n  {site} (node {}): {reason}", site.ids_text(", "))?;
+                write!(
+                    f,
+                    "\n  {site} ({}): {reason}",
+                    ids::numbers_text("node", site.ids().map(|id| id.0.into()))
+                )?;
             }
         }
         Ok(())
@@ -165,7 +170,7 @@ mod tests {
     #[test]
     fn nodes_with_one_destination_are_on_one_host() {
         let sites = parse("0 10.0.0.1 a 1 x\n1 10.0.0.2 b 1 y\n2 10.0.0.1 a 2 x\n").unwrap();
-        let texts: Vec<String> = sites.iter().map(|site| format!("{site}:{}", site.ids_text("+"))).collect();
+        let texts: Vec<String> = sites.iter().map(|site| format!("{site}:{}", site.ids_text())).collect();
         assert_eq!(texts, ["x:0+2", "y:1"]);
         assert_eq!(sites[1].index, 1);
     }

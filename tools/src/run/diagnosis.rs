@@ -11,6 +11,7 @@ use wire::committee::Committee;
 use wire::ids::{Index, NodeId, ShardId};
 
 use super::directories::Directories;
+use crate::ids;
 use crate::lag;
 
 /// The symptoms of a testbed that stands still.
@@ -60,7 +61,7 @@ fn missing_quorum(committee: &Committee, shard: ShardId, up: &[NodeId]) -> Optio
             "{whose}{} of {} nodes are up ({}), but a quorum is {quorum}: nothing can be decided until {} more are",
             up.len(),
             committee.n(),
-            ids(up.iter().copied()),
+            listed(up.iter().copied()),
             quorum - up.len()
         )
     })
@@ -86,21 +87,21 @@ fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus, behind: u64
                 waiting.needed,
                 waiting.phase,
                 waiting.from.len(),
-                ids(waiting.from.iter().map(|index| committee.node_at(shard, Index(*index)).0))
+                listed(waiting.from.iter().map(|index| committee.node_at(shard, Index(*index)).0))
             );
         }
         None => text += ", waits for nothing",
     }
     text + &format!(
         "; linked to node {}; {} in its mempool",
-        ids(status.peers_up.iter().copied()),
+        listed(status.peers_up.iter().copied()),
         status.mempool
     )
 }
 
-fn ids(ids: impl Iterator<Item = u16>) -> String {
-    let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-    if ids.is_empty() { "none".into() } else { ids.join(", ") }
+fn listed(ids: impl Iterator<Item = u16>) -> String {
+    let list = ids::list(ids.map(u64::from));
+    if list.is_empty() { "none".into() } else { list }
 }
 
 /// The last line that any process of a node wrote to standard error, or else to the node's log; with a lead-in, or
@@ -167,11 +168,11 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "2 of 4 nodes are up (0, 1), but a quorum is 3: nothing can be decided until 1 more are",
+                "2 of 4 nodes are up (0-1), but a quorum is 3: nothing can be decided until 1 more are",
                 "node 2 was crashed as planned",
                 "node 3 ended unasked (exit status: 1); its last words: the disk is full",
-                "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 (0, \
-                 1); linked to node 1; 70 in its mempool",
+                "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 \
+                 (0-1); linked to node 1; 70 in its mempool",
                 "node 1 is up but cannot be reached: Connection refused",
             ]
         );
@@ -184,11 +185,11 @@ mod tests {
         let up: Vec<NodeId> = [0, 1, 2, 3, 4, 6].map(NodeId).into();
         assert_eq!(missing_quorum(&committee, ShardId(0), &up), None);
         let note = missing_quorum(&committee, ShardId(1), &up).unwrap();
-        assert!(note.starts_with("shard 1: 2 of 4 nodes are up (4, 6), but a quorum is 3"), "{note}");
+        assert!(note.starts_with("shard 1: 2 of 4 nodes are up (4+6), but a quorum is 3"), "{note}");
         let waiting_for = Waiting { phase: "FINISH of view 0".into(), needed: 3, from: vec![0, 2] };
         let status = NodeStatus { waiting_for: Some(waiting_for), ..NodeStatus::default() };
         let note = waiting(&committee, NodeId(6), &status, 1_204);
-        assert!(note.contains("has 2 (4, 6)"), "members by their ids: {note}");
+        assert!(note.contains("has 2 (4+6)"), "members by their ids: {note}");
         assert!(note.contains(", is 1,204 rounds behind, waits"), "{note}");
         let status = NodeStatus { history_lost: Some(Round(9)), ..status };
         let note = waiting(&committee, NodeId(6), &status, 1_204);

@@ -1,6 +1,6 @@
 //! `--faults`: which node fails how and when, in seconds since load began.
 //!
-//! `LIST = FAULT ["," FAULT]…`, `FAULT = NAME ":" IDS "@" T`, `IDS = ID ["+" ID]…`; e.g.
+//! `LIST = FAULT ["," FAULT]…`, `FAULT = NAME ":" IDS "@" T`, `IDS = RUN ["+" RUN]…`, `RUN = ID ["-" ID]`; e.g.
 //! `crash:3@3,kill-client:1@5.5`.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use wire::nearest::nearest;
 use wire::text::ParseError;
 
 use crate::flags::{parse_seconds, seconds_text};
+use crate::ids;
 
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +47,7 @@ pub(crate) struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids: Vec<String> = self.nodes.iter().map(NodeId::to_string).collect();
-        write!(f, "{}:{}@{}", self.kind.name(), ids.join("+"), seconds_text(self.at))
+        write!(f, "{}:{}@{}", self.kind.name(), ids::nodes(&self.nodes), seconds_text(self.at))
     }
 }
 
@@ -81,11 +81,10 @@ fn parse_one(item: &str, nodes: u16) -> Result<Fault, ParseError> {
         error(name, format!("one of {}{}", known.join(", "), hint.unwrap_or_default()))
     })?;
     let (ids, at) = rest.split_once('@').ok_or_else(|| error(item, format!("{name}:IDS@SECONDS")))?;
-    let nodes = ids.split('+').map(|id| {
-        let id = id.parse().ok().filter(|id| *id < nodes).map(NodeId);
-        id.ok_or_else(|| error(item, format!("node ids from 0 to {}, joined by '+'", nodes - 1)))
-    });
-    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let known = |ids: &Vec<NodeId>| ids.iter().all(|id| id.0 < nodes);
+    let nodes = ids::parse(ids)
+        .filter(known)
+        .ok_or_else(|| error(item, format!("node ids from 0 to {}, joined by '+'", nodes - 1)))?;
     let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds".into()))?;
     Ok(Fault { kind, nodes, at })
 }
@@ -96,9 +95,9 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_sorted_by_time() {
-        let faults = parse("kill-client:1@5.5,crash:3+0@3,kill-server:2@5", 4).unwrap();
+        let faults = parse("kill-client:1-2@5.5,crash:3+0@3,kill-server:2@5", 4).unwrap();
         let texts: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        assert_eq!(texts, ["crash:3+0@3", "kill-server:2@5", "kill-client:1@5.5"]);
+        assert_eq!(texts, ["crash:3+0@3", "kill-server:2@5", "kill-client:1-2@5.5"]);
         assert_eq!(faults[0].nodes, [NodeId(3), NodeId(0)]);
         assert_eq!(parse("none", 4), Ok(Vec::new()));
     }

@@ -57,7 +57,7 @@ pub(crate) const LOG_DIR: Opt =
 /// The grammar of `--faults`.
 pub(crate) const FAULTS_SECTION: (&str, &str) = (
     "FAULTS",
-    "A comma-separated list of NAME:IDS@SECONDS; ids are joined by '+', time counts from the beginning of the \
+    "A comma-separated list of NAME:IDS@SECONDS; IDS are a list of nodes such as 0-3+8, time counts from the beginning of the \
      load.\n\
      crash        kill -9 of all three processes of the node, which stays dead\n\
      kill-client  kill -9 of its net_client, which the node restarts\n\

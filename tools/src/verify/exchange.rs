@@ -21,6 +21,7 @@ use wire::ids::{NodeId, ShardId};
 
 use super::record::{LastStatus, Record};
 use super::{Place, Verdict};
+use crate::ids;
 
 /// Judges the last statuses.
 pub(super) fn check(committee: &Committee, record: &Record, verdict: &mut Verdict) {
@@ -160,8 +161,7 @@ impl<'a> Books<'a> {
     }
 
     fn reporters(&self) -> String {
-        let nodes: Vec<String> = self.nodes.iter().map(NodeId::to_string).collect();
-        nodes.join(", ")
+        ids::nodes_text(&self.nodes)
     }
 }
 
@@ -255,7 +255,7 @@ impl Pair<'_> {
     fn object(&self, what: String, verdict: &mut Verdict) {
         verdict.exchange_holds.break_it();
         verdict.find(format!(
-            "from shard {} to shard {}: {what} (nodes {}; nodes {})",
+            "from shard {} to shard {}: {what} ({}; {})",
             self.payer.shard,
             self.payee.shard,
             self.payer.reporters(),
