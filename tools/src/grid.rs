@@ -12,6 +12,19 @@ pub(crate) enum Side {
 /// The lines of a table, two spaces between columns, moved in by `indent`, nothing behind the last cell of a line.
 /// Cells beyond the columns are left out.
 pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> String {
+    aligned_apart("  ", columns, rows, indent)
+}
+
+/// The same within so many columns of the terminal: if two spaces are too many, one.
+pub(crate) fn aligned_within(width: usize, columns: &[Side], rows: &[Vec<String>]) -> String {
+    let text = aligned(columns, rows, 0);
+    match text.lines().all(|line| line.chars().count() <= width) {
+        true => text,
+        false => aligned_apart(" ", columns, rows, 0),
+    }
+}
+
+fn aligned_apart(space: &str, columns: &[Side], rows: &[Vec<String>], indent: usize) -> String {
     let width_of = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
@@ -23,7 +36,7 @@ pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> 
             Side::Left => format!("{cell:<width$}"),
             Side::Right => format!("{cell:>width$}"),
         });
-        let line = format!("{:indent$}{}", "", cells.collect::<Vec<_>>().join("  "));
+        let line = format!("{:indent$}{}", "", cells.collect::<Vec<_>>().join(space));
         text += &format!("{}\n", line.trim_end());
     }
     text
@@ -74,6 +87,10 @@ mod tests {
         let expected = "  name      µs  note\n  a       1000\n  longer     1  x y\n";
         assert_eq!(aligned(&[Side::Left, Side::Right, Side::Left], &rows, 2), expected);
         assert_eq!(aligned(&[Side::Left], &[], 0), "");
+        let columns = [Side::Left, Side::Right, Side::Left];
+        let narrow = "name     µs note\na      1000\nlonger    1 x y\n";
+        assert_eq!(aligned_within(17, &columns, &rows), narrow);
+        assert_eq!(aligned_within(18, &columns, &rows), aligned(&columns, &rows, 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::keygen::load_testbed;
 use crate::lag::rounds_behind;
 use crate::load::Offering;
 use crate::signals;
-use crate::terminal::{is_terminal, print};
+use crate::terminal::{columns, is_terminal, print};
 
 pub(crate) const COMMAND: Command = Command {
     name: "status",
@@ -51,17 +51,20 @@ pub(crate) const COMMAND: Command = Command {
         (
             "COLUMNS",
             "round    the last decided round\n\
-             height   the last executed round\n\
-             behind   rounds between the highest that a member of its shard has decided and its height\n\
+             behind   rounds between the highest that a member of its shard has decided and the last that it has \
+             executed\n\
              view     the view of the agreement that runs, from 0; - if none runs\n\
              lanes    own lane entries beyond the decided cut\n\
              mempool  transactions that wait to be proposed\n\
              pool     transactions between shards that wait here for input shards\n\
              records  transactions between shards that have spent here and whose fate is open\n\
              parts    group parts that other shards have not yet executed, as far as is known\n\
-             out, in  peers with a session: those it dialled, those that dialled it\n\
+             peers    those it has a session with: those it dialled / those that dialled it\n\
              faults   misbehaviour of peers that it has seen, of all kinds\n\
-             up       how long it has been running",
+             up       how long it has been running\n\
+             tx/s     transactions finished a second since the last look, with --watch; of several shards one line for \
+             each\n\
+             rounds/s  the same of rounds",
         ),
         (
             "EXIT STATUS",
@@ -144,7 +147,8 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         look.rates_since(last.as_ref());
         // On a terminal each table takes the place of the last one.
         let clear = if every.is_some() && is_terminal() && !is_json { "\x1b[H\x1b[2J" } else { "" };
-        let text = if is_json { document::of(&committee, &look).to_string() } else { table::of(&look) };
+        let text =
+            if is_json { document::of(&committee, &look).to_string() } else { table::of(&look, columns()) };
         print(format!("{clear}{}", text.trim_end()));
         let Some(every) = every else { return Ok(look.exit_code()) };
         while began.elapsed() < every && !signals::is_interrupted() {

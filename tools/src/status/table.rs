@@ -7,28 +7,30 @@ use wire::client::NodeStatus;
 use wire::ids::ShardId;
 
 use super::{Fork, Look, Rates, Seen};
-use crate::grid::{Side, aligned};
+use crate::grid::{Side, aligned_within};
 use crate::lag::cannot_catch_up;
 
-const COLUMNS: [&str; 16] = [
-    "node", "shard", "round", "height", "behind", "view", "lanes", "mempool", "pool", "records", "parts",
-    "out", "in", "faults", "up", "",
-];
-const RATE_COLUMNS: [&str; 2] = ["tx/s", "rounds/s"];
+/// Which columns there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Testbed {
+    /// Without those of transactions between shards; with rates, once they are known.
+    OneShard,
+    /// Without rates: the members of a shard have the same.
+    Shards,
+}
 
-/// The table, and below it the nodes that do not answer and what shards do.
-pub(super) fn of(look: &Look) -> String {
-    let mut head: Vec<&str> = COLUMNS.to_vec();
+/// The table, and below it the nodes that do not answer and what shards do. It fits 80 columns, unless numbers are
+/// large.
+pub(super) fn of(look: &Look, width: usize) -> String {
+    let has_shards = look.nodes.iter().any(|seen| seen.shard != ShardId(0));
+    let testbed = if has_shards { Testbed::Shards } else { Testbed::OneShard };
     let has_rates = look.nodes.iter().any(|seen| seen.rates.is_some());
-    if has_rates {
-        head.truncate(COLUMNS.len() - 1);
-        head.extend(RATE_COLUMNS);
-    }
-    let mut rows = vec![head.iter().map(ToString::to_string).collect()];
-    rows.extend(look.nodes.iter().map(row));
+    let head = head(testbed, has_rates);
     let mut sides = vec![Side::Right; head.len()];
     sides[0] = Side::Left;
-    let mut text = aligned(&sides, &rows, 0);
+    let mut rows = vec![head.into_iter().map(String::from).collect()];
+    rows.extend(look.nodes.iter().map(|seen| row(testbed, seen)));
+    let mut text = aligned_within(width, &sides, &rows);
     let answering = look.nodes.iter().filter(|seen| seen.answer.is_ok()).count();
     text += &format!("\n{answering} of {} nodes answer\n", look.nodes.len());
     for seen in &look.nodes {
@@ -50,28 +52,41 @@ pub(super) fn of(look: &Look) -> String {
     text
 }
 
-fn row(seen: &Seen) -> Vec<String> {
-    let mut row = vec![seen.node.to_string(), seen.shard.to_string()];
+fn head(testbed: Testbed, has_rates: bool) -> Vec<&'static str> {
+    match testbed {
+        Testbed::Shards => vec![
+            "node", "shard", "round", "behind", "view", "lanes", "mempool", "pool", "records", "parts",
+            "peers", "faults", "up",
+        ],
+        Testbed::OneShard => {
+            let mut head =
+                vec!["node", "round", "behind", "view", "lanes", "mempool", "peers", "faults", "up"];
+            head.extend(has_rates.then_some(["tx/s", "rounds/s"]).into_iter().flatten());
+            head
+        }
+    }
+}
+
+fn row(testbed: Testbed, seen: &Seen) -> Vec<String> {
+    let mut row = vec![seen.node.to_string()];
+    if testbed == Testbed::Shards {
+        row.push(seen.shard.to_string());
+    }
     let Ok(status) = &seen.answer else {
         row.push("-".into());
         return row;
     };
-    let numbers = [
-        status.lane_open,
-        status.mempool,
-        status.pool,
-        status.open_records,
-        status.parts_open,
-        status.peers_out.len() as u64,
-        status.peers_in.len() as u64,
-        faults(status),
-    ];
-    row.extend([status.decided.to_string(), status.executed.to_string()]);
+    row.push(status.decided.to_string());
     row.push(seen.behind.map_or("-".into(), |rounds| rounds.to_string()));
     row.push(status.view.map_or("-".into(), |view| view.to_string()));
-    row.extend(numbers.iter().map(ToString::to_string));
-    row.push(span(Duration::from_millis(status.up_ms)));
-    if let Some(Rates { tps, rounds_per_s }) = seen.rates {
+    row.extend([status.lane_open, status.mempool].map(|count| count.to_string()));
+    if testbed == Testbed::Shards {
+        let counts = [status.pool, status.open_records, status.parts_open];
+        row.extend(counts.map(|count| count.to_string()));
+    }
+    row.push(format!("{}/{}", status.peers_out.len(), status.peers_in.len()));
+    row.extend([faults(status).to_string(), span(Duration::from_millis(status.up_ms))]);
+    if let (Testbed::OneShard, Some(Rates { tps, rounds_per_s })) = (testbed, seen.rates) {
         row.extend([format!("{tps:.0}"), format!("{rounds_per_s:.1}")]);
     }
     row
@@ -120,28 +135,36 @@ mod tests {
     #[test]
     fn a_node_that_answers_has_a_row_and_a_silent_one_a_reason() {
         let expected = "\
-node  shard  round  height  behind  view  lanes  mempool  pool  records  parts  out  in  faults     up
-0         0      8       7    3978     0      0    12345     0        0      0    1   1       3  1m01s
-1         0      -
-2         1     10       9       1     -      0        0     0        0      0    1   1       3  1m01s
-3         1     10       9       1     -      0        0     0        0      0    1   1       3  1m01s
+node shard round behind view lanes mempool pool records parts peers faults    up
+0        0     8   3978    0     0   12345    0       0     0   1/1      3 1m01s
+1        0     -
+2        1    10      1    -     0       0    0       0     0   1/1      3 1m01s
+3        1    10      1    -     0       0    0       0     0   1/1      3 1m01s
 
 3 of 4 nodes answer
   node 1 at 127.0.0.1:4001 does not: Connection refused
 ";
-        assert_eq!(of(&sample()), expected);
+        assert_eq!(of(&sample(), 80), expected);
     }
 
     #[test]
-    fn rates_stand_in_columns_and_are_summed_over_shards() {
+    fn rates_of_one_shard_stand_in_columns_and_those_of_several_are_summed() {
         let mut look = sample();
         for (seen, tps) in look.nodes.iter_mut().zip([100.0, 0.0, 40.0, 50.0]) {
             seen.rates = seen.answer.is_ok().then_some(Rates { tps, rounds_per_s: 12.34 });
         }
-        let text = of(&look);
-        assert!(text.lines().next().unwrap().ends_with("up  tx/s  rounds/s"), "{text}");
-        assert!(text.contains("1m01s   100      12.3\n"), "{text}");
+        let text = of(&look, 80);
         assert!(text.ends_with("150 tx/s finished (shard 0 100, shard 1 50)\n"), "{text}");
+        look.nodes.truncate(2);
+        let text = of(&look, 80);
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(
+            text.starts_with(
+                "node  round  behind  view  lanes  mempool  peers  faults     up  tx/s  rounds/s\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("1m01s   100      12.3\n"), "{text}");
     }
 
     #[test]
