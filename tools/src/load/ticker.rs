@@ -76,7 +76,7 @@ impl Ticker {
 
     fn row(&self, section: &Section, height: Round, up: usize) -> String {
         let rate = |count: u64| format!("{:.0}", count as f64 / section.seconds());
-        let latencies = section.latency_us.map(|all| all.map(|us| format!("{:.1}", us as f64 / 1e3)));
+        let latencies = section.latency_us.map(|all| all.map(ms));
         // The quantiles of 500 and 990 per mille, and the longest.
         let [p50, p99, max] = latencies.unwrap_or_else(|| ["-", "-", "-"].map(String::from));
         self.align([
@@ -100,6 +100,12 @@ impl Ticker {
         let cells = cells.filter(|(at, _)| self.shards > 1 || !(4..6).contains(at));
         cells.map(|(_, (cell, columns))| format!("{cell:>columns$}")).collect()
     }
+}
+
+/// Milliseconds for a column of 7: without the fraction where that would fill it.
+fn ms(us: u64) -> String {
+    let decimals = if us < 10_000_000 { 1 } else { 0 };
+    format!("{:.decimals$}", us as f64 / 1e3)
 }
 
 #[cfg(test)]
@@ -143,6 +149,7 @@ mod tests {
         };
         let lines = ticker.lines(&section, Round(7), 3, &lags);
         assert_eq!(lines, [row, "        behind 3: 1,204 rounds, silent 1: 3 s"]);
+        assert_eq!([ms(1_250), ms(9_999_949), ms(23_068_700)], ["1.2", "9999.9", "23069"]);
         let many: Vec<usize> =
             (0..ROWS).map(|_| ticker.lines(&section, Round(7), 3, &Lags::default()).len()).collect();
         assert_eq!((many.iter().sum::<usize>(), many[ROWS - 2]), (ROWS + 2, 3), "the head comes again");
