@@ -31,30 +31,31 @@ fn check(filter: &str) -> Result<(), ParseError> {
     let directives = filter.split_once('/').map_or(filter, |(directives, _)| directives);
     for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         match directive.split_once('=') {
-            Some((path, level)) => {
-                known(path, &CRATES, "one of the crates")?;
-                // No level at all means every level.
-                if !level.is_empty() {
-                    known(level, &LEVELS, "one of the levels")?;
-                }
-            }
-            None if known(directive, &CRATES, "").is_ok() => {}
-            None => known(directive, &LEVELS, "a crate, or one of the levels")?,
+            Some((path, _)) if !is_crate(path) => return Err(unknown(path, "one of the crates", &CRATES)),
+            // No level at all means every level.
+            Some((_, level)) if level.is_empty() || is_level(level.trim()) => {}
+            Some((_, level)) => return Err(unknown(level, "one of the levels", &LEVELS)),
+            None if is_crate(directive) || is_level(directive) => {}
+            None => return Err(unknown(directive, "a crate, or one of the levels", &LEVELS)),
         }
     }
     Ok(())
 }
 
-/// Checks the first part of a path, or a level, in letters of either case.
-fn known(word: &str, names: &[&str], what: &str) -> Result<(), ParseError> {
-    let first = word.split("::").next().unwrap_or(word).trim();
-    if names.iter().any(|name| name.eq_ignore_ascii_case(first)) {
-        return Ok(());
-    }
-    let names_list = names.join(", ");
-    let hint = nearest(&first.to_ascii_lowercase(), names.iter().copied())
+/// Whether the crate of a module path logs.
+fn is_crate(path: &str) -> bool {
+    CRATES.contains(&path.split("::").next().unwrap_or(path).trim())
+}
+
+/// A level may be written in letters of either case.
+fn is_level(word: &str) -> bool {
+    LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word))
+}
+
+fn unknown(word: &str, what: &str, names: &[&str]) -> ParseError {
+    let hint = nearest(&word.to_ascii_lowercase(), names.iter().copied())
         .map_or(String::new(), |name| format!("; the nearest is '{name}'"));
-    Err(ParseError::of(VARIABLE, word, format!("{what} {names_list}{hint}")))
+    ParseError::of(VARIABLE, word, format!("{what} {}{hint}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -85,6 +86,9 @@ mod tests {
              the nearest is 'debug'"
         );
         assert!(error("node=al").ends_with("one of the levels off, error, warn, info, debug, trace"));
+        for filter in ["Node=debug", "debug::x", "node=debug::x"] {
+            assert!(check(filter).is_err(), "{filter}: the log would be empty");
+        }
         assert!(error("info,nod=warn").ends_with("tools, mio; the nearest is 'node'"));
     }
 }
