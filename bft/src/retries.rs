@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::{Span, Time};
 
-/// When something is to be tried, among other things.
+/// The position of a retry in the order of tries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Turn {
     epoch: u64,
@@ -19,13 +19,13 @@ pub struct Turn {
 #[derive(Clone, Copy, Debug)]
 pub struct Retry {
     turn: Turn,
-    /// The wait after a retry of everything.
+    /// The wait after [`Schedule::retry_now`].
     first: Span,
     /// The wait after the next try.
     next: Span,
 }
 
-/// What retries have in common.
+/// The longest wait and the epoch, which all retries of an owner share.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     longest: Span,
@@ -45,7 +45,7 @@ impl Schedule {
         self.since = now;
     }
 
-    /// When a turn has come.
+    /// When a turn is due.
     pub fn due(&self, turn: Turn) -> Time {
         if self.is_overdue(turn) { self.since } else { turn.due }
     }
@@ -63,7 +63,7 @@ impl Retry {
     /// A first try at `due`, another one `wait` after that.
     ///
     /// # Panics
-    /// If the wait is zero: the turn would come for ever.
+    /// If the wait is zero: it would be due again at once.
     pub fn new(schedule: &Schedule, due: Time, wait: Span) -> Retry {
         assert!(wait > Span(0), "time passes between two tries");
         Retry { turn: schedule.turn(due), first: wait, next: wait }

@@ -46,7 +46,7 @@ const REPEATS_MAX: usize = 64;
 pub(super) struct Asking {
     schedule: Schedule,
     queues: Queues<Turn>,
-    /// Nothing is asked for again before.
+    /// No request is repeated before this time.
     rest_until: Time,
 }
 

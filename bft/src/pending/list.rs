@@ -6,7 +6,7 @@
 //!
 //! Lines, and the transactions of each expiry, are queues through the records ([`queues`](super::queues)). They hold
 //! exactly the records that stand in a line, so nothing is ever walked to clean them or to find the next due time. No
-//! allocation per transaction.
+//! allocation for a transaction within a shard.
 
 use std::cell::Cell;
 
@@ -79,8 +79,8 @@ pub(super) enum Line {
 pub(super) struct Asked {
     pub(super) retry: Retry,
     in_asking: Neighbours,
-    /// The shards that claim to have spent it, each with the time of the claim or of the last request since. Bound: its
-    /// input shards.
+    /// The shards that claim to have spent it, each with the time of the claim or of the last request since. Bound: the
+    /// other shards.
     pub(super) spent: Vec<(ShardId, Time)>,
 }
 
@@ -92,11 +92,11 @@ impl Asked {
 }
 
 /// Why a record in a queue of `asking` is asked for.
-pub(super) const IN_ASKING: &str = "a record leaves its queue before it is asked for no more";
+pub(super) const IN_ASKING: &str = "a record leaves its queue of asking before its `asked` is dropped";
 
 impl Record {
     /// One that is known by its pool entry alone.
-    fn of_pool() -> Record {
+    pub(super) fn of_pool() -> Record {
         Record {
             payer: Payer::Pool,
             bytes: None,

@@ -1,5 +1,6 @@
 //! Queues through the records themselves: each record names its neighbours, so a record joins a queue at its end and
-//! leaves it from anywhere at the cost of two neighbours and one look at the ends, which are few.
+//! leaves it from anywhere at the cost of two neighbours and one look at the ends. Bound of those: N + 2 lines, an
+//! expiry for each round within reach (10,000), some hundred turns to ask again.
 //!
 //! An ordered index over all pending transactions in their place would cost insertions and removals in a tree of some
 //! hundred thousand entries for each transaction.
@@ -18,7 +19,7 @@ pub(super) struct Neighbours {
     after: Option<Place>,
 }
 
-/// Which queue of a record: it stands in at most one of each kind.
+/// The kind of a queue. A record is in at most one queue of each kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// The line in which it waits.
@@ -54,7 +55,7 @@ impl<K: Copy + Ord> Queues<K> {
 
     /// The first queue.
     pub(super) fn first(&self) -> Option<(K, Place)> {
-        self.ends.iter().next().map(|(key, ends)| (*key, ends.first))
+        self.ends.first_key_value().map(|(key, ends)| (*key, ends.first))
     }
 
     /// The records of a queue, from the first on.
@@ -93,10 +94,53 @@ impl<K: Copy + Ord> Queues<K> {
             return;
         }
         let Entry::Occupied(mut ends) = self.ends.entry(key) else { panic!("the record stands in a queue") };
+        let Ends { first, last } = *ends.get();
+        let is_end = (before.is_some() || first == place) && (after.is_some() || last == place);
+        assert!(is_end, "a record without a neighbour is an end of its queue");
         match (before, after) {
             (None, Some(after)) => ends.get_mut().first = after,
             (Some(before), None) => ends.get_mut().last = before,
-            _ => _ = ends.remove(),
+            (None, None) => _ = ends.remove(),
+            (Some(_), Some(_)) => unreachable!("that one is no end"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::ids::TxId;
+
+    use super::*;
+    use crate::prng::Prng;
+
+    #[test]
+    fn agree_with_lists_through_random_work() {
+        let mut prng = Prng::new(3);
+        let mut records = IdMap::new(3);
+        let mut queues = Queues::new(Kind::Line);
+        let mut model: BTreeMap<u64, Vec<Place>> = BTreeMap::new();
+        for step in 0..20_000u64 {
+            let key = prng.below(4);
+            let list = model.entry(key).or_default();
+            if prng.below(5) < 3 && list.len() < 30 {
+                let mut id = TxId([0; 32]);
+                id.0[..8].copy_from_slice(&step.to_le_bytes());
+                let place = records.add(id, Record::of_pool());
+                queues.push(&mut records, key, place);
+                list.push(place);
+            } else if !list.is_empty() {
+                let place = list.remove(prng.below(list.len() as u64) as usize);
+                queues.take_out(&mut records, key, place);
+                // Its place is reused.
+                let left = records.remove_at(place);
+                assert_eq!(*left.neighbours(Kind::Line), Neighbours::default());
+            }
+            model.retain(|_, list| !list.is_empty());
+            let from = prng.below(4);
+            let first = |from| model.range(from..).next().map(|(key, list)| (*key, list[0]));
+            assert_eq!((queues.first(), queues.first_from(from)), (first(0), first(from)), "step {step}");
+            let of: Vec<Place> = queues.of(&records, key).collect();
+            assert_eq!(Some(&of).filter(|of| !of.is_empty()), model.get(&key), "step {step}");
         }
     }
 }
