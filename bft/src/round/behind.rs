@@ -3,15 +3,18 @@
 //! Peers claim decided rounds, in pings and by their messages. A member that sees a peer ahead and makes no progress
 //! for 500 ms begins to send requests: each peer that is ahead gets, in turn, one for the next range that was not
 //! requested, and at most one at a time. A range that is not answered within 500 ms, or long after a later one, is
-//! requested from another peer; a late answer still counts. While all ranges are kept, since execution waits for lane
-//! entries, all peers are asked for round 0, of which there is no proof: an answer brings the first round that its
-//! sender still serves, and so, at any N, the member finds out that nobody has those entries.
+//! requested from another peer; a late answer still counts. While all four ranges are answered but unused, because
+//! execution waits for lane entries, the member requests round 0 from every peer, after 500 ms and then every 10 s. No
+//! proof of it exists: the answer reports the first round that the sender still serves. So, at any N, the member finds
+//! out that nobody has those entries any more.
 //!
 //! # Security
 //! A peer can claim rounds that do not exist. Such a claim only costs us requests to that peer: one after the first 500
 //! ms and, while its answers do not help, further ones after pauses that double to [`PAUSE_MAX`]. A peer whose last
 //! answer did not help counts as not ahead, so it delays nothing. Once we have decided the round that it claimed, the
-//! claim was true, and the peer is trusted again. A peer that answers with a false proof gets no further request.
+//! claim was true, and the peer is trusted again. A peer that answers with a false proof gets no further request. One
+//! that claims to serve what it does not serve can suppress the report that history is lost; nothing else depends on
+//! that claim.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,7 +33,7 @@ const PATIENCE: Span = Span::from_ms(500);
 const OVERTAKEN: Span = Span::from_ms(100);
 /// Longest pause before the next request to a peer whose answers do not help.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
-/// The round to ask for in order to learn no more than what a peer serves.
+/// Requested only to learn from which round on a peer serves.
 const NO_ROUND: Round = Round(0);
 /// Shortest time between two requests to one peer, which answers 2,048 rounds a second and so has a full range by then.
 const ASK_INTERVAL: Span = Span::from_ms(20);
@@ -43,7 +46,7 @@ pub(super) struct Behind {
     due: Option<Time>,
     /// The peer of the last request, so that the next request goes to another one if the answer does not come.
     asked: Option<Index>,
-    /// When to ask all peers what they serve, if all ranges are kept.
+    /// When to ask all peers what they serve, while all four ranges are answered but unused.
     inquire_at: Time,
     lag: Lag,
     /// By their first rounds. At most [`RANGES_MAX`].
@@ -88,7 +91,8 @@ enum Lag {
 pub(super) enum NextAsk {
     /// To a peer that is ahead, for the rounds from this one on.
     One(Index, Round),
-    /// To all members, for the rounds from this one on: no peer that is ahead is trusted, or all ranges are kept.
+    /// To all members, for the rounds from this one on: no peer that is ahead is trusted, or all four ranges are
+    /// answered but unused.
     All(Round),
     /// None is due.
     None,
@@ -251,13 +255,11 @@ impl Behind {
         let has_room = self.ranges.len() < RANGES_MAX;
         let trusted = self.ahead(Round(from.0 - 1)).filter(|(_, claim)| has_room && claim.paused.is_none());
         let ready = trusted.map(|(_, claim)| claim.ready_at.max(now));
-        let next = late.chain(ready).min().or_else(|| (!has_room).then_some(self.inquire_at.max(now)));
-        // With no range under way and no peer ahead we have caught up, or only a paused peer is left.
-        next.or_else(|| {
-            let waits = !self.is_catching_up();
-            waits
-                .then(|| if self.lag == Lag::Proven { Some(now) } else { self.end_of_pause(now, own) })
-                .flatten()
+        // With no range under way and no peer to trust we have caught up, or only paused peers are left.
+        late.chain(ready).min().or_else(|| match self.ranges.len() {
+            0 if self.lag == Lag::Proven => Some(now),
+            RANGES_MAX => Some(self.inquire_at.max(now)),
+            _ => self.end_of_pause(now, own),
         })
     }
 
@@ -278,7 +280,8 @@ impl Behind {
     }
 
     /// Chooses the next request: to the next peer, in turn, of those that have the next range and are not paused; if
-    /// nothing is under way, no peer is trusted and we were behind, to all members; else to one whose pause is over.
+    /// nothing is under way or kept, no peer is trusted and we were behind, to all members; else, if nothing is under
+    /// way, to one whose pause is over.
     /// Call until there is none.
     pub(super) fn next_ask(&mut self, now: Time, own: Round) -> NextAsk {
         self.ranges.retain(|_, range| !matches!(range, Range::Asked { until } if *until <= now));
@@ -293,10 +296,12 @@ impl Behind {
             self.due = self.end_of_pause(now, own);
             return NextAsk::All(own.next());
         }
-        let is_idle = self.ranges.is_empty();
+        let is_idle = has_room && self.is_nothing_under_way();
         let is_over = |claim: &Claim| claim.paused.is_some_and(|(until, _)| until <= now);
         let Some(author) = trusted.or_else(|| self.in_turn(before, |claim| is_idle && is_over(claim))) else {
-            if self.should_inquire(now) {
+            if self.is_stalled() && now >= self.inquire_at {
+                self.inquire_at = now + PAUSE_MAX;
+                self.due = self.schedule(now, own);
                 return NextAsk::All(NO_ROUND);
             }
             let later = self.schedule(now, own);
@@ -315,15 +320,13 @@ impl Behind {
         NextAsk::One(author, from)
     }
 
-    /// Whether to ask all peers what they serve: all ranges are kept, and nothing has happened for a while.
-    fn should_inquire(&mut self, now: Time) -> bool {
-        let is_kept = |range: &Range| matches!(range, Range::Here { .. });
-        let is_stalled = self.ranges.len() == RANGES_MAX && self.ranges.values().all(is_kept);
-        let should = is_stalled && now >= self.inquire_at;
-        if should {
-            self.inquire_at = now + PAUSE_MAX;
-        }
-        should
+    fn is_nothing_under_way(&self) -> bool {
+        self.ranges.values().all(|range| matches!(range, Range::Here { .. }))
+    }
+
+    /// Whether all four ranges are answered but unused.
+    fn is_stalled(&self) -> bool {
+        self.ranges.len() == RANGES_MAX && self.is_nothing_under_way()
     }
 
     fn ahead(&self, own: Round) -> impl Iterator<Item = (Index, &Claim)> {
@@ -344,9 +347,18 @@ impl Behind {
         ends.min().map(|end| if end > now { end } else { now + PATIENCE })
     }
 
-    /// The request for the rounds from `from` on went to all members.
-    pub(super) fn asked_all(&mut self, members: impl Iterator<Item = Index>, from: Round) {
-        self.unanswered.extend(members.map(|member| (member, from)));
+    /// The request for the rounds from `from` on goes to all members. Those that have left the last question for what
+    /// they serve unanswered are paused for long: there is no hope in them.
+    pub(super) fn asked_all(&mut self, now: Time, members: impl Iterator<Item = Index>, from: Round) {
+        for member in members {
+            let unanswered = self.unanswered.insert(member, from);
+            if from == NO_ROUND
+                && unanswered == Some(NO_ROUND)
+                && let Some(claim) = self.claims.get_mut(&member)
+            {
+                claim.paused = Some((now + PAUSE_MAX, PAUSE_MAX));
+            }
+        }
     }
 
     /// Whether all of the running round may be sent to this peer again now. It sends requests no oftener than it has

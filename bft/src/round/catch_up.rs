@@ -37,7 +37,7 @@ const HALTS_AT_ONCE: u64 = (RANGES_MAX * CATCH_UP_ROUNDS_MAX) as u64;
 pub enum CatchUpMessage {
     /// Requests the decisions from this round on.
     Ask {
-        /// The first requested round.
+        /// The first requested round; or 0, which has no proof, to learn only what the receiver serves.
         from: Round,
     },
     /// The answer.
@@ -62,6 +62,8 @@ impl Answer {
     fn has_shape(&self, committee: &Committee) -> bool {
         let rounds = self.from.0..=u64::MAX;
         self.halts.len() <= CATCH_UP_ROUNDS_MAX
+            // Nothing is decided in round 0.
+            && (self.from > Round(0) || self.halts.is_empty())
             && rounds.zip(&self.halts).all(|(round, halt)| halt.round.0 == round && halt.has_shape(committee))
     }
 }
@@ -156,7 +158,7 @@ impl Rounds {
                 NextAsk::All(from) => {
                     let barred = &self.barred;
                     let others = self.member.committee.indices().filter(|index| !barred.contains(index));
-                    self.behind.asked_all(others, from);
+                    self.behind.asked_all(now, others, from);
                     return effects.push_send(To::Others, ask(from));
                 }
                 NextAsk::None => return,

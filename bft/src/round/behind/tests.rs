@@ -215,23 +215,45 @@ fn peers_that_need_not_serve_ranges_are_asked_what_they_serve() {
     }
     let asked = [one(1, 1), one(2, 33), one(3, 65), one(4, 97)];
     assert_eq!(requests_at(&mut behind, OWN, at(500)), asked);
-    for (peer, from) in [(1, 1), (2, 33), (3, 65), (4, 97)] {
+    for (peer, from) in [(2, 33), (3, 65), (4, 97)] {
         assert!(behind.answered(at(510), Index(peer), answer(from, 32), OWN));
     }
+    assert_eq!(requests(&mut behind, OWN, at(700)), [(610, one(5, 1))], "the first is silent");
+    assert!(behind.answered(at(710), Index(5), answer(1, 32), OWN));
     // Entries of the first round are missing, and so no HALT is used. Meanwhile all members drop them.
-    assert_eq!(requests(&mut behind, OWN, at(2_000)), [(1_010, NextAsk::All(NO_ROUND))]);
-    behind.asked_all((1..10).map(Index), NO_ROUND);
+    let inquired = Answer { from: NO_ROUND, served_from: Round(50), ..answer(1, 0) };
     let lost = |behind: &Behind| behind.served_from(Round(1), OWN, &committee);
-    for peer in 1..7 {
-        assert_eq!(lost(&behind), None, "{peer} of six have said so");
-        let inquired = Answer { from: NO_ROUND, served_from: Round(50), ..answer(1, 0) };
-        assert!(!behind.answered(at(2_000), Index(peer), inquired, OWN));
+    let inquire = |behind: &mut Behind, inquiry_ms| {
+        assert_eq!(behind.due(), Some(at(inquiry_ms)));
+        assert_eq!(behind.next_ask(at(inquiry_ms), OWN), NextAsk::All(NO_ROUND));
+        assert_eq!(behind.due(), Some(at(inquiry_ms + 10_000)), "nothing is due before the next inquiry");
+        behind.asked_all(at(inquiry_ms), (1..10).map(Index), NO_ROUND);
+    };
+    inquire(&mut behind, 1_210);
+    for peer in 2..8 {
+        assert_eq!(lost(&behind), None, "{peer} has not said so");
+        assert!(!behind.answered(at(1_300), Index(peer), inquired.clone(), OWN));
     }
-    assert_eq!(lost(&behind), Some(Round(50)));
-    assert_eq!(
-        requests(&mut behind, OWN, at(12_000)),
-        [(11_010, NextAsk::All(NO_ROUND))],
-        "they are asked again"
-    );
+    assert_eq!(lost(&behind), None, "the silent one may help");
+    inquire(&mut behind, 11_210);
+    assert_eq!(lost(&behind), Some(Round(50)), "a peer that has left an inquiry unanswered is no hope");
     assert_eq!(use_halts(&mut behind, at(12_000), OWN).0, Round(128), "the ranges are kept all the while");
+}
+
+/// One of three answers comes, and then nothing for a while: the gap before it is requested again.
+#[test]
+fn a_gap_before_a_kept_range_is_requested_from_peers_whose_pause_is_over() {
+    let mut behind = Behind::default();
+    for peer in [1, 2, 3] {
+        behind.learn(at(0), Index(peer), Round(900), OWN);
+    }
+    assert_eq!(requests_at(&mut behind, OWN, at(500)), [one(1, 1), one(2, 33), one(3, 65)]);
+    assert!(behind.answered(at(510), Index(3), answer(65, 32), OWN));
+    // All later messages are lost.
+    let again = requests(&mut behind, OWN, at(4_000));
+    let of_the_gap = again.iter().filter(|(_, request)| matches!(request, NextAsk::One(_, Round(1))));
+    assert!(of_the_gap.count() > 3, "{again:?}");
+    let Some((_, NextAsk::One(author, from))) = again.last() else { panic!("{again:?}") };
+    assert!(behind.answered(at(4_000), *author, answer(from.0, 32), OWN));
+    assert_eq!((*from, use_halts(&mut behind, at(4_000), OWN).0), (Round(1), Round(32)));
 }
