@@ -103,7 +103,8 @@ pub enum BlockOutput {
 pub type BlockEffects = Effects<BlockMessage, BlockOutput>;
 
 /// The VOTEs of a shard at one member. Bound: heights above the certified one, up to [`HEIGHTS_AHEAD_MAX`] beyond the
-/// executed one, one vote a member each. (A member that is behind knows a certificate above its height, see the module.)
+/// executed one, one vote a member each. (A member that is behind knows a certificate above its height, see the
+/// module.)
 #[derive(Clone, Debug)]
 pub struct BlockVotes {
     member: Member,

@@ -17,9 +17,9 @@
 //! message.sent to=own-shard said=round 12: ECHO of view 0
 //! ```
 //!
-//! The first word is what the event is about and the step. Each field is `key=value` in the order of its declaration, and
-//! no value but the last of a message holds a space. Ids are written as [`wire::name`] does, without the kind. An absent
-//! value is `-`; the items of a list are joined by commas.
+//! The first word is what the event is about and the step. Each field is `key=value` in the order of its declaration,
+//! and no value but the last of a message holds a space. Ids are written as [`wire::name`] does, without the kind. An
+//! absent value is `-`; the items of a list are joined by commas.
 //!
 //! Bound: what one step produces is in proportion to the messages and the block that it deals with.
 

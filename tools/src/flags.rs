@@ -1,9 +1,9 @@
 //! The command line of every command, declared as data.
 //!
 //! A [`Command`] names its operands and its options with the shape and [`Range`] of their values, their defaults and a
-//! sentence of help; from that one table come parsing, the manual page ([`Command::page`]), completion and the errors. An unknown
-//! option names the nearest right one; a wrong value names option, value and what was expected. `--name value` and
-//! `--name=value` mean the same; operands and options stand in any order.
+//! sentence of help; from that one table come parsing, the manual page ([`Command::page`]), completion and the errors.
+//! An unknown option names the nearest right one; a wrong value names option, value and what was expected. `--name
+//! value` and `--name=value` mean the same; operands and options stand in any order.
 //!
 //! Shapes are read by people and by completion: capitals stand for something (`N`, `FILE`, `DIR`), small letters for
 //! themselves, `|` between them means either.

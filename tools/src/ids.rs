@@ -1,7 +1,7 @@
 //! Lists of ids as the tools write and read them.
 //!
-//! Written one way, `0-3+8`: runs with a dash, joined by a plus sign, which neither a CSV file nor the list of `--faults`
-//! needs for itself. So what a command prints can be pasted into an option. A comma is read as a plus sign.
+//! Written one way, `0-3+8`: runs with a dash, joined by a plus sign, which neither a CSV file nor the list of
+//! `--faults` needs for itself. So what a command prints can be pasted into an option. A comma is read as a plus sign.
 
 use wire::ids::NodeId;
 

@@ -1,8 +1,8 @@
 //! How many rounds nodes are behind, for the live line, `status`, diagnosis and summary.
 //!
 //! A node's lag is the highest round that a member of its shard has decided, less the round that it has executed; or
-//! what the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. It is
-//! compared with statuses that came before its own: beside a later one, of a shard that decides hundreds of rounds a
+//! what the node itself reports, if that is more: what f+1 members have decided, some of which may be silent here. It
+//! is compared with statuses that came before its own: beside a later one, of a shard that decides hundreds of rounds a
 //! second, every node would seem to lag. Only fresh statuses count: a node whose last one is older than [`FRESH`] is
 //! silent, and a silent node is never shown as level with the others.
 

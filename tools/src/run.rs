@@ -1,6 +1,7 @@
 //! A run, wherever its nodes are: what it is to be, what happens in it, and what it came to.
 //!
-//! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys dealt.
+//! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys
+//!    dealt.
 //! 2. [`ready`]: every node answers a client.
 //! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. [`diagnosis`]
 //!    explains why nothing moves.

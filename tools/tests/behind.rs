@@ -2,7 +2,8 @@
 //! packets are dropped, and when the fault has healed all nodes must come to one height with nothing in flight.
 //!
 //! The length of a fault is counted in rounds: it lasts until the others have decided so many. Only a shard that stands
-//! still is left so for a time. So the tests do not depend on the speed of the machine. Packets are dropped on the bridge between hosts that are namespaces; see [`machines`].
+//! still is left so for a time. So the tests do not depend on the speed of the machine. Packets are dropped on the
+//! bridge between hosts that are namespaces; see [`machines`].
 
 mod machines;
 mod place;

@@ -123,8 +123,8 @@ impl Behind {
 
     /// If no peer that is ahead of `own` can serve round `needed` any more: the first round that one still serves.
     ///
-    /// N−f−1 peers must say so: all honest ones, if f others are silent. Until a peer that was asked has had its time to
-    /// answer, or while one has said that it serves the round, there is hope.
+    /// N−f−1 peers must say so: all honest ones, if f others are silent. Until a peer that was asked has had its time
+    /// to answer, or while one has said that it serves the round, there is hope.
     pub(super) fn served_from(&self, needed: Round, own: Round, committee: &Committee) -> Option<Round> {
         let ahead = || self.ahead(own.min(Round(needed.0 - 1)));
         let mut later: Vec<Round> =

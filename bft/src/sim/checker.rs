@@ -1,9 +1,9 @@
 //! The checks after every step of a simulation, under any adversary: the invariants of docs/design.md §16 and more.
 //!
 //! - *Agreement*: in each shard one header digest a height among honest members, heights executed one after another.
-//! - *The ledgers* do what the reference models do with the same blocks; in these, all shards together, nothing is spent
-//!   twice, finished twice, or both finished and refunded, value is conserved, no import is of anything but a part that
-//!   was sent; no invalid entry is ever part of a block. At rest nothing is left between shards.
+//! - *The ledgers* do what the reference models do with the same blocks; in these, all shards together, nothing is
+//!   spent twice, finished twice, or both finished and refunded, value is conserved, no import is of anything but a
+//!   part that was sent; no invalid entry is ever part of a block. At rest nothing is left between shards.
 //! - *Receipts are true*: a reported fate has happened; a transaction reported as rejected never finishes.
 //! - *Blame*: no honest member blames another.
 //! - *Conduct*: honest members keep the promises that the proofs rest on ([`Subject`]).

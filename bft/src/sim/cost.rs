@@ -3,8 +3,8 @@
 //!
 //! - *Questions*: one event makes a member ask each other member at most twice for certificates, and f+1 of them once
 //!   more ([`Cost::on_questions`]).
-//! - *Work*: one event costs a member at most [`STEPS_MAX`] steps in loops over what waits ([`Cost::on_work`]). How they
-//!   grow with a backlog is tested where backlogs are long: `core::tests::behind`, `pending::tests::work`.
+//! - *Work*: one event costs a member at most [`STEPS_MAX`] steps in loops over what waits ([`Cost::on_work`]). How
+//!   they grow with a backlog is tested where backlogs are long: `core::tests::behind`, `pending::tests::work`.
 //! - *Repeats*: however often the processes of peers reincarnate, a member sends the same bytes to a peer at most
 //!   [`REPEATS_MAX`] times in a second ([`Cost::on_frame`]).
 //! - *Bodies*: on a calm network a member gets a body within a few waits although f of its signers are silent
@@ -28,8 +28,8 @@ use crate::time::{Span, Time};
 /// Times that the same bytes may go to one peer in a second: at first, to its new process, by timers, after the death
 /// of a child, and as answers. Far below the thirty times a second at which processes reincarnate.
 const REPEATS_MAX: u32 = 10;
-/// Steps of one event: sixteen rounds that are decided and executed at once, of ten lanes with a window of entries each,
-/// and the transactions in them.
+/// Steps of one event: sixteen rounds that are decided and executed at once, of ten lanes with a window of entries
+/// each, and the transactions in them.
 const STEPS_MAX: u64 = 20_000;
 /// Certificates that one liar makes each member verify in vain, a view or height: one of each kind, and those of
 /// other members whose signatures share a batch with a bad one.

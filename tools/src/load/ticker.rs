@@ -60,7 +60,7 @@ impl Ticker {
     }
 
     fn note(&mut self, section: &Section) {
-        // A load of which nothing is valid gets on by rejections.
+        // A load of which nothing is valid progresses by rejections.
         self.has_stalled = section.committed + section.rejected == 0;
         if !self.has_stalled {
             self.last_commit_at = Instant::now();

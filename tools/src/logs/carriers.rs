@@ -1,8 +1,8 @@
 //! What carries a transaction: the lane entries that it stands in, the rounds that decide these, the group parts that
 //! bring word of it to other shards.
 //!
-//! A transaction alone leaves a few lines. Where it waited can be read from the steps of its carriers, so they belong to
-//! its story. Bound: [`CARRIERS_MAX`] of them.
+//! A transaction alone leaves a few lines. Where it waited can be read from the steps of its carriers, so they belong
+//! to its story. Bound: [`CARRIERS_MAX`] of them.
 
 use std::collections::BTreeSet;
 

@@ -41,7 +41,7 @@ enum Test {
     Listing,
 }
 
-/// What a filter has met, as far as it looks at that.
+/// The values that a filter has seen, of the field that it tests.
 #[derive(Clone, Debug, Default)]
 struct Met {
     nodes: BTreeSet<NodeId>,

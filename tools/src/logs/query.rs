@@ -205,8 +205,8 @@ impl Query {
         self.filters.iter().all(|filter| filter.passes(record, first))
     }
 
-    /// Whether it passes those filters that look at who wrote it and when. Which transaction is meant must not depend on
-    /// the others: `--level` would hide most of the lines that tell.
+    /// Whether it passes those filters that look at who wrote it and when. Which transaction is meant must not depend
+    /// on the others: `--level` would hide most of the lines that tell.
     pub(super) fn wants_where_and_when(&self, record: &Record, first: Stamp) -> bool {
         let is_it = |filter: &&Filter| {
             filter.is_of_source() || matches!(filter.kind, Kind::Since(_) | Kind::Until(_))

@@ -1,10 +1,10 @@
 //! The files of a run for `tools verify`: the nodes' last statuses and the client's own record.
 //!
 //! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `exchanges.csv`
-//! has a line for each shard of each of these nodes (`with_shard`), its own included. `receipts.csv` has a line a height of a shard
-//! with how many receipts the clients got that name it. `clients.csv` has one line: how the run ended, and what became
-//! of all that was submitted. All are written by the process that conducts the run, from what came over the clients'
-//! sessions, so they are a second source beside the files that the nodes write themselves.
+//! has a line for each shard of each of these nodes (`with_shard`), its own included. `receipts.csv` has a line a
+//! height of a shard with how many receipts the clients got that name it. `clients.csv` has one line: how the run
+//! ended, and what became of all that was submitted. All are written by the process that conducts the run, from what
+//! came over the clients' sessions, so they are a second source beside the files that the nodes write themselves.
 //!
 //! Lines stand in ascending order and each ends with a newline, so a file that is cut off, shuffled or has a line twice
 //! is not read at all.

@@ -1,5 +1,5 @@
-//! An event costs what it changes, never what waits: the steps that the work meter counts ([`Core::work`]) for a node that
-//! is further and further behind. `pending::tests::work` does the same for what waits of transactions.
+//! An event costs what it changes, never what waits: the steps that the work meter counts ([`Core::work`]) for a node
+//! that is further and further behind. `pending::tests::work` does the same for what waits of transactions.
 
 use super::*;
 

@@ -223,7 +223,8 @@ fn a_lost_window_is_sent_again_once_at_a_bounded_rate() {
     assert!(net.now - start <= Span::from_ms(3_000) && LANE_OPEN_BYTES_MAX / RESEND_BYTES_PER_S < 3);
 }
 
-/// A peer that comes up again and again gets the lowest entries each time; the other peers have their turns all the same.
+/// A peer that comes up again and again gets the lowest entries each time; the other peers have their turns all the
+/// same.
 #[test]
 fn a_peer_that_returns_every_second_does_not_delay_what_others_lost() {
     let mut net = full_window(7);

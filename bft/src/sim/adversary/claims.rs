@@ -18,8 +18,8 @@ use crate::sim::parcel::{Frame, Parcel};
 const FAR: u64 = 1 << 40;
 /// Ten seconds.
 const SPAN_TURNS: u64 = 100;
-/// Requests that one liar's claims cost a member within [`SPAN_TURNS`] while it decides no round: after 0.5, 1, 2, 4 and
-/// 8 s. The member may send one more request to all members.
+/// Requests that one liar's claims cost a member within [`SPAN_TURNS`] while it decides no round: after 0.5, 1, 2, 4
+/// and 8 s. The member may send one more request to all members.
 const QUESTIONS_A_LIAR: usize = 5;
 
 /// Claims to have decided rounds that do not exist, and answers no request. Reports a member that sends too many
