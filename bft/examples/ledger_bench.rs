@@ -11,6 +11,7 @@ use bft::ledger::Ledger;
 use bft::pending::{MempoolLimits, Output as Done, Pending};
 use bft::proposal::{ProposalBuilder, Rules};
 use bft::time::Time;
+use bft::trace::Tracing;
 use bft::transaction::{
     Expiry, Input, Output, Owner, Transaction, encoded_bytes, genesis_coin, output_coin, tx_id,
 };
@@ -52,7 +53,7 @@ fn main() {
         timed(|| {
             for (client, body) in (0..).map(|client| ClientId(client % 8)).zip(&submissions) {
                 let items = list::parse(body, SUBMISSION).expect("it is a list");
-                let done = pending.submit(NOW, client, body, &items, ledger);
+                let done = pending.submit(NOW, client, body, &items, ledger, Tracing::Off);
                 assert_eq!(done, Done::default(), "all are admitted");
             }
         })

@@ -26,7 +26,8 @@ impl Core {
                 let tail = body.slice(body.len() - tail.len()..body.len());
                 match list::parse(&tail, SUBMISSION_TRANSACTIONS_MAX) {
                     Some(items) => {
-                        let output = self.pending.submit(now, client, &tail, &items, &self.ledger);
+                        let output =
+                            self.pending.submit(now, client, &tail, &items, &self.ledger, self.tracing);
                         self.trace_admitted(client, &output.steps);
                         self.absorb_pending(output);
                     }

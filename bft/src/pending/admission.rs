@@ -12,6 +12,7 @@ use crate::pending::list::{Payer, Phase};
 use crate::pending::{Output, Pending, PendingStep};
 use crate::proposal::payload_bytes;
 use crate::time::Time;
+use crate::trace::Tracing;
 use crate::transaction::{self, Part, TransactionView, tx_id};
 
 /// A transaction of a submission that has passed what bytes alone decide.
@@ -23,6 +24,7 @@ struct Candidate<'a> {
 
 impl Pending {
     /// Takes in the transactions that stand in `items` of a submission's `body`: refuses, lists, and asks other shards.
+    /// The admission of transactions within the shard is a step of its output only if `tracing` is for all.
     pub fn submit(
         &mut self,
         now: Time,
@@ -30,9 +32,9 @@ impl Pending {
         body: &Bytes,
         items: &[Range<usize>],
         ledger: &Ledger,
+        tracing: Tracing,
     ) -> Output {
         let mut output = Output::default();
-        output.steps.reserve(items.len());
         let mut crossing = Vec::new();
         let mut group: Vec<Candidate<'_>> = Vec::with_capacity(GROUP);
         for items in items.chunks(GROUP) {
@@ -50,9 +52,11 @@ impl Pending {
                 let bytes = || body.slice((*item).clone());
                 match self.admit(now, client, id, view, bytes, ledger) {
                     Ok(part) => {
-                        output.steps.push(PendingStep::Admitted(*id, part));
                         if part != Part::Intra {
                             crossing.push(*id);
+                        }
+                        if part != Part::Intra || tracing == Tracing::All {
+                            output.steps.push(PendingStep::Admitted(*id, part));
                         }
                     }
                     Err(fate) => output.receipt(client, *id, fate),

@@ -9,6 +9,7 @@ use super::*;
 use crate::crypto::hash_suite::HashSuite;
 use crate::prng::Prng;
 use crate::proposal::{Rules, payload_bytes};
+use crate::trace::Tracing;
 use crate::transaction::{self, Expiry, Input, Owner, Transaction, genesis_coin, output_coin, tx_id};
 
 mod cross;
@@ -86,7 +87,7 @@ impl Bench {
         let body = Bytes::from(body);
         let items = list::parse(&body[at..], transactions.len()).unwrap();
         let items: Vec<_> = items.into_iter().map(|range| range.start + at..range.end + at).collect();
-        let output = self.pending.submit(Time(0), client, &body, &items, &self.ledger);
+        let output = self.pending.submit(Time(0), client, &body, &items, &self.ledger, Tracing::All);
         assert_eq!(output.sends, []);
         assert_eq!(output.steps.len() + output.receipts.values().flatten().count(), transactions.len());
         output.receipts.into_values().flatten().map(|receipt| receipt.fate).collect()

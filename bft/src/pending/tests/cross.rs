@@ -8,6 +8,7 @@ use crate::message::encode_order;
 use crate::pending::PendingStep;
 use crate::shard::home::home_of;
 use crate::time::Span;
+use crate::trace::Tracing;
 use crate::transaction::refund_coin;
 
 const ONE: ShardId = ShardId(1);
@@ -68,7 +69,8 @@ fn homed(
 /// Hands a transaction in; `Err` with its fate if it is not taken.
 fn hand_in(bench: &mut Bench, client: ClientId, bytes: &[u8]) -> Result<(), Fate> {
     let (body, all) = (Bytes::from(bytes.to_vec()), 0..bytes.len());
-    let output = bench.pending.submit(Time(0), client, &body, std::slice::from_ref(&all), &bench.ledger);
+    let output =
+        bench.pending.submit(Time(0), client, &body, std::slice::from_ref(&all), &bench.ledger, Tracing::Off);
     match output.receipts.into_values().flatten().next() {
         Some(receipt) => Err(receipt.fate),
         None => {

@@ -11,6 +11,7 @@ use crate::part::PartRef;
 use crate::proposal::Import;
 use crate::shard::home::home_of;
 use crate::time::Span;
+use crate::trace::Tracing;
 
 const ZERO: ShardId = ShardId(0);
 const ONE: ShardId = ShardId(1);
@@ -63,7 +64,7 @@ impl Node {
         let body = encode_order(transactions.iter().map(Vec::as_slice));
         let list = body.slice(1..body.len());
         let items = list::parse(&list, transactions.len()).unwrap();
-        let output = self.pending.submit(now, ALICE, &list, &items, &self.ledger);
+        let output = self.pending.submit(now, ALICE, &list, &items, &self.ledger, Tracing::Off);
         assert_eq!(output.steps.len(), transactions.len());
         asked(output)
     }
