@@ -38,7 +38,7 @@ use self::moment::Stamp;
 use self::nothing::Funnel;
 use self::query::{Followed, Query, TxPrefix};
 use self::story::{Added, Columns, Story};
-use crate::flags::{Command, Operand, Opt, UsageError, Values};
+use crate::flags::{Command, Operand, Opt, Range, UsageError, Values};
 use crate::terminal::{columns, is_terminal, print};
 
 pub(crate) const COMMAND: Command = Command {
@@ -69,7 +69,8 @@ pub(crate) const COMMAND: Command = Command {
             "ID|slowest|median|random",
             "Follows a transaction; as much of its id as makes it unique, or a committed one by how long it took.",
         ),
-        Opt::without_default("round", "R", "Follows a round, of every shard unless --shard names one."),
+        Opt::without_default("round", "R", "Follows a round, of every shard unless --shard names one.")
+            .within(Range::whole(0, u64::MAX)),
         Opt::without_default("lane", "NODE:SEQ", "Follows a lane entry."),
         Opt::without_default("part", "FROM>TO:NUMBER", "Follows a group part; the > has to be quoted."),
         Opt::switch("all", "Shows every line about what is followed instead of each event once."),
@@ -78,7 +79,8 @@ pub(crate) const COMMAND: Command = Command {
             "N",
             "Lists N transactions that were rejected, cancelled or refunded, those with most ends first; and of those \
              that were committed the slowest, the median and a random one.",
-        ),
+        )
+        .within(Range::whole(1, 1_000_000)),
         Opt::without_default("node", "IDS", "Only what these nodes wrote: 3, or 0-3+8."),
         Opt::without_default(
             "process",
@@ -86,7 +88,8 @@ pub(crate) const COMMAND: Command = Command {
             "Only what this process of nodes wrote.",
         ),
         Opt::without_default("level", "error|warn|info|debug|trace", "Only this level and those above it."),
-        Opt::without_default("shard", "S", "Only lines that name this shard."),
+        Opt::without_default("shard", "S", "Only lines that name this shard.")
+            .within(Range::whole(0, u16::MAX as u64)),
         Opt::without_default(
             "since",
             "T",
@@ -119,7 +122,7 @@ const CANDIDATES_SHOWN: usize = 20;
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let directory = Path::new(values.operand("DIR"));
     let query = Query::parse(values)?;
-    let stories = values.optional_number("stories", 1, 1_000_000)?;
+    let stories = values.optional_whole("stories")?;
     let files = Files::find(directory)?;
     let clocks = Clocks::load(directory)?;
     let mut logs = Logs { files, clocks, query };
@@ -315,7 +318,7 @@ impl Logs {
         }
     }
 
-    /// What carries a transaction which is followed.
+    /// The carriers of the transaction that is followed; none if another thing is.
     fn carriers_of_followed(&self) -> Result<Carriers, ParseError> {
         let mut carriers = Carriers::default();
         if !matches!(self.query.followed[..], [Followed::Tx(_)]) {

@@ -284,25 +284,6 @@ impl Values {
     pub(super) fn range(&self, name: &str) -> Option<Range> {
         self.command.option(name).expect("the option is declared").range
     }
-
-    /// A whole number within bounds, both included, that are narrower than those of the table: other options decide.
-    pub(crate) fn number(&self, name: &'static str, min: u64, max: u64) -> Result<u64, UsageError> {
-        self.value(name, &format!("a whole number from {min} to {max}"), |text| within(text, min, max))
-    }
-
-    /// The same, of an option that may be absent.
-    pub(crate) fn optional_number(
-        &self,
-        name: &'static str,
-        min: u64,
-        max: u64,
-    ) -> Result<Option<u64>, UsageError> {
-        self.optional(name, &format!("a whole number from {min} to {max}"), |text| within(text, min, max))
-    }
-}
-
-fn within(text: &str, min: u64, max: u64) -> Option<u64> {
-    text.parse().ok().filter(|number| (min..=max).contains(number))
 }
 
 /// A command with every kind of operand, option and section, for tests.
@@ -351,7 +332,6 @@ mod tests {
         let values = parse("--rate=5 start --signed --nodes 4").unwrap();
         assert_eq!(values.number("rate", 1, 100), Ok(5));
         assert_eq!(values.number("duration", 1, 100), Ok(10));
-        assert_eq!(values.optional_number("base-port", 1, 65535), Ok(None));
         assert!(values.is_given("signed"));
         assert_eq!((values.operand("ACTION"), values.operand("DIR")), ("start", "log"));
         let values = parse("stop a/b").unwrap();

@@ -111,50 +111,54 @@ impl Opt {
 }
 
 impl Values {
+    /// A whole number within bounds, both included, that are narrower than those of the table: other options decide.
+    pub(crate) fn number(&self, name: &'static str, min: u64, max: u64) -> Result<u64, UsageError> {
+        let range = Range::whole(min, max);
+        self.value(name, &range.to_string(), |text| range.parse_whole(text))
+    }
+
     /// A whole number.
     pub(crate) fn whole(&self, name: &'static str) -> Result<u64, UsageError> {
-        self.required(name)?;
-        Ok(self.optional_whole(name)?.expect("a required option has a value"))
+        let range = self.range_of(name);
+        self.value(name, &range.to_string(), |text| range.parse_whole(text))
     }
 
     /// The same, of an option that may be absent.
     pub(crate) fn optional_whole(&self, name: &'static str) -> Result<Option<u64>, UsageError> {
-        self.ranged(name, Range::parse_whole)
+        let range = self.range_of(name);
+        self.optional(name, &range.to_string(), |text| range.parse_whole(text))
     }
 
     /// Whole numbers, separated by commas.
     pub(crate) fn list(&self, name: &'static str) -> Result<Vec<u64>, UsageError> {
-        self.required(name)?;
-        Ok(self.ranged(name, Range::parse_list)?.expect("a required option has a value"))
+        let range = self.range_of(name);
+        self.value(name, &range.to_string(), |text| range.parse_list(text))
     }
 
     /// A length of time.
     pub(crate) fn seconds(&self, name: &'static str) -> Result<Duration, UsageError> {
-        self.required(name)?;
-        Ok(self.optional_seconds(name)?.expect("a required option has a value"))
+        let range = self.range_of(name);
+        self.value(name, &range.to_string(), |text| range.parse_seconds(text))
     }
 
     /// The same, of an option that may be absent.
     pub(crate) fn optional_seconds(&self, name: &'static str) -> Result<Option<Duration>, UsageError> {
-        self.ranged(name, Range::parse_seconds)
+        let range = self.range_of(name);
+        self.optional(name, &range.to_string(), |text| range.parse_seconds(text))
     }
 
     /// A part of one, of an option that may be absent.
     pub(crate) fn optional_fraction(&self, name: &'static str) -> Result<Option<f64>, UsageError> {
-        self.ranged(name, Range::parse_fraction)
+        let range = self.range_of(name);
+        self.optional(name, &range.to_string(), |text| range.parse_fraction(text))
     }
 
-    /// The value of an option, if it has any, as its range understands it.
+    /// The range in the table.
     ///
     /// # Panics
-    /// If the table has no range for it: a slip in our own tables.
-    fn ranged<T>(
-        &self,
-        name: &'static str,
-        parse: impl Fn(Range, &str) -> Option<T>,
-    ) -> Result<Option<T>, UsageError> {
-        let range = self.range(name).expect("an option of numbers has a range");
-        self.optional(name, &range.to_string(), |text| parse(range, text))
+    /// If it has none for this option: a slip in our own tables.
+    fn range_of(&self, name: &str) -> Range {
+        self.range(name).expect("an option of numbers has a range")
     }
 }
 

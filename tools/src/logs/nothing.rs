@@ -157,7 +157,7 @@ impl Met {
         }
     }
 
-    /// What the lines are that a filter of this kind took away.
+    /// Describes the lines that a filter of this kind has removed.
     fn instead(&self, kind: &Kind) -> String {
         match kind {
             Kind::Nodes(_) => format!("they are of {}", ids::nodes_text(&self.nodes)),

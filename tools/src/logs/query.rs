@@ -157,7 +157,7 @@ impl Query {
     /// Reads the options.
     pub(super) fn parse(values: &Values) -> Result<Query, UsageError> {
         let mut followed = Vec::new();
-        let round = values.optional_number("round", 0, u64::MAX)?;
+        let round = values.optional_whole("round")?;
         followed.extend(round.map(|round| Followed::Round(Round(round))));
         let named = |kind, expected| values.optional(kind, expected, |text| Name::parse(kind, text));
         let single = |name: &Name| !matches!(name, Name::Lane { first, last, .. } if first != last);
@@ -170,7 +170,7 @@ impl Query {
         followed.extend(values.optional("tx", tx, parse_tx)?);
         let moment = |name| values.optional(name, Moment::EXPECTED, Moment::parse);
         let processes = "node, net_client or net_server, or several separated by commas";
-        let shard = values.optional_number("shard", 0, u16::MAX.into())?;
+        let shard = values.optional_whole("shard")?;
         let kinds = [
             ("node", values.optional("node", "node ids, as in 0-3+8", parse_nodes)?.map(Kind::Nodes)),
             ("process", values.optional("process", processes, parse_processes)?.map(Kind::Processes)),
@@ -206,7 +206,7 @@ impl Query {
     }
 
     /// Whether it passes those filters that look at who wrote it and when. Which transaction is meant must not depend
-    /// on the others: `--level` would hide most of the lines that tell.
+    /// on the others: `--level` would hide most of the lines that name it.
     pub(super) fn wants_where_and_when(&self, record: &Record, first: Stamp) -> bool {
         let is_it = |filter: &&Filter| {
             filter.is_of_source() || matches!(filter.kind, Kind::Since(_) | Kind::Until(_))
