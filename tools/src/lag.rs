@@ -86,11 +86,11 @@ impl Lags {
         farthest.sort_by_key(|(node, rounds)| (std::cmp::Reverse(**rounds), **node));
         let behind = farthest.iter().map(|(node, rounds)| {
             let stuck = if self.stuck.contains(node) { " for good" } else { "" };
-            format!("behind {node}: {} rounds{stuck}", grouped(**rounds))
+            format!("node {node}: {} rounds behind{stuck}", grouped(**rounds))
         });
         let silent = self.silent.iter().map(|(node, age)| match age {
-            Some(age) => format!("silent {node}: {} s", age.as_secs()),
-            None => format!("silent {node}"),
+            Some(age) => format!("node {node}: silent for {} s", age.as_secs()),
+            None => format!("node {node}: silent"),
         });
         let all: Vec<String> = behind.chain(silent).collect();
         if all.is_empty() {
@@ -226,9 +226,9 @@ mod tests {
         assert_eq!(lags.behind, BTreeMap::from([(NodeId(2), 3_978), (NodeId(4), 51), (NodeId(5), 51)]));
         let silent = BTreeMap::from([(NodeId(3), Some(Duration::from_millis(2_001))), (NodeId(7), None)]);
         assert_eq!((lags.silent.clone(), lags.stuck.len()), (silent, 0));
-        let line =
-            "behind 2: 3,978 rounds, behind 4: 51 rounds, behind 5: 51 rounds, silent 3: 2 s, silent 7";
-        assert_eq!(lags.line(100).as_deref(), Some(line));
+        let line = "node 2: 3,978 rounds behind, node 4: 51 rounds behind, node 5: 51 rounds behind, \
+                    node 3: silent for 2 s, node 7: silent";
+        assert_eq!(lags.line(130).as_deref(), Some(line));
         let level = Lags::of(at, [NodeId(0), NodeId(1)], &heard);
         assert_eq!((level.line(80), level), (None, Lags::default()));
     }
@@ -240,7 +240,7 @@ mod tests {
         let lags = Lags::of(began + Duration::from_millis(700), (0..3).map(NodeId), &heard);
         assert_eq!(
             lags.line(80).as_deref(),
-            Some("behind 2: 90 rounds"),
+            Some("node 2: 90 rounds behind"),
             "node 0 was level when it answered"
         );
     }
@@ -250,7 +250,7 @@ mod tests {
         let reported = NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), ..status(870, 866) };
         let (began, heard) = heard(&[(0, 1, reported.clone())]);
         let lags = Lags::of(began, [NodeId(1)], &heard);
-        assert_eq!(lags.line(80).as_deref(), Some("behind 1: 2,000 rounds for good"));
+        assert_eq!(lags.line(80).as_deref(), Some("node 1: 2,000 rounds behind for good"));
         let expected = "cannot catch up: it needs round 867, and members keep no round before 1,500";
         assert_eq!(cannot_catch_up(&reported).as_deref(), Some(expected));
         assert_eq!(cannot_catch_up(&NodeStatus::default()), None);
@@ -283,10 +283,10 @@ mod tests {
     fn a_line_keeps_to_its_columns_and_counts_what_it_leaves_out() {
         let behind = (0..100).map(|node| (NodeId(node), 1_000_000 - u64::from(node))).collect();
         let lags = Lags { behind, silent: BTreeMap::from([(NodeId(100), None)]), ..Lags::default() };
-        for columns in [40, 60, 80] {
+        for columns in [45, 60, 80] {
             let line = lags.line(columns).unwrap();
             assert!(line.chars().count() <= columns, "{line}");
-            assert!(line.starts_with("behind 0: 1,000,000 rounds, "), "the farthest comes first: {line}");
+            assert!(line.starts_with("node 0: 1,000,000 rounds behind"), "the farthest comes first: {line}");
             let shown = line.matches("behind").count();
             assert!(line.ends_with(&format!(", {} more", 101 - shown)), "{line}");
         }

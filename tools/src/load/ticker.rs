@@ -148,7 +148,7 @@ mod tests {
             ..Lags::default()
         };
         let lines = ticker.lines(&section, Round(7), 3, &lags);
-        assert_eq!(lines, [row, "        behind 3: 1,204 rounds, silent 1: 3 s"]);
+        assert_eq!(lines, [row, "        node 3: 1,204 rounds behind, node 1: silent for 3 s"]);
         assert_eq!([ms(1_250), ms(9_999_949), ms(23_068_700)], ["1.2", "9999.9", "23069"]);
         let many: Vec<usize> =
             (0..ROWS).map(|_| ticker.lines(&section, Round(7), 3, &Lags::default()).len()).collect();
