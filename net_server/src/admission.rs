@@ -199,9 +199,17 @@ impl Handshake {
                 return Ok(None);
             }
             let me = (myself.keys.id, &myself.keys.signing);
-            let (listener, reply) =
-                Listener::on_hello(me, &myself.committee, local, next_expected, &self.bytes)
-                    .map_err(Refused::Handshake)?;
+            let answer = Listener::on_hello(me, &myself.committee, local, next_expected, &self.bytes);
+            let (listener, reply) = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    if let Some(notice) = Listener::notice(&myself.committee, &error) {
+                        // Whoever does not take it learns less.
+                        let _ = self.stream.write(&notice);
+                    }
+                    return Err(Refused::Handshake(error));
+                }
+            };
             // The reply fits every socket's send buffer. Closing a connection that does not take it saves a buffer for
             // the rest.
             match self.stream.write(&reply) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use wire::envelope::ToCore;
 use wire::ids::{NodeId, Round};
 use wire::rand;
-use wire::session::{Dialer, FINISH_BYTES, Identity, LocalHello, REPLY_BYTES};
+use wire::session::{Dialer, FINISH_BYTES, HandshakeError, Identity, LocalHello, REPLY_BYTES};
 
 use common::{Link, Server, Testbed, wait_closed};
 
@@ -95,6 +95,11 @@ fn a_key_of_another_testbed_and_a_members_key_for_another_id_open_no_session() {
     let stranger = Testbed::deal();
     let as_member = stranger.identity(NodeId(2), NodeId(2));
     assert!(server.dial(&as_member, 1).is_err(), "a key of another testbed");
+    let (ours, theirs) = (server.testbed.committee.testbed(), stranger.committee.testbed());
+    let local = LocalHello { incarnation: 1, decided: Round(0) };
+    let stream = send(&server, &Dialer::start(&as_member, theirs, None, local).1);
+    let told = std::io::Read::bytes(stream).collect::<Result<Vec<u8>, _>>().unwrap();
+    assert_eq!(Dialer::on_closed(&told, theirs), Some(HandshakeError::Testbed(ours)));
     let as_another = server.testbed.identity(NodeId(3), NodeId(2));
     assert!(server.dial(&as_another, 1).is_err(), "a member with the id of another");
     server.core.wait_refused("handshake with another's id", 2);

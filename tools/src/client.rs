@@ -21,7 +21,7 @@ use wire::hosts::Host;
 use wire::ids::{Digest, Round};
 use wire::limits::{DIAL_BACKOFF_MIN, FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
-use wire::session::{Dialer, Expected, Identity, LocalHello, REPLY_BYTES};
+use wire::session::{Dialer, Expected, HandshakeError, Identity, LocalHello, REPLY_BYTES};
 
 /// Longest pause before dialling again: a person waits for it.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -187,7 +187,18 @@ impl Connection {
         while reply.len() < REPLY_BYTES {
             let mut buffer = [0; REPLY_BYTES];
             match stream.read(&mut buffer[reply.len()..]) {
-                Ok(0) => return Err("closed during the handshake".into()),
+                Ok(0) => {
+                    return Err(match Dialer::on_closed(reply, self.testbed) {
+                        Some(HandshakeError::Testbed(theirs)) => {
+                            format!(
+                                "it is of testbed {theirs}, and the keys here are of testbed {}",
+                                self.testbed
+                            )
+                        }
+                        Some(error) => error.to_string(),
+                        None => "closed during the handshake".into(),
+                    });
+                }
                 Ok(count) => {
                     let start = reply.len();
                     reply.extend_from_slice(&buffer[start..start + count]);

@@ -60,7 +60,12 @@ pub fn handshake(
         }
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut reply[filled..]) {
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(0) => {
+                let cut_off = || io::Error::from(io::ErrorKind::UnexpectedEof).into();
+                return Err(
+                    Dialer::on_closed(&reply[..filled], testbed).map_or_else(cut_off, DialError::Handshake)
+                );
+            }
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // This is how a read reports a timeout.

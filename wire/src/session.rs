@@ -7,6 +7,9 @@
 //! dialer → listener   finish   signature over hello, reply and the listener's signature
 //! ```
 //!
+//! To a hello of another version or testbed the listener sends a notice instead of the reply, and closes: magic,
+//! version, testbed. It is not signed and serves for the dialer's error message alone.
+//!
 //! Guarantee: after a handshake each side is connected to the owner of the other's ed25519 key, within this testbed;
 //! both saw the same bytes, and both share two keys, one for each direction, that nobody else has. *Identity comes from
 //! the key, never from the address.* A peer proves the key that `committee.txt` gives its id. A client proves a
@@ -41,11 +44,15 @@ use crate::rand;
 pub const HELLO_BYTES: usize = 8 + 2 + 1 + 2 + 3 * 32 + 8 + 8;
 /// Length of a listener's reply.
 pub const REPLY_BYTES: usize = 8 + 2 + 2 + 2 * 32 + 8 + 8 + 8 + SIGNATURE_BYTES;
+/// Length of a listener's notice.
+pub const NOTICE_BYTES: usize = 8 + 2 + 32;
 /// Length of a dialer's finish.
 pub const FINISH_BYTES: usize = SIGNATURE_BYTES;
 
 const SIGNATURE_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"dumbo-tb";
+/// Of a notice, so that a reply that is cut off is not taken for one.
+const NOTICE_MAGIC: [u8; 8] = *b"dumbo-no";
 const VERSION: u16 = 1;
 const ROLE_PEER: u8 = 1;
 const ROLE_CLIENT: u8 = 2;
@@ -148,8 +155,8 @@ pub enum HandshakeError {
     Magic,
     /// The other side uses another version.
     Version(u16),
-    /// The dialer has another `committee.txt`.
-    Testbed,
+    /// The other side has another `committee.txt`, that of this testbed.
+    Testbed(Digest),
     /// The committee has no node with the claimed id.
     UnknownNode(NodeId),
     /// The dialer claims to be the listener itself.
@@ -169,7 +176,7 @@ impl HandshakeError {
             HandshakeError::Malformed => "handshake malformed",
             HandshakeError::Magic => "handshake of something else",
             HandshakeError::Version(_) => "handshake of another version",
-            HandshakeError::Testbed => "handshake of another testbed",
+            HandshakeError::Testbed(_) => "handshake of another testbed",
             HandshakeError::UnknownNode(_) => "handshake of an unknown node",
             HandshakeError::Oneself => "handshake with oneself",
             HandshakeError::Key(_) => "handshake with another's id",
@@ -185,6 +192,7 @@ impl std::fmt::Display for HandshakeError {
         match self {
             HandshakeError::Version(version) => write!(f, ": {version} instead of {VERSION}"),
             HandshakeError::UnknownNode(id) | HandshakeError::Key(id) => write!(f, ": {}", Name::Node(*id)),
+            HandshakeError::Testbed(theirs) => write!(f, ": {theirs}"),
             _ => Ok(()),
         }
     }
@@ -203,6 +211,14 @@ struct Hello {
     ephemeral: [u8; 32],
     incarnation: u64,
     decided: Round,
+}
+
+/// The answer to a hello of another version or testbed.
+#[derive(Serialize, Deserialize)]
+struct Notice {
+    magic: [u8; 8],
+    version: u16,
+    testbed: Digest,
 }
 
 /// The reply without its signature.
@@ -265,6 +281,19 @@ impl Dialer {
         (Dialer { identity: identity.clone(), expected, secret, transcript }, hello)
     }
 
+    /// The listener has closed the connection after these bytes, fewer than [`REPLY_BYTES`]: the reason if it gave one,
+    /// of a dialer of this testbed.
+    pub fn on_closed(bytes: &[u8], ours: Digest) -> Option<HandshakeError> {
+        let Notice { magic, version, testbed: theirs } = codec::decode(bytes).ok()?;
+        if magic != NOTICE_MAGIC {
+            None
+        } else if version != VERSION {
+            Some(HandshakeError::Version(version))
+        } else {
+            (theirs != ours).then_some(HandshakeError::Testbed(theirs))
+        }
+    }
+
     /// Handles the reply, of [`REPLY_BYTES`]: returns the finish to send, the session and the content of the reply.
     pub fn on_reply(self, bytes: &[u8]) -> Result<(Vec<u8>, Session, ListenerHello), HandshakeError> {
         let Dialer { identity, expected, secret, mut transcript } = self;
@@ -312,6 +341,13 @@ impl Listener {
         Listener::on_hello_with(rand::bytes32, node, committee, local, next_expected, bytes)
     }
 
+    /// The notice, of [`NOTICE_BYTES`], for a dialer whose hello failed for this reason; `None` if it gets none.
+    pub fn notice(committee: &Committee, error: &HandshakeError) -> Option<Vec<u8>> {
+        let is_told = matches!(error, HandshakeError::Testbed(_) | HandshakeError::Version(_));
+        let notice = Notice { magic: NOTICE_MAGIC, version: VERSION, testbed: committee.testbed() };
+        is_told.then(|| codec::encode(&notice))
+    }
+
     /// [`Listener::on_hello`] with the X25519 secret that `draw` returns, which is called only for a lawful hello.
     fn on_hello_with(
         draw: impl FnOnce() -> [u8; 32],
@@ -327,7 +363,7 @@ impl Listener {
         let hello: Hello = codec::decode(bytes).map_err(|_| HandshakeError::Malformed)?;
         check_preamble(&hello.magic, hello.version)?;
         if hello.testbed != committee.testbed() {
-            return Err(HandshakeError::Testbed);
+            return Err(HandshakeError::Testbed(hello.testbed));
         }
         let role = match (hello.role, hello.id) {
             (ROLE_PEER, claimed) if !committee.contains(claimed) => {

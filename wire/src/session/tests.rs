@@ -145,7 +145,7 @@ fn lies_in_a_hello_are_refused_by_name() {
         (changed(0, b'?'), HandshakeError::Magic),
         (changed(8, 2), HandshakeError::Version(2)),
         (changed(10, 3), HandshakeError::Malformed),
-        (other_testbed, HandshakeError::Testbed),
+        (other_testbed, HandshakeError::Testbed(committee(2).testbed())),
         (hello_of(&Identity::peer(LISTENS, key(2))), HandshakeError::Oneself),
         (hello_of(&Identity::peer(NodeId(4), key(4))), HandshakeError::UnknownNode(NodeId(4))),
         // A member with another's id, and a stranger.
@@ -161,12 +161,34 @@ fn lies_in_a_hello_are_refused_by_name() {
 }
 
 #[test]
+fn a_dialer_of_another_version_or_testbed_is_told_and_nobody_else() {
+    let (ours, theirs) = (committee(2).testbed(), committee(1).testbed());
+    let error = listen(&Dialer::start(&peer(), ours, None, DIALER_SAYS).1).err().expect("refused");
+    let notice = Listener::notice(&committee(1), &error).expect("it is told");
+    assert_eq!(notice.len(), NOTICE_BYTES);
+    assert_eq!(Dialer::on_closed(&notice, ours), Some(HandshakeError::Testbed(theirs)));
+    assert_eq!(Dialer::on_closed(&notice, theirs), None, "senseless");
+    let mut of_version = notice.clone();
+    of_version[8] = 9;
+    assert_eq!(Dialer::on_closed(&of_version, ours), Some(HandshakeError::Version(9)));
+    for length in 0..NOTICE_BYTES {
+        assert_eq!(Dialer::on_closed(&notice[..length], ours), None, "{length} bytes");
+    }
+    assert_eq!(
+        Dialer::on_closed(&listen(&dial(&peer()).1).unwrap().1[..NOTICE_BYTES], ours),
+        None,
+        "a reply"
+    );
+    assert_eq!(Listener::notice(&committee(1), &HandshakeError::Key(DIALS)), None);
+}
+
+#[test]
 fn errors_have_distinct_names_and_show_their_cause() {
     let errors = [
         HandshakeError::Malformed,
         HandshakeError::Magic,
         HandshakeError::Version(7),
-        HandshakeError::Testbed,
+        HandshakeError::Testbed(committee(1).testbed()),
         HandshakeError::UnknownNode(NodeId(5)),
         HandshakeError::Oneself,
         HandshakeError::Key(NodeId(3)),
