@@ -205,6 +205,18 @@ impl Ledger {
         }
     }
 
+    /// Unspent coins of an owner with their amounts, at so many places of the ledger from one on, and the place after
+    /// these unless the ledger ends before it. Where transactions are not signed, owners mean nothing: coins of any
+    /// owner. Places stay the same while a coin is unspent; the ones of forgotten coins are used again.
+    pub fn unspent_from(
+        &self,
+        owner: &crate::transaction::Owner,
+        place: u32,
+        places: usize,
+    ) -> (Vec<(CoinId, u64)>, Option<u32>) {
+        self.coins.unspent_from(owner, place, places)
+    }
+
     /// The first input here that is spent or has another amount. Coins that are unknown may yet appear.
     fn unspendable(&self, transaction: &TransactionView<'_>) -> Option<Rejection> {
         let here = transaction.inputs().filter(|input| input.shard == self.shard);

@@ -54,6 +54,11 @@ impl<T> Slab<T> {
         self.free.push(place);
     }
 
+    /// How many places there are, vacant ones included.
+    pub fn places(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+    }
+
     /// All values in order of place, vacant ones included.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten()

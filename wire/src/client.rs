@@ -23,6 +23,14 @@ pub enum Request {
     Coins(Vec<CoinId>),
     /// Return the status of the node.
     Status,
+    /// List unspent coins of this owner, from this place of the node's ledger on; where transactions are not signed,
+    /// those of any owner. The answer looks at `limits::QUERY_COINS_MAX` places.
+    CoinsFrom {
+        /// Whose coins.
+        owner: [u8; 32],
+        /// 0, or where the last answer ended.
+        place: u32,
+    },
 }
 
 impl Request {
@@ -45,6 +53,13 @@ pub enum Reply {
     Status(Box<NodeStatus>),
     /// Why the request was not understood.
     Error(String),
+    /// Unspent coins from a place on.
+    CoinsFrom {
+        /// The coins with their amounts.
+        coins: Vec<(CoinId, u64)>,
+        /// The place from which to go on, unless the ledger ends before it.
+        next: Option<u32>,
+    },
 }
 
 /// The fate of one transaction.

@@ -10,6 +10,7 @@ use crate::core::Core;
 use crate::event::Effect;
 use crate::pending::Receipts;
 use crate::time::Time;
+use crate::transaction::Owner;
 
 /// Receipts in one reply: some 400 KB, well inside a frame.
 const RECEIPTS_MAX: usize = 10_000;
@@ -58,6 +59,10 @@ impl Core {
                 let unspent = coins.iter().filter_map(|coin| Some((*coin, self.ledger.unspent(coin)?)));
                 let unspent = unspent.collect();
                 self.reply(client, &Reply::Coins(unspent));
+            }
+            Request::CoinsFrom { owner, place } => {
+                let (coins, next) = self.ledger.unspent_from(&Owner(owner), place, QUERY_COINS_MAX);
+                self.reply(client, &Reply::CoinsFrom { coins, next });
             }
             Request::Status => {
                 self.refuse(client, "a status request, which the node answers without its core".into());

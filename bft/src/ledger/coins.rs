@@ -180,6 +180,26 @@ impl Coins {
         })
     }
 
+    /// See `Ledger::unspent_from`.
+    pub(super) fn unspent_from(
+        &self,
+        owner: &Owner,
+        place: u32,
+        places: usize,
+    ) -> (Vec<(CoinId, u64)>, Option<u32>) {
+        let until = (place as usize).saturating_add(places);
+        let looked_at = (place as usize..until.min(self.slab.places())).map(|place| Place(place as u32));
+        let coins = looked_at.filter_map(|place| match self.slab.get(place) {
+            Coin { id, state: State::Unspent(amount) }
+                if self.owner(place).is_none_or(|kept| kept == *owner) =>
+            {
+                Some((*id, *amount))
+            }
+            Coin { .. } => None,
+        });
+        (coins.collect(), (until < self.slab.places()).then_some(until as u32))
+    }
+
     /// Spent coins with the record of their spender, forgotten ones included, in no order that means anything.
     pub(super) fn spent_coins(&self) -> impl Iterator<Item = (CoinId, RecordRef)> {
         self.slab.values().filter_map(|coin| match coin.state {

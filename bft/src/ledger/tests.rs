@@ -18,7 +18,7 @@ use crate::part::{Part as GroupPart, PartRef};
 use crate::prng::Prng;
 use crate::proposal::ProposalBuilder;
 use crate::transaction::{
-    Expiry, Input, Output, Owner, Part, Transaction, genesis_secret, output_coin, tx_id,
+    Expiry, Input, Output, Owner, Part, Transaction, genesis_owner, genesis_secret, output_coin, tx_id,
 };
 
 const HERE: ShardId = ShardId(0);
@@ -152,6 +152,33 @@ fn each_rule_of_execution() {
         "totals follow the outcomes"
     );
     assert_eq!((bench.ledger.value(), bench.ledger.recount()), (1_000, 1_000));
+}
+
+#[test]
+fn unspent_coins_are_listed_by_pages_of_places_and_by_owner() {
+    let all = |ledger: &Ledger, owner: Owner, places: usize| {
+        let (mut coins, mut from, mut pages) = (Vec::new(), Some(0), 0);
+        while let Some(place) = from {
+            let (page, next) = ledger.unspent_from(&owner, place, places);
+            assert!(page.len() <= places && next.is_none_or(|next| next == place + places as u32));
+            coins.extend(page);
+            (from, pages) = (next, pages + 1);
+        }
+        (coins, pages)
+    };
+    let mut bench = Bench::new(10);
+    let spender = transfer(&[(bench.genesis(3), 100), (bench.genesis(7), 100)], 50, b"");
+    assert_eq!(bench.block(&[&spender]), [FINISHED]);
+    let left = [0, 1, 2, 4, 5, 6, 8, 9].map(|index| (bench.genesis(index), 100));
+    let expected: Vec<_> = left.into_iter().chain([(output_coin(&tx_id(&spender), 0), 200)]).collect();
+    assert_eq!(all(&bench.ledger, Owner([7; 32]), 4), (expected.clone(), 3), "eleven places");
+    assert_eq!(all(&bench.ledger, Owner([7; 32]), 11), (expected, 1));
+    assert_eq!(bench.ledger.unspent_from(&Owner([7; 32]), u32::MAX, 4), (Vec::new(), None));
+    let signed = Protocol { signed: true, ..small(3) };
+    let ledger = Ledger::genesis(rules(committee(2, signed), HERE), 5);
+    let genesis = genesis_owner(&ledger.committee().testbed());
+    assert_eq!(all(&ledger, genesis, 2).0.len(), 3);
+    assert_eq!(all(&ledger, Owner([7; 32]), 2).0, [], "they belong to the owner of genesis");
 }
 
 #[test]

@@ -290,6 +290,7 @@ fn requests_of_clients_cost_only_a_reply() {
                 senseless.clone(),
                 codec::encode(&Request::Query(vec![id])),
                 codec::encode(&Request::Coins(Vec::new())),
+                codec::encode(&Request::CoinsFrom { owner: [0; 32], place: 0 }),
                 codec::encode(&Request::Status),
                 vec![0xFF; 100],
             ];
