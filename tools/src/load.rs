@@ -4,7 +4,6 @@
 //! transactions and judges the receipts, [`tally`] counts, [`histogram`] keeps latencies, [`series`] counts by the
 //! second, [`transactions`] writes down single ones.
 
-mod command;
 mod engine;
 mod histogram;
 mod mix;
@@ -18,7 +17,6 @@ mod transactions;
 mod window;
 mod workload;
 
-pub(crate) use self::command::{COMMAND, run_command, run_on};
 pub(crate) use self::engine::Shared;
 pub(crate) use self::histogram::Histogram;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod completion;
 mod deploy;
 mod flags;
 mod grid;
+mod guest;
 mod ids;
 mod json;
 mod keygen;
@@ -53,7 +54,7 @@ const COMMANDS: &[Entry] = &[
     (&deploy::LOGS, deploy::logs),
     (&deploy::CLEAN, deploy::clean),
     (&deploy::RUN, deploy::run),
-    (&load::COMMAND, load::run_command),
+    (&guest::COMMAND, guest::run_command),
     (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
     (&logs::COMMAND, logs::run),
@@ -196,7 +197,7 @@ mod tests {
                 *text
             };
             // 'deploy load' refers to 'load'.
-            let text = section(if command.name == "deploy load" { &load::COMMAND } else { command });
+            let text = section(if command.name == "deploy load" { &guest::COMMAND } else { command });
             let codes = text.lines().map(|line| line.split_once("  ").unwrap().0);
             listed.extend(codes.map(|code| (command.name.to_string(), code.to_string())));
         }

@@ -101,6 +101,23 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// Of a load whose nodes go on.
+    pub(crate) fn deferred() -> Verdict {
+        let later = || Judgement::Deferred;
+        Verdict {
+            agreement: later(),
+            value_conserved: later(),
+            exchange_holds: later(),
+            receipts_hold: later(),
+            ..Verdict::default()
+        }
+    }
+
+    /// Whether nothing has been looked at, since the nodes go on.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.agreement == Judgement::Deferred
+    }
+
     /// The answers, as they are called.
     pub(crate) fn answers(&self) -> [(&'static str, &Judgement); 4] {
         [

@@ -148,7 +148,7 @@ fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
     assert_shown(machines, "start", 0, &["nodes 2-3 of testbed", "runs already"]);
     assert_eq!(machines.on_host(2, "cat dumbo-testbed/run/*.pid"), pids, "nothing was started twice");
     assert_shown(machines, "install --shards 2", 1, &["node 0 of testbed", "runs there"]);
-    assert_shown(machines, "load --rate 100 --duration 1", 0, &["in flight 0, lost 0"]);
+    assert_shown(machines, "load --rate 100 --duration 1", 0, &["in flight 0, orphaned 0, lost 0"]);
     let scrape = "for port in 9200 9201; do exec 3<> /dev/tcp/127.0.0.1/$port; \
                   printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; grep '^testbed_node_info' <&3; done";
     let metrics = machines.on_host(2, &format!("bash -c \"{}\"", scrape.replace('$', "\\$")));
@@ -164,6 +164,40 @@ fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
     assert_shown(machines, "stop", 0, &["nothing ran"]);
     assert_shown(machines, "logs --log-dir fetched", 0, &["root@10.77.0.3: 10 files"]);
     assert!(machines.place.read("fetched/consensus-node-5.log").contains("has ended on request"));
+}
+
+#[test]
+fn the_sequence_of_the_guide_works_as_it_is_written() {
+    let Some(machines) = Machines::new(&[Quirk::None; 4], 1) else { return };
+    let guide = include_str!("../../docs/deploy.md");
+    let (_, by_hand) = guide.split_once("## By hand").unwrap();
+    let (block, _) = by_hand.split_once("```sh\n").unwrap().1.split_once("```").unwrap();
+    let mut shown = String::new();
+    for line in block.lines() {
+        let command = line.split(" #").next().unwrap().strip_prefix("target/release/tools ").unwrap();
+        let output = match command.strip_prefix("deploy ") {
+            Some(arguments) => machines.run(arguments),
+            None => machines.tools(command).output().unwrap(),
+        };
+        assert_eq!(output.status.code(), Some(0), "{line}: {}", text(&output));
+        shown += &text(&output);
+    }
+    for part in [
+        "keys of data/keys: 1 shard of 4 nodes",
+        "4 of 4 nodes answer",
+        "1000 of 1000 submitted",
+        "1500 of 1500 submitted",
+        "2500 transactions finished",
+        "receipts hold    true",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    (1..=4).for_each(|number| machines.assert_clean(number));
+
+    // The keys are somebody's, who may go on with them: a run deals its own, elsewhere.
+    let refused = "data/keys holds the keys of testbed";
+    assert_shown(&machines, "run --rate 100 --duration 1", 4, &[refused]);
+    assert_shown(&machines, "install --shards 2", 2, &["expected keys of 2, or --new-keys"]);
 }
 
 #[test]

@@ -169,7 +169,8 @@ fn a_client_that_dies_in_mid_submission_leaves_nothing_half_done() {
     let blocks = |node: u16| place.read(&format!("log/rounds-{node}.csv")).lines().count();
     eventually("both shards commit", || (blocks(0) > 1 && blocks(4) > 1).then_some(()));
     let load =
-        place.start("load", "--hosts data/hosts.txt --keys data/keys --rate 500 --cross 0.7 --duration 600");
+        "--hosts data/hosts.txt --keys data/keys --log-dir log-2 --rate 500 --cross 0.7 --duration 600";
+    let load = place.start("load", load);
     // Blocks that move coins between shards have been executed, and more are under way.
     eventually("coins cross", || {
         let csv = place.read("log/rounds-0.csv");
@@ -274,11 +275,23 @@ fn load_finds_a_testbed_that_runs_signed_or_not() {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let load = place.command("load", "--rate 200 --duration 2").output().unwrap();
+        // The second load spends what the first has left, and its figures take the place of the first one's.
+        for rate in [200, 300] {
+            let arguments = format!("--rate {rate} --duration 2 --transactions");
+            let load = place.command("load", &arguments).output().unwrap();
+            let shown = text(&load);
+            assert_eq!(load.status.code(), Some(0), "{signed}: {shown}");
+            let expected = "rejected 0, expired 0, refused 0, in flight 0, orphaned 0, lost 0; duplicated 0";
+            assert!(shown.contains(expected), "{signed}: {shown}");
+            assert_eq!(place.read("log/transactions.csv").lines().count(), 1 + 2 * rate);
+            assert_eq!(place.number("committed"), 2 * rate as u64, "{shown}");
+        }
+        assert_eq!(place.read("log/load-1/transactions.csv").lines().count(), 401);
         drop(node.stdin.take());
         assert!(node.wait().unwrap().success());
-        assert_eq!(load.status.code(), Some(0), "{signed}: {}", text(&load));
-        assert!(text(&load).contains("in flight 0, lost 0, duplicated 0"), "{signed}: {}", text(&load));
+        let verified = place.command("verify", "--data-dir .").output().unwrap();
+        assert_eq!(verified.status.code(), Some(0), "{signed}: {}", text(&verified));
+        assert!(text(&verified).contains("1000 transactions finished"), "{}", text(&verified));
     }
 }
 

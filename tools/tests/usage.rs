@@ -60,6 +60,7 @@ fn place_of_an_earlier_run() -> Place {
     };
     let dealt = place.command("keygen", "--nodes 2 --out data/keys").output().unwrap();
     assert_eq!(dealt.status.code(), Some(0));
+    write("data/keys/node-0.used", "");
     write("data/hosts.txt", "0 127.0.0.1 127.0.0.1 7000\n1 127.0.0.1 127.0.0.1 7001\n");
     write("log/summary.json", "{}");
     write("log/rounds-0.csv", "round\n");
@@ -78,6 +79,8 @@ fn a_mistyped_local_run_begins_nothing() {
     let busy_port = format!("local --nodes 1 --base-port {}", busy.local_addr().unwrap().port());
     let port_told = format!("port {} of this machine cannot be bound", busy.local_addr().unwrap().port());
     fs::create_dir(place.0.join("foreign")).unwrap();
+    let dealt = place.command("keygen", "--nodes 4 --out mine/keys").output().unwrap();
+    assert_eq!(dealt.status.code(), Some(0));
     fs::write(place.0.join("foreign/thesis.tex"), "x").unwrap();
     assert_refused(
         &place,
@@ -102,6 +105,7 @@ fn a_mistyped_local_run_begins_nothing() {
             ("local --nodes 2 --log-dir new/log --data-dir file", 4, "file/pids.txt: found 'Not a directory"),
             ("local --nodes 2 --log-dir /proc", 4, "cannot write /proc/summary.draft: "),
             ("local --nodes 2 --log-dir new --data-dir foreign", 4, "it holds foreign/thesis.tex"),
+            ("local --nodes 4 --data-dir mine", 4, "mine/keys holds the keys of testbed"),
             ("local --nodes 3 --base-port 65534", 4, "leaves no ports for 3 nodes"),
             (&busy_port, 4, &port_told),
         ],

@@ -18,6 +18,7 @@ use crate::flags::{UsageError, Values};
 use crate::grid::{Side, aligned};
 use crate::keygen::{self, load_testbed};
 use crate::procfs::{Process, TICKS_PER_S};
+use crate::run::Directories;
 use crate::terminal::print;
 
 pub(crate) fn check(values: &Values) -> Result<u8, UsageError> {
@@ -39,15 +40,30 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
         }
         let committee = if keys.join("committee.txt").exists() {
             let (_, committee) = load_testbed(Path::new(values.required("hosts")?), &keys)?;
+            if values.is_given("shards") && committee.shards() != shards {
+                let found = format!("keys of {} shards in {}", committee.shards(), keys.display());
+                let expected = format!("keys of {shards}, or --new-keys");
+                return Err(ParseError::of("--shards", &found, expected).into());
+            }
             if values.is_given("signed") && !committee.protocol().signed {
                 let found = format!("keys of an unsigned testbed in {}", keys.display());
                 return Err(ParseError::of("--signed", &found, "keys of a signed one, or --new-keys").into());
             }
+            let signed = if committee.protocol().signed { ", signed transactions" } else { "" };
+            let count = committee.shards();
+            let s = if count == 1 { "" } else { "s" };
+            print(format!("keys of {}: {count} shard{s} of {} nodes{signed}", keys.display(), committee.n()));
             committee
         } else {
             let protocol = Protocol { signed: values.is_given("signed"), ..Protocol::default() };
             match keygen::deal(&keys, nodes, shards, protocol) {
-                Ok(committee) => committee,
+                Ok(committee) => {
+                    let directories = Directories { log: data.clone(), data: data.clone() };
+                    if let Err(error) = directories.note_dealt(&committee) {
+                        return Ok(not_begun("install", error));
+                    }
+                    committee
+                }
                 Err(error) => return Ok(not_begun("install", error)),
             }
         };

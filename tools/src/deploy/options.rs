@@ -9,6 +9,7 @@ use super::deployment::Target;
 use super::processes::PerHost;
 use super::sites::sites;
 use crate::flags::{Command, Opt, Range, UsageError, Values};
+use crate::guest;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
     self, BATCH, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS,
@@ -165,6 +166,8 @@ pub(crate) const LOAD: Command = Command {
         INVALID,
         EXPIRY_ROUNDS,
         SEED,
+        TRANSACTIONS,
+        guest::LOG_DIR,
         SSH_CONFIG,
         REMOTE_DIR,
         TIMEOUT,

@@ -13,6 +13,7 @@
 //! reads of each socket, so many transactions made. Receipts count from when they were read. Other
 //! threads send it [`Command`]s and read [`Shared`].
 
+mod gather;
 mod link;
 mod offer;
 mod pace;
@@ -22,6 +23,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use bft::transaction::genesis_owner;
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Poll, Token};
 use wire::client::{Reply, Request};
@@ -30,6 +32,7 @@ use wire::frame::Scratch;
 use wire::hosts::Hosts;
 use wire::ids::{NodeId, Round, ShardId};
 
+use self::gather::Gathering;
 use self::link::Link;
 use self::offer::{Load, Offered};
 use super::plan::Plan;
@@ -37,7 +40,7 @@ use super::series::Section;
 use super::tally::{Finished, Tally};
 use super::transactions::TransactionLog;
 use super::window::Found;
-use super::workload::{WhenUnknown, Workload};
+use super::workload::{Coins, WhenUnknown, Workload, genesis_coins};
 use crate::client::{Connection, Happened, Readiness};
 use crate::lag::{Heard, Lags};
 
@@ -130,6 +133,8 @@ pub(crate) struct Engine {
     commands: Receiver<Command>,
     shared: Arc<Mutex<Shared>>,
     load: Option<Load>,
+    /// A load that begins when its coins are known.
+    gathering: Option<(Gathering, Plan, Option<TransactionLog>)>,
     last_shown: Instant,
     last_requested: Instant,
 }
@@ -152,6 +157,7 @@ impl Engine {
             commands,
             shared,
             load: None,
+            gathering: None,
             last_shown: Instant::now(),
             last_requested: Instant::now(),
         }
@@ -275,8 +281,37 @@ impl Engine {
         self.show(now);
     }
 
+    /// Begins a load at once where no block has been executed, so that the coins are those of genesis.
     fn begin(&mut self, plan: Plan, log: Option<TransactionLog>) {
-        let mut workload = Workload::new(&self.committee, plan.tx_bytes, plan.seed, plan.mix);
+        let is_fresh = self.executed().values().all(|executed| *executed == Round(0));
+        if is_fresh {
+            return self.begin_with(genesis_coins(&self.committee), plan, log);
+        }
+        let owner = genesis_owner(&self.committee.testbed());
+        self.gathering = Some((Gathering::new(self.committee.shards(), owner.0), plan, log));
+        self.gather();
+    }
+
+    /// How far nodes have come by their last statuses.
+    fn executed(&self) -> BTreeMap<NodeId, Round> {
+        let shared = self.shared.lock().expect("nobody panics while holding it");
+        shared.statuses.iter().map(|(node, heard)| (*node, heard.status.executed)).collect()
+    }
+
+    /// Asks for coins that nobody lists, and begins the load once all are there.
+    fn gather(&mut self) {
+        let executed = self.executed();
+        let Some((gathering, ..)) = &mut self.gathering else { return };
+        gathering.ask(&self.committee, &mut self.links, |node| executed.get(&node).copied());
+        if let Some(coins) = gathering.finished()
+            && let Some((_, plan, log)) = self.gathering.take()
+        {
+            self.begin_with(coins, plan, log);
+        }
+    }
+
+    fn begin_with(&mut self, coins: Vec<Coins>, plan: Plan, log: Option<TransactionLog>) {
+        let mut workload = Workload::new(&self.committee, coins, plan.tx_bytes, plan.seed, plan.mix);
         if let Some(log) = log {
             workload.log_to(log);
         }
@@ -311,9 +346,14 @@ impl Engine {
                     }
                     self.links[index].connection.send(&Request::Status, &[]);
                     self.lock_shared(|shared| drop(shared.down.remove(&node)));
+                    self.gather();
                 }
                 Happened::Down(reason) => {
                     self.links[index].drop_batch();
+                    if let Some((gathering, ..)) = &mut self.gathering {
+                        gathering.lost(node);
+                        self.gather();
+                    }
                     self.lock_shared(|shared| drop(shared.down.insert(node, reason)));
                 }
                 Happened::Reply(Reply::Receipts(receipts)) => {
@@ -324,6 +364,12 @@ impl Engine {
                 Happened::Reply(Reply::Coins(unspent)) => {
                     if let Some(load) = &mut self.load {
                         load.workload.on_coins(node, &unspent, load.us(now));
+                    }
+                }
+                Happened::Reply(Reply::CoinsFrom { coins, next }) => {
+                    if let Some((gathering, ..)) = &mut self.gathering {
+                        gathering.take(self.committee.shard_of(node), &mut self.links[index], coins, next);
+                        self.gather();
                     }
                 }
                 Happened::Reply(Reply::Error(reason)) => {

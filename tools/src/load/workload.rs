@@ -1,6 +1,6 @@
 //! The transactions of a load and what became of each: pure bookkeeping, no socket and no clock.
 //!
-//! Every genesis coin is the head of a *chain*: its next transaction spends the coin that the chain has and creates
+//! Every coin that is unspent at the beginning is the head of a *chain*: its next transaction spends the coin that the chain has and creates
 //! the next one, and goes out only after the receipt of the last. So all transactions are valid, none waits for
 //! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time, a
 //! member of the shard that holds its coin, to which its transactions are handed. [`cross`] moves chains between
@@ -32,8 +32,8 @@ use std::sync::Arc;
 
 use bft::transaction::{self, Expiry, Input};
 use wire::client::Fate;
-use wire::committee::Committee;
-use wire::ids::{Index, NodeId, Round, ShardId, TxId};
+use wire::committee::{Committee, Protocol};
+use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
 
 use self::chain::{Chain, Cross, Open, State, log_end};
 use self::cross::Drawer;
@@ -99,21 +99,35 @@ struct Pool {
     is_gone: bool,
 }
 
+/// Unspent coins with their amounts.
+pub(crate) type Coins = Vec<(CoinId, u64)>;
+
+/// The genesis coins of each shard.
+pub(crate) fn genesis_coins(committee: &Committee) -> Vec<Coins> {
+    let Protocol { genesis_coins, genesis_amount, .. } = *committee.protocol();
+    let coin = |shard, index| transaction::genesis_coin(&committee.testbed(), shard, index);
+    let of_shard = |shard| (0..genesis_coins).map(|index| (coin(shard, index), genesis_amount)).collect();
+    (0..committee.shards()).map(|shard| of_shard(ShardId(shard))).collect()
+}
+
 impl Workload {
-    /// The chains of all genesis coins, spread over all nodes; transactions of `tx_bytes` bytes.
+    /// The chains of these coins, by shard, spread over all nodes; transactions of `tx_bytes` bytes.
     ///
     /// # Panics
     /// If `tx_bytes` is below [`transaction_bytes_min`]: callers check their flags.
-    pub(crate) fn new(committee: &Arc<Committee>, tx_bytes: usize, seed: u64, mix: Mix) -> Workload {
+    pub(crate) fn new(
+        committee: &Arc<Committee>,
+        coins: Vec<Coins>,
+        tx_bytes: usize,
+        seed: u64,
+        mix: Mix,
+    ) -> Workload {
         let mut chains = Vec::new();
         let mut idle = Idle::new(committee);
-        for shard in (0..committee.shards()).map(ShardId) {
-            let members: Vec<NodeId> = committee.members(shard).collect();
-            for index in 0..committee.protocol().genesis_coins {
-                let owner = members[index as usize % members.len()];
+        for (shard, coins) in (0..).map(ShardId).zip(coins) {
+            let members = committee.members(shard).collect::<Vec<NodeId>>().into_iter().cycle();
+            for ((coin, amount), owner) in coins.into_iter().zip(members) {
                 idle.push(owner, chains.len() as u32);
-                let coin = transaction::genesis_coin(&committee.testbed(), shard, index);
-                let amount = committee.protocol().genesis_amount;
                 let refunds = Vec::new();
                 chains.push(Chain { shard, coin, previous: None, refunds, amount, state: State::Idle });
             }
@@ -135,6 +149,12 @@ impl Workload {
             heights: vec![Heights::default(); usize::from(committee.shards())],
             heights_cross: vec![Heights::default(); usize::from(committee.shards())],
         }
+    }
+
+    /// The chains of the genesis coins.
+    #[cfg(test)]
+    pub(crate) fn genesis(committee: &Arc<Committee>, tx_bytes: usize, seed: u64, mix: Mix) -> Workload {
+        Workload::new(committee, genesis_coins(committee), tx_bytes, seed, mix)
     }
 
     /// The tally so far.

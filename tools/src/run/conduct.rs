@@ -11,6 +11,11 @@ use crate::terminal::{columns, print};
 /// Goes through with a run whose nodes have been started.
 pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
     run.wait_until_ready()?;
+    conduct_ready(run, companion)
+}
+
+/// The same with nodes that answer.
+pub(crate) fn conduct_ready(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
     let mut ticker = run.offer(companion)?;
     run.drain(&mut ticker);
     companion.end(&run);

@@ -8,9 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use wire::committee::Committee;
 use wire::ids::NodeId;
 
 use super::error::StartError;
+use crate::keygen::load_committee;
 
 /// The directories of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +27,11 @@ impl Directories {
     /// Keys and committee.
     pub(crate) fn keys(&self) -> PathBuf {
         self.data.join("keys")
+    }
+
+    /// Which testbed's keys were dealt here, by a run or an installation.
+    pub(crate) fn dealt(&self) -> PathBuf {
+        self.data.join("dealt.txt")
     }
 
     /// The hosts file of this run.
@@ -99,9 +106,34 @@ impl Directories {
         if let Some(foreign) = entries.iter().find(|path| !is_data_of_a_run(path)) {
             return Err(StartError::Foreign { directory: self.data.clone(), found: foreign.clone() });
         }
+        self.refuse_keys_of_others()?;
         self.check_writable()?;
         self.check_space()?;
         Ok(entries)
+    }
+
+    /// Refuses keys that somebody else has dealt, unless they have served a start and are of no use any more.
+    pub(crate) fn refuse_keys_of_others(&self) -> Result<(), StartError> {
+        let committee = self.keys().join("committee.txt");
+        if !committee.exists() {
+            return Ok(());
+        }
+        let is_used =
+            entries(&self.keys())?.iter().any(|path| path.extension().is_some_and(|end| end == "used"));
+        let testbed = load_committee(&committee)?.testbed().to_string();
+        // A file that cannot be read vouches for nothing.
+        let dealt = fs::read_to_string(self.dealt()).unwrap_or_default();
+        if is_used || dealt.trim_end() == testbed {
+            return Ok(());
+        }
+        Err(StartError::KeysOfOthers { directory: self.keys(), testbed })
+    }
+
+    /// Notes that keys were dealt here for a testbed and may be replaced.
+    pub(crate) fn note_dealt(&self, committee: &Committee) -> Result<(), StartError> {
+        let path = self.dealt();
+        fs::write(&path, format!("{}\n", committee.testbed()))
+            .map_err(|error| StartError::file("write", &path, error))
     }
 
     /// Removes what an earlier run wrote, once it is sure that a new one can write there.
@@ -161,7 +193,7 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn is_data_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "keys" | "hosts.txt" | "metrics.txt" | "pids.txt" | "pids.draft")
+    matches!(name, "keys" | "dealt.txt" | "hosts.txt" | "metrics.txt" | "pids.txt" | "pids.draft")
 }
 
 fn is_log_of_a_run(path: &Path) -> bool {
@@ -178,7 +210,9 @@ fn is_log_of_a_run(path: &Path) -> bool {
             | "latency.csv"
             | "transactions.csv"
             | "run.txt"
+            | "load.part"
     ) || node_of_log(name).is_some()
+        || name.strip_prefix("load-").is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// The node that writes a log of this name, if one does.
@@ -200,7 +234,10 @@ pub(crate) fn node_of_log(name: &str) -> Option<NodeId> {
 
 #[cfg(test)]
 mod tests {
+    use wire::committee::Protocol;
+
     use super::*;
+    use crate::keygen;
     use crate::testing::TestDir;
 
     fn directories(dir: &TestDir) -> Directories {
@@ -239,13 +276,14 @@ mod tests {
         let directories = directories(&dir);
         fs::create_dir(directories.keys()).unwrap();
         for path in [
-            directories.keys().join("committee.txt"),
+            directories.keys().join("node-0.used"),
             directories.hosts(),
             directories.metrics(),
             directories.pids(),
             directories.stderr(NodeId(0)),
             directories.log.join("rounds-3.csv"),
             directories.log.join("consensus-node-3.log"),
+            directories.log.join("load-1"),
             directories.log.join("notes.txt"),
             directories.log.join("rounds-x.csv"),
         ] {
@@ -260,6 +298,22 @@ mod tests {
         };
         assert_eq!(names(&directories.data), Vec::<std::ffi::OsString>::new());
         assert_eq!(names(&directories.log), ["notes.txt", "rounds-x.csv"]);
+    }
+
+    #[test]
+    fn keys_of_others_are_refused_until_they_have_served() {
+        let dir = TestDir::new();
+        let directories = directories(&dir);
+        let committee = keygen::deal(&directories.keys(), 1, 1, Protocol::default()).unwrap();
+        let error = directories.clear().unwrap_err().to_string();
+        assert!(error.contains("keys holds the keys of testbed"), "{error}");
+        assert!(directories.keys().join("node-0.key").exists());
+        fs::write(directories.keys().join("node-0.used"), "").unwrap();
+        assert!(directories.try_out().is_ok(), "they are of no use any more");
+        fs::remove_file(directories.keys().join("node-0.used")).unwrap();
+        directories.note_dealt(&committee).unwrap();
+        directories.clear().unwrap();
+        assert!(!directories.keys().exists(), "they were dealt here");
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub(crate) enum StartError {
         directory: PathBuf,
         found: PathBuf,
     },
+    /// The data directory holds keys that no run has dealt.
+    KeysOfOthers {
+        directory: PathBuf,
+        testbed: String,
+    },
     /// The disk is full, or nearly.
     DiskFull {
         directory: PathBuf,
@@ -63,6 +68,8 @@ pub(crate) enum StartError {
     NodesEnded(Vec<UnaskedEnd>),
     /// Nodes did not take clients in time; what is known of why.
     NotReady(Vec<String>),
+    /// No member of some shard answers; what is known of why.
+    NotReached(String),
     /// Hosts are not fit for it, or something failed on them; in words.
     Hosts(String),
     /// The system refused something else.
@@ -88,6 +95,12 @@ impl fmt::Display for StartError {
                 "{} is not the data directory of a run, since it holds {}; choose another with --data-dir",
                 directory.display(),
                 found.display()
+            ),
+            StartError::KeysOfOthers { directory, testbed } => write!(
+                f,
+                "{} holds the keys of testbed {testbed}, which were not dealt for a run, and a run deals its own: choose \
+                 another --data-dir, or use them with tools deploy install",
+                directory.display()
             ),
             StartError::DiskFull { directory, free_kib, needed_kib } => write!(
                 f,
@@ -122,6 +135,7 @@ impl fmt::Display for StartError {
                 let waited_s = ready::PATIENCE.as_secs();
                 write!(f, "not all nodes took clients within {waited_s} s: {}", notes.join("; "))
             }
+            StartError::NotReached(why) => write!(f, "there is a shard of which no member answers; {why}"),
             StartError::Hosts(what) => f.write_str(what),
             StartError::System { what, error } => write!(f, "{what}: {error}"),
         }

@@ -32,6 +32,11 @@ pub(crate) trait Fleet {
     /// if they are elsewhere. Returns all that did not go as it should, in words.
     fn stop(&mut self) -> Vec<String>;
 
+    /// Whether the nodes are somebody else's and go on, so that their files are not here to be judged.
+    fn outlives_the_run(&self) -> bool {
+        false
+    }
+
     /// The processes of the run on this machine, this one included, as last observed.
     fn processes(&self) -> &[Entry] {
         &[]

@@ -14,6 +14,7 @@ use super::fleet::Fleet;
 use super::plan::RunPlan;
 use super::prepare::Prepared;
 use super::ready::{NotReady, wait_until_ready};
+use super::summary::Counters;
 use crate::lag::Stalls;
 use crate::load::{Offering, Section, Ticker, TransactionLog};
 use crate::procfs;
@@ -87,6 +88,8 @@ pub(crate) struct Run<'a> {
     /// When nodes were found to be gone for good, since the load began.
     pub(crate) gone_at: Vec<Duration>,
     pub(crate) diagnosis: Vec<String>,
+    /// The counters of nodes that ran before, which are none of this run's.
+    pub(super) counted_before: Counters,
     /// When to query orphans next, and how long to pause after that.
     orphans_due: Option<(Instant, Duration)>,
     progress: Progress,
@@ -127,6 +130,7 @@ impl Run<'_> {
             stalls: Stalls::default(),
             gone_at: Vec::new(),
             diagnosis: Vec::new(),
+            counted_before: Counters::default(),
             orphans_due: None,
             progress,
         })
@@ -149,6 +153,11 @@ impl Run<'_> {
             Err(NotReady::Ended(ends)) => Err(StartError::NodesEnded(ends).into()),
             Err(NotReady::Late(statuses)) => Err(StartError::NotReady(self.diagnose(&statuses)).into()),
         }
+    }
+
+    /// What nodes have counted until now belongs to others.
+    pub(crate) fn count_from_now(&mut self) {
+        self.counted_before = self.offering.look_at(Counters::of);
     }
 
     /// Offers load until its end, carries out faults, and prints a line every second.
@@ -352,7 +361,8 @@ impl Run<'_> {
         }
     }
 
-    fn note_gone(&mut self, node: NodeId, how: String) {
+    /// A node is gone for good, in words that follow its name.
+    pub(crate) fn note_gone(&mut self, node: NodeId, how: String) {
         let began = self.offering.look_at(|shared| shared.began);
         self.gone_at.push(began.map_or(Duration::ZERO, |began| began.at.elapsed()));
         self.ends.insert(node, how);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wire::committee::Committee;
 use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
@@ -32,8 +33,8 @@ pub(crate) struct RunPlan {
     pub(crate) given: Vec<(&'static str, Json)>,
 }
 
-/// The settings of all nodes.
-#[derive(Clone, PartialEq, Debug)]
+/// The settings of all nodes; by default those of somebody else's, which are not known.
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(crate) struct NodeSettings {
     /// Most transactions in one proposal.
     batch: u64,
@@ -66,10 +67,6 @@ impl RunPlan {
         if log == data {
             return Err(ParseError::of("--data-dir", data, "another directory than --log-dir").into());
         }
-        let given = command.options.iter().map(|option| match option.value {
-            Some(_) => (option.name, as_json(values.text(option.name))),
-            None => (option.name, Json::from(values.is_given(option.name))),
-        });
         Ok(RunPlan {
             nodes,
             shards,
@@ -80,8 +77,30 @@ impl RunPlan {
             settings: NodeSettings::of(values)?,
             faults,
             directories: Directories { log: PathBuf::from(log), data: PathBuf::from(data) },
-            given: given.collect(),
+            given: given(command, values),
         })
+    }
+
+    /// The plan of a load for a testbed that runs already, whose files go into one directory.
+    pub(crate) fn of_guest(
+        command: &Command,
+        values: &Values,
+        committee: &Committee,
+        load: load::Plan,
+        log: PathBuf,
+    ) -> RunPlan {
+        RunPlan {
+            nodes: committee.n() as u16,
+            shards: committee.shards(),
+            load,
+            rounds: None,
+            is_signed: committee.protocol().signed,
+            has_transactions: values.is_given(TRANSACTIONS.name),
+            settings: NodeSettings::default(),
+            faults: Vec::new(),
+            directories: Directories { data: log.clone(), log },
+            given: given(command, values),
+        }
     }
 
     pub(crate) fn nodes_in_all(&self) -> u16 {
@@ -106,6 +125,15 @@ impl NodeSettings {
         arguments.extend(self.limits.text().map(|list| ("--limits", list)));
         arguments.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
     }
+}
+
+/// Every option of a command as given or by default.
+fn given(command: &Command, values: &Values) -> Vec<(&'static str, Json)> {
+    let given = command.options.iter().map(|option| match option.value {
+        Some(_) => (option.name, as_json(values.text(option.name))),
+        None => (option.name, Json::from(values.is_given(option.name))),
+    });
+    given.collect()
 }
 
 /// An option's value in a summary: a number if it is one.

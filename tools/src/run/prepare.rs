@@ -1,6 +1,7 @@
 //! Everything before the first node is started.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +45,17 @@ pub(crate) fn prepare(
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
     let protocol = Protocol { signed: plan.is_signed, ..Protocol::default() };
     let committee = keygen::deal(&directories.keys(), plan.nodes, plan.shards, protocol)?;
+    directories.note_dealt(&committee)?;
     made.keep();
     Ok(Prepared { committee: Arc::new(committee), hosts })
+}
+
+/// Refuses a directory of which one of these processes, which noted themselves there and still run, is another run.
+pub(crate) fn refuse_other_run(directory: &Path, noted: &[pids::Entry]) -> Result<(), StartError> {
+    match noted.iter().find(|entry| entry.what == pids::RUN) {
+        Some(run) => Err(StartError::AnotherRun { directory: directory.into(), pid: run.pid }),
+        None => Ok(()),
+    }
 }
 
 /// A run that is still on is not disturbed; nodes without their run are ended.
@@ -56,9 +66,7 @@ fn end_leftovers(plan: &RunPlan, print: impl Fn(&str)) -> Result<(), StartError>
     // A log directory that is no directory is reported when it is to be created.
     let of_log = if directories.log.is_dir() { pids::leftovers(&directories.lock())? } else { Vec::new() };
     for (directory, entries) in [(&directories.data, &leftovers), (&directories.log, &of_log)] {
-        if let Some(run) = entries.iter().find(|entry| entry.what == pids::RUN) {
-            return Err(StartError::AnotherRun { directory: directory.clone(), pid: run.pid });
-        }
+        refuse_other_run(directory, entries)?;
     }
     for entry in &leftovers {
         print(&format!("left over from an earlier run: {} (pid {}); ending it", entry.what, entry.pid));

@@ -1,6 +1,7 @@
 //! The result of a run: for people on the terminal ([`text`]), for programs in `summary.json` ([`json`]), and as an
 //! exit code. `docs/files.md` defines each figure.
 
+mod counters;
 mod files;
 mod json;
 mod text;
@@ -8,7 +9,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wire::ids::NodeId;
+use wire::ids::{Digest, NodeId};
 
 use crate::json::Json;
 use crate::lag::Stall;
@@ -16,11 +17,13 @@ use crate::load::{Found, Plan, Rate, Tally};
 use crate::procfs::Machine;
 use crate::verify::{Judgement, Verdict};
 
+pub(crate) use self::counters::Counters;
 pub(crate) use self::files::{latency_csv, series_csv};
 
 /// Everything that is known of a run in the end.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Summary {
+    pub(crate) testbed: Digest,
     pub(crate) n: usize,
     pub(crate) shards: u16,
     /// Byzantine members that a shard tolerates.
@@ -80,21 +83,6 @@ pub(crate) struct Usage {
     pub(crate) committed: u64,
     /// How far they are apart, seconds.
     pub(crate) elapsed_s: f64,
-}
-
-/// Counters of nodes over the whole run; of a node that crashed as it last reported them.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) bytes_sent: u64,
-    /// Frames dropped by the outbox rule.
-    pub(crate) frames_dropped: u64,
-    pub(crate) restarts: u64,
-    /// Misbehaviour of peers that nodes counted, by kind.
-    pub(crate) peer_faults: BTreeMap<String, u64>,
-    /// Messages that nodes dropped since they came too early: a peer that is far ahead sends them, correct or not.
-    pub(crate) came_early: u64,
-    /// Connections refused and frames thrown away by `net_server`s, by reason.
-    pub(crate) turned_away: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -204,6 +192,11 @@ impl Summary {
     /// A figure of what was measured, if anything was.
     fn measured(&self, figure: f64) -> Json {
         Json::or_null((!self.measured_for.is_zero()).then_some(figure))
+    }
+
+    /// A figure from the files of nodes, if they were read.
+    fn judged(&self, figure: Json) -> Json {
+        if self.verdict.is_deferred() { Json::Null } else { figure }
     }
 
     /// Bytes sent between nodes by the transaction committed.

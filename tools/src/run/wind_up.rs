@@ -59,9 +59,17 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
     behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
     let record = record(plan.nodes_in_all(), &statuses, ended, &shared);
-    let verdict =
-        judge(&plan.directories, &prepared.committee, &record, &measured_ms(&shared, plan), &mut findings);
+    if let Err(error) = record.save(&plan.directories.log, &prepared.committee) {
+        findings
+            .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
+    }
+    let verdict = if fleet.outlives_the_run() {
+        Verdict::deferred()
+    } else {
+        judge(&plan.directories, &prepared.committee, &record, &measured_ms(&shared, plan), &mut findings)
+    };
     let mut summary = Summary {
+        testbed: prepared.committee.testbed(),
         n: prepared.committee.n(),
         shards: prepared.committee.shards(),
         f: prepared.committee.f(),
@@ -76,7 +84,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         verdict,
         used: usage(&run.used),
         peak_mb: fleet.peak_mb(),
-        counters: counters(&shared),
+        counters: Counters::of(&shared).since(&run.counted_before),
         behind,
         stalls: stalls.until(series.last().map_or(0.0, |section| section.until_us as f64 / 1e6)),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
@@ -139,26 +147,12 @@ fn usage((before, after): &(Used, Used)) -> Usage {
     }
 }
 
-/// The counters of all nodes, of those that are gone as they last reported them.
-fn counters(shared: &Shared) -> Counters {
-    let statuses = || shared.statuses.values().map(|heard| &heard.status);
-    let sum = |count: fn(&NodeStatus) -> u64| statuses().map(count).sum();
-    Counters {
-        bytes_sent: sum(|status| status.bytes_sent),
-        frames_dropped: sum(|status| status.frames_dropped),
-        restarts: sum(|status| status.restarts),
-        peer_faults: by_name(statuses().flat_map(|status| &status.faults)),
-        came_early: sum(|status| status.too_early),
-        turned_away: by_name(statuses().flat_map(|status| &status.refused)),
-    }
-}
-
 /// The last statuses of nodes that are up; if not all went well, the diagnosis too.
 fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
     let up = run.fleet.up();
     let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
     for node in up.iter().filter(|node| !statuses.contains_key(node)) {
-        run.unplanned_ends.push(format!("node {node} was up at the end but did not report its status"));
+        run.unplanned_ends.push(format!("node {node} should be up but did not report its status at the end"));
     }
     let (in_flight, nothing_committed) = run.offering.look_at(|shared| {
         (shared.in_flight, shared.tally.committed == 0 && shared.tally.submitted_valid > 0)
@@ -195,10 +189,6 @@ fn judge(
     measured_ms: &Range<u64>,
     findings: &mut Vec<String>,
 ) -> Verdict {
-    if let Err(error) = record.save(&directories.log, committee) {
-        findings
-            .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
-    }
     match verify::check_and_measure(&directories.log, committee, record, measured_ms) {
         Ok(verdict) => verdict,
         Err(error) => {
@@ -206,14 +196,6 @@ fn judge(
             Verdict::default()
         }
     }
-}
-
-fn by_name<'a>(counts: impl Iterator<Item = &'a (String, u64)>) -> BTreeMap<String, u64> {
-    let mut sums = BTreeMap::new();
-    for (name, count) in counts {
-        *sums.entry(name.clone()).or_default() += count;
-    }
-    sums
 }
 
 fn difference(after: &BTreeMap<String, f64>, before: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {

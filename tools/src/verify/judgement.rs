@@ -14,6 +14,8 @@ pub(crate) enum Judgement {
     False,
     /// Why it cannot be judged.
     NotJudged(String),
+    /// It can be judged when the nodes have stopped.
+    Deferred,
 }
 
 impl Judgement {
@@ -39,7 +41,7 @@ impl Judgement {
         match self {
             Judgement::True => Json::from(true),
             Judgement::False => Json::from(false),
-            Judgement::NotJudged(_) => Json::Null,
+            Judgement::NotJudged(_) | Judgement::Deferred => Json::Null,
         }
     }
 }
@@ -57,6 +59,9 @@ impl fmt::Display for Judgement {
             Judgement::True => f.write_str("true"),
             Judgement::False => f.write_str("false"),
             Judgement::NotJudged(why) => write!(f, "not judged: {why}"),
+            Judgement::Deferred => f.write_str(
+                "not judged yet: the nodes go on; when they have stopped and their logs are here, tools verify judges it",
+            ),
         }
     }
 }

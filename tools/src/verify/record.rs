@@ -137,8 +137,23 @@ impl Clients {
         [submitted, committed, rejected, expired, refused, lost, in_flight, orphaned]
     }
 
+    /// Both together, which ended as this did.
+    fn plus(&self, other: &Clients) -> Clients {
+        Clients {
+            ended: self.ended,
+            submitted: self.submitted + other.submitted,
+            committed: self.committed + other.committed,
+            rejected: self.rejected + other.rejected,
+            expired: self.expired + other.expired,
+            refused: self.refused + other.refused,
+            lost: self.lost + other.lost,
+            in_flight: self.in_flight + other.in_flight,
+            orphaned: self.orphaned + other.orphaned,
+        }
+    }
+
     /// Whether all that was submitted is one of the rest.
-    pub(super) fn adds_up(&self) -> bool {
+    pub(crate) fn adds_up(&self) -> bool {
         let [submitted, fates @ ..] = self.values();
         fates.iter().try_fold(0u64, |sum, fate| sum.checked_add(*fate)) == Some(submitted)
     }
@@ -170,6 +185,18 @@ impl Record {
         shard: ShardId,
     ) -> impl Iterator<Item = (NodeId, Option<&LastStatus>)> {
         committee.members(shard).filter_map(|node| Some((node, self.nodes.get(&node)?.as_ref())))
+    }
+
+    /// The record of two loads of one testbed, this one after the other.
+    #[must_use]
+    pub(crate) fn after(mut self, before: Record) -> Record {
+        for (place, earlier) in before.receipts {
+            let finished = self.receipts.entry(place).or_default();
+            finished.intra += earlier.intra;
+            finished.cross += earlier.cross;
+        }
+        self.clients = self.clients.plus(&before.clients);
+        self
     }
 
     /// Writes the files of a run of this committee.

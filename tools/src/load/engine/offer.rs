@@ -288,7 +288,7 @@ mod tests {
             expiry_rounds: None,
             seed: 1,
         };
-        let workload = Workload::new(&Arc::new(committee), plan.tx_bytes, plan.seed, plan.mix);
+        let workload = Workload::genesis(&Arc::new(committee), plan.tx_bytes, plan.seed, plan.mix);
         Load::new(workload, plan, Instant::now(), 4)
     }
 

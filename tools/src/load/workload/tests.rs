@@ -27,7 +27,7 @@ fn committee_of(shards: u16, signed: bool, coins: u64) -> Arc<Committee> {
 }
 
 fn workload() -> Workload {
-    Workload::new(&committee(false, 8), TX_BYTES, 1, Mix::default())
+    Workload::genesis(&committee(false, 8), TX_BYTES, 1, Mix::default())
 }
 
 /// Makes one transaction for `node` and returns its bytes.
@@ -50,7 +50,7 @@ fn transactions_are_valid_of_the_wished_length_and_spend_what_the_last_one_creat
         let committee = committee(signed, 8);
         let least = transaction_bytes_min(signed);
         for tx_bytes in [least, 250, 4096] {
-            let mut workload = Workload::new(&committee, tx_bytes, 1, Mix::default());
+            let mut workload = Workload::genesis(&committee, tx_bytes, 1, Mix::default());
             let mut out = Vec::new();
             let at = list::begin(&mut out);
             assert!(workload.make(NodeId(1), &EXPIRIES, 0, 0, &mut out));
@@ -74,8 +74,9 @@ fn transactions_are_valid_of_the_wished_length_and_spend_what_the_last_one_creat
 
 #[test]
 fn seeds_change_payloads_and_nothing_else_does() {
-    let bytes =
-        |seed| make(&mut Workload::new(&committee(false, 8), TX_BYTES, seed, Mix::default()), 0, 0).unwrap();
+    let bytes = |seed| {
+        make(&mut Workload::genesis(&committee(false, 8), TX_BYTES, seed, Mix::default()), 0, 0).unwrap()
+    };
     assert_eq!(bytes(1), bytes(1));
     assert_ne!(bytes(1), bytes(2));
 }
@@ -167,7 +168,7 @@ fn orphans_are_queried_elsewhere_and_idle_chains_go_on_elsewhere() {
 #[test]
 fn each_shard_has_its_own_coins_nodes_and_heights() {
     let committee = committee_of(2, false, 4);
-    let mut workload = Workload::new(&committee, TX_BYTES, 1, Mix::default());
+    let mut workload = Workload::genesis(&committee, TX_BYTES, 1, Mix::default());
     let mut ids = Vec::new();
     for node in 0..8 {
         let bytes = make(&mut workload, node, 0).unwrap();
@@ -202,7 +203,7 @@ fn fates_other_than_finished() {
         (Fate::Refused(Refusal::Spent), false),
         (Fate::Rejected(Rejection::Spent), false),
     ] {
-        let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1, Mix::default());
+        let mut workload = Workload::genesis(&committee(false, 4), TX_BYTES, 1, Mix::default());
         let one = id(&make(&mut workload, 0, 0).unwrap());
         receive(&mut workload, 0, one, fate);
         assert_eq!(make(&mut workload, 0, 0).is_some(), goes_on, "{fate:?}");
@@ -212,7 +213,7 @@ fn fates_other_than_finished() {
 
 #[test]
 fn a_chain_rests_after_a_refusal_for_want_of_room() {
-    let mut workload = Workload::new(&committee(false, 4), TX_BYTES, 1, Mix::default());
+    let mut workload = Workload::genesis(&committee(false, 4), TX_BYTES, 1, Mix::default());
     let one = id(&make(&mut workload, 0, 0).unwrap());
     receive(&mut workload, 0, one, Fate::Refused(Refusal::Full));
     assert_eq!(workload.tally().refused[&Refusal::Full], 1);
@@ -235,7 +236,7 @@ fn every_transaction_of_a_long_run_is_unlike_every_other() {
 
 #[test]
 fn a_lost_connection_costs_what_is_open_at_its_node_and_queries_each_once() {
-    let mut workload = Workload::new(&committee(false, 4_000), TX_BYTES, 1, Mix::default());
+    let mut workload = Workload::genesis(&committee(false, 4_000), TX_BYTES, 1, Mix::default());
     let mut open: Vec<(u16, TxId)> = Vec::new();
     for step in 0..6_000 {
         if step % 3 == 2 {
@@ -258,7 +259,7 @@ fn a_lost_connection_costs_what_is_open_at_its_node_and_queries_each_once() {
 /// A load that does nothing but cross shards, with this share of spoiled inputs.
 fn crossing(shards: u16, coins: u64, invalid: f64) -> Workload {
     let mix = Mix { cross: Share::of(1.0), invalid: Share::of(invalid) };
-    Workload::new(&committee_of(shards, false, coins), TX_BYTES, 1, mix)
+    Workload::genesis(&committee_of(shards, false, coins), TX_BYTES, 1, mix)
 }
 
 fn inputs_of(bytes: &[u8]) -> Vec<Input> {

@@ -13,7 +13,8 @@ const LATENCY: [(&str, u64); 3] = [("p50", 500), ("p90", 900), ("p99", 990)];
 impl Summary {
     /// Everything for programs.
     pub(crate) fn to_json(&self) -> Json {
-        let mut fields = self.shape_fields();
+        let mut fields = vec![("testbed", Json::text(self.testbed.to_string()))];
+        fields.extend(self.shape_fields());
         fields.extend(self.load_fields());
         fields.extend(self.figure_fields());
         fields.extend(self.verdict_fields());
@@ -60,7 +61,7 @@ impl Summary {
             ("rejected", Json::from(tally.rejected_count())),
             ("rejected_unexpected", Json::from(tally.rejected_unexpected)),
             ("finished_invalid", Json::from(tally.finished_invalid)),
-            ("refunded", Json::from(self.verdict.refunds)),
+            ("refunded", self.judged(Json::from(self.verdict.refunds))),
             ("expired", Json::from(tally.expired)),
             ("refused", Json::from(self.refused_count())),
             ("refused_by_reason", counts(&refused)),
@@ -82,9 +83,9 @@ impl Summary {
             ("tps", self.measured(self.tps())),
             ("window", Json::or_null(self.window.map(|found| found.open as f64))),
             ("window_after_s", Json::or_null(self.window.map(|found| found.after.as_secs_f64()))),
-            ("rounds", Json::from(self.verdict.rounds)),
-            ("rounds_per_s", self.measured(self.rounds_per_s())),
-            ("views_per_round", self.measured(self.views_per_round())),
+            ("rounds", self.judged(Json::from(self.verdict.rounds))),
+            ("rounds_per_s", self.judged(self.measured(self.rounds_per_s()))),
+            ("views_per_round", self.judged(self.measured(self.views_per_round()))),
             ("round_ms", latency_json(&self.verdict.agreement_us, &[("p50", 500), ("p99", 990)], false)),
             ("latency_ms", latency(&tally.latency())),
             ("latency_intra_ms", latency(&tally.latency_intra)),

@@ -36,6 +36,7 @@ pub(crate) fn made_up() -> Summary {
         ..Verdict::default()
     };
     Summary {
+        testbed: Digest([7; 32]),
         n: 4,
         shards: 1,
         f: 1,

@@ -39,6 +39,7 @@ impl Summary {
             self.views_per_round(),
             self.verdict.agreement_us.text(&[("p50", 500), ("p99", 990)])
         );
+        let rounds = if self.verdict.is_deferred() { String::new() } else { rounds };
         let open = format!(
             "rejected {}, expired {}, refused {}, in flight {}, orphaned {}, lost {}; duplicated {}",
             tally.rejected_count(),
@@ -121,14 +122,18 @@ impl Summary {
         let tally = &self.tally;
         let p50 = |latency: &Histogram| latency.text(&[("p50", 500)]);
         format!(
-            "committed {}, {}; within one {}; rejected after {} (for final reasons {}); unexpectedly {}; {} refunds",
+            "committed {}, {}; within one {}; rejected after {} (for final reasons {}); unexpectedly {}{}",
             tally.committed_cross,
             p50(&tally.latency_cross),
             p50(&tally.latency_intra),
             p50(&tally.rejection),
             p50(&tally.rejection_final),
             tally.rejected_unexpected,
-            self.verdict.refunds
+            if self.verdict.is_deferred() {
+                String::new()
+            } else {
+                format!("; {} refunds", self.verdict.refunds)
+            }
         )
     }
 
@@ -205,13 +210,19 @@ impl Summary {
             ("behind", self.behind_text()),
             ("came too early", self.came_early_text()),
             ("turned away", counts_text(&self.counters.turned_away)),
-            ("agreement", verdict.agreement.to_string()),
-            ("value conserved", verdict.value_conserved.to_string()),
         ];
-        if self.shards > 1 {
-            rows.push(("shards agree", verdict.exchange_holds.to_string()));
+        if verdict.is_deferred() {
+            rows.push(("agreement", verdict.agreement.to_string()));
+        } else {
+            rows.extend([
+                ("agreement", verdict.agreement.to_string()),
+                ("value conserved", verdict.value_conserved.to_string()),
+            ]);
+            if self.shards > 1 {
+                rows.push(("shards agree", verdict.exchange_holds.to_string()));
+            }
+            rows.push(("receipts hold", verdict.receipts_hold.to_string()));
         }
-        rows.push(("receipts hold", verdict.receipts_hold.to_string()));
         if self.tally.finished_invalid > 0 {
             rows.push(("invalid finished", self.tally.finished_invalid.to_string()));
         }
