@@ -33,11 +33,11 @@ use wire::ipc::{self, IpcError};
 use wire::limits::local::Local;
 use wire::logging;
 use wire::name::Name;
+use wire::program::Program;
 use wire::rand;
 use wire::session::Identity;
 use wire::startup::Startup;
 use wire::text::{self, ParseError};
-use wire::version;
 
 use crate::acks::{AcksLoop, PingTimes};
 use crate::bridge::Bridge;
@@ -46,7 +46,20 @@ use crate::peer::Peer;
 use crate::process::Process;
 use crate::report::Reports;
 
-const FLAGS: &[Flag] = &[Flag::with("--log", "FILE")];
+const PROGRAM: Program = Program {
+    name: "net_client",
+    summary: "the sending process of a node",
+    about: &[
+        "A child of node, which starts it, restarts it when it dies, and talks with it over its standard input: a \
+         socket, so that it cannot be started by hand. It dials all other nodes and sends them what the core hands it.",
+    ],
+    own: &[Flag::required("--log", "FILE", "The log, to which it appends.")],
+    exit_status: &[
+        (0, "node has ended or was killed"),
+        (1, "a message of the core cannot be read, or acks cannot"),
+        (2, "the command line, RUST_LOG or a file is wrong, or the log cannot be written; node gives up"),
+    ],
+};
 
 /// Enough to resolve a host name; the buffers of a send thread are on the heap.
 const SEND_STACK_BYTES: usize = 256 << 10;
@@ -55,8 +68,8 @@ const SEND_STACK_BYTES: usize = 256 << 10;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    if version::is_asked(std::env::args().skip(1)) {
-        println!("{}", version::line("net_client", wire::commit!()));
+    if let Some(answer) = PROGRAM.answer(std::env::args().skip(1), wire::commit!()) {
+        text::print(&answer);
         return ExitCode::SUCCESS;
     }
     let (bridge, queue) = match start() {
@@ -80,7 +93,7 @@ fn main() -> ExitCode {
 
 /// Reads flags and files and starts all threads except the bridge, which the caller runs.
 fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
-    let (startup, flags) = Startup::read(std::env::args().skip(1), FLAGS)?;
+    let (startup, flags) = Startup::read(std::env::args().skip(1), &PROGRAM)?;
     log_to(&flags.path("--log")?)?;
     let queue = ipc::child_stdio()?;
     let Startup { id, committee, hosts, keys, limits, .. } = startup;

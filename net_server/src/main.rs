@@ -31,16 +31,16 @@ mod timers;
 
 use std::process::ExitCode;
 
-use options::Options;
+use options::{Options, PROGRAM};
 use server::Server;
-use wire::{text, version};
+use wire::text;
 
 /// The flags or files are wrong.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    if version::is_asked(std::env::args().skip(1)) {
-        println!("{}", version::line("net_server", wire::commit!()));
+    if let Some(answer) = PROGRAM.answer(std::env::args().skip(1), wire::commit!()) {
+        text::print(&answer);
         return ExitCode::SUCCESS;
     }
     let options = match Options::parse(std::env::args().skip(1)) {

@@ -9,10 +9,25 @@ use wire::flags::Flag;
 use wire::keys::NodeKeys;
 use wire::limits::local::LocalLimits;
 use wire::logging;
+use wire::program::Program;
 use wire::startup::Startup;
 use wire::text::ParseError;
 
-const FLAGS: &[Flag] = &[Flag::with("--log", "FILE|stderr")];
+/// The command line of `net_server`.
+pub(crate) const PROGRAM: Program = Program {
+    name: "net_server",
+    summary: "the listening process of a node",
+    about: &[
+        "A child of node, which starts it, restarts it when it dies, and talks with it over its standard input: a \
+         socket, so that it cannot be started by hand. It listens to nodes and clients on the node's port and hands the core what they send.",
+    ],
+    own: &[Flag::required("--log", "FILE|stderr", "The log, to which it appends.")],
+    exit_status: &[
+        (0, "node has ended or was killed"),
+        (1, "it cannot listen, or a message of the core cannot be read"),
+        (2, "the command line, RUST_LOG or a file is wrong, or the log cannot be written; node gives up"),
+    ],
+};
 
 /// The settings of the process.
 #[derive(Debug)]
@@ -33,7 +48,7 @@ enum LogTo {
 impl Options {
     /// Reads the flags and the files they name.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Options, ParseError> {
-        let (startup, flags) = Startup::read(arguments, FLAGS)?;
+        let (startup, flags) = Startup::read(arguments, &PROGRAM)?;
         let Startup { id, committee, hosts, keys, limits, .. } = startup;
         let listen = hosts.get(id).expect("there is a host for each node").listen_address();
         let log = match flags.path("--log")? {

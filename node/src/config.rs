@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wire::committee::Committee;
-use wire::flags::{Flag, Flags};
+use wire::flags::{Flag, Flags, Value};
 use wire::ids::NodeId;
 use wire::keys::NodeKeys;
 use wire::limits::local::{Local, LocalLimits};
 use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, PIPELINE_DEFAULT};
+use wire::program::Program;
 use wire::startup::Startup;
 use wire::text::ParseError;
 
@@ -65,21 +66,71 @@ pub(crate) struct CoreSettings {
     pub(crate) history_bytes_max: u64,
 }
 
-const FLAGS: &[Flag] = &[
-    Flag::with("--log-dir", "DIR"),
-    Flag::with("--batch", "B"),
-    Flag::with("--pipeline", "W"),
-    Flag::with("--history-mib", "M"),
-    Flag::with("--metrics", "PORT"),
-    Flag::switch("--stop-on-stdin-eof"),
-    Flag::switch("--stop-on-stdin-line"),
-    Flag::with("--pipe", "BYTES,WINDOW"),
-];
+/// The command line of `node`.
+pub(crate) const PROGRAM: Program = Program {
+    name: "node",
+    summary: "one participant of a testbed",
+    about: &[
+        "Runs the consensus core, and starts net_client and net_server from its own directory: the processes that send \
+         and listen for it. 'tools local' and 'tools deploy' start nodes; --help of these explains a whole run.",
+        "A node prints nothing on standard output. Its log is DIR/consensus-node-N.log, those of its children are \
+         DIR/node-net-client-N.log and DIR/node-net-server-N.log; errors of start and end go to standard error. Keys \
+         serve one start: KEYS/node-N.used marks those that have signed. Without a --stop-on option only a signal \
+         ends it.",
+    ],
+    own: &[
+        Flag::required("--log-dir", "DIR", "The directory of logs and rounds-N.csv, which must exist."),
+        Flag {
+            name: "--batch",
+            value: Value::Number { shape: "B", min: 1, max: BATCH_MAX, default: Some(BATCH_DEFAULT) },
+            help: "Most transactions in one lane entry.",
+        },
+        Flag {
+            name: "--pipeline",
+            value: Value::Number { shape: "W", min: 1, max: PIPELINE_MAX, default: Some(PIPELINE_DEFAULT) },
+            help: "Most lane entries that may be open beyond the last decided cut.",
+        },
+        Flag {
+            name: "--history-mib",
+            value: Value::Number {
+                shape: "M",
+                min: 1,
+                max: HISTORY_MIB_MAX,
+                default: Some(HISTORY_MIB_DEFAULT),
+            },
+            help: "MiB of executed entries kept for nodes that lag.",
+        },
+        Flag {
+            name: "--metrics",
+            value: Value::Number { shape: "PORT", min: 1, max: PORT_MAX, default: None },
+            help: "Serves metrics on this port of 127.0.0.1. Without it there are none.",
+        },
+        Flag::switch("--stop-on-stdin-eof", "Ends in good order at the end of standard input."),
+        Flag::switch(
+            "--stop-on-stdin-line",
+            "Ends in good order at the line 'stop' on standard input, whose end is ignored.",
+        ),
+        Flag::optional(
+            "--pipe",
+            "BYTES,WINDOW",
+            "Measures the raw pipe instead of running the core: bodies of BYTES (17 to 16777216) to each member of the \
+             shard, WINDOW of them open at once; together at most half of outbox-bytes. Without it the core runs.",
+        ),
+    ],
+    exit_status: &[
+        (0, "ended on request"),
+        (1, "could not go on: used keys, a child that cannot be kept running, a file that cannot be written"),
+        (
+            2,
+            "the command line, RUST_LOG or a file is wrong, or the port of the metrics is taken; nothing was started",
+        ),
+    ],
+};
 
 impl Config {
     /// Reads the flags and the files they name.
     pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Config, ParseError> {
-        let (startup, flags) = Startup::read(arguments, FLAGS)?;
+        let (startup, flags) = Startup::read(arguments, &PROGRAM)?;
         let Startup { id, committee, keys: own_keys, limits, hosts_file, keys_directory, .. } = startup;
         let log_dir = flags.path("--log-dir")?;
         if !log_dir.is_dir() {
@@ -98,9 +149,9 @@ impl Config {
         let parse_pipe = |text: &str| parse_pipe(text, limits.get(Local::OutboxBytes));
         let machine = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
             Some(settings) => MachineSettings::Pipe(settings),
-            None => MachineSettings::Core(core_settings(&flags)?),
+            None => MachineSettings::Core(core_settings(&flags)),
         };
-        let metrics = flags.number("--metrics", 1, u16::MAX.into())?.map(|port| port as u16);
+        let metrics = flags.number("--metrics").map(|port| port as u16);
         let committee = Arc::new(committee);
         Ok(Config {
             id,
@@ -153,13 +204,17 @@ const BATCH_DEFAULT: u64 = 30_000;
 const BATCH_MAX: u64 = 1_000_000;
 /// Far more than the bound in bytes allows.
 const PIPELINE_MAX: u64 = 1_024;
+const HISTORY_MIB_DEFAULT: u64 = HISTORY_BYTES_MAX >> 20;
 const HISTORY_MIB_MAX: u64 = 1 << 20;
+const PORT_MAX: u64 = u16::MAX as u64;
 
-fn core_settings(flags: &Flags) -> Result<CoreSettings, ParseError> {
-    let batch = flags.number("--batch", 1, BATCH_MAX)?.unwrap_or(BATCH_DEFAULT);
-    let pipeline = flags.number("--pipeline", 1, PIPELINE_MAX)?.unwrap_or(PIPELINE_DEFAULT);
-    let history_mib = flags.number("--history-mib", 1, HISTORY_MIB_MAX)?.unwrap_or(HISTORY_BYTES_MAX >> 20);
-    Ok(CoreSettings { batch: batch as usize, pipeline, history_bytes_max: history_mib << 20 })
+fn core_settings(flags: &Flags) -> CoreSettings {
+    let number = |name| flags.number(name).expect("it has a default");
+    CoreSettings {
+        batch: number("--batch") as usize,
+        pipeline: number("--pipeline"),
+        history_bytes_max: number("--history-mib") << 20,
+    }
 }
 
 const PIPE_EXPECTED: &str = "BYTES,WINDOW: the length of a body (17 bytes to 16 MiB) and how many are open at once, \
@@ -180,6 +235,13 @@ mod tests {
     use wire::limits::OUTBOX_BYTES_MAX;
 
     use super::*;
+
+    #[test]
+    fn the_page_names_the_bounds_of_a_body() {
+        let pipe = PROGRAM.own.iter().find(|flag| flag.name == "--pipe").unwrap();
+        let bounds = format!("({} to {FRAME_BYTES_MAX})", pipe::HEAD_BYTES);
+        assert!(pipe.help.contains(&bounds), "{bounds}");
+    }
 
     #[test]
     fn a_pipe_has_a_body_and_a_window_that_fit() {

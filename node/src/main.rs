@@ -42,10 +42,9 @@ use wire::logging;
 use wire::name::Name;
 use wire::rand;
 use wire::text::{self, ParseError};
-use wire::version;
 
 use crate::child::{Child, Children};
-use crate::config::{Config, CoreSettings, MachineSettings, StopWhen};
+use crate::config::{Config, CoreSettings, MachineSettings, PROGRAM, StopWhen};
 use crate::driver::{Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
 use crate::machine::Machine;
@@ -59,8 +58,8 @@ const EXIT_USAGE: u8 = 2;
 const EXIT_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
-    if version::is_asked(std::env::args().skip(1)) {
-        println!("{}", version::line("node", wire::commit!()));
+    if let Some(answer) = PROGRAM.answer(std::env::args().skip(1), wire::commit!()) {
+        text::print(&answer);
         return ExitCode::SUCCESS;
     }
     let (config, listener) = match Config::read(std::env::args().skip(1)).and_then(|config| {

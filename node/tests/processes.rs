@@ -99,12 +99,30 @@ fn wrong_flags_are_reported_in_one_line() {
         ("--log-dir", "/dev/null", "--log-dir: found '/dev/null', expected a directory that exists"),
         ("--batch", "0", "--batch: found '0', expected a whole number from 1 to"),
         ("--size", "1", "command line: found '--size', expected one of --id"),
+        ("--batc", "5", "command line: found '--batc', expected one of --id"),
     ] {
         let mut node = testbed.start(0, &[(flag, value)]);
         assert_eq!(node.wait().code(), Some(2), "{flag}");
         let error = testbed.read("stderr-0.txt");
         assert!(error.starts_with(&format!("node: {expected}")), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
+        assert_eq!(flag == "--batc", error.ends_with("; the nearest is '--batch'\n"), "{error}");
+    }
+}
+
+#[test]
+fn help_prints_the_page_of_each_program_and_starts_nothing() {
+    for (program, option) in [
+        ("node", "    --pipeline W\n"),
+        ("net_client", "    --log FILE\n"),
+        ("net_server", "    --log FILE|stderr\n"),
+    ] {
+        let output = testbed::run(program, "--id 0 --help");
+        let page = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{program}");
+        assert!(page.starts_with(&format!("NAME\n    {program} - ")) && page.contains(option), "{page}");
+        assert!(page.contains("\nEXIT STATUS\n    0  "), "{page}");
+        assert_eq!(page.lines().find(|line| line.chars().count() > 80), None, "{program}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tables and paragraphs on the terminal: columns as wide as what stands in them, lines no longer than the terminal.
 
+use wire::text::lines;
+
 /// To which side of its column a cell keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Side {
@@ -44,7 +46,7 @@ fn aligned_apart(space: &str, columns: &[Side], rows: &[Vec<String>], indent: us
 
 /// `text` as lines of at most so many columns, moved in. A longer word stands on a line of its own.
 pub(crate) fn wrapped(text: &str, indent: usize, columns: usize) -> String {
-    wrapped_between(text.split_whitespace().map(String::from), indent, columns)
+    lines(text.split_whitespace().map(String::from), indent, columns)
 }
 
 /// The same for facts that commas or semicolons part: short ones are not broken.
@@ -56,24 +58,7 @@ pub(crate) fn wrapped_facts(text: &str, indent: usize, columns: usize) -> String
         short if short.chars().count() <= UNBROKEN_MAX => vec![short],
         _ => fact.iter().map(|word| String::from(*word)).collect(),
     });
-    wrapped_between(pieces, indent, columns)
-}
-
-/// Lines that break only between these pieces.
-fn wrapped_between(pieces: impl Iterator<Item = String>, indent: usize, columns: usize) -> String {
-    let mut lines = String::new();
-    let mut line = String::new();
-    for piece in pieces {
-        if !line.is_empty() && indent + line.chars().count() + 1 + piece.chars().count() > columns {
-            lines += &format!("{:indent$}{line}\n", "");
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += &piece;
-    }
-    lines + &format!("{:indent$}{line}\n", "")
+    lines(pieces, indent, columns)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
 //! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
-//! `hosts`, `keys`, `logging`, `nearest`, `startup`, `procfs`, `rand`, `version`) belong to the processes.
+//! `hosts`, `keys`, `logging`, `nearest`, `program`, `startup`, `procfs`, `rand`, `version`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -28,6 +28,7 @@ mod mac;
 pub mod name;
 pub mod nearest;
 pub mod procfs;
+pub mod program;
 pub mod rand;
 pub mod session;
 pub mod startup;

@@ -6,7 +6,7 @@
 
 use std::env::{self, VarError};
 
-use crate::nearest::nearest;
+use crate::nearest;
 use crate::text::ParseError;
 
 const VARIABLE: &str = "RUST_LOG";
@@ -53,8 +53,7 @@ fn is_level(word: &str) -> bool {
 }
 
 fn unknown(word: &str, what: &str, names: &[&str]) -> ParseError {
-    let hint = nearest(&word.to_ascii_lowercase(), names.iter().copied())
-        .map_or(String::new(), |name| format!("; the nearest is '{name}'"));
+    let hint = nearest::hint(&word.to_ascii_lowercase(), names);
     ParseError::of(VARIABLE, word, format!("{what} {}{hint}", names.join(", ")))
 }
 

@@ -12,6 +12,12 @@ pub fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Op
         .map(|(_, candidate)| candidate)
 }
 
+/// The end of an error about a mistyped name: `; the nearest is 'NAME'`, or nothing if none is near.
+pub fn hint(given: &str, candidates: &[&str]) -> String {
+    let nearest = nearest(given, candidates.iter().copied());
+    nearest.map(|name| format!("; the nearest is '{name}'")).unwrap_or_default()
+}
+
 /// Levenshtein's distance, with a swap of neighbours counted as one edit.
 fn edit_distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());

@@ -4,19 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::committee::Committee;
-use crate::flags::{Flag, Flags};
+use crate::flags::Flags;
 use crate::hosts::Hosts;
 use crate::ids::NodeId;
 use crate::keys::NodeKeys;
 use crate::limits::local::LocalLimits;
+use crate::program::Program;
 use crate::text::ParseError;
-
-const FLAGS: [Flag; 4] = [
-    Flag::with("--id", "N"),
-    Flag::with("--hosts", "FILE"),
-    Flag::with("--keys", "DIR"),
-    Flag::with("--limits", LocalLimits::SHAPE),
-];
 
 /// The parts of the command line that all three processes share, checked against each other.
 pub struct Startup {
@@ -37,16 +31,17 @@ pub struct Startup {
 }
 
 impl Startup {
-    /// Reads the shared flags and the files that they name. Also returns all flags, since the caller may have some of
-    /// its `own`.
+    /// Reads the shared flags and the files that they name. Also returns all flags, since the program may have some of
+    /// its own.
     ///
     /// # Errors
     /// Names the flag or file that is wrong.
     pub fn read(
         arguments: impl IntoIterator<Item = String>,
-        own: &[Flag],
+        program: &Program,
     ) -> Result<(Startup, Flags), ParseError> {
-        let flags = Flags::parse(arguments, &[&FLAGS, own].concat())?;
+        let flags = program.parse(arguments)?;
+        let limits = LocalLimits::of(flags.text("--limits"))?;
         let (hosts_file, keys_directory) = (flags.path("--hosts")?, flags.path("--keys")?);
         let committee = load_committee(&keys_directory.join("committee.txt"))?;
         let nodes = committee.nodes().count();
@@ -59,7 +54,6 @@ impl Startup {
             return Err(ParseError::of(&place, &found, format!("the {nodes} nodes of committee.txt")));
         }
         let keys = load_keys(&keys_directory.join(format!("node-{id}.key")), id, &committee)?;
-        let limits = LocalLimits::of(flags.text("--limits"))?;
         Ok((Startup { id, committee, hosts, keys, limits, hosts_file, keys_directory }, flags))
     }
 }

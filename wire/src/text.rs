@@ -21,6 +21,29 @@ pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Prints a text and the end of its line on standard output, as far as its reader wants it.
+pub fn print(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Lines of at most so many columns, moved in, that break only between these pieces. A longer piece stands on a line of
+/// its own.
+pub fn lines(pieces: impl IntoIterator<Item = String>, indent: usize, columns: usize) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for piece in pieces {
+        if !line.is_empty() && indent + line.chars().count() + 1 + piece.chars().count() > columns {
+            lines += &format!("{:indent$}{line}\n", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += &piece;
+    }
+    lines + &format!("{:indent$}{line}\n", "")
+}
+
 impl ParseError {
     /// An error at a line (from 1) of a file.
     pub fn at_line(place: &str, line: usize, value: &str, expected: impl Into<String>) -> ParseError {

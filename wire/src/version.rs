@@ -19,11 +19,6 @@ pub fn line(program: &str, commit: Option<&str>) -> String {
     format!("{program} {VERSION} (commit {})", commit.unwrap_or("unknown"))
 }
 
-/// Whether the only argument asks for the version.
-pub fn is_asked(arguments: impl IntoIterator<Item = String>) -> bool {
-    arguments.into_iter().eq(["--version"])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,12 +27,5 @@ mod tests {
     fn a_line_names_program_version_and_commit() {
         assert_eq!(line("node", Some("c0ffee")), format!("node {VERSION} (commit c0ffee)"));
         assert!(line("node", None).ends_with("(commit unknown)"));
-    }
-
-    #[test]
-    fn only_the_single_flag_asks() {
-        let asked = |words: &[&str]| is_asked(words.iter().map(ToString::to_string));
-        assert!(asked(&["--version"]));
-        assert!(!asked(&[]) && !asked(&["--version", "--id"]) && !asked(&["-V"]));
     }
 }

@@ -291,6 +291,13 @@ fn free_addresses(count: u16) -> Vec<SocketAddr> {
 }
 
 /// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
+/// Runs a program of a node to its end.
+pub(crate) fn run(program: &str, arguments: &str) -> std::process::Output {
+    build_children();
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_node")).with_file_name(program);
+    Command::new(program).args(arguments.split_whitespace()).output().unwrap()
+}
+
 fn build_children() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use wire::ids::NodeId;
-use wire::nearest::nearest;
+use wire::nearest;
 use wire::text::ParseError;
 
 use crate::flags::{parse_seconds, seconds_text};
@@ -77,8 +77,7 @@ fn parse_one(item: &str, nodes: u16) -> Result<Fault, ParseError> {
     let kind = Kind::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind);
     let kind = kind.ok_or_else(|| {
         let known = Kind::ALL.map(|(_, name)| name);
-        let hint = nearest(name, known.into_iter()).map(|name| format!("; the nearest is '{name}'"));
-        error(name, format!("one of {}{}", known.join(", "), hint.unwrap_or_default()))
+        error(name, format!("one of {}{}", known.join(", "), nearest::hint(name, &known)))
     })?;
     let (ids, at) = rest.split_once('@').ok_or_else(|| error(item, format!("{name}:IDS@SECONDS")))?;
     let known = |ids: &Vec<NodeId>| ids.iter().all(|id| id.0 < nodes);

@@ -12,6 +12,7 @@ use super::{
     MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX, OUTBOX_BYTES_MAX,
     PEER_SILENCE_MAX, PING_INTERVAL, PING_TIMEOUT, PROPOSAL_BYTES_MAX,
 };
+use crate::nearest;
 use crate::text::ParseError;
 
 /// The name of a limit.
@@ -143,7 +144,9 @@ impl LocalLimits {
                 return Err(ParseError::of("--limits", item, LocalLimits::SHAPE));
             };
             let Some(row) = ROWS.iter().find(|row| row.name == name) else {
-                return Err(ParseError::of("--limits", name, format!("one of {}", names().join(", "))));
+                let names = ROWS.map(|row| row.name);
+                let expected = format!("one of {}{}", names.join(", "), nearest::hint(name, &names));
+                return Err(ParseError::of("--limits", name, expected));
             };
             let lawful = value.parse().ok().filter(|value| (row.least..=row.most).contains(value));
             let Some(number) = lawful else {
@@ -216,10 +219,6 @@ pub fn help() -> String {
         format!("{name:<23} {default}, from {least}{to}")
     };
     ROWS.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn names() -> Vec<&'static str> {
-    ROWS.iter().map(|row| row.name).collect()
 }
 
 #[cfg(test)]
