@@ -29,6 +29,7 @@ use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
 use crate::outlet::Outlet;
 use crate::rounds::RoundsFile;
+use crate::silence::Silences;
 use crate::stats::{Start, Stats};
 use crate::status::StatusReply;
 
@@ -43,6 +44,7 @@ pub(crate) struct Driver<M> {
     /// When a status was last handed to `net_server` without a request.
     status_shared: Option<Instant>,
     lag: LagLog,
+    silences: Silences,
     meters: Meters,
     /// Since when messages to the children are buffered.
     buffering_since: Time,
@@ -75,7 +77,12 @@ const BUFFER_TIME: Span = Span::from_ms(1);
 
 impl<M: Machine> Driver<M> {
     /// A loop whose time begins now.
-    pub(crate) fn new(machine: M, inbound: Receiver<Inbound>, rounds: RoundsFile) -> Driver<M> {
+    pub(crate) fn new(
+        machine: M,
+        inbound: Receiver<Inbound>,
+        rounds: RoundsFile,
+        silences: Silences,
+    ) -> Driver<M> {
         Driver {
             machine,
             inbound,
@@ -85,6 +92,7 @@ impl<M: Machine> Driver<M> {
             status: StatusReply::default(),
             status_shared: None,
             lag: LagLog::default(),
+            silences,
             meters: Meters::default(),
             buffering_since: Time::default(),
             net_client: Outbound::default(),
@@ -160,6 +168,7 @@ impl<M: Machine> Driver<M> {
         match message {
             ToCore::Peer { from, digest } => {
                 self.meters.received.count(&body);
+                self.silences.heard(self.now(), from);
                 self.feed(Event::Peer { from, digest, body });
             }
             ToCore::PeerUp { peer } => {
@@ -206,6 +215,7 @@ impl<M: Machine> Driver<M> {
             match effect {
                 Effect::Send { dest, class, digest, body } => {
                     self.meters.sent.count(&body);
+                    self.silences.sent(&dest);
                     self.net_client.push(FromCore::Send { dest, class, digest }, body);
                 }
                 Effect::Reply { client, body } => self.net_server.push(FromCore::Reply { client }, body),
@@ -227,6 +237,7 @@ impl<M: Machine> Driver<M> {
         if self.lag.is_due(now) {
             let NodeStatus { executed, behind, history_lost, .. } = self.machine.status_at_hand();
             self.lag.look(now, executed, behind, history_lost);
+            self.silences.look(now);
         }
         if now.since(self.buffering_since) >= BUFFER_TIME {
             self.flush();
@@ -357,7 +368,9 @@ mod tests {
         let request = (ToCore::Client { client: CLIENT }, Bytes::from(codec::encode(&Request::Status)));
         sender.messages(Child::NetServer, vec![request]).unwrap();
         let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
-        let driver = std::thread::spawn(|| Driver::new(Counter::default(), receiver, rounds).run());
+        let driver = std::thread::spawn(|| {
+            Driver::new(Counter::default(), receiver, rounds, Silences::default()).run()
+        });
         let (mut reader, mut sent) = (IpcReader::<FromCore>::new(), Vec::new());
         while !matches!(sent.last(), Some((FromCore::Reply { .. }, _))) {
             let (message, body) = reader.receive(&mut theirs).unwrap().unwrap();

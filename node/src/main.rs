@@ -20,6 +20,7 @@ mod metrics;
 mod outlet;
 mod pipe;
 mod rounds;
+mod silence;
 mod stats;
 mod status;
 
@@ -51,6 +52,7 @@ use crate::machine::Machine;
 use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
 use crate::rounds::RoundsFile;
+use crate::silence::Silences;
 
 /// The flags or files are wrong.
 const EXIT_USAGE: u8 = 2;
@@ -183,7 +185,10 @@ fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) 
     }
     let (node, shard) = (Name::Node(config.id), Name::Shard(config.committee.shard_of(config.id)));
     log::info!("{node} of {shard} runs, one of {} nodes", config.committee.nodes().count());
-    let (machine, ended) = Driver::new(machine, receiver, rounds).run();
+    let others = config.committee.members(config.committee.shard_of(config.id));
+    let others = others.filter(|node| *node != config.id);
+    let silences = Silences::new(others, config.limits.time(Local::PingTimeoutMs));
+    let (machine, ended) = Driver::new(machine, receiver, rounds, silences).run();
     children.end();
     for supervisor in supervisors {
         supervisor.join().map_err(|_| "the supervisor of a child panicked")?;

@@ -71,6 +71,22 @@ fn a_shard_goes_on_after_a_pause_of_more_nodes_than_may_fail() {
     drop(one);
     nodes.wait_until_level();
     assert_all_came_back(&place, &run.finish());
+    for (silent, others) in [(0, &[2, 3][..]), (1, &[2, 3]), (2, &[0, 1, 3])] {
+        assert_silence_was_logged(&place, silent, others);
+    }
+}
+
+/// Each of these nodes has logged that another was silent, and that it was heard again.
+#[track_caller]
+fn assert_silence_was_logged(place: &Place, silent: u16, by: &[u16]) {
+    let part = format!("node {silent} has been silent for ");
+    let warned = text(&place.command("logs", "--level warn --grep").arg(part).output().unwrap());
+    for node in by {
+        assert!(warned.contains(&format!(" node {node} ")), "{warned}");
+        let log = place.log(*node);
+        let count = |part: &str| log.matches(&format!("node {silent} {part}")).count();
+        assert_eq!(count("has been silent for "), count("is heard again, after "), "node {node}: {log}");
+    }
 }
 
 #[test]
