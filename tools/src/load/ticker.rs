@@ -115,7 +115,25 @@ mod tests {
     use wire::ids::NodeId;
 
     use super::*;
-    use crate::load::phase::Phase;
+    use crate::load::phase::{Borders, Phase};
+    use crate::load::series::Series;
+    use crate::load::tally::Tally;
+
+    #[test]
+    fn no_two_lines_have_the_same_time_wherever_phases_end_and_however_late_they_come() {
+        for border_us in (10_000..2_000_000).step_by(10_000) {
+            let borders = Borders { measured_from_us: border_us, offered_until_us: 4_000_000 - border_us };
+            let (mut series, mut tally) = (Series::default(), Tally::of_shards(1));
+            series.advance(5_200_000, &borders, &mut tally, 0, |_| 0);
+            series.finish(5_600_000, &borders, &mut tally, 0, 0);
+            let mut ticker = Ticker::new(4, 1);
+            let sections = series.take();
+            let lines =
+                sections.iter().flat_map(|section| ticker.lines(section, Round(1), 4, &Lags::default()));
+            let times: Vec<String> = lines.skip(2).map(|line| line[..7].into()).collect();
+            assert!(times.len() >= 4 && times.windows(2).all(|two| two[0] != two[1]), "{times:?}");
+        }
+    }
 
     #[test]
     fn lines_show_rates_and_stalls_are_noticed() {
