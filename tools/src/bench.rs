@@ -19,7 +19,7 @@ use self::settings::Settings;
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::run::{RunError, SIGNED};
 use crate::signals;
-use crate::terminal::print;
+use crate::terminal::{columns, print};
 
 pub(crate) const COMMAND: Command = Command {
     name: "bench",
@@ -110,7 +110,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
             }
         })
     };
-    print(report.to_text().trim_end());
+    print(report.to_text(columns()).trim_end());
     let path = settings.log.join("bench.json");
     if let Err(error) = std::fs::write(&path, format!("{}\n", report.to_json())) {
         eprintln!("tools bench: cannot write {}: {error}", path.display());

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
-use crate::terminal::print;
+use crate::terminal::{columns, print};
 
 use self::report::Comparison;
 use self::run::Run;
@@ -51,7 +51,11 @@ const RUNS_MAX: usize = 100;
 
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let comparison = Comparison::of(side(values.operand("A"))?, side(values.operand("B"))?);
-    let text = if values.is_given("json") { comparison.to_json().to_string() } else { comparison.to_text() };
+    let text = if values.is_given("json") {
+        comparison.to_json().to_string()
+    } else {
+        comparison.to_text(columns())
+    };
     print(text.trim_end());
     Ok(0)
 }

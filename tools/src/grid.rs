@@ -17,13 +17,38 @@ pub(crate) fn aligned(columns: &[Side], rows: &[Vec<String>], indent: usize) -> 
     aligned_apart("  ", columns, rows, indent)
 }
 
-/// The same within so many columns of the terminal: if two spaces are too many, one.
-pub(crate) fn aligned_within(width: usize, columns: &[Side], rows: &[Vec<String>]) -> String {
-    let text = aligned(columns, rows, 0);
-    match text.lines().all(|line| line.chars().count() <= width) {
-        true => text,
-        false => aligned_apart(" ", columns, rows, 0),
+/// The same within so many columns of the terminal: if two spaces are too many, one; if those are, a last cell that
+/// has no room goes on a line of its own below.
+pub(crate) fn aligned_within(width: usize, columns: &[Side], rows: &[Vec<String>], indent: usize) -> String {
+    for space in ["  ", " "] {
+        let text = aligned_apart(space, columns, rows, indent);
+        if fits(width, &text) {
+            return text;
+        }
     }
+    let Some((_, first)) = columns.split_last() else { return String::new() };
+    let lines = aligned_apart(" ", first, rows, indent);
+    // The row with the widest cell of the column before it has a full line.
+    let at = 1 + lines.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (line, row) in lines.lines().zip(rows) {
+        text += &match row.get(first.len()) {
+            Some(last) if at + last.chars().count() <= width => {
+                format!("{}\n", format!("{line:at$}{last}").trim_end())
+            }
+            Some(last) => format!("{line}\n{}", wrapped_facts(last, indent + INDENT_BELOW, width)),
+            None => format!("{line}\n"),
+        };
+    }
+    text
+}
+
+/// How far a cell below its row is moved in.
+const INDENT_BELOW: usize = 4;
+
+/// Whether no line has more columns.
+pub(crate) fn fits(width: usize, text: &str) -> bool {
+    text.lines().all(|line| line.chars().count() <= width)
 }
 
 fn aligned_apart(space: &str, columns: &[Side], rows: &[Vec<String>], indent: usize) -> String {
@@ -42,6 +67,12 @@ fn aligned_apart(space: &str, columns: &[Side], rows: &[Vec<String>], indent: us
         text += &format!("{}\n", line.trim_end());
     }
     text
+}
+
+/// Facts beside a term: they begin at a column, on all their lines. The term is shorter than that.
+pub(crate) fn beside(term: &str, facts: &str, at: usize, columns: usize) -> String {
+    // The blanks of the first line make room for the term.
+    format!("{term:at$}{}", &wrapped_facts(facts, at, columns)[at..])
 }
 
 /// `text` as lines of at most so many columns, moved in. A longer word stands on a line of its own.
@@ -74,8 +105,29 @@ mod tests {
         assert_eq!(aligned(&[Side::Left], &[], 0), "");
         let columns = [Side::Left, Side::Right, Side::Left];
         let narrow = "name     µs note\na      1000\nlonger    1 x y\n";
-        assert_eq!(aligned_within(17, &columns, &rows), narrow);
-        assert_eq!(aligned_within(18, &columns, &rows), aligned(&columns, &rows, 0));
+        assert_eq!(aligned_within(17, &columns, &rows, 0), narrow);
+        assert_eq!(aligned_within(18, &columns, &rows, 0), aligned(&columns, &rows, 0));
+    }
+
+    #[test]
+    fn last_cells_without_room_stand_below_their_rows() {
+        let row = |cells: [&str; 3]| cells.map(String::from).to_vec();
+        let rows = [
+            row(["host", "cores", "state"]),
+            row(["root@10.77.0.1", "2", "nothing installed"]),
+            row(["root@h", "2", "testbed 3ded86fad221f908, nodes 0-1 running"]),
+            vec!["root@10.77.0.2".into()],
+        ];
+        let expected = "  host           cores state\n  root@10.77.0.1     2\n      nothing installed\n  root@h             2\n      \
+                        testbed 3ded86fad221f908,\n      nodes 0-1 running\n  root@10.77.0.2\n";
+        let text = aligned_within(34, &[Side::Left, Side::Right, Side::Left], &rows, 2);
+        assert_eq!(text, expected);
+        assert!(fits(34, &text) && !fits(30, &text));
+    }
+
+    #[test]
+    fn facts_stand_beside_their_term_on_all_lines() {
+        assert_eq!(beside("A", "log-1, log-2, log-3", 3, 16), "A  log-1, log-2,\n   log-3\n");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::grid::{beside, wrapped};
 use crate::json::Json;
 use crate::procfs::{self, Machine};
 use crate::run::Summary;
@@ -107,11 +108,11 @@ impl Report {
         self.complaints.is_empty() && self.verdicts.iter().all(|verdict| verdict.is_passed)
     }
 
-    /// A table.
-    pub(crate) fn to_text(&self) -> String {
+    /// A table, for a terminal of so many columns.
+    pub(crate) fn to_text(&self, width: usize) -> String {
         let machine = &self.machine;
-        let mut text = format!(
-            "\nN = {}, {} s each, durability off, on {} cores of {} with {:.0} GiB; load average before it {:.1}\n\n",
+        let head = format!(
+            "N = {}, {} s each, durability off, on {} cores of {} with {:.0} GiB; load average before it {:.1}",
             self.nodes,
             self.duration.as_secs_f64(),
             machine.cores,
@@ -119,6 +120,7 @@ impl Report {
             machine.mem_gb,
             self.load_average
         );
+        let mut text = format!("\n{}\n", wrapped(&head, 0, width));
         for figure in &self.figures {
             text += &format!("  {:<44} {:>12.2} {}\n", figure.name, figure.value, figure.unit);
         }
@@ -126,7 +128,8 @@ impl Report {
             text.push('\n');
         }
         for Verdict { name, is_passed, found } in &self.verdicts {
-            text += &format!("  {} {name:<39} {found}\n", if *is_passed { "pass" } else { "FAIL" });
+            let name = format!("  {} {name:<39} ", if *is_passed { "pass" } else { "FAIL" });
+            text += &beside(&name, found, name.chars().count(), width);
         }
         text
     }
@@ -165,14 +168,16 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::fits;
     use crate::testing::{documented_keys, json_keys};
 
     #[test]
     fn table_and_json_hold_the_same() {
         let mut report = Report::new(4, Duration::from_secs(10));
         report.add(Figure::new("250 B, committed", 123_456.7, "tx/s"));
-        assert!(report.to_text().contains("250 B, committed"));
-        assert!(report.to_text().contains("123456.70 tx/s"));
+        let text = report.to_text(80);
+        assert!(text.contains("250 B, committed") && text.contains("123456.70 tx/s"), "{text}");
+        assert!(fits(80, &text), "{text}");
         let json = report.to_json().to_string();
         assert!(json.contains("\"value\": 123456.7") && json.contains("\"nodes\": 4"), "{json}");
         assert!(report.is_clean());
@@ -192,9 +197,15 @@ mod tests {
     fn a_failed_verdict_is_shown_and_fails_the_whole() {
         let mut report = Report::new(4, Duration::from_secs(10));
         report.judge("growth", true, "1 of 40".into());
-        assert!(report.is_clean() && report.to_text().contains("pass growth"));
+        assert!(report.is_clean() && report.to_text(80).contains("pass growth"));
         report.judge("counted", false, "2 of 3".into());
-        assert!(!report.is_clean() && report.to_text().contains("FAIL counted"));
+        report.judge(
+            "nothing lost",
+            true,
+            "agreement true, value conserved true, lost 0, in flight 0".into(),
+        );
+        assert!(fits(80, &report.to_text(80)));
+        assert!(!report.is_clean() && report.to_text(80).contains("FAIL counted"));
         assert!(report.to_json().to_string().contains("\"passed\": false"));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::figures::{Better, FIGURES, Figure, Grain};
 use super::noise::Group;
 use super::run::Run;
-use crate::grid::{Side, aligned};
+use crate::grid::{Side, aligned, aligned_within, beside, fits, wrapped};
 use crate::json::Json;
 use crate::load::Histogram;
 
@@ -102,30 +102,37 @@ impl Comparison {
         Comparison { sides, rows }
     }
 
-    /// For people.
-    pub(super) fn to_text(&self) -> String {
+    /// For people, for a terminal of so many columns.
+    pub(super) fn to_text(&self, width: usize) -> String {
         let mut text = String::new();
         for (name, runs) in NAMES.iter().zip(&self.sides) {
             let paths: Vec<String> = runs.iter().map(|run| run.path.display().to_string()).collect();
-            text += &format!("{name}  {}\n", paths.join(", "));
+            text += &beside(name, &paths.join(", "), 3, width);
         }
         let mut rows = vec![["figure", "A", "B", "B/A", "noise", "", ""].map(String::from).to_vec()];
         rows.extend(self.rows.iter().map(Row::cells));
         let sides = [Side::Left, Side::Right, Side::Right, Side::Right, Side::Right, Side::Left, Side::Left];
-        text += &format!("\n{}", aligned(&sides, &rows, 2));
+        text += &format!("\n{}", aligned_within(width, &sides, &rows, 2));
+        text += &format!("\n{}\n", self.differing_facts_text(width));
+        text + &self.notes().iter().map(|note| wrapped(note, 0, width)).collect::<String>()
+    }
+
+    /// A table; where that is too wide, the values of both sides below the name of what differs.
+    fn differing_facts_text(&self, width: usize) -> String {
         let facts = self.differing_facts();
         if facts.is_empty() {
-            text += "\nOptions, machines and versions are the same.\n";
-        } else {
-            let mut rows = vec![["what differs", "A", "B"].map(String::from).to_vec()];
-            rows.extend(facts.into_iter().map(|(name, [a, b])| vec![name, a, b]));
-            text += &format!("\n{}", aligned(&[Side::Left; 3], &rows, 2));
+            return "Options, machines and versions are the same.\n".into();
         }
-        let notes = self.notes();
-        if !notes.is_empty() {
-            text += &format!("\n{}\n", notes.join("\n"));
+        let mut rows = vec![["what differs", "A", "B"].map(String::from).to_vec()];
+        rows.extend(facts.iter().map(|(name, [a, b])| [name, a, b].map(String::clone).to_vec()));
+        let table = aligned(&[Side::Left; 3], &rows, 2);
+        if fits(width, &table) {
+            return table;
         }
-        text
+        let lists = facts.iter().map(|(name, [a, b])| {
+            format!("    {name}\n{}{}", beside("      A", a, 9, width), beside("      B", b, 9, width))
+        });
+        format!("  what differs\n{}", lists.collect::<String>())
     }
 
     /// The same for programs.
@@ -292,9 +299,29 @@ B  new
   what differs   A  B
   option --rate  7  9
 
-Fewer than 3 runs of a side cannot separate a difference from noise; give more of each, joined by commas.
+Fewer than 3 runs of a side cannot separate a difference from noise; give more
+of each, joined by commas.
 ";
-        assert_eq!(comparison.to_text(), expected);
+        assert_eq!(comparison.to_text(80), expected);
+        assert_eq!(comparison.to_text(120).lines().count() + 1, expected.lines().count());
+    }
+
+    #[test]
+    fn facts_that_are_too_long_for_a_table_stand_below_their_names() {
+        let side = |beginning: &str| -> Vec<Run> {
+            let runs = (0..9).map(|run| sample(&format!("{beginning}-{run}/summary.json"), 123_456.7, 7));
+            runs.map(|mut run| {
+                run.facts
+                    .push(("processor".into(), format!("a {beginning} processor of many words at 3.00 GHz")));
+                run
+            })
+            .collect()
+        };
+        let text = Comparison::of(side("old"), side("new")).to_text(80);
+        assert!(fits(80, &text), "{text}");
+        let expected = "  what differs\n    processor\n      A  a old processor of many words at 3.00 GHz\n      \
+                        B  a new processor";
+        assert!(text.contains(expected), "{text}");
     }
 
     fn verdict_on_tps(a: &[f64], b: &[f64]) -> &'static str {
@@ -369,7 +396,7 @@ Fewer than 3 runs of a side cannot separate a difference from noise; give more o
     fn runs_that_do_not_belong_together_are_named() {
         let comparison =
             Comparison::of(vec![sample("a", 1.0, 7), sample("b", 1.0, 8)], vec![sample("c", 1.0, 7)]);
-        let text = comparison.to_text();
+        let text = comparison.to_text(120);
         assert!(text.contains("The runs of A are not of the same: they differ in option --rate."), "{text}");
         assert!(text.contains("option --rate  7, 8  7\n"), "{text}");
         let json = Json::parse(&comparison.to_json().to_string());

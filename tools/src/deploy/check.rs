@@ -12,11 +12,11 @@ use super::deployment::Deployment;
 use super::script::{self, Reply, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
-use crate::grid::{Side, aligned};
+use crate::grid::{Side, aligned_within};
 use crate::ids;
 use crate::json::Json;
 use crate::procfs::Machine;
-use crate::terminal::print;
+use crate::terminal::{columns, print};
 
 /// Room that binaries and the logs of a short run need at the least.
 const FREE_KIB_MIN: u64 = 256 << 10;
@@ -71,7 +71,8 @@ pub(super) fn check(deployment: &Deployment, purpose: Purpose) -> Result<Vec<Fac
     let mut rows = vec![headings.map(String::from).to_vec()];
     rows.extend(sites.iter().zip(&looks).map(|(site, look)| row(site, look)));
     use Side::{Left, Right};
-    print(aligned(&[Left, Left, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
+    let sides = [Left, Left, Left, Right, Right, Right, Right, Left];
+    print(aligned_within(columns(), &sides, &rows, 0).trim_end());
     all_or_failures(sites, "check", looks.into_iter().map(Look::into_outcome).collect())
 }
 

@@ -15,11 +15,11 @@ use super::options;
 use super::processes::{Depth, Found, Running, Stopped, clean_on, running, stop_on};
 use super::sites::{Site, all_or_failures, on_all};
 use crate::flags::{UsageError, Values};
-use crate::grid::{Side, aligned};
+use crate::grid::{Side, aligned_within};
 use crate::keygen::{self, load_testbed};
 use crate::procfs::{Process, TICKS_PER_S};
 use crate::run::Directories;
-use crate::terminal::print;
+use crate::terminal::{columns, print};
 
 pub(crate) fn check(values: &Values) -> Result<u8, UsageError> {
     with_deployment("check", values, |deployment| {
@@ -105,7 +105,8 @@ pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
             }
         }
         use Side::{Left, Right};
-        print(aligned(&[Right, Left, Right, Right, Right, Right, Left], &rows, 0).trim_end());
+        let sides = [Right, Left, Right, Right, Right, Right, Left];
+        print(aligned_within(columns(), &sides, &rows, 0).trim_end());
         let code = exit_code("status", all_or_failures(sites, "status", outcomes).map(drop));
         Ok(if code == 0 && !all_up { EXIT_FAILED } else { code })
     })

@@ -30,7 +30,7 @@ pub(super) fn of(look: &Look, width: usize) -> String {
     sides[0] = Side::Left;
     let mut rows = vec![head.into_iter().map(String::from).collect()];
     rows.extend(look.nodes.iter().map(|seen| row(testbed, seen)));
-    let mut text = aligned_within(width, &sides, &rows);
+    let mut text = aligned_within(width, &sides, &rows, 0);
     let answering = look.nodes.iter().filter(|seen| seen.answer.is_ok()).count();
     text += &format!("\n{answering} of {} nodes answer\n", look.nodes.len());
     for seen in &look.nodes {
