@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, Round, Seq};
@@ -70,7 +71,7 @@ const _: () = assert!(ANSWER_BYTES_MAX == limits::PROPOSAL_BYTES_MAX + HEADER_BY
 pub type Validity = Arc<dyn Fn(&[u8], &mut CertificateCache) -> bool + Send + Sync>;
 
 /// Tunable bounds of memory and pace. None affects validity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LaneSettings {
     /// Entries the owner may have beyond its last decided cut, at least 1.
     pub pipeline: u64,

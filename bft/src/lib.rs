@@ -4,7 +4,7 @@
 //! From the bottom up: `time`, `prng`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and
 //! `bucket`, `resend` and `serving` bound what is sent; `effects`, `fault` and `quorum` are the vocabulary; `crypto`
 //! signs and elects; `transaction`, `ledger` and `pending` hold the money; `lane`, `spb`, `mvba` and `round` are the
-//! protocol; `core` is the root that a driver feeds. `sim` attacks all of it; no other module imports it, except tests.
+//! protocol; `core` is the root that a driver feeds, and `journal` writes down what it is fed. `sim` attacks all of it; no other module imports it, except tests.
 #![forbid(unsafe_code)]
 
 pub mod block;
@@ -19,6 +19,7 @@ pub mod event;
 pub mod fault;
 pub mod id_index;
 pub mod id_map;
+pub mod journal;
 pub mod justification;
 pub mod lane;
 pub mod ledger;

@@ -1,14 +1,16 @@
 //! The protocols between the processes and machines of the testbed.
 //!
-//! A leaf library. The modules `ids`, `bytes`, `committee`, `dest`, `codec`, `client`, `envelope`, `hex`, `name`,
-//! `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`, `ipc`, `flags`,
-//! `hosts`, `keys`, `logging`, `nearest`, `program`, `startup`, `procfs`, `rand`, `version`) belong to the processes.
+//! A leaf library. The modules `ids`, `bytes`, `committee`, `crc32c`, `dest`, `codec`, `client`, `envelope`, `hex`,
+//! `name`, `record`, `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`,
+//! `ipc`, `flags`, `hosts`, `journal`, `keys`, `logging`, `nearest`, `program`, `startup`, `procfs`, `rand`, `version`)
+//! belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
 pub mod client;
 pub mod codec;
 pub mod committee;
+pub mod crc32c;
 pub mod dest;
 pub mod dial;
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub mod hex;
 pub mod hosts;
 pub mod ids;
 pub mod ipc;
+pub mod journal;
 pub mod keys;
 pub mod limits;
 pub mod logging;
@@ -30,6 +33,7 @@ pub mod nearest;
 pub mod procfs;
 pub mod program;
 pub mod rand;
+pub mod record;
 pub mod session;
 pub mod startup;
 pub mod text;

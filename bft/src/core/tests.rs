@@ -2,6 +2,7 @@
 
 mod behind;
 mod cost;
+mod replay;
 mod resends;
 mod shards;
 mod stories;
@@ -44,6 +45,9 @@ struct Bench {
     /// All effects but trace events.
     done: Vec<(Time, NodeId, Effect)>,
     events: Vec<(NodeId, Tracing, TraceEvent)>,
+    /// The node whose events and effects are kept.
+    journaled: Option<NodeId>,
+    journal: Vec<(Time, Event, Vec<Effect>)>,
     /// The node to and from which all messages are lost.
     cut_off: Option<NodeId>,
     /// The one node that may be blamed.
@@ -95,6 +99,8 @@ impl Bench {
             replies: Vec::new(),
             done: Vec::new(),
             events: Vec::new(),
+            journaled: None,
+            journal: Vec::new(),
             cut_off: None,
             liar: None,
             faults: Vec::new(),
@@ -102,7 +108,9 @@ impl Bench {
     }
 
     fn give(&mut self, node: NodeId, event: Event) {
+        let kept = (self.journaled == Some(node)).then(|| event.clone());
         let effects = self.cores[usize::from(node.0)].handle(self.now, event);
+        self.journal.extend(kept.map(|event| (self.now, event, effects.clone())));
         for effect in effects {
             if !matches!(effect, Effect::Trace { .. }) {
                 self.done.push((self.now, node, effect.clone()));

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::client::Refusal;
 use wire::ids::{ClientId, NodeId};
 use wire::limits::{
@@ -15,7 +16,7 @@ use wire::limits::{
 use crate::pending::list::Payer;
 
 /// How many transactions may be pending.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MempoolLimits {
     /// Open transactions of clients.
     pub transactions_max: usize,

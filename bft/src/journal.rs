@@ -1,0 +1,316 @@
+//! The core's part of a journal: its events with their times, which are all that it ever learns, and proof of what it
+//! made of them.
+//!
+//! A driver appends [`record`] of each event before the effects that the event causes leave the node, and now and then
+//! a [`Check`]: how many effects there have been, and their running checksum. The core is deterministic, so a core
+//! built from the [`Opening`] that is given the same events has the same effects; [`Replay`] is that core, and stops at
+//! the first check that differs. Traces do not count: a replay may trace what the node did not.
+//!
+//! Cost: tens of bytes an event beside the bytes of peers and clients, which are not copied; a checksum of what is sent,
+//! or of its digest where that is known.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wire::bytes::Bytes;
+use wire::codec::{self, CodecError};
+use wire::committee::Committee;
+use wire::crc32c;
+use wire::ids::{ClientId, Digest, NodeId, Round};
+use wire::record::{Item, Record};
+
+use crate::core::{Core, CoreConfig};
+use crate::crypto::suite::Suite;
+use crate::event::{Effect, Event};
+use crate::lane::LaneSettings;
+use crate::pending::MempoolLimits;
+use crate::time::Time;
+use crate::trace::Tracing;
+
+/// The first record of each segment: whose journal it is, and what its core is built from besides keys and committee.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Opening {
+    /// The version of the program that wrote it: another one may do other things with the same events.
+    pub version: String,
+    /// The testbed.
+    pub testbed: Digest,
+    /// The node.
+    pub node: NodeId,
+    /// Events in earlier segments.
+    pub events_before: u64,
+    lanes: LaneSettings,
+    mempool: MempoolLimits,
+    batch: u64,
+    hash_seed: u64,
+}
+
+impl Opening {
+    /// Of the first segment of a core's journal.
+    pub fn of(version: String, config: &CoreConfig) -> Opening {
+        Opening {
+            version,
+            testbed: config.committee.testbed(),
+            node: config.node,
+            events_before: 0,
+            lanes: config.lanes,
+            mempool: config.mempool,
+            batch: config.batch as u64,
+            hash_seed: config.hash_seed,
+        }
+    }
+
+    /// The configuration of a core that does the same.
+    pub fn config(&self, committee: Arc<Committee>, tracing: Tracing) -> CoreConfig {
+        let Opening { node, lanes, mempool, batch, hash_seed, .. } = *self;
+        CoreConfig { committee, node, lanes, mempool, batch: batch as usize, hash_seed, tracing }
+    }
+
+    /// As a record.
+    pub fn record(&self) -> Record {
+        without_body(codec::encode(self))
+    }
+
+    /// The opening that a record is.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(record: &Record) -> Result<Opening, CodecError> {
+        codec::decode(&record.head)
+    }
+}
+
+/// What a core has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Check {
+    /// Events handled.
+    pub events: u64,
+    /// Effects that came of them, traces not counted.
+    pub effects: u64,
+    /// Their checksum, in their order.
+    sum: u32,
+}
+
+impl Check {
+    /// Counts an effect.
+    pub fn add(&mut self, effect: &Effect) {
+        // A few bytes; bodies and digests are added as they are.
+        let (head, body): (Vec<u8>, &[u8]) = match effect {
+            Effect::Send { dest, class, digest: Some(digest), .. } => {
+                (codec::encode(&(0u8, dest, class)), &digest.0)
+            }
+            Effect::Send { dest, class, digest: None, body } => (codec::encode(&(1u8, dest, class)), body),
+            Effect::Reply { client, body } => (codec::encode(&(2u8, client)), body),
+            Effect::Progress(progress) => (codec::encode(&(3u8, progress)), &[]),
+            Effect::Executed(report) => (codec::encode(&(4u8, report.round, report.header)), &[]),
+            Effect::Fault(fault) => (codec::encode(&(5u8, fault.peer)), fault.kind.name().as_bytes()),
+            Effect::Trace { .. } => return,
+        };
+        self.effects += 1;
+        self.sum = crc32c::extend(crc32c::extend(self.sum, &head), body);
+    }
+
+    /// As a record.
+    pub fn record(&self) -> Record {
+        without_body(codec::encode(&Head::Check(*self)))
+    }
+}
+
+/// The head of every record but an opening.
+#[derive(Serialize, Deserialize)]
+enum Head {
+    Event(Time, EventHead),
+    Check(Check),
+}
+
+/// An event without its bytes.
+#[derive(Serialize, Deserialize)]
+enum EventHead {
+    Peer(NodeId),
+    PeerUp(NodeId),
+    PeerDown(NodeId),
+    PeerDecided(NodeId, Round),
+    ChildRestarted,
+    Client(ClientId),
+    ClientGone(ClientId),
+    Tick,
+}
+
+/// What a record says.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// An event and its time.
+    Event(Time, Event),
+    /// What had come of all events before.
+    Check(Check),
+}
+
+/// An event as a record. A peer's bytes are covered by their digest, which was computed when they arrived.
+pub fn record(now: Time, event: &Event) -> Record {
+    let none = || (None, Bytes::from(Vec::new()));
+    let (head, (digest, body)) = match event {
+        Event::Peer { from, digest, body } => (EventHead::Peer(*from), (Some(*digest), body.clone())),
+        Event::PeerUp { peer } => (EventHead::PeerUp(*peer), none()),
+        Event::PeerDown { peer } => (EventHead::PeerDown(*peer), none()),
+        Event::PeerDecided { peer, decided } => (EventHead::PeerDecided(*peer, *decided), none()),
+        Event::ChildRestarted => (EventHead::ChildRestarted, none()),
+        Event::Client { client, body } => (EventHead::Client(*client), (None, body.clone())),
+        Event::ClientGone { client } => (EventHead::ClientGone(*client), none()),
+        Event::Tick => (EventHead::Tick, none()),
+    };
+    Record { head: codec::encode(&Head::Event(now, head)), digest, body }
+}
+
+/// What a record says that is no opening.
+///
+/// # Errors
+/// If its bytes say nothing.
+pub fn parse(record: Record) -> Result<Entry, CodecError> {
+    let Record { head, digest, body } = record;
+    let (now, head) = match codec::decode(&head)? {
+        Head::Check(check) => return Ok(Entry::Check(check)),
+        Head::Event(now, head) => (now, head),
+    };
+    let event = match (head, digest) {
+        (EventHead::Peer(from), Some(digest)) => Event::Peer { from, digest, body },
+        (EventHead::Peer(_), None) => {
+            return Err(CodecError::Malformed("a message without its digest".into()));
+        }
+        (EventHead::PeerUp(peer), _) => Event::PeerUp { peer },
+        (EventHead::PeerDown(peer), _) => Event::PeerDown { peer },
+        (EventHead::PeerDecided(peer, decided), _) => Event::PeerDecided { peer, decided },
+        (EventHead::ChildRestarted, _) => Event::ChildRestarted,
+        (EventHead::Client(client), _) => Event::Client { client, body },
+        (EventHead::ClientGone(client), _) => Event::ClientGone { client },
+        (EventHead::Tick, _) => Event::Tick,
+    };
+    Ok(Entry::Event(now, event))
+}
+
+fn without_body(head: Vec<u8>) -> Record {
+    Record { head, digest: None, body: Bytes::from(Vec::new()) }
+}
+
+/// Why a replay cannot go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReplayError {
+    /// A record says nothing.
+    Malformed(CodecError),
+    /// A segment is of another testbed or node, or does not follow the one before it.
+    Opening(Box<Opening>),
+    /// The core has done something else than the node.
+    Differs {
+        /// What the node had done.
+        node: Check,
+        /// What this core has done.
+        here: Check,
+        /// The last check that did agree.
+        agreed: Check,
+    },
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplayError::Malformed(error) => write!(f, "a record is {error}"),
+            ReplayError::Opening(opening) => write!(
+                f,
+                "a segment does not go on where the last one ended: it is of node {} of testbed {} after {} events",
+                opening.node, opening.testbed, opening.events_before
+            ),
+            ReplayError::Differs { node, here, agreed } => write!(
+                f,
+                "the core did something else than the node between event {} and event {}: {} effects in all instead of {}{}",
+                agreed.events,
+                node.events,
+                here.effects,
+                node.effects,
+                if here.effects == node.effects { ", with other bytes" } else { "" }
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// A core that does again what a node did.
+#[derive(Debug)]
+pub struct Replay {
+    core: Core,
+    opening: Opening,
+    done: Check,
+    agreed: Check,
+    now: Time,
+}
+
+impl Replay {
+    /// The core at the beginning of a journal, which must be that of its events.
+    ///
+    /// # Errors
+    /// If the opening is of another testbed, or does not begin the journal.
+    pub fn begin(
+        opening: Opening,
+        committee: Arc<Committee>,
+        suite: Arc<dyn Suite>,
+        tracing: Tracing,
+    ) -> Result<Replay, ReplayError> {
+        if opening.testbed != committee.testbed() || opening.events_before != 0 {
+            return Err(ReplayError::Opening(Box::new(opening)));
+        }
+        let core = Core::new(opening.config(committee, tracing), suite);
+        let (done, agreed) = (Check::default(), Check::default());
+        Ok(Replay { core, opening, done, agreed, now: Time::default() })
+    }
+
+    /// Goes on with an item of the journal; the time and the effects, if it is an event.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub fn step(&mut self, item: Item) -> Result<Option<(Time, Vec<Effect>)>, ReplayError> {
+        match item {
+            Item::Opening(record) => {
+                let opening = Opening::parse(&record).map_err(ReplayError::Malformed)?;
+                if opening != (Opening { events_before: self.done.events, ..self.opening.clone() }) {
+                    return Err(ReplayError::Opening(Box::new(opening)));
+                }
+                Ok(None)
+            }
+            Item::Record(record) => match parse(record).map_err(ReplayError::Malformed)? {
+                Entry::Check(node) if node == self.done => {
+                    self.agreed = node;
+                    Ok(None)
+                }
+                Entry::Check(node) => {
+                    Err(ReplayError::Differs { node, here: self.done, agreed: self.agreed })
+                }
+                Entry::Event(now, event) => {
+                    self.now = now;
+                    let effects = self.core.handle(now, event);
+                    self.done.events += 1;
+                    effects.iter().for_each(|effect| self.done.add(effect));
+                    Ok(Some((now, effects)))
+                }
+            },
+        }
+    }
+
+    /// The core as it stands.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The time of the last event.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What has been done so far.
+    pub fn done(&self) -> Check {
+        self.done
+    }
+
+    /// The last check that has agreed.
+    pub fn agreed(&self) -> Check {
+        self.agreed
+    }
+}
