@@ -15,6 +15,7 @@ use wire::startup::Startup;
 use wire::text::ParseError;
 
 use crate::child::{Child, Spec};
+use crate::journal::{Durability, JournalSettings};
 use crate::outlet;
 use crate::pipe::{self, PipeSettings};
 
@@ -27,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) log_dir: PathBuf,
     pub(crate) stop: StopWhen,
     pub(crate) machine: MachineSettings,
+    pub(crate) journal: Option<JournalSettings>,
     /// The limits of this run, for all three processes.
     pub(crate) limits: LocalLimits,
     /// The port of the metrics.
@@ -105,6 +107,18 @@ pub(crate) const PROGRAM: Program = Program {
             value: Value::Number { shape: "PORT", min: 1, max: PORT_MAX, default: None },
             help: "Serves metrics on this port of 127.0.0.1. Without it there are none.",
         },
+        Flag::optional(
+            "--journal",
+            "DIR",
+            "Writes down everything that the core is fed, in a directory without a journal, for 'tools replay'; without it \
+             nothing is written down.",
+        ),
+        Flag::optional(
+            "--durability",
+            "process|power",
+            "What is written before its effects leave the node: process, to the system (it outlives the processes); power, \
+             to the disk (it outlives a loss of power). With --journal; process unless given.",
+        ),
         Flag::switch("--stop-on-stdin-eof", "Ends in good order at the end of standard input."),
         Flag::switch(
             "--stop-on-stdin-line",
@@ -151,6 +165,7 @@ impl Config {
             Some(settings) => MachineSettings::Pipe(settings),
             None => MachineSettings::Core(core_settings(&flags)),
         };
+        let journal = journal(&flags)?;
         let metrics = flags.number("--metrics").map(|port| port as u16);
         let committee = Arc::new(committee);
         Ok(Config {
@@ -160,6 +175,7 @@ impl Config {
             log_dir,
             stop,
             machine,
+            journal,
             limits,
             metrics,
             hosts_file,
@@ -214,6 +230,25 @@ fn core_settings(flags: &Flags) -> CoreSettings {
         batch: number("--batch") as usize,
         pipeline: number("--pipeline"),
         history_bytes_max: number("--history-mib") << 20,
+    }
+}
+
+fn journal(flags: &Flags) -> Result<Option<JournalSettings>, ParseError> {
+    let durability = flags.value("--durability", "process or power", |text| match text {
+        "process" => Some(Durability::Process),
+        "power" => Some(Durability::Power),
+        _ => None,
+    })?;
+    match (flags.has("--journal"), durability) {
+        (true, durability) => Ok(Some(JournalSettings {
+            directory: flags.path("--journal")?,
+            durability: durability.unwrap_or(Durability::Process),
+        })),
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            let given = flags.text("--durability").unwrap_or_default();
+            Err(ParseError::of("--durability", given, "--journal beside it"))
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! the messages of peers. So the loop then hands its status to `net_server` twice a second, which answers clients with
 //! it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -24,6 +25,7 @@ use wire::limits::STATUS_EVERY;
 
 use crate::child::Child;
 use crate::inbound::Inbound;
+use crate::journal::{Gate, Journal};
 use crate::lag::LagLog;
 use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
@@ -45,6 +47,10 @@ pub(crate) struct Driver<M> {
     status_shared: Option<Instant>,
     lag: LagLog,
     silences: Silences,
+    /// Where events are written down before their effects leave, if they are.
+    journal: Option<Journal>,
+    /// Events handled.
+    position: u64,
     meters: Meters,
     /// Since when messages to the children are buffered.
     buffering_since: Time,
@@ -82,6 +88,7 @@ impl<M: Machine> Driver<M> {
         inbound: Receiver<Inbound>,
         rounds: RoundsFile,
         silences: Silences,
+        journal: Option<Journal>,
     ) -> Driver<M> {
         Driver {
             machine,
@@ -93,6 +100,8 @@ impl<M: Machine> Driver<M> {
             status_shared: None,
             lag: LagLog::default(),
             silences,
+            journal,
+            position: 0,
             meters: Meters::default(),
             buffering_since: Time::default(),
             net_client: Outbound::default(),
@@ -104,6 +113,9 @@ impl<M: Machine> Driver<M> {
     pub(crate) fn run(mut self) -> (M, Ended) {
         let ended = self.turns();
         self.rounds.flush();
+        if let Some(journal) = self.journal.take() {
+            journal.end();
+        }
         (self.machine, ended)
     }
 
@@ -152,8 +164,11 @@ impl<M: Machine> Driver<M> {
                 for (message, body) in messages {
                     self.take_message(child, message, body);
                 }
-                // Released only now: messages count until they are handled.
-                drop(permit);
+                // Released only now: messages count until they are handled, and written down if they are.
+                match &mut self.journal {
+                    Some(journal) => journal.keep(permit),
+                    None => drop(permit),
+                }
             }
             Inbound::Started { child, pid, outlet } => self.take_start(child, pid, outlet),
             // Fails if the scrape has given up waiting.
@@ -211,7 +226,13 @@ impl<M: Machine> Driver<M> {
     /// Feeds an event to the machine and carries out its effects.
     fn feed(&mut self, event: Event) {
         let now = self.now();
+        if let Some(journal) = &mut self.journal {
+            self.position = journal.note(now, &event);
+        }
         for effect in self.machine.handle(now, event) {
+            if let Some(journal) = &mut self.journal {
+                journal.note_effect(&effect);
+            }
             match effect {
                 Effect::Send { dest, class, digest, body } => {
                     self.meters.sent.count(&body);
@@ -245,9 +266,14 @@ impl<M: Machine> Driver<M> {
         }
     }
 
+    /// Passes on what is buffered: first what must be written, then what waits for it.
     fn flush(&mut self) {
-        self.net_client.flush();
-        self.net_server.flush();
+        let after = self.journal.as_mut().map(|journal| {
+            journal.flush();
+            (journal.gate(), self.position)
+        });
+        self.net_client.flush(after.clone());
+        self.net_server.flush(after);
     }
 
     fn reply_status(&mut self, client: ClientId) {
@@ -263,7 +289,7 @@ impl<M: Machine> Driver<M> {
             let status = self.stats.complete(self.now(), self.machine.status_at_hand());
             let body = Bytes::from(codec::encode(&Reply::Status(Box::new(status))));
             self.net_server.push(FromCore::Status, body);
-            self.net_server.flush();
+            self.flush();
         }
     }
 
@@ -303,11 +329,11 @@ impl Outbound {
 
     /// Passes the buffer to the writer. Before the child first runs the buffer is kept; it stays short, since the core
     /// has no input yet.
-    fn flush(&mut self) {
+    fn flush(&mut self, after: Option<(Arc<Gate>, u64)>) {
         if let Some(outlet) = &self.outlet
             && !self.messages.is_empty()
         {
-            outlet.send(std::mem::take(&mut self.messages));
+            outlet.send(std::mem::take(&mut self.messages), after);
         }
     }
 }
@@ -369,7 +395,7 @@ mod tests {
         sender.messages(Child::NetServer, vec![request]).unwrap();
         let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
         let driver = std::thread::spawn(|| {
-            Driver::new(Counter::default(), receiver, rounds, Silences::default()).run()
+            Driver::new(Counter::default(), receiver, rounds, Silences::default(), None).run()
         });
         let (mut reader, mut sent) = (IpcReader::<FromCore>::new(), Vec::new());
         while !matches!(sent.last(), Some((FromCore::Reply { .. }, _))) {

@@ -14,6 +14,7 @@ mod child;
 mod config;
 mod driver;
 mod inbound;
+mod journal;
 mod lag;
 mod machine;
 mod metrics;
@@ -35,6 +36,7 @@ use std::thread::{self, JoinHandle};
 
 use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
+use bft::journal::Opening;
 use bft::lane::LaneSettings;
 use bft::pending::MempoolLimits;
 use wire::keys::NodeKeys;
@@ -43,11 +45,13 @@ use wire::logging;
 use wire::name::Name;
 use wire::rand;
 use wire::text::{self, ParseError};
+use wire::version;
 
 use crate::child::{Child, Children};
 use crate::config::{Config, CoreSettings, MachineSettings, PROGRAM, StopWhen};
 use crate::driver::{Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
+use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
@@ -125,7 +129,8 @@ fn run_core(
         hash_seed: rand::u64(),
         tracing: driver::tracing(),
     };
-    serve(config, Core::new(core, Arc::new(suite)), metrics).map(drop)
+    let opening = Opening::of(version::line("node", wire::commit!()), &core);
+    serve(config, Core::new(core, Arc::new(suite)), Some(opening), metrics).map(drop)
 }
 
 /// Marks these keys as used, and refuses keys that were used before.
@@ -154,7 +159,7 @@ fn run_pipe(
 ) -> Result<(), Box<dyn Error>> {
     let shard = config.committee.shard_of(config.id);
     let others = config.committee.members(shard).filter(|node| *node != config.id);
-    let pipe = serve(config, Pipe::new(config.id, others, settings, rand::u64()), metrics)?;
+    let pipe = serve(config, Pipe::new(config.id, others, settings, rand::u64()), None, metrics)?;
     let PipeFigures { payload_bytes, seconds } = pipe.figures();
     let path = config.log_dir.join(format!("pipe-{}.json", config.id));
     fs::write(&path, format!("{{\"payload_bytes\": {payload_bytes}, \"seconds\": {seconds:.6}}}\n"))
@@ -162,13 +167,23 @@ fn run_pipe(
     Ok(())
 }
 
-/// Runs the three processes around a machine until the node stops; returns the machine.
-fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) -> Result<M, Box<dyn Error>> {
+/// Runs the three processes around a machine until the node stops; returns the machine. Only a machine with an opening
+/// can have a journal.
+fn serve<M: Machine>(
+    config: &Config,
+    machine: M,
+    opening: Option<Opening>,
+    metrics: Option<TcpListener>,
+) -> Result<M, Box<dyn Error>> {
     let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
     let rounds = RoundsFile::create(&path, config.id, config.committee.shard_of(config.id))
         .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     let own_program = std::env::current_exe()?;
     let (sender, receiver) = inbound::queue();
+    let journal = match (&config.journal, opening) {
+        (Some(settings), Some(opening)) => Some(Journal::begin(settings, opening, sender.clone())?),
+        (None, _) | (_, None) => None,
+    };
     let children = Children::new();
     let supervisors = [Child::NetClient, Child::NetServer]
         .into_iter()
@@ -188,7 +203,7 @@ fn serve<M: Machine>(config: &Config, machine: M, metrics: Option<TcpListener>) 
     let others = config.committee.members(config.committee.shard_of(config.id));
     let others = others.filter(|node| *node != config.id);
     let silences = Silences::new(others, config.limits.time(Local::PingTimeoutMs));
-    let (machine, ended) = Driver::new(machine, receiver, rounds, silences).run();
+    let (machine, ended) = Driver::new(machine, receiver, rounds, silences, journal).run();
     children.end();
     for supervisor in supervisors {
         supervisor.join().map_err(|_| "the supervisor of a child panicked")?;

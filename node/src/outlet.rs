@@ -22,6 +22,7 @@ use wire::ipc::IpcWriter;
 use wire::limits::{FETCHES_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
 
 use crate::child::Child;
+use crate::journal::Gate;
 
 /// Bytes that may wait in a shard of `members`: those that the core sends by itself, and those that each member may
 /// fetch at once. Bodies are shared, so they occupy hardly any memory.
@@ -32,10 +33,16 @@ pub(crate) fn waiting_bytes_max(members: usize) -> u64 {
 /// The sending side.
 pub(crate) struct Outlet {
     child: Child,
-    batches: Sender<Vec<(FromCore, Bytes)>>,
+    batches: Sender<Batch>,
     waiting_bytes: Arc<AtomicU64>,
     waiting_bytes_max: u64,
     stream: UnixStream,
+}
+
+/// Messages, and where the journal must be before they may leave.
+struct Batch {
+    messages: Vec<(FromCore, Bytes)>,
+    after: Option<(Arc<Gate>, u64)>,
 }
 
 /// Far more than the core sends by itself at once: a full window, re-sent messages, parts.
@@ -58,9 +65,10 @@ impl Outlet {
         Ok(Outlet { child, batches: sender, waiting_bytes, waiting_bytes_max, stream })
     }
 
-    /// Queues messages, in order. Messages to a process that has ended are dropped.
-    pub(crate) fn send(&self, batch: Vec<(FromCore, Bytes)>) {
-        let bytes = bytes_of(&batch);
+    /// Queues messages, in order, to leave once the journal is written up to a position, if there is one. Messages to a
+    /// process that has ended are dropped.
+    pub(crate) fn send(&self, messages: Vec<(FromCore, Bytes)>, after: Option<(Arc<Gate>, u64)>) {
+        let bytes = bytes_of(&messages);
         let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting_bytes > self.waiting_bytes_max {
             log::error!(
@@ -71,7 +79,7 @@ impl Outlet {
             let _ = self.stream.shutdown(Shutdown::Both);
         }
         // Fails only if the writer has ended, and with it the child.
-        let _ = self.batches.send(batch);
+        let _ = self.batches.send(Batch { messages, after });
     }
 
     /// Bytes that wait to be written.
@@ -81,20 +89,21 @@ impl Outlet {
 }
 
 /// Writes queued batches, many at once.
-fn write(
-    child: Child,
-    batches: &Receiver<Vec<(FromCore, Bytes)>>,
-    waiting_bytes: &AtomicU64,
-    mut sink: UnixStream,
-) {
+fn write(child: Child, batches: &Receiver<Batch>, waiting_bytes: &AtomicU64, mut sink: UnixStream) {
     let mut writer = IpcWriter::new();
     while let Ok(first) = batches.recv() {
         let mut bytes = 0;
+        let mut after = None;
         for batch in std::iter::once(first).chain(batches.try_iter().take(BATCHES_A_WRITE_MAX)) {
-            bytes += bytes_of(&batch);
-            for (message, body) in batch {
+            bytes += bytes_of(&batch.messages);
+            for (message, body) in batch.messages {
                 writer.push(&message, &body);
             }
+            after = batch.after;
+        }
+        if after.is_some_and(|(gate, position)| !gate.wait(position)) {
+            log::info!("nothing more goes to {}, since the journal cannot be written", child.name());
+            return;
         }
         if let Err(error) = writer.write_all(&mut sink) {
             log::info!("cannot write to {}: {error}", child.name());

@@ -21,6 +21,7 @@ mod local;
 mod logs;
 mod pids;
 mod procfs;
+mod replay;
 mod run;
 mod signals;
 mod sim;
@@ -58,6 +59,7 @@ const COMMANDS: &[Entry] = &[
     (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
     (&logs::COMMAND, logs::run),
+    (&replay::COMMAND, replay::run),
     (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),

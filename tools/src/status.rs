@@ -18,6 +18,7 @@ use wire::hosts::{Host, Hosts};
 use wire::ids::{NodeId, Round, ShardId};
 
 use crate::flags::{Command, Opt, Range, UsageError, Values};
+use crate::json::Json;
 use crate::keygen::load_testbed;
 use crate::lag::rounds_behind;
 use crate::load::Offering;
@@ -159,6 +160,11 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         }
         last = Some(look);
     }
+}
+
+/// A status as `--json` prints it, without the fields that only a client knows.
+pub(crate) fn document_of(status: &NodeStatus) -> Json {
+    Json::object(document::fields_of(status))
 }
 
 /// Requests all statuses, until all have come or there is no hope for the others.

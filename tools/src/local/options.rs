@@ -47,6 +47,13 @@ pub(crate) const COMMAND: Command = Command {
              machine's, shared by all nodes, and at most 2048.",
         )
         .within(HISTORY_MIB),
+        Opt::with(
+            "durability",
+            "off|process|power",
+            "off",
+            "Whether nodes write down what their cores are fed, in DATA_DIR/journal-<id>/ for tools replay, before its effects \
+             leave: to the system (process) or to the disk (power). All of it is kept, so a long run takes much room.",
+        ),
         LIMITS,
         FAULTS,
         SEED,
@@ -79,6 +86,7 @@ pub(crate) const COMMAND: Command = Command {
              LOG_DIR/series.csv, latency.csv  A line a second, and whole histograms.\n\
              LOG_DIR/transactions.csv  With --transactions: a line a transaction.\n\
              DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
+             DATA_DIR/journal-<id>/  Unless --durability is off: what each core was fed.\n\
              DATA_DIR/metrics.txt  With --metrics: where each node serves them.",
         ),
         (
@@ -99,6 +107,8 @@ pub(crate) struct Options {
     /// The first port, if it matters.
     pub(super) base_port: Option<u16>,
     pub(super) has_metrics: bool,
+    /// How durable the journals of nodes are, if they have any.
+    pub(super) durability: Option<&'static str>,
 }
 
 impl Options {
@@ -122,6 +132,12 @@ impl Options {
                 .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards))),
             base_port: base_port.map(|port| port as u16),
             has_metrics: values.is_given("metrics"),
+            durability: values.value("durability", "off, process or power", |text| match text {
+                "off" => Some(None),
+                "process" => Some(Some("process")),
+                "power" => Some(Some("power")),
+                _ => None,
+            })?,
         })
     }
 }
@@ -227,6 +243,7 @@ mod tests {
             ),
             ("--nodes 4 --cross 0.1", "--cross: found '0.1', expected 0, since there is one shard"),
             ("--nodes 4 --shards 2 --cross 2", "--cross: found '2', expected a share from 0 to 1"),
+            ("--nodes 4 --durability disk", "--durability: found 'disk', expected off, process or power"),
             ("--nodes 4 --invalid x", "--invalid: found 'x', expected a share from 0 to 1"),
             ("--nodes 4 --shards 0", "--shards: found '0', expected a whole number from 1 to 1024"),
             (

@@ -56,6 +56,10 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
     ] {
         words.extend([name.to_string(), value]);
     }
+    if let Some(durability) = options.durability {
+        let journal = directories.journal(id).display().to_string();
+        words.extend(["--journal", &journal, "--durability", durability].map(String::from));
+    }
     words.extend(options.run.settings.arguments());
     words
 }

@@ -49,6 +49,11 @@ impl Directories {
         self.data.join("pids.txt")
     }
 
+    /// The journal of a node.
+    pub(crate) fn journal(&self, node: NodeId) -> PathBuf {
+        self.data.join(format!("journal-{node}"))
+    }
+
     /// The addresses of the nodes' metrics.
     pub(crate) fn metrics(&self) -> PathBuf {
         self.data.join("metrics.txt")
@@ -194,6 +199,7 @@ fn remove(path: &Path) -> io::Result<()> {
 fn is_data_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     matches!(name, "keys" | "dealt.txt" | "hosts.txt" | "metrics.txt" | "pids.txt" | "pids.draft")
+        || name.strip_prefix("journal-").is_some_and(|id| id.parse::<u16>().is_ok())
 }
 
 fn is_log_of_a_run(path: &Path) -> bool {
@@ -280,6 +286,7 @@ mod tests {
             directories.hosts(),
             directories.metrics(),
             directories.pids(),
+            directories.journal(NodeId(3)),
             directories.stderr(NodeId(0)),
             directories.log.join("rounds-3.csv"),
             directories.log.join("consensus-node-3.log"),

@@ -36,7 +36,7 @@ fn node(seen: &Seen) -> Json {
     Json::object(fields)
 }
 
-fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
+pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
     let counts = |counts: &[(String, u64)]| {
         Json::Object(counts.iter().map(|(name, count)| (name.clone(), Json::from(*count))).collect())
     };

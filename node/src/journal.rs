@@ -1,0 +1,441 @@
+//! The journal of the inbound queue: a thread that appends what the round loop is fed, and the gate that its effects
+//! wait at.
+//!
+//! The loop hands over the records of a turn and goes on; what it has to send waits in the outlets until the records of
+//! all events so far are written, and with [`Durability::Power`] on the disk. Whatever has gathered meanwhile is
+//! written together (group commit), so a slow disk costs latency before it costs throughput. Batches of the inbound
+//! queue keep their share of its budget until they are written: a disk that cannot keep up slows the senders down.
+//!
+//! # Correctness
+//! An effect leaves the node only after the event that caused it was written: the gate opens by position, and nobody
+//! else opens it. If a write fails it never opens again, and the node ends.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use bft::event::{Effect, Event};
+use bft::journal::{self, Check, Opening};
+use bft::time::Time;
+use crossbeam_channel::{Receiver, Sender};
+use wire::journal::{MAGIC, segment_path, segments};
+use wire::record::Record;
+
+use crate::inbound::{Inbound, InboundSender, Permit};
+
+/// What is written before the effects of an event leave the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Durability {
+    /// The event, to the system: it outlives the processes.
+    Process,
+    /// The event, to the disk: it outlives a loss of power.
+    Power,
+}
+
+/// Where the journal is, and how durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct JournalSettings {
+    pub(crate) directory: PathBuf,
+    pub(crate) durability: Durability,
+}
+
+/// Length of a segment after which the next one begins.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes written at once: a group commit is no longer than some milliseconds of a slow disk.
+const WRITE_BYTES_MAX: usize = 4 << 20;
+/// Events after which what came of them is written down.
+const EVENTS_A_CHECK: u64 = 1_000;
+
+/// The round loop's end.
+pub(crate) struct Journal {
+    batches: Sender<Batch>,
+    batch: Batch,
+    /// Records noted: the position.
+    records: u64,
+    done: Check,
+    checked_events: u64,
+    gate: Arc<Gate>,
+}
+
+/// The records of a turn, and the permits of what they are about.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    permits: Vec<Permit>,
+    end: End,
+}
+
+/// Records and events up to the end of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct End {
+    records: u64,
+    events: u64,
+}
+
+impl Journal {
+    /// Begins a journal, in a directory without one, and starts its thread, which ends the node through `inbound` if it
+    /// cannot write.
+    ///
+    /// # Errors
+    /// If the directory holds a journal, or a file cannot be written.
+    pub(crate) fn begin(
+        settings: &JournalSettings,
+        opening: Opening,
+        inbound: InboundSender,
+    ) -> Result<Journal, String> {
+        let JournalSettings { directory, durability } = settings;
+        let failed = |error: io::Error| format!("cannot begin a journal in {}: {error}", directory.display());
+        fs::create_dir_all(directory).map_err(failed)?;
+        if !segments(directory).map_err(failed)?.is_empty() {
+            return Err(format!(
+                "{} holds a journal already, and a node cannot go on from it; choose another directory with --journal",
+                directory.display()
+            ));
+        }
+        let writer = Writer::begin(directory, *durability, opening).map_err(failed)?;
+        Journal::write_with(writer, inbound).map_err(failed)
+    }
+
+    /// Starts the thread.
+    fn write_with(writer: Writer, inbound: InboundSender) -> io::Result<Journal> {
+        let gate = Arc::new(Gate::default());
+        let (sender, batches) = crossbeam_channel::unbounded();
+        let opens = gate.clone();
+        thread::Builder::new().name("journal".into()).spawn(move || {
+            if let Err(reason) = write_all(writer, &batches, &opens) {
+                opens.close();
+                // Fails only if the loop has ended already.
+                let _ = inbound.send(Inbound::Failed(reason));
+            }
+        })?;
+        Ok(Journal {
+            batches: sender,
+            batch: Batch::default(),
+            records: 0,
+            done: Check::default(),
+            checked_events: 0,
+            gate,
+        })
+    }
+
+    /// What effects wait at.
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
+    }
+
+    /// Notes an event before it is handled; returns its position, which its effects wait for.
+    pub(crate) fn note(&mut self, now: Time, event: &Event) -> u64 {
+        self.done.events += 1;
+        self.push(journal::record(now, event))
+    }
+
+    fn push(&mut self, record: Record) -> u64 {
+        self.batch.records.push(record);
+        self.records += 1;
+        self.records
+    }
+
+    /// Notes an effect.
+    pub(crate) fn note_effect(&mut self, effect: &Effect) {
+        self.done.add(effect);
+    }
+
+    /// Keeps the budget of a batch of input until it is written.
+    pub(crate) fn keep(&mut self, permit: Permit) {
+        self.batch.permits.push(permit);
+    }
+
+    /// Hands over everything noted.
+    pub(crate) fn flush(&mut self) {
+        if self.done.events >= self.checked_events + EVENTS_A_CHECK {
+            self.check();
+        }
+        if !self.batch.records.is_empty() || !self.batch.permits.is_empty() {
+            let end = End { records: self.records, events: self.done.events };
+            let batch = Batch { end, ..std::mem::take(&mut self.batch) };
+            // Fails only if the thread has ended, which has ended the loop.
+            let _ = self.batches.send(batch);
+        }
+    }
+
+    fn check(&mut self) {
+        self.checked_events = self.done.events;
+        self.push(self.done.record());
+    }
+
+    /// Writes everything noted, and waits until that is done or has failed.
+    pub(crate) fn end(mut self) {
+        self.check();
+        self.flush();
+        let _ = self.gate.wait(self.records);
+    }
+}
+
+/// How far the journal is written.
+#[derive(Default)]
+pub(crate) struct Gate {
+    written: Mutex<Written>,
+    moved: Condvar,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Written {
+    /// So many records.
+    UpTo(u64),
+    /// Nothing more will be.
+    Failed,
+}
+
+impl Default for Written {
+    fn default() -> Written {
+        Written::UpTo(0)
+    }
+}
+
+impl Gate {
+    /// Waits until all records up to a position are written; `false` if they will never be.
+    pub(crate) fn wait(&self, position: u64) -> bool {
+        let mut written = self.written.lock().expect(NO_PANIC);
+        loop {
+            match *written {
+                Written::UpTo(records) if records >= position => return true,
+                Written::UpTo(_) => written = self.moved.wait(written).expect(NO_PANIC),
+                Written::Failed => return false,
+            }
+        }
+    }
+
+    fn open(&self, records: u64) {
+        *self.written.lock().expect(NO_PANIC) = Written::UpTo(records);
+        self.moved.notify_all();
+    }
+
+    fn close(&self) {
+        *self.written.lock().expect(NO_PANIC) = Written::Failed;
+        self.moved.notify_all();
+    }
+}
+
+/// Why a lock is never poisoned.
+const NO_PANIC: &str = "nobody panics while holding it";
+
+/// Writes batches, as many at once as have gathered, until nobody sends any more.
+fn write_all(mut writer: Writer, batches: &Receiver<Batch>, gate: &Gate) -> Result<(), String> {
+    while let Ok(first) = batches.recv() {
+        let (mut bytes, mut permits, mut end) = (Vec::new(), Vec::new(), End::default());
+        let mut next = Some(first);
+        while let Some(batch) = next {
+            batch.records.iter().for_each(|record| record.write_to(&mut bytes));
+            permits.extend(batch.permits);
+            end = batch.end;
+            next = if bytes.len() < WRITE_BYTES_MAX { batches.try_recv().ok() } else { None };
+        }
+        writer.write(&bytes, end.events)?;
+        gate.open(end.records);
+        drop(permits);
+    }
+    Ok(())
+}
+
+/// The files.
+struct Writer {
+    directory: PathBuf,
+    durability: Durability,
+    opening: Opening,
+    file: File,
+    path: PathBuf,
+    number: u64,
+    offset: u64,
+    /// Length after which the next segment begins.
+    segment_bytes: u64,
+}
+
+impl Writer {
+    fn begin(directory: &Path, durability: Durability, opening: Opening) -> io::Result<Writer> {
+        let (file, path, offset) = new_segment(directory, durability, 1, &opening)?;
+        let (directory, segment_bytes) = (directory.into(), SEGMENT_BYTES);
+        Ok(Writer { directory, durability, opening, file, path, number: 1, offset, segment_bytes })
+    }
+
+    /// Writes records that end after so many events.
+    fn write(&mut self, bytes: &[u8], events: u64) -> Result<(), String> {
+        let written = self.append(bytes, events);
+        written.map_err(|error| {
+            format!(
+                "cannot write the journal, {} at byte {}: {error}; the node ends, since what it does must be written first",
+                self.path.display(),
+                self.offset
+            )
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8], events: u64) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        if self.durability == Durability::Power {
+            self.file.sync_data()?;
+        }
+        self.offset += bytes.len() as u64;
+        if self.offset >= self.segment_bytes {
+            self.number += 1;
+            self.opening.events_before = events;
+            (self.file, self.path, self.offset) =
+                new_segment(&self.directory, self.durability, self.number, &self.opening)?;
+        }
+        Ok(())
+    }
+}
+
+/// Begins a segment; its file, path and length.
+fn new_segment(
+    directory: &Path,
+    durability: Durability,
+    number: u64,
+    opening: &Opening,
+) -> io::Result<(File, PathBuf, u64)> {
+    let path = segment_path(directory, number);
+    let mut file = File::create_new(&path)?;
+    let mut bytes = MAGIC.to_vec();
+    opening.record().write_to(&mut bytes);
+    file.write_all(&bytes)?;
+    if durability == Durability::Power {
+        file.sync_data()?;
+        // The name of a file is in its directory.
+        File::open(directory)?.sync_all()?;
+    }
+    Ok((file, path, bytes.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bft::core::CoreConfig;
+    use bft::crypto::deal::{deal_committee, seeded_entropy};
+    use bft::journal::Entry;
+    use bft::lane::LaneSettings;
+    use bft::pending::MempoolLimits;
+    use bft::trace::Tracing;
+    use wire::bytes::Bytes;
+    use wire::committee::Protocol;
+    use wire::ids::{ClientId, NodeId};
+    use wire::journal::Reader;
+    use wire::rand;
+    use wire::record::Item;
+
+    use super::*;
+    use crate::inbound;
+
+    /// A directory for one test; removed when dropped.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new() -> Place {
+            let name = format!("node-journal-{}-{:x}", std::process::id(), rand::u64());
+            Place(std::env::temp_dir().join(name))
+        }
+
+        fn settings(&self) -> JournalSettings {
+            JournalSettings { directory: self.0.clone(), durability: Durability::Power }
+        }
+
+        /// For each segment the events before it, as its opening says, and those in it; and the checks in all.
+        fn read(&self) -> (Vec<(u64, u64)>, u64) {
+            let mut reader = Reader::open(&self.0).unwrap();
+            let (mut segments, mut checks) = (Vec::new(), 0);
+            while let Some(item) = reader.next_item().unwrap() {
+                match item {
+                    Item::Opening(record) => {
+                        segments.push((Opening::parse(&record).unwrap().events_before, 0));
+                    }
+                    Item::Record(record) => match journal::parse(record).unwrap() {
+                        Entry::Event(..) => segments.last_mut().unwrap().1 += 1,
+                        Entry::Check(_) => checks += 1,
+                    },
+                }
+            }
+            assert_eq!(reader.torn_bytes(), 0);
+            (segments, checks)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            // Nothing depends on it; a left directory is only untidy.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn opening() -> Opening {
+        let (committee, _) = deal_committee(4, 1, Protocol::default(), seeded_entropy(7));
+        let mempool =
+            MempoolLimits { transactions_max: 1, bytes_max: 1, client_percent_max: 1, peers_percent_max: 1 };
+        let (lanes, tracing) = (LaneSettings::default(), Tracing::Off);
+        let (committee, node) = (Arc::new(committee), NodeId(0));
+        let config = CoreConfig { committee, node, lanes, mempool, batch: 1, hash_seed: 1, tracing };
+        Opening::of("test".into(), &config)
+    }
+
+    #[test]
+    fn the_gate_opens_when_an_event_is_written() {
+        let place = Place::new();
+        let (sender, _receiver) = inbound::queue();
+        let mut journal = Journal::begin(&place.settings(), opening(), sender.clone()).unwrap();
+        let gate = journal.gate();
+        let request = Event::Client { client: ClientId(3), body: Bytes::from(vec![7; 100]) };
+        assert_eq!(journal.note(Time(5), &request), 1);
+        assert_eq!(journal.note(Time(6), &Event::Tick), 2);
+        let waiting = thread::spawn(move || gate.wait(2));
+        thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished(), "nothing is written yet");
+        journal.flush();
+        assert!(waiting.join().unwrap());
+        journal.end();
+        assert_eq!(place.read(), (vec![(0, 2)], 1));
+        let again = Journal::begin(&place.settings(), opening(), sender);
+        assert!(again.is_err_and(|error| error.contains("holds a journal already")));
+    }
+
+    #[test]
+    fn a_segment_that_is_long_enough_is_followed_by_the_next() {
+        let place = Place::new();
+        fs::create_dir(&place.0).unwrap();
+        let mut writer = Writer::begin(&place.0, Durability::Process, opening()).unwrap();
+        writer.segment_bytes = writer.offset + 100;
+        let (sender, _receiver) = inbound::queue();
+        let mut journal = Journal::write_with(writer, sender).unwrap();
+        let gate = journal.gate();
+        for at in 1..=10 {
+            journal.note(Time(at), &Event::Tick);
+            journal.flush();
+            assert!(gate.wait(at));
+        }
+        journal.end();
+        let (segments, checks) = place.read();
+        assert!(segments.len() > 1, "{segments:?}");
+        let mut events = 0;
+        for (before, here) in &segments {
+            assert_eq!(*before, events);
+            events += here;
+        }
+        assert_eq!((events, checks), (10, 1));
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_node_and_nothing_leaves_it() {
+        let place = Place::new();
+        fs::create_dir(&place.0).unwrap();
+        let mut writer = Writer::begin(&place.0, Durability::Process, opening()).unwrap();
+        writer.file = File::options().write(true).open("/dev/full").unwrap();
+        let (sender, receiver) = inbound::queue();
+        let mut journal = Journal::write_with(writer, sender).unwrap();
+        let gate = journal.gate();
+        journal.note(Time(1), &Event::Tick);
+        journal.flush();
+        assert!(!gate.wait(1));
+        let Ok(Inbound::Failed(reason)) = receiver.recv() else { panic!("the node ends") };
+        assert!(reason.contains("journal-00000001 at byte "), "{reason}");
+        assert!(reason.contains("No space left on device"), "{reason}");
+    }
+}

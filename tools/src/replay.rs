@@ -1,0 +1,300 @@
+//! `tools replay`: does again, offline, what nodes of a run did.
+//!
+//! A node that was started with a journal has written down everything that its core was fed. The core is
+//! deterministic, so one that is fed the same does the same; the journal holds checksums of what the node did, and the
+//! first that differs ends the replay. What a run did not log can so be looked at afterwards, at the finest level.
+
+use std::fmt;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bft::crypto::real::RealSuite;
+use bft::event::Effect;
+use bft::journal::{Opening, Replay, ReplayError};
+use bft::time::Time;
+use bft::trace::Tracing;
+use wire::committee::Committee;
+use wire::ids::{NodeId, Round};
+use wire::journal::{JournalError, Reader};
+use wire::keys::NodeKeys;
+use wire::record::Item;
+use wire::text::ParseError;
+use wire::version;
+
+use crate::flags::{Command, Operand, Opt, Range, UsageError, Values};
+use crate::ids;
+use crate::keygen::load_committee;
+use crate::lag::grouped;
+use crate::run::Directories;
+use crate::status;
+use crate::terminal::print;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "replay",
+    summary: "does again what nodes did, from their journals",
+    about: "Feeds a core what a node of a run was fed, at the same times, and checks that it does the same: that it sends the \
+            same bytes and executes the same blocks. The run must have had a journal (tools local --durability process). \
+            Nothing is sent, and no file is changed.",
+    operands: &[Operand {
+        name: "DATA_DIR",
+        words: &[],
+        default: Some("data"),
+        help: "The data directory of the run, with keys and journals.",
+    }],
+    options: &[
+        Opt::without_default(
+            "nodes",
+            "IDS",
+            "Only these nodes, e.g. 0-3+8; all that have a journal if not given.",
+        ),
+        Opt::without_default("until", "ROUND", "Stops after the block of this round.")
+            .within(Range::whole(1, u64::MAX)),
+        Opt::switch("trace", "Prints every step of the core with its time, whatever the run logged."),
+        Opt::without_default(
+            "tx",
+            "ID",
+            "Prints the steps that name this transaction: its id, or at least its first 8 digits.",
+        ),
+        Opt::switch("status", "Prints the status of each node where its replay stops, as JSON."),
+    ],
+    sections: &[
+        (
+            "EXIT STATUS",
+            "0  the same all over\n\
+             1  something differs, or a journal is damaged\n\
+             2  usage, or no journal or key can be read",
+        ),
+        (
+            "EXAMPLES",
+            "tools replay  All nodes of the last run in this directory.\n\
+             tools replay --nodes 3 --until 120 --status  Node 3 as it stood after block 120.\n\
+             tools replay --nodes 0 --tx 5f0c2a9b  What node 0 did with a transaction.",
+        ),
+    ],
+};
+
+/// Digits of an id that tell it from others, and those that a step shows.
+const ID_DIGITS: RangeInclusive<usize> = 8..=16;
+
+/// What is to be printed on the way.
+struct Wish {
+    until: Option<Round>,
+    has_trace: bool,
+    tx: Option<String>,
+    has_status: bool,
+}
+
+pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
+    let data = PathBuf::from(values.operand("DATA_DIR"));
+    let directories = Directories { log: data.clone(), data };
+    let wish = Wish {
+        until: values.optional_whole("until")?.map(Round),
+        has_trace: values.is_given("trace"),
+        tx: values.optional("tx", "at least 8 hexadecimal digits", |text| {
+            let is_id = text.len() >= *ID_DIGITS.start() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_id.then(|| text[..text.len().min(*ID_DIGITS.end())].to_ascii_lowercase())
+        })?,
+        has_status: values.is_given("status"),
+    };
+    let committee = Arc::new(load_committee(&directories.keys().join("committee.txt"))?);
+    let mut code = 0;
+    for node in nodes(values, &directories, &committee)? {
+        match replay(&directories, &committee, node, &wish)? {
+            Ok(done) => print(done.to_string()),
+            Err(failure) => {
+                code = 1;
+                print(format!("node {node}: {failure}"));
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// The nodes that are asked for, or those that have a journal.
+fn nodes(
+    values: &Values,
+    directories: &Directories,
+    committee: &Committee,
+) -> Result<Vec<NodeId>, UsageError> {
+    let expected = format!("node ids from 0 to {}", committee.nodes().count() - 1);
+    let asked = values.optional("nodes", &expected, |text| {
+        ids::parse(text).filter(|nodes| nodes.iter().all(|node| committee.contains(*node)))
+    })?;
+    if let Some(asked) = asked {
+        return Ok(asked);
+    }
+    let found: Vec<NodeId> = committee.nodes().filter(|node| directories.journal(*node).is_dir()).collect();
+    if found.is_empty() {
+        let place = directories.data.display().to_string();
+        let expected = "journal-<id>/, which tools local --durability process makes";
+        return Err(ParseError::of(&place, "no journal", expected).into());
+    }
+    Ok(found)
+}
+
+/// A replay that came to its end.
+struct Done {
+    node: NodeId,
+    events: u64,
+    effects: u64,
+    /// Events after the last checksum.
+    unchecked: u64,
+    round: Round,
+    until: Time,
+    took_s: f64,
+    torn_bytes: u64,
+    /// The version that wrote the journal, if that is another one.
+    other_version: Option<String>,
+}
+
+/// Why it did not.
+enum Failure {
+    Journal(JournalError),
+    Replay(ReplayError),
+    /// The journal has no opening.
+    Empty,
+}
+
+/// Replays a node, unless its files cannot be read at all.
+fn replay(
+    directories: &Directories,
+    committee: &Arc<Committee>,
+    node: NodeId,
+    wish: &Wish,
+) -> Result<Result<Done, Failure>, ParseError> {
+    let keys = NodeKeys::load(&directories.keys().join(format!("node-{node}.key")))?;
+    let suite = Arc::new(RealSuite::new(committee, node, &keys.signing, keys.coin_secret)?);
+    let place = directories.journal(node);
+    if let Err(error) = fs::read_dir(&place) {
+        return Err(ParseError::of(&place.display().to_string(), &error.to_string(), "a journal"));
+    }
+    let began = Instant::now();
+    Ok(walk(
+        &place,
+        |opening| {
+            let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
+            Replay::begin(opening, committee.clone(), suite, tracing)
+        },
+        wish,
+    )
+    .map(|(replay, torn_bytes, version)| {
+        if wish.has_status {
+            print(status::document_of(&replay.core().status()).to_string());
+        }
+        let (done, agreed) = (replay.done(), replay.agreed());
+        let ours = version::line("node", wire::commit!());
+        Done {
+            node,
+            events: done.events,
+            effects: done.effects,
+            unchecked: done.events - agreed.events,
+            round: replay.core().status().executed,
+            until: replay.now(),
+            took_s: began.elapsed().as_secs_f64(),
+            torn_bytes,
+            other_version: Some(version).filter(|version| *version != ours),
+        }
+    }))
+}
+
+/// Goes through a journal.
+fn walk(
+    place: &Path,
+    begin: impl FnOnce(Opening) -> Result<Replay, ReplayError>,
+    wish: &Wish,
+) -> Result<(Replay, u64, String), Failure> {
+    let mut reader = Reader::open(place).map_err(Failure::Journal)?;
+    let opening = match reader.next_item().map_err(Failure::Journal)? {
+        Some(Item::Opening(record)) => Opening::parse(&record),
+        Some(Item::Record(_)) | None => return Err(Failure::Empty),
+    };
+    let opening = opening.map_err(|error| Failure::Replay(ReplayError::Malformed(error)))?;
+    let version = opening.version.clone();
+    let mut replay = begin(opening).map_err(Failure::Replay)?;
+    while let Some(item) = reader.next_item().map_err(Failure::Journal)? {
+        let Some((now, effects)) = replay.step(item).map_err(Failure::Replay)? else { continue };
+        let mut is_over = false;
+        for effect in &effects {
+            match effect {
+                Effect::Trace { event, .. } => wish.print(now, &event.to_string()),
+                Effect::Executed(report) => is_over |= wish.until.is_some_and(|until| report.round >= until),
+                _ => {}
+            }
+        }
+        if is_over {
+            break;
+        }
+    }
+    Ok((replay, reader.torn_bytes(), version))
+}
+
+impl Wish {
+    /// Prints a step, if it is wanted.
+    fn print(&self, now: Time, step: &str) {
+        if self.has_trace || self.tx.as_ref().is_some_and(|tx| step.contains(tx.as_str())) {
+            print(format!("{:>12.6} s  {step}", now.0 as f64 / 1e6));
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Done { node, events, effects, unchecked, round, until, took_s, torn_bytes, other_version } = self;
+        let until_s = until.0 as f64 / 1e6;
+        write!(
+            f,
+            "node {node}: the same {} effects of {} events, {until_s:.1} s up to round {}, replayed in {took_s:.1} s",
+            grouped(*effects),
+            grouped(*events),
+            grouped(round.0),
+        )?;
+        if *unchecked > 0 {
+            write!(f, "; the last {} events have no checksum", grouped(*unchecked))?;
+        }
+        if *torn_bytes > 0 {
+            write!(f, "; {torn_bytes} bytes of an unfinished record at the end")?;
+        }
+        if let Some(version) = other_version {
+            write!(f, "; written by {version}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Journal(error) => error.fmt(f),
+            Failure::Replay(error) => error.fmt(f),
+            Failure::Empty => f.write_str("the journal ends before its opening"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_checked_is_said() {
+        let done = Done {
+            node: NodeId(3),
+            events: 12_345,
+            effects: 1_000,
+            unchecked: 45,
+            round: Round(99),
+            until: Time(8_250_000),
+            took_s: 2.5,
+            torn_bytes: 17,
+            other_version: None,
+        };
+        assert_eq!(
+            done.to_string(),
+            "node 3: the same 1,000 effects of 12,345 events, 8.2 s up to round 99, replayed in 2.5 s; the last 45 events \
+             have no checksum; 17 bytes of an unfinished record at the end"
+        );
+    }
+}
