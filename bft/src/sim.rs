@@ -1,8 +1,8 @@
 //! The simulator: attacks on whole cores in virtual time, with all random choices from one seed.
 //!
-//! A [`Scenario`] (seed, members of a shard, shards, adversary) determines a run. [`run()`] plays it and returns the
-//! first violation, if any; the same scenario gives the same run, so its name replays it: `tools sim --seed S --nodes N
-//! --shards K --adversary A`.
+//! A [`Scenario`] (seed, members of a shard, shards, adversary, suite) determines a run. [`run()`] plays it and returns
+//! the first violation, if any; the same scenario gives the same run, so its name replays it: `tools sim --seed S
+//! --nodes N --shards K --adversary A --suite real`.
 //!
 //! | module | content |
 //! | --- | --- |
@@ -37,6 +37,6 @@ mod workload;
 pub use adversary::Adversary;
 pub use checker::{Subject, Violation};
 pub use links::HEALED_DELAY_MAX;
-pub use plan::{Crypto, Scenario};
+pub use plan::{REAL_SUITE_EVERY, Scenario, SuiteKind};
 pub use run::{DECISION_WITHIN, Direct, FATES_WITHIN, Report, Transport, run};
 pub use trace::Trace;

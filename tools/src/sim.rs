@@ -4,6 +4,7 @@
 //! thread runs what. A violation is printed with the command that replays it, and the last lines of the replay's trace.
 
 mod search;
+mod suites;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,12 +12,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run as simulate};
+use bft::sim::{Adversary, Direct, Report, Scenario, SuiteKind, Trace, run as simulate};
 use wire::nearest::nearest;
 use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::terminal::print;
+use suites::Suites;
 
 /// The options of `tools sim`.
 pub(crate) const COMMAND: Command = Command {
@@ -25,8 +27,8 @@ pub(crate) const COMMAND: Command = Command {
     about: "Runs whole cores in virtual time under random schedules and adversaries, checks agreement, conservation \
             and every other promise after each step, then heals the network and checks that all transactions get \
             their fate.\n\n\
-            The same seed, numbers of nodes and shards, and adversary give the same run. A failing run is printed with \
-            the command that replays it.",
+            The same seed, numbers of nodes and shards, adversary and suite give the same run. A failing run is \
+            printed with the command that replays it.",
     operands: &[],
     options: &[
         Opt::with(
@@ -46,6 +48,12 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("shards", "LIST", "1,2", "Numbers of shards, comma-separated.")
             .within(Range::List { min: 1, max: SHARDS_MAX }),
         Opt::with("adversary", "NAME|all", "all", "What is tried; see ADVERSARIES."),
+        Opt::with(
+            "suite",
+            "real|stand-in|mixed",
+            "mixed",
+            "Signatures and threshold coin; see SUITES.",
+        ),
         Opt::switch("every", "Every seed with all nodes, shards and adversaries, not in turn."),
         Opt::switch("trace", "Writes down every step of the run; for one scenario."),
         Opt::with("threads", "T", "2", "Scenarios run at once.").within(Range::whole(1, 64)),
@@ -71,11 +79,21 @@ pub(crate) const COMMAND: Command = Command {
              reshaped-transfer false-sign false-reject false-cancel forged-import false-order \
              slow-shards chosen-ids",
         ),
+        (
+            "SUITES",
+            "real  ed25519 signatures and the threshold coin: what a node runs. A seed takes about three times as \
+             long as on the stand-in.\n\
+             stand-in  keyed hashes in place of both. A change in the modules bft::crypto::real, ed25519 and coin \
+             (but for coin::leader) changes nothing here.\n\
+             mixed  the real one under adversaries that attack signatures or the coin, and for every 8th seed; \
+             the stand-in for the rest.",
+        ),
         ("EXIT STATUS", "0  no violation\n1  a violation\n2  usage"),
         (
             "EXAMPLES",
             "tools sim --seeds 0..1000 --shards 2,3  A thousand seeds, spread over everything.\n\
              tools sim --seed 7 --nodes 4 --shards 1 --adversary twins --trace  One run, step by step.\n\
+             tools sim --seeds 0..200 --suite real  After a change of the election.\n\
              tools sim --search 5  All of agreement over five views.",
         ),
     ],
@@ -93,11 +111,17 @@ const SEARCH_VIEWS_MAX: u64 = 200;
 /// Runs the command; the exit status.
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     if let Some(views) = values.optional_whole("search")? {
+        if let Some(suite) = values.text("suite").filter(|_| values.is_given("suite")) {
+            let expected = "no suite with --search, which tries every leader on the stand-in";
+            return Err(UsageError::Value(ParseError::of("--suite", suite, expected)));
+        }
         return Ok(search::run(views as u32));
     }
     let scenarios = scenarios(values)?;
     let threads = values.whole("threads")? as usize;
-    Ok(if values.is_given("trace") { trace_all(&scenarios) } else { run_all(&scenarios, threads) })
+    let status = if values.is_given("trace") { trace_all(&scenarios) } else { run_all(&scenarios, threads) };
+    print(suites::sentence(&scenarios));
+    Ok(status)
 }
 
 fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
@@ -114,18 +138,17 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
     for adversary in adversaries(values)? {
         // Where there is nothing between shards there is nothing to attack.
         for shards in shards.iter().filter(|shards| **shards > 1 || !adversary.needs_shards()) {
-            all.extend(nodes.iter().map(|nodes| Scenario {
-                seed: 0,
-                nodes: *nodes,
-                shards: *shards,
-                adversary,
-            }));
+            all.extend(nodes.iter().map(|nodes| Scenario::mixed(0, *nodes, *shards, adversary)));
         }
     }
     if all.is_empty() {
         return Err(UsageError::Value(ParseError::of("--shards", "1", "2 or more for this adversary")));
     }
-    let of_seed = |seed: &u64, scenario: &Scenario| Scenario { seed: *seed, ..*scenario };
+    let suites = Suites::parse(values.required("suite")?)?;
+    let of_seed = |seed: &u64, scenario: &Scenario| {
+        let suite = suites.of(*seed, scenario.adversary);
+        Scenario { seed: *seed, suite, ..*scenario }
+    };
     if values.is_given("every") || values.is_given("seed") {
         return Ok(seeds
             .iter()
@@ -190,6 +213,8 @@ type Size = (Adversary, u16, u16);
 #[derive(Clone, Copy, Default)]
 struct Row {
     seeds: u64,
+    /// Of these, on the real suite.
+    real: u64,
     decisions: u64,
     views: u64,
     finished: u64,
@@ -203,8 +228,14 @@ struct Row {
 }
 
 impl Row {
-    fn add(&mut self, report: &Report) {
+    /// Adds a run; `Err` if it panicked.
+    fn add(&mut self, scenario: &Scenario, result: &Result<Report, ()>) {
         self.seeds += 1;
+        self.real += u64::from(scenario.suite == SuiteKind::Real);
+        let Ok(report) = result else {
+            self.violations += 1;
+            return;
+        };
         self.decisions += report.height.0;
         self.views += report.views;
         self.finished += report.finished;
@@ -227,14 +258,8 @@ fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
             set_current(scenario);
             let result = simulate_caught(scenario, Trace::Off);
             let mut rows = rows.lock().expect("nothing panics while it is held");
-            let row = rows.entry((scenario.adversary, scenario.shards, scenario.nodes)).or_default();
-            match &result {
-                Ok(report) => row.add(report),
-                Err(()) => {
-                    row.seeds += 1;
-                    row.violations += 1;
-                }
-            }
+            let key = (scenario.adversary, scenario.shards, scenario.nodes);
+            rows.entry(key).or_default().add(scenario, &result);
             let done: u64 = rows.values().map(|row| row.seeds).sum();
             drop(rows);
             if let Ok(report) = &result
@@ -270,11 +295,12 @@ fn show_end_of_trace(scenario: &Scenario) {
 
 fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     print(format!(
-        "\n{:<22}{:>7}{:>6}{:>7}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
+        "\n{:<22}{:>7}{:>6}{:>7}{:>6}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
         "adversary",
         "shards",
         "nodes",
         "seeds",
+        "real",
         "decisions",
         "views",
         "finished",
@@ -287,8 +313,9 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     let mut total = Row::default();
     let line = |name: &str, shards: &str, nodes: &str, row: &Row| {
         print(format!(
-            "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
+            "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>6}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
             row.seeds,
+            row.real,
             row.decisions,
             row.views,
             row.finished,
@@ -302,6 +329,7 @@ fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
     for ((adversary, shards, nodes), row) in rows {
         line(adversary.name(), &shards.to_string(), &nodes.to_string(), row);
         total.seeds += row.seeds;
+        total.real += row.real;
         total.decisions += row.decisions;
         total.views += row.views;
         total.finished += row.finished;
@@ -342,6 +370,8 @@ fn announce_panics() {
 
 #[cfg(test)]
 mod tests {
+    use bft::sim::REAL_SUITE_EVERY;
+
     use super::*;
     use crate::flags::Invocation;
 
@@ -356,10 +386,20 @@ mod tests {
 
     #[test]
     fn scenarios_of_a_command_line() {
-        let replayed = Scenario { seed: 5, nodes: 7, shards: 3, adversary: Adversary::Twins };
-        let line = replayed.to_string();
-        let line = line.strip_prefix("tools sim ").expect("that is the command");
-        assert_eq!(parse(line), Ok(vec![replayed]));
+        for suite in SuiteKind::ALL {
+            let replayed = Scenario { suite, ..Scenario::mixed(5, 7, 3, Adversary::Twins) };
+            let line = replayed.to_string();
+            let line = line.strip_prefix("tools sim ").expect("that is the command");
+            assert_eq!(parse(line), Ok(vec![replayed]));
+        }
+        let suites = |line: &str| -> Vec<SuiteKind> {
+            parse(line).unwrap().iter().map(|scenario| scenario.suite).collect()
+        };
+        assert_eq!(suites("--seeds 0..9 --adversary mute --suite real"), [SuiteKind::Real; 9]);
+        assert_eq!(suites("--seeds 0..9 --adversary bad-share --suite stand-in"), [SuiteKind::StandIn; 9]);
+        let mixed = suites("--seeds 0..9 --adversary mute");
+        assert_eq!(mixed, suites("--seeds 0..9 --adversary mute --suite mixed"));
+        assert_eq!((mixed[0], mixed[1], mixed[8]), (SuiteKind::Real, SuiteKind::StandIn, SuiteKind::Real));
         assert_eq!(parse("--seeds 0..10 --adversary mute").unwrap().len(), 10);
         assert_eq!(parse("--seeds 0..10 --adversary mute --every").unwrap().len(), 60);
         assert_eq!(parse("--seeds 0..2 --adversary mute --shards 1,2 --every").unwrap().len(), 12);
@@ -374,6 +414,7 @@ mod tests {
             parse("--adversary twin").unwrap_err(),
             "there is no adversary 'twin'; the nearest is 'twins'"
         );
+        assert_eq!(parse("--suite rael").unwrap_err(), "there is no suite 'rael'; the nearest is 'real'");
         assert!(parse("--nodes 4,x").unwrap_err().contains("--nodes: found '4,x'"));
         assert!(parse("--shards 1 --adversary false-sign").unwrap_err().contains("2 or more"));
         assert!(parse("--shards 9").unwrap_err().contains("--shards: found '9'"));
@@ -386,6 +427,11 @@ mod tests {
         for adversary in Adversary::ALL {
             assert!(page.contains(adversary.name()), "{}", adversary.name());
         }
+    }
+
+    #[test]
+    fn the_page_states_the_mixture_of_suites() {
+        assert!(COMMAND.page(1_000).contains(&format!("every {REAL_SUITE_EVERY}th seed")));
     }
 
     #[test]

@@ -164,6 +164,7 @@ fn a_wrong_value_is_reported_with_what_was_expected() {
         ("status --watc".into(), "the nearest is '--watch'"),
         ("status data".into(), "found 'data', expected an option"),
         ("keygen --nodes 0 --out new".into(), "--nodes: found '0'"),
+        ("sim --suite rael".into(), "there is no suite 'rael'; the nearest is 'real'"),
         ("verify --log-dri log".into(), "the nearest is '--log-dir'"),
         ("bench --nodes 0".into(), "--nodes: found '0'"),
     ];

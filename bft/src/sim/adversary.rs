@@ -248,7 +248,7 @@ impl Adversary {
         )
     }
 
-    /// Whether it attacks the guarantees of signatures and coins, so that runs sign for real.
+    /// Whether it attacks the guarantees of signatures and coins, so that a mixture of suites runs it on the real one.
     pub fn attacks_crypto(self) -> bool {
         matches!(
             self,

@@ -24,37 +24,59 @@ pub struct Scenario {
     pub shards: u16,
     /// The attack of the Byzantine nodes, or of the scheduler.
     pub adversary: Adversary,
+    /// Its signatures and its threshold coin. The plan of a seed is the same with either; the leaders differ.
+    pub suite: SuiteKind,
 }
 
 impl std::fmt::Display for Scenario {
     /// The command that runs it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Scenario { seed, nodes, shards, adversary } = self;
-        let name = adversary.name();
-        write!(f, "tools sim --seed {seed} --nodes {nodes} --shards {shards} --adversary {name}")
+        let Scenario { seed, nodes, shards, adversary, suite } = self;
+        let (adversary, suite) = (adversary.name(), suite.name());
+        write!(f, "tools sim --seed {seed} --nodes {nodes} --shards {shards}")?;
+        write!(f, " --adversary {adversary} --suite {suite}")
     }
 }
 
-/// One in so many seeds signs for real where the adversary does not need it anyway.
-const REAL_CRYPTO_EVERY: u64 = 8;
+/// In a mixture one in so many seeds runs on the real suite where the adversary does not need it anyway.
+pub const REAL_SUITE_EVERY: u64 = 8;
 
-/// Which signatures and coins a run uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Crypto {
-    /// The keyed-hash stand-in.
-    Hashes,
-    /// Curves.
+/// Which implementation of [`crate::crypto::suite::Suite`] a run uses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SuiteKind {
+    /// Curves: [`crate::crypto::real::RealSuite`].
     Real,
+    /// Keyed hashes: [`crate::crypto::hash_suite::HashSuite`].
+    StandIn,
+}
+
+impl SuiteKind {
+    /// All of them.
+    pub const ALL: [SuiteKind; 2] = [SuiteKind::Real, SuiteKind::StandIn];
+
+    /// The name that commands use.
+    pub fn name(self) -> &'static str {
+        match self {
+            SuiteKind::Real => "real",
+            SuiteKind::StandIn => "stand-in",
+        }
+    }
+
+    /// The suite of a seed in a mixture of both: mostly the stand-in, which runs more seeds in the same time. The real
+    /// one where its guarantees are under attack, and for a fixed share of the other seeds.
+    pub fn mixed(seed: u64, adversary: Adversary) -> SuiteKind {
+        if adversary.attacks_crypto() || seed.is_multiple_of(REAL_SUITE_EVERY) {
+            SuiteKind::Real
+        } else {
+            SuiteKind::StandIn
+        }
+    }
 }
 
 impl Scenario {
-    /// Its suite.
-    pub fn crypto(&self) -> Crypto {
-        if self.adversary.attacks_crypto() || self.seed.is_multiple_of(REAL_CRYPTO_EVERY) {
-            Crypto::Real
-        } else {
-            Crypto::Hashes
-        }
+    /// A scenario of a mixture of both suites ([`SuiteKind::mixed`]).
+    pub fn mixed(seed: u64, nodes: u16, shards: u16, adversary: Adversary) -> Scenario {
+        Scenario { seed, nodes, shards, adversary, suite: SuiteKind::mixed(seed, adversary) }
     }
 
     /// The generator of all random choices of the run.

@@ -87,7 +87,7 @@ fn frames_do_not_change_a_run() {
     ] {
         let mut sessions = Sessions::new(nodes, shards);
         for seed in 0..3 {
-            let scenario = Scenario { seed, nodes, shards, adversary };
+            let scenario = Scenario::mixed(seed, nodes, shards, adversary);
             let framed = run(&scenario, &mut sessions, Trace::Off);
             assert_eq!(framed.violation, None, "{scenario}");
             assert_eq!(framed, run(&scenario, &mut Direct, Trace::Off), "{scenario}");

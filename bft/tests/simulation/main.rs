@@ -10,7 +10,7 @@ mod shards;
 
 use std::collections::BTreeMap;
 
-use bft::sim::{Adversary, Direct, Report, Scenario, Trace, run};
+use bft::sim::{Adversary, Direct, Report, Scenario, SuiteKind, Trace, run};
 
 /// Runs one scenario and requires that it passes.
 fn clean(seed: u64, nodes: u16, adversary: Adversary) -> Report {
@@ -18,8 +18,11 @@ fn clean(seed: u64, nodes: u16, adversary: Adversary) -> Report {
 }
 
 fn clean_shards(seed: u64, nodes: u16, shards: u16, adversary: Adversary) -> Report {
-    let scenario = Scenario { seed, nodes, shards, adversary };
-    let report = run(&scenario, &mut Direct, Trace::Off);
+    clean_run(&Scenario::mixed(seed, nodes, shards, adversary))
+}
+
+fn clean_run(scenario: &Scenario) -> Report {
+    let report = run(scenario, &mut Direct, Trace::Off);
     if let Some(violation) = &report.violation {
         panic!("{violation}\nreplay: {scenario} --trace");
     }
@@ -111,9 +114,28 @@ attacks! {
 
 #[test]
 fn a_scenario_determines_its_run() {
-    let scenario = Scenario { seed: 11, nodes: 4, shards: 1, adversary: Adversary::Chaos };
+    let scenario = Scenario::mixed(11, 4, 1, Adversary::Chaos);
     let traced = || run(&scenario, &mut Direct, Trace::Lines(Vec::new()));
     assert_eq!(traced(), traced());
+}
+
+/// Everything else of the two runs is the same, so what differs comes from signatures and coins.
+#[test]
+fn another_suite_makes_another_run() {
+    let traced = |suite| {
+        let scenario = Scenario { suite, ..Scenario::mixed(11, 4, 1, Adversary::Random) };
+        run(&scenario, &mut Direct, Trace::Lines(Vec::new())).trace
+    };
+    let [real, stand_in] = SuiteKind::ALL.map(traced);
+    assert_ne!(real, stand_in);
+}
+
+#[test]
+fn attacks_on_the_real_suite_fail_on_the_stand_in_too() {
+    for adversary in Adversary::ALL.into_iter().filter(|adversary| adversary.attacks_crypto()) {
+        assert_eq!(SuiteKind::mixed(1, adversary), SuiteKind::Real, "{}", adversary.name());
+        clean_run(&Scenario { suite: SuiteKind::StandIn, ..Scenario::mixed(1, 4, 1, adversary) });
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use bft::sim::{Adversary, Direct, Scenario, Trace, run};
 fn hunt(mutant: Mutant, adversary: Adversary, (nodes, shards): (u16, u16), seeds_max: u64) -> String {
     mutant::set(Some(mutant));
     let found = (0..seeds_max).find_map(|seed| {
-        let scenario = Scenario { seed, nodes, shards, adversary };
+        let scenario = Scenario::mixed(seed, nodes, shards, adversary);
         let caught = catch_unwind(AssertUnwindSafe(|| run(&scenario, &mut Direct, Trace::Off)));
         match caught {
             Ok(report) => report.violation.map(|violation| format!("{scenario}: {violation}")),

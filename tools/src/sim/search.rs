@@ -21,7 +21,10 @@ pub(super) fn run(views: u32) -> u8 {
     });
     match outcome {
         Ok(progress) => {
-            print(format!("{}\nno violation in {views} views", line(&progress, begun.elapsed())));
+            print(format!(
+                "{}\nno violation in {views} views, every leader tried on the stand-in suite",
+                line(&progress, begun.elapsed())
+            ));
             0
         }
         Err(violation) => {

@@ -21,7 +21,7 @@ use crate::sim::adversary::{Adversary, Hands};
 use crate::sim::checker::Checker;
 use crate::sim::cost::Cost;
 use crate::sim::links::Links;
-use crate::sim::plan::{Crypto, Plan, Scenario};
+use crate::sim::plan::{Plan, Scenario, SuiteKind};
 use crate::sim::run::{Happening, Node, PING_EVERY, Simulation, Stage, TURN_EVERY, Transport};
 use crate::sim::trace::Trace;
 use crate::sim::workload::{self, Habit, Workload};
@@ -154,9 +154,9 @@ fn deal(scenario: &Scenario) -> (Arc<Committee>, Suites) {
     let entropy = seeded_entropy(scenario.seed);
     let (committee, secrets) = deal_committee(scenario.nodes, shards, protocol, entropy);
     let suites = secrets.iter().map(|secrets| {
-        let suite: Arc<dyn Suite> = match scenario.crypto() {
-            Crypto::Real => Arc::new(RealSuite::of(&committee, secrets)),
-            Crypto::Hashes => Arc::new(HashSuite::new(&committee, secrets.id, scenario.seed)),
+        let suite: Arc<dyn Suite> = match scenario.suite {
+            SuiteKind::Real => Arc::new(RealSuite::of(&committee, secrets)),
+            SuiteKind::StandIn => Arc::new(HashSuite::new(&committee, secrets.id, scenario.seed)),
         };
         (secrets.id, suite)
     });
