@@ -38,198 +38,124 @@ use silence::{Mute, Withheld};
 use transfers::{FalseSigns, FalseTransfers, SilentPartner};
 use values::{FalseValue, FalseValues};
 
-/// An attack. Each has a name on the command line.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Adversary {
+/// Declares the adversaries, each with its name on the command line, so that none can be left out of a list of them.
+macro_rules! adversaries {
+    ($($(#[$about:meta])* $variant:ident = $name:literal,)*) => {
+        /// An attack. Each has a name on the command line.
+        ///
+        /// Its number is a part of a scenario's random choices: an adversary in the middle would give all later ones
+        /// other runs.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Adversary {
+            $($(#[$about])* $variant,)*
+        }
+
+        impl Adversary {
+            /// All of them.
+            pub const ALL: [Adversary; [$($name),*].len()] = [$(Adversary::$variant),*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Adversary::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+adversaries! {
     /// No node is Byzantine; delays, starvation, partitions, crashes and lost frames are drawn at random.
-    Random,
+    Random = "random",
     /// Sends nothing, or not to all members.
-    Mute,
+    Mute = "mute",
     /// Two entries with one seq of its lane, to different halves.
-    EquivocatingLane,
+    EquivocatingLane = "equivocating-lane",
     /// Two values in one SPB, to different halves.
-    EquivocatingSpb,
+    EquivocatingSpb = "equivocating-spb",
     /// Yes to some and no to others, in PRE-VOTE and VOTE.
-    EquivocatingBallots,
+    EquivocatingBallots = "equivocating-ballots",
     /// Two cores with the same key.
-    Twins,
+    Twins = "twins",
     /// Entries that only f+1 honest members get.
-    WithheldPayload,
+    WithheldPayload = "withheld-payload",
     /// Certificates with signatures that others never gave.
-    ForgedCertificate,
+    ForgedCertificate = "forged-certificate",
     /// Certificates with fewer than N−f signers.
-    ShortCertificate,
+    ShortCertificate = "short-certificate",
     /// Certificates that count one signer several times.
-    DuplicateSigner,
+    DuplicateSigner = "duplicate-signer",
     /// Certificates of another round, view or seq.
-    WrongRound,
+    WrongRound = "wrong-round",
     /// Certificates and messages of another shard's members.
-    WrongShard,
+    WrongShard = "wrong-shard",
     /// HALT from the certificate of an SPB whose leader was not elected.
-    FalseHalt,
+    FalseHalt = "false-halt",
     /// Values of later views with justifications that do not hold.
-    FalseJustification,
+    FalseJustification = "false-justification",
     /// Cuts with another digest for a lane that is not ahead.
-    OtherDigest,
+    OtherDigest = "other-digest",
     /// Cuts that name entries without certificate.
-    UncertifiedCut,
+    UncertifiedCut = "uncertified-cut",
     /// Lane entries that break static validity.
-    InvalidEntry,
+    InvalidEntry = "invalid-entry",
     /// Votes for headers that no member computed.
-    WrongVote,
+    WrongVote = "wrong-vote",
     /// Invalid coin shares.
-    BadShare,
+    BadShare = "bad-share",
     /// Coin shares before their time.
-    EarlyShare,
+    EarlyShare = "early-share",
     /// No coin shares.
-    MissingShare,
+    MissingShare = "missing-share",
     /// Old messages, again and again.
-    StaleFlood,
+    StaleFlood = "stale-flood",
     /// Messages of rounds, views and seqs far ahead.
-    FutureFlood,
+    FutureFlood = "future-flood",
     /// Messages with flipped, missing or added bytes.
-    MutatedBytes,
+    MutatedBytes = "mutated-bytes",
     /// A little of each, message by message.
-    Chaos,
+    Chaos = "chaos",
     /// Child processes of honest nodes die again and again and take frames along.
-    DyingChild,
+    DyingChild = "dying-child",
     /// Messages of the elected leader reach hardly any member in time.
-    StarvedLeader,
+    StarvedLeader = "starved-leader",
     /// The message sent last arrives first.
-    LastInFirstOut,
+    LastInFirstOut = "last-in-first-out",
     /// Clients submit old transactions again and again, long after their expiries, which are short.
-    Resubmitting,
+    Resubmitting = "resubmitting",
     /// Sends no parts, SIGNs or orders.
-    SilentPartner,
+    SilentPartner = "silent-partner",
     /// Parts with wrong branches, altered items, other numbers, certificates of something else.
-    FalseTransfer,
+    FalseTransfer = "false-transfer",
     /// Truncated, split, lengthened, reordered or recounted parts, with their true certificates.
-    ReshapedTransfer,
+    ReshapedTransfer = "reshaped-transfer",
     /// SIGNs of parts that were never sent, and acknowledgements of parts that were not executed.
-    FalseSign,
+    FalseSign = "false-sign",
     /// CL and CL_M without cause.
-    FalseReject,
+    FalseReject = "false-reject",
     /// Lanes that list cancels of transactions that can finish, or have finished.
-    FalseCancel,
+    FalseCancel = "false-cancel",
     /// Lanes that import parts without a certificate.
-    ForgedImport,
+    ForgedImport = "forged-import",
     /// Orders of garbage, and of transactions that do not concern the receiver.
-    FalseOrder,
+    FalseOrder = "false-order",
     /// Messages between shards take seconds, past expiries.
-    SlowShards,
+    SlowShards = "slow-shards",
     /// CL and CL_M on made-up ids that share many bytes.
-    ChosenIds,
+    ChosenIds = "chosen-ids",
     /// Its processes reincarnate again and again.
-    Reconnecting,
+    Reconnecting = "reconnecting",
     /// Values with an entry without a certificate in every lane.
-    UnknownTips,
+    UnknownTips = "unknown-tips",
     /// Signs the entries and parts of others but never serves them; sends its own entries to f+1 honest members.
-    SilentSigners,
+    SilentSigners = "silent-signers",
     /// Claims to have decided rounds that do not exist.
-    FalseClaim,
+    FalseClaim = "false-claim",
     /// Hundreds of false certificates.
-    FalseCertificates,
+    FalseCertificates = "false-certificates",
 }
 
 impl Adversary {
-    /// All of them.
-    pub const ALL: [Adversary; 44] = [
-        Adversary::Random,
-        Adversary::Mute,
-        Adversary::EquivocatingLane,
-        Adversary::EquivocatingSpb,
-        Adversary::EquivocatingBallots,
-        Adversary::Twins,
-        Adversary::WithheldPayload,
-        Adversary::ForgedCertificate,
-        Adversary::ShortCertificate,
-        Adversary::DuplicateSigner,
-        Adversary::WrongRound,
-        Adversary::WrongShard,
-        Adversary::FalseHalt,
-        Adversary::FalseJustification,
-        Adversary::OtherDigest,
-        Adversary::UncertifiedCut,
-        Adversary::InvalidEntry,
-        Adversary::WrongVote,
-        Adversary::BadShare,
-        Adversary::EarlyShare,
-        Adversary::MissingShare,
-        Adversary::StaleFlood,
-        Adversary::FutureFlood,
-        Adversary::MutatedBytes,
-        Adversary::Chaos,
-        Adversary::DyingChild,
-        Adversary::StarvedLeader,
-        Adversary::LastInFirstOut,
-        Adversary::Resubmitting,
-        Adversary::SilentPartner,
-        Adversary::FalseTransfer,
-        Adversary::ReshapedTransfer,
-        Adversary::FalseSign,
-        Adversary::FalseReject,
-        Adversary::FalseCancel,
-        Adversary::ForgedImport,
-        Adversary::FalseOrder,
-        Adversary::SlowShards,
-        Adversary::ChosenIds,
-        Adversary::Reconnecting,
-        Adversary::UnknownTips,
-        Adversary::SilentSigners,
-        Adversary::FalseClaim,
-        Adversary::FalseCertificates,
-    ];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Adversary::Random => "random",
-            Adversary::Mute => "mute",
-            Adversary::EquivocatingLane => "equivocating-lane",
-            Adversary::EquivocatingSpb => "equivocating-spb",
-            Adversary::EquivocatingBallots => "equivocating-ballots",
-            Adversary::Twins => "twins",
-            Adversary::WithheldPayload => "withheld-payload",
-            Adversary::ForgedCertificate => "forged-certificate",
-            Adversary::ShortCertificate => "short-certificate",
-            Adversary::DuplicateSigner => "duplicate-signer",
-            Adversary::WrongRound => "wrong-round",
-            Adversary::WrongShard => "wrong-shard",
-            Adversary::FalseHalt => "false-halt",
-            Adversary::FalseJustification => "false-justification",
-            Adversary::OtherDigest => "other-digest",
-            Adversary::UncertifiedCut => "uncertified-cut",
-            Adversary::InvalidEntry => "invalid-entry",
-            Adversary::WrongVote => "wrong-vote",
-            Adversary::BadShare => "bad-share",
-            Adversary::EarlyShare => "early-share",
-            Adversary::MissingShare => "missing-share",
-            Adversary::StaleFlood => "stale-flood",
-            Adversary::FutureFlood => "future-flood",
-            Adversary::MutatedBytes => "mutated-bytes",
-            Adversary::Chaos => "chaos",
-            Adversary::DyingChild => "dying-child",
-            Adversary::StarvedLeader => "starved-leader",
-            Adversary::LastInFirstOut => "last-in-first-out",
-            Adversary::Resubmitting => "resubmitting",
-            Adversary::SilentPartner => "silent-partner",
-            Adversary::FalseTransfer => "false-transfer",
-            Adversary::ReshapedTransfer => "reshaped-transfer",
-            Adversary::FalseSign => "false-sign",
-            Adversary::FalseReject => "false-reject",
-            Adversary::FalseCancel => "false-cancel",
-            Adversary::ForgedImport => "forged-import",
-            Adversary::FalseOrder => "false-order",
-            Adversary::SlowShards => "slow-shards",
-            Adversary::ChosenIds => "chosen-ids",
-            Adversary::Reconnecting => "reconnecting",
-            Adversary::UnknownTips => "unknown-tips",
-            Adversary::SilentSigners => "silent-signers",
-            Adversary::FalseClaim => "false-claim",
-            Adversary::FalseCertificates => "false-certificates",
-        }
-    }
-
     /// The adversary of a name.
     pub fn parse(name: &str) -> Option<Adversary> {
         Adversary::ALL.into_iter().find(|adversary| adversary.name() == name)

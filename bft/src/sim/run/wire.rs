@@ -8,7 +8,7 @@ use ::wire::ids::NodeId;
 use crate::crypto::suite::CoinName;
 use crate::event::Effect;
 use crate::lane::LaneMessage;
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
 use crate::mvba::MvbaMessage;
 use crate::sim::checker::Violation;
 use crate::sim::parcel::{Frame, Parcel};
@@ -23,6 +23,9 @@ impl Simulation<'_> {
             match effect {
                 Effect::Send { dest, class, body, digest } => {
                     let parcel = Parcel::new(body);
+                    // A message that metrics cannot name is missing in the table of kinds: no peer's fault.
+                    let is_known = MessageKind::of(parcel.body()) != MessageKind::Unknown;
+                    assert!(is_known, "no MessageKind of {}", parcel.said(&self.committee, node));
                     self.checker.on_send(node, digest, &parcel)?;
                     self.on_wire(node, class, &parcel)?;
                     let is_question =
