@@ -71,7 +71,7 @@ impl RoundsFile {
         let mut file = RoundsFile { path: path.into(), owner, reader, line: 0, last: None };
         match file.next_text()? {
             Some(first) if first == HEADER => Ok(file),
-            first => Err(file.error(&first.unwrap_or_default(), format!("'{HEADER}'"))),
+            first => Err(file.foreign_columns(&first.unwrap_or_default())),
         }
     }
 
@@ -100,6 +100,14 @@ impl RoundsFile {
         Ok(text.strip_suffix('\n').map(String::from))
     }
 
+    /// The first line has other columns: a file of another version.
+    fn foreign_columns(&self, first: &str) -> ParseError {
+        let mut columns = HEADER.split(',').chain([""]).zip(first.split(',').chain([""])).enumerate();
+        let (at, (expected, found)) =
+            columns.find(|(_, (expected, found))| expected != found).expect("the lines differ");
+        self.error(found, format!("'{expected}' as column {} of {HEADER}", at + 1))
+    }
+
     fn error(&self, value: &str, expected: String) -> ParseError {
         ParseError::at_line(&self.path.display().to_string(), self.line, value, expected)
     }
@@ -107,25 +115,32 @@ impl RoundsFile {
 
 /// The columns after the node and its shard.
 fn parse(text: &str) -> Option<Line> {
-    let words: Vec<&str> = text.split(',').collect();
-    let words: &[&str; 20] = words.as_slice().try_into().ok()?;
-    let number = |index: usize| words[index].parse::<u64>().ok();
-    let block = Block {
-        round: Round(number(0)?),
-        header: Digest(hex::decode_32(words[1])?),
-        finished: number(2)?,
-        rejected: number(3)?,
-        skipped: number(4)?,
-        spent: number(5)?,
-        finished_cross: number(6)?,
-        cancelled: number(7)?,
-        refunded: number(8)?,
-        closed: number(9)?,
-        entries: number(10)?,
-        payload_bytes: number(11)?,
-    };
-    for index in [13, 14, 15, 16, 18] {
-        number(index)?;
+    let mut words = text.split(',');
+    fn number<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<u64> {
+        words.next()?.parse().ok()
     }
-    Some(Line { block, views: number(12)?, agreement_us: number(17)?, executed_ms: number(19)? })
+    // In the order of the columns.
+    let block = Block {
+        round: Round(number(&mut words)?),
+        header: Digest(hex::decode_32(words.next()?)?),
+        finished: number(&mut words)?,
+        rejected: number(&mut words)?,
+        skipped: number(&mut words)?,
+        spent: number(&mut words)?,
+        finished_cross: number(&mut words)?,
+        cancelled: number(&mut words)?,
+        refunded: number(&mut words)?,
+        closed: number(&mut words)?,
+        entries: number(&mut words)?,
+        payload_bytes: number(&mut words)?,
+    };
+    let views = number(&mut words)?;
+    let _leader = number(&mut words)?;
+    let _spb_us = number(&mut words)?;
+    let _coin_us = number(&mut words)?;
+    let _decide_us = number(&mut words)?;
+    let agreement_us = number(&mut words)?;
+    let _fetch_us = number(&mut words)?;
+    let line = Line { block, views, agreement_us, executed_ms: number(&mut words)? };
+    words.next().is_none().then_some(line)
 }

@@ -470,8 +470,17 @@ fn a_missing_round_and_garbage_are_errors_with_file_and_line() {
     fs::copy(dir.path().join("rounds-1.csv"), dir.path().join("rounds-0.csv")).unwrap();
     let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
     assert!(error.contains("rounds-0.csv, line 2: found '1,0,1,"), "the file of another node: {error}");
-    fs::write(dir.path().join("rounds-0.csv"), "hello\n").unwrap();
-    assert!(check(dir.path(), &committee(), &record).unwrap_err().to_string().contains("line 1"));
+    let columns = rounds::HEADER.replace(",views,", ",lanes,views,");
+    for (first, expected) in [
+        ("hello\n", "line 1: found 'hello', expected 'node' as column 1 of"),
+        ("node,shard\n", "line 1: found '', expected 'round' as column 3 of"),
+        ("", "line 1: found '', expected 'node' as column 1 of"),
+        (&(columns + "\n"), "line 1: found 'lanes', expected 'views' as column 15 of"),
+    ] {
+        fs::write(dir.path().join("rounds-0.csv"), first).unwrap();
+        let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
     fs::remove_file(dir.path().join("rounds-0.csv")).unwrap();
     assert!(check(dir.path(), &committee(), &record).is_err());
 }
