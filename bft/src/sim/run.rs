@@ -9,6 +9,7 @@
 mod happen;
 mod inspect;
 mod setup;
+mod shadow;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use crate::sim::cost::Cost;
 use crate::sim::links::{HEALED_DELAY_MAX, Links, Scheduled};
 use crate::sim::parcel::Frame;
 use crate::sim::plan::{Child, Plan, Scenario, Trouble};
+use crate::sim::run::shadow::Shadow;
 use crate::sim::trace::{self, Trace};
 use crate::sim::workload::Workload;
 use crate::time::{Span, Time};
@@ -172,6 +174,7 @@ struct Simulation<'a> {
     workload: Workload,
     checker: Checker,
     cost: Cost,
+    shadow: Option<Shadow>,
     transport: &'a mut dyn Transport,
     trace: Trace,
     frames: u64,
@@ -377,7 +380,7 @@ impl Simulation<'_> {
             Node::Crashed => return Ok(()),
         };
         let before = core.work();
-        let effects = core.handle(now, event);
+        let effects = core.handle(now, event.clone());
         let steps = core.work() - before;
         let wakeup = core.next_wakeup();
         match wakeup {
@@ -401,6 +404,9 @@ impl Simulation<'_> {
         match self.node(node) {
             Node::Honest(_) => {
                 self.cost.on_work(node, steps)?;
+                if let Some(shadow) = self.shadow.as_mut().filter(|shadow| shadow.node() == node) {
+                    shadow.follow(now, &event, &effects)?;
+                }
                 self.do_honest(node, effects)?;
                 self.check_idle(node)
             }

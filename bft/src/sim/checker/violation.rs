@@ -84,6 +84,8 @@ pub enum Violation {
     NotFinished { node: NodeId, id: TxId, reported: Fate },
     /// Live honest members stand at different heights when all is quiet.
     LeftBehind { heights: Vec<(NodeId, Round)> },
+    /// A core that was given the same events did something else.
+    Replay { node: NodeId, error: String },
     /// A message or timer is left although no transaction is open.
     NotQuiet { waiting: String },
     /// The adversary holds a proof that must not exist, such as two certificates for one seq.

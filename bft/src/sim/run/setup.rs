@@ -22,6 +22,7 @@ use crate::sim::checker::Checker;
 use crate::sim::cost::Cost;
 use crate::sim::links::Links;
 use crate::sim::plan::{Plan, Scenario, SuiteKind};
+use crate::sim::run::shadow::Shadow;
 use crate::sim::run::{Happening, Node, PING_EVERY, Simulation, Stage, TURN_EVERY, Transport};
 use crate::sim::trace::Trace;
 use crate::sim::workload::{self, Habit, Workload};
@@ -37,7 +38,7 @@ impl<'a> Simulation<'a> {
         let (committee, suites) = deal(scenario);
         let shards = || (0..scenario.shards).map(ShardId);
         let members: Vec<NodeId> = shards().flat_map(|shard| committee.members(shard)).collect();
-        let (nodes, verified) = start(scenario, &plan, &committee, &suites, &members, &mut prng);
+        let (nodes, verified, shadow) = start(scenario, &plan, &committee, &suites, &members, &mut prng);
         let honest: BTreeSet<NodeId> =
             members.iter().copied().filter(|node| !plan.byzantine.contains(node)).collect();
         let foreign: Vec<Arc<dyn Suite>> = suites
@@ -80,6 +81,7 @@ impl<'a> Simulation<'a> {
             workload: Workload::new(&mut prng, committee.clone(), scenario.shards, habit),
             checker: Checker::new(rules, honest),
             cost: Cost::new(scenario.adversary, plan.byzantine.len()),
+            shadow,
             transport,
             trace,
             frames: 0,
@@ -91,7 +93,7 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// All members, in the order of their ids, and the counters of the honest ones' suites.
+/// All members, in the order of their ids, the counters of the honest ones' suites, and the shadow of one of these.
 fn start(
     scenario: &Scenario,
     plan: &Plan,
@@ -99,18 +101,19 @@ fn start(
     suites: &Suites,
     members: &[NodeId],
     prng: &mut Prng,
-) -> (Vec<Node>, BTreeMap<NodeId, Arc<CountingSuite>>) {
+) -> (Vec<Node>, BTreeMap<NodeId, Arc<CountingSuite>>, Option<Shadow>) {
     let lanes = LaneSettings {
         pipeline: *prng.pick(&[1, 2, 8]).expect("the list is not empty"),
         ..LaneSettings::default()
     };
     let batch = *prng.pick(&[1, 3, 100]).expect("the list is not empty");
-    let core = |node: NodeId, suite: Arc<dyn Suite>| {
+    let config = |node: NodeId| {
         let (committee, tracing) = (committee.clone(), Tracing::Off);
         let hash_seed = scenario.seed.wrapping_add(u64::from(node.0));
         let mempool = MempoolLimits::default();
-        Core::new(CoreConfig { committee, node, lanes, mempool, batch, hash_seed, tracing }, suite)
+        CoreConfig { committee, node, lanes, mempool, batch, hash_seed, tracing }
     };
+    let core = |node: NodeId, suite: Arc<dyn Suite>| Core::new(config(node), suite);
     let mut verified = BTreeMap::new();
     let nodes = members.iter().map(|node| {
         if plan.byzantine.contains(node) {
@@ -122,7 +125,10 @@ fn start(
             Node::Honest(Box::new(core(*node, counting)))
         }
     });
-    (nodes.collect(), verified)
+    let nodes = nodes.collect();
+    let first = verified.keys().next();
+    let shadow = first.and_then(|node| Shadow::of(scenario.seed, &config(*node), suites[node].clone()));
+    (nodes, verified, shadow)
 }
 
 /// The network with everything in it that happens at a fixed time.
