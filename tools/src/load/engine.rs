@@ -197,6 +197,7 @@ impl Engine {
                 self.request_statuses(now);
             }
             if now.duration_since(self.last_shown) >= SHOW_EVERY {
+                self.gather();
                 self.show(now);
             }
         }
@@ -302,7 +303,7 @@ impl Engine {
     fn gather(&mut self) {
         let executed = self.executed();
         let Some((gathering, ..)) = &mut self.gathering else { return };
-        gathering.ask(&self.committee, &mut self.links, |node| executed.get(&node).copied());
+        gathering.ask(Instant::now(), &self.committee, &mut self.links, |node| executed.get(&node).copied());
         if let Some(coins) = gathering.finished()
             && let Some((_, plan, log)) = self.gathering.take()
         {
@@ -368,7 +369,8 @@ impl Engine {
                 }
                 Happened::Reply(Reply::CoinsFrom { coins, next }) => {
                     if let Some((gathering, ..)) = &mut self.gathering {
-                        gathering.take(self.committee.shard_of(node), &mut self.links[index], coins, next);
+                        let (shard, link) = (self.committee.shard_of(node), &mut self.links[index]);
+                        gathering.take(now, shard, link, coins, next);
                         self.gather();
                     }
                 }
