@@ -6,8 +6,8 @@
 //! built from the [`Opening`] that is given the same events has the same effects; [`Replay`] is that core, and stops at
 //! the first check that differs. Traces do not count: a replay may trace what the node did not.
 //!
-//! Cost: tens of bytes an event beside the bytes of peers and clients, which are not copied; a checksum of what is sent,
-//! or of its digest where that is known.
+//! Cost: tens of bytes an event beside the bytes of peers and clients, which are not copied; a checksum of what is
+//! sent, or of its digest where that is known.
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,10 +71,10 @@ impl Opening {
         without_body(codec::encode(self))
     }
 
-    /// The opening that a record is.
+    /// Decodes an opening.
     ///
     /// # Errors
-    /// If it is none.
+    /// If the record is none.
     pub fn parse(record: &Record) -> Result<Opening, CodecError> {
         codec::decode(&record.head)
     }
@@ -161,10 +161,10 @@ pub fn record(now: Time, event: &Event) -> Record {
     Record { head: codec::encode(&Head::Event(now, head)), digest, body }
 }
 
-/// What a record says that is no opening.
+/// Decodes a record that is not an opening.
 ///
 /// # Errors
-/// If its bytes say nothing.
+/// If its bytes cannot be decoded.
 pub fn parse(record: Record) -> Result<Entry, CodecError> {
     let Record { head, digest, body } = record;
     let (now, head) = match codec::decode(&head)? {
@@ -244,17 +244,19 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The core at the beginning of a journal, which must be that of its events.
+    /// The core of a node at the beginning of its journal.
     ///
     /// # Errors
-    /// If the opening is of another testbed, or does not begin the journal.
+    /// If the opening is of another testbed or node, or does not begin the journal.
     pub fn begin(
         opening: Opening,
         committee: Arc<Committee>,
+        node: NodeId,
         suite: Arc<dyn Suite>,
         tracing: Tracing,
     ) -> Result<Replay, ReplayError> {
-        if opening.testbed != committee.testbed() || opening.events_before != 0 {
+        let is_its = opening.testbed == committee.testbed() && opening.node == node;
+        if !is_its || opening.events_before != 0 {
             return Err(ReplayError::Opening(Box::new(opening)));
         }
         let core = Core::new(opening.config(committee, tracing), suite);

@@ -1,10 +1,11 @@
 //! The consensus core: pure, deterministic, sans-IO.
 //!
-//! No clock, thread, socket, file or ambient randomness: time comes in with each event, effects go out as values.
-//! From the bottom up: `time`, `prng`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and
-//! `bucket`, `resend` and `serving` bound what is sent; `effects`, `fault` and `quorum` are the vocabulary; `crypto`
-//! signs and elects; `transaction`, `ledger` and `pending` hold the money; `lane`, `spb`, `mvba` and `round` are the
-//! protocol; `core` is the root that a driver feeds, and `journal` writes down what it is fed. `sim` attacks all of it; no other module imports it, except tests.
+//! No clock, thread, socket, file or ambient randomness: time comes in with each event, effects go out as values. From
+//! the bottom up: `time`, `prng`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and `bucket`,
+//! `resend` and `serving` bound what is sent; `effects`, `fault` and `quorum` are the vocabulary; `crypto` signs and
+//! elects; `transaction`, `ledger` and `pending` hold the money; `lane`, `spb`, `mvba` and `round` are the protocol;
+//! `core` is the root that a driver feeds, and `journal` writes down what it is fed. `sim` attacks all of it; no other
+//! module imports it, except tests.
 #![forbid(unsafe_code)]
 
 pub mod block;

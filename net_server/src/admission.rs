@@ -204,7 +204,7 @@ impl Handshake {
                 Ok(answer) => answer,
                 Err(error) => {
                     if let Some(notice) = Listener::notice(&myself.committee, &error) {
-                        // Whoever does not take it learns less.
+                        // A dialer that does not read it only gets a vaguer error.
                         let _ = self.stream.write(&notice);
                     }
                     return Err(Refused::Handshake(error));

@@ -70,8 +70,8 @@ struct Outbound {
 pub(crate) enum Ended {
     /// By a request.
     Stopped,
-    /// A child cannot be kept running.
-    ChildFailed(String),
+    /// A child cannot be kept running, or the journal not be written.
+    Failed(String),
 }
 
 /// Batches handled before the loop checks what is due.
@@ -111,10 +111,10 @@ impl<M: Machine> Driver<M> {
 
     /// Runs until a stop request or a failure; returns the machine.
     pub(crate) fn run(mut self) -> (M, Ended) {
-        let ended = self.turns();
+        let mut ended = self.turns();
         self.rounds.flush();
-        if let Some(journal) = self.journal.take() {
-            journal.end();
+        if let Some(Err(reason)) = self.journal.take().map(Journal::end) {
+            ended = Ended::Failed(reason);
         }
         (self.machine, ended)
     }
@@ -173,7 +173,7 @@ impl<M: Machine> Driver<M> {
             Inbound::Started { child, pid, outlet } => self.take_start(child, pid, outlet),
             // Fails if the scrape has given up waiting.
             Inbound::Snapshot(reply_to) => drop(reply_to.try_send(Box::new(self.snapshot()))),
-            Inbound::Failed(reason) => return Some(Ended::ChildFailed(reason)),
+            Inbound::Failed(reason) => return Some(Ended::Failed(reason)),
             Inbound::Stop => return Some(Ended::Stopped),
         }
         None

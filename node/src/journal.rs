@@ -74,12 +74,29 @@ struct End {
     events: u64,
 }
 
+/// Makes the directory ready, before the keys are used: a node that cannot begin a journal has signed nothing.
+///
+/// # Errors
+/// If it holds a journal, or cannot be made.
+pub(crate) fn make_ready(settings: &JournalSettings) -> Result<(), String> {
+    let directory = &settings.directory;
+    let failed = |error: io::Error| format!("cannot begin a journal in {}: {error}", directory.display());
+    fs::create_dir_all(directory).map_err(failed)?;
+    if segments(directory).map_err(failed)?.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "{} holds a journal already, and a node cannot go on from it; choose another directory with --journal",
+        directory.display()
+    ))
+}
+
 impl Journal {
-    /// Begins a journal, in a directory without one, and starts its thread, which ends the node through `inbound` if it
-    /// cannot write.
+    /// Begins a journal, in a directory that was made ready, and starts its thread, which ends the node through
+    /// `inbound` if it cannot write.
     ///
     /// # Errors
-    /// If the directory holds a journal, or a file cannot be written.
+    /// If a file cannot be written.
     pub(crate) fn begin(
         settings: &JournalSettings,
         opening: Opening,
@@ -87,13 +104,6 @@ impl Journal {
     ) -> Result<Journal, String> {
         let JournalSettings { directory, durability } = settings;
         let failed = |error: io::Error| format!("cannot begin a journal in {}: {error}", directory.display());
-        fs::create_dir_all(directory).map_err(failed)?;
-        if !segments(directory).map_err(failed)?.is_empty() {
-            return Err(format!(
-                "{} holds a journal already, and a node cannot go on from it; choose another directory with --journal",
-                directory.display()
-            ));
-        }
         let writer = Writer::begin(directory, *durability, opening).map_err(failed)?;
         Journal::write_with(writer, inbound).map_err(failed)
     }
@@ -105,7 +115,7 @@ impl Journal {
         let opens = gate.clone();
         thread::Builder::new().name("journal".into()).spawn(move || {
             if let Err(reason) = write_all(writer, &batches, &opens) {
-                opens.close();
+                opens.close(reason.clone());
                 // Fails only if the loop has ended already.
                 let _ = inbound.send(Inbound::Failed(reason));
             }
@@ -165,11 +175,14 @@ impl Journal {
         self.push(self.done.record());
     }
 
-    /// Writes everything noted, and waits until that is done or has failed.
-    pub(crate) fn end(mut self) {
+    /// Writes everything noted, and waits until that is done.
+    ///
+    /// # Errors
+    /// If it could not be written, in words.
+    pub(crate) fn end(mut self) -> Result<(), String> {
         self.check();
         self.flush();
-        let _ = self.gate.wait(self.records);
+        self.gate.wait(self.records)
     }
 }
 
@@ -180,12 +193,12 @@ pub(crate) struct Gate {
     moved: Condvar,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Written {
     /// So many records.
     UpTo(u64),
-    /// Nothing more will be.
-    Failed,
+    /// Nothing more will be; why.
+    Failed(String),
 }
 
 impl Default for Written {
@@ -195,14 +208,17 @@ impl Default for Written {
 }
 
 impl Gate {
-    /// Waits until all records up to a position are written; `false` if they will never be.
-    pub(crate) fn wait(&self, position: u64) -> bool {
+    /// Waits until all records up to a position are written.
+    ///
+    /// # Errors
+    /// If they will never be, in words.
+    pub(crate) fn wait(&self, position: u64) -> Result<(), String> {
         let mut written = self.written.lock().expect(NO_PANIC);
         loop {
-            match *written {
-                Written::UpTo(records) if records >= position => return true,
+            match &*written {
+                Written::UpTo(records) if *records >= position => return Ok(()),
                 Written::UpTo(_) => written = self.moved.wait(written).expect(NO_PANIC),
-                Written::Failed => return false,
+                Written::Failed(reason) => return Err(reason.clone()),
             }
         }
     }
@@ -212,8 +228,8 @@ impl Gate {
         self.moved.notify_all();
     }
 
-    fn close(&self) {
-        *self.written.lock().expect(NO_PANIC) = Written::Failed;
+    fn close(&self, reason: String) {
+        *self.written.lock().expect(NO_PANIC) = Written::Failed(reason);
         self.moved.notify_all();
     }
 }
@@ -280,6 +296,8 @@ impl Writer {
         if self.offset >= self.segment_bytes {
             self.number += 1;
             self.opening.events_before = events;
+            // An error is of the new file.
+            (self.path, self.offset) = (segment_path(&self.directory, self.number), 0);
             (self.file, self.path, self.offset) =
                 new_segment(&self.directory, self.durability, self.number, &self.opening)?;
         }
@@ -381,7 +399,8 @@ mod tests {
     fn the_gate_opens_when_an_event_is_written() {
         let place = Place::new();
         let (sender, _receiver) = inbound::queue();
-        let mut journal = Journal::begin(&place.settings(), opening(), sender.clone()).unwrap();
+        make_ready(&place.settings()).unwrap();
+        let mut journal = Journal::begin(&place.settings(), opening(), sender).unwrap();
         let gate = journal.gate();
         let request = Event::Client { client: ClientId(3), body: Bytes::from(vec![7; 100]) };
         assert_eq!(journal.note(Time(5), &request), 1);
@@ -390,11 +409,10 @@ mod tests {
         thread::sleep(Duration::from_millis(50));
         assert!(!waiting.is_finished(), "nothing is written yet");
         journal.flush();
-        assert!(waiting.join().unwrap());
-        journal.end();
+        waiting.join().unwrap().unwrap();
+        journal.end().unwrap();
         assert_eq!(place.read(), (vec![(0, 2)], 1));
-        let again = Journal::begin(&place.settings(), opening(), sender);
-        assert!(again.is_err_and(|error| error.contains("holds a journal already")));
+        assert!(make_ready(&place.settings()).is_err_and(|error| error.contains("holds a journal already")));
     }
 
     #[test]
@@ -409,9 +427,9 @@ mod tests {
         for at in 1..=10 {
             journal.note(Time(at), &Event::Tick);
             journal.flush();
-            assert!(gate.wait(at));
+            gate.wait(at).unwrap();
         }
-        journal.end();
+        journal.end().unwrap();
         let (segments, checks) = place.read();
         assert!(segments.len() > 1, "{segments:?}");
         let mut events = 0;
@@ -433,7 +451,8 @@ mod tests {
         let gate = journal.gate();
         journal.note(Time(1), &Event::Tick);
         journal.flush();
-        assert!(!gate.wait(1));
+        assert!(gate.wait(1).is_err());
+        assert!(journal.end().is_err_and(|reason| reason.contains("No space left on device")));
         let Ok(Inbound::Failed(reason)) = receiver.recv() else { panic!("the node ends") };
         assert!(reason.contains("journal-00000001 at byte "), "{reason}");
         assert!(reason.contains("No space left on device"), "{reason}");

@@ -103,6 +103,9 @@ fn run_core(
     metrics: Option<TcpListener>,
 ) -> Result<(), Box<dyn Error>> {
     let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
+    if let Some(settings) = &config.journal {
+        journal::make_ready(settings)?;
+    }
     claim_keys(config)?;
     let suite = RealSuite::new(&config.committee, config.id, signing, *coin_secret)?;
     let limits = &config.limits;
@@ -213,7 +216,7 @@ fn serve<M: Machine>(
             log::info!("{node} has ended on request");
             Ok(machine)
         }
-        Ended::ChildFailed(reason) => Err(reason.into()),
+        Ended::Failed(reason) => Err(reason.into()),
     }
 }
 

@@ -101,7 +101,7 @@ fn write(child: Child, batches: &Receiver<Batch>, waiting_bytes: &AtomicU64, mut
             }
             after = batch.after;
         }
-        if after.is_some_and(|(gate, position)| !gate.wait(position)) {
+        if after.is_some_and(|(gate, position)| gate.wait(position).is_err()) {
             log::info!("nothing more goes to {}, since the journal cannot be written", child.name());
             return;
         }

@@ -88,11 +88,8 @@ impl Silences {
         let mut lines = Vec::new();
         for (node, peer) in &mut self.peers {
             let is_sent_to = std::mem::take(&mut peer.is_sent_to) || is_sent_to_all;
-            if std::mem::take(&mut peer.is_heard) {
-                peer.looks = 0;
-            } else if is_sent_to {
-                peer.looks += 1;
-            }
+            let is_heard = std::mem::take(&mut peer.is_heard);
+            peer.looks = if is_sent_to && !is_heard { peer.looks + 1 } else { 0 };
             if peer.looks >= self.looks_max && !peer.is_silent {
                 peer.is_silent = true;
                 let silence = seconds(now, peer.heard_at);

@@ -79,8 +79,10 @@ pub(crate) const COMMAND: Command = Command {
 
 /// How long the first member of each shard may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the others may take once all are asked.
-const ANSWER: Duration = Duration::from_millis(500);
+/// How long the others may take after that, unless their connection is refused.
+const OTHERS: Duration = Duration::from_secs(3);
+/// How long answers may take before the request is repeated, over what has connected meanwhile.
+const ANSWER: Duration = Duration::from_millis(200);
 
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let (hosts, committee) =
@@ -156,11 +158,14 @@ fn offer(plan: &RunPlan, hosts: Hosts, committee: Arc<Committee>) -> Result<Summ
     conduct_ready(run, &mut Alone)
 }
 
-/// Waits until a member of each shard answers, and returns the nodes that do not, each with the reason.
+/// Waits until a member of each shard answers and the others have had their time, and returns the nodes that do not
+/// answer, each with the reason.
 fn reach(run: &Run<'_>, committee: &Committee, all: &[NodeId]) -> Result<BTreeMap<NodeId, String>, RunError> {
     let began = Instant::now();
+    let mut statuses = BTreeMap::new();
+    let mut reached_at = None;
     loop {
-        let statuses = run.offering.statuses(all, ANSWER);
+        statuses.extend(run.offering.statuses(all, ANSWER));
         if signals::is_interrupted() {
             return Err(RunError::Interrupted);
         }
@@ -172,7 +177,11 @@ fn reach(run: &Run<'_>, committee: &Committee, all: &[NodeId]) -> Result<BTreeMa
             .map(|node| (*node, down.get(node).cloned().unwrap_or_else(|| "no answer".into())));
         let silent: BTreeMap<NodeId, String> = silent.collect();
         if reached.len() == usize::from(committee.shards()) {
-            return Ok(silent);
+            let reached_at: &Instant = reached_at.get_or_insert_with(Instant::now);
+            let is_hopeless = silent.keys().all(|node| down.contains_key(node));
+            if is_hopeless || reached_at.elapsed() > OTHERS {
+                return Ok(silent);
+            }
         }
         if began.elapsed() > PATIENCE {
             return Err(StartError::NotReached(by_reason(&silent)).into());
@@ -188,7 +197,7 @@ fn by_reason(silent: &BTreeMap<NodeId, String>) -> String {
     notes.collect::<Vec<_>>().join("; ")
 }
 
-/// The nodes of somebody else: they are neither watched nor touched.
+/// Nodes that this command did not start: they are neither watched nor touched.
 struct Neighbours {
     up: Vec<NodeId>,
 }

@@ -176,7 +176,7 @@ fn replay(
         &place,
         |opening| {
             let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
-            Replay::begin(opening, committee.clone(), suite, tracing)
+            Replay::begin(opening, committee.clone(), node, suite, tracing)
         },
         wish,
     )
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_checked_is_said() {
+    fn an_unchecked_tail_is_reported() {
         let done = Done {
             node: NodeId(3),
             events: 12_345,

@@ -34,7 +34,7 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// The checksum of the bytes in front, of which `crc` is that, and of these; it begins with 0.
+/// Continues the checksum `crc` over these bytes; that of no bytes is 0.
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     let mut crc = !crc;
     let (words, rest) = bytes.as_chunks::<8>();

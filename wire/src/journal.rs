@@ -7,8 +7,9 @@
 //! [`Record`]s have lengths and checksums. The first one of each segment is the *opening*, which says what the rest
 //! needs; what it holds is its owner's business, as are heads and bodies.
 //!
-//! A crash leaves at most the last record of the last segment unfinished: a *torn tail*. Anything else that does not
-//! fit is damage, and a reader says where.
+//! The end of a process leaves at most the last record of the last segment unfinished: a *torn tail*. Anything else
+//! that does not fit is damage, and a reader says where. After a loss of power a file may have its length and not yet
+//! its bytes; what stands there then is told as damage too.
 //!
 //! # Security
 //! A reader allocates for a record only what the file still has.

@@ -290,7 +290,6 @@ fn free_addresses(count: u16) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
 /// Runs a program of a node to its end.
 pub(crate) fn run(program: &str, arguments: &str) -> std::process::Output {
     build_children();
@@ -298,6 +297,7 @@ pub(crate) fn run(program: &str, arguments: &str) -> std::process::Output {
     Command::new(program).args(arguments.split_whitespace()).output().unwrap()
 }
 
+/// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
 fn build_children() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -15,7 +15,7 @@ use crate::pids;
 use crate::run::{Directories, StartError, refuse_other_run};
 use crate::verify::Record;
 
-/// Figures of one load.
+/// Figures of one load. The summary, which says whose they are, is moved after the others.
 const FIGURES: [&str; 4] = ["summary.json", "series.csv", "latency.csv", "transactions.csv"];
 /// The record of all loads.
 const RECORD: [&str; 4] = ["nodes.csv", "exchanges.csv", "receipts.csv", "clients.csv"];
@@ -41,6 +41,12 @@ impl LogDir {
         fs::create_dir_all(log).map_err(|error| StartError::file("create", log, error))?;
         let lock = Directories { log: log.into(), data: log.into() }.lock();
         refuse_other_run(log, &pids::leftovers(&lock)?)?;
+        // The figures of a load that was killed are not whole; those of one that could not be put in their places are.
+        if part.join(FIGURES[0]).exists() {
+            let error =
+                io::Error::other("it holds the files of a load that could not be put in their places");
+            return Err(StartError::file("remove", &part, error));
+        }
         match fs::remove_dir_all(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(StartError::file("remove", &part, error));
@@ -64,16 +70,19 @@ impl LogDir {
     /// In words, if a file cannot be read, written or moved. Those of the load then stay in `load.part`.
     pub(crate) fn adopt(&self, committee: &Committee) -> Result<Option<String>, String> {
         let (log, part) = (&self.log, self.part());
+        if !part.join(FIGURES[0]).exists() {
+            return Err("the load has left no summary".into());
+        }
         let file = |verb: &str, path: &Path, error| format!("cannot {verb} {}: {error}", path.display());
         let summary = log.join(FIGURES[0]);
+        let record = Record::load(&part, committee).map_err(|error| error.to_string())?;
         let note = match testbed_of(&summary) {
             Some(testbed) if testbed == committee.testbed().to_string() => {
                 let before = Record::load(log, committee).map_err(|error| error.to_string())?;
-                let record = Record::load(&part, committee).map_err(|error| error.to_string())?;
                 record.after(before).save(&part, committee).map_err(|error| file("write", &part, error))?;
                 let aside = aside(log);
                 fs::create_dir(&aside).map_err(|error| file("create", &aside, error))?;
-                for name in FIGURES.iter().filter(|name| log.join(name).exists()) {
+                for name in FIGURES.iter().rev().filter(|name| log.join(name).exists()) {
                     let path = log.join(name);
                     fs::rename(&path, aside.join(name)).map_err(|error| file("move", &path, error))?;
                 }
@@ -89,7 +98,7 @@ impl LogDir {
                 (!earlier.is_empty()).then(|| format!("{of_another} {} were replaced", log.display()))
             }
         };
-        for name in FILES.iter().filter(|name| part.join(name).exists()) {
+        for name in FILES.iter().rev().filter(|name| part.join(name).exists()) {
             let path = part.join(name);
             fs::rename(&path, log.join(name)).map_err(|error| file("move", &path, error))?;
         }
@@ -100,7 +109,8 @@ impl LogDir {
 
 impl Drop for LogDir {
     fn drop(&mut self) {
-        // Both only help the next reader: one is empty unless something went wrong, the other names a process that ends.
+        // Both only help the next reader: one is empty unless something went wrong, the other names a process that
+        // ends.
         let _ = fs::remove_dir(part(&self.log));
         let _ = fs::remove_file(&self.lock);
     }
@@ -200,12 +210,19 @@ mod tests {
         load(log, &committee, 5, 10);
         fs::write(log.join("receipts.csv"), "damaged").unwrap();
         let directory = LogDir::take(log).unwrap();
+        assert!(directory.adopt(&committee).is_err_and(|error| error.contains("no summary")));
         fs::write(directory.part().join("series.csv"), "new").unwrap();
+        fs::write(directory.part().join("summary.json"), "{}").unwrap();
+        for name in RECORD {
+            fs::copy(log.join(name), directory.part().join(name)).unwrap();
+        }
+        fs::write(directory.part().join("receipts.csv"), "shard,height,finished,finished_cross\n").unwrap();
         let error = directory.adopt(&committee).unwrap_err();
         assert!(error.contains("receipts.csv"), "{error}");
         assert_eq!(fs::read_to_string(log.join("series.csv")).unwrap(), "10");
         drop(directory);
         assert_eq!(fs::read_to_string(part(log).join("series.csv")).unwrap(), "new");
         assert!(!log.join("run.txt").exists());
+        assert!(LogDir::take(log).is_err_and(|error| error.to_string().contains("load.part")), "it is kept");
     }
 }

@@ -1,11 +1,11 @@
 //! The transactions of a load and what became of each: pure bookkeeping, no socket and no clock.
 //!
-//! Every coin that is unspent at the beginning is the head of a *chain*: its next transaction spends the coin that the chain has and creates
-//! the next one, and goes out only after the receipt of the last. So all transactions are valid, none waits for
-//! another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one node at a time, a
-//! member of the shard that holds its coin, to which its transactions are handed. [`cross`] moves chains between
-//! shards and spoils inputs on purpose, [`fates`] lets them go on after a receipt, [`doubt`] after one that leaves them
-//! in doubt.
+//! Every coin that is unspent at the beginning is the head of a *chain*: its next transaction spends the coin that the
+//! chain has and creates the next one, and goes out only after the receipt of the last. So all transactions are valid,
+//! none waits for another, and the ledger holds as many coins at the end as at the start. Each chain belongs to one
+//! node at a time, a member of the shard that holds its coin, to which its transactions are handed. [`cross`] moves
+//! chains between shards and spoils inputs on purpose, [`fates`] lets them go on after a receipt, [`doubt`] after one
+//! that leaves them in doubt.
 //!
 //! *Expected* is the rejection of a transaction with an input that was spoiled on purpose, or with one whose chain
 //! could not know what had become of its coin. Every other rejection is unexpected.

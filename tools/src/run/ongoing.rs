@@ -27,6 +27,8 @@ const STEP: Duration = Duration::from_millis(50);
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long answers to the last queries may take.
 const ANSWER: Duration = Duration::from_secs(1);
+/// How long finding the coins of a load may take.
+const COINS: Duration = Duration::from_secs(60);
 /// How long nodes about to be crashed may take to report their counters.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// After so long without a commit the run prints a diagnosis.
@@ -164,9 +166,14 @@ impl Run<'_> {
     pub(crate) fn offer(&mut self, companion: &mut dyn Companion) -> Result<Ticker, RunError> {
         self.warn_of_the_plan();
         self.offering.begin(self.plan.load, self.transaction_log()?);
+        let requested = Instant::now();
         let began = loop {
             match self.offering.look_at(|shared| shared.began) {
                 Some(began) => break began.at,
+                None if requested.elapsed() > COINS && !signals::is_interrupted() => {
+                    let why = format!("its coins were not listed within {} s", COINS.as_secs());
+                    return Err(StartError::NotReached(why).into());
+                }
                 None if signals::is_interrupted() || self.offering.has_ended() => {
                     return Err(RunError::Interrupted);
                 }

@@ -1,8 +1,9 @@
 //! A second core of one honest member: it is fed what a journal of the first one would hold, and must do the same.
 //!
-//! Whatever a core learned besides its events and their times would make the two differ: a clock, ambient randomness, an
-//! order of iteration that is not fixed, a level of tracing that has effects. Every event and check passes through its
-//! encoding, so the journal loses nothing either. One seed in [`SHADOWED`] has a shadow, of its first honest member.
+//! Whatever a core learned besides its events and their times would make the two differ: a clock, ambient randomness,
+//! an order of iteration that is not fixed, a level of tracing that has effects. Every event and check passes through
+//! its encoding, so the journal loses nothing either. One seed in [`SHADOWED`] has a shadow, of its first honest
+//! member.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Shadow {
     /// A shadow for a core of this configuration, if the scenario of this seed has one.
     pub(super) fn of(seed: u64, config: &CoreConfig, suite: Arc<dyn Suite>) -> Option<Shadow> {
         let opening = Opening::of("simulation".into(), config);
-        let begin = || Replay::begin(opening, config.committee.clone(), suite, Tracing::All);
+        let begin = || Replay::begin(opening, config.committee.clone(), config.node, suite, Tracing::All);
         let replay = seed.is_multiple_of(SHADOWED).then(begin)?;
         let replay = replay.expect("the opening is of this committee and begins its journal");
         Some(Shadow { replay, node: config.node, done: Check::default() })

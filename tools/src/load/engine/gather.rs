@@ -1,8 +1,9 @@
 //! Finding the coins that a load may spend on a testbed that has executed blocks: those that a member of each shard
 //! lists as unspent, page by page.
 //!
-//! A member that is asked and lost, or silent for [`PATIENCE`], gives way to another, which is asked from the beginning:
-//! places mean something to one node only. The member that has executed most is asked first, since one that is behind lists spent coins.
+//! A member that is asked and lost, or silent for [`PATIENCE`], gives way to another, which is asked from the
+//! beginning: places mean something to one node only. The member that has executed most is asked first, since one that
+//! is behind lists spent coins.
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ struct Listing {
     progress: Progress,
     /// Members that have been asked in vain, which are asked again when there is no other.
     given_up: Vec<NodeId>,
+    /// Members that still owe a page that nobody waits for any more, once for each.
+    late: Vec<NodeId>,
 }
 
 enum Progress {
@@ -42,7 +45,12 @@ enum Progress {
 impl Gathering {
     /// Nobody is asked yet. The coins are those of this owner.
     pub(super) fn new(shards: u16, owner: [u8; 32]) -> Gathering {
-        let listing = |_| Listing { coins: Vec::new(), progress: Progress::Idle, given_up: Vec::new() };
+        let listing = |_| Listing {
+            coins: Vec::new(),
+            progress: Progress::Idle,
+            given_up: Vec::new(),
+            late: Vec::new(),
+        };
         Gathering { owner, listings: (0..shards).map(listing).collect() }
     }
 
@@ -56,7 +64,10 @@ impl Gathering {
     ) {
         for (shard, listing) in (0..).map(ShardId).zip(&mut self.listings) {
             match listing.progress {
-                Progress::Asked(node, at) if now.duration_since(at) > PATIENCE => listing.give_up(node),
+                Progress::Asked(node, at) if now.duration_since(at) > PATIENCE => {
+                    listing.late.push(node);
+                    listing.give_up(node);
+                }
                 Progress::Idle => {}
                 Progress::Asked(..) | Progress::Done => continue,
             }
@@ -73,6 +84,7 @@ impl Gathering {
     /// The connection to a node was lost.
     pub(super) fn lost(&mut self, node: NodeId) {
         for listing in &mut self.listings {
+            listing.late.retain(|late| *late != node);
             if matches!(listing.progress, Progress::Asked(asked, _) if asked == node) {
                 listing.give_up(node);
             }
@@ -89,6 +101,11 @@ impl Gathering {
         next: Option<u32>,
     ) {
         let listing = &mut self.listings[usize::from(shard.0)];
+        // Replies come in the order of the requests.
+        if let Some(at) = listing.late.iter().position(|late| *late == link.node) {
+            listing.late.swap_remove(at);
+            return;
+        }
         if !matches!(listing.progress, Progress::Asked(asked, _) if asked == link.node) {
             return;
         }
@@ -105,14 +122,7 @@ impl Gathering {
     /// The coins by shard, once all are there.
     pub(super) fn finished(&mut self) -> Option<Vec<Coins>> {
         let all = self.listings.iter().all(|listing| matches!(listing.progress, Progress::Done));
-        let coins = |listing: &mut Listing| {
-            let mut coins = std::mem::take(&mut listing.coins);
-            // A member that answered late has answered twice.
-            coins.sort_unstable();
-            coins.dedup();
-            coins
-        };
-        all.then(|| self.listings.iter_mut().map(coins).collect())
+        all.then(|| self.listings.iter_mut().map(|listing| std::mem::take(&mut listing.coins)).collect())
     }
 }
 
