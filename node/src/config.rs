@@ -78,7 +78,7 @@ pub(crate) const PROGRAM: Program = Program {
         "A node prints nothing on standard output. Its log is DIR/consensus-node-N.log, those of its children are \
          DIR/node-net-client-N.log and DIR/node-net-server-N.log; errors of start and end go to standard error. Keys \
          serve one start: KEYS/node-N.used marks those that have signed. Without a --stop-on option only a signal \
-         ends it.",
+         ends it, which is a crash: up to a second of rounds-N.csv is lost.",
     ],
     own: &[
         Flag::required("--log-dir", "DIR", "The directory of logs and rounds-N.csv, which must exist."),
