@@ -8,7 +8,6 @@
 //! the messages of peers. So the loop then hands its status to `net_server` twice a second, which answers clients with
 //! it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -25,7 +24,7 @@ use wire::limits::STATUS_EVERY;
 
 use crate::child::Child;
 use crate::inbound::Inbound;
-use crate::journal::{Gate, Journal};
+use crate::journal::{Journal, Written};
 use crate::lag::LagLog;
 use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
@@ -49,8 +48,6 @@ pub(crate) struct Driver<M> {
     silences: Silences,
     /// Where events are written down before their effects leave, if they are.
     journal: Option<Journal>,
-    /// Events handled.
-    position: u64,
     meters: Meters,
     /// Since when messages to the children are buffered.
     buffering_since: Time,
@@ -101,7 +98,6 @@ impl<M: Machine> Driver<M> {
             lag: LagLog::default(),
             silences,
             journal,
-            position: 0,
             meters: Meters::default(),
             buffering_since: Time::default(),
             net_client: Outbound::default(),
@@ -227,7 +223,7 @@ impl<M: Machine> Driver<M> {
     fn feed(&mut self, event: Event) {
         let now = self.now();
         if let Some(journal) = &mut self.journal {
-            self.position = journal.note(now, &event);
+            journal.note(now, &event);
         }
         for effect in self.machine.handle(now, event) {
             if let Some(journal) = &mut self.journal {
@@ -268,10 +264,7 @@ impl<M: Machine> Driver<M> {
 
     /// Passes on what is buffered: first what must be written, then what waits for it.
     fn flush(&mut self) {
-        let after = self.journal.as_mut().map(|journal| {
-            journal.flush();
-            (journal.gate(), self.position)
-        });
+        let after = self.journal.as_mut().map(Journal::flush);
         self.net_client.flush(after.clone());
         self.net_server.flush(after);
     }
@@ -329,7 +322,7 @@ impl Outbound {
 
     /// Passes the buffer to the writer. Before the child first runs the buffer is kept; it stays short, since the core
     /// has no input yet.
-    fn flush(&mut self, after: Option<(Arc<Gate>, u64)>) {
+    fn flush(&mut self, after: Option<Written>) {
         if let Some(outlet) = &self.outlet
             && !self.messages.is_empty()
         {

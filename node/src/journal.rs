@@ -115,7 +115,7 @@ impl Journal {
         let opens = gate.clone();
         thread::Builder::new().name("journal".into()).spawn(move || {
             if let Err(reason) = write_all(writer, &batches, &opens) {
-                opens.close(reason.clone());
+                opens.moves_to(Progress::Failed(reason.clone()));
                 // Fails only if the loop has ended already.
                 let _ = inbound.send(Inbound::Failed(reason));
             }
@@ -130,21 +130,15 @@ impl Journal {
         })
     }
 
-    /// What effects wait at.
-    pub(crate) fn gate(&self) -> Arc<Gate> {
-        self.gate.clone()
-    }
-
-    /// Notes an event before it is handled; returns its position, which its effects wait for.
-    pub(crate) fn note(&mut self, now: Time, event: &Event) -> u64 {
+    /// Notes an event before it is handled.
+    pub(crate) fn note(&mut self, now: Time, event: &Event) {
         self.done.events += 1;
-        self.push(journal::record(now, event))
+        self.push(journal::record(now, event));
     }
 
-    fn push(&mut self, record: Record) -> u64 {
+    fn push(&mut self, record: Record) {
         self.batch.records.push(record);
         self.records += 1;
-        self.records
     }
 
     /// Notes an effect.
@@ -157,8 +151,8 @@ impl Journal {
         self.batch.permits.push(permit);
     }
 
-    /// Hands over everything noted.
-    pub(crate) fn flush(&mut self) {
+    /// Hands over everything noted; returns what its effects wait for.
+    pub(crate) fn flush(&mut self) -> Written {
         if self.done.events >= self.checked_events + EVENTS_A_CHECK {
             self.check();
         }
@@ -168,6 +162,7 @@ impl Journal {
             // Fails only if the thread has ended, which has ended the loop.
             let _ = self.batches.send(batch);
         }
+        Written { gate: self.gate.clone(), records: self.records }
     }
 
     fn check(&mut self) {
@@ -181,55 +176,62 @@ impl Journal {
     /// If it could not be written, in words.
     pub(crate) fn end(mut self) -> Result<(), String> {
         self.check();
-        self.flush();
+        self.flush().wait()
+    }
+}
+
+/// The moment at which so many records are written.
+#[derive(Clone)]
+pub(crate) struct Written {
+    gate: Arc<Gate>,
+    records: u64,
+}
+
+impl Written {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// If it will never come, in words.
+    pub(crate) fn wait(&self) -> Result<(), String> {
         self.gate.wait(self.records)
     }
 }
 
 /// How far the journal is written.
 #[derive(Default)]
-pub(crate) struct Gate {
-    written: Mutex<Written>,
+struct Gate {
+    progress: Mutex<Progress>,
     moved: Condvar,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Written {
-    /// So many records.
+enum Progress {
+    /// So many records are written.
     UpTo(u64),
     /// Nothing more will be; why.
     Failed(String),
 }
 
-impl Default for Written {
-    fn default() -> Written {
-        Written::UpTo(0)
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress::UpTo(0)
     }
 }
 
 impl Gate {
-    /// Waits until all records up to a position are written.
-    ///
-    /// # Errors
-    /// If they will never be, in words.
-    pub(crate) fn wait(&self, position: u64) -> Result<(), String> {
-        let mut written = self.written.lock().expect(NO_PANIC);
+    fn wait(&self, records: u64) -> Result<(), String> {
+        let mut progress = self.progress.lock().expect(NO_PANIC);
         loop {
-            match &*written {
-                Written::UpTo(records) if *records >= position => return Ok(()),
-                Written::UpTo(_) => written = self.moved.wait(written).expect(NO_PANIC),
-                Written::Failed(reason) => return Err(reason.clone()),
+            match &*progress {
+                Progress::UpTo(written) if *written >= records => return Ok(()),
+                Progress::UpTo(_) => progress = self.moved.wait(progress).expect(NO_PANIC),
+                Progress::Failed(reason) => return Err(reason.clone()),
             }
         }
     }
 
-    fn open(&self, records: u64) {
-        *self.written.lock().expect(NO_PANIC) = Written::UpTo(records);
-        self.moved.notify_all();
-    }
-
-    fn close(&self, reason: String) {
-        *self.written.lock().expect(NO_PANIC) = Written::Failed(reason);
+    fn moves_to(&self, progress: Progress) {
+        *self.progress.lock().expect(NO_PANIC) = progress;
         self.moved.notify_all();
     }
 }
@@ -249,7 +251,7 @@ fn write_all(mut writer: Writer, batches: &Receiver<Batch>, gate: &Gate) -> Resu
             next = if bytes.len() < WRITE_BYTES_MAX { batches.try_recv().ok() } else { None };
         }
         writer.write(&bytes, end.events)?;
-        gate.open(end.records);
+        gate.moves_to(Progress::UpTo(end.records));
         drop(permits);
     }
     Ok(())
@@ -401,11 +403,11 @@ mod tests {
         let (sender, _receiver) = inbound::queue();
         make_ready(&place.settings()).unwrap();
         let mut journal = Journal::begin(&place.settings(), opening(), sender).unwrap();
-        let gate = journal.gate();
         let request = Event::Client { client: ClientId(3), body: Bytes::from(vec![7; 100]) };
-        assert_eq!(journal.note(Time(5), &request), 1);
-        assert_eq!(journal.note(Time(6), &Event::Tick), 2);
-        let waiting = thread::spawn(move || gate.wait(2));
+        journal.note(Time(5), &request);
+        journal.note(Time(6), &Event::Tick);
+        let written = Written { gate: journal.gate.clone(), records: 2 };
+        let waiting = thread::spawn(move || written.wait());
         thread::sleep(Duration::from_millis(50));
         assert!(!waiting.is_finished(), "nothing is written yet");
         journal.flush();
@@ -423,11 +425,9 @@ mod tests {
         writer.segment_bytes = writer.offset + 100;
         let (sender, _receiver) = inbound::queue();
         let mut journal = Journal::write_with(writer, sender).unwrap();
-        let gate = journal.gate();
         for at in 1..=10 {
             journal.note(Time(at), &Event::Tick);
-            journal.flush();
-            gate.wait(at).unwrap();
+            journal.flush().wait().unwrap();
         }
         journal.end().unwrap();
         let (segments, checks) = place.read();
@@ -448,10 +448,8 @@ mod tests {
         writer.file = File::options().write(true).open("/dev/full").unwrap();
         let (sender, receiver) = inbound::queue();
         let mut journal = Journal::write_with(writer, sender).unwrap();
-        let gate = journal.gate();
         journal.note(Time(1), &Event::Tick);
-        journal.flush();
-        assert!(gate.wait(1).is_err());
+        assert!(journal.flush().wait().is_err());
         assert!(journal.end().is_err_and(|reason| reason.contains("No space left on device")));
         let Ok(Inbound::Failed(reason)) = receiver.recv() else { panic!("the node ends") };
         assert!(reason.contains("journal-00000001 at byte "), "{reason}");

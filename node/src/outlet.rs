@@ -22,7 +22,7 @@ use wire::ipc::IpcWriter;
 use wire::limits::{FETCHES_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
 
 use crate::child::Child;
-use crate::journal::Gate;
+use crate::journal::Written;
 
 /// Bytes that may wait in a shard of `members`: those that the core sends by itself, and those that each member may
 /// fetch at once. Bodies are shared, so they occupy hardly any memory.
@@ -39,10 +39,10 @@ pub(crate) struct Outlet {
     stream: UnixStream,
 }
 
-/// Messages, and where the journal must be before they may leave.
+/// Messages, and what must be written before they may leave.
 struct Batch {
     messages: Vec<(FromCore, Bytes)>,
-    after: Option<(Arc<Gate>, u64)>,
+    after: Option<Written>,
 }
 
 /// Far more than the core sends by itself at once: a full window, re-sent messages, parts.
@@ -65,9 +65,9 @@ impl Outlet {
         Ok(Outlet { child, batches: sender, waiting_bytes, waiting_bytes_max, stream })
     }
 
-    /// Queues messages, in order, to leave once the journal is written up to a position, if there is one. Messages to a
+    /// Queues messages, in order, to leave once what caused them is written, if anything is. Messages to a
     /// process that has ended are dropped.
-    pub(crate) fn send(&self, messages: Vec<(FromCore, Bytes)>, after: Option<(Arc<Gate>, u64)>) {
+    pub(crate) fn send(&self, messages: Vec<(FromCore, Bytes)>, after: Option<Written>) {
         let bytes = bytes_of(&messages);
         let waiting_bytes = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if waiting_bytes > self.waiting_bytes_max {
@@ -101,7 +101,7 @@ fn write(child: Child, batches: &Receiver<Batch>, waiting_bytes: &AtomicU64, mut
             }
             after = batch.after;
         }
-        if after.is_some_and(|(gate, position)| gate.wait(position).is_err()) {
+        if after.is_some_and(|written| written.wait().is_err()) {
             log::info!("nothing more goes to {}, since the journal cannot be written", child.name());
             return;
         }
