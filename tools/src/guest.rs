@@ -21,7 +21,7 @@ use crate::keygen::load_testbed;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
     Alone, Fault, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError, Summary, TRANSACTIONS,
-    UnaskedEnd, conduct_ready,
+    UnaskedEnd, conduct_ready, not_begun,
 };
 use crate::signals;
 use crate::terminal::{columns, print};
@@ -80,7 +80,7 @@ pub(crate) const COMMAND: Command = Command {
 /// How long the first member of each shard may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the others may take after that, unless their connection is refused.
-const OTHERS: Duration = Duration::from_secs(3);
+const OTHERS: Duration = Duration::from_secs(2);
 /// How long answers may take before the request is repeated, over what has connected meanwhile.
 const ANSWER: Duration = Duration::from_millis(200);
 
@@ -112,14 +112,7 @@ pub(crate) fn run_on(
     });
     Ok(match offered {
         Ok((summary, adopted)) => conclude(name, &summary, adopted, &log),
-        Err(RunError::Start(error)) if !signals::is_interrupted() => {
-            eprintln!("tools {name}: {error}");
-            4
-        }
-        Err(RunError::Start(_) | RunError::Interrupted) => {
-            eprintln!("tools {name}: interrupted before any load was offered");
-            130
-        }
+        Err(error) => not_begun(name, &error),
     })
 }
 
@@ -163,7 +156,7 @@ fn offer(plan: &RunPlan, hosts: Hosts, committee: Arc<Committee>) -> Result<Summ
 fn reach(run: &Run<'_>, committee: &Committee, all: &[NodeId]) -> Result<BTreeMap<NodeId, String>, RunError> {
     let began = Instant::now();
     let mut statuses = BTreeMap::new();
-    let mut reached_at = None;
+    let (mut reached_at, mut is_told) = (None, false);
     loop {
         statuses.extend(run.offering.statuses(all, ANSWER));
         if signals::is_interrupted() {
@@ -182,6 +175,10 @@ fn reach(run: &Run<'_>, committee: &Committee, all: &[NodeId]) -> Result<BTreeMa
             if is_hopeless || reached_at.elapsed() > OTHERS {
                 return Ok(silent);
             }
+        }
+        if !is_told && began.elapsed() > OTHERS {
+            is_told = true;
+            print(format!("waiting for nodes, at most {} s: {}", PATIENCE.as_secs(), by_reason(&silent)));
         }
         if began.elapsed() > PATIENCE {
             return Err(StartError::NotReached(by_reason(&silent)).into());

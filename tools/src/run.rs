@@ -27,7 +27,7 @@ mod summary;
 mod usage;
 mod wind_up;
 
-pub(crate) use self::conduct::{conclude, conduct, conduct_ready};
+pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun};
 pub(crate) use self::diagnosis::last_words;
 pub(crate) use self::directories::{Directories, free_kib, node_of_log};
 pub(crate) use self::error::{RunError, StartError};
@@ -39,7 +39,7 @@ pub(crate) use self::options::{
     PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS,
 };
 pub(crate) use self::plan::{NodeSettings, RunPlan};
-pub(crate) use self::prepare::{Prepared, prepare, refuse_other_run};
+pub(crate) use self::prepare::{Prepared, note_this_run, prepare, refuse_other_run};
 pub(crate) use self::program::{ProgramError, program};
 pub(crate) use self::ready::{NotReady, wait_until_ready};
 pub(crate) use self::summary::Summary;

@@ -25,6 +25,7 @@ mod rounds;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
@@ -35,6 +36,7 @@ use wire::text::ParseError;
 
 use self::rounds::{Block, Line, RoundsFile};
 use crate::flags::{Command, Opt, UsageError, Values};
+use crate::json::Json;
 use crate::keygen::load_committee;
 use crate::load::Histogram;
 use crate::terminal::print;
@@ -145,6 +147,13 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let log = Path::new(values.required("log-dir")?);
     let data = Path::new(values.required("data-dir")?);
     let committee = load_committee(&data.join("keys/committee.txt"))?;
+    let (summary, ours) = (log.join("summary.json"), committee.testbed().to_string());
+    if let Some(theirs) = testbed_of(&summary).filter(|theirs| *theirs != ours) {
+        let expected = format!("testbed {ours}, whose keys are in {}", data.display());
+        return Err(
+            ParseError::of(&summary.display().to_string(), &format!("testbed {theirs}"), expected).into()
+        );
+    }
     let verdict = check(log, &committee, &Record::load(log, &committee)?)?;
     print(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
     for (name, answer) in verdict.answers() {
@@ -160,6 +169,15 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         print(format!("  and {} more", verdict.findings_count - verdict.findings.len() as u64));
     }
     Ok(u8::from(!verdict.is_clean()))
+}
+
+/// The testbed that a summary is about; `None` if there is no summary that can be read.
+pub(crate) fn testbed_of(summary: &Path) -> Option<String> {
+    let Ok(Json::Object(fields)) = Json::parse(&fs::read_to_string(summary).ok()?) else { return None };
+    fields.into_iter().find_map(|(name, value)| match value {
+        Json::Text(testbed) if name == "testbed" => Some(testbed),
+        _ => None,
+    })
 }
 
 /// Judges the files in `log`. All of the run counts as measured.

@@ -292,6 +292,11 @@ fn load_finds_a_testbed_that_runs_signed_or_not() {
         let verified = place.command("verify", "--data-dir .").output().unwrap();
         assert_eq!(verified.status.code(), Some(0), "{signed}: {}", text(&verified));
         assert!(text(&verified).contains("1000 transactions finished"), "{}", text(&verified));
+        // The keys of another testbed are no yardstick.
+        place.command("keygen", "--nodes 1 --out other/keys").output().unwrap();
+        let other = place.command("verify", "--data-dir other").output().unwrap();
+        assert_eq!(other.status.code(), Some(2), "{}", text(&other));
+        assert!(text(&other).contains("log/summary.json: found 'testbed "), "{}", text(&other));
     }
 }
 

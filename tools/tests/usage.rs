@@ -210,6 +210,11 @@ fn a_mistyped_deployment_reaches_no_host() {
         ("deploy clean --hosts two.txt --remote-dir ../..", 2, "--remote-dir: found '../..'"),
         ("deploy stop --hosts two.txt --ssh-config none", 2, "--ssh-config: found 'none'"),
         ("deploy stop --hosts two.txt --timeout 0", 2, "--timeout: found '0'"),
+        (
+            "deploy install --hosts two.txt",
+            2,
+            "--data-dir: found 'keys that have served a start in data/keys'",
+        ),
         ("deploy load --hosts two.txt --from there", 2, "--from: found 'there'"),
         ("deploy load --hosts two.txt --rate 0", 2, "--rate: found '0'"),
         ("deploy start --hosts two.txt --data-dir log", 2, "log/keys/committee.txt: found 'No such file"),

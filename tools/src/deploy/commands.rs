@@ -38,7 +38,16 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
         {
             return Ok(not_begun("install", error));
         }
+        let directories = Directories { log: data.clone(), data: data.clone() };
         let committee = if keys.join("committee.txt").exists() {
+            match directories.keys_are_used() {
+                Ok(false) => {}
+                Ok(true) => {
+                    let found = format!("keys that have served a start in {}", keys.display());
+                    return Err(ParseError::of("--data-dir", &found, "unused keys, or --new-keys").into());
+                }
+                Err(error) => return Ok(not_begun("install", error)),
+            }
             let (_, committee) = load_testbed(Path::new(values.required("hosts")?), &keys)?;
             if values.is_given("shards") && committee.shards() != shards {
                 let found = format!("keys of {} shards in {}", committee.shards(), keys.display());
@@ -58,7 +67,6 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
             let protocol = Protocol { signed: values.is_given("signed"), ..Protocol::default() };
             match keygen::deal(&keys, nodes, shards, protocol) {
                 Ok(committee) => {
-                    let directories = Directories { log: data.clone(), data: data.clone() };
                     if let Err(error) = directories.note_dealt(&committee) {
                         return Ok(not_begun("install", error));
                     }

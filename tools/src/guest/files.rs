@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 
 use wire::committee::Committee;
 
-use crate::json::Json;
 use crate::pids;
-use crate::run::{Directories, StartError, refuse_other_run};
-use crate::verify::Record;
+use crate::run::{Directories, StartError, note_this_run, refuse_other_run};
+use crate::verify::{Record, testbed_of};
 
 /// Figures of one load. The summary, which says whose they are, is moved after the others.
 const FIGURES: [&str; 4] = ["summary.json", "series.csv", "latency.csv", "transactions.csv"];
@@ -43,8 +42,9 @@ impl LogDir {
         refuse_other_run(log, &pids::leftovers(&lock)?)?;
         // The figures of a load that was killed are not whole; those of one that could not be put in their places are.
         if part.join(FIGURES[0]).exists() {
-            let error =
-                io::Error::other("it holds the files of a load that could not be put in their places");
+            let error = io::Error::other(
+                "it holds the files of a load that could not be put in their places; move it away",
+            );
             return Err(StartError::file("remove", &part, error));
         }
         match fs::remove_dir_all(&part) {
@@ -54,8 +54,7 @@ impl LogDir {
             Ok(()) | Err(_) => {}
         }
         fs::create_dir(&part).map_err(|error| StartError::file("create", &part, error))?;
-        let own: Vec<pids::Entry> = pids::Entry::of(std::process::id(), pids::RUN).into_iter().collect();
-        pids::save(&lock, &own).map_err(|error| StartError::file("write", &lock, error))?;
+        note_this_run(&lock)?;
         Ok(LogDir { log: log.into(), lock })
     }
 
@@ -114,15 +113,6 @@ impl Drop for LogDir {
         let _ = fs::remove_dir(part(&self.log));
         let _ = fs::remove_file(&self.lock);
     }
-}
-
-/// The testbed that a summary is about; `None` if there is none that can be read.
-fn testbed_of(summary: &Path) -> Option<String> {
-    let Ok(Json::Object(fields)) = Json::parse(&fs::read_to_string(summary).ok()?) else { return None };
-    fields.into_iter().find_map(|(name, value)| match value {
-        Json::Text(testbed) if name == "testbed" => Some(testbed),
-        _ => None,
-    })
 }
 
 /// The first directory for the figures of an earlier load that is not there.

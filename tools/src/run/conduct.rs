@@ -31,11 +31,18 @@ pub(crate) fn conclude(command: &str, result: Result<Summary, RunError>, directo
             print(format!("  logs in {}, exit code {code}", directories.log.display()));
             code
         }
-        Err(RunError::Start(error)) if !signals::is_interrupted() => {
+        Err(error) => not_begun(command, &error),
+    }
+}
+
+/// Prints why no load was offered, in the name of a command, and returns the exit code.
+pub(crate) fn not_begun(command: &str, error: &RunError) -> u8 {
+    match error {
+        RunError::Start(error) if !signals::is_interrupted() => {
             eprintln!("tools {command}: {error}");
             4
         }
-        Err(RunError::Start(_) | RunError::Interrupted) => {
+        RunError::Start(_) | RunError::Interrupted => {
             eprintln!("tools {command}: interrupted before any load was offered");
             130
         }

@@ -123,9 +123,7 @@ impl Directories {
         if !committee.exists() {
             return Ok(());
         }
-        let is_used =
-            entries(&self.keys())?.iter().any(|path| path.extension().is_some_and(|end| end == "used"));
-        if is_used {
+        if self.keys_are_used()? {
             return Ok(());
         }
         let testbed = load_committee(&committee)?.testbed().to_string();
@@ -135,6 +133,11 @@ impl Directories {
             return Ok(());
         }
         Err(StartError::KeysOfOthers { directory: self.keys(), testbed })
+    }
+
+    /// Whether a node of this machine has been started with the keys.
+    pub(crate) fn keys_are_used(&self) -> Result<bool, StartError> {
+        Ok(entries(&self.keys())?.iter().any(|path| path.extension().is_some_and(|end| end == "used")))
     }
 
     /// Notes that keys were dealt here for a testbed and may be replaced.

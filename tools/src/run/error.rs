@@ -109,7 +109,7 @@ impl fmt::Display for StartError {
             ),
             StartError::AnotherRun { directory, pid } => write!(
                 f,
-                "another run (pid {pid}) uses {}; choose another with --data-dir and --log-dir",
+                "another run or load (pid {pid}) uses {}; choose another directory",
                 directory.display()
             ),
             StartError::Leftovers(entries) => {

@@ -36,11 +36,8 @@ pub(crate) fn prepare(
     if is_replaced {
         print(&format!("the files of the last run in {} are replaced", directories.log.display()));
     }
-    let own = pids::Entry::of(std::process::id(), pids::RUN);
-    let own: Vec<pids::Entry> = own.into_iter().collect();
-    for path in [directories.pids(), directories.lock()] {
-        pids::save(&path, &own).map_err(|error| StartError::file("write", &path, error))?;
-    }
+    note_this_run(&directories.pids())?;
+    note_this_run(&directories.lock())?;
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
     let protocol = Protocol { signed: plan.is_signed, ..Protocol::default() };
@@ -56,6 +53,12 @@ pub(crate) fn refuse_other_run(directory: &Path, noted: &[pids::Entry]) -> Resul
         Some(run) => Err(StartError::AnotherRun { directory: directory.into(), pid: run.pid }),
         None => Ok(()),
     }
+}
+
+/// Writes down that this process is the run that uses a directory.
+pub(crate) fn note_this_run(path: &Path) -> Result<(), StartError> {
+    let own: Vec<pids::Entry> = pids::Entry::of(std::process::id(), pids::RUN).into_iter().collect();
+    pids::save(path, &own).map_err(|error| StartError::file("write", path, error))
 }
 
 /// A run that is still on is not disturbed; nodes without their run are ended.
