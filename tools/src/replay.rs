@@ -76,7 +76,7 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// Digits of an id that tell it from others, and those that a step shows.
+/// The fewest digits that may name a transaction, and as many as a step shows.
 const ID_DIGITS: RangeInclusive<usize> = 8..=16;
 
 /// What is to be printed on the way.
@@ -140,8 +140,10 @@ struct Done {
     node: NodeId,
     events: u64,
     effects: u64,
-    /// Events after the last checksum.
+    /// Events after the last check, unless the replay was to stop there.
     unchecked: u64,
+    /// The round at which it was to stop, if the journal ends before it.
+    missed: Option<Round>,
     round: Round,
     until: Time,
     took_s: f64,
@@ -180,7 +182,7 @@ fn replay(
         },
         wish,
     )
-    .map(|(replay, torn_bytes, version)| {
+    .map(|Walked { replay, torn_bytes, version, has_stopped }| {
         if wish.has_status {
             print(status::document_of(&replay.core().status()).to_string());
         }
@@ -190,7 +192,8 @@ fn replay(
             node,
             events: done.events,
             effects: done.effects,
-            unchecked: done.events - agreed.events,
+            unchecked: if has_stopped { 0 } else { done.events - agreed.events },
+            missed: wish.until.filter(|_| !has_stopped),
             round: replay.core().status().executed,
             until: replay.now(),
             took_s: began.elapsed().as_secs_f64(),
@@ -200,12 +203,21 @@ fn replay(
     }))
 }
 
+/// A journal after the replay.
+struct Walked {
+    replay: Replay,
+    torn_bytes: u64,
+    version: String,
+    /// Whether it stopped at the round at which it was to stop.
+    has_stopped: bool,
+}
+
 /// Goes through a journal.
 fn walk(
     place: &Path,
     begin: impl FnOnce(Opening) -> Result<Replay, ReplayError>,
     wish: &Wish,
-) -> Result<(Replay, u64, String), Failure> {
+) -> Result<Walked, Failure> {
     let mut reader = Reader::open(place).map_err(Failure::Journal)?;
     let opening = match reader.next_item().map_err(Failure::Journal)? {
         Some(Item::Opening(record)) => Opening::parse(&record),
@@ -214,21 +226,20 @@ fn walk(
     let opening = opening.map_err(|error| Failure::Replay(ReplayError::Malformed(error)))?;
     let version = opening.version.clone();
     let mut replay = begin(opening).map_err(Failure::Replay)?;
-    while let Some(item) = reader.next_item().map_err(Failure::Journal)? {
+    let mut has_stopped = false;
+    while !has_stopped && let Some(item) = reader.next_item().map_err(Failure::Journal)? {
         let Some((now, effects)) = replay.step(item).map_err(Failure::Replay)? else { continue };
-        let mut is_over = false;
         for effect in &effects {
             match effect {
                 Effect::Trace { event, .. } => wish.print(now, &event.to_string()),
-                Effect::Executed(report) => is_over |= wish.until.is_some_and(|until| report.round >= until),
+                Effect::Executed(report) => {
+                    has_stopped |= wish.until.is_some_and(|until| report.round >= until)
+                }
                 _ => {}
             }
         }
-        if is_over {
-            break;
-        }
     }
-    Ok((replay, reader.torn_bytes(), version))
+    Ok(Walked { replay, torn_bytes: reader.torn_bytes(), version, has_stopped })
 }
 
 impl Wish {
@@ -242,7 +253,18 @@ impl Wish {
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Done { node, events, effects, unchecked, round, until, took_s, torn_bytes, other_version } = self;
+        let Done {
+            node,
+            events,
+            effects,
+            unchecked,
+            missed,
+            round,
+            until,
+            took_s,
+            torn_bytes,
+            other_version,
+        } = self;
         let until_s = until.0 as f64 / 1e6;
         write!(
             f,
@@ -253,6 +275,9 @@ impl fmt::Display for Done {
         )?;
         if *unchecked > 0 {
             write!(f, "; the last {} events have no checksum", grouped(*unchecked))?;
+        }
+        if let Some(missed) = missed {
+            write!(f, "; the journal ends before round {}", grouped(missed.0))?;
         }
         if *torn_bytes > 0 {
             write!(f, "; {torn_bytes} bytes of an unfinished record at the end")?;
@@ -285,6 +310,7 @@ mod tests {
             events: 12_345,
             effects: 1_000,
             unchecked: 45,
+            missed: Some(Round(120)),
             round: Round(99),
             until: Time(8_250_000),
             took_s: 2.5,
@@ -294,7 +320,7 @@ mod tests {
         assert_eq!(
             done.to_string(),
             "node 3: the same 1,000 effects of 12,345 events, 8.2 s up to round 99, replayed in 2.5 s; the last 45 events \
-             have no checksum; 17 bytes of an unfinished record at the end"
+             have no checksum; the journal ends before round 120; 17 bytes of an unfinished record at the end"
         );
     }
 }

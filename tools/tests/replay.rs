@@ -38,6 +38,8 @@ fn a_run_with_faults_is_replayed_and_damage_is_found() {
     }
     let status = replay("--nodes 0 --until 5 --status", 0);
     assert!(status.contains("\"executed\": 5"), "{status}");
+    assert!(!status.contains("no checksum"), "it was to stop there: {status}");
+    assert!(replay("--nodes 0 --until 999999", 0).contains("the journal ends before round 999,999"));
     let header = place.read("log/rounds-0.csv");
     let header = header.lines().nth(5).unwrap().split(',').nth(3).unwrap();
     assert!(status.contains(header), "{header}: {status}");
