@@ -80,7 +80,7 @@ impl Opening {
     }
 }
 
-/// What a core has done so far.
+/// A summary of everything that a core has done: it is compared, never taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Check {
     /// Events handled.
@@ -200,9 +200,9 @@ pub enum ReplayError {
     Opening(Box<Opening>),
     /// The core has done something else than the node.
     Differs {
-        /// What the node had done.
+        /// The check of the node.
         node: Check,
-        /// What this core has done.
+        /// The check of this core at that point.
         here: Check,
         /// The last check that did agree.
         agreed: Check,

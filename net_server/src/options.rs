@@ -19,7 +19,8 @@ pub(crate) const PROGRAM: Program = Program {
     summary: "the listening process of a node",
     about: &[
         "A child of node, which starts it, restarts it when it dies, and talks with it over its standard input: a \
-         socket, so that it cannot be started by hand. It listens to nodes and clients on the node's port and hands the core what they send.",
+         socket, so that it cannot be started by hand. It listens to nodes and clients on the node's port and \
+         hands the core what they send.",
     ],
     own: &[Flag::required("--log", "FILE|stderr", "The log, to which it appends.")],
     exit_status: &[

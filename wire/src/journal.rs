@@ -9,7 +9,7 @@
 //!
 //! The end of a process leaves at most the last record of the last segment unfinished: a *torn tail*. Anything else
 //! that does not fit is damage, and a reader says where. After a loss of power a file may have its length and not yet
-//! its bytes; what stands there then is told as damage too.
+//! its bytes; those that are missing count as damage too.
 //!
 //! # Security
 //! A reader allocates for a record only what the file still has.

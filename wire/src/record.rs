@@ -65,7 +65,7 @@ impl Record {
     }
 }
 
-/// What a reader has found.
+/// A record, as its place in a segment shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Item {
     /// The first record of a segment.

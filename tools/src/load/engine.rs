@@ -301,13 +301,12 @@ impl Engine {
 
     /// Asks for coins that nobody lists, and begins the load once all are there.
     fn gather(&mut self) {
+        let Some((mut gathering, plan, log)) = self.gathering.take() else { return };
         let executed = self.executed();
-        let Some((gathering, ..)) = &mut self.gathering else { return };
         gathering.ask(Instant::now(), &self.committee, &mut self.links, |node| executed.get(&node).copied());
-        if let Some(coins) = gathering.finished()
-            && let Some((_, plan, log)) = self.gathering.take()
-        {
-            self.begin_with(coins, plan, log);
+        match gathering.finished() {
+            Some(coins) => self.begin_with(coins, plan, log),
+            None => self.gathering = Some((gathering, plan, log)),
         }
     }
 
