@@ -246,7 +246,7 @@ fn leftovers_of_a_killed_run_are_named_and_ended_and_a_running_one_is_left_alone
     let processes = place.processes();
     let second = place.local("--nodes 1 --duration 1");
     assert_eq!(second.status.code(), Some(4));
-    assert!(text(&second).contains("another run (pid"), "{}", text(&second));
+    assert!(text(&second).contains("another run or load (pid"), "{}", text(&second));
     // A node that is stopped does not notice that its run has died.
     let stuck = processes["node of node 1"];
     signal("-STOP", stuck);
