@@ -29,6 +29,7 @@ use crate::crypto::collect::Collector;
 use crate::crypto::suite::Statement;
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
+use crate::image::image;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::resend::Resend;
@@ -121,11 +122,18 @@ pub struct BlockVotes {
     resend: Resend,
 }
 
+image! {
+    BlockVotes:
+    given member = |given| given.member.clone();
+    parts;
+    plain executed, heights, certified, proof, cache, barred, answers, resend;
+}
+
 /// VOTEs are kept this far beyond the own height: as far as others may have executed before us.
 pub const HEIGHTS_AHEAD_MAX: u64 = ROUNDS_UNEXECUTED_MAX + ROUNDS_AHEAD_MAX;
 
 /// One height that is not certified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Height {
     /// Not executed here: votes wait, the first of each author.
     Ahead(BTreeMap<Index, BlockVote>),

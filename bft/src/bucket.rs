@@ -4,9 +4,10 @@
 //! carry it. The only state is the time at which everything sent so far has arrived.
 
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// The bytes of one kind that are under way, to one peer or in total.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Bucket {
     bytes_per_s: u64,
     burst: Span,

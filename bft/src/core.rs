@@ -19,8 +19,10 @@ mod trace;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::client::NodeStatus;
+use wire::codec::CodecError;
 use wire::committee::Committee;
 use wire::dest::Dest;
 use wire::envelope::{Class, Progress};
@@ -34,14 +36,14 @@ use crate::effects::{Effects, To};
 use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
+use crate::image::{Given, Image as _, image};
 use crate::lane::entry::Entry;
-use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes, Validity};
+use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::Ledger;
 use crate::member::Member;
 use crate::message::{Incoming, Message};
 use crate::pending::gather::Gather;
 use crate::pending::{MempoolLimits, Pending};
-use crate::proposal::Rules;
 use crate::resend::Returns;
 use crate::round::{Decision, HaltSource, RoundMessage, RoundOutput, Rounds};
 use crate::shard::home::IdleLanes;
@@ -110,7 +112,18 @@ pub struct Core {
     out: Vec<Effect>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+image! {
+    Core:
+    given member = |given| given.member.clone(),
+        // Traces are no part of the state: a replay may trace what the node did not.
+        tracing = |given| given.tracing, traced = |_| None,
+        // Empty between two events.
+        local = |_| VecDeque::new(), out = |_| Vec::new();
+    parts lanes, rounds, votes, ledger, pending, transfers, gather;
+    plain batch, idle, returns, header, undone, certificates, imports, views, too_early, requests_refused;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum News {
     None,
     Arrived,
@@ -119,11 +132,7 @@ enum News {
 impl Core {
     /// A member at the start of the testbed.
     pub fn new(config: CoreConfig, suite: Arc<dyn Suite>) -> Core {
-        let member = Member::new(config.committee.clone(), suite, config.node);
-        let rules = Arc::new(Rules::new(&member));
-        let judge = rules.clone();
-        let validity: Validity =
-            Arc::new(move |payload, verified| judge.validate_with(payload, verified).is_ok());
+        let Given { member, rules, validity, .. } = Given::of(&config, suite);
         Core {
             batch: config.batch,
             lanes: Lanes::new(member.clone(), config.lanes, validity),
@@ -152,6 +161,34 @@ impl Core {
             out: Vec::new(),
             member,
         }
+    }
+
+    /// The whole state as bytes; see [`Core::from_image`].
+    pub fn image(&self) -> Vec<u8> {
+        let mut image = Vec::new();
+        self.image_into(&mut image);
+        image
+    }
+
+    /// Appends [`Core::image`].
+    pub fn image_into(&self, bytes: &mut Vec<u8>) {
+        assert!(self.local.is_empty() && self.out.is_empty(), "an image is made between two events");
+        self.save(bytes);
+    }
+
+    /// The core whose image this is, which goes on as that one would have. Of the configuration, only what is given at
+    /// every start counts: committee, node, tracing. The rest is in the image.
+    ///
+    /// # Errors
+    /// If these bytes are no image of a core. An image that was altered may be read as another state: callers verify a
+    /// digest of it first.
+    pub fn from_image(
+        config: &CoreConfig,
+        suite: Arc<dyn Suite>,
+        mut image: &[u8],
+    ) -> Result<Core, CodecError> {
+        let core = Core::load(&mut image, &Given::of(config, suite))?;
+        if image.is_empty() { Ok(core) } else { Err(CodecError::TrailingBytes(image.len())) }
     }
 
     /// Handles an event and returns its effects, in this order.

@@ -5,11 +5,12 @@
 //! driver. (The step algebra of hbbft, except that messages to oneself are queued by the root.)
 
 use crate::fault::{Fault, FaultKind};
+use serde::{Deserialize, Serialize};
 use wire::ids::NodeId;
 
 /// The destination of a sub-protocol's message. The protocols of one shard address members of that shard, so this is
 /// narrower than `wire::dest::Dest`, into which the root translates it; those between shards use `Dest` itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum To {
     /// Every member of the shard, the sender included.
     All,

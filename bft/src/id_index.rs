@@ -33,13 +33,14 @@
 
 use crate::mutant::{Mutant, in_force};
 use crate::prng::splitmix64;
+use serde::{Deserialize, Serialize};
 
 /// Ids looked up together, so that the processor waits for their cache lines at once: see [`IdIndex::warm`]. Sixteen
 /// transactions have some fifty lines under way, more than it can track; larger groups gain nothing.
 pub const GROUP: usize = 16;
 
 /// The value of an id in an index: the owner's name for the location of the id. At most 42 bits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Handle(u64);
 
 impl Handle {
@@ -79,7 +80,7 @@ const HANDLE_MASK: u64 = (1 << Handle::BITS) - 1;
 const SLOTS_MIN: usize = 8;
 
 /// The index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IdIndex {
     key: (u64, u64),
     parts: Vec<Part>,
@@ -227,7 +228,7 @@ fn word(id: &[u8; 32], at: usize) -> u64 {
 }
 
 /// One sub-table. A slot is 0 if empty, else the tag above the handle plus one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Part {
     slots: Vec<u64>,
     used: usize,

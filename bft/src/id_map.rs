@@ -5,13 +5,14 @@
 //! Iteration is in no order of the keys: callers that need one sort. The order depends only on the insertions and
 //! removals, not on the seed.
 
+use serde::{Deserialize, Serialize};
 use wire::ids::TxId;
 
 use crate::id_index::{Handle, Hashed, IdIndex, Steps};
 use crate::slab::{Place, Slab};
 
 /// The map. Memory is that of the most entries it ever had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IdMap<V> {
     origin: Origin,
     index: IdIndex,
@@ -19,7 +20,7 @@ pub struct IdMap<V> {
 }
 
 /// The source of a map's ids.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Origin {
     /// Honest members have computed them.
     Computed,

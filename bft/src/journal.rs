@@ -9,6 +9,8 @@
 //! Cost: tens of bytes an event beside the bytes of peers and clients, which are not copied; a checksum of what is
 //! sent, or of its digest where that is known.
 
+mod snapshot;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +29,8 @@ use crate::lane::LaneSettings;
 use crate::pending::MempoolLimits;
 use crate::time::Time;
 use crate::trace::Tracing;
+
+pub use snapshot::Place;
 
 /// The first record of each segment: whose journal it is, and what its core is built from besides keys and committee.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -46,6 +46,7 @@ use crate::crypto::suite::Statement;
 use crate::cut::{Cut, Tip};
 use crate::effects::Effects;
 use crate::fault::FaultKind;
+use crate::image::image;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
 use crate::mvba::LaneCertificates;
@@ -127,6 +128,13 @@ pub struct Lanes {
     certificates: CertificateCache,
     /// Members that sent a bad certificate. Their FINALs are dropped unverified.
     barred: BTreeSet<Index>,
+}
+
+image! {
+    Lanes:
+    given member = |given| given.member.clone(), validity = |given| given.validity.clone();
+    parts;
+    plain chains, own, decided, fetches, wants, history, serving, certificates, barred;
 }
 
 impl fmt::Debug for Lanes {

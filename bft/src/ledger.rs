@@ -42,6 +42,7 @@ use wire::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
+use crate::image::image;
 use crate::ledger::coins::{Coins, Known, Owners};
 use crate::ledger::ends::Ends;
 use crate::ledger::history::History;
@@ -75,6 +76,13 @@ pub struct Ledger {
     genesis_value: u128,
     /// Transactions, parts and forgotten records looked at, for the work meter.
     work: u64,
+}
+
+image! {
+    Ledger:
+    given rules = |given| given.rules.clone(), work = |_| 0;
+    parts;
+    plain shard, coins, history, ends, open, held, pool, links, totals, genesis_value;
 }
 
 impl Ledger {

@@ -20,6 +20,7 @@ pub mod event;
 pub mod fault;
 pub mod id_index;
 pub mod id_map;
+mod image;
 pub mod journal;
 pub mod justification;
 pub mod lane;

@@ -37,6 +37,7 @@ mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use wire::client::Waiting;
 use wire::ids::{Digest, Index, Round, View};
 use wire::limits::VIEWS_AHEAD_MAX;
@@ -46,6 +47,7 @@ use crate::crypto::suite::CoinShare;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
 use crate::fault::FaultKind;
+use crate::image::image;
 use crate::justification::Justification;
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
@@ -76,7 +78,7 @@ pub enum MvbaOutput {
 }
 
 /// Steps of a view that statistics name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Milestone {
     /// N−f FINISHes are here.
     Finished,
@@ -105,7 +107,14 @@ pub struct Mvba {
     decided: Decided,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+image! {
+    Mvba:
+    given member = |given| given.member.clone();
+    parts;
+    plain round, previous, cache, first_only, views, current, value, justification, early, decided;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Decided {
     NotYet,
     Reported,

@@ -80,7 +80,7 @@ impl Label {
 }
 
 /// A part that is well-formed, with all its hashes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Part {
     /// The shard it comes from.
     pub source: ShardId,
@@ -252,7 +252,7 @@ impl Group {
 }
 
 /// The digests of the parts of one block, in order of destination and number: the leaves under the outgoing root.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PartDigests(Vec<Digest>);
 
 impl PartDigests {

@@ -51,6 +51,7 @@ use wire::ids::{ClientId, Index, NodeId, PartNumber, Round, ShardId, TxId};
 
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::{GROUP, Steps};
+use crate::image::image;
 use crate::ledger::{BlockOutcome, Cause, CrossEvent, Ledger, Outcome, Standing};
 use crate::member::Member;
 use crate::pending::accounts::Accounts;
@@ -123,6 +124,13 @@ pub struct Pending {
     accounts: Accounts,
     asking: Asking,
     opinions: Opinions,
+}
+
+image! {
+    Pending:
+    given member = |given| given.member.clone();
+    parts opinions;
+    plain list, accounts, asking;
 }
 
 impl Pending {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::Index;
 
 /// The result of adding a vote.
@@ -21,7 +22,7 @@ pub enum Added {
 }
 
 /// Votes of members for values of type `V`, each with evidence of type `E` (such as a signature).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VoteSet<V, E> {
     threshold: usize,
     votes: BTreeMap<Index, (V, E)>,

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use wire::ids::NodeId;
 use wire::limits::{RESEND_BURST_BYTES, RESEND_BYTES_PER_S};
 
@@ -20,7 +21,7 @@ const FIRST: Span = Span::from_ms(1_000);
 const LONGEST: Span = Span::from_ms(10_000);
 
 /// When to send again: 1 s after the last progress, then doubling to 10 s; never while nothing is open.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Resend {
     armed: Option<(Time, Span)>,
 }
@@ -77,7 +78,7 @@ pub fn resend_pace() -> Bucket {
 
 /// Peers with a new process, each of which gets open messages at most once a second. At most one turn of each waits,
 /// since one turn repairs all that was lost before it. Bound: the nodes of the committee, which the caller checks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Returns {
     /// The earliest next turn of each.
     allowed: BTreeMap<NodeId, Time>,

@@ -7,16 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::time::{Span, Time};
+use serde::{Deserialize, Serialize};
 
 /// The position of a retry in the order of tries.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Turn {
     epoch: u64,
     due: Time,
 }
 
 /// One thing that is to be tried again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Retry {
     turn: Turn,
     /// The wait after [`Schedule::retry_now`].
@@ -26,7 +27,7 @@ pub struct Retry {
 }
 
 /// The longest wait and the epoch, which all retries of an owner share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Schedule {
     longest: Span,
     epoch: u64,
@@ -84,7 +85,8 @@ impl Retry {
 }
 
 /// Keys that are to be tried again. Bound: that of what its owner waits for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Ord + Deserialize<'de>"))]
 pub struct Retries<K> {
     schedule: Schedule,
     known: BTreeMap<K, Retry>,

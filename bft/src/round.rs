@@ -36,6 +36,7 @@ use crate::bucket::Bucket;
 use crate::crypto::cert::CertificateCache;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
+use crate::image::image;
 use crate::member::Member;
 use crate::mvba::{Halt, LaneCertificates, Mvba, MvbaMessage, MvbaOutput};
 use crate::resend::Resend;
@@ -71,7 +72,7 @@ pub enum RoundMessage {
 }
 
 /// A decided round.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     /// The round.
     pub round: Round,
@@ -129,6 +130,14 @@ pub struct Rounds {
     /// HALTs that each member may still request. At most N.
     halt_answers: BTreeMap<Index, Bucket>,
     behind: Behind,
+}
+
+image! {
+    Rounds:
+    given member = |given| given.member.clone();
+    parts mvba;
+    plain decided, executed, cut, stopwatch, gather_until, joined, sent, resend, early, barred, history,
+        history_rounds_max, entries_from, cache, answers, halt_answers, behind;
 }
 
 /// The context of a message.

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::Index;
 use wire::limits::{FETCHES_IN_FLIGHT_MAX, PROPOSAL_BYTES_MAX};
 
@@ -23,7 +24,7 @@ const REQUEST_BYTES: u64 = 4 << 10;
 const IN_FLIGHT_BYTES_MAX: u64 = FETCHES_IN_FLIGHT_MAX as u64 * (ANSWER_BYTES_MAX + REQUEST_BYTES);
 
 /// Permits one answer a second to each member, so that requests cannot be used to multiply traffic.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Limiter(BTreeMap<Index, Time>);
 
 impl Limiter {
@@ -46,7 +47,7 @@ impl Limiter {
 }
 
 /// Bytes in flight to one requester.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Serving(Bucket);
 
 impl Default for Serving {

@@ -2,14 +2,16 @@
 //!
 //! A vector of millions would copy itself when it grows; a slab adds one chunk.
 
+use serde::{Deserialize, Serialize};
+
 const CHUNK: usize = 4_096;
 
 /// A value's place in its slab.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Place(pub u32);
 
 /// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it vacant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Slab<T> {
     chunks: Vec<Vec<T>>,
     free: Vec<Place>,

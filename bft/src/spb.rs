@@ -58,7 +58,7 @@ pub enum SpbMessage {
 }
 
 /// A cut with the certificate for one of its stages.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Certified {
     /// The value.
     pub cut: Cut,
@@ -87,7 +87,7 @@ pub enum Verdict {
 }
 
 /// One SPB at one member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spb {
     round: Round,
     view: View,
@@ -100,14 +100,14 @@ pub struct Spb {
 }
 
 /// Whether SENDs and LOCKs still get an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Answering {
     Open,
     Closed,
 }
 
 /// The phase of the leader's SEND.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Proposal {
     Awaited,
     Pending { cut: Cut, justification: Justification },
@@ -115,7 +115,7 @@ enum Proposal {
 }
 
 /// The leader's own progress.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Leading {
     Not,
     Echoes { cut: Cut, collector: Collector },

@@ -23,6 +23,7 @@
 
 mod encode;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wire::committee::Committee;
 use wire::ids::{CoinId, Digest, Round, ShardId, Signature, TxId};
@@ -51,7 +52,7 @@ pub struct Input {
 }
 
 /// The owner of a coin: an ed25519 public key where the protocol is signed, 32 arbitrary bytes where it is not.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Owner(pub [u8; 32]);
 
 /// A coin to be created.

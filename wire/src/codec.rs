@@ -31,7 +31,10 @@ impl std::fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-fn configuration() -> impl config::Config {
+type Configuration =
+    config::Configuration<config::LittleEndian, config::Fixint, config::Limit<{ FRAME_BYTES_MAX as usize }>>;
+
+fn configuration() -> Configuration {
     config::standard()
         .with_little_endian()
         .with_fixed_int_encoding()
@@ -66,6 +69,15 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> 
 /// The value at the head of `bytes`, and the rest.
 pub fn decode_with_tail<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, configuration())
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    Ok((value, &bytes[used..]))
+}
+
+/// The same for what we wrote ourselves and have verified by a digest, such as an image of the core: its length has no
+/// bound.
+pub fn decode_own_with_tail<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let unbounded = configuration().with_no_limit();
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, unbounded)
         .map_err(|error| CodecError::Malformed(error.to_string()))?;
     Ok((value, &bytes[used..]))
 }

@@ -51,7 +51,7 @@ impl Certificate {
 
 /// Verifies certificates and remembers those that passed, so that each is verified once however often it arrives.
 /// Bound: [`CertificateCache::ENTRIES_MAX`] digests, oldest forgotten first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CertificateCache {
     verified: BTreeSet<Digest>,
     order: VecDeque<Digest>,

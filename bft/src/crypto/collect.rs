@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use wire::committee::Committee;
 use wire::ids::{Index, Signature};
 
@@ -14,7 +15,7 @@ use crate::crypto::suite::{Statement, Suite};
 use crate::quorum::{Added, VoteSet};
 
 /// Signatures over one statement, towards one certificate. At most N of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Collector {
     statement: Statement,
     votes: VoteSet<(), Signature>,
@@ -23,7 +24,7 @@ pub struct Collector {
     completed: Completed,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Completed {
     NotYet,
     Reported,

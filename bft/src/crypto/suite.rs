@@ -12,7 +12,7 @@ use crate::part::PartRef;
 
 /// A signed statement. Signed bytes are `tag ‖ testbed ‖ shard ‖ round ‖ instance ‖ seq ‖ view ‖ stage ‖ digest`,
 /// little endian and of fixed width, so that no signature is valid for another statement.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Statement {
     /// ECHO of a lane entry.
     Lane {

@@ -22,6 +22,7 @@ mod needs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Seq, Signature};
 
 use super::entry::Entry;
@@ -31,7 +32,7 @@ use crate::cut::Tip;
 use crate::mutant::{Mutant, in_force};
 
 /// How far beyond the own last decided cut a lane is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Reach {
     /// Positions whose bodies are kept: twice what an honest owner has open, since the owner's cut may be ahead of
     /// ours.
@@ -67,7 +68,7 @@ pub(super) enum Received {
 }
 
 /// Why a body is missing, from the most to the least urgent.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(super) enum Cause {
     /// A decided block holds it.
     Decided,
@@ -78,7 +79,7 @@ pub(super) enum Cause {
 }
 
 /// A missing body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Need {
     pub(super) seq: Seq,
     pub(super) digest: Digest,
@@ -88,7 +89,7 @@ pub(super) struct Need {
 }
 
 /// Changes to the missing bodies of a lane.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Missing {
     /// Bodies of decided entries found missing since the last report.
     pub(super) decided: Vec<Need>,
@@ -99,7 +100,7 @@ pub(super) struct Missing {
 }
 
 /// One lane.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Chain {
     reach: Reach,
     decided: Tip,
@@ -118,6 +119,7 @@ pub(super) struct Chain {
     /// Changes of decided positions that were not reported yet.
     missing: Missing,
     /// Slots visited, for the work meter.
+    #[serde(skip)]
     work: u64,
 }
 

@@ -6,6 +6,7 @@
 //! encoding and each encoding one entry: the digest covers everything, parent included, so it names a whole lane
 //! prefix.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
 use wire::ids::{Digest, Index, Seq};
@@ -26,7 +27,7 @@ const PARENT_AT: usize = SEQ_AT + 8;
 const DETACH_BELOW_BYTES: usize = 64 << 10;
 
 /// One entry of one lane. Cloning shares the bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Entry {
     /// The lane's owner.
     pub owner: Index,

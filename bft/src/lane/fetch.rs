@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use serde::{Deserialize, Serialize};
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, Seq};
 use wire::limits::RUN_ENTRIES_MAX;
@@ -58,7 +59,7 @@ const CLAIMED_TRIES_MAX: u32 = 6;
 
 type Position = (Index, Seq);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Fetch {
     digest: Digest,
     cause: Cause,
@@ -97,7 +98,7 @@ struct Run {
 }
 
 /// The bodies being fetched, of all lanes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Fetches {
     table: BTreeMap<Position, Fetch>,
     /// Those that no decided block needs; at most twice the pipeline a lane.
@@ -119,6 +120,7 @@ pub(super) struct Fetches {
     typical_bytes: u64,
     epoch: u64,
     /// Fetches and members visited, for the work meter.
+    #[serde(skip)]
     work: u64,
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, Round, Seq};
 
 use super::entry::Entry;
@@ -12,7 +13,7 @@ use super::entry::Entry;
 const OVERHEAD_BYTES: u64 = 256;
 
 /// The executed entries of all lanes, newest rounds only.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct History {
     rounds_max: u64,
     bytes_max: u64,
@@ -23,7 +24,7 @@ pub(super) struct History {
 }
 
 /// How many entries of each lane one round executed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Executed {
     round: Round,
     taken: Vec<(Index, usize)>,

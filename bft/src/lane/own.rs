@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, Seq, Signature};
 
 use super::entry::{Entry, HEADER_BYTES};
@@ -47,7 +48,7 @@ pub(super) enum Again {
     Final,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     /// Echoes are collected.
     Collecting(Collector),
@@ -55,7 +56,7 @@ enum Phase {
     Certified,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Open {
     digest: Digest,
     bytes: u64,
@@ -74,7 +75,7 @@ pub(super) struct Echoed {
 }
 
 /// The own lane.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Own {
     pipeline: u64,
     open_bytes_max: u64,

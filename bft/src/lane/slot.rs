@@ -1,19 +1,20 @@
 //! One position of a lane: the owner's first entry, our signature, the certificate, the decided entry, one body.
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Signature};
 
 use super::entry::Entry;
 use crate::crypto::cert::Certificate;
 
 /// The owner's first SEND for a position.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Header {
     pub(super) digest: Digest,
     pub(super) parent: Digest,
     pub(super) bytes: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) enum Echo {
     #[default]
     NotGiven,
@@ -22,7 +23,7 @@ pub(super) enum Echo {
     Refused,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub(super) first: Option<Header>,
     pub(super) echo: Echo,

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, Seq};
 use wire::limits::WANTS_PER_MESSAGE_MAX;
 
@@ -33,7 +34,7 @@ const TRIES_MAX: u32 = 8;
 
 type Key = (Index, Tip);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Want {
     /// Order of arrival: the oldest is evicted first.
     number: u64,
@@ -44,7 +45,7 @@ struct Want {
 }
 
 /// The wanted certificates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Wants {
     per_lane_max: usize,
     count: u64,

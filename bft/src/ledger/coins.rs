@@ -3,6 +3,7 @@
 //! A coin stays at its place when it is spent and only changes its state, so spending costs one search and no
 //! insertion.
 
+use serde::{Deserialize, Serialize};
 use wire::ids::CoinId;
 
 use crate::id_index::{Handle, Hashed, IdIndex, Steps};
@@ -28,7 +29,7 @@ pub(super) enum Known {
 }
 
 /// Owners of coins, by place; where the protocol is not signed, owners mean nothing and are not kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Owners {
     /// Not kept.
     Meaningless,
@@ -36,13 +37,13 @@ pub(super) enum Owners {
     Kept(Vec<Owner>),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Coin {
     id: CoinId,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum State {
     Unspent(u64),
     Spent(RecordRef),
@@ -50,7 +51,7 @@ enum State {
 }
 
 /// All coins of a shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Coins {
     index: IdIndex,
     slab: Slab<Coin>,

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Round, ShardId, TxId};
 use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
 
@@ -23,7 +24,7 @@ use crate::mutant::{Mutant, in_force};
 use crate::transaction::TransactionView;
 
 /// A finished transaction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct End {
     /// The block that finished it.
     round: Round,
@@ -32,7 +33,7 @@ struct End {
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ends {
     ends: IdMap<End>,
     /// For each input shard the ends that wait for it, by the round that they wait for. Many ends share a round.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
 
@@ -32,10 +33,10 @@ pub(super) trait SpentCoins {
 }
 
 /// Names a record as long as its bucket stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct RecordRef(Handle);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Record {
     id: TxId,
     /// Where its spent coins begin in the bucket's list, and how many they are.
@@ -46,7 +47,7 @@ struct Record {
     spent: u8,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Bucket {
     records: Vec<Record>,
     spent: Vec<Place>,
@@ -55,7 +56,7 @@ struct Bucket {
 }
 
 /// All records of a shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct History {
     index: IdIndex,
     /// One bucket a round, without gaps; the first is that of round `first`.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::client::Exchange;
 use wire::ids::{PartNumber, ShardId};
 use wire::limits::PARTS_AHEAD_MAX;
@@ -11,7 +12,7 @@ use crate::mutant::{Mutant, in_force};
 use crate::part::{Part, PartRef};
 
 /// See the module. Bound: one tally a shard, and [`PARTS_AHEAD_MAX`] parts of each that wait for their turn.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Links {
     /// By shard, this one's own included.
     exchanged: Vec<Exchange>,
@@ -19,7 +20,7 @@ pub(super) struct Links {
 }
 
 /// The turn of a part that a block orders.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Turn {
     /// It is the next one.
     Now,

@@ -1,12 +1,13 @@
 //! Open records and the pool: cross-shard transactions between spending and their end.
 
+use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::ids::{CoinId, Index, PartNumber, Round, ShardId};
 
 use crate::transaction::{Owner, TransactionView};
 
 /// At an input shard: a transaction has spent here, and its output shard has not yet decided as far as is known here.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OpenRecord {
     pub(super) output: ShardId,
     pub(super) part: PartNumber,
@@ -15,7 +16,7 @@ pub struct OpenRecord {
 }
 
 /// A coin under an open record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Held {
     /// The coin that was spent.
     pub coin: CoinId,
@@ -53,7 +54,7 @@ impl OpenRecord {
 }
 
 /// At an output shard: a transaction that has spent in some of its input shards. Bound: at most N members list it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PoolEntry {
     /// The transaction, in a buffer of its own.
     pub(super) transaction: Bytes,

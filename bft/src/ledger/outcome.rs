@@ -33,7 +33,7 @@ impl Cause {
 }
 
 /// The final settlement of a transaction by a block, remembered until its expiry bars it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Settled {
     /// Its coins are spent and its outputs created. A cross-shard transaction finishes only at its output shard.
     Finished,
@@ -77,7 +77,7 @@ impl Standing {
 }
 
 /// The outcome of executing one transaction of a block.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Outcome {
     /// This block settled it.
     Settled(Settled),
@@ -209,7 +209,7 @@ impl CrossEvent {
 }
 
 /// How many transactions became what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Finished within this shard.
     pub finished: u64,

@@ -42,7 +42,7 @@ pub enum MvbaMessage {
 }
 
 /// The kinds of which an author may send one message a view.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Kind {
     /// SEND of its own SPB.
     Send,
@@ -124,7 +124,7 @@ impl MvbaMessage {
 
 /// Remembers which kinds of message an author has sent in a view, with the digest of each. Bound: eight digests an
 /// author and view; the owner bounds the views.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FirstOnly(BTreeMap<(View, Index, Kind), Digest>);
 
 /// How a message relates to earlier ones of its kind.

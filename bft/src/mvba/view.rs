@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use wire::client::Waiting;
 use wire::committee::Committee;
 use wire::ids::{Digest, Index, Round, Signature, View};
@@ -28,7 +29,7 @@ pub(super) enum Ending {
 }
 
 /// One view at one member.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ViewState {
     round: Round,
     view: View,
@@ -38,7 +39,7 @@ pub(super) struct ViewState {
     phase: Phase,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     /// The coin is not known.
     Electing { own_share: OwnShare, shares: BTreeMap<Index, CoinShare>, early: Vec<(Index, Ballot)> },
@@ -46,13 +47,13 @@ enum Phase {
     Elected(Election),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum OwnShare {
     Held,
     Released,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Election {
     leader: Index,
     shares: Vec<(Index, CoinShare)>,
@@ -62,7 +63,7 @@ struct Election {
 }
 
 /// The messages that we have sent so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum OwnBallots {
     None,
     PreVoted,
@@ -70,14 +71,14 @@ enum OwnBallots {
 }
 
 /// Valid PRE-VOTEs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct PreVotes {
     yes: BTreeSet<Index>,
     no: BTreeMap<Index, Signature>,
 }
 
 /// Valid VOTEs; those for yes carry the signature at stage FINISH, those for no the one at stage UNLOCK.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Votes {
     yes: BTreeMap<Index, Signature>,
     no: BTreeMap<Index, Signature>,

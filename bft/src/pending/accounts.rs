@@ -40,7 +40,7 @@ impl Default for MempoolLimits {
 }
 
 /// Open transactions, and the bytes kept of them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) open: usize,
     pub(super) bytes: u64,
@@ -63,7 +63,7 @@ impl Held {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 enum Presence {
     #[default]
     Connected,
@@ -71,14 +71,14 @@ enum Presence {
 }
 
 /// The pending transactions of one client.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Client {
     pub(super) held: Held,
     presence: Presence,
 }
 
 /// The books.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Accounts {
     limits: MempoolLimits,
     /// All clients together.

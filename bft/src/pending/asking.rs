@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::dest::Dest;
 use wire::ids::{Index, NodeId, PartNumber, ShardId, TxId};
@@ -42,7 +43,7 @@ const GRID: Span = Span::from_ms(100);
 const REPEATS_MAX: usize = 64;
 
 /// When to ask again. Bound: transactions of clients, and entries of the pool.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Asking {
     schedule: Schedule,
     queues: Queues<Turn>,

@@ -25,6 +25,7 @@ use wire::dest::Dest;
 use wire::ids::{PartNumber, Round, TxId};
 use wire::limits::{ORDER_BYTES_MAX, REJECTS_PER_MESSAGE_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
+use crate::image::image;
 use crate::ledger::Cause;
 use crate::message::{Message, encode_order};
 use crate::pending::PendingSend;
@@ -50,6 +51,13 @@ pub struct Gather {
     orders: BTreeMap<Dest, Vec<Bytes>>,
     bytes: usize,
     rest_until: Time,
+}
+
+image! {
+    Gather:
+    given committee = |given| given.member.committee.clone();
+    parts;
+    plain votes, rejected, spent, orders, bytes, rest_until;
 }
 
 impl Gather {

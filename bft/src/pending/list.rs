@@ -10,6 +10,7 @@
 
 use std::cell::Cell;
 
+use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
 use wire::ids::{ClientId, Index, NodeId, Round, ShardId, TxId};
 
@@ -24,7 +25,7 @@ use crate::time::Time;
 use crate::transaction::TransactionView;
 
 /// The first-hand knowledge of one pending transaction. The table it stands in holds its id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) payer: Payer,
     /// The encoding: while the transaction is listed, and as long as a client waits for other shards.
@@ -37,7 +38,7 @@ pub(super) struct Record {
 }
 
 /// On whose account a transaction is pending.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Payer {
     /// Nobody's: it waits in the ledger's pool.
     Pool,
@@ -48,7 +49,7 @@ pub(super) enum Payer {
 }
 
 /// How far a transaction is on its way into a proposal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// There is nothing to propose here.
     Unlisted,
@@ -67,7 +68,7 @@ pub(super) enum Phase {
 }
 
 /// Lines, in the order in which proposals empty the first two.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub(super) enum Line {
     Own,
     Spare,
@@ -75,7 +76,7 @@ pub(super) enum Line {
 }
 
 /// How other shards are asked to order a transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Asked {
     pub(super) retry: Retry,
     in_asking: Neighbours,
@@ -139,7 +140,7 @@ impl Record {
 }
 
 /// All records, and the lines.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct List {
     records: IdMap<Record>,
     lines: Queues<Line>,
@@ -148,6 +149,7 @@ pub(super) struct List {
     waiting: usize,
     waiting_bytes: u64,
     /// Records looked up, and places in lines looked at, for the work meter.
+    #[serde(skip)]
     work: Cell<u64>,
 }
 

@@ -51,6 +51,7 @@ use wire::limits::{INPUTS_MAX, REJECTED_IDS_MAX, REJECTS_PER_MESSAGE_MAX};
 
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
+use crate::image::image;
 use crate::ledger::{Cause, CrossEvent, Settled, Standing};
 use crate::member::Member;
 use crate::mutant::{Mutant, in_force};
@@ -74,6 +75,13 @@ pub(super) struct Opinions {
     rations: Rations,
     /// Believed, in the pool, and perhaps not listed for that entry.
     candidates: BTreeSet<TxId>,
+}
+
+image! {
+    Opinions:
+    given member = |given| given.member.clone();
+    parts;
+    plain table, rations, candidates;
 }
 
 /// The result of one step.

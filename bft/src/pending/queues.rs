@@ -11,16 +11,17 @@ use std::collections::btree_map::Entry;
 use crate::id_map::IdMap;
 use crate::pending::list::Record;
 use crate::slab::Place;
+use serde::{Deserialize, Serialize};
 
 /// The neighbours of a record in a queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Neighbours {
     before: Option<Place>,
     after: Option<Place>,
 }
 
 /// The kind of a queue. A record is in at most one queue of each kind.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Kind {
     /// The line in which it waits.
     Line,
@@ -30,14 +31,15 @@ pub(super) enum Kind {
     Asking,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Ends {
     first: Place,
     last: Place,
 }
 
 /// The queues of one kind, by key; empty ones are not kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Ord + Deserialize<'de>"))]
 pub(super) struct Queues<K> {
     kind: Kind,
     ends: BTreeMap<K, Ends>,

@@ -18,6 +18,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use wire::committee::Committee;
 use wire::ids::{Index, Round};
 
@@ -39,7 +40,7 @@ const NO_ROUND: Round = Round(0);
 const ASK_INTERVAL: Span = Span::from_ms(20);
 
 /// Claims of peers about decided rounds, and our requests to them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Behind {
     claims: BTreeMap<Index, Claim>,
     /// When the next request is due, while a peer is ahead.
@@ -57,7 +58,7 @@ pub(super) struct Behind {
 }
 
 /// A peer's claim of decided rounds, and whether requests to it have helped.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Claim {
     decided: Round,
     /// Set while the last request to it has not helped: the time of the next request, and the pause that ends then.
@@ -69,7 +70,7 @@ struct Claim {
 }
 
 /// Consecutive rounds requested from a peer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Range {
     /// Requested; the answer is awaited until then.
     Asked { until: Time },
@@ -78,7 +79,7 @@ enum Range {
 }
 
 /// Whether we may have missed messages of the running round.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 enum Lag {
     #[default]
     None,

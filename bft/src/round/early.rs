@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, Round};
 use wire::limits::{EARLY_BYTES_MAX, VIEWS_AHEAD_MAX};
 
@@ -16,7 +17,7 @@ use crate::round::Envelope;
 
 /// The window. Bound: [`wire::limits::ROUNDS_AHEAD_MAX`] rounds (kept by the caller) and [`EARLY_BYTES_MAX`] an
 /// author.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Early {
     rounds: BTreeMap<Round, EarlyRound>,
     bytes: BTreeMap<Index, u64>,
@@ -32,7 +33,7 @@ pub(super) enum NotKept {
 }
 
 /// The early messages of one round.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct EarlyRound {
     first_only: FirstOnly,
     halt_authors: BTreeSet<Index>,

@@ -1,5 +1,6 @@
 //! HALTs of other members: the rules by which they are judged, and the cost of a false one to its sender.
 
+use serde::{Deserialize, Serialize};
 use wire::ids::Index;
 
 use crate::fault::FaultKind;
@@ -10,7 +11,7 @@ use crate::round::{Envelope, RoundEffects, Rounds};
 use crate::time::Time;
 
 /// The source of a HALT. A requested one is not relayed, since the other members have decided its round.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum HaltSource {
     /// Our own agreement, or a member that has just decided.
     Agreement,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::View;
 
 use crate::mvba::Milestone;
 use crate::time::Time;
 
 /// The times at which a round reached its steps here, in the deciding view; `None` where a step was skipped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RoundTimes {
     /// Views begun.
     pub views: u32,
@@ -21,7 +22,7 @@ pub struct RoundTimes {
 }
 
 /// Collects the times of the running round.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Stopwatch {
     input: Option<Time>,
     milestones: BTreeMap<(View, Milestone), Time>,

@@ -7,6 +7,7 @@
 //! moves at all). For one home, all three conditions come true in the order of arrival, so backups keep one queue for
 //! each home. (Parts of other shards have homes, too, but less patient backups: see `transfer`.)
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Index, Round, TxId};
 
 use crate::time::{Span, Time};
@@ -28,7 +29,7 @@ pub fn home_of(id: &TxId, n: usize) -> Index {
 }
 
 /// The arrival here of an item that has a home.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Since {
     /// The time of arrival.
     pub time: Time,
@@ -55,7 +56,7 @@ impl Since {
 }
 
 /// The number of decided cuts for which each lane has stood still.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IdleLanes {
     /// For each lane, the last round whose cut had an entry of it.
     advanced: Vec<Round>,

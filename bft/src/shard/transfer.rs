@@ -47,6 +47,7 @@ use crate::block::Header;
 use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::effects::Effects;
 use crate::fault::FaultKind;
+use crate::image::image;
 use crate::member::Member;
 use crate::part::{Label, Part, PartRef};
 use crate::proposal::Import;
@@ -99,6 +100,13 @@ pub struct Transfers {
     acks: BTreeMap<ShardId, Limiter>,
     /// Nodes that sent an invalid transfer: their transfers are no longer verified.
     barred: BTreeSet<NodeId>,
+}
+
+image! {
+    Transfers:
+    given member = |given| given.member.clone();
+    parts outgoing;
+    plain height, incoming, history, certificates, serving, acks, barred;
 }
 
 impl Transfers {

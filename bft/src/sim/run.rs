@@ -401,11 +401,11 @@ impl Simulation<'_> {
             let did = trace::effects(&self.committee, node, &effects);
             self.trace.write(|| format!("{head} {standing:<32} {what} | {did}"));
         }
-        match self.node(node) {
-            Node::Honest(_) => {
+        match &self.nodes[usize::from(node.0)] {
+            Node::Honest(core) => {
                 self.cost.on_work(node, steps)?;
                 if let Some(shadow) = self.shadow.as_mut().filter(|shadow| shadow.node() == node) {
-                    shadow.follow(now, &event, &effects)?;
+                    shadow.follow(now, &event, &effects, core)?;
                 }
                 self.do_honest(node, effects)?;
                 self.check_idle(node)

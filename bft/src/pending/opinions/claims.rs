@@ -10,12 +10,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{NodeId, ShardId, TxId};
 
 use crate::ledger::Cause;
 
 /// One peer's claim that a transaction can never execute.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Claim {
     pub(super) peer: NodeId,
     /// The peer's shard.
@@ -28,7 +29,7 @@ pub(super) struct Claim {
 }
 
 /// A claim, and when it came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Held {
     pub(super) serial: u64,
     pub(super) claim: Claim,
@@ -60,7 +61,7 @@ pub(super) fn cause_of(claims: &[&Claim]) -> Cause {
 ///
 /// **Bound.** A peer has claims on at most `ids_max` transactions; a further one drops its oldest. So a peer can fill
 /// its own share and no other.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Shares {
     ids_max: usize,
     /// For each peer its transactions, oldest first.

@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::NodeId;
 
 use crate::bucket::Bucket;
@@ -34,7 +35,7 @@ const VOTE_BYTES: u64 = 50;
 const REJECT_BYTES: u64 = 40;
 
 /// The rations of all peers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Rations {
     /// Members of our shard, and of each other one.
     n: u64,

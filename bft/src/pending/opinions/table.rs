@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{NodeId, Round, ShardId, TxId};
 
 use crate::id_index::Steps;
@@ -15,7 +16,7 @@ use crate::quorum::Added;
 use crate::time::Time;
 
 /// The claims about one transaction, and our notes on it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Opinion {
     pub(super) claims: Vec<Held>,
     pub(super) notes: Notes,
@@ -24,7 +25,7 @@ pub(super) struct Opinion {
 }
 
 /// Our conclusions from claims about a transaction, or from our own ledger.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Notes {
     /// The place in the order in which notes are forgotten; `None` if there are none.
     serial: Option<Serial>,
@@ -44,7 +45,7 @@ impl Opinion {
 }
 
 /// All opinions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Table {
     opinions: IdMap<Opinion>,
     shares: Shares,
@@ -52,6 +53,7 @@ pub(super) struct Table {
     noted: BTreeMap<Serial, TxId>,
     ids_max: usize,
     last: u64,
+    #[serde(skip)]
     work: u64,
 }
 

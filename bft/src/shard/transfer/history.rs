@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{PartNumber, Round, ShardId};
 
 use super::proof::Held;
 use crate::part::PartRef;
 
 /// The executed parts that are kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct History {
     rounds_max: u64,
     bytes_max: u64,

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::dest::Dest;
 use wire::ids::{Index, PartNumber, Round, ShardId, Signature};
 use wire::limits::PARTS_AHEAD_MAX;
@@ -32,7 +33,7 @@ const ACK_INTERVAL: Span = Span::from_ms(50);
 const ACK_PARTS: u64 = 16;
 
 /// Parts on their way from one shard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Incoming {
     source: ShardId,
     imported: PartNumber,
@@ -49,7 +50,7 @@ pub(super) struct Incoming {
 }
 
 /// The acknowledgements that we have sent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Ack {
     sent: PartNumber,
     at: Option<Time>,

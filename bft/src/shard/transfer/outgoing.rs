@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::dest::Dest;
 use wire::ids::{Index, NodeId, PartNumber, Round, ShardId};
 use wire::limits::{PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
@@ -21,6 +22,7 @@ use super::{TransferEffects, TransferSend};
 use crate::block::Header;
 use crate::bucket::Bucket;
 use crate::crypto::cert::Certificate;
+use crate::image::image;
 use crate::member::Member;
 use crate::part::{Part, PartDigests, PartRef};
 use crate::resend::{Resend, resend_pace};
@@ -43,8 +45,15 @@ pub(super) struct Outgoing {
     turn: ShardId,
 }
 
+image! {
+    Outgoing:
+    given member = |given| given.member.clone();
+    parts;
+    plain chain, lines, pace, turn;
+}
+
 /// Own headers since the oldest unacknowledged part, and the certificates over them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Chain {
     headers: BTreeMap<Round, Header>,
     /// For each run of blocks with parts, the first certificate that covers it.
@@ -54,7 +63,7 @@ struct Chain {
 }
 
 /// Parts on their way to one shard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Line {
     /// Unacknowledged parts, each with its position among the parts of its block.
     parts: BTreeMap<PartNumber, (Arc<Part>, u32)>,
@@ -71,7 +80,7 @@ struct Line {
 }
 
 /// Whether parts under way must be sent again as soon as the pace allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 enum Repeat {
     #[default]
     Needless,

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, ShardId};
 
 use crate::block::Header;
@@ -22,7 +23,7 @@ use crate::part::{Part, outgoing_root_by};
 use crate::shard::message::{Transfer, TransferProof};
 
 /// A part with a proof that we have verified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Held {
     /// The part.
     pub part: Arc<Part>,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Index, NodeId, Round, ShardId, Signature};
 
 use super::proof::Held;
@@ -32,7 +33,7 @@ const BACKUP_AFTER: Span = Span::from_ms(1_000);
 const PROPOSE_AGAIN: Span = Span::from_ms(5_000);
 
 /// The state of one number. Bound: one vote and one collector a member.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Slot {
     /// The first SIGN of each member.
     votes: BTreeMap<Index, Digest>,
@@ -47,7 +48,7 @@ pub(super) struct Slot {
 }
 
 /// A part that may be proposed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Eligible {
     pub part: PartRef,
     pub certificate: Certificate,
@@ -60,7 +61,7 @@ pub(super) struct Eligible {
 }
 
 /// A body that is missing here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Fetch {
     digest: Digest,
     asked: usize,
@@ -68,7 +69,7 @@ struct Fetch {
 }
 
 /// The side whose turn it is in a fetch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Turn {
     /// Ours: to send requests to the next nodes, from this time on.
     Ours(Time),

@@ -4,13 +4,18 @@
 //! an order of iteration that is not fixed, a level of tracing that has effects. Every event and check passes through
 //! its encoding, so the journal loses nothing either. One seed in [`SHADOWED`] has a shadow, of its first honest
 //! member.
+//!
+//! From time to time the shadow is made anew from its own snapshot, which must change nothing; and its state must then
+//! be that of the member, byte for byte.
 
 use std::sync::Arc;
 
 use ::wire::ids::NodeId;
 use ::wire::record::Item;
 
-use crate::core::CoreConfig;
+use ::wire::committee::Committee;
+
+use crate::core::{Core, CoreConfig};
 use crate::crypto::suite::Suite;
 use crate::event::{Effect, Event};
 use crate::journal::{self, Check, Opening, Replay};
@@ -22,21 +27,27 @@ use crate::trace::Tracing;
 /// One seed in so many: a shadow costs as much as a member.
 const SHADOWED: u64 = 4;
 
+/// Events between two snapshots: a prime, so that they meet all moments of a round.
+const EVENTS_A_SNAPSHOT: u64 = 97;
+
 /// See the module.
 pub(super) struct Shadow {
     replay: Replay,
     node: NodeId,
     done: Check,
+    committee: Arc<Committee>,
+    suite: Arc<dyn Suite>,
 }
 
 impl Shadow {
     /// A shadow for a core of this configuration, if the scenario of this seed has one.
     pub(super) fn of(seed: u64, config: &CoreConfig, suite: Arc<dyn Suite>) -> Option<Shadow> {
         let opening = Opening::of("simulation".into(), config);
-        let begin = || Replay::begin(opening, config.committee.clone(), config.node, suite, Tracing::All);
+        let committee = config.committee.clone();
+        let begin = || Replay::begin(opening, committee.clone(), config.node, suite.clone(), Tracing::All);
         let replay = seed.is_multiple_of(SHADOWED).then(begin)?;
         let replay = replay.expect("the opening is of this committee and begins its journal");
-        Some(Shadow { replay, node: config.node, done: Check::default() })
+        Some(Shadow { replay, node: config.node, done: Check::default(), committee, suite })
     }
 
     /// The member whose shadow it is.
@@ -45,14 +56,34 @@ impl Shadow {
     }
 
     /// The member has handled an event, with these effects.
-    pub(super) fn follow(&mut self, now: Time, event: &Event, effects: &[Effect]) -> Ran {
+    pub(super) fn follow(&mut self, now: Time, event: &Event, effects: &[Effect], core: &Core) -> Ran {
         self.done.events += 1;
         effects.iter().for_each(|effect| self.done.add(effect));
         for record in [journal::record(now, event), self.done.record()] {
             let stepped = self.replay.step(Item::Record(record));
-            stepped.map_err(|error| Violation::Replay { node: self.node, error: error.to_string() })?;
+            stepped.map_err(|error| self.differs(error.to_string()))?;
+        }
+        if self.done.events.is_multiple_of(EVENTS_A_SNAPSHOT) { self.renew(core) } else { Ok(()) }
+    }
+
+    fn renew(&mut self, core: &Core) -> Ran {
+        if self.replay.core().image() != core.image() {
+            return Err(self.differs(format!("its state after {} events is another one", self.done.events)));
+        }
+        let snapshot = self.replay.snapshot();
+        let (committee, suite) = (self.committee.clone(), self.suite.clone());
+        let again = Replay::from_snapshot(&snapshot, committee, self.node, suite, Tracing::All);
+        self.replay = again.map_err(|error| self.differs(error.to_string()))?;
+        if self.replay.snapshot() != snapshot {
+            return Err(
+                self.differs(format!("the snapshot after {} events is read as another", self.done.events))
+            );
         }
         Ok(())
+    }
+
+    fn differs(&self, error: String) -> Violation {
+        Violation::Replay { node: self.node, error }
     }
 }
 
@@ -61,7 +92,6 @@ mod tests {
     use ::wire::committee::Protocol;
 
     use super::*;
-    use crate::core::Core;
     use crate::crypto::deal::{deal_committee, seeded_entropy};
     use crate::crypto::hash_suite::HashSuite;
     use crate::lane::LaneSettings;
@@ -92,9 +122,9 @@ mod tests {
         };
         let effects = core.handle(Time(1), event.clone());
         assert_eq!(effects.len(), 1);
-        assert_eq!(shadow.follow(Time(1), &event, &effects), Ok(()));
+        assert_eq!(shadow.follow(Time(1), &event, &effects, &core), Ok(()));
         let again = core.handle(Time(2), event.clone());
-        let told = shadow.follow(Time(2), &event, &[again[0].clone(), again[0].clone()]);
+        let told = shadow.follow(Time(2), &event, &[again[0].clone(), again[0].clone()], &core);
         assert!(matches!(told, Err(Violation::Replay { node: NodeId(0), .. })), "{told:?}");
     }
 }

@@ -1,0 +1,89 @@
+//! The image of a core: its whole state as bytes, from which a core is made again that goes on exactly as the first.
+//!
+//! Everything that a core has learned or done is in it: ledger, lanes, echoes given, open views, beliefs, pending
+//! transactions, timers. What it was given is not: the committee, the keys and the rules made of them are the same
+//! at every start and are handed in again. So an image holds no secret but the keys of hash tables, and a state that
+//! was forgotten here cannot exist: each part that owns something given is listed field by field with [`image!`], which does
+//! not compile if one is left out, and each other part derives its encoding.
+//!
+//! Reading trusts the image: it is our own, and whoever stores it verifies a digest of it first. Bytes that are no
+//! image are an error, never a panic.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::codec::{self, CodecError};
+
+use crate::core::CoreConfig;
+use crate::crypto::suite::Suite;
+use crate::lane::Validity;
+use crate::member::Member;
+use crate::proposal::Rules;
+use crate::trace::Tracing;
+
+/// What a core is given at every start.
+pub(crate) struct Given {
+    pub(crate) member: Member,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) validity: Validity,
+    pub(crate) tracing: Tracing,
+}
+
+impl Given {
+    /// What a core of this configuration is given.
+    pub(crate) fn of(config: &CoreConfig, suite: Arc<dyn Suite>) -> Given {
+        let member = Member::new(config.committee.clone(), suite, config.node);
+        let rules = Arc::new(Rules::new(&member));
+        let judge = rules.clone();
+        let validity: Validity =
+            Arc::new(move |payload, verified| judge.validate_with(payload, verified).is_ok());
+        Given { member, rules, validity, tracing: config.tracing }
+    }
+}
+
+/// A part of the state that owns something given.
+pub(crate) trait Image: Sized {
+    /// Appends its bytes.
+    fn save(&self, image: &mut Vec<u8>);
+
+    /// The part whose bytes come next.
+    fn load(image: &mut &[u8], given: &Given) -> Result<Self, CodecError>;
+}
+
+/// Appends a part that owns nothing given.
+pub(crate) fn save_plain<T: Serialize>(part: &T, image: &mut Vec<u8>) {
+    codec::encode_into(part, image);
+}
+
+/// The part that comes next; it owns nothing given.
+pub(crate) fn load_plain<T: DeserializeOwned>(image: &mut &[u8]) -> Result<T, CodecError> {
+    let (part, rest) = codec::decode_own_with_tail(image)?;
+    *image = rest;
+    Ok(part)
+}
+
+/// Implements [`Image`] for a struct: its fields in three lists, those that are given, by name and source, those that
+/// are images themselves, and all others.
+macro_rules! image {
+    ($type:ident: given $($given:ident = $from:expr),*; parts $($part:ident),*; plain $($plain:ident),*;) => {
+        impl $crate::image::Image for $type {
+            fn save(&self, image: &mut Vec<u8>) {
+                let $type { $($given: _,)* $($part,)* $($plain,)* } = self;
+                $($crate::image::Image::save($part, image);)*
+                $($crate::image::save_plain($plain, image);)*
+            }
+
+            fn load(
+                image: &mut &[u8],
+                given: &$crate::image::Given,
+            ) -> Result<$type, ::wire::codec::CodecError> {
+                $(let $part = $crate::image::Image::load(image, given)?;)*
+                $(let $plain = $crate::image::load_plain(image)?;)*
+                $(let $given = ($from as fn(&$crate::image::Given) -> _)(given);)*
+                Ok($type { $($given,)* $($part,)* $($plain,)* })
+            }
+        }
+    };
+}
+pub(crate) use image;
