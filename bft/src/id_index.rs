@@ -33,6 +33,8 @@
 
 use crate::mutant::{Mutant, in_force};
 use crate::prng::splitmix64;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// Ids looked up together, so that the processor waits for their cache lines at once: see [`IdIndex::warm`]. Sixteen
@@ -152,7 +154,7 @@ impl IdIndex {
 
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
-        self.parts.iter().map(|part| part.slots.capacity() * size_of::<u64>() + size_of::<Part>()).sum()
+        self.parts.iter().map(|part| part.slots.len() * size_of::<u64>() + size_of::<Part>()).sum()
     }
 
     /// Reads the slot at which a search for this hash begins. Reading many before searching lets the processor wait
@@ -230,7 +232,8 @@ fn word(id: &[u8; 32], at: usize) -> u64 {
 /// One sub-table. A slot is 0 if empty, else the tag above the handle plus one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Part {
-    slots: Vec<u64>,
+    /// Shared with clones until one of them changes it.
+    slots: Arc<[u64]>,
     used: usize,
 }
 
@@ -275,18 +278,15 @@ impl Part {
         while self.slots[at] != 0 {
             at = self.after(at);
         }
-        self.slots[at] = slot;
+        Arc::make_mut(&mut self.slots)[at] = slot;
     }
 
     fn grow(&mut self) {
         let slots = (self.slots.len() * 2).max(SLOTS_MIN);
         // Keyed hashing spreads entries evenly, so a full sub-table means a billion entries: memory ends before.
         assert!(slots <= 1 << TAG_BITS, "a sub-table has at most 2^{TAG_BITS} slots");
-        for slot in std::mem::replace(&mut self.slots, vec![0; slots]) {
-            if slot != 0 {
-                self.place(slot);
-            }
-        }
+        let before = std::mem::replace(&mut self.slots, vec![0; slots].into());
+        before.iter().filter(|slot| **slot != 0).for_each(|slot| self.place(*slot));
     }
 
     fn remove(&mut self, tag: u64, handle: Handle) -> bool {
@@ -307,12 +307,12 @@ impl Part {
         while self.slots[at] != 0 {
             let home = self.home(self.slots[at] >> Handle::BITS);
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.slots[hole] = self.slots[at];
+                Arc::make_mut(&mut self.slots)[hole] = self.slots[at];
                 hole = at;
             }
             at = self.after(at);
         }
-        self.slots[hole] = 0;
+        Arc::make_mut(&mut self.slots)[hole] = 0;
         self.used -= 1;
         true
     }

@@ -28,7 +28,7 @@ enum Origin {
     Claimed,
 }
 
-impl<V> IdMap<V> {
+impl<V: Clone> IdMap<V> {
     /// An empty map for ids that honest members have computed. `seed` determines the key of its hash: clients must not
     /// know it.
     pub fn new(seed: u64) -> IdMap<V> {

@@ -26,6 +26,7 @@ mod halts;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wire::client::Waiting;
@@ -121,7 +122,8 @@ pub struct Rounds {
     /// ignored. No honest member is among them, since a HALT that one honest member accepts is valid at every member
     /// that has decided the round before.
     barred: BTreeSet<Index>,
-    history: BTreeMap<Round, Halt>,
+    /// Shared with clones: there are thousands.
+    history: BTreeMap<Round, Arc<Halt>>,
     history_rounds_max: u64,
     /// The first executed round whose entries the lanes still have.
     entries_from: Round,
@@ -201,7 +203,7 @@ impl Rounds {
 
     /// The proof of a decided round, if it is still kept.
     pub fn halt(&self, round: Round) -> Option<&Halt> {
-        self.history.get(&round)
+        self.history.get(&round).map(Arc::as_ref)
     }
 
     fn is_running(&self) -> bool {
@@ -448,7 +450,7 @@ impl Rounds {
         if source == HaltSource::Agreement {
             effects.push_send(To::Others, RoundMessage::Halt(Box::new(halt.clone())));
         }
-        self.history.insert(halt.round, halt);
+        self.history.insert(halt.round, Arc::new(halt));
         if self.history.len() as u64 > self.history_rounds_max {
             self.history.pop_first();
         }

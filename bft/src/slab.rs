@@ -1,10 +1,14 @@
 //! Values at places that do not move: chunks of fixed size. A freed place is reused, the last freed first.
 //!
-//! A vector of millions would copy itself when it grows; a slab adds one chunk.
+//! A vector of millions would copy itself when it grows; a slab adds one chunk. A clone of a slab shares its full
+//! chunks with it, and whoever changes a value first copies that chunk: a snapshot of millions of values takes
+//! microseconds, and the copying is spread over later changes.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-const CHUNK: usize = 4_096;
+const CHUNK: usize = 1_024;
 
 /// A value's place in its slab.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -13,42 +17,53 @@ pub struct Place(pub u32);
 /// The slab. A freed place keeps its last value until it is reused: owners leave a value there that marks it vacant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Slab<T> {
-    chunks: Vec<Vec<T>>,
+    full: Vec<Arc<[T]>>,
+    /// The chunk that is filled now; never full.
+    last: Vec<T>,
     free: Vec<Place>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Slab<T> {
-        Slab { chunks: Vec::new(), free: Vec::new() }
+        Slab { full: Vec::new(), last: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<T> Slab<T> {
+impl<T: Clone> Slab<T> {
     /// Puts a value into a free place.
     pub fn insert(&mut self, value: T) -> Place {
         if let Some(place) = self.free.pop() {
             *self.get_mut(place) = value;
             return place;
         }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        let place = self.places();
+        self.last.push(value);
+        if self.last.len() == CHUNK {
+            self.full.push(std::mem::replace(&mut self.last, Vec::with_capacity(CHUNK)).into());
         }
-        let before = (self.chunks.len() - 1) * CHUNK;
-        let chunk = self.chunks.last_mut().expect("a chunk with room was just ensured");
-        chunk.push(value);
-        Place(u32::try_from(before + chunk.len() - 1).expect("memory ends before 2^32 places"))
-    }
-
-    /// The value at a place.
-    #[inline]
-    pub fn get(&self, place: Place) -> &T {
-        &self.chunks[place.0 as usize / CHUNK][place.0 as usize % CHUNK]
+        Place(u32::try_from(place).expect("memory ends before 2^32 places"))
     }
 
     /// The value at a place.
     #[inline]
     pub fn get_mut(&mut self, place: Place) -> &mut T {
-        &mut self.chunks[place.0 as usize / CHUNK][place.0 as usize % CHUNK]
+        let (chunk, at) = (place.0 as usize / CHUNK, place.0 as usize % CHUNK);
+        match self.full.get_mut(chunk) {
+            Some(chunk) => &mut Arc::make_mut(chunk)[at],
+            None => &mut self.last[at],
+        }
+    }
+}
+
+impl<T> Slab<T> {
+    /// The value at a place.
+    #[inline]
+    pub fn get(&self, place: Place) -> &T {
+        let (chunk, at) = (place.0 as usize / CHUNK, place.0 as usize % CHUNK);
+        match self.full.get(chunk) {
+            Some(chunk) => &chunk[at],
+            None => &self.last[at],
+        }
     }
 
     /// Frees a place. Its owner has left a value there that owns no memory and marks it vacant.
@@ -58,17 +73,18 @@ impl<T> Slab<T> {
 
     /// How many places there are, vacant ones included.
     pub fn places(&self) -> usize {
-        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+        self.full.len() * CHUNK + self.last.len()
     }
 
     /// All values in order of place, vacant ones included.
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.chunks.iter().flatten()
+        self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.last)
     }
 
     /// Bytes allocated.
     pub fn allocated_bytes(&self) -> usize {
-        self.chunks.len() * CHUNK * size_of::<T>() + self.free.capacity() * size_of::<Place>()
+        let values = self.full.len() * CHUNK + self.last.capacity();
+        values * size_of::<T>() + self.free.capacity() * size_of::<Place>()
     }
 }
 
@@ -89,5 +105,16 @@ mod tests {
         assert_eq!(slab.insert(2), places[77]);
         assert_eq!(slab.insert(3), Place(10_000));
         assert_eq!(slab.values().count(), 10_001);
+    }
+
+    #[test]
+    fn a_clone_keeps_its_values() {
+        let mut slab = Slab::default();
+        let places: Vec<Place> = (0..3_000u32).map(|value| slab.insert(value)).collect();
+        let clone = slab.clone();
+        places.iter().for_each(|place| *slab.get_mut(*place) += 1);
+        slab.insert(0);
+        assert!(clone.values().copied().eq(0..3_000));
+        assert!(slab.values().copied().eq((1..3_001).chain([0])));
     }
 }

@@ -5,6 +5,7 @@
 //! moment its round is executed; [`History::sweep`] then takes its records out of the index a few at a time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wire::ids::{Round, TxId};
@@ -60,7 +61,8 @@ struct Bucket {
 pub(super) struct History {
     index: IdIndex,
     /// One bucket a round, without gaps; the first is that of round `first`.
-    buckets: VecDeque<Bucket>,
+    /// Clones share buckets until one of them changes one.
+    buckets: VecDeque<Arc<Bucket>>,
     first: Round,
     /// The last executed round: records of buckets up to it are forgotten.
     height: Round,
@@ -145,9 +147,9 @@ impl History {
         }
         let offset = (forget.0 - self.first.0) as usize;
         if offset >= self.buckets.len() {
-            self.buckets.resize_with(offset + 1, Bucket::default);
+            self.buckets.resize_with(offset + 1, Arc::default);
         }
-        let bucket = &mut self.buckets[offset];
+        let bucket = Arc::make_mut(&mut self.buckets[offset]);
         let number = bucket.records.len() as u64;
         assert!(number < 1 << NUMBER_BITS, "memory ends before a bucket has 2^{NUMBER_BITS} records");
         bucket.records.push(Record {
@@ -190,6 +192,7 @@ impl History {
         {
             let overdue = self.first.0 + UNSWEPT_ROUNDS_MAX <= height.0;
             let most = if overdue { usize::MAX } else { left };
+            let bucket = Arc::make_mut(bucket);
             let swept = bucket.sweep(self.first, most, &mut self.index, coins);
             left = left.saturating_sub(swept);
             freed += swept;
@@ -214,11 +217,11 @@ impl History {
     }
 
     pub(super) fn allocated_bytes(&self) -> usize {
-        let bucket = |bucket: &Bucket| {
+        let bucket = |bucket: &Arc<Bucket>| {
             bucket.records.capacity() * size_of::<Record>() + bucket.spent.capacity() * size_of::<Place>()
         };
         let buckets: usize = self.buckets.iter().map(bucket).sum();
-        self.index.allocated_bytes() + buckets + self.buckets.capacity() * size_of::<Bucket>()
+        self.index.allocated_bytes() + buckets + self.buckets.capacity() * size_of::<Arc<Bucket>>()
     }
 
     fn offset(&self, record: RecordRef) -> usize {
@@ -236,7 +239,7 @@ impl History {
     fn record_mut(&mut self, record: RecordRef) -> (Round, &mut Record) {
         let offset = self.offset(record);
         let number = (record.0.number() & ((1 << NUMBER_BITS) - 1)) as usize;
-        (Round(self.first.0 + offset as u64), &mut self.buckets[offset].records[number])
+        (Round(self.first.0 + offset as u64), &mut Arc::make_mut(&mut self.buckets[offset]).records[number])
     }
 }
 

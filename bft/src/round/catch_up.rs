@@ -86,7 +86,7 @@ impl Rounds {
         }
         let is_kept = self.history.contains_key(&from);
         let rounds = if is_kept { CATCH_UP_ROUNDS_MAX } else { 0 };
-        let halts = self.history.range(from..).take(rounds).map(|(_, halt)| halt.clone()).collect();
+        let halts = self.history.range(from..).take(rounds).map(|(_, halt)| Halt::clone(halt)).collect();
         let answer = Answer { from, halts, served_from: self.served_from() };
         let peer = self.member.node_at(author);
         effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(answer)));
@@ -179,7 +179,7 @@ impl Rounds {
         }
         if let Some(halt) = self.history.get(&round) {
             let to = To::Member(self.member.node_at(author));
-            effects.push_send(to, RoundMessage::Halt(Box::new(halt.clone())));
+            effects.push_send(to, RoundMessage::Halt(Box::new(Halt::clone(halt))));
         }
     }
 
