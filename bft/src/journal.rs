@@ -6,11 +6,15 @@
 //! built from the [`Opening`] that is given the same events has the same effects; [`Replay`] is that core, and stops at
 //! the first check that differs. Traces do not count: a replay may trace what the node did not.
 //!
+//! A node that goes on from its journal replays it and appends to it: each segment says which [`Start`] of the node
+//! wrote it, and a replay goes through all of them as through one.
+//!
 //! Cost: tens of bytes an event beside the bytes of peers and clients, which are not copied; a checksum of what is
 //! sent, or of its digest where that is known.
 
 mod snapshot;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,20 +47,47 @@ pub struct Opening {
     pub node: NodeId,
     /// Events in earlier segments.
     pub events_before: u64,
+    /// The start that wrote it.
+    pub start: Start,
     lanes: LaneSettings,
     mempool: MempoolLimits,
     batch: u64,
     hash_seed: u64,
 }
 
+/// A start of the node: its system, and what it could lose.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// Counted from 1.
+    pub number: u64,
+    /// The boot of the system, by its name; empty where the system has none.
+    pub boot: String,
+    /// What was written before effects left the node.
+    pub durability: Durability,
+    /// The Unix time of the start, milliseconds.
+    pub unix_ms: u64,
+    /// The time of the core then.
+    pub now: Time,
+}
+
+/// What is written before the effects of an event leave the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Durability {
+    /// The event, to the system: it outlives the processes.
+    Process,
+    /// The event, to the disk: it outlives a loss of power.
+    Power,
+}
+
 impl Opening {
     /// Of the first segment of a core's journal.
-    pub fn of(version: String, config: &CoreConfig) -> Opening {
+    pub fn of(version: String, config: &CoreConfig, start: Start) -> Opening {
         Opening {
             version,
             testbed: config.committee.testbed(),
             node: config.node,
             events_before: 0,
+            start,
             lanes: config.lanes,
             mempool: config.mempool,
             batch: config.batch as u64,
@@ -68,6 +99,42 @@ impl Opening {
     pub fn config(&self, committee: Arc<Committee>, tracing: Tracing) -> CoreConfig {
         let Opening { node, lanes, mempool, batch, hash_seed, .. } = *self;
         CoreConfig { committee, node, lanes, mempool, batch: batch as usize, hash_seed, tracing }
+    }
+
+    /// The first thing, by its name, in which the core of another opening differs, with its values here and there;
+    /// `None` if it does the same with the same events. The seed of hash tables may differ: each core has its own.
+    pub fn difference(&self, other: &Opening) -> Option<(&'static str, String, String)> {
+        let values = |of: &Opening| {
+            let Opening { version, testbed, node, lanes, mempool, batch, .. } = of;
+            [
+                ("testbed", testbed.to_string()),
+                ("node", node.to_string()),
+                ("version", version.clone()),
+                ("batch", batch.to_string()),
+                ("pipeline", lanes.pipeline.to_string()),
+                ("lane-open-bytes", lanes.open_bytes_max.to_string()),
+                ("lane-kept-bytes", lanes.kept_bytes_max.to_string()),
+                ("history-rounds", lanes.history_rounds_max.to_string()),
+                ("history bytes", lanes.history_bytes_max.to_string()),
+                ("mempool-transactions", mempool.transactions_max.to_string()),
+                ("mempool-bytes", mempool.bytes_max.to_string()),
+                ("mempool-client-percent", mempool.client_percent_max.to_string()),
+                ("mempool-peers-percent", mempool.peers_percent_max.to_string()),
+            ]
+        };
+        let pairs = values(self).into_iter().zip(values(other));
+        let mut different = pairs.filter(|((_, here), (_, there))| here != there);
+        different.next().map(|((name, here), (_, there))| (name, here, there))
+    }
+
+    /// Of the next segment, which such a start writes.
+    pub fn followed_by(&self, start: Start, events_before: u64) -> Opening {
+        Opening { start, events_before, ..self.clone() }
+    }
+
+    /// A random number that the journal has for itself, in all its segments: that of the core's hash tables.
+    pub fn id(&self) -> u64 {
+        self.hash_seed
     }
 
     /// As a record.
@@ -237,6 +304,29 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
+/// The sessions that a core was told of and that have not ended, as far as its events say.
+///
+/// Bounds: peers are members; clients as many as `net_server` lets in.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Sessions {
+    /// Clients that have sent a request.
+    pub clients: BTreeSet<ClientId>,
+    /// Peers.
+    pub peers: BTreeSet<NodeId>,
+}
+
+impl Sessions {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Client { client, .. } => drop(self.clients.insert(*client)),
+            Event::ClientGone { client } => drop(self.clients.remove(client)),
+            Event::PeerUp { peer } => drop(self.peers.insert(*peer)),
+            Event::PeerDown { peer } => drop(self.peers.remove(peer)),
+            Event::Peer { .. } | Event::PeerDecided { .. } | Event::ChildRestarted | Event::Tick => {}
+        }
+    }
+}
+
 /// A core that does again what a node did.
 #[derive(Debug)]
 pub struct Replay {
@@ -245,6 +335,7 @@ pub struct Replay {
     done: Check,
     agreed: Check,
     now: Time,
+    sessions: Sessions,
 }
 
 impl Replay {
@@ -265,7 +356,8 @@ impl Replay {
         }
         let core = Core::new(opening.config(committee, tracing), suite);
         let (done, agreed) = (Check::default(), Check::default());
-        Ok(Replay { core, opening, done, agreed, now: Time::default() })
+        let (now, sessions) = (Time::default(), Sessions::default());
+        Ok(Replay { core, opening, done, agreed, now, sessions })
     }
 
     /// Goes on with an item of the journal; the time and the effects, if it is an event.
@@ -276,9 +368,14 @@ impl Replay {
         match item {
             Item::Opening(record) => {
                 let opening = Opening::parse(&record).map_err(ReplayError::Malformed)?;
-                if opening != (Opening { events_before: self.done.events, ..self.opening.clone() }) {
+                let (last, start) = (&self.opening.start, &opening.start);
+                let follows = start == last || (start.number == last.number + 1 && start.now == self.now);
+                let expected =
+                    Opening { events_before: self.done.events, start: start.clone(), ..self.opening.clone() };
+                if !follows || opening != expected {
                     return Err(ReplayError::Opening(Box::new(opening)));
                 }
+                self.opening = opening;
                 Ok(None)
             }
             Item::Record(record) => match parse(record).map_err(ReplayError::Malformed)? {
@@ -291,6 +388,7 @@ impl Replay {
                 }
                 Entry::Event(now, event) => {
                     self.now = now;
+                    self.sessions.note(&event);
                     let effects = self.core.handle(now, event);
                     self.done.events += 1;
                     effects.iter().for_each(|effect| self.done.add(effect));
@@ -303,6 +401,16 @@ impl Replay {
     /// The core as it stands.
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// The core, to go on with, and its sessions.
+    pub fn into_core(self) -> (Core, Sessions) {
+        (self.core, self.sessions)
+    }
+
+    /// The opening of the last segment.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
     }
 
     /// The time of the last event.

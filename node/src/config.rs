@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bft::journal::Durability;
 use wire::committee::Committee;
 use wire::flags::{Flag, Flags, Value};
 use wire::ids::NodeId;
@@ -15,7 +16,7 @@ use wire::startup::Startup;
 use wire::text::ParseError;
 
 use crate::child::{Child, Spec};
-use crate::journal::{Durability, JournalSettings};
+use crate::journal::JournalSettings;
 use crate::outlet;
 use crate::pipe::{self, PipeSettings};
 
@@ -77,7 +78,7 @@ pub(crate) const PROGRAM: Program = Program {
          and listen for it. 'tools local' and 'tools deploy' start nodes; --help of these explains a whole run.",
         "A node prints nothing on standard output. Its log is DIR/consensus-node-N.log, those of its children are \
          DIR/node-net-client-N.log and DIR/node-net-server-N.log; errors of start and end go to standard error. Keys \
-         serve one start: KEYS/node-N.used marks those that have signed. Without a --stop-on option only a signal \
+         serve one start, or one journal: KEYS/node-N.used marks those that have signed. Without a --stop-on option only a signal \
          ends it, which is a crash: up to a second of rounds-N.csv is lost.",
     ],
     own: &[
@@ -110,8 +111,8 @@ pub(crate) const PROGRAM: Program = Program {
         Flag::optional(
             "--journal",
             "DIR",
-            "Writes down everything that the core is fed, in a directory without a journal, for 'tools replay'; without it \
-             nothing is written down.",
+            "Writes down everything that the core is fed, in this directory, and goes on from what it holds: the node stands \
+             where it stood, and contradicts nothing that it has signed. Without it nothing is written down.",
         ),
         Flag::optional(
             "--durability",
@@ -133,7 +134,11 @@ pub(crate) const PROGRAM: Program = Program {
     ],
     exit_status: &[
         (0, "ended on request"),
-        (1, "could not go on: used keys, a child that cannot be kept running, a file that cannot be written"),
+        (
+            1,
+            "could not go on: used keys without their journal, a journal that is damaged or of other settings, a child that \
+             cannot be kept running, a file that cannot be written",
+        ),
         (
             2,
             "the command line, RUST_LOG or a file is wrong, or the port of the metrics is taken; nothing was started",

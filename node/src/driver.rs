@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use bft::event::{Effect, Event};
+use bft::journal::Sessions;
 use bft::time::{Span, Time};
 use bft::trace::Tracing;
 use wire::bytes::Bytes;
 use wire::client::{NodeStatus, Reply, Request};
 use wire::codec;
 use wire::envelope::{FromCore, ToCore};
-use wire::ids::ClientId;
+use wire::ids::{ClientId, NodeId};
 use wire::limits::STATUS_EVERY;
 
 use crate::child::Child;
@@ -39,6 +40,7 @@ pub(crate) struct Driver<M> {
     machine: M,
     inbound: Receiver<Inbound>,
     origin: Instant,
+    beginning: Beginning,
     rounds: RoundsFile,
     stats: Stats,
     status: StatusReply,
@@ -53,6 +55,14 @@ pub(crate) struct Driver<M> {
     buffering_since: Time,
     net_client: Outbound,
     net_server: Outbound,
+}
+
+/// Where a loop begins.
+pub(crate) enum Beginning {
+    /// At time zero, with a new machine.
+    First,
+    /// At this time, with the machine of an earlier start and the sessions that it still believes in.
+    Again { now: Time, sessions: Sessions },
 }
 
 /// The messages to one child: its outlet, once it has run, and a buffer.
@@ -79,18 +89,21 @@ const LAG_MIN: Duration = Duration::from_millis(100);
 const BUFFER_TIME: Span = Span::from_ms(1);
 
 impl<M: Machine> Driver<M> {
-    /// A loop whose time begins now.
+    /// A loop that begins now.
     pub(crate) fn new(
         machine: M,
         inbound: Receiver<Inbound>,
         rounds: RoundsFile,
         silences: Silences,
         journal: Option<Journal>,
+        beginning: Beginning,
     ) -> Driver<M> {
+        let buffering_since = beginning.now();
         Driver {
             machine,
             inbound,
             origin: Instant::now(),
+            beginning,
             rounds,
             stats: Stats::default(),
             status: StatusReply::default(),
@@ -99,7 +112,7 @@ impl<M: Machine> Driver<M> {
             silences,
             journal,
             meters: Meters::default(),
-            buffering_since: Time::default(),
+            buffering_since,
             net_client: Outbound::default(),
             net_server: Outbound::default(),
         }
@@ -116,7 +129,7 @@ impl<M: Machine> Driver<M> {
     }
 
     fn turns(&mut self) -> Ended {
-        self.feed(Event::Tick);
+        self.begin();
         loop {
             self.flush();
             let mut next = self.wait();
@@ -138,9 +151,29 @@ impl<M: Machine> Driver<M> {
         }
     }
 
+    /// The first events. All connections of an earlier start are gone, and what was under way in its processes.
+    fn begin(&mut self) {
+        if let Beginning::Again { sessions, .. } = &mut self.beginning {
+            let Sessions { clients, peers } = std::mem::take(sessions);
+            self.sessions_ended(clients, peers);
+            self.feed(Event::ChildRestarted);
+        }
+        self.feed(Event::Tick);
+    }
+
+    fn sessions_ended(
+        &mut self,
+        clients: impl IntoIterator<Item = ClientId>,
+        peers: impl IntoIterator<Item = NodeId>,
+    ) {
+        clients.into_iter().for_each(|client| self.feed(Event::ClientGone { client }));
+        peers.into_iter().for_each(|peer| self.feed(Event::PeerDown { peer }));
+    }
+
     /// Waits for input until something else is due.
     fn wait(&self) -> Option<Inbound> {
-        let wakeup = self.machine.next_wakeup().map(|due| self.origin + Duration::from_micros(due.0));
+        let after = |due: Time| Duration::from_micros(due.since(self.beginning.now()).0);
+        let wakeup = self.machine.next_wakeup().map(|due| self.origin + after(due));
         let Some(deadline) = wakeup.into_iter().chain(self.rounds.due()).min() else {
             return Some(self.inbound.recv().unwrap_or(Inbound::Stop));
         };
@@ -210,12 +243,7 @@ impl<M: Machine> Driver<M> {
         let outbound = self.outbound(child);
         outbound.outlet = Some(outlet);
         let Start::Again(ended) = self.stats.child_started(child, pid) else { return };
-        for client in ended.clients {
-            self.feed(Event::ClientGone { client });
-        }
-        for peer in ended.peers {
-            self.feed(Event::PeerDown { peer });
-        }
+        self.sessions_ended(ended.clients, ended.peers);
         self.feed(Event::ChildRestarted);
     }
 
@@ -279,7 +307,7 @@ impl<M: Machine> Driver<M> {
         if self.status_shared.is_none_or(|last| last.elapsed() >= STATUS_EVERY) {
             self.status_shared = Some(Instant::now());
             // Without counting coins: a loop that lags has no time for that.
-            let status = self.stats.complete(self.now(), self.machine.status_at_hand());
+            let status = self.stats.complete(self.up(), self.machine.status_at_hand());
             let body = Bytes::from(codec::encode(&Reply::Status(Box::new(status))));
             self.net_server.push(FromCore::Status, body);
             self.flush();
@@ -287,13 +315,13 @@ impl<M: Machine> Driver<M> {
     }
 
     fn status(&mut self) -> Bytes {
-        let now = self.now();
-        self.status.at(now, || self.stats.complete(now, self.machine.status()))
+        let (now, up) = (self.now(), self.up());
+        self.status.at(now, || self.stats.complete(up, self.machine.status()))
     }
 
     /// Everything that the loop knows for a metrics scrape.
     fn snapshot(&self) -> Snapshot {
-        let status = self.stats.complete(self.now(), self.machine.status_at_hand());
+        let status = self.stats.complete(self.up(), self.machine.status_at_hand());
         let mut snapshot = Snapshot { status, meters: self.meters.clone(), ..self.stats.figures() };
         for (child, outbound) in [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)]
         {
@@ -311,7 +339,21 @@ impl<M: Machine> Driver<M> {
     }
 
     fn now(&self) -> Time {
-        Time(u64::try_from(self.origin.elapsed().as_micros()).expect("2^64 µs are 584,000 years"))
+        self.beginning.now() + self.up()
+    }
+
+    /// Since this start of the node.
+    fn up(&self) -> Span {
+        Span(u64::try_from(self.origin.elapsed().as_micros()).expect("2^64 µs are 584,000 years"))
+    }
+}
+
+impl Beginning {
+    pub(crate) fn now(&self) -> Time {
+        match self {
+            Beginning::First => Time::default(),
+            Beginning::Again { now, .. } => *now,
+        }
     }
 }
 
@@ -321,7 +363,7 @@ impl Outbound {
     }
 
     /// Passes the buffer to the writer. Before the child first runs the buffer is kept; it stays short, since the core
-    /// has no input yet.
+    /// has no input yet: at most what was open when an earlier start of the node ended.
     fn flush(&mut self, after: Option<Written>) {
         if let Some(outlet) = &self.outlet
             && !self.messages.is_empty()
@@ -346,7 +388,7 @@ pub(crate) fn tracing() -> Tracing {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use wire::ids::{NodeId, ShardId};
+    use wire::ids::ShardId;
     use wire::ipc::IpcReader;
 
     use super::*;
@@ -388,7 +430,8 @@ mod tests {
         sender.messages(Child::NetServer, vec![request]).unwrap();
         let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
         let driver = std::thread::spawn(|| {
-            Driver::new(Counter::default(), receiver, rounds, Silences::default(), None).run()
+            let first = Beginning::First;
+            Driver::new(Counter::default(), receiver, rounds, Silences::default(), None, first).run()
         });
         let (mut reader, mut sent) = (IpcReader::<FromCore>::new(), Vec::new());
         while !matches!(sent.last(), Some((FromCore::Reply { .. }, _))) {

@@ -10,29 +10,20 @@
 //! An effect leaves the node only after the event that caused it was written: the gate opens by position, and nobody
 //! else opens it. If a write fails it never opens again, and the node ends.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use bft::event::{Effect, Event};
-use bft::journal::{self, Check, Opening};
+use bft::journal::{self, Check, Durability, Opening};
 use bft::time::Time;
 use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{MAGIC, segment_path, segments};
 use wire::record::Record;
 
 use crate::inbound::{Inbound, InboundSender, Permit};
-
-/// What is written before the effects of an event leave the node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Durability {
-    /// The event, to the system: it outlives the processes.
-    Process,
-    /// The event, to the disk: it outlives a loss of power.
-    Power,
-}
 
 /// Where the journal is, and how durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,42 +65,12 @@ struct End {
     events: u64,
 }
 
-/// Makes the directory ready, before the keys are used: a node that cannot begin a journal has signed nothing.
-///
-/// # Errors
-/// If it holds a journal, or cannot be made.
-pub(crate) fn make_ready(settings: &JournalSettings) -> Result<(), String> {
-    let directory = &settings.directory;
-    let failed = |error: io::Error| format!("cannot begin a journal in {}: {error}", directory.display());
-    fs::create_dir_all(directory).map_err(failed)?;
-    if segments(directory).map_err(failed)?.is_empty() {
-        return Ok(());
-    }
-    Err(format!(
-        "{} holds a journal already, and a node cannot go on from it; choose another directory with --journal",
-        directory.display()
-    ))
-}
-
 impl Journal {
-    /// Begins a journal, in a directory that was made ready, and starts its thread, which ends the node through
-    /// `inbound` if it cannot write.
+    /// Starts the thread, which ends the node through `inbound` if it cannot write. So much was `done` in earlier starts.
     ///
     /// # Errors
-    /// If a file cannot be written.
-    pub(crate) fn begin(
-        settings: &JournalSettings,
-        opening: Opening,
-        inbound: InboundSender,
-    ) -> Result<Journal, String> {
-        let JournalSettings { directory, durability } = settings;
-        let failed = |error: io::Error| format!("cannot begin a journal in {}: {error}", directory.display());
-        let writer = Writer::begin(directory, *durability, opening).map_err(failed)?;
-        Journal::write_with(writer, inbound).map_err(failed)
-    }
-
-    /// Starts the thread.
-    fn write_with(writer: Writer, inbound: InboundSender) -> io::Result<Journal> {
+    /// If the system has no thread left.
+    pub(crate) fn start(writer: Writer, done: Check, inbound: InboundSender) -> io::Result<Journal> {
         let gate = Arc::new(Gate::default());
         let (sender, batches) = crossbeam_channel::unbounded();
         let opens = gate.clone();
@@ -124,8 +85,8 @@ impl Journal {
             batches: sender,
             batch: Batch::default(),
             records: 0,
-            done: Check::default(),
-            checked_events: 0,
+            checked_events: done.events,
+            done,
             gate,
         })
     }
@@ -258,7 +219,7 @@ fn write_all(mut writer: Writer, batches: &Receiver<Batch>, gate: &Gate) -> Resu
 }
 
 /// The files.
-struct Writer {
+pub(crate) struct Writer {
     directory: PathBuf,
     durability: Durability,
     opening: Opening,
@@ -271,10 +232,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(directory: &Path, durability: Durability, opening: Opening) -> io::Result<Writer> {
-        let (file, path, offset) = new_segment(directory, durability, 1, &opening)?;
+    /// Begins the segment after those that the directory has.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn begin(directory: &Path, opening: Opening) -> io::Result<Writer> {
+        let number = segments(directory)?.last().map_or(1, |last| last + 1);
+        let durability = opening.start.durability;
+        let (file, path, offset) = new_segment(directory, durability, number, &opening)?;
         let (directory, segment_bytes) = (directory.into(), SEGMENT_BYTES);
-        Ok(Writer { directory, durability, opening, file, path, number: 1, offset, segment_bytes })
+        Ok(Writer { directory, durability, opening, file, path, number, offset, segment_bytes })
     }
 
     /// Writes records that end after so many events.
@@ -329,11 +296,12 @@ fn new_segment(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use bft::core::CoreConfig;
     use bft::crypto::deal::{deal_committee, seeded_entropy};
-    use bft::journal::Entry;
+    use bft::journal::{Entry, Start};
     use bft::lane::LaneSettings;
     use bft::pending::MempoolLimits;
     use bft::trace::Tracing;
@@ -353,11 +321,13 @@ mod tests {
     impl Place {
         fn new() -> Place {
             let name = format!("node-journal-{}-{:x}", std::process::id(), rand::u64());
-            Place(std::env::temp_dir().join(name))
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir(&path).unwrap();
+            Place(path)
         }
 
-        fn settings(&self) -> JournalSettings {
-            JournalSettings { directory: self.0.clone(), durability: Durability::Power }
+        fn writer(&self) -> Writer {
+            Writer::begin(&self.0, opening()).unwrap()
         }
 
         /// For each segment the events before it, as its opening says, and those in it; and the checks in all.
@@ -394,15 +364,16 @@ mod tests {
         let (lanes, tracing) = (LaneSettings::default(), Tracing::Off);
         let (committee, node) = (Arc::new(committee), NodeId(0));
         let config = CoreConfig { committee, node, lanes, mempool, batch: 1, hash_seed: 1, tracing };
-        Opening::of("test".into(), &config)
+        let durability = Durability::Power;
+        let start = Start { number: 1, boot: "test".into(), durability, unix_ms: 1, now: Time(0) };
+        Opening::of("test".into(), &config, start)
     }
 
     #[test]
     fn the_gate_opens_when_an_event_is_written() {
         let place = Place::new();
         let (sender, _receiver) = inbound::queue();
-        make_ready(&place.settings()).unwrap();
-        let mut journal = Journal::begin(&place.settings(), opening(), sender).unwrap();
+        let mut journal = Journal::start(place.writer(), Check::default(), sender).unwrap();
         let request = Event::Client { client: ClientId(3), body: Bytes::from(vec![7; 100]) };
         journal.note(Time(5), &request);
         journal.note(Time(6), &Event::Tick);
@@ -414,17 +385,15 @@ mod tests {
         waiting.join().unwrap().unwrap();
         journal.end().unwrap();
         assert_eq!(place.read(), (vec![(0, 2)], 1));
-        assert!(make_ready(&place.settings()).is_err_and(|error| error.contains("holds a journal already")));
     }
 
     #[test]
     fn a_segment_that_is_long_enough_is_followed_by_the_next() {
         let place = Place::new();
-        fs::create_dir(&place.0).unwrap();
-        let mut writer = Writer::begin(&place.0, Durability::Process, opening()).unwrap();
+        let mut writer = place.writer();
         writer.segment_bytes = writer.offset + 100;
         let (sender, _receiver) = inbound::queue();
-        let mut journal = Journal::write_with(writer, sender).unwrap();
+        let mut journal = Journal::start(writer, Check::default(), sender).unwrap();
         for at in 1..=10 {
             journal.note(Time(at), &Event::Tick);
             journal.flush().wait().unwrap();
@@ -443,11 +412,10 @@ mod tests {
     #[test]
     fn a_full_disk_ends_the_node_and_nothing_leaves_it() {
         let place = Place::new();
-        fs::create_dir(&place.0).unwrap();
-        let mut writer = Writer::begin(&place.0, Durability::Process, opening()).unwrap();
+        let mut writer = place.writer();
         writer.file = File::options().write(true).open("/dev/full").unwrap();
         let (sender, receiver) = inbound::queue();
-        let mut journal = Journal::write_with(writer, sender).unwrap();
+        let mut journal = Journal::start(writer, Check::default(), sender).unwrap();
         journal.note(Time(1), &Event::Tick);
         assert!(journal.flush().wait().is_err());
         assert!(journal.end().is_err_and(|reason| reason.contains("No space left on device")));

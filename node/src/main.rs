@@ -20,14 +20,15 @@ mod machine;
 mod metrics;
 mod outlet;
 mod pipe;
+mod restart;
 mod rounds;
 mod silence;
 mod stats;
 mod status;
 
 use std::error::Error;
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, Read, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,9 +37,10 @@ use std::thread::{self, JoinHandle};
 
 use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
-use bft::journal::Opening;
+use bft::journal::{Check, Opening};
 use bft::lane::LaneSettings;
 use bft::pending::MempoolLimits;
+use wire::ids::{NodeId, ShardId};
 use wire::keys::NodeKeys;
 use wire::limits::local::Local;
 use wire::logging;
@@ -49,12 +51,13 @@ use wire::version;
 
 use crate::child::{Child, Children};
 use crate::config::{Config, CoreSettings, MachineSettings, PROGRAM, StopWhen};
-use crate::driver::{Driver, Ended};
+use crate::driver::{Beginning, Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalSettings, Writer};
 use crate::machine::Machine;
 use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
+use crate::restart::{Directory, Resumed};
 use crate::rounds::RoundsFile;
 use crate::silence::Silences;
 
@@ -103,10 +106,6 @@ fn run_core(
     metrics: Option<TcpListener>,
 ) -> Result<(), Box<dyn Error>> {
     let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
-    if let Some(settings) = &config.journal {
-        journal::make_ready(settings)?;
-    }
-    claim_keys(config)?;
     let suite = RealSuite::new(&config.committee, config.id, signing, *coin_secret)?;
     let limits = &config.limits;
     let lanes = LaneSettings {
@@ -132,27 +131,86 @@ fn run_core(
         hash_seed: rand::u64(),
         tracing: driver::tracing(),
     };
-    let opening = Opening::of(version::line("node", wire::commit!()), &core);
-    serve(config, Core::new(core, Arc::new(suite)), Some(opening), metrics).map(drop)
+    let suite = Arc::new(suite);
+    let Some(JournalSettings { directory, durability }) = &config.journal else {
+        claim_keys(config, None)?;
+        let begun = Begun::first(Core::new(core, suite), rounds_file(config, RoundsFile::create)?);
+        return serve(config, begun, metrics).map(drop);
+    };
+    // Until the node ends: nobody else may write there.
+    let directory = Directory::lock(directory)?;
+    let version = version::line("node", wire::commit!());
+    let opening = Opening::of(version, &core, restart::first_start(*durability));
+    let mut rounds = rounds_file(config, RoundsFile::open)?;
+    let (committee, tracing) = (config.committee.clone(), core.tracing);
+    let begun = match directory.resume(&opening, committee, suite.clone(), tracing, &mut rounds)? {
+        Some(Resumed { core, sessions, now, done, opening }) => {
+            claim_keys(config, Some(opening.id()))?;
+            let journal = Some((directory.write(opening)?, done));
+            Begun { machine: core, rounds, journal, beginning: Beginning::Again { now, sessions } }
+        }
+        None => {
+            let rounds = rounds_file(config, RoundsFile::create)?;
+            // The journal first: if the node ends in between, it can begin again.
+            let (id, writer) = (opening.id(), directory.write(opening)?);
+            claim_keys(config, Some(id))?;
+            let journal = Some((writer, Check::default()));
+            Begun { journal, ..Begun::first(Core::new(core, suite), rounds) }
+        }
+    };
+    serve(config, begun, metrics).map(drop)
 }
 
-/// Marks these keys as used, and refuses keys that were used before.
+/// The file of this node's blocks, made or opened.
+fn rounds_file(
+    config: &Config,
+    open: impl FnOnce(&Path, NodeId, ShardId) -> io::Result<RoundsFile>,
+) -> Result<RoundsFile, String> {
+    let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
+    open(&path, config.id, config.committee.shard_of(config.id))
+        .map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}
+
+/// Marks these keys as used, with the journal that remembers what they sign, if there is one; refuses keys that were
+/// used without it.
 ///
 /// # Security
-/// A node remembers only in memory what it has signed. After a restart with the same keys it could sign a second,
-/// different message for the same instance, as a Byzantine node does. So keys serve one start.
-fn claim_keys(config: &Config) -> Result<(), Box<dyn Error>> {
+/// A node that has forgotten what it has signed could sign a second, different message for the same instance, as a
+/// Byzantine node does. So keys serve one start, or all starts with one journal. The mark appears with its content at
+/// once, so that a node that ends meanwhile leaves either none or a whole one.
+fn claim_keys(config: &Config, journal: Option<u64>) -> Result<(), Box<dyn Error>> {
     let path = config.used_mark();
-    match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(format!(
-            "{} exists: a node was started with these keys before, and its signatures are not known any more; \
-             deal new keys with 'tools keygen'",
-            path.display()
+    let mark = journal.map_or_else(|| "without a journal\n".into(), |id| format!("journal {id:016x}\n"));
+    let unwritten = |error| format!("{} cannot be written: {error}", path.display());
+    let used = || {
+        format!(
+            "{} exists: a node was started with these keys before, and {}; deal new keys with 'tools keygen'",
+            path.display(),
+            match journal {
+                Some(_) => "not with this journal, so what they have signed is not known",
+                None => "its signatures are not known any more",
+            }
         )
-        .into()),
-        Err(error) => Err(format!("{} cannot be written: {error}", path.display()).into()),
+    };
+    match fs::read_to_string(&path) {
+        Ok(found) if journal.is_some() && found == mark => return Ok(()),
+        Ok(_) => return Err(used().into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unwritten(error).into()),
     }
+    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let link = || {
+        let mut file = File::create(&draft)?;
+        file.write_all(mark.as_bytes())?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&draft, &path);
+        fs::remove_file(&draft)?;
+        linked
+    };
+    link().map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => used().into(),
+        _ => unwritten(error).into(),
+    })
 }
 
 fn run_pipe(
@@ -162,7 +220,9 @@ fn run_pipe(
 ) -> Result<(), Box<dyn Error>> {
     let shard = config.committee.shard_of(config.id);
     let others = config.committee.members(shard).filter(|node| *node != config.id);
-    let pipe = serve(config, Pipe::new(config.id, others, settings, rand::u64()), None, metrics)?;
+    let pipe = Pipe::new(config.id, others, settings, rand::u64());
+    let begun = Begun::first(pipe, rounds_file(config, RoundsFile::create)?);
+    let pipe = serve(config, begun, metrics)?;
     let PipeFigures { payload_bytes, seconds } = pipe.figures();
     let path = config.log_dir.join(format!("pipe-{}.json", config.id));
     fs::write(&path, format!("{{\"payload_bytes\": {payload_bytes}, \"seconds\": {seconds:.6}}}\n"))
@@ -170,23 +230,32 @@ fn run_pipe(
     Ok(())
 }
 
-/// Runs the three processes around a machine until the node stops; returns the machine. Only a machine with an opening
-/// can have a journal.
+/// A machine and what belongs to it when the loop begins.
+struct Begun<M> {
+    machine: M,
+    rounds: RoundsFile,
+    /// Where its events go, and what was done before.
+    journal: Option<(Writer, Check)>,
+    beginning: Beginning,
+}
+
+impl<M> Begun<M> {
+    /// A new machine, without a journal.
+    fn first(machine: M, rounds: RoundsFile) -> Begun<M> {
+        Begun { machine, rounds, journal: None, beginning: Beginning::First }
+    }
+}
+
+/// Runs the three processes around a machine until the node stops; returns the machine.
 fn serve<M: Machine>(
     config: &Config,
-    machine: M,
-    opening: Option<Opening>,
+    begun: Begun<M>,
     metrics: Option<TcpListener>,
 ) -> Result<M, Box<dyn Error>> {
-    let path = config.log_dir.join(format!("rounds-{}.csv", config.id));
-    let rounds = RoundsFile::create(&path, config.id, config.committee.shard_of(config.id))
-        .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+    let Begun { machine, rounds, journal, beginning } = begun;
     let own_program = std::env::current_exe()?;
     let (sender, receiver) = inbound::queue();
-    let journal = match (&config.journal, opening) {
-        (Some(settings), Some(opening)) => Some(Journal::begin(settings, opening, sender.clone())?),
-        (None, _) | (_, None) => None,
-    };
+    let journal = journal.map(|(writer, done)| Journal::start(writer, done, sender.clone())).transpose()?;
     let children = Children::new();
     let supervisors = [Child::NetClient, Child::NetServer]
         .into_iter()
@@ -205,8 +274,8 @@ fn serve<M: Machine>(
     log::info!("{node} of {shard} runs, one of {} nodes", config.committee.nodes().count());
     let others = config.committee.members(config.committee.shard_of(config.id));
     let others = others.filter(|node| *node != config.id);
-    let silences = Silences::new(others, config.limits.time(Local::PingTimeoutMs));
-    let (machine, ended) = Driver::new(machine, receiver, rounds, silences, journal).run();
+    let silences = Silences::new(others, config.limits.time(Local::PingTimeoutMs), beginning.now());
+    let (machine, ended) = Driver::new(machine, receiver, rounds, silences, journal, beginning).run();
     children.end();
     for supervisor in supervisors {
         supervisor.join().map_err(|_| "the supervisor of a child panicked")?;

@@ -1,24 +1,29 @@
 //! `rounds-<id>.csv`: a line for each block that this node executed. `docs/files.md` defines its columns, most of which
 //! are those of a [`BlockReport`].
 //!
+//! A node that goes on from its journal goes on with its file: blocks whose lines were not flushed get them from the
+//! replay, and lines of blocks that it executes anew are removed.
+//!
 //! Lines are flushed within a second and at the end. If the file cannot be written any more, on a full disk for
 //! example, it ends there, with an error in the log. Consensus does not depend on it, and `tools verify` lists the
 //! missing rounds.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bft::event::BlockReport;
 use wire::hex;
-use wire::ids::{NodeId, ShardId};
+use wire::ids::{NodeId, Round, ShardId};
 
 /// The file.
 pub(crate) struct RoundsFile {
     path: PathBuf,
     /// How each line begins: the node and its shard.
     owner: String,
+    /// The last round that it has a line for.
+    last: Round,
     state: State,
 }
 
@@ -45,15 +50,65 @@ impl RoundsFile {
         Ok(RoundsFile {
             path: path.into(),
             owner: format!("{node},{shard},"),
+            last: Round(0),
             state: State::Open { file, due: None },
         })
     }
 
+    /// The file that an earlier start of this node left, without what it did not finish; a new one if there is none.
+    pub(crate) fn open(path: &Path, node: NodeId, shard: ShardId) -> io::Result<RoundsFile> {
+        let owner = format!("{node},{shard},");
+        let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return RoundsFile::create(path, node, shard);
+            }
+            Err(error) => return Err(error),
+        };
+        let Some((last, bytes)) = last_line(&file, &owner, Round(u64::MAX))? else {
+            return RoundsFile::create(path, node, shard);
+        };
+        cut(&mut file, bytes)?;
+        let file = BufWriter::with_capacity(64 << 10, file);
+        Ok(RoundsFile { path: path.into(), owner, last, state: State::Open { file, due: None } })
+    }
+
     /// Adds a line for a block executed now.
     pub(crate) fn add(&mut self, report: &BlockReport) {
-        let State::Open { file, due } = &mut self.state else { return };
         // 0 if the clock is before 1970.
         let executed_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.add_at(report, executed_ms);
+    }
+
+    /// Adds a line for a block that an earlier start executed then, if it has none.
+    pub(crate) fn add_again(&mut self, report: &BlockReport, executed_ms: u128) {
+        if report.round > self.last {
+            self.add_at(report, executed_ms);
+        }
+    }
+
+    /// Removes lines of later blocks, if there are any: the next block is the one after `executed`.
+    pub(crate) fn ends_with(&mut self, executed: Round) {
+        self.flush();
+        let State::Open { file, .. } = &mut self.state else { return };
+        if self.last <= executed {
+            return;
+        }
+        let mut cut_after = || {
+            let kept = last_line(&File::open(&self.path)?, &self.owner, executed)?;
+            let (last, bytes) = kept.ok_or(io::ErrorKind::InvalidData)?;
+            cut(file.get_mut(), bytes)?;
+            Ok(last)
+        };
+        match cut_after() {
+            Ok(last) => self.last = last,
+            Err(error) => self.keep_if(Err(error)),
+        }
+    }
+
+    fn add_at(&mut self, report: &BlockReport, executed_ms: u128) {
+        let State::Open { file, due } = &mut self.state else { return };
+        self.last = report.round;
         due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
         let written = file.write_all(line(&self.owner, report, executed_ms).as_bytes());
         self.keep_if(written);
@@ -80,6 +135,34 @@ impl RoundsFile {
             self.state = State::Lost;
         }
     }
+}
+
+/// The last whole line of a round up to `until`, and where it ends; `None` if the file does not begin as one of this
+/// owner. A line that does not follow the one before it ends the search.
+fn last_line(file: &File, owner: &str, until: Round) -> io::Result<Option<(Round, u64)>> {
+    let mut lines = BufReader::with_capacity(64 << 10, file);
+    let mut line = String::new();
+    let mut bytes = lines.read_line(&mut line)? as u64;
+    if line.trim_end() != HEADER || !line.ends_with('\n') {
+        return Ok(None);
+    }
+    let mut last = Round(0);
+    loop {
+        line.clear();
+        let length = lines.read_line(&mut line)? as u64;
+        let round =
+            || line.strip_suffix('\n')?.strip_prefix(owner)?.split(',').next()?.parse().ok().map(Round);
+        match round() {
+            Some(round) if round == last.next() && round <= until => (last, bytes) = (round, bytes + length),
+            _ => return Ok(Some((last, bytes))),
+        }
+    }
+}
+
+/// Leaves the first bytes and goes on after them.
+fn cut(file: &mut File, bytes: u64) -> io::Result<()> {
+    file.set_len(bytes)?;
+    file.seek(SeekFrom::Start(bytes)).map(drop)
 }
 
 fn line(owner: &str, report: &BlockReport, executed_ms: u128) -> String {
@@ -113,7 +196,10 @@ fn line(owner: &str, report: &BlockReport, executed_ms: u128) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wire::ids::{Digest, Round};
+    use std::fs;
+
+    use wire::ids::Digest;
+    use wire::rand;
 
     use super::*;
 
@@ -121,12 +207,44 @@ mod tests {
     fn a_full_disk_ends_the_file_and_nothing_else() {
         let file = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
         let state = State::Open { file, due: None };
-        let mut rounds = RoundsFile { path: "/dev/full".into(), owner: String::new(), state };
+        let mut rounds = RoundsFile { path: "/dev/full".into(), owner: String::new(), last: Round(0), state };
         rounds.add(&BlockReport::default());
         assert!(rounds.due().is_some(), "the line is not flushed");
         rounds.flush();
         rounds.add(&BlockReport::default());
         assert!(rounds.due().is_none() && matches!(rounds.state, State::Lost));
+    }
+
+    #[test]
+    fn a_file_goes_on_where_the_replay_ends() {
+        let path = std::env::temp_dir().join(format!("rounds-{}-{:x}.csv", std::process::id(), rand::u64()));
+        let report = |round| BlockReport { round: Round(round), ..BlockReport::default() };
+        let open = || RoundsFile::open(&path, NodeId(2), ShardId(1)).unwrap();
+        let mut rounds = open();
+        (1..=3).for_each(|round| rounds.add(&report(round)));
+        rounds.flush();
+        // The process was killed within a line: two blocks have no whole one.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 3]).unwrap();
+        let mut rounds = open();
+        assert_eq!(rounds.last, Round(2));
+        (1..=4).for_each(|round| rounds.add_again(&report(round), 77));
+        rounds.ends_with(Round(4));
+        drop(rounds);
+        let whole = fs::read_to_string(&path).unwrap();
+        let times: Vec<&str> = whole.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1).collect();
+        assert!(times.len() == 4 && times[..2].iter().all(|ms| *ms != "77") && times[2..] == ["77", "77"]);
+        // The journal lost what made the last two blocks: they will be executed again.
+        let mut rounds = open();
+        rounds.ends_with(Round(2));
+        (3..=4).for_each(|round| rounds.add(&report(round)));
+        drop(rounds);
+        let again = fs::read_to_string(&path).unwrap();
+        assert!(again.lines().count() == 5 && again.starts_with(&text[..text.len() / 2]), "{again}");
+        assert!(!again.contains(",77\n"), "{again}");
+        // A file of another node is not gone on with.
+        assert_eq!(RoundsFile::open(&path, NodeId(3), ShardId(1)).unwrap().last, Round(0));
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -40,10 +40,10 @@ struct Peer {
 }
 
 impl Silences {
-    /// Of these peers, which are silent after so long.
-    pub(crate) fn new(peers: impl Iterator<Item = NodeId>, timeout: Duration) -> Silences {
+    /// Of these peers, which are silent after so long; the loop starts at `now`.
+    pub(crate) fn new(peers: impl Iterator<Item = NodeId>, timeout: Duration, now: Time) -> Silences {
         Silences {
-            peers: peers.map(|peer| (peer, Peer::default())).collect(),
+            peers: peers.map(|peer| (peer, Peer { heard_at: now, ..Peer::default() })).collect(),
             looks_max: timeout.as_secs_f64().ceil() as u64,
             is_sent_to_all: false,
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn silences(peers: u16) -> Silences {
-        Silences::new((1..=peers).map(NodeId), Duration::from_secs(10))
+        Silences::new((1..=peers).map(NodeId), Duration::from_secs(10), Time::default())
     }
 
     /// The seconds at which lines come, each with the line up to its time of day.

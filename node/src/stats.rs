@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bft::fault::{Fault, FaultKind};
-use bft::time::Time;
+use bft::time::Span;
 use wire::client::NodeStatus;
 use wire::envelope::LinkCounters;
 use wire::ids::{ClientId, NodeId};
@@ -119,8 +119,8 @@ impl Stats {
         }
     }
 
-    /// Adds our fields to a status of the core at this time of the node.
-    pub(crate) fn complete(&self, now: Time, status: NodeStatus) -> NodeStatus {
+    /// Adds our fields to a status of the core, this long after the start of the node.
+    pub(crate) fn complete(&self, up: Span, status: NodeStatus) -> NodeStatus {
         let ids = |peers: &BTreeSet<NodeId>| peers.iter().map(|peer| peer.0).collect();
         let Totals { links, .. } = self.net_client.totals();
         let Totals { mut refused, .. } = self.net_server.totals();
@@ -133,7 +133,7 @@ impl Stats {
             peers_up: ids(&self.peers_up()),
             peers_out: ids(&self.net_client.peers),
             peers_in: ids(&self.net_server.peers),
-            up_ms: now.0 / 1_000,
+            up_ms: up.0 / 1_000,
             bytes_sent: links.values().map(|link| link.bytes).sum(),
             frames_dropped: links.values().map(|link| link.dropped).sum(),
             restarts: self.net_client.restarts() + self.net_server.restarts(),
@@ -236,7 +236,7 @@ mod tests {
         stats.child_started(Child::NetServer, 2);
         stats.counted(Child::NetClient, &link(10, 0), vec![]);
         stats.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
-        let status = stats.complete(Time(0), NodeStatus::default());
+        let status = stats.complete(Span(0), NodeStatus::default());
         assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 2, 2));
         assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 2)]);
         let figures = stats.figures();
@@ -264,13 +264,13 @@ mod tests {
             stats.peer_up(child, PEER);
         }
         assert!(!stats.is_last_session_down(Child::NetClient, PEER));
-        let status = stats.complete(Time(7_000), NodeStatus::default());
+        let status = stats.complete(Span(7_000), NodeStatus::default());
         assert_eq!((status.peers_up, status.peers_out, status.peers_in), (vec![2], vec![], vec![2]));
         assert_eq!(status.up_ms, 7);
         stats.client_seen(ClientId(5));
         let ended = Ended { clients: vec![ClientId(5)], peers: vec![PEER] };
         assert_eq!(stats.child_started(Child::NetServer, 2), Start::Again(ended));
-        assert_eq!(stats.complete(Time(0), NodeStatus::default()).peers_up, [] as [u16; 0]);
+        assert_eq!(stats.complete(Span(0), NodeStatus::default()).peers_up, [] as [u16; 0]);
         assert!(stats.is_last_session_down(Child::NetServer, PEER));
     }
 
@@ -281,7 +281,7 @@ mod tests {
             stats.fault(Fault { peer: NodeId(peer), kind: FaultKind::Malformed });
         }
         stats.fault(Fault { peer: PEER, kind: FaultKind::NotAMember });
-        let status = stats.complete(Time(0), NodeStatus::default());
+        let status = stats.complete(Span(0), NodeStatus::default());
         assert_eq!(status.faults, [("malformed".to_string(), 3), ("not_a_member".to_string(), 1)]);
         assert_eq!(stats.figures().faults[&(FaultKind::Malformed, NodeId(1))], 2);
     }

@@ -97,8 +97,18 @@ pub struct Reader {
     /// Segments that are left, the next one last.
     left: Vec<u64>,
     segment: Option<Segment>,
-    /// Bytes after the last whole record of the journal.
-    torn_bytes: u64,
+    torn: Option<Torn>,
+}
+
+/// An unfinished record at the end of a journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Torn {
+    /// The last segment.
+    pub file: PathBuf,
+    /// Where in it the record begins.
+    pub offset: u64,
+    /// Bytes of the record that are there.
+    pub bytes: u64,
 }
 
 #[derive(Debug)]
@@ -122,12 +132,22 @@ impl Reader {
             problem: Problem::Io(error),
         })?;
         left.reverse();
-        Ok(Reader { directory: directory.into(), left, segment: None, torn_bytes: 0 })
+        Ok(Reader { directory: directory.into(), left, segment: None, torn: None })
     }
 
-    /// Bytes of an unfinished last record, once the end is reached.
+    /// The unfinished last record, once the end is reached.
+    pub fn torn(&self) -> Option<&Torn> {
+        self.torn.as_ref()
+    }
+
+    /// Bytes of it.
     pub fn torn_bytes(&self) -> u64 {
-        self.torn_bytes
+        self.torn.as_ref().map_or(0, |torn| torn.bytes)
+    }
+
+    /// The segment that is being read, and where in it the next record begins; the directory between segments.
+    pub fn position(&self) -> (&Path, u64) {
+        self.segment.as_ref().map_or((&self.directory, 0), |segment| (&segment.path, segment.offset))
     }
 
     /// The next record; `None` at the end, or before a torn tail.
@@ -147,7 +167,7 @@ impl Reader {
                 Next::Record(record) if is_opening => return Ok(Some(Item::Opening(record))),
                 Next::Record(record) => return Ok(Some(Item::Record(record))),
                 Next::Torn(bytes) => {
-                    self.torn_bytes = bytes;
+                    self.torn = Some(Torn { file: segment.path.clone(), offset: segment.offset, bytes });
                     return Ok(None);
                 }
                 Next::End => {

@@ -12,7 +12,7 @@ use wire::ids::NodeId;
 
 use crate::core::Core;
 use crate::crypto::suite::Suite;
-use crate::journal::{Check, Opening, Replay, ReplayError};
+use crate::journal::{Check, Opening, Replay, ReplayError, Sessions};
 use crate::time::Time;
 use crate::trace::Tracing;
 
@@ -25,6 +25,8 @@ pub struct Place {
     pub now: Time,
     /// What has been done so far.
     pub done: Check,
+    /// Who was connected.
+    pub sessions: Sessions,
 }
 
 impl Place {
@@ -40,7 +42,8 @@ impl Replay {
     /// The snapshot of where it stands.
     pub fn snapshot(&self) -> Vec<u8> {
         let opening = Opening { events_before: self.done.events, ..self.opening.clone() };
-        Place { opening, now: self.now, done: self.done }.snapshot(&self.core)
+        let sessions = self.sessions.clone();
+        Place { opening, now: self.now, done: self.done, sessions }.snapshot(&self.core)
     }
 
     /// A replay that goes on from a snapshot, whose bytes the caller has verified to be those that were written.
@@ -55,12 +58,12 @@ impl Replay {
         tracing: Tracing,
     ) -> Result<Replay, ReplayError> {
         let (place, image) = codec::decode_own_with_tail(snapshot).map_err(ReplayError::Malformed)?;
-        let Place { opening, now, done } = place;
+        let Place { opening, now, done, sessions } = place;
         if opening.testbed != committee.testbed() || opening.node != node {
             return Err(ReplayError::Opening(Box::new(opening)));
         }
         let config = opening.config(committee, tracing);
         let core = Core::from_image(&config, suite, image).map_err(ReplayError::Malformed)?;
-        Ok(Replay { core, opening: Opening { events_before: 0, ..opening }, done, agreed: done, now })
+        Ok(Replay { core, opening, done, agreed: done, now, sessions })
     }
 }

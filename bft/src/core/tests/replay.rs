@@ -3,7 +3,7 @@
 use wire::record::{Item, Record};
 
 use super::*;
-use crate::journal::{self, Check, Opening, Replay, ReplayError};
+use crate::journal::{self, Check, Durability, Opening, Replay, ReplayError, Start};
 
 const NODE: NodeId = NodeId(2);
 
@@ -32,8 +32,11 @@ fn opening(bench: &Bench, version: &str) -> Opening {
     let (lanes, mempool) = (LaneSettings::default(), MempoolLimits::default());
     let (committee, tracing) = (bench.committee.clone(), Tracing::Off);
     let config = CoreConfig { committee, node: NODE, lanes, mempool, batch: 1_000, hash_seed: 1, tracing };
-    Opening::of(version.into(), &config)
+    Opening::of(version.into(), &config, START)
 }
+
+const START: Start =
+    Start { number: 1, boot: String::new(), durability: Durability::Process, unix_ms: 0, now: Time(0) };
 
 /// Replays records at the finest level of tracing, which changes nothing.
 fn replay(bench: &Bench, records: &[Record]) -> Result<Replay, ReplayError> {
@@ -110,4 +113,45 @@ fn a_segment_goes_on_where_the_last_one_ended() {
     assert!(matches!(replay(&bench, &records), Err(ReplayError::Opening(_))), "another testbed");
     records[0] = changed(&opening(&bench, "test"), &|opening| opening.node = NodeId(1));
     assert!(matches!(replay(&bench, &records), Err(ReplayError::Opening(_))), "another node");
+}
+
+#[test]
+fn a_replay_goes_through_the_starts_of_a_node_in_their_order() {
+    let (bench, mut records) = journal();
+    let begin = Opening::parse(&records[0]).unwrap();
+    records.truncate(21);
+    let now = replay(&bench, &records).unwrap().now();
+    let at = |number: u64, now: Time| {
+        let mut opening = begin.clone();
+        opening.events_before = 10;
+        opening.start = Start { number, boot: "another".into(), now, ..START };
+        Item::Opening(opening.record())
+    };
+    let mut whole = replay(&bench, &records).unwrap();
+    assert!(whole.step(at(2, now)).unwrap().is_none());
+    assert!(whole.step(at(2, now)).unwrap().is_none(), "the next segment of that start");
+    assert_eq!(whole.opening().start.number, 2);
+    for (number, now) in [(1, now), (4, now), (3, Time(now.0 + 1))] {
+        let error = whole.step(at(number, now)).unwrap_err();
+        assert!(matches!(error, ReplayError::Opening(_)), "start {number} at {now:?}");
+    }
+    assert!(whole.step(at(3, now)).is_ok());
+}
+
+#[test]
+fn a_difference_of_settings_is_named() {
+    let (bench, records) = journal();
+    let written = Opening::parse(&records[0]).unwrap();
+    let mut given = written.clone();
+    given.start = Start { number: 9, boot: "another".into(), ..START };
+    assert_eq!(written.difference(&given), None);
+    let difference = written.difference(&opening(&bench, "newer"));
+    assert_eq!(difference, Some(("version", "test".into(), "newer".into())));
+    let lanes = LaneSettings { pipeline: 3, ..LaneSettings::default() };
+    let mempool = MempoolLimits::default();
+    let (committee, tracing) = (bench.committee.clone(), Tracing::Off);
+    let config = CoreConfig { committee, node: NODE, lanes, mempool, batch: 1_000, hash_seed: 2, tracing };
+    let pipeline = LaneSettings::default().pipeline.to_string();
+    let difference = written.difference(&Opening::of("test".into(), &config, START));
+    assert_eq!(difference, Some(("pipeline", pipeline, "3".into())));
 }

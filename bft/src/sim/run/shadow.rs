@@ -18,7 +18,7 @@ use ::wire::committee::Committee;
 use crate::core::{Core, CoreConfig};
 use crate::crypto::suite::Suite;
 use crate::event::{Effect, Event};
-use crate::journal::{self, Check, Opening, Replay};
+use crate::journal::{self, Check, Durability, Opening, Replay, Start};
 use crate::sim::checker::Violation;
 use crate::sim::run::Ran;
 use crate::time::Time;
@@ -42,7 +42,14 @@ pub(super) struct Shadow {
 impl Shadow {
     /// A shadow for a core of this configuration, if the scenario of this seed has one.
     pub(super) fn of(seed: u64, config: &CoreConfig, suite: Arc<dyn Suite>) -> Option<Shadow> {
-        let opening = Opening::of("simulation".into(), config);
+        let start = Start {
+            number: 1,
+            boot: String::new(),
+            durability: Durability::Process,
+            unix_ms: 0,
+            now: Time::default(),
+        };
+        let opening = Opening::of("simulation".into(), config, start);
         let committee = config.committee.clone();
         let begin = || Replay::begin(opening, committee.clone(), config.node, suite.clone(), Tracing::All);
         let replay = seed.is_multiple_of(SHADOWED).then(begin)?;
