@@ -23,6 +23,7 @@ mod plan;
 mod prepare;
 mod program;
 mod ready;
+mod recovery;
 mod summary;
 mod usage;
 mod wind_up;
@@ -42,6 +43,7 @@ pub(crate) use self::plan::{NodeSettings, RunPlan};
 pub(crate) use self::prepare::{Prepared, note_this_run, prepare, refuse_other_run};
 pub(crate) use self::program::{ProgramError, program};
 pub(crate) use self::ready::{NotReady, wait_until_ready};
+pub(crate) use self::recovery::Recovery;
 pub(crate) use self::summary::Summary;
 #[cfg(test)]
 pub(crate) use self::summary::made_up;

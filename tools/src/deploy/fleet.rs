@@ -148,6 +148,7 @@ impl Fleet for RemoteFleet {
     fn apply(&mut self, fault: &Fault) -> Result<(), String> {
         let program = match fault.kind {
             Kind::Crash => "node",
+            Kind::Restart => return Err("these nodes have no journals".into()),
             Kind::KillClient => "net_client",
             Kind::KillServer => "net_server",
         };

@@ -22,6 +22,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let target = target(values)?;
     let (nodes, shards) = shape(values, &target.hosts)?;
     let plan = RunPlan::of(&RUN, values, nodes, shards)?;
+    plan.refuse_restarts("journals, as tools local has them")?;
     let per_host = per_host(values)?;
     refuse_hosts_file_in(&plan.directories, values)?;
     if let Err(error) = signals::block() {

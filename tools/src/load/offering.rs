@@ -90,6 +90,11 @@ impl Offering {
         see(&self.shared.lock().expect("nobody panics while holding it"))
     }
 
+    /// Requests the statuses of all nodes, which appear in the published state.
+    pub(crate) fn request_statuses(&self) {
+        self.command(Command::RequestStatus);
+    }
+
     /// Requests the statuses of all nodes, and returns those of `nodes` that come within `patience`.
     pub(crate) fn statuses(&self, nodes: &[NodeId], patience: Duration) -> BTreeMap<NodeId, NodeStatus> {
         let requested = Instant::now();

@@ -5,9 +5,9 @@
 //! stand in the pid file, kept up to date as nodes restart their children.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// All nodes of a run.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    program: PathBuf,
     nodes: Vec<Node>,
     directories: Directories,
     recorded: Vec<Entry>,
@@ -38,6 +39,7 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 struct Node {
     id: NodeId,
+    arguments: Vec<String>,
     child: Child,
     /// Closed to stop the node.
     stdin: Option<ChildStdin>,
@@ -66,6 +68,7 @@ impl Cluster {
     ) -> Result<Cluster, StartError> {
         let program = program("node")?;
         let mut cluster = Cluster {
+            program,
             nodes: Vec::new(),
             directories: directories.clone(),
             recorded: Vec::new(),
@@ -73,7 +76,7 @@ impl Cluster {
             ended: Vec::new(),
         };
         for id in (0..count).map(NodeId) {
-            match spawn(&program, directories, id, arguments(id)) {
+            match spawn(&cluster.program, directories, id, arguments(id)) {
                 Ok(node) => cluster.nodes.push(node),
                 Err(error) => {
                     cluster.kill_all();
@@ -102,9 +105,8 @@ impl Cluster {
             for process in processes_of(node, &all) {
                 let peak_bytes = procfs::memory(process.pid).map_or(0, |memory| memory.peak_bytes);
                 self.usage.note(0, process, peak_bytes);
-                let what = format!("{} of node {}", process.name, node.id);
-                found.push(Entry { pid: process.pid, started_ticks: process.started_ticks, what });
             }
+            found.extend(entries_of(node, &all));
         }
         if found != self.recorded {
             // Without a pid file a later run cannot name what this one may leave; the run itself is not in danger.
@@ -115,32 +117,56 @@ impl Cluster {
         }
     }
 
-    fn carry_out(&mut self, fault: &Fault) -> io::Result<()> {
+    fn carry_out(&mut self, fault: &Fault) -> Result<(), String> {
+        let failed = |error: io::Error| error.to_string();
+        match fault.kind {
+            Kind::Crash => self.crash(&fault.nodes).map_err(failed),
+            Kind::Restart => {
+                self.crash(&fault.nodes).map_err(failed)?;
+                let restarted = fault.nodes.iter().try_for_each(|id| self.start_again(*id));
+                self.look();
+                restarted.map_err(|error| error.to_string())
+            }
+            Kind::KillClient => self.kill_children(&fault.nodes, "net_client").map_err(failed),
+            Kind::KillServer => self.kill_children(&fault.nodes, "net_server").map_err(failed),
+        }
+    }
+
+    /// Kills all processes of these nodes at once and waits until none is left, so that their ports are free.
+    fn crash(&mut self, nodes: &[NodeId]) -> io::Result<()> {
         let all = procfs::processes();
         let mut victims = Vec::new();
-        for id in &fault.nodes {
+        for id in nodes {
             let node = &mut self.nodes[usize::from(id.0)];
-            let own = processes_of(node, &all);
-            match fault.kind {
-                Kind::Crash => {
-                    // The parent comes first in the list, so that it cannot restart a child that died before it.
-                    victims.extend(own.iter().map(|process| process.pid));
-                    if node.state == State::Running {
-                        node.state = State::Crashed;
-                    }
-                }
-                Kind::KillClient => victims.extend(named(&own, "net_client")),
-                Kind::KillServer => victims.extend(named(&own, "net_server")),
+            // The parent comes first in the list, so that it cannot restart a child that died before it.
+            victims.extend(entries_of(node, &all));
+            if node.state == State::Running {
+                node.state = State::Crashed;
             }
         }
-        pids::kill(&victims)?;
-        for id in &fault.nodes {
+        let left = pids::end(&victims, STOP_PATIENCE)?;
+        if !left.is_empty() {
+            return Err(io::Error::other(format!("could not end {left:?}")));
+        }
+        for id in nodes {
             let node = &mut self.nodes[usize::from(id.0)];
             if node.state == State::Crashed {
                 node.child.wait()?;
             }
         }
         Ok(())
+    }
+
+    fn start_again(&mut self, id: NodeId) -> Result<(), StartError> {
+        let node = &mut self.nodes[usize::from(id.0)];
+        *node = spawn(&self.program, &self.directories, id, std::mem::take(&mut node.arguments))?;
+        Ok(())
+    }
+
+    fn kill_children(&self, nodes: &[NodeId], name: &str) -> io::Result<()> {
+        let all = procfs::processes();
+        let own = nodes.iter().map(|id| processes_of(&self.nodes[usize::from(id.0)], &all));
+        pids::kill(&own.flat_map(|own| named(&own, name)).collect::<Vec<_>>())
     }
 
     fn kill_all(&mut self) {
@@ -168,7 +194,7 @@ impl Fleet for Cluster {
     }
 
     fn apply(&mut self, fault: &Fault) -> Result<(), String> {
-        self.carry_out(fault).map_err(|error| error.to_string())
+        self.carry_out(fault)
     }
 
     fn cpu_s(&mut self) -> BTreeMap<String, f64> {
@@ -231,16 +257,18 @@ fn spawn(
     arguments: Vec<String>,
 ) -> Result<Node, StartError> {
     let path = directories.stderr(id);
-    let stderr = File::create(&path).map_err(|error| StartError::file("create", &path, error))?;
+    // A node that is started again goes on with it.
+    let stderr = OpenOptions::new().create(true).append(true).open(&path);
+    let stderr = stderr.map_err(|error| StartError::file("create", &path, error))?;
     let mut child = Command::new(program)
-        .args(arguments)
+        .args(&arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(stderr)
         .spawn()
         .map_err(|error| StartError::file("start", program, error))?;
     let stdin = child.stdin.take();
-    Ok(Node { id, child, stdin, state: State::Running })
+    Ok(Node { id, arguments, child, stdin, state: State::Running })
 }
 
 /// The programs that a node starts.
@@ -257,6 +285,15 @@ fn processes_of<'a>(node: &Node, all: &'a BTreeMap<u32, Process>) -> Vec<&'a Pro
     // Between fork and exec a child has the name of the thread that started it, and has opened nothing yet.
     let children = procfs::children_of(all, pid);
     first.into_iter().chain(children.filter(|child| CHILDREN.contains(&child.name.as_str()))).collect()
+}
+
+/// The same for the pid file.
+fn entries_of(node: &Node, all: &BTreeMap<u32, Process>) -> Vec<Entry> {
+    let entry = |process: &Process| {
+        let what = format!("{} of node {}", process.name, node.id);
+        Entry { pid: process.pid, started_ticks: process.started_ticks, what }
+    };
+    processes_of(node, all).into_iter().map(entry).collect()
 }
 
 fn named(processes: &[&Process], name: &str) -> Vec<u32> {

@@ -51,8 +51,9 @@ pub(crate) const COMMAND: Command = Command {
             "durability",
             "off|process|power",
             "off",
-            "Whether nodes write down what their cores are fed, in DATA_DIR/journal-<id>/ for tools replay, before its effects \
-             leave: to the system (process) or to the disk (power). All of it is kept, so a long run takes much room.",
+            "Whether nodes write down what their cores are fed, in DATA_DIR/journal-<id>/ for restarts and tools replay, before \
+             its effects leave: to the system (process) or to the disk (power). All of it is kept, so a long run takes much \
+             room.",
         ),
         LIMITS,
         FAULTS,
@@ -93,7 +94,8 @@ pub(crate) const COMMAND: Command = Command {
             "EXAMPLES",
             "tools local --nodes 4  Four nodes, 10,000 transactions a second for ten seconds.\n\
              tools local --nodes 4 --shards 2 --cross 0.5  Two shards, half of the load between them.\n\
-             tools local --nodes 4 --duration 8 --faults crash:3@3  The same four, of which one dies after three seconds.",
+             tools local --nodes 4 --duration 8 --faults crash:3@3  The same four, of which one dies after three seconds.\n\
+             tools local --nodes 4 --durability process --faults crash:3@3,restart:3@6  It comes back after three more.",
         ),
     ],
 };
@@ -126,18 +128,23 @@ impl Options {
         let shards = keygen::shards(values, nodes)?;
         let history_mib = values.optional_whole("history-mib")?;
         let base_port = values.optional_whole("base-port")?;
+        let run = RunPlan::of(&COMMAND, values, nodes, shards)?;
+        let durability = values.value("durability", "off, process or power", |text| match text {
+            "off" => Some(None),
+            "process" => Some(Some("process")),
+            "power" => Some(Some("power")),
+            _ => None,
+        })?;
+        if durability.is_none() {
+            run.refuse_restarts("a journal: --durability process or power")?;
+        }
         Ok(Options {
-            run: RunPlan::of(&COMMAND, values, nodes, shards)?,
+            run,
             history_mib: history_mib
                 .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards))),
             base_port: base_port.map(|port| port as u16),
             has_metrics: values.is_given("metrics"),
-            durability: values.value("durability", "off, process or power", |text| match text {
-                "off" => Some(None),
-                "process" => Some(Some("process")),
-                "power" => Some(Some("power")),
-                _ => None,
-            })?,
+            durability,
         })
     }
 }
@@ -244,6 +251,10 @@ mod tests {
             ("--nodes 4 --cross 0.1", "--cross: found '0.1', expected 0, since there is one shard"),
             ("--nodes 4 --shards 2 --cross 2", "--cross: found '2', expected a share from 0 to 1"),
             ("--nodes 4 --durability disk", "--durability: found 'disk', expected off, process or power"),
+            (
+                "--nodes 4 --faults restart:3@1",
+                "--faults: found 'restart:3@1', expected no restart, which needs a journal: --durability process or power",
+            ),
             ("--nodes 4 --invalid x", "--invalid: found 'x', expected a share from 0 to 1"),
             ("--nodes 4 --shards 0", "--shards: found '0', expected a whole number from 1 to 1024"),
             (

@@ -17,8 +17,10 @@ use crate::ids;
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// All three processes are killed and stay dead.
+    /// All three processes are killed and stay dead, unless a restart follows.
     Crash,
+    /// The node is started from its journal; before that it is killed, if it runs.
+    Restart,
     /// `net_client` is killed; the node restarts it.
     KillClient,
     /// `net_server` is killed; the node restarts it.
@@ -26,8 +28,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Kind, &'static str); 3] =
-        [(Kind::Crash, "crash"), (Kind::KillClient, "kill-client"), (Kind::KillServer, "kill-server")];
+    const ALL: [(Kind, &'static str); 4] = [
+        (Kind::Crash, "crash"),
+        (Kind::Restart, "restart"),
+        (Kind::KillClient, "kill-client"),
+        (Kind::KillServer, "kill-server"),
+    ];
 
     /// Its name in the list.
     pub(crate) fn name(self) -> &'static str {
@@ -60,8 +66,11 @@ pub(crate) fn parse(text: &str, nodes: u16) -> Result<Vec<Fault>, ParseError> {
     faults.sort_by_key(|fault| fault.at);
     let mut crashed = BTreeSet::new();
     for fault in &faults {
+        if fault.kind == Kind::Restart {
+            crashed.retain(|node| !fault.nodes.contains(node));
+        }
         if let Some(node) = fault.nodes.iter().find(|node| crashed.contains(*node)) {
-            let expected = format!("nothing for node {node}, which has been crashed by then");
+            let expected = format!("nothing but a restart for node {node}, which has been crashed by then");
             return Err(ParseError::of("--faults", &fault.to_string(), expected));
         }
         if fault.kind == Kind::Crash {
@@ -99,6 +108,12 @@ mod tests {
         assert_eq!(texts, ["crash:3+0@3", "kill-server:2@5", "kill-client:1-2@5.5"]);
         assert_eq!(faults[0].nodes, [NodeId(3), NodeId(0)]);
         assert_eq!(parse("none", 4), Ok(Vec::new()));
+        let faults = parse("crash:3@3,restart:0-2@4,restart:3@6,crash:3@7,restart:3@7", 4).unwrap();
+        assert_eq!(
+            faults.last().map(|fault| fault.kind),
+            Some(Kind::Restart),
+            "as given where times are equal"
+        );
     }
 
     #[test]
@@ -109,14 +124,17 @@ mod tests {
             ("crash:3", "--faults: found 'crash:3', expected crash:IDS@SECONDS"),
             (
                 "crush:3@1",
-                "--faults: found 'crush', expected one of crash, kill-client, kill-server; the nearest is 'crash'",
+                "--faults: found 'crush', expected one of crash, restart, kill-client, kill-server; the nearest is 'crash'",
             ),
-            ("pause:3@1+2", "--faults: found 'pause', expected one of crash, kill-client, kill-server"),
+            (
+                "pause:3@1+2",
+                "--faults: found 'pause', expected one of crash, restart, kill-client, kill-server",
+            ),
             ("crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3, joined by '+'"),
             ("crash:@1", "--faults: found 'crash:@1', expected node ids from 0 to 3, joined by '+'"),
             (
                 "crash:1@1,kill-client:2+1@2.9999",
-                "--faults: found 'kill-client:2+1@2.9999', expected nothing for node 1, which has been crashed by then",
+                "--faults: found 'kill-client:2+1@2.9999', expected nothing but a restart for node 1, which has been crashed by then",
             ),
             ("crash:1@x", "--faults: found 'crash:1@x', expected a time after '@', in seconds"),
             ("crash:1@-1", "--faults: found 'crash:1@-1', expected a time after '@', in seconds"),

@@ -14,6 +14,7 @@ use super::fleet::Fleet;
 use super::plan::RunPlan;
 use super::prepare::Prepared;
 use super::ready::{NotReady, wait_until_ready};
+use super::recovery::{Recoveries, comes_back};
 use super::summary::Counters;
 use crate::lag::Stalls;
 use crate::load::{Offering, Section, Ticker, TransactionLog};
@@ -87,8 +88,8 @@ pub(crate) struct Run<'a> {
     pub(crate) series: Vec<Section>,
     /// Nodes that were up and stood still or lagged.
     pub(crate) stalls: Stalls,
-    /// When nodes were found to be gone for good, since the load began.
-    pub(crate) gone_at: Vec<Duration>,
+    /// Nodes that came and went.
+    pub(super) recoveries: Recoveries,
     pub(crate) diagnosis: Vec<String>,
     /// The counters of nodes that ran before, which are none of this run's.
     pub(super) counted_before: Counters,
@@ -130,7 +131,7 @@ impl Run<'_> {
             used: Default::default(),
             series: Vec::new(),
             stalls: Stalls::default(),
-            gone_at: Vec::new(),
+            recoveries: Recoveries::default(),
             diagnosis: Vec::new(),
             counted_before: Counters::default(),
             orphans_due: None,
@@ -237,8 +238,11 @@ impl Run<'_> {
 
     /// A plan may stop the testbed for good; a line says so before.
     fn warn_of_the_plan(&self) {
-        let crashes = self.plan.faults.iter().filter(|fault| fault.kind == Kind::Crash);
-        let crashed: BTreeSet<NodeId> = crashes.flat_map(|fault| fault.nodes.iter().copied()).collect();
+        let faults = &self.plan.faults;
+        let crashes = faults.iter().filter(|fault| fault.kind == Kind::Crash);
+        let victims = crashes.flat_map(|fault| fault.nodes.iter().map(move |node| (*node, fault)));
+        let for_good = victims.filter(|(node, fault)| !comes_back(faults, *node, fault));
+        let crashed: BTreeSet<NodeId> = for_good.map(|(node, _)| node).collect();
         let committee = &self.prepared.committee;
         let f = committee.f();
         for shard in (0..committee.shards()).map(ShardId) {
@@ -321,6 +325,7 @@ impl Run<'_> {
     /// Looks at processes and load once a section of the series is over, prints its line, and a diagnosis if nothing
     /// commits.
     fn on_time(&mut self, ticker: &mut Ticker) {
+        self.follow_restarts();
         let sections = self.offering.take_sections();
         if sections.is_empty() {
             return;
@@ -338,7 +343,7 @@ impl Run<'_> {
             self.stalls.note(section.until_us as f64 / 1e6, &lags);
         }
         for section in sections {
-            let up = nodes_up(self.plan, &self.gone_at, &section);
+            let up = nodes_up(self.plan, &self.recoveries, &section);
             for line in ticker.lines(&section, height, up, &lags) {
                 self.progress.print(&line);
             }
@@ -370,8 +375,7 @@ impl Run<'_> {
 
     /// A node is gone for good, in words that follow its name.
     pub(crate) fn note_gone(&mut self, node: NodeId, how: String) {
-        let began = self.offering.look_at(|shared| shared.began);
-        self.gone_at.push(began.map_or(Duration::ZERO, |began| began.at.elapsed()));
+        self.recoveries.gone(self.elapsed());
         self.ends.insert(node, how);
         self.offering.node_is_gone(node);
         const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -380,7 +384,7 @@ impl Run<'_> {
 
     fn carry_out(&mut self, fault: Fault) {
         self.progress.print(&format!("  fault: {fault}"));
-        if fault.kind == Kind::Crash {
+        if matches!(fault.kind, Kind::Crash | Kind::Restart) {
             // Their counters are lost with them.
             self.offering.statuses(&fault.nodes, LAST_WORDS);
         }
@@ -389,12 +393,43 @@ impl Run<'_> {
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
             return;
         }
-        if fault.kind == Kind::Crash {
-            for node in &fault.nodes {
-                self.note_gone(*node, format!("was crashed as planned at {} s", fault.at.as_secs_f64()));
+        let at = self.elapsed();
+        for node in &fault.nodes {
+            match fault.kind {
+                Kind::Crash => {
+                    let how = format!("was crashed as planned at {} s", fault.at.as_secs_f64());
+                    if comes_back(&self.plan.faults, *node, &fault) {
+                        // What is open there waits for it, as for a node that is silent.
+                        self.recoveries.gone(at);
+                        self.ends.insert(*node, how);
+                    } else {
+                        self.note_gone(*node, how);
+                    }
+                }
+                Kind::Restart => {
+                    if self.ends.remove(node).is_some() {
+                        self.recoveries.back(at);
+                    }
+                    self.recoveries.follow(*node, at);
+                }
+                Kind::KillClient | Kind::KillServer => {}
             }
         }
         self.faults_done.push(fault);
+    }
+
+    /// Since the load began.
+    fn elapsed(&self) -> Duration {
+        self.offering.look_at(|shared| shared.began).map_or(Duration::ZERO, |began| began.at.elapsed())
+    }
+
+    /// Follows nodes that were restarted.
+    fn follow_restarts(&mut self) {
+        if self.recoveries.is_due() {
+            self.offering.request_statuses();
+        }
+        let lines = self.offering.look_at(|shared| self.recoveries.look(shared));
+        lines.iter().for_each(|line| self.progress.print(&format!("  {line}")));
     }
 
     pub(crate) fn diagnose(&self, statuses: &BTreeMap<NodeId, NodeStatus>) -> Vec<String> {
@@ -409,10 +444,9 @@ impl Run<'_> {
     }
 }
 
-/// Nodes that had not gone for good when a section ended.
-pub(super) fn nodes_up(plan: &RunPlan, gone_at: &[Duration], section: &Section) -> usize {
-    let until = Duration::from_micros(section.until_us);
-    usize::from(plan.nodes_in_all()) - gone_at.iter().filter(|gone_at| **gone_at < until).count()
+/// Nodes that were up when a section ended.
+pub(super) fn nodes_up(plan: &RunPlan, recoveries: &Recoveries, section: &Section) -> usize {
+    recoveries.nodes_up(plan.nodes_in_all(), Duration::from_micros(section.until_us))
 }
 
 /// Adds what this process itself, the load above all, has used.

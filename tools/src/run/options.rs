@@ -44,7 +44,7 @@ pub(crate) const FAULTS: Opt = Opt::with(
     "faults",
     "LIST",
     "none",
-    "What is done to which node when, e.g. crash:3@3,kill-client:0+1@5. See FAULTS.",
+    "What is done to which node when, e.g. crash:3@3,restart:3@6,kill-client:0+1@5. See FAULTS.",
 );
 pub(crate) const TRANSACTIONS: Opt = Opt::switch(
     "transactions",
@@ -59,7 +59,8 @@ pub(crate) const FAULTS_SECTION: (&str, &str) = (
     "FAULTS",
     "A comma-separated list of NAME:IDS@SECONDS; IDS are a list of nodes such as 0-3+8, time counts from the beginning of the \
      load.\n\
-     crash        kill -9 of all three processes of the node, which stays dead\n\
+     crash        kill -9 of all three processes of the node, which stays dead unless a restart follows\n\
+     restart      its start from its journal, after a crash of it if it runs; tools local with --durability process or power\n\
      kill-client  kill -9 of its net_client, which the node restarts\n\
      kill-server  kill -9 of its net_server, which the node restarts",
 );

@@ -8,7 +8,7 @@ use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
 use super::directories::Directories;
-use super::faults::{self, Fault};
+use super::faults::{self, Fault, Kind};
 use super::options::{BATCH, DURATION, FAULTS, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS};
 use crate::flags::{Command, UsageError, Values};
 use crate::json::Json;
@@ -100,6 +100,17 @@ impl RunPlan {
             faults: Vec::new(),
             directories: Directories { data: log.clone(), log },
             given: given(command, values),
+        }
+    }
+
+    /// Refuses a plan that restarts nodes; they can only be restarted with `what`.
+    pub(crate) fn refuse_restarts(&self, what: &str) -> Result<(), UsageError> {
+        match self.faults.iter().find(|fault| fault.kind == Kind::Restart) {
+            Some(fault) => {
+                let expected = format!("no restart, which needs {what}");
+                Err(ParseError::of("--faults", &fault.to_string(), expected).into())
+            }
+            None => Ok(()),
         }
     }
 

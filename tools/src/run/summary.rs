@@ -15,6 +15,7 @@ use crate::json::Json;
 use crate::lag::Stall;
 use crate::load::{Found, Plan, Rate, Tally};
 use crate::procfs::Machine;
+use crate::run::Recovery;
 use crate::verify::{Judgement, Verdict};
 
 pub(crate) use self::counters::Counters;
@@ -57,6 +58,8 @@ pub(crate) struct Summary {
     pub(crate) stalls: Vec<Stall>,
     /// Planned faults as given.
     pub(crate) faults: Vec<String>,
+    /// Nodes that were restarted, in that order.
+    pub(crate) recoveries: Vec<Recovery>,
     /// Findings besides those of the verdict.
     pub(crate) findings: Vec<String>,
     /// Why the run did not go as it should, in words.

@@ -88,6 +88,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         behind,
         stalls: stalls.until(series.last().map_or(0.0, |section| section.until_us as f64 / 1e6)),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
+        recoveries: Vec::new(),
         findings,
         diagnosis: run.diagnosis,
         unplanned_ends,
@@ -99,9 +100,11 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         tally: shared.tally,
     };
     let series = series.iter().map(|section| {
-        let up = nodes_up(plan, &run.gone_at, section);
+        let up = nodes_up(plan, &run.recoveries, section);
         (section, up, faults_in(section, &run.faults_done))
     });
+    let series: Vec<_> = series.collect();
+    summary.recoveries = run.recoveries.into_all();
     let files =
         [("series.csv", summary::series_csv(series)), ("latency.csv", summary::latency_csv(&summary.tally))];
     for (name, text) in files {

@@ -6,6 +6,7 @@ use super::{Summary, ms};
 use crate::json::Json;
 use crate::lag::Stall;
 use crate::load::Histogram;
+use crate::run::Recovery;
 use crate::verify::Judgement;
 
 const LATENCY: [(&str, u64); 3] = [("p50", 500), ("p90", 900), ("p99", 990)];
@@ -106,6 +107,7 @@ impl Summary {
         let judgement = |answer: &Judgement| answer.to_json();
         vec![
             ("faults", texts(&self.faults)),
+            ("recoveries", Json::List(self.recoveries.iter().map(Recovery::to_json).collect())),
             ("peer_faults", counts(&self.counters.peer_faults)),
             ("rounds_behind", counts(&self.behind)),
             ("stalls", Json::List(self.stalls.iter().map(stall).collect())),

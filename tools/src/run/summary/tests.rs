@@ -5,6 +5,8 @@ use crate::load::Mix;
 use crate::testing::{documented, documented_keys, json_keys};
 use crate::verify::Judgement;
 
+const RECOVERY: Recovery =
+    Recovery { node: NodeId(1), at_s: 6.0, answered_s: Some(0.8), first_commit_s: Some(1.0), level_s: None };
 const STALL: Stall = Stall { node: NodeId(3), from_s: 6.0, length_s: 24.6 };
 
 /// A number for each program.
@@ -64,6 +66,7 @@ pub(crate) fn made_up() -> Summary {
         behind: BTreeMap::from([(NodeId(2), 1_204)]),
         stalls: vec![STALL],
         faults: vec!["crash:3@3".into()],
+        recoveries: vec![RECOVERY],
         findings: Vec::new(),
         diagnosis: Vec::new(),
         unplanned_ends: Vec::new(),

@@ -8,9 +8,12 @@ use super::Summary;
 use crate::grid::wrapped_facts;
 use crate::lag::{Stall, grouped};
 use crate::load::Histogram;
+use crate::run::Recovery;
 
 /// More stalls are only counted.
 const STALLS_SHOWN: usize = 4;
+/// More restarts are only counted.
+const RECOVERIES_SHOWN: usize = 4;
 
 type Row = (&'static str, String);
 
@@ -161,6 +164,16 @@ impl Summary {
         all.join(", ")
     }
 
+    /// Restarts of nodes; empty if there were none. At most as many as fit.
+    fn recoveries_text(&self) -> String {
+        let mut all: Vec<String> =
+            self.recoveries.iter().take(RECOVERIES_SHOWN).map(Recovery::text).collect();
+        if self.recoveries.len() > RECOVERIES_SHOWN {
+            all.push(format!("{} more restarts", self.recoveries.len() - RECOVERIES_SHOWN));
+        }
+        all.join("; ")
+    }
+
     /// Nodes that had not caught up at the end; empty if all had.
     fn behind_text(&self) -> String {
         let one = |(node, rounds): (&NodeId, &u64)| format!("node {node} by {} rounds", grouped(*rounds));
@@ -205,6 +218,7 @@ impl Summary {
                 },
             ),
             ("planned faults", self.faults.join(", ")),
+            ("recovered", self.recoveries_text()),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
             ("stalls", self.stalls_text()),
             ("behind", self.behind_text()),
