@@ -141,7 +141,8 @@ pub(crate) const PROGRAM: Program = Program {
         ),
         (
             2,
-            "the command line, RUST_LOG or a file is wrong, or the port of the metrics is taken; nothing was started",
+            "the command line, RUST_LOG or a file is wrong, the port of the metrics is taken, or a node of this id logs \
+             there; nothing was started",
         ),
     ],
 };

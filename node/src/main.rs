@@ -27,7 +27,7 @@ mod stats;
 mod status;
 
 use std::error::Error;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, Read, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     let (config, listener) = match Config::read(std::env::args().skip(1)).and_then(|config| {
         // Before the keys are used: a node that cannot start has signed nothing.
         let listener = config.metrics.map(metrics::listen).transpose()?;
-        log_to(&config.log())?;
+        log_to(&config)?;
         Ok((config, listener))
     }) {
         Ok(started) => started,
@@ -366,19 +366,30 @@ fn spawn<T: Send + 'static>(
     thread::Builder::new().name(name.into()).spawn(body)
 }
 
-fn log_to(path: &Path) -> Result<(), ParseError> {
-    let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-        ParseError::of(
-            "--log-dir",
-            &format!("{} ({error})", path.display()),
-            "a directory that can be written to",
-        )
-    })?;
+/// Logs into the log directory and guards it: the log stays locked for as long as this process lives, however that
+/// ends, so that no run begins there meanwhile and no second node of this id writes into it.
+fn log_to(config: &Config) -> Result<(), ParseError> {
+    let (path, id) = (config.log(), config.id);
+    let refused = |why: &str, expected: &str| {
+        ParseError::of("--log-dir", &format!("{} ({why})", path.display()), expected)
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|error| refused(&error.to_string(), "a directory that can be written to"))?;
+    let locked = file.try_lock();
+    if let Err(TryLockError::WouldBlock) = locked {
+        return Err(refused(&format!("a node {id} that runs writes it"), "a directory of another log"));
+    }
     env_logger::Builder::new()
         .parse_filters(&logging::filter("info")?)
         .format_timestamp_micros()
         .target(env_logger::Target::Pipe(Box::new(file)))
         .init();
+    if let Err(error) = locked {
+        log::warn!("{} cannot be locked, so nothing guards its directory: {error}", path.display());
+    }
     Ok(())
 }
 

@@ -287,6 +287,10 @@ fn load_finds_a_testbed_that_runs_signed_or_not() {
             assert_eq!(place.number("committed"), 2 * rate as u64, "{shown}");
         }
         assert_eq!(place.read("log/load-1/transactions.csv").lines().count(), 401);
+        // A run leaves the files of a node alone that runs.
+        let run = place.local("--nodes 1 --duration 1 --data-dir other");
+        assert_eq!(run.status.code(), Some(4), "{}", text(&run));
+        assert!(text(&run).contains("log is in use by node 0, still running"), "{}", text(&run));
         drop(node.stdin.take());
         assert!(node.wait().unwrap().success());
         let verified = place.command("verify", "--data-dir .").output().unwrap();

@@ -1,9 +1,11 @@
 //! The directories of a run, made ready before anything is started.
 //!
 //! A run begins with a fresh testbed, so what an earlier run left in its directories is removed; but only files that
-//! a run writes, by name. Anything else found in a data directory means that it is not a run's directory: refused.
+//! a run writes, by name. Anything else found in a data directory means that it is not a run's directory: refused. So
+//! is a log directory into which a node of somebody else still writes: each keeps its log locked while it lives.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -112,6 +114,10 @@ impl Directories {
             return Err(StartError::Foreign { directory: self.data.clone(), found: foreign.clone() });
         }
         self.refuse_keys_of_others()?;
+        let nodes = nodes_writing_in(&self.log)?;
+        if !nodes.is_empty() {
+            return Err(StartError::NodesWrite { directory: self.log.clone(), nodes });
+        }
         self.check_writable()?;
         self.check_space()?;
         Ok(entries)
@@ -193,6 +199,19 @@ pub(crate) fn free_kib(directory: &Path) -> Option<u64> {
     words.get(percentage.checked_sub(1)?)?.parse().ok()
 }
 
+/// The nodes that run and log into a directory, by the locks on their logs, which end with the process. Where a file
+/// system has no locks, none are seen.
+pub(crate) fn nodes_writing_in(log: &Path) -> Result<BTreeSet<NodeId>, StartError> {
+    let is_locked = |path: &Path| {
+        File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    };
+    let writer = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        node_of_log(name).filter(|_| name.starts_with(CONSENSUS_LOG) && is_locked(&path))
+    };
+    Ok(entries(log)?.into_iter().filter_map(writer).collect())
+}
+
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, StartError> {
     let read = || fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
     read().map_err(|error| StartError::file("read", directory, error))
@@ -227,10 +246,13 @@ fn is_log_of_a_run(path: &Path) -> bool {
         || name.strip_prefix("load-").is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
+/// How the name of a log begins that the first process of a node writes, and keeps locked.
+const CONSENSUS_LOG: &str = "consensus-node-";
+
 /// The node that writes a log of this name, if one does.
 pub(crate) fn node_of_log(name: &str) -> Option<NodeId> {
     const NAMES: [(&str, &str); 6] = [
-        ("consensus-node-", ".log"),
+        (CONSENSUS_LOG, ".log"),
         ("node-net-client-", ".log"),
         ("node-net-server-", ".log"),
         ("rounds-", ".csv"),
@@ -311,6 +333,20 @@ mod tests {
         };
         assert_eq!(names(&directories.data), Vec::<std::ffi::OsString>::new());
         assert_eq!(names(&directories.log), ["notes.txt", "rounds-x.csv"]);
+    }
+
+    #[test]
+    fn a_log_directory_is_refused_while_a_node_writes_there() {
+        let dir = TestDir::new();
+        let directories = directories(&dir);
+        let write = |name: &str| File::create(directories.log.join(name)).unwrap();
+        let (log, _ended) = (write("consensus-node-2.log"), write("consensus-node-0.log"));
+        log.lock().unwrap();
+        let error = directories.clear().unwrap_err().to_string();
+        assert!(error.contains("/log is in use by node 2, still running"), "{error}");
+        assert!(directories.log.join("consensus-node-0.log").exists(), "nothing is removed");
+        drop(log);
+        directories.clear().unwrap();
     }
 
     #[test]

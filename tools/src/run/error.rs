@@ -1,14 +1,17 @@
 //! Why a run could not begin.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wire::ids::NodeId;
 use wire::text::ParseError;
 
 use super::fleet::UnaskedEnd;
 use super::program::ProgramError;
 use super::ready;
+use crate::ids;
 use crate::keygen::KeygenError;
 use crate::pids::Entry;
 
@@ -41,6 +44,11 @@ pub(crate) enum StartError {
     AnotherRun {
         directory: PathBuf,
         pid: u32,
+    },
+    /// Nodes of somebody else log into the log directory.
+    NodesWrite {
+        directory: PathBuf,
+        nodes: BTreeSet<NodeId>,
     },
     /// Leftovers of an earlier run cannot be ended.
     Leftovers(Vec<Entry>),
@@ -111,6 +119,12 @@ impl fmt::Display for StartError {
                 f,
                 "another run or load (pid {pid}) uses {}; choose another directory",
                 directory.display()
+            ),
+            StartError::NodesWrite { directory, nodes } => write!(
+                f,
+                "{} is in use by {}, still running; stop what runs there or choose another --log-dir",
+                directory.display(),
+                ids::nodes_text(nodes),
             ),
             StartError::Leftovers(entries) => {
                 let names: Vec<String> =
