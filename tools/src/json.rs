@@ -40,6 +40,12 @@ impl Json {
         value.map_or(Json::Null, Into::into)
     }
 
+    /// The value of an object's field; `None` if there is none.
+    pub(crate) fn field(&self, name: &str) -> Option<&Json> {
+        let Json::Object(fields) = self else { return None };
+        fields.iter().find_map(|(field, value)| (field == name).then_some(value))
+    }
+
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         match self {
             Json::Null => f.write_str("null"),

@@ -14,12 +14,14 @@
 //! Each answer is true, false or *not judged*, with the reason: a shard of which no member was up at the end cannot be
 //! judged, and parts on their way between shards allow bounds only. What is not judged is not well.
 //!
-//! Files are read side by side, a line at a time, so the length of a run does not matter.
+//! Files are read side by side, a line at a time, so the length of a run does not matter. The command leaves its verdict
+//! in `verdict.json` ([`report`]), from which `tools compare` knows what the summary of a load could not say yet.
 
 mod exchange;
 mod judgement;
 mod receipts;
 mod record;
+mod report;
 mod rounds;
 
 use std::cmp::Reverse;
@@ -36,13 +38,16 @@ use wire::text::ParseError;
 
 use self::rounds::{Block, Line, RoundsFile};
 use crate::flags::{Command, Opt, UsageError, Values};
+use crate::ids;
 use crate::json::Json;
 use crate::keygen::load_committee;
 use crate::load::Histogram;
+use crate::run::nodes_writing_in;
 use crate::terminal::print;
 
 pub(crate) use self::judgement::Judgement;
 pub(crate) use self::record::{Clients, Ended, LastStatus, Record};
+pub(crate) use self::report::VERDICT;
 #[cfg(test)]
 pub(crate) use self::rounds::HEADER;
 
@@ -64,6 +69,7 @@ pub(crate) const COMMAND: Command = Command {
             "0  all well\n1  something is wrong, each finding on a line, or cannot be judged\n\
              2  usage, or files that are missing or damaged",
         ),
+        ("FILES", "LOG_DIR/verdict.json  The verdict, for tools compare."),
         ("EXAMPLES", "tools verify  The last run of this directory."),
     ],
 };
@@ -100,6 +106,8 @@ pub(crate) struct Verdict {
     /// All that is wrong, in words; the first twenty.
     pub(crate) findings: Vec<String>,
     pub(crate) findings_count: u64,
+    /// Which nodes the answers rest on only in part, in words.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Verdict {
@@ -154,30 +162,28 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
             ParseError::of(&summary.display().to_string(), &format!("testbed {theirs}"), expected).into()
         );
     }
-    let verdict = check(log, &committee, &Record::load(log, &committee)?)?;
-    print(format!("{} rounds, {} transactions finished", verdict.rounds, verdict.finished));
-    for (name, answer) in verdict.answers() {
-        print(format!("  {name:<16} {answer}"));
+    let mut verdict = check(log, &committee, &Record::load(log, &committee)?)?;
+    let running = nodes_writing_in(log).unwrap_or_default();
+    if !running.is_empty() {
+        let go_on = "up: what came after their last status is not judged";
+        verdict.remarks.push(format!("{}, still {go_on}", ids::nodes_text(&running)));
     }
-    for text in &verdict.unrest {
-        print(format!("  {text}"));
-    }
-    for finding in &verdict.findings {
-        print(format!("  {finding}"));
-    }
-    if verdict.findings_count > verdict.findings.len() as u64 {
-        print(format!("  and {} more", verdict.findings_count - verdict.findings.len() as u64));
+    print(verdict.to_text());
+    if let Err(error) = verdict.save(log, &committee) {
+        eprintln!(
+            "tools verify: cannot write {}, so tools compare will not know: {error}",
+            log.join(VERDICT).display()
+        );
     }
     Ok(u8::from(!verdict.is_clean()))
 }
 
 /// The testbed that a summary is about; `None` if there is no summary that can be read.
 pub(crate) fn testbed_of(summary: &Path) -> Option<String> {
-    let Ok(Json::Object(fields)) = Json::parse(&fs::read_to_string(summary).ok()?) else { return None };
-    fields.into_iter().find_map(|(name, value)| match value {
-        Json::Text(testbed) if name == "testbed" => Some(testbed),
+    match Json::parse(&fs::read_to_string(summary).ok()?).ok()?.field("testbed")? {
+        Json::Text(testbed) => Some(testbed.clone()),
         _ => None,
-    })
+    }
 }
 
 /// Judges the files in `log`. All of the run counts as measured.
@@ -203,6 +209,7 @@ pub(crate) fn check_and_measure(
         ..Verdict::default()
     };
     check_lines(committee, record, &mut verdict);
+    let (mut gone, mut absent) = (Vec::new(), Vec::new());
     for shard in (0..committee.shards()).map(ShardId) {
         let mut nodes = Vec::new();
         for node in committee.members(shard) {
@@ -218,14 +225,34 @@ pub(crate) fn check_and_measure(
         for node in &nodes {
             node.check_against_status(&mut verdict);
         }
+        for node in committee.members(shard) {
+            match nodes.iter().find(|reading| reading.id == node) {
+                Some(reading) if reading.status.is_some() => {}
+                Some(reading) if reading.file.last().is_some() => gone.push(node),
+                Some(_) | None => absent.push(node),
+            }
+        }
         check_heights(place, &nodes, record.clients.ended, &mut verdict);
     }
+    remark_on_those_down(&gone, &absent, &mut verdict);
     exchange::check(committee, record, &mut verdict);
     if record.clients.had_to_rest() {
         std::mem::take(&mut verdict.unrest).into_iter().for_each(|text| verdict.find(text));
     }
     receipts::check_totals(record, committee.shards(), &mut verdict);
     Ok(verdict)
+}
+
+/// Remarks on nodes that were down at the end: nothing but their blocks could be judged, if they have any.
+fn remark_on_those_down(gone: &[NodeId], absent: &[NodeId], verdict: &mut Verdict) {
+    for (nodes, remark) in [
+        (gone, "down at the end: judged by the blocks before that alone"),
+        (absent, "down all the time: no block, nothing judged"),
+    ] {
+        if !nodes.is_empty() {
+            verdict.remarks.push(format!("{}, {remark}", ids::nodes_text(nodes)));
+        }
+    }
 }
 
 /// Whether there is a line of every node, of every shard for each that was up, and of nothing else.

@@ -291,11 +291,20 @@ fn load_finds_a_testbed_that_runs_signed_or_not() {
         let run = place.local("--nodes 1 --duration 1 --data-dir other");
         assert_eq!(run.status.code(), Some(4), "{}", text(&run));
         assert!(text(&run).contains("log is in use by node 0, still running"), "{}", text(&run));
+        let verified = place.command("verify", "--data-dir .").output().unwrap();
+        assert!(text(&verified).contains("node 0, still up: "), "{}", text(&verified));
         drop(node.stdin.take());
         assert!(node.wait().unwrap().success());
         let verified = place.command("verify", "--data-dir .").output().unwrap();
         assert_eq!(verified.status.code(), Some(0), "{signed}: {}", text(&verified));
         assert!(text(&verified).contains("1000 transactions finished"), "{}", text(&verified));
+        assert!(!text(&verified).contains("still up"), "{}", text(&verified));
+        // What was verified is trusted, as long as the verdict is there.
+        for is_trusted in [true, false] {
+            let compared = place.command("compare", "log/load-1 log").output().unwrap();
+            assert_eq!(!text(&compared).contains("not to be trusted"), is_trusted, "{}", text(&compared));
+            let _ = fs::remove_file(place.0.join("log/verdict.json"));
+        }
         // The keys of another testbed are no yardstick.
         place.command("keygen", "--nodes 1 --out other/keys").output().unwrap();
         let other = place.command("verify", "--data-dir other").output().unwrap();

@@ -7,6 +7,7 @@ use wire::text::ParseError;
 
 use super::figures::FIGURES;
 use crate::json::Json;
+use crate::verify::VERDICT;
 
 /// A run.
 #[derive(Clone, PartialEq, Debug)]
@@ -42,14 +43,16 @@ impl Run {
             ));
         }
         let text = fs::read_to_string(&path).map_err(unreadable)?;
-        Run::parse(&path, &text)
+        Run::parse(&path, &text, verdict_on(&path).as_ref())
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Run, ParseError> {
+    /// `verdict` is that of `tools verify` on the testbed whose files stand there.
+    fn parse(path: &Path, text: &str, verdict: Option<&Json>) -> Result<Run, ParseError> {
         let place = path.display().to_string();
         let json = Json::parse(text)
             .map_err(|error| ParseError::at_line(&place, error.line, &error.found, error.expected))?;
-        let summary = Summary { place: &place, json: &json };
+        let verdict = verdict.filter(|verdict| json.field("testbed") == verdict.field("testbed"));
+        let summary = Summary { place: &place, json: &json, verdict };
         // Every summary has these; a document without them is something else.
         for field in ["tps", "duration_s", "committed", "exit_code"] {
             if summary.number(&[field])?.is_none() {
@@ -61,10 +64,21 @@ impl Run {
     }
 }
 
+/// The verdict beside a summary, or above it, where that of an earlier load was moved aside; one that cannot be read
+/// counts as none.
+fn verdict_on(summary: &Path) -> Option<Json> {
+    let directory = summary.canonicalize().ok()?.parent()?.to_path_buf();
+    let is_earlier = directory.file_name().is_some_and(|name| name.to_string_lossy().starts_with("load-"));
+    let directory = if is_earlier { directory.parent()? } else { &directory };
+    Json::parse(&fs::read_to_string(directory.join(VERDICT)).ok()?).ok()
+}
+
 /// A summary that is being read.
 struct Summary<'a> {
     place: &'a str,
     json: &'a Json,
+    /// What `tools verify` found later, if it was run.
+    verdict: Option<&'a Json>,
 }
 
 impl Summary<'_> {
@@ -110,19 +124,36 @@ impl Summary<'_> {
         Ok(facts)
     }
 
+    /// Why the run is not to be trusted, the gravest first. An answer that the summary does not have yet is that of
+    /// `tools verify`.
     fn trouble(&self) -> Result<Option<String>, ParseError> {
+        let mut unknown = None;
         for (field, problem) in
             [("agreement", "nodes disagree"), ("value_conserved", "coins were made or lost")]
         {
-            match self.at(&[field])? {
-                Some(Json::Bool(true)) => {}
-                Some(Json::Bool(false)) => return Ok(Some(problem.into())),
-                Some(Json::Null) => return Ok(Some(format!("{field} could not be judged"))),
-                found => return Err(self.wrong(&[field], found, "true, false or null")),
+            let found = self.at(&[field])?;
+            let later = self.verdict.and_then(|verdict| verdict.field(field));
+            match (found, later) {
+                (Some(Json::Bool(false)), _)
+                | (Some(Json::Bool(true) | Json::Null), Some(Json::Bool(false))) => {
+                    return Ok(Some(problem.into()));
+                }
+                (Some(Json::Bool(true)), _) | (Some(Json::Null), Some(Json::Bool(true))) => {}
+                (Some(Json::Null), Some(_)) => unknown = Some(format!("{field} could not be judged")),
+                (Some(Json::Null), None) => {
+                    unknown = Some(format!("{field} is not judged yet (tools verify judges it)"));
+                }
+                (found, _) => return Err(self.wrong(&[field], found, "true, false or null")),
             }
         }
+        if self.verdict.is_some_and(|verdict| verdict.field("is_clean") != Some(&Json::Bool(true))) {
+            return Ok(Some(unknown.unwrap_or("tools verify found something wrong".into())));
+        }
+        if self.at(&["interrupted"])? == Some(&Json::Bool(true)) {
+            return Ok(Some("it was interrupted, so its figures are of a part of it".into()));
+        }
         let code = self.number(&["exit_code"])?.unwrap_or_default();
-        Ok((code != 0.0).then(|| format!("its exit code was {code}")))
+        Ok(unknown.or_else(|| (code != 0.0).then(|| format!("its exit code was {code}"))))
     }
 
     fn wrong(&self, field: &[&str], found: Option<&Json>, expected: &str) -> ParseError {
@@ -157,7 +188,7 @@ pub(super) fn sample_of(name: &str, tps: f64, rate: u64, p50_ms: f64) -> Run {
           \"options\": {{\"rate\": {rate}, \"log-dir\": \"{name}\"}}, \"machine\": {{\"cores\": 2}},
           \"version\": \"0.1.0\", \"commit\": null}}"
     );
-    Run::parse(Path::new(name), &text).unwrap()
+    Run::parse(Path::new(name), &text, None).unwrap()
 }
 
 #[cfg(test)]
@@ -181,10 +212,43 @@ mod tests {
     }
 
     #[test]
+    fn what_the_summary_of_a_load_leaves_open_is_answered_by_its_verdict() {
+        let load = "{\"testbed\": \"t\", \"tps\": 1, \"duration_s\": 1, \"committed\": 1, \"exit_code\": 0, \
+                    \"agreement\": null, \"value_conserved\": null, \"interrupted\": false, \"options\": {}, \
+                    \"machine\": {}}";
+        let trouble = |load: &str, verdict: Option<&str>| {
+            let verdict = verdict.map(|text| Json::parse(text).unwrap());
+            Run::parse(Path::new("s"), load, verdict.as_ref()).unwrap().trouble
+        };
+        let verdict =
+            "{\"testbed\": \"t\", \"agreement\": true, \"value_conserved\": true, \"is_clean\": true}";
+        let cut_short = load.replace("\"interrupted\": false", "\"interrupted\": true");
+        for (load, verdict, expected) in [
+            (load, None, Some("value_conserved is not judged yet (tools verify judges it)")),
+            (
+                load,
+                Some(verdict.replace("\"t\"", "\"u\"")),
+                Some("value_conserved is not judged yet (tools verify judges it)"),
+            ),
+            (load, Some(verdict.into()), None),
+            (load, Some(verdict.replacen("true", "false", 1)), Some("nodes disagree")),
+            (load, Some(verdict.replacen("true", "null", 1)), Some("agreement could not be judged")),
+            (
+                load,
+                Some(verdict.replace("clean\": true", "clean\": false")),
+                Some("tools verify found something wrong"),
+            ),
+            (&cut_short, None, Some("it was interrupted, so its figures are of a part of it")),
+        ] {
+            assert_eq!(trouble(load, verdict.as_deref()).as_deref(), expected);
+        }
+    }
+
+    #[test]
     fn an_error_names_the_field_that_is_missing() {
         let whole = "{\"tps\": 1, \"duration_s\": 1, \"committed\": 1, \"exit_code\": 3, \"agreement\": true, \
                      \"value_conserved\": true, \"options\": {}, \"machine\": {}}";
-        let parse = |text: &str| Run::parse(Path::new("s"), text).map_err(|error| error.to_string());
+        let parse = |text: &str| Run::parse(Path::new("s"), text, None).map_err(|error| error.to_string());
         assert_eq!(parse(whole).unwrap().trouble.as_deref(), Some("its exit code was 3"));
         for (from, to, expected) in [
             ("\"tps\": 1", "\"tps\": \"1\"", "s, tps: found '\\\"1\\\"', expected a number"),

@@ -12,7 +12,7 @@ use wire::committee::Committee;
 
 use crate::pids;
 use crate::run::{Directories, StartError, note_this_run, refuse_other_run};
-use crate::verify::{Record, testbed_of};
+use crate::verify::{Record, VERDICT, testbed_of};
 
 /// Figures of one load. The summary, which says whose they are, is moved after the others.
 const FIGURES: [&str; 4] = ["summary.json", "series.csv", "latency.csv", "transactions.csv"];
@@ -97,6 +97,13 @@ impl LogDir {
                 (!earlier.is_empty()).then(|| format!("{of_another} {} were replaced", log.display()))
             }
         };
+        // The verdict was on the loads before this one.
+        match fs::remove_file(log.join(VERDICT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file("remove", &log.join(VERDICT), error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         for name in FILES.iter().rev().filter(|name| part.join(name).exists()) {
             let path = part.join(name);
             fs::rename(&path, log.join(name)).map_err(|error| file("move", &path, error))?;
@@ -175,7 +182,9 @@ mod tests {
         fs::write(log.join("notes.txt"), "mine").unwrap();
         let note = load(log, &committee, 5, 10);
         assert!(note.is_some_and(|note| note.contains("were replaced")));
+        fs::write(log.join(VERDICT), "on one load").unwrap();
         assert!(load(log, &committee, 6, 20).is_some_and(|note| note.ends_with("load-1")));
+        assert!(!log.join(VERDICT).exists(), "it was not on this load");
         assert!(load(log, &committee, 6, 30).is_some_and(|note| note.ends_with("load-2")));
         let record = Record::load(log, &committee).unwrap();
         assert_eq!((record.clients.submitted, record.clients.committed, record.clients.refused), (63, 60, 3));

@@ -15,6 +15,7 @@ use wire::ids::NodeId;
 
 use super::error::StartError;
 use crate::keygen::load_committee;
+use crate::verify::VERDICT;
 
 /// The directories of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -242,6 +243,7 @@ fn is_log_of_a_run(path: &Path) -> bool {
             | "transactions.csv"
             | "run.txt"
             | "load.part"
+            | VERDICT
     ) || node_of_log(name).is_some()
         || name.strip_prefix("load-").is_some_and(|number| number.parse::<u64>().is_ok())
 }
@@ -319,6 +321,7 @@ mod tests {
             directories.log.join("rounds-3.csv"),
             directories.log.join("consensus-node-3.log"),
             directories.log.join("load-1"),
+            directories.log.join(VERDICT),
             directories.log.join("notes.txt"),
             directories.log.join("rounds-x.csv"),
         ] {

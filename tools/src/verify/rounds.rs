@@ -75,6 +75,11 @@ impl RoundsFile {
         }
     }
 
+    /// The last round that was read.
+    pub(crate) fn last(&self) -> Option<Round> {
+        self.last
+    }
+
     /// The next line; `None` at the end. Rounds must follow one another. A last line without its end is no line yet:
     /// its node was killed while it wrote.
     pub(crate) fn next_line(&mut self) -> Result<Option<Line>, ParseError> {

@@ -9,7 +9,7 @@ use wire::ids::{Digest, PartNumber};
 
 use super::*;
 use crate::load::Finished;
-use crate::testing::TestDir;
+use crate::testing::{TestDir, documented_keys, json_keys};
 
 const ROUNDS: u64 = 5;
 const FINISHED: u64 = 10;
@@ -175,6 +175,14 @@ fn an_honest_run_is_clean() {
     assert!(verdict.is_clean());
     assert_eq!((verdict.rounds, verdict.finished, verdict.views), (ROUNDS, ROUNDS * (FINISHED + 1), ROUNDS));
     assert_eq!(verdict.payload_bytes, ROUNDS * 25_000);
+    assert_eq!(verdict.remarks, ["node 3, down at the end: judged by the blocks before that alone"]);
+    let names = json_keys(&verdict.to_json(&committee()), &[]);
+    assert_eq!(names, documented_keys("`verdict.json`"), "docs/files.md");
+    // Without its file nothing shows that the node was ever there.
+    fs::remove_file(dir.path().join("rounds-3.csv")).unwrap();
+    let verdict = check_files(&dir);
+    assert_eq!(verdict.remarks, ["node 3, down all the time: no block, nothing judged"]);
+    assert!(verdict.is_clean(), "the others are a quorum");
 }
 
 #[test]
