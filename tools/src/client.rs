@@ -7,6 +7,7 @@
 //! Getters: [`Connection::is_up`], [`Connection::queued_bytes`]. Commands: [`Connection::send`]. Driven by:
 //! [`Connection::tick`] (dials when due), [`Connection::on_ready`] (the socket is ready), [`Connection::flush`].
 
+use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
@@ -31,10 +32,36 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub(crate) enum Happened {
     /// It is established; whatever was open on the last one must be queried.
     Up,
-    /// It was lost, or an attempt failed; the reason in words.
-    Down(String),
+    /// It was lost, or an attempt failed.
+    Down(DownReason),
     /// The node answered.
     Reply(Reply),
+}
+
+/// Why there is no connection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum DownReason {
+    /// The node is of another testbed, and will be of it at every further attempt.
+    OtherTestbed { theirs: Digest, ours: Digest },
+    /// In words; it may pass.
+    Passing(String),
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DownReason::OtherTestbed { theirs, ours } => {
+                write!(f, "it is of testbed {theirs}, and the keys here are of testbed {ours}")
+            }
+            DownReason::Passing(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<String> for DownReason {
+    fn from(reason: String) -> DownReason {
+        DownReason::Passing(reason)
+    }
 }
 
 /// Whether a socket may hold more than was read.
@@ -122,7 +149,7 @@ impl Connection {
                 }
             }
             State::Shaking { since, .. } if now.duration_since(*since) > HANDSHAKE_TIME => {
-                self.fail("the handshake takes too long".into(), happened);
+                self.fail(String::from("the handshake takes too long"), happened);
             }
             State::Down { .. } | State::Shaking { .. } | State::Up { .. } => {}
         }
@@ -133,7 +160,7 @@ impl Connection {
         let result = match &self.state {
             State::Down { .. } => Ok(Readiness::Drained),
             State::Shaking { .. } => self.shake(scratch, happened),
-            State::Up { .. } => self.read(scratch, happened),
+            State::Up { .. } => self.read(scratch, happened).map_err(DownReason::from),
         };
         let readiness = result.unwrap_or_else(|reason| {
             self.fail(reason, happened);
@@ -170,18 +197,22 @@ impl Connection {
     }
 
     /// Drives the handshake; what follows the reply on the same socket is read as frames at once.
-    fn shake(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<Readiness, String> {
+    fn shake(
+        &mut self,
+        scratch: &mut Scratch,
+        happened: &mut Vec<Happened>,
+    ) -> Result<Readiness, DownReason> {
         let State::Shaking { stream, reply, out, .. } = &mut self.state else {
             return Ok(Readiness::Drained);
         };
         if let Some(error) = stream.take_error().map_err(|error| error.to_string())? {
-            return Err(error.to_string());
+            return Err(error.to_string().into());
         }
         if !out.is_empty() {
             match stream.write(out) {
                 Ok(count) => drop(out.drain(..count)),
                 Err(error) if is_patient(&error) => return Ok(Readiness::Drained),
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.to_string().into()),
             }
         }
         while reply.len() < REPLY_BYTES {
@@ -190,13 +221,10 @@ impl Connection {
                 Ok(0) => {
                     return Err(match Dialer::on_closed(reply, self.testbed) {
                         Some(HandshakeError::Testbed(theirs)) => {
-                            format!(
-                                "it is of testbed {theirs}, and the keys here are of testbed {}",
-                                self.testbed
-                            )
+                            DownReason::OtherTestbed { theirs, ours: self.testbed }
                         }
-                        Some(error) => error.to_string(),
-                        None => "closed during the handshake".into(),
+                        Some(error) => error.to_string().into(),
+                        None => String::from("closed during the handshake").into(),
                     });
                 }
                 Ok(count) => {
@@ -204,7 +232,7 @@ impl Connection {
                     reply.extend_from_slice(&buffer[start..start + count]);
                 }
                 Err(error) if is_patient(&error) => return Ok(Readiness::Drained),
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(error.to_string().into()),
             }
         }
         let down = State::Down { until: Instant::now() };
@@ -217,7 +245,7 @@ impl Connection {
         self.state = State::Up { stream, reader: Box::new(reader), sending };
         self.backoff = DIAL_BACKOFF_MIN;
         happened.push(Happened::Up);
-        self.read(scratch, happened)
+        Ok(self.read(scratch, happened)?)
     }
 
     fn read(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<Readiness, String> {
@@ -238,11 +266,11 @@ impl Connection {
         Ok(Readiness::More)
     }
 
-    fn fail(&mut self, reason: String, happened: &mut Vec<Happened>) {
+    fn fail(&mut self, reason: impl Into<DownReason>, happened: &mut Vec<Happened>) {
         // Dropping the stream closes it and takes it off the poll.
         self.state = State::Down { until: Instant::now() + self.backoff };
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-        happened.push(Happened::Down(reason));
+        happened.push(Happened::Down(reason.into()));
     }
 }
 

@@ -9,22 +9,25 @@ mod files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use wire::committee::Committee;
 use wire::hosts::Hosts;
 use wire::ids::{NodeId, ShardId};
+use wire::limits::PING_INTERVAL;
 
+use crate::client::DownReason;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
-use crate::keygen::load_testbed;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
-    Alone, Fault, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError, Summary, TRANSACTIONS,
-    UnaskedEnd, conduct_ready, not_begun,
+    Alone, COUNTERS_LATE, Fault, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError, Summary,
+    TRANSACTIONS, UnaskedEnd, conduct_ready, not_begun,
 };
 use crate::signals;
 use crate::terminal::{columns, print};
+use crate::testbed;
 
 pub(crate) use self::files::{FILES, LogDir};
 
@@ -41,8 +44,9 @@ pub(crate) const COMMAND: Command = Command {
             verify judges all loads of the testbed together.",
     operands: &[],
     options: &[
-        Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are."),
-        Opt::with("keys", "DIR", "keys", "The directory with committee.txt."),
+        testbed::DATA_DIR,
+        testbed::HOSTS,
+        testbed::KEYS,
         RATE,
         DURATION,
         WARMUP,
@@ -85,8 +89,7 @@ const OTHERS: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_millis(200);
 
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
-    let (hosts, committee) =
-        load_testbed(Path::new(values.required("hosts")?), Path::new(values.required("keys")?))?;
+    let (hosts, committee) = testbed::load(values)?;
     run_on("load", &COMMAND, values, hosts, committee)
 }
 
@@ -137,6 +140,7 @@ fn offer(plan: &RunPlan, hosts: Hosts, committee: Arc<Committee>) -> Result<Summ
     let all: Vec<NodeId> = committee.nodes().collect();
     let fleet = Neighbours { up: all.clone() };
     let prepared = Prepared { committee: committee.clone(), hosts };
+    let began = Instant::now();
     let mut run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
     let silent = reach(&run, &committee, &all)?;
     if !silent.is_empty() {
@@ -147,6 +151,9 @@ fn offer(plan: &RunPlan, hosts: Hosts, committee: Arc<Committee>) -> Result<Summ
     for (node, why) in silent {
         run.note_gone(node, format!("did not answer when the load began: {why}"));
     }
+    // Nodes report the counters of their children at each ping interval, and those of a moment ago are not ours.
+    thread::sleep((PING_INTERVAL + COUNTERS_LATE).saturating_sub(began.elapsed()));
+    run.offering.statuses(&run.fleet.up(), ANSWER);
     run.count_from_now();
     conduct_ready(run, &mut Alone)
 }
@@ -167,8 +174,13 @@ fn reach(run: &Run<'_>, committee: &Committee, all: &[NodeId]) -> Result<BTreeMa
         let silent = all
             .iter()
             .filter(|node| !statuses.contains_key(node))
-            .map(|node| (*node, down.get(node).cloned().unwrap_or_else(|| "no answer".into())));
+            .map(|node| (*node, down.get(node).map_or("no answer".into(), ToString::to_string)));
         let silent: BTreeMap<NodeId, String> = silent.collect();
+        // A shard of another testbed will not become one of this.
+        let is_foreign = |node| matches!(down.get(&node), Some(DownReason::OtherTestbed { .. }));
+        if (0..committee.shards()).any(|shard| committee.members(ShardId(shard)).all(is_foreign)) {
+            return Err(StartError::NotReached(by_reason(&silent)).into());
+        }
         if reached.len() == usize::from(committee.shards()) {
             let reached_at: &Instant = reached_at.get_or_insert_with(Instant::now);
             let is_hopeless = silent.keys().all(|node| down.contains_key(node));

@@ -135,8 +135,13 @@ pub(crate) fn shards(values: &Values, nodes: u16) -> Result<u16, UsageError> {
 /// Reads a committee file.
 pub(crate) fn load_committee(path: &Path) -> Result<Committee, ParseError> {
     let place = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ParseError::of(&place, &error.to_string(), "a readable committee file"))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ParseError::of(
+            &place,
+            &error.to_string(),
+            "a committee file; --data-dir names the directory above keys/",
+        )
+    })?;
     Committee::parse(&place, &text)
 }
 

@@ -27,6 +27,7 @@ mod signals;
 mod sim;
 mod status;
 mod terminal;
+mod testbed;
 #[cfg(test)]
 mod testing;
 mod verify;

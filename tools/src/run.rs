@@ -48,3 +48,4 @@ pub(crate) use self::summary::Summary;
 #[cfg(test)]
 pub(crate) use self::summary::made_up;
 pub(crate) use self::usage::Usage;
+pub(crate) use self::wind_up::COUNTERS_LATE;

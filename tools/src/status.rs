@@ -7,7 +7,6 @@ mod document;
 mod table;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,11 +18,11 @@ use wire::ids::{NodeId, Round, ShardId};
 
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::json::Json;
-use crate::keygen::load_testbed;
 use crate::lag::rounds_behind;
 use crate::load::Offering;
 use crate::signals;
 use crate::terminal::{columns, is_terminal, print};
+use crate::testbed;
 
 pub(crate) const COMMAND: Command = Command {
     name: "status",
@@ -34,9 +33,9 @@ pub(crate) const COMMAND: Command = Command {
             Rates (with --watch) are counted between two answers of a node, by its own clock.",
     operands: &[],
     options: &[
-        Opt::with("data-dir", "DIR", "data", "The data directory of a run, with hosts.txt and keys/."),
-        Opt::without_default("hosts", "FILE", "Where the nodes are; as a rule DATA_DIR/hosts.txt."),
-        Opt::without_default("keys", "DIR", "The directory with committee.txt; as a rule DATA_DIR/keys."),
+        testbed::DATA_DIR,
+        testbed::HOSTS,
+        testbed::KEYS,
         Opt::with("timeout", "S", "2", "Seconds that a node may take to answer.")
             .within(Range::PositiveSeconds),
         Opt::switch_with(
@@ -123,9 +122,7 @@ struct Fork {
 }
 
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
-    let data = PathBuf::from(values.required("data-dir")?);
-    let place = |option: &str, name: &str| values.text(option).map_or(data.join(name), PathBuf::from);
-    let (hosts, committee) = load_testbed(&place("hosts", "hosts.txt"), &place("keys", "keys"))?;
+    let (hosts, committee) = testbed::load(values)?;
     let patience = values.seconds("timeout")?;
     let every = values.optional_seconds("watch")?;
     let is_json = values.is_given("json");
@@ -196,7 +193,9 @@ fn look(offering: &Offering, committee: &Committee, hosts: &Hosts, patience: Dur
         shard: committee.shard_of(host.id),
         place: place(host),
         behind: behind.get(&host.id).copied(),
-        answer: answers.remove(&host.id).ok_or_else(|| down.get(&host.id).cloned().unwrap_or_else(silent)),
+        answer: answers
+            .remove(&host.id)
+            .ok_or_else(|| down.get(&host.id).map_or_else(silent, ToString::to_string)),
         rates: None,
     });
     Look { nodes: seen.collect() }

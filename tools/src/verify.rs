@@ -44,6 +44,7 @@ use crate::keygen::load_committee;
 use crate::load::Histogram;
 use crate::run::nodes_writing_in;
 use crate::terminal::print;
+use crate::testbed;
 
 pub(crate) use self::judgement::Judgement;
 pub(crate) use self::record::{Clients, Ended, LastStatus, Record};
@@ -61,7 +62,8 @@ pub(crate) const COMMAND: Command = Command {
     operands: &[],
     options: &[
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
-        Opt::with("data-dir", "DIR", "data", "The data directory of the run, in which the keys are."),
+        testbed::DATA_DIR,
+        testbed::KEYS,
     ],
     sections: &[
         (
@@ -153,11 +155,11 @@ impl Verdict {
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let log = Path::new(values.required("log-dir")?);
-    let data = Path::new(values.required("data-dir")?);
-    let committee = load_committee(&data.join("keys/committee.txt"))?;
+    let keys = testbed::keys(values);
+    let committee = load_committee(&keys.join("committee.txt"))?;
     let (summary, ours) = (log.join("summary.json"), committee.testbed().to_string());
     if let Some(theirs) = testbed_of(&summary).filter(|theirs| *theirs != ours) {
-        let expected = format!("testbed {ours}, whose keys are in {}", data.display());
+        let expected = format!("testbed {ours}, whose keys are in {}", keys.display());
         return Err(
             ParseError::of(&summary.display().to_string(), &format!("testbed {theirs}"), expected).into()
         );

@@ -54,7 +54,7 @@ fn bash_completes_commands_options_words_and_paths() {
         (&["tools", "status", "--watch", ""], &[]),
         (&["tools", "compare", "log-a,lo"], &["log-a,log dir", "log-a,log-a", "log-a,log-b"]),
         (&["tools", "completion", ""], &["bash"]),
-        (&["tools", "verify", ""], &["--data-dir", "--help", "--log-dir"]),
+        (&["tools", "verify", ""], &["--data-dir", "--help", "--keys", "--log-dir"]),
         (&["./run_local.sh", "4", "--metr"], &["--metrics"]),
         (&["./run_local.sh", "4", "--data-dir", "da"], &["data"]),
     ] {

@@ -41,7 +41,7 @@ use super::tally::{Finished, Tally};
 use super::transactions::TransactionLog;
 use super::window::Found;
 use super::workload::{Coins, WhenUnknown, Workload, genesis_coins};
-use crate::client::{Connection, Happened, Readiness};
+use crate::client::{Connection, DownReason, Happened, Readiness};
 use crate::lag::{Heard, Lags};
 
 /// How long the loop sleeps while it offers load: batches go out about this often.
@@ -102,7 +102,7 @@ pub(crate) struct Shared {
     /// Last statuses; those of nodes that are gone as well.
     pub(crate) statuses: BTreeMap<NodeId, Heard>,
     /// Why connections are down, by node.
-    pub(crate) down: BTreeMap<NodeId, String>,
+    pub(crate) down: BTreeMap<NodeId, DownReason>,
     /// How many receipts named each height of each shard; there once the engine has quit.
     pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
     /// Why the log of transactions is not whole, if it is not; there once the engine has quit.

@@ -11,6 +11,7 @@ use wire::committee::Committee;
 use wire::ids::{Index, NodeId, ShardId};
 
 use super::directories::Directories;
+use crate::client::DownReason;
 use crate::ids;
 use crate::lag;
 
@@ -24,7 +25,7 @@ pub(crate) struct Symptoms<'a> {
     /// The statuses of nodes that are up.
     pub(crate) statuses: &'a BTreeMap<NodeId, NodeStatus>,
     /// Why connections to nodes are down.
-    pub(crate) down: &'a BTreeMap<NodeId, String>,
+    pub(crate) down: &'a BTreeMap<NodeId, DownReason>,
     pub(crate) directories: &'a Directories,
 }
 
@@ -162,7 +163,7 @@ mod tests {
             up: &[NodeId(0), NodeId(1)],
             ends: &ends,
             statuses: &BTreeMap::from([(NodeId(0), status)]),
-            down: &BTreeMap::from([(NodeId(1), "Connection refused".to_string())]),
+            down: &BTreeMap::from([(NodeId(1), String::from("Connection refused").into())]),
             directories: &directories,
         });
         assert_eq!(

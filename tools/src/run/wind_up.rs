@@ -21,7 +21,7 @@ use crate::procfs;
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 
 /// By how much the last counters of a child may be late.
-const COUNTERS_LATE: Duration = Duration::from_millis(100);
+pub(crate) const COUNTERS_LATE: Duration = Duration::from_millis(100);
 /// How long nodes may take to report their last status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
