@@ -4,6 +4,7 @@
 //! deterministic, so one that is fed the same does the same; the journal holds checksums of what the node did, and the
 //! first that differs ends the replay. What a run did not log can so be looked at afterwards, at the finest level.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::ops::RangeInclusive;
@@ -16,21 +17,24 @@ use bft::event::Effect;
 use bft::journal::{Opening, Replay, ReplayError};
 use bft::time::Time;
 use bft::trace::Tracing;
+use wire::client::NodeStatus;
 use wire::committee::Committee;
-use wire::ids::{NodeId, Round};
-use wire::journal::{JournalError, Reader};
+use wire::ids::{Digest, NodeId, Round, ShardId};
+use wire::journal::{JournalError, Reader, segment_path};
 use wire::keys::NodeKeys;
 use wire::record::Item;
 use wire::text::ParseError;
 use wire::version;
 
-use crate::flags::{Command, Operand, Opt, Range, UsageError, Values};
+use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::ids;
 use crate::keygen::load_committee;
 use crate::lag::grouped;
 use crate::run::Directories;
 use crate::status;
 use crate::terminal::print;
+use crate::testbed;
+use crate::verify::RoundsFile;
 
 pub(crate) const COMMAND: Command = Command {
     name: "replay",
@@ -38,13 +42,15 @@ pub(crate) const COMMAND: Command = Command {
     about: "Feeds a core what a node of a run was fed, at the same times, and checks that it does the same: that it sends the \
             same bytes and executes the same blocks. The run must have had a journal (tools local --durability process). \
             Nothing is sent, and no file is changed.",
-    operands: &[Operand {
-        name: "DATA_DIR",
-        words: &[],
-        default: Some("data"),
-        help: "The data directory of the run, with keys and journals.",
-    }],
+    operands: &[],
     options: &[
+        testbed::DATA_DIR,
+        Opt::with(
+            "log-dir",
+            "DIR",
+            "log",
+            "The log directory of the run: a journal must reach as far as its node's rounds-<id>.csv.",
+        ),
         Opt::without_default(
             "nodes",
             "IDS",
@@ -64,7 +70,7 @@ pub(crate) const COMMAND: Command = Command {
         (
             "EXIT STATUS",
             "0  the same all over\n\
-             1  something differs, or a journal is damaged\n\
+             1  something differs, a journal is damaged or lacks its end, or no step names the transaction\n\
              2  usage, or no journal or key can be read",
         ),
         (
@@ -88,8 +94,8 @@ struct Wish {
 }
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
-    let data = PathBuf::from(values.operand("DATA_DIR"));
-    let directories = Directories { log: data.clone(), data };
+    let log = PathBuf::from(values.required("log-dir")?);
+    let directories = Directories { log, data: testbed::data_dir(values) };
     let wish = Wish {
         until: values.optional_whole("until")?.map(Round),
         has_trace: values.is_given("trace"),
@@ -100,17 +106,24 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         has_status: values.is_given("status"),
     };
     let committee = Arc::new(load_committee(&directories.keys().join("committee.txt"))?);
-    let mut code = 0;
+    let (mut is_well, mut is_named) = (true, wish.tx.is_none());
     for node in nodes(values, &directories, &committee)? {
         match replay(&directories, &committee, node, &wish)? {
-            Ok(done) => print(done.to_string()),
+            Ok(done) => {
+                is_well &= done.goes_on.is_none();
+                is_named |= done.steps_named > 0;
+                print(done.to_string());
+            }
             Err(failure) => {
-                code = 1;
+                is_well = false;
                 print(format!("node {node}: {failure}"));
             }
         }
     }
-    Ok(code)
+    if let Some(tx) = wish.tx.filter(|_| !is_named) {
+        print(format!("no step of these nodes names transaction {tx}"));
+    }
+    Ok(u8::from(!is_well || !is_named))
 }
 
 /// The nodes that are asked for, or those that have a journal.
@@ -119,9 +132,11 @@ fn nodes(
     directories: &Directories,
     committee: &Committee,
 ) -> Result<Vec<NodeId>, UsageError> {
-    let expected = format!("node ids from 0 to {}", committee.nodes().count() - 1);
+    let expected = format!("node ids from 0 to {}, each once", committee.nodes().count() - 1);
     let asked = values.optional("nodes", &expected, |text| {
-        ids::parse(text).filter(|nodes| nodes.iter().all(|node| committee.contains(*node)))
+        let nodes = ids::parse(text)?;
+        let once: BTreeSet<NodeId> = nodes.iter().copied().filter(|node| committee.contains(*node)).collect();
+        (once.len() == nodes.len()).then_some(nodes)
     })?;
     if let Some(asked) = asked {
         return Ok(asked);
@@ -150,14 +165,53 @@ struct Done {
     torn_bytes: u64,
     /// The version that wrote the journal, if that is another one.
     other_version: Option<String>,
+    /// Steps that name the transaction.
+    steps_named: u64,
+    /// The last round that the node wrote into its log directory, if that is beyond the journal.
+    goes_on: Option<Round>,
 }
 
-/// Why it did not.
-enum Failure {
+/// Why it did not, and how far it came.
+struct Failure {
+    cause: Cause,
+    reached: Option<Reached>,
+}
+
+/// The point at which a replay failed.
+struct Reached {
+    events: u64,
+    agreed: u64,
+    round: Round,
+    until: Time,
+}
+
+enum Cause {
     Journal(JournalError),
     Replay(ReplayError),
-    /// The journal has no opening.
-    Empty,
+    /// The journal is of another testbed than the keys, or of another node than its directory.
+    Foreign {
+        opening: Box<Opening>,
+        testbed: Digest,
+    },
+    /// There is no such segment, which is the first.
+    NoBeginning(PathBuf),
+    /// The first segment has no opening.
+    Empty(PathBuf),
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Failure {
+        Failure { cause, reached: None }
+    }
+}
+
+impl Failure {
+    /// At the point that a replay has reached.
+    fn at(replay: &Replay, cause: Cause) -> Failure {
+        let (events, agreed) = (replay.done().events, replay.agreed().events);
+        let (round, until) = (replay.core().status().executed, replay.now());
+        Failure { cause, reached: Some(Reached { events, agreed, round, until }) }
+    }
 }
 
 /// Replays a node, unless its files cannot be read at all.
@@ -171,34 +225,43 @@ fn replay(
     let suite = Arc::new(RealSuite::new(committee, node, &keys.signing, keys.coin_secret)?);
     let place = directories.journal(node);
     if let Err(error) = fs::read_dir(&place) {
-        return Err(ParseError::of(&place.display().to_string(), &error.to_string(), "a journal"));
+        let expected = "the journal of a run with --durability; --data-dir names the directory above it";
+        return Err(ParseError::of(&place.display().to_string(), &error.to_string(), expected));
     }
     let began = Instant::now();
     Ok(walk(
         &place,
         |opening| {
             let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
-            Replay::begin(opening, committee.clone(), node, suite, tracing)
+            let testbed = committee.testbed();
+            if opening.testbed != testbed || opening.node != node {
+                return Err(Cause::Foreign { opening: Box::new(opening), testbed });
+            }
+            Replay::begin(opening, committee.clone(), node, suite, tracing).map_err(Cause::Replay)
         },
         wish,
     )
-    .map(|Walked { replay, torn_bytes, version, has_stopped }| {
+    .map(|Walked { replay, torn_bytes, version, has_stopped, steps_named }| {
         if wish.has_status {
             print(status::document_of(&replay.core().status()).to_string());
         }
         let (done, agreed) = (replay.done(), replay.agreed());
         let ours = version::line("node", wire::commit!());
+        let status = replay.core().status();
+        let goes_on = || round_beyond(&directories.log, node, committee.shard_of(node), &status);
         Done {
             node,
             events: done.events,
             effects: done.effects,
             unchecked: if has_stopped { 0 } else { done.events - agreed.events },
             missed: wish.until.filter(|_| !has_stopped),
-            round: replay.core().status().executed,
+            round: status.executed,
             until: replay.now(),
             took_s: began.elapsed().as_secs_f64(),
             torn_bytes,
             other_version: Some(version).filter(|version| *version != ours),
+            steps_named,
+            goes_on: if has_stopped { None } else { goes_on() },
         }
     }))
 }
@@ -210,28 +273,51 @@ struct Walked {
     version: String,
     /// Whether it stopped at the round at which it was to stop.
     has_stopped: bool,
+    steps_named: u64,
+}
+
+/// The last round in a node's `rounds-<id>.csv`, if the block of the status is in it and is not the last.
+///
+/// # Correctness
+/// Segments do not say which is the last one, so a journal that lacks its end looks whole. But an event is in the
+/// journal before its effects leave the core, and the file is one of them: it cannot be ahead. A file of another run has
+/// other headers; one that cannot be read says nothing, and `tools verify` says why.
+fn round_beyond(log: &Path, node: NodeId, shard: ShardId, status: &NodeStatus) -> Option<Round> {
+    let mut file = RoundsFile::open(&log.join(format!("rounds-{node}.csv")), node, shard).ok()?;
+    let mut is_of_run = status.executed == Round(0);
+    while let Some(line) = file.next_line().ok()? {
+        is_of_run |= line.block.round == status.executed && line.block.header == status.header;
+    }
+    file.last().filter(|last| is_of_run && *last > status.executed)
 }
 
 /// Goes through a journal.
 fn walk(
     place: &Path,
-    begin: impl FnOnce(Opening) -> Result<Replay, ReplayError>,
+    begin: impl FnOnce(Opening) -> Result<Replay, Cause>,
     wish: &Wish,
 ) -> Result<Walked, Failure> {
-    let mut reader = Reader::open(place).map_err(Failure::Journal)?;
-    let opening = match reader.next_item().map_err(Failure::Journal)? {
+    let mut reader = Reader::open(place).map_err(Cause::Journal)?;
+    let first = segment_path(place, 1);
+    if !first.exists() {
+        return Err(Cause::NoBeginning(first).into());
+    }
+    let opening = match reader.next_item().map_err(Cause::Journal)? {
         Some(Item::Opening(record)) => Opening::parse(&record),
-        Some(Item::Record(_)) | None => return Err(Failure::Empty),
+        Some(Item::Record(_)) | None => return Err(Cause::Empty(first).into()),
     };
-    let opening = opening.map_err(|error| Failure::Replay(ReplayError::Malformed(error)))?;
+    let opening = opening.map_err(|error| Cause::Replay(ReplayError::Malformed(error)))?;
     let version = opening.version.clone();
-    let mut replay = begin(opening).map_err(Failure::Replay)?;
-    let mut has_stopped = false;
-    while !has_stopped && let Some(item) = reader.next_item().map_err(Failure::Journal)? {
-        let Some((now, effects)) = replay.step(item).map_err(Failure::Replay)? else { continue };
+    let mut replay = begin(opening)?;
+    let (mut has_stopped, mut steps_named) = (false, 0);
+    while !has_stopped {
+        let item = reader.next_item().map_err(|error| Failure::at(&replay, Cause::Journal(error)))?;
+        let Some(item) = item else { break };
+        let step = replay.step(item).map_err(Cause::Replay);
+        let Some((now, effects)) = step.map_err(|cause| Failure::at(&replay, cause))? else { continue };
         for effect in &effects {
             match effect {
-                Effect::Trace { event, .. } => wish.print(now, &event.to_string()),
+                Effect::Trace { event, .. } => steps_named += u64::from(wish.print(now, &event.to_string())),
                 Effect::Executed(report) => {
                     has_stopped |= wish.until.is_some_and(|until| report.round >= until)
                 }
@@ -239,15 +325,17 @@ fn walk(
             }
         }
     }
-    Ok(Walked { replay, torn_bytes: reader.torn_bytes(), version, has_stopped })
+    Ok(Walked { replay, torn_bytes: reader.torn_bytes(), version, has_stopped, steps_named })
 }
 
 impl Wish {
-    /// Prints a step, if it is wanted.
-    fn print(&self, now: Time, step: &str) {
-        if self.has_trace || self.tx.as_ref().is_some_and(|tx| step.contains(tx.as_str())) {
+    /// Prints a step, if it is wanted; whether it names the transaction, if there is one.
+    fn print(&self, now: Time, step: &str) -> bool {
+        let is_named = self.tx.as_ref().is_some_and(|tx| step.contains(tx.as_str()));
+        if self.has_trace || is_named {
             print(format!("{:>12.6} s  {step}", now.0 as f64 / 1e6));
         }
+        is_named
     }
 }
 
@@ -264,6 +352,8 @@ impl fmt::Display for Done {
             took_s,
             torn_bytes,
             other_version,
+            goes_on,
+            steps_named: _,
         } = self;
         let until_s = until.0 as f64 / 1e6;
         write!(
@@ -282,6 +372,10 @@ impl fmt::Display for Done {
         if *torn_bytes > 0 {
             write!(f, "; {torn_bytes} bytes of an unfinished record at the end")?;
         }
+        if let Some(last) = goes_on {
+            let lacks = "the journal lacks its end, since rounds-";
+            write!(f, "; {lacks}{node}.csv goes on to round {}", grouped(last.0))?;
+        }
         if let Some(version) = other_version {
             write!(f, "; written by {version}")?;
         }
@@ -291,10 +385,31 @@ impl fmt::Display for Done {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)?;
+        let Some(Reached { events, agreed, round, until }) = &self.reached else { return Ok(()) };
+        write!(
+            f,
+            "; replayed until there: {} events, {:.1} s, up to round {}; the same up to event {}",
+            grouped(*events),
+            until.0 as f64 / 1e6,
+            grouped(round.0),
+            grouped(*agreed)
+        )
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Journal(error) => error.fmt(f),
-            Failure::Replay(error) => error.fmt(f),
-            Failure::Empty => f.write_str("the journal ends before its opening"),
+            Cause::Journal(error) => error.fmt(f),
+            Cause::Replay(error) => error.fmt(f),
+            Cause::Foreign { opening, testbed } => write!(
+                f,
+                "its journal is of node {} of testbed {}, and the keys are of testbed {testbed}",
+                opening.node, opening.testbed
+            ),
+            Cause::NoBeginning(path) => write!(f, "{}, the first segment, is missing", path.display()),
+            Cause::Empty(path) => write!(f, "{} ends before its opening", path.display()),
         }
     }
 }
@@ -316,11 +431,14 @@ mod tests {
             took_s: 2.5,
             torn_bytes: 17,
             other_version: None,
+            steps_named: 0,
+            goes_on: Some(Round(1_205)),
         };
         assert_eq!(
             done.to_string(),
             "node 3: the same 1,000 effects of 12,345 events, 8.2 s up to round 99, replayed in 2.5 s; the last 45 events \
-             have no checksum; the journal ends before round 120; 17 bytes of an unfinished record at the end"
+             have no checksum; the journal ends before round 120; 17 bytes of an unfinished record at the end; the journal \
+             lacks its end, since rounds-3.csv goes on to round 1,205"
         );
     }
 }

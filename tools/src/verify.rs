@@ -36,7 +36,7 @@ use wire::committee::Committee;
 use wire::ids::{NodeId, Round, ShardId};
 use wire::text::ParseError;
 
-use self::rounds::{Block, Line, RoundsFile};
+use self::rounds::{Block, Line};
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::json::Json;
@@ -51,6 +51,7 @@ pub(crate) use self::record::{Clients, Ended, LastStatus, Record};
 pub(crate) use self::report::VERDICT;
 #[cfg(test)]
 pub(crate) use self::rounds::HEADER;
+pub(crate) use self::rounds::RoundsFile;
 
 pub(crate) const COMMAND: Command = Command {
     name: "verify",

@@ -36,6 +36,11 @@ fn a_run_with_faults_is_replayed_and_damage_is_found() {
     for step in ["tx.admitted", "tx.proposed", "tx.settled"] {
         assert!(steps.contains(step), "{step}: {steps}");
     }
+    assert!(
+        replay("--tx 0123456789abcdef", 1)
+            .contains("no step of these nodes names transaction 0123456789abcdef")
+    );
+    assert!(replay("--nodes 0,0", 2).contains("expected node ids from 0 to 7, each once"));
     let status = replay("--nodes 0 --until 5 --status", 0);
     assert!(status.contains("\"executed\": 5"), "{status}");
     assert!(!status.contains("no checksum"), "it was to stop there: {status}");
@@ -49,12 +54,28 @@ fn a_run_with_faults_is_replayed_and_damage_is_found() {
     let bytes = fs::read(&path).unwrap();
     File::options().write(true).open(&path).unwrap().set_len(bytes.len() as u64 - 5).unwrap();
     assert!(replay("--nodes 2", 0).contains("bytes of an unfinished record at the end"));
+    // Half of it is a journal too, but the node went on.
+    File::options().write(true).open(&path).unwrap().set_len(bytes.len() as u64 / 2).unwrap();
+    assert!(replay("--nodes 2", 1).contains("lacks its end, since rounds-2.csv goes on to round "));
     let mut damaged = bytes.clone();
     damaged[bytes.len() / 2] ^= 1;
     fs::write(&path, damaged).unwrap();
     let shown = replay("--nodes 0-2", 1);
     assert!(shown.contains("node 2: data/journal-2/journal-00000001, byte "), "{shown}");
-    assert_eq!(shown.matches("the same ").count(), 2, "{shown}");
+    assert_eq!(shown.matches("the same ").count(), 3, "{shown}");
+    assert!(shown.contains("; replayed until there: ") && shown.contains(" s, up to round "), "{shown}");
+    fs::remove_file(&path).unwrap();
+    let shown = replay("--nodes 2", 1);
+    assert!(shown.contains("data/journal-2/journal-00000001, the first segment, is missing"), "{shown}");
+    // Keys of another testbed, and no data at all.
+    place.command("keygen", "--nodes 4 --shards 2 --out other/keys").output().unwrap();
+    fs::rename(place.0.join("data/journal-1"), place.0.join("other/journal-1")).unwrap();
+    let shown = replay("--data-dir other", 1);
+    assert!(
+        shown.contains("its journal is of node 1 of testbed ") && shown.contains("the keys are of"),
+        "{shown}"
+    );
+    assert!(replay("--data-dir none", 2).contains("none/keys/committee.txt: found 'No such file"));
 
     // The next run replaces the journals, and without them there is nothing to replay.
     assert_eq!(place.local("--nodes 1 --rate 10 --duration 1").status.code(), Some(0));
