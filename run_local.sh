@@ -5,17 +5,31 @@
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
-usage() {
-    echo "usage: ./run_local.sh N [options]   (N nodes; --help lists the options)" >&2
+refuse() {
+    echo "$1" >&2
     exit 2
 }
 
-[[ $# -ge 1 ]] || usage
+usage="usage: ./run_local.sh N [options]   (N nodes; --help lists the options)"
+[[ $# -ge 1 ]] || refuse "$usage"
 case "$1" in
     -h | --help) arguments=(--help) ;;
-    -*) usage ;;
+    -*) refuse "$usage" ;;
+    *[!0-9]* | "" | 0) refuse "run_local.sh: found '$1', expected how many nodes; $usage" ;;
     *) arguments=(--nodes "$1" "${@:2}") ;;
 esac
+
+# What can be seen to be wrong before minutes of building; `tools` judges the rest. Crates are directories here.
+filter="${RUST_LOG:-}"
+IFS=, read -ra directives <<<"${filter%%/*}"
+for directive in "${directives[@]// /}"; do
+    level="${directive##*=}"
+    [[ "$directive" = "$level" && (-f "$root/${level%%::*}/Cargo.toml" || "${level%%::*}" = mio) ]] && continue
+    case "${level,,}" in
+        "" | off | error | warn | info | debug | trace) ;;
+        *) refuse "run_local.sh: RUST_LOG: found '$level', expected a crate, or off, error, warn, info, debug, trace" ;;
+    esac
+done
 
 # From the root, since cargo reads its settings from the current directory. The run itself stays in the caller's.
 profile="${TESTBED_PROFILE:-release}"

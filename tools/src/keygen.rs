@@ -78,9 +78,9 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     match deal(out, nodes, shards, protocol) {
         Ok(committee) => {
             print(format!(
-                "dealt {} shards of {} nodes into {}; testbed {}",
-                committee.shards(),
-                committee.n(),
+                "dealt {} of {} into {}; testbed {}",
+                counted(usize::from(committee.shards()), "shard"),
+                counted(committee.n(), "node"),
                 out.display(),
                 committee.testbed()
             ));
@@ -91,6 +91,10 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
             Ok(4)
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Deals a committee and writes its files into `out`.

@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bft::sim::{Adversary, Direct, Report, Scenario, SuiteKind, Trace, run as simulate};
 use wire::nearest::nearest;
 use wire::text::ParseError;
 
 use crate::flags::{Command, Opt, Range, UsageError, Values};
-use crate::terminal::print;
+use crate::grid::{Side, aligned_within, wrapped};
+use crate::terminal::{columns, print};
 use suites::Suites;
 
 /// The options of `tools sim`.
@@ -88,6 +89,15 @@ pub(crate) const COMMAND: Command = Command {
              mixed  the real one under adversaries that attack signatures or the coin, and for every 8th seed; \
              the stand-in for the rest.",
         ),
+        (
+            "COLUMNS",
+            "size  shards × members of each\n\
+             seeds, real  runs, and those of them on the real suite\n\
+             blocks, views  blocks decided, and views of agreement that this took\n\
+             cross, cancel  transactions between shards that were finished, and cancelled\n\
+             frames  messages delivered\n\
+             faults  misbehaviour of peers that honest members have seen",
+        ),
         ("EXIT STATUS", "0  no violation\n1  a violation\n2  usage"),
         (
             "EXAMPLES",
@@ -120,7 +130,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let scenarios = scenarios(values)?;
     let threads = values.whole("threads")? as usize;
     let status = if values.is_given("trace") { trace_all(&scenarios) } else { run_all(&scenarios, threads) };
-    print(suites::sentence(&scenarios));
+    print(wrapped(&suites::sentence(&scenarios), 0, columns()).trim_end());
     Ok(status)
 }
 
@@ -246,30 +256,70 @@ impl Row {
         self.faults += report.faults.values().sum::<u64>();
         self.violations += u64::from(report.violation.is_some());
     }
+
+    /// Adds another row.
+    fn join(&mut self, row: &Row) {
+        self.seeds += row.seeds;
+        self.real += row.real;
+        self.decisions += row.decisions;
+        self.views += row.views;
+        self.finished += row.finished;
+        self.cross += row.cross;
+        self.cancelled += row.cancelled;
+        self.frames += row.frames;
+        self.steps_most = self.steps_most.max(row.steps_most);
+        self.faults += row.faults;
+        self.violations += row.violations;
+    }
+
+    fn cells(&self, name: &str, size: String) -> Vec<String> {
+        let Row { seeds, real, decisions, views, cross, cancelled, frames, faults, .. } = self;
+        let numbers = [seeds, real, decisions, views, cross, cancelled, frames, faults];
+        let numbers = numbers.map(u64::to_string);
+        let violations = if self.violations == 0 { String::new() } else { self.violations_text() };
+        [name.into(), size].into_iter().chain(numbers).chain([violations]).collect()
+    }
+
+    fn violations_text(&self) -> String {
+        format!("{} violation{}", self.violations, if self.violations == 1 { "" } else { "s" })
+    }
+}
+
+/// Between two lines of progress, which go to standard error: what is printed does not depend on the pace.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// The runs that have ended.
+struct Ended {
+    rows: BTreeMap<Size, Row>,
+    seeds: usize,
+    /// When progress is to be shown next, since the beginning.
+    progress_due: Duration,
 }
 
 fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
     announce_panics();
     let begun = Instant::now();
     let next = AtomicUsize::new(0);
-    let rows: Mutex<BTreeMap<Size, Row>> = Mutex::new(BTreeMap::new());
+    let ended = Mutex::new(Ended { rows: BTreeMap::new(), seeds: 0, progress_due: PROGRESS_EVERY });
     let work = || {
         while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
             set_current(scenario);
             let result = simulate_caught(scenario, Trace::Off);
-            let mut rows = rows.lock().expect("nothing panics while it is held");
+            let mut ended = ended.lock().expect("nothing panics while it is held");
             let key = (scenario.adversary, scenario.shards, scenario.nodes);
-            rows.entry(key).or_default().add(scenario, &result);
-            let done: u64 = rows.values().map(|row| row.seeds).sum();
-            drop(rows);
+            ended.rows.entry(key).or_default().add(scenario, &result);
+            ended.seeds += 1;
+            if begun.elapsed() >= ended.progress_due {
+                ended.progress_due = begun.elapsed() + PROGRESS_EVERY;
+                let (all, elapsed_s) = (scenarios.len(), begun.elapsed().as_secs());
+                eprintln!("{} of {all} runs after {elapsed_s} s", ended.seeds);
+            }
+            drop(ended);
             if let Ok(report) = &result
                 && let Some(violation) = &report.violation
             {
                 print(format!("VIOLATION {violation}\n  replay: {scenario} --trace"));
                 show_end_of_trace(scenario);
-            }
-            if done.is_multiple_of(100) {
-                print(format!("{done} of {} after {:.0} s", scenarios.len(), begun.elapsed().as_secs_f64()));
             }
         }
     };
@@ -278,8 +328,8 @@ fn run_all(scenarios: &[Scenario], threads: usize) -> u8 {
             scope.spawn(work);
         });
     });
-    let rows = rows.into_inner().expect("nothing panics while it is held");
-    print_summary(&rows, begun.elapsed().as_secs_f64());
+    let Ended { rows, .. } = ended.into_inner().expect("nothing panics while it is held");
+    print(summary(&rows, begun.elapsed().as_secs_f64(), columns()).trim_end());
     u8::from(rows.values().any(|row| row.violations > 0))
 }
 
@@ -293,60 +343,30 @@ fn show_end_of_trace(scenario: &Scenario) {
     }
 }
 
-fn print_summary(rows: &BTreeMap<Size, Row>, seconds: f64) {
-    print(format!(
-        "\n{:<22}{:>7}{:>6}{:>7}{:>6}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
-        "adversary",
-        "shards",
-        "nodes",
-        "seeds",
-        "real",
-        "decisions",
-        "views",
-        "finished",
-        "cross",
-        "cancelled",
-        "frames",
-        "faults",
-        "violations"
-    ));
+/// The summary of all runs, for a terminal of so many columns.
+fn summary(rows: &BTreeMap<Size, Row>, seconds: f64, width: usize) -> String {
+    const HEADINGS: [&str; 11] =
+        ["adversary", "size", "seeds", "real", "blocks", "views", "cross", "cancel", "frames", "faults", ""];
     let mut total = Row::default();
-    let line = |name: &str, shards: &str, nodes: &str, row: &Row| {
-        print(format!(
-            "{name:<22}{shards:>7}{nodes:>6}{:>7}{:>6}{:>11}{:>8}{:>10}{:>7}{:>11}{:>11}{:>9}{:>11}",
-            row.seeds,
-            row.real,
-            row.decisions,
-            row.views,
-            row.finished,
-            row.cross,
-            row.cancelled,
-            row.frames,
-            row.faults,
-            row.violations
-        ));
+    rows.values().for_each(|row| total.join(row));
+    let mut lines = vec![HEADINGS.map(String::from).to_vec()];
+    let of_size = |((adversary, shards, nodes), row): (&Size, &Row)| {
+        row.cells(adversary.name(), format!("{shards}×{nodes}"))
     };
-    for ((adversary, shards, nodes), row) in rows {
-        line(adversary.name(), &shards.to_string(), &nodes.to_string(), row);
-        total.seeds += row.seeds;
-        total.real += row.real;
-        total.decisions += row.decisions;
-        total.views += row.views;
-        total.finished += row.finished;
-        total.cross += row.cross;
-        total.cancelled += row.cancelled;
-        total.frames += row.frames;
-        total.steps_most = total.steps_most.max(row.steps_most);
-        total.faults += row.faults;
-        total.violations += row.violations;
-    }
-    line("total", "", "", &total);
-    print(format!(
-        "{} seeds in {seconds:.0} s, {:.0} frames/s, at most {} steps of work in an event",
+    lines.extend(rows.iter().map(of_size));
+    lines.push(total.cells("total", String::new()));
+    let mut sides = [Side::Right; HEADINGS.len()];
+    (sides[0], sides[HEADINGS.len() - 1]) = (Side::Left, Side::Left);
+    let facts = format!(
+        "{} seeds in {seconds:.0} s, {:.0} frames/s, at most {} steps of work in an event; {} transactions finished \
+         within shards; {}",
         total.seeds,
         total.frames as f64 / seconds.max(0.001),
-        total.steps_most
-    ));
+        total.steps_most,
+        total.finished,
+        if total.violations == 0 { "no violation".into() } else { total.violations_text() }
+    );
+    format!("\n{}{}", aligned_within(width, &sides, &lines, 0), wrapped(&facts, 0, width))
 }
 
 thread_local! {
@@ -432,6 +452,33 @@ mod tests {
     #[test]
     fn the_page_states_the_mixture_of_suites() {
         assert!(COMMAND.page(1_000).contains(&format!("every {REAL_SUITE_EVERY}th seed")));
+    }
+
+    #[test]
+    fn the_summary_fits_eighty_columns() {
+        let row = |violations| Row {
+            seeds: 192,
+            real: 24,
+            decisions: 23_456,
+            views: 34_567,
+            finished: 61_234,
+            cross: 12_345,
+            cancelled: 3_210,
+            frames: 3_456_789,
+            steps_most: 12_345,
+            faults: 123_456,
+            violations,
+        };
+        let longest = Adversary::ALL.into_iter().max_by_key(|adversary| adversary.name().len()).unwrap();
+        let rows = |violations| BTreeMap::from([((longest, 2, 10), row(violations))]);
+        let well = summary(&rows(0), 60.0, 80);
+        assert!(crate::grid::fits(80, &well), "{well}");
+        assert!(
+            well.ends_with("no violation\n") && well.lines().nth(3).unwrap().starts_with("total "),
+            "{well}"
+        );
+        let ill = summary(&rows(2), 60.0, 80);
+        assert!(crate::grid::fits(80, &ill) && ill.matches("2 violations").count() == 3, "{ill}");
     }
 
     #[test]

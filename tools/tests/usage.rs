@@ -6,7 +6,9 @@ mod place;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use place::Place;
 
@@ -250,4 +252,34 @@ fn a_log_level_that_does_not_exist_is_refused_before_anything_is_done() {
     assert!(shown.starts_with("tools: RUST_LOG: found 'debgu'"), "{shown}");
     assert!(shown.ends_with("the nearest is 'debug'\n"), "{shown}");
     assert!(contents(&place.0).is_empty());
+}
+
+/// With a `cargo` that fails, so that nothing is built: exit 4 says that the script came as far as that.
+#[test]
+fn run_local_refuses_what_it_can_before_it_builds() {
+    let place = Place::new();
+    let cargo = place.0.join("cargo");
+    fs::write(&cargo, "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", place.0.display(), std::env::var("PATH").unwrap());
+    for (nodes, filter, code, part) in [
+        ("four", "", 2, "found 'four', expected how many nodes"),
+        ("0", "", 2, "found '0'"),
+        ("--rate", "", 2, "usage: ./run_local.sh N"),
+        ("4", "debgu", 2, "RUST_LOG: found 'debgu'"),
+        ("4", "info,bft=al", 2, "RUST_LOG: found 'al'"),
+        ("4", "nod", 2, "RUST_LOG: found 'nod'"),
+        ("4", "", 4, ""),
+        ("4", "WARN, node,bft::core=trace,mio=off,net_server=,mio,wire::frame/tx,y", 4, ""),
+    ] {
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../run_local.sh"))
+            .arg(nodes)
+            .env("RUST_LOG", filter)
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{nodes} {filter}: {shown}");
+        assert!(shown.contains(part), "{nodes} {filter}: {shown}");
+    }
 }

@@ -454,7 +454,15 @@ mod tests {
             .filter(|line| line.starts_with("| `testbed_"))
             .collect();
         let rows: Vec<String> = METRICS.iter().map(row).collect();
-        assert_eq!(documented, rows, "docs/metrics.md should have these rows:\n{}", rows.join("\n"));
+        for row in &rows {
+            assert!(documented.contains(&row.as_str()), "docs/metrics.md lacks this row:\n{row}");
+        }
+        for row in &documented {
+            assert!(rows.iter().any(|known| known == row), "docs/metrics.md has a row of no metric:\n{row}");
+        }
+        let misplaced = documented.iter().zip(&rows).find(|(row, expected)| row != expected);
+        assert!(misplaced.is_none(), "docs/metrics.md has this row elsewhere: {misplaced:?}");
+        assert_eq!(documented.len(), rows.len(), "docs/metrics.md has a row twice");
     }
 
     #[test]

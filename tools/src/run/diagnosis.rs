@@ -94,8 +94,12 @@ fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus, behind: u64
         None => text += ", waits for nothing",
     }
     text + &format!(
-        "; linked to node {}; {} in its mempool",
-        listed(status.peers_up.iter().copied()),
+        "; linked to {}; {} in its mempool",
+        if status.peers_up.is_empty() {
+            "no node".into()
+        } else {
+            ids::numbers_text("node", status.peers_up.iter().map(|peer| u64::from(*peer)))
+        },
         status.mempool
     )
 }
@@ -154,7 +158,7 @@ mod tests {
             executed: Round(13),
             view: Some(0),
             waiting_for: Some(waiting),
-            peers_up: vec![1],
+            peers_up: vec![1, 3],
             mempool: 70,
             ..NodeStatus::default()
         };
@@ -173,7 +177,7 @@ mod tests {
                 "node 2 was crashed as planned",
                 "node 3 ended unasked (exit status: 1); its last words: the disk is full",
                 "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 \
-                 (0-1); linked to node 1; 70 in its mempool",
+                 (0-1); linked to nodes 1+3; 70 in its mempool",
                 "node 1 is up but cannot be reached: Connection refused",
             ]
         );
@@ -190,7 +194,7 @@ mod tests {
         let waiting_for = Waiting { phase: "FINISH of view 0".into(), needed: 3, from: vec![0, 2] };
         let status = NodeStatus { waiting_for: Some(waiting_for), ..NodeStatus::default() };
         let note = waiting(&committee, NodeId(6), &status, 1_204);
-        assert!(note.contains("has 2 (4+6)"), "members by their ids: {note}");
+        assert!(note.contains("has 2 (4+6); linked to no node; "), "members by their ids: {note}");
         assert!(note.contains(", is 1,204 rounds behind, waits"), "{note}");
         let status = NodeStatus { history_lost: Some(Round(9)), ..status };
         let note = waiting(&committee, NodeId(6), &status, 1_204);
