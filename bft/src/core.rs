@@ -17,6 +17,7 @@ mod tests;
 mod trace;
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -163,17 +164,13 @@ impl Core {
         }
     }
 
-    /// The whole state as bytes; see [`Core::from_image`].
-    pub fn image(&self) -> Vec<u8> {
-        let mut image = Vec::new();
-        self.image_into(&mut image);
-        image
-    }
-
-    /// Appends [`Core::image`].
-    pub fn image_into(&self, bytes: &mut Vec<u8>) {
+    /// Writes the whole state; see [`Core::from_image`].
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write_image(&self, writer: &mut impl Write) -> io::Result<()> {
         assert!(self.local.is_empty() && self.out.is_empty(), "an image is made between two events");
-        self.save(bytes);
+        self.save(writer)
     }
 
     /// The core whose image this is, which goes on as that one would have. Of the configuration, only what is given at

@@ -9,9 +9,9 @@
 //! Reading trusts the image: it is our own, and whoever stores it verifies a digest of it first. Bytes that are no
 //! image are an error, never a panic.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire::codec::{self, CodecError};
 
@@ -44,16 +44,14 @@ impl Given {
 
 /// A part of the state that owns something given.
 pub(crate) trait Image: Sized {
-    /// Appends its bytes.
-    fn save(&self, image: &mut Vec<u8>);
+    /// Writes its bytes.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    fn save(&self, image: &mut impl Write) -> io::Result<()>;
 
     /// The part whose bytes come next.
     fn load(image: &mut &[u8], given: &Given) -> Result<Self, CodecError>;
-}
-
-/// Appends a part that owns nothing given.
-pub(crate) fn save_plain<T: Serialize>(part: &T, image: &mut Vec<u8>) {
-    codec::encode_into(part, image);
 }
 
 /// The part that comes next; it owns nothing given.
@@ -68,10 +66,11 @@ pub(crate) fn load_plain<T: DeserializeOwned>(image: &mut &[u8]) -> Result<T, Co
 macro_rules! image {
     ($type:ident: given $($given:ident = $from:expr),*; parts $($part:ident),*; plain $($plain:ident),*;) => {
         impl $crate::image::Image for $type {
-            fn save(&self, image: &mut Vec<u8>) {
+            fn save(&self, image: &mut impl ::std::io::Write) -> ::std::io::Result<()> {
                 let $type { $($given: _,)* $($part,)* $($plain,)* } = self;
-                $($crate::image::Image::save($part, image);)*
-                $($crate::image::save_plain($plain, image);)*
+                $($crate::image::Image::save($part, image)?;)*
+                $(::wire::codec::encode_to($plain, image)?;)*
+                Ok(())
             }
 
             fn load(

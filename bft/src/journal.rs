@@ -327,15 +327,38 @@ impl Sessions {
     }
 }
 
+/// What a core has been through, besides its state.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Past {
+    /// The time of the last event.
+    pub now: Time,
+    /// What has been done.
+    pub done: Check,
+    /// Who is connected.
+    pub sessions: Sessions,
+}
+
+impl Past {
+    /// An event is handled next.
+    pub fn event(&mut self, now: Time, event: &Event) {
+        self.now = now;
+        self.done.events += 1;
+        self.sessions.note(event);
+    }
+
+    /// An effect has come of it.
+    pub fn effect(&mut self, effect: &Effect) {
+        self.done.add(effect);
+    }
+}
+
 /// A core that does again what a node did.
 #[derive(Debug)]
 pub struct Replay {
     core: Core,
     opening: Opening,
-    done: Check,
+    past: Past,
     agreed: Check,
-    now: Time,
-    sessions: Sessions,
 }
 
 impl Replay {
@@ -355,9 +378,7 @@ impl Replay {
             return Err(ReplayError::Opening(Box::new(opening)));
         }
         let core = Core::new(opening.config(committee, tracing), suite);
-        let (done, agreed) = (Check::default(), Check::default());
-        let (now, sessions) = (Time::default(), Sessions::default());
-        Ok(Replay { core, opening, done, agreed, now, sessions })
+        Ok(Replay { core, opening, past: Past::default(), agreed: Check::default() })
     }
 
     /// Goes on with an item of the journal; the time and the effects, if it is an event.
@@ -369,9 +390,13 @@ impl Replay {
             Item::Opening(record) => {
                 let opening = Opening::parse(&record).map_err(ReplayError::Malformed)?;
                 let (last, start) = (&self.opening.start, &opening.start);
-                let follows = start == last || (start.number == last.number + 1 && start.now == self.now);
-                let expected =
-                    Opening { events_before: self.done.events, start: start.clone(), ..self.opening.clone() };
+                let follows =
+                    start == last || (start.number == last.number + 1 && start.now == self.past.now);
+                let expected = Opening {
+                    events_before: self.past.done.events,
+                    start: start.clone(),
+                    ..self.opening.clone()
+                };
                 if !follows || opening != expected {
                     return Err(ReplayError::Opening(Box::new(opening)));
                 }
@@ -379,19 +404,17 @@ impl Replay {
                 Ok(None)
             }
             Item::Record(record) => match parse(record).map_err(ReplayError::Malformed)? {
-                Entry::Check(node) if node == self.done => {
+                Entry::Check(node) if node == self.past.done => {
                     self.agreed = node;
                     Ok(None)
                 }
                 Entry::Check(node) => {
-                    Err(ReplayError::Differs { node, here: self.done, agreed: self.agreed })
+                    Err(ReplayError::Differs { node, here: self.past.done, agreed: self.agreed })
                 }
                 Entry::Event(now, event) => {
-                    self.now = now;
-                    self.sessions.note(&event);
+                    self.past.event(now, &event);
                     let effects = self.core.handle(now, event);
-                    self.done.events += 1;
-                    effects.iter().for_each(|effect| self.done.add(effect));
+                    effects.iter().for_each(|effect| self.past.effect(effect));
                     Ok(Some((now, effects)))
                 }
             },
@@ -403,9 +426,9 @@ impl Replay {
         &self.core
     }
 
-    /// The core, to go on with, and its sessions.
-    pub fn into_core(self) -> (Core, Sessions) {
-        (self.core, self.sessions)
+    /// The core, to go on with, and what it has been through.
+    pub fn into_core(self) -> (Core, Past) {
+        (self.core, self.past)
     }
 
     /// The opening of the last segment.
@@ -415,12 +438,12 @@ impl Replay {
 
     /// The time of the last event.
     pub fn now(&self) -> Time {
-        self.now
+        self.past.now
     }
 
     /// What has been done so far.
     pub fn done(&self) -> Check {
-        self.done
+        self.past.done
     }
 
     /// The last check that has agreed.

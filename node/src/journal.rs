@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use bft::event::{Effect, Event};
-use bft::journal::{self, Check, Durability, Opening};
+use bft::journal::{self, Durability, Opening, Past};
 use bft::time::Time;
 use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{MAGIC, segment_path, segments};
@@ -45,7 +45,7 @@ pub(crate) struct Journal {
     batch: Batch,
     /// Records noted: the position.
     records: u64,
-    done: Check,
+    past: Past,
     checked_events: u64,
     gate: Arc<Gate>,
 }
@@ -66,11 +66,11 @@ struct End {
 }
 
 impl Journal {
-    /// Starts the thread, which ends the node through `inbound` if it cannot write. So much was `done` in earlier starts.
+    /// Starts the thread, which ends the node through `inbound` if it cannot write. `past` is that of earlier starts.
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(crate) fn start(writer: Writer, done: Check, inbound: InboundSender) -> io::Result<Journal> {
+    pub(crate) fn start(writer: Writer, past: Past, inbound: InboundSender) -> io::Result<Journal> {
         let gate = Arc::new(Gate::default());
         let (sender, batches) = crossbeam_channel::unbounded();
         let opens = gate.clone();
@@ -85,15 +85,15 @@ impl Journal {
             batches: sender,
             batch: Batch::default(),
             records: 0,
-            checked_events: done.events,
-            done,
+            checked_events: past.done.events,
+            past,
             gate,
         })
     }
 
     /// Notes an event before it is handled.
     pub(crate) fn note(&mut self, now: Time, event: &Event) {
-        self.done.events += 1;
+        self.past.event(now, event);
         self.push(journal::record(now, event));
     }
 
@@ -104,7 +104,7 @@ impl Journal {
 
     /// Notes an effect.
     pub(crate) fn note_effect(&mut self, effect: &Effect) {
-        self.done.add(effect);
+        self.past.effect(effect);
     }
 
     /// Keeps the budget of a batch of input until it is written.
@@ -114,11 +114,11 @@ impl Journal {
 
     /// Hands over everything noted; returns what its effects wait for.
     pub(crate) fn flush(&mut self) -> Written {
-        if self.done.events >= self.checked_events + EVENTS_A_CHECK {
+        if self.past.done.events >= self.checked_events + EVENTS_A_CHECK {
             self.check();
         }
         if !self.batch.records.is_empty() || !self.batch.permits.is_empty() {
-            let end = End { records: self.records, events: self.done.events };
+            let end = End { records: self.records, events: self.past.done.events };
             let batch = Batch { end, ..std::mem::take(&mut self.batch) };
             // Fails only if the thread has ended, which has ended the loop.
             let _ = self.batches.send(batch);
@@ -127,8 +127,8 @@ impl Journal {
     }
 
     fn check(&mut self) {
-        self.checked_events = self.done.events;
-        self.push(self.done.record());
+        self.checked_events = self.past.done.events;
+        self.push(self.past.done.record());
     }
 
     /// Writes everything noted, and waits until that is done.
@@ -373,7 +373,7 @@ mod tests {
     fn the_gate_opens_when_an_event_is_written() {
         let place = Place::new();
         let (sender, _receiver) = inbound::queue();
-        let mut journal = Journal::start(place.writer(), Check::default(), sender).unwrap();
+        let mut journal = Journal::start(place.writer(), Past::default(), sender).unwrap();
         let request = Event::Client { client: ClientId(3), body: Bytes::from(vec![7; 100]) };
         journal.note(Time(5), &request);
         journal.note(Time(6), &Event::Tick);
@@ -393,7 +393,7 @@ mod tests {
         let mut writer = place.writer();
         writer.segment_bytes = writer.offset + 100;
         let (sender, _receiver) = inbound::queue();
-        let mut journal = Journal::start(writer, Check::default(), sender).unwrap();
+        let mut journal = Journal::start(writer, Past::default(), sender).unwrap();
         for at in 1..=10 {
             journal.note(Time(at), &Event::Tick);
             journal.flush().wait().unwrap();
@@ -415,7 +415,7 @@ mod tests {
         let mut writer = place.writer();
         writer.file = File::options().write(true).open("/dev/full").unwrap();
         let (sender, receiver) = inbound::queue();
-        let mut journal = Journal::start(writer, Check::default(), sender).unwrap();
+        let mut journal = Journal::start(writer, Past::default(), sender).unwrap();
         journal.note(Time(1), &Event::Tick);
         assert!(journal.flush().wait().is_err());
         assert!(journal.end().is_err_and(|reason| reason.contains("No space left on device")));

@@ -37,7 +37,7 @@ use std::thread::{self, JoinHandle};
 
 use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
-use bft::journal::{Check, Opening};
+use bft::journal::{Opening, Past};
 use bft::lane::LaneSettings;
 use bft::pending::MempoolLimits;
 use wire::ids::{NodeId, ShardId};
@@ -144,17 +144,18 @@ fn run_core(
     let mut rounds = rounds_file(config, RoundsFile::open)?;
     let (committee, tracing) = (config.committee.clone(), core.tracing);
     let begun = match directory.resume(&opening, committee, suite.clone(), tracing, &mut rounds)? {
-        Some(Resumed { core, sessions, now, done, opening }) => {
+        Some(Resumed { core, past, opening }) => {
             claim_keys(config, Some(opening.id()))?;
-            let journal = Some((directory.write(opening)?, done));
-            Begun { machine: core, rounds, journal, beginning: Beginning::Again { now, sessions } }
+            let beginning = Beginning::Again { now: past.now, sessions: past.sessions.clone() };
+            let journal = Some((directory.write(opening)?, past));
+            Begun { machine: core, rounds, journal, beginning }
         }
         None => {
             let rounds = rounds_file(config, RoundsFile::create)?;
             // The journal first: if the node ends in between, it can begin again.
             let (id, writer) = (opening.id(), directory.write(opening)?);
             claim_keys(config, Some(id))?;
-            let journal = Some((writer, Check::default()));
+            let journal = Some((writer, Past::default()));
             Begun { journal, ..Begun::first(Core::new(core, suite), rounds) }
         }
     };
@@ -234,8 +235,8 @@ fn run_pipe(
 struct Begun<M> {
     machine: M,
     rounds: RoundsFile,
-    /// Where its events go, and what was done before.
-    journal: Option<(Writer, Check)>,
+    /// Where its events go, and those before.
+    journal: Option<(Writer, Past)>,
     beginning: Beginning,
 }
 
@@ -255,7 +256,7 @@ fn serve<M: Machine>(
     let Begun { machine, rounds, journal, beginning } = begun;
     let own_program = std::env::current_exe()?;
     let (sender, receiver) = inbound::queue();
-    let journal = journal.map(|(writer, done)| Journal::start(writer, done, sender.clone())).transpose()?;
+    let journal = journal.map(|(writer, past)| Journal::start(writer, past, sender.clone())).transpose()?;
     let children = Children::new();
     let supervisors = [Child::NetClient, Child::NetServer]
         .into_iter()

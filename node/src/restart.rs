@@ -22,7 +22,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bft::core::Core;
 use bft::crypto::suite::Suite;
 use bft::event::Effect;
-use bft::journal::{Check, Durability, Opening, Replay, ReplayError, Sessions, Start};
+use bft::journal::{Durability, Opening, Past, Replay, ReplayError, Start};
 use bft::time::Time;
 use bft::trace::Tracing;
 use wire::committee::Committee;
@@ -42,11 +42,8 @@ pub(crate) struct Directory {
 /// A core that stands where an earlier start of the node ended.
 pub(crate) struct Resumed {
     pub(crate) core: Core,
-    /// What the core was told of connections that are gone.
-    pub(crate) sessions: Sessions,
-    /// The time of the last event.
-    pub(crate) now: Time,
-    pub(crate) done: Check,
+    /// Of its sessions none is left.
+    pub(crate) past: Past,
     /// Of the segment that this start begins.
     pub(crate) opening: Opening,
 }
@@ -133,11 +130,10 @@ impl Directory {
         }
         rounds.ends_with(replay.core().status_at_hand().executed);
         report(&replay, reader.torn(), began);
-        let (done, now) = (replay.done(), replay.now());
-        let start = Start { number: last.number + 1, now, ..start.clone() };
-        let opening = replay.opening().followed_by(start, done.events);
-        let (core, sessions) = replay.into_core();
-        Ok(Some(Resumed { core, sessions, now, done, opening }))
+        let start = Start { number: last.number + 1, now: replay.now(), ..start.clone() };
+        let opening = replay.opening().followed_by(start, replay.done().events);
+        let (core, past) = replay.into_core();
+        Ok(Some(Resumed { core, past, opening }))
     }
 
     /// The segment that this start appends to.
@@ -305,11 +301,12 @@ mod tests {
             directory.resume(&self.opening(), committee, self.suite.clone(), Tracing::Off, &mut rounds)
         }
 
-        /// A start that handles so many more events, the first of them a client's, after `done`; its end is a crash.
-        fn start(&self, begins: Opening, mut core: Core, from: Time, done: Check, events: u64) {
+        /// A start that handles so many more events, the first of them a client's; its end is a crash.
+        fn start(&self, begins: Opening, mut core: Core, past: Past, events: u64) {
             let directory = Directory::lock(&self.path).unwrap();
             let (sender, _receiver) = inbound::queue();
-            let mut journal = Journal::start(directory.write(begins).unwrap(), done, sender).unwrap();
+            let from = past.now;
+            let mut journal = Journal::start(directory.write(begins).unwrap(), past, sender).unwrap();
             for event in 1..=events {
                 let (now, body) = (Time(from.0 + 1_000 * event), Bytes::from(vec![1, 2]));
                 let event =
@@ -322,7 +319,7 @@ mod tests {
 
         fn first(&self, events: u64) {
             let core = Core::new(self.config.clone(), self.suite.clone());
-            self.start(self.opening(), core, Time(0), Check::default(), events);
+            self.start(self.opening(), core, Past::default(), events);
         }
 
         fn error(&self) -> String {
@@ -347,12 +344,12 @@ mod tests {
         place.first(3);
         for (number, events, now) in [(2, 3, 3_000), (3, 8, 8_000), (4, 13, 13_000)] {
             let resumed = place.resume().unwrap().unwrap();
-            let Resumed { core, sessions, now: from, done, opening } = resumed;
-            assert_eq!((done.events, from, opening.start.now), (events, Time(now), Time(now)));
+            let Resumed { core, past, opening } = resumed;
+            assert_eq!((past.done.events, past.now, opening.start.now), (events, Time(now), Time(now)));
             assert_eq!((opening.start.number, opening.events_before), (number, events));
-            assert_eq!(sessions.clients.len(), 1);
+            assert_eq!(past.sessions.clients.len(), 1);
             assert_eq!(core.status().executed, Round(0));
-            place.start(opening, core, from, done, 5);
+            place.start(opening, core, past, 5);
         }
         assert_eq!(segments(&place.path).unwrap(), [1, 2, 3, 4]);
     }
@@ -366,14 +363,14 @@ mod tests {
         // A check stands at the end, so its loss loses no event.
         fs::write(&path, &whole[..whole.len() - 3]).unwrap();
         let resumed = place.resume().unwrap().unwrap();
-        assert_eq!(resumed.done.events, 20);
+        assert_eq!(resumed.past.done.events, 20);
         let length = fs::metadata(&path).unwrap().len() as usize;
         assert!(length < whole.len() - 3 && whole[..length] == fs::read(&path).unwrap());
         // A process that ended while it began a segment has written nothing else there.
         let second = segment_path(&place.path, 2);
         for bytes in [0, 5, 20] {
             fs::write(&second, &whole[..bytes]).unwrap();
-            assert_eq!(place.resume().unwrap().unwrap().done.events, 20);
+            assert_eq!(place.resume().unwrap().unwrap().past.done.events, 20);
             assert!(!second.exists());
         }
         let mut damaged = whole.clone();

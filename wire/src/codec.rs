@@ -6,7 +6,10 @@
 //! Large bodies never pass through serde. A message with a body is encoded as a small header, and the body is the rest
 //! of the buffer ([`decode_with_tail`]).
 
+use std::io::{self, Write};
+
 use bincode::config;
+use bincode::error::EncodeError;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::FRAME_BYTES_MAX;
@@ -58,6 +61,21 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 pub fn encode_into<T: Serialize>(value: &T, buffer: &mut Vec<u8>) {
     bincode::serde::encode_into_std_write(value, buffer, configuration())
         .expect("our own messages are bounded below a frame and their types all have an encoding");
+}
+
+/// Writes the encoding of `value`, which may be longer than a frame: see [`decode_own_with_tail`].
+///
+/// # Errors
+/// Those of the writer.
+///
+/// # Panics
+/// If the type has no encoding: our own types all have one.
+pub fn encode_to<T: Serialize>(value: &T, writer: &mut impl Write) -> io::Result<()> {
+    match bincode::serde::encode_into_std_write(value, writer, configuration()) {
+        Ok(_) => Ok(()),
+        Err(EncodeError::Io { inner, .. }) => Err(inner),
+        Err(error) => panic!("our own types all have an encoding: {error}"),
+    }
 }
 
 /// The value that exactly `bytes` encode.

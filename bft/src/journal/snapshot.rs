@@ -1,8 +1,9 @@
 //! A snapshot: where a replay stands, as bytes from which it goes on without the events before.
 //!
-//! It holds the image of the core ([`Core::image`]), how many events made it and what came of them, so the checks
-//! of the journal go on where they stood. A journal needs no record from before its snapshot.
+//! It holds the image of the core ([`Core::write_image`]) and what the core has been through, so the checks of the
+//! journal go on where they stood. A journal needs no record from before its snapshot.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,38 +13,34 @@ use wire::ids::NodeId;
 
 use crate::core::Core;
 use crate::crypto::suite::Suite;
-use crate::journal::{Check, Opening, Replay, ReplayError, Sessions};
-use crate::time::Time;
+use crate::journal::{Opening, Past, Replay, ReplayError};
 use crate::trace::Tracing;
 
 /// The place of a snapshot in its journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Place {
-    /// Of a segment that would begin here.
+    /// Of the segment that begins here.
     pub opening: Opening,
-    /// The time of the last event.
-    pub now: Time,
-    /// What has been done so far.
-    pub done: Check,
-    /// Who was connected.
-    pub sessions: Sessions,
+    /// What the core has been through.
+    pub past: Past,
 }
 
 impl Place {
-    /// The snapshot of a core that stands here.
-    pub fn snapshot(&self, core: &Core) -> Vec<u8> {
-        let mut bytes = codec::encode(self);
-        core.image_into(&mut bytes);
-        bytes
+    /// Writes the snapshot of a core that stands here.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(&self, core: &Core, writer: &mut impl Write) -> io::Result<()> {
+        codec::encode_to(self, writer)?;
+        core.write_image(writer)
     }
 }
 
 impl Replay {
-    /// The snapshot of where it stands.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let opening = Opening { events_before: self.done.events, ..self.opening.clone() };
-        let sessions = self.sessions.clone();
-        Place { opening, now: self.now, done: self.done, sessions }.snapshot(&self.core)
+    /// The place where it stands.
+    pub fn place(&self) -> Place {
+        let opening = Opening { events_before: self.past.done.events, ..self.opening.clone() };
+        Place { opening, past: self.past.clone() }
     }
 
     /// A replay that goes on from a snapshot, whose bytes the caller has verified to be those that were written.
@@ -58,12 +55,13 @@ impl Replay {
         tracing: Tracing,
     ) -> Result<Replay, ReplayError> {
         let (place, image) = codec::decode_own_with_tail(snapshot).map_err(ReplayError::Malformed)?;
-        let Place { opening, now, done, sessions } = place;
+        let Place { opening, past } = place;
         if opening.testbed != committee.testbed() || opening.node != node {
             return Err(ReplayError::Opening(Box::new(opening)));
         }
         let config = opening.config(committee, tracing);
         let core = Core::from_image(&config, suite, image).map_err(ReplayError::Malformed)?;
-        Ok(Replay { core, opening, done, agreed: done, now, sessions })
+        let agreed = past.done;
+        Ok(Replay { core, opening, past, agreed })
     }
 }

@@ -18,7 +18,7 @@ use ::wire::committee::Committee;
 use crate::core::{Core, CoreConfig};
 use crate::crypto::suite::Suite;
 use crate::event::{Effect, Event};
-use crate::journal::{self, Check, Durability, Opening, Replay, Start};
+use crate::journal::{self, Check, Durability, Opening, Place, Replay, Start};
 use crate::sim::checker::Violation;
 use crate::sim::run::Ran;
 use crate::time::Time;
@@ -74,14 +74,15 @@ impl Shadow {
     }
 
     fn renew(&mut self, core: &Core) -> Ran {
-        if self.replay.core().image() != core.image() {
+        let place = self.replay.place();
+        let snapshot = snapshot(&place, self.replay.core());
+        if snapshot != self::snapshot(&place, core) {
             return Err(self.differs(format!("its state after {} events is another one", self.done.events)));
         }
-        let snapshot = self.replay.snapshot();
         let (committee, suite) = (self.committee.clone(), self.suite.clone());
         let again = Replay::from_snapshot(&snapshot, committee, self.node, suite, Tracing::All);
         self.replay = again.map_err(|error| self.differs(error.to_string()))?;
-        if self.replay.snapshot() != snapshot {
+        if self::snapshot(&place, self.replay.core()) != snapshot || self.replay.place() != place {
             return Err(
                 self.differs(format!("the snapshot after {} events is read as another", self.done.events))
             );
@@ -92,6 +93,12 @@ impl Shadow {
     fn differs(&self, error: String) -> Violation {
         Violation::Replay { node: self.node, error }
     }
+}
+
+fn snapshot(place: &Place, core: &Core) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    place.write(core, &mut bytes).expect("a vector takes all bytes");
+    bytes
 }
 
 #[cfg(test)]
