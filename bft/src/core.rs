@@ -76,7 +76,7 @@ pub struct CoreConfig {
 const PARTS_HISTORY_DIVISOR: u64 = 4;
 
 /// One member of a shard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Core {
     member: Member,
     batch: usize,

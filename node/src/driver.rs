@@ -129,6 +129,8 @@ impl<M: Machine> Driver<M> {
     }
 
     fn turns(&mut self) -> Ended {
+        // After a start that has done much again: the next one need not.
+        self.snapshot_if_due();
         self.begin();
         loop {
             self.flush();
@@ -292,9 +294,22 @@ impl<M: Machine> Driver<M> {
 
     /// Passes on what is buffered: first what must be written, then what waits for it.
     fn flush(&mut self) {
+        self.pass_on();
+        self.snapshot_if_due();
+    }
+
+    fn pass_on(&mut self) {
         let after = self.journal.as_mut().map(Journal::flush);
         self.net_client.flush(after.clone());
         self.net_server.flush(after);
+    }
+
+    fn snapshot_if_due(&mut self) {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_snapshot_due()) {
+            // A start does not learn again of blocks from before.
+            self.rounds.flush();
+            journal.snapshot(&self.machine);
+        }
     }
 
     fn reply_status(&mut self, client: ClientId) {

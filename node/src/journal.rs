@@ -15,15 +15,18 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use bft::event::{Effect, Event};
-use bft::journal::{self, Durability, Opening, Past};
+use bft::journal::{self, Durability, Opening, Past, Place};
 use bft::time::Time;
 use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{MAGIC, segment_path, segments};
 use wire::record::Record;
 
 use crate::inbound::{Inbound, InboundSender, Permit};
+use crate::machine::Machine;
+use crate::snapshot::{self, Job, Lengths, Snapshots};
 
 /// Where the journal is, and how durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,8 +35,6 @@ pub(crate) struct JournalSettings {
     pub(crate) durability: Durability,
 }
 
-/// Length of a segment after which the next one begins.
-const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes written at once: a group commit is no longer than some milliseconds of a slow disk.
 const WRITE_BYTES_MAX: usize = 4 << 20;
 /// Events after which what came of them is written down.
@@ -48,6 +49,15 @@ pub(crate) struct Journal {
     past: Past,
     checked_events: u64,
     gate: Arc<Gate>,
+    /// Of the segment that is filled now.
+    opening: Opening,
+    segment: u64,
+    /// Bytes noted for it.
+    segment_bytes: u64,
+    segment_bytes_max: u64,
+    /// Bytes of the segments before it and after the last snapshot.
+    unsaved_bytes: u64,
+    snapshots: Snapshots,
 }
 
 /// The records of a turn, and the permits of what they are about.
@@ -55,25 +65,30 @@ pub(crate) struct Journal {
 struct Batch {
     records: Vec<Record>,
     permits: Vec<Permit>,
-    end: End,
-}
-
-/// Records and events up to the end of a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct End {
-    records: u64,
-    events: u64,
+    /// All records up to its end.
+    end: u64,
+    /// Of the segment that begins after it.
+    next: Option<Opening>,
 }
 
 impl Journal {
     /// Starts the thread, which ends the node through `inbound` if it cannot write. `past` is that of earlier starts.
     ///
     /// # Errors
-    /// If the system has no thread left.
-    pub(crate) fn start(writer: Writer, past: Past, inbound: InboundSender) -> io::Result<Journal> {
+    /// If the directory cannot be read, or the system has no thread left.
+    pub(crate) fn start(
+        begun: BegunSegment,
+        past: Past,
+        lengths: Lengths,
+        inbound: InboundSender,
+    ) -> io::Result<Journal> {
+        let BegunSegment { opening, writer } = begun;
+        let (directory, durability) = (writer.directory.clone(), writer.durability);
+        let unsaved_bytes = snapshot::bytes_since_snapshot(&directory)?;
+        let snapshots = Snapshots::start(&directory, durability, lengths)?;
         let gate = Arc::new(Gate::default());
         let (sender, batches) = crossbeam_channel::unbounded();
-        let opens = gate.clone();
+        let (opens, segment) = (gate.clone(), writer.number);
         thread::Builder::new().name("journal".into()).spawn(move || {
             if let Err(reason) = write_all(writer, &batches, &opens) {
                 opens.moves_to(Progress::Failed(reason.clone()));
@@ -88,6 +103,12 @@ impl Journal {
             checked_events: past.done.events,
             past,
             gate,
+            opening,
+            segment,
+            segment_bytes: 0,
+            segment_bytes_max: lengths.segment_bytes,
+            unsaved_bytes,
+            snapshots,
         })
     }
 
@@ -98,6 +119,7 @@ impl Journal {
     }
 
     fn push(&mut self, record: Record) {
+        self.segment_bytes += record.file_bytes() as u64;
         self.batch.records.push(record);
         self.records += 1;
     }
@@ -117,13 +139,39 @@ impl Journal {
         if self.past.done.events >= self.checked_events + EVENTS_A_CHECK {
             self.check();
         }
+        if self.segment_bytes >= self.segment_bytes_max {
+            self.end_segment();
+        }
         if !self.batch.records.is_empty() || !self.batch.permits.is_empty() {
-            let end = End { records: self.records, events: self.past.done.events };
-            let batch = Batch { end, ..std::mem::take(&mut self.batch) };
+            let batch = Batch { end: self.records, ..std::mem::take(&mut self.batch) };
             // Fails only if the thread has ended, which has ended the loop.
             let _ = self.batches.send(batch);
         }
         Written { gate: self.gate.clone(), records: self.records }
+    }
+
+    /// The next segment begins after what is noted: with a check, so that nothing in it depends on the one before.
+    fn end_segment(&mut self) {
+        self.check();
+        self.opening = self.opening.followed_by(self.opening.start.clone(), self.past.done.events);
+        self.batch.next = Some(self.opening.clone());
+        self.unsaved_bytes += std::mem::take(&mut self.segment_bytes);
+        self.segment += 1;
+    }
+
+    /// Whether a snapshot is due: only between two segments.
+    pub(crate) fn is_snapshot_due(&self) -> bool {
+        self.segment_bytes == 0 && self.snapshots.is_due(self.unsaved_bytes)
+    }
+
+    /// Has a snapshot of the machine written.
+    pub(crate) fn snapshot(&mut self, machine: &impl Machine) {
+        let after = self.flush();
+        let began = Instant::now();
+        let Some(core) = machine.core() else { return };
+        let place = Place { opening: self.opening.clone(), past: self.past.clone() };
+        self.snapshots.take(Job { segment: self.segment, place, core, stood: began.elapsed(), after });
+        self.unsaved_bytes = 0;
     }
 
     fn check(&mut self) {
@@ -203,74 +251,85 @@ const NO_PANIC: &str = "nobody panics while holding it";
 /// Writes batches, as many at once as have gathered, until nobody sends any more.
 fn write_all(mut writer: Writer, batches: &Receiver<Batch>, gate: &Gate) -> Result<(), String> {
     while let Ok(first) = batches.recv() {
-        let (mut bytes, mut permits, mut end) = (Vec::new(), Vec::new(), End::default());
+        let (mut bytes, mut permits, mut end, mut opening) = (Vec::new(), Vec::new(), 0, None);
         let mut next = Some(first);
         while let Some(batch) = next {
             batch.records.iter().for_each(|record| record.write_to(&mut bytes));
             permits.extend(batch.permits);
-            end = batch.end;
-            next = if bytes.len() < WRITE_BYTES_MAX { batches.try_recv().ok() } else { None };
+            (end, opening) = (batch.end, batch.next);
+            let is_full = bytes.len() >= WRITE_BYTES_MAX || opening.is_some();
+            next = if is_full { None } else { batches.try_recv().ok() };
         }
-        writer.write(&bytes, end.events)?;
-        gate.moves_to(Progress::UpTo(end.records));
+        writer.write(&bytes)?;
+        if let Some(opening) = opening {
+            writer.next_segment(&opening)?;
+        }
+        gate.moves_to(Progress::UpTo(end));
         drop(permits);
     }
     Ok(())
 }
 
-/// The files.
-pub(crate) struct Writer {
-    directory: PathBuf,
-    durability: Durability,
+/// A segment with its opening, and nothing else.
+pub(crate) struct BegunSegment {
     opening: Opening,
-    file: File,
-    path: PathBuf,
-    number: u64,
-    offset: u64,
-    /// Length after which the next segment begins.
-    segment_bytes: u64,
+    writer: Writer,
 }
 
-impl Writer {
+impl BegunSegment {
     /// Begins the segment after those that the directory has.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn begin(directory: &Path, opening: Opening) -> io::Result<Writer> {
+    pub(crate) fn begin(directory: &Path, opening: Opening) -> io::Result<BegunSegment> {
         let number = segments(directory)?.last().map_or(1, |last| last + 1);
         let durability = opening.start.durability;
         let (file, path, offset) = new_segment(directory, durability, number, &opening)?;
-        let (directory, segment_bytes) = (directory.into(), SEGMENT_BYTES);
-        Ok(Writer { directory, durability, opening, file, path, number, offset, segment_bytes })
+        let writer = Writer { directory: directory.into(), durability, file, path, number, offset };
+        Ok(BegunSegment { opening, writer })
+    }
+}
+
+/// The files.
+struct Writer {
+    directory: PathBuf,
+    durability: Durability,
+    file: File,
+    path: PathBuf,
+    number: u64,
+    offset: u64,
+}
+
+impl Writer {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let written = self.append(bytes);
+        written.map_err(|error| self.failed(&error))
     }
 
-    /// Writes records that end after so many events.
-    fn write(&mut self, bytes: &[u8], events: u64) -> Result<(), String> {
-        let written = self.append(bytes, events);
-        written.map_err(|error| {
-            format!(
-                "cannot write the journal, {} at byte {}: {error}; the node ends, since what it does must be written first",
-                self.path.display(),
-                self.offset
-            )
-        })
-    }
-
-    fn append(&mut self, bytes: &[u8], events: u64) -> io::Result<()> {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         if self.durability == Durability::Power {
             self.file.sync_data()?;
         }
         self.offset += bytes.len() as u64;
-        if self.offset >= self.segment_bytes {
-            self.number += 1;
-            self.opening.events_before = events;
-            // An error is of the new file.
-            (self.path, self.offset) = (segment_path(&self.directory, self.number), 0);
-            (self.file, self.path, self.offset) =
-                new_segment(&self.directory, self.durability, self.number, &self.opening)?;
-        }
         Ok(())
+    }
+
+    fn next_segment(&mut self, opening: &Opening) -> Result<(), String> {
+        self.number += 1;
+        // An error is of the new file.
+        (self.path, self.offset) = (segment_path(&self.directory, self.number), 0);
+        let begun = new_segment(&self.directory, self.durability, self.number, opening);
+        (self.file, self.path, self.offset) = begun.map_err(|error| self.failed(&error))?;
+        Ok(())
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        format!(
+            "cannot write the journal, {} at byte {}: {error}; the node ends, since what it does must be written first",
+            self.path.display(),
+            self.offset
+        )
     }
 }
 
@@ -326,8 +385,8 @@ mod tests {
             Place(path)
         }
 
-        fn writer(&self) -> Writer {
-            Writer::begin(&self.0, opening()).unwrap()
+        fn begin(&self) -> BegunSegment {
+            BegunSegment::begin(&self.0, opening()).unwrap()
         }
 
         /// For each segment the events before it, as its opening says, and those in it; and the checks in all.
@@ -373,7 +432,7 @@ mod tests {
     fn the_gate_opens_when_an_event_is_written() {
         let place = Place::new();
         let (sender, _receiver) = inbound::queue();
-        let mut journal = Journal::start(place.writer(), Past::default(), sender).unwrap();
+        let mut journal = Journal::start(place.begin(), Past::default(), Lengths::UNLIMITED, sender).unwrap();
         let request = Event::Client { client: ClientId(3), body: Bytes::from(vec![7; 100]) };
         journal.note(Time(5), &request);
         journal.note(Time(6), &Event::Tick);
@@ -390,10 +449,9 @@ mod tests {
     #[test]
     fn a_segment_that_is_long_enough_is_followed_by_the_next() {
         let place = Place::new();
-        let mut writer = place.writer();
-        writer.segment_bytes = writer.offset + 100;
+        let lengths = Lengths { segment_bytes: 100, ..Lengths::UNLIMITED };
         let (sender, _receiver) = inbound::queue();
-        let mut journal = Journal::start(writer, Past::default(), sender).unwrap();
+        let mut journal = Journal::start(place.begin(), Past::default(), lengths, sender).unwrap();
         for at in 1..=10 {
             journal.note(Time(at), &Event::Tick);
             journal.flush().wait().unwrap();
@@ -406,16 +464,16 @@ mod tests {
             assert_eq!(*before, events);
             events += here;
         }
-        assert_eq!((events, checks), (10, 1));
+        assert_eq!((events, checks), (10, segments.len() as u64), "each ends with a check");
     }
 
     #[test]
     fn a_full_disk_ends_the_node_and_nothing_leaves_it() {
         let place = Place::new();
-        let mut writer = place.writer();
-        writer.file = File::options().write(true).open("/dev/full").unwrap();
+        let mut begun = place.begin();
+        begun.writer.file = File::options().write(true).open("/dev/full").unwrap();
         let (sender, receiver) = inbound::queue();
-        let mut journal = Journal::start(writer, Past::default(), sender).unwrap();
+        let mut journal = Journal::start(begun, Past::default(), Lengths::UNLIMITED, sender).unwrap();
         journal.note(Time(1), &Event::Tick);
         assert!(journal.flush().wait().is_err());
         assert!(journal.end().is_err_and(|reason| reason.contains("No space left on device")));

@@ -16,6 +16,11 @@ pub(crate) trait Machine {
     /// When [`Event::Tick`] is due; `None` while nothing is open.
     fn next_wakeup(&self) -> Option<Time>;
 
+    /// A clone of it, if it is a core, which shares its memory until either changes.
+    fn core(&self) -> Option<Box<Core>> {
+        None
+    }
+
     /// Its status, without the fields that only the processes know.
     fn status(&self) -> NodeStatus;
 
@@ -32,6 +37,10 @@ impl Machine for Core {
 
     fn next_wakeup(&self) -> Option<Time> {
         Core::next_wakeup(self)
+    }
+
+    fn core(&self) -> Option<Box<Core>> {
+        Some(Box::new(self.clone()))
     }
 
     fn status(&self) -> NodeStatus {

@@ -23,6 +23,7 @@ mod pipe;
 mod restart;
 mod rounds;
 mod silence;
+mod snapshot;
 mod stats;
 mod status;
 
@@ -53,13 +54,14 @@ use crate::child::{Child, Children};
 use crate::config::{Config, CoreSettings, MachineSettings, PROGRAM, StopWhen};
 use crate::driver::{Beginning, Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
-use crate::journal::{Journal, JournalSettings, Writer};
+use crate::journal::{BegunSegment, Journal, JournalSettings};
 use crate::machine::Machine;
 use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
 use crate::restart::{Directory, Resumed};
 use crate::rounds::RoundsFile;
 use crate::silence::Silences;
+use crate::snapshot::Lengths;
 
 /// The flags or files are wrong.
 const EXIT_USAGE: u8 = 2;
@@ -236,7 +238,7 @@ struct Begun<M> {
     machine: M,
     rounds: RoundsFile,
     /// Where its events go, and those before.
-    journal: Option<(Writer, Past)>,
+    journal: Option<(BegunSegment, Past)>,
     beginning: Beginning,
 }
 
@@ -256,7 +258,13 @@ fn serve<M: Machine>(
     let Begun { machine, rounds, journal, beginning } = begun;
     let own_program = std::env::current_exe()?;
     let (sender, receiver) = inbound::queue();
-    let journal = journal.map(|(writer, past)| Journal::start(writer, past, sender.clone())).transpose()?;
+    let lengths = Lengths {
+        segment_bytes: config.limits.get(Local::SegmentBytes),
+        snapshot_after_bytes: config.limits.get(Local::SnapshotAfterBytes),
+        kept_bytes: config.limits.get(Local::JournalKeptBytes),
+    };
+    let journal =
+        journal.map(|(segment, past)| Journal::start(segment, past, lengths, sender.clone())).transpose()?;
     let children = Children::new();
     let supervisors = [Child::NetClient, Child::NetServer]
         .into_iter()

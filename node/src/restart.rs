@@ -10,7 +10,7 @@
 //! system that was started anew after `--durability process`. An unfinished last record is no loss: its effects had
 //! not left. The mark of used keys names the journal that they serve, and one process at a time has its lock.
 //!
-//! Cost: the whole journal is done again, record by record; memory is that of the core.
+//! Cost: what came after the last snapshot is done again, record by record; memory is that of the core and its snapshot.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -22,15 +22,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bft::core::Core;
 use bft::crypto::suite::Suite;
 use bft::event::Effect;
-use bft::journal::{Durability, Opening, Past, Replay, ReplayError, Start};
+use bft::journal::{Check, Durability, Opening, Past, Place, Replay, ReplayError, Start};
 use bft::time::Time;
 use bft::trace::Tracing;
 use wire::committee::Committee;
 use wire::journal::{JournalError, Reader, Torn, segments};
 use wire::name::Name;
 use wire::record::Item;
+use wire::snapshot::{self, snapshot_path, snapshots};
 
-use crate::journal::Writer;
+use crate::journal::BegunSegment;
 use crate::rounds::RoundsFile;
 
 /// The directory of a journal, locked until this is dropped or the process ends, however it does.
@@ -57,6 +58,8 @@ pub(crate) enum RestartError {
     InUse(PathBuf),
     /// It cannot be read.
     Journal(JournalError),
+    /// A snapshot was read and is not of this node.
+    Snapshot(PathBuf, ReplayError),
     /// A record cannot be replayed: the last one before this place.
     Replay(PathBuf, u64, ReplayError),
     /// It was written with something else than this start has: what, written, given.
@@ -96,24 +99,12 @@ impl Directory {
         rounds: &mut RoundsFile,
     ) -> Result<Option<Resumed>, RestartError> {
         let began = Instant::now();
-        let mut reader = Reader::open(&self.path).map_err(RestartError::Journal)?;
-        let Some(item) = reader.next_item().map_err(RestartError::Journal)? else {
-            // The process ended before its first segment was begun, so before it sent anything.
-            self.cut_off(reader.torn())?;
+        let Some((mut replay, mut reader)) = self.begin(given, committee, suite, tracing)? else {
             return Ok(None);
         };
-        let opening = self.opening(&item, &reader)?;
-        if let Some((name, written, here)) = opening.difference(given) {
-            return Err(RestartError::Differs(self.path.clone(), name, written, here));
-        }
-        let fails = |reader: &Reader, error| {
-            let (file, offset) = reader.position();
-            RestartError::Replay(file.into(), offset, error)
-        };
-        let replay = Replay::begin(opening, committee, given.node, suite, tracing);
-        let mut replay = replay.map_err(|error| fails(&reader, error))?;
+        let from = replay.done();
         while let Some(item) = reader.next_item().map_err(RestartError::Journal)? {
-            let step = replay.step(item).map_err(|error| fails(&reader, error))?;
+            let step = replay.step(item).map_err(|error| replay_error(&reader, error))?;
             for effect in step.iter().flat_map(|(_, effects)| effects) {
                 if let Effect::Executed(report) = effect {
                     rounds.add_again(report, unix_ms(&replay));
@@ -129,28 +120,64 @@ impl Directory {
             self.force_to_disk().map_err(|error| RestartError::Io("sync", self.path.clone(), error))?;
         }
         rounds.ends_with(replay.core().status_at_hand().executed);
-        report(&replay, reader.torn(), began);
+        report(&replay, from, reader.torn(), began);
         let start = Start { number: last.number + 1, now: replay.now(), ..start.clone() };
         let opening = replay.opening().followed_by(start, replay.done().events);
         let (core, past) = replay.into_core();
         Ok(Some(Resumed { core, past, opening }))
     }
 
+    /// The core of the last snapshot that can be read, or a new one, and what comes after it; `None` if there is no
+    /// journal.
+    fn begin(
+        &self,
+        given: &Opening,
+        committee: Arc<Committee>,
+        suite: Arc<dyn Suite>,
+        tracing: Tracing,
+    ) -> Result<Option<(Replay, Reader)>, RestartError> {
+        let failed = |error| RestartError::Io("read", self.path.clone(), error);
+        for segment in snapshots(&self.path).map_err(failed)?.into_iter().rev() {
+            match snapshot::read(&self.path, segment) {
+                Ok(bytes) => {
+                    let of_it = |error| RestartError::Snapshot(snapshot_path(&self.path, segment), error);
+                    let (place, image) = Place::parse(&bytes).map_err(of_it)?;
+                    self.same_node(&place.opening, given)?;
+                    let replay = Replay::from_snapshot(place, image, committee, given.node, suite, tracing);
+                    let reader = Reader::open_at(&self.path, segment).map_err(RestartError::Journal)?;
+                    return Ok(Some((replay.map_err(of_it)?, reader)));
+                }
+                Err(error) => log::warn!("{error}; the node begins with what is older"),
+            }
+        }
+        let mut reader = Reader::open(&self.path).map_err(RestartError::Journal)?;
+        let Some(item) = reader.next_item().map_err(RestartError::Journal)? else {
+            // The process ended before its first segment was begun, so before it sent anything.
+            self.cut_off(reader.torn())?;
+            return Ok(None);
+        };
+        let (Item::Opening(record) | Item::Record(record)) = &item;
+        let opening = Opening::parse(record).map_err(ReplayError::Malformed);
+        let opening = opening.map_err(|error| replay_error(&reader, error))?;
+        self.same_node(&opening, given)?;
+        let replay = Replay::begin(opening, committee, given.node, suite, tracing);
+        Ok(Some((replay.map_err(|error| replay_error(&reader, error))?, reader)))
+    }
+
+    fn same_node(&self, written: &Opening, given: &Opening) -> Result<(), RestartError> {
+        match written.difference(given) {
+            Some((name, written, here)) => Err(RestartError::Differs(self.path.clone(), name, written, here)),
+            None => Ok(()),
+        }
+    }
+
     /// The segment that this start appends to.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub(crate) fn write(&self, opening: Opening) -> Result<Writer, RestartError> {
+    pub(crate) fn write(&self, opening: Opening) -> Result<BegunSegment, RestartError> {
         let failed = |error| RestartError::Io("begin a segment in", self.path.clone(), error);
-        Writer::begin(&self.path, opening).map_err(failed)
-    }
-
-    fn opening(&self, item: &Item, reader: &Reader) -> Result<Opening, RestartError> {
-        let (Item::Opening(record) | Item::Record(record)) = item;
-        Opening::parse(record).map_err(|error| {
-            let (file, offset) = reader.position();
-            RestartError::Replay(file.into(), offset, ReplayError::Malformed(error))
-        })
+        BegunSegment::begin(&self.path, opening).map_err(failed)
     }
 
     /// Removes an unfinished record, and its segment with it if that has no other.
@@ -186,19 +213,25 @@ pub(crate) fn first_start(durability: Durability) -> Start {
     Start { number: 1, boot: boot.trim_end().into(), durability, unix_ms, now: Time::default() }
 }
 
+fn replay_error(reader: &Reader, error: ReplayError) -> RestartError {
+    let (file, offset) = reader.position();
+    RestartError::Replay(file.into(), offset, error)
+}
+
 /// The Unix time of the last event, by the clock of the start that handled it.
 fn unix_ms(replay: &Replay) -> u128 {
     let start = &replay.opening().start;
     u128::from(start.unix_ms + replay.now().since(start.now).0 / 1_000)
 }
 
-fn report(replay: &Replay, torn: Option<&Torn>, began: Instant) {
+fn report(replay: &Replay, from: Check, torn: Option<&Torn>, began: Instant) {
     let (node, start) = (Name::Node(replay.opening().node), replay.opening().start.number + 1);
-    let (events, round) = (replay.done().events, replay.core().status_at_hand().executed);
+    let (events, round) = (replay.done().events - from.events, replay.core().status_at_hand().executed);
+    let after = if from.events > 0 { " after its last snapshot" } else { "" };
     let lost =
         if torn.is_some() { "; the last one was not finished, and nothing had come of it" } else { "" };
     log::info!(
-        "{node} goes on from its journal, start {start}: {events} events up to round {round} done again in {:.1} s{lost}",
+        "{node} goes on from its journal, start {start}: {events} events{after}, up to round {round}, done again in {:.1} s{lost}",
         began.elapsed().as_secs_f64()
     );
 }
@@ -217,6 +250,7 @@ impl fmt::Display for RestartError {
                 path.display()
             ),
             RestartError::Journal(error) => write!(f, "{error}: {WHAT_TO_DO}"),
+            RestartError::Snapshot(file, error) => write!(f, "{}: {error}: {WHAT_TO_DO}", file.display()),
             RestartError::Replay(file, offset, error) => {
                 write!(f, "{}, before byte {offset}: {error}: {WHAT_TO_DO}", file.display())
             }
@@ -244,6 +278,8 @@ impl std::error::Error for RestartError {}
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bft::core::CoreConfig;
     use bft::crypto::deal::{deal_committee, seeded_entropy};
     use bft::crypto::real::RealSuite;
@@ -259,6 +295,7 @@ mod tests {
     use super::*;
     use crate::inbound;
     use crate::journal::Journal;
+    use crate::snapshot::Lengths;
 
     const NODE: NodeId = NodeId(0);
 
@@ -269,6 +306,7 @@ mod tests {
         suite: Arc<dyn Suite>,
         boot: &'static str,
         durability: Durability,
+        lengths: Lengths,
     }
 
     impl Place {
@@ -286,7 +324,14 @@ mod tests {
                 tracing: Tracing::Off,
             };
             let path = std::env::temp_dir().join(name);
-            Place { path, config, suite: Arc::new(suite), boot: "first boot", durability }
+            Place {
+                path,
+                config,
+                suite: Arc::new(suite),
+                boot: "first boot",
+                durability,
+                lengths: Lengths::UNLIMITED,
+            }
         }
 
         fn opening(&self) -> Opening {
@@ -306,13 +351,18 @@ mod tests {
             let directory = Directory::lock(&self.path).unwrap();
             let (sender, _receiver) = inbound::queue();
             let from = past.now;
-            let mut journal = Journal::start(directory.write(begins).unwrap(), past, sender).unwrap();
+            let begun = directory.write(begins).unwrap();
+            let mut journal = Journal::start(begun, past, self.lengths, sender).unwrap();
             for event in 1..=events {
                 let (now, body) = (Time(from.0 + 1_000 * event), Bytes::from(vec![1, 2]));
                 let event =
                     if event == 1 { Event::Client { client: ClientId(event), body } } else { Event::Tick };
                 journal.note(now, &event);
                 core.handle(now, event).iter().for_each(|effect| journal.note_effect(effect));
+                journal.flush().wait().unwrap();
+                if journal.is_snapshot_due() {
+                    journal.snapshot(&core);
+                }
             }
             journal.end().unwrap();
         }
@@ -352,6 +402,44 @@ mod tests {
             place.start(opening, core, past, 5);
         }
         assert_eq!(segments(&place.path).unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_start_takes_the_last_snapshot_that_is_whole() {
+        let mut place = Place::new(Durability::Process);
+        place.lengths = Lengths { segment_bytes: 200, snapshot_after_bytes: 300, kept_bytes: 0 };
+        // A snapshot is written beside the loop, and is longer than these journals: one a start.
+        let wait_for = |count| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while snapshots(&place.path).unwrap().len() < count {
+                assert!(Instant::now() < deadline, "a snapshot is written");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        place.first(60);
+        wait_for(1);
+        let Resumed { core, past, opening } = place.resume().unwrap().unwrap();
+        place.start(opening, core, past, 60);
+        wait_for(2);
+        let kept = snapshots(&place.path).unwrap();
+        let image = || {
+            let resumed = place.resume().unwrap().unwrap();
+            assert_eq!((resumed.past.done.events, resumed.past.now), (120, Time(120_000)));
+            let mut image = Vec::new();
+            resumed.core.write_image(&mut image).unwrap();
+            image
+        };
+        let first = image();
+        let damage = |path: &Path| {
+            let mut bytes = fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).unwrap();
+        };
+        damage(&snapshot_path(&place.path, kept[1]));
+        assert!(image() == first, "the older snapshot and what follows it give the same state");
+        damage(&snapshot_path(&place.path, kept[0]));
+        assert!(place.error().contains("this segment is missing"), "{}", place.error());
     }
 
     #[test]

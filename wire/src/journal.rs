@@ -49,6 +49,8 @@ pub enum Problem {
     Damaged,
     /// A segment is missing before this one.
     Gap,
+    /// The segment to begin with is missing.
+    Missing,
 }
 
 impl fmt::Display for JournalError {
@@ -58,11 +60,12 @@ impl fmt::Display for JournalError {
         match problem {
             Problem::Io(error) => error.fmt(f),
             Problem::Magic => {
-                f.write_str("found other first bytes, expected a journal segment of this version")
+                f.write_str("found other first bytes, expected those of this version of the program")
             }
             Problem::Cut => f.write_str("the file ends within a record, though a segment follows"),
             Problem::Damaged => f.write_str("the record does not fit its checksum: the file was damaged"),
             Problem::Gap => f.write_str("a segment is missing before it"),
+            Problem::Missing => f.write_str("this segment is missing, and all begins with it"),
         }
     }
 }
@@ -79,18 +82,22 @@ pub fn segment_path(directory: &Path, number: u64) -> PathBuf {
 /// # Errors
 /// If the directory cannot be read.
 pub fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+    numbered(directory, "journal-")
+}
+
+/// The numbers of the files with such a name, ascending.
+pub(crate) fn numbered(directory: &Path, prefix: &str) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        let number =
-            name.to_str().and_then(|name| name.strip_prefix("journal-")).filter(|text| text.len() >= 8);
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix)).filter(|text| text.len() >= 8);
         numbers.extend(number.and_then(|text| text.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// Reads a journal from its first segment on.
+/// Reads a journal from a segment on.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
@@ -121,16 +128,26 @@ struct Segment {
 }
 
 impl Reader {
-    /// A reader of the journal in a directory.
+    /// A reader of the journal in a directory, from its first segment on.
     ///
     /// # Errors
     /// If the directory cannot be read.
     pub fn open(directory: &Path) -> Result<Reader, JournalError> {
-        let mut left = segments(directory).map_err(|error| JournalError {
-            file: directory.into(),
-            offset: 0,
-            problem: Problem::Io(error),
-        })?;
+        Reader::open_at(directory, 1)
+    }
+
+    /// The same from this segment on; nothing comes if the directory has no segment at all.
+    ///
+    /// # Errors
+    /// If the directory cannot be read, or this segment is missing.
+    pub fn open_at(directory: &Path, segment: u64) -> Result<Reader, JournalError> {
+        let failed = |file: PathBuf, problem| JournalError { file, offset: 0, problem };
+        let mut left = segments(directory).map_err(|error| failed(directory.into(), Problem::Io(error)))?;
+        let is_empty = left.is_empty();
+        left.retain(|number| *number >= segment);
+        if !is_empty && left.first() != Some(&segment) {
+            return Err(failed(segment_path(directory, segment), Problem::Missing));
+        }
         left.reverse();
         Ok(Reader { directory: directory.into(), left, segment: None, torn: None })
     }

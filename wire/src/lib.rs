@@ -35,6 +35,7 @@ pub mod program;
 pub mod rand;
 pub mod record;
 pub mod session;
+pub mod snapshot;
 pub mod startup;
 pub mod text;
 pub mod version;

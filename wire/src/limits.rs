@@ -97,6 +97,15 @@ pub const HISTORY_ROUNDS_MIN: u64 = 10_000;
 /// See [`HISTORY_ROUNDS_MIN`].
 pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
 
+/// A segment of a journal; longer by one turn of the round loop at most. A file of this length is read in a tenth of a
+/// second.
+pub const SEGMENT_BYTES: u64 = 64 * MIB;
+/// Of a journal after which a snapshot is due: a start does no more again than this and as much as arrives while the
+/// snapshot is written, unless snapshots are longer than a quarter of it.
+pub const SNAPSHOT_AFTER_BYTES: u64 = 256 * MIB;
+/// Of a journal and its snapshots, kept for replays. What a start needs is kept in any case.
+pub const JOURNAL_KEPT_BYTES: u64 = 4096 * MIB;
+
 /// Inputs of one transaction.
 pub const INPUTS_MAX: usize = 16;
 /// Outputs of one transaction.

@@ -26,6 +26,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// The place of a snapshot, and the image of its core.
+    ///
+    /// # Errors
+    /// If the bytes are no snapshot.
+    pub fn parse(snapshot: &[u8]) -> Result<(Place, &[u8]), ReplayError> {
+        codec::decode_own_with_tail(snapshot).map_err(ReplayError::Malformed)
+    }
+
     /// Writes the snapshot of a core that stands here.
     ///
     /// # Errors
@@ -43,19 +51,19 @@ impl Replay {
         Place { opening, past: self.past.clone() }
     }
 
-    /// A replay that goes on from a snapshot, whose bytes the caller has verified to be those that were written.
+    /// A replay that goes on from a snapshot, with the image of its core. The caller has verified that these are the
+    /// bytes that were written, and that this program can read them: images differ from version to version.
     ///
     /// # Errors
-    /// If the snapshot is of another testbed or node, or cannot be decoded.
+    /// If it is of another testbed or node, or the image cannot be decoded.
     pub fn from_snapshot(
-        snapshot: &[u8],
+        Place { opening, past }: Place,
+        image: &[u8],
         committee: Arc<Committee>,
         node: NodeId,
         suite: Arc<dyn Suite>,
         tracing: Tracing,
     ) -> Result<Replay, ReplayError> {
-        let (place, image) = codec::decode_own_with_tail(snapshot).map_err(ReplayError::Malformed)?;
-        let Place { opening, past } = place;
         if opening.testbed != committee.testbed() || opening.node != node {
             return Err(ReplayError::Opening(Box::new(opening)));
         }

@@ -8,9 +8,10 @@ use super::{
     ACCEPTS_PER_S_MAX, ACK_DELAY, CLIENT_FRAME_BYTES_MAX, CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX,
     CLIENTS_FRAME_BYTES_MAX, CLIENTS_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN,
     FRAME_BYTES_MAX, HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MIN,
-    IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX, LANE_OPEN_BYTES_MAX, MEMPOOL_BYTES_MAX,
-    MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX, OUTBOX_BYTES_MAX,
-    PEER_SILENCE_MAX, PING_INTERVAL, PING_TIMEOUT, PROPOSAL_BYTES_MAX,
+    IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX, JOURNAL_KEPT_BYTES, LANE_OPEN_BYTES_MAX,
+    MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX,
+    OUTBOX_BYTES_MAX, PEER_SILENCE_MAX, PING_INTERVAL, PING_TIMEOUT, PROPOSAL_BYTES_MAX, SEGMENT_BYTES,
+    SNAPSHOT_AFTER_BYTES,
 };
 use crate::nearest;
 use crate::text::ParseError;
@@ -66,6 +67,12 @@ pub enum Local {
     PeerSilenceMs,
     /// See [`ACK_DELAY`].
     AckDelayMs,
+    /// See [`SEGMENT_BYTES`].
+    SegmentBytes,
+    /// See [`SNAPSHOT_AFTER_BYTES`].
+    SnapshotAfterBytes,
+    /// See [`JOURNAL_KEPT_BYTES`].
+    JournalKeptBytes,
 }
 
 /// A limit with its name, default and range.
@@ -90,7 +97,7 @@ const GIB: u64 = 1 << 30;
 const COUNT: u64 = 1_000_000;
 
 /// All limits, in the order of [`Local`].
-const ROWS: [Row; 24] = [
+const ROWS: [Row; 27] = [
     row(Local::MempoolTransactions, "mempool-transactions", MEMPOOL_TRANSACTIONS_MAX as u64, 1, 100 * COUNT),
     row(Local::MempoolBytes, "mempool-bytes", MEMPOOL_BYTES_MAX, 1 << 16, 64 * GIB),
     row(Local::MempoolClientPercent, "mempool-client-percent", MEMPOOL_CLIENT_PERCENT_MAX as u64, 1, 100),
@@ -121,6 +128,9 @@ const ROWS: [Row; 24] = [
     row(Local::PeerBytesPerS, "peer-bytes-per-s", u64::MAX, 1, u64::MAX),
     row(Local::PeerSilenceMs, "peer-silence-ms", ms(PEER_SILENCE_MAX), 1, DAY_MS),
     row(Local::AckDelayMs, "ack-delay-ms", ms(ACK_DELAY), 1, 1_000),
+    row(Local::SegmentBytes, "segment-bytes", SEGMENT_BYTES, 1 << 16, 16 * GIB),
+    row(Local::SnapshotAfterBytes, "snapshot-after-bytes", SNAPSHOT_AFTER_BYTES, 1 << 16, 1024 * GIB),
+    row(Local::JournalKeptBytes, "journal-kept-bytes", JOURNAL_KEPT_BYTES, 0, 1024 * GIB),
 ];
 
 /// The limits of a node: the given ones, and the defaults of the others.

@@ -80,7 +80,9 @@ impl Shadow {
             return Err(self.differs(format!("its state after {} events is another one", self.done.events)));
         }
         let (committee, suite) = (self.committee.clone(), self.suite.clone());
-        let again = Replay::from_snapshot(&snapshot, committee, self.node, suite, Tracing::All);
+        let again = Place::parse(&snapshot).and_then(|(place, image)| {
+            Replay::from_snapshot(place, image, committee, self.node, suite, Tracing::All)
+        });
         self.replay = again.map_err(|error| self.differs(error.to_string()))?;
         if self::snapshot(&place, self.replay.core()) != snapshot || self.replay.place() != place {
             return Err(

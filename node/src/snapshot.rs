@@ -1,0 +1,201 @@
+//! Snapshots: a thread that writes the state of the core, so that a start need not do again all that led to it, and
+//! removes what neither a start nor a replay needs any more.
+//!
+//! The loop stops for a clone of the core, which shares with it all that is large until one of them changes it. The
+//! thread encodes and writes the clone; meanwhile the loop goes on. A snapshot stands between two segments, so a start
+//! reads it and the segments after it.
+//!
+//! One is due when the segments since the last one are long enough, and four times as long as it was: writing
+//! snapshots costs a quarter of writing the journal at most. One that cannot be written is no loss: the journal from
+//! before stays, and the next one is tried later.
+//!
+//! Two are always kept, with all segments after the older one: if the newer one is damaged, a start takes the older.
+//! What is older still is kept for replays, within a limit.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::journal::Written;
+use bft::core::Core;
+use bft::journal::{Durability, Place};
+use crossbeam_channel::{Receiver, Sender};
+use wire::journal::{segment_path, segments};
+use wire::snapshot::{self, Durable, snapshot_path, snapshots};
+
+/// Lengths that are not a matter of safety.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lengths {
+    /// Of a segment: the next one begins at the first event after it.
+    pub(crate) segment_bytes: u64,
+    /// Of the segments after which a snapshot is due.
+    pub(crate) snapshot_after_bytes: u64,
+    /// Of all files, if less is enough for a start.
+    pub(crate) kept_bytes: u64,
+}
+
+#[cfg(test)]
+impl Lengths {
+    /// Longer than any test writes.
+    pub(crate) const UNLIMITED: Lengths =
+        Lengths { segment_bytes: u64::MAX, snapshot_after_bytes: u64::MAX, kept_bytes: u64::MAX };
+}
+
+/// How many times as long as a snapshot the journal after it is before the next one.
+const JOURNAL_A_SNAPSHOT: u64 = 4;
+
+/// The loop's end of the thread.
+pub(crate) struct Snapshots {
+    jobs: Sender<Job>,
+    /// Bytes since the last snapshot after which the next one is due; `u64::MAX` while one is written.
+    due_after: Arc<AtomicU64>,
+}
+
+/// A snapshot to be written.
+pub(crate) struct Job {
+    /// The segment that begins there.
+    pub(crate) segment: u64,
+    pub(crate) place: Place,
+    pub(crate) core: Box<Core>,
+    /// How long the loop stood for it.
+    pub(crate) stood: Duration,
+    /// Until the journal is written up to it, the snapshot would be ahead.
+    pub(crate) after: Written,
+}
+
+impl Snapshots {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(crate) fn start(directory: &Path, durability: Durability, lengths: Lengths) -> io::Result<Snapshots> {
+        let (jobs, taken) = crossbeam_channel::unbounded();
+        let due_after = Arc::new(AtomicU64::new(lengths.snapshot_after_bytes));
+        let keeper =
+            Keeper { directory: directory.into(), durability, lengths, due_after: due_after.clone() };
+        thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run(&taken))?;
+        Ok(Snapshots { jobs, due_after })
+    }
+
+    /// Whether one is due, this long after the last one.
+    pub(crate) fn is_due(&self, bytes: u64) -> bool {
+        bytes >= self.due_after.load(Ordering::Relaxed)
+    }
+
+    /// Has one written.
+    pub(crate) fn take(&self, job: Job) {
+        self.due_after.store(u64::MAX, Ordering::Relaxed);
+        // The thread runs as long as this end is there.
+        let _ = self.jobs.send(job);
+    }
+}
+
+/// Bytes of the segments that a start would do again.
+pub(crate) fn bytes_since_snapshot(directory: &Path) -> io::Result<u64> {
+    let last = snapshots(directory)?.last().copied().unwrap_or(1);
+    let since = segments(directory)?.into_iter().filter(|segment| *segment >= last);
+    since.map(|segment| Ok(fs::metadata(segment_path(directory, segment))?.len())).sum()
+}
+
+/// The thread.
+struct Keeper {
+    directory: PathBuf,
+    durability: Durability,
+    lengths: Lengths,
+    due_after: Arc<AtomicU64>,
+}
+
+impl Keeper {
+    fn run(&self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            if job.after.wait().is_err() {
+                // The node ends.
+                return;
+            }
+            let mut due_after = self.lengths.snapshot_after_bytes;
+            match self.write(&job) {
+                Ok(bytes) => due_after = due_after.max(JOURNAL_A_SNAPSHOT.saturating_mul(bytes)),
+                Err(error) => log::warn!(
+                    "cannot write {}: {error}; a start would do again what came since the last snapshot",
+                    snapshot_path(&self.directory, job.segment).display()
+                ),
+            }
+            if let Err(error) = prune(&self.directory, self.lengths.kept_bytes) {
+                log::warn!("cannot remove what is not needed in {}: {error}", self.directory.display());
+            }
+            self.due_after.store(due_after, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&self, Job { segment, place, core, stood, .. }: &Job) -> io::Result<u64> {
+        let began = Instant::now();
+        let durable = match self.durability {
+            Durability::Process => Durable::WhileSystemRuns,
+            Durability::Power => Durable::OnDisk,
+        };
+        let bytes = snapshot::write(&self.directory, *segment, durable, |writer| place.write(core, writer))?;
+        log::info!(
+            "wrote a snapshot after {} events: {} MB in {} ms; the loop stood for {:.1} ms",
+            place.past.done.events,
+            bytes / 1_000_000,
+            began.elapsed().as_millis(),
+            stood.as_secs_f64() * 1e3
+        );
+        Ok(bytes)
+    }
+}
+
+/// Removes the oldest segments and snapshots while all files are longer than so many bytes, and a start from either of
+/// the last two snapshots does not need them.
+fn prune(directory: &Path, kept_bytes: u64) -> io::Result<()> {
+    let (snapshots, segments) = (snapshots(directory)?, segments(directory)?);
+    let files = snapshots.iter().map(|number| (*number, snapshot_path(directory, *number)));
+    let files = files.chain(segments.iter().map(|number| (*number, segment_path(directory, *number))));
+    let files: Vec<(u64, u64, PathBuf)> = files
+        .map(|(number, path)| Ok((number, fs::metadata(&path)?.len(), path)))
+        .collect::<io::Result<_>>()?;
+    let bytes_from = |first: u64| {
+        files.iter().filter(|(number, ..)| *number >= first).map(|(_, bytes, _)| bytes).sum::<u64>()
+    };
+    let Some((_, older)) = snapshots.split_last() else { return Ok(()) };
+    let first = if bytes_from(0) <= kept_bytes {
+        return Ok(());
+    } else {
+        older.iter().find(|first| bytes_from(**first) <= kept_bytes).or(older.last())
+    };
+    let Some(first) = first else { return Ok(()) };
+    files.iter().filter(|(number, ..)| number < first).try_for_each(|(_, _, path)| fs::remove_file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::rand;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_goes_first_and_two_snapshots_stay() {
+        let directory =
+            std::env::temp_dir().join(format!("node-snapshot-{}-{:x}", std::process::id(), rand::u64()));
+        fs::create_dir(&directory).unwrap();
+        let left = |kept_bytes| {
+            prune(&directory, kept_bytes).unwrap();
+            (segments(&directory).unwrap(), snapshots(&directory).unwrap())
+        };
+        (1..=8).for_each(|number| fs::write(segment_path(&directory, number), [0; 100]).unwrap());
+        assert_eq!(left(0).0.len(), 8, "without a snapshot all is needed");
+        fs::write(snapshot_path(&directory, 3), [0; 50]).unwrap();
+        assert_eq!(left(0).0.len(), 8, "one snapshot may be damaged");
+        [5, 7].iter().for_each(|number| fs::write(snapshot_path(&directory, *number), [0; 50]).unwrap());
+        assert_eq!(left(950), ((1..=8).collect(), vec![3, 5, 7]));
+        assert_eq!(left(949), ((3..=8).collect(), vec![3, 5, 7]));
+        assert_eq!(bytes_since_snapshot(&directory).unwrap(), 200);
+        assert_eq!(left(0), ((5..=8).collect(), vec![5, 7]));
+        assert_eq!(left(0), ((5..=8).collect(), vec![5, 7]));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}
