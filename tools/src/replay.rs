@@ -14,15 +14,16 @@ use std::time::Instant;
 
 use bft::crypto::real::RealSuite;
 use bft::event::Effect;
-use bft::journal::{Opening, Replay, ReplayError};
+use bft::journal::{Check, Opening, Place, Replay, ReplayError};
 use bft::time::Time;
 use bft::trace::Tracing;
 use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::ids::{Digest, NodeId, Round, ShardId};
-use wire::journal::{JournalError, Reader, segment_path};
+use wire::journal::{JournalError, Problem, Reader, segment_path, segments};
 use wire::keys::NodeKeys;
 use wire::record::Item;
+use wire::snapshot::{self, snapshots};
 use wire::text::ParseError;
 use wire::version;
 
@@ -153,6 +154,8 @@ fn nodes(
 /// A replay that came to its end.
 struct Done {
     node: NodeId,
+    /// Events before the snapshot that it began with.
+    skipped: u64,
     events: u64,
     effects: u64,
     /// Events after the last check, unless the replay was to stop there.
@@ -193,6 +196,11 @@ enum Cause {
         opening: Box<Opening>,
         testbed: Digest,
     },
+    /// It was to stop in what is not kept any more.
+    NotKept {
+        until: Round,
+        kept_from: Round,
+    },
     /// There is no such segment, which is the first.
     NoBeginning(PathBuf),
     /// The first segment has no opening.
@@ -229,46 +237,55 @@ fn replay(
         return Err(ParseError::of(&place.display().to_string(), &error.to_string(), expected));
     }
     let began = Instant::now();
-    Ok(walk(
-        &place,
-        |opening| {
-            let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
-            let testbed = committee.testbed();
-            if opening.testbed != testbed || opening.node != node {
-                return Err(Cause::Foreign { opening: Box::new(opening), testbed });
+    let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
+    let testbed = committee.testbed();
+    let begin = |beginning| {
+        let (Beginning::Opening(opening) | Beginning::Snapshot(Place { opening, .. }, _)) = &beginning;
+        if opening.testbed != testbed || opening.node != node {
+            return Err(Cause::Foreign { opening: Box::new(opening.clone()), testbed });
+        }
+        let committee = committee.clone();
+        let replay = match beginning {
+            Beginning::Opening(opening) => Replay::begin(opening, committee, node, suite, tracing),
+            Beginning::Snapshot(place, image) => {
+                Replay::from_snapshot(place, &image, committee, node, suite, tracing)
             }
-            Replay::begin(opening, committee.clone(), node, suite, tracing).map_err(Cause::Replay)
+        };
+        replay.map_err(Cause::Replay)
+    };
+    Ok(walk(&place, begin, wish).map(
+        |Walked { replay, from, torn_bytes, version, has_stopped, steps_named }| {
+            if wish.has_status {
+                print(status::document_of(&replay.core().status()).to_string());
+            }
+            let (done, agreed) = (replay.done(), replay.agreed());
+            let ours = version::line("node", wire::commit!());
+            let status = replay.core().status();
+            let goes_on = || round_beyond(&directories.log, node, committee.shard_of(node), &status);
+            Done {
+                node,
+                skipped: from.events,
+                events: done.events - from.events,
+                effects: done.effects - from.effects,
+                unchecked: if has_stopped { 0 } else { done.events - agreed.events },
+                missed: wish.until.filter(|_| !has_stopped),
+                round: status.executed,
+                until: replay.now(),
+                took_s: began.elapsed().as_secs_f64(),
+                torn_bytes,
+                other_version: Some(version).filter(|version| *version != ours),
+                steps_named,
+                goes_on: if has_stopped { None } else { goes_on() },
+            }
         },
-        wish,
-    )
-    .map(|Walked { replay, torn_bytes, version, has_stopped, steps_named }| {
-        if wish.has_status {
-            print(status::document_of(&replay.core().status()).to_string());
-        }
-        let (done, agreed) = (replay.done(), replay.agreed());
-        let ours = version::line("node", wire::commit!());
-        let status = replay.core().status();
-        let goes_on = || round_beyond(&directories.log, node, committee.shard_of(node), &status);
-        Done {
-            node,
-            events: done.events,
-            effects: done.effects,
-            unchecked: if has_stopped { 0 } else { done.events - agreed.events },
-            missed: wish.until.filter(|_| !has_stopped),
-            round: status.executed,
-            until: replay.now(),
-            took_s: began.elapsed().as_secs_f64(),
-            torn_bytes,
-            other_version: Some(version).filter(|version| *version != ours),
-            steps_named,
-            goes_on: if has_stopped { None } else { goes_on() },
-        }
-    }))
+    ))
 }
 
 /// A journal after the replay.
 struct Walked {
     replay: Replay,
+    /// What its snapshot had done, if it began with one.
+    from: Check,
     torn_bytes: u64,
     version: String,
     /// Whether it stopped at the round at which it was to stop.
@@ -291,24 +308,51 @@ fn round_beyond(log: &Path, node: NodeId, shard: ShardId, status: &NodeStatus) -
     file.last().filter(|last| is_of_run && *last > status.executed)
 }
 
+/// What the core of a replay is made of.
+enum Beginning {
+    /// The opening of the first segment.
+    Opening(Opening),
+    /// A snapshot, where the first segments are not kept any more: its place and the image of its core.
+    Snapshot(Place, Vec<u8>),
+}
+
+/// The beginning of what a directory has, and a reader of the rest.
+fn beginning(place: &Path) -> Result<(Beginning, Reader), Cause> {
+    let failed =
+        |error| Cause::Journal(JournalError { file: place.into(), offset: 0, problem: Problem::Io(error) });
+    let first = segments(place).map_err(failed)?.first().copied().unwrap_or(1);
+    if first == 1 {
+        let mut reader = Reader::open(place).map_err(Cause::Journal)?;
+        let opening = match reader.next_item().map_err(Cause::Journal)? {
+            Some(Item::Opening(record)) => Opening::parse(&record),
+            Some(Item::Record(_)) | None => return Err(Cause::Empty(segment_path(place, 1))),
+        };
+        let opening = opening.map_err(|error| Cause::Replay(ReplayError::Malformed(error)))?;
+        return Ok((Beginning::Opening(opening), reader));
+    }
+    let snapshots = snapshots(place).map_err(failed)?;
+    let Some(segment) = snapshots.into_iter().find(|segment| *segment >= first) else {
+        return Err(Cause::NoBeginning(segment_path(place, 1)));
+    };
+    let bytes = snapshot::read(place, segment).map_err(Cause::Journal)?;
+    let (at, image) = Place::parse(&bytes).map_err(Cause::Replay)?;
+    let reader = Reader::open_at(place, segment).map_err(Cause::Journal)?;
+    Ok((Beginning::Snapshot(at, image.to_vec()), reader))
+}
+
 /// Goes through a journal.
 fn walk(
     place: &Path,
-    begin: impl FnOnce(Opening) -> Result<Replay, Cause>,
+    begin: impl FnOnce(Beginning) -> Result<Replay, Cause>,
     wish: &Wish,
 ) -> Result<Walked, Failure> {
-    let mut reader = Reader::open(place).map_err(Cause::Journal)?;
-    let first = segment_path(place, 1);
-    if !first.exists() {
-        return Err(Cause::NoBeginning(first).into());
+    let (beginning, mut reader) = beginning(place)?;
+    let mut replay = begin(beginning)?;
+    let (version, from) = (replay.opening().version.clone(), replay.done());
+    let (kept_from, until) = (replay.core().status_at_hand().executed, wish.until);
+    if let Some(until) = until.filter(|until| from.events > 0 && *until <= kept_from) {
+        return Err(Cause::NotKept { until, kept_from }.into());
     }
-    let opening = match reader.next_item().map_err(Cause::Journal)? {
-        Some(Item::Opening(record)) => Opening::parse(&record),
-        Some(Item::Record(_)) | None => return Err(Cause::Empty(first).into()),
-    };
-    let opening = opening.map_err(|error| Cause::Replay(ReplayError::Malformed(error)))?;
-    let version = opening.version.clone();
-    let mut replay = begin(opening)?;
     let (mut has_stopped, mut steps_named) = (false, 0);
     while !has_stopped {
         let item = reader.next_item().map_err(|error| Failure::at(&replay, Cause::Journal(error)))?;
@@ -325,7 +369,7 @@ fn walk(
             }
         }
     }
-    Ok(Walked { replay, torn_bytes: reader.torn_bytes(), version, has_stopped, steps_named })
+    Ok(Walked { replay, from, torn_bytes: reader.torn_bytes(), version, has_stopped, steps_named })
 }
 
 impl Wish {
@@ -343,6 +387,7 @@ impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Done {
             node,
+            skipped,
             events,
             effects,
             unchecked,
@@ -363,6 +408,13 @@ impl fmt::Display for Done {
             grouped(*events),
             grouped(round.0),
         )?;
+        if *skipped > 0 {
+            write!(
+                f,
+                "; begun with a snapshot after {} events, since older ones are not kept",
+                grouped(*skipped)
+            )?;
+        }
         if *unchecked > 0 {
             write!(f, "; the last {} events have no checksum", grouped(*unchecked))?;
         }
@@ -409,6 +461,11 @@ impl fmt::Display for Cause {
                 opening.node, opening.testbed
             ),
             Cause::NoBeginning(path) => write!(f, "{}, the first segment, is missing", path.display()),
+            Cause::NotKept { until, kept_from } => write!(
+                f,
+                "its journal is kept from after round {kept_from} only, and --until is {until}; --limits \
+                 journal-kept-bytes=BYTES of a run keeps more"
+            ),
             Cause::Empty(path) => write!(f, "{} ends before its opening", path.display()),
         }
     }
@@ -421,6 +478,7 @@ mod tests {
     #[test]
     fn an_unchecked_tail_is_reported() {
         let done = Done {
+            skipped: 0,
             node: NodeId(3),
             events: 12_345,
             effects: 1_000,
