@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds the testbed and runs N nodes on this machine under load: ./run_local.sh N [options].
+# ./run_local.sh --resume [options] goes on with the run in the data directory.
 # Options and exit codes are those of `tools local`; ./run_local.sh --help lists them.
 # TESTBED_PROFILE=quick takes the cargo profile that is built again in seconds, for trying out a change.
 set -euo pipefail
@@ -10,10 +11,11 @@ refuse() {
     exit 2
 }
 
-usage="usage: ./run_local.sh N [options]   (N nodes; --help lists the options)"
+usage="usage: ./run_local.sh N [options]   (N nodes; --help lists the options), or ./run_local.sh --resume [options]"
 [[ $# -ge 1 ]] || refuse "$usage"
 case "$1" in
     -h | --help) arguments=(--help) ;;
+    --resume) arguments=("$@") ;;
     -*) refuse "$usage" ;;
     *[!0-9]* | "" | 0) refuse "run_local.sh: found '$1', expected how many nodes; $usage" ;;
     *) arguments=(--nodes "$1" "${@:2}") ;;

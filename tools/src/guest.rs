@@ -29,7 +29,7 @@ use crate::signals;
 use crate::terminal::{columns, print};
 use crate::testbed;
 
-pub(crate) use self::files::{FILES, LogDir};
+pub(crate) use self::files::{FILES, LogDir, put_aside};
 
 pub(crate) const LOG_DIR: Opt =
     Opt::with("log-dir", "DIR", "log", "Where the FILES go, of one load after the other.");

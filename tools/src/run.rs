@@ -40,7 +40,7 @@ pub(crate) use self::options::{
     PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS,
 };
 pub(crate) use self::plan::{NodeSettings, RunPlan};
-pub(crate) use self::prepare::{Prepared, note_this_run, prepare, refuse_other_run};
+pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, refuse_other_run};
 pub(crate) use self::program::{ProgramError, program};
 pub(crate) use self::ready::{NotReady, wait_until_ready};
 pub(crate) use self::recovery::Recovery;

@@ -232,6 +232,17 @@ impl Values {
         given.or(operands[index].default).expect("parsing requires those without a default")
     }
 
+    /// The same with one option more, as if it stood on the command line.
+    ///
+    /// # Panics
+    /// If the command declares no such option: a slip in our own tables.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Values {
+        let option = self.command.option(name).expect("the option is declared");
+        self.given.insert(option.name, value.into());
+        self
+    }
+
     /// Whether the option stands on the command line.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.given.contains_key(name)

@@ -72,20 +72,14 @@ impl LogDir {
         if !part.join(FIGURES[0]).exists() {
             return Err("the load has left no summary".into());
         }
-        let file = |verb: &str, path: &Path, error| format!("cannot {verb} {}: {error}", path.display());
         let summary = log.join(FIGURES[0]);
         let record = Record::load(&part, committee).map_err(|error| error.to_string())?;
         let note = match testbed_of(&summary) {
             Some(testbed) if testbed == committee.testbed().to_string() => {
                 let before = Record::load(log, committee).map_err(|error| error.to_string())?;
                 record.after(before).save(&part, committee).map_err(|error| file("write", &part, error))?;
-                let aside = aside(log);
-                fs::create_dir(&aside).map_err(|error| file("create", &aside, error))?;
-                for name in FIGURES.iter().rev().filter(|name| log.join(name).exists()) {
-                    let path = log.join(name);
-                    fs::rename(&path, aside.join(name)).map_err(|error| file("move", &path, error))?;
-                }
-                Some(format!("the figures of the load before it are in {}", aside.display()))
+                let aside = put_aside(log)?;
+                aside.map(|aside| format!("the figures of the load before it are in {}", aside.display()))
             }
             _ => {
                 let earlier = FILES.iter().map(|name| log.join(name)).filter(|path| path.exists());
@@ -120,6 +114,29 @@ impl Drop for LogDir {
         let _ = fs::remove_dir(part(&self.log));
         let _ = fs::remove_file(&self.lock);
     }
+}
+
+/// Moves the figures of an earlier load to a directory of their own, if there are any; that directory.
+///
+/// # Errors
+/// In words, if one cannot be moved.
+pub(crate) fn put_aside(log: &Path) -> Result<Option<PathBuf>, String> {
+    let figures: Vec<&str> = FIGURES.into_iter().rev().filter(|name| log.join(name).exists()).collect();
+    if figures.is_empty() {
+        return Ok(None);
+    }
+    let aside = aside(log);
+    fs::create_dir(&aside).map_err(|error| file("create", &aside, error))?;
+    for name in figures {
+        let path = log.join(name);
+        fs::rename(&path, aside.join(name)).map_err(|error| file("move", &path, error))?;
+    }
+    Ok(Some(aside))
+}
+
+/// What could not be done to a file.
+fn file(verb: &str, path: &Path, error: io::Error) -> String {
+    format!("cannot {verb} {}: {error}", path.display())
 }
 
 /// The first directory for the figures of an earlier load that is not there.

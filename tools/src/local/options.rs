@@ -2,6 +2,7 @@
 
 use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX};
 
+use super::resume;
 use crate::flags::{Command, Invocation, Opt, Range, UsageError, Values};
 use crate::keygen;
 use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
@@ -19,7 +20,7 @@ pub(crate) const COMMAND: Command = Command {
             ./run_local.sh N builds the release binaries first.\n\n\
             Every transaction is real: it spends a coin of the genesis block or one that an earlier transaction \
             created. Latency is measured from the time at which a transaction was meant to be sent to its receipt.\n\n\
-            Ctrl-C stops all processes and still sums up.",
+            Ctrl-C stops all processes and still sums up. With journals (--durability) nodes survive: --resume goes on.",
     operands: &[],
     options: &[
         Opt::without_default(
@@ -60,7 +61,13 @@ pub(crate) const COMMAND: Command = Command {
         SEED,
         TRANSACTIONS,
         LOG_DIR,
-        Opt::with("data-dir", "DIR", "data", "Keys, hosts and pid file. An earlier run's are replaced."),
+        Opt::with("data-dir", "DIR", "data", "Keys, journals, hosts and pid file. An earlier run's are replaced."),
+        Opt::switch(
+            "resume",
+            "Goes on with the run in DATA_DIR, whose nodes have journals, however it ended: the same keys, nodes and protocol \
+             settings, which need not be given and may not differ, and a new load on the coins that are unspent. Its LOG_DIR \
+             is continued; figures of the load before are moved to LOG_DIR/load-1, and so on.",
+        ),
         Opt::without_default(
             "base-port",
             "P",
@@ -87,7 +94,8 @@ pub(crate) const COMMAND: Command = Command {
              LOG_DIR/series.csv, latency.csv  A line a second, and whole histograms.\n\
              LOG_DIR/transactions.csv  With --transactions: a line a transaction.\n\
              DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
-             DATA_DIR/journal-<id>/  Unless --durability is off: what each core was fed.\n\
+             DATA_DIR/journal-<id>/, options.txt  Unless --durability is off: what each core was fed, and the options that \
+             --resume goes on with.\n\
              DATA_DIR/metrics.txt  With --metrics: where each node serves them.",
         ),
         (
@@ -95,7 +103,8 @@ pub(crate) const COMMAND: Command = Command {
             "tools local --nodes 4  Four nodes, 10,000 transactions a second for ten seconds.\n\
              tools local --nodes 4 --shards 2 --cross 0.5  Two shards, half of the load between them.\n\
              tools local --nodes 4 --duration 8 --faults crash:3@3  The same four, of which one dies after three seconds.\n\
-             tools local --nodes 4 --durability process --faults crash:3@3,restart:3@6  It comes back after three more.",
+             tools local --nodes 4 --durability process --faults crash:3@3,restart:3@6  It comes back after three more.\n\
+             tools local --resume --rate 1000  Goes on with that testbed, at another rate.",
         ),
     ],
 };
@@ -111,6 +120,18 @@ pub(crate) struct Options {
     pub(super) has_metrics: bool,
     /// How durable the journals of nodes are, if they have any.
     pub(super) durability: Option<&'static str>,
+    pub(super) begins: Begins,
+    /// The options that a run which goes on must have in common with this one.
+    pub(super) noted: String,
+}
+
+/// What a run begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Begins {
+    /// Fresh keys.
+    Anew,
+    /// The keys and journals of an earlier run.
+    WithJournals,
 }
 
 impl Options {
@@ -124,6 +145,10 @@ impl Options {
 
     /// The options of a command line.
     pub(crate) fn from_values(values: &Values) -> Result<Options, UsageError> {
+        let (values, begins) = match values.is_given("resume") {
+            true => (&resume::completed(values)?, Begins::WithJournals),
+            false => (values, Begins::Anew),
+        };
         let nodes = values.whole("nodes")? as u16;
         let shards = keygen::shards(values, nodes)?;
         let history_mib = values.optional_whole("history-mib")?;
@@ -135,16 +160,22 @@ impl Options {
             "power" => Some(Some("power")),
             _ => None,
         })?;
+        if begins == Begins::WithJournals {
+            resume::refuse_without_journal(values)?;
+        }
         if durability.is_none() {
             run.refuse_restarts("a journal: --durability process or power")?;
         }
+        let history_mib = history_mib
+            .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards)));
         Ok(Options {
             run,
-            history_mib: history_mib
-                .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards))),
+            history_mib,
             base_port: base_port.map(|port| port as u16),
             has_metrics: values.is_given("metrics"),
             durability,
+            begins,
+            noted: resume::noted(values, history_mib),
         })
     }
 }

@@ -6,6 +6,8 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use wire::hosts::{Host, Hosts};
 use wire::ids::NodeId;
@@ -27,6 +29,26 @@ pub(crate) fn places(nodes: u16, base_port: Option<u16>) -> Result<Hosts, StartE
     let host =
         |(id, port)| Host { id: NodeId(id), private_ip: LOCAL, public: LOCAL.to_string(), port, ssh: None };
     Ok(Hosts::new((0..).zip(ports).map(host).collect()))
+}
+
+/// How long processes of a run that was killed just now may hold their ports.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// The places of a run that goes on: those that it had, or the ports from `base_port` on.
+pub(crate) fn again(hosts: Hosts, base_port: Option<u16>) -> Result<Hosts, StartError> {
+    if base_port.is_some() {
+        return places(hosts.count() as u16, base_port);
+    }
+    let deadline = Instant::now() + RELEASE;
+    for port in hosts.iter().map(|host| host.port) {
+        while let Err(error) = TcpListener::bind((LOCAL, port)) {
+            if Instant::now() >= deadline {
+                return Err(StartError::Port { port, error });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(hosts)
 }
 
 /// As many free ports as `hosts` has nodes, none of which is one of theirs: for their metrics.

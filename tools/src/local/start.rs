@@ -6,9 +6,9 @@ use std::path::Path;
 use wire::ids::NodeId;
 
 use super::cluster::Cluster;
-use super::options::Options;
-use super::ports;
-use crate::run::{Progress, Run, RunError, StartError, prepare};
+use super::options::{Begins, Options};
+use super::{ports, resume};
+use crate::run::{Progress, Run, RunError, StartError, prepare, prepare_again};
 
 /// Starts all nodes, which get `further` arguments, and begins to connect to them.
 pub(super) fn start<'a>(
@@ -18,7 +18,18 @@ pub(super) fn start<'a>(
 ) -> Result<Run<'a>, RunError> {
     let (plan, directories) = (&options.run, &options.run.directories);
     let nodes = plan.nodes_in_all();
-    let prepared = prepare(plan, || ports::places(nodes, options.base_port), |line| progress.print(line))?;
+    let print = |line: &str| progress.print(line);
+    let (prepared, resumed) = match options.begins {
+        Begins::Anew => (prepare(plan, || ports::places(nodes, options.base_port), print)?, None),
+        Begins::WithJournals => {
+            let places = |hosts| ports::again(hosts, options.base_port);
+            let (prepared, resumed) = prepare_again(plan, places, print)?;
+            (prepared, Some(resumed))
+        }
+    };
+    if options.durability.is_some() {
+        resume::note(&directories.data, &options.noted)?;
+    }
     let metrics = if options.has_metrics { ports::for_metrics(&prepared.hosts)? } else { Vec::new() };
     save_metrics(&metrics, &directories.metrics(), progress)?;
     let cluster = Cluster::start(directories, nodes, |id| {
@@ -29,7 +40,9 @@ pub(super) fn start<'a>(
         words.extend(further.iter().map(ToString::to_string));
         words
     })?;
-    Run::begin(plan, prepared, Box::new(cluster), progress)
+    let mut run = Run::begin(plan, prepared, Box::new(cluster), progress)?;
+    run.resumed = resumed;
+    Ok(run)
 }
 
 /// Writes down where nodes serve metrics, if they do.

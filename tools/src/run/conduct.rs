@@ -11,6 +11,7 @@ use crate::terminal::{columns, print};
 /// Goes through with a run whose nodes have been started.
 pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
     run.wait_until_ready()?;
+    run.settle()?;
     conduct_ready(run, companion)
 }
 

@@ -15,7 +15,7 @@ use wire::ids::NodeId;
 
 use super::error::StartError;
 use crate::keygen::load_committee;
-use crate::verify::VERDICT;
+use crate::verify::{VERDICT, testbed_of};
 
 /// The directories of one run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,6 +154,19 @@ impl Directories {
             .map_err(|error| StartError::file("write", &path, error))
     }
 
+    /// Makes ready for a run that goes on with what the data directory holds. A log directory that is another testbed's
+    /// is cleared; otherwise its files are gone on with. Whether there is a record of earlier loads.
+    pub(crate) fn continue_logs(&self, committee: &Committee) -> Result<bool, StartError> {
+        self.check()?;
+        let testbed = testbed_of(&self.log.join("summary.json"));
+        if testbed.is_some_and(|testbed| testbed != committee.testbed().to_string()) {
+            for path in entries(&self.log)?.into_iter().filter(|path| is_log_of_a_run(path)) {
+                remove(&path).map_err(|error| StartError::file("remove", &path, error))?;
+            }
+        }
+        Ok(self.log.join("clients.csv").exists())
+    }
+
     /// Removes what an earlier run wrote, once it is sure that a new one can write there.
     pub(crate) fn clear(&self) -> Result<(), StartError> {
         let entries = self.check()?;
@@ -224,8 +237,10 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn is_data_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "keys" | "dealt.txt" | "hosts.txt" | "metrics.txt" | "pids.txt" | "pids.draft")
-        || name.strip_prefix("journal-").is_some_and(|id| id.parse::<u16>().is_ok())
+    matches!(
+        name,
+        "keys" | "dealt.txt" | "hosts.txt" | "options.txt" | "metrics.txt" | "pids.txt" | "pids.draft"
+    ) || name.strip_prefix("journal-").is_some_and(|id| id.parse::<u16>().is_ok())
 }
 
 fn is_log_of_a_run(path: &Path) -> bool {

@@ -12,7 +12,7 @@ use super::error::{RunError, StartError};
 use super::faults::{Fault, Kind};
 use super::fleet::Fleet;
 use super::plan::RunPlan;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Resumed};
 use super::ready::{NotReady, wait_until_ready};
 use super::recovery::{Recoveries, comes_back};
 use super::summary::Counters;
@@ -26,6 +26,8 @@ use crate::terminal;
 const STEP: Duration = Duration::from_millis(50);
 /// How long the last transactions may take.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long nodes may take for the replay of their journals.
+const REPLAY: Duration = Duration::from_secs(600);
 /// How long answers to the last queries may take.
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long finding the coins of a load may take.
@@ -88,6 +90,8 @@ pub(crate) struct Run<'a> {
     pub(crate) series: Vec<Section>,
     /// Nodes that were up and stood still or lagged.
     pub(crate) stalls: Stalls,
+    /// The run that this one goes on after, if it does.
+    pub(crate) resumed: Option<Resumed>,
     /// Nodes that came and went.
     pub(super) recoveries: Recoveries,
     pub(crate) diagnosis: Vec<String>,
@@ -131,6 +135,7 @@ impl Run<'_> {
             used: Default::default(),
             series: Vec::new(),
             stalls: Stalls::default(),
+            resumed: None,
             recoveries: Recoveries::default(),
             diagnosis: Vec::new(),
             counted_before: Counters::default(),
@@ -141,21 +146,50 @@ impl Run<'_> {
 
     /// Waits until every node answers a client.
     pub(crate) fn wait_until_ready(&mut self) -> Result<(), RunError> {
-        let nodes = self.fleet.up();
-        match wait_until_ready(&self.offering, &nodes, || self.fleet.observe()) {
-            Ok(waited) => {
-                self.progress.print(&format!(
-                    "{} nodes up after {:.1} s; testbed {}",
-                    nodes.len(),
-                    waited.as_secs_f64(),
-                    self.prepared.committee.testbed()
-                ));
-                Ok(())
-            }
-            Err(NotReady::Interrupted) => Err(RunError::Interrupted),
-            Err(NotReady::Ended(ends)) => Err(StartError::NodesEnded(ends).into()),
-            Err(NotReady::Late(statuses)) => Err(StartError::NotReady(self.diagnose(&statuses)).into()),
+        let (nodes, began) = (self.fleet.up(), Instant::now());
+        loop {
+            let error = match wait_until_ready(&self.offering, &nodes, || self.fleet.observe()) {
+                Ok(_) => break,
+                Err(NotReady::Interrupted) => RunError::Interrupted,
+                Err(NotReady::Ended(ends)) => StartError::NodesEnded(ends).into(),
+                Err(NotReady::Late(statuses)) if self.resumed.is_some() && began.elapsed() < REPLAY => {
+                    let late = nodes.len() - statuses.len();
+                    self.progress.print(&format!("{late} nodes still do again what their journals hold"));
+                    continue;
+                }
+                Err(NotReady::Late(statuses)) => StartError::NotReady(self.diagnose(&statuses)).into(),
+            };
+            return Err(error);
         }
+        self.progress.print(&format!(
+            "{} nodes up after {:.1} s; testbed {}",
+            nodes.len(),
+            began.elapsed().as_secs_f64(),
+            self.prepared.committee.testbed()
+        ));
+        Ok(())
+    }
+
+    /// A run that goes on waits until what the last one left open has ended: coins that are listed as unspent then stay
+    /// so until this load spends them.
+    pub(crate) fn settle(&mut self) -> Result<(), RunError> {
+        let began = Instant::now();
+        while self.resumed.is_some() && !self.nothing_is_open() {
+            if signals::is_interrupted() {
+                return Err(RunError::Interrupted);
+            }
+            let ends = self.fleet.observe();
+            if !ends.is_empty() {
+                return Err(StartError::NodesEnded(ends).into());
+            }
+            if began.elapsed() > DRAIN {
+                self.progress
+                    .print("what the last run left open stays open; its coins may be spent before this load");
+                break;
+            }
+            thread::sleep(STEP);
+        }
+        Ok(())
     }
 
     /// What nodes have counted until now belongs to others.

@@ -10,8 +10,10 @@ use wire::hosts::Hosts;
 
 use super::error::StartError;
 use super::plan::RunPlan;
+use crate::guest::put_aside;
 use crate::keygen;
 use crate::pids;
+use crate::verify::Record;
 
 /// A testbed that is not running yet.
 pub(crate) struct Prepared {
@@ -45,6 +47,38 @@ pub(crate) fn prepare(
     directories.note_dealt(&committee)?;
     made.keep();
     Ok(Prepared { committee: Arc::new(committee), hosts })
+}
+
+/// The record of the loads that a run goes on after, if they have left one: a load that was killed has not.
+pub(crate) struct Resumed {
+    pub(crate) record: Option<Record>,
+}
+
+/// Prepares a run that goes on with the keys and journals of an earlier one, on the places that `places` makes of those
+/// that it had.
+pub(crate) fn prepare_again(
+    plan: &RunPlan,
+    places: impl FnOnce(Hosts) -> Result<Hosts, StartError>,
+    print: impl Fn(&str),
+) -> Result<(Prepared, Resumed), StartError> {
+    let directories = &plan.directories;
+    end_leftovers(plan, &print)?;
+    let (hosts, committee) = keygen::load_testbed(&directories.hosts(), &directories.keys())?;
+    let hosts = places(hosts)?;
+    let made = directories.create()?;
+    let log = &directories.log;
+    let has_record = directories.continue_logs(&committee)?;
+    let record = has_record.then(|| Record::load(log, &committee)).transpose()?;
+    let aside = put_aside(log).map_err(StartError::Hosts)?;
+    if let Some(aside) = aside {
+        print(&format!("the figures of the load before this one are in {}", aside.display()));
+    }
+    note_this_run(&directories.pids())?;
+    note_this_run(&directories.lock())?;
+    fs::write(directories.hosts(), hosts.text())
+        .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
+    made.keep();
+    Ok((Prepared { committee: Arc::new(committee), hosts }, Resumed { record }))
 }
 
 /// Refuses a directory of which one of these processes, which noted themselves there and still run, is another run.

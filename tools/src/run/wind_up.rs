@@ -59,6 +59,10 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
     behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
     let record = record(plan.nodes_in_all(), &statuses, ended, &shared);
+    let record = match run.resumed.and_then(|resumed| resumed.record) {
+        Some(earlier) => record.after(earlier),
+        None => record,
+    };
     if let Err(error) = record.save(&plan.directories.log, &prepared.committee) {
         findings
             .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
