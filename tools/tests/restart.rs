@@ -21,6 +21,7 @@ fn restarted_nodes_go_on_and_nothing_is_lost() {
          --faults restart:1@1,crash:3@2,restart:3@3,restart:0-3@4",
     );
     place.assert_all_well(&output);
+    assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
     assert_eq!([0, 1, 2, 3].map(|node| starts(&place, node)), [1, 2, 1, 2], "{}", text(&output));
     let shown = text(&output);
     assert!(shown.contains("fault: restart:0-3@4") && shown.contains("node 1, restarted at 1."), "{shown}");
@@ -46,6 +47,7 @@ fn shards_go_on_after_restarts_with_their_value() {
         assert_eq!(place.summary(field), "true", "{}", text(&output));
     }
     assert_eq!((place.number("lost"), place.number("in_flight")), (0, 0));
+    assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
     assert_eq!([0, 1, 4, 5].map(|node| starts(&place, node)), [1, 3, 2, 2]);
 }
 
@@ -85,6 +87,7 @@ fn kill_ten_times(shape: &str, nodes: u16) {
     signal("-INT", run.id());
     let output = run.finish();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
     let output = place.local("--resume --rate 200 --duration 2");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     for field in ["agreement", "value_conserved", "exchange_holds", "receipts_hold"] {

@@ -409,8 +409,9 @@ impl Run<'_> {
 
     /// A node is gone for good, in words that follow its name.
     pub(crate) fn note_gone(&mut self, node: NodeId, how: String) {
-        self.recoveries.gone(self.elapsed());
-        self.ends.insert(node, how);
+        if self.ends.insert(node, how).is_none() {
+            self.recoveries.gone(self.elapsed());
+        }
         self.offering.node_is_gone(node);
         const FIRST_PAUSE: Duration = Duration::from_secs(1);
         self.orphans_due = Some((Instant::now(), FIRST_PAUSE));
@@ -425,6 +426,10 @@ impl Run<'_> {
         if let Err(error) = self.fleet.apply(&fault) {
             // The plan was not carried out, which the summary must show.
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
+            let up = self.fleet.up();
+            for node in fault.nodes.into_iter().filter(|node| !up.contains(node)) {
+                self.note_gone(node, "is down, since a planned fault failed".into());
+            }
             return;
         }
         let at = self.elapsed();
