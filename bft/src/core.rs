@@ -382,7 +382,7 @@ impl Core {
     fn on_child_restarted(&mut self, now: Time) {
         let lanes = self.lanes.on_child_restarted(now);
         self.absorb_lanes(lanes);
-        let rounds = self.rounds.on_child_restarted();
+        let rounds = self.rounds.on_child_restarted(now);
         self.absorb_sends(rounds.sends, Message::Round);
         let votes = self.votes.on_child_restarted();
         self.absorb_votes(now, votes);

@@ -345,7 +345,8 @@ impl Rounds {
     }
 
     /// Everything open, since our own sending process may have lost it.
-    pub fn on_child_restarted(&self) -> RoundEffects {
+    pub fn on_child_restarted(&mut self, now: Time) -> RoundEffects {
+        self.behind.retry_now(now, self.decided());
         Effects { sends: self.sent.iter().map(others_only).collect(), ..Effects::none() }
     }
 

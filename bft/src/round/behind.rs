@@ -235,6 +235,14 @@ impl Behind {
         self.due = if waits { Some(now + PATIENCE) } else { self.end_of_pause(now, own) };
     }
 
+    /// Answers may be lost with a process of our own. So those that have not come are requested anew, and no peer waits
+    /// for the end of a pause that it may not have earned.
+    pub(super) fn retry_now(&mut self, now: Time, own: Round) {
+        self.ranges.retain(|_, range| matches!(range, Range::Here { .. }));
+        self.claims.values_mut().for_each(|claim| claim.paused = None);
+        self.due = self.schedule(now, own);
+    }
+
     /// Whether ranges are under way or kept.
     pub(super) fn is_catching_up(&self) -> bool {
         !self.ranges.is_empty()

@@ -65,6 +65,21 @@ fn committee(n: u16) -> Committee {
 }
 
 #[test]
+fn an_own_restart_ends_all_pauses() {
+    let mut behind = Behind::default();
+    behind.learn(at(0), Index(1), FAR, OWN);
+    behind.learn(at(0), Index(2), FAR, OWN);
+    let before = requests(&mut behind, OWN, at(20_000));
+    assert!(behind.due().is_some_and(|due| due > at(21_000)), "pauses are long by now: {before:?}");
+    behind.retry_now(at(20_100), OWN);
+    let after = requests(&mut behind, OWN, at(20_200));
+    assert!(
+        after.iter().any(|(at_ms, ask)| *at_ms == 20_100 && matches!(ask, NextAsk::One(..))),
+        "{after:?}"
+    );
+}
+
+#[test]
 fn pauses_double_while_a_claim_comes_to_nothing() {
     let mut behind = Behind::default();
     behind.learn(at(0), Index(1), FAR, OWN);

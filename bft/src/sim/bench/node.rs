@@ -115,7 +115,7 @@ impl Node {
     }
 
     pub(super) fn child_restarted(&mut self, now: Time) {
-        let effects = self.rounds.on_child_restarted();
+        let effects = self.rounds.on_child_restarted(now);
         self.absorb_rounds(effects);
         let effects = self.votes.on_child_restarted();
         self.absorb_votes(effects);
