@@ -190,6 +190,11 @@ impl BlockVotes {
         effects
     }
 
+    /// We have executed the next block, and may not vote.
+    pub fn followed(&mut self, height: Round) {
+        self.executed = height;
+    }
+
     /// A message of a member.
     pub fn handle(&mut self, now: Time, author: Index, message: BlockMessage) -> BlockEffects {
         let mut effects = Effects::none();

@@ -11,6 +11,7 @@
 mod blocks;
 mod clients;
 mod cross;
+mod follower;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use wire::ids::{Digest, Index, NodeId, Round, Seq, View};
 use wire::limits::ROUNDS_UNEXECUTED_MAX;
 
 use crate::block::{BlockEffects, BlockOutput, BlockVotes, Header};
+use crate::core::follower::Role;
 use crate::crypto::suite::Suite;
 use crate::cut::Cut;
 use crate::effects::{Effects, To};
@@ -79,6 +81,7 @@ const PARTS_HISTORY_DIVISOR: u64 = 4;
 #[derive(Clone, Debug)]
 pub struct Core {
     member: Member,
+    role: Role,
     batch: usize,
     lanes: Lanes,
     rounds: Rounds,
@@ -116,6 +119,8 @@ pub struct Core {
 image! {
     Core:
     given member = |given| given.member.clone(),
+        // A follower has no journal.
+        role = |_| Role::Member,
         // Traces are no part of the state: a replay may trace what the node did not.
         tracing = |given| given.tracing, traced = |_| None,
         // Empty between two events.
@@ -160,8 +165,14 @@ impl Core {
             tracing: config.tracing,
             traced: None,
             out: Vec::new(),
+            role: Role::Member,
             member,
         }
+    }
+
+    /// A member at the start of the testbed that only follows.
+    pub fn follower(config: CoreConfig, suite: Arc<dyn Suite>) -> Core {
+        Core { role: Role::Follower, ..Core::new(config, suite) }
     }
 
     /// Writes the whole state; see [`Core::from_image`].
@@ -212,7 +223,8 @@ impl Core {
         }
         self.settle(now);
         self.release_gathered(now);
-        let effects = std::mem::take(&mut self.out);
+        let mut effects = std::mem::take(&mut self.out);
+        self.leave_out(&mut effects);
         self.trace_sent(effects)
     }
 
@@ -285,6 +297,7 @@ impl Core {
             too_early: self.too_early,
             behind: self.rounds.behind(),
             history_lost: self.rounds.history_lost(),
+            follows: self.follows(),
             ..NodeStatus::default()
         }
     }
@@ -319,6 +332,9 @@ impl Core {
     }
 
     fn on_peer(&mut self, now: Time, from: NodeId, digest: Digest, body: Bytes) {
+        if !self.is_for_us(&body) {
+            return;
+        }
         self.trace_message(from, digest, &body);
         let Some(incoming) = Incoming::decode(&body) else {
             return self.blame(from, FaultKind::Malformed);
@@ -414,8 +430,10 @@ impl Core {
             }
             let executed = self.execute_next(now);
             let proposed = self.propose(now);
-            let effects = self.rounds.consider_input(now, self.lanes.cut(), &self.lanes);
-            self.absorb_rounds(now, effects);
+            if !self.follows() {
+                let effects = self.rounds.consider_input(now, self.lanes.cut(), &self.lanes);
+                self.absorb_rounds(now, effects);
+            }
             if !executed && !proposed && self.local.is_empty() && self.certificates == News::None {
                 return;
             }

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) stop: StopWhen,
     pub(crate) machine: MachineSettings,
     pub(crate) journal: Option<JournalSettings>,
+    /// Whether a node that may not sign starts all the same.
+    pub(crate) follow: bool,
     /// The limits of this run, for all three processes.
     pub(crate) limits: LocalLimits,
     /// The port of the metrics.
@@ -120,6 +122,11 @@ pub(crate) const PROGRAM: Program = Program {
             "What is written before its effects leave the node: process, to the system (it outlives the processes); power, \
              to the disk (it outlives a loss of power). With --journal; process unless given.",
         ),
+        Flag::switch(
+            "--follow",
+            "If what these keys have signed is not known any more, starts all the same and signs nothing: the node executes \
+             what the others decide, takes no transactions, and counts against f.",
+        ),
         Flag::switch("--stop-on-stdin-eof", "Ends in good order at the end of standard input."),
         Flag::switch(
             "--stop-on-stdin-line",
@@ -182,6 +189,7 @@ impl Config {
             stop,
             machine,
             journal,
+            follow: flags.has("--follow"),
             limits,
             metrics,
             hosts_file,

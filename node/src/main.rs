@@ -38,6 +38,7 @@ use std::thread::{self, JoinHandle};
 
 use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
+use bft::crypto::suite::Suite;
 use bft::journal::{Opening, Past};
 use bft::lane::LaneSettings;
 use bft::pending::MempoolLimits;
@@ -58,7 +59,7 @@ use crate::journal::{BegunSegment, Journal, JournalSettings};
 use crate::machine::Machine;
 use crate::metrics::About;
 use crate::pipe::{Pipe, PipeFigures, PipeSettings};
-use crate::restart::{Directory, Resumed};
+use crate::restart::{Directory, RestartError, Resumed};
 use crate::rounds::RoundsFile;
 use crate::silence::Silences;
 use crate::snapshot::Lengths;
@@ -133,16 +134,68 @@ fn run_core(
         hash_seed: rand::u64(),
         tracing: driver::tracing(),
     };
-    let suite = Arc::new(suite);
+    let suite: Arc<dyn Suite> = Arc::new(suite);
+    // The lock of the journal is held until the node ends: nobody else may write there.
+    let (begun, _lock) = match begin(config, &core, &suite) {
+        Err(BeginError::MayNotSign(reason)) if config.follow => {
+            log::warn!("node {} only follows: {reason}. It signs nothing, so it counts against f", config.id);
+            let follower = Core::follower(core, suite);
+            (Begun::first(follower, rounds_file(config, RoundsFile::create)?), None)
+        }
+        begun => begun.map_err(BeginError::in_words)?,
+    };
+    serve(config, begun, metrics).map(drop)
+}
+
+/// Why a core does not begin.
+enum BeginError {
+    /// It may not sign, since what it has signed is not known any more; why.
+    MayNotSign(String),
+    /// It could not follow either.
+    Other(Box<dyn Error>),
+}
+
+impl BeginError {
+    fn in_words(self) -> Box<dyn Error> {
+        match self {
+            BeginError::MayNotSign(reason) => format!(
+                "{reason}; deal new keys with 'tools keygen', or have the node only follow with --follow"
+            )
+            .into(),
+            BeginError::Other(error) => error,
+        }
+    }
+}
+
+impl From<String> for BeginError {
+    fn from(error: String) -> BeginError {
+        BeginError::Other(error.into())
+    }
+}
+
+impl From<RestartError> for BeginError {
+    fn from(error: RestartError) -> BeginError {
+        match error {
+            RestartError::AnotherBoot(_) => BeginError::MayNotSign(error.to_string()),
+            error => BeginError::Other(error.into()),
+        }
+    }
+}
+
+/// A core that may sign: a new one, or one that goes on from its journal, with the lock on that.
+fn begin(
+    config: &Config,
+    core: &CoreConfig,
+    suite: &Arc<dyn Suite>,
+) -> Result<(Begun<Core>, Option<Directory>), BeginError> {
+    let first = || Core::new(core.clone(), suite.clone());
     let Some(JournalSettings { directory, durability }) = &config.journal else {
         claim_keys(config, None)?;
-        let begun = Begun::first(Core::new(core, suite), rounds_file(config, RoundsFile::create)?);
-        return serve(config, begun, metrics).map(drop);
+        return Ok((Begun::first(first(), rounds_file(config, RoundsFile::create)?), None));
     };
-    // Until the node ends: nobody else may write there.
     let directory = Directory::lock(directory)?;
     let version = version::line("node", wire::commit!());
-    let opening = Opening::of(version, &core, restart::first_start(*durability));
+    let opening = Opening::of(version, core, restart::first_start(*durability));
     let mut rounds = rounds_file(config, RoundsFile::open)?;
     let (committee, tracing) = (config.committee.clone(), core.tracing);
     let begun = match directory.resume(&opening, committee, suite.clone(), tracing, &mut rounds)? {
@@ -158,10 +211,10 @@ fn run_core(
             let (id, writer) = (opening.id(), directory.write(opening)?);
             claim_keys(config, Some(id))?;
             let journal = Some((writer, Past::default()));
-            Begun { journal, ..Begun::first(Core::new(core, suite), rounds) }
+            Begun { journal, ..Begun::first(first(), rounds) }
         }
     };
-    serve(config, begun, metrics).map(drop)
+    Ok((begun, Some(directory)))
 }
 
 /// The file of this node's blocks, made or opened.
@@ -181,23 +234,23 @@ fn rounds_file(
 /// A node that has forgotten what it has signed could sign a second, different message for the same instance, as a
 /// Byzantine node does. So keys serve one start, or all starts with one journal. The mark appears with its content at
 /// once, so that a node that ends meanwhile leaves either none or a whole one.
-fn claim_keys(config: &Config, journal: Option<u64>) -> Result<(), Box<dyn Error>> {
+fn claim_keys(config: &Config, journal: Option<u64>) -> Result<(), BeginError> {
     let path = config.used_mark();
     let mark = journal.map_or_else(|| "without a journal\n".into(), |id| format!("journal {id:016x}\n"));
     let unwritten = |error| format!("{} cannot be written: {error}", path.display());
     let used = || {
-        format!(
-            "{} exists: a node was started with these keys before, and {}; deal new keys with 'tools keygen'",
+        BeginError::MayNotSign(format!(
+            "{} exists: a node was started with these keys before, and {}",
             path.display(),
             match journal {
                 Some(_) => "not with this journal, so what they have signed is not known",
                 None => "its signatures are not known any more",
             }
-        )
+        ))
     };
     match fs::read_to_string(&path) {
         Ok(found) if journal.is_some() && found == mark => return Ok(()),
-        Ok(_) => return Err(used().into()),
+        Ok(_) => return Err(used()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(unwritten(error).into()),
     }
@@ -211,7 +264,7 @@ fn claim_keys(config: &Config, journal: Option<u64>) -> Result<(), Box<dyn Error
         linked
     };
     link().map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => used().into(),
+        io::ErrorKind::AlreadyExists => used(),
         _ => unwritten(error).into(),
     })
 }

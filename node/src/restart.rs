@@ -267,7 +267,7 @@ impl fmt::Display for RestartError {
             RestartError::AnotherBoot(path) => write!(
                 f,
                 "{} was written with --durability process before the system was started anew, so its last records may be \
-                 lost, and with them what the node has signed; deal new keys with 'tools keygen', and use --durability power",
+                 lost, and with them what the node has signed; --durability power would have kept them",
                 path.display()
             ),
         }

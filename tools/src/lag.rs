@@ -53,6 +53,8 @@ pub(crate) struct Lags {
     pub(crate) behind: BTreeMap<NodeId, u64>,
     /// Of these, the ones whose next round no member keeps any more.
     pub(crate) stuck: BTreeSet<NodeId>,
+    /// Nodes that may not sign, and only execute what the others decide.
+    pub(crate) follow: BTreeSet<NodeId>,
     /// Nodes without a fresh status, and how long ago their last one came, if one did.
     pub(crate) silent: BTreeMap<NodeId, Option<Duration>>,
 }
@@ -69,6 +71,9 @@ impl Lags {
             let last = heard.get(&node).map(|heard| (now.duration_since(heard.came), heard));
             match last {
                 Some((age, Heard { behind, status, .. })) if age <= FRESH => {
+                    if status.follows {
+                        lags.follow.insert(node);
+                    }
                     if *behind > LEVEL_ROUNDS {
                         lags.behind.insert(node, *behind);
                         lags.stuck.extend(status.history_lost.map(|_| node));
@@ -92,7 +97,8 @@ impl Lags {
             Some(age) => format!("node {node}: silent for {} s", age.as_secs()),
             None => format!("node {node}: silent"),
         });
-        let all: Vec<String> = behind.chain(silent).collect();
+        let follow = self.follow.iter().map(|node| format!("node {node}: only follows"));
+        let all: Vec<String> = behind.chain(silent).chain(follow).collect();
         if all.is_empty() {
             return None;
         }

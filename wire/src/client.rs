@@ -186,6 +186,8 @@ pub struct NodeStatus {
     /// If no member still has the round that is to be executed next: the first round that one of them has. This node
     /// cannot catch up.
     pub history_lost: Option<Round>,
+    /// Whether it may not sign, and only executes what the others decide.
+    pub follows: bool,
     /// Messages dropped since they came too early to be kept: this node is, or was, behind.
     pub too_early: u64,
     /// Transactions in the mempool.

@@ -50,9 +50,15 @@ impl Core {
         let report = report(now, &decision, leader, header.digest(), &outcome, &entries);
         self.trace_block(&report, &outcome, &entries);
         self.out.push(Effect::Executed(Box::new(report)));
-        self.transfers.executed(&header, outcome.parts.clone());
-        let votes = self.votes.executed(now, round, header.digest());
-        self.absorb_votes(now, votes);
+        if self.follows() {
+            // It sends no parts and no VOTE; nobody would tell it when they have served.
+            self.transfers.followed(&header);
+            self.votes.followed(round);
+        } else {
+            self.transfers.executed(&header, outcome.parts.clone());
+            let votes = self.votes.executed(now, round, header.digest());
+            self.absorb_votes(now, votes);
+        }
         self.after_block(now, &outcome);
         // Last, since this may decide a further round.
         let entries_from = self.lanes.history_from().unwrap_or(round.next());

@@ -23,6 +23,9 @@ impl Core {
             Err(error) => return self.refuse(client, format!("a request that is {error}")),
         };
         match request {
+            Request::Submit if self.follows() => {
+                self.refuse(client, "a submission: this node may not sign and only follows".into());
+            }
             Request::Submit => {
                 let tail = body.slice(body.len() - tail.len()..body.len());
                 match list::parse(&tail, SUBMISSION_TRANSACTIONS_MAX) {

@@ -80,7 +80,8 @@ impl Core {
         let pending_bytes = self.pending.waiting_bytes() as usize;
         // A block, a CL or our own filter can make a cancel due; this check covers all three.
         let has_cancels = self.pending.has_cancels() && in_force(Mutant::CancelIsDueAtOnce);
-        if pending_bytes == 0 && self.imports == News::None && !has_cancels {
+        let has_none = pending_bytes == 0 && self.imports == News::None && !has_cancels;
+        if has_none || self.follows() {
             return None;
         }
         // Room for less than the longest transaction counts as none: nothing might fit, and the entry would be due for

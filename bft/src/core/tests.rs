@@ -2,6 +2,7 @@
 
 mod behind;
 mod cost;
+mod follower;
 mod replay;
 mod resends;
 mod shards;

@@ -133,9 +133,14 @@ impl Transfers {
     /// # Panics
     /// If the header's outgoing root is not over these parts.
     pub fn executed(&mut self, header: &Header, parts: Vec<Arc<Part>>) {
+        self.followed(header);
+        self.outgoing.executed(header, parts);
+    }
+
+    /// A block of ours was executed, whose parts others send.
+    pub fn followed(&mut self, header: &Header) {
         self.height = header.height;
         self.history.advance(header.height);
-        self.outgoing.executed(header, parts);
     }
 
     /// A block of ours, executed before, is certified.

@@ -104,6 +104,13 @@ pub(super) const METRICS: &[Metric] = &[
         |scrape, samples| samples.add(&[], u8::from(scrape.snapshot.status.history_lost.is_some())),
     ),
     metric(
+        "testbed_follows",
+        Gauge,
+        &[],
+        "1 if the node may not sign, and only executes what the others decide.",
+        |scrape, samples| samples.add(&[], u8::from(scrape.snapshot.status.follows)),
+    ),
+    metric(
         "testbed_messages_too_early_total",
         Counter,
         &[],

@@ -49,6 +49,7 @@ pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("view", Json::or_null(status.view.map(u64::from))),
         ("waiting_for", status.waiting_for.as_ref().map_or(Json::Null, waiting)),
         ("history_lost", Json::or_null(status.history_lost.map(|round| round.0))),
+        ("follows", Json::from(status.follows)),
         ("too_early", Json::from(status.too_early)),
         ("mempool", Json::from(status.mempool)),
         ("taken", Json::from(status.taken)),

@@ -78,7 +78,11 @@ fn row(testbed: Testbed, seen: &Seen) -> Vec<String> {
     };
     row.push(status.decided.to_string());
     row.push(seen.behind.map_or("-".into(), |rounds| rounds.to_string()));
-    row.push(status.view.map_or("-".into(), |view| view.to_string()));
+    row.push(match status.view {
+        _ if status.follows => "follows".into(),
+        Some(view) => view.to_string(),
+        None => "-".into(),
+    });
     row.extend([status.lane_open, status.mempool].map(|count| count.to_string()));
     if testbed == Testbed::Shards {
         let counts = [status.pool, status.open_records, status.parts_open];

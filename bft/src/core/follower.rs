@@ -1,0 +1,69 @@
+//! A follower: a member that may not sign, since what it has signed before is not known any more.
+//!
+//! It executes what the others decide, and nothing else: of messages it takes proofs and the bytes that they prove
+//! (HALTs, entries, parts), and it sends requests for them, and answers to such requests. It proposes nothing, gives no
+//! input to a round, echoes and votes for nothing, takes no transactions of clients. To the others it is a crashed
+//! member that reads, so it counts against f.
+//!
+//! # Security
+//! Nothing that it sends is counted or held against its author, so it cannot contradict what it has signed in an
+//! earlier life. It also takes no vote from others: a certificate that it completed with a vote of its own would be
+//! such a message. Both are decided by the kind of message, at the two places where messages enter and leave the core.
+//!
+//! A follower has no journal: one that has followed could not sign after its next start either.
+
+use crate::core::Core;
+use crate::event::Effect;
+use crate::message::MessageKind;
+
+/// The part that a core takes in its shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Member,
+    Follower,
+}
+
+impl Core {
+    /// Whether it only follows.
+    pub fn follows(&self) -> bool {
+        self.role == Role::Follower
+    }
+
+    /// Whether a peer's bytes are for a core of this role. Unknown ones are, so that their sender is blamed.
+    pub(super) fn is_for_us(&self, body: &[u8]) -> bool {
+        match MessageKind::of(body) {
+            _ if !self.follows() => true,
+            kind => proves(kind) || asks(kind) || kind == MessageKind::Unknown,
+        }
+    }
+
+    /// Removes the messages that a follower does not send.
+    pub(super) fn leave_out(&self, effects: &mut Vec<Effect>) {
+        if self.follows() {
+            effects.retain(|effect| match effect {
+                Effect::Send { body, .. } => {
+                    let kind = MessageKind::of(body);
+                    proves(kind) || asks(kind)
+                }
+                _ => true,
+            });
+        }
+    }
+}
+
+/// It proves itself, or is worth no more than a proof that names its digest.
+fn proves(kind: MessageKind) -> bool {
+    // A follower appends nothing to its lane, so each entry that it sends stands in a decided cut.
+    matches!(kind, MessageKind::Halt | MessageKind::Entry | MessageKind::Transfer)
+}
+
+/// A request for something that proves itself; the answers to those for HALTs are of the same kind.
+fn asks(kind: MessageKind) -> bool {
+    matches!(
+        kind,
+        MessageKind::CatchUp
+            | MessageKind::WantEntries
+            | MessageKind::WantCertificates
+            | MessageKind::WantPart
+    )
+}
