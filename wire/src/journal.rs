@@ -1,29 +1,19 @@
 //! The files of a journal: records in the order in which they were appended, cut into segments.
 //!
-//! ```text
-//! segment   magic 8 | record…            journal-00000001, journal-00000002, …
-//! ```
-//!
-//! [`Record`]s have lengths and checksums. The first one of each segment is the *opening*, which says what the rest
-//! needs; what it holds is its owner's business, as are heads and bodies.
+//! They are called journal-00000001, journal-00000002 and so on; [`crate::segment`] says what is in them.
 //!
 //! The end of a process leaves at most the last record of the last segment unfinished: a *torn tail*. Anything else
 //! that does not fit is damage, and a reader says where. After a loss of power a file may have its length and not yet
 //! its bytes; those that are missing count as damage too.
-//!
-//! # Security
-//! A reader allocates for a record only what the file still has.
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use crate::bytes::Bytes;
-use crate::record::{FRAME_BYTES, Frame, Item, Record};
-
-/// The first bytes of each segment; the last of them is the version of the format.
-pub const MAGIC: [u8; 8] = *b"dumbojl\x01";
+use crate::record::Item;
+pub use crate::segment::{MAGIC, Problem};
+use crate::segment::{Next, Segment};
 
 /// Why a journal cannot be read on.
 #[derive(Debug)]
@@ -34,23 +24,6 @@ pub struct JournalError {
     pub offset: u64,
     /// What is wrong.
     pub problem: Problem,
-}
-
-/// What is wrong with a journal.
-#[derive(Debug)]
-pub enum Problem {
-    /// The system refuses the file or the directory.
-    Io(io::Error),
-    /// It does not begin with the magic bytes of this version.
-    Magic,
-    /// The file ends within a record that is not the last of the journal.
-    Cut,
-    /// A checksum or digest does not fit.
-    Damaged,
-    /// A segment is missing before this one.
-    Gap,
-    /// The segment to begin with is missing.
-    Missing,
 }
 
 impl fmt::Display for JournalError {
@@ -103,7 +76,7 @@ pub struct Reader {
     directory: PathBuf,
     /// Segments that are left, the next one last.
     left: Vec<u64>,
-    segment: Option<Segment>,
+    segment: Option<Open>,
     torn: Option<Torn>,
 }
 
@@ -119,12 +92,10 @@ pub struct Torn {
 }
 
 #[derive(Debug)]
-struct Segment {
+struct Open {
     path: PathBuf,
     number: u64,
-    file: BufReader<File>,
-    bytes: u64,
-    offset: u64,
+    segment: Segment<BufReader<File>>,
 }
 
 impl Reader {
@@ -164,7 +135,7 @@ impl Reader {
 
     /// The segment that is being read, and where in it the next record begins; the directory between segments.
     pub fn position(&self) -> (&Path, u64) {
-        self.segment.as_ref().map_or((&self.directory, 0), |segment| (&segment.path, segment.offset))
+        self.segment.as_ref().map_or((&self.directory, 0), |open| (&open.path, open.segment.offset()))
     }
 
     /// The next record; `None` at the end, or before a torn tail.
@@ -173,83 +144,43 @@ impl Reader {
     /// If what follows is no record and no torn tail.
     pub fn next_item(&mut self) -> Result<Option<Item>, JournalError> {
         loop {
-            let Some(segment) = &mut self.segment else {
+            let Some(open) = &mut self.segment else {
                 let Some(number) = self.left.pop() else { return Ok(None) };
-                self.segment = Some(Segment::open(segment_path(&self.directory, number), number)?);
+                self.segment = Some(Open::at(segment_path(&self.directory, number), number)?);
                 continue;
             };
-            let is_last = self.left.is_empty();
-            let is_opening = segment.offset <= MAGIC.len() as u64;
-            match segment.next_record(is_last)? {
-                Next::Record(record) if is_opening => return Ok(Some(Item::Opening(record))),
-                Next::Record(record) => return Ok(Some(Item::Record(record))),
-                Next::Torn(bytes) => {
-                    self.torn = Some(Torn { file: segment.path.clone(), offset: segment.offset, bytes });
+            match open.segment.next_item() {
+                Ok(Next::Item(item)) => return Ok(Some(item)),
+                Ok(Next::Unfinished(bytes)) if self.left.is_empty() => {
+                    self.torn = Some(Torn { file: open.path.clone(), offset: open.segment.offset(), bytes });
                     return Ok(None);
                 }
-                Next::End => {
-                    let number = segment.number;
+                Ok(Next::Unfinished(_)) => return Err(open.error(Problem::Cut)),
+                Ok(Next::End) => {
+                    let number = open.number;
                     self.segment = None;
                     if let Some(next) = self.left.last().filter(|next| **next != number + 1) {
                         let file = segment_path(&self.directory, *next);
                         return Err(JournalError { file, offset: 0, problem: Problem::Gap });
                     }
                 }
+                Err(problem) => return Err(open.error(problem)),
             }
         }
     }
 }
 
-enum Next {
-    Record(Record),
-    /// The journal ends within a record, so many bytes into it.
-    Torn(u64),
-    End,
-}
-
-impl Segment {
-    fn open(path: PathBuf, number: u64) -> Result<Segment, JournalError> {
+impl Open {
+    fn at(path: PathBuf, number: u64) -> Result<Open, JournalError> {
         let failed = |error| JournalError { file: path.clone(), offset: 0, problem: Problem::Io(error) };
         let file = File::open(&path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
-        Ok(Segment { number, file: BufReader::with_capacity(1 << 18, file), bytes, offset: 0, path })
+        let segment = Segment::new(BufReader::with_capacity(1 << 18, file), bytes);
+        Ok(Open { path, number, segment })
     }
 
     fn error(&self, problem: Problem) -> JournalError {
-        JournalError { file: self.path.clone(), offset: self.offset, problem }
-    }
-
-    fn next_record(&mut self, is_last: bool) -> Result<Next, JournalError> {
-        let unfinished = |segment: &Segment| match is_last {
-            true => Ok(Next::Torn(segment.bytes - segment.offset)),
-            false => Err(segment.error(Problem::Cut)),
-        };
-        if self.offset == 0 {
-            let Some(magic) = self.read(0, MAGIC.len())? else { return unfinished(self) };
-            if magic != MAGIC {
-                return Err(self.error(Problem::Magic));
-            }
-            self.offset = MAGIC.len() as u64;
-        }
-        if self.offset == self.bytes {
-            return Ok(Next::End);
-        }
-        let Some(frame) = self.read(0, FRAME_BYTES)? else { return unfinished(self) };
-        let frame = Frame::parse(&frame).ok_or_else(|| self.error(Problem::Damaged))?;
-        let Some(rest) = self.read(FRAME_BYTES, frame.rest_bytes())? else { return unfinished(self) };
-        let record = frame.record(Bytes::from(rest)).ok_or_else(|| self.error(Problem::Damaged))?;
-        self.offset += record.file_bytes() as u64;
-        Ok(Next::Record(record))
-    }
-
-    /// The next bytes, so many after the beginning of the record; `None` if the file has fewer.
-    fn read(&mut self, after: usize, count: usize) -> Result<Option<Vec<u8>>, JournalError> {
-        if (after + count) as u64 > self.bytes - self.offset {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; count];
-        self.file.read_exact(&mut bytes).map_err(|error| self.error(Problem::Io(error)))?;
-        Ok(Some(bytes))
+        JournalError { file: self.path.clone(), offset: self.segment.offset(), problem }
     }
 }
 

@@ -1,9 +1,9 @@
 //! The protocols between the processes and machines of the testbed.
 //!
 //! A leaf library. The modules `ids`, `bytes`, `committee`, `crc32c`, `dest`, `codec`, `client`, `envelope`, `hex`,
-//! `name`, `record`, `text` and `limits` are pure and are all that `bft` uses; the others (`frame`, `session`, `dial`,
-//! `ipc`, `flags`, `hosts`, `journal`, `keys`, `logging`, `nearest`, `program`, `startup`, `procfs`, `rand`, `version`)
-//! belong to the processes.
+//! `name`, `record`, `segment`, `text` and `limits` are pure and are all that `bft` uses; the others (`frame`,
+//! `session`, `dial`, `ipc`, `flags`, `hosts`, `journal`, `keys`, `logging`, `nearest`, `program`, `startup`, `procfs`,
+//! `rand`, `version`) belong to the processes.
 #![forbid(unsafe_code)]
 
 pub mod bytes;
@@ -34,6 +34,7 @@ pub mod procfs;
 pub mod program;
 pub mod rand;
 pub mod record;
+pub mod segment;
 pub mod session;
 pub mod snapshot;
 pub mod startup;

@@ -3,8 +3,10 @@
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::bytes::Bytes;
 use crate::ids::Digest;
 use crate::rand;
+use crate::record::Record;
 
 /// A directory for one test.
 struct Place(PathBuf);
