@@ -95,11 +95,21 @@ pub enum Mutant {
     WantsGoToProposer,
     /// Further holders are asked for a body before the first has failed for good. Bounds latency.
     SecondHolderIsAsked,
+    /// Effects leave a node only once the event that caused them is in its journal.
+    EffectsAfterAppend,
+    /// With durability `power` they leave only once it is on the disk.
+    SyncBeforeEffects,
+    /// Only an unfinished last record is cut off from a journal; any other damage ends the start.
+    DamageIsNoTail,
+    /// A replay goes on from a snapshot with the record that follows it.
+    SnapshotHasPosition,
+    /// Keys that were used sign only with the journal that remembers all that they signed.
+    UsedKeysNeedJournal,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 44] = [
+    pub const ALL: [Mutant; 49] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -144,6 +154,11 @@ impl Mutant {
         Mutant::ResendsArePaced,
         Mutant::WantsGoToProposer,
         Mutant::SecondHolderIsAsked,
+        Mutant::EffectsAfterAppend,
+        Mutant::SyncBeforeEffects,
+        Mutant::DamageIsNoTail,
+        Mutant::SnapshotHasPosition,
+        Mutant::UsedKeysNeedJournal,
     ];
 }
 

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bft::sim::{Adversary, Direct, Report, Scenario, SuiteKind, Trace, run as simulate};
+use bft::sim::{Adversary, Crashes, Direct, Report, Scenario, SuiteKind, Trace, run as simulate};
 use wire::nearest::nearest;
 use wire::text::ParseError;
 
@@ -55,6 +55,7 @@ pub(crate) const COMMAND: Command = Command {
             "mixed",
             "Signatures and threshold coin; see SUITES.",
         ),
+        Opt::with("crashes", "off|process|power", "off", "Journals and restarts of members; see CRASHES."),
         Opt::switch("every", "Every seed with all nodes, shards and adversaries, not in turn."),
         Opt::switch("trace", "Writes down every step of the run; for one scenario."),
         Opt::with("threads", "T", "2", "Scenarios run at once.").within(Range::whole(1, 64)),
@@ -90,6 +91,14 @@ pub(crate) const COMMAND: Command = Command {
              the stand-in for the rest.",
         ),
         (
+            "CRASHES",
+            "off  nothing is written down: at most f members of a shard crash, and stay away.\n\
+             process  events are written to the system before their effects leave. Any members crash at any \
+             moment, all of them at once too, and are started again from their journals and snapshots.\n\
+             power  events are written to the disk. Power is lost too, with what the disk did not have.\n\
+             Within the bound of faulty members, disks are harmed as well; these members must stay away.",
+        ),
+        (
             "COLUMNS",
             "size  shards × members of each\n\
              seeds, real  runs, and those of them on the real suite\n\
@@ -104,6 +113,7 @@ pub(crate) const COMMAND: Command = Command {
             "tools sim --seeds 0..1000 --shards 2,3  A thousand seeds, spread over everything.\n\
              tools sim --seed 7 --nodes 4 --shards 1 --adversary twins --trace  One run, step by step.\n\
              tools sim --seeds 0..200 --suite real  After a change of the election.\n\
+             tools sim --seeds 0..500 --crashes power  Restarts, with what a loss of power leaves of a disk.\n\
              tools sim --search 5  All of agreement over five views.",
         ),
     ],
@@ -155,9 +165,10 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
         return Err(UsageError::Value(ParseError::of("--shards", "1", "2 or more for this adversary")));
     }
     let suites = Suites::parse(values.required("suite")?)?;
+    let crashes = crashes(values)?;
     let of_seed = |seed: &u64, scenario: &Scenario| {
         let suite = suites.of(*seed, scenario.adversary);
-        Scenario { seed: *seed, suite, ..*scenario }
+        Scenario { seed: *seed, suite, crashes, ..*scenario }
     };
     if values.is_given("every") || values.is_given("seed") {
         return Ok(seeds
@@ -171,6 +182,11 @@ fn scenarios(values: &Values) -> Result<Vec<Scenario>, UsageError> {
 /// The numbers of a list, whose range has no more than 16 bits.
 fn sizes(values: &Values, option: &'static str) -> Result<Vec<u16>, UsageError> {
     Ok(values.list(option)?.into_iter().map(|number| number as u16).collect())
+}
+
+fn crashes(values: &Values) -> Result<Crashes, UsageError> {
+    let expected = "off, process or power";
+    values.value("crashes", expected, |text| Crashes::ALL.into_iter().find(|crashes| crashes.name() == text))
 }
 
 fn adversaries(values: &Values) -> Result<Vec<Adversary>, UsageError> {
@@ -234,6 +250,9 @@ struct Row {
     /// The most that one event has cost.
     steps_most: u64,
     faults: u64,
+    /// Members that went on after a crash, and that refused to.
+    restarted: u64,
+    refused: u64,
     violations: u64,
 }
 
@@ -254,6 +273,9 @@ impl Row {
         self.frames += report.frames;
         self.steps_most = self.steps_most.max(report.steps_most);
         self.faults += report.faults.values().sum::<u64>();
+        let crashes = |what| report.crashes.get(what).copied().unwrap_or_default();
+        self.restarted += crashes("restarted");
+        self.refused += crashes("refused");
         self.violations += u64::from(report.violation.is_some());
     }
 
@@ -269,6 +291,8 @@ impl Row {
         self.frames += row.frames;
         self.steps_most = self.steps_most.max(row.steps_most);
         self.faults += row.faults;
+        self.restarted += row.restarted;
+        self.refused += row.refused;
         self.violations += row.violations;
     }
 
@@ -357,9 +381,13 @@ fn summary(rows: &BTreeMap<Size, Row>, seconds: f64, width: usize) -> String {
     lines.push(total.cells("total", String::new()));
     let mut sides = [Side::Right; HEADINGS.len()];
     (sides[0], sides[HEADINGS.len() - 1]) = (Side::Left, Side::Left);
+    let crashes = match (total.restarted, total.refused) {
+        (0, 0) => String::new(),
+        (restarted, refused) => format!("{restarted} restarts, {refused} refused as they must be; "),
+    };
     let facts = format!(
         "{} seeds in {seconds:.0} s, {:.0} frames/s, at most {} steps of work in an event; {} transactions finished \
-         within shards; {}",
+         within shards; {crashes}{}",
         total.seeds,
         total.frames as f64 / seconds.max(0.001),
         total.steps_most,
@@ -408,6 +436,12 @@ mod tests {
     fn scenarios_of_a_command_line() {
         for suite in SuiteKind::ALL {
             let replayed = Scenario { suite, ..Scenario::mixed(5, 7, 3, Adversary::Twins) };
+            let line = replayed.to_string();
+            let line = line.strip_prefix("tools sim ").expect("that is the command");
+            assert_eq!(parse(line), Ok(vec![replayed]));
+        }
+        for crashes in Crashes::ALL {
+            let replayed = Scenario { crashes, ..Scenario::mixed(5, 7, 3, Adversary::Twins) };
             let line = replayed.to_string();
             let line = line.strip_prefix("tools sim ").expect("that is the command");
             assert_eq!(parse(line), Ok(vec![replayed]));
@@ -467,6 +501,8 @@ mod tests {
             frames: 3_456_789,
             steps_most: 12_345,
             faults: 123_456,
+            restarted: 1_234,
+            refused: 123,
             violations,
         };
         let longest = Adversary::ALL.into_iter().max_by_key(|adversary| adversary.name().len()).unwrap();

@@ -1,23 +1,31 @@
-//! A suite that counts verifications, for tests and simulations that bound what a message may cost.
+//! A suite that counts verifications and notes what is signed, for tests and simulations that bound what a message may
+//! cost and look for statements that contradict each other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::crypto::delegate::Delegate;
-use crate::crypto::suite::Suite;
+use crate::crypto::suite::{Statement, Suite};
 
-/// A suite that passes every call on to another one and counts the verifications.
+/// A suite that passes every call on to another one, counts the verifications and notes the statements signed.
 #[derive(Debug)]
 pub struct CountingSuite {
     inner: Arc<dyn Suite>,
     verified: AtomicU64,
     in_vain: AtomicU64,
+    signed: Mutex<Vec<Statement>>,
 }
 
 impl CountingSuite {
     /// Wraps `inner`, with counters at zero.
     pub fn new(inner: Arc<dyn Suite>) -> CountingSuite {
-        CountingSuite { inner, verified: AtomicU64::new(0), in_vain: AtomicU64::new(0) }
+        let (verified, in_vain) = (AtomicU64::new(0), AtomicU64::new(0));
+        CountingSuite { inner, verified, in_vain, signed: Mutex::default() }
+    }
+
+    /// Takes the statements signed since the last call.
+    pub fn take_signed(&self) -> Vec<Statement> {
+        std::mem::take(&mut *self.signed.lock().expect("nobody panics while holding it"))
     }
 
     /// Signatures and coin shares verified; each one in a batch counts.
@@ -34,6 +42,10 @@ impl CountingSuite {
 impl Delegate for CountingSuite {
     fn inner(&self) -> &dyn Suite {
         &*self.inner
+    }
+
+    fn on_signed(&self, statement: &Statement) {
+        self.signed.lock().expect("nobody panics while holding it").push(*statement);
     }
 
     fn on_verified(&self, count: usize, all_valid: bool) {

@@ -11,6 +11,9 @@ pub trait Delegate: Debug + Send + Sync {
     /// The suite that answers.
     fn inner(&self) -> &dyn Suite;
 
+    /// A statement was signed.
+    fn on_signed(&self, _statement: &Statement) {}
+
     /// A batch of `count` signatures or coin shares was verified.
     fn on_verified(&self, _count: usize, _all_valid: bool) {}
 
@@ -26,6 +29,7 @@ impl<D: Delegate> Suite for D {
     }
 
     fn sign(&self, statement: &Statement) -> Signature {
+        self.on_signed(statement);
         self.inner().sign(statement)
     }
 

@@ -95,6 +95,23 @@ impl Statement {
         bytes
     }
 
+    /// The subject of the statement: an honest member makes one statement on each, however often.
+    ///
+    /// Statements that are not about a value (`Stage::No`) contradict none. FINISH and UNLOCK exclude each other: a
+    /// member signs the one if it knows certificate 1 of the leader, the other if it does not when it votes.
+    pub fn subject(&self) -> Statement {
+        let digest = Digest::default();
+        match *self {
+            Statement::Lane { owner, seq, .. } => Statement::Lane { owner, seq, digest },
+            Statement::Agreement { round, view, leader, stage, .. } => {
+                let stage = if stage == Stage::Unlock { Stage::Finish } else { stage };
+                Statement::Agreement { round, view, leader, stage, digest }
+            }
+            Statement::Block { height, .. } => Statement::Block { height, digest },
+            Statement::Part(part) => Statement::Part(PartRef { digest, ..part }),
+        }
+    }
+
     /// Length of the signed bytes.
     pub const BYTES: usize = 4 + 32 + 2 + 8 + 2 + 8 + 4 + 1 + 32;
 }

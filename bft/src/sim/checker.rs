@@ -7,6 +7,7 @@
 //! - *Receipts are true*: a reported fate has happened; a transaction reported as rejected never finishes.
 //! - *Blame*: no honest member blames another.
 //! - *Conduct*: honest members keep the promises that the proofs rest on ([`Subject`]).
+//! - *Signatures*: no key of an honest member contradicts itself, whatever became of what it signed.
 //!
 //! Each check is incremental: it costs a few map operations for each message sent and block executed. Coins are
 //! compared one by one now and then and at the end.
@@ -14,6 +15,7 @@
 mod clients;
 mod conduct;
 mod model;
+mod signatures;
 mod violation;
 mod world;
 
@@ -34,9 +36,10 @@ use crate::sim::parcel::Parcel;
 pub use conduct::Subject;
 pub use violation::Violation;
 
-use clients::Offered;
+use clients::{Asked, Offered};
 use conduct::Conduct;
 use model::{Expected, Model};
+use signatures::Signatures;
 use world::World;
 
 /// Coins are compared one by one after so many blocks.
@@ -59,7 +62,10 @@ pub(super) struct Checker {
     shards: Vec<History>,
     heights: BTreeMap<NodeId, Round>,
     conduct: BTreeMap<NodeId, Conduct>,
+    signatures: Signatures,
     offered: BTreeMap<TxId, Offered>,
+    /// Requests under way to a member, or handled without that any effect has left.
+    asked: BTreeMap<(NodeId, ClientId), Vec<(TxId, Asked)>>,
     /// The open requests of clients.
     open: BTreeSet<(NodeId, ClientId, TxId)>,
     /// The last client that queried a transaction.
@@ -79,7 +85,9 @@ impl Checker {
             world: World::genesis(rules),
             heights: honest.iter().map(|node| (*node, Round(0))).collect(),
             conduct: honest.iter().map(|node| (*node, Conduct::default())).collect(),
+            signatures: Signatures::default(),
             offered: BTreeMap::new(),
+            asked: BTreeMap::new(),
             open: BTreeSet::new(),
             askers: BTreeMap::new(),
             must_finish: BTreeSet::new(),
@@ -96,6 +104,11 @@ impl Checker {
     /// The same for all shards.
     pub(super) fn heights(&self) -> Vec<Round> {
         self.shards.iter().map(|history| Round(history.headers.len() as u64)).collect()
+    }
+
+    /// The height that an honest member has executed, as far as it has reported.
+    pub(super) fn executed(&self, node: NodeId) -> Round {
+        self.heights[&node]
     }
 
     fn history(&self, node: NodeId) -> &History {

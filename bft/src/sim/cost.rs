@@ -42,6 +42,8 @@ pub(super) struct Cost {
     adversary: Adversary,
     /// Byzantine members.
     liars: u64,
+    /// The longest that effects of a member wait for its disk.
+    held_max: Span,
     steps_most: u64,
     second: u64,
     sent: BTreeMap<(NodeId, NodeId, Digest), u32>,
@@ -52,9 +54,16 @@ pub(super) struct Cost {
 type Checked = Result<(), Violation>;
 
 impl Cost {
-    pub(super) fn new(adversary: Adversary, liars: usize) -> Cost {
-        let liars = liars as u64;
-        Cost { adversary, liars, steps_most: 0, second: 0, sent: BTreeMap::new(), asked: BTreeMap::new() }
+    pub(super) fn new(adversary: Adversary, liars: usize, held_max: Span) -> Cost {
+        Cost {
+            adversary,
+            liars: liars as u64,
+            held_max,
+            steps_most: 0,
+            second: 0,
+            sent: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
     }
 
     /// One event made an honest member send this many questions for certificates.
@@ -117,7 +126,8 @@ impl Cost {
         let Seen::Entry(entry) = parcel.seen() else { return Ok(()) };
         let Some(asked) = self.asked.remove(&(to, entry.owner, entry.seq)) else { return Ok(()) };
         let took = now.since(asked);
-        if took > within(committee.n()) {
+        // The last question and its answer wait.
+        if took.0 > within(committee.n()).0 + 2 * self.held_max.0 {
             return Err(Violation::SlowBody { node: to, took_ms: took.0 / 1_000 });
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! The choices of a seed: the Byzantine members, the behaviour of links, the faults and their times.
 //!
 //! Each seed turns on a random part of all faults ("swarm testing"), so that there are runs with few faults, which get
-//! far, and runs with many. At most f nodes of each shard are Byzantine or crash. At [`Plan::heal_at`] the network
-//! heals for good; Byzantine and crashed nodes stay what they are.
+//! far, and runs with many. At most f nodes of each shard are Byzantine or crash for good; with journals any nodes crash
+//! and come back. At [`Plan::heal_at`] the network heals for good and all that can come back do; the others stay what
+//! they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::NodeId;
 
+use crate::journal::Durability;
 use crate::prng::Prng;
 use crate::sim::adversary::Adversary;
 use crate::sim::links::{Delay, Order};
@@ -26,15 +28,52 @@ pub struct Scenario {
     pub adversary: Adversary,
     /// Its signatures and its threshold coin. The plan of a seed is the same with either; the leaders differ.
     pub suite: SuiteKind,
+    /// What honest members write down, and so whether they come back from crashes.
+    pub crashes: Crashes,
 }
 
 impl std::fmt::Display for Scenario {
     /// The command that runs it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Scenario { seed, nodes, shards, adversary, suite } = self;
+        let Scenario { seed, nodes, shards, adversary, suite, crashes } = self;
         let (adversary, suite) = (adversary.name(), suite.name());
         write!(f, "tools sim --seed {seed} --nodes {nodes} --shards {shards}")?;
-        write!(f, " --adversary {adversary} --suite {suite}")
+        write!(f, " --adversary {adversary} --suite {suite}")?;
+        if *crashes == Crashes::Off { Ok(()) } else { write!(f, " --crashes {}", crashes.name()) }
+    }
+}
+
+/// What is written down before effects leave an honest member, and so the crashes that there are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Crashes {
+    /// Nothing: a member that crashes stays away. Within the bound on faulty members.
+    Off,
+    /// Events, to the system. Any members crash at any moment, and are started again.
+    Process,
+    /// Events, to the disk. The same, and power is lost too.
+    Power,
+}
+
+impl Crashes {
+    /// All of them.
+    pub const ALL: [Crashes; 3] = [Crashes::Off, Crashes::Process, Crashes::Power];
+
+    /// The name that commands use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Crashes::Off => "off",
+            Crashes::Process => "process",
+            Crashes::Power => "power",
+        }
+    }
+
+    /// The durability of the journals, if there are any.
+    pub(super) fn durability(self) -> Option<Durability> {
+        match self {
+            Crashes::Off => None,
+            Crashes::Process => Some(Durability::Process),
+            Crashes::Power => Some(Durability::Power),
+        }
     }
 }
 
@@ -76,7 +115,8 @@ impl SuiteKind {
 impl Scenario {
     /// A scenario of a mixture of both suites ([`SuiteKind::mixed`]).
     pub fn mixed(seed: u64, nodes: u16, shards: u16, adversary: Adversary) -> Scenario {
-        Scenario { seed, nodes, shards, adversary, suite: SuiteKind::mixed(seed, adversary) }
+        let (suite, crashes) = (SuiteKind::mixed(seed, adversary), Crashes::Off);
+        Scenario { seed, nodes, shards, adversary, suite, crashes }
     }
 
     /// The generator of all random choices of the run.
@@ -95,10 +135,73 @@ pub(super) enum Trouble {
     Partition { side: BTreeSet<NodeId>, until: Time },
     /// The node stops for good.
     Crash(NodeId),
+    /// Nodes crash and are started again.
+    Fall(Vec<Fall>),
+    /// The node is started again.
+    Restart(NodeId),
     /// A child process of the node dies with the frames that it carries and is replaced after that long.
     ChildDies { node: NodeId, child: Child, down: Span },
     /// The new child has connected.
     ChildBack { node: NodeId, child: Child },
+}
+
+/// A crash of a node that is started again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Fall {
+    pub(super) node: NodeId,
+    pub(super) cause: Cause,
+    pub(super) point: Point,
+    pub(super) exposure: Exposure,
+    pub(super) down: Span,
+}
+
+/// What ends a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cause {
+    /// Its processes end; what the system has stays.
+    Process,
+    /// Power is lost; what the disk has stays.
+    Power,
+}
+
+/// What may become of the disk of a node that crashes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exposure {
+    /// It loses a tail, and the node goes on.
+    Tails,
+    /// Anything else too, after which the node may have to stay away.
+    Harm,
+}
+
+/// Where a node crashes in what its disk does for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Point {
+    /// Wherever it stands.
+    Anywhere,
+    /// Before what it noted is appended, of which the beginning may be there.
+    BeforeAppend,
+    /// After the append, before the sync.
+    BeforeSync,
+    /// After both, before any effect leaves.
+    BeforeEffects,
+    /// After a part of the effects of one event.
+    BetweenEffects,
+    /// Before a snapshot is finished.
+    Snapshot,
+}
+
+impl Point {
+    /// Its name in a report.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Point::Anywhere => "anywhere",
+            Point::BeforeAppend => "before append",
+            Point::BeforeSync => "before sync",
+            Point::BeforeEffects => "before effects",
+            Point::BetweenEffects => "between effects",
+            Point::Snapshot => "before a snapshot",
+        }
+    }
 }
 
 /// A child process of a node.
@@ -199,6 +302,13 @@ impl Plan {
             _ => 0,
         };
         draw_child_deaths(prng, &honest, heal_at, children, &mut troubles);
+        if let Some(durability) = scenario.crashes.durability() {
+            let expendable = shards.iter().flat_map(|roles| &roles.honest[..roles.crash_max]);
+            let expendable: BTreeSet<NodeId> = expendable.copied().collect();
+            // Other choices of the seed are those that it makes without these crashes.
+            let prng = &mut prng.clone().fork();
+            draw_falls(prng, durability, &honest, &expendable, heal_at, &mut troubles);
+        }
         let leaders = match scenario.adversary {
             Adversary::StarvedLeader => Leaders::Starved,
             // Later views, with their justifications, come about only when leaders fail.
@@ -323,3 +433,52 @@ fn draw_child_deaths(
         troubles.push((at, Trouble::ChildDies { node, child, down }));
     }
 }
+
+/// Any members crash, alone or together, and perhaps again soon after. Those that the bound on faulty members has room
+/// for may be harmed so that they stay away.
+fn draw_falls(
+    prng: &mut Prng,
+    durability: Durability,
+    honest: &[NodeId],
+    expendable: &BTreeSet<NodeId>,
+    heal_at: Time,
+    troubles: &mut Vec<(Time, Trouble)>,
+) {
+    const DOWN_MAX_US: u64 = 400_000;
+    for _ in 0..1 + prng.below(6) {
+        let at = Time(prng.below(heal_at.0));
+        let mut nodes = honest.to_vec();
+        match prng.below(4) {
+            0 => {}
+            1 => nodes.retain(|_| prng.chance(1, 2)),
+            _ => nodes = prng.pick(honest).copied().into_iter().collect(),
+        }
+        let times = if prng.chance(1, 3) { 2 } else { 1 };
+        for again in 0..times {
+            let falls = nodes.iter().map(|node| {
+                let is_expendable = expendable.contains(node);
+                let has_power = durability == Durability::Process && !is_expendable;
+                let cause = if has_power || prng.chance(1, 2) { Cause::Process } else { Cause::Power };
+                let point = *prng.pick(&POINTS).expect("the list is not empty");
+                let exposure = if is_expendable { Exposure::Harm } else { Exposure::Tails };
+                Fall { node: *node, cause, point, exposure, down: Span(prng.within(1_000..DOWN_MAX_US)) }
+            });
+            let falls = falls.collect();
+            let at = at + Span(again * prng.within(1_000..2 * DOWN_MAX_US));
+            troubles.push((at, Trouble::Fall(falls)));
+        }
+    }
+    troubles.retain(|(at, trouble)| *at < heal_at || !matches!(trouble, Trouble::Fall(_)));
+}
+
+/// The points of a crash; most crashes come by surprise.
+const POINTS: [Point; 8] = [
+    Point::Anywhere,
+    Point::Anywhere,
+    Point::Anywhere,
+    Point::BeforeAppend,
+    Point::BeforeSync,
+    Point::BeforeEffects,
+    Point::BetweenEffects,
+    Point::Snapshot,
+];

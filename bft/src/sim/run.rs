@@ -6,8 +6,10 @@
 //! receipts and the honest members of each shard stand at one height, with nothing open between shards; without
 //! Byzantine members it must then fall silent.
 
+mod crash;
 mod happen;
 mod inspect;
+mod journal;
 mod setup;
 mod shadow;
 mod wire;
@@ -23,6 +25,7 @@ use crate::core::Core;
 use crate::crypto::counting::CountingSuite;
 use crate::crypto::suite::{CoinShare, Suite};
 use crate::event::Event;
+use crate::journal::Opening;
 use crate::prng::Prng;
 use crate::sim::adversary::{Behaviour, Hands};
 use crate::sim::checker::{Checker, Violation};
@@ -30,6 +33,7 @@ use crate::sim::cost::Cost;
 use crate::sim::links::{HEALED_DELAY_MAX, Links, Scheduled};
 use crate::sim::parcel::Frame;
 use crate::sim::plan::{Child, Plan, Scenario, Trouble};
+use crate::sim::run::journal::{Journal, Step};
 use crate::sim::run::shadow::Shadow;
 use crate::sim::trace::{self, Trace};
 use crate::sim::workload::Workload;
@@ -93,6 +97,8 @@ pub struct Report {
     pub cancelled: u64,
     /// Faults that honest members noticed, by name.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Crashes of members that are started again, by their points, and what came of these starts.
+    pub crashes: BTreeMap<&'static str, u64>,
     /// Messages that the honest member of each shard that dropped most dropped since they came too early.
     pub too_early: u64,
     /// The log of the run, if it was requested.
@@ -121,6 +127,7 @@ enum Happening {
     Pings,
     Submit,
     Trouble(Trouble),
+    Disk { node: NodeId, life: u64, step: Step },
     Turn,
     Heal,
 }
@@ -169,8 +176,11 @@ struct Simulation<'a> {
     /// The scheduler's view of coins, and a suite to combine them with.
     coins: BTreeMap<(ShardId, Round, View), BTreeMap<Index, CoinShare>>,
     observers: Vec<Arc<dyn Suite>>,
-    /// Counters of the verifications of honest members.
+    /// Suites of honest members: counters of verifications, and what was signed.
     verified: BTreeMap<NodeId, Arc<CountingSuite>>,
+    /// What the cores of honest members are built from, and their journals, if they have any.
+    openings: BTreeMap<NodeId, Opening>,
+    journals: BTreeMap<NodeId, Journal>,
     workload: Workload,
     checker: Checker,
     cost: Cost,
@@ -179,6 +189,7 @@ struct Simulation<'a> {
     trace: Trace,
     frames: u64,
     faults: BTreeMap<&'static str, u64>,
+    crashes: BTreeMap<&'static str, u64>,
 }
 
 type Ran<T = ()> = Result<T, Violation>;
@@ -202,6 +213,7 @@ impl Simulation<'_> {
             finished_cross,
             cancelled,
             faults: self.faults,
+            crashes: self.crashes,
             too_early,
             trace: self.trace,
         }
@@ -373,9 +385,14 @@ impl Simulation<'_> {
     }
 
     fn feed(&mut self, node: NodeId, at: usize, event: Event, what: &str) -> Ran {
-        let now = self.now;
-        let core = match self.node_mut(node) {
-            Node::Honest(core) => &mut **core,
+        let (now, lag) = (self.local_time(node), self.lag(node));
+        let core = match &mut self.nodes[usize::from(node.0)] {
+            Node::Honest(core) => {
+                if let Some(journal) = self.journals.get_mut(&node) {
+                    journal.note(now, &event);
+                }
+                &mut **core
+            }
             Node::Byzantine(cores) => &mut cores[at],
             Node::Crashed => return Ok(()),
         };
@@ -384,7 +401,7 @@ impl Simulation<'_> {
         let steps = core.work() - before;
         let wakeup = core.next_wakeup();
         match wakeup {
-            Some(due) => self.wakeups.insert((node, at), due),
+            Some(due) => self.wakeups.insert((node, at), due + lag),
             None => self.wakeups.remove(&(node, at)),
         };
         // Pings and ticks without effects are left out of the log.
@@ -397,7 +414,7 @@ impl Simulation<'_> {
             };
             let role = if self.plan.byzantine.contains(&node) { "!" } else { "" };
             let who = format!("n{node}{role}");
-            let (head, standing) = (trace::head(now, &who), trace::standing(core));
+            let (head, standing) = (trace::head(self.now, &who), trace::standing(core));
             let did = trace::effects(&self.committee, node, &effects);
             self.trace.write(|| format!("{head} {standing:<32} {what} | {did}"));
         }
@@ -407,7 +424,7 @@ impl Simulation<'_> {
                 if let Some(shadow) = self.shadow.as_mut().filter(|shadow| shadow.node() == node) {
                     shadow.follow(now, &event, &effects, core)?;
                 }
-                self.do_honest(node, effects)?;
+                self.hold(node, event, effects)?;
                 self.check_idle(node)
             }
             _ => self.do_byzantine(node, at, effects),

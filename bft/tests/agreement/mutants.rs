@@ -17,8 +17,8 @@ enum Damage {
 /// A staged attack.
 type Script = fn() -> Outcome;
 
-/// The scripts that attack a rule, and the damage that they do without it. `None` for the rules of lanes, ledger and
-/// shards and for those that bound costs, which have tests beside their modules. A new rule does not compile until it
+/// The scripts that attack a rule, and the damage that they do without it. `None` for the rules of lanes, ledger,
+/// shards and journals and for those that bound costs, which have tests elsewhere. A new rule does not compile until it
 /// is listed here.
 fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
     match rule {
@@ -64,6 +64,11 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
         | Mutant::ResendsArePaced
         | Mutant::WantsGoToProposer
         | Mutant::SecondHolderIsAsked
+        | Mutant::EffectsAfterAppend
+        | Mutant::SyncBeforeEffects
+        | Mutant::DamageIsNoTail
+        | Mutant::SnapshotHasPosition
+        | Mutant::UsedKeysNeedJournal
         | Mutant::SignOncePerPart
         | Mutant::TransferNeedsCertificate
         | Mutant::TransferHeaderChain

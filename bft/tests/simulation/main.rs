@@ -2,6 +2,7 @@
 //!
 //! Every adversary must also cause the faults that are listed for it: an attack that no member notices attacks nothing.
 
+mod crashes;
 mod frames;
 #[cfg(feature = "mutants")]
 mod mutants;

@@ -1,10 +1,14 @@
 //! The receipts of clients: each is true, and none is missing at the end.
+//!
+//! What a member has handled counts from the moment at which its effects leave, so that requests and receipts have the
+//! order in which the member saw and gave them.
 
 use wire::client::{Fate, Receipt, Refusal, Rejection, Reply};
 use wire::codec;
 use wire::ids::{ClientId, CoinId, NodeId, ShardId, TxId};
 use wire::limits::EXPIRY_ROUNDS_AHEAD_MAX;
 
+use crate::event::Event;
 use crate::sim::checker::{Checked, Checker, Violation};
 use crate::transaction::{Expiry, Input, tx_id, validate};
 
@@ -18,6 +22,15 @@ pub(super) struct Offered {
     expiries: Vec<Expiry>,
     /// A member has reported that it will never finish.
     written_off: Option<(NodeId, Fate)>,
+}
+
+/// How a client comes to wait for a fate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asked {
+    /// It submitted the transaction.
+    Fate,
+    /// It queried a transaction that may be open already.
+    Again,
 }
 
 impl Offered {
@@ -48,7 +61,7 @@ impl Checker {
                 offered.output = Some(view.output_shard());
                 offered.expiries = view.expiries().collect();
             }
-            self.open.insert((node, client, id));
+            self.asked.entry((node, client)).or_default().push((id, Asked::Fate));
         }
     }
 
@@ -57,16 +70,33 @@ impl Checker {
         for id in ids {
             // A transaction submitted to a crashed or Byzantine member may be unknown here.
             self.offered.entry(*id).or_insert_with(Offered::elsewhere);
-            self.open.insert((node, client, *id));
+            self.asked.entry((node, client)).or_default().push((*id, Asked::Again));
+        }
+    }
+
+    /// An honest member has handled an event, and its effects leave it now.
+    pub(in crate::sim) fn on_handled(&mut self, node: NodeId, event: &Event) {
+        match event {
+            Event::Client { client, .. } => self.open_requests(node, *client),
+            Event::ClientGone { client } => self.on_client_gone(node, *client),
+            _ => {}
+        }
+    }
+
+    fn open_requests(&mut self, node: NodeId, client: ClientId) {
+        for (id, asked) in self.asked.remove(&(node, client)).unwrap_or_default() {
+            self.open.insert((node, client, id));
             // The last client that queried an open transaction gets its receipt.
-            if let Some(before) = self.askers.insert((node, *id), client) {
-                self.open.remove(&(node, before, *id));
+            if asked == Asked::Again
+                && let Some(before) = self.askers.insert((node, id), client)
+            {
+                self.open.remove(&(node, before, id));
             }
         }
     }
 
     /// A client has left; its receipts may be under way or never be sent.
-    pub(in crate::sim) fn on_client_gone(&mut self, node: NodeId, client: ClientId) {
+    fn on_client_gone(&mut self, node: NodeId, client: ClientId) {
         self.open.retain(|(taker, waits, _)| (*taker, *waits) != (node, client));
     }
 
@@ -78,11 +108,13 @@ impl Checker {
     /// A node has crashed: its transactions have no fate there.
     pub(in crate::sim) fn on_crash(&mut self, node: NodeId) {
         self.open.retain(|(taker, _, _)| *taker != node);
+        self.asked.retain(|(taker, _), _| *taker != node);
     }
 
     /// The transactions for whose fates clients of honest members still wait.
     pub(in crate::sim) fn open(&self) -> impl Iterator<Item = (NodeId, TxId)> + '_ {
-        self.open.iter().map(|(node, _, id)| (*node, *id))
+        let asked = self.asked.iter().flat_map(|((node, _), ids)| ids.iter().map(|(id, _)| (*node, *id)));
+        self.open.iter().map(|(node, _, id)| (*node, *id)).chain(asked)
     }
 
     /// An honest member answers a client.

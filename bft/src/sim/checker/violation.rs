@@ -5,6 +5,7 @@ use std::fmt;
 use wire::client::Fate;
 use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, ShardId, TxId, View};
 
+use crate::crypto::suite::Statement;
 use crate::cut::Cut;
 use crate::fault::Fault;
 use crate::id_index::Steps;
@@ -48,6 +49,8 @@ pub enum Violation {
     Blamed { by: NodeId, fault: Fault },
     /// An honest member sent two different contents on one subject.
     Equivocation { node: NodeId, subject: Subject },
+    /// An honest member's key signed two statements on one subject.
+    Contradiction { node: NodeId, first: Statement, second: Statement },
     /// An honest member answered an SPB of a view after its PRE-VOTE in it.
     AnsweredAfterPreVote { node: NodeId, round: Round, view: View },
     /// An honest member released its coin share without N−f FINISHes or f+1 shares.
@@ -84,6 +87,8 @@ pub enum Violation {
     NotFinished { node: NodeId, id: TxId, reported: Fate },
     /// Live honest members stand at different heights when all is quiet.
     LeftBehind { heights: Vec<(NodeId, Round)> },
+    /// A member refused to start, though nothing of what its disk must keep had changed.
+    Refused { node: NodeId, error: String },
     /// A core that was given the same events did something else.
     Replay { node: NodeId, error: String },
     /// A message or timer is left although no transaction is open.

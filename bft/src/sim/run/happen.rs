@@ -3,13 +3,18 @@
 use ::wire::ids::NodeId;
 
 use crate::event::Event;
+use crate::mutant::{Mutant, in_force};
 use crate::prng::Prng;
 use crate::sim::adversary::Adversary;
 use crate::sim::plan::{Child, Trouble};
+use crate::sim::run::journal::Standing;
 use crate::sim::run::{Happening, Node, PING_EVERY, Ran, Simulation, Stage, TURN_EVERY};
 use crate::sim::trace;
 use crate::sim::workload::{Action, ClientRequest};
 use crate::time::Span;
+
+/// When a member starts that has lost what its keys signed, and does so though it must not.
+const STARTED_AFTER: Span = Span::from_ms(200);
 
 impl Simulation<'_> {
     pub(super) fn happen(&mut self, happening: Happening) -> Ran {
@@ -28,6 +33,7 @@ impl Simulation<'_> {
             }
             Happening::Submit => self.submit(),
             Happening::Trouble(trouble) => self.trouble(trouble),
+            Happening::Disk { node, life, step } => self.on_disk(node, life, step),
             Happening::Turn => {
                 self.draw_twins();
                 self.reincarnate();
@@ -70,7 +76,7 @@ impl Simulation<'_> {
             match &action {
                 Action::Submit(transactions) => self.checker.on_submission(to, client, transactions),
                 Action::Query(ids) => self.checker.on_query(to, client, ids),
-                Action::Leave => self.checker.on_client_gone(to, client),
+                Action::Leave => {}
             }
         }
         let event = match action {
@@ -95,14 +101,17 @@ impl Simulation<'_> {
             }
             Trouble::Partition { side, until } => self.net.partition(side, until),
             Trouble::Crash(node) => {
-                *self.node_mut(node) = Node::Crashed;
-                self.wakeups.remove(&(node, 0));
-                self.decided.remove(&node);
-                self.checker.on_crash(node);
-                let prng = &mut self.prng;
-                self.net.lose(|frame| frame.from == node && prng.chance(1, 2));
-                self.notify_peers(node, |peer| Event::PeerDown { peer });
+                if let Some(journal) = self.journals.get_mut(&node) {
+                    journal.stop();
+                    journal.standing = Standing::Gone;
+                }
+                self.take_down(node);
+                if !in_force(Mutant::UsedKeysNeedJournal) {
+                    self.net.schedule(self.now + STARTED_AFTER, Happening::Trouble(Trouble::Restart(node)));
+                }
             }
+            Trouble::Fall(falls) => self.fall(falls)?,
+            Trouble::Restart(node) => self.restart(node)?,
             Trouble::ChildDies { node, child, down } => {
                 let until = self.now + down;
                 if !matches!(self.node(node), Node::Honest(_)) || self.down.contains_key(&(node, child)) {
@@ -128,7 +137,7 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    fn notify_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
+    pub(super) fn notify_peers(&mut self, node: NodeId, event: impl Fn(NodeId) -> Event) {
         for to in self.everybody().filter(|to| *to != node) {
             let happening = Happening::Event { to, event: event(node) };
             self.net.schedule_on_link(self.now, node, to, happening);
@@ -160,6 +169,7 @@ impl Simulation<'_> {
         self.trace.write(|| format!("{head} the network heals"));
         self.stage = Stage::Healed { at: self.now, heights: self.checker.heights() };
         self.net.heal(self.now);
+        self.restart_all()?;
         let live: Vec<NodeId> = self.honest_cores().map(|(node, _)| node).collect();
         for request in self.workload.last(&self.checker.heights(), &live) {
             if let Action::Submit(transactions) = &request.action {

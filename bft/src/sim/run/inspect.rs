@@ -20,7 +20,7 @@ const SEARCH_STEPS_MAX: u64 = 300;
 impl Simulation<'_> {
     /// Requires that an honest core has no work left now.
     pub(super) fn check_idle(&mut self, node: NodeId) -> Ran {
-        let now = self.now;
+        let now = self.local_time(node);
         let Node::Honest(core) = self.node_mut(node) else { return Ok(()) };
         let wakeup = core.next_wakeup();
         if let Some(due) = wakeup.filter(|due| *due <= now) {
@@ -50,7 +50,9 @@ impl Simulation<'_> {
     pub(super) fn check_verified(&self) -> Ran {
         for (node, core) in self.honest_cores() {
             let steps = core.status().views + core.ledger().height().0;
-            self.cost.at_end(node, steps, self.verified[&node].in_vain(), &self.committee)?;
+            // A replay verifies again what the member had verified before it crashed.
+            let repeated = self.journals.get(&node).map_or(0, |journal| journal.repeated_in_vain);
+            self.cost.at_end(node, steps, self.verified[&node].in_vain() - repeated, &self.committee)?;
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::real::RealSuite;
 use crate::crypto::suite::Suite;
+use crate::journal::{Durability, Opening, Start};
 use crate::lane::LaneSettings;
 use crate::member::Member;
 use crate::pending::MempoolLimits;
@@ -21,12 +22,13 @@ use crate::sim::adversary::{Adversary, Hands};
 use crate::sim::checker::Checker;
 use crate::sim::cost::Cost;
 use crate::sim::links::Links;
-use crate::sim::plan::{Plan, Scenario, SuiteKind};
+use crate::sim::plan::{Crashes, Plan, Scenario, SuiteKind};
+use crate::sim::run::journal::{HELD_MAX, Journal};
 use crate::sim::run::shadow::Shadow;
 use crate::sim::run::{Happening, Node, PING_EVERY, Simulation, Stage, TURN_EVERY, Transport};
 use crate::sim::trace::Trace;
 use crate::sim::workload::{self, Habit, Workload};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::trace::Tracing;
 
 type Suites = BTreeMap<NodeId, Arc<dyn Suite>>;
@@ -38,7 +40,13 @@ impl<'a> Simulation<'a> {
         let (committee, suites) = deal(scenario);
         let shards = || (0..scenario.shards).map(ShardId);
         let members: Vec<NodeId> = shards().flat_map(|shard| committee.members(shard)).collect();
-        let (nodes, verified, shadow) = start(scenario, &plan, &committee, &suites, &members, &mut prng);
+        let Members { nodes, verified, openings, shadow } =
+            start(scenario, &plan, &committee, &suites, &members, &mut prng);
+        let journal = |(node, opening): (&NodeId, &Opening)| {
+            let seed = scenario.prng().next_u64() ^ u64::from(node.0);
+            (*node, Journal::begin(opening.clone(), Prng::new(seed)))
+        };
+        let journals = scenario.crashes.durability().map(|_| openings.iter().map(journal).collect());
         let honest: BTreeSet<NodeId> =
             members.iter().copied().filter(|node| !plan.byzantine.contains(node)).collect();
         let foreign: Vec<Arc<dyn Suite>> = suites
@@ -60,6 +68,7 @@ impl<'a> Simulation<'a> {
             behaviours.push(scenario.adversary.behaviour(&mut own));
             hands.push(own);
         }
+        let held_max = scenario.crashes.durability().map_or(Span(0), |_| HELD_MAX);
         let resubmits = scenario.adversary == Adversary::Resubmitting;
         let habit = if resubmits { Habit::Resubmitting } else { Habit::Usual };
         Simulation {
@@ -77,15 +86,18 @@ impl<'a> Simulation<'a> {
             down: BTreeMap::new(),
             coins: BTreeMap::new(),
             verified,
+            openings,
+            journals: journals.unwrap_or_default(),
             observers: observers.iter().map(|member| member.suite.clone()).collect(),
             workload: Workload::new(&mut prng, committee.clone(), scenario.shards, habit),
             checker: Checker::new(rules, honest),
-            cost: Cost::new(scenario.adversary, plan.byzantine.len()),
+            cost: Cost::new(scenario.adversary, plan.byzantine.len(), held_max),
             shadow,
             transport,
             trace,
             frames: 0,
             faults: BTreeMap::new(),
+            crashes: BTreeMap::new(),
             prng,
             plan,
             committee,
@@ -93,7 +105,17 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// All members, in the order of their ids, the counters of the honest ones' suites, and the shadow of one of these.
+/// All members at the beginning.
+struct Members {
+    /// In the order of their ids.
+    nodes: Vec<Node>,
+    /// The suites of the honest ones, and what their cores are built from.
+    verified: BTreeMap<NodeId, Arc<CountingSuite>>,
+    openings: BTreeMap<NodeId, Opening>,
+    /// The shadow of one of these.
+    shadow: Option<Shadow>,
+}
+
 fn start(
     scenario: &Scenario,
     plan: &Plan,
@@ -101,7 +123,7 @@ fn start(
     suites: &Suites,
     members: &[NodeId],
     prng: &mut Prng,
-) -> (Vec<Node>, BTreeMap<NodeId, Arc<CountingSuite>>, Option<Shadow>) {
+) -> Members {
     let lanes = LaneSettings {
         pipeline: *prng.pick(&[1, 2, 8]).expect("the list is not empty"),
         ..LaneSettings::default()
@@ -126,9 +148,14 @@ fn start(
         }
     });
     let nodes = nodes.collect();
-    let first = verified.keys().next();
+    // A restart needs no shadow: it does everything again from the bytes of a journal.
+    let first = verified.keys().next().filter(|_| scenario.crashes == Crashes::Off);
     let shadow = first.and_then(|node| Shadow::of(scenario.seed, &config(*node), suites[node].clone()));
-    (nodes, verified, shadow)
+    let durability = scenario.crashes.durability().unwrap_or(Durability::Process);
+    let begun = Start { number: 1, boot: "0".into(), durability, unix_ms: 0, now: Time(0) };
+    let opening = |node: &NodeId| (*node, Opening::of("simulation".into(), &config(*node), begun.clone()));
+    let openings = verified.keys().map(opening).collect();
+    Members { nodes, verified, openings, shadow }
 }
 
 /// The network with everything in it that happens at a fixed time.
