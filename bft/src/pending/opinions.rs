@@ -23,7 +23,7 @@
 //!
 //! **Repetition.** There are no timers and nothing is kept to be sent again: contacts and pool members repeat their
 //! orders to all members of a shard until they have an answer. A member asked reports again (CL_M, at most once a
-//! second for each transaction) and, if N−f CL_M are known or a block has rejected it, answers with CL
+//! second for each transaction), also when its ledger has since forgotten the cause, and, if N−f CL_M are known or a block has rejected it, answers with CL
 //! ([`Opinions::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
@@ -109,6 +109,13 @@ impl Opinions {
             table: Table::new(hash_seed, ids_max),
             candidates: BTreeSet::new(),
         }
+    }
+
+    /// Why a transaction is believed never to execute, if we have sent CL_M on it: what our ledger said then stays true
+    /// though it may have forgotten why, such as who spent a coin.
+    pub(super) fn voted(&self, id: &TxId) -> Option<Cause> {
+        let notes = self.table.notes(id)?;
+        notes.voted.and(notes.believed)
     }
 
     /// Why a transaction is believed never to execute, if it is. An open record here outweighs belief.

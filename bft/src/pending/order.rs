@@ -98,24 +98,23 @@ impl Pending {
         ledger: &Ledger,
         answer: &mut Answer,
     ) {
+        let shard = self.member.shard;
+        let vote = |cause| RejectVote { id, others: other_shards(&view, shard), cause };
         match ledger.standing(&id, &view) {
             Standing::Open if self.opinions.believed(&id).is_none() => {
                 self.list_order(now, from, id, view, ledger);
             }
-            Standing::Open => {}
+            // The ledger may have forgotten who spent a coin, and our CL_M of then may be lost.
+            Standing::Open => answer.votes.extend(self.opinions.voted(&id).map(vote)),
             Standing::Spent => {
                 let record = ledger.open_record(&id).expect("that is what this standing means");
                 // With its output here it has ticked our own pool, and the asker has the same ledger.
-                if record.output() != self.member.shard {
+                if record.output() != shard {
                     answer.spent.push((id, record.part()));
                 }
             }
-            standing => {
-                // A closed record means that it finished: the asker learns of that from its own shard.
-                let others = || other_shards(&view, self.member.shard);
-                let vote = standing.never().map(|cause| RejectVote { id, others: others(), cause });
-                answer.votes.extend(vote);
-            }
+            // A closed record means that it finished: the asker learns of that from its own shard.
+            standing => answer.votes.extend(standing.never().map(vote)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Scenarios that once failed, each named after the bug that it found.
 
-use bft::sim::Adversary;
+use bft::sim::{Adversary, Crashes, Scenario};
 
-use crate::{clean, clean_shards};
+use crate::{clean, clean_run, clean_shards};
 
 /// An echo that was under way when its entry's lane was decided on another branch is late, not wrong: its sender must
 /// not be blamed.
@@ -16,4 +16,12 @@ fn late_echoes_are_no_fault() {
 #[test]
 fn a_fetch_goes_on_when_its_entry_is_decided() {
     clean_shards(2957, 10, 2, Adversary::SilentSigners);
+}
+
+/// Members call a transaction rejected, crashes take most of these messages, and then the ledgers forget who had spent
+/// its coin. Who asks again must be answered all the same, or the other shard waits until the transaction expires.
+#[test]
+fn a_rejection_is_repeated_when_its_cause_is_forgotten() {
+    let scenario = Scenario::mixed(1579, 7, 2, Adversary::LastInFirstOut);
+    clean_run(&Scenario { crashes: Crashes::Power, ..scenario });
 }

@@ -36,10 +36,20 @@ fn suite(node: NodeId) -> Arc<HashSuite> {
 
 /// The transaction that spends genesis coin `index` of each of these shards.
 fn spend(shards: &[ShardId], index: u64, output_shard: ShardId, payload: &[u8]) -> Vec<u8> {
+    spend_until(Round(50), shards, index, output_shard, payload)
+}
+
+fn spend_until(
+    expiry: Round,
+    shards: &[ShardId],
+    index: u64,
+    output_shard: ShardId,
+    payload: &[u8],
+) -> Vec<u8> {
     let coin = |shard| genesis_coin(&committee().testbed(), shard, index);
     let inputs = shards.iter().map(|shard| Input { shard: *shard, coin: coin(*shard), amount: 100 });
     let outputs = shards.iter().map(|_| transaction::Output { owner: Owner([7; 32]), amount: 100 });
-    let expiries = shards.iter().map(|shard| Expiry { shard: *shard, round: Round(50) });
+    let expiries = shards.iter().map(|shard| Expiry { shard: *shard, round: expiry });
     Transaction {
         inputs: &inputs.collect::<Vec<_>>(),
         output_shard,
@@ -355,6 +365,31 @@ fn a_malformed_order_is_a_fault_and_lists_nothing() {
         assert_eq!(output.faults.len(), 1);
     }
     assert!(node.pending.is_empty());
+}
+
+/// A ledger forgets who spent a coin long before another transaction on that coin expires. A member that has called it
+/// rejected does so again, for the members that may not have heard it.
+#[test]
+fn an_order_is_answered_although_the_ledger_has_forgotten_why_it_is_rejected() {
+    let mut node = Node::new(5);
+    let spent = spend_until(Round(5), &[ONE], 0, ONE, b"");
+    let rival = spend_until(Round(900), &[ONE], 0, ZERO, b"rival");
+    node.execute(Time(0), &proposal(&[&spent]), &[]);
+    let first = node.on_order(at(1), 0, std::slice::from_ref(&rival));
+    let votes = |output: &Output| match &output.sends[..] {
+        [(Dest::ShardOthers, PendingSend::Reject(RejectMessage::Votes { votes, .. }))] => votes.clone(),
+        _ => panic!("no answer: {output:?}"),
+    };
+    let cause = Cause::Rejected(Rejection::Spent);
+    assert_eq!(votes(&first), [RejectVote { id: tx_id(&rival), others: vec![ZERO], cause }]);
+    for _ in 0..100 {
+        node.execute(at(1), &proposal(&[]), &[]);
+    }
+    let view = TransactionView::parse(&rival).unwrap();
+    assert_eq!(node.ledger.standing(&tx_id(&rival), &view), Standing::Open, "it is forgotten");
+    let again = node.on_order(at(9), 0, std::slice::from_ref(&rival));
+    assert_eq!(votes(&again), votes(&first));
+    assert!(node.pending.is_empty(), "it is not listed");
 }
 
 #[test]
