@@ -243,10 +243,13 @@ impl Core {
     /// Looks for work although no event has arrived. A core that has handled an event must find none before its wake-up
     /// is due. For checkers.
     pub fn look_again(&mut self, now: Time) -> Vec<Effect> {
+        let imports = self.imports;
         self.certificates = News::Arrived;
         self.tick(now);
         self.settle(now);
         self.release_gathered(now);
+        // While the lane has no room a tick may leave imports to be listed. A look leaves the state as it was.
+        self.imports = imports;
         std::mem::take(&mut self.out)
     }
 

@@ -206,10 +206,11 @@ fn begin(
             Begun { machine: core, rounds, journal, beginning }
         }
         None => {
-            let rounds = rounds_file(config, RoundsFile::create)?;
             // The journal first: if the node ends in between, it can begin again.
             let (id, writer) = (opening.id(), directory.write(opening)?);
             claim_keys(config, Some(id))?;
+            // Only now: a start that is refused leaves the file of another one alone.
+            let rounds = rounds_file(config, RoundsFile::create)?;
             let journal = Some((writer, Past::default()));
             Begun { journal, ..Begun::first(first(), rounds) }
         }

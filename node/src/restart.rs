@@ -238,8 +238,8 @@ fn report(replay: &Replay, from: Check, torn: Option<&Torn>, began: Instant) {
 
 impl fmt::Display for RestartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WHAT_TO_DO: &str = "the node does not start, since it could contradict what it has signed; put the journal \
-                                  back as it was, or deal new keys with 'tools keygen'";
+        const WHAT_TO_DO: &str = "the node does not start, since it could contradict what it has signed; restore the \
+                                  damaged file itself, or begin a new testbed with keys of 'tools keygen'";
         match self {
             RestartError::Io(what, path, error) => {
                 write!(f, "the journal cannot be used: cannot {what} {}: {error}", path.display())
@@ -466,7 +466,7 @@ mod tests {
         fs::write(&path, damaged).unwrap();
         let error = place.error();
         assert!(
-            error.contains("journal-00000001, byte ") && error.contains("put the journal back"),
+            error.contains("journal-00000001, byte ") && error.contains("restore the damaged file"),
             "{error}"
         );
         // Nothing but the beginning of a first segment: the node has done nothing.

@@ -94,7 +94,7 @@ impl Program {
         page += &local::help().lines().map(|line| format!("{:INDENT$}{line}\n", "")).collect::<String>();
         page += &format!("\nENVIRONMENT\n{:INDENT$}RUST_LOG\n", "");
         page += &paragraph(
-            "What is logged: off, error, warn, info, debug or trace, or levels by crate, e.g. info,bft=trace. Default: \
+            "What is logged: off, error, warn, info, debug or trace, or levels by crate, e.g. info,node=trace. Default: \
              info.",
             2 * INDENT,
         );

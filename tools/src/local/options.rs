@@ -53,8 +53,8 @@ pub(crate) const COMMAND: Command = Command {
             "off|process|power",
             "off",
             "Whether nodes write down what their cores are fed, in DATA_DIR/journal-<id>/ for restarts and tools replay, before \
-             its effects leave: to the system (process) or to the disk (power). All of it is kept, so a long run takes much \
-             room.",
+             its effects leave: to the system (process) or to the disk (power). With --limits journal-kept-bytes it takes that \
+             much room a node, and in any case what a start needs.",
         ),
         LIMITS,
         FAULTS,

@@ -30,6 +30,9 @@ pub(super) fn start<'a>(
     if options.durability.is_some() {
         resume::note(&directories.data, &options.noted)?;
     }
+    if resumed.is_some() {
+        print("nodes do again what their journals hold since their last snapshots");
+    }
     let metrics = if options.has_metrics { ports::for_metrics(&prepared.hosts)? } else { Vec::new() };
     save_metrics(&metrics, &directories.metrics(), progress)?;
     let cluster = Cluster::start(directories, nodes, |id| {
