@@ -92,7 +92,10 @@ pub(crate) const LIMITS_SECTION: (&str, &str) = (
      queue-peers-bytes       16777216, from 65536 to 1073741824\n\
      peer-bytes-per-s        no limit, from 1\n\
      peer-silence-ms         15000, from 1 to 86400000\n\
-     ack-delay-ms            10, from 1 to 1000",
+     ack-delay-ms            10, from 1 to 1000\n\
+     segment-bytes           67108864, from 65536 to 17179869184\n\
+     snapshot-after-bytes    268435456, from 65536 to 1099511627776\n\
+     journal-kept-bytes      4294967296, from 0 to 1099511627776",
 );
 /// The exit codes of a run.
 pub(crate) const EXIT_STATUS: (&str, &str) = (
