@@ -316,3 +316,41 @@ fn an_interrupted_run_stops_its_nodes_and_sums_up() {
     assert_shown(&machines, "clean", 0, &["removed"]);
     (1..=2).for_each(|number| machines.assert_clean(number));
 }
+
+/// The starts from its journal that a node's log tells of.
+fn starts_from_journal(machines: &Machines, node: u16) -> usize {
+    machines.place.log(node).matches(" goes on from its journal, start ").count()
+}
+
+#[test]
+fn nodes_of_a_run_restart_from_their_journals() {
+    let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
+    let place = &machines.place;
+    let faults = "restart:1@1,crash:3@2,restart:3@3,restart:0-3@4";
+    let arguments = format!("run --rate 200 --duration 6 --durability process --faults {faults}");
+    place.assert_all_well(&machines.run(&arguments));
+    assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
+    // A slow machine may still replay when the next restart comes, and logs no start then.
+    assert!((0..4).all(|node| starts_from_journal(&machines, node) >= 1));
+    assert_eq!(place.read("log/summary.json").matches("\"answered_s\"").count(), 6);
+
+    assert_shown(
+        &machines,
+        "start",
+        1,
+        &["node 2 goes on from its journal with --durability process or power"],
+    );
+    let started = ["root@10.77.0.1: nodes 0-1 started from their journals", "4 nodes up"];
+    assert_shown(&machines, "start --durability power", 0, &started);
+    assert_shown(&machines, "load --rate 100 --duration 1", 0, &["in flight 0, orphaned 0, lost 0"]);
+    assert_shown(&machines, "stop", 0, &["nodes 2-3 stopped"]);
+    let refused = ["ended unasked on root@10.77.0.1", "was written with batch 30000, and this start has 9"];
+    assert_shown(&machines, "start --durability power --batch 9", 1, &refused);
+    assert_shown(&machines, "install --new-keys", 0, &["is installed"]);
+    assert_eq!(
+        machines.on_host(1, "ls dumbo-testbed"),
+        "bin\ndumbo-testbed.marker\nhosts.txt\nkeys\nlog\nrun\n"
+    );
+    assert_shown(&machines, "clean", 0, &["removed"]);
+    machines.assert_clean(1);
+}

@@ -15,9 +15,9 @@ use wire::ids::NodeId;
 
 use super::check::Facts;
 use super::deployment::Deployment;
-use super::processes::{Depth, Found, Running, ended_unasked, running, stop_on};
+use super::logs;
+use super::processes::{self, Depth, Found, Running, StartOptions, ended_unasked, running, stop_on};
 use super::sites::{Site, on_all};
-use super::{logs, script};
 use crate::json::Json;
 use crate::run::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage, killed};
 
@@ -34,8 +34,12 @@ pub(super) struct RemoteFleet {
     deployment: Arc<Deployment>,
     directories: Directories,
     facts: Vec<Facts>,
+    start: StartOptions,
     watchers: Vec<Watcher>,
     up: BTreeSet<NodeId>,
+    /// The first look at the host of a restarted node that began after the restart: those before it may tell of the
+    /// process that was killed.
+    restarted: BTreeMap<NodeId, u64>,
     ended: Vec<UnaskedEnd>,
     usage: Usage,
     state: State,
@@ -71,6 +75,7 @@ impl RemoteFleet {
         deployment: Arc<Deployment>,
         directories: Directories,
         facts: Vec<Facts>,
+        start: StartOptions,
     ) -> RemoteFleet {
         let sites = &deployment.target.sites;
         let up = sites.iter().flat_map(Site::ids).collect();
@@ -78,8 +83,10 @@ impl RemoteFleet {
         RemoteFleet {
             directories,
             facts,
+            start,
             watchers,
             up,
+            restarted: BTreeMap::new(),
             ended: Vec::new(),
             usage: Usage::default(),
             state: State::On,
@@ -101,6 +108,7 @@ impl RemoteFleet {
                     (_, Some(trouble)) if is_lost => {
                         format!("is out of reach, as is its host {site}: {trouble}")
                     }
+                    _ if self.restarted.get(&id).is_some_and(|first| seen.looks < *first) => continue,
                     (Some(Found::Gone(words)), _) => ended_unasked(site, words),
                     _ => continue,
                 };
@@ -123,15 +131,28 @@ impl RemoteFleet {
         }
     }
 
-    fn kill(&self, site: &Site, program: &str, nodes: &[NodeId]) -> Result<(), String> {
-        let ids = nodes.iter().map(NodeId::to_string);
-        let arguments = [program.to_string()].into_iter().chain(ids);
-        let reply = self.deployment.run(site, script::KILL, arguments, Duration::ZERO);
-        let reply = reply.map_err(|error| format!("{site}: {error}"))?;
-        match reply.text("killed") {
-            Some(_) => Ok(()),
-            None => Err(format!("{site}: nothing was there to kill")),
+    /// Carries a fault out on one host.
+    fn carry_out(&self, fault: &Fault, site: &Site) -> Result<(), String> {
+        let nodes = struck(fault, site);
+        let program = match fault.kind {
+            Kind::Restart => return processes::restart(&self.deployment, site, &nodes, &self.start),
+            Kind::Crash => "node",
+            Kind::KillClient => "net_client",
+            Kind::KillServer => "net_server",
+        };
+        match processes::kill(&self.deployment, site, program, &nodes) {
+            Ok(0) => Err("nothing was there to kill".into()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// These nodes of a host run again.
+    fn note_restarted(&mut self, site: &Site, nodes: &[NodeId]) {
+        let looks = self.watchers[site.index].seen.lock().expect("nobody panics while holding it").looks;
+        // One look may be under way.
+        self.restarted.extend(nodes.iter().map(|node| (*node, looks + 2)));
+        self.up.extend(nodes);
     }
 }
 
@@ -146,24 +167,29 @@ impl Fleet for RemoteFleet {
     }
 
     fn apply(&mut self, fault: &Fault) -> Result<(), String> {
-        let program = match fault.kind {
-            Kind::Crash => "node",
-            Kind::Restart => return Err("these nodes have no journals".into()),
-            Kind::KillClient => "net_client",
-            Kind::KillServer => "net_server",
-        };
-        for site in &self.deployment.target.sites {
-            let nodes: Vec<NodeId> = site.ids().filter(|id| fault.nodes.contains(id)).collect();
-            if nodes.is_empty() {
-                continue;
-            }
-            if fault.kind == Kind::Crash {
-                // From now on their end is no surprise.
-                self.up.retain(|node| !nodes.contains(node));
-            }
-            self.kill(site, program, &nodes)?;
+        if matches!(fault.kind, Kind::Crash | Kind::Restart) {
+            // From now on their end is no surprise.
+            self.up.retain(|node| !fault.nodes.contains(node));
         }
-        Ok(())
+        let sites = self.deployment.target.sites.iter().filter(|site| !struck(fault, site).is_empty());
+        let sites: Vec<Site> = sites.cloned().collect();
+        let fleet = &*self;
+        // All hosts at once, as they would fail.
+        let outcomes: Vec<Result<(), String>> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                sites.iter().map(|site| scope.spawn(|| fleet.carry_out(fault, site))).collect();
+            let panicked = |_| Err("the thread of this host panicked".to_string());
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+        });
+        let mut failed = Vec::new();
+        for (site, outcome) in sites.iter().zip(outcomes) {
+            match outcome {
+                Err(why) => failed.push(format!("{site}: {why}")),
+                Ok(()) if fault.kind == Kind::Restart => self.note_restarted(site, &struck(fault, site)),
+                Ok(()) => {}
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 
     fn cpu_s(&mut self) -> BTreeMap<String, f64> {
@@ -229,6 +255,11 @@ impl Fleet for RemoteFleet {
             .map(|(site, facts)| facts.to_json(site))
             .collect()
     }
+}
+
+/// The nodes of a host that a fault is for.
+fn struck(fault: &Fault, site: &Site) -> Vec<NodeId> {
+    site.ids().filter(|id| fault.nodes.contains(id)).collect()
 }
 
 impl Drop for RemoteFleet {

@@ -45,7 +45,8 @@ const DATA_DIR: Opt = Opt::with(
 const LOG_DIR: Opt = Opt::with("log-dir", "DIR", "log", "The directory here into which logs are fetched.");
 const NEW_KEYS: Opt = Opt::switch(
     "new-keys",
-    "Deals new keys though there are some: keys serve one start, so a testbed that was stopped needs new ones.",
+    "Deals new keys though there are some: without a journal keys serve one start, so a testbed that was stopped needs new \
+     ones. Journals of the old keys are removed.",
 );
 const HISTORY: Opt = Opt::without_default(
     "history-mib",
@@ -62,6 +63,13 @@ const METRICS: Opt = Opt::without_default(
 )
 // Below it as many ports as nodes can be on one host.
 .within(Range::whole(1, u16::MAX as u64 - wire::limits::NODES_MAX as u64));
+const DURABILITY: Opt = Opt::with(
+    "durability",
+    "off|process|power",
+    "off",
+    "Whether nodes write down what their cores are fed, in journal-<id>/ of the run directory, before its effects leave: to \
+     the system (process) or to the disk (power). With a journal a node that has ended can be started again.",
+);
 const FROM: Opt = Opt::with(
     "from",
     "here|hosts",
@@ -124,9 +132,12 @@ pub(crate) const START: Command = Command {
     name: "deploy start",
     summary: "starts all nodes that do not run, and waits until they take clients",
     about: "Starts the nodes in sessions of their own, so that they outlive the connection. Nodes that run already are left \
-            alone. Every host must have the same version. RUST_LOG is passed on.",
+            alone. With --durability those that have a journal go on from it, under the settings with which it was begun. Every host must have the same version. RUST_LOG is passed on.",
     operands: &[],
-    options: &[HOSTS, DATA_DIR, BATCH, PIPELINE, HISTORY, METRICS, LIMITS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    options: &[
+        HOSTS, DATA_DIR, BATCH, PIPELINE, HISTORY, METRICS, DURABILITY, LIMITS, SSH_CONFIG, REMOTE_DIR,
+        TIMEOUT,
+    ],
     sections: &[LIMITS_SECTION, EXIT_STATUS, SSH],
 };
 
@@ -235,6 +246,7 @@ pub(crate) const RUN: Command = Command {
         PIPELINE,
         HISTORY,
         METRICS,
+        DURABILITY,
         LIMITS,
         FAULTS,
         SEED,

@@ -25,14 +25,22 @@ pub(super) struct StartOptions {
     /// The testbed that must be installed.
     pub(super) testbed: String,
     pub(super) per_host: PerHost,
+    /// How durable the journals of nodes are, if they have any.
+    pub(super) durability: Option<&'static str>,
     /// Further arguments of all nodes.
     pub(super) arguments: Vec<String>,
 }
 
 impl StartOptions {
     /// For the nodes of a committee.
-    pub(super) fn new(committee: &Committee, per_host: PerHost, settings: &NodeSettings) -> StartOptions {
-        StartOptions { testbed: committee.testbed().to_string(), per_host, arguments: settings.arguments() }
+    pub(super) fn new(
+        committee: &Committee,
+        per_host: PerHost,
+        durability: Option<&'static str>,
+        settings: &NodeSettings,
+    ) -> StartOptions {
+        let testbed = committee.testbed().to_string();
+        StartOptions { testbed, per_host, durability, arguments: settings.arguments() }
     }
 }
 
@@ -82,15 +90,26 @@ pub(super) enum Depth {
     Full,
 }
 
-/// Starts all nodes that do not run.
-pub(super) fn start(deployment: &Deployment, options: &StartOptions) -> Result<(), Failures> {
+/// The nodes of a host after a start.
+struct Begun {
+    started: Vec<NodeId>,
+    /// Those that ran already.
+    already: Vec<NodeId>,
+    /// Those of `started` that have a journal to go on from.
+    resumed: Vec<NodeId>,
+}
+
+/// Starts all nodes that do not run; which of them go on from their journals.
+pub(super) fn start(deployment: &Deployment, options: &StartOptions) -> Result<Vec<NodeId>, Failures> {
     let sites = &deployment.target.sites;
     let expected = version_of_node();
     let outcomes = on_all(sites, "start", |site| {
         let expected = expected.as_ref().map_err(|error| vec![error.to_string()])?;
-        start_on(deployment, site, options, expected).map(|note| ((), note))
+        let begun = start_on(deployment, site, options, expected)?;
+        let note = note(&begun, &options.testbed);
+        Ok((begun.resumed, note))
     });
-    all_or_failures(sites, "start", outcomes).map(drop)
+    all_or_failures(sites, "start", outcomes).map(|resumed| resumed.concat())
 }
 
 fn start_on(
@@ -98,7 +117,7 @@ fn start_on(
     site: &Site,
     options: &StartOptions,
     version: &str,
-) -> Result<String, Vec<String>> {
+) -> Result<Begun, Vec<String>> {
     let words = |error: SshError| vec![error.to_string()];
     // Looked at first, so that no host starts a version that is not the others'.
     let installed = running(deployment, site, Depth::Full).map_err(words)?;
@@ -111,27 +130,81 @@ fn start_on(
         }
         None => return Err(vec!["nothing is installed there: tools deploy install".into()]),
     }
+    let nodes: Vec<NodeId> = site.ids().collect();
+    start_nodes(deployment, site, &nodes, options).map_err(words)
+}
+
+/// Starts these nodes of a host, unless they run.
+fn start_nodes(
+    deployment: &Deployment,
+    site: &Site,
+    nodes: &[NodeId],
+    options: &StartOptions,
+) -> Result<Begun, SshError> {
     let filter = std::env::var("RUST_LOG").unwrap_or_default();
     let PerHost { history_mib, metrics_port } = options.per_host;
     let history = history_mib.map_or_else(|| "auto".to_string(), |mib| mib.to_string());
-    let metrics = metrics_port.map_or_else(|| "none".to_string(), |port| port.to_string());
-    let ids = site.ids().map(|id| id.to_string());
-    let head = [options.testbed.clone(), filter, history, metrics].into_iter().chain(ids);
-    let arguments = head.chain(["--".into()]).chain(options.arguments.iter().cloned());
-    let reply = deployment.run(site, script::START, arguments, Duration::ZERO).map_err(words)?;
+    let durability = options.durability.unwrap_or("off").to_string();
+    // The port goes by the place among all nodes of the host, so that a node that is started alone has its own again.
+    let places = site.ids().zip(0..).filter(|(id, _)| nodes.contains(id)).map(|(id, place): (_, u16)| {
+        let metrics = metrics_port.map_or_else(|| "none".to_string(), |port| (port + place).to_string());
+        format!("{id}:{metrics}")
+    });
+    let head = [options.testbed.clone(), filter, history, site.nodes.len().to_string(), durability];
+    let arguments = head.into_iter().chain(places).chain(["--".into()]);
+    let arguments = arguments.chain(options.arguments.iter().cloned());
+    let reply = deployment.run(site, script::START, arguments, Duration::ZERO)?;
     let list = |key| {
         let ids = reply.all(key).filter_map(|text| text.split(' ').next()?.parse().ok().map(NodeId));
         Vec::from_iter(ids)
     };
-    Ok(match (list("started"), list("already")) {
-        (started, already) if already.is_empty() => format!("{} started", ids::nodes_text(&started)),
-        (started, already) if started.is_empty() => {
-            format!("{} of testbed {} runs already", ids::nodes_text(&already), options.testbed)
-        }
-        (started, already) => {
-            format!("{} started, {} runs already", ids::nodes_text(&started), ids::nodes(&already))
-        }
-    })
+    Ok(Begun { started: list("started"), already: list("already"), resumed: list("resumed") })
+}
+
+/// What a start came to, for the line of a host.
+fn note(begun: &Begun, testbed: &str) -> String {
+    let Begun { started, already, resumed } = begun;
+    let from = match resumed.len() {
+        0 => String::new(),
+        count if count == started.len() => " from their journals".into(),
+        _ => format!(" ({} from their journals)", ids::nodes_text(resumed)),
+    };
+    if already.is_empty() {
+        format!("{} started{from}", ids::nodes_text(started))
+    } else if started.is_empty() {
+        format!("{} of testbed {testbed} runs already", ids::nodes_text(already))
+    } else {
+        format!("{} started{from}, {} runs already", ids::nodes_text(started), ids::nodes(already))
+    }
+}
+
+/// Kills a program of these nodes, and waits until it is gone; how many processes that were.
+pub(super) fn kill(
+    deployment: &Deployment,
+    site: &Site,
+    program: &str,
+    nodes: &[NodeId],
+) -> Result<usize, SshError> {
+    let ids = nodes.iter().map(NodeId::to_string);
+    let arguments = [KILL_PATIENCE.as_secs().to_string(), program.to_string()].into_iter().chain(ids);
+    let reply = deployment.run(site, script::KILL, arguments, KILL_PATIENCE)?;
+    Ok(reply.all("killed").count())
+}
+
+/// Starts nodes from their journals, after a crash of those that run.
+pub(super) fn restart(
+    deployment: &Deployment,
+    site: &Site,
+    nodes: &[NodeId],
+    options: &StartOptions,
+) -> Result<(), String> {
+    let failed = |error: SshError| error.to_string();
+    kill(deployment, site, "node", nodes).map_err(failed)?;
+    let begun = start_nodes(deployment, site, nodes, options).map_err(failed)?;
+    match nodes.iter().find(|node| !begun.started.contains(node)) {
+        Some(node) => Err(format!("node {node} was not started")),
+        None => Ok(()),
+    }
 }
 
 /// Looks at the processes of a host.

@@ -14,7 +14,8 @@ use super::options::{RUN, per_host, shape, target};
 use super::processes::{self, PerHost, StartOptions};
 use crate::flags::{UsageError, Values};
 use crate::run::{
-    Alone, Directories, Progress, Run, RunError, RunPlan, StartError, Summary, conclude, conduct, prepare,
+    self, Alone, Directories, Progress, Run, RunError, RunPlan, StartError, Summary, conclude, conduct,
+    prepare,
 };
 use crate::signals;
 
@@ -22,7 +23,8 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let target = target(values)?;
     let (nodes, shards) = shape(values, &target.hosts)?;
     let plan = RunPlan::of(&RUN, values, nodes, shards)?;
-    plan.refuse_restarts("journals, as tools local has them")?;
+    let durability = run::durability(values)?;
+    plan.refuse_restarts_without(durability)?;
     let per_host = per_host(values)?;
     refuse_hosts_file_in(&plan.directories, values)?;
     if let Err(error) = signals::block() {
@@ -32,7 +34,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         Ok(deployment) => Arc::new(deployment),
         Err(error) => return Ok(not_begun("run", error)),
     };
-    Ok(conclude("deploy run", whole_run(&deployment, &plan, per_host), &plan.directories))
+    Ok(conclude("deploy run", whole_run(&deployment, &plan, per_host, durability), &plan.directories))
 }
 
 /// A run clears its data directory, and with it the file that lists the hosts.
@@ -48,7 +50,12 @@ fn refuse_hosts_file_in(directories: &Directories, values: &Values) -> Result<()
     Ok(())
 }
 
-fn whole_run(deployment: &Arc<Deployment>, plan: &RunPlan, per_host: PerHost) -> Result<Summary, RunError> {
+fn whole_run(
+    deployment: &Arc<Deployment>,
+    plan: &RunPlan,
+    per_host: PerHost,
+    durability: Option<&'static str>,
+) -> Result<Summary, RunError> {
     let hosts = &deployment.target.hosts;
     plan.directories.try_out()?;
     // Before the files of the last run go, and before anything is sent.
@@ -59,8 +66,8 @@ fn whole_run(deployment: &Arc<Deployment>, plan: &RunPlan, per_host: PerHost) ->
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }
-    let start = StartOptions::new(&prepared.committee, per_host, &plan.settings);
-    let fleet = start_all(deployment, plan, &start, facts)?;
+    let start = StartOptions::new(&prepared.committee, per_host, durability, &plan.settings);
+    let fleet = start_all(deployment, plan, start, facts)?;
     let run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
     conduct(run, &mut Alone)
 }
@@ -69,13 +76,13 @@ fn whole_run(deployment: &Arc<Deployment>, plan: &RunPlan, per_host: PerHost) ->
 fn start_all(
     deployment: &Arc<Deployment>,
     plan: &RunPlan,
-    start: &StartOptions,
+    start: StartOptions,
     facts: Vec<Facts>,
 ) -> Result<RemoteFleet, RunError> {
-    let started = processes::start(deployment, start);
-    let fleet = RemoteFleet::watch(deployment.clone(), plan.directories.clone(), facts);
+    let started = processes::start(deployment, &start);
+    let fleet = RemoteFleet::watch(deployment.clone(), plan.directories.clone(), facts, start);
     // The fleet stops what it has when it is dropped.
-    started.map(|()| fleet).map_err(failed)
+    started.map(|_| fleet).map_err(failed)
 }
 
 fn failed(what: impl std::fmt::Display) -> RunError {

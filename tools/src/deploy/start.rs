@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::committee::Committee;
+use wire::ids::NodeId;
 
 use super::deployment::Deployment;
 use super::exit::{EXIT_FAILED, EXIT_INTERRUPTED, not_begun, with_deployment};
@@ -14,7 +15,7 @@ use super::sites::on_all;
 use crate::flags::{UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::load::Offering;
-use crate::run::{NodeSettings, NotReady, StartError, UnaskedEnd, wait_until_ready};
+use crate::run::{NodeSettings, NotReady, REPLAY, StartError, UnaskedEnd, durability, wait_until_ready};
 use crate::terminal::print;
 
 /// How often hosts are looked at while their nodes do not answer.
@@ -22,35 +23,47 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) fn start(values: &Values) -> Result<u8, UsageError> {
     let (settings, per_host) = (NodeSettings::of(values)?, per_host(values)?);
+    let durability = durability(values)?;
     with_deployment("start", values, |deployment| {
         let keys = Path::new(values.required("data-dir")?).join("keys");
         let committee = load_testbed(Path::new(values.required("hosts")?), &keys)?.1;
-        let options = StartOptions::new(&committee, per_host, &settings);
-        if let Err(failures) = processes::start(deployment, &options) {
-            eprintln!("tools deploy start: {failures}");
-            return Ok(EXIT_FAILED);
+        let options = StartOptions::new(&committee, per_host, durability, &settings);
+        match processes::start(deployment, &options) {
+            Ok(resumed) => Ok(wait_until_up(deployment, committee, &resumed)),
+            Err(failures) => {
+                eprintln!("tools deploy start: {failures}");
+                Ok(EXIT_FAILED)
+            }
         }
-        Ok(wait_until_up(deployment, committee))
     })
 }
 
-/// Waits until every node answers a client; the exit code.
-fn wait_until_up(deployment: &Deployment, committee: Committee) -> u8 {
+/// Waits until every node answers a client, those that do again what their journals hold for longer; the exit code.
+fn wait_until_up(deployment: &Deployment, committee: Committee, resumed: &[NodeId]) -> u8 {
     let hosts = &deployment.target.hosts;
     let (testbed, nodes) = (committee.testbed(), hosts.iter().map(|host| host.id).collect::<Vec<_>>());
     let offering = match Offering::connect(Arc::new(committee), hosts) {
         Ok(offering) => offering,
         Err(error) => return not_begun("start", error),
     };
-    let mut looked = Instant::now();
-    let ended = || {
+    let began = Instant::now();
+    let mut looked = began;
+    let mut ended = || {
         if looked.elapsed() < LOOK_EVERY {
             return Vec::new();
         }
         looked = Instant::now();
         ended_nodes(deployment)
     };
-    let code = match wait_until_ready(&offering, &nodes, ended) {
+    let ready = loop {
+        match wait_until_ready(&offering, &nodes, &mut ended) {
+            Err(NotReady::Late(_)) if !resumed.is_empty() && began.elapsed() < REPLAY => {
+                print("start: some nodes still do again what their journals hold");
+            }
+            ready => break ready,
+        }
+    };
+    let code = match ready {
         Ok(_) => {
             print(format!("{} nodes up; testbed {testbed}", nodes.len()));
             0

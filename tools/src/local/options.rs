@@ -8,7 +8,7 @@ use crate::keygen;
 use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
-    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, LOG_DIR,
+    self, BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, LOG_DIR,
     PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS,
 };
 
@@ -154,18 +154,11 @@ impl Options {
         let history_mib = values.optional_whole("history-mib")?;
         let base_port = values.optional_whole("base-port")?;
         let run = RunPlan::of(&COMMAND, values, nodes, shards)?;
-        let durability = values.value("durability", "off, process or power", |text| match text {
-            "off" => Some(None),
-            "process" => Some(Some("process")),
-            "power" => Some(Some("power")),
-            _ => None,
-        })?;
+        let durability = run::durability(values)?;
         if begins == Begins::WithJournals {
             resume::refuse_without_journal(values)?;
         }
-        if durability.is_none() {
-            run.refuse_restarts("a journal: --durability process or power")?;
-        }
+        run.refuse_restarts_without(durability)?;
         let history_mib = history_mib
             .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards)));
         Ok(Options {

@@ -13,7 +13,7 @@ use super::faults::{Fault, Kind};
 use super::fleet::Fleet;
 use super::plan::RunPlan;
 use super::prepare::{Prepared, Resumed};
-use super::ready::{NotReady, wait_until_ready};
+use super::ready::{NotReady, REPLAY, wait_until_ready};
 use super::recovery::{Recoveries, comes_back};
 use super::summary::Counters;
 use crate::lag::Stalls;
@@ -26,8 +26,6 @@ use crate::terminal;
 const STEP: Duration = Duration::from_millis(50);
 /// How long the last transactions may take.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How long nodes may take for the replay of their journals.
-const REPLAY: Duration = Duration::from_secs(600);
 /// How long answers to the last queries may take.
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long finding the coins of a load may take.

@@ -1,6 +1,6 @@
 //! The options that every run has, and what the manual pages of runs have in common.
 
-use crate::flags::{Opt, Range};
+use crate::flags::{Opt, Range, UsageError, Values};
 use crate::keygen::SHARDS_RANGE;
 
 pub(crate) const SHARDS: Opt = Opt::with(
@@ -54,13 +54,23 @@ pub(crate) const TRANSACTIONS: Opt = Opt::switch(
 pub(crate) const LOG_DIR: Opt =
     Opt::with("log-dir", "DIR", "log", "Logs and the other FILES. An earlier run's are replaced.");
 
+/// How durable the journals of nodes are to be, if they are to have any.
+pub(crate) fn durability(values: &Values) -> Result<Option<&'static str>, UsageError> {
+    values.value("durability", "off, process or power", |text| match text {
+        "off" => Some(None),
+        "process" => Some(Some("process")),
+        "power" => Some(Some("power")),
+        _ => None,
+    })
+}
+
 /// The grammar of `--faults`.
 pub(crate) const FAULTS_SECTION: (&str, &str) = (
     "FAULTS",
     "A comma-separated list of NAME:IDS@SECONDS; IDS are a list of nodes such as 0-3+8, time counts from the beginning of the \
      load.\n\
      crash        kill -9 of all three processes of the node, which stays dead unless a restart follows\n\
-     restart      its start from its journal, after a crash of it if it runs; tools local with --durability process or power\n\
+     restart      its start from its journal, after a crash of it if it runs; with --durability process or power\n\
      kill-client  kill -9 of its net_client, which the node restarts\n\
      kill-server  kill -9 of its net_server, which the node restarts",
 );

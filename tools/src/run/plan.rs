@@ -103,11 +103,11 @@ impl RunPlan {
         }
     }
 
-    /// Refuses a plan that restarts nodes; they can only be restarted with `what`.
-    pub(crate) fn refuse_restarts(&self, what: &str) -> Result<(), UsageError> {
-        match self.faults.iter().find(|fault| fault.kind == Kind::Restart) {
+    /// Refuses a plan that restarts nodes which have no journals.
+    pub(crate) fn refuse_restarts_without(&self, durability: Option<&str>) -> Result<(), UsageError> {
+        match self.faults.iter().find(|fault| fault.kind == Kind::Restart && durability.is_none()) {
             Some(fault) => {
-                let expected = format!("no restart, which needs {what}");
+                let expected = "no restart, which needs a journal: --durability process or power";
                 Err(ParseError::of("--faults", &fault.to_string(), expected).into())
             }
             None => Ok(()),

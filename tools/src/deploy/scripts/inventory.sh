@@ -8,9 +8,9 @@ for id in $(recorded); do
     if is_up "$id"; then fail "node $id of testbed $(head -n 1 "$marker") runs there (pid $pid); tools deploy stop ends it"; fi
 done
 why=$(mkdir -p "$dir" 2>&1 && : 2>&1 >> "$marker") || fail "$dir cannot be made: $why"
-# Of another testbed nothing is of use but what is the same, and its keys and logs would only mislead.
+# Of another testbed nothing is of use but what is the same, and its keys, logs and journals would only mislead.
 if [ "$(cat "$marker" 2>/dev/null)" != "$testbed" ]; then
-    rm -rf "$dir/keys" "$dir/log" "$dir/run"
+    rm -rf "$dir/keys" "$dir/log" "$dir/run" "$dir"/journal-*
 fi
 chmod 700 "$dir"
 why=$(mkdir -p "$dir/bin" "$dir/keys" "$dir/log" "$dir/run" 2>&1) || fail "$dir cannot be filled: $why"
