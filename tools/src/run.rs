@@ -1,7 +1,7 @@
 //! A run, wherever its nodes are: what it is to be, what happens in it, and what it came to.
 //!
 //! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys
-//!    dealt.
+//!    dealt; or, with [`resume`], the keys and journals of an earlier run.
 //! 2. [`ready`]: every node answers a client.
 //! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. [`diagnosis`]
 //!    explains why nothing moves.
@@ -24,6 +24,7 @@ mod prepare;
 mod program;
 mod ready;
 mod recovery;
+pub(crate) mod resume;
 mod summary;
 mod usage;
 mod wind_up;
@@ -44,6 +45,7 @@ pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, 
 pub(crate) use self::program::{ProgramError, program};
 pub(crate) use self::ready::{NotReady, REPLAY, wait_until_ready};
 pub(crate) use self::recovery::Recovery;
+pub(crate) use self::resume::Begins;
 pub(crate) use self::summary::Summary;
 #[cfg(test)]
 pub(crate) use self::summary::made_up;

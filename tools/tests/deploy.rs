@@ -354,3 +354,34 @@ fn nodes_of_a_run_restart_from_their_journals() {
     assert_shown(&machines, "clean", 0, &["removed"]);
     machines.assert_clean(1);
 }
+
+#[test]
+fn a_run_goes_on_with_what_its_hosts_hold() {
+    let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
+    let place = &machines.place;
+    assert_shown(&machines, "run --resume", 2, &["data/options.txt: found 'No such file"]);
+    place.assert_all_well(&machines.run("run --rate 200 --duration 1.5 --durability power"));
+    let committed = place.number("committed");
+    for (options, complaint) in [
+        ("--shards 2", "--shards: found '2', expected 1, with which the run in data began"),
+        ("--signed", "--signed: found 'given', expected none, as the run in data began"),
+        ("--history-mib 9", "--history-mib: found '9', expected none, as the run in data began"),
+        ("--remote-dir x", "--remote-dir: found 'x', expected dumbo-testbed"),
+        ("--durability off", "--durability: found 'off', expected process or power"),
+    ] {
+        assert_shown(&machines, &format!("run --resume {options}"), 2, &[complaint]);
+    }
+    machines.on_host(2, "mv dumbo-testbed/journal-3 /run/journal");
+    let refused = "root@10.77.0.2 (nodes 2-3): node 3 has no journal there to go on from";
+    assert_shown(&machines, "run --resume --rate 300 --duration 1.5", 4, &[refused]);
+    machines.on_host(2, "mv /run/journal dumbo-testbed/journal-3");
+    assert_shown(&machines, "check", 0, &["nodes 0-1 with journals ("]);
+
+    let output = machines.run("run --resume --rate 300 --duration 1.5");
+    place.assert_all_well(&output);
+    assert!(text(&output).contains("the figures of the load before this one are in log/load-1"));
+    assert!((0..4).all(|node| starts_from_journal(&machines, node) == 1));
+    let both = (committed + place.number("committed")).to_string();
+    let clients = place.read("log/clients.csv");
+    assert_eq!(clients.lines().nth(1).unwrap().split(',').nth(2), Some(both.as_str()), "{clients}");
+}

@@ -1,10 +1,11 @@
 //! The facts of hosts, and obstacles on them: found before anything slow begins, and all
 //! of it on all hosts at once, so that all obstacles are known at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use wire::ids::{Digest, NodeId};
 use wire::text::ParseError;
 
 use super::clock::{self, Offset};
@@ -34,6 +35,8 @@ pub(super) struct Facts {
     pub(super) testbed: Option<String>,
     /// The ids of nodes that run there.
     pub(super) running: Vec<u16>,
+    /// The journals there, and their bytes.
+    pub(super) journals: BTreeMap<NodeId, u64>,
 }
 
 impl Facts {
@@ -59,6 +62,8 @@ pub(super) enum Purpose {
     Look,
     /// To run nodes from scratch.
     Run,
+    /// To go on with the journals of a testbed.
+    Resume(Digest),
 }
 
 /// Looks at all hosts and prints them in a table; or returns what is wrong with any of them.
@@ -118,12 +123,23 @@ fn row(site: &Site, look: &Look) -> Vec<String> {
 fn state(facts: &Facts) -> String {
     match &facts.testbed {
         None => "nothing installed".into(),
-        Some(testbed) if facts.running.is_empty() => format!("testbed {testbed}, stopped"),
+        Some(testbed) if facts.running.is_empty() => {
+            format!("testbed {testbed}, stopped{}", journals(&facts.journals))
+        }
         Some(testbed) => {
-            let running = facts.running.iter().map(|id| u64::from(*id));
-            format!("testbed {testbed}, {} running", ids::numbers_text("node", running))
+            let running = ids::numbers_text("node", facts.running.iter().map(|id| u64::from(*id)));
+            format!("testbed {testbed}, {running} running{}", journals(&facts.journals))
         }
     }
+}
+
+/// The journals of a host, in words that follow others.
+fn journals(journals: &BTreeMap<NodeId, u64>) -> String {
+    if journals.is_empty() {
+        return String::new();
+    }
+    let bytes = journals.values().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
+    format!(", {} with journals ({:.1} MB)", ids::nodes_text(journals.keys()), bytes as f64 / 1e6)
 }
 
 /// Looks at one host.
@@ -150,6 +166,9 @@ fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Look {
         Err(error) => wrong.push(error.to_string()),
     }
     wrong.extend(foreign_addresses(site, &addresses(&reply)));
+    if let Purpose::Resume(testbed) = purpose {
+        wrong.extend(lacks_for_resuming(site, &facts, &testbed.to_string()));
+    }
     Look { facts: Some(facts), wrong }
 }
 
@@ -166,6 +185,7 @@ fn facts(reply: &Reply, clock: Offset) -> Result<Facts, ParseError> {
         "testbed",
         "foreign",
         "running",
+        "journal",
         "address",
         "address6",
         "listens",
@@ -183,6 +203,7 @@ fn facts(reply: &Reply, clock: Offset) -> Result<Facts, ParseError> {
         clock,
         testbed: reply.text("testbed").map(|text| printable(text).chars().take(16).collect()),
         running: reply.each("running", "'NODE PID'", running)?,
+        journals: reply.journals()?,
     })
 }
 
@@ -214,12 +235,29 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
             FREE_KIB_MIN >> 10
         ));
     }
-    if purpose == Purpose::Run && !facts.running.is_empty() {
+    if purpose != Purpose::Look && !facts.running.is_empty() {
         let nodes = ids::numbers_text("node", facts.running.iter().map(|id| u64::from(*id)));
         let testbed = facts.testbed.clone().unwrap_or_default();
         wrong.push(format!("testbed {testbed} runs there with {nodes}; tools deploy stop ends it"));
     }
     wrong
+}
+
+/// What a host lacks that is to go on with a testbed.
+///
+/// # Security
+/// The keys have signed. Without its journal a node would sign other things with them, so installing them anew on a host
+/// that has lost it must not be tried.
+fn lacks_for_resuming(site: &Site, facts: &Facts, testbed: &str) -> Option<String> {
+    let lost: Vec<NodeId> = site.ids().filter(|id| !facts.journals.contains_key(id)).collect();
+    match &facts.testbed {
+        None => Some("nothing is installed there to go on with".into()),
+        Some(other) if other != testbed => {
+            Some(format!("testbed {other} is installed there, and the run to go on with is of {testbed}"))
+        }
+        Some(_) if lost.is_empty() => None,
+        Some(_) => Some(format!("{} has no journal there to go on from", ids::nodes_text(&lost))),
+    }
 }
 
 /// Whether what Rust calls an architecture is what `uname -m` calls so.
@@ -361,7 +399,23 @@ mod tests {
             assert!(found.contains(part), "{part} in {found}");
         }
         assert!(facts(&reply("cores many\n"), CLOCK).is_err());
+        assert!(facts(&reply(&format!("{GOOD}journal 3 much\n")), CLOCK).is_err());
         assert!(facts(&reply("colour red\n"), CLOCK).is_err());
+    }
+
+    #[test]
+    fn a_run_goes_on_only_where_every_journal_of_its_testbed_is() {
+        let site = site("0 10.0.0.1 a 7000 x\n1 10.0.0.1 a 7001 x\n");
+        let lacks = |lines: &str| {
+            let facts = facts(&reply(&format!("{GOOD}{lines}")), CLOCK).unwrap();
+            lacks_for_resuming(&site, &facts, "ab").unwrap_or_default()
+        };
+        assert_eq!(lacks("testbed ab\njournal 0 4\njournal 1 9\n"), "");
+        assert_eq!(lacks("testbed ab\njournal 0 4\n"), "node 1 has no journal there to go on from");
+        assert!(lacks("testbed cd\njournal 0 4\njournal 1 9\n").starts_with("testbed cd is installed there"));
+        assert_eq!(lacks(""), "nothing is installed there to go on with");
+        let journals = reply("journal 0 4000\njournal 1 8000\n").journals().unwrap();
+        assert_eq!(super::journals(&journals), ", nodes 0-1 with journals (12.3 MB)");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use wire::committee::Protocol;
+use wire::ids::NodeId;
 use wire::text::ParseError;
 
 use super::check::{self, Purpose};
@@ -99,7 +100,7 @@ pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
             Ok((running, String::new()))
         });
         let mut all_up = true;
-        let headings = ["node", "host", "pid", "processes", "memory", "CPU", "state"];
+        let headings = ["node", "host", "pid", "processes", "memory", "CPU", "journal", "state"];
         let mut rows = vec![headings.map(String::from).to_vec()];
         for (site, outcome) in sites.iter().zip(&outcomes) {
             for id in site.ids() {
@@ -108,20 +109,20 @@ pub(crate) fn status(values: &Values) -> Result<u8, UsageError> {
                 });
                 all_up &= matches!(found, Some(Found::Up(_)));
                 let mut row = vec![id.to_string(), site.to_string()];
-                row.extend(node_row(found, outcome.as_ref().ok()));
+                row.extend(node_row(id, found, outcome.as_ref().ok()));
                 rows.push(row);
             }
         }
         use Side::{Left, Right};
-        let sides = [Right, Left, Right, Right, Right, Right, Left];
+        let sides = [Right, Left, Right, Right, Right, Right, Right, Left];
         print(aligned_within(columns(), &sides, &rows, 0).trim_end());
         let code = exit_code("status", all_or_failures(sites, "status", outcomes).map(drop));
         Ok(if code == 0 && !all_up { EXIT_FAILED } else { code })
     })
 }
 
-/// Pid, processes, memory, processor time and state of a node.
-fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
+/// Pid, processes, memory, processor time, journal and state of a node.
+fn node_row(node: NodeId, found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
     let dash = || "-".to_string();
     let state = match (found, running) {
         (Some(Found::Up(_)), _) => "up".into(),
@@ -131,8 +132,11 @@ fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
         (None, Some(Running { testbed: None, .. })) => "not installed".into(),
         (None, Some(_)) => "not started".into(),
     };
+    let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+    let journal = running.and_then(|running| running.journals.get(&node));
+    let journal = journal.map_or_else(dash, |bytes| megabytes(*bytes));
     let (Some(Found::Up(pid)), Some(running)) = (found, running) else {
-        return vec![dash(), dash(), dash(), dash(), state];
+        return vec![dash(), dash(), dash(), dash(), journal, state];
     };
     let own = |process: &&(Process, u64)| process.0.pid == *pid || process.0.parent == *pid;
     let own: Vec<_> = running.processes.iter().filter(own).collect();
@@ -141,8 +145,9 @@ fn node_row(found: Option<&Found>, running: Option<&Running>) -> Vec<String> {
     vec![
         pid.to_string(),
         own.len().to_string(),
-        format!("{:.0} MB", peak_bytes as f64 / 1e6),
+        megabytes(peak_bytes),
         format!("{:.1} s", cpu_ticks as f64 / TICKS_PER_S as f64),
+        journal,
         state,
     ]
 }

@@ -70,6 +70,12 @@ const DURABILITY: Opt = Opt::with(
     "Whether nodes write down what their cores are fed, in journal-<id>/ of the run directory, before its effects leave: to \
      the system (process) or to the disk (power). With a journal a node that has ended can be started again.",
 );
+const RESUME: Opt = Opt::switch(
+    "resume",
+    "Goes on with the run in DATA_DIR, whose nodes have journals on their hosts, however it ended: the same keys, nodes and \
+     protocol settings, which need not be given and may not differ, and a new load on the coins that are unspent. Its \
+     LOG_DIR is continued; figures of the load before are moved to LOG_DIR/load-1, and so on.",
+);
 const FROM: Opt = Opt::with(
     "from",
     "here|hosts",
@@ -99,7 +105,8 @@ pub(crate) const CHECK: Command = Command {
     name: "deploy check",
     summary: "looks at all hosts, and at what would be in the way",
     about: "Reaches every host of hosts.txt and prints its architecture, cores, memory, free disk, how far its clock is from \
-            this one's (give or take half the time of the question's way there and back), and what is installed. Complains \
+            this one's (give or take half the time of the question's way there and back), and what is installed, with the size \
+            of journals. Complains \
             of a wrong architecture, missing commands, too little room, a directory of somebody else, ports that are taken, \
             and addresses that are not the host's: all at once, of all hosts.",
     operands: &[],
@@ -145,7 +152,7 @@ pub(crate) const START: Command = Command {
 pub(crate) const STATUS: Command = Command {
     name: "deploy status",
     summary: "lists the processes that run on all hosts",
-    about: "A line a node: its host, its processes, their memory and processor time, or its last words. Rounds and transactions \
+    about: "A line a node: its host, its processes, their memory and processor time, the size of its journal, or its last words. Rounds and transactions \
             of the nodes: tools status.",
     operands: &[],
     options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
@@ -228,7 +235,8 @@ pub(crate) const RUN: Command = Command {
             the nodes wrote, and sums up on the terminal and in LOG_DIR/summary.json, as tools local does. What is installed \
             stays there for the next run; tools deploy clean removes it.\n\n\
             Latency is measured here, from the time at which a transaction was meant to be sent to its receipt, so no two \
-            clocks are compared. Ctrl-C stops the nodes, fetches their logs and still sums up.",
+            clocks are compared. Ctrl-C stops the nodes, fetches their logs and still sums up. With journals (--durability) nodes \
+            survive: --resume goes on.",
     operands: &[],
     options: &[
         HOSTS,
@@ -249,6 +257,7 @@ pub(crate) const RUN: Command = Command {
         DURABILITY,
         LIMITS,
         FAULTS,
+        RESUME,
         SEED,
         TRANSACTIONS,
         run::LOG_DIR,
@@ -268,12 +277,16 @@ pub(crate) const RUN: Command = Command {
         run::EXIT_STATUS,
         (
             "FILES",
-            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's, with hosts.txt and keys/ in \
-             DATA_DIR",
+            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's, with hosts.txt, keys/ and, unless \
+             --durability is off, options.txt in DATA_DIR",
         ),
         SSH,
     ],
 };
+
+/// The options of a run that one which goes on with its journals has in common with it.
+pub(super) const BOUND: [&str; 7] =
+    ["shards", "signed", "batch", "pipeline", "history-mib", "limits", "remote-dir"];
 
 /// The target of a command line.
 pub(super) fn target(values: &Values) -> Result<Target, UsageError> {

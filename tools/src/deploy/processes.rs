@@ -1,5 +1,6 @@
 //! The processes of a testbed on its hosts: started, looked at, stopped.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wire::committee::Committee;
@@ -77,6 +78,8 @@ pub(super) struct Running {
     pub(super) version: Option<String>,
     /// The nodes that were started.
     pub(super) nodes: Vec<(NodeId, Found)>,
+    /// The journals there and their bytes, if that was requested.
+    pub(super) journals: BTreeMap<NodeId, u64>,
     /// All processes of ours, with the most memory that each had.
     pub(super) processes: Vec<(Process, u64)>,
 }
@@ -86,7 +89,7 @@ pub(super) struct Running {
 pub(super) enum Depth {
     /// Only the parts that change during a run.
     Brief,
-    /// Versions as well.
+    /// Versions and journals as well.
     Full,
 }
 
@@ -218,7 +221,7 @@ pub(super) fn running(deployment: &Deployment, site: &Site, depth: Depth) -> Res
 }
 
 fn parse(reply: &Reply) -> Result<Running, wire::text::ParseError> {
-    reply.expect_keys(&["absent", "testbed", "version", "node", "gone", "process"])?;
+    reply.expect_keys(&["absent", "testbed", "version", "journal", "node", "gone", "process"])?;
     let up = reply.each("node", "'NODE PID START_TICKS'", |text| {
         let mut words = text.split(' ');
         let (id, pid) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -236,7 +239,8 @@ fn parse(reply: &Reply) -> Result<Running, wire::text::ParseError> {
     let mut nodes: Vec<(NodeId, Found)> = up.into_iter().chain(gone).collect();
     nodes.sort_by_key(|(id, _)| *id);
     let testbed = reply.text("testbed").map(printable);
-    Ok(Running { testbed, version: reply.text("version").map(printable), nodes, processes })
+    let version = reply.text("version").map(printable);
+    Ok(Running { testbed, version, nodes, journals: reply.journals()?, processes })
 }
 
 /// The outcome of stopping on one host.

@@ -10,23 +10,34 @@ use super::deployment::Deployment;
 use super::exit::not_begun;
 use super::fleet::RemoteFleet;
 use super::install::{Bundle, install};
-use super::options::{RUN, per_host, shape, target};
+use super::options::{BOUND, RUN, per_host, shape, target};
 use super::processes::{self, PerHost, StartOptions};
 use crate::flags::{UsageError, Values};
+use crate::keygen::load_testbed;
 use crate::run::{
-    self, Alone, Directories, Progress, Run, RunError, RunPlan, StartError, Summary, conclude, conduct,
-    prepare,
+    self, Alone, Begins, Directories, Progress, Run, RunError, RunPlan, StartError, Summary, conclude,
+    conduct, prepare, prepare_again, resume,
 };
 use crate::signals;
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
-    let target = target(values)?;
-    let (nodes, shards) = shape(values, &target.hosts)?;
-    let plan = RunPlan::of(&RUN, values, nodes, shards)?;
-    let durability = run::durability(values)?;
+    let (values, begins) = resume::resolve(values, &BOUND)?;
+    let target = target(&values)?;
+    let (nodes, shards) = shape(&values, &target.hosts)?;
+    let plan = RunPlan::of(&RUN, &values, nodes, shards)?;
+    let durability = run::durability(&values)?;
     plan.refuse_restarts_without(durability)?;
-    let per_host = per_host(values)?;
-    refuse_hosts_file_in(&plan.directories, values)?;
+    let per_host = per_host(&values)?;
+    refuse_hosts_file_in(&plan.directories, &values)?;
+    let purpose = match begins {
+        Begins::Anew => Purpose::Run,
+        Begins::WithJournals => {
+            let (_, committee) =
+                load_testbed(Path::new(values.required("hosts")?), &plan.directories.keys())?;
+            Purpose::Resume(committee.testbed())
+        }
+    };
+    let options = Options { plan, per_host, durability, purpose, noted: resume::noted(&values, &BOUND) };
     if let Err(error) = signals::block() {
         return Ok(not_begun("run", error));
     }
@@ -34,7 +45,19 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         Ok(deployment) => Arc::new(deployment),
         Err(error) => return Ok(not_begun("run", error)),
     };
-    Ok(conclude("deploy run", whole_run(&deployment, &plan, per_host, durability), &plan.directories))
+    Ok(conclude("deploy run", whole_run(&deployment, &options), &options.plan.directories))
+}
+
+/// What a run is to be.
+struct Options {
+    plan: RunPlan,
+    per_host: PerHost,
+    /// How durable the journals of nodes are, if they have any.
+    durability: Option<&'static str>,
+    /// What the hosts must be fit for.
+    purpose: Purpose,
+    /// The options that a run which goes on must have in common with this one.
+    noted: String,
 }
 
 /// A run clears its data directory, and with it the file that lists the hosts.
@@ -50,25 +73,31 @@ fn refuse_hosts_file_in(directories: &Directories, values: &Values) -> Result<()
     Ok(())
 }
 
-fn whole_run(
-    deployment: &Arc<Deployment>,
-    plan: &RunPlan,
-    per_host: PerHost,
-    durability: Option<&'static str>,
-) -> Result<Summary, RunError> {
-    let hosts = &deployment.target.hosts;
+fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary, RunError> {
+    let (hosts, plan) = (&deployment.target.hosts, &options.plan);
     plan.directories.try_out()?;
     // Before the files of the last run go, and before anything is sent.
-    let facts = check(deployment, Purpose::Run).map_err(failed)?;
-    let prepared = prepare(plan, || Ok(hosts.clone()), |line| Progress::Printed.print(line))?;
+    let facts = check(deployment, options.purpose).map_err(failed)?;
+    let print = |line: &str| Progress::Printed.print(line);
+    let (prepared, resumed) = match options.purpose {
+        Purpose::Resume(_) => {
+            let (prepared, resumed) = prepare_again(plan, |_| Ok(hosts.clone()), print)?;
+            (prepared, Some(resumed))
+        }
+        Purpose::Look | Purpose::Run => (prepare(plan, || Ok(hosts.clone()), print)?, None),
+    };
+    if options.durability.is_some() {
+        resume::note(&plan.directories.data, &options.noted)?;
+    }
     let bundle = Bundle::gather(hosts, &prepared.committee, &plan.directories.keys()).map_err(failed)?;
     install(deployment, &bundle).map_err(failed)?;
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }
-    let start = StartOptions::new(&prepared.committee, per_host, durability, &plan.settings);
+    let start = StartOptions::new(&prepared.committee, options.per_host, options.durability, &plan.settings);
     let fleet = start_all(deployment, plan, start, facts)?;
-    let run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
+    let mut run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
+    run.resumed = resumed;
     conduct(run, &mut Alone)
 }
 

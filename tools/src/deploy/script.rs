@@ -5,9 +5,11 @@
 //! between two fixed lines; what an account's start files print before the first is no answer, and without the
 //! last the answer was cut short.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use wire::ids::NodeId;
 use wire::text::ParseError;
 
 const COMMON: &str = include_str!("scripts/common.sh");
@@ -97,6 +99,15 @@ impl From<ParseError> for ReplyError {
 }
 
 impl Reply {
+    /// The journals of the nodes of a host, and the bytes they take there.
+    pub(super) fn journals(&self) -> Result<BTreeMap<NodeId, u64>, ParseError> {
+        let journals = self.each("journal", "'NODE KIB'", |text| {
+            let (id, kib) = text.split_once(' ')?;
+            Some((NodeId(id.parse().ok()?), kib.parse::<u64>().ok()?.checked_mul(1 << 10)?))
+        });
+        Ok(journals?.into_iter().collect())
+    }
+
     /// Reads what came on standard output; `place` names the host in errors.
     pub(super) fn parse(place: &str, output: &[u8]) -> Result<Reply, ReplyError> {
         let text = String::from_utf8_lossy(output);

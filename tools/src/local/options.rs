@@ -2,14 +2,13 @@
 
 use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX};
 
-use super::resume;
 use crate::flags::{Command, Invocation, Opt, Range, UsageError, Values};
 use crate::keygen;
 use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
-    self, BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, LOG_DIR,
-    PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS,
+    self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION,
+    LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, resume,
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -125,14 +124,8 @@ pub(crate) struct Options {
     pub(super) noted: String,
 }
 
-/// What a run begins with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Begins {
-    /// Fresh keys.
-    Anew,
-    /// The keys and journals of an earlier run.
-    WithJournals,
-}
+/// The options that runs of one testbed have in common.
+const BOUND: [&str; 7] = ["nodes", "shards", "signed", "batch", "pipeline", "history-mib", "limits"];
 
 impl Options {
     /// The options of these arguments of `tools local`, none of which may be `--help`.
@@ -145,19 +138,14 @@ impl Options {
 
     /// The options of a command line.
     pub(crate) fn from_values(values: &Values) -> Result<Options, UsageError> {
-        let (values, begins) = match values.is_given("resume") {
-            true => (&resume::completed(values)?, Begins::WithJournals),
-            false => (values, Begins::Anew),
-        };
+        let (values, begins) = resume::resolve(values, &BOUND)?;
+        let values = &values;
         let nodes = values.whole("nodes")? as u16;
         let shards = keygen::shards(values, nodes)?;
         let history_mib = values.optional_whole("history-mib")?;
         let base_port = values.optional_whole("base-port")?;
         let run = RunPlan::of(&COMMAND, values, nodes, shards)?;
         let durability = run::durability(values)?;
-        if begins == Begins::WithJournals {
-            resume::refuse_without_journal(values)?;
-        }
         run.refuse_restarts_without(durability)?;
         let history_mib = history_mib
             .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards)));
@@ -168,7 +156,7 @@ impl Options {
             has_metrics: values.is_given("metrics"),
             durability,
             begins,
-            noted: resume::noted(values, history_mib),
+            noted: resume::noted(&values.clone().with("history-mib", &history_mib.to_string()), &BOUND),
         })
     }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 use wire::ids::NodeId;
 
 use super::cluster::Cluster;
-use super::options::{Begins, Options};
-use super::{ports, resume};
-use crate::run::{Progress, Run, RunError, StartError, prepare, prepare_again};
+use super::options::Options;
+use super::ports;
+use crate::run::{Begins, Progress, Run, RunError, StartError, prepare, prepare_again, resume};
 
 /// Starts all nodes, which get `further` arguments, and begins to connect to them.
 pub(super) fn start<'a>(

@@ -8,13 +8,14 @@ at=$dir
 while [ ! -d "$at" ]; do at=$(dirname "$at"); done
 say "free_kib $(df -Pk "$at" | awk 'NR == 2 { for (i = NF; i > 1; i--) if ($i ~ /%$/) { print $(i - 1); exit } }')"
 [ -w "$at" ] || say "unwritable $at"
-for tool in awk cut head mkfifo readlink sed setsid sha256sum sort; do
+for tool in awk cut du head mkfifo readlink sed setsid sha256sum sort; do
     command -v "$tool" > /dev/null || say "missing $tool"
 done
 if is_marked; then say "testbed $(head -n 1 "$marker")"; fi
 found=$(foreign_entry)
 [ -z "$found" ] || say "foreign $found"
 say_running
+say_journals
 awk '/\|--/ { a = $2 } /host LOCAL/ { print "address " a }' /proc/net/fib_trie 2>/dev/null | sort -u
 awk '{ print "address6 " $1 }' /proc/net/if_inet6 2>/dev/null | sort -u
 for port in "$@"; do

@@ -51,4 +51,10 @@ is_up() {
 # The ids of the nodes that were started here.
 recorded() { (cd "$dir/run" 2>/dev/null && ls node-*.pid 2>/dev/null) | sed 's/^node-\([0-9]*\)\.pid$/\1/' | sort -n; }
 say_running() { for id in $(recorded); do if is_up "$id"; then say "running $id $pid"; fi; done; }
+# The journals of nodes that are here, and their KiB.
+say_journals() {
+    for path in "$dir"/journal-*; do
+        [ ! -d "$path" ] || say "journal ${path##*-} $(du -sk "$path" | cut -f 1)"
+    done
+}
 nap() { sleep 0.1 2>/dev/null || sleep 1; }

@@ -2,7 +2,10 @@
 if ! is_marked; then say absent yes; finish; fi
 say "testbed $(head -n 1 "$marker")"
 # Looked at often while a run is on: then nothing is started for it that is not needed.
-if [ "$1" = full ] && [ -x "$dir/bin/node" ]; then say "version $("$dir/bin/node" --version 2>&1 | head -n 1)"; fi
+if [ "$1" = full ]; then
+    [ ! -x "$dir/bin/node" ] || say "version $("$dir/bin/node" --version 2>&1 | head -n 1)"
+    say_journals
+fi
 for id in $(recorded); do
     if is_up "$id"; then
         say "node $id $pid $ticks"
