@@ -41,7 +41,8 @@ pub(crate) const COMMAND: Command = Command {
     name: "replay",
     summary: "does again what nodes did, from their journals",
     about: "Feeds a core what a node of a run was fed, at the same times, and checks that it does the same: that it sends the \
-            same bytes and executes the same blocks. The run must have had a journal (tools local --durability process). \
+            same bytes and executes the same blocks. The run must have had a journal (--durability process of tools local \
+            or deploy; tools deploy logs --journals fetches those of other machines). \
             Nothing is sent, and no file is changed.",
     operands: &[],
     options: &[
@@ -145,7 +146,7 @@ fn nodes(
     let found: Vec<NodeId> = committee.nodes().filter(|node| directories.journal(*node).is_dir()).collect();
     if found.is_empty() {
         let place = directories.data.display().to_string();
-        let expected = "journal-<id>/, which tools local --durability process makes";
+        let expected = "journal-<id>/, which tools local --durability process makes and tools deploy logs --journals fetches";
         return Err(ParseError::of(&place, "no journal", expected).into());
     }
     Ok(found)

@@ -384,4 +384,14 @@ fn a_run_goes_on_with_what_its_hosts_hold() {
     let both = (committed + place.number("committed")).to_string();
     let clients = place.read("log/clients.csv");
     assert_eq!(clients.lines().nth(1).unwrap().split(',').nth(2), Some(both.as_str()), "{clients}");
+
+    assert_shown(&machines, "logs", 0, &["; journals of "]);
+    assert!(!place.0.join("data/journal-0").exists(), "journals are fetched on demand");
+    assert_shown(&machines, "logs --journals", 0, &["root@10.77.0.2: 2 journals ("]);
+    assert_shown(&machines, "logs --journals", 0, &["root@10.77.0.2: 2 journals ("]);
+    let replayed = machines.tools("replay").output().unwrap();
+    assert_eq!(replayed.status.code(), Some(0), "{}", text(&replayed));
+    // Those of another testbed that has its keys here are left alone.
+    assert_eq!(machines.tools("keygen --nodes 4 --out other/keys").status().unwrap().code(), Some(0));
+    assert_shown(&machines, "logs --journals --data-dir other", 1, &["is installed, and other/keys is of"]);
 }

@@ -11,13 +11,13 @@ use super::check::{self, Purpose};
 use super::deployment::Deployment;
 use super::exit::{EXIT_FAILED, exit_code, not_begun, with_deployment};
 use super::install::{self, Bundle};
-use super::logs::fetch;
+use super::logs::{fetch, fetch_journals};
 use super::options;
 use super::processes::{Depth, Found, Running, Stopped, clean_on, running, stop_on};
 use super::sites::{Site, all_or_failures, on_all};
 use crate::flags::{UsageError, Values};
 use crate::grid::{Side, aligned_within};
-use crate::keygen::{self, load_testbed};
+use crate::keygen::{self, load_committee, load_testbed};
 use crate::procfs::{Process, TICKS_PER_S};
 use crate::run::Directories;
 use crate::terminal::{columns, print};
@@ -182,7 +182,15 @@ pub(crate) fn logs(values: &Values) -> Result<u8, UsageError> {
         }
         let sites = &deployment.target.sites;
         let outcomes = fetch(deployment, sites, log_dir);
-        Ok(exit_code("logs", all_or_failures(sites, "logs", outcomes).map(drop)))
+        let code = exit_code("logs", all_or_failures(sites, "logs", outcomes).map(drop));
+        if code != 0 || !values.is_given("journals") {
+            return Ok(code);
+        }
+        // After the logs, so that a journal reaches as far as they do.
+        let directories = Directories { log: log_dir.into(), data: values.required("data-dir")?.into() };
+        let committee = load_committee(&directories.keys().join("committee.txt"))?;
+        let outcomes = fetch_journals(deployment, &directories, committee.testbed());
+        Ok(exit_code("logs", all_or_failures(sites, "journals", outcomes).map(drop)))
     })
 }
 

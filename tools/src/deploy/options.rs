@@ -43,6 +43,13 @@ const DATA_DIR: Opt = Opt::with(
     "The directory here with keys/, the keys of all nodes. Dealt there if it has none.",
 );
 const LOG_DIR: Opt = Opt::with("log-dir", "DIR", "log", "The directory here into which logs are fetched.");
+const JOURNALS: Opt = Opt::switch(
+    "journals",
+    "Fetches the journals too, into DATA_DIR/journal-<id>/ in place of those that are there. Without it their size is printed \
+     for each host.",
+);
+const JOURNALS_DIR: Opt =
+    Opt::with("data-dir", "DIR", "data", "The directory here with keys/ of the testbed, for --journals.");
 const NEW_KEYS: Opt = Opt::switch(
     "new-keys",
     "Deals new keys though there are some: without a journal keys serve one start, so a testbed that was stopped needs new \
@@ -139,7 +146,8 @@ pub(crate) const START: Command = Command {
     name: "deploy start",
     summary: "starts all nodes that do not run, and waits until they take clients",
     about: "Starts the nodes in sessions of their own, so that they outlive the connection. Nodes that run already are left \
-            alone. With --durability those that have a journal go on from it, under the settings with which it was begun. Every host must have the same version. RUST_LOG is passed on.",
+            alone. With --durability those that have a journal go on from it, under the settings with which it was begun. \
+            Every host must have the same version. RUST_LOG is passed on.",
     operands: &[],
     options: &[
         HOSTS, DATA_DIR, BATCH, PIPELINE, HISTORY, METRICS, DURABILITY, LIMITS, SSH_CONFIG, REMOTE_DIR,
@@ -152,8 +160,8 @@ pub(crate) const START: Command = Command {
 pub(crate) const STATUS: Command = Command {
     name: "deploy status",
     summary: "lists the processes that run on all hosts",
-    about: "A line a node: its host, its processes, their memory and processor time, the size of its journal, or its last words. Rounds and transactions \
-            of the nodes: tools status.",
+    about: "A line a node: its host, its processes, their memory and processor time, the size of its journal, or its last \
+            words. Rounds and transactions of the nodes: tools status.",
     operands: &[],
     options: &[HOSTS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
     sections: &[
@@ -210,9 +218,9 @@ pub(crate) const LOGS: Command = Command {
     summary: "fetches the logs of all nodes",
     about: "Copies logs, rounds-<id>.csv and standard error of all nodes into LOG_DIR, under the names of a local run, and \
             writes clocks.csv: how far each host's clock is from this one's, for tools logs. Nodes may run \
-            meanwhile.",
+            meanwhile. With --journals also what tools replay needs.",
     operands: &[],
-    options: &[HOSTS, LOG_DIR, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    options: &[HOSTS, LOG_DIR, JOURNALS, JOURNALS_DIR, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
     sections: &[EXIT_STATUS, SSH],
 };
 
@@ -235,8 +243,8 @@ pub(crate) const RUN: Command = Command {
             the nodes wrote, and sums up on the terminal and in LOG_DIR/summary.json, as tools local does. What is installed \
             stays there for the next run; tools deploy clean removes it.\n\n\
             Latency is measured here, from the time at which a transaction was meant to be sent to its receipt, so no two \
-            clocks are compared. Ctrl-C stops the nodes, fetches their logs and still sums up. With journals (--durability) nodes \
-            survive: --resume goes on.",
+            clocks are compared. Ctrl-C stops the nodes, fetches their logs and still sums up. With journals \
+            (--durability) nodes survive: --resume goes on.",
     operands: &[],
     options: &[
         HOSTS,
@@ -277,8 +285,8 @@ pub(crate) const RUN: Command = Command {
         run::EXIT_STATUS,
         (
             "FILES",
-            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's, with hosts.txt, keys/ and, unless \
-             --durability is off, options.txt in DATA_DIR",
+            "Those of tools local, and LOG_DIR/clocks.csv: how far each host's clock is from this one's, with hosts.txt, \
+             keys/ and, unless --durability is off, options.txt in DATA_DIR",
         ),
         SSH,
     ],
