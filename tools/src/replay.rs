@@ -321,7 +321,9 @@ enum Beginning {
 fn beginning(place: &Path) -> Result<(Beginning, Reader), Cause> {
     let failed =
         |error| Cause::Journal(JournalError { file: place.into(), offset: 0, problem: Problem::Io(error) });
-    let first = segments(place).map_err(failed)?.first().copied().unwrap_or(1);
+    let Some(first) = segments(place).map_err(failed)?.first().copied() else {
+        return Err(Cause::NoBeginning(segment_path(place, 1)));
+    };
     if first == 1 {
         let mut reader = Reader::open(place).map_err(Cause::Journal)?;
         let opening = match reader.next_item().map_err(Cause::Journal)? {

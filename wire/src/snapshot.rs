@@ -48,16 +48,16 @@ pub fn write(
     directory: &Path,
     segment: u64,
     durable: Durable,
-    fill: impl FnOnce(&mut HashedWriter) -> io::Result<()>,
+    fill: impl FnOnce(&mut BufWriter<HashedFile>) -> io::Result<()>,
 ) -> io::Result<u64> {
     let draft = directory.join("snapshot.draft");
-    let mut writer =
-        HashedWriter { file: BufWriter::with_capacity(1 << 18, File::create(&draft)?), hash: Sha256::new() };
-    writer.file.write_all(&MAGIC)?;
+    let mut file = File::create(&draft)?;
+    file.write_all(&MAGIC)?;
+    // Hashed behind the buffer: states are written a few bytes at a time.
+    let mut writer = BufWriter::with_capacity(1 << 18, HashedFile { file, hash: Sha256::new() });
     fill(&mut writer)?;
-    let HashedWriter { mut file, hash } = writer;
+    let HashedFile { mut file, hash } = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.write_all(&hash.finalize())?;
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     let bytes = file.metadata()?.len();
     match durable {
         Durable::WhileSystemRuns => fs::rename(&draft, snapshot_path(directory, segment))?,
@@ -71,16 +71,16 @@ pub fn write(
 }
 
 /// Hashes what it writes.
-pub struct HashedWriter {
-    file: BufWriter<File>,
+pub struct HashedFile {
+    file: File,
     hash: Sha256,
 }
 
-impl Write for HashedWriter {
+impl Write for HashedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
-        self.hash.update(bytes);
-        Ok(bytes.len())
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(length, 8 + 1_000_000 + 32);
         assert_eq!(snapshots(&directory).unwrap(), [7]);
         assert!(read(&directory, 7).unwrap() == bytes);
-        let full = |_: &mut HashedWriter| Err(io::Error::from(io::ErrorKind::StorageFull));
+        let full = |_: &mut BufWriter<HashedFile>| Err(io::Error::from(io::ErrorKind::StorageFull));
         assert!(write(&directory, 8, Durable::WhileSystemRuns, full).is_err());
         assert_eq!(snapshots(&directory).unwrap(), [7], "a draft does not count");
         let path = snapshot_path(&directory, 7);
