@@ -26,7 +26,7 @@ use bft::journal::{Check, Durability, Opening, Past, Place, Replay, ReplayError,
 use bft::time::Time;
 use bft::trace::Tracing;
 use wire::committee::Committee;
-use wire::journal::{JournalError, Reader, Torn, segments};
+use wire::journal::{JournalError, Reader, Torn, segment_path, segments};
 use wire::name::Name;
 use wire::record::Item;
 use wire::snapshot::{self, snapshot_path, snapshots};
@@ -198,8 +198,10 @@ impl Directory {
 
     /// An earlier start may have left it to the system.
     fn force_to_disk(&self) -> io::Result<()> {
-        for number in segments(&self.path)? {
-            File::open(wire::journal::segment_path(&self.path, number))?.sync_all()?;
+        let segments = segments(&self.path)?.into_iter().map(|number| segment_path(&self.path, number));
+        let snapshots = snapshots(&self.path)?.into_iter().map(|number| snapshot_path(&self.path, number));
+        for path in segments.chain(snapshots) {
+            File::open(path)?.sync_all()?;
         }
         File::open(&self.path)?.sync_all()
     }
@@ -289,7 +291,6 @@ mod tests {
     use wire::bytes::Bytes;
     use wire::committee::Protocol;
     use wire::ids::{ClientId, NodeId, Round, ShardId};
-    use wire::journal::segment_path;
     use wire::rand;
 
     use super::*;
