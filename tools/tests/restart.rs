@@ -168,7 +168,7 @@ fn a_damaged_or_foreign_journal_stops_the_node_and_a_torn_tail_does_not() {
     place.assert_all_well(&place.local("--resume --rate 200 --duration 1"));
     assert!(place.log(2).contains("bytes of an unfinished record off"), "{}", place.log(2));
     fs::remove_file(&segment).unwrap();
-    refused("the first of two segments is missing", "does not go on where the last one ended");
+    refused("the first of two segments is missing", "journal-00000001, byte 0: this segment is missing");
     fs::write(&segment, &whole).unwrap();
     fs::copy(place.0.join("data/journal-1/journal-00000001"), &segment).unwrap();
     refused("the journal of another node", "was written with node 1, and this start has 2");
@@ -184,9 +184,11 @@ fn two_nodes_do_not_share_a_journal() {
     let run = place.start_local("--nodes 4 --rate 100 --duration 30 --durability process");
     until_journals_grow(&place, 4, 100_000);
     let node = Path::new(TOOLS).with_file_name("node");
+    // A log directory of its own: the log of the first is locked, too.
+    fs::create_dir(place.0.join("other")).unwrap();
     let mut second = Command::new(node);
     second.args(
-        "--id 3 --hosts data/hosts.txt --keys data/keys --log-dir log --journal data/journal-3".split(' '),
+        "--id 3 --hosts data/hosts.txt --keys data/keys --log-dir other --journal data/journal-3".split(' '),
     );
     let output = second.current_dir(&place.0).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
