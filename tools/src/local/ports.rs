@@ -6,8 +6,6 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use wire::hosts::{Host, Hosts};
 use wire::ids::NodeId;
@@ -31,24 +29,21 @@ pub(crate) fn places(nodes: u16, base_port: Option<u16>) -> Result<Hosts, StartE
     Ok(Hosts::new((0..).zip(ports).map(host).collect()))
 }
 
-/// How long processes of a run that was killed just now may hold their ports.
-const RELEASE: Duration = Duration::from_secs(5);
-
-/// The places of a run that goes on: those that it had, or the ports from `base_port` on.
+/// The places of a run that goes on: those that it had, but other ports for those that are taken by now, or the ports
+/// from `base_port` on.
 pub(crate) fn again(hosts: Hosts, base_port: Option<u16>) -> Result<Hosts, StartError> {
     if base_port.is_some() {
         return places(hosts.count() as u16, base_port);
     }
-    let deadline = Instant::now() + RELEASE;
-    for port in hosts.iter().map(|host| host.port) {
-        while let Err(error) = TcpListener::bind((LOCAL, port)) {
-            if Instant::now() >= deadline {
-                return Err(StartError::Port { port, error });
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-    Ok(hosts)
+    let had: Vec<u16> = hosts.iter().map(|host| host.port).collect();
+    let is_taken = |port: u16| TcpListener::bind((LOCAL, port)).is_err();
+    let taken = had.iter().filter(|port| is_taken(**port)).count();
+    let mut others = free(taken as u16, &had)?.into_iter();
+    let again = hosts.iter().map(|host| {
+        let port = if is_taken(host.port) { others.next().unwrap_or(host.port) } else { host.port };
+        Host { port, ..host.clone() }
+    });
+    Ok(Hosts::new(again.collect()))
 }
 
 /// As many free ports as `hosts` has nodes, none of which is one of theirs: for their metrics.
@@ -111,6 +106,17 @@ mod tests {
         for host in hosts.iter() {
             assert!(host.port < first_ephemeral());
         }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_leaves_taken_ports() {
+        let before = places(4, None).unwrap();
+        let ports = |hosts: &Hosts| hosts.iter().map(|host| host.port).collect::<Vec<_>>();
+        let had = ports(&before);
+        let _other = TcpListener::bind((LOCAL, had[2])).unwrap();
+        let now = ports(&again(before, None).unwrap());
+        assert_eq!((now[0], now[1], now[3]), (had[0], had[1], had[3]));
+        assert!(!had.contains(&now[2]), "{now:?}");
     }
 
     #[test]
