@@ -14,9 +14,10 @@ use std::time::Instant;
 
 use bft::crypto::real::RealSuite;
 use bft::event::Effect;
-use bft::journal::{Check, Opening, Place, Replay, ReplayError};
+use bft::journal::{Check, Opening, Replay, ReplayError, SnapshotHead};
 use bft::time::Time;
 use bft::trace::Tracing;
+use wire::bytes::Bytes;
 use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::ids::{Digest, NodeId, Round, ShardId};
@@ -241,15 +242,15 @@ fn replay(
     let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
     let testbed = committee.testbed();
     let begin = |beginning| {
-        let (Beginning::Opening(opening) | Beginning::Snapshot(Place { opening, .. }, _)) = &beginning;
+        let (Beginning::Opening(opening) | Beginning::Snapshot(SnapshotHead { opening, .. }, _)) = &beginning;
         if opening.testbed != testbed || opening.node != node {
             return Err(Cause::Foreign { opening: Box::new(opening.clone()), testbed });
         }
         let committee = committee.clone();
         let replay = match beginning {
             Beginning::Opening(opening) => Replay::begin(opening, committee, node, suite, tracing),
-            Beginning::Snapshot(place, image) => {
-                Replay::from_snapshot(place, &image, committee, node, suite, tracing)
+            Beginning::Snapshot(head, image) => {
+                Replay::from_snapshot(head, &image, committee, node, suite, tracing)
             }
         };
         replay.map_err(Cause::Replay)
@@ -298,8 +299,8 @@ struct Walked {
 ///
 /// # Correctness
 /// Segments do not say which is the last one, so a journal that lacks its end looks whole. But an event is in the
-/// journal before its effects leave the core, and the file is one of them: it cannot be ahead. A file of another run has
-/// other headers; one that cannot be read says nothing, and `tools verify` says why.
+/// journal before its effects leave the core, and the file is one of them: it cannot be ahead. A file of another run
+/// has other headers; one that cannot be read says nothing, and `tools verify` says why.
 fn round_beyond(log: &Path, node: NodeId, shard: ShardId, status: &NodeStatus) -> Option<Round> {
     let mut file = RoundsFile::open(&log.join(format!("rounds-{node}.csv")), node, shard).ok()?;
     let mut is_of_run = status.executed == Round(0);
@@ -313,8 +314,8 @@ fn round_beyond(log: &Path, node: NodeId, shard: ShardId, status: &NodeStatus) -
 enum Beginning {
     /// The opening of the first segment.
     Opening(Opening),
-    /// A snapshot, where the first segments are not kept any more: its place and the image of its core.
-    Snapshot(Place, Vec<u8>),
+    /// A snapshot, where the first segments are not kept any more: its head and the image of its core.
+    Snapshot(SnapshotHead, Bytes),
 }
 
 /// The beginning of what a directory has, and a reader of the rest.
@@ -338,9 +339,10 @@ fn beginning(place: &Path) -> Result<(Beginning, Reader), Cause> {
         return Err(Cause::NoBeginning(segment_path(place, 1)));
     };
     let bytes = snapshot::read(place, segment).map_err(Cause::Journal)?;
-    let (at, image) = Place::parse(&bytes).map_err(Cause::Replay)?;
+    let (head, image) = SnapshotHead::parse(&bytes).map_err(Cause::Replay)?;
     let reader = Reader::open_at(place, segment).map_err(Cause::Journal)?;
-    Ok((Beginning::Snapshot(at, image.to_vec()), reader))
+    let image = bytes.slice(bytes.len() - image.len()..bytes.len());
+    Ok((Beginning::Snapshot(head, image), reader))
 }
 
 /// Goes through a journal.

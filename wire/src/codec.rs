@@ -59,8 +59,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Panics
 /// As [`encode`].
 pub fn encode_into<T: Serialize>(value: &T, buffer: &mut Vec<u8>) {
-    bincode::serde::encode_into_std_write(value, buffer, configuration())
-        .expect("our own messages are bounded below a frame and their types all have an encoding");
+    encode_to(value, buffer).expect("a vector takes all bytes");
 }
 
 /// Writes the encoding of `value`, which may be longer than a frame: see [`decode_own_with_tail`].

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::bytes::Bytes;
 use crate::journal::{JournalError, Problem, numbered};
 
 const MAGIC: [u8; 8] = *b"dumbosn\x01";
@@ -40,7 +41,8 @@ pub enum Durable {
     OnDisk,
 }
 
-/// Writes a snapshot, whose bytes `fill` gives; returns its length. A draft that an earlier process left is overwritten.
+/// Writes a snapshot, whose bytes `fill` gives; returns its length. A draft that an earlier process left is
+/// overwritten.
 ///
 /// # Errors
 /// If it cannot be written; then there is none of that name.
@@ -92,10 +94,10 @@ impl Write for HashedFile {
 ///
 /// # Errors
 /// If it cannot be read, is of another version, or was damaged.
-pub fn read(directory: &Path, segment: u64) -> Result<Vec<u8>, JournalError> {
+pub fn read(directory: &Path, segment: u64) -> Result<Bytes, JournalError> {
     let file = snapshot_path(directory, segment);
     let failed = |offset, problem| JournalError { file: file.clone(), offset, problem };
-    let mut bytes = fs::read(&file).map_err(|error| failed(0, Problem::Io(error)))?;
+    let bytes = fs::read(&file).map_err(|error| failed(0, Problem::Io(error)))?;
     if !bytes.starts_with(&MAGIC) {
         return Err(failed(0, Problem::Magic));
     }
@@ -105,9 +107,7 @@ pub fn read(directory: &Path, segment: u64) -> Result<Vec<u8>, JournalError> {
     if bytes[end..] != Sha256::digest(&bytes[MAGIC.len()..end])[..] {
         return Err(failed(MAGIC.len() as u64, Problem::Damaged));
     }
-    bytes.truncate(end);
-    bytes.drain(..MAGIC.len());
-    Ok(bytes)
+    Ok(Bytes::from(bytes).slice(MAGIC.len()..end))
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
         let length = write(&directory, 7, Durable::OnDisk, |writer| writer.write_all(&bytes)).unwrap();
         assert_eq!(length, 8 + 1_000_000 + 32);
         assert_eq!(snapshots(&directory).unwrap(), [7]);
-        assert!(read(&directory, 7).unwrap() == bytes);
+        assert!(read(&directory, 7).unwrap()[..] == bytes);
         let full = |_: &mut BufWriter<HashedFile>| Err(io::Error::from(io::ErrorKind::StorageFull));
         assert!(write(&directory, 8, Durable::WhileSystemRuns, full).is_err());
         assert_eq!(snapshots(&directory).unwrap(), [7], "a draft does not count");

@@ -3,6 +3,7 @@
 //! Free ones are sought below the range from which the system takes the ports of outgoing connections: a port above
 //! may be taken by a dialling node between being found free here and being bound by the node it was meant for.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
@@ -36,14 +37,11 @@ pub(crate) fn again(hosts: Hosts, base_port: Option<u16>) -> Result<Hosts, Start
         return places(hosts.count() as u16, base_port);
     }
     let had: Vec<u16> = hosts.iter().map(|host| host.port).collect();
-    let is_taken = |port: u16| TcpListener::bind((LOCAL, port)).is_err();
-    let taken = had.iter().filter(|port| is_taken(**port)).count();
-    let mut others = free(taken as u16, &had)?.into_iter();
-    let again = hosts.iter().map(|host| {
-        let port = if is_taken(host.port) { others.next().unwrap_or(host.port) } else { host.port };
-        Host { port, ..host.clone() }
-    });
-    Ok(Hosts::new(again.collect()))
+    let is_taken = |port: &&u16| TcpListener::bind((LOCAL, **port)).is_err();
+    let taken: Vec<u16> = had.iter().filter(is_taken).copied().collect();
+    let others: BTreeMap<u16, u16> = taken.iter().copied().zip(free(taken.len() as u16, &had)?).collect();
+    let port = |host: &Host| others.get(&host.port).copied().unwrap_or(host.port);
+    Ok(Hosts::new(hosts.iter().map(|host| Host { port: port(host), ..host.clone() }).collect()))
 }
 
 /// As many free ports as `hosts` has nodes, none of which is one of theirs: for their metrics.
