@@ -1,10 +1,10 @@
 //! The image of a core: its whole state as bytes, from which a core is made again that goes on exactly as the first.
 //!
-//! Everything that a core has learned or done is in it: ledger, lanes, echoes given, open views, beliefs, pending
-//! transactions, timers. What it was given is not: the committee, the keys and the rules made of them are the same
-//! at every start and are handed in again. So an image holds no secret but the keys of hash tables, and a state that
-//! was forgotten here cannot exist: each part that owns something given is listed field by field with [`image!`], which does
-//! not compile if one is left out, and each other part derives its encoding.
+//! It holds everything that a core has learned or done: ledger, lanes, echoes, open views, beliefs, pending
+//! transactions, timers. It does not hold what the core gets anew at every start: the committee, the keys, and the
+//! rules made of them. So its only secrets are the keys of hash tables. No field can be forgotten: a part that owns
+//! something of the second kind lists all its fields with [`image!`], which does not compile if one is left out, and
+//! every other part derives its encoding.
 //!
 //! Reading trusts the image: it is our own, and whoever stores it verifies a digest of it first. Bytes that are no
 //! image are an error, never a panic.
@@ -22,7 +22,7 @@ use crate::member::Member;
 use crate::proposal::Rules;
 use crate::trace::Tracing;
 
-/// What a core is given at every start.
+/// The things that a core gets anew at every start.
 pub(crate) struct Given {
     pub(crate) member: Member,
     pub(crate) rules: Arc<Rules>,
@@ -31,7 +31,7 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// What a core of this configuration is given.
+    /// Those of a core with this configuration.
     pub(crate) fn of(config: &CoreConfig, suite: Arc<dyn Suite>) -> Given {
         let member = Member::new(config.committee.clone(), suite, config.node);
         let rules = Arc::new(Rules::new(&member));
@@ -61,8 +61,8 @@ pub(crate) fn load_plain<T: DeserializeOwned>(image: &mut &[u8]) -> Result<T, Co
     Ok(part)
 }
 
-/// Implements [`Image`] for a struct: its fields in three lists, those that are given, by name and source, those that
-/// are images themselves, and all others.
+/// Implements [`Image`] for a struct. Its fields stand in three lists: those that come from [`Given`], each with its
+/// source; those that are [`Image`]s; all others.
 macro_rules! image {
     ($type:ident: given $($given:ident = $from:expr),*; parts $($part:ident),*; plain $($plain:ident),*;) => {
         impl $crate::image::Image for $type {

@@ -34,7 +34,7 @@ use crate::pending::MempoolLimits;
 use crate::time::Time;
 use crate::trace::Tracing;
 
-pub use snapshot::Place;
+pub use snapshot::SnapshotHead;
 
 /// The first record of each segment: whose journal it is, and what its core is built from besides keys and committee.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -304,7 +304,7 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
-/// The sessions that a core was told of and that have not ended, as far as its events say.
+/// The sessions that have begun and not ended, according to a core's events.
 ///
 /// Bounds: peers are members; clients as many as `net_server` lets in.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -327,7 +327,7 @@ impl Sessions {
     }
 }
 
-/// What a core has been through, besides its state.
+/// The figures of a core's events and effects so far, which are no part of its state.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Past {
     /// The time of the last event.
@@ -392,11 +392,7 @@ impl Replay {
                 let (last, start) = (&self.opening.start, &opening.start);
                 let follows =
                     start == last || (start.number == last.number + 1 && start.now == self.past.now);
-                let expected = Opening {
-                    events_before: self.past.done.events,
-                    start: start.clone(),
-                    ..self.opening.clone()
-                };
+                let expected = self.opening.followed_by(start.clone(), self.past.done.events);
                 if !follows || opening != expected {
                     return Err(ReplayError::Opening(Box::new(opening)));
                 }
@@ -426,7 +422,7 @@ impl Replay {
         &self.core
     }
 
-    /// The core, to go on with, and what it has been through.
+    /// The core, to go on with, and the figures of its events.
     pub fn into_core(self) -> (Core, Past) {
         (self.core, self.past)
     }

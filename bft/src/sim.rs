@@ -1,8 +1,8 @@
 //! The simulator: attacks on whole cores in virtual time, with all random choices from one seed.
 //!
-//! A [`Scenario`] (seed, members of a shard, shards, adversary, suite, crashes) determines a run. [`run()`] plays it and
-//! returns the first violation, if any; the same scenario gives the same run, so its name replays it: `tools sim --seed
-//! S --nodes N --shards K --adversary A --suite real`.
+//! A [`Scenario`] (seed, members of a shard, shards, adversary, suite, crashes) determines a run. [`run()`] plays it
+//! and returns the first violation, if any; the same scenario gives the same run, so its name replays it: `tools sim
+//! --seed S --nodes N --shards K --adversary A --suite real`.
 //!
 //! | module | content |
 //! | --- | --- |
@@ -15,7 +15,8 @@
 //! | `workload` | clients, of one shard and of several |
 //! | `adversary` | Byzantine members and hostile schedulers |
 //! | `checker` | the checks after every step |
-//! | `run` | the loop; journals, crashes, restarts; checks that a core is idle after each event; liveness after healing |
+//! | `run` | the loop; journals, crashes, restarts; checks that a core is idle after each event; liveness after healing
+//! |
 //! | `trace` | the log of a run |
 //! | `search` | agreement alone: every execution of a small scope |
 //! | `bench` | agreement alone under scripts, which stage the attacks of papers |

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Instant;
 
 use bft::event::{Effect, Event};
-use bft::journal::{self, Durability, Opening, Past, Place};
+use bft::journal::{self, Durability, Opening, Past, SnapshotHead};
 use bft::time::Time;
 use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{MAGIC, segment_path, segments};
@@ -169,8 +169,8 @@ impl Journal {
         let after = self.flush();
         let began = Instant::now();
         let Some(core) = machine.core() else { return };
-        let place = Place { opening: self.opening.clone(), past: self.past.clone() };
-        self.snapshots.take(Job { segment: self.segment, place, core, stood: began.elapsed(), after });
+        let head = SnapshotHead { opening: self.opening.clone(), past: self.past.clone() };
+        self.snapshots.take(Job { segment: self.segment, head, core, stood: began.elapsed(), after });
         self.unsaved_bytes = 0;
     }
 

@@ -10,7 +10,8 @@
 //! system that was started anew after `--durability process`. An unfinished last record is no loss: its effects had
 //! not left. The mark of used keys names the journal that they serve, and one process at a time has its lock.
 //!
-//! Cost: what came after the last snapshot is done again, record by record; memory is that of the core and its snapshot.
+//! Cost: what came after the last snapshot is done again, record by record; memory is that of the core and its
+//! snapshot.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -22,7 +23,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use bft::core::Core;
 use bft::crypto::suite::Suite;
 use bft::event::Effect;
-use bft::journal::{Check, Durability, Opening, Past, Place, Replay, ReplayError, Start};
+use bft::journal::{Check, Durability, Opening, Past, Replay, ReplayError, SnapshotHead, Start};
 use bft::time::Time;
 use bft::trace::Tracing;
 use wire::committee::Committee;
@@ -141,9 +142,9 @@ impl Directory {
             match snapshot::read(&self.path, segment) {
                 Ok(bytes) => {
                     let of_it = |error| RestartError::Snapshot(snapshot_path(&self.path, segment), error);
-                    let (place, image) = Place::parse(&bytes).map_err(of_it)?;
-                    self.same_node(&place.opening, given)?;
-                    let replay = Replay::from_snapshot(place, image, committee, given.node, suite, tracing);
+                    let (head, image) = SnapshotHead::parse(&bytes).map_err(of_it)?;
+                    self.same_node(&head.opening, given)?;
+                    let replay = Replay::from_snapshot(head, image, committee, given.node, suite, tracing);
                     let reader = Reader::open_at(&self.path, segment).map_err(RestartError::Journal)?;
                     return Ok(Some((replay.map_err(of_it)?, reader)));
                 }

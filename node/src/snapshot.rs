@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::journal::Written;
 use bft::core::Core;
-use bft::journal::{Durability, Place};
+use bft::journal::{Durability, SnapshotHead};
 use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{segment_path, segments};
 use wire::snapshot::{self, Durable, snapshot_path, snapshots};
@@ -59,7 +59,7 @@ pub(crate) struct Snapshots {
 pub(crate) struct Job {
     /// The segment that begins there.
     pub(crate) segment: u64,
-    pub(crate) place: Place,
+    pub(crate) head: SnapshotHead,
     pub(crate) core: Box<Core>,
     /// How long the loop stood for it.
     pub(crate) stood: Duration,
@@ -131,16 +131,16 @@ impl Keeper {
         }
     }
 
-    fn write(&self, Job { segment, place, core, stood, .. }: &Job) -> io::Result<u64> {
+    fn write(&self, Job { segment, head, core, stood, .. }: &Job) -> io::Result<u64> {
         let began = Instant::now();
         let durable = match self.durability {
             Durability::Process => Durable::WhileSystemRuns,
             Durability::Power => Durable::OnDisk,
         };
-        let bytes = snapshot::write(&self.directory, *segment, durable, |writer| place.write(core, writer))?;
+        let bytes = snapshot::write(&self.directory, *segment, durable, |writer| head.write(core, writer))?;
         log::info!(
             "wrote a snapshot after {} events: {} MB in {} ms; the loop stood for {:.1} ms",
-            place.past.done.events,
+            head.past.done.events,
             bytes / 1_000_000,
             began.elapsed().as_millis(),
             stood.as_secs_f64() * 1e3

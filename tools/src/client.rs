@@ -24,7 +24,8 @@ use wire::limits::{DIAL_BACKOFF_MIN, FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
 use wire::session::{Dialer, Expected, HandshakeError, Identity, LocalHello, REPLY_BYTES};
 
-/// Longest pause before dialling again: a person waits for it, and it counts in how long a restarted node seems to take.
+/// Longest pause before dialling again: a person waits for it, and it counts in how long a restarted node seems to
+/// take.
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
 
 /// An event of a connection for its user.

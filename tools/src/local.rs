@@ -1,6 +1,7 @@
 //! `tools local`: one command from nothing to a judged run, all nodes on this machine.
 //!
-//! [`crate::run`] conducts the run; here are its options ([`options`]), free ports ([`ports`]), and how its processes start and stop ([`cluster`]).
+//! [`crate::run`] conducts the run; here are its options ([`options`]), free ports ([`ports`]), and how its processes
+//! start and stop ([`cluster`]).
 
 mod cluster;
 mod options;

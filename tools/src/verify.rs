@@ -14,8 +14,9 @@
 //! Each answer is true, false or *not judged*, with the reason: a shard of which no member was up at the end cannot be
 //! judged, and parts on their way between shards allow bounds only. What is not judged is not well.
 //!
-//! Files are read side by side, a line at a time, so the length of a run does not matter. The command leaves its verdict
-//! in `verdict.json` ([`report`]), from which `tools compare` knows what the summary of a load could not say yet.
+//! Files are read side by side, a line at a time, so the length of a run does not matter. The command leaves its
+//! verdict in `verdict.json` ([`report`]), from which `tools compare` knows what the summary of a load could not say
+//! yet.
 
 mod exchange;
 mod judgement;

@@ -51,7 +51,7 @@ impl Core {
         self.trace_block(&report, &outcome, &entries);
         self.out.push(Effect::Executed(Box::new(report)));
         if self.follows() {
-            // It sends no parts and no VOTE; nobody would tell it when they have served.
+            // It sends neither parts nor a VOTE. Kept ones would never be acknowledged.
             self.transfers.followed(&header);
             self.votes.followed(round);
         } else {

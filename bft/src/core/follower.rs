@@ -31,39 +31,41 @@ impl Core {
 
     /// Whether a peer's bytes are for a core of this role. Unknown ones are, so that their sender is blamed.
     pub(super) fn is_for_us(&self, body: &[u8]) -> bool {
-        match MessageKind::of(body) {
-            _ if !self.follows() => true,
-            kind => proves(kind) || asks(kind) || kind == MessageKind::Unknown,
-        }
+        !self.follows() || is_passed(body) || MessageKind::of(body) == MessageKind::Unknown
     }
 
     /// Removes the messages that a follower does not send.
     pub(super) fn leave_out(&self, effects: &mut Vec<Effect>) {
         if self.follows() {
-            effects.retain(|effect| match effect {
-                Effect::Send { body, .. } => {
-                    let kind = MessageKind::of(body);
-                    proves(kind) || asks(kind)
-                }
-                _ => true,
-            });
+            effects.retain(|effect| !matches!(effect, Effect::Send { body, .. } if !is_passed(body)));
         }
     }
 }
 
-/// It proves itself, or is worth no more than a proof that names its digest.
-fn proves(kind: MessageKind) -> bool {
-    // A follower appends nothing to its lane, so each entry that it sends stands in a decided cut.
-    matches!(kind, MessageKind::Halt | MessageKind::Entry | MessageKind::Transfer)
-}
-
-/// A request for something that proves itself; the answers to those for HALTs are of the same kind.
-fn asks(kind: MessageKind) -> bool {
-    matches!(
-        kind,
+/// Whether a follower takes and sends such a message: a proof, bytes that are worth no more than a proof that names
+/// their digest, or a request for either.
+fn is_passed(body: &[u8]) -> bool {
+    match MessageKind::of(body) {
+        // A follower appends nothing to its lane, so each entry of its own that it sends stands in a decided cut.
+        MessageKind::Halt | MessageKind::Entry | MessageKind::Transfer => true,
+        // The answers to CATCH-UP are of that kind, too.
         MessageKind::CatchUp
-            | MessageKind::WantEntries
-            | MessageKind::WantCertificates
-            | MessageKind::WantPart
-    )
+        | MessageKind::WantEntries
+        | MessageKind::WantCertificates
+        | MessageKind::WantPart => true,
+        MessageKind::Echo
+        | MessageKind::Final
+        | MessageKind::Spb
+        | MessageKind::CoinShare
+        | MessageKind::Ballot
+        | MessageKind::BlockVote
+        | MessageKind::BlockCertified
+        | MessageKind::TransferVote
+        | MessageKind::PartAck
+        | MessageKind::RejectVotes
+        | MessageKind::Rejected
+        | MessageKind::Spent
+        | MessageKind::Order
+        | MessageKind::Unknown => false,
+    }
 }

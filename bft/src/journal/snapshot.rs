@@ -1,7 +1,7 @@
 //! A snapshot: where a replay stands, as bytes from which it goes on without the events before.
 //!
-//! It holds the image of the core ([`Core::write_image`]) and what the core has been through, so the checks of the
-//! journal go on where they stood. A journal needs no record from before its snapshot.
+//! It holds the image of the core ([`Core::write_image`]) and the figures of the events before, so the checks
+//! of the journal go on where they stood. A journal needs no record from before its snapshot.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use crate::crypto::suite::Suite;
 use crate::journal::{Opening, Past, Replay, ReplayError};
 use crate::trace::Tracing;
 
-/// The place of a snapshot in its journal.
+/// The first part of a snapshot: its place in the journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Place {
+pub struct SnapshotHead {
     /// Of the segment that begins here.
     pub opening: Opening,
-    /// What the core has been through.
+    /// Of the events before.
     pub past: Past,
 }
 
-impl Place {
-    /// The place of a snapshot, and the image of its core.
+impl SnapshotHead {
+    /// The head of a snapshot, and the image of its core.
     ///
     /// # Errors
     /// If the bytes are no snapshot.
-    pub fn parse(snapshot: &[u8]) -> Result<(Place, &[u8]), ReplayError> {
+    pub fn parse(snapshot: &[u8]) -> Result<(SnapshotHead, &[u8]), ReplayError> {
         codec::decode_own_with_tail(snapshot).map_err(ReplayError::Malformed)
     }
 
@@ -45,10 +45,10 @@ impl Place {
 }
 
 impl Replay {
-    /// The place where it stands.
-    pub fn place(&self) -> Place {
-        let opening = Opening { events_before: self.past.done.events, ..self.opening.clone() };
-        Place { opening, past: self.past.clone() }
+    /// The head of a snapshot taken now.
+    pub fn snapshot_head(&self) -> SnapshotHead {
+        let opening = self.opening.followed_by(self.opening.start.clone(), self.past.done.events);
+        SnapshotHead { opening, past: self.past.clone() }
     }
 
     /// A replay that goes on from a snapshot, with the image of its core. The caller has verified that these are the
@@ -57,7 +57,7 @@ impl Replay {
     /// # Errors
     /// If it is of another testbed or node, or the image cannot be decoded.
     pub fn from_snapshot(
-        Place { opening, past }: Place,
+        SnapshotHead { opening, past }: SnapshotHead,
         image: &[u8],
         committee: Arc<Committee>,
         node: NodeId,

@@ -23,8 +23,8 @@
 //!
 //! **Repetition.** There are no timers and nothing is kept to be sent again: contacts and pool members repeat their
 //! orders to all members of a shard until they have an answer. A member asked reports again (CL_M, at most once a
-//! second for each transaction), also when its ledger has since forgotten the cause, and, if N−f CL_M are known or a block has rejected it, answers with CL
-//! ([`Opinions::answer`]).
+//! second for each transaction), also when its ledger has since forgotten the cause. If N−f CL_M are known or a block
+//! has rejected it, it answers with CL ([`Opinions::answer`]).
 //!
 //! **Cost.** Links are authenticated, so nothing is signed: N² CL_M and N² CLs for each other shard, 50 and 40 bytes a
 //! transaction, batched; the cost of a peer's orders is rationed (`ration`).

@@ -1,9 +1,9 @@
 //! The choices of a seed: the Byzantine members, the behaviour of links, the faults and their times.
 //!
 //! Each seed turns on a random part of all faults ("swarm testing"), so that there are runs with few faults, which get
-//! far, and runs with many. At most f nodes of each shard are Byzantine or crash for good; with journals any nodes crash
-//! and come back. At [`Plan::heal_at`] the network heals for good and all that can come back do; the others stay what
-//! they are.
+//! far, and runs with many. At most f nodes of each shard are Byzantine or crash for good; with journals any nodes
+//! crash and come back. At [`Plan::heal_at`] the network heals for good and all that can come back do; the others stay
+//! what they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -26,8 +26,8 @@ fn a_rejection_is_repeated_when_its_cause_is_forgotten() {
     clean_run(&Scenario { crashes: Crashes::Power, ..scenario });
 }
 
-/// The checker's look for work left imports to be listed, while the lane had no room, so the member's state was not that
-/// of its shadow.
+/// The checker's look for work left imports to be listed, while the lane had no room, so the member's state was not
+/// that of its shadow.
 #[test]
 fn a_look_for_work_leaves_the_state_as_it_was() {
     clean_shards(3308, 7, 2, Adversary::FalseOrder);

@@ -246,8 +246,8 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
 /// What a host lacks that is to go on with a testbed.
 ///
 /// # Security
-/// The keys have signed. Without its journal a node would sign other things with them, so installing them anew on a host
-/// that has lost it must not be tried.
+/// The keys have signed. Without its journal a node would sign other things with them, so installing them anew on a
+/// host that has lost it must not be tried.
 fn lacks_for_resuming(site: &Site, facts: &Facts, testbed: &str) -> Option<String> {
     let lost: Vec<NodeId> = site.ids().filter(|id| !facts.journals.contains_key(id)).collect();
     match &facts.testbed {

@@ -1,5 +1,6 @@
 //! A core that is given what a journal holds does what the node did, and anything else is noticed.
 
+use wire::codec::CodecError;
 use wire::record::{Item, Record};
 
 use super::*;
@@ -47,6 +48,25 @@ fn replay(bench: &Bench, records: &[Record]) -> Result<Replay, ReplayError> {
         replay.step(Item::Record(record.clone()))?;
     }
     Ok(replay)
+}
+
+#[test]
+fn bytes_that_are_no_image_are_refused() {
+    let (bench, records) = journal();
+    let replay = replay(&bench, &records).unwrap();
+    let mut image = Vec::new();
+    replay.core().write_image(&mut image).unwrap();
+    let config = replay.opening().config(bench.committee.clone(), Tracing::Off);
+    let load = |image: &[u8]| {
+        let suite = Arc::new(HashSuite::new(&bench.committee, NODE, HASH_SEED));
+        Core::from_image(&config, suite, image)
+    };
+    assert_eq!(load(&image).unwrap().status(), replay.core().status());
+    for length in (0..image.len()).step_by(image.len() / 200) {
+        assert!(matches!(load(&image[..length]), Err(CodecError::Malformed(_))), "{length}");
+    }
+    image.push(0);
+    assert!(matches!(load(&image), Err(CodecError::TrailingBytes(1))));
 }
 
 #[test]

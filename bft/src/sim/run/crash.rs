@@ -11,7 +11,7 @@ use ::wire::record::Item;
 
 use crate::core::Core;
 use crate::event::{Effect, Event};
-use crate::journal::{Durability, Opening, Past, Place, Replay, Sessions, Start};
+use crate::journal::{Durability, Opening, Past, Replay, Sessions, SnapshotHead, Start};
 use crate::mutant::{Mutant, in_force};
 use crate::sim::checker::Violation;
 use crate::sim::disk::{Found, Harm, Loss};
@@ -209,7 +209,7 @@ impl Simulation<'_> {
         let begun = match &journal.disk.snapshot {
             Some(snapshot) => {
                 self.count("from a snapshot");
-                let replay = Place::parse(snapshot).and_then(|(place, image)| {
+                let replay = SnapshotHead::parse(snapshot).and_then(|(place, image)| {
                     Replay::from_snapshot(place, image, committee, node, suite.clone(), Tracing::Off)
                 });
                 let replay = replay.map_err(|error| error.to_string());

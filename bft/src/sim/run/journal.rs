@@ -11,7 +11,7 @@ use ::wire::ids::NodeId;
 use crate::core::Core;
 use crate::crypto::suite::Statement;
 use crate::event::{Effect, Event};
-use crate::journal::{self, Durability, Opening, Past, Place};
+use crate::journal::{self, Durability, Opening, Past, SnapshotHead};
 use crate::mutant::{Mutant, in_force};
 use crate::prng::Prng;
 use crate::sim::disk::Disk;
@@ -205,7 +205,7 @@ impl Journal {
         let is_due = self.snapshots == Snapshots::Sometimes && self.prng.chance(1, GROUPS_A_SNAPSHOT);
         if is_due && self.unfinished.is_none() {
             let opening = self.opening.followed_by(self.opening.start.clone(), events);
-            let place = Place { opening, past: self.past.clone() };
+            let place = SnapshotHead { opening, past: self.past.clone() };
             let mut bytes = Vec::new();
             place.write(core, &mut bytes).expect("a vector takes all bytes");
             self.unfinished = Some(Unfinished { bytes, events, segment: None });

@@ -18,7 +18,7 @@ use ::wire::committee::Committee;
 use crate::core::{Core, CoreConfig};
 use crate::crypto::suite::Suite;
 use crate::event::{Effect, Event};
-use crate::journal::{self, Check, Durability, Opening, Place, Replay, Start};
+use crate::journal::{self, Check, Durability, Opening, Replay, SnapshotHead, Start};
 use crate::sim::checker::Violation;
 use crate::sim::run::Ran;
 use crate::time::Time;
@@ -74,17 +74,17 @@ impl Shadow {
     }
 
     fn renew(&mut self, core: &Core) -> Ran {
-        let place = self.replay.place();
-        let snapshot = snapshot(&place, self.replay.core());
-        if snapshot != self::snapshot(&place, core) {
+        let head = self.replay.snapshot_head();
+        let snapshot = snapshot(&head, self.replay.core());
+        if snapshot != self::snapshot(&head, core) {
             return Err(self.differs(format!("its state after {} events is another one", self.done.events)));
         }
         let (committee, suite) = (self.committee.clone(), self.suite.clone());
-        let again = Place::parse(&snapshot).and_then(|(place, image)| {
-            Replay::from_snapshot(place, image, committee, self.node, suite, Tracing::All)
+        let again = SnapshotHead::parse(&snapshot).and_then(|(head, image)| {
+            Replay::from_snapshot(head, image, committee, self.node, suite, Tracing::All)
         });
         self.replay = again.map_err(|error| self.differs(error.to_string()))?;
-        if self::snapshot(&place, self.replay.core()) != snapshot || self.replay.place() != place {
+        if self::snapshot(&head, self.replay.core()) != snapshot || self.replay.snapshot_head() != head {
             return Err(
                 self.differs(format!("the snapshot after {} events is read as another", self.done.events))
             );
@@ -97,9 +97,9 @@ impl Shadow {
     }
 }
 
-fn snapshot(place: &Place, core: &Core) -> Vec<u8> {
+fn snapshot(head: &SnapshotHead, core: &Core) -> Vec<u8> {
     let mut bytes = Vec::new();
-    place.write(core, &mut bytes).expect("a vector takes all bytes");
+    head.write(core, &mut bytes).expect("a vector takes all bytes");
     bytes
 }
 
