@@ -29,7 +29,11 @@ impl Place {
 
     /// All records, with their segment's first one marked, and the torn bytes.
     fn read(&self) -> Result<(Vec<Item>, u64), JournalError> {
-        let mut reader = Reader::open(&self.0)?;
+        self.read_from(1)
+    }
+
+    fn read_from(&self, segment: u64) -> Result<(Vec<Item>, u64), JournalError> {
+        let mut reader = Reader::open_at(&self.0, segment)?;
         let mut items = Vec::new();
         while let Some(item) = reader.next_item()? {
             items.push(item);
@@ -77,7 +81,11 @@ fn records_come_back_in_their_order_over_segments() {
         Item::Record(two),
         Item::Record(three),
     ];
-    assert_eq!(place.read().unwrap(), (expected.to_vec(), 0));
+    assert_eq!(place.read_from(9).unwrap(), (expected.to_vec(), 0));
+    assert_eq!(place.read_from(10).unwrap(), (expected[2..].to_vec(), 0));
+    for missing in [1, 8, 11] {
+        assert!(matches!(place.read_from(missing), Err(JournalError { problem: Problem::Missing, .. })));
+    }
 }
 
 #[test]
