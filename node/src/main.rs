@@ -34,6 +34,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bft::core::{Core, CoreConfig};
@@ -42,6 +43,7 @@ use bft::crypto::suite::Suite;
 use bft::journal::{Opening, Past};
 use bft::lane::LaneSettings;
 use bft::pending::MempoolLimits;
+use crossbeam_channel::Receiver;
 use wire::ids::{NodeId, ShardId};
 use wire::keys::NodeKeys;
 use wire::limits::local::Local;
@@ -97,15 +99,44 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config, metrics: Option<TcpListener>) -> Result<(), Box<dyn Error>> {
+    let inbox = Inbox::open(config.stop)?;
     match &config.machine {
-        MachineSettings::Core(settings) => run_core(config, *settings, metrics),
-        MachineSettings::Pipe(settings) => run_pipe(config, *settings, metrics),
+        MachineSettings::Core(settings) => run_core(config, *settings, inbox, metrics),
+        MachineSettings::Pipe(settings) => run_pipe(config, *settings, inbox, metrics),
+    }
+}
+
+/// The inbound queue, open to a request to stop before the loop that reads it begins: a replay may take minutes.
+struct Inbox {
+    sender: InboundSender,
+    receiver: Receiver<Inbound>,
+    /// Whether the request has come.
+    stops: Arc<AtomicBool>,
+}
+
+impl Inbox {
+    fn open(stop: StopWhen) -> io::Result<Inbox> {
+        let (sender, receiver) = inbound::queue();
+        let stops = Arc::new(AtomicBool::new(false));
+        let (inbound, noted) = (sender.clone(), stops.clone());
+        let stop_now = move || {
+            noted.store(true, Ordering::Relaxed);
+            // Fails only if the loop has ended already.
+            let _ = inbound.send(Inbound::Stop);
+        };
+        match stop {
+            StopWhen::StdinEnds => drop(spawn("stdin", move || stop_at_stdin_end(stop_now))?),
+            StopWhen::StdinLine => drop(spawn("stdin", move || stop_on_stdin_line(stop_now))?),
+            StopWhen::Never => {}
+        }
+        Ok(Inbox { sender, receiver, stops })
     }
 }
 
 fn run_core(
     config: &Config,
     settings: CoreSettings,
+    inbox: Inbox,
     metrics: Option<TcpListener>,
 ) -> Result<(), Box<dyn Error>> {
     let NodeKeys { signing, coin_secret, .. } = &config.own_keys;
@@ -136,7 +167,11 @@ fn run_core(
     };
     let suite: Arc<dyn Suite> = Arc::new(suite);
     // The lock of the journal is held until the node ends: nobody else may write there.
-    let (begun, _lock) = match begin(config, &core, &suite) {
+    let (begun, _lock) = match begin(config, &core, &suite, &inbox.stops) {
+        Err(BeginError::Stopped) => {
+            log::info!("node {} has ended on request, before it had done its journal again", config.id);
+            return Ok(());
+        }
         Err(BeginError::MayNotSign(reason)) if config.follow => {
             log::warn!("node {} only follows: {reason}. It signs nothing, so it counts against f", config.id);
             let follower = Core::follower(core, suite);
@@ -144,13 +179,15 @@ fn run_core(
         }
         begun => begun.map_err(BeginError::in_words)?,
     };
-    serve(config, begun, metrics).map(drop)
+    serve(config, begun, inbox, metrics).map(drop)
 }
 
 /// Why a core does not begin.
 enum BeginError {
     /// It may not sign, since what it has signed is not known any more; why.
     MayNotSign(String),
+    /// It is not to begin any more.
+    Stopped,
     /// It could not follow either.
     Other(Box<dyn Error>),
 }
@@ -162,6 +199,7 @@ impl BeginError {
                 "{reason}; deal new keys with 'tools keygen', or have the node only follow with --follow"
             )
             .into(),
+            BeginError::Stopped => "ended on request".into(),
             BeginError::Other(error) => error,
         }
     }
@@ -177,6 +215,7 @@ impl From<RestartError> for BeginError {
     fn from(error: RestartError) -> BeginError {
         match error {
             RestartError::AnotherBoot(_) => BeginError::MayNotSign(error.to_string()),
+            RestartError::Stopped => BeginError::Stopped,
             error => BeginError::Other(error.into()),
         }
     }
@@ -187,6 +226,7 @@ fn begin(
     config: &Config,
     core: &CoreConfig,
     suite: &Arc<dyn Suite>,
+    stops: &AtomicBool,
 ) -> Result<(Begun<Core>, Option<Directory>), BeginError> {
     let first = || Core::new(core.clone(), suite.clone());
     let Some(JournalSettings { directory, durability }) = &config.journal else {
@@ -198,7 +238,7 @@ fn begin(
     let opening = Opening::of(version, core, restart::first_start(*durability));
     let mut rounds = rounds_file(config, RoundsFile::open)?;
     let (committee, tracing) = (config.committee.clone(), core.tracing);
-    let begun = match directory.resume(&opening, committee, suite.clone(), tracing, &mut rounds)? {
+    let begun = match directory.resume(&opening, committee, suite.clone(), tracing, &mut rounds, stops)? {
         Some(Resumed { core, past, opening }) => {
             claim_keys(config, Some(opening.id()))?;
             let beginning = Beginning::Again { now: past.now, sessions: past.sessions.clone() };
@@ -273,13 +313,14 @@ fn claim_keys(config: &Config, journal: Option<u64>) -> Result<(), BeginError> {
 fn run_pipe(
     config: &Config,
     settings: PipeSettings,
+    inbox: Inbox,
     metrics: Option<TcpListener>,
 ) -> Result<(), Box<dyn Error>> {
     let shard = config.committee.shard_of(config.id);
     let others = config.committee.members(shard).filter(|node| *node != config.id);
     let pipe = Pipe::new(config.id, others, settings, rand::u64());
     let begun = Begun::first(pipe, rounds_file(config, RoundsFile::create)?);
-    let pipe = serve(config, begun, metrics)?;
+    let pipe = serve(config, begun, inbox, metrics)?;
     let PipeFigures { payload_bytes, seconds } = pipe.figures();
     let path = config.log_dir.join(format!("pipe-{}.json", config.id));
     fs::write(&path, format!("{{\"payload_bytes\": {payload_bytes}, \"seconds\": {seconds:.6}}}\n"))
@@ -307,11 +348,12 @@ impl<M> Begun<M> {
 fn serve<M: Machine>(
     config: &Config,
     begun: Begun<M>,
+    inbox: Inbox,
     metrics: Option<TcpListener>,
 ) -> Result<M, Box<dyn Error>> {
     let Begun { machine, rounds, journal, beginning } = begun;
     let own_program = std::env::current_exe()?;
-    let (sender, receiver) = inbound::queue();
+    let Inbox { sender, receiver, .. } = inbox;
     let lengths = Lengths {
         segment_bytes: config.limits.get(Local::SegmentBytes),
         snapshot_after_bytes: config.limits.get(Local::SnapshotAfterBytes),
@@ -326,12 +368,7 @@ fn serve<M: Machine>(
         .collect::<io::Result<Vec<_>>>()?;
     if let Some(listener) = metrics {
         let about = About { node: config.id, shard: config.committee.shard_of(config.id) };
-        metrics::serve(listener, about, sender.clone())?;
-    }
-    match config.stop {
-        StopWhen::StdinEnds => drop(spawn("stdin", move || stop_at_stdin_end(&sender))?),
-        StopWhen::StdinLine => drop(spawn("stdin", move || stop_on_stdin_line(&sender))?),
-        StopWhen::Never => {}
+        metrics::serve(listener, about, sender)?;
     }
     let (node, shard) = (Name::Node(config.id), Name::Shard(config.committee.shard_of(config.id)));
     log::info!("{node} of {shard} runs, one of {} nodes", config.committee.nodes().count());
@@ -363,7 +400,7 @@ fn spawn_supervisor(
     spawn(&format!("{}-supervisor", child.name()), move || child::supervise(&spec, &children, &inbound))
 }
 
-fn stop_at_stdin_end(inbound: &InboundSender) {
+fn stop_at_stdin_end(stop: impl FnOnce()) {
     let mut stdin = io::stdin().lock();
     let mut ignored = [0; 256];
     loop {
@@ -377,18 +414,14 @@ fn stop_at_stdin_end(inbound: &InboundSender) {
             }
         }
     }
-    // Fails only if the loop has ended already.
-    let _ = inbound.send(Inbound::Stop);
+    stop();
 }
 
 /// For nodes that outlive their starter. Their standard input is a named pipe, whose permissions decide who may stop
 /// the node. Its end is ignored, since it ends whenever a writer closes it.
-fn stop_on_stdin_line(inbound: &InboundSender) {
+fn stop_on_stdin_line(stop: impl FnOnce()) {
     match wait_for_stop(&mut io::stdin().lock()) {
-        Ok(StdinEnd::Stop) => {
-            // Fails only if the loop has ended already.
-            let _ = inbound.send(Inbound::Stop);
-        }
+        Ok(StdinEnd::Stop) => stop(),
         Ok(StdinEnd::Silent) => log::info!("standard input has ended; only a signal can stop this node now"),
         Err(error) => {
             log::warn!("standard input cannot be read ({error}); only a signal can stop this node now");

@@ -18,6 +18,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bft::core::Core;
@@ -67,6 +68,8 @@ pub(crate) enum RestartError {
     Differs(PathBuf, &'static str, String, String),
     /// It was not forced to the disk, and the system has been started since.
     AnotherBoot(PathBuf),
+    /// The node is to stop; the journal is as it was.
+    Stopped,
 }
 
 impl Directory {
@@ -87,7 +90,7 @@ impl Directory {
     }
 
     /// Replays the journal into a core, and the blocks that `rounds` lacks into it; `None` if there is none. `given` is
-    /// the opening of a journal that would begin now.
+    /// the opening of a journal that would begin now. Ends early once `stops` is set.
     ///
     /// # Errors
     /// If nothing could be signed after it.
@@ -98,6 +101,7 @@ impl Directory {
         suite: Arc<dyn Suite>,
         tracing: Tracing,
         rounds: &mut RoundsFile,
+        stops: &AtomicBool,
     ) -> Result<Option<Resumed>, RestartError> {
         let began = Instant::now();
         let Some((mut replay, mut reader)) = self.begin(given, committee, suite, tracing)? else {
@@ -105,6 +109,9 @@ impl Directory {
         };
         let from = replay.done();
         while let Some(item) = reader.next_item().map_err(RestartError::Journal)? {
+            if stops.load(Ordering::Relaxed) {
+                return Err(RestartError::Stopped);
+            }
             let step = replay.step(item).map_err(|error| replay_error(&reader, error))?;
             for effect in step.iter().flat_map(|(_, effects)| effects) {
                 if let Effect::Executed(report) = effect {
@@ -273,6 +280,7 @@ impl fmt::Display for RestartError {
                  lost, and with them what the node has signed; --durability power would have kept them",
                 path.display()
             ),
+            RestartError::Stopped => f.write_str("ended on request while the journal was done again"),
         }
     }
 }
@@ -309,6 +317,7 @@ mod tests {
         boot: &'static str,
         durability: Durability,
         lengths: Lengths,
+        stops: AtomicBool,
     }
 
     impl Place {
@@ -333,6 +342,7 @@ mod tests {
                 boot: "first boot",
                 durability,
                 lengths: Lengths::UNLIMITED,
+                stops: AtomicBool::new(false),
             }
         }
 
@@ -345,7 +355,8 @@ mod tests {
             let directory = Directory::lock(&self.path)?;
             let mut rounds = RoundsFile::open(&self.path.join("rounds.csv"), NODE, ShardId(0)).unwrap();
             let committee = self.config.committee.clone();
-            directory.resume(&self.opening(), committee, self.suite.clone(), Tracing::Off, &mut rounds)
+            let suite = self.suite.clone();
+            directory.resume(&self.opening(), committee, suite, Tracing::Off, &mut rounds, &self.stops)
         }
 
         /// A start that handles so many more events, the first of them a client's; its end is a crash.
@@ -387,6 +398,19 @@ mod tests {
             // Nothing depends on it; a left directory is only untidy.
             let _ = fs::remove_dir_all(&self.path);
         }
+    }
+
+    #[test]
+    fn a_request_to_stop_ends_a_replay_and_leaves_the_journal() {
+        let place = Place::new(Durability::Process);
+        place.first(3);
+        let before = fs::read(segment_path(&place.path, 1)).unwrap();
+        place.stops.store(true, Ordering::Relaxed);
+        assert!(matches!(place.resume(), Err(RestartError::Stopped)));
+        assert_eq!(segments(&place.path).unwrap(), [1]);
+        assert_eq!(fs::read(segment_path(&place.path, 1)).unwrap(), before);
+        place.stops.store(false, Ordering::Relaxed);
+        assert_eq!(place.resume().unwrap().map(|resumed| resumed.past.done.events), Some(3));
     }
 
     #[test]
