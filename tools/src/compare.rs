@@ -21,7 +21,7 @@ pub(crate) const COMMAND: Command = Command {
     name: "compare",
     summary: "puts two runs side by side, and separates differences from noise",
     about: "Compares the summaries of two runs, figure by figure, with ratios, and lists which options, machines and \
-            versions differ. A run is named by its summary.json or its log directory.\n\n\
+            versions differ. Options that only say where files are or how hosts are reached do not count. A run is named by its summary.json or its log directory.\n\n\
             Two runs of the same differ too. So give several runs of each side, joined by commas: from how much they \
             differ among themselves follows a band (95 %, Student's t over both sides with one deviation), and only \
             what lies beyond it is called better or worse. With twenty figures one lies beyond it by chance. With fewer \

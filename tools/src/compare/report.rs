@@ -121,7 +121,7 @@ impl Comparison {
     fn differing_facts_text(&self, width: usize) -> String {
         let facts = self.differing_facts();
         if facts.is_empty() {
-            return "Options, machines and versions are the same.\n".into();
+            return "Options (but for places), machines and versions are the same.\n".into();
         }
         let mut rows = vec![["what differs", "A", "B"].map(String::from).to_vec()];
         rows.extend(facts.iter().map(|(name, [a, b])| [name, a, b].map(String::clone).to_vec()));

@@ -24,8 +24,10 @@ pub(super) struct Run {
 
 /// Longer files are no summaries.
 const SUMMARY_BYTES_MAX: u64 = 16 << 20;
-/// Options of places, not of what is run: they differ between any two runs that are kept.
-const PLACES: [&str; 3] = ["log-dir", "data-dir", "base-port"];
+/// Options of places and of ways to reach them, not of what is run: they differ between any two runs that are kept, and
+/// commands of which one has them and the other has not run the same.
+const PLACES: [&str; 8] =
+    ["log-dir", "data-dir", "base-port", "hosts", "keys", "ssh-config", "remote-dir", "timeout"];
 
 impl Run {
     /// Reads the summary at `path`, or in the directory that it is.
@@ -185,7 +187,7 @@ pub(super) fn sample_of(name: &str, tps: f64, rate: u64, p50_ms: f64) -> Run {
     let text = format!(
         "{{\"tps\": {tps}, \"duration_s\": 10, \"committed\": 1000, \"exit_code\": 0, \"rounds_per_s\": 50, \"lost\": 0,
           \"latency_ms\": {{\"p50\": {p50_ms}, \"p90\": null}}, \"agreement\": true, \"value_conserved\": true,
-          \"options\": {{\"rate\": {rate}, \"log-dir\": \"{name}\"}}, \"machine\": {{\"cores\": 2}},
+          \"options\": {{\"rate\": {rate}, \"log-dir\": \"{name}\", \"keys\": \"{name}/keys\"}}, \"machine\": {{\"cores\": 2}},
           \"version\": \"0.1.0\", \"commit\": null}}"
     );
     Run::parse(Path::new(name), &text, None).unwrap()
