@@ -36,7 +36,19 @@ pub(crate) fn keys(values: &Values) -> PathBuf {
 /// Its hosts and its committee.
 pub(crate) fn load(values: &Values) -> Result<(Hosts, Committee), ParseError> {
     let hosts = values.text(HOSTS.name).map_or_else(|| within(&data_dir(values), "hosts.txt"), PathBuf::from);
+    refuse_missing_hosts(&hosts)?;
     load_testbed(&hosts, &keys(values))
+}
+
+/// Names the option if its file is not there, since the path may be one that nobody has given.
+pub(crate) fn refuse_missing_hosts(path: &Path) -> Result<(), ParseError> {
+    match path.metadata() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let found = format!("{} ({error})", path.display());
+            Err(ParseError::of("--hosts", &found, "a hosts file, with a line for each node"))
+        }
+    }
 }
 
 /// The place of a file as people write it: without the dot of the current directory.

@@ -134,7 +134,7 @@ fn an_error_in_a_hosts_file_names_the_line() {
                 "one-node.txt: found '1 nodes', expected the 2 nodes of committee.txt",
             ),
             (line("--hosts no-port.txt"), "no-port.txt, line 1: found '0', expected a port from 1 to 65535"),
-            (line("--hosts nowhere.txt"), "nowhere.txt: found 'No such file or directory"),
+            (line("--hosts nowhere.txt"), "--hosts: found 'nowhere.txt (No such file or directory"),
             (line("--hosts data/hosts.txt --kyes data/keys"), "the nearest is '--keys'"),
             (
                 format!("{command} --hosts data/hosts.txt --keys log"),
@@ -200,6 +200,8 @@ fn a_mistyped_deployment_reaches_no_host() {
             2,
             "--shards: found '3', expected a whole number from 1 to 2",
         ),
+        ("deploy check", 2, "--hosts: found 'hosts.txt (No such file or directory"),
+        ("deploy load", 2, "--hosts: found 'hosts.txt (No such file or directory"),
         (
             "deploy check --hosts column-missing.txt",
             2,

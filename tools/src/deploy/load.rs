@@ -21,6 +21,7 @@ use crate::keygen::load_testbed;
 use crate::load::Plan;
 use crate::signals;
 use crate::terminal::print;
+use crate::testbed::refuse_missing_hosts;
 
 pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
     let is_here = values.value("from", "'here' or 'hosts'", |text| match text {
@@ -29,7 +30,9 @@ pub(crate) fn load(values: &Values) -> Result<u8, UsageError> {
         _ => None,
     })?;
     let keys = Path::new(values.required("data-dir")?).join("keys");
-    let (hosts, committee) = load_testbed(Path::new(values.required("hosts")?), &keys)?;
+    let hosts = Path::new(values.required("hosts")?);
+    refuse_missing_hosts(hosts)?;
+    let (hosts, committee) = load_testbed(hosts, &keys)?;
     if is_here {
         return guest::run_on("deploy load", &LOAD, values, hosts, committee);
     }

@@ -15,6 +15,7 @@ use crate::run::{
     self, BATCH, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS,
     SIGNED, TRANSACTIONS,
 };
+use crate::testbed::refuse_missing_hosts;
 
 const HOSTS: Opt =
     Opt::with("hosts", "FILE", "hosts.txt", "Where the nodes are, with a fifth column for ssh.");
@@ -299,6 +300,7 @@ pub(super) const BOUND: [&str; 7] =
 /// The target of a command line.
 pub(super) fn target(values: &Values) -> Result<Target, UsageError> {
     let place = values.required("hosts")?;
+    refuse_missing_hosts(Path::new(place))?;
     let hosts = Hosts::load(Path::new(place))?;
     let sites = sites(place, &hosts)?;
     let limit = values.seconds("timeout")?;
