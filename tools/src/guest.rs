@@ -152,7 +152,15 @@ fn offer(plan: &RunPlan, hosts: Hosts, committee: Arc<Committee>) -> Result<Summ
         run.note_gone(node, format!("did not answer when the load began: {why}"));
     }
     // Nodes report the counters of their children at each ping interval, and those of a moment ago are not ours.
-    thread::sleep((PING_INTERVAL + COUNTERS_LATE).saturating_sub(began.elapsed()));
+    let pause = (PING_INTERVAL + COUNTERS_LATE).saturating_sub(began.elapsed());
+    let up = run.fleet.up().len();
+    print(format!(
+        "{up} of {} nodes answer; testbed {}; load begins in {:.1} s, when they have counted what was before it",
+        committee.nodes().count(),
+        committee.testbed(),
+        pause.as_secs_f64()
+    ));
+    thread::sleep(pause);
     run.offering.statuses(&run.fleet.up(), ANSWER);
     run.count_from_now();
     conduct_ready(run, &mut Alone)
