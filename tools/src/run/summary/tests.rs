@@ -1,4 +1,4 @@
-use wire::client::Rejection;
+use wire::client::{Refusal, Rejection};
 
 use super::*;
 use crate::load::Mix;
@@ -222,11 +222,13 @@ fn the_text_names_what_matters() {
     summary.tally.latency_intra.clear();
     summary.doubtful = 2;
     summary.tally.lost = 3;
+    summary.tally.refused = BTreeMap::from([(Refusal::Spent, 4), (Refusal::ExpiryTooFar, 5)]);
     summary.diagnosis.push("2 nodes up of 4, quorum 3".into());
     let text = summary.to_text(400);
     for part in [
         "latency            -\n",
         "quorum 3",
+        "4 since an input is spent here, 5 since its expiry is too far ahead for a node that lags behind its shard",
         "chains             2 do not know which coin they have",
         "not well           3 transactions are lost\n",
     ] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wire::client::Refusal;
 use wire::ids::NodeId;
 
 use super::Summary;
@@ -53,7 +54,14 @@ impl Summary {
             tally.lost,
             tally.duplicated
         );
-        let refused = tally.refused.iter().map(|(reason, count)| format!("{count} since {reason}"));
+        let refused = tally.refused.iter().map(|(reason, count)| {
+            // The load chooses expiries by the height of the shard.
+            let why = match reason {
+                Refusal::ExpiryTooFar => " for a node that lags behind its shard, as one does after a pause",
+                _ => "",
+            };
+            format!("{count} since {reason}{why}")
+        });
         let refused = refused.collect::<Vec<_>>().join(", ");
         vec![
             ("nodes", format!("{nodes} (N = {}, f = {}, {shards})", self.n, self.f)),
