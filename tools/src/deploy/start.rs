@@ -83,7 +83,8 @@ fn wait_until_up(deployment: &Deployment, committee: Committee, resumed: &[NodeI
                 Some(why) => format!("node {node}: {why}"),
                 None => format!("node {node} does not answer"),
             });
-            eprintln!("tools deploy start: {}", StartError::NotReady(why.collect()));
+            let late = StartError::NotReady { waited: began.elapsed(), notes: why.collect() };
+            eprintln!("tools deploy start: {late}");
             EXIT_FAILED
         }
     };

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wire::ids::NodeId;
 use wire::text::ParseError;
 
 use super::fleet::UnaskedEnd;
 use super::program::ProgramError;
-use super::ready;
 use crate::ids;
 use crate::keygen::KeygenError;
 use crate::pids::Entry;
@@ -75,7 +75,10 @@ pub(crate) enum StartError {
     /// Nodes ended before all were ready.
     NodesEnded(Vec<UnaskedEnd>),
     /// Nodes did not take clients in time; what is known of why.
-    NotReady(Vec<String>),
+    NotReady {
+        waited: Duration,
+        notes: Vec<String>,
+    },
     /// No member of some shard answers; what is known of why.
     NotReached(String),
     /// Hosts are not fit for it, or something failed on them; in words.
@@ -145,9 +148,8 @@ impl fmt::Display for StartError {
                 let ends: Vec<String> = ends.iter().map(UnaskedEnd::to_string).collect();
                 f.write_str(&ends.join("; "))
             }
-            StartError::NotReady(notes) => {
-                let waited_s = ready::PATIENCE.as_secs();
-                write!(f, "not all nodes took clients within {waited_s} s: {}", notes.join("; "))
+            StartError::NotReady { waited, notes } => {
+                write!(f, "not all nodes took clients within {} s: {}", waited.as_secs(), notes.join("; "))
             }
             StartError::NotReached(why) => write!(f, "there is a shard of which no member answers; {why}"),
             StartError::Hosts(what) => f.write_str(what),

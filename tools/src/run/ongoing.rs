@@ -155,7 +155,9 @@ impl Run<'_> {
                     self.progress.print(&format!("{late} nodes still do again what their journals hold"));
                     continue;
                 }
-                Err(NotReady::Late(statuses)) => StartError::NotReady(self.diagnose(&statuses)).into(),
+                Err(NotReady::Late(statuses)) => {
+                    StartError::NotReady { waited: began.elapsed(), notes: self.diagnose(&statuses) }.into()
+                }
             };
             return Err(error);
         }

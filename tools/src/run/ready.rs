@@ -11,7 +11,7 @@ use crate::load::Offering;
 use crate::signals;
 
 /// How long nodes may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long they may take for the replay of their journals.
 pub(crate) const REPLAY: Duration = Duration::from_secs(600);
 /// How long nodes may take to answer before the request is repeated, over what has connected meanwhile.
