@@ -104,16 +104,17 @@ impl RemoteFleet {
             let is_lost = seen.trouble.is_some() && seen.answered.elapsed() > LOST_AFTER;
             for id in site.ids().filter(|id| self.up.contains(id)).collect::<Vec<_>>() {
                 let found = seen.running.nodes.iter().find(|(node, _)| *node == id).map(|(_, found)| found);
-                let how = match (found, &seen.trouble) {
+                let end = match (found, &seen.trouble) {
                     (_, Some(trouble)) if is_lost => {
-                        format!("is out of reach, as is its host {site}: {trouble}")
+                        let how = format!("is out of reach, as is its host {site}: {trouble}");
+                        UnaskedEnd { node: id, how, last_words: String::new() }
                     }
                     _ if self.restarted.get(&id).is_some_and(|first| seen.looks < *first) => continue,
-                    (Some(Found::Gone(words)), _) => ended_unasked(site, words),
+                    (Some(Found::Gone(words)), _) => ended_unasked(id, site, words),
                     _ => continue,
                 };
                 self.up.remove(&id);
-                self.ended.push(UnaskedEnd { node: id, how });
+                self.ended.push(end);
             }
         }
     }

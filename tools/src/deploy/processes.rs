@@ -13,7 +13,7 @@ use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
 use crate::ids;
 use crate::procfs::{Process, parse_stat};
-use crate::run::NodeSettings;
+use crate::run::{NodeSettings, UnaskedEnd};
 
 /// How long nodes may take to stop before they are killed.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -63,10 +63,10 @@ pub(super) enum Found {
     Gone(String),
 }
 
-/// How a node ended that nobody stopped, in words that follow "node 3".
-pub(super) fn ended_unasked(site: &Site, last_words: &str) -> String {
+/// The end of a node that nobody stopped.
+pub(super) fn ended_unasked(node: NodeId, site: &Site, last_words: &str) -> UnaskedEnd {
     let words = if last_words.is_empty() { String::new() } else { format!("; its last words: {last_words}") };
-    format!("ended unasked on {site}{words}")
+    UnaskedEnd { node, how: format!("ended unasked on {site}"), last_words: words }
 }
 
 /// The processes of a host.

@@ -98,7 +98,7 @@ fn ended_nodes(deployment: &Deployment) -> Vec<UnaskedEnd> {
         let running = processes::running(deployment, site, Depth::Brief);
         let running = running.map_err(|error| vec![error.to_string()])?;
         let ended = running.nodes.into_iter().filter_map(|(node, found)| match found {
-            Found::Gone(words) => Some(UnaskedEnd { node, how: ended_unasked(site, &words) }),
+            Found::Gone(words) => Some(ended_unasked(node, site, &words)),
             Found::Up(_) => None,
         });
         Ok((ended.collect::<Vec<_>>(), String::new()))

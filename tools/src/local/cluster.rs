@@ -98,9 +98,9 @@ impl Cluster {
                 && let Ok(Some(status)) = node.child.try_wait()
             {
                 node.state = State::Ended(status);
-                let words = last_words(&self.directories, node.id);
-                self.ended
-                    .push(UnaskedEnd { node: node.id, how: format!("ended unasked ({status}){words}") });
+                let last_words = last_words(&self.directories, node.id);
+                let how = format!("ended unasked ({status})");
+                self.ended.push(UnaskedEnd { node: node.id, how, last_words });
             }
             for process in processes_of(node, &all) {
                 let peak_bytes = procfs::memory(process.pid).map_or(0, |memory| memory.peak_bytes);

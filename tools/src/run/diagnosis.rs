@@ -20,7 +20,7 @@ pub(crate) struct Symptoms<'a> {
     pub(crate) committee: &'a Committee,
     /// Nodes whose first process runs.
     pub(crate) up: &'a [NodeId],
-    /// How the others ended, in words.
+    /// How the others ended, in words; what they wrote last was printed when they did.
     pub(crate) ends: &'a BTreeMap<NodeId, String>,
     /// The statuses of nodes that are up.
     pub(crate) statuses: &'a BTreeMap<NodeId, NodeStatus>,
@@ -36,7 +36,7 @@ pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
     let shards = (0..committee.shards()).map(ShardId);
     notes.extend(shards.filter_map(|shard| missing_quorum(committee, shard, up)));
     for (node, end) in *ends {
-        notes.push(format!("node {node} {end}{}", last_words(directories, *node)));
+        notes.push(format!("node {node} {end}"));
     }
     let lags = lag::rounds_behind(committee, statuses.iter().map(|(node, status)| (*node, status)));
     for node in *up {
@@ -148,6 +148,7 @@ mod tests {
         let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
         let committee = Committee::new(4, Protocol::default(), vec![member; 4], [0; 32]);
         fs::write(directories.stderr(NodeId(3)), "first\nthe disk is full\n\n").unwrap();
+        assert_eq!(last_words(&directories, NodeId(3)), "; its last words: the disk is full");
         let ends = BTreeMap::from([
             (NodeId(2), "was crashed as planned".to_string()),
             (NodeId(3), "ended unasked (exit status: 1)".to_string()),
@@ -175,7 +176,7 @@ mod tests {
             [
                 "2 of 4 nodes are up (0-1), but a quorum is 3: nothing can be decided until 1 more are",
                 "node 2 was crashed as planned",
-                "node 3 ended unasked (exit status: 1); its last words: the disk is full",
+                "node 3 ended unasked (exit status: 1)",
                 "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 \
                  (0-1); linked to nodes 1+3; 70 in its mempool",
                 "node 1 is up but cannot be reached: Connection refused",

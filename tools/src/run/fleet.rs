@@ -54,11 +54,13 @@ pub(crate) struct UnaskedEnd {
     pub(crate) node: NodeId,
     /// How, in words that follow "node 3".
     pub(crate) how: String,
+    /// What it wrote last, with a lead-in; may be empty.
+    pub(crate) last_words: String,
 }
 
 impl fmt::Display for UnaskedEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {} {}", self.node, self.how)
+        write!(f, "node {} {}{}", self.node, self.how, self.last_words)
     }
 }
 

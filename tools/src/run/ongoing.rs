@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wire::client::NodeStatus;
 use wire::ids::{NodeId, Round, ShardId};
 
-use super::diagnosis::{Symptoms, diagnose};
+use super::diagnosis::{Symptoms, diagnose, last_words};
 use super::error::{RunError, StartError};
 use super::faults::{Fault, Kind};
 use super::fleet::Fleet;
@@ -428,7 +428,8 @@ impl Run<'_> {
             self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
             let up = self.fleet.up();
             for node in fault.nodes.into_iter().filter(|node| !up.contains(node)) {
-                self.note_gone(node, "is down, since a planned fault failed".into());
+                let words = last_words(&self.plan.directories, node);
+                self.note_gone(node, format!("is down, since a planned fault failed{words}"));
             }
             return;
         }
