@@ -2,7 +2,7 @@
 //!
 //! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys
 //!    dealt; or, with [`resume`], the keys and journals of an earlier run.
-//! 2. [`ready`]: every node answers a client.
+//! 2. [`ready`]: every node answers a client; [`mod@settle`]: what an earlier run left open ends.
 //! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. [`diagnosis`]
 //!    explains why nothing moves.
 //! 4. [`mod@wind_up`]: last statuses, stop, compare files; [`summary`] is the result.
@@ -25,6 +25,7 @@ mod program;
 mod ready;
 mod recovery;
 pub(crate) mod resume;
+mod settle;
 mod summary;
 mod usage;
 mod wind_up;

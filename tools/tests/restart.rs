@@ -87,6 +87,11 @@ fn kill_ten_times(shape: &str, nodes: u16) {
     signal("-INT", run.id());
     let output = run.finish();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert!(
+        text(&output).contains("the last load in log was cut off and left no figures"),
+        "{}",
+        text(&output)
+    );
     assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
     let output = place.local("--resume --rate 200 --duration 2");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -113,7 +118,7 @@ fn shards_that_are_killed_ten_times_go_on_each_time_with_their_value() {
 fn a_run_that_was_stopped_goes_on_and_both_loads_are_judged_together() {
     let place = Place::new();
     place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1.5 --durability process"));
-    let committed = place.number("committed");
+    let (committed, rounds) = (place.number("committed"), place.number("rounds"));
     for (options, complaint) in [
         ("--nodes 7", "--nodes: found '7', expected 4, with which the run in data began"),
         ("--signed", "--signed: found 'given', expected none, as the run in data began"),
@@ -126,7 +131,12 @@ fn a_run_that_was_stopped_goes_on_and_both_loads_are_judged_together() {
     }
     let output = place.local("--resume --rate 300 --duration 1.5 --durability power");
     place.assert_all_well(&output);
-    assert!(text(&output).contains("the figures of the load before this one are in log/load-1"));
+    let shown = text(&output);
+    assert!(shown.contains("the figures of the load before this one are in log/load-1"), "{shown}");
+    assert!(!shown.contains("cut off"), "{shown}");
+    // Those of this run alone: what the last one left open may have taken some in between.
+    let both = rounds + place.number("rounds");
+    assert!((1..=place.last_height(0)).contains(&both), "{both} rounds of two runs: {shown}");
     let clients = place.read("log/clients.csv");
     let both = committed + place.number("committed");
     assert_eq!(

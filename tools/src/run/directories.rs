@@ -167,6 +167,11 @@ impl Directories {
         Ok(self.log.join("clients.csv").exists())
     }
 
+    /// Whether the last run that used the log directory ended without a summary: it was killed, or its load never began.
+    pub(crate) fn lacks_figures(&self) -> bool {
+        self.lock().exists() && !self.log.join("summary.json").exists()
+    }
+
     /// Removes what an earlier run wrote, once it is sure that a new one can write there.
     pub(crate) fn clear(&self) -> Result<(), StartError> {
         let entries = self.check()?;

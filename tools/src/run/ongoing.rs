@@ -15,6 +15,7 @@ use super::plan::RunPlan;
 use super::prepare::{Prepared, Resumed};
 use super::ready::{NotReady, REPLAY, wait_until_ready};
 use super::recovery::{Recoveries, comes_back};
+use super::settle::Before;
 use super::summary::Counters;
 use crate::lag::Stalls;
 use crate::load::{Offering, Section, Ticker, TransactionLog};
@@ -23,9 +24,9 @@ use crate::signals;
 use crate::terminal;
 
 /// How often a run looks after itself: signals, faults that are due.
-const STEP: Duration = Duration::from_millis(50);
+pub(super) const STEP: Duration = Duration::from_millis(50);
 /// How long the last transactions may take.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
 /// How long answers to the last queries may take.
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long finding the coins of a load may take.
@@ -95,9 +96,11 @@ pub(crate) struct Run<'a> {
     pub(crate) diagnosis: Vec<String>,
     /// The counters of nodes that ran before, which are none of this run's.
     pub(super) counted_before: Counters,
+    /// What the runs that this one goes on after have left in the files of nodes.
+    pub(super) before: Before,
     /// When to query orphans next, and how long to pause after that.
     orphans_due: Option<(Instant, Duration)>,
-    progress: Progress,
+    pub(super) progress: Progress,
 }
 
 /// Processor time up to a moment.
@@ -137,6 +140,7 @@ impl Run<'_> {
             recoveries: Recoveries::default(),
             diagnosis: Vec::new(),
             counted_before: Counters::default(),
+            before: Before::default(),
             orphans_due: None,
             progress,
         })
@@ -167,28 +171,6 @@ impl Run<'_> {
             began.elapsed().as_secs_f64(),
             self.prepared.committee.testbed()
         ));
-        Ok(())
-    }
-
-    /// A run that goes on waits until what the last one left open has ended: coins that are listed as unspent then stay
-    /// so until this load spends them.
-    pub(crate) fn settle(&mut self) -> Result<(), RunError> {
-        let began = Instant::now();
-        while self.resumed.is_some() && !self.nothing_is_open() {
-            if signals::is_interrupted() {
-                return Err(RunError::Interrupted);
-            }
-            let ends = self.fleet.observe();
-            if !ends.is_empty() {
-                return Err(StartError::NodesEnded(ends).into());
-            }
-            if began.elapsed() > DRAIN {
-                self.progress
-                    .print("what the last run left open stays open; its coins may be spent before this load");
-                break;
-            }
-            thread::sleep(STEP);
-        }
         Ok(())
     }
 
@@ -340,7 +322,7 @@ impl Run<'_> {
     }
 
     /// Whether every node that is up reports that nothing is open there, and those of a shard stand at one height.
-    fn nothing_is_open(&self) -> bool {
+    pub(super) fn nothing_is_open(&self) -> bool {
         let up = self.fleet.up();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
         let heights: BTreeSet<(ShardId, Round)> = statuses

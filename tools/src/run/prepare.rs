@@ -10,7 +10,6 @@ use wire::hosts::Hosts;
 
 use super::error::StartError;
 use super::plan::RunPlan;
-use crate::guest::put_aside;
 use crate::keygen;
 use crate::pids;
 use crate::verify::Record;
@@ -69,9 +68,11 @@ pub(crate) fn prepare_again(
     let log = &directories.log;
     let has_record = directories.continue_logs(&committee)?;
     let record = has_record.then(|| Record::load(log, &committee)).transpose()?;
-    let aside = put_aside(log).map_err(StartError::Hosts)?;
-    if let Some(aside) = aside {
-        print(&format!("the figures of the load before this one are in {}", aside.display()));
+    if directories.lacks_figures() {
+        print(&format!(
+            "the last load in {} was cut off and left no figures; its blocks are gone on from and judged",
+            log.display()
+        ));
     }
     note_this_run(&directories.pids())?;
     note_this_run(&directories.lock())?;

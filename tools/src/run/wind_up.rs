@@ -67,11 +67,14 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         findings
             .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
     }
-    let verdict = if fleet.outlives_the_run() {
+    let mut verdict = if fleet.outlives_the_run() {
         Verdict::deferred()
     } else {
         judge(&plan.directories, &prepared.committee, &record, &measured_ms(&shared, plan), &mut findings)
     };
+    // All blocks are judged; the figures are of this run.
+    verdict.rounds = verdict.rounds.saturating_sub(run.before.rounds);
+    verdict.refunds = verdict.refunds.saturating_sub(run.before.refunds);
     let mut summary = Summary {
         testbed: prepared.committee.testbed(),
         n: prepared.committee.n(),
