@@ -35,7 +35,12 @@ struct Running {
 impl Running {
     /// Starts a run and waits until transactions have been committed.
     fn start(machines: &Machines) -> Running {
-        let mut command = machines.deploy("run --rate 100 --duration 600 --timeout 10");
+        Running::start_with(machines, "")
+    }
+
+    /// The same with further options.
+    fn start_with(machines: &Machines, options: &str) -> Running {
+        let mut command = machines.deploy(&format!("run --rate 100 --duration 600 --timeout 10 {options}"));
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let shown = Lines::of(process.stdout.take().unwrap());
         let mut running = Running { process, shown };
@@ -353,6 +358,25 @@ fn nodes_of_a_run_restart_from_their_journals() {
     );
     assert_shown(&machines, "clean", 0, &["removed"]);
     machines.assert_clean(1);
+}
+
+#[test]
+fn a_run_that_was_killed_here_goes_on_once_its_nodes_are_stopped() {
+    let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
+    let mut run = Running::start_with(&machines, "--durability process");
+    run.process.kill().unwrap();
+    run.process.wait().unwrap();
+    let output = machines.run("run --resume --rate 200 --duration 1.5");
+    machines.place.assert_all_well(&output);
+    for part in [
+        "root@10.77.0.1: left over from an earlier run: nodes 0-1 stopped",
+        "root@10.77.0.2: left over from an earlier run: nodes 2-3 stopped",
+        "the last load in log was cut off and left no figures",
+    ] {
+        assert!(text(&output).contains(part), "{part}: {}", text(&output));
+    }
+    assert_shown(&machines, "clean", 0, &["removed"]);
+    (1..=2).for_each(|number| machines.assert_clean(number));
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(super) enum Purpose {
     Look,
     /// To run nodes from scratch.
     Run,
-    /// To go on with the journals of a testbed.
+    /// To go on with the journals of a testbed. Nodes of it that still run are no obstacle.
     Resume(Digest),
 }
 
@@ -235,7 +235,12 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
             FREE_KIB_MIN >> 10
         ));
     }
-    if purpose != Purpose::Look && !facts.running.is_empty() {
+    let may_run = match purpose {
+        Purpose::Look => true,
+        Purpose::Run => false,
+        Purpose::Resume(testbed) => facts.testbed.as_ref() == Some(&testbed.to_string()),
+    };
+    if !may_run && !facts.running.is_empty() {
         let nodes = ids::numbers_text("node", facts.running.iter().map(|id| u64::from(*id)));
         let testbed = facts.testbed.clone().unwrap_or_default();
         wrong.push(format!("testbed {testbed} runs there with {nodes}; tools deploy stop ends it"));
@@ -387,6 +392,12 @@ mod tests {
         assert_eq!(obstacles(&good, &facts_of(&good), Purpose::Look), Vec::<String>::new());
         let running = obstacles(&good, &facts_of(&good), Purpose::Run);
         assert_eq!(running, ["testbed ab runs there with node 3; tools deploy stop ends it"]);
+        // Nodes of the testbed to go on with are left over from a run that was killed.
+        let testbed = Digest([0xab; 32]);
+        let of = |testbed: Option<String>| Facts { testbed, ..facts_of(&good) };
+        let again = Purpose::Resume(testbed);
+        assert_eq!(obstacles(&good, &of(Some(testbed.to_string())), again), Vec::<String>::new());
+        assert_eq!(obstacles(&good, &of(Some("ab".into())), again), running);
 
         let bad = reply(
             "system Darwin\narchitecture vax\ncores 8\nmemory_kib 1\ncpu x\nfree_kib 2048\nunwritable /data\n\

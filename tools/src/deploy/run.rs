@@ -11,7 +11,8 @@ use super::exit::not_begun;
 use super::fleet::RemoteFleet;
 use super::install::{Bundle, install};
 use super::options::{BOUND, RUN, per_host, shape, target};
-use super::processes::{self, PerHost, StartOptions};
+use super::processes::{self, PerHost, StartOptions, stop_on};
+use super::sites::{Failures, Site, all_or_failures, on_all};
 use crate::flags::{UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::run::{
@@ -82,6 +83,8 @@ fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary,
     let (prepared, resumed) = match options.purpose {
         Purpose::Resume(_) => {
             let (prepared, resumed) = prepare_again(plan, |_| Ok(hosts.clone()), print)?;
+            // Only now, when it is sure that no other run uses the data directory.
+            stop_leftovers(deployment, &facts).map_err(failed)?;
             (prepared, Some(resumed))
         }
         Purpose::Look | Purpose::Run => (prepare(plan, || Ok(hosts.clone()), print)?, None),
@@ -99,6 +102,23 @@ fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary,
     let mut run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
     run.resumed = resumed;
     conduct(run, &mut Alone)
+}
+
+/// Stops nodes that an earlier run of the testbed has left running, because it was killed here.
+fn stop_leftovers(deployment: &Deployment, facts: &[Facts]) -> Result<(), Failures> {
+    let sites: Vec<Site> = deployment
+        .target
+        .sites
+        .iter()
+        .zip(facts)
+        .filter(|(_, facts)| !facts.running.is_empty())
+        .map(|(site, _)| site.clone())
+        .collect();
+    let stopped = on_all(&sites, "stop", |site| {
+        let stopped = stop_on(deployment, site).map_err(|error| vec![error])?;
+        Ok(((), format!("left over from an earlier run: {}", stopped.note)))
+    });
+    all_or_failures(&sites, "stop", stopped).map(drop)
 }
 
 /// Starts all nodes; if some cannot be started, those that could are stopped again.
