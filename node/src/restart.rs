@@ -249,7 +249,8 @@ fn report(replay: &Replay, from: Check, torn: Option<&Torn>, began: Instant) {
 impl fmt::Display for RestartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const WHAT_TO_DO: &str = "the node does not start, since it could contradict what it has signed; restore the \
-                                  damaged file itself, or begin a new testbed with keys of 'tools keygen'";
+                                  damaged file itself, begin a new testbed with keys of 'tools keygen', or have the \
+                                  node only follow, with --follow and without --journal";
         match self {
             RestartError::Io(what, path, error) => {
                 write!(f, "the journal cannot be used: cannot {what} {}: {error}", path.display())

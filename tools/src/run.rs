@@ -38,10 +38,10 @@ pub(crate) use self::faults::{Fault, Kind};
 pub(crate) use self::fleet::{Fleet, UnaskedEnd, killed};
 pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
 pub(crate) use self::options::{
-    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, LOG_DIR,
-    PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS, durability,
+    BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS, LIMITS_SECTION,
+    LOG_DIR, PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS, durability,
 };
-pub(crate) use self::plan::{NodeSettings, RunPlan};
+pub(crate) use self::plan::{NodeSettings, RunPlan, followers, followers_text};
 pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, refuse_other_run};
 pub(crate) use self::program::{ProgramError, program};
 pub(crate) use self::ready::{NotReady, REPLAY, wait_until_ready};

@@ -418,4 +418,21 @@ fn a_run_goes_on_with_what_its_hosts_hold() {
     // Those of another testbed that has its keys here are left alone.
     assert_eq!(machines.tools("keygen --nodes 4 --out other/keys").status().unwrap().code(), Some(0));
     assert_shown(&machines, "logs --journals --data-dir other", 1, &["is installed, and other/keys is of"]);
+
+    machines.on_host(2, "rm -r dumbo-testbed/journal-3");
+    let refused = "node 3 has no journal there to go on from; --follow 3 goes on without its signatures";
+    assert_shown(&machines, "run --resume --rate 200 --duration 1.5", 4, &[refused]);
+    assert_shown(
+        &machines,
+        "run --resume --follow 2-3",
+        2,
+        &["--follow: found '2-3', expected at most f = 1"],
+    );
+    let output = machines.run("run --resume --follow 3 --rate 200 --duration 1.5");
+    place.assert_all_well(&output);
+    assert!(text(&output).contains("followers: node 3; a follower signs nothing"), "{}", text(&output));
+    assert_eq!(place.summary("followers"), "[3]");
+    let started =
+        ["followers: node 3; a follower", "nodes 2-3 started (node 2 from their journals)", "4 nodes up"];
+    assert_shown(&machines, "start --durability process --follow 3", 0, &started);
 }

@@ -189,6 +189,41 @@ fn a_damaged_or_foreign_journal_stops_the_node_and_a_torn_tail_does_not() {
 }
 
 #[test]
+fn a_run_goes_on_without_a_journal_that_is_damaged_if_that_is_wished() {
+    let place = Place::new();
+    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1 --durability process"));
+    let figures = place.read("log/summary.json");
+    let segment = place.0.join("data/journal-2/journal-00000001");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 8;
+    fs::write(&segment, &bytes).unwrap();
+
+    let output = place.local("--resume --rate 200 --duration 1");
+    let shown = text(&output);
+    assert_eq!(output.status.code(), Some(4), "{shown}");
+    assert!(
+        shown.contains("; if a journal cannot be restored, --resume --follow 2 goes on without"),
+        "{shown}"
+    );
+    assert_eq!(place.read("log/summary.json"), figures, "it has not gone on: {shown}");
+    let refused = place.local("--resume --follow 0+2");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("--follow: found '0+2', expected at most f = 1"), "{}", text(&refused));
+
+    let output = place.local("--resume --follow 2 --rate 200 --duration 2");
+    let shown = text(&output);
+    place.assert_all_well(&output);
+    assert!(shown.contains("followers: node 2; a follower signs nothing"), "{shown}");
+    assert!(!shown.contains("did not understand"), "it is offered no load: {shown}");
+    assert_eq!((place.summary("followers").as_str(), place.number("refused")), ("[2]", 0), "{shown}");
+    assert_eq!(place.read("log/load-1/summary.json"), figures);
+    assert_eq!(fs::read(&segment).unwrap(), bytes, "the journal is left alone");
+    let verified = place.command("verify", "").output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+}
+
+#[test]
 fn two_nodes_do_not_share_a_journal() {
     let place = Place::new();
     let run = place.start_local("--nodes 4 --rate 100 --duration 30 --durability process");

@@ -56,18 +56,19 @@ impl Facts {
 }
 
 /// The purpose of a check.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Purpose {
     /// Only to be looked at: a testbed that runs there is reported, and is no obstacle.
     Look,
     /// To run nodes from scratch.
     Run,
-    /// To go on with the journals of a testbed. Nodes of it that still run are no obstacle.
-    Resume(Digest),
+    /// To go on with the journals of a testbed, but for those of nodes that are only to follow. Nodes of it that still run
+    /// are no obstacle.
+    Resume { testbed: Digest, follow: BTreeSet<NodeId> },
 }
 
 /// Looks at all hosts and prints them in a table; or returns what is wrong with any of them.
-pub(super) fn check(deployment: &Deployment, purpose: Purpose) -> Result<Vec<Facts>, Failures> {
+pub(super) fn check(deployment: &Deployment, purpose: &Purpose) -> Result<Vec<Facts>, Failures> {
     let sites = &deployment.target.sites;
     // A table and all that is wrong follow, so no host has a line of its own before.
     let looks = on_all(sites, "check", |site| Ok((look(deployment, site, purpose), String::new())));
@@ -143,7 +144,7 @@ fn journals(journals: &BTreeMap<NodeId, u64>) -> String {
 }
 
 /// Looks at one host.
-fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Look {
+fn look(deployment: &Deployment, site: &Site, purpose: &Purpose) -> Look {
     let ports: BTreeSet<u16> = site.nodes.iter().map(|host| host.port).collect();
     let ports = ports.into_iter().map(|port| format!("{port:04X}"));
     let found = || -> Result<(Reply, Offset), SshError> {
@@ -166,8 +167,8 @@ fn look(deployment: &Deployment, site: &Site, purpose: Purpose) -> Look {
         Err(error) => wrong.push(error.to_string()),
     }
     wrong.extend(foreign_addresses(site, &addresses(&reply)));
-    if let Purpose::Resume(testbed) = purpose {
-        wrong.extend(lacks_for_resuming(site, &facts, &testbed.to_string()));
+    if let Purpose::Resume { testbed, follow } = purpose {
+        wrong.extend(lacks_for_resuming(site, &facts, &testbed.to_string(), follow));
     }
     Look { facts: Some(facts), wrong }
 }
@@ -208,7 +209,7 @@ fn facts(reply: &Reply, clock: Offset) -> Result<Facts, ParseError> {
 }
 
 /// The obstacles in a host's report.
-fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
+fn obstacles(reply: &Reply, facts: &Facts, purpose: &Purpose) -> Vec<String> {
     let mut wrong = Vec::new();
     let system = printable(reply.text("system").unwrap_or_default());
     if system != "Linux" {
@@ -238,7 +239,7 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
     let may_run = match purpose {
         Purpose::Look => true,
         Purpose::Run => false,
-        Purpose::Resume(testbed) => facts.testbed.as_ref() == Some(&testbed.to_string()),
+        Purpose::Resume { testbed, .. } => facts.testbed.as_ref() == Some(&testbed.to_string()),
     };
     if !may_run && !facts.running.is_empty() {
         let nodes = ids::numbers_text("node", facts.running.iter().map(|id| u64::from(*id)));
@@ -253,15 +254,25 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: Purpose) -> Vec<String> {
 /// # Security
 /// The keys have signed. Without its journal a node would sign other things with them, so installing them anew on a
 /// host that has lost it must not be tried.
-fn lacks_for_resuming(site: &Site, facts: &Facts, testbed: &str) -> Option<String> {
-    let lost: Vec<NodeId> = site.ids().filter(|id| !facts.journals.contains_key(id)).collect();
+fn lacks_for_resuming(
+    site: &Site,
+    facts: &Facts,
+    testbed: &str,
+    follow: &BTreeSet<NodeId>,
+) -> Option<String> {
+    let has_lost = |id: &NodeId| !facts.journals.contains_key(id) && !follow.contains(id);
+    let lost: Vec<NodeId> = site.ids().filter(has_lost).collect();
     match &facts.testbed {
         None => Some("nothing is installed there to go on with".into()),
         Some(other) if other != testbed => {
             Some(format!("testbed {other} is installed there, and the run to go on with is of {testbed}"))
         }
         Some(_) if lost.is_empty() => None,
-        Some(_) => Some(format!("{} has no journal there to go on from", ids::nodes_text(&lost))),
+        Some(_) => Some(format!(
+            "{} has no journal there to go on from; --follow {} goes on without its signatures",
+            ids::nodes_text(&lost),
+            ids::nodes(&lost)
+        )),
     }
 }
 
@@ -389,21 +400,21 @@ mod tests {
         assert_eq!((facts_of(&good).machine.cores, facts_of(&good).running.as_slice()), (8, [3].as_slice()));
         let keys = json_keys(&facts_of(&good).to_json(&site("0 ::1 a 1 x\n")), &[]);
         assert_eq!(keys, documented_keys("`hosts` of `summary.json`"));
-        assert_eq!(obstacles(&good, &facts_of(&good), Purpose::Look), Vec::<String>::new());
-        let running = obstacles(&good, &facts_of(&good), Purpose::Run);
+        assert_eq!(obstacles(&good, &facts_of(&good), &Purpose::Look), Vec::<String>::new());
+        let running = obstacles(&good, &facts_of(&good), &Purpose::Run);
         assert_eq!(running, ["testbed ab runs there with node 3; tools deploy stop ends it"]);
         // Nodes of the testbed to go on with are left over from a run that was killed.
         let testbed = Digest([0xab; 32]);
         let of = |testbed: Option<String>| Facts { testbed, ..facts_of(&good) };
-        let again = Purpose::Resume(testbed);
-        assert_eq!(obstacles(&good, &of(Some(testbed.to_string())), again), Vec::<String>::new());
-        assert_eq!(obstacles(&good, &of(Some("ab".into())), again), running);
+        let again = Purpose::Resume { testbed, follow: BTreeSet::new() };
+        assert_eq!(obstacles(&good, &of(Some(testbed.to_string())), &again), Vec::<String>::new());
+        assert_eq!(obstacles(&good, &of(Some("ab".into())), &again), running);
 
         let bad = reply(
             "system Darwin\narchitecture vax\ncores 8\nmemory_kib 1\ncpu x\nfree_kib 2048\nunwritable /data\n\
              missing awk\nforeign thesis.tex\n",
         );
-        let found = obstacles(&bad, &facts_of(&bad), Purpose::Run).join("\n");
+        let found = obstacles(&bad, &facts_of(&bad), &Purpose::Run).join("\n");
         for part in
             ["runs Darwin", "architecture is vax", "/data cannot", "'awk'", "thesis.tex", "only 2 MiB"]
         {
@@ -417,12 +428,17 @@ mod tests {
     #[test]
     fn a_run_goes_on_only_where_every_journal_of_its_testbed_is() {
         let site = site("0 10.0.0.1 a 7000 x\n1 10.0.0.1 a 7001 x\n");
-        let lacks = |lines: &str| {
+        let lacks_but = |follow: &[u16], lines: &str| {
             let facts = facts(&reply(&format!("{GOOD}{lines}")), CLOCK).unwrap();
-            lacks_for_resuming(&site, &facts, "ab").unwrap_or_default()
+            let follow = follow.iter().copied().map(NodeId).collect();
+            lacks_for_resuming(&site, &facts, "ab", &follow).unwrap_or_default()
         };
+        let lacks = |lines: &str| lacks_but(&[], lines);
         assert_eq!(lacks("testbed ab\njournal 0 4\njournal 1 9\n"), "");
-        assert_eq!(lacks("testbed ab\njournal 0 4\n"), "node 1 has no journal there to go on from");
+        let lost = "node 1 has no journal there to go on from; --follow 1 goes on without its signatures";
+        assert_eq!(lacks("testbed ab\njournal 0 4\n"), lost);
+        assert_eq!(lacks_but(&[0], "testbed ab\njournal 0 4\n"), lost);
+        assert_eq!(lacks_but(&[1], "testbed ab\njournal 0 4\n"), "");
         assert!(lacks("testbed cd\njournal 0 4\njournal 1 9\n").starts_with("testbed cd is installed there"));
         assert_eq!(lacks(""), "nothing is installed there to go on with");
         let journals = reply("journal 0 4000\njournal 1 8000\n").journals().unwrap();

@@ -24,7 +24,7 @@ use crate::terminal::{columns, print};
 
 pub(crate) fn check(values: &Values) -> Result<u8, UsageError> {
     with_deployment("check", values, |deployment| {
-        Ok(exit_code("check", check::check(deployment, Purpose::Look).map(drop)))
+        Ok(exit_code("check", check::check(deployment, &Purpose::Look).map(drop)))
     })
 }
 

@@ -1,6 +1,6 @@
 //! The processes of a testbed on its hosts: started, looked at, stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wire::committee::Committee;
@@ -28,6 +28,8 @@ pub(super) struct StartOptions {
     pub(super) per_host: PerHost,
     /// How durable the journals of nodes are, if they have any.
     pub(super) durability: Option<&'static str>,
+    /// Nodes that start without their journals, and only follow.
+    pub(super) follow: BTreeSet<NodeId>,
     /// Further arguments of all nodes.
     pub(super) arguments: Vec<String>,
 }
@@ -41,7 +43,13 @@ impl StartOptions {
         settings: &NodeSettings,
     ) -> StartOptions {
         let testbed = committee.testbed().to_string();
-        StartOptions { testbed, per_host, durability, arguments: settings.arguments() }
+        StartOptions {
+            testbed,
+            per_host,
+            durability,
+            follow: BTreeSet::new(),
+            arguments: settings.arguments(),
+        }
     }
 }
 
@@ -151,7 +159,8 @@ fn start_nodes(
     // The port goes by the place among all nodes of the host, so that a node that is started alone has its own again.
     let places = site.ids().zip(0..).filter(|(id, _)| nodes.contains(id)).map(|(id, place): (_, u16)| {
         let metrics = metrics_port.map_or_else(|| "none".to_string(), |port| (port + place).to_string());
-        format!("{id}:{metrics}")
+        let role = if options.follow.contains(&id) { "follower" } else { "member" };
+        format!("{id}:{metrics}:{role}")
     });
     let head = [options.testbed.clone(), filter, history, site.nodes.len().to_string(), durability];
     let arguments = head.into_iter().chain(places).chain(["--".into()]);

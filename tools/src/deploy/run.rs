@@ -35,7 +35,7 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         Begins::WithJournals => {
             let (_, committee) =
                 load_testbed(Path::new(values.required("hosts")?), &plan.directories.keys())?;
-            Purpose::Resume(committee.testbed())
+            Purpose::Resume { testbed: committee.testbed(), follow: plan.follow.clone() }
         }
     };
     let options = Options { plan, per_host, durability, purpose, noted: resume::noted(&values, &BOUND) };
@@ -78,11 +78,12 @@ fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary,
     let (hosts, plan) = (&deployment.target.hosts, &options.plan);
     plan.directories.try_out()?;
     // Before the files of the last run go, and before anything is sent.
-    let facts = check(deployment, options.purpose).map_err(failed)?;
+    let facts = check(deployment, &options.purpose).map_err(failed)?;
     let print = |line: &str| Progress::Printed.print(line);
     let (prepared, resumed) = match options.purpose {
-        Purpose::Resume(_) => {
+        Purpose::Resume { .. } => {
             let (prepared, resumed) = prepare_again(plan, |_| Ok(hosts.clone()), print)?;
+            plan.followers_text().iter().for_each(|text| print(text));
             // Only now, when it is sure that no other run uses the data directory.
             stop_leftovers(deployment, &facts).map_err(failed)?;
             (prepared, Some(resumed))
@@ -97,7 +98,10 @@ fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary,
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }
-    let start = StartOptions::new(&prepared.committee, options.per_host, options.durability, &plan.settings);
+    let start = StartOptions {
+        follow: plan.follow.clone(),
+        ..StartOptions::new(&prepared.committee, options.per_host, options.durability, &plan.settings)
+    };
     let fleet = start_all(deployment, plan, start, facts)?;
     let mut run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
     run.resumed = resumed;

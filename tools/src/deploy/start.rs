@@ -15,7 +15,10 @@ use super::sites::on_all;
 use crate::flags::{UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::load::Offering;
-use crate::run::{NodeSettings, NotReady, REPLAY, StartError, UnaskedEnd, durability, wait_until_ready};
+use crate::run::{
+    NodeSettings, NotReady, REPLAY, StartError, UnaskedEnd, durability, followers, followers_text,
+    wait_until_ready,
+};
 use crate::terminal::print;
 
 /// How often hosts are looked at while their nodes do not answer.
@@ -27,7 +30,12 @@ pub(crate) fn start(values: &Values) -> Result<u8, UsageError> {
     with_deployment("start", values, |deployment| {
         let keys = Path::new(values.required("data-dir")?).join("keys");
         let committee = load_testbed(Path::new(values.required("hosts")?), &keys)?.1;
-        let options = StartOptions::new(&committee, per_host, durability, &settings);
+        let follow = followers(values, committee.n() as u16, committee.shards())?;
+        if !follow.is_empty() {
+            print(format!("followers: {}", followers_text(&follow)));
+        }
+        let options =
+            StartOptions { follow, ..StartOptions::new(&committee, per_host, durability, &settings) };
         match processes::start(deployment, &options) {
             Ok(resumed) => Ok(wait_until_up(deployment, committee, &resumed)),
             Err(failures) => {

@@ -260,7 +260,8 @@ impl Engine {
                 let committee = &self.committee;
                 for shard in (0..committee.shards()).map(ShardId) {
                     let mut here = self.links.iter().filter(|link| committee.shard_of(link.node) == shard);
-                    if let Some(link) = here.find(|link| !link.is_gone && link.connection.is_up()) {
+                    let can_answer = |link: &&Link| !link.is_gone && !link.follows && link.connection.is_up();
+                    if let Some(link) = here.find(can_answer) {
                         load.workload.query_orphans_at(link.node);
                     }
                 }
@@ -315,7 +316,7 @@ impl Engine {
         if let Some(log) = log {
             workload.log_to(log);
         }
-        for link in self.links.iter().filter(|link| link.is_gone) {
+        for link in self.links.iter().filter(|link| link.is_gone || link.follows) {
             workload.node_is_gone(link.node);
         }
         self.lock_shared(|shared| {
@@ -377,6 +378,9 @@ impl Engine {
                     log::error!("node {node} did not understand a request: {reason}");
                 }
                 Happened::Reply(Reply::Status(status)) => {
+                    if status.follows {
+                        self.note_follower(index);
+                    }
                     if let Some(load) = &mut self.load {
                         load.workload.tally_mut().heard_of(self.committee.shard_of(node), status.executed);
                     }
@@ -385,6 +389,18 @@ impl Engine {
                         shared.statuses.insert(node, heard);
                     });
                 }
+            }
+        }
+    }
+
+    /// A node that only follows takes no transactions: for the load it is gone for good, but it reports its status.
+    fn note_follower(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if !link.follows {
+            link.follows = true;
+            link.drop_batch();
+            if let Some(load) = &mut self.load {
+                load.workload.node_is_gone(link.node);
             }
         }
     }

@@ -7,8 +7,8 @@ use crate::keygen;
 use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
-    self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION,
-    LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, resume,
+    self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS,
+    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, resume,
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -67,6 +67,7 @@ pub(crate) const COMMAND: Command = Command {
              settings, which need not be given and may not differ, and a new load on the coins that are unspent. Its LOG_DIR \
              is continued; figures of the load before are moved to LOG_DIR/load-1, and so on.",
         ),
+        FOLLOW,
         Opt::without_default(
             "base-port",
             "P",
@@ -103,7 +104,8 @@ pub(crate) const COMMAND: Command = Command {
              tools local --nodes 4 --shards 2 --cross 0.5  Two shards, half of the load between them.\n\
              tools local --nodes 4 --duration 8 --faults crash:3@3  The same four, of which one dies after three seconds.\n\
              tools local --nodes 4 --durability process --faults crash:3@3,restart:3@6  It comes back after three more.\n\
-             tools local --resume --rate 1000  Goes on with that testbed, at another rate.",
+             tools local --resume --rate 1000  Goes on with that testbed, at another rate.\n\
+             tools local --resume --follow 2  The same without the journal of node 2, which is damaged.",
         ),
     ],
 };
@@ -246,6 +248,7 @@ mod tests {
                 "--nodes 4 --base-port 70000",
                 "--base-port: found '70000', expected a whole number from 1 to 65535",
             ),
+            ("--nodes 4 --follow 2", "--follow: found '2', expected --resume with it"),
             (
                 "--nodes 4 --duration 5 --faults crash:3@5",
                 "--faults: found 'crash:3@5', expected times before the end of the load after 5 s",

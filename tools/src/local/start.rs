@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use wire::ids::NodeId;
+use wire::text::ParseError;
 
 use super::cluster::Cluster;
 use super::options::Options;
 use super::ports;
-use crate::run::{Begins, Progress, Run, RunError, StartError, prepare, prepare_again, resume};
+use crate::run::{Begins, Progress, Run, RunError, RunPlan, StartError, prepare, prepare_again, resume};
 
 /// Starts all nodes, which get `further` arguments, and begins to connect to them.
 pub(super) fn start<'a>(
@@ -32,6 +33,8 @@ pub(super) fn start<'a>(
     }
     if resumed.is_some() {
         print("nodes do again what their journals hold since their last snapshots");
+        refuse_unused_keys(plan)?;
+        plan.followers_text().iter().for_each(|text| print(text));
     }
     let metrics = if options.has_metrics { ports::for_metrics(&prepared.hosts)? } else { Vec::new() };
     save_metrics(&metrics, &directories.metrics(), progress)?;
@@ -46,6 +49,18 @@ pub(super) fn start<'a>(
     let mut run = Run::begin(plan, prepared, Box::new(cluster), progress)?;
     run.resumed = resumed;
     Ok(run)
+}
+
+/// A node whose keys have signed nothing yet would not only follow: it would sign, without a journal.
+fn refuse_unused_keys(plan: &RunPlan) -> Result<(), StartError> {
+    let mark = |node: &&NodeId| plan.directories.keys().join(format!("node-{node}.used"));
+    match plan.follow.iter().find(|node| !mark(node).exists()) {
+        Some(node) => {
+            let expected = "nodes whose keys have served a start";
+            Err(ParseError::of("--follow", &node.to_string(), expected).into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes down where nodes serve metrics, if they do.
@@ -72,7 +87,9 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
     ] {
         words.extend([name.to_string(), value]);
     }
-    if let Some(durability) = options.durability {
+    if options.run.follow.contains(&id) {
+        words.push("--follow".into());
+    } else if let Some(durability) = options.durability {
         let journal = directories.journal(id).display().to_string();
         words.extend(["--journal", &journal, "--durability", durability].map(String::from));
     }

@@ -74,6 +74,12 @@ pub(crate) enum StartError {
     },
     /// Nodes ended before all were ready.
     NodesEnded(Vec<UnaskedEnd>),
+    /// The same of nodes that go on from their journals, and the nodes that are to follow in a run without these
+    /// journals, if it can do without.
+    NotResumed {
+        ends: Vec<UnaskedEnd>,
+        follow: Option<BTreeSet<NodeId>>,
+    },
     /// Nodes did not take clients in time; what is known of why.
     NotReady {
         waited: Duration,
@@ -144,10 +150,14 @@ impl fmt::Display for StartError {
                 write!(f, "--base-port {base} leaves no ports for {nodes} nodes below 65536")
             }
             StartError::NoFreePorts { from, to } => write!(f, "too few free ports from {from} to {to}"),
-            StartError::NodesEnded(ends) => {
-                let ends: Vec<String> = ends.iter().map(UnaskedEnd::to_string).collect();
-                f.write_str(&ends.join("; "))
-            }
+            StartError::NodesEnded(ends) => f.write_str(&joined(ends)),
+            StartError::NotResumed { ends, follow: None } => f.write_str(&joined(ends)),
+            StartError::NotResumed { ends, follow: Some(nodes) } => write!(
+                f,
+                "{}; if a journal cannot be restored, --resume --follow {} goes on without the signatures of its node",
+                joined(ends),
+                ids::nodes(nodes)
+            ),
             StartError::NotReady { waited, notes } => {
                 write!(f, "not all nodes took clients within {} s: {}", waited.as_secs(), notes.join("; "))
             }
@@ -156,6 +166,10 @@ impl fmt::Display for StartError {
             StartError::System { what, error } => write!(f, "{what}: {error}"),
         }
     }
+}
+
+fn joined(ends: &[UnaskedEnd]) -> String {
+    ends.iter().map(UnaskedEnd::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl std::error::Error for StartError {}

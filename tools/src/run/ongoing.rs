@@ -153,6 +153,7 @@ impl Run<'_> {
             let error = match wait_until_ready(&self.offering, &nodes, || self.fleet.observe()) {
                 Ok(_) => break,
                 Err(NotReady::Interrupted) => RunError::Interrupted,
+                Err(NotReady::Ended(ends)) if self.resumed.is_some() => self.not_resumed(ends).into(),
                 Err(NotReady::Ended(ends)) => StartError::NodesEnded(ends).into(),
                 Err(NotReady::Late(statuses)) if self.resumed.is_some() && began.elapsed() < REPLAY => {
                     let late = nodes.len() - statuses.len();
@@ -317,13 +318,20 @@ impl Run<'_> {
     pub(super) fn lacks_a_quorum(&self) -> bool {
         let committee = &self.prepared.committee;
         let mut up = vec![0; usize::from(committee.shards())];
-        self.fleet.up().iter().for_each(|node| up[usize::from(committee.shard_of(*node).0)] += 1);
+        let signing = self.fleet.up().into_iter().filter(|node| !self.follows(*node));
+        signing.for_each(|node| up[usize::from(committee.shard_of(node).0)] += 1);
         up.iter().any(|count| *count < committee.quorum())
     }
 
-    /// Whether every node that is up reports that nothing is open there, and those of a shard stand at one height.
+    /// Whether a node only follows, by its last status.
+    fn follows(&self, node: NodeId) -> bool {
+        self.offering.look_at(|shared| shared.statuses.get(&node).is_some_and(|heard| heard.status.follows))
+    }
+
+    /// Whether every node that is up and signs reports that nothing is open there, and those of a shard stand at one
+    /// height. A follower that has missed much may be on its way for long.
     pub(super) fn nothing_is_open(&self) -> bool {
-        let up = self.fleet.up();
+        let up: Vec<NodeId> = self.fleet.up().into_iter().filter(|node| !self.follows(*node)).collect();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
         let heights: BTreeSet<(ShardId, Round)> = statuses
             .iter()

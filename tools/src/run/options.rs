@@ -54,6 +54,13 @@ pub(crate) const TRANSACTIONS: Opt = Opt::switch(
 pub(crate) const LOG_DIR: Opt =
     Opt::with("log-dir", "DIR", "log", "Logs and the other FILES. An earlier run's are replaced.");
 
+pub(crate) const FOLLOW: Opt = Opt::without_default(
+    "follow",
+    "IDS",
+    "These nodes, whose journals are damaged or lost, go on without them and only follow. What they have signed is not \
+     known any more, so they sign nothing, take no transactions, and count against f: at most f of a shard.",
+);
+
 /// How durable the journals of nodes are to be, if they are to have any.
 pub(crate) fn durability(values: &Values) -> Result<Option<&'static str>, UsageError> {
     values.value("durability", "off, process or power", |text| match text {

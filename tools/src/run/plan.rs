@@ -1,16 +1,21 @@
 //! The plan of a run, as a command line gives it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use wire::committee::Committee;
+use wire::ids::NodeId;
 use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
 use super::directories::Directories;
 use super::faults::{self, Fault, Kind};
-use super::options::{BATCH, DURATION, FAULTS, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS};
+use super::options::{
+    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS,
+};
 use crate::flags::{Command, UsageError, Values};
+use crate::ids;
 use crate::json::Json;
 use crate::load;
 
@@ -28,6 +33,8 @@ pub(crate) struct RunPlan {
     pub(crate) settings: NodeSettings,
     /// Planned faults, in order of time.
     pub(crate) faults: Vec<Fault>,
+    /// Nodes that start without their journals, and only follow.
+    pub(crate) follow: BTreeSet<NodeId>,
     pub(crate) directories: Directories,
     /// Every option as given or by default, for the summary.
     pub(crate) given: Vec<(&'static str, Json)>,
@@ -67,6 +74,10 @@ impl RunPlan {
         if log == data {
             return Err(ParseError::of("--data-dir", data, "another directory than --log-dir").into());
         }
+        if let Some(text) = values.text(FOLLOW.name).filter(|_| !values.is_given("resume")) {
+            let expected = "--resume with it, since nodes of a new testbed sign";
+            return Err(ParseError::of("--follow", text, expected).into());
+        }
         Ok(RunPlan {
             nodes,
             shards,
@@ -76,6 +87,7 @@ impl RunPlan {
             has_transactions: values.is_given(TRANSACTIONS.name),
             settings: NodeSettings::of(values)?,
             faults,
+            follow: followers(values, nodes, shards)?,
             directories: Directories { log: PathBuf::from(log), data: PathBuf::from(data) },
             given: given(command, values),
         })
@@ -98,6 +110,7 @@ impl RunPlan {
             has_transactions: values.is_given(TRANSACTIONS.name),
             settings: NodeSettings::default(),
             faults: Vec::new(),
+            follow: BTreeSet::new(),
             directories: Directories { data: log.clone(), log },
             given: given(command, values),
         }
@@ -112,6 +125,11 @@ impl RunPlan {
             }
             None => Ok(()),
         }
+    }
+
+    /// The line about nodes that only follow, if there are any.
+    pub(crate) fn followers_text(&self) -> Option<String> {
+        (!self.follow.is_empty()).then(|| format!("followers: {}", followers_text(&self.follow)))
     }
 
     pub(crate) fn nodes_in_all(&self) -> u16 {
@@ -136,6 +154,29 @@ impl NodeSettings {
         arguments.extend(self.limits.text().map(|list| ("--limits", list)));
         arguments.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
     }
+}
+
+/// The nodes that are only to follow: at most f of each shard of `n` nodes.
+pub(crate) fn followers(values: &Values, n: u16, shards: u16) -> Result<BTreeSet<NodeId>, UsageError> {
+    let Some(text) = values.text(FOLLOW.name) else { return Ok(BTreeSet::new()) };
+    let refused = |expected: String| ParseError::of("--follow", text, expected);
+    let nodes = ids::parse(text).filter(|nodes| nodes.iter().all(|node| node.0 < n * shards));
+    let last = n * shards - 1;
+    let nodes = nodes.ok_or_else(|| refused(format!("node ids from 0 to {last}, joined by '+'")))?;
+    let nodes = BTreeSet::from_iter(nodes);
+    let f = usize::from((n - 1) / 3);
+    let of = |shard: u16| nodes.iter().filter(|node| node.0 / n == shard).count();
+    if (0..shards).any(|shard| of(shard) > f) {
+        let expected = format!("at most f = {f} of the {n} nodes of a shard, which stands still else");
+        return Err(refused(expected).into());
+    }
+    Ok(nodes)
+}
+
+/// Nodes that only follow, and what that means.
+pub(crate) fn followers_text(nodes: &BTreeSet<NodeId>) -> String {
+    let nodes = ids::nodes_text(nodes);
+    format!("{nodes}; a follower signs nothing, takes no transactions, and counts against f")
 }
 
 /// Every option of a command as given or by default.

@@ -3,13 +3,15 @@
 //! Nodes that go on from journals keep what their cores have counted and all blocks in their files. The judgement is of
 //! all of that; the figures of a run are its own.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Instant;
 
 use wire::committee::Committee;
-use wire::ids::ShardId;
+use wire::ids::{NodeId, ShardId};
 
 use super::error::{RunError, StartError};
+use super::fleet::UnaskedEnd;
 use super::ongoing::{DRAIN, Run, STEP};
 use super::summary::Counters;
 use crate::guest::put_aside;
@@ -43,6 +45,18 @@ impl Before {
 }
 
 impl Run<'_> {
+    /// The error that these nodes have ended while they did their journals again. If a shard can spare them, it says how
+    /// to go on without their signatures.
+    pub(super) fn not_resumed(&self, ends: Vec<UnaskedEnd>) -> StartError {
+        let committee = &self.prepared.committee;
+        let lost: BTreeSet<NodeId> =
+            self.plan.follow.iter().copied().chain(ends.iter().map(|end| end.node)).collect();
+        let can_spare =
+            |shard| committee.members(shard).filter(|node| lost.contains(node)).count() <= committee.f();
+        let can_follow = (0..committee.shards()).map(ShardId).all(can_spare);
+        StartError::NotResumed { ends, follow: can_follow.then_some(lost) }
+    }
+
     /// A run that goes on waits until what the last one left open has ended: coins that are listed as unspent then stay
     /// so until this load spends them.
     pub(crate) fn settle(&mut self) -> Result<(), RunError> {

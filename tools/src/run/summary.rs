@@ -6,7 +6,7 @@ mod files;
 mod json;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wire::ids::{Digest, NodeId};
@@ -54,6 +54,8 @@ pub(crate) struct Summary {
     pub(crate) counters: Counters,
     /// Nodes that were up and not level with their shard at the end: rounds behind.
     pub(crate) behind: BTreeMap<NodeId, u64>,
+    /// Nodes that only followed.
+    pub(crate) followers: BTreeSet<NodeId>,
     /// Nodes that were up and stood still or lagged, in the order in which that began.
     pub(crate) stalls: Vec<Stall>,
     /// Planned faults as given.

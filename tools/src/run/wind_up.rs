@@ -57,6 +57,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     unplanned_ends.extend(fleet.stop());
     let mut behind =
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
+    let followers = statuses.iter().filter(|(_, status)| status.follows).map(|(node, _)| *node).collect();
     behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
     let record = record(plan.nodes_in_all(), &statuses, ended, &shared);
     let record = match run.resumed.and_then(|resumed| resumed.record) {
@@ -93,6 +94,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         peak_mb: fleet.peak_mb(),
         counters: Counters::of(&shared).since(&run.counted_before),
         behind,
+        followers,
         stalls: stalls.until(series.last().map_or(0.0, |section| section.until_us as f64 / 1e6)),
         faults: run.faults_done.iter().map(ToString::to_string).collect(),
         recoveries: Vec::new(),
@@ -175,7 +177,9 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
 }
 
 fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, ended: Ended, shared: &Shared) -> Record {
-    let last = |id| (NodeId(id), statuses.get(&NodeId(id)).map(LastStatus::from));
+    // A follower takes no part: like a node that is down it need not be level, nor does it know what it took before.
+    let signs = |node| statuses.get(&node).filter(|status| !status.follows);
+    let last = |id| (NodeId(id), signs(NodeId(id)).map(LastStatus::from));
     let tally = &shared.tally;
     let clients = Clients {
         ended,

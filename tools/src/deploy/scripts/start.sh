@@ -1,5 +1,5 @@
-# DIR TESTBED LOG_FILTER HISTORY_MIB|auto NODES_HERE off|process|power ID:METRICS_PORT|none... -- ARGUMENT...: starts
-# those nodes that do not run.
+# DIR TESTBED LOG_FILTER HISTORY_MIB|auto NODES_HERE off|process|power
+# ID:METRICS_PORT|none:member|follower... -- ARGUMENT...: starts those nodes that do not run.
 testbed=$1 filter=$2 history=$3 nodes=$4 durability=$5
 shift 5
 is_marked || fail "$dir is not there; tools deploy install makes it"
@@ -26,14 +26,21 @@ if [ "$durability" != off ] && [ ! -e run/history-mib ]; then
     say "$history" > run/history-mib || fail "run/history-mib cannot be written"
 fi
 for place in $places; do
-    id=${place%%:*} metrics=${place#*:} journal=journal-${place%%:*}
+    id=${place%%:*} role=${place##*:} journal=journal-${place%%:*}
+    metrics=${place#*:} metrics=${metrics%:*}
     [ "$metrics" != none ] || metrics=
     if is_up "$id"; then say "already $id $pid"; continue; fi
-    [ "$durability" != off ] || [ ! -d "$journal" ] ||
+    follow=
+    if [ "$role" = follower ]; then
+        [ -e "keys/node-$id.used" ] ||
+            fail "the keys of node $id have not served a start, so it would sign: it cannot only follow"
+        follow=--follow journal=
+    fi
+    [ "$role" = follower ] || [ "$durability" != off ] || [ ! -d "$journal" ] ||
         fail "node $id goes on from its journal with --durability process or power; tools deploy install --new-keys begins anew"
-    [ -d "$journal" ] || [ ! -e "keys/node-$id.used" ] ||
+    [ "$role" = follower ] || [ -d "$journal" ] || [ ! -e "keys/node-$id.used" ] ||
         fail "the keys of node $id have served a start, and keys serve one without a journal; tools deploy install --new-keys brings others"
-    [ ! -d "$journal" ] || say "resumed $id"
+    [ -z "$journal" ] || [ ! -d "$journal" ] || say "resumed $id"
     [ "$durability" != off ] || journal=
     rm -f "run/node-$id.pid" "run/node-$id.stdin"
     # What it reads says when to stop. Opened for both directions, it neither blocks nor ends.
@@ -41,7 +48,7 @@ for place in $places; do
     # The full path, so that what lies in the run directory is known by it.
     setsid "$real/bin/node" --id "$id" --stop-on-stdin-line --hosts "$real/hosts.txt" --keys "$real/keys" \
         --log-dir "$real/log" --history-mib "$history" ${metrics:+--metrics "$metrics"} \
-        ${journal:+--journal "$real/$journal" --durability "$durability"} "$@" \
+        ${journal:+--journal "$real/$journal" --durability "$durability"} ${follow:+--follow} "$@" \
         0<> "run/node-$id.stdin" > /dev/null 2>> "log/stderr-$id.txt" &
     pid=$!
     printf '%s %s %s\n' "$pid" "$(started "$pid")" "$boot" > "run/node-$id.pid" || fail "run/node-$id.pid cannot be written"

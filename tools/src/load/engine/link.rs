@@ -18,6 +18,8 @@ pub(super) struct Link {
     pub(super) node: NodeId,
     pub(super) connection: Connection,
     pub(super) is_gone: bool,
+    /// Whether the node takes no transactions, since it may not sign.
+    pub(super) follows: bool,
     /// Whether the socket may hold more than was read.
     pub(super) readiness: Readiness,
     /// The submission being filled, and how many transactions it holds.
@@ -28,7 +30,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(node: NodeId, connection: Connection) -> Link {
         let readiness = Readiness::Drained;
-        Link { node, connection, is_gone: false, readiness, batch: Vec::new(), batched: 0 }
+        Link { node, connection, is_gone: false, follows: false, readiness, batch: Vec::new(), batched: 0 }
     }
 
     /// Makes one transaction into the batch, if the node can take one.
@@ -40,6 +42,7 @@ impl Link {
         now_us: u64,
     ) -> bool {
         if self.is_gone
+            || self.follows
             || !self.connection.is_up()
             || self.connection.queued_bytes() + self.batch.len() > QUEUED_BYTES_MAX
         {
@@ -56,7 +59,7 @@ impl Link {
 
     /// Hands over again what the node had lost, submits the batch, and sends queries and requests for coins.
     pub(super) fn serve(&mut self, workload: &mut Workload, now_us: u64) {
-        if self.is_gone || !self.connection.is_up() {
+        if self.is_gone || self.follows || !self.connection.is_up() {
             return;
         }
         loop {

@@ -110,6 +110,10 @@ impl Summary {
             ("recoveries", Json::List(self.recoveries.iter().map(Recovery::to_json).collect())),
             ("peer_faults", counts(&self.counters.peer_faults)),
             ("rounds_behind", counts(&self.behind)),
+            (
+                "followers",
+                Json::List(self.followers.iter().map(|node| Json::from(u64::from(node.0))).collect()),
+            ),
             ("stalls", Json::List(self.stalls.iter().map(stall).collect())),
             ("came_early", Json::from(self.counters.came_early)),
             ("turned_away", counts(&self.counters.turned_away)),

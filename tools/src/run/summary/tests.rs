@@ -64,6 +64,7 @@ pub(crate) fn made_up() -> Summary {
         peak_mb: by_program([77.5, 3.0, 4.0, 20.0]),
         counters: Counters { bytes_sent: 5_000_000, ..Counters::default() },
         behind: BTreeMap::from([(NodeId(2), 1_204)]),
+        followers: BTreeSet::from([NodeId(2)]),
         stalls: vec![STALL],
         faults: vec!["crash:3@3".into()],
         recoveries: vec![RECOVERY],
@@ -211,6 +212,7 @@ fn the_text_names_what_matters() {
         "stalls             node 3 silent or behind for 25 s from 6 s on",
         "500, 50.0 a second, 1.20 views each",
         "net_client 12.50, net_server 12.50, node 50.00, tools 25.00; 0.10 cores busy",
+        "followers          node 2; a follower signs nothing, takes no transactions, and counts against f",
         "agreement          true",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");

@@ -9,7 +9,7 @@ use super::Summary;
 use crate::grid::wrapped_facts;
 use crate::lag::{Stall, grouped};
 use crate::load::Histogram;
-use crate::run::Recovery;
+use crate::run::{Recovery, followers_text};
 
 /// More stalls are only counted.
 const STALLS_SHOWN: usize = 4;
@@ -189,6 +189,11 @@ impl Summary {
         if all.is_empty() { String::new() } else { format!("{} at the end", all.join(", ")) }
     }
 
+    /// Nodes that only followed; empty if all signed.
+    fn followers_text(&self) -> String {
+        if self.followers.is_empty() { String::new() } else { followers_text(&self.followers) }
+    }
+
     fn came_early_text(&self) -> String {
         match self.counters.came_early {
             0 => String::new(),
@@ -228,6 +233,7 @@ impl Summary {
             ("planned faults", self.faults.join(", ")),
             ("recovered", self.recoveries_text()),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
+            ("followers", self.followers_text()),
             ("stalls", self.stalls_text()),
             ("behind", self.behind_text()),
             ("came too early", self.came_early_text()),
