@@ -23,6 +23,7 @@
 //! two or three cache misses for each coin and id; no allocation. Entries are checked again before they are
 //! executed: one that was fetched has passed no check of ours.
 
+mod audit;
 mod block;
 mod coins;
 mod cross;
@@ -51,6 +52,7 @@ use crate::ledger::open::PoolEntry;
 use crate::proposal::Rules;
 use crate::transaction::{TransactionView, genesis_coin, genesis_owner};
 
+pub use audit::Item;
 pub use dump::DumpedCoin;
 pub use open::{Held, OpenRecord, PoolView};
 pub use outcome::{BlockOutcome, Cause, Counts, CrossEvent, Executed, Outcome, Settled, Standing};

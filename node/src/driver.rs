@@ -16,6 +16,7 @@ use bft::event::{Effect, Event};
 use bft::journal::Sessions;
 use bft::time::{Span, Time};
 use bft::trace::Tracing;
+use wire::audit::Question;
 use wire::bytes::Bytes;
 use wire::client::{NodeStatus, Reply, Request};
 use wire::codec;
@@ -23,6 +24,7 @@ use wire::envelope::{FromCore, ToCore};
 use wire::ids::{ClientId, NodeId};
 use wire::limits::STATUS_EVERY;
 
+use crate::audit::Audits;
 use crate::child::Child;
 use crate::inbound::Inbound;
 use crate::journal::{Journal, Written};
@@ -44,6 +46,7 @@ pub(crate) struct Driver<M> {
     rounds: RoundsFile,
     stats: Stats,
     status: StatusReply,
+    audits: Audits,
     /// When a status was last handed to `net_server` without a request.
     status_shared: Option<Instant>,
     lag: LagLog,
@@ -107,6 +110,7 @@ impl<M: Machine> Driver<M> {
             rounds,
             stats: Stats::default(),
             status: StatusReply::default(),
+            audits: Audits::default(),
             status_shared: None,
             lag: LagLog::default(),
             silences,
@@ -229,10 +233,13 @@ impl<M: Machine> Driver<M> {
                 }
             }
             ToCore::Client { client } if Request::is_status(&body) => self.reply_status(client),
-            ToCore::Client { client } => {
-                self.stats.client_seen(client);
-                self.feed(Event::Client { client, body });
-            }
+            ToCore::Client { client } => match Request::ledger_question(&body) {
+                Some(question) => self.reply_of_ledger(client, question),
+                None => {
+                    self.stats.client_seen(client);
+                    self.feed(Event::Client { client, body });
+                }
+            },
             ToCore::ClientGone { client } => {
                 self.stats.client_gone(client);
                 self.feed(Event::ClientGone { client });
@@ -315,6 +322,14 @@ impl<M: Machine> Driver<M> {
     fn reply_status(&mut self, client: ClientId) {
         let body = self.status();
         self.net_server.push(FromCore::Reply { client }, body);
+    }
+
+    /// Answers if there is an answer yet; the client repeats its question.
+    fn reply_of_ledger(&mut self, client: ClientId, question: Question) {
+        let machine = &self.machine;
+        if let Some(body) = self.audits.answer(question, || machine.ledger()) {
+            self.net_server.push(FromCore::Reply { client }, body);
+        }
     }
 
     /// Hands the status to `net_server`, unless that was done a moment ago.

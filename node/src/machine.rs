@@ -5,6 +5,7 @@
 
 use bft::core::Core;
 use bft::event::{Effect, Event};
+use bft::ledger::Ledger;
 use bft::time::Time;
 use wire::client::NodeStatus;
 
@@ -18,6 +19,11 @@ pub(crate) trait Machine {
 
     /// A clone of it, if it is a core, which shares its memory until either changes.
     fn core(&self) -> Option<Box<Core>> {
+        None
+    }
+
+    /// A clone of its ledger, if it has one, which shares memory in the same way.
+    fn ledger(&self) -> Option<Ledger> {
         None
     }
 
@@ -41,6 +47,10 @@ impl Machine for Core {
 
     fn core(&self) -> Option<Box<Core>> {
         Some(Box::new(self.clone()))
+    }
+
+    fn ledger(&self) -> Option<Ledger> {
+        Some(Core::ledger(self).clone())
     }
 
     fn status(&self) -> NodeStatus {

@@ -10,6 +10,7 @@
 //! and with them the children. Nothing is printed on standard output; errors of start and end go to standard error.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod child;
 mod config;
 mod driver;

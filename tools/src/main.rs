@@ -16,6 +16,7 @@ mod ids;
 mod json;
 mod keygen;
 mod lag;
+mod ledgers;
 mod load;
 mod local;
 mod logs;

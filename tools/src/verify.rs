@@ -4,7 +4,7 @@
 //! 1. *Agreement*: the `rounds-<id>.csv` of all members of a shard have the same header digest, and the same counts,
 //!    for each round that they have at all. The header chains to its predecessor, so one equal header makes all before
 //!    it equal. A node's last status agrees with its own file; after a run that was drained, all members that are up
-//!    stand at one height and have nothing open.
+//!    stand at one height and have nothing open. Members at one height have the same whole ledger ([`ledgers`]).
 //! 2. *Value is conserved*: the amounts of the unspent coins, counted one by one at the end, add up to genesis, what
 //!    went to other shards and what came from them, and so do those of all shards together.
 //! 3. *The exchange holds*: the exchanges that shards report fit together ([`exchange`]).
@@ -20,6 +20,7 @@
 
 mod exchange;
 mod judgement;
+mod ledgers;
 mod receipts;
 mod record;
 mod report;
@@ -58,8 +59,8 @@ pub(crate) const COMMAND: Command = Command {
     name: "verify",
     summary: "checks what a run left in its log directory",
     about: "Compares what the nodes of a run wrote (rounds-<id>.csv) with each other, with their last status \
-            (nodes.csv, exchanges.csv) and with what the clients got (receipts.csv, clients.csv): agreement on every \
-            block, no coin made or lost, nothing lost, made up, or both finished and refunded between shards, no receipt \
+            (nodes.csv, ledgers.csv, exchanges.csv) and with what the clients got (receipts.csv, clients.csv): agreement on every \
+            block and on the whole ledger, no coin made or lost, nothing lost, made up, or both finished and refunded between shards, no receipt \
             without a block and no block without its receipts.",
     operands: &[],
     options: &[
@@ -237,6 +238,7 @@ pub(crate) fn check_and_measure(
             }
         }
         check_heights(place, &nodes, record.clients.ended, &mut verdict);
+        ledgers::check(committee, shard, record, &mut verdict);
     }
     remark_on_those_down(&gone, &absent, &mut verdict);
     exchange::check(committee, record, &mut verdict);

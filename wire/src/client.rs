@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Question, Sums};
 use crate::codec;
 use crate::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
 use crate::name::Name;
@@ -31,6 +32,8 @@ pub enum Request {
         /// 0, or where the last answer ended.
         place: u32,
     },
+    /// Compare the node's whole ledger with others'; see [`Question`].
+    Ledger(Question),
 }
 
 impl Request {
@@ -39,6 +42,16 @@ impl Request {
         /// A request without fields is encoded as its number; other requests are longer or have a tail.
         const STATUS_BYTES: usize = 4;
         body.len() == STATUS_BYTES && codec::decode(body) == Ok(Request::Status)
+    }
+
+    /// The question about the ledger that a body is, if it is one: it is answered without the core, too.
+    pub fn ledger_question(body: &[u8]) -> Option<Question> {
+        /// Three numbers and a byte; a longer body is another request, and is not decoded to find that out.
+        const QUESTION_BYTES_MAX: usize = 13;
+        match (body.len() <= QUESTION_BYTES_MAX).then(|| codec::decode(body)) {
+            Some(Ok(Request::Ledger(question))) => Some(question),
+            Some(_) | None => None,
+        }
     }
 }
 
@@ -59,6 +72,17 @@ pub enum Reply {
         coins: Vec<(CoinId, u64)>,
         /// The place from which to go on, unless the ledger ends before it.
         next: Option<u32>,
+    },
+    /// The sums of the node's ledger.
+    LedgerSums(Box<Sums>),
+    /// Items of a bucket.
+    LedgerItems {
+        /// The bucket in question.
+        question: Question,
+        /// The height of the ledger.
+        height: Round,
+        /// Each as `bft::ledger::Item` encodes it.
+        items: Vec<Vec<u8>>,
     },
 }
 
@@ -247,7 +271,7 @@ pub struct NodeStatus {
 /// and itself: A's `spent` = A's `closed` + A's `refunded` = B's `ticked`; A's `closed` = B's `finished`; A's
 /// `refunded` = B's `cancelled`; A's `value_out` = B's `value_in`. So no transaction is both finished and refunded, and
 /// none is either of them twice.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct Exchange {
     /// The other shard.
     pub shard: ShardId,
@@ -275,7 +299,7 @@ pub struct Exchange {
 
 /// The digest of a multiset of transactions: their number and the sum of their ids. Ids are SHA-256 digests, so two
 /// different multisets have the same sum only by a collision.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 pub struct IdSum {
     /// The number of transactions.
     pub count: u64,
@@ -410,5 +434,18 @@ mod tests {
         assert!(!Request::is_status(&codec::encode(&Request::Query(vec![]))));
         assert!(!Request::is_status(&[9, 9, 9, 9]));
         assert!(!Request::is_status(&[]));
+    }
+
+    #[test]
+    fn only_a_question_about_the_ledger_is_taken_for_one() {
+        let section = crate::audit::Section::Ends;
+        for question in [Question::Sums, Question::Items { section, bucket: 255 }] {
+            assert_eq!(Request::ledger_question(&codec::encode(&Request::Ledger(question))), Some(question));
+        }
+        for other in [Request::Status, Request::Submit, Request::Query(vec![]), Request::Coins(vec![])] {
+            assert_eq!(Request::ledger_question(&codec::encode(&other)), None);
+        }
+        let trailing = [codec::encode(&Request::Ledger(Question::Sums)), vec![0]].concat();
+        assert_eq!(Request::ledger_question(&trailing), None);
     }
 }

@@ -6,6 +6,7 @@
 //! `rand`, `version`) belong to the processes.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod bytes;
 pub mod client;
 pub mod codec;

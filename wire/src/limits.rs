@@ -131,6 +131,8 @@ pub const REJECTS_PER_MESSAGE_MAX: usize = 10_000;
 pub const CANCELLED_ROUNDS_KEPT: u64 = 2_000;
 /// Coins in one query of a client.
 pub const QUERY_COINS_MAX: usize = 10_000;
+/// Items of a ledger in one answer: a 256th part of five million, some 2 MB.
+pub const AUDIT_ITEMS_MAX: usize = 20_000;
 
 /// Client connections of one `net_server`.
 pub const CLIENTS_MAX: usize = 256;

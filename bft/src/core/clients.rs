@@ -70,6 +70,9 @@ impl Core {
             Request::Status => {
                 self.refuse(client, "a status request, which the node answers without its core".into());
             }
+            Request::Ledger(_) => {
+                self.refuse(client, "a question that the node answers without its core".into());
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use wire::ids::{CoinId, Index, PartNumber, Round, ShardId};
 use crate::transaction::{Owner, TransactionView};
 
 /// At an input shard: a transaction has spent here, and its output shard has not yet decided as far as is known here.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct OpenRecord {
     pub(super) output: ShardId,
     pub(super) part: PartNumber,
@@ -16,7 +16,7 @@ pub struct OpenRecord {
 }
 
 /// A coin under an open record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Held {
     /// The coin that was spent.
     pub coin: CoinId,

@@ -17,10 +17,10 @@ use crate::verify::{Record, VERDICT, testbed_of};
 /// Figures of one load. The summary, which says whose they are, is moved after the others.
 const FIGURES: [&str; 4] = ["summary.json", "series.csv", "latency.csv", "transactions.csv"];
 /// The record of all loads.
-const RECORD: [&str; 4] = ["nodes.csv", "exchanges.csv", "receipts.csv", "clients.csv"];
+const RECORD: [&str; 5] = ["nodes.csv", "ledgers.csv", "exchanges.csv", "receipts.csv", "clients.csv"];
 /// Every file of a load.
-pub(crate) const FILES: [&str; 8] =
-    [FIGURES[0], FIGURES[1], FIGURES[2], FIGURES[3], RECORD[0], RECORD[1], RECORD[2], RECORD[3]];
+pub(crate) const FILES: [&str; 9] =
+    [FIGURES[0], FIGURES[1], FIGURES[2], FIGURES[3], RECORD[0], RECORD[1], RECORD[2], RECORD[3], RECORD[4]];
 
 /// Where a load in progress writes.
 pub(crate) fn part(log: &Path) -> PathBuf {
@@ -177,6 +177,7 @@ mod tests {
         let finished = Finished { intra: committed, cross: 0 };
         let record = Record {
             nodes: [(NodeId(0), None)].into(),
+            ledgers: [(NodeId(0), None)].into(),
             receipts: [
                 ((ShardId(0), Round(1)), Finished { intra: 0, cross: 0 }),
                 ((ShardId(0), Round(height)), finished),

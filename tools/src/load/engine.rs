@@ -374,6 +374,8 @@ impl Engine {
                         self.gather();
                     }
                 }
+                // It asks no such question.
+                Happened::Reply(Reply::LedgerSums(_) | Reply::LedgerItems { .. }) => {}
                 Happened::Reply(Reply::Error(reason)) => {
                     log::error!("node {node} did not understand a request: {reason}");
                 }

@@ -89,7 +89,7 @@ pub(crate) const COMMAND: Command = Command {
             "LOG_DIR/consensus-node-<id>.log, node-net-client-<id>.log, node-net-server-<id>.log, stderr-<id>.txt  \
              Logs of the three processes of each node.\n\
              LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
-             LOG_DIR/nodes.csv, exchanges.csv, receipts.csv, clients.csv  What 'tools verify' compares those with.\n\
+             LOG_DIR/nodes.csv, ledgers.csv, exchanges.csv, receipts.csv, clients.csv  What 'tools verify' compares those with.\n\
              LOG_DIR/summary.json  Everything in the summary, as numbers.\n\
              LOG_DIR/series.csv, latency.csv  A line a second, and whole histograms.\n\
              LOG_DIR/transactions.csv  With --transactions: a line a transaction.\n\

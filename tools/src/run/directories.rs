@@ -254,6 +254,7 @@ fn is_log_of_a_run(path: &Path) -> bool {
         name,
         "summary.json"
             | "nodes.csv"
+            | "ledgers.csv"
             | "exchanges.csv"
             | "receipts.csv"
             | "clients.csv"

@@ -16,6 +16,7 @@ use super::ongoing::{Run, Used, nodes_up};
 use super::plan::RunPlan;
 use super::summary::{self, Counters, Summary, Usage};
 use crate::lag;
+use crate::ledgers::{self, LastLedger};
 use crate::load::{Section, Shared};
 use crate::procfs;
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
@@ -24,6 +25,8 @@ use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
 pub(crate) const COUNTERS_LATE: Duration = Duration::from_millis(100);
 /// How long nodes may take to report their last status.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long they may take to add up their ledgers: some 3 million items a second.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends a run and sums it up. The summary is written to `summary.json` as well.
 pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
@@ -40,6 +43,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     } else {
         Ended::Drained
     };
+    let ledgers = last_ledgers(&run, &statuses);
     let Run { plan, prepared, mut fleet, offering, mut unplanned_ends, mut series, stalls, .. } = run;
     let mut findings = Vec::new();
     let (shared, stopped) = offering.stop();
@@ -59,14 +63,15 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
     let followers = statuses.iter().filter(|(_, status)| status.follows).map(|(node, _)| *node).collect();
     behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
-    let record = record(plan.nodes_in_all(), &statuses, ended, &shared);
+    let record = record(plan.nodes_in_all(), &statuses, ledgers, ended, &shared);
     let record = match run.resumed.and_then(|resumed| resumed.record) {
         Some(earlier) => record.after(earlier),
         None => record,
     };
     if let Err(error) = record.save(&plan.directories.log, &prepared.committee) {
-        findings
-            .push(format!("cannot write nodes.csv, exchanges.csv, receipts.csv and clients.csv: {error}"));
+        findings.push(format!(
+            "cannot write nodes.csv, ledgers.csv, exchanges.csv, receipts.csv and clients.csv: {error}"
+        ));
     }
     let mut verdict = if fleet.outlives_the_run() {
         Verdict::deferred()
@@ -176,7 +181,21 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
     statuses
 }
 
-fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, ended: Ended, shared: &Shared) -> Record {
+/// The ledgers of the nodes that are up. Of an interrupted run that goes on meanwhile only those are compared that
+/// happen to be of one height.
+fn last_ledgers(run: &Run<'_>, statuses: &BTreeMap<NodeId, NodeStatus>) -> BTreeMap<NodeId, LastLedger> {
+    let nodes: Vec<NodeId> = statuses.keys().copied().collect();
+    let patience = if run.interrupted { STATUS_PATIENCE } else { LEDGER_PATIENCE };
+    ledgers::look(&run.prepared.committee, &run.prepared.hosts, &nodes, patience)
+}
+
+fn record(
+    nodes: u16,
+    statuses: &BTreeMap<NodeId, NodeStatus>,
+    mut ledgers: BTreeMap<NodeId, LastLedger>,
+    ended: Ended,
+    shared: &Shared,
+) -> Record {
     // A follower takes no part: like a node that is down it need not be level, nor does it know what it took before.
     let signs = |node| statuses.get(&node).filter(|status| !status.follows);
     let last = |id| (NodeId(id), signs(NodeId(id)).map(LastStatus::from));
@@ -192,7 +211,12 @@ fn record(nodes: u16, statuses: &BTreeMap<NodeId, NodeStatus>, ended: Ended, sha
         in_flight: shared.in_flight,
         orphaned: shared.orphaned,
     };
-    Record { nodes: (0..nodes).map(last).collect(), receipts: shared.receipts.clone(), clients }
+    Record {
+        nodes: (0..nodes).map(last).collect(),
+        ledgers: (0..nodes).map(|id| (NodeId(id), ledgers.remove(&NodeId(id)))).collect(),
+        receipts: shared.receipts.clone(),
+        clients,
+    }
 }
 
 /// Compares the files; what cannot be read is a finding too.

@@ -1,7 +1,8 @@
 //! The files of a run for `tools verify`: the nodes' last statuses and the client's own record.
 //!
 //! `nodes.csv` has a line a node with its last status; of a node that was down at the end only that. `exchanges.csv`
-//! has a line for each shard of each of these nodes (`with_shard`), its own included. `receipts.csv` has a line a
+//! has a line for each shard of each of these nodes (`with_shard`), its own included. `ledgers.csv` has a line a node
+//! with digests of its whole ledger; empty ones if it was down or did not answer. `receipts.csv` has a line a
 //! height of a shard with how many receipts the clients got that name it. `clients.csv` has one line: how the run
 //! ended, and what became of all that was submitted. All are written by the process that conducts the run, from what
 //! came over the clients' sessions, so they are a second source beside the files that the nodes write themselves.
@@ -14,12 +15,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use wire::audit::Section;
 use wire::client::{Exchange, IdSum, NodeStatus};
 use wire::committee::Committee;
 use wire::hex;
 use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId};
 use wire::text::ParseError;
 
+use crate::ledgers::LastLedger;
 use crate::load::Finished;
 
 /// The last status of a node that was up at the end of a run.
@@ -164,6 +167,8 @@ impl Clients {
 pub(crate) struct Record {
     /// Each node's last status; `None` if it was down at the end.
     pub(crate) nodes: BTreeMap<NodeId, Option<LastStatus>>,
+    /// Each node's whole ledger; `None` if it was down at the end, or did not answer.
+    pub(crate) ledgers: BTreeMap<NodeId, Option<LastLedger>>,
     /// Receipts of transactions that finished in this shard at this height.
     pub(crate) receipts: BTreeMap<(ShardId, Round), Finished>,
     /// The fates of submitted transactions.
@@ -174,6 +179,7 @@ const NODES_HEADER: &str = "node,shard,state,executed,header,finished,rejected,t
                             held,finished_cross,cancelled";
 const EXCHANGES_HEADER: &str = "node,shard,with_shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,\
                                 ticked_sum,finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
+const LEDGERS_HEADER: &str = "node,shard,height,coins,spent,settled,open,pool,early,exchanged,ends,differs";
 const RECEIPTS_HEADER: &str = "shard,height,finished,finished_cross";
 const CLIENTS_HEADER: &str = "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned";
 
@@ -210,6 +216,12 @@ impl Record {
             exchanged.for_each(|exchange| exchanges += &format!("{owner},{}", exchange_columns(exchange)));
         }
         fs::write(log.join("nodes.csv"), nodes)?;
+        let mut ledgers = format!("{LEDGERS_HEADER}\n");
+        for (node, ledger) in &self.ledgers {
+            let columns = ledger_columns(ledger.as_ref());
+            ledgers += &format!("{node},{},{columns}\n", committee.shard_of(*node));
+        }
+        fs::write(log.join("ledgers.csv"), ledgers)?;
         fs::write(log.join("exchanges.csv"), exchanges)?;
         let mut text = format!("{RECEIPTS_HEADER}\n");
         for ((shard, height), Finished { intra, cross }) in &self.receipts {
@@ -232,12 +244,17 @@ impl Record {
             || ParseError::of(&clients_path.display().to_string(), "no line after the first", CLIENTS_HEADER);
         let mut record = Record {
             nodes: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
             receipts: BTreeMap::new(),
             clients: clients.ok_or_else(nothing)?,
         };
         each_line(&log.join("nodes.csv"), NODES_HEADER, |words| {
             let (node, words) = parse_owner(words, committee)?;
             push_last(&mut record.nodes, node, parse_status(words)?)
+        })?;
+        each_line(&log.join("ledgers.csv"), LEDGERS_HEADER, |words| {
+            let (node, words) = parse_owner(words, committee)?;
+            push_last(&mut record.ledgers, node, parse_ledger(words)?)
         })?;
         let mut last = None;
         each_line(&log.join("exchanges.csv"), EXCHANGES_HEADER, |words| {
@@ -331,6 +348,26 @@ fn parse_status(words: &[&str]) -> Option<Option<LastStatus>> {
     Some(status)
 }
 
+fn ledger_columns(ledger: Option<&LastLedger>) -> String {
+    let Some(LastLedger { height, sections, differs }) = ledger else {
+        return ",".repeat(Section::ALL.len() + 1);
+    };
+    let sections: Vec<String> = sections.iter().map(|section| hex::encode(&section.0)).collect();
+    format!("{height},{},{differs}", sections.join(","))
+}
+
+fn parse_ledger(words: &[&str]) -> Option<Option<LastLedger>> {
+    let [height, words @ .., differs] = words else { return None };
+    let sections: &[&str; Section::ALL.len()] = words.try_into().ok()?;
+    if height.is_empty() {
+        return (words.iter().all(|word| word.is_empty()) && differs.is_empty()).then_some(None);
+    }
+    let sections: Option<Vec<Digest>> =
+        sections.iter().map(|word| hex::decode_32(word).map(Digest)).collect();
+    let sections = sections?.try_into().ok()?;
+    Some(Some(LastLedger { height: Round(height.parse().ok()?), sections, differs: String::from(*differs) }))
+}
+
 fn exchange_columns(exchange: &Exchange) -> String {
     let Exchange { shard, spent, closed, refunded, ticked, finished, cancelled, .. } = exchange;
     let sums = [spent, closed, refunded, ticked, finished, cancelled];
@@ -390,6 +427,7 @@ mod tests {
     fn each_column_is_defined() {
         for (file, header) in [
             ("nodes.csv", NODES_HEADER),
+            ("ledgers.csv", LEDGERS_HEADER),
             ("exchanges.csv", EXCHANGES_HEADER),
             ("receipts.csv", RECEIPTS_HEADER),
             ("clients.csv", CLIENTS_HEADER),

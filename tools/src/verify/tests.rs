@@ -8,6 +8,7 @@ use wire::hex;
 use wire::ids::{Digest, PartNumber};
 
 use super::*;
+use crate::ledgers::LastLedger;
 use crate::load::Finished;
 use crate::testing::{TestDir, documented_keys, json_keys};
 
@@ -98,6 +99,7 @@ fn write_run_of_two(dir: &TestDir) -> Record {
         status.value += 500;
     }
     record.nodes.extend(second.nodes);
+    record.ledgers.extend(second.ledgers);
     record.receipts.extend(second.receipts);
     record.save(dir.path(), &committee()).unwrap();
     record
@@ -118,7 +120,8 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
         // In each round one transaction finished whose receipt never left node 3.
         orphaned: u64::from(shards) * ROUNDS,
     };
-    let mut record = Record { nodes: BTreeMap::new(), receipts: BTreeMap::new(), clients };
+    let mut record =
+        Record { nodes: BTreeMap::new(), ledgers: BTreeMap::new(), receipts: BTreeMap::new(), clients };
     let first = 4 * shard.0;
     for (node, id) in (0..4u16).map(|index| (index, first + index)) {
         let rounds = if node == 3 { 3 } else { ROUNDS };
@@ -149,6 +152,9 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
                 .collect(),
         };
         record.nodes.insert(NodeId(id), (node != 3).then_some(status));
+        let sections = std::array::from_fn(|section| Digest([section as u8; 32]));
+        let ledger = LastLedger { height: Round(executed), sections, differs: String::new() };
+        record.ledgers.insert(NodeId(id), (node != 3).then_some(ledger));
     }
     record.receipts = (1..=ROUNDS).map(|round| ((shard, Round(round)), RECEIPTS)).collect();
     record
@@ -220,6 +226,52 @@ fn a_last_status_that_the_file_does_not_bear_out_is_found() {
     edit(&dir, "nodes.csv", &hex::encode(&header(5).0), &hex::encode(&[0xAB; 32]));
     let verdict = check_files(&dir);
     assert!(verdict.agreement == Judgement::False && verdict.findings[0].contains("node 0 reports header"));
+}
+
+#[test]
+fn another_ledger_at_the_same_height_is_found() {
+    let run = |change: &dyn Fn(&mut Record)| {
+        let dir = TestDir::new();
+        let mut record = write_run_of_two(&dir);
+        change(&mut record);
+        record.save(dir.path(), &committee_of(2)).unwrap();
+        check_both(&dir)
+    };
+    fn ledger(record: &mut Record, node: u16) -> &mut LastLedger {
+        record.ledgers.get_mut(&NodeId(node)).unwrap().as_mut().unwrap()
+    }
+    assert!(run(&|_| {}).is_clean());
+    let verdict = run(&|record| {
+        ledger(record, 4).sections[0].0[31] ^= 1;
+        ledger(record, 4).sections[4].0[0] ^= 1;
+        ledger(record, 4).differs = "node 5 has a coin; node 4 has not".into();
+    });
+    assert_eq!(verdict.agreement, Judgement::False);
+    assert_eq!(
+        verdict.findings,
+        [
+            "shard 1: at height 5 the ledger of node 4 is not that of nodes 5-6: it differs in unspent coins, pool; first: \
+          node 5 has a coin; node 4 has not"
+        ]
+    );
+
+    // What was not compared is not judged, unless the run was cut off.
+    let ahead = |record: &mut Record| ledger(record, 0).height = Round(6);
+    let why = "shard 0: ledgers are of heights 5 (nodes 1-2), 6 (node 0)";
+    assert_eq!(run(&ahead).agreement, Judgement::NotJudged(why.into()));
+    let silent = |record: &mut Record| *record.ledgers.get_mut(&NodeId(1)).unwrap() = None;
+    let why = "shard 0: node 1 did not add up the ledger in time";
+    assert_eq!(run(&silent).agreement, Judgement::NotJudged(why.into()));
+    let verdict = run(&|record| {
+        silent(record);
+        record.clients.ended = Ended::Interrupted;
+    });
+    assert!(verdict.agreement == Judgement::True && verdict.remarks.contains(&why.into()), "{verdict:?}");
+
+    let verdict = run(&|record| ledger(record, 0).height = Round(4));
+    assert!(verdict.findings[0].contains("reported height 5 and then a ledger of height 4"), "{verdict:?}");
+    let verdict = run(&|record| drop(record.ledgers.remove(&NodeId(6))));
+    assert_eq!(verdict.findings, ["ledgers.csv has no line of node 6"]);
 }
 
 #[test]
@@ -395,7 +447,10 @@ fn a_shard_of_which_nobody_is_left_is_not_judged() {
     let dir = TestDir::new();
     let mut record = write_run_of_two(&dir);
     record.clients.ended = Ended::NoQuorum;
-    (4..8).for_each(|id| _ = record.nodes.insert(NodeId(id), None));
+    for id in 4..8 {
+        record.nodes.insert(NodeId(id), None);
+        record.ledgers.insert(NodeId(id), None);
+    }
     // Its nodes were killed before they wrote the last line, for which the clients have receipts.
     for id in 4..7 {
         edit(&dir, &format!("rounds-{id}.csv"), &line(id, 5), "");
@@ -438,6 +493,7 @@ fn what_other_clients_handed_in_has_receipts_elsewhere() {
     assert_eq!(check(&record).receipts_hold.to_string(), why);
     let three = record.nodes[&NodeId(2)].clone();
     record.nodes.insert(NodeId(3), three);
+    record.ledgers.insert(NodeId(3), record.ledgers[&NodeId(2)].clone());
     let text = fs::read_to_string(dir.path().join("rounds-2.csv")).unwrap();
     fs::write(dir.path().join("rounds-3.csv"), text.replace("\n2,", "\n3,")).unwrap();
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 30 + 2;

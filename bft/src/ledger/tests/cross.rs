@@ -1,5 +1,6 @@
 //! Cross-shard transactions, step by step.
 
+use wire::audit::{Section, Sums};
 use wire::client::{Exchange, IdSum};
 use wire::ids::PartNumber;
 use wire::limits::{CANCELLED_ROUNDS_KEPT, PARTS_AHEAD_MAX};
@@ -56,6 +57,51 @@ fn a_transaction_of_three_shards_finishes() {
     world.check_rest();
     let counts = world.at(0).totals();
     assert_eq!((counts.finished, counts.finished_cross), (0, 1));
+}
+
+/// A ledger with an item of each kind differs in just the sections that a block changes, and the items say in what.
+#[test]
+fn sums_find_every_kind_of_item() {
+    let mut world = World::new(3, 2);
+    let bytes = cross(&[world.coin(1, 0), world.coin(2, 0)], 0, 50);
+    let done = cross_with(&[world.coin(0, 0)], 0, 50, b"done");
+    let here = cross(&[world.coin(0, 1), world.coin(1, 1)], 0, 50);
+    let sums = |world: &World| world.at(0).sums();
+    let mut seen: Vec<Section> = Vec::new();
+    let mut step = |world: &mut World, before: Sums| {
+        let after = sums(world);
+        assert_eq!(after.digest() == before.digest(), after == before);
+        let changed = before.differences(&after).into_iter().map(|(section, _)| section);
+        let changed: Vec<Section> = changed.collect();
+        for section in &changed {
+            let items: Vec<Item> = world.at(0).items_in(*section).collect();
+            assert_eq!(items.len() as u64, after.of(*section).items);
+            for item in items {
+                assert_eq!(Item::decode(&item.encode()), Ok(item.clone()));
+                assert!(world.at(0).items_of(*section, item.bucket()).contains(&item));
+            }
+        }
+        seen.extend(&changed);
+        changed
+    };
+    let before = sums(&world);
+    world.order(0, &[&done]);
+    let intra = [Section::Coins, Section::Spent, Section::Settled];
+    assert_eq!(step(&mut world, before), intra);
+    let before = sums(&world);
+    world.order(0, &[&here]);
+    let with_tick = [&intra[..], &[Section::Open, Section::Pool, Section::Exchanged]].concat();
+    assert_eq!(step(&mut world, before), with_tick);
+    let (one, two) = (world.order(1, &[&bytes]), world.order(1, &[&here]));
+    let before = sums(&world);
+    world.import(0, &[&two.parts[0]]);
+    assert_eq!(step(&mut world, before), [Section::Early], "its turn comes after the first part");
+    let before = sums(&world);
+    world.import(0, &[&one.parts[0]]);
+    assert!(step(&mut world, before).contains(&Section::Ends), "the second transaction has finished");
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, Section::ALL, "each kind of item was seen");
 }
 
 /// The example of the notes: inputs in shards 1 and 2, the output in shard 0, not valid at 1.

@@ -142,6 +142,7 @@ impl World {
             self.ledgers[usize::from(shard)][0].digest(),
             self.ledgers[usize::from(shard)][1].digest()
         );
+        assert_eq!(self.ledgers[usize::from(shard)][0].sums(), self.ledgers[usize::from(shard)][1].sums());
         let parts = outcome.parts.iter().map(|part| (part.reference(), part.clone()));
         self.parts.extend(parts);
         outcome
