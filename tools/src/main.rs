@@ -16,7 +16,7 @@ mod ids;
 mod json;
 mod keygen;
 mod lag;
-mod ledgers;
+mod ledger;
 mod load;
 mod local;
 mod logs;
@@ -62,6 +62,7 @@ const COMMANDS: &[Entry] = &[
     (&verify::COMMAND, verify::run),
     (&logs::COMMAND, logs::run),
     (&replay::COMMAND, replay::run),
+    (&ledger::COMMAND, ledger::run),
     (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),

@@ -4,30 +4,30 @@
 //! deterministic, so one that is fed the same does the same; the journal holds checksums of what the node did, and the
 //! first that differs ends the replay. What a run did not log can so be looked at afterwards, at the finest level.
 
+mod fixture;
+mod walk;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
-use std::ops::RangeInclusive;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bft::crypto::real::RealSuite;
 use bft::event::Effect;
-use bft::journal::{Check, Opening, Replay, ReplayError, SnapshotHead};
+use bft::journal::Replay;
 use bft::time::Time;
 use bft::trace::Tracing;
-use wire::bytes::Bytes;
 use wire::client::NodeStatus;
 use wire::committee::Committee;
-use wire::ids::{Digest, NodeId, Round, ShardId};
-use wire::journal::{JournalError, Problem, Reader, segment_path, segments};
-use wire::keys::NodeKeys;
+use wire::ids::{NodeId, Round, ShardId};
 use wire::record::Item;
-use wire::snapshot::{self, snapshots};
 use wire::text::ParseError;
 use wire::version;
 
+use self::fixture::Fixture;
+use self::walk::Failure;
+pub(crate) use self::walk::{Beginning, Cause, Onlooker, Source, Walked};
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::ids;
 use crate::keygen::load_committee;
@@ -67,6 +67,12 @@ pub(crate) const COMMAND: Command = Command {
             "ID",
             "Prints the steps that name this transaction: its id, or at least its first 8 digits.",
         ),
+        Opt::without_default(
+            "test",
+            "DIR",
+            "Writes what the replay reads, up to --until, into a new directory DIR: a test that is run again by tools \
+             replay --data-dir DIR. One node only (--nodes). Its secret key goes along.",
+        ),
         Opt::switch("status", "Prints the status of each node where its replay stops, as JSON."),
     ],
     sections: &[
@@ -80,7 +86,8 @@ pub(crate) const COMMAND: Command = Command {
             "EXAMPLES",
             "tools replay  All nodes of the last run in this directory.\n\
              tools replay --nodes 3 --until 120 --status  Node 3 as it stood after block 120.\n\
-             tools replay --nodes 0 --tx 5f0c2a9b  What node 0 did with a transaction.",
+             tools replay --nodes 0 --tx 5f0c2a9b  What node 0 did with a transaction.\n\
+             tools replay --nodes 3 --until 12 --test tools/tests/replays/lost-part  A test of what node 3 did until block 12.",
         ),
     ],
 };
@@ -94,6 +101,8 @@ struct Wish {
     has_trace: bool,
     tx: Option<String>,
     has_status: bool,
+    /// Where to write a test.
+    test: Option<PathBuf>,
 }
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
@@ -107,10 +116,16 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
             is_id.then(|| text[..text.len().min(*ID_DIGITS.end())].to_ascii_lowercase())
         })?,
         has_status: values.is_given("status"),
+        test: values.text("test").map(PathBuf::from),
     };
     let committee = Arc::new(load_committee(&directories.keys().join("committee.txt"))?);
     let (mut is_well, mut is_named) = (true, wish.tx.is_none());
-    for node in nodes(values, &directories, &committee)? {
+    let nodes = nodes(values, &directories, &committee)?;
+    if wish.test.is_some() && nodes.len() > 1 {
+        let expected = "one node (--nodes ID), since a test is of one";
+        return Err(ParseError::of("--test", &ids::nodes_text(&nodes), expected).into());
+    }
+    for node in nodes {
         match replay(&directories, &committee, node, &wish)? {
             Ok(done) => {
                 is_well &= done.goes_on.is_none();
@@ -176,54 +191,6 @@ struct Done {
     goes_on: Option<Round>,
 }
 
-/// Why it did not, and how far it came.
-struct Failure {
-    cause: Cause,
-    reached: Option<Reached>,
-}
-
-/// The point at which a replay failed.
-struct Reached {
-    events: u64,
-    agreed: u64,
-    round: Round,
-    until: Time,
-}
-
-enum Cause {
-    Journal(JournalError),
-    Replay(ReplayError),
-    /// The journal is of another testbed than the keys, or of another node than its directory.
-    Foreign {
-        opening: Box<Opening>,
-        testbed: Digest,
-    },
-    /// It was to stop in what is not kept any more.
-    NotKept {
-        until: Round,
-        kept_from: Round,
-    },
-    /// There is no such segment, which is the first.
-    NoBeginning(PathBuf),
-    /// The first segment has no opening.
-    Empty(PathBuf),
-}
-
-impl From<Cause> for Failure {
-    fn from(cause: Cause) -> Failure {
-        Failure { cause, reached: None }
-    }
-}
-
-impl Failure {
-    /// At the point that a replay has reached.
-    fn at(replay: &Replay, cause: Cause) -> Failure {
-        let (events, agreed) = (replay.done().events, replay.agreed().events);
-        let (round, until) = (replay.core().status().executed, replay.now());
-        Failure { cause, reached: Some(Reached { events, agreed, round, until }) }
-    }
-}
-
 /// Replays a node, unless its files cannot be read at all.
 fn replay(
     directories: &Directories,
@@ -231,68 +198,82 @@ fn replay(
     node: NodeId,
     wish: &Wish,
 ) -> Result<Result<Done, Failure>, ParseError> {
-    let keys = NodeKeys::load(&directories.keys().join(format!("node-{node}.key")))?;
-    let suite = Arc::new(RealSuite::new(committee, node, &keys.signing, keys.coin_secret)?);
-    let place = directories.journal(node);
-    if let Err(error) = fs::read_dir(&place) {
-        let expected = "the journal of a run with --durability; --data-dir names the directory above it";
-        return Err(ParseError::of(&place.display().to_string(), &error.to_string(), expected));
-    }
+    let source = Source::open(&directories.keys(), directories.journal(node), committee, node)?;
     let began = Instant::now();
     let tracing = if wish.has_trace || wish.tx.is_some() { Tracing::All } else { Tracing::Off };
-    let testbed = committee.testbed();
-    let begin = |beginning| {
-        let (Beginning::Opening(opening) | Beginning::Snapshot(SnapshotHead { opening, .. }, _)) = &beginning;
-        if opening.testbed != testbed || opening.node != node {
-            return Err(Cause::Foreign { opening: Box::new(opening.clone()), testbed });
+    let fixture = wish.test.as_ref().map(|test| Fixture::create(test, &directories.keys(), node));
+    let mut reader = Printing { wish, steps_named: 0, fixture: fixture.transpose()? };
+    let walked = source.walk(tracing, &mut reader);
+    if let Some(fixture) = reader.fixture.take() {
+        // Without the check of this core if that failed: the node's own is the last then, or the damage is what counts.
+        print(fixture.finish(walked.as_ref().ok().map(|walked| walked.replay.done()))?);
+    }
+    Ok(walked.map(|Walked { replay, from, torn_bytes, version, has_stopped }| {
+        if wish.has_status {
+            print(status::document_of(&replay.core().status()).to_string());
         }
-        let committee = committee.clone();
-        let replay = match beginning {
-            Beginning::Opening(opening) => Replay::begin(opening, committee, node, suite, tracing),
-            Beginning::Snapshot(head, image) => {
-                Replay::from_snapshot(head, &image, committee, node, suite, tracing)
-            }
-        };
-        replay.map_err(Cause::Replay)
-    };
-    Ok(walk(&place, begin, wish).map(
-        |Walked { replay, from, torn_bytes, version, has_stopped, steps_named }| {
-            if wish.has_status {
-                print(status::document_of(&replay.core().status()).to_string());
-            }
-            let (done, agreed) = (replay.done(), replay.agreed());
-            let ours = version::line("node", wire::commit!());
-            let status = replay.core().status();
-            let goes_on = || round_beyond(&directories.log, node, committee.shard_of(node), &status);
-            Done {
-                node,
-                skipped: from.events,
-                events: done.events - from.events,
-                effects: done.effects - from.effects,
-                unchecked: if has_stopped { 0 } else { done.events - agreed.events },
-                missed: wish.until.filter(|_| !has_stopped),
-                round: status.executed,
-                until: replay.now(),
-                took_s: began.elapsed().as_secs_f64(),
-                torn_bytes,
-                other_version: Some(version).filter(|version| *version != ours),
-                steps_named,
-                goes_on: if has_stopped { None } else { goes_on() },
-            }
-        },
-    ))
+        let (done, agreed) = (replay.done(), replay.agreed());
+        let ours = version::line("node", wire::commit!());
+        let status = replay.core().status();
+        let goes_on = || round_beyond(&directories.log, node, committee.shard_of(node), &status);
+        Done {
+            node,
+            skipped: from.events,
+            events: done.events - from.events,
+            effects: done.effects - from.effects,
+            unchecked: if has_stopped { 0 } else { done.events - agreed.events },
+            missed: wish.until.filter(|_| !has_stopped),
+            round: status.executed,
+            until: replay.now(),
+            took_s: began.elapsed().as_secs_f64(),
+            torn_bytes,
+            other_version: Some(version).filter(|version| *version != ours),
+            steps_named: reader.steps_named,
+            goes_on: if has_stopped { None } else { goes_on() },
+        }
+    }))
 }
 
-/// A journal after the replay.
-struct Walked {
-    replay: Replay,
-    /// What its snapshot had done, if it began with one.
-    from: Check,
-    torn_bytes: u64,
-    version: String,
-    /// Whether it stopped at the round at which it was to stop.
-    has_stopped: bool,
+/// Prints what is wished for while a core replays.
+struct Printing<'a> {
+    wish: &'a Wish,
     steps_named: u64,
+    fixture: Option<Fixture>,
+}
+
+impl Onlooker for Printing<'_> {
+    fn begins(&mut self, from: &Beginning, replay: &Replay) -> Result<(), Cause> {
+        let kept_from = replay.core().status_at_hand().executed;
+        match (from, self.wish.until) {
+            (Beginning::Snapshot(..), Some(until)) if until <= kept_from => {
+                Err(Cause::NotKept { until, kept_from })
+            }
+            _ => {
+                self.fixture.iter_mut().for_each(|fixture| fixture.begin(from));
+                Ok(())
+            }
+        }
+    }
+
+    fn item(&mut self, _: &Replay, item: &Item) {
+        self.fixture.iter_mut().for_each(|fixture| fixture.add(item));
+    }
+
+    fn step(&mut self, _: &Replay, now: Time, effects: &[Effect]) -> ControlFlow<()> {
+        let mut flow = ControlFlow::Continue(());
+        for effect in effects {
+            match effect {
+                Effect::Trace { event, .. } => {
+                    self.steps_named += u64::from(self.wish.print(now, &event.to_string()));
+                }
+                Effect::Executed(report) if self.wish.until.is_some_and(|until| report.round >= until) => {
+                    flow = ControlFlow::Break(());
+                }
+                _ => {}
+            }
+        }
+        flow
+    }
 }
 
 /// The last round in a node's `rounds-<id>.csv`, if the block of the status is in it and is not the last.
@@ -308,73 +289,6 @@ fn round_beyond(log: &Path, node: NodeId, shard: ShardId, status: &NodeStatus) -
         is_of_run |= line.block.round == status.executed && line.block.header == status.header;
     }
     file.last().filter(|last| is_of_run && *last > status.executed)
-}
-
-/// What the core of a replay is made of.
-enum Beginning {
-    /// The opening of the first segment.
-    Opening(Opening),
-    /// A snapshot, where the first segments are not kept any more: its head and the image of its core.
-    Snapshot(SnapshotHead, Bytes),
-}
-
-/// The beginning of what a directory has, and a reader of the rest.
-fn beginning(place: &Path) -> Result<(Beginning, Reader), Cause> {
-    let failed =
-        |error| Cause::Journal(JournalError { file: place.into(), offset: 0, problem: Problem::Io(error) });
-    let Some(first) = segments(place).map_err(failed)?.first().copied() else {
-        return Err(Cause::NoBeginning(segment_path(place, 1)));
-    };
-    if first == 1 {
-        let mut reader = Reader::open(place).map_err(Cause::Journal)?;
-        let opening = match reader.next_item().map_err(Cause::Journal)? {
-            Some(Item::Opening(record)) => Opening::parse(&record),
-            Some(Item::Record(_)) | None => return Err(Cause::Empty(segment_path(place, 1))),
-        };
-        let opening = opening.map_err(|error| Cause::Replay(ReplayError::Malformed(error)))?;
-        return Ok((Beginning::Opening(opening), reader));
-    }
-    let snapshots = snapshots(place).map_err(failed)?;
-    let Some(segment) = snapshots.into_iter().find(|segment| *segment >= first) else {
-        return Err(Cause::NoBeginning(segment_path(place, 1)));
-    };
-    let bytes = snapshot::read(place, segment).map_err(Cause::Journal)?;
-    let (head, image) = SnapshotHead::parse(&bytes).map_err(Cause::Replay)?;
-    let reader = Reader::open_at(place, segment).map_err(Cause::Journal)?;
-    let image = bytes.slice(bytes.len() - image.len()..bytes.len());
-    Ok((Beginning::Snapshot(head, image), reader))
-}
-
-/// Goes through a journal.
-fn walk(
-    place: &Path,
-    begin: impl FnOnce(Beginning) -> Result<Replay, Cause>,
-    wish: &Wish,
-) -> Result<Walked, Failure> {
-    let (beginning, mut reader) = beginning(place)?;
-    let mut replay = begin(beginning)?;
-    let (version, from) = (replay.opening().version.clone(), replay.done());
-    let (kept_from, until) = (replay.core().status_at_hand().executed, wish.until);
-    if let Some(until) = until.filter(|until| from.events > 0 && *until <= kept_from) {
-        return Err(Cause::NotKept { until, kept_from }.into());
-    }
-    let (mut has_stopped, mut steps_named) = (false, 0);
-    while !has_stopped {
-        let item = reader.next_item().map_err(|error| Failure::at(&replay, Cause::Journal(error)))?;
-        let Some(item) = item else { break };
-        let step = replay.step(item).map_err(Cause::Replay);
-        let Some((now, effects)) = step.map_err(|cause| Failure::at(&replay, cause))? else { continue };
-        for effect in &effects {
-            match effect {
-                Effect::Trace { event, .. } => steps_named += u64::from(wish.print(now, &event.to_string())),
-                Effect::Executed(report) => {
-                    has_stopped |= wish.until.is_some_and(|until| report.round >= until)
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(Walked { replay, from, torn_bytes: reader.torn_bytes(), version, has_stopped, steps_named })
 }
 
 impl Wish {
@@ -437,42 +351,6 @@ impl fmt::Display for Done {
             write!(f, "; written by {version}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)?;
-        let Some(Reached { events, agreed, round, until }) = &self.reached else { return Ok(()) };
-        write!(
-            f,
-            "; replayed until there: {} events, {:.1} s, up to round {}; the same up to event {}",
-            grouped(*events),
-            until.0 as f64 / 1e6,
-            grouped(round.0),
-            grouped(*agreed)
-        )
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Journal(error) => error.fmt(f),
-            Cause::Replay(error) => error.fmt(f),
-            Cause::Foreign { opening, testbed } => write!(
-                f,
-                "its journal is of node {} of testbed {}, and the keys are of testbed {testbed}",
-                opening.node, opening.testbed
-            ),
-            Cause::NoBeginning(path) => write!(f, "{}, the first segment, is missing", path.display()),
-            Cause::NotKept { until, kept_from } => write!(
-                f,
-                "its journal is kept from after round {kept_from} only, and --until is {until}; --limits \
-                 journal-kept-bytes=BYTES of a run keeps more"
-            ),
-            Cause::Empty(path) => write!(f, "{} ends before its opening", path.display()),
-        }
     }
 }
 

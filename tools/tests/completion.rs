@@ -53,6 +53,7 @@ fn bash_completes_commands_options_words_and_paths() {
         (&["tools", "status", "--watch", "--js"], &["--json"]),
         (&["tools", "status", "--watch", ""], &[]),
         (&["tools", "compare", "log-a,lo"], &["log-a,log dir", "log-a,log-a", "log-a,log-b"]),
+        (&["tools", "ledger", "da"], &["data"]),
         (&["tools", "completion", ""], &["bash"]),
         (&["tools", "verify", ""], &["--data-dir", "--help", "--keys", "--log-dir"]),
         (&["./run_local.sh", "4", "--metr"], &["--metrics"]),

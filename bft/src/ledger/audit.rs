@@ -12,7 +12,7 @@ use wire::client::Exchange;
 use wire::codec::{self, CodecError};
 use wire::ids::{CoinId, Digest, Index, Round, ShardId, TxId};
 
-use crate::ledger::{Cause, Ledger, OpenRecord, Settled};
+use crate::ledger::{Ledger, OpenRecord, Settled};
 use crate::part::PartRef;
 use crate::transaction::Owner;
 
@@ -129,15 +129,7 @@ impl fmt::Display for Item {
             }
             Item::Spent(id, by) => write!(f, "coin {id}, spent by transaction {by}"),
             Item::Settled(id, settled, round) => {
-                write!(f, "transaction {id}, ")?;
-                match settled {
-                    Settled::Finished => f.write_str("finished")?,
-                    Settled::Spent => f.write_str("spent")?,
-                    Settled::Never(Cause::Rejected(reason)) => write!(f, "rejected ({reason})")?,
-                    Settled::Never(Cause::Expired) => f.write_str("expired")?,
-                    Settled::Never(Cause::ExpiryTooFar) => f.write_str("refused for its expiry")?,
-                }
-                write!(f, " in round {round}")
+                write!(f, "transaction {id}, {settled} in round {round}")
             }
             Item::Open(id, record) => write!(
                 f,
@@ -186,6 +178,11 @@ impl Ledger {
         let mut items: Vec<Item> = self.items_in(section).filter(|item| item.bucket() == bucket).collect();
         items.sort_unstable();
         items
+    }
+
+    /// The transaction that has spent a coin, as long as it is remembered.
+    pub fn spender(&self, coin: &CoinId) -> Option<TxId> {
+        self.history.transaction(self.coins.spender(coin)?)
     }
 
     /// All items, in no order that means anything.

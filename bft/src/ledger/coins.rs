@@ -129,6 +129,15 @@ impl Coins {
         }
     }
 
+    /// The record of the transaction that has spent a coin; it may be forgotten.
+    pub(super) fn spender(&self, id: &CoinId) -> Option<RecordRef> {
+        let handle = self.index.find(self.hash(id), |handle| self.slab.get(place_of(handle)).id == *id)?;
+        match self.slab.get(place_of(handle)).state {
+            State::Spent(record) => Some(record),
+            State::Unspent(_) | State::Vacant => None,
+        }
+    }
+
     /// Creates a coin. Ids are hashes of what creates them and nothing is executed twice, so the id is new.
     pub(super) fn create(&mut self, id: CoinId, amount: u64, owner: Owner) {
         self.create_hashed(self.hash(&id), id, amount, owner);

@@ -1,6 +1,7 @@
 //! The result of a block: an outcome for each transaction, the events of cross-shard transactions, the parts for other
 //! shards, and the digest that the header binds.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,18 @@ pub enum Settled {
     Spent,
     /// It can never execute. The cause is final, so it is not [`Cause::ExpiryTooFar`].
     Never(Cause),
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Settled::Finished => f.write_str("finished"),
+            Settled::Spent => f.write_str("spent"),
+            Settled::Never(Cause::Rejected(reason)) => write!(f, "rejected ({reason})"),
+            Settled::Never(Cause::Expired) => f.write_str("expired"),
+            Settled::Never(Cause::ExpiryTooFar) => f.write_str("not executed (its expiry is too far ahead)"),
+        }
+    }
 }
 
 /// How a transaction stands in this shard: the ledger's one answer, of which all others are projections.

@@ -16,7 +16,7 @@ use super::ongoing::{Run, Used, nodes_up};
 use super::plan::RunPlan;
 use super::summary::{self, Counters, Summary, Usage};
 use crate::lag;
-use crate::ledgers::{self, LastLedger};
+use crate::ledger::live::{self, LastLedger};
 use crate::load::{Section, Shared};
 use crate::procfs;
 use crate::verify::{self, Clients, Ended, LastStatus, Record, Verdict};
@@ -186,7 +186,7 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
 fn last_ledgers(run: &Run<'_>, statuses: &BTreeMap<NodeId, NodeStatus>) -> BTreeMap<NodeId, LastLedger> {
     let nodes: Vec<NodeId> = statuses.keys().copied().collect();
     let patience = if run.interrupted { STATUS_PATIENCE } else { LEDGER_PATIENCE };
-    ledgers::look(&run.prepared.committee, &run.prepared.hosts, &nodes, patience)
+    live::look(&run.prepared.committee, &run.prepared.hosts, &nodes, patience)
 }
 
 fn record(

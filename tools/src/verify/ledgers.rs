@@ -9,7 +9,7 @@ use wire::ids::{NodeId, Round, ShardId};
 use super::record::Record;
 use super::{Place, Verdict};
 use crate::ids;
-use crate::ledgers::{LastLedger, odd_ones};
+use crate::ledger::live::{LastLedger, odd_ones};
 
 /// Judges the ledgers of a shard.
 pub(super) fn check(committee: &Committee, shard: ShardId, record: &Record, verdict: &mut Verdict) {

@@ -22,7 +22,7 @@ use wire::hex;
 use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId};
 use wire::text::ParseError;
 
-use crate::ledgers::LastLedger;
+use crate::ledger::live::LastLedger;
 use crate::load::Finished;
 
 /// The last status of a node that was up at the end of a run.

@@ -8,7 +8,7 @@ use wire::hex;
 use wire::ids::{Digest, PartNumber};
 
 use super::*;
-use crate::ledgers::LastLedger;
+use crate::ledger::live::LastLedger;
 use crate::load::Finished;
 use crate::testing::{TestDir, documented_keys, json_keys};
 

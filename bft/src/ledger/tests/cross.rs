@@ -78,6 +78,9 @@ fn sums_find_every_kind_of_item() {
             assert_eq!(items.len() as u64, after.of(*section).items);
             for item in items {
                 assert_eq!(Item::decode(&item.encode()), Ok(item.clone()));
+                if let Item::Spent(coin, by) = &item {
+                    assert_eq!(world.at(0).spender(coin), Some(*by));
+                }
                 assert!(world.at(0).items_of(*section, item.bucket()).contains(&item));
             }
         }

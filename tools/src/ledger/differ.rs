@@ -1,7 +1,6 @@
 //! The first item in which two ledgers differ.
 
 use bft::ledger::Item;
-use wire::ids::NodeId;
 
 /// An item that two ledgers do not have alike.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,12 +31,12 @@ pub(crate) fn first_difference(here: &[Item], there: &[Item]) -> Option<Differen
 
 impl Difference {
     /// For people.
-    pub(crate) fn in_words(&self, here: NodeId, there: NodeId) -> String {
+    pub(crate) fn in_words(&self, here: &str, there: &str) -> String {
         match self {
-            Difference::OnlyHere(item) => format!("node {here} has {item}; node {there} has not"),
-            Difference::OnlyThere(item) => format!("node {there} has {item}; node {here} has not"),
+            Difference::OnlyHere(item) => format!("{here} has {item}; {there} has not"),
+            Difference::OnlyThere(item) => format!("{there} has {item}; {here} has not"),
             Difference::Both(ours, theirs) => {
-                format!("node {here} has {ours}; node {there} has {theirs}")
+                format!("{here} has {ours}; {there} has {theirs}")
             }
         }
     }
@@ -63,7 +62,7 @@ mod tests {
         assert_eq!(difference(&other), Some(both.clone()));
         assert_eq!(difference(&[]), Some(Difference::OnlyHere(coin(1, 10))));
         assert_eq!(
-            both.in_words(NodeId(0), NodeId(3)),
+            both.in_words("node 0", "node 3"),
             "node 0 has coin 0202020202020202 of 10, unspent; node 3 has coin 0202020202020202 of 11, unspent"
         );
         // Of two sections nothing is about the same.

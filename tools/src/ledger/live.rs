@@ -5,7 +5,6 @@
 //! bucket that differs is fetched from it and from one of the others, and the first item that differs is said in words.
 
 mod ask;
-mod differ;
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -19,7 +18,7 @@ use wire::hosts::Hosts;
 use wire::ids::{Digest, NodeId, Round, ShardId};
 
 use self::ask::ask;
-pub(crate) use self::differ::first_difference;
+use super::differ::first_difference;
 use crate::ids;
 
 /// How long to wait until members of one shard stand at one height, and between two looks; a node gives the same
@@ -135,7 +134,7 @@ fn in_words(
     };
     let first = items(one).zip(items(other)).and_then(|(ours, theirs)| first_difference(&ours, &theirs));
     match first {
-        Some(difference) => difference.in_words(one, other),
+        Some(difference) => difference.in_words(&format!("node {one}"), &format!("node {other}")),
         None => format!("items of section '{section}' that {} does not list", ids::nodes_text(&[other])),
     }
 }
