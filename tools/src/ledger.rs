@@ -29,6 +29,7 @@ use wire::ids::{NodeId, Round, ShardId};
 use wire::text::ParseError;
 use wire::version;
 
+use self::live::LastLedger;
 use self::scan::Scan;
 use self::trail::{Sought, Thing};
 use crate::flags::{Command, Operand, Opt, Range, UsageError, Values};
@@ -122,8 +123,9 @@ enum Query {
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let query = query(values)?;
-    let directories = directories(values.operand("DATADIRS"))?;
-    let mut holders = holders(values, &directories)?;
+    let paths: Vec<PathBuf> = values.operand("DATADIRS").split(',').map(PathBuf::from).collect();
+    let directories = directories(&paths)?;
+    let mut holders = holders(asked(values, &directories)?, &directories)?;
     let Some(query) = query else { return Ok(verify(&holders)) };
     if values.text("nodes").is_none() {
         let mut shards = BTreeSet::new();
@@ -204,9 +206,9 @@ struct DataDir {
 }
 
 /// The data directories of the command line, all of one testbed.
-fn directories(operand: &str) -> Result<Vec<DataDir>, UsageError> {
+fn directories(paths: &[PathBuf]) -> Result<Vec<DataDir>, UsageError> {
     let mut found: Vec<DataDir> = Vec::new();
-    for path in operand.split(',').map(PathBuf::from) {
+    for path in paths.iter().cloned() {
         let committee = path.join("keys/committee.txt");
         if !committee.exists() {
             let what = if path.is_dir() { "no keys/committee.txt" } else { "no directory" };
@@ -220,7 +222,8 @@ fn directories(operand: &str) -> Result<Vec<DataDir>, UsageError> {
             return Err(ParseError::of(&path.display().to_string(), &theirs, expected).into());
         }
         if found.iter().any(|other| is_same(&other.path, &path)) {
-            return Err(ParseError::of("DATADIRS", operand, "each directory once").into());
+            let place = path.display().to_string();
+            return Err(ParseError::of("DATADIRS", &place, "each directory once").into());
         }
         found.push(DataDir { path, committee });
     }
@@ -231,16 +234,19 @@ fn is_same(one: &Path, other: &Path) -> bool {
     one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
-/// The nodes with a journal, of all directories or those asked for.
-fn holders(values: &Values, directories: &[DataDir]) -> Result<Vec<Holder>, UsageError> {
-    let [first, others @ ..] = directories else { unreachable!("a list of words has one at least") };
-    let expected = format!("node ids from 0 to {}, each once", first.committee.nodes().count() - 1);
-    let asked = values.optional("nodes", &expected, |text| {
+/// The nodes that are asked for, if any are.
+fn asked(values: &Values, directories: &[DataDir]) -> Result<Option<BTreeSet<NodeId>>, UsageError> {
+    let Some(DataDir { committee, .. }) = directories.first() else { return Ok(None) };
+    let expected = format!("node ids from 0 to {}, each once", committee.nodes().count() - 1);
+    values.optional("nodes", &expected, |text| {
         let nodes = ids::parse(text)?;
-        let once: BTreeSet<NodeId> =
-            nodes.iter().copied().filter(|node| first.committee.contains(*node)).collect();
+        let once: BTreeSet<NodeId> = nodes.iter().copied().filter(|node| committee.contains(*node)).collect();
         (once.len() == nodes.len()).then_some(once)
-    })?;
+    })
+}
+
+/// The nodes with a journal, of all directories or those asked for.
+fn holders(asked: Option<BTreeSet<NodeId>>, directories: &[DataDir]) -> Result<Vec<Holder>, UsageError> {
     let mut holders = Vec::new();
     for DataDir { path, committee } in directories {
         let files = Directories { log: path.clone(), data: path.clone() };
@@ -251,7 +257,7 @@ fn holders(values: &Values, directories: &[DataDir]) -> Result<Vec<Holder>, Usag
             }
             refuse_running(&place, node)?;
             let source = Source::open(&files.keys(), place, committee, node)?;
-            let name = if others.is_empty() {
+            let name = if directories.len() == 1 {
                 format!("node {node}")
             } else {
                 format!("node {node} in {}", path.display())
@@ -263,7 +269,8 @@ fn holders(values: &Values, directories: &[DataDir]) -> Result<Vec<Holder>, Usag
         let what =
             asked.map_or("no journal".into(), |asked| format!("no journal of {}", ids::nodes_text(&asked)));
         let expected = "journal-<id>/, which tools local --durability process makes and tools deploy logs --journals fetches";
-        return Err(ParseError::of(values.operand("DATADIRS"), &what, expected).into());
+        let places: Vec<String> = directories.iter().map(|one| one.path.display().to_string()).collect();
+        return Err(ParseError::of(&places.join(","), &what, expected).into());
     }
     Ok(holders)
 }
@@ -280,8 +287,18 @@ fn refuse_running(place: &Path, node: NodeId) -> Result<(), ParseError> {
     Err(ParseError::of(&lock.display().to_string(), &format!("a lock of node {node}, which runs"), expected))
 }
 
-/// Everything: what each node has, whether it holds, and whether all have the same.
-fn verify(holders: &[Holder]) -> u8 {
+/// What came out of all journals.
+struct Examined<'a> {
+    scans: Vec<(&'a Holder, Scan)>,
+    /// What is wrong with single nodes.
+    findings: Vec<String>,
+    /// In what nodes of a shard differ.
+    disagreements: Vec<String>,
+    remarks: Vec<String>,
+}
+
+/// Replays all journals, and compares what they lead to.
+fn examine(holders: &[Holder]) -> Examined<'_> {
     let mut scans = Vec::new();
     let (mut findings, mut remarks) = (Vec::new(), Vec::new());
     for holder in holders {
@@ -297,17 +314,55 @@ fn verify(holders: &[Holder]) -> u8 {
     }
     remarks.extend(other_versions(&scans));
     let compared = compare::compare(&mut scans);
-    findings.extend(compared.findings);
     remarks.extend(compared.remarks);
+    Examined { scans, findings, disagreements: compared.findings, remarks }
+}
+
+/// Everything: what each node has, whether it holds, and whether all have the same.
+fn verify(holders: &[Holder]) -> u8 {
+    let Examined { scans, findings, disagreements, remarks } = examine(holders);
     let mut text = summary::of(&scans, columns());
-    for line in remarks.iter().chain(&findings) {
+    for line in remarks.iter().chain(&disagreements).chain(&findings) {
         text += &wrapped(line, 2, columns());
     }
-    if findings.is_empty() {
+    let is_well = findings.is_empty() && disagreements.is_empty();
+    if is_well {
         text += "  all well\n";
     }
     print(text.trim_end());
-    u8::from(!findings.is_empty())
+    u8::from(!is_well)
+}
+
+/// What journals say of a run, for `tools verify`.
+pub(crate) struct Offline {
+    pub(crate) findings: Vec<String>,
+    pub(crate) disagreements: Vec<String>,
+    pub(crate) remarks: Vec<String>,
+}
+
+/// Makes the ledgers of all nodes of a data directory again, and compares them with each other and with those that the
+/// nodes had when they were asked.
+///
+/// # Errors
+/// If there is no journal, or one cannot be read at all.
+pub(crate) fn check_journals(
+    data: &Path,
+    asked: &BTreeMap<NodeId, Option<LastLedger>>,
+) -> Result<Offline, UsageError> {
+    let directories = directories(&[data.into()])?;
+    let holders = holders(None, &directories)?;
+    let Examined { scans, mut findings, disagreements, remarks } = examine(&holders);
+    for (holder, scan) in &scans {
+        let Some(Some(ledger)) = asked.get(&holder.node) else { continue };
+        let Some(sums) = scan.sums.get(&ledger.height) else { continue };
+        if LastLedger::of(sums).sections != ledger.sections {
+            findings.push(format!(
+                "{} had another ledger at height {} when it was asked than its journal leads to",
+                holder.name, ledger.height
+            ));
+        }
+    }
+    Ok(Offline { findings, disagreements, remarks })
 }
 
 /// The other versions that wrote journals, each with its nodes.

@@ -43,6 +43,7 @@ use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::json::Json;
 use crate::keygen::load_committee;
+use crate::ledger;
 use crate::load::Histogram;
 use crate::run::nodes_writing_in;
 use crate::terminal::print;
@@ -67,6 +68,11 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with("log-dir", "DIR", "log", "The log directory of the run."),
         testbed::DATA_DIR,
         testbed::KEYS,
+        Opt::switch(
+            "journals",
+            "Also makes the ledgers of all nodes again from their journals in the data directory, those of nodes that were \
+             down at the end too, and compares them (tools ledger).",
+        ),
     ],
     sections: &[
         (
@@ -167,7 +173,16 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
             ParseError::of(&summary.display().to_string(), &format!("testbed {theirs}"), expected).into()
         );
     }
-    let mut verdict = check(log, &committee, &Record::load(log, &committee)?)?;
+    let record = Record::load(log, &committee)?;
+    let mut verdict = check(log, &committee, &record)?;
+    if values.is_given("journals") {
+        let offline = ledger::check_journals(&testbed::data_dir(values), &record.ledgers)?;
+        if !offline.disagreements.is_empty() {
+            verdict.agreement.break_it();
+        }
+        offline.disagreements.into_iter().chain(offline.findings).for_each(|text| verdict.find(text));
+        verdict.remarks.extend(offline.remarks);
+    }
     let running = nodes_writing_in(log).unwrap_or_default();
     if !running.is_empty() {
         let go_on = "up: what came after their last status is not judged";

@@ -55,7 +55,7 @@ fn bash_completes_commands_options_words_and_paths() {
         (&["tools", "compare", "log-a,lo"], &["log-a,log dir", "log-a,log-a", "log-a,log-b"]),
         (&["tools", "ledger", "da"], &["data"]),
         (&["tools", "completion", ""], &["bash"]),
-        (&["tools", "verify", ""], &["--data-dir", "--help", "--keys", "--log-dir"]),
+        (&["tools", "verify", ""], &["--data-dir", "--help", "--journals", "--keys", "--log-dir"]),
         (&["./run_local.sh", "4", "--metr"], &["--metrics"]),
         (&["./run_local.sh", "4", "--data-dir", "da"], &["data"]),
     ] {

@@ -31,7 +31,11 @@ fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, there) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() { copy_all(&path, &there) } else { drop(fs::copy(&path, &there).unwrap()) }
+        if path.is_dir() {
+            copy_all(&path, &there);
+        } else {
+            fs::copy(&path, &there).unwrap();
+        }
     }
 }
 
@@ -96,6 +100,26 @@ fn ledgers_are_made_again_verified_and_shown() {
         assert!(items.starts_with("node 0, height 5: "), "{items}");
     }
 
+    // The verdict on files and journals together.
+    let output = place.command("verify", "--journals").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("node 3: the same ledger as node 0"), "{}", text(&output));
+    let ledgers = place.read("log/ledgers.csv");
+    let other = |line: &str| {
+        let sections = line.splitn(4, ',').nth(3).unwrap();
+        line.replace(sections, &sections.replace('a', "b"))
+    };
+    let all_other: Vec<String> = ledgers
+        .lines()
+        .map(|line| if line.starts_with("node") { line.into() } else { other(line) })
+        .collect();
+    fs::write(place.0.join("log/ledgers.csv"), all_other.join("\n") + "\n").unwrap();
+    assert_eq!(place.command("verify", "").output().unwrap().status.code(), Some(0), "all say the same");
+    let output = place.command("verify", "--journals").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("than its journal leads to"), "{}", text(&output));
+    fs::write(place.0.join("log/ledgers.csv"), ledgers).unwrap();
+
     several_directories_and_bad_ones(&place);
 }
 
@@ -158,10 +182,9 @@ fn forge(data: &Path, node: u16) -> String {
     }
     let mut bytes = fs::read(&snapshot).unwrap();
     let at = bytes.windows(32).position(|window| window == coin.0).expect("the coin is in it");
-    // Behind the id: unspent, and the amount.
     let amount = committee.protocol().genesis_amount;
-    assert_eq!(bytes[at + 32..at + 44], [&[0; 4][..], &amount.to_le_bytes()].concat());
-    bytes[at + 36..at + 44].copy_from_slice(&(amount + 1).to_le_bytes());
+    assert_eq!(bytes[at + 32..at + 40], amount.to_le_bytes(), "it stands behind the id");
+    bytes[at + 32..at + 40].copy_from_slice(&(amount + 1).to_le_bytes());
     let (magic, sum) = (8, bytes.len() - 32);
     let digest = Sha256::digest(&bytes[magic..sum]);
     bytes[sum..].copy_from_slice(&digest);

@@ -37,7 +37,7 @@ pub(crate) struct LastLedger {
 }
 
 impl LastLedger {
-    fn of(sums: &Sums) -> LastLedger {
+    pub(super) fn of(sums: &Sums) -> LastLedger {
         let sections = Section::ALL.map(|section| sums.of(section).digest());
         LastLedger { height: sums.height, sections, differs: String::new() }
     }
