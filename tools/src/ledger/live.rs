@@ -19,7 +19,6 @@ use wire::ids::{Digest, NodeId, Round, ShardId};
 
 use self::ask::ask;
 use super::differ::first_difference;
-use crate::ids;
 
 /// How long to wait until members of one shard stand at one height, and between two looks; a node gives the same
 /// answer for half a second.
@@ -132,9 +131,9 @@ fn in_words(
         let Some(Reply::LedgerItems { items, .. }) = replies.get(&node) else { return None };
         items.iter().map(|item| Item::decode(item).ok()).collect()
     };
-    let first = items(one).zip(items(other)).and_then(|(ours, theirs)| first_difference(&ours, &theirs));
-    match first {
-        Some(difference) => difference.in_words(&format!("node {one}"), &format!("node {other}")),
-        None => format!("items of section '{section}' that {} does not list", ids::nodes_text(&[other])),
-    }
+    let words = items(one).zip(items(other)).and_then(|(ours, theirs)| {
+        let difference = first_difference(&ours, &theirs)?;
+        Some(difference.in_words(&format!("node {one}"), &format!("node {other}")))
+    });
+    words.unwrap_or_else(|| format!("items of section '{section}' that these nodes did not list"))
 }
