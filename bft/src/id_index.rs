@@ -97,6 +97,11 @@ impl IdIndex {
         IdIndex { key, parts: vec![Part::default(); PARTS], len: 0 }
     }
 
+    /// An empty index with the key of this one.
+    pub fn emptied(&self) -> IdIndex {
+        IdIndex { key: self.key, parts: vec![Part::default(); PARTS], len: 0 }
+    }
+
     /// Entries.
     pub fn len(&self) -> usize {
         self.len

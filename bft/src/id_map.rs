@@ -113,6 +113,22 @@ impl<V: Clone> IdMap<V> {
         value
     }
 
+    /// The places and what stands at each.
+    pub fn entries(&self) -> &Slab<Option<(TxId, V)>> {
+        &self.entries
+    }
+
+    /// The map of these entries, with the key of this one.
+    pub fn with_entries(&self, entries: Slab<Option<(TxId, V)>>) -> IdMap<V> {
+        let mut map = IdMap { origin: self.origin, index: self.index.emptied(), entries };
+        for (place, entry) in (0u64..).zip(map.entries.values()) {
+            if let Some((id, _)) = entry {
+                map.index.insert(map.hashed(id), Handle::new(place));
+            }
+        }
+        map
+    }
+
     /// All entries, in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = (&TxId, &V)> {
         self.entries.values().flatten().map(|(id, value)| (id, value))

@@ -34,12 +34,14 @@ mod history;
 mod links;
 mod open;
 mod outcome;
+mod rows;
 
 use std::sync::Arc;
 
 use wire::client::{Exchange, Rejection};
 use wire::committee::Committee;
 use wire::ids::{CoinId, Digest, PartNumber, Round, ShardId, TxId};
+use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
@@ -55,6 +57,8 @@ use crate::transaction::{TransactionView, genesis_coin, genesis_owner};
 pub use audit::Item;
 pub use dump::DumpedCoin;
 pub use open::{Held, OpenRecord, PoolView};
+pub(crate) use rows::Cursor;
+
 pub use outcome::{BlockOutcome, Cause, Counts, CrossEvent, Executed, Outcome, Settled, Standing};
 
 /// The ledger of one shard.
@@ -189,6 +193,14 @@ impl Ledger {
         match self.known(id) {
             Standing::Open => self.outlook(transaction).map_or(Standing::Open, Standing::Never),
             known => known,
+        }
+    }
+
+    /// Whether a transaction may have been executed and forgotten here: nothing that we remember shows what became of it.
+    pub fn may_have_forgotten(&self, transaction: &TransactionView<'_>) -> bool {
+        match transaction.expiry_in(self.shard) {
+            Some(expiry) => expiry.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY) <= self.height().0,
+            None => self.ends.is_past(transaction),
         }
     }
 

@@ -4,6 +4,7 @@
 //! chunks with it, and whoever changes a value first copies that chunk: a snapshot of millions of values takes
 //! microseconds, and the copying is spread over later changes.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,37 @@ impl<T> Slab<T> {
     /// All values in order of place, vacant ones included.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.full.iter().flat_map(|chunk| chunk.iter()).chain(&self.last)
+    }
+
+    /// How many chunks there are: full ones, and the one that is filled now, which may be empty.
+    pub fn chunks(&self) -> usize {
+        self.full.len() + 1
+    }
+
+    /// The values of a chunk in order of place, vacant ones included.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    pub fn chunk(&self, chunk: usize) -> &[T] {
+        match chunk.cmp(&self.full.len()) {
+            Ordering::Less => &self.full[chunk],
+            Ordering::Equal => &self.last,
+            Ordering::Greater => panic!("a slab has no chunk {chunk} beyond the one that is filled now"),
+        }
+    }
+
+    /// The free places; the last one is reused first.
+    pub fn free_places(&self) -> &[Place] {
+        &self.free
+    }
+
+    /// The slab with these chunks and free places; `None` if they are those of no slab.
+    pub fn of_chunks(mut chunks: Vec<Vec<T>>, free: Vec<Place>) -> Option<Slab<T>> {
+        let last = chunks.pop().filter(|last| last.len() < CHUNK)?;
+        let slab = Slab { full: chunks.into_iter().map(Arc::from).collect(), last, free };
+        let is_one = slab.full.iter().all(|chunk| chunk.len() == CHUNK)
+            && slab.free.iter().all(|place| (place.0 as usize) < slab.places());
+        is_one.then_some(slab)
     }
 
     /// Bytes allocated.

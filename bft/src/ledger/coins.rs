@@ -4,11 +4,14 @@
 //! insertion.
 
 use serde::{Deserialize, Serialize};
+use wire::codec::CodecError;
 use wire::ids::CoinId;
 
 use crate::id_index::{Handle, Hashed, IdIndex, Steps};
+use crate::image::load_plain;
 use crate::ledger::history::{History, RecordRef, SpentCoins};
 use crate::ledger::open::Held;
+use crate::ledger::rows::{Rows, read_slab, write_whole};
 use crate::slab::{Place, Slab};
 use crate::transaction::Owner;
 
@@ -224,6 +227,31 @@ impl Coins {
             Owners::Kept(owners) => owners.capacity() * size_of::<Owner>(),
         };
         self.index.allocated_bytes() + self.slab.allocated_bytes() + owners
+    }
+}
+
+impl Rows for Coins {
+    /// The sums and owners, then the coins.
+    fn write_row(&self, row: usize, bytes: &mut Vec<u8>) -> bool {
+        match row.checked_sub(1) {
+            None => write_whole(row, &(self.unspent, self.value, &self.owners), bytes),
+            Some(row) => self.slab.write_row(row, bytes),
+        }
+    }
+}
+
+impl Coins {
+    /// The coins whose rows come next, indexed with the key of these.
+    pub(super) fn with_rows(&self, bytes: &mut &[u8]) -> Result<Coins, CodecError> {
+        let (unspent, value, owners) = load_plain(bytes)?;
+        let mut coins =
+            Coins { index: self.index.emptied(), slab: read_slab(bytes)?, owners, unspent, value };
+        for (place, coin) in (0u64..).zip(coins.slab.values()) {
+            if !matches!(coin.state, State::Vacant) {
+                coins.index.insert(coins.index.hash_digest(&coin.id.0), Handle::new(place));
+            }
+        }
+        Ok(coins)
     }
 }
 

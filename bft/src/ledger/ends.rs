@@ -14,12 +14,15 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use wire::codec::CodecError;
 use wire::ids::{Round, ShardId, TxId};
 use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
 
 use crate::id_index::Steps;
 use crate::id_map::IdMap;
+use crate::image::load_plain;
 use crate::ledger::history::SWEPT_PER_BLOCK;
+use crate::ledger::rows::{Rows, write_whole};
 use crate::mutant::{Mutant, in_force};
 use crate::transaction::TransactionView;
 
@@ -129,6 +132,24 @@ impl Ends {
         self.expiring
             .iter()
             .map(|(shard, expiring)| (*shard, self.reached.get(shard).copied().unwrap_or_default(), expiring))
+    }
+}
+
+impl Rows for Ends {
+    /// What is awaited, then the ends.
+    fn write_row(&self, row: usize, bytes: &mut Vec<u8>) -> bool {
+        match row.checked_sub(1) {
+            None => write_whole(row, &(&self.expiring, &self.reached, self.made), bytes),
+            Some(row) => self.ends.write_row(row, bytes),
+        }
+    }
+}
+
+impl Ends {
+    /// The ends whose rows come next, indexed with the key of these.
+    pub(super) fn with_rows(&self, bytes: &mut &[u8]) -> Result<Ends, CodecError> {
+        let (expiring, reached, made) = load_plain(bytes)?;
+        Ok(Ends { ends: self.ends.with_rows(bytes)?, expiring, reached, made })
     }
 }
 

@@ -8,11 +8,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wire::codec::CodecError;
 use wire::ids::{Round, TxId};
 use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, FORGET_ROUNDS_AFTER_EXPIRY};
 
 use crate::id_index::{GROUP, Handle, Hashed, IdIndex, Steps};
+use crate::image::load_plain;
 use crate::ledger::outcome::Settled;
+use crate::ledger::rows::{Rows, write_whole};
 use crate::slab::Place;
 
 /// Rounds a record lives at most.
@@ -240,6 +243,36 @@ impl History {
         let offset = self.offset(record);
         let number = (record.0.number() & ((1 << NUMBER_BITS) - 1)) as usize;
         (Round(self.first.0 + offset as u64), &mut Arc::make_mut(&mut self.buckets[offset]).records[number])
+    }
+}
+
+impl Rows for History {
+    /// The rounds, then each bucket.
+    fn write_row(&self, row: usize, bytes: &mut Vec<u8>) -> bool {
+        match row.checked_sub(1) {
+            None => write_whole(row, &(self.first, self.height, self.buckets.len()), bytes),
+            Some(bucket) => {
+                let bucket = self.buckets.get(bucket);
+                bucket.is_some_and(|bucket| write_whole(0, &**bucket, bytes))
+            }
+        }
+    }
+}
+
+impl History {
+    /// The history whose rows come next, indexed with the key of this one.
+    pub(super) fn with_rows(&self, bytes: &mut &[u8]) -> Result<History, CodecError> {
+        let (first, height, buckets) = load_plain::<(Round, Round, usize)>(bytes)?;
+        let mut index = self.index.emptied();
+        let mut read = |forget: Round| {
+            let bucket: Bucket = load_plain(bytes)?;
+            for (number, record) in (0..).zip(&bucket.records).skip(bucket.swept) {
+                index.insert(index.hash_digest(&record.id.0), handle(forget, number));
+            }
+            Ok(Arc::new(bucket))
+        };
+        let buckets = (first.0..).map(Round).take(buckets).map(&mut read).collect::<Result<_, _>>()?;
+        Ok(History { index, buckets, first, height })
     }
 }
 
