@@ -190,6 +190,21 @@ impl BlockVotes {
         effects
     }
 
+    /// We have taken over the state after the block at `height`, and vote for it like those that have executed it.
+    pub fn jump(&mut self, now: Time, height: Round, header: Digest) -> BlockEffects {
+        self.jump_following(height);
+        self.executed = Round(height.0 - 1);
+        self.executed(now, height, header)
+    }
+
+    /// The same for one that may not vote.
+    pub fn jump_following(&mut self, height: Round) {
+        while self.heights.first_key_value().is_some_and(|(first, _)| *first < height) {
+            self.heights.pop_first();
+        }
+        self.executed = height;
+    }
+
     /// We have executed the next block, and may not vote.
     pub fn followed(&mut self, height: Round) {
         self.executed = height;

@@ -9,6 +9,7 @@
 //! ourselves wait in a local queue and are handled before `handle` returns.
 
 mod blocks;
+mod checkpoint;
 mod clients;
 mod cross;
 mod follower;
@@ -32,6 +33,7 @@ use wire::ids::{Digest, Index, NodeId, Round, Seq, View};
 use wire::limits::ROUNDS_UNEXECUTED_MAX;
 
 use crate::block::{BlockEffects, BlockOutput, BlockVotes, Header};
+use crate::checkpoint::{Offers, Takeover};
 use crate::core::follower::Role;
 use crate::crypto::suite::Suite;
 use crate::cut::Cut;
@@ -92,11 +94,15 @@ pub struct Core {
     transfers: Transfers,
     /// Messages about single transactions, collected to go out together.
     gather: Gather,
+    /// Checkpoints that we make for others, and the one that we take over.
+    offers: Offers,
+    takeover: Takeover,
     idle: IdleLanes,
     /// Peers with a new process, to which open messages must be sent again.
     returns: Returns,
-    /// The header of the last executed block.
+    /// The header of the last executed block, and the cut up to which it executes.
     header: Header,
+    executed_cut: Cut,
     /// Decided rounds that wait for payloads. Bound: `limits::ROUNDS_UNEXECUTED_MAX`, kept by the round loop.
     undone: VecDeque<Decision>,
     /// Messages to ourselves.
@@ -125,8 +131,8 @@ image! {
         tracing = |given| given.tracing, traced = |_| None,
         // Empty between two events.
         local = |_| VecDeque::new(), out = |_| Vec::new();
-    parts lanes, rounds, votes, ledger, pending, transfers, gather;
-    plain batch, idle, returns, header, undone, certificates, imports, views, too_early, requests_refused;
+    parts lanes, rounds, votes, ledger, pending, transfers, gather, offers, takeover;
+    plain batch, idle, returns, header, executed_cut, undone, certificates, imports, views, too_early, requests_refused;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -154,7 +160,10 @@ impl Core {
             gather: Gather::new(config.committee.clone()),
             idle: IdleLanes::new(member.committee.n()),
             returns: Returns::default(),
+            offers: Offers::new(member.clone()),
+            takeover: Takeover::new(member.clone()),
             header: Header::default(),
+            executed_cut: Cut::genesis(&config.committee),
             undone: VecDeque::new(),
             local: VecDeque::new(),
             certificates: News::None,
@@ -235,6 +244,7 @@ impl Core {
             self.rounds.next_wakeup(),
             self.votes.next_wakeup(),
             self.cross_wakeup(),
+            self.checkpoint_wakeup(),
             self.returns.due(),
         ];
         timers.into_iter().flatten().chain(self.proposal_due()).min()
@@ -300,6 +310,7 @@ impl Core {
             too_early: self.too_early,
             behind: self.rounds.behind(),
             history_lost: self.rounds.history_lost(),
+            takeover: self.takeover.status(),
             follows: self.follows(),
             ..NodeStatus::default()
         }
@@ -353,8 +364,11 @@ impl Core {
             (Incoming::Message(message), Some(author)) => {
                 self.on_message(now, author, digest, body.len(), message);
             }
+            (Incoming::Piece(piece), Some(author)) => self.on_piece(now, author, piece),
             // A node of another shard has no vote in this one.
-            (Incoming::Entry | Incoming::Message(_), None) => self.blame(from, FaultKind::NotAMember),
+            (Incoming::Entry | Incoming::Piece(_) | Incoming::Message(_), None) => {
+                self.blame(from, FaultKind::NotAMember)
+            }
         }
     }
 
@@ -373,6 +387,7 @@ impl Core {
                 self.absorb_votes(now, effects);
             }
             Message::Shard(message) => self.on_shard(now, self.member.node_at(author), message),
+            Message::Checkpoint(message) => self.on_checkpoint(now, author, message),
         }
     }
 
@@ -419,6 +434,7 @@ impl Core {
         let votes = self.votes.tick(now);
         self.absorb_votes(now, votes);
         self.cross_tick(now);
+        self.checkpoint_tick(now);
     }
 
     /// Takes every step that has become possible, until none is left.
@@ -484,7 +500,7 @@ impl Core {
                     };
                     let effects = self.lanes.decide(now, decision.round, &decision.cut, bodies);
                     self.absorb_lanes(effects);
-                    self.out.push(Effect::Progress(self.progress_at(&decision)));
+                    self.out.push(Effect::Progress(self.progress_of(decision.round, &decision.cut)));
                     let ahead = decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane);
                     self.idle.decided(decision.round, ahead);
                     self.undone.push_back(*decision);
@@ -553,8 +569,8 @@ impl Core {
         }
     }
 
-    fn progress_at(&self, decision: &Decision) -> Progress {
-        let lanes = decision.cut.tips().map(|(lane, tip)| (self.member.node_at(lane), tip.seq)).collect();
-        Progress { decided: decision.round, lanes }
+    fn progress_of(&self, decided: Round, cut: &Cut) -> Progress {
+        let lanes = cut.tips().map(|(lane, tip)| (self.member.node_at(lane), tip.seq)).collect();
+        Progress { decided, lanes }
     }
 }

@@ -80,6 +80,8 @@ pub enum Effect {
     Progress(Progress),
     /// A block was executed.
     Executed(Box<BlockReport>),
+    /// The state after many blocks was taken over from other members: reports of these blocks do not come.
+    Jumped(Box<JumpReport>),
     /// A peer misbehaved.
     Fault(Fault),
     /// An event for people to follow; only if tracing is on.
@@ -89,6 +91,21 @@ pub enum Effect {
         /// The event.
         event: Box<TraceEvent>,
     },
+}
+
+/// The report on a state that was taken over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JumpReport {
+    /// The height up to which blocks were executed here.
+    pub from: Round,
+    /// The height of the state.
+    pub height: Round,
+    /// Digest of the header at that height.
+    pub header: Digest,
+    /// The length of the state as it was sent.
+    pub bytes: u64,
+    /// The members that vouched for it.
+    pub vouchers: Vec<NodeId>,
 }
 
 /// The report on one executed block: a line of `rounds-<id>.csv`. Spans in microseconds of the core's time.

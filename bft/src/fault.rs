@@ -39,6 +39,8 @@ pub enum FaultKind {
     NotAMember,
     /// A group part that its proof does not cover, or whose proof does not hold.
     BadTransfer,
+    /// A piece of a checkpoint that does not have the digest for which its sender vouched.
+    BadPiece,
     /// A request to order a transaction that breaks static validity or concerns other shards.
     BadRequest,
 }
@@ -59,6 +61,7 @@ impl FaultKind {
             FaultKind::WrongBlock => "wrong_block",
             FaultKind::NotAMember => "not_a_member",
             FaultKind::BadTransfer => "bad_transfer",
+            FaultKind::BadPiece => "bad_piece",
             FaultKind::BadRequest => "bad_request",
         }
     }

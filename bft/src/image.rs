@@ -54,6 +54,19 @@ pub(crate) trait Image: Sized {
     fn load(image: &mut &[u8], given: &Given) -> Result<Self, CodecError>;
 }
 
+/// Whether there is one, and then its image.
+impl<T: Image> Image for Option<T> {
+    fn save(&self, image: &mut impl Write) -> io::Result<()> {
+        codec::encode_to(&self.is_some(), image)?;
+        self.as_ref().map_or(Ok(()), |part| part.save(image))
+    }
+
+    fn load(image: &mut &[u8], given: &Given) -> Result<Option<T>, CodecError> {
+        let is_there = load_plain::<bool>(image)?;
+        is_there.then(|| T::load(image, given)).transpose()
+    }
+}
+
 /// The part that comes next; it owns nothing given.
 pub(crate) fn load_plain<T: DeserializeOwned>(image: &mut &[u8]) -> Result<T, CodecError> {
     let (part, rest) = codec::decode_own_with_tail(image)?;

@@ -175,6 +175,7 @@ impl Check {
             Effect::Progress(progress) => (codec::encode(&(3u8, progress)), &[]),
             Effect::Executed(report) => (codec::encode(&(4u8, report.round, report.header)), &[]),
             Effect::Fault(fault) => (codec::encode(&(5u8, fault.peer)), fault.kind.name().as_bytes()),
+            Effect::Jumped(report) => (codec::encode(&(6u8, report.height, report.header)), &[]),
             Effect::Trace { .. } => return,
         };
         self.effects += 1;

@@ -198,6 +198,11 @@ impl Lanes {
         self.own.open()
     }
 
+    /// The own entries that are not executed, ascending.
+    pub fn own_unexecuted(&self) -> impl Iterator<Item = &Entry> {
+        self.own_chain().bodies_kept()
+    }
+
     /// When the last own entry was appended.
     pub fn last_append(&self) -> Option<Time> {
         self.own.last_append()
@@ -357,6 +362,25 @@ impl Lanes {
                 self.chain_mut(lane).decide(tip);
                 effects.extend(self.advance_to(now, lane, bodies));
             }
+        }
+        effects
+    }
+
+    /// We have taken over the state after `round`, up to this cut, and go on from there. What was signed beyond the
+    /// decided cut is still known, and nothing is signed at or below it.
+    pub fn jump(&mut self, now: Time, round: Round, cut: &Cut) -> LaneEffects {
+        assert_eq!(cut.0.len(), self.member.committee.n(), "a decided cut names every lane");
+        if round > self.decided.0 {
+            self.decided = (round, cut.clone());
+            self.wants.clear();
+            self.own.decide(cut.tip(self.member.index));
+        }
+        self.history.clear();
+        let mut effects = Effects::none();
+        for (lane, tip) in cut.tips() {
+            self.chain_mut(lane).jump(tip);
+            self.fetches.jump(lane, tip.seq);
+            effects.extend(self.advance(now, lane));
         }
         effects
     }

@@ -10,6 +10,7 @@
 
 pub mod block;
 pub mod bucket;
+pub mod checkpoint;
 pub mod core;
 pub mod crypto;
 pub mod cut;

@@ -12,9 +12,10 @@ use wire::bytes::Bytes;
 use wire::client::list;
 use wire::codec;
 use wire::envelope::Class;
-use wire::ids::{Index, Seq};
+use wire::ids::{Index, Round, Seq};
 
 use crate::block::BlockMessage;
+use crate::checkpoint::{CheckpointMessage, Piece};
 use crate::lane::LaneMessage;
 use crate::lane::entry::ENTRY_TAG;
 use crate::round::RoundMessage;
@@ -29,6 +30,8 @@ const MESSAGE_TAG: u8 = 0x01;
 const TRANSFER_TAG: u8 = 0x02;
 /// The first byte of an order: a list of transactions follows.
 const ORDER_TAG: u8 = 0x03;
+/// The first byte of a piece of a checkpoint: height and number follow, then its bytes.
+const PIECE_TAG: u8 = 0x04;
 
 /// All messages between nodes, except entries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ pub enum Message {
     Block(BlockMessage),
     /// Cross-shard transactions.
     Shard(ShardMessage),
+    /// Checkpoints.
+    Checkpoint(CheckpointMessage),
 }
 
 /// A peer's bytes, by kind.
@@ -52,6 +57,8 @@ pub enum Incoming {
     Transfer(Transfer),
     /// Transactions to be ordered for another shard: a list as in `wire::client::list`, not parsed further.
     Order(Bytes),
+    /// A piece of a checkpoint.
+    Piece(Piece),
     /// A message.
     Message(Message),
 }
@@ -74,7 +81,8 @@ impl Message {
             Message::Lane(LaneMessage::WantEntries { .. } | LaneMessage::WantCertificates { .. })
             | Message::Round(RoundMessage::Halt(_) | RoundMessage::CatchUp(_))
             | Message::Block(_)
-            | Message::Shard(_) => Class::Keep,
+            | Message::Shard(_)
+            | Message::Checkpoint(_) => Class::Keep,
         }
     }
 }
@@ -85,6 +93,16 @@ impl Transfer {
         let mut buffer = vec![TRANSFER_TAG];
         codec::encode_into(&self.proof, &mut buffer);
         buffer.extend_from_slice(&self.part);
+        Bytes::from(buffer)
+    }
+}
+
+impl Piece {
+    /// The bytes that go into a frame.
+    pub fn encode(&self) -> Bytes {
+        let mut buffer = vec![PIECE_TAG];
+        codec::encode_into(&(self.height, self.number), &mut buffer);
+        buffer.extend_from_slice(&self.bytes);
         Bytes::from(buffer)
     }
 }
@@ -110,6 +128,11 @@ impl Incoming {
                 let part = body.slice(body.len() - part.len()..body.len());
                 Some(Incoming::Transfer(Transfer { proof, part }))
             }
+            PIECE_TAG => {
+                let ((height, number), bytes) = codec::decode_with_tail::<(Round, u32)>(&body[1..]).ok()?;
+                let bytes = body.slice(body.len() - bytes.len()..body.len());
+                Some(Incoming::Piece(Piece { height, number, bytes }))
+            }
             ORDER_TAG => Some(Incoming::Order(body.slice(1..body.len()))),
             _ => None,
         }
@@ -125,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::block::{BlockVote, Header};
+    use crate::checkpoint::Offer;
     use crate::crypto::cert::Certificate;
     use crate::crypto::suite::CoinShare;
     use crate::cut::{Cut, Tip};
@@ -220,7 +244,19 @@ mod tests {
             ("`Certified`", Message::Block(BlockMessage::Certified { height, header, certificate })),
         ];
         all.extend(between_shards().map(|(name, message)| (name, Message::Shard(message))));
+        all.extend(about_checkpoints().map(|(name, message)| (name, Message::Checkpoint(message))));
         all
+    }
+
+    fn about_checkpoints() -> [(&'static str, CheckpointMessage); 4] {
+        let (height, header) = (Round(4), Header::default());
+        let offer = Offer { header, cut: cut(), pieces: vec![Digest([3; 32])] };
+        [
+            ("`CheckpointMessage::Ask`", CheckpointMessage::Ask { height }),
+            ("`Passed`", CheckpointMessage::Passed { executed: height }),
+            ("`Offer`", CheckpointMessage::Offer(Box::new(offer))),
+            ("`WantPiece`", CheckpointMessage::WantPiece { height, number: 5 }),
+        ]
     }
 
     fn between_shards() -> [(&'static str, ShardMessage); 6] {
@@ -254,10 +290,11 @@ mod tests {
     }
 
     /// Messages that carry long bytes, with the names of their rows.
-    fn long() -> [(&'static str, Bytes); 2] {
+    fn long() -> [(&'static str, Bytes); 3] {
         let transaction = [0; 250];
         let order = encode_order([&transaction[..]].into_iter());
-        [("LD (`Transfer`)", transfer().encode()), ("Order", order)]
+        let piece = Piece { height: Round(4), number: 5, bytes: Bytes::from(vec![6; 1_000]) };
+        [("LD (`Transfer`)", transfer().encode()), ("Order", order), ("`Piece`", piece.encode())]
     }
 
     #[test]
@@ -299,7 +336,7 @@ mod tests {
         for end in 0..bytes.len() - 3 {
             assert_eq!(Incoming::decode(&bytes.slice(0..end)), None, "a proof cut at {end}");
         }
-        let [_, (_, order)] = long();
+        let [_, (_, order), _] = long();
         let list = order.slice(1..order.len());
         assert_eq!(list::parse(&list, 1).map(|items| items.len()), Some(1));
         assert_eq!(Incoming::decode(&order), Some(Incoming::Order(list)));
@@ -313,7 +350,7 @@ mod tests {
                 "ECHO" | "FINAL" => Class::Lane(NodeId(101), Seq(2)),
                 "HALT" | "`Ask`" | "`WantEntries`" | "`WantCertificates`" => Class::Keep,
                 "VOTE (`BlockVote`)" | "`Certified`" => Class::Keep,
-                _ if matches!(message, Message::Shard(_)) => Class::Keep,
+                _ if matches!(message, Message::Shard(_) | Message::Checkpoint(_)) => Class::Keep,
                 _ => Class::Round(Round(1)),
             };
             assert_eq!(message.class(lane), expected, "{name}");
@@ -340,6 +377,10 @@ mod tests {
             "CL (`RejectMessage::Rejected`)" => "rejected",
             "`Spent`" => "spent",
             "Order" => "order",
+            "`CheckpointMessage::Ask`" => "ask_checkpoint",
+            "`Passed`" | "`Offer`" => "checkpoint",
+            "`WantPiece`" => "want_piece",
+            "`Piece`" => "piece",
             _ => "spb",
         };
         let short = all().into_iter().map(|(name, message)| (name, message.encode()));

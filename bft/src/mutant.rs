@@ -105,11 +105,15 @@ pub enum Mutant {
     SnapshotHasPosition,
     /// Keys that were used sign only with the journal that remembers all that they signed.
     UsedKeysNeedJournal,
+    /// A checkpoint is taken over only if f+1 members offer the same.
+    VouchersForCheckpoint,
+    /// A piece of a checkpoint has the digest that was vouched for.
+    PiecesHaveDigests,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 49] = [
+    pub const ALL: [Mutant; 51] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -159,6 +163,8 @@ impl Mutant {
         Mutant::DamageIsNoTail,
         Mutant::SnapshotHasPosition,
         Mutant::UsedKeysNeedJournal,
+        Mutant::VouchersForCheckpoint,
+        Mutant::PiecesHaveDigests,
     ];
 }
 

@@ -37,6 +37,7 @@ mod accounts;
 mod admission;
 mod asking;
 pub mod gather;
+mod jump;
 mod list;
 mod opinions;
 mod order;

@@ -34,6 +34,7 @@ use wire::ids::{Digest, Index, NodeId, Round, View};
 use wire::limits::{ROUNDS_AHEAD_MAX, ROUNDS_UNEXECUTED_MAX};
 
 use crate::bucket::Bucket;
+use crate::checkpoint::Lag;
 use crate::crypto::cert::CertificateCache;
 use crate::cut::{Cut, Tip};
 use crate::effects::{Effects, To};
@@ -48,7 +49,7 @@ pub use catch_up::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage};
 pub use halts::HaltSource;
 pub use times::RoundTimes;
 
-use behind::Behind;
+use behind::{Behind, NO_ROUND};
 use early::{Early, NotKept};
 use times::Stopwatch;
 
@@ -108,6 +109,7 @@ pub struct Rounds {
     member: Member,
     decided: Round,
     executed: Round,
+    lags_since: Option<Time>,
     cut: Cut,
     mvba: Mvba,
     stopwatch: Stopwatch,
@@ -138,7 +140,7 @@ image! {
     Rounds:
     given member = |given| given.member.clone();
     parts mvba;
-    plain decided, executed, cut, stopwatch, gather_until, joined, sent, resend, early, barred, history,
+    plain decided, executed, lags_since, cut, stopwatch, gather_until, joined, sent, resend, early, barred, history,
         history_rounds_max, entries_from, cache, answers, halt_answers, behind;
 }
 
@@ -162,6 +164,7 @@ impl Rounds {
             member,
             decided: Round(0),
             executed: Round(0),
+            lags_since: None,
             cut,
             mvba,
             stopwatch: Stopwatch::default(),
@@ -310,6 +313,7 @@ impl Rounds {
     ) -> RoundEffects {
         let has_waited = !self.may_run_ahead();
         self.executed = round;
+        self.lags_since = (self.behind() > 0).then_some(now);
         self.entries_from = entries_from;
         let mut effects = Effects::none();
         if has_waited {
@@ -325,6 +329,9 @@ impl Rounds {
     pub fn peer_decided(&mut self, now: Time, author: Index, decided: Round) {
         if !self.barred.contains(&author) {
             self.behind.learn(now, author, decided, self.decided);
+            if self.lags_since.is_none() && self.behind() > 0 {
+                self.lags_since = Some(now);
+            }
         }
     }
 
@@ -367,6 +374,60 @@ impl Rounds {
     pub fn next_wakeup(&self) -> Option<Time> {
         let gather = self.gather_until.filter(|_| self.may_run_ahead());
         [gather, self.behind.due(), self.resend.due()].into_iter().flatten().min()
+    }
+
+    /// Since when we have been behind the round that f+1 members claim to have decided, and have executed nothing.
+    pub(crate) fn lags_since(&self) -> Option<Time> {
+        self.lags_since
+    }
+
+    /// How we stand beside the others.
+    pub(crate) fn lag(&mut self) -> Lag {
+        let proven = self.behind.proven(&self.member.committee);
+        let needed = self.executed.next();
+        match proven >= needed {
+            false => {
+                // Those who claimed to be ahead were caught lying.
+                self.lags_since = None;
+                Lag::None
+            }
+            true if self.behind.is_lost(needed, &self.member.committee) => Lag::Stranded { proven },
+            true => Lag::Behind,
+        }
+    }
+
+    /// Asks all members which rounds they serve.
+    pub(crate) fn inquire(&mut self, now: Time) -> RoundEffects {
+        let mut effects = Effects::none();
+        self.ask_all(now, NO_ROUND, &mut effects);
+        effects
+    }
+
+    /// We have taken over the state after `round`, up to this cut, and go on from there.
+    pub(crate) fn jump(
+        &mut self,
+        now: Time,
+        round: Round,
+        cut: Cut,
+        lanes: &dyn LaneCertificates,
+    ) -> RoundEffects {
+        assert!(round > self.executed, "a state is taken over only beyond what is executed");
+        if round <= self.decided {
+            return self.executed(now, round, round.next(), lanes);
+        }
+        self.decided = round;
+        self.executed = round;
+        self.lags_since = (self.behind() > 0).then_some(now);
+        self.entries_from = round.next();
+        self.cut = cut;
+        self.stopwatch = Stopwatch::default();
+        // We cannot prove what we have not decided, and proofs are served without gaps.
+        self.history.clear();
+        self.behind.jumped();
+        let mut effects = Effects::none();
+        self.open_next(now, lanes, &mut effects);
+        self.ask_if_due(now, &mut effects);
+        effects
     }
 
     fn may_run_ahead(&self) -> bool {

@@ -72,7 +72,7 @@ fn every_tag_is_listed_and_used_once() {
         assert!(DESIGN.contains(&format!("| `{tag}` |")), "{tag} of {modules:?} is not listed");
         assert_eq!(modules.len(), 1, "{tag} is used in several places: {modules:?}");
     }
-    assert_eq!(tags.len(), 21, "{tags:?}");
+    assert_eq!(tags.len(), 22, "{tags:?}");
 }
 
 /// The simulator is an attacker of the core: the core must be complete without it.

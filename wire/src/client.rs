@@ -190,6 +190,17 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// How much of a checkpoint has arrived at a node that is behind every history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TakeoverStatus {
+    /// Its height; 0 while it is awaited.
+    pub height: Round,
+    /// Pieces that are here.
+    pub here: u32,
+    /// Pieces that it has.
+    pub pieces: u32,
+}
+
 /// The status of a node: for the live line, `tools status`, the diagnosis, and the check after a run.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -208,8 +219,10 @@ pub struct NodeStatus {
     /// Rounds that f+1 members have decided, as far as they have said so, and that are not executed here.
     pub behind: u64,
     /// If no member still has the round that is to be executed next: the first round that one of them has. This node
-    /// cannot catch up.
+    /// takes over a checkpoint.
     pub history_lost: Option<Round>,
+    /// The checkpoint that this node takes over, if it does.
+    pub takeover: Option<TakeoverStatus>,
     /// Whether it may not sign, and only executes what the others decide.
     pub follows: bool,
     /// Messages dropped since they came too early to be kept: this node is, or was, behind.

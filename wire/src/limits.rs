@@ -92,6 +92,8 @@ pub const WANTS_PER_MESSAGE_MAX: usize = 2 * NODES_PER_SHARD_MAX as usize;
 pub const RUN_ENTRIES_MAX: u64 = 16;
 /// Unicast fetches in flight a requester; a third is dropped.
 pub const FETCHES_IN_FLIGHT_MAX: usize = 2;
+/// Pieces of a checkpoint of 256 KiB each: 4 GiB, more than a member can hold twice.
+pub const CHECKPOINT_PIECES_MAX: usize = 16_384;
 /// Decided rounds whose cuts, proofs and entries are kept for members that lag, unless [`HISTORY_BYTES_MAX`] is less.
 pub const HISTORY_ROUNDS_MIN: u64 = 10_000;
 /// See [`HISTORY_ROUNDS_MIN`].

@@ -45,6 +45,8 @@ impl Core {
         };
         self.header = header;
         self.lanes.executed(round, &decision.cut);
+        self.executed_cut.clone_from(&decision.cut);
+        self.takeover.executed(round);
         self.views += u64::from(decision.times.views);
         let leader = self.member.node_at(decision.leader);
         let report = report(now, &decision, leader, header.digest(), &outcome, &entries);
@@ -64,6 +66,7 @@ impl Core {
         let entries_from = self.lanes.history_from().unwrap_or(round.next());
         let effects = self.rounds.executed(now, round, entries_from, &self.lanes);
         self.absorb_rounds(now, effects);
+        self.make_checkpoint(now);
         true
     }
 

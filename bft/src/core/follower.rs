@@ -53,6 +53,11 @@ fn is_passed(body: &[u8]) -> bool {
         | MessageKind::WantEntries
         | MessageKind::WantCertificates
         | MessageKind::WantPart => true,
+        // An offer counts as one of f+1. It says what all honest members know, and contradicts nothing.
+        MessageKind::AskCheckpoint
+        | MessageKind::Checkpoint
+        | MessageKind::WantPiece
+        | MessageKind::Piece => true,
         MessageKind::Echo
         | MessageKind::Final
         | MessageKind::Spb

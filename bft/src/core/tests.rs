@@ -1,6 +1,7 @@
 //! Whole cores over a network that delivers in order: the common case, before the simulator departs from it.
 
 mod behind;
+mod checkpoint;
 mod cost;
 mod follower;
 mod replay;
@@ -22,7 +23,7 @@ use crate::core::{Core, CoreConfig};
 use crate::crypto::deal::{deal_committee, seeded_entropy};
 use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::Suite;
-use crate::event::{BlockReport, Effect, Event};
+use crate::event::{BlockReport, Effect, Event, JumpReport};
 use crate::fault::FaultKind;
 use crate::lane::LaneSettings;
 use crate::message::{Incoming, Message};
@@ -55,6 +56,8 @@ struct Bench {
     liar: Option<NodeId>,
     /// Faults of the liar, each with the node that noticed it.
     faults: Vec<(NodeId, FaultKind)>,
+    /// States that were taken over.
+    jumps: Vec<(NodeId, JumpReport)>,
 }
 
 /// Seed of the stand-in suites.
@@ -104,6 +107,7 @@ impl Bench {
             journal: Vec::new(),
             cut_off: None,
             liar: None,
+            jumps: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -133,6 +137,7 @@ impl Bench {
                 Effect::Fault(fault) if Some(fault.peer) == self.liar => self.faults.push((node, fault.kind)),
                 Effect::Fault(fault) => panic!("{node} blames {fault:?}"),
                 Effect::Progress(_) => {}
+                Effect::Jumped(report) => self.jumps.push((node, *report)),
                 Effect::Trace { detail, event } => self.events.push((node, detail, *event)),
             }
         }

@@ -388,6 +388,11 @@ impl Chain {
         slot.body = Some(entry);
     }
 
+    /// Entries that are not executed and whose bodies are here, ascending.
+    pub(super) fn bodies_kept(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.values().filter_map(|slot| slot.body.as_ref())
+    }
+
     /// The entry of the own lane that is open at a position.
     pub(super) fn own_entry(&self, seq: Seq) -> Option<&Entry> {
         self.slots.get(&seq)?.body.as_ref()
@@ -445,6 +450,11 @@ impl Chain {
             let Some(parent) = slot.parent_of(tip.digest) else { break };
             tip = Tip { seq: Seq(tip.seq.0 - 1), digest: parent };
         }
+        self.complete_further();
+    }
+
+    /// Moves on over all decided entries that are here.
+    fn complete_further(&mut self) {
         while self.slots.get(&self.complete.next()).is_some_and(Slot::is_settled_and_here) {
             self.work += 1;
             self.complete = self.complete.next();
@@ -466,6 +476,15 @@ impl Chain {
             }
         }
         entries
+    }
+
+    /// Everything up to `tip` was executed elsewhere, and its result is here.
+    pub(super) fn jump(&mut self, tip: Tip) {
+        self.decide(tip);
+        self.execute(tip.seq);
+        self.missing.decided.retain(|need| need.seq > tip.seq);
+        self.missing.arrived.retain(|seq| *seq > tip.seq);
+        self.complete_further();
     }
 
     /// All certified entries that are not executed.

@@ -269,6 +269,15 @@ impl Fetches {
         }
     }
 
+    /// Drops the fetches of `lane` up to `seq`: nobody needs those entries any more.
+    pub(super) fn jump(&mut self, lane: Index, seq: Seq) {
+        let useless = self.table.range((lane, Seq(0))..=(lane, seq));
+        let useless: Vec<Position> = useless.map(|(position, _)| *position).collect();
+        for position in useless {
+            self.remove(position);
+        }
+    }
+
     /// Sends all requests that are due.
     pub(super) fn launch(
         &mut self,

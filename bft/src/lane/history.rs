@@ -53,6 +53,11 @@ impl History {
         }
     }
 
+    /// Forgets everything: the rounds that come next do not follow.
+    pub(super) fn clear(&mut self) {
+        *self = History::new(self.lanes.len(), self.rounds_max, self.bytes_max);
+    }
+
     /// The executed entry of a position, if it is still here.
     pub(super) fn entry(&self, lane: Index, seq: Seq) -> Option<&Entry> {
         let entries = &self.lanes[usize::from(lane.0)];

@@ -1,7 +1,7 @@
 //! The kind of message in a frame, by its first few bytes: for counting, so it must cost next to nothing. Nothing is
 //! decoded or trusted; bytes that decode as no message may still look like one here.
 
-use super::{MESSAGE_TAG, ORDER_TAG, TRANSFER_TAG};
+use super::{MESSAGE_TAG, ORDER_TAG, PIECE_TAG, TRANSFER_TAG};
 use crate::lane::entry::ENTRY_TAG;
 
 /// The kinds of messages, as docs/messages.md lists them; those of one SPB are one kind, and so are those of one
@@ -48,13 +48,21 @@ pub enum MessageKind {
     Spent,
     /// Transactions to be ordered for another shard.
     Order,
+    /// A request for a checkpoint.
+    AskCheckpoint,
+    /// The answer: an offer, or that its sender has executed more.
+    Checkpoint,
+    /// A request for a piece of a checkpoint.
+    WantPiece,
+    /// A piece of a checkpoint.
+    Piece,
     /// None of these.
     Unknown,
 }
 
 impl MessageKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [MessageKind; 21] = [
+    pub const ALL: [MessageKind; 25] = [
         MessageKind::Entry,
         MessageKind::Echo,
         MessageKind::Final,
@@ -75,6 +83,10 @@ impl MessageKind {
         MessageKind::Rejected,
         MessageKind::Spent,
         MessageKind::Order,
+        MessageKind::AskCheckpoint,
+        MessageKind::Checkpoint,
+        MessageKind::WantPiece,
+        MessageKind::Piece,
         MessageKind::Unknown,
     ];
 
@@ -83,6 +95,7 @@ impl MessageKind {
         match body.first() {
             Some(&ENTRY_TAG) => MessageKind::Entry,
             Some(&TRANSFER_TAG) => MessageKind::Transfer,
+            Some(&PIECE_TAG) => MessageKind::Piece,
             Some(&ORDER_TAG) => MessageKind::Order,
             Some(&MESSAGE_TAG) => MessageKind::of_message(body).unwrap_or(MessageKind::Unknown),
             _ => MessageKind::Unknown,
@@ -121,6 +134,9 @@ impl MessageKind {
                 _ => return None,
             },
             (3, 2) => MessageKind::Spent,
+            (4, 0) => MessageKind::AskCheckpoint,
+            (4, 1 | 2) => MessageKind::Checkpoint,
+            (4, 3) => MessageKind::WantPiece,
             _ => return None,
         })
     }
@@ -148,6 +164,10 @@ impl MessageKind {
             MessageKind::Rejected => "rejected",
             MessageKind::Spent => "spent",
             MessageKind::Order => "order",
+            MessageKind::AskCheckpoint => "ask_checkpoint",
+            MessageKind::Checkpoint => "checkpoint",
+            MessageKind::WantPiece => "want_piece",
+            MessageKind::Piece => "piece",
             MessageKind::Unknown => "unknown",
         }
     }

@@ -8,6 +8,7 @@ use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId};
 use wire::name::Name;
 
 use crate::block::BlockMessage;
+use crate::checkpoint::{CheckpointMessage, Piece};
 use crate::lane::LaneMessage;
 use crate::lane::entry::Entry;
 use crate::message::{Incoming, Message};
@@ -55,6 +56,11 @@ impl fmt::Display for Said<'_> {
                 }
                 None => f.write_str("LD of what is no part"),
             },
+            Incoming::Message(Message::Checkpoint(message)) => self.checkpoint(message, f),
+            Incoming::Piece(Piece { height, number, bytes }) => {
+                let of = self.of_shard(*height);
+                write!(f, "piece {number} of the checkpoint of {of}, {} bytes", bytes.len())
+            }
             Incoming::Order(list) => write!(f, "an order of {} bytes", list.len()),
         }
     }
@@ -100,6 +106,25 @@ impl Said<'_> {
             }
             RoundMessage::CatchUp(CatchUpMessage::Halts(answer)) => {
                 write!(f, "{} HALTs from {} on", answer.halts.len(), self.of_shard(answer.from))
+            }
+        }
+    }
+
+    fn checkpoint(&self, message: &CheckpointMessage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match message {
+            CheckpointMessage::Ask { height } => {
+                write!(f, "a question for the checkpoint of {}", self.of_shard(*height))
+            }
+            CheckpointMessage::Passed { executed } => {
+                write!(f, "that {} is executed", self.of_shard(*executed))
+            }
+            CheckpointMessage::Offer(offer) => {
+                let of = self.of_shard(offer.height());
+                write!(f, "the offer of the checkpoint of {of} in {} pieces", offer.pieces.len())
+            }
+            CheckpointMessage::WantPiece { height, number } => {
+                let of = self.of_shard(*height);
+                write!(f, "a question for piece {number} of the checkpoint of {of}")
             }
         }
     }

@@ -189,6 +189,11 @@ impl List {
         self.work.get()
     }
 
+    /// The ids of all records, in the order of their places.
+    pub(super) fn ids(&self) -> Vec<TxId> {
+        self.records.iter().map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn find(&self, id: &TxId) -> Option<Place> {
         self.count();
         self.records.find(id)

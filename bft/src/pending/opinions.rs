@@ -229,6 +229,21 @@ impl Opinions {
         }
     }
 
+    /// The ledger is another one, many blocks on: opinions that it has done with are forgotten, claims that waited for
+    /// its height count, and what we believe of its pool is listed.
+    pub(super) fn jump(&mut self, now: Time, ledger: &dyn Records, draft: &mut Draft) {
+        for id in self.table.ids() {
+            if bars_belief(&id, ledger) {
+                self.end(&id, None);
+            } else if ledger.pooled_in(&id).is_none() {
+                self.forget_entry(&id);
+            } else if self.believed(&id).is_some() {
+                self.candidates.insert(id);
+            }
+        }
+        self.executed(now, &[], ledger, draft);
+    }
+
     /// CL for a member of another shard that asked us to order these, on those that are certainly rejected here. What
     /// [`Opinions::report`] leads to covers the others.
     pub(super) fn answer(

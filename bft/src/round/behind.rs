@@ -35,7 +35,7 @@ const OVERTAKEN: Span = Span::from_ms(100);
 /// Longest pause before the next request to a peer whose answers do not help.
 const PAUSE_MAX: Span = Span::from_ms(10_000);
 /// Requested only to learn from which round on a peer serves.
-const NO_ROUND: Round = Round(0);
+pub(super) const NO_ROUND: Round = Round(0);
 /// Shortest time between two requests to one peer, which answers 2,048 rounds a second and so has a full range by then.
 const ASK_INTERVAL: Span = Span::from_ms(20);
 
@@ -171,6 +171,20 @@ impl Behind {
         }
         self.due = self.schedule(now, own);
         is_of_use
+    }
+
+    /// Whether f+1 members, one of them honest, serve the round `needed` no more.
+    pub(super) fn is_lost(&self, needed: Round, committee: &Committee) -> bool {
+        let later = self.claims.values().filter(|claim| claim.served_from > needed);
+        later.count() >= committee.one_honest()
+    }
+
+    /// We have jumped over rounds: what was requested is of no use, and we lack what the running round has sent.
+    pub(super) fn jumped(&mut self) {
+        self.ranges.clear();
+        self.unanswered.clear();
+        self.lag = Lag::Proven;
+        self.claims.values_mut().for_each(|claim| claim.paused = None);
     }
 
     /// The HALT of the round after `own`, if it is here, and its sender. HALTs of earlier rounds are dropped.

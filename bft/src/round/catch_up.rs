@@ -155,15 +155,18 @@ impl Rounds {
                 NextAsk::One(author, from) => {
                     effects.push_send(To::Member(self.member.node_at(author)), ask(from));
                 }
-                NextAsk::All(from) => {
-                    let barred = &self.barred;
-                    let others = self.member.committee.indices().filter(|index| !barred.contains(index));
-                    self.behind.asked_all(now, others, from);
-                    return effects.push_send(To::Others, ask(from));
-                }
+                NextAsk::All(from) => return self.ask_all(now, from, effects),
                 NextAsk::None => return,
             }
         }
+    }
+
+    /// Requests the decisions from round `from` on of all members.
+    pub(super) fn ask_all(&mut self, now: Time, from: Round, effects: &mut RoundEffects) {
+        let barred = &self.barred;
+        let others = self.member.committee.indices().filter(|index| !barred.contains(index));
+        self.behind.asked_all(now, others, from);
+        effects.push_send(To::Others, RoundMessage::CatchUp(CatchUpMessage::Ask { from }));
     }
 
     /// A member has sent a message of a decided round: answers with the proof of its decision.

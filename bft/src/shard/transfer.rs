@@ -143,6 +143,26 @@ impl Transfers {
         self.history.advance(header.height);
     }
 
+    /// We have taken over the state after `height`, up to which our shard has sent and imported these parts. Own parts
+    /// that were under way are left to the other members: their proofs need the headers that we have jumped over.
+    pub fn jump(
+        &mut self,
+        now: Time,
+        height: Round,
+        sent: impl Fn(ShardId) -> PartNumber,
+        imported: impl Fn(ShardId) -> PartNumber,
+    ) -> TransferEffects {
+        self.height = height;
+        self.history.advance(height);
+        self.outgoing.jump(sent);
+        let mut effects = Effects::none();
+        let sources: Vec<ShardId> = self.incoming.keys().copied().collect();
+        for source in sources {
+            effects.extend(self.imported(now, source, imported(source)));
+        }
+        effects
+    }
+
     /// A block of ours, executed before, is certified.
     pub fn certified(&mut self, now: Time, height: Round, certificate: &Certificate) -> TransferEffects {
         let mut effects = Effects::none();

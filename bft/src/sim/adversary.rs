@@ -6,6 +6,7 @@
 //! the network and replaces, withholds, doubles or adds messages. Byzantine members stay Byzantine to the end of a run.
 
 mod certificates;
+mod checkpoints;
 mod claims;
 mod coin;
 mod equivocation;
@@ -27,6 +28,7 @@ use crate::sim::parcel::{Frame, Parcel};
 pub(super) use hands::Hands;
 
 use certificates::{BadCertificates, Flavour};
+use checkpoints::FalseCheckpoints;
 use claims::{FalseCertificates, FalseClaims};
 use coin::{BadShares, EarlyShares, FalseHalts};
 use equivocation::{EquivocatingBallots, EquivocatingLane, EquivocatingSpb, InvalidEntries, WrongVotes};
@@ -153,6 +155,10 @@ adversaries! {
     FalseClaim = "false-claim",
     /// Hundreds of false certificates.
     FalseCertificates = "false-certificates",
+    /// Members keep few rounds, and some are cut off for longer than that.
+    ShortHistory = "short-history",
+    /// The same, with false offers of checkpoints, false pieces, and requests for checkpoints of everybody.
+    FalseCheckpoints = "false-checkpoints",
 }
 
 impl Adversary {
@@ -171,7 +177,13 @@ impl Adversary {
                 | Adversary::LastInFirstOut
                 | Adversary::Resubmitting
                 | Adversary::SlowShards
+                | Adversary::ShortHistory
         )
+    }
+
+    /// Whether members keep so few rounds that one that is cut off needs a checkpoint.
+    pub(super) fn shortens_history(self) -> bool {
+        matches!(self, Adversary::ShortHistory | Adversary::FalseCheckpoints)
     }
 
     /// Whether it attacks the guarantees of signatures and coins, so that a mixture of suites runs it on the real one.
@@ -243,6 +255,7 @@ impl Adversary {
             | Adversary::LastInFirstOut
             | Adversary::Resubmitting
             | Adversary::SlowShards
+            | Adversary::ShortHistory
             | Adversary::Reconnecting
             | Adversary::Twins => Box::new(Faithful),
             Adversary::Mute => Box::new(Mute::draw(hands)),
@@ -281,6 +294,7 @@ impl Adversary {
             Adversary::SilentSigners => Box::new(Withheld::Answers),
             Adversary::FalseClaim => Box::new(FalseClaims::default()),
             Adversary::FalseCertificates => Box::new(FalseCertificates::default()),
+            Adversary::FalseCheckpoints => Box::new(FalseCheckpoints::default()),
         }
     }
 }

@@ -26,8 +26,8 @@ use wire::committee::Committee;
 use wire::ids::{ClientId, CoinId, Digest, NodeId, Round, ShardId, TxId};
 
 use crate::core::Core;
-use crate::cut::Tip;
-use crate::event::BlockReport;
+use crate::cut::{Cut, Tip};
+use crate::event::{BlockReport, JumpReport};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::proposal::Rules;
@@ -49,6 +49,8 @@ const RECOUNT_EVERY: u64 = 8;
 #[derive(Debug, Default)]
 struct History {
     headers: Vec<(NodeId, Digest)>,
+    /// The cut of the last of them.
+    cut: Option<Cut>,
     expected: Vec<Expected>,
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Checker {
     /// By shard.
     shards: Vec<History>,
     heights: BTreeMap<NodeId, Round>,
+    /// Members that have taken over a state.
+    jumped: BTreeSet<NodeId>,
     conduct: BTreeMap<NodeId, Conduct>,
     signatures: Signatures,
     offered: BTreeMap<TxId, Offered>,
@@ -85,6 +89,7 @@ impl Checker {
             world: World::genesis(rules),
             heights: honest.iter().map(|node| (*node, Round(0))).collect(),
             conduct: honest.iter().map(|node| (*node, Conduct::default())).collect(),
+            jumped: BTreeSet::new(),
             signatures: Signatures::default(),
             offered: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -176,11 +181,27 @@ impl Checker {
         if core.ledger().height() == height { check_ledger(node, core.ledger(), &expected) } else { Ok(()) }
     }
 
+    /// An honest member has taken over the state at a height.
+    pub(super) fn on_jumped(&mut self, node: NodeId, report: &JumpReport) -> Checked {
+        let height = report.height;
+        self.jumped.insert(node);
+        let before = self.heights.insert(node, height).unwrap_or_default();
+        if height <= before {
+            return Err(Violation::HeightOutOfOrder { node, after: before, executed: height });
+        }
+        match self.history(node).headers.get(height.0 as usize - 1) {
+            Some(first) if first.1 == report.header => Ok(()),
+            Some(first) => Err(Violation::Fork { height, first: *first, second: (node, report.header) }),
+            None => Err(Violation::FalseState { node, height }),
+        }
+    }
+
     /// The first to execute a height shows the block to the model.
     fn execute_in_model(&mut self, node: NodeId, core: &Core, report: &BlockReport) -> Checked {
         let height = report.round;
         let cut_of = |round| core.decided_cut(round).expect("cuts are kept much longer than a run");
-        let (previous, cut) = (cut_of(Round(height.0 - 1)), cut_of(height));
+        let (previous, cut) = (self.history(node).cut.clone(), cut_of(height));
+        let previous = previous.unwrap_or_else(|| Cut::genesis(&self.committee));
         let is_sound = |(before, tip): (&Tip, &Tip)| tip.seq > before.seq || tip == before;
         if previous == cut || !previous.0.iter().zip(&cut.0).all(is_sound) {
             return Err(Violation::CutMovedBack { height, previous, cut });
@@ -194,6 +215,7 @@ impl Checker {
         let expected = self.world.execute(self.committee.shard_of(node), height, payloads)?;
         let history = self.history_mut(node);
         history.headers.push((node, report.header));
+        history.cut = Some(cut);
         history.expected.push(expected);
         if expected.invalid_entries > 0 {
             return Err(Violation::InvalidEntry { height, count: expected.invalid_entries });
@@ -211,7 +233,12 @@ impl Checker {
             if height != self.height(node) {
                 continue;
             }
-            ledgers.insert(self.committee.shard_of(node), core.ledger());
+            let shard = self.committee.shard_of(node);
+            if let Some(other) = ledgers.insert(shard, core.ledger())
+                && other.rows() != core.ledger().rows()
+            {
+                return Err(Violation::Rows { node, height });
+            }
             let mut dumped = BTreeMap::new();
             dumped.extend(core.ledger().dump_coins().map(|coin| (coin.id, coin.amount)));
             let model = self.model(node).unspent();

@@ -11,6 +11,7 @@ use wire::committee::Committee;
 use wire::envelope::Class;
 use wire::ids::{Digest, NodeId, Round};
 
+use crate::checkpoint::Piece;
 use crate::lane::entry::Entry;
 use crate::message::{Incoming, Message, said};
 use crate::mvba::MvbaMessage;
@@ -39,6 +40,8 @@ pub(super) enum Seen {
     Transfer(Transfer),
     /// Orders of another shard.
     Order(Bytes),
+    /// A piece of a checkpoint.
+    Piece(Piece),
     /// No message.
     Garbage,
 }
@@ -52,6 +55,7 @@ impl Parcel {
             Some(Incoming::Message(message)) => Seen::Message(message),
             Some(Incoming::Transfer(transfer)) => Seen::Transfer(transfer),
             Some(Incoming::Order(list)) => Seen::Order(list),
+            Some(Incoming::Piece(piece)) => Seen::Piece(piece),
             None => Seen::Garbage,
         };
         Parcel(Arc::new(Content { digest, body, seen }))
@@ -86,7 +90,7 @@ impl Parcel {
     pub(super) fn message(&self) -> Option<&Message> {
         match self.seen() {
             Seen::Message(message) => Some(message),
-            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Garbage => None,
+            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Piece(_) | Seen::Garbage => None,
         }
     }
 

@@ -281,6 +281,9 @@ impl Plan {
         let seated = shards.iter().flat_map(|roles| roles.byzantine.iter().chain(&roles.honest));
         let nodes: Vec<NodeId> = seated.copied().collect();
         let mut heal_at = Time(prng.within(1_500_000..6_000_000));
+        if scenario.adversary.shortens_history() {
+            heal_at = heal_at + Span::from_ms(3_000);
+        }
         if scenario.adversary == Adversary::SlowShards {
             // Long enough for expiries to pass, and for settled transactions to be forgotten.
             heal_at = heal_at + Span::from_ms(4_000);
@@ -309,6 +312,9 @@ impl Plan {
             let prng = &mut prng.clone().fork();
             draw_falls(prng, durability, &honest, &expendable, heal_at, &mut troubles);
         }
+        if scenario.adversary.shortens_history() {
+            draw_absences(&mut prng.clone().fork(), scenario, &shards, heal_at, &mut troubles);
+        }
         let leaders = match scenario.adversary {
             Adversary::StarvedLeader => Leaders::Starved,
             // Later views, with their justifications, come about only when leaders fail.
@@ -331,6 +337,10 @@ impl Plan {
             heal_at,
             submit_every: Span(prng.within(50_000..400_000)),
         };
+        if scenario.adversary.shortens_history() {
+            // What an absent member missed must not come all at once when it is back.
+            return Plan { outboxes: Outboxes::Full, submit_every: Span(plan.submit_every.0 / 4), ..plan };
+        }
         if scenario.adversary.needs_calm() { plan.calm() } else { plan }
     }
 
@@ -413,6 +423,25 @@ fn draw_slow_shards(
             let links = members(from).flat_map(|from| members(to).map(move |to| (from, to))).collect();
             troubles.push((at, Trouble::Starve { links, until }));
         }
+    }
+}
+
+/// In each shard one honest member is cut off for most of the time, alone, so that the others go on.
+fn draw_absences(
+    prng: &mut Prng,
+    scenario: &Scenario,
+    shards: &[Roles],
+    heal_at: Time,
+    troubles: &mut Vec<(Time, Trouble)>,
+) {
+    troubles.retain(|(_, trouble)| {
+        !matches!(trouble, Trouble::Partition { .. } | Trouble::Starve { .. } | Trouble::Crash(_))
+    });
+    for roles in shards.iter().filter(|_| scenario.nodes > 1) {
+        let node = *prng.pick(&roles.honest).expect("there are honest nodes");
+        let at = Time(prng.below(1_000_000));
+        let until = if prng.chance(1, 2) { heal_at } else { Time(prng.within(heal_at.0 * 2 / 3..heal_at.0)) };
+        troubles.push((at, Trouble::Partition { side: BTreeSet::from([node]), until }));
     }
 }
 

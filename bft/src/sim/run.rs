@@ -99,6 +99,8 @@ pub struct Report {
     pub faults: BTreeMap<&'static str, u64>,
     /// Crashes of members that are started again, by their points, and what came of these starts.
     pub crashes: BTreeMap<&'static str, u64>,
+    /// States that honest members took over.
+    pub jumps: u64,
     /// Messages that the honest member of each shard that dropped most dropped since they came too early.
     pub too_early: u64,
     /// The log of the run, if it was requested.
@@ -190,6 +192,7 @@ struct Simulation<'a> {
     frames: u64,
     faults: BTreeMap<&'static str, u64>,
     crashes: BTreeMap<&'static str, u64>,
+    jumps: u64,
 }
 
 type Ran<T = ()> = Result<T, Violation>;
@@ -214,6 +217,7 @@ impl Simulation<'_> {
             cancelled,
             faults: self.faults,
             crashes: self.crashes,
+            jumps: self.jumps,
             too_early,
             trace: self.trace,
         }

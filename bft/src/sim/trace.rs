@@ -54,6 +54,7 @@ pub(super) fn effects(committee: &Committee, node: NodeId, effects: &[Effect]) -
             Effect::Executed(report) => {
                 format!("EXECUTED h{} {} ({} finished)", report.round, report.header, report.finished)
             }
+            Effect::Jumped(report) => format!("TOOK OVER h{} {}", report.height, report.header),
             Effect::Fault(fault) => format!("blames {} for {}", fault.peer, fault.kind.name()),
             Effect::Trace { event, .. } => event.to_string(),
         });

@@ -69,6 +69,8 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
         | Mutant::DamageIsNoTail
         | Mutant::SnapshotHasPosition
         | Mutant::UsedKeysNeedJournal
+        | Mutant::VouchersForCheckpoint
+        | Mutant::PiecesHaveDigests
         | Mutant::SignOncePerPart
         | Mutant::TransferNeedsCertificate
         | Mutant::TransferHeaderChain

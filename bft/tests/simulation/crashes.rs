@@ -40,17 +40,24 @@ fn require_all(marks: &Marks) {
     assert_eq!(missing, [""; 0], "no seed shows these: {marks:?}");
 }
 
-const OF_AGREEMENT: [Adversary; 6] = [
+const OF_AGREEMENT: [Adversary; 8] = [
     Adversary::Random,
     Adversary::EquivocatingLane,
     Adversary::EquivocatingBallots,
     Adversary::Twins,
     Adversary::Chaos,
     Adversary::StarvedLeader,
+    Adversary::ShortHistory,
+    Adversary::FalseCheckpoints,
 ];
 
-const BETWEEN_SHARDS: [Adversary; 4] =
-    [Adversary::Random, Adversary::FalseTransfer, Adversary::SlowShards, Adversary::Chaos];
+const BETWEEN_SHARDS: [Adversary; 5] = [
+    Adversary::Random,
+    Adversary::FalseTransfer,
+    Adversary::SlowShards,
+    Adversary::Chaos,
+    Adversary::ShortHistory,
+];
 
 #[test]
 fn killed_members_go_on() {

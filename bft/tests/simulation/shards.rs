@@ -47,6 +47,15 @@ macro_rules! attacks {
     };
 }
 
+#[test]
+fn members_behind_every_history_take_over_checkpoints() {
+    for adversary in [Adversary::ShortHistory, Adversary::FalseCheckpoints] {
+        let reports = (0..4).map(|seed| clean_shards(seed, 4, 2, adversary));
+        let jumps: u64 = reports.map(|report| report.jumps).sum();
+        assert!(jumps > 0, "{}: nobody was behind every history", adversary.name());
+    }
+}
+
 attacks! {
     silent_partner: SilentPartner, [];
     false_transfer: FalseTransfer, ["bad_transfer"];

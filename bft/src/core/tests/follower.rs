@@ -51,7 +51,7 @@ impl Bench {
     }
 }
 
-const ALLOWED: [MessageKind; 7] = [
+const ALLOWED: [MessageKind; 11] = [
     MessageKind::Halt,
     MessageKind::Entry,
     MessageKind::Transfer,
@@ -59,6 +59,10 @@ const ALLOWED: [MessageKind; 7] = [
     MessageKind::WantEntries,
     MessageKind::WantCertificates,
     MessageKind::WantPart,
+    MessageKind::AskCheckpoint,
+    MessageKind::Checkpoint,
+    MessageKind::WantPiece,
+    MessageKind::Piece,
 ];
 
 #[test]

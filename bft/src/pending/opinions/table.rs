@@ -69,6 +69,11 @@ impl Table {
         }
     }
 
+    /// The transactions with opinions, in the order of their places.
+    pub(super) fn ids(&self) -> Vec<TxId> {
+        self.opinions.iter().map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn get(&self, id: &TxId) -> Option<&Opinion> {
         self.opinions.get(id)
     }

@@ -115,6 +115,17 @@ impl Outgoing {
         }
     }
 
+    /// We have jumped over blocks, up to which our ledger has sent these parts: those under way are left to others.
+    pub(super) fn jump(&mut self, sent: impl Fn(ShardId) -> PartNumber) {
+        self.chain = Chain::default();
+        for (shard, line) in &mut self.lines {
+            line.parts.clear();
+            line.sent = sent(*shard);
+            line.resend.stop();
+            line.repeat = Repeat::Needless;
+        }
+    }
+
     /// A block of ours is certified: sends the parts that can now be proved.
     pub(super) fn certified(
         &mut self,

@@ -161,9 +161,11 @@ impl Checker {
             Fate::Rejected(_) | Fate::Expired if is_ahead => !is_finished,
             Fate::Rejected(_) | Fate::Expired => truth == Some(fate),
             Fate::Refused(refusal) => self.is_refusal_true(node, id, refusal),
-            // Not if it is open here, or decided here and not forgotten.
+            // Not if it is open here, or decided here and not forgotten. A member that has jumped over the blocks that
+            // may have settled it has given up what was open.
             Fate::Unknown => {
-                let is_open = self.open.iter().any(|(taker, _, waits)| (*taker, *waits) == (node, *id));
+                let is_open = !self.jumped.contains(&node)
+                    && self.open.iter().any(|(taker, _, waits)| (*taker, *waits) == (node, *id));
                 let is_decided = !is_ahead && truth.is_some();
                 !is_open && (!is_decided || model.is_forgotten(id, self.heights[&node]))
             }

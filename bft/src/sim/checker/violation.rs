@@ -21,6 +21,10 @@ pub enum Violation {
     Fork { height: Round, first: (NodeId, Digest), second: (NodeId, Digest) },
     /// A member skipped or repeated a height.
     HeightOutOfOrder { node: NodeId, after: Round, executed: Round },
+    /// A member took over a state at a height that no honest member has executed.
+    FalseState { node: NodeId, height: Round },
+    /// Two members have executed the same blocks, and one writes another checkpoint than the other.
+    Rows { node: NodeId, height: Round },
     /// A decided cut changes a lane without advancing it.
     CutMovedBack { height: Round, previous: Cut, cut: Cut },
     /// A block's effect differs from that of the model.

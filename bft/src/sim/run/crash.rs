@@ -257,6 +257,9 @@ impl Simulation<'_> {
                 Effect::Executed(report) if report.round > self.checker.executed(node) => {
                     self.checker.on_executed(node, core, &report)?;
                 }
+                Effect::Jumped(report) if report.height > self.checker.executed(node) => {
+                    self.checker.on_jumped(node, &report)?;
+                }
                 _ => {}
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::wire::committee::{Committee, Protocol};
 use ::wire::ids::{Index, NodeId, ShardId};
+use ::wire::limits::ROUNDS_UNEXECUTED_MAX;
 
 use crate::core::{Core, CoreConfig};
 use crate::crypto::counting::CountingSuite;
@@ -98,6 +99,7 @@ impl<'a> Simulation<'a> {
             frames: 0,
             faults: BTreeMap::new(),
             crashes: BTreeMap::new(),
+            jumps: 0,
             prng,
             plan,
             committee,
@@ -124,10 +126,14 @@ fn start(
     members: &[NodeId],
     prng: &mut Prng,
 ) -> Members {
-    let lanes = LaneSettings {
+    let mut lanes = LaneSettings {
         pipeline: *prng.pick(&[1, 2, 8]).expect("the list is not empty"),
         ..LaneSettings::default()
     };
+    if scenario.adversary.shortens_history() {
+        // Members that take part in a round may not have executed the last sixteen.
+        lanes.history_rounds_max = ROUNDS_UNEXECUTED_MAX + prng.clone().fork().below(16);
+    }
     let batch = *prng.pick(&[1, 3, 100]).expect("the list is not empty");
     let config = |node: NodeId| {
         let (committee, tracing) = (committee.clone(), Tracing::Off);

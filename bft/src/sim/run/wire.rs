@@ -48,6 +48,10 @@ impl Simulation<'_> {
                     };
                     self.checker.on_executed(node, core, &report)?;
                 }
+                Effect::Jumped(report) => {
+                    self.jumps += 1;
+                    self.checker.on_jumped(node, &report)?;
+                }
                 // The simulation sees more than a log.
                 Effect::Trace { .. } => {}
                 Effect::Fault(fault) => {

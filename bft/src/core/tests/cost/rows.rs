@@ -9,7 +9,8 @@ use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
 use shards::{false_order, false_transfer, of_parts, of_rejects};
 
 use super::{AUTHOR, Cost, Stance, TIMES, Victim};
-use crate::block::{BlockMessage, BlockVote};
+use crate::block::{BlockMessage, BlockVote, Header};
+use crate::checkpoint::{CheckpointMessage, Offer, Piece};
 use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{CoinName, CoinShare, Stage, Statement, Suite};
 use crate::cut::{Cut, Tip};
@@ -92,6 +93,10 @@ fn almost(victim: &Victim, own: u64, message: impl Fn(u16) -> Bytes) -> Vec<(Nod
     (2..2 + count).map(|node| (NodeId(node), message(node))).collect()
 }
 
+fn checkpoint(message: CheckpointMessage) -> Bytes {
+    Message::Checkpoint(message).encode()
+}
+
 fn stranger(victim: &Victim) -> NodeId {
     NodeId(victim.n)
 }
@@ -142,9 +147,41 @@ pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
             limit: |n, _| Cost { verified: 0, frames: 2 * (n - 1), bytes: TIMES * (n - 1) * 100 },
             ..ROW
         }],
+        MessageKind::AskCheckpoint => vec![Row {
+            name: "request for a checkpoint",
+            stance: Stance::Executed,
+            message: |_, _| checkpoint(CheckpointMessage::Ask { height: Round(1) }),
+            wait: Span::from_ms(100),
+            // One offer.
+            limit: |n, _| Cost { verified: 0, frames: 1, bytes: 161 + 40 * n + 32 },
+            ..ROW
+        }],
+        MessageKind::Checkpoint => vec![Row {
+            name: "offer of a checkpoint",
+            message: |v, i| {
+                let cut = v.unknown_cut(i);
+                let header = Header { height: Round(i + 1), cut: cut.digest(), ..Header::default() };
+                checkpoint(CheckpointMessage::Offer(Box::new(Offer { header, cut, pieces: vec![digest(i)] })))
+            },
+            ..ROW
+        }],
+        MessageKind::WantPiece => vec![Row {
+            name: "request for a piece",
+            stance: Stance::Executed,
+            message: |_, i| checkpoint(CheckpointMessage::WantPiece { height: Round(1), number: i as u32 }),
+            ..ROW
+        }],
+        MessageKind::Piece => vec![Row {
+            name: "piece",
+            message: |_, i| {
+                let bytes = Bytes::from(vec![i as u8; 1_000]);
+                Piece { height: Round(1), number: i as u32, bytes }.encode()
+            },
+            ..ROW
+        }],
         MessageKind::Unknown => vec![
             Row { name: "nothing", ..ROW },
-            Row { name: "no message", message: |_, i| Bytes::from(vec![i as u8 | 4; 1_000]), ..ROW },
+            Row { name: "no message", message: |_, i| Bytes::from(vec![i as u8 | 8; 1_000]), ..ROW },
         ],
     }
 }
