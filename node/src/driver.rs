@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use bft::event::{Effect, Event};
+use bft::event::{Effect, Event, JumpReport};
 use bft::journal::Sessions;
 use bft::time::{Span, Time};
 use bft::trace::Tracing;
@@ -32,7 +32,7 @@ use crate::lag::LagLog;
 use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
 use crate::outlet::Outlet;
-use crate::rounds::RoundsFile;
+use crate::rounds::{RoundsFile, now_ms};
 use crate::silence::Silences;
 use crate::stats::{Start, Stats};
 use crate::status::StatusReply;
@@ -281,6 +281,10 @@ impl<M: Machine> Driver<M> {
                     self.meters.executed(&report);
                     self.rounds.add(&report);
                 }
+                Effect::Jumped(report) => {
+                    log::warn!("{}", took_over(&report));
+                    self.rounds.jump(&report, now_ms());
+                }
                 Effect::Fault(fault) => self.stats.fault(fault),
                 Effect::Trace { detail, event } => match detail {
                     Tracing::Off | Tracing::Steps => log::debug!("{event}"),
@@ -412,6 +416,18 @@ pub(crate) fn tracing() -> Tracing {
     } else {
         Tracing::Off
     }
+}
+
+/// The log's line on a state that was taken over.
+fn took_over(report: &JumpReport) -> String {
+    let JumpReport { from, height, bytes, vouchers, .. } = report;
+    let vouchers: Vec<String> = vouchers.iter().map(NodeId::to_string).collect();
+    format!(
+        "took over the state after round {height}, {bytes} bytes, for which nodes {} vouch: nobody has the blocks after \
+         round {from} any more; rounds {} to {height} are missing in the CSV of rounds",
+        vouchers.join(", "),
+        from.next()
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! The log's lines about a node that is behind its shard: when it falls behind, when it is current again, and when it
-//! cannot catch up.
+//! is behind every history.
 
 use bft::time::{Span, Time};
 use wire::ids::Round;
@@ -44,8 +44,7 @@ impl LagLog {
         if let Some(line) = self.line(now, executed, behind, history_lost) {
             match self.state {
                 State::Current => log::info!("{line}"),
-                State::Behind { .. } => log::warn!("{line}"),
-                State::Lost => log::error!("{line}"),
+                State::Behind { .. } | State::Lost => log::warn!("{line}"),
             }
         }
     }
@@ -62,8 +61,9 @@ impl LagLog {
             (_, Some(first)) => {
                 self.state = State::Lost;
                 Some(format!(
-                    "{behind} rounds behind and cannot catch up: round {} is needed next, and the oldest that any \
-                     member still has is {first}; a longer history (--history-mib) would reach further back",
+                    "{behind} rounds behind every history: round {} is needed next, and the oldest that any member \
+                     still has is {first}; takes over the state of other members instead (a longer history, \
+                     --history-mib, would reach further back)",
                     executed.next()
                 ))
             }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_catch_up_names_the_round_that_is_gone() {
+    fn a_node_behind_every_history_names_the_round_that_is_gone() {
         let mut log = LagLog::default();
         let mut look = |history_lost| log.line(at(0), Round(866), 30_000, history_lost);
         assert!(look(None).unwrap().starts_with("30000 rounds behind"));

@@ -114,8 +114,10 @@ impl Directory {
             }
             let step = replay.step(item).map_err(|error| replay_error(&reader, error))?;
             for effect in step.iter().flat_map(|(_, effects)| effects) {
-                if let Effect::Executed(report) = effect {
-                    rounds.add_again(report, unix_ms(&replay));
+                match effect {
+                    Effect::Executed(report) => rounds.add_again(report, unix_ms(&replay)),
+                    Effect::Jumped(report) => rounds.jump(report, unix_ms(&replay)),
+                    _ => {}
                 }
             }
         }

@@ -13,7 +13,7 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Wri
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bft::event::BlockReport;
+use bft::event::{BlockReport, JumpReport};
 use wire::hex;
 use wire::ids::{NodeId, Round, ShardId};
 
@@ -75,15 +75,20 @@ impl RoundsFile {
 
     /// Adds a line for a block executed now.
     pub(crate) fn add(&mut self, report: &BlockReport) {
-        // 0 if the clock is before 1970.
-        let executed_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.add_at(report, executed_ms);
+        self.add_at(report, now_ms());
     }
 
     /// Adds a line for a block that an earlier start executed then, if it has none.
     pub(crate) fn add_again(&mut self, report: &BlockReport, executed_ms: u128) {
         if report.round > self.last {
             self.add_at(report, executed_ms);
+        }
+    }
+
+    /// Adds the line of a state that was taken over, in the place of all lines up to its height.
+    pub(crate) fn jump(&mut self, report: &JumpReport, executed_ms: u128) {
+        if report.height > self.last {
+            self.write(report.height, &jump_line(&self.owner, report, executed_ms));
         }
     }
 
@@ -107,10 +112,14 @@ impl RoundsFile {
     }
 
     fn add_at(&mut self, report: &BlockReport, executed_ms: u128) {
+        self.write(report.round, &line(&self.owner, report, executed_ms));
+    }
+
+    fn write(&mut self, last: Round, line: &str) {
         let State::Open { file, due } = &mut self.state else { return };
-        self.last = report.round;
+        self.last = last;
         due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
-        let written = file.write_all(line(&self.owner, report, executed_ms).as_bytes());
+        let written = file.write_all(line.as_bytes());
         self.keep_if(written);
     }
 
@@ -152,8 +161,11 @@ fn last_line(file: &File, owner: &str, until: Round) -> io::Result<Option<(Round
         let length = lines.read_line(&mut line)? as u64;
         let round =
             || line.strip_suffix('\n')?.strip_prefix(owner)?.split(',').next()?.parse().ok().map(Round);
+        let is_jump = line.contains(NO_COUNTS);
         match round() {
-            Some(round) if round == last.next() && round <= until => (last, bytes) = (round, bytes + length),
+            Some(round) if (round == last.next() || is_jump && round > last) && round <= until => {
+                (last, bytes) = (round, bytes + length);
+            }
             _ => return Ok(Some((last, bytes))),
         }
     }
@@ -163,6 +175,19 @@ fn last_line(file: &File, owner: &str, until: Round) -> io::Result<Option<(Round
 fn cut(file: &mut File, bytes: u64) -> io::Result<()> {
     file.set_len(bytes)?;
     file.seek(SeekFrom::Start(bytes)).map(drop)
+}
+
+/// Unix time in ms; 0 if the clock is before 1970.
+pub(crate) fn now_ms() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+}
+
+/// The columns from `finished` to `fetch_us` of a state that was taken over.
+const NO_COUNTS: &str = ",,,,,,,,,,,,,,,,,,";
+
+fn jump_line(owner: &str, report: &JumpReport, executed_ms: u128) -> String {
+    let JumpReport { height, header, .. } = report;
+    format!("{owner}{height},{}{NO_COUNTS}{executed_ms}\n", hex::encode(&header.0))
 }
 
 fn line(owner: &str, report: &BlockReport, executed_ms: u128) -> String {
@@ -242,6 +267,24 @@ mod tests {
         let again = fs::read_to_string(&path).unwrap();
         assert!(again.lines().count() == 5 && again.starts_with(&text[..text.len() / 2]), "{again}");
         assert!(!again.contains(",77\n"), "{again}");
+        // So is one in which the node has taken over a state.
+        let jump = |height| JumpReport {
+            from: Round(4),
+            height: Round(height),
+            header: Digest([1; 32]),
+            bytes: 0,
+            vouchers: Vec::new(),
+        };
+        let mut rounds = open();
+        rounds.jump(&jump(90), 1);
+        rounds.add(&report(91));
+        drop(rounds);
+        let mut rounds = open();
+        assert_eq!(rounds.last, Round(91));
+        rounds.ends_with(Round(90));
+        rounds.jump(&jump(90), 2);
+        assert_eq!(rounds.last, Round(90));
+        drop(rounds);
         // A file of another node is not gone on with.
         assert_eq!(RoundsFile::open(&path, NodeId(3), ShardId(1)).unwrap().last, Round(0));
         fs::remove_file(&path).unwrap();
@@ -274,5 +317,10 @@ mod tests {
         let digest = "ab".repeat(32);
         assert_eq!(line, format!("20,21,1,{digest},2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19\n"));
         assert_eq!(HEADER.split(',').count(), line.split(',').count());
+        let (from, height, vouchers) = (Round(1), Round(7), Vec::new());
+        let report = JumpReport { from, height, header: Digest([0xAB; 32]), bytes: 8, vouchers };
+        let jump = jump_line("20,21,", &report, 19);
+        assert_eq!(jump, format!("20,21,7,{digest},,,,,,,,,,,,,,,,,,19\n"));
+        assert_eq!(HEADER.split(',').count(), jump.split(',').count());
     }
 }

@@ -90,7 +90,7 @@ impl Lags {
         let mut farthest: Vec<(&NodeId, &u64)> = self.behind.iter().collect();
         farthest.sort_by_key(|(node, rounds)| (std::cmp::Reverse(**rounds), **node));
         let behind = farthest.iter().map(|(node, rounds)| {
-            let stuck = if self.stuck.contains(node) { " for good" } else { "" };
+            let stuck = if self.stuck.contains(node) { " and every history" } else { "" };
             format!("node {node}: {} rounds behind{stuck}", grouped(**rounds))
         });
         let silent = self.silent.iter().map(|(node, age)| match age {
@@ -179,11 +179,17 @@ pub(crate) fn rounds_behind<'a>(
     members.into_iter().map(behind).collect()
 }
 
-/// Why a node cannot catch up any more, in words that follow "node 3"; `None` if it can.
-pub(crate) fn cannot_catch_up(status: &NodeStatus) -> Option<String> {
+/// What a node lacks that no member has any more, in words that follow "node 3".
+pub(crate) fn lacks_history(status: &NodeStatus) -> Option<String> {
     let served_from = grouped(status.history_lost?.0);
     let next = grouped(status.executed.next().0);
-    Some(format!("cannot catch up: it needs round {next}, and members keep no round before {served_from}"))
+    let takeover = status.takeover.filter(|takeover| takeover.pieces > 0).map_or(String::new(), |takeover| {
+        format!(" ({} of {} pieces are here)", takeover.here, takeover.pieces)
+    });
+    Some(format!(
+        "is behind every history: it needs round {next}, members keep no round before {served_from}, and it takes over \
+         their state{takeover}"
+    ))
 }
 
 /// A number with a comma after each three digits.
@@ -196,6 +202,7 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use bft::crypto::deal::{deal_committee, seeded_entropy};
+    use wire::client::TakeoverStatus;
     use wire::committee::Protocol;
 
     use super::*;
@@ -253,13 +260,15 @@ mod tests {
 
     #[test]
     fn what_a_node_reports_of_itself_counts_if_it_is_more() {
-        let reported = NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), ..status(870, 866) };
+        let takeover = Some(TakeoverStatus { height: Round(2_860), here: 3, pieces: 8 });
+        let reported = NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), takeover, ..status(870, 866) };
         let (began, heard) = heard(&[(0, 1, reported.clone())]);
         let lags = Lags::of(began, [NodeId(1)], &heard);
-        assert_eq!(lags.line(80).as_deref(), Some("node 1: 2,000 rounds behind for good"));
-        let expected = "cannot catch up: it needs round 867, and members keep no round before 1,500";
-        assert_eq!(cannot_catch_up(&reported).as_deref(), Some(expected));
-        assert_eq!(cannot_catch_up(&NodeStatus::default()), None);
+        assert_eq!(lags.line(80).as_deref(), Some("node 1: 2,000 rounds behind and every history"));
+        let expected = "is behind every history: it needs round 867, members keep no round before 1,500, and it takes over \
+                        their state (3 of 8 pieces are here)";
+        assert_eq!(lacks_history(&reported).as_deref(), Some(expected));
+        assert_eq!(lacks_history(&NodeStatus::default()), None);
     }
 
     #[test]

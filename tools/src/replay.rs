@@ -285,8 +285,8 @@ impl Onlooker for Printing<'_> {
 fn round_beyond(log: &Path, node: NodeId, shard: ShardId, status: &NodeStatus) -> Option<Round> {
     let mut file = RoundsFile::open(&log.join(format!("rounds-{node}.csv")), node, shard).ok()?;
     let mut is_of_run = status.executed == Round(0);
-    while let Some(line) = file.next_line().ok()? {
-        is_of_run |= line.block.round == status.executed && line.block.header == status.header;
+    while let Some(row) = file.next_row().ok()? {
+        is_of_run |= row.round() == status.executed && row.header() == status.header;
     }
     file.last().filter(|last| is_of_run && *last > status.executed)
 }

@@ -35,10 +35,10 @@ use std::path::Path;
 
 use wire::client::Exchange;
 use wire::committee::Committee;
-use wire::ids::{NodeId, Round, ShardId};
+use wire::ids::{Digest, NodeId, Round, ShardId};
 use wire::text::ParseError;
 
-use self::rounds::{Block, Line};
+use self::rounds::{Block, Line, Row};
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::json::Json;
@@ -350,12 +350,24 @@ fn check_rounds(
     verdict: &mut Verdict,
 ) -> Result<(), ParseError> {
     let mut height = Round(0);
-    loop {
-        let mut first: Option<(NodeId, Line)> = None;
+    for node in nodes.iter_mut() {
+        node.advance()?;
+    }
+    while let Some(round) = nodes.iter().filter_map(|node| Some(node.next.as_ref()?.round())).min() {
+        let mut first: Option<(NodeId, Box<Line>)> = None;
+        let mut taken_over = Vec::new();
         let mut views = 0;
         let mut executed_ms = u64::MAX;
         for node in nodes.iter_mut() {
-            let Some(line) = node.next()? else { continue };
+            let Some(row) = node.next.take_if(|row| row.round() == round) else { continue };
+            node.advance()?;
+            let line = match row {
+                Row::Executed(line) => line,
+                Row::TakenOver { header, .. } => {
+                    taken_over.push((node.id, header));
+                    continue;
+                }
+            };
             views = views.max(line.views);
             executed_ms = executed_ms.min(line.executed_ms);
             if line.agreement_us > 0 && measured_ms.contains(&line.executed_ms) {
@@ -373,8 +385,27 @@ fn check_rounds(
                 Some(_) => {}
             }
         }
-        let Some((_, line)) = first else { break };
-        height = line.block.round;
+        if round != height.next() {
+            verdict.find(format!("{place}no file has rounds {} to {}", height.next(), round.0 - 1));
+        }
+        height = round;
+        for (node, header) in taken_over {
+            match &first {
+                Some((other, line)) if line.block.header != header => {
+                    verdict.agreement.break_it();
+                    verdict.find(format!(
+                        "{place}node {node} took over a state with header {header} at round {round}; node {other} \
+                         has header {}",
+                        line.block.header
+                    ));
+                }
+                Some(_) => {}
+                None => verdict.find(format!(
+                    "{place}node {node} took over the state after round {round}, which no file has"
+                )),
+            }
+        }
+        let Some((_, line)) = first else { continue };
         verdict.rounds += 1;
         if measured_ms.contains(&executed_ms) {
             verdict.rounds_measured += 1;
@@ -416,32 +447,35 @@ struct Reading<'a> {
     id: NodeId,
     file: RoundsFile,
     status: Option<&'a LastStatus>,
-    sums: BTreeMap<&'static str, u64>,
-    at_status: Option<Block>,
+    /// The row that comes next.
+    next: Option<Row>,
+    /// What its rows add up to, unless some of its blocks have none since it took over a state.
+    sums: Option<BTreeMap<&'static str, u64>>,
+    /// The header at the height of the status.
+    at_status: Option<Digest>,
 }
 
 impl<'a> Reading<'a> {
     fn new(id: NodeId, file: RoundsFile, status: Option<&'a LastStatus>) -> Reading<'a> {
-        Reading { id, file, status, sums: BTreeMap::new(), at_status: None }
+        Reading { id, file, status, next: None, sums: Some(BTreeMap::new()), at_status: None }
     }
 
-    fn next(&mut self) -> Result<Option<Line>, ParseError> {
-        let line = self.file.next_line()?;
-        if let (Some(line), Some(status)) = (&line, self.status)
-            && line.block.round <= status.executed
-        {
-            *self.sums.entry("finished").or_default() += line.block.finished;
-            *self.sums.entry("rejected").or_default() += line.block.rejected;
-            *self.sums.entry("finished across shards").or_default() += line.block.finished_cross;
-            *self.sums.entry("cancelled").or_default() += line.block.cancelled;
-            *self.sums.entry("spent").or_default() += line.block.spent;
-            *self.sums.entry("refunded").or_default() += line.block.refunded;
-            *self.sums.entry("closed").or_default() += line.block.closed;
-            if line.block.round == status.executed {
-                self.at_status = Some(line.block.clone());
-            }
+    /// Reads the next row.
+    fn advance(&mut self) -> Result<(), ParseError> {
+        self.next = self.file.next_row()?;
+        let (Some(row), Some(status)) = (&self.next, self.status) else { return Ok(()) };
+        if row.round() > status.executed {
+            return Ok(());
         }
-        Ok(line)
+        if row.round() == status.executed {
+            self.at_status = Some(row.header());
+        }
+        match (row, &mut self.sums) {
+            (Row::TakenOver { .. }, sums) => *sums = None,
+            (Row::Executed(line), Some(sums)) => add_block(sums, &line.block),
+            (Row::Executed(_), None) => {}
+        }
+        Ok(())
     }
 
     /// The node may have executed more after its last status; up to there all must fit.
@@ -456,15 +490,16 @@ impl<'a> Reading<'a> {
                     status.executed
                 ));
             }
-            Some(block) if block.header != status.header => {
+            Some(header) if *header != status.header => {
                 verdict.agreement.break_it();
                 verdict.find(format!(
                     "node {id} reports header {} at height {}, its file has {}",
-                    status.header, status.executed, block.header
+                    status.header, status.executed, header
                 ));
             }
             Some(_) => {}
         }
+        let Some(sums) = &self.sums else { return };
         let exchanged = |of: fn(&Exchange) -> u64| {
             status.exchanged.iter().fold(0, |sum: u64, exchange| sum.saturating_add(of(exchange)))
         };
@@ -477,13 +512,28 @@ impl<'a> Reading<'a> {
             ("refunded", exchanged(|exchange| exchange.refunded.count)),
             ("closed", exchanged(|exchange| exchange.closed.count)),
         ] {
-            let sum = self.sums.get(what).copied().unwrap_or_default();
+            let sum = sums.get(what).copied().unwrap_or_default();
             if sum != reported {
                 verdict.find(format!(
                     "node {id} reports {reported} transactions {what}, its file adds up to {sum}"
                 ));
             }
         }
+    }
+}
+
+/// Adds what a block did.
+fn add_block(sums: &mut BTreeMap<&'static str, u64>, block: &Block) {
+    for (what, count) in [
+        ("finished", block.finished),
+        ("rejected", block.rejected),
+        ("finished across shards", block.finished_cross),
+        ("cancelled", block.cancelled),
+        ("spent", block.spent),
+        ("refunded", block.refunded),
+        ("closed", block.closed),
+    ] {
+        *sums.entry(what).or_default() += count;
     }
 }
 

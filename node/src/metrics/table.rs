@@ -100,7 +100,7 @@ pub(super) const METRICS: &[Metric] = &[
         "testbed_history_lost",
         Gauge,
         &[],
-        "1 if no member has the round any more that is to be executed next: the node cannot catch up.",
+        "1 if no member has the round any more that is to be executed next: the node takes over a checkpoint.",
         |scrape, samples| samples.add(&[], u8::from(scrape.snapshot.status.history_lost.is_some())),
     ),
     metric(

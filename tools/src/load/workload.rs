@@ -325,6 +325,7 @@ impl Workload {
                 let open = open.clone();
                 let id = self.write(index, &open, out);
                 assert_eq!(id, open.id, "a transaction is made of what its chain remembers");
+                self.chains[index as usize].state = State::Open(Open { was_queried: true, ..open });
                 self.tally.resubmitted += 1;
                 return true;
             }

@@ -78,7 +78,7 @@ fn waiting(committee: &Committee, node: NodeId, status: &NodeStatus, behind: u64
     if let Some(view) = status.view {
         text += &format!(", is in view {view}");
     }
-    if let Some(why) = lag::cannot_catch_up(status) {
+    if let Some(why) = lag::lacks_history(status) {
         text += &format!(", {why}");
     }
     match &status.waiting_for {
@@ -199,7 +199,8 @@ mod tests {
         assert!(note.contains(", is 1,204 rounds behind, waits"), "{note}");
         let status = NodeStatus { history_lost: Some(Round(9)), ..status };
         let note = waiting(&committee, NodeId(6), &status, 1_204);
-        let part = ", cannot catch up: it needs round 1, and members keep no round before 9, waits";
+        let part = ", is behind every history: it needs round 1, members keep no round before 9, and it takes over \
+                    their state, waits";
         assert!(note.contains(part), "{note}");
     }
 

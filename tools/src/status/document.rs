@@ -1,6 +1,6 @@
 //! A look at the nodes as JSON for programs: everything in a status, under the names of `NodeStatus`.
 
-use wire::client::{NodeStatus, Waiting};
+use wire::client::{NodeStatus, TakeoverStatus, Waiting};
 use wire::committee::Committee;
 use wire::hex;
 
@@ -49,6 +49,7 @@ pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("view", Json::or_null(status.view.map(u64::from))),
         ("waiting_for", status.waiting_for.as_ref().map_or(Json::Null, waiting)),
         ("history_lost", Json::or_null(status.history_lost.map(|round| round.0))),
+        ("takeover", status.takeover.as_ref().map_or(Json::Null, takeover)),
         ("follows", Json::from(status.follows)),
         ("too_early", Json::from(status.too_early)),
         ("mempool", Json::from(status.mempool)),
@@ -73,6 +74,14 @@ pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("refused", counts(&status.refused)),
         ("up_s", Json::from(status.up_ms as f64 / 1e3)),
     ]
+}
+
+fn takeover(takeover: &TakeoverStatus) -> Json {
+    Json::object([
+        ("height", Json::from(takeover.height.0)),
+        ("here", Json::from(u64::from(takeover.here))),
+        ("pieces", Json::from(u64::from(takeover.pieces))),
+    ])
 }
 
 fn waiting(waiting: &Waiting) -> Json {

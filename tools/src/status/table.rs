@@ -8,7 +8,7 @@ use wire::ids::ShardId;
 
 use super::{Fork, Look, Rates, Seen};
 use crate::grid::{Side, aligned_within};
-use crate::lag::cannot_catch_up;
+use crate::lag::lacks_history;
 
 /// Which columns there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +39,7 @@ pub(super) fn of(look: &Look, width: usize) -> String {
         }
     }
     for seen in &look.nodes {
-        if let Some(why) = seen.answer.as_ref().ok().and_then(cannot_catch_up) {
+        if let Some(why) = seen.answer.as_ref().ok().and_then(lacks_history) {
             text += &format!("  node {} {why}\n", seen.node);
         }
     }

@@ -51,6 +51,38 @@ pub(crate) struct Line {
     pub(crate) executed_ms: u64,
 }
 
+/// One row: a block that the node executed, or a state that it took over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Row {
+    /// A block.
+    Executed(Box<Line>),
+    /// The state after many blocks, of which the file has no rows.
+    TakenOver {
+        /// Its height.
+        round: Round,
+        /// The header of that height.
+        header: Digest,
+    },
+}
+
+impl Row {
+    /// The height that the node has reached with it.
+    pub(crate) fn round(&self) -> Round {
+        match self {
+            Row::Executed(line) => line.block.round,
+            Row::TakenOver { round, .. } => *round,
+        }
+    }
+
+    /// The header of that height.
+    pub(crate) fn header(&self) -> Digest {
+        match self {
+            Row::Executed(line) => line.block.header,
+            Row::TakenOver { header, .. } => *header,
+        }
+    }
+}
+
 /// Reads one file line by line, so that a run of any length is checked in little memory.
 pub(crate) struct RoundsFile {
     path: PathBuf,
@@ -80,19 +112,23 @@ impl RoundsFile {
         self.last
     }
 
-    /// The next line; `None` at the end. Rounds must follow one another. A last line without its end is no line yet:
-    /// its node was killed while it wrote.
-    pub(crate) fn next_line(&mut self) -> Result<Option<Line>, ParseError> {
+    /// The next row; `None` at the end. Blocks follow one another and states that were taken over. A last line without
+    /// its end is no line yet: its node was killed while it wrote.
+    pub(crate) fn next_row(&mut self) -> Result<Option<Row>, ParseError> {
         let Some(text) = self.next_text()? else { return Ok(None) };
-        let line = text.strip_prefix(&self.owner).and_then(parse).ok_or_else(|| {
+        let row = text.strip_prefix(&self.owner).and_then(parse).ok_or_else(|| {
             self.error(&text, format!("the columns {HEADER}, and '{}' at the beginning", self.owner))
         })?;
         let expected = self.last.map_or(Round(1), Round::next);
-        if line.block.round != expected {
-            return Err(self.error(&line.block.round.to_string(), format!("round {expected}")));
+        let follows = match &row {
+            Row::Executed(line) => line.block.round == expected,
+            Row::TakenOver { round, .. } => *round >= expected,
+        };
+        if !follows {
+            return Err(self.error(&row.round().to_string(), format!("round {expected}")));
         }
-        self.last = Some(expected);
-        Ok(Some(line))
+        self.last = Some(row.round());
+        Ok(Some(row))
     }
 
     fn next_text(&mut self) -> Result<Option<String>, ParseError> {
@@ -119,8 +155,16 @@ impl RoundsFile {
 }
 
 /// The columns after the node and its shard.
-fn parse(text: &str) -> Option<Line> {
+fn parse(text: &str) -> Option<Row> {
     let mut words = text.split(',');
+    if text.contains(",,") {
+        let round = Round(words.next()?.parse().ok()?);
+        let header = Digest(hex::decode_32(words.next()?)?);
+        let counts = HEADER.split(',').count() - 5;
+        let is_taken_over = words.by_ref().take(counts).all(str::is_empty);
+        let _executed_ms: u64 = words.next()?.parse().ok()?;
+        return (is_taken_over && words.next().is_none()).then_some(Row::TakenOver { round, header });
+    }
     fn number<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<u64> {
         words.next()?.parse().ok()
     }
@@ -147,5 +191,5 @@ fn parse(text: &str) -> Option<Line> {
     let agreement_us = number(&mut words)?;
     let _fetch_us = number(&mut words)?;
     let line = Line { block, views, agreement_us, executed_ms: number(&mut words)? };
-    words.next().is_none().then_some(line)
+    words.next().is_none().then(|| Row::Executed(Box::new(line)))
 }

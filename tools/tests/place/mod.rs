@@ -60,10 +60,14 @@ impl Place {
         self.read(&format!("log/consensus-node-{node}.log"))
     }
 
+    /// What a node wrote down of the rounds that it executed.
+    pub(crate) fn rounds_file(&self, node: u16) -> String {
+        self.read(&format!("log/rounds-{node}.csv"))
+    }
+
     /// The last round that a node wrote down as executed.
     pub(crate) fn last_height(&self, node: u16) -> u64 {
-        let rounds = self.read(&format!("log/rounds-{node}.csv"));
-        rounds.lines().last().and_then(|line| line.split(',').nth(2)).unwrap().parse().unwrap()
+        self.rounds_file(node).lines().last().and_then(|line| line.split(',').nth(2)).unwrap().parse().unwrap()
     }
 
     /// The processes named in the pid file: pid by what it is.

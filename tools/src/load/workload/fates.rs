@@ -76,6 +76,15 @@ impl Workload {
             Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_queried => {
                 self.pool_mut(node).to_query.insert(open.id);
             }
+            // Handed in again, since its node did not know it. A node that was behind every history takes over a state and
+            // cannot say what the blocks before did: it may have been executed.
+            Fate::Refused(Refusal::Expired) if open.was_queried => {
+                *self.tally.refused.entry(Refusal::Expired).or_default() += 1;
+                if open.cross.is_none() {
+                    self.keep_in_mind(index, transaction::output_coin(&open.id, 0));
+                }
+                self.close(index, fate, Then::WhenKnown, now_us);
+            }
             // Another node than its own can neither refuse it nor know that it does not exist.
             Fate::Refused(_) | Fate::Unknown if node != open.node => {}
             Fate::Refused(reason) => {

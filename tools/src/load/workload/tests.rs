@@ -8,6 +8,7 @@ use wire::client::{Receipt, Refusal, Rejection, list};
 use wire::committee::Protocol;
 use wire::ids::CoinId;
 
+use super::doubt::DOUBT_US;
 use super::fates::REST_US;
 use super::*;
 use crate::load::mix::Share;
@@ -132,6 +133,28 @@ fn what_a_lost_connection_swallowed_is_queried_and_handed_over_again() {
     receive(&mut workload, 2, id(&one), Fate::Finished(Round(1)));
     let tally = workload.tally();
     assert_eq!((tally.submitted, tally.resubmitted, tally.committed, tally.lost), (1, 1, 1, 0));
+}
+
+/// Its node was behind every history and has taken over a state that forgets what became of it.
+#[test]
+fn a_chain_goes_on_with_the_output_of_a_transaction_whose_fate_nobody_knows() {
+    for is_executed in [true, false] {
+        let mut workload = workload();
+        let one = make(&mut workload, 2, 0).unwrap();
+        let output = transaction::output_coin(&id(&one), 0);
+        let input = TransactionView::parse(&one).unwrap().inputs().next().unwrap().coin;
+        receive(&mut workload, 2, id(&one), Fate::Unknown);
+        assert!(workload.make_again(NodeId(2), &mut Vec::new()));
+        receive(&mut workload, 2, id(&one), Fate::Refused(Refusal::Expired));
+        assert_eq!(workload.take_coin_request(NodeId(2), DOUBT_US), [input, output]);
+        let coin = if is_executed { output } else { input };
+        workload.on_coins(NodeId(2), &[(coin, 1)], DOUBT_US);
+        let made = std::iter::from_fn(|| make(&mut workload, 2, DOUBT_US));
+        let spent: Vec<CoinId> =
+            made.map(|next| TransactionView::parse(&next).unwrap().inputs().next().unwrap().coin).collect();
+        assert!(spent.contains(&coin), "it spends {coin:?}: {spent:?}");
+        assert_eq!((workload.dead(), workload.tally().lost), (0, 0));
+    }
 }
 
 #[test]
