@@ -10,6 +10,8 @@
 //! An effect leaves the node only after the event that caused it was written: the gate opens by position, and nobody
 //! else opens it. If a write fails it never opens again, and the node ends.
 
+mod gathered;
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{MAGIC, segment_path, segments};
 use wire::record::Record;
 
+use self::gathered::Gathered;
 use crate::inbound::{Inbound, InboundSender, Permit};
 use crate::machine::Machine;
 use crate::snapshot::{self, Job, Lengths, Snapshots};
@@ -250,17 +253,19 @@ const NO_PANIC: &str = "nobody panics while holding it";
 
 /// Writes batches, as many at once as have gathered, until nobody sends any more.
 fn write_all(mut writer: Writer, batches: &Receiver<Batch>, gate: &Gate) -> Result<(), String> {
+    let mut gathered = Gathered::default();
     while let Ok(first) = batches.recv() {
-        let (mut bytes, mut permits, mut end, mut opening) = (Vec::new(), Vec::new(), 0, None);
+        let (mut permits, mut end, mut opening) = (Vec::new(), 0, None);
         let mut next = Some(first);
         while let Some(batch) = next {
-            batch.records.iter().for_each(|record| record.write_to(&mut bytes));
+            batch.records.into_iter().for_each(|record| gathered.add(record));
             permits.extend(batch.permits);
             (end, opening) = (batch.end, batch.next);
-            let is_full = bytes.len() >= WRITE_BYTES_MAX || opening.is_some();
+            let is_full = gathered.bytes() >= WRITE_BYTES_MAX || opening.is_some();
             next = if is_full { None } else { batches.try_recv().ok() };
         }
-        writer.write(&bytes)?;
+        writer.write(&gathered)?;
+        gathered.clear();
         if let Some(opening) = opening {
             writer.next_segment(&opening)?;
         }
@@ -301,17 +306,17 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let written = self.append(bytes);
+    fn write(&mut self, gathered: &Gathered) -> Result<(), String> {
+        let written = self.append(gathered);
         written.map_err(|error| self.failed(&error))
     }
 
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    fn append(&mut self, gathered: &Gathered) -> io::Result<()> {
+        gathered.write_to(&mut self.file)?;
         if self.durability == Durability::Power {
             self.file.sync_data()?;
         }
-        self.offset += bytes.len() as u64;
+        self.offset += gathered.bytes() as u64;
         Ok(())
     }
 
@@ -444,6 +449,22 @@ mod tests {
         waiting.join().unwrap().unwrap();
         journal.end().unwrap();
         assert_eq!(place.read(), (vec![(0, 2)], 1));
+    }
+
+    #[test]
+    fn long_bodies_are_written_in_their_places() {
+        let place = Place::new();
+        let (sender, _receiver) = inbound::queue();
+        let mut journal = Journal::start(place.begin(), Past::default(), Lengths::UNLIMITED, sender).unwrap();
+        // More than one call takes, and two of one kind in a row.
+        let count = 3 * gathered::SLICES_MAX as u64;
+        for number in 0..count {
+            let length = if number % 3 == 0 { 100 } else { gathered::BODY_BYTES_MIN };
+            let body = Bytes::from(vec![number as u8; length]);
+            journal.note(Time(number), &Event::Client { client: ClientId(3), body });
+        }
+        journal.end().unwrap();
+        assert_eq!(place.read(), (vec![(0, count)], 1), "each record fits its checksum");
     }
 
     #[test]

@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn what_a_node_reports_of_itself_counts_if_it_is_more() {
         let takeover = Some(TakeoverStatus { height: Round(2_860), here: 3, pieces: 8 });
-        let reported = NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), takeover, ..status(870, 866) };
+        let reported =
+            NodeStatus { behind: 2_000, history_lost: Some(Round(1_500)), takeover, ..status(870, 866) };
         let (began, heard) = heard(&[(0, 1, reported.clone())]);
         let lags = Lags::of(began, [NodeId(1)], &heard);
         assert_eq!(lags.line(80).as_deref(), Some("node 1: 2,000 rounds behind and every history"));

@@ -139,7 +139,9 @@ fn a_node_behind_every_history_takes_over_the_state_of_the_others() {
     let before = nodes.finished();
     eventually("rounds are forgotten", || (nodes.finished() >= before + 4_000).then_some(()));
     drop(stopped);
-    eventually("it takes over a state", || place.log(0).contains("took over the state after round").then_some(()));
+    eventually("it takes over a state", || {
+        place.log(0).contains("took over the state after round").then_some(())
+    });
     nodes.wait_until_level();
     nodes.wait_for_rounds(100);
 

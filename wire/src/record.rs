@@ -44,6 +44,15 @@ impl Record {
     /// # Panics
     /// If head or body are longer than 4 GiB: frames are bounded far below.
     pub fn write_to(&self, out: &mut Vec<u8>) {
+        self.write_front_to(out);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Appends what stands before its body.
+    ///
+    /// # Panics
+    /// See [`Record::write_to`].
+    pub fn write_front_to(&self, out: &mut Vec<u8>) {
         let length =
             |bytes: &[u8]| u32::try_from(bytes.len()).expect("frames are far below 4 GiB").to_le_bytes();
         out.extend(length(&self.head));
@@ -54,7 +63,6 @@ impl Record {
         out.extend(self.checksum().to_le_bytes());
         out.extend(self.digest.iter().flat_map(|digest| digest.0));
         out.extend_from_slice(&self.head);
-        out.extend_from_slice(&self.body);
     }
 
     fn checksum(&self) -> u32 {

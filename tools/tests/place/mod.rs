@@ -67,7 +67,13 @@ impl Place {
 
     /// The last round that a node wrote down as executed.
     pub(crate) fn last_height(&self, node: u16) -> u64 {
-        self.rounds_file(node).lines().last().and_then(|line| line.split(',').nth(2)).unwrap().parse().unwrap()
+        self.rounds_file(node)
+            .lines()
+            .last()
+            .and_then(|line| line.split(',').nth(2))
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// The processes named in the pid file: pid by what it is.
