@@ -284,6 +284,7 @@ impl<M: Machine> Driver<M> {
                 Effect::Jumped(report) => {
                     log::warn!("{}", took_over(&report));
                     self.rounds.jump(&report, now_ms());
+                    self.stats.took_over(&report);
                 }
                 Effect::Fault(fault) => self.stats.fault(fault),
                 Effect::Trace { detail, event } => match detail {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bft::event::JumpReport;
 use bft::fault::{Fault, FaultKind};
 use bft::time::Span;
 use wire::client::NodeStatus;
@@ -21,6 +22,8 @@ pub(crate) struct Stats {
     net_client: ChildStats,
     net_server: ChildStats,
     clients: BTreeSet<ClientId>,
+    takeovers: u64,
+    takeover_bytes: u64,
     /// Bounded by kinds × nodes, since peers are authenticated.
     faults: BTreeMap<(FaultKind, NodeId), u64>,
 }
@@ -109,6 +112,12 @@ impl Stats {
             Totals { links: links.iter().copied().collect(), refused: refused.into_iter().collect() };
     }
 
+    /// The core has taken over a checkpoint.
+    pub(crate) fn took_over(&mut self, report: &JumpReport) {
+        self.takeovers += 1;
+        self.takeover_bytes += report.bytes;
+    }
+
     /// Counts a fault; logs the first of its kind and peer.
     pub(crate) fn fault(&mut self, fault: Fault) {
         let count = self.faults.entry((fault.kind, fault.peer)).or_default();
@@ -137,6 +146,8 @@ impl Stats {
             bytes_sent: links.values().map(|link| link.bytes).sum(),
             frames_dropped: links.values().map(|link| link.dropped).sum(),
             restarts: self.net_client.restarts() + self.net_server.restarts(),
+            takeovers: self.takeovers,
+            takeover_bytes: self.takeover_bytes,
             faults: faults.into_iter().map(|(kind, count)| (kind.name().to_string(), count)).collect(),
             refused: refused.into_iter().collect(),
             ..status

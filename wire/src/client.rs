@@ -274,6 +274,10 @@ pub struct NodeStatus {
     pub frames_dropped: u64,
     /// Child processes restarted.
     pub restarts: u64,
+    /// Checkpoints taken over since the node started, and their bytes.
+    pub takeovers: u64,
+    /// See [`NodeStatus::takeovers`].
+    pub takeover_bytes: u64,
     /// Faults of peers by kind.
     pub faults: Vec<(String, u64)>,
     /// Connections refused and frames dropped by `net_server`, and requests that were not understood, by reason.

@@ -111,6 +111,16 @@ pub(super) const METRICS: &[Metric] = &[
         |scrape, samples| samples.add(&[], u8::from(scrape.snapshot.status.follows)),
     ),
     metric(
+        "testbed_takeovers_total",
+        Counter,
+        &[],
+        "Checkpoints taken over since the node started.",
+        |scrape, samples| samples.add(&[], scrape.snapshot.status.takeovers),
+    ),
+    metric("testbed_takeover_bytes_total", Counter, &[], "Bytes of these checkpoints.", |scrape, samples| {
+        samples.add(&[], scrape.snapshot.status.takeover_bytes)
+    }),
+    metric(
         "testbed_messages_too_early_total",
         Counter,
         &[],

@@ -70,6 +70,8 @@ pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("bytes_sent", Json::from(status.bytes_sent)),
         ("frames_dropped", Json::from(status.frames_dropped)),
         ("restarts", Json::from(status.restarts)),
+        ("takeovers", Json::from(status.takeovers)),
+        ("takeover_bytes", Json::from(status.takeover_bytes)),
         ("faults", counts(&status.faults)),
         ("refused", counts(&status.refused)),
         ("up_s", Json::from(status.up_ms as f64 / 1e3)),

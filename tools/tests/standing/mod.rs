@@ -41,11 +41,6 @@ impl<F: Fn() -> Command> Nodes<F> {
         self.highest(|node| node.finished)
     }
 
-    /// Rounds that a node is behind; `None` if it does not answer.
-    pub(crate) fn behind(&self, node: u16) -> Option<u64> {
-        standings(&text(&self.look(&[]))).get(&node).map(|node| node.behind)
-    }
-
     /// Waits until a node has executed this round.
     pub(crate) fn wait_for_height(&self, height: u64) {
         eventually(&format!("round {height}"), || (self.height() >= height).then_some(()));

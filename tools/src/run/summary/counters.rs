@@ -13,6 +13,9 @@ pub(crate) struct Counters {
     /// Frames dropped by the outbox rule.
     pub(crate) frames_dropped: u64,
     pub(crate) restarts: u64,
+    /// Checkpoints that nodes took over, and their bytes.
+    pub(crate) takeovers: u64,
+    pub(crate) takeover_bytes: u64,
     /// Misbehaviour of peers that nodes counted, by kind.
     pub(crate) peer_faults: BTreeMap<String, u64>,
     /// Messages that nodes dropped since they came too early: a peer that is far ahead sends them, correct or not.
@@ -30,6 +33,8 @@ impl Counters {
             bytes_sent: sum(|status| status.bytes_sent),
             frames_dropped: sum(|status| status.frames_dropped),
             restarts: sum(|status| status.restarts),
+            takeovers: sum(|status| status.takeovers),
+            takeover_bytes: sum(|status| status.takeover_bytes),
             peer_faults: by_name(statuses().flat_map(|status| &status.faults)),
             came_early: sum(|status| status.too_early),
             turned_away: by_name(statuses().flat_map(|status| &status.refused)),
@@ -39,11 +44,14 @@ impl Counters {
     /// What was counted since an earlier look.
     #[must_use]
     pub(crate) fn since(self, before: &Counters) -> Counters {
-        let Counters { bytes_sent, frames_dropped, restarts, peer_faults, came_early, turned_away } = self;
+        let Counters { bytes_sent, frames_dropped, restarts, takeovers, takeover_bytes, .. } = self;
+        let Counters { peer_faults, came_early, turned_away, .. } = self;
         Counters {
             bytes_sent: bytes_sent.saturating_sub(before.bytes_sent),
             frames_dropped: frames_dropped.saturating_sub(before.frames_dropped),
             restarts: restarts.saturating_sub(before.restarts),
+            takeovers: takeovers.saturating_sub(before.takeovers),
+            takeover_bytes: takeover_bytes.saturating_sub(before.takeover_bytes),
             peer_faults: difference(peer_faults, &before.peer_faults),
             came_early: came_early.saturating_sub(before.came_early),
             turned_away: difference(turned_away, &before.turned_away),

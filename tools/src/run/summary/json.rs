@@ -115,6 +115,8 @@ impl Summary {
                 Json::List(self.followers.iter().map(|node| Json::from(u64::from(node.0))).collect()),
             ),
             ("stalls", Json::List(self.stalls.iter().map(stall).collect())),
+            ("takeovers", Json::from(self.counters.takeovers)),
+            ("takeover_bytes", Json::from(self.counters.takeover_bytes)),
             ("came_early", Json::from(self.counters.came_early)),
             ("turned_away", counts(&self.counters.turned_away)),
             ("agreement", judgement(&self.verdict.agreement)),

@@ -194,6 +194,16 @@ impl Summary {
         if self.followers.is_empty() { String::new() } else { followers_text(&self.followers) }
     }
 
+    fn takeovers_text(&self) -> String {
+        match self.counters.takeovers {
+            0 => String::new(),
+            count => format!(
+                "{count} checkpoints of {:.1} MB in all, by nodes behind every history",
+                self.counters.takeover_bytes as f64 / 1e6
+            ),
+        }
+    }
+
     fn came_early_text(&self) -> String {
         match self.counters.came_early {
             0 => String::new(),
@@ -236,6 +246,7 @@ impl Summary {
             ("followers", self.followers_text()),
             ("stalls", self.stalls_text()),
             ("behind", self.behind_text()),
+            ("took over", self.takeovers_text()),
             ("came too early", self.came_early_text()),
             ("turned away", counts_text(&self.counters.turned_away)),
         ];
