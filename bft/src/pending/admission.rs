@@ -88,10 +88,12 @@ impl Pending {
         }
         let part = view.part_of(ledger.shard());
         let is_pooled = part != Part::Intra && ledger.pool_entry(id).is_some();
-        // A pooled transaction that is believed rejected will be cancelled, and that block reports it.
+        // A pooled transaction that is believed rejected will be cancelled, and that block reports it. One that has
+        // finished and is forgotten everywhere has expired elsewhere: it is refused below, not said to have expired.
         if part != Part::Intra
             && !is_pooled
             && let Some(cause) = self.opinions.believed(id)
+            && !(cause == Cause::Expired && ledger.may_have_forgotten(view))
         {
             return Err(cause.fate());
         }

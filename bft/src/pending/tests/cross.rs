@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use wire::limits::FORGET_ROUNDS_AFTER_EXPIRY;
+
 use super::*;
 use crate::ledger::CrossEvent;
 use crate::message::encode_order;
@@ -268,6 +270,20 @@ fn a_rejection_elsewhere_ends_it_once_and_takes_it_off_the_list() {
     assert_empty(&bench);
     let again = hand_in(&mut bench, ALICE, &bytes);
     assert_eq!(again, Err(cause.fate()), "what is believed already is told at once");
+    assert_empty(&bench);
+}
+
+/// Members of input shards that have forgotten a finished transaction call it expired; so may one that was behind and
+/// took over a state, after which its client hands the transaction in again.
+#[test]
+fn what_may_have_finished_and_is_forgotten_is_refused_though_others_call_it_expired() {
+    let mut bench = bench();
+    let bytes = spend(&bench, &[HERE, ONE], 0, HERE, 5);
+    assert_eq!(believe(&mut bench, tx_id(&bytes), Cause::Expired), Receipts::new());
+    bench.skip_to(5 + FORGET_ROUNDS_AFTER_EXPIRY - 1);
+    assert_eq!(hand_in(&mut bench, ALICE, &bytes), Err(Fate::Expired), "had it finished, we would know");
+    bench.skip_to(5 + FORGET_ROUNDS_AFTER_EXPIRY);
+    assert_eq!(hand_in(&mut bench, ALICE, &bytes), Err(Fate::Refused(Refusal::Expired)));
     assert_empty(&bench);
 }
 
