@@ -35,7 +35,7 @@ use wire::client::Fate;
 use wire::committee::{Committee, Protocol};
 use wire::ids::{CoinId, Index, NodeId, Round, ShardId, TxId};
 
-use self::chain::{Chain, Cross, Open, State, log_end};
+use self::chain::{Chain, Cross, Open, Query, State, log_end};
 use self::cross::Drawer;
 use self::idle::Idle;
 use self::maker::Maker;
@@ -252,8 +252,8 @@ impl Workload {
         let counter = self.tally.submitted;
         let expiry = expiries[usize::from(self.maker.committee.shard_of(node).0)];
         let id = TxId::default();
-        let (position, sent_us, was_queried) = (self.open_at(node), now_us, false);
-        let mut open = Open { id, node, position, intended_us, sent_us, counter, expiry, cross, was_queried };
+        let (position, sent_us, query) = (self.open_at(node), now_us, Query::Never);
+        let mut open = Open { id, node, position, intended_us, sent_us, counter, expiry, cross, query };
         open.id = self.write(index, &open, out);
         self.pool_mut(node).open.push(index);
         self.by_id.insert(open.id, index);
@@ -325,7 +325,7 @@ impl Workload {
                 let open = open.clone();
                 let id = self.write(index, &open, out);
                 assert_eq!(id, open.id, "a transaction is made of what its chain remembers");
-                self.chains[index as usize].state = State::Open(Open { was_queried: true, ..open });
+                self.chains[index as usize].state = State::Open(Open { query: Query::Made, ..open });
                 self.tally.resubmitted += 1;
                 return true;
             }
@@ -403,7 +403,9 @@ impl Workload {
             let State::Open(open) = &mut chains[*index as usize].state else {
                 unreachable!("the list knows open transactions only")
             };
-            open.was_queried = true;
+            if open.query == Query::Never {
+                open.query = Query::Made;
+            }
             open.id
         });
         let ids: Vec<TxId> = ids.collect();

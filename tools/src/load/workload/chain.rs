@@ -44,7 +44,17 @@ pub(super) struct Open {
     pub(super) expiry: Round,
     /// If it crosses shards.
     pub(super) cross: Option<Box<Cross>>,
-    pub(super) was_queried: bool,
+    pub(super) query: Query,
+}
+
+/// Whether its node was queried for the fate of an open transaction, or was handed it again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Query {
+    Never,
+    Made,
+    /// And the node has refused it as spent, which may mean that it has executed it. If it does not know it even then,
+    /// the refusal stands.
+    RefusedSpent,
 }
 
 /// The parts of a transaction that crosses shards, so that it can be written again to the byte.

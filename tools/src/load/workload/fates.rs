@@ -4,7 +4,7 @@ use bft::transaction;
 use wire::client::{Fate, Receipt, Refusal};
 use wire::ids::{NodeId, Round, ShardId};
 
-use super::chain::{Open, Spoiled, State, log_end};
+use super::chain::{Open, Query, Spoiled, State, log_end};
 use super::{WhenUnknown, Workload};
 use crate::load::tally::{Ending, Kind};
 use crate::load::transactions::End;
@@ -73,12 +73,16 @@ impl Workload {
                 self.close(index, fate, then, now_us);
             }
             // Of a queried transaction these mean only that this node has it, or has executed it.
-            Fate::Refused(Refusal::Duplicate | Refusal::Spent) if open.was_queried => {
+            Fate::Refused(reason @ (Refusal::Duplicate | Refusal::Spent)) if open.query != Query::Never => {
+                if reason == Refusal::Spent {
+                    let query = Query::RefusedSpent;
+                    self.chains[index as usize].state = State::Open(Open { query, ..open.clone() });
+                }
                 self.pool_mut(node).to_query.insert(open.id);
             }
             // Handed in again, since its node did not know it. A node that was behind every history takes over a state and
             // cannot say what the blocks before did: it may have been executed.
-            Fate::Refused(Refusal::Expired) if open.was_queried => {
+            Fate::Refused(Refusal::Expired) if open.query != Query::Never => {
                 *self.tally.refused.entry(Refusal::Expired).or_default() += 1;
                 if open.cross.is_none() {
                     self.keep_in_mind(index, transaction::output_coin(&open.id, 0));
@@ -87,22 +91,9 @@ impl Workload {
             }
             // Another node than its own can neither refuse it nor know that it does not exist.
             Fate::Refused(_) | Fate::Unknown if node != open.node => {}
-            Fate::Refused(reason) => {
-                *self.tally.refused.entry(reason).or_default() += 1;
-                let then = match reason {
-                    // The last one of a node that is behind, which does not know how far the others are.
-                    Refusal::Full | Refusal::ClientShare | Refusal::ExpiryTooFar => {
-                        Then::After(now_us + REST_US)
-                    }
-                    Refusal::Expired => Then::Now,
-                    Refusal::Spent if self.ending_of(index, open) == Ending::Expected => Then::WhenKnown,
-                    Refusal::Invalid
-                    | Refusal::TooLarge
-                    | Refusal::WrongShard
-                    | Refusal::Duplicate
-                    | Refusal::Spent => Then::Never,
-                };
-                self.close(index, fate, then, now_us);
+            Fate::Refused(reason) => self.on_refused(index, open, reason, now_us),
+            Fate::Unknown if open.query == Query::RefusedSpent => {
+                self.on_refused(index, open, Refusal::Spent, now_us);
             }
             Fate::Unknown => match when_unknown {
                 WhenUnknown::Resubmit => self.pool_mut(node).again.push(index),
@@ -112,6 +103,23 @@ impl Workload {
                 }
             },
         }
+    }
+
+    /// Its own node has refused it.
+    fn on_refused(&mut self, index: u32, open: &Open, reason: Refusal, now_us: u64) {
+        *self.tally.refused.entry(reason).or_default() += 1;
+        let then = match reason {
+            // The last one of a node that is behind, which does not know how far the others are.
+            Refusal::Full | Refusal::ClientShare | Refusal::ExpiryTooFar => Then::After(now_us + REST_US),
+            Refusal::Expired => Then::Now,
+            Refusal::Spent if self.ending_of(index, open) == Ending::Expected => Then::WhenKnown,
+            Refusal::Invalid
+            | Refusal::TooLarge
+            | Refusal::WrongShard
+            | Refusal::Duplicate
+            | Refusal::Spent => Then::Never,
+        };
+        self.close(index, Fate::Refused(reason), then, now_us);
     }
 
     /// Gives each chain of a finished transaction its next coin.
@@ -160,7 +168,7 @@ impl Workload {
         let state = std::mem::replace(&mut self.chains[index as usize].state, State::Idle);
         let State::Open(open) = state else { unreachable!("only an open transaction is closed") };
         self.by_id.remove(&open.id);
-        if open.was_queried {
+        if open.query != Query::Never {
             self.queried.insert(open.id, fate);
         }
         self.forget_open(&open);

@@ -146,14 +146,36 @@ fn a_chain_goes_on_with_the_output_of_a_transaction_whose_fate_nobody_knows() {
         receive(&mut workload, 2, id(&one), Fate::Unknown);
         assert!(workload.make_again(NodeId(2), &mut Vec::new()));
         receive(&mut workload, 2, id(&one), Fate::Refused(Refusal::Expired));
-        assert_eq!(workload.take_coin_request(NodeId(2), DOUBT_US), [input, output]);
+        let known_us = 10_000 + DOUBT_US;
+        assert_eq!(workload.take_coin_request(NodeId(2), known_us), [input, output]);
         let coin = if is_executed { output } else { input };
-        workload.on_coins(NodeId(2), &[(coin, 1)], DOUBT_US);
-        let made = std::iter::from_fn(|| make(&mut workload, 2, DOUBT_US));
+        workload.on_coins(NodeId(2), &[(coin, 1)], known_us);
+        let made = std::iter::from_fn(|| make(&mut workload, 2, known_us));
         let spent: Vec<CoinId> =
             made.map(|next| TransactionView::parse(&next).unwrap().inputs().next().unwrap().coin).collect();
         assert!(spent.contains(&coin), "it spends {coin:?}: {spent:?}");
         assert_eq!((workload.dead(), workload.tally().lost), (0, 0));
+    }
+}
+
+/// Two connections are lost in a row: the second submission of a transaction with a spent input is refused like the
+/// first would have been.
+#[test]
+fn a_spoiled_transaction_that_is_handed_over_again_is_refused_once_and_for_all() {
+    for when_unknown in [WhenUnknown::Resubmit, WhenUnknown::CountAsLost] {
+        let mut workload = crossing(2, 8, 1.0);
+        let one = id(&make(&mut workload, 0, 0).unwrap());
+        workload.query_all_of(NodeId(0));
+        receive(&mut workload, 0, one, Fate::Unknown);
+        assert!(workload.make_again(NodeId(0), &mut Vec::new()));
+        receive(&mut workload, 0, one, Fate::Refused(Refusal::Spent));
+        // It may have been executed: its node is queried once more.
+        assert!(workload.take_queries(NodeId(0), 10).contains(&one));
+        workload.on_receipt(NodeId(0), &Receipt { id: one, fate: Fate::Unknown }, 10_000, when_unknown);
+        assert!(!workload.make_again(NodeId(0), &mut Vec::new()), "it is not handed over for ever");
+        let tally = workload.tally();
+        assert_eq!((tally.refused.get(&Refusal::Spent), tally.resubmitted, tally.lost), (Some(&1), 1, 0));
+        assert_eq!((workload.in_flight_and_orphaned(), workload.dead()), ((0, 0), 0));
     }
 }
 
