@@ -65,7 +65,9 @@ impl Link {
                     }
                 }
             }
-            thread::sleep(backoff.pause(rand::u64()));
+            if self.peer.wait_to_dial(backoff.pause(rand::u64())) {
+                backoff.reset();
+            }
         }
     }
 

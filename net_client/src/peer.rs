@@ -8,12 +8,14 @@
 //! The send thread parks when it finds no work, and every thread that adds work unparks it. An unpark before the park
 //! is not lost, so no wake-up is lost.
 
-use std::sync::{Mutex, MutexGuard, OnceLock};
-use std::thread::Thread;
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 use wire::envelope::{LinkCounters, Progress};
 use wire::frame::{HEADER_BYTES, TAG_BYTES};
 use wire::ids::NodeId;
+use wire::limits::DIAL_BACKOFF_MIN;
 
 use crate::outbox::{Item, Listener, NeverSent, Outbox, Outgoing};
 
@@ -22,12 +24,16 @@ pub(crate) struct Peer {
     id: NodeId,
     sender: OnceLock<Thread>,
     state: Mutex<State>,
+    /// Signalled when `dials_now` is set.
+    dial: Condvar,
 }
 
 struct State {
     outbox: Outbox,
     link: Link,
     link_use: Use,
+    /// Whether the next dial need not wait for the end of its pause.
+    dials_now: bool,
     /// The sequence of the ping to write next.
     ping: Option<u64>,
     counters: LinkCounters,
@@ -69,10 +75,11 @@ impl Peer {
             outbox: Outbox::new(outbox_bytes_max),
             link: Link::Lost,
             link_use: Use::Idle,
+            dials_now: false,
             ping: None,
             counters: LinkCounters::default(),
         };
-        Peer { id, sender: OnceLock::new(), state: Mutex::new(state) }
+        Peer { id, sender: OnceLock::new(), state: Mutex::new(state), dial: Condvar::new() }
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -101,12 +108,33 @@ impl Peer {
         }
     }
 
+    /// The peer can probably be reached: ends the pause before the next dial, if it has no link.
+    pub(crate) fn dial_now(&self) {
+        let mut state = self.lock();
+        if state.link == Link::Lost {
+            state.dials_now = true;
+            self.dial.notify_one();
+        }
+    }
+
+    /// Waits for this long before the next dial, or until [`Peer::dial_now`]; but for [`DIAL_BACKOFF_MIN`] at least, so
+    /// that a peer cannot make us dial without a pause. Returns whether the pause was cut short.
+    pub(crate) fn wait_to_dial(&self, pause: Duration) -> bool {
+        let least = pause.min(DIAL_BACKOFF_MIN);
+        thread::sleep(least);
+        let waiting = self.dial.wait_timeout_while(self.lock(), pause - least, |state| !state.dials_now);
+        let (mut state, _) =
+            waiting.expect("no thread panics while it holds this lock: a panic ends the process");
+        std::mem::take(&mut state.dials_now)
+    }
+
     /// A session begins; see [`Outbox::resume`].
     pub(crate) fn link_up(&self, listener: Listener, next_expected: u64) -> Result<(), NeverSent> {
         let mut state = self.lock();
         state.outbox.resume(listener, next_expected)?;
         state.link = Link::Up;
         state.link_use = Use::Idle;
+        state.dials_now = false;
         state.ping = None;
         Ok(())
     }
@@ -182,5 +210,41 @@ impl Peer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics while it holds this lock: a panic ends the process")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn a_peer_that_has_dialled_us_is_dialled_before_the_pause_is_over() {
+        let peer = Arc::new(Peer::new(NodeId(1), 1 << 20));
+        assert!(!peer.wait_to_dial(2 * DIAL_BACKOFF_MIN), "nobody has ended this pause");
+        let other = peer.clone();
+        let ends = thread::spawn(move || other.dial_now());
+        assert!(peer.wait_to_dial(LONG), "whether it came before the pause or in it");
+        ends.join().unwrap();
+
+        peer.dial_now();
+        let began = Instant::now();
+        assert!(peer.wait_to_dial(LONG));
+        assert!(began.elapsed() >= DIAL_BACKOFF_MIN, "never without a pause");
+        assert!(!peer.wait_to_dial(2 * DIAL_BACKOFF_MIN), "it ends one pause");
+    }
+
+    #[test]
+    fn a_link_needs_no_dial() {
+        let peer = Peer::new(NodeId(1), 1 << 20);
+        peer.dial_now();
+        peer.link_up(Listener::New, 0).unwrap();
+        peer.dial_now();
+        peer.link_lost();
+        assert!(!peer.wait_to_dial(2 * DIAL_BACKOFF_MIN));
     }
 }

@@ -222,10 +222,10 @@ impl<M: Machine> Driver<M> {
                 self.feed(Event::Peer { from, digest, body });
             }
             ToCore::PeerUp { peer } => {
-                self.stats.peer_up(child, peer);
+                self.peer_up(child, peer);
                 self.feed(Event::PeerUp { peer });
             }
-            ToCore::PeerBack { peer } => self.stats.peer_up(child, peer),
+            ToCore::PeerBack { peer } => self.peer_up(child, peer),
             ToCore::PeerDecided { peer, decided } => self.feed(Event::PeerDecided { peer, decided }),
             ToCore::PeerDown { peer } => {
                 if self.stats.is_last_session_down(child, peer) {
@@ -245,6 +245,14 @@ impl<M: Machine> Driver<M> {
                 self.feed(Event::ClientGone { client });
             }
             ToCore::Counters { links, refused } => self.stats.counted(child, &links, refused),
+        }
+    }
+
+    /// A session with a peer was established. One that has dialled us was away, so our next dial may be 10 s ahead.
+    fn peer_up(&mut self, child: Child, peer: NodeId) {
+        self.stats.peer_up(child, peer);
+        if child == Child::NetServer {
+            self.net_client.push(FromCore::Dial { peer }, Bytes::from(Vec::new()));
         }
     }
 
@@ -489,6 +497,32 @@ mod tests {
         sender.send(Inbound::Stop).unwrap();
         driver.join().unwrap();
         sent
+    }
+
+    #[test]
+    fn a_peer_that_dials_us_is_dialled_and_one_that_we_dialled_is_not() {
+        let (sender, receiver) = inbound::queue();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let outlet = Outlet::start(Child::NetClient, ours, u64::MAX).unwrap();
+        sender.send(Inbound::Started { child: Child::NetClient, pid: 1, outlet }).unwrap();
+        let up = |child, peer: ToCore| {
+            sender.messages(child, vec![(peer, Bytes::from(Vec::new()))]).unwrap();
+        };
+        up(Child::NetClient, ToCore::PeerUp { peer: NodeId(1) });
+        up(Child::NetServer, ToCore::PeerUp { peer: NodeId(2) });
+        up(Child::NetServer, ToCore::PeerBack { peer: NodeId(3) });
+        let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
+        let driver = std::thread::spawn(|| {
+            let first = Beginning::First;
+            Driver::new(Counter::default(), receiver, rounds, Silences::default(), None, first).run()
+        });
+        let mut reader = IpcReader::<FromCore>::new();
+        for peer in [2, 3].map(NodeId) {
+            let (message, _) = reader.receive(&mut theirs).unwrap().unwrap();
+            assert_eq!(message, FromCore::Dial { peer });
+        }
+        sender.send(Inbound::Stop).unwrap();
+        driver.join().unwrap();
     }
 
     #[test]

@@ -121,6 +121,11 @@ pub enum FromCore {
     /// To `net_server`: answer status requests with the body for twice [`crate::limits::STATUS_EVERY`], because the
     /// inbound queue lags.
     Status,
+    /// To `net_client`: this peer has just dialled us, so it can probably be reached; dial it now if it has no link.
+    Dial {
+        /// The peer.
+        peer: NodeId,
+    },
     /// To both: these classes are finished.
     Progress(Progress),
 }
