@@ -231,7 +231,7 @@ fn obstacles(reply: &Reply, facts: &Facts, purpose: &Purpose) -> Vec<String> {
     }
     if facts.free_kib < FREE_KIB_MIN {
         wrong.push(format!(
-            "only {} MiB are free for the run directory, and a run needs at least {}",
+            "only {} MiB are free for the run directory, and a run needs at least {} MiB",
             facts.free_kib >> 10,
             FREE_KIB_MIN >> 10
         ));

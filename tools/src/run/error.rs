@@ -121,7 +121,7 @@ impl fmt::Display for StartError {
             ),
             StartError::DiskFull { directory, free_kib, needed_kib } => write!(
                 f,
-                "only {free_kib} KiB are free for {}, and a run needs at least {needed_kib}",
+                "only {free_kib} KiB are free for {}, and a run needs at least {needed_kib} KiB",
                 directory.display()
             ),
             StartError::AnotherRun { directory, pid } => write!(
