@@ -181,10 +181,11 @@ fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
     statuses
 }
 
-/// The ledgers of the nodes that are up. Of an interrupted run that goes on meanwhile only those are compared that
-/// happen to be of one height.
+/// The ledgers of the nodes that are up and sign. Of an interrupted run that goes on meanwhile only those are compared
+/// that happen to be of one height.
 fn last_ledgers(run: &Run<'_>, statuses: &BTreeMap<NodeId, NodeStatus>) -> BTreeMap<NodeId, LastLedger> {
-    let nodes: Vec<NodeId> = statuses.keys().copied().collect();
+    let signing = statuses.iter().filter(|(_, status)| !status.follows);
+    let nodes: Vec<NodeId> = signing.map(|(node, _)| *node).collect();
     let patience = if run.interrupted { STATUS_PATIENCE } else { LEDGER_PATIENCE };
     live::look(&run.prepared.committee, &run.prepared.hosts, &nodes, patience)
 }
