@@ -331,10 +331,22 @@ impl Writer {
 
     fn failed(&self, error: &io::Error) -> String {
         format!(
-            "cannot write the journal, {} at byte {}: {error}; the node ends, since what it does must be written first",
+            "cannot write the journal, {} at byte {}: {error}; the node ends, since what it does must be written \
+             first{}",
             self.path.display(),
-            self.offset
+            self.offset,
+            remedy(error)
         )
+    }
+}
+
+/// What to do about an error of the disk, in words that follow it.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; make room, and it goes on from its journal when it is started again"
+        }
+        _ => "",
     }
 }
 
@@ -378,6 +390,7 @@ mod tests {
 
     use super::*;
     use crate::inbound;
+    use crate::restart::RestartError;
 
     /// A directory for one test; removed when dropped.
     struct Place(PathBuf);
@@ -501,5 +514,13 @@ mod tests {
         let Ok(Inbound::Failed(reason)) = receiver.recv() else { panic!("the node ends") };
         assert!(reason.contains("journal-00000001 at byte "), "{reason}");
         assert!(reason.contains("No space left on device"), "{reason}");
+        assert!(
+            reason.ends_with("; make room, and it goes on from its journal when it is started again"),
+            "{reason}"
+        );
+        let begun =
+            RestartError::Io("begin", "journal".into(), io::ErrorKind::StorageFull.into()).to_string();
+        assert!(begun.contains("; make room, "), "{begun}");
+        assert_eq!(remedy(&io::ErrorKind::NotFound.into()), "", "nothing is known of other errors");
     }
 }

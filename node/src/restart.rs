@@ -33,7 +33,7 @@ use wire::name::Name;
 use wire::record::Item;
 use wire::snapshot::{self, snapshot_path, snapshots};
 
-use crate::journal::BegunSegment;
+use crate::journal::{BegunSegment, remedy};
 use crate::rounds::RoundsFile;
 
 /// The directory of a journal, locked until this is dropped or the process ends, however it does.
@@ -255,7 +255,8 @@ impl fmt::Display for RestartError {
                                   node only follow, with --follow and without --journal";
         match self {
             RestartError::Io(what, path, error) => {
-                write!(f, "the journal cannot be used: cannot {what} {}: {error}", path.display())
+                let (path, remedy) = (path.display(), remedy(error));
+                write!(f, "the journal cannot be used: cannot {what} {path}: {error}{remedy}")
             }
             RestartError::InUse(path) => write!(
                 f,
