@@ -131,13 +131,13 @@ fn between(from: usize, to: usize) -> String {
 #[test]
 fn a_node_behind_every_history_takes_over_the_state_of_the_others() {
     let place = Place::new();
-    let run = place.start_local(&format!("--nodes 4 {LOAD} --tx-size 1000 --rounds 2500 --history-mib 1"));
+    let run = place.start_local(&format!("--nodes 4 {LOAD} --tx-size 1000 --rounds 2500 --history-mib 4"));
     let nodes = Nodes::new(4, || place.command("status", "--json"));
     nodes.wait_for_height(100);
     let stopped = Stopped::of(&place, &[0], &ALL);
-    // 4 MB, of which members keep one.
+    // 8 MB, of which members keep four.
     let before = nodes.finished();
-    eventually("rounds are forgotten", || (nodes.finished() >= before + 4_000).then_some(()));
+    eventually("rounds are forgotten", || (nodes.finished() >= before + 8_000).then_some(()));
     drop(stopped);
     eventually("it takes over a state", || {
         place.log(0).contains("took over the state after round").then_some(())
@@ -156,7 +156,8 @@ fn a_node_behind_every_history_takes_over_the_state_of_the_others() {
     }
     assert_eq!(output.status.code(), Some(0), "{told}");
     let log = place.log(0);
-    assert_eq!(log.matches("rounds behind every history: round ").count(), 1, "{log}");
+    // More than once where the machine is so slow that a takeover outlasts the history.
+    assert!(log.contains("rounds behind every history: round "), "{log}");
     assert!(place.rounds_file(0).lines().any(|line| line.contains(",,,")), "the file says where it jumped");
     assert_nobody_was_blamed(&place, &told);
 }
