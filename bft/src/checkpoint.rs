@@ -87,7 +87,7 @@ pub enum CheckpointMessage {
     },
 }
 
-/// What a checkpoint is.
+/// The description of a checkpoint. Equal offers are of equal checkpoints.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Offer {
     /// The header of its height.

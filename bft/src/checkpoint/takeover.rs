@@ -76,6 +76,8 @@ struct Fetching {
     offer: Offer,
     vouchers: BTreeSet<Index>,
     pieces: Vec<Option<Bytes>>,
+    /// Pieces that are here.
+    here: usize,
     /// Numbers of the pieces that are not here and not requested.
     unasked: BTreeSet<u32>,
     /// Requests by the end of their time. At most [`IN_FLIGHT`] a member.
@@ -123,15 +125,14 @@ impl Takeover {
         }
     }
 
-    /// What people are shown of it.
+    /// How far it is, for people.
     pub(crate) fn status(&self) -> Option<TakeoverStatus> {
         match &self.phase {
             Phase::Idle => None,
             Phase::Asking { .. } => Some(TakeoverStatus::default()),
             Phase::Fetching(fetching) => {
                 let pieces = fetching.pieces.len() as u32;
-                let here = fetching.pieces.iter().flatten().count() as u32;
-                Some(TakeoverStatus { height: fetching.offer.height(), here, pieces })
+                Some(TakeoverStatus { height: fetching.offer.height(), here: fetching.here as u32, pieces })
             }
         }
     }
@@ -193,7 +194,7 @@ impl Takeover {
     /// A piece arrives.
     pub(crate) fn on_piece(&mut self, now: Time, author: Index, piece: Piece) -> CheckpointEffects {
         let Phase::Fetching(fetching) = &mut self.phase else { return Effects::none() };
-        if piece.height != fetching.offer.height() || !fetching.was_asked(author, piece.number) {
+        if piece.height != fetching.offer.height() || !fetching.lacks(author, piece.number) {
             return Effects::none();
         }
         let digest = piece_digest(&piece.bytes);
@@ -206,7 +207,7 @@ impl Takeover {
             return effects;
         }
         fetching.arrived(now, piece);
-        if fetching.pieces.iter().any(Option::is_none) {
+        if fetching.here < fetching.pieces.len() {
             return self.fetch(now);
         }
         let Phase::Fetching(fetching) = std::mem::replace(&mut self.phase, Phase::Idle) else {
@@ -294,6 +295,7 @@ impl Fetching {
     fn new(now: Time, offer: Offer, vouchers: BTreeSet<Index>) -> Fetching {
         Fetching {
             pieces: vec![None; offer.pieces.len()],
+            here: 0,
             unasked: (0u32..).take(offer.pieces.len()).collect(),
             asked: BTreeSet::new(),
             turn: Index(0),
@@ -307,13 +309,17 @@ impl Fetching {
         self.arrived_at + GIVEN_UP_AFTER
     }
 
-    fn was_asked(&self, author: Index, number: u32) -> bool {
-        self.asked.iter().any(|(_, asked, of)| (*asked, *of) == (number, author))
+    /// Whether a piece of this member is missing. It may come after the time of its request: a slow link must not have
+    /// it carried again and again.
+    fn lacks(&self, author: Index, number: u32) -> bool {
+        self.vouchers.contains(&author) && self.pieces.get(number as usize).is_some_and(Option::is_none)
     }
 
     fn arrived(&mut self, now: Time, piece: Piece) {
         self.arrived_at = now;
+        self.unasked.remove(&piece.number);
         self.asked.retain(|(_, number, _)| *number != piece.number);
+        self.here += 1;
         self.pieces[piece.number as usize] = Some(piece.bytes);
     }
 

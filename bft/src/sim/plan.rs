@@ -338,7 +338,7 @@ impl Plan {
             submit_every: Span(prng.within(50_000..400_000)),
         };
         if scenario.adversary.shortens_history() {
-            // What an absent member missed must not come all at once when it is back.
+            // The outboxes drop what an absent member missed, so that it does not all arrive when it is back.
             return Plan { outboxes: Outboxes::Full, submit_every: Span(plan.submit_every.0 / 4), ..plan };
         }
         if scenario.adversary.needs_calm() { plan.calm() } else { plan }
