@@ -179,7 +179,7 @@ pub(crate) fn rounds_behind<'a>(
     members.into_iter().map(behind).collect()
 }
 
-/// What a node lacks that no member has any more, in words that follow "node 3".
+/// Why a node takes over a state, in words that follow "node 3"; `None` unless it is behind every history.
 pub(crate) fn lacks_history(status: &NodeStatus) -> Option<String> {
     let served_from = grouped(status.history_lost?.0);
     let next = grouped(status.executed.next().0);

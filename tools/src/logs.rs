@@ -97,7 +97,7 @@ pub(crate) const COMMAND: Command = Command {
                                             UTC, or seconds since the logs begin.",
         ),
         Opt::without_default("until", "T", "Only up to this time."),
-        Opt::without_default("grep", "TEXT", "Only lines that hold this text."),
+        Opt::without_default("grep", "TEXT", "Only lines that hold this text as they are shown: round 5, not round=5."),
     ],
     sections: &[
         (

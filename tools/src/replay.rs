@@ -71,7 +71,7 @@ pub(crate) const COMMAND: Command = Command {
             "test",
             "DIR",
             "Writes what the replay reads, up to --until, into a new directory DIR: a test that is run again by tools \
-             replay --data-dir DIR. One node only (--nodes). Its secret key goes along.",
+             replay --data-dir DIR --log-dir DIR. One node only (--nodes). Its secret key goes along.",
         ),
         Opt::switch("status", "Prints the status of each node where its replay stops, as JSON."),
     ],

@@ -45,7 +45,7 @@ use crate::json::Json;
 use crate::keygen::load_committee;
 use crate::ledger;
 use crate::load::Histogram;
-use crate::run::nodes_writing_in;
+use crate::run::{Directories, nodes_writing_in};
 use crate::terminal::print;
 use crate::testbed;
 
@@ -172,6 +172,11 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         return Err(
             ParseError::of(&summary.display().to_string(), &format!("testbed {theirs}"), expected).into()
         );
+    }
+    if !summary.exists() && Directories::lock_in(log).exists() {
+        let expected = "the figures of a run that has ended; this one goes on, or it was cut off, and then a run with \
+                        --resume goes on after it and judges all of it";
+        return Err(ParseError::of(&summary.display().to_string(), "no such file", expected).into());
     }
     let record = Record::load(log, &committee)?;
     let mut verdict = check(log, &committee, &record)?;

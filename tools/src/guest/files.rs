@@ -173,6 +173,7 @@ mod tests {
             lost: 0,
             in_flight: 0,
             orphaned: 0,
+            cut_off: 0,
         };
         let finished = Finished { intra: committed, cross: 0 };
         let record = Record {

@@ -167,7 +167,7 @@ impl Scan {
     }
 }
 
-/// What is wrong with the books of a ledger whose unspent coins are worth so much.
+/// The fault in the books of a ledger, if there is one; its unspent coins have this value.
 fn balance(ledger: &Ledger, value: u128) -> Option<String> {
     let exchanged = ledger.exchanged();
     let gone: u128 = exchanged.iter().map(|exchange| exchange.value_out).sum();

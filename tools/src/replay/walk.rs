@@ -96,7 +96,7 @@ pub(crate) enum Cause {
     Empty(PathBuf),
 }
 
-/// What the core of a replay is made of.
+/// The beginning of a replay: committee, keys and the first record.
 pub(crate) enum Beginning {
     /// The opening of the first segment.
     Opening(Opening),

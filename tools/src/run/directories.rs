@@ -44,7 +44,12 @@ impl Directories {
 
     /// The run that writes into the log directory.
     pub(crate) fn lock(&self) -> PathBuf {
-        self.log.join("run.txt")
+        Directories::lock_in(&self.log)
+    }
+
+    /// The same of a run with this log directory.
+    pub(crate) fn lock_in(log: &Path) -> PathBuf {
+        log.join("run.txt")
     }
 
     /// The pid file.

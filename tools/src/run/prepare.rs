@@ -51,6 +51,8 @@ pub(crate) fn prepare(
 /// The record of the loads that a run goes on after, if they have left one: a load that was killed has not.
 pub(crate) struct Resumed {
     pub(crate) record: Option<Record>,
+    /// Loads just before this one that were killed: none or one.
+    pub(crate) cut_off: u64,
 }
 
 /// Prepares a run that goes on with the keys and journals of an earlier one, on the places that `places` makes of those
@@ -68,7 +70,8 @@ pub(crate) fn prepare_again(
     let log = &directories.log;
     let has_record = directories.continue_logs(&committee)?;
     let record = has_record.then(|| Record::load(log, &committee)).transpose()?;
-    if directories.lacks_figures() {
+    let cut_off = u64::from(directories.lacks_figures());
+    if cut_off > 0 {
         print(&format!(
             "the last load in {} was cut off and left no figures; its blocks are gone on from and judged",
             log.display()
@@ -79,7 +82,7 @@ pub(crate) fn prepare_again(
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
     made.keep();
-    Ok((Prepared { committee: Arc::new(committee), hosts }, Resumed { record }))
+    Ok((Prepared { committee: Arc::new(committee), hosts }, Resumed { record, cut_off }))
 }
 
 /// Refuses a directory of which one of these processes, which noted themselves there and still run, is another run.

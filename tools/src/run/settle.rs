@@ -1,4 +1,4 @@
-//! The beginning of a run that goes on: what the last one left open ends, and what belongs to earlier runs is told apart.
+//! The beginning of a run that goes on: it closes the files of the last run, and keeps the figures of earlier ones apart.
 //!
 //! Nodes that go on from journals keep what their cores have counted and all blocks in their files. The judgement is of
 //! all of that; the figures of a run are its own.

@@ -63,7 +63,8 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
     let followers = statuses.iter().filter(|(_, status)| status.follows).map(|(node, _)| *node).collect();
     behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
-    let record = record(plan.nodes_in_all(), &statuses, ledgers, ended, &shared);
+    let mut record = record(plan.nodes_in_all(), &statuses, ledgers, ended, &shared);
+    record.clients.cut_off = run.resumed.as_ref().map_or(0, |resumed| resumed.cut_off);
     let record = match run.resumed.and_then(|resumed| resumed.record) {
         Some(earlier) => record.after(earlier),
         None => record,
@@ -211,6 +212,7 @@ fn record(
         lost: tally.lost,
         in_flight: shared.in_flight,
         orphaned: shared.orphaned,
+        cut_off: 0,
     };
     Record {
         nodes: (0..nodes).map(last).collect(),

@@ -80,10 +80,15 @@ pub(super) fn check_totals(record: &Record, shards: u16, verdict: &mut Verdict) 
     let taken = up.fold(0u64, |sum, status| sum.saturating_add(status.taken));
     // A transaction that a node refused was not taken.
     let of_others_at_most = taken.saturating_sub(clients.submitted.saturating_sub(clients.refused));
-    if taken > clients.submitted && record.nodes.values().any(Option::is_none) {
+    let some_are_down = record.nodes.values().any(Option::is_none);
+    if taken > clients.submitted && some_are_down {
         verdict
             .receipts_hold
             .limit("other clients took part, and nodes that are down do not report with how much");
+    } else if clients.cut_off > 0 && some_are_down {
+        verdict.receipts_hold.limit(
+            "an earlier load was cut off, and nodes that are down do not report how much of it they took",
+        );
     } else if without > clients.without_receipt().saturating_add(of_others_at_most) {
         verdict.receipts_hold.break_it();
         verdict.find(format!(

@@ -121,6 +121,8 @@ pub(crate) struct Clients {
     pub(crate) in_flight: u64,
     /// Open at a node that crashed for good.
     pub(crate) orphaned: u64,
+    /// Loads that were killed, of which nothing is known but what nodes took.
+    pub(crate) cut_off: u64,
 }
 
 impl Clients {
@@ -152,6 +154,7 @@ impl Clients {
             lost: self.lost + other.lost,
             in_flight: self.in_flight + other.in_flight,
             orphaned: self.orphaned + other.orphaned,
+            cut_off: self.cut_off + other.cut_off,
         }
     }
 
@@ -181,7 +184,8 @@ const EXCHANGES_HEADER: &str = "node,shard,with_shard,spent,spent_sum,closed,clo
                                 ticked_sum,finished,finished_sum,cancelled,cancelled_sum,value_out,value_in,part_out,part_in";
 const LEDGERS_HEADER: &str = "node,shard,height,coins,spent,settled,open,pool,early,exchanged,ends,differs";
 const RECEIPTS_HEADER: &str = "shard,height,finished,finished_cross";
-const CLIENTS_HEADER: &str = "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned";
+const CLIENTS_HEADER: &str =
+    "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned,cut_off";
 
 impl Record {
     /// The members of a shard, ascending, with their last statuses.
@@ -229,7 +233,8 @@ impl Record {
         }
         fs::write(log.join("receipts.csv"), text)?;
         let clients = self.clients.values().map(|value| value.to_string()).join(",");
-        let text = format!("{CLIENTS_HEADER}\n{},{clients}\n", self.clients.ended.name());
+        let Clients { ended, cut_off, .. } = self.clients;
+        let text = format!("{CLIENTS_HEADER}\n{},{clients},{cut_off}\n", ended.name());
         fs::write(log.join("clients.csv"), text)
     }
 
@@ -281,7 +286,7 @@ fn push_last<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Option<()
 }
 
 fn parse_clients(words: &[&str]) -> Option<Clients> {
-    let words: &[&str; 9] = words.try_into().ok()?;
+    let words: &[&str; 10] = words.try_into().ok()?;
     let number = |at: usize| words[at].parse().ok();
     Some(Clients {
         ended: Ended::ALL.into_iter().find(|ended| ended.name() == words[0])?,
@@ -293,6 +298,7 @@ fn parse_clients(words: &[&str]) -> Option<Clients> {
         lost: number(6)?,
         in_flight: number(7)?,
         orphaned: number(8)?,
+        cut_off: number(9)?,
     })
 }
 

@@ -119,6 +119,7 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
         in_flight: 0,
         // In each round one transaction finished whose receipt never left node 3.
         orphaned: u64::from(shards) * ROUNDS,
+        cut_off: 0,
     };
     let mut record =
         Record { nodes: BTreeMap::new(), ledgers: BTreeMap::new(), receipts: BTreeMap::new(), clients };
@@ -488,6 +489,10 @@ fn what_other_clients_handed_in_has_receipts_elsewhere() {
     let check = |record: &Record| check(dir.path(), &committee(), record).unwrap();
     let missing = "5 transactions have finished without a receipt, but clients have 2 open";
     assert_eq!(check(&record).findings, [missing]);
+    record.clients.cut_off = 1;
+    let cut_off = "not judged: an earlier load was cut off, and nodes that are down do not report how much of it they took";
+    assert_eq!(check(&record).receipts_hold.to_string(), cut_off);
+    record.clients.cut_off = 0;
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 20 + 3;
     let why = "not judged: other clients took part, and nodes that are down do not report with how much";
     assert_eq!(check(&record).receipts_hold.to_string(), why);
@@ -534,12 +539,12 @@ fn a_missing_round_and_garbage_are_errors_with_file_and_line() {
     fs::copy(dir.path().join("rounds-1.csv"), dir.path().join("rounds-0.csv")).unwrap();
     let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
     assert!(error.contains("rounds-0.csv, line 2: found '1,0,1,"), "the file of another node: {error}");
-    let columns = rounds::HEADER.replace(",views,", ",lanes,views,");
+    let columns = rounds::HEADER.replace(",views,", ",colour,views,");
     for (first, expected) in [
         ("hello\n", "line 1: found 'hello', expected 'node' as column 1 of"),
         ("node,shard\n", "line 1: found '', expected 'round' as column 3 of"),
         ("", "line 1: found '', expected 'node' as column 1 of"),
-        (&(columns + "\n"), "line 1: found 'lanes', expected 'views' as column 15 of"),
+        (&(columns + "\n"), "line 1: found 'colour', expected 'views' as column 15 of"),
     ] {
         fs::write(dir.path().join("rounds-0.csv"), first).unwrap();
         let error = check(dir.path(), &committee(), &record).unwrap_err().to_string();
