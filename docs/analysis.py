@@ -19,10 +19,14 @@ series = pd.read_csv(log / "series.csv")
 series["tps"] = series.committed / (series.until_s - series.from_s)
 over_time = series[["from_s", "until_s", "phase", "tps", "p99_ms"]]
 
-# All nodes' blocks. A span of 0 is a step that was skipped, so no sample; of a fetch it means that nothing was missing.
+# All nodes' blocks. A span of 0 is a step that was skipped, so no sample; but a fetch of 0 lacked nothing, and a coin
+# decides at once where its leader has finished.
 rounds = pd.concat(pd.read_csv(path) for path in sorted(log.glob("rounds-*.csv")))
 spans = rounds[["spb_us", "coin_us", "decide_us", "agreement_us", "fetch_us"]]
-stages = spans[(spans > 0) | (spans.columns == "fetch_us")].quantile([0.5, 0.9, 0.99]).T
+samples = spans > 0
+samples["fetch_us"] = True
+samples["decide_us"] |= spans.spb_us > 0
+stages = spans[samples].quantile([0.5, 0.9, 0.99]).T
 # All nodes of a shard agree on the leader of a round.
 leaders = rounds.groupby(["shard", "round"]).leader.first()
 
