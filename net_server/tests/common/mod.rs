@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -93,12 +93,13 @@ impl Server {
     /// Starts one with additional flags.
     pub(crate) fn start(flags: &[&str]) -> Server {
         let testbed = Testbed::deal();
-        // Another process may bind the free port before the server does, so several are tried. The loopback address is
-        // random, so that no server of another test answers.
-        let [_, a, b, c] = rand::u64().to_le_bytes()[..4] else { unreachable!("these are four") };
-        let ip = Ipv4Addr::new(127, a, b, c.clamp(2, 254));
+        // The address is random, port included, so that no server of another test answers at it. Asking the system for a
+        // free port would need a listener, and a child that another test starts just then holds a copy of it until its
+        // `exec`: who connects meanwhile is reset. A port that is taken all the same ends the server; the next is tried.
         for _ in 0..20 {
-            let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
+            let [_, a, b, c] = rand::u64().to_le_bytes()[..4] else { unreachable!("these are four") };
+            let port = 10_000 + rand::below(20_000) as u16;
+            let address = SocketAddr::from((Ipv4Addr::new(127, a, b, c.clamp(2, 254)), port));
             let hosts = testbed.write_hosts(address);
             let (core, mut child) = spawn(&testbed.directory, &hosts, flags);
             let deadline = Instant::now() + PATIENCE;
