@@ -154,6 +154,7 @@ impl Core {
             pending: Pending::new(member.clone(), config.mempool, config.hash_seed),
             transfers: Transfers::new(
                 member.clone(),
+                config.lanes.history_place,
                 config.lanes.history_rounds_max,
                 config.lanes.history_bytes_max / PARTS_HISTORY_DIVISOR,
             ),
@@ -324,9 +325,25 @@ impl Core {
         }
     }
 
-    /// The entries between two decided cuts, lanes ascending; `None` if one is not here. For checkers.
-    pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<Entry>> {
-        self.lanes.block(previous, cut)
+    /// The entries between two decided cuts, lanes ascending; `None` if one is not here, nor in what `journal` reads.
+    /// For checkers.
+    pub fn block(
+        &self,
+        previous: &Cut,
+        cut: &Cut,
+        journal: impl Fn(&Digest) -> Option<Bytes>,
+    ) -> Option<Vec<Entry>> {
+        self.lanes.block(previous, cut, journal)
+    }
+
+    /// The entries that are here and not executed. For checkers.
+    pub fn open_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.lanes.open_entries()
+    }
+
+    /// Digests of the messages that [`Effect::SendKept`] may name: the journal must have them.
+    pub fn in_journal(&self) -> impl Iterator<Item = Digest> {
+        self.lanes.in_journal().chain(self.transfers.in_journal())
     }
 
     /// The ledger, for checkers and dumps.
@@ -354,7 +371,7 @@ impl Core {
             return self.blame(from, FaultKind::Malformed);
         };
         match (incoming, self.member.index_of(from)) {
-            (Incoming::Transfer(transfer), _) => self.on_transfer(now, from, transfer),
+            (Incoming::Transfer(transfer), _) => self.on_transfer(now, from, digest, transfer),
             (Incoming::Order(list), _) => self.on_order(now, from, &list),
             (Incoming::Message(Message::Shard(message)), _) => self.on_shard(now, from, message),
             (Incoming::Entry, Some(_)) => {
@@ -469,6 +486,9 @@ impl Core {
                     let class = self.lane_class(owner, seq);
                     self.send(dest, class, Some(digest), body);
                 }
+                LaneSend::Kept { owner, seq, digest, bytes } => {
+                    self.send_kept(dest, self.lane_class(owner, seq), digest, bytes);
+                }
                 LaneSend::Message(message) => {
                     let message = Message::Lane(message);
                     let class = message.class(|owner, seq| self.lane_class(owner, seq));
@@ -558,6 +578,12 @@ impl Core {
         if self.member.committee.n() > 1 {
             self.out.push(Effect::Send { dest, class, digest, body });
         }
+    }
+
+    /// Sends a message that stands in the journal to who has requested it.
+    fn send_kept(&mut self, dest: Dest, class: Class, digest: Digest, bytes: u64) {
+        let Dest::Node(to) = dest else { unreachable!("an answer goes to who asked") };
+        self.out.push(Effect::SendKept { to, class, digest, bytes });
     }
 
     /// A peer that requests a decided entry lags behind us, so our own progress must not drop the message.

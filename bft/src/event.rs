@@ -69,6 +69,18 @@ pub enum Effect {
         /// The message, encoded once.
         body: Bytes,
     },
+    /// Send a message that the journal has: one that a peer sent us, or an entry of our own lane. The driver reads it
+    /// there. If it cannot, nothing is sent, and who requested it asks another member.
+    SendKept {
+        /// The recipient.
+        to: NodeId,
+        /// For how long it matters.
+        class: Class,
+        /// SHA-256 of the message.
+        digest: Digest,
+        /// Its length, about.
+        bytes: u64,
+    },
     /// Answer a client.
     Reply {
         /// Its connection.

@@ -12,6 +12,7 @@
 //! Cost: tens of bytes an event beside the bytes of peers and clients, which are not copied; a checksum of what is
 //! sent, or of its digest where that is known.
 
+mod bodies;
 mod snapshot;
 
 use std::collections::BTreeSet;
@@ -28,13 +29,17 @@ use wire::record::{Item, Record};
 
 use crate::core::{Core, CoreConfig};
 use crate::crypto::suite::Suite;
+use crate::cut::Cut;
 use crate::event::{Effect, Event};
-use crate::lane::LaneSettings;
+use crate::lane::{self, LaneSettings};
+use crate::message::MessageKind;
 use crate::pending::MempoolLimits;
 use crate::time::Time;
 use crate::trace::Tracing;
 
 pub use snapshot::SnapshotHead;
+
+use self::bodies::Bodies;
 
 /// The first record of each segment: whose journal it is, and what its core is built from besides keys and committee.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -116,6 +121,7 @@ impl Opening {
                 ("lane-kept-bytes", lanes.kept_bytes_max.to_string()),
                 ("history-rounds", lanes.history_rounds_max.to_string()),
                 ("history bytes", lanes.history_bytes_max.to_string()),
+                ("place of the history", format!("{:?}", lanes.history_place)),
                 ("mempool-transactions", mempool.transactions_max.to_string()),
                 ("mempool-bytes", mempool.bytes_max.to_string()),
                 ("mempool-client-percent", mempool.client_percent_max.to_string()),
@@ -171,6 +177,7 @@ impl Check {
                 (codec::encode(&(0u8, dest, class)), &digest.0)
             }
             Effect::Send { dest, class, digest: None, body } => (codec::encode(&(1u8, dest, class)), body),
+            Effect::SendKept { to, class, digest, .. } => (codec::encode(&(7u8, to, class)), &digest.0),
             Effect::Reply { client, body } => (codec::encode(&(2u8, client)), body),
             Effect::Progress(progress) => (codec::encode(&(3u8, progress)), &[]),
             Effect::Executed(report) => (codec::encode(&(4u8, report.round, report.header)), &[]),
@@ -193,6 +200,7 @@ impl Check {
 enum Head {
     Event(Time, EventHead),
     Check(Check),
+    Own,
 }
 
 /// An event without its bytes.
@@ -215,6 +223,8 @@ pub enum Entry {
     Event(Time, Event),
     /// What had come of all events before.
     Check(Check),
+    /// An entry of the own lane, for others to have: no event brought it.
+    Own,
 }
 
 /// An event as a record. A peer's bytes are covered by their digest, which was computed when they arrived.
@@ -233,6 +243,16 @@ pub fn record(now: Time, event: &Event) -> Record {
     Record { head: codec::encode(&Head::Event(now, head)), digest, body }
 }
 
+/// An entry of the own lane as a record.
+pub fn record_of_own(digest: Digest, body: Bytes) -> Record {
+    Record { head: codec::encode(&Head::Own), digest: Some(digest), body }
+}
+
+/// Whether a member may have to send a message that begins with these bytes again: an entry, or a part with its proof.
+pub fn is_kept(first: &[u8]) -> bool {
+    matches!(MessageKind::of(first), MessageKind::Entry | MessageKind::Transfer)
+}
+
 /// Decodes a record that is not an opening.
 ///
 /// # Errors
@@ -241,6 +261,7 @@ pub fn parse(record: Record) -> Result<Entry, CodecError> {
     let Record { head, digest, body } = record;
     let (now, head) = match codec::decode(&head)? {
         Head::Check(check) => return Ok(Entry::Check(check)),
+        Head::Own => return Ok(Entry::Own),
         Head::Event(now, head) => (now, head),
     };
     let event = match (head, digest) {
@@ -360,6 +381,8 @@ pub struct Replay {
     opening: Opening,
     past: Past,
     agreed: Check,
+    /// Those that [`Replay::block`] looks for, if they are kept.
+    bodies: Option<Bodies>,
 }
 
 impl Replay {
@@ -379,7 +402,20 @@ impl Replay {
             return Err(ReplayError::Opening(Box::new(opening)));
         }
         let core = Core::new(opening.config(committee, tracing), suite);
-        Ok(Replay { core, opening, past: Past::default(), agreed: Check::default() })
+        Ok(Replay { core, opening, past: Past::default(), agreed: Check::default(), bodies: None })
+    }
+
+    /// The same, which keeps the entries of recent blocks for [`Replay::block`].
+    pub fn with_blocks(mut self) -> Replay {
+        let mut bodies = Bodies::default();
+        self.core.open_entries().for_each(|entry| bodies.add(entry.digest, entry.body.clone()));
+        self.bodies = Some(bodies);
+        self
+    }
+
+    /// The entries between two decided cuts, lanes ascending; `None` if one is not known any more.
+    pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<lane::entry::Entry>> {
+        self.core.block(previous, cut, |digest| self.bodies.as_ref()?.get(digest))
     }
 
     /// Goes on with an item of the journal; the time and the effects, if it is an event.
@@ -400,21 +436,33 @@ impl Replay {
                 self.opening = opening;
                 Ok(None)
             }
-            Item::Record(record) => match parse(record).map_err(ReplayError::Malformed)? {
-                Entry::Check(node) if node == self.past.done => {
-                    self.agreed = node;
-                    Ok(None)
+            Item::Record(record) => {
+                if let (Some(bodies), Some(digest)) = (&mut self.bodies, record.digest)
+                    && MessageKind::of(&record.body) == MessageKind::Entry
+                {
+                    bodies.add(digest, record.body.clone());
                 }
-                Entry::Check(node) => {
-                    Err(ReplayError::Differs { node, here: self.past.done, agreed: self.agreed })
-                }
-                Entry::Event(now, event) => {
-                    self.past.event(now, &event);
-                    let effects = self.core.handle(now, event);
-                    effects.iter().for_each(|effect| self.past.effect(effect));
-                    Ok(Some((now, effects)))
-                }
-            },
+                self.step_record(parse(record).map_err(ReplayError::Malformed)?)
+            }
+        }
+    }
+
+    fn step_record(&mut self, entry: Entry) -> Result<Option<(Time, Vec<Effect>)>, ReplayError> {
+        match entry {
+            Entry::Check(node) if node == self.past.done => {
+                self.agreed = node;
+                Ok(None)
+            }
+            Entry::Own => Ok(None),
+            Entry::Check(node) => {
+                Err(ReplayError::Differs { node, here: self.past.done, agreed: self.agreed })
+            }
+            Entry::Event(now, event) => {
+                self.past.event(now, &event);
+                let effects = self.core.handle(now, event);
+                effects.iter().for_each(|effect| self.past.effect(effect));
+                Ok(Some((now, effects)))
+            }
         }
     }
 

@@ -38,6 +38,7 @@ use self::chain::{Chain, Reach, Received, Source};
 use self::entry::{Entry, HEADER_BYTES};
 use self::fetch::Fetches;
 use self::history::History;
+pub use self::history::HistoryPlace;
 pub use self::message::{LaneEffects, LaneMessage, LaneOutput, LaneSend};
 use self::own::Own;
 use self::want::Wants;
@@ -84,6 +85,8 @@ pub struct LaneSettings {
     pub history_rounds_max: u64,
     /// Bytes of executed entries kept for others.
     pub history_bytes_max: u64,
+    /// Where they are kept.
+    pub history_place: HistoryPlace,
 }
 
 impl Default for LaneSettings {
@@ -92,8 +95,9 @@ impl Default for LaneSettings {
             pipeline: limits::PIPELINE_DEFAULT,
             open_bytes_max: limits::LANE_OPEN_BYTES_MAX,
             kept_bytes_max: limits::LANE_KEPT_BYTES_MAX,
-            history_rounds_max: limits::HISTORY_ROUNDS_MIN,
+            history_rounds_max: limits::HISTORY_ROUNDS_MAX,
             history_bytes_max: limits::HISTORY_BYTES_MAX,
+            history_place: HistoryPlace::Memory,
         }
     }
 }
@@ -166,7 +170,12 @@ impl Lanes {
             decided: (Round(0), Cut::genesis(&member.committee)),
             fetches: Fetches::new(),
             wants: Wants::new(n),
-            history: History::new(n, settings.history_rounds_max, settings.history_bytes_max),
+            history: History::new(
+                n,
+                settings.history_place,
+                settings.history_rounds_max,
+                settings.history_bytes_max,
+            ),
             serving: vec![Serving::default(); n],
             certificates: CertificateCache::default(),
             barred: BTreeSet::new(),
@@ -201,6 +210,11 @@ impl Lanes {
     /// The own entries that are not executed, ascending.
     pub fn own_unexecuted(&self) -> impl Iterator<Item = &Entry> {
         self.own_chain().bodies_kept()
+    }
+
+    /// The entries of all lanes that are here and not executed.
+    pub fn open_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.chains.iter().flat_map(Chain::bodies_kept)
     }
 
     /// When the last own entry was appended.
@@ -321,6 +335,11 @@ impl Lanes {
         self.history.first_round()
     }
 
+    /// The messages that the journal must have, so that others get executed entries from us.
+    pub fn in_journal(&self) -> impl Iterator<Item = Digest> {
+        self.history.in_journal()
+    }
+
     /// Requests the certificates of those tips of a cut that are not known to be certified: from its proposer now, and
     /// from others if they do not arrive. May be called again at any time. Wants end when the next cut is decided.
     pub fn want_certificates(&mut self, now: Time, proposer: Index, tips: &[(Index, Tip)]) -> LaneEffects {
@@ -390,15 +409,19 @@ impl Lanes {
         cut.tips().all(|(lane, tip)| self.chain(lane).is_complete_to(tip.seq))
     }
 
-    /// All entries after `previous` up to the decided `cut`: lanes ascending, then positions ascending. `None` while a
-    /// body is missing.
-    pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<Entry>> {
+    /// All entries after `previous` up to the decided `cut`: lanes ascending, then positions ascending. `journal` reads
+    /// bodies of executed ones that are kept there. `None` while a body is missing.
+    pub fn block(
+        &self,
+        previous: &Cut,
+        cut: &Cut,
+        journal: impl Fn(&Digest) -> Option<Bytes>,
+    ) -> Option<Vec<Entry>> {
         let mut block = Vec::new();
         for (lane, tip) in cut.ahead_of(previous) {
             for seq in previous.tip(lane).seq.0 + 1..=tip.seq.0 {
-                let chain = self.chain(lane);
-                let entry = chain.decided_entry(Seq(seq)).or_else(|| self.history.entry(lane, Seq(seq)))?;
-                block.push(entry.clone());
+                let executed = || self.history.entry(lane, Seq(seq), &journal);
+                block.push(self.chain(lane).decided_entry(Seq(seq)).cloned().or_else(executed)?);
             }
         }
         Some(block)

@@ -23,10 +23,10 @@ mod behind;
 mod catch_up;
 mod early;
 mod halts;
+mod proofs;
 mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wire::client::Waiting;
@@ -51,6 +51,7 @@ pub use times::RoundTimes;
 
 use behind::{Behind, NO_ROUND};
 use early::{Early, NotKept};
+use proofs::Proofs;
 use times::Stopwatch;
 
 /// How long a node waits for N−f lanes to advance before it gives its input, so that one agreement covers more entries.
@@ -124,9 +125,7 @@ pub struct Rounds {
     /// ignored. No honest member is among them, since a HALT that one honest member accepts is valid at every member
     /// that has decided the round before.
     barred: BTreeSet<Index>,
-    /// Shared with clones: there are thousands.
-    history: BTreeMap<Round, Arc<Halt>>,
-    history_rounds_max: u64,
+    proofs: Proofs,
     /// The first executed round whose entries the lanes still have.
     entries_from: Round,
     cache: CertificateCache,
@@ -140,8 +139,8 @@ image! {
     Rounds:
     given member = |given| given.member.clone();
     parts mvba;
-    plain decided, executed, lags_since, cut, stopwatch, gather_until, joined, sent, resend, early, barred, history,
-        history_rounds_max, entries_from, cache, answers, halt_answers, behind;
+    plain decided, executed, lags_since, cut, stopwatch, gather_until, joined, sent, resend, early, barred, proofs,
+        entries_from, cache, answers, halt_answers, behind;
 }
 
 /// The context of a message.
@@ -174,8 +173,7 @@ impl Rounds {
             resend: Resend::default(),
             early: Early::default(),
             barred: BTreeSet::new(),
-            history: BTreeMap::new(),
-            history_rounds_max,
+            proofs: Proofs::new(history_rounds_max),
             entries_from: Round(1),
             cache: CertificateCache::default(),
             answers: Limiter::default(),
@@ -206,7 +204,7 @@ impl Rounds {
 
     /// The proof of a decided round, if it is still kept.
     pub fn halt(&self, round: Round) -> Option<&Halt> {
-        self.history.get(&round).map(Arc::as_ref)
+        self.proofs.get(round)
     }
 
     fn is_running(&self) -> bool {
@@ -422,7 +420,7 @@ impl Rounds {
         self.cut = cut;
         self.stopwatch = Stopwatch::default();
         // We cannot prove what we have not decided, and proofs are served without gaps.
-        self.history.clear();
+        self.proofs.clear();
         self.behind.jumped();
         let mut effects = Effects::none();
         self.open_next(now, lanes, &mut effects);
@@ -512,10 +510,7 @@ impl Rounds {
         if source == HaltSource::Agreement {
             effects.push_send(To::Others, RoundMessage::Halt(Box::new(halt.clone())));
         }
-        self.history.insert(halt.round, Arc::new(halt));
-        if self.history.len() as u64 > self.history_rounds_max {
-            self.history.pop_first();
-        }
+        self.proofs.push(halt);
         self.open_next(now, lanes, effects);
         self.ask_if_due(now, effects);
     }

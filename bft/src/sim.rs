@@ -27,6 +27,7 @@ mod checker;
 mod cost;
 mod disk;
 mod links;
+pub(crate) mod messages;
 pub(crate) mod net;
 mod parcel;
 mod plan;

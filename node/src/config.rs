@@ -103,7 +103,7 @@ pub(crate) const PROGRAM: Program = Program {
                 max: HISTORY_MIB_MAX,
                 default: Some(HISTORY_MIB_DEFAULT),
             },
-            help: "MiB of executed entries kept for nodes that lag.",
+            help: "MiB of executed entries kept for nodes that lag, in memory or in the journal.",
         },
         Flag {
             name: "--metrics",

@@ -20,12 +20,14 @@ use wire::audit::Question;
 use wire::bytes::Bytes;
 use wire::client::{NodeStatus, Reply, Request};
 use wire::codec;
-use wire::envelope::{FromCore, ToCore};
-use wire::ids::{ClientId, NodeId};
+use wire::dest::Dest;
+use wire::envelope::{Class, FromCore, ToCore};
+use wire::ids::{ClientId, Digest, NodeId};
 use wire::limits::STATUS_EVERY;
 
 use crate::audit::Audits;
 use crate::child::Child;
+use crate::history::Wanted;
 use crate::inbound::Inbound;
 use crate::journal::{Journal, Written};
 use crate::lag::LagLog;
@@ -125,9 +127,10 @@ impl<M: Machine> Driver<M> {
     /// Runs until a stop request or a failure; returns the machine.
     pub(crate) fn run(mut self) -> (M, Ended) {
         let mut ended = self.turns();
-        self.rounds.flush();
-        if let Some(Err(reason)) = self.journal.take().map(Journal::end) {
-            ended = Ended::Failed(reason);
+        match self.journal.take().map(Journal::end) {
+            // What the journal does not have did not happen.
+            Some(Err(reason)) => ended = Ended::Failed(reason),
+            None | Some(Ok(())) => self.rounds.flush(u64::MAX),
         }
         (self.machine, ended)
     }
@@ -152,7 +155,7 @@ impl<M: Machine> Driver<M> {
                 self.feed(Event::Tick);
             }
             if self.rounds.due().is_some_and(|due| due <= Instant::now()) {
-                self.rounds.flush();
+                self.flush_rounds();
             }
         }
     }
@@ -204,6 +207,10 @@ impl<M: Machine> Driver<M> {
                     Some(journal) => journal.keep(permit),
                     None => drop(permit),
                 }
+            }
+            Inbound::FromJournal { to, class, digest, body, permit } => {
+                self.send(Dest::Node(to), class, Some(digest), body);
+                drop(permit);
             }
             Inbound::Started { child, pid, outlet } => self.take_start(child, pid, outlet),
             // Fails if the scrape has given up waiting.
@@ -275,10 +282,10 @@ impl<M: Machine> Driver<M> {
                 journal.note_effect(&effect);
             }
             match effect {
-                Effect::Send { dest, class, digest, body } => {
-                    self.meters.sent.count(&body);
-                    self.silences.sent(&dest);
-                    self.net_client.push(FromCore::Send { dest, class, digest }, body);
+                Effect::Send { dest, class, digest, body } => self.send(dest, class, digest, body),
+                Effect::SendKept { to, class, digest, .. } => {
+                    let journal = self.journal.as_ref().expect("without a journal the history is in memory");
+                    journal.send_kept(Wanted { to, class, digest });
                 }
                 Effect::Reply { client, body } => self.net_server.push(FromCore::Reply { client }, body),
                 Effect::Progress(progress) => {
@@ -287,11 +294,12 @@ impl<M: Machine> Driver<M> {
                 }
                 Effect::Executed(report) => {
                     self.meters.executed(&report);
-                    self.rounds.add(&report);
+                    self.rounds.add(&report, self.journal.as_ref().map_or(0, Journal::records));
                 }
                 Effect::Jumped(report) => {
                     log::warn!("{}", took_over(&report));
-                    self.rounds.jump(&report, now_ms());
+                    let records = self.journal.as_ref().map_or(0, Journal::records);
+                    self.rounds.jump(&report, now_ms(), records);
                     self.stats.took_over(&report);
                 }
                 Effect::Fault(fault) => self.stats.fault(fault),
@@ -312,6 +320,12 @@ impl<M: Machine> Driver<M> {
         }
     }
 
+    fn send(&mut self, dest: Dest, class: Class, digest: Option<Digest>, body: Bytes) {
+        self.meters.sent.count(&body);
+        self.silences.sent(&dest);
+        self.net_client.push(FromCore::Send { dest, class, digest }, body);
+    }
+
     /// Passes on what is buffered: first what must be written, then what waits for it.
     fn flush(&mut self) {
         self.pass_on();
@@ -326,10 +340,15 @@ impl<M: Machine> Driver<M> {
 
     fn snapshot_if_due(&mut self) {
         if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_snapshot_due()) {
-            // A start does not learn again of blocks from before.
-            self.rounds.flush();
             journal.snapshot(&self.machine);
+            // A start does not learn again of blocks from before.
+            self.flush_rounds();
         }
+    }
+
+    /// Writes the lines of blocks as far as the journal is written.
+    fn flush_rounds(&mut self) {
+        self.rounds.flush(self.journal.as_ref().map_or(u64::MAX, Journal::written));
     }
 
     fn reply_status(&mut self, client: ClientId) {

@@ -11,7 +11,8 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender};
 
 use wire::bytes::Bytes;
-use wire::envelope::ToCore;
+use wire::envelope::{Class, ToCore};
+use wire::ids::{Digest, NodeId};
 
 use crate::child::Child;
 use crate::metrics::SnapshotRequest;
@@ -29,6 +30,8 @@ pub(crate) enum Inbound {
         /// The share of the budget; released when this is dropped.
         permit: Permit,
     },
+    /// A message of the journal is to be sent.
+    FromJournal { to: NodeId, class: Class, digest: Digest, body: Bytes, permit: Permit },
     /// A child runs. All messages of its earlier process precede this in the queue.
     Started { child: Child, pid: u32, outlet: Outlet },
     /// A scrape requests a snapshot.
@@ -97,6 +100,18 @@ impl InboundSender {
         let bytes = messages.iter().map(|(_, body)| MESSAGE_BYTES + body.len() as u64).sum();
         let permit = Budget::take(&self.budget, bytes);
         self.send(Inbound::Messages { child, messages, since, permit })
+    }
+
+    /// Queues a message that was read from the journal, to be sent to a peer; waits for room.
+    pub(crate) fn send_from_journal(
+        &self,
+        to: NodeId,
+        class: Class,
+        digest: Digest,
+        body: Bytes,
+    ) -> Result<(), LoopEnded> {
+        let permit = Budget::take(&self.budget, MESSAGE_BYTES + body.len() as u64);
+        self.send(Inbound::FromJournal { to, class, digest, body, permit })
     }
 
     /// Requests a snapshot; waits for room until the deadline.

@@ -21,12 +21,16 @@ use std::time::Instant;
 
 use bft::event::{Effect, Event};
 use bft::journal::{self, Durability, Opening, Past, SnapshotHead};
+use bft::lane::entry::Entry;
 use bft::time::Time;
 use crossbeam_channel::{Receiver, Sender};
+use wire::dest::Dest;
+use wire::ids::{Digest, Seq};
 use wire::journal::{MAGIC, segment_path, segments};
 use wire::record::Record;
 
 use self::gathered::Gathered;
+use crate::history::{History, Index, Place, Wanted};
 use crate::inbound::{Inbound, InboundSender, Permit};
 use crate::machine::Machine;
 use crate::snapshot::{self, Job, Lengths, Snapshots};
@@ -61,6 +65,9 @@ pub(crate) struct Journal {
     /// Bytes of the segments before it and after the last snapshot.
     unsaved_bytes: u64,
     snapshots: Snapshots,
+    history: History,
+    /// The last own entry that was noted.
+    own: Seq,
 }
 
 /// The records of a turn, and the permits of what they are about.
@@ -88,12 +95,15 @@ impl Journal {
         let BegunSegment { opening, writer } = begun;
         let (directory, durability) = (writer.directory.clone(), writer.durability);
         let unsaved_bytes = snapshot::bytes_since_snapshot(&directory)?;
-        let snapshots = Snapshots::start(&directory, durability, lengths)?;
+        let index = Arc::new(Index::default());
+        let snapshots = Snapshots::start(&directory, durability, lengths, index.clone())?;
+        let older = segments(&directory)?.into_iter().filter(|number| *number < writer.number).collect();
+        let history = History::start(&directory, index.clone(), older, inbound.clone())?;
         let gate = Arc::new(Gate::default());
         let (sender, batches) = crossbeam_channel::unbounded();
         let (opens, segment) = (gate.clone(), writer.number);
         thread::Builder::new().name("journal".into()).spawn(move || {
-            if let Err(reason) = write_all(writer, &batches, &opens) {
+            if let Err(reason) = write_all(writer, &batches, &opens, &index) {
                 opens.moves_to(Progress::Failed(reason.clone()));
                 // Fails only if the loop has ended already.
                 let _ = inbound.send(Inbound::Failed(reason));
@@ -112,6 +122,8 @@ impl Journal {
             segment_bytes_max: lengths.segment_bytes,
             unsaved_bytes,
             snapshots,
+            history,
+            own: Seq(0),
         })
     }
 
@@ -127,9 +139,36 @@ impl Journal {
         self.records += 1;
     }
 
-    /// Notes an effect.
+    /// Notes an effect. An own entry is written down, for other members to have later: no event brings it. What goes to
+    /// one member alone is an answer, and was written down before.
     pub(crate) fn note_effect(&mut self, effect: &Effect) {
         self.past.effect(effect);
+        if let Effect::Send { dest: Dest::ShardOthers | Dest::Set(_), digest: Some(digest), body, .. } =
+            effect
+            && let Some(entry) = Entry::parse(*digest, body.clone())
+            && entry.seq > self.own
+        {
+            self.own = entry.seq;
+            self.push(journal::record_of_own(*digest, body.clone()));
+        }
+    }
+
+    /// Has a message sent that was written down.
+    pub(crate) fn send_kept(&self, wanted: Wanted) {
+        self.history.send(wanted);
+    }
+
+    /// Records noted so far.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Records written so far; 0 once none can be any more.
+    pub(crate) fn written(&self) -> u64 {
+        match *self.gate.progress.lock().expect(NO_PANIC) {
+            Progress::UpTo(written) => written,
+            Progress::Failed(_) => 0,
+        }
     }
 
     /// Keeps the budget of a batch of input until it is written.
@@ -252,19 +291,25 @@ impl Gate {
 const NO_PANIC: &str = "nobody panics while holding it";
 
 /// Writes batches, as many at once as have gathered, until nobody sends any more.
-fn write_all(mut writer: Writer, batches: &Receiver<Batch>, gate: &Gate) -> Result<(), String> {
+fn write_all(
+    mut writer: Writer,
+    batches: &Receiver<Batch>,
+    gate: &Gate,
+    index: &Index,
+) -> Result<(), String> {
     let mut gathered = Gathered::default();
     while let Ok(first) = batches.recv() {
         let (mut permits, mut end, mut opening) = (Vec::new(), 0, None);
         let mut next = Some(first);
         while let Some(batch) = next {
-            batch.records.into_iter().for_each(|record| gathered.add(record));
+            batch.records.into_iter().for_each(|record| writer.gather(record, &mut gathered));
             permits.extend(batch.permits);
             (end, opening) = (batch.end, batch.next);
             let is_full = gathered.bytes() >= WRITE_BYTES_MAX || opening.is_some();
             next = if is_full { None } else { batches.try_recv().ok() };
         }
         writer.write(&gathered)?;
+        index.add(writer.number, writer.found.drain(..));
         gathered.clear();
         if let Some(opening) = opening {
             writer.next_segment(&opening)?;
@@ -290,7 +335,8 @@ impl BegunSegment {
         let number = segments(directory)?.last().map_or(1, |last| last + 1);
         let durability = opening.start.durability;
         let (file, path, offset) = new_segment(directory, durability, number, &opening)?;
-        let writer = Writer { directory: directory.into(), durability, file, path, number, offset };
+        let found = Vec::new();
+        let writer = Writer { directory: directory.into(), durability, file, path, number, offset, found };
         Ok(BegunSegment { opening, writer })
     }
 }
@@ -303,9 +349,21 @@ struct Writer {
     path: PathBuf,
     number: u64,
     offset: u64,
+    /// What others may request of the records that are written next.
+    found: Vec<(Digest, Place)>,
 }
 
 impl Writer {
+    /// Adds a record to those that are written next.
+    fn gather(&mut self, record: Record, gathered: &mut Gathered) {
+        if let Some(digest) = record.digest.filter(|_| journal::is_kept(&record.body)) {
+            let bytes = record.body.len() as u64;
+            let end = self.offset + (gathered.bytes() + record.file_bytes()) as u64;
+            self.found.push((digest, Place { offset: end - bytes, bytes }));
+        }
+        gathered.add(record);
+    }
+
     fn write(&mut self, gathered: &Gathered) -> Result<(), String> {
         let written = self.append(gathered);
         written.map_err(|error| self.failed(&error))
@@ -377,13 +435,15 @@ mod tests {
 
     use bft::core::CoreConfig;
     use bft::crypto::deal::{deal_committee, seeded_entropy};
+    use bft::cut::Tip;
     use bft::journal::{Entry, Start};
     use bft::lane::LaneSettings;
     use bft::pending::MempoolLimits;
     use bft::trace::Tracing;
     use wire::bytes::Bytes;
     use wire::committee::Protocol;
-    use wire::ids::{ClientId, NodeId};
+    use wire::envelope::Class;
+    use wire::ids::{ClientId, Index, NodeId};
     use wire::journal::Reader;
     use wire::rand;
     use wire::record::Item;
@@ -419,6 +479,7 @@ mod tests {
                     Item::Record(record) => match journal::parse(record).unwrap() {
                         Entry::Event(..) => segments.last_mut().unwrap().1 += 1,
                         Entry::Check(_) => checks += 1,
+                        Entry::Own => {}
                     },
                 }
             }
@@ -478,6 +539,37 @@ mod tests {
         }
         journal.end().unwrap();
         assert_eq!(place.read(), (vec![(0, count)], 1), "each record fits its checksum");
+    }
+
+    #[test]
+    fn entries_of_peers_and_own_ones_are_sent_from_the_journal() {
+        let place = Place::new();
+        let (sender, receiver) = inbound::queue();
+        let mut journal = Journal::start(place.begin(), Past::default(), Lengths::UNLIMITED, sender).unwrap();
+        let entry = |owner, filler: u8| {
+            let mut buffer = bft::lane::entry::buffer(20_000);
+            buffer.resize(20_000, filler);
+            bft::lane::entry::Entry::seal(Index(owner), Tip::default(), buffer)
+        };
+        let (theirs, own) = (entry(1, 7), entry(0, 8));
+        let (digest, body) = (theirs.digest, theirs.body.clone());
+        journal.note(Time(1), &Event::Peer { from: NodeId(1), digest, body });
+        // It goes to all, and once more to those that did not answer; an answer to one member is not news.
+        for dest in [Dest::ShardOthers, Dest::Set(vec![NodeId(2)]), Dest::Node(NodeId(3))] {
+            let (digest, body) = (Some(own.digest), own.body.clone());
+            journal.note_effect(&Effect::Send { dest, class: Class::Keep, digest, body });
+        }
+        assert_eq!(journal.records(), 2);
+        journal.flush().wait().unwrap();
+        assert_eq!(journal.written(), 2);
+        for entry in [theirs, own] {
+            let digest = entry.digest;
+            journal.send_kept(Wanted { to: NodeId(2), class: Class::Keep, digest });
+            let Ok(Inbound::FromJournal { body, .. }) = receiver.recv() else { panic!("a message") };
+            assert_eq!(body, entry.body);
+        }
+        journal.end().unwrap();
+        assert_eq!(place.read(), (vec![(0, 1)], 1));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod audit;
 mod child;
 mod config;
 mod driver;
+mod history;
 mod inbound;
 mod journal;
 mod lag;
@@ -42,7 +43,7 @@ use bft::core::{Core, CoreConfig};
 use bft::crypto::real::RealSuite;
 use bft::crypto::suite::Suite;
 use bft::journal::{Opening, Past};
-use bft::lane::LaneSettings;
+use bft::lane::{HistoryPlace, LaneSettings};
 use bft::pending::MempoolLimits;
 use crossbeam_channel::Receiver;
 use wire::ids::{NodeId, ShardId};
@@ -150,6 +151,7 @@ fn run_core(
         kept_bytes_max: 2 * limits.get(Local::LaneOpenBytes),
         history_rounds_max: limits.get(Local::HistoryRounds),
         history_bytes_max: settings.history_bytes_max,
+        history_place: if config.journal.is_some() { HistoryPlace::Journal } else { HistoryPlace::Memory },
     };
     let mempool = MempoolLimits {
         transactions_max: limits.count(Local::MempoolTransactions),
@@ -175,7 +177,9 @@ fn run_core(
         }
         Err(BeginError::MayNotSign(reason)) if config.follow => {
             log::warn!("node {} only follows: {reason}. It signs nothing, so it counts against f", config.id);
-            let follower = Core::follower(core, suite);
+            // It has no journal, though another life of it may have had one.
+            let lanes = LaneSettings { history_place: HistoryPlace::Memory, ..core.lanes };
+            let follower = Core::follower(CoreConfig { lanes, ..core }, suite);
             (Begun::first(follower, rounds_file(config, RoundsFile::create)?), None)
         }
         begun => begun.map_err(BeginError::in_words)?,

@@ -116,7 +116,7 @@ impl Directory {
             for effect in step.iter().flat_map(|(_, effects)| effects) {
                 match effect {
                     Effect::Executed(report) => rounds.add_again(report, unix_ms(&replay)),
-                    Effect::Jumped(report) => rounds.jump(report, unix_ms(&replay)),
+                    Effect::Jumped(report) => rounds.jump(report, unix_ms(&replay), 0),
                     _ => {}
                 }
             }

@@ -4,12 +4,14 @@
 //! A node that goes on from its journal goes on with its file: blocks whose lines were not flushed get them from the
 //! replay, and lines of blocks that it executes anew are removed.
 //!
-//! Lines are flushed within a second and at the end. If the file cannot be written any more, on a full disk for
+//! Lines are flushed within a second and at the end, but none before the journal has the event that executed its block:
+//! the file never knows more than the node would after a crash. If the file cannot be written any more, on a full disk for
 //! example, it ends there, with an error in the log. Consensus does not depend on it, and `tools verify` lists the
 //! missing rounds.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -29,7 +31,9 @@ pub(crate) struct RoundsFile {
 
 enum State {
     Open {
-        file: BufWriter<File>,
+        file: File,
+        /// Lines that are not flushed, each with the records of the journal up to its event: those of some seconds.
+        lines: VecDeque<(u64, String)>,
         /// When the next flush is due; `None` while there is nothing to flush.
         due: Option<Instant>,
     },
@@ -40,19 +44,16 @@ enum State {
 const HEADER: &str = "node,shard,round,header,finished,rejected,skipped,spent,finished_cross,cancelled,refunded,closed,\
                       entries,payload_bytes,views,leader,spb_us,coin_us,decide_us,agreement_us,fetch_us,executed_ms";
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+/// Pause before lines that the journal is behind of are tried again.
+const WRITE_AGAIN: Duration = Duration::from_millis(10);
 
 impl RoundsFile {
     /// A new file of this node, with its header line.
     pub(crate) fn create(path: &Path, node: NodeId, shard: ShardId) -> io::Result<RoundsFile> {
-        let mut file = BufWriter::with_capacity(64 << 10, File::create(path)?);
+        let mut file = File::create(path)?;
         writeln!(file, "{HEADER}")?;
-        file.flush()?;
-        Ok(RoundsFile {
-            path: path.into(),
-            owner: format!("{node},{shard},"),
-            last: Round(0),
-            state: State::Open { file, due: None },
-        })
+        let (owner, state) = (format!("{node},{shard},"), State::of(file));
+        Ok(RoundsFile { path: path.into(), owner, last: Round(0), state })
     }
 
     /// The file that an earlier start of this node left, without what it did not finish; a new one if there is none.
@@ -69,32 +70,31 @@ impl RoundsFile {
             return RoundsFile::create(path, node, shard);
         };
         cut(&mut file, bytes)?;
-        let file = BufWriter::with_capacity(64 << 10, file);
-        Ok(RoundsFile { path: path.into(), owner, last, state: State::Open { file, due: None } })
+        Ok(RoundsFile { path: path.into(), owner, last, state: State::of(file) })
     }
 
-    /// Adds a line for a block executed now.
-    pub(crate) fn add(&mut self, report: &BlockReport) {
-        self.add_at(report, now_ms());
+    /// Adds a line for a block executed now, by an event up to which the journal has so many records.
+    pub(crate) fn add(&mut self, report: &BlockReport, records: u64) {
+        self.add_at(report, now_ms(), records);
     }
 
     /// Adds a line for a block that an earlier start executed then, if it has none.
     pub(crate) fn add_again(&mut self, report: &BlockReport, executed_ms: u128) {
         if report.round > self.last {
-            self.add_at(report, executed_ms);
+            self.add_at(report, executed_ms, 0);
         }
     }
 
     /// Adds the line of a state that was taken over, in the place of all lines up to its height.
-    pub(crate) fn jump(&mut self, report: &JumpReport, executed_ms: u128) {
+    pub(crate) fn jump(&mut self, report: &JumpReport, executed_ms: u128, records: u64) {
         if report.height > self.last {
-            self.write(report.height, &jump_line(&self.owner, report, executed_ms));
+            self.push(report.height, jump_line(&self.owner, report, executed_ms), records);
         }
     }
 
     /// Removes lines of later blocks, if there are any: the next block is the one after `executed`.
     pub(crate) fn ends_with(&mut self, executed: Round) {
-        self.flush();
+        self.flush(u64::MAX);
         let State::Open { file, .. } = &mut self.state else { return };
         if self.last <= executed {
             return;
@@ -102,7 +102,7 @@ impl RoundsFile {
         let mut cut_after = || {
             let kept = last_line(&File::open(&self.path)?, &self.owner, executed)?;
             let (last, bytes) = kept.ok_or(io::ErrorKind::InvalidData)?;
-            cut(file.get_mut(), bytes)?;
+            cut(file, bytes)?;
             Ok(last)
         };
         match cut_after() {
@@ -111,16 +111,15 @@ impl RoundsFile {
         }
     }
 
-    fn add_at(&mut self, report: &BlockReport, executed_ms: u128) {
-        self.write(report.round, &line(&self.owner, report, executed_ms));
+    fn add_at(&mut self, report: &BlockReport, executed_ms: u128, records: u64) {
+        self.push(report.round, line(&self.owner, report, executed_ms), records);
     }
 
-    fn write(&mut self, last: Round, line: &str) {
-        let State::Open { file, due } = &mut self.state else { return };
+    fn push(&mut self, last: Round, line: String, records: u64) {
+        let State::Open { lines, due, .. } = &mut self.state else { return };
         self.last = last;
         due.get_or_insert_with(|| Instant::now() + WRITE_EVERY);
-        let written = file.write_all(line.as_bytes());
-        self.keep_if(written);
+        lines.push_back((records, line));
     }
 
     /// When [`RoundsFile::flush`] is due; `None` while there is nothing to flush.
@@ -131,10 +130,13 @@ impl RoundsFile {
         }
     }
 
-    pub(crate) fn flush(&mut self) {
-        let State::Open { file, due } = &mut self.state else { return };
-        *due = None;
-        let written = file.flush();
+    /// Writes the lines whose events are within the first `written` records of the journal; the others soon.
+    pub(crate) fn flush(&mut self, written: u64) {
+        let State::Open { file, lines, due } = &mut self.state else { return };
+        let ready = lines.partition_point(|(records, _)| *records <= written);
+        let text: String = lines.drain(..ready).map(|(_, line)| line).collect();
+        *due = (!lines.is_empty()).then(|| Instant::now() + WRITE_AGAIN);
+        let written = file.write_all(text.as_bytes());
         self.keep_if(written);
     }
 
@@ -143,6 +145,12 @@ impl RoundsFile {
             log::error!("{} cannot be written any more: {error}", self.path.display());
             self.state = State::Lost;
         }
+    }
+}
+
+impl State {
+    fn of(file: File) -> State {
+        State::Open { file, lines: VecDeque::new(), due: None }
     }
 }
 
@@ -230,13 +238,12 @@ mod tests {
 
     #[test]
     fn a_full_disk_ends_the_file_and_nothing_else() {
-        let file = BufWriter::new(File::options().write(true).open("/dev/full").unwrap());
-        let state = State::Open { file, due: None };
+        let state = State::of(File::options().write(true).open("/dev/full").unwrap());
         let mut rounds = RoundsFile { path: "/dev/full".into(), owner: String::new(), last: Round(0), state };
-        rounds.add(&BlockReport::default());
+        rounds.add(&BlockReport::default(), 0);
         assert!(rounds.due().is_some(), "the line is not flushed");
-        rounds.flush();
-        rounds.add(&BlockReport::default());
+        rounds.flush(0);
+        rounds.add(&BlockReport::default(), 0);
         assert!(rounds.due().is_none() && matches!(rounds.state, State::Lost));
     }
 
@@ -246,8 +253,10 @@ mod tests {
         let report = |round| BlockReport { round: Round(round), ..BlockReport::default() };
         let open = || RoundsFile::open(&path, NodeId(2), ShardId(1)).unwrap();
         let mut rounds = open();
-        (1..=3).for_each(|round| rounds.add(&report(round)));
-        rounds.flush();
+        (1..=4).for_each(|round| rounds.add(&report(round), 10 * round));
+        rounds.flush(39);
+        assert!(rounds.due().is_some(), "the last block waits for the journal");
+        drop(rounds);
         // The process was killed within a line: two blocks have no whole one.
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 3]).unwrap();
@@ -255,15 +264,14 @@ mod tests {
         assert_eq!(rounds.last, Round(2));
         (1..=4).for_each(|round| rounds.add_again(&report(round), 77));
         rounds.ends_with(Round(4));
-        drop(rounds);
         let whole = fs::read_to_string(&path).unwrap();
         let times: Vec<&str> = whole.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().1).collect();
         assert!(times.len() == 4 && times[..2].iter().all(|ms| *ms != "77") && times[2..] == ["77", "77"]);
         // The journal lost what made the last two blocks: they will be executed again.
         let mut rounds = open();
         rounds.ends_with(Round(2));
-        (3..=4).for_each(|round| rounds.add(&report(round)));
-        drop(rounds);
+        (3..=4).for_each(|round| rounds.add(&report(round), 0));
+        rounds.flush(0);
         let again = fs::read_to_string(&path).unwrap();
         assert!(again.lines().count() == 5 && again.starts_with(&text[..text.len() / 2]), "{again}");
         assert!(!again.contains(",77\n"), "{again}");
@@ -276,15 +284,14 @@ mod tests {
             vouchers: Vec::new(),
         };
         let mut rounds = open();
-        rounds.jump(&jump(90), 1);
-        rounds.add(&report(91));
-        drop(rounds);
+        rounds.jump(&jump(90), 1, 0);
+        rounds.add(&report(91), 0);
+        rounds.flush(0);
         let mut rounds = open();
         assert_eq!(rounds.last, Round(91));
         rounds.ends_with(Round(90));
-        rounds.jump(&jump(90), 2);
+        rounds.jump(&jump(90), 2, 0);
         assert_eq!(rounds.last, Round(90));
-        drop(rounds);
         // A file of another node is not gone on with.
         assert_eq!(RoundsFile::open(&path, NodeId(3), ShardId(1)).unwrap().last, Round(0));
         fs::remove_file(&path).unwrap();

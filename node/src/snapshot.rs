@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::history::Index;
 use crate::journal::Written;
 use bft::core::Core;
 use bft::journal::{Durability, SnapshotHead};
@@ -72,11 +73,16 @@ impl Snapshots {
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub(crate) fn start(directory: &Path, durability: Durability, lengths: Lengths) -> io::Result<Snapshots> {
+    pub(crate) fn start(
+        directory: &Path,
+        durability: Durability,
+        lengths: Lengths,
+        index: Arc<Index>,
+    ) -> io::Result<Snapshots> {
         let (jobs, taken) = crossbeam_channel::unbounded();
         let due_after = Arc::new(AtomicU64::new(lengths.snapshot_after_bytes));
         let keeper =
-            Keeper { directory: directory.into(), durability, lengths, due_after: due_after.clone() };
+            Keeper { directory: directory.into(), durability, lengths, index, due_after: due_after.clone() };
         thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run(&taken))?;
         Ok(Snapshots { jobs, due_after })
     }
@@ -106,6 +112,7 @@ struct Keeper {
     directory: PathBuf,
     durability: Durability,
     lengths: Lengths,
+    index: Arc<Index>,
     due_after: Arc<AtomicU64>,
 }
 
@@ -124,11 +131,20 @@ impl Keeper {
                     snapshot_path(&self.directory, job.segment).display()
                 ),
             }
-            if let Err(error) = prune(&self.directory, self.lengths.kept_bytes) {
+            if let Err(error) = self.prune(&job.core) {
                 log::warn!("cannot remove what is not needed in {}: {error}", self.directory.display());
             }
             self.due_after.store(due_after, Ordering::Relaxed);
         }
+    }
+
+    /// Removes what neither a start nor the history needs, nor fits what is kept for replays.
+    fn prune(&self, core: &Core) -> io::Result<()> {
+        let snapshots = snapshots(&self.directory)?;
+        let Some(older) = snapshots.len().checked_sub(2).map(|at| snapshots[at]) else { return Ok(()) };
+        let needed = core.in_journal().collect();
+        let history = self.index.keep(&needed, older);
+        prune(&self.directory, self.lengths.kept_bytes, history.unwrap_or(older))
     }
 
     fn write(&self, Job { segment, head, core, stood, .. }: &Job) -> io::Result<u64> {
@@ -150,8 +166,8 @@ impl Keeper {
 }
 
 /// Removes the oldest segments and snapshots while all files are longer than so many bytes, and a start from either of
-/// the last two snapshots does not need them.
-fn prune(directory: &Path, kept_bytes: u64) -> io::Result<()> {
+/// the last two snapshots does not need them; but no segment of the history, which begins with this one.
+fn prune(directory: &Path, kept_bytes: u64, history: u64) -> io::Result<()> {
     let (snapshots, segments) = (snapshots(directory)?, segments(directory)?);
     let files = snapshots.iter().map(|number| (*number, snapshot_path(directory, *number)));
     let files = files.chain(segments.iter().map(|number| (*number, segment_path(directory, *number))));
@@ -168,7 +184,11 @@ fn prune(directory: &Path, kept_bytes: u64) -> io::Result<()> {
         older.iter().find(|first| bytes_from(**first) <= kept_bytes).or(older.last())
     };
     let Some(first) = first else { return Ok(()) };
-    files.iter().filter(|(number, ..)| number < first).try_for_each(|(_, _, path)| fs::remove_file(path))
+    let is_needed = |number: u64, path: &Path| {
+        number >= *first || (number >= history && path == segment_path(directory, number))
+    };
+    let useless = files.iter().filter(|(number, _, path)| !is_needed(*number, path));
+    useless.map(|(_, _, path)| path).try_for_each(fs::remove_file)
 }
 
 #[cfg(test)]
@@ -183,7 +203,7 @@ mod tests {
             std::env::temp_dir().join(format!("node-snapshot-{}-{:x}", std::process::id(), rand::u64()));
         fs::create_dir(&directory).unwrap();
         let left = |kept_bytes| {
-            prune(&directory, kept_bytes).unwrap();
+            prune(&directory, kept_bytes, u64::MAX).unwrap();
             (segments(&directory).unwrap(), snapshots(&directory).unwrap())
         };
         (1..=8).for_each(|number| fs::write(segment_path(&directory, number), [0; 100]).unwrap());

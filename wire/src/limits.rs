@@ -94,9 +94,12 @@ pub const RUN_ENTRIES_MAX: u64 = 16;
 pub const FETCHES_IN_FLIGHT_MAX: usize = 2;
 /// Pieces of a checkpoint of 256 KiB each: 4 GiB, more than a member can hold twice.
 pub const CHECKPOINT_PIECES_MAX: usize = 16_384;
-/// Decided rounds whose cuts, proofs and entries are kept for members that lag, unless [`HISTORY_BYTES_MAX`] is less.
-pub const HISTORY_ROUNDS_MIN: u64 = 10_000;
-/// See [`HISTORY_ROUNDS_MIN`].
+/// Decided rounds whose proofs, entries and parts are kept for members that lag, unless [`HISTORY_BYTES_MAX`] or
+/// [`HALTS_BYTES_MAX`] is less.
+pub const HISTORY_ROUNDS_MAX: u64 = 100_000;
+/// Of kept proofs of decided rounds: at N = 4 those of 85,000 rounds, at N = 128 those of 3,500.
+pub const HALTS_BYTES_MAX: usize = 64 << 20;
+/// Of kept entries; parts take a quarter of it besides.
 pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
 
 /// A segment of a journal; longer by one turn of the round loop at most. A file of this length is read in a tenth of a

@@ -110,6 +110,11 @@ impl Frame {
         if self.has_digest { DIGEST_BYTES } else { 0 }
     }
 
+    /// Lengths of digest, head and body.
+    pub(crate) fn parts(&self) -> (usize, usize, usize) {
+        (self.digest_bytes(), self.head_bytes, self.body_bytes)
+    }
+
     pub(crate) fn rest_bytes(&self) -> usize {
         self.digest_bytes() + self.head_bytes + self.body_bytes
     }

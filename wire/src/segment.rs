@@ -12,9 +12,10 @@
 //!
 //! [`Record`]: crate::record::Record
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 use crate::bytes::Bytes;
+use crate::ids::Digest;
 use crate::record::{FRAME_BYTES, Frame, Item};
 
 /// The first bytes of each segment; the last of them is the version of the format.
@@ -46,6 +47,19 @@ pub enum Next {
     Unfinished(u64),
     /// Nothing.
     End,
+}
+
+/// Where the body of a record stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BodyPlace {
+    /// Its SHA-256, if the record has it.
+    pub digest: Option<Digest>,
+    /// Its first byte, if it has one.
+    pub first: Vec<u8>,
+    /// Its distance from the beginning of the segment.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// Reads a segment from its beginning.
@@ -90,6 +104,43 @@ impl<R: Read> Segment<R> {
         let is_opening = self.offset == MAGIC.len() as u64;
         self.offset += record.file_bytes() as u64;
         Ok(Next::Item(if is_opening { Item::Opening(record) } else { Item::Record(record) }))
+    }
+
+    /// Where the body of the next record stands, without a look at the whole record; `None` at the end or before an
+    /// unfinished record.
+    ///
+    /// # Errors
+    /// If the source cannot be read, or what follows is not the beginning of a record.
+    pub fn next_place(&mut self) -> io::Result<Option<BodyPlace>>
+    where
+        R: Seek,
+    {
+        let problem = |problem| match problem {
+            Problem::Io(error) => error,
+            other => io::Error::other(format!("{other:?}")),
+        };
+        if self.offset == 0 {
+            let Some(magic) = self.read(0, MAGIC.len()).map_err(problem)? else { return Ok(None) };
+            if magic != MAGIC {
+                return Err(problem(Problem::Magic));
+            }
+            self.offset = MAGIC.len() as u64;
+        }
+        let Some(frame) = self.read(0, FRAME_BYTES).map_err(problem)? else { return Ok(None) };
+        let frame = Frame::parse(&frame).ok_or_else(|| problem(Problem::Damaged))?;
+        if (FRAME_BYTES + frame.rest_bytes()) as u64 > self.bytes - self.offset {
+            return Ok(None);
+        }
+        let (digest_bytes, head_bytes, body_bytes) = frame.parts();
+        let digest = self.read(FRAME_BYTES, digest_bytes).map_err(problem)?.unwrap_or_default();
+        self.source.seek_relative(head_bytes as i64)?;
+        let offset = self.offset + (FRAME_BYTES + digest_bytes + head_bytes) as u64;
+        let first = self.read((offset - self.offset) as usize, body_bytes.min(1)).map_err(problem)?;
+        let first = first.unwrap_or_default();
+        self.source.seek_relative((body_bytes - first.len()) as i64)?;
+        self.offset = offset + body_bytes as u64;
+        let digest = digest.first_chunk().map(|digest| Digest(*digest));
+        Ok(Some(BodyPlace { digest, first, offset, bytes: body_bytes as u64 }))
     }
 
     /// The next bytes, so many after the beginning of the record; `None` if there are fewer.

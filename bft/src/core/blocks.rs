@@ -19,7 +19,7 @@ impl Core {
         if !self.lanes.is_complete_to(&decision.cut) {
             return false;
         }
-        let block = self.lanes.block(&decision.previous, &decision.cut);
+        let block = self.lanes.block(&decision.previous, &decision.cut, |_| None);
         let mut entries = block.expect("all entries up to its cut are here");
         // The lane that comes first changes with the round, so that no lane's transactions win every conflict over a
         // coin.

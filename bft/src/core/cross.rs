@@ -6,7 +6,7 @@
 use wire::bytes::Bytes;
 use wire::dest::Dest;
 use wire::envelope::Class;
-use wire::ids::{NodeId, ShardId};
+use wire::ids::{Digest, NodeId, ShardId};
 
 use crate::core::{Core, News};
 use crate::event::Effect;
@@ -18,9 +18,9 @@ use crate::time::Time;
 
 impl Core {
     /// A part with its proof, from its source or in answer to our request to a member of our shard.
-    pub(super) fn on_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) {
+    pub(super) fn on_transfer(&mut self, now: Time, from: NodeId, message: Digest, transfer: Transfer) {
         self.trace_received(from, &transfer);
-        let effects = self.transfers.handle_transfer(now, from, transfer);
+        let effects = self.transfers.handle_transfer(now, from, message, transfer);
         self.absorb_transfers(effects);
     }
 
@@ -82,6 +82,10 @@ impl Core {
             let body = match send {
                 TransferSend::Message(message) => Message::Shard(ShardMessage::Part(message)).encode(),
                 TransferSend::Transfer(transfer) => transfer.encode(),
+                TransferSend::Kept { message, bytes } => {
+                    self.send_kept(dest, Class::Keep, message, bytes);
+                    continue;
+                }
             };
             self.send_out(dest, body);
         }

@@ -25,10 +25,11 @@ use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::suite::Suite;
 use crate::event::{BlockReport, Effect, Event, JumpReport};
 use crate::fault::FaultKind;
-use crate::lane::LaneSettings;
+use crate::lane::{HistoryPlace, LaneSettings};
 use crate::message::{Incoming, Message};
 use crate::pending::MempoolLimits;
 use crate::round::{CatchUpMessage, RoundMessage};
+use crate::sim::messages::Messages;
 use crate::sim::net::Net;
 use crate::time::{Span, Time};
 use crate::trace::{TraceEvent, Tracing};
@@ -50,6 +51,8 @@ struct Bench {
     /// The node whose events and effects are kept.
     journaled: Option<NodeId>,
     journal: Vec<(Time, Event, Vec<Effect>)>,
+    /// What the journals of members have.
+    messages: Messages,
     /// The node to and from which all messages are lost.
     cut_off: Option<NodeId>,
     /// The one node that may be blamed.
@@ -64,9 +67,14 @@ struct Bench {
 const HASH_SEED: u64 = 7;
 
 fn core(committee: &Arc<Committee>, node: NodeId, suite: Arc<dyn Suite>, tracing: Tracing) -> Core {
-    let (committee, lanes) = (committee.clone(), LaneSettings::default());
-    let mempool = MempoolLimits::default();
+    let (committee, mempool) = (committee.clone(), MempoolLimits::default());
+    let lanes = LaneSettings { history_place: place(node), ..LaneSettings::default() };
     Core::new(CoreConfig { committee, node, lanes, mempool, batch: 1_000, hash_seed: 1, tracing }, suite)
+}
+
+/// Every second member keeps its history in a journal.
+fn place(node: NodeId) -> HistoryPlace {
+    if node.0.is_multiple_of(2) { HistoryPlace::Memory } else { HistoryPlace::Journal }
 }
 
 impl Bench {
@@ -104,6 +112,7 @@ impl Bench {
             done: Vec::new(),
             events: Vec::new(),
             journaled: None,
+            messages: Messages::default(),
             journal: Vec::new(),
             cut_off: None,
             liar: None,
@@ -117,12 +126,14 @@ impl Bench {
         let effects = self.cores[usize::from(node.0)].handle(self.now, event);
         self.journal.extend(kept.map(|event| (self.now, event, effects.clone())));
         for effect in effects {
+            let Some(effect) = self.messages.read(node, effect) else { continue };
             if !matches!(effect, Effect::Trace { .. }) {
                 self.done.push((self.now, node, effect.clone()));
             }
             match effect {
                 Effect::Send { dest, body, .. } => {
                     let digest = Digest(Sha256::digest(&body[..]).into());
+                    self.messages.note(digest, &body);
                     let is_cut_off = |node: NodeId| self.cut_off == Some(node);
                     for to in dest.expand(&self.committee, node) {
                         if is_cut_off(node) || is_cut_off(to) {
@@ -132,6 +143,7 @@ impl Bench {
                         self.net.send(self.now + (self.delay)(to, &event), (to, event));
                     }
                 }
+                Effect::SendKept { .. } => unreachable!("it was read from the journal"),
                 Effect::Reply { body, .. } => self.replies.push(codec::decode(&body).expect("our own reply")),
                 Effect::Executed(report) => self.blocks[usize::from(node.0)].push(*report),
                 Effect::Fault(fault) if Some(fault.peer) == self.liar => self.faults.push((node, fault.kind)),

@@ -132,7 +132,7 @@ impl Core {
         }
         let entries = effects.sends.iter().filter_map(|(_, send)| match send {
             LaneSend::Entry { digest, body, .. } => Entry::parse(*digest, body.clone()),
-            LaneSend::Message(_) => None,
+            LaneSend::Kept { .. } | LaneSend::Message(_) => None,
         });
         for entry in entries.collect::<Vec<Entry>>() {
             let name = self.entry_name(entry.owner, entry.seq);

@@ -70,6 +70,6 @@ impl Replay {
         let config = opening.config(committee, tracing);
         let core = Core::from_image(&config, suite, image).map_err(ReplayError::Malformed)?;
         let agreed = past.done;
-        Ok(Replay { core, opening, past, agreed })
+        Ok(Replay { core, opening, past, agreed, bodies: None })
     }
 }

@@ -67,6 +67,17 @@ pub enum LaneSend {
         /// Header and payload.
         body: Bytes,
     },
+    /// An executed entry, which stands in the journal.
+    Kept {
+        /// The lane's owner.
+        owner: Index,
+        /// The position.
+        seq: Seq,
+        /// SHA-256 of the whole frame body.
+        digest: Digest,
+        /// Its length.
+        bytes: u64,
+    },
     /// Any other message.
     Message(LaneMessage),
 }

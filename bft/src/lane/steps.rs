@@ -6,6 +6,7 @@ use wire::dest::Dest;
 use wire::ids::{Index, Seq, Signature};
 use wire::limits::{RUN_ENTRIES_MAX, WANTS_PER_MESSAGE_MAX};
 
+use super::history::Body;
 use super::own::{Again, Echoed};
 use super::{Bodies, LaneEffects, LaneMessage, LaneOutput, LaneSend, Lanes, statement};
 use crate::crypto::cert::Certificate;
@@ -126,12 +127,19 @@ impl Lanes {
         let mut effects = Effects::none();
         for _ in 0..count {
             let Tip { seq, digest } = tip;
-            let kept = self.chain(owner).body(seq, digest).or_else(|| self.history.find(owner, seq, digest));
-            let Some((body, parent)) = kept.map(|entry| (entry.body.clone(), entry.parent)) else { break };
-            if !self.serving[usize::from(to.0)].admit(now, body.len() as u64) {
+            let open = || self.chain(owner).body(seq, digest);
+            let open = open().map(|entry| (Body::Here(entry.body.clone()), entry.parent));
+            let executed = || self.history.find(owner, seq, digest);
+            let kept = open.or_else(|| executed().map(|kept| (kept.body.clone(), kept.parent)));
+            let Some((body, parent)) = kept else { break };
+            if !self.serving[usize::from(to.0)].admit(now, body.bytes()) {
                 break;
             }
-            effects.push_send(Dest::Node(node), LaneSend::Entry { owner, seq, digest, body });
+            let send = match body {
+                Body::Here(body) => LaneSend::Entry { owner, seq, digest, body },
+                Body::InJournal(bytes) => LaneSend::Kept { owner, seq, digest, bytes },
+            };
+            effects.push_send(Dest::Node(node), send);
             tip = Tip { seq: Seq(seq.0 - 1), digest: parent };
         }
         effects

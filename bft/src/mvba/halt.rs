@@ -30,6 +30,14 @@ pub struct Halt {
     pub shares: Vec<(Index, CoinShare)>,
 }
 
+impl Halt {
+    /// Its length, about.
+    pub fn bytes(&self) -> usize {
+        let (lanes, signers, shares) = (self.cut.0.len(), self.certificate.0.len(), self.shares.len());
+        size_of::<Halt>() + 40 * lanes + 66 * signers + size_of::<(Index, CoinShare)>() * shares
+    }
+}
+
 /// Why a HALT proves nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HaltError {

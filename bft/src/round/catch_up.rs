@@ -84,9 +84,7 @@ impl Rounds {
         if !pace.admit(now, CATCH_UP_ROUNDS_MAX as u64) {
             return;
         }
-        let is_kept = self.history.contains_key(&from);
-        let rounds = if is_kept { CATCH_UP_ROUNDS_MAX } else { 0 };
-        let halts = self.history.range(from..).take(rounds).map(|(_, halt)| Halt::clone(halt)).collect();
+        let halts = self.proofs.run_from(from, CATCH_UP_ROUNDS_MAX).cloned().collect();
         let answer = Answer { from, halts, served_from: self.served_from() };
         let peer = self.member.node_at(author);
         effects.push_send(To::Member(peer), RoundMessage::CatchUp(CatchUpMessage::Halts(answer)));
@@ -104,7 +102,7 @@ impl Rounds {
 
     /// The first round that we can prove and whose entries we have.
     fn served_from(&self) -> Round {
-        let proved = self.history.first_key_value().map_or(self.decided.next(), |(round, _)| *round);
+        let proved = self.proofs.first().unwrap_or(self.decided.next());
         proved.max(self.entries_from)
     }
 
@@ -180,9 +178,9 @@ impl Rounds {
         if author == self.member.index || !self.answers.may(now, author) {
             return;
         }
-        if let Some(halt) = self.history.get(&round) {
+        if let Some(halt) = self.proofs.get(round) {
             let to = To::Member(self.member.node_at(author));
-            effects.push_send(to, RoundMessage::Halt(Box::new(Halt::clone(halt))));
+            effects.push_send(to, RoundMessage::Halt(Box::new(halt.clone())));
         }
     }
 

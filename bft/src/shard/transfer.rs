@@ -37,9 +37,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wire::dest::Dest;
-use wire::ids::{Index, NodeId, PartNumber, Round, ShardId, Signature};
+use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId, Signature};
 
-use self::history::History;
+use self::history::{Body, History};
 use self::incoming::{Incoming, Step, Use};
 use self::outgoing::Outgoing;
 use self::proof::{Held, transfer_bytes};
@@ -48,6 +48,7 @@ use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::effects::Effects;
 use crate::fault::FaultKind;
 use crate::image::image;
+use crate::lane::HistoryPlace;
 use crate::member::Member;
 use crate::part::{Label, Part, PartRef};
 use crate::proposal::Import;
@@ -62,6 +63,13 @@ pub enum TransferSend {
     Message(PartMessage),
     /// A part with its proof.
     Transfer(Transfer),
+    /// The same, as it stands in the journal.
+    Kept {
+        /// Digest of the message.
+        message: Digest,
+        /// Its length, about.
+        bytes: u64,
+    },
 }
 
 /// Outputs for the parent.
@@ -110,14 +118,19 @@ image! {
 }
 
 impl Transfers {
-    /// The state before the first block; executed parts are kept for so many rounds, in at most so many bytes.
-    pub fn new(member: Member, history_rounds_max: u64, history_bytes_max: u64) -> Transfers {
+    /// The state before the first block; executed parts are kept there for so many rounds, in at most so many bytes.
+    pub fn new(
+        member: Member,
+        history_place: HistoryPlace,
+        history_rounds_max: u64,
+        history_bytes_max: u64,
+    ) -> Transfers {
         let others = (0..member.committee.shards()).map(ShardId).filter(|shard| *shard != member.shard);
         Transfers {
             height: Round(0),
             outgoing: Outgoing::new(member.clone()),
             incoming: others.map(|shard| (shard, Incoming::new(shard))).collect(),
-            history: History::new(history_rounds_max, history_bytes_max),
+            history: History::new(history_place, history_rounds_max, history_bytes_max),
             certificates: CertificateCache::default(),
             serving: BTreeMap::new(),
             acks: BTreeMap::new(),
@@ -219,6 +232,11 @@ impl Transfers {
         self.incoming.get(&part.source)?.body(part)
     }
 
+    /// The messages that the journal must have, so that others get executed parts from us.
+    pub fn in_journal(&self) -> impl Iterator<Item = Digest> {
+        self.history.in_journal()
+    }
+
     /// Own parts that are not known to be executed by their destinations.
     pub fn parts_open(&self) -> usize {
         self.outgoing.open()
@@ -250,8 +268,15 @@ impl Transfers {
         effects
     }
 
-    /// Handles a part with its proof, from a member of its source or, fetched, of our own shard.
-    pub fn handle_transfer(&mut self, now: Time, from: NodeId, transfer: Transfer) -> TransferEffects {
+    /// Handles a part with its proof, from a member of its source or, fetched, of our own shard. `message` is the digest
+    /// of the bytes that it came in.
+    pub fn handle_transfer(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        message: Digest,
+        transfer: Transfer,
+    ) -> TransferEffects {
         let mut effects = Effects::none();
         let Some(Label { source, destination, number, .. }) = Label::of(&transfer.part) else {
             return Effects::fault(from, FaultKind::Malformed);
@@ -274,16 +299,18 @@ impl Transfers {
             }
             Use::Executed => {}
             Use::Missing if self.barred.contains(&from) => {}
-            Use::Missing => match Held::verify(&self.member, &mut self.certificates, source, transfer) {
-                Some(held) => {
-                    let step = Step { now, height: self.height, member: &self.member };
-                    incoming.accept(&step, held, &mut effects);
+            Use::Missing => {
+                match Held::verify(&self.member, &mut self.certificates, source, message, transfer) {
+                    Some(held) => {
+                        let step = Step { now, height: self.height, member: &self.member };
+                        incoming.accept(&step, held, &mut effects);
+                    }
+                    None => {
+                        self.barred.insert(from);
+                        effects.push_fault(from, FaultKind::BadTransfer);
+                    }
                 }
-                None => {
-                    self.barred.insert(from);
-                    effects.push_fault(from, FaultKind::BadTransfer);
-                }
-            },
+            }
         }
         effects
     }
@@ -310,10 +337,17 @@ impl Transfers {
     fn on_want(&mut self, now: Time, from: NodeId, part: &PartRef, effects: &mut TransferEffects) {
         let is_insider = self.member.index_of(from).is_some();
         let transfer = match self.incoming.get(&part.source) {
-            Some(incoming) if is_insider => {
-                let held = incoming.held(part).or_else(|| self.history.get(part));
-                held.map(|held| held.transfer())
-            }
+            Some(incoming) if is_insider => match (incoming.held(part), self.history.get(part)) {
+                (Some(held), _) | (None, Some(Body::Here(held))) => Some(held.transfer()),
+                (None, Some(Body::InJournal(message, bytes))) => {
+                    if self.serving.entry(from).or_default().admit(now, *bytes) {
+                        let kept = TransferSend::Kept { message: *message, bytes: *bytes };
+                        effects.push_send(Dest::Node(from), kept);
+                    }
+                    None
+                }
+                (None, None) => None,
+            },
             None if part.source == self.member.shard && !is_insider => self.outgoing.serve(from, part),
             Some(_) | None => return effects.push_fault(from, FaultKind::OutOfRange),
         };

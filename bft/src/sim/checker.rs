@@ -31,6 +31,7 @@ use crate::event::{BlockReport, JumpReport};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::proposal::Rules;
+use crate::sim::messages::Messages;
 use crate::sim::parcel::Parcel;
 
 pub use conduct::Subject;
@@ -76,6 +77,8 @@ pub(super) struct Checker {
     askers: BTreeMap<(NodeId, TxId), ClientId>,
     /// Of those, the transactions that have to finish.
     must_finish: BTreeSet<TxId>,
+    /// What the journals of members have.
+    pub(super) messages: Messages,
 }
 
 type Checked = Result<(), Violation>;
@@ -96,6 +99,7 @@ impl Checker {
             open: BTreeSet::new(),
             askers: BTreeMap::new(),
             must_finish: BTreeSet::new(),
+            messages: Messages::default(),
             honest,
             committee,
         }
@@ -206,8 +210,8 @@ impl Checker {
         if previous == cut || !previous.0.iter().zip(&cut.0).all(is_sound) {
             return Err(Violation::CutMovedBack { height, previous, cut });
         }
-        let mut entries =
-            core.block(&previous, &cut).expect("a member that has executed a block has its entries");
+        let block = core.block(&previous, &cut, |digest| self.messages.get(digest));
+        let mut entries = block.expect("a member that has executed a block has its entries");
         // docs/design.md §10: lanes in an order rotated by the round, entries by their seq.
         let n = self.committee.n() as u64;
         entries.sort_by_key(|entry| ((u64::from(entry.owner.0) + height.0) % n, entry.seq));

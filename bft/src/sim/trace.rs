@@ -49,6 +49,7 @@ pub(super) fn effects(committee: &Committee, node: NodeId, effects: &[Effect]) -
             Effect::Send { dest, body, .. } => {
                 format!("{} to {dest:?}", Parcel::new(body.clone()).said(committee, node))
             }
+            Effect::SendKept { to, digest, .. } => format!("-> n{to} {digest} of the journal"),
             Effect::Reply { client, .. } => format!("reply to client {client}"),
             Effect::Progress(progress) => format!("decided r{}", progress.decided),
             Effect::Executed(report) => {

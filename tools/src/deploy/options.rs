@@ -59,8 +59,8 @@ const NEW_KEYS: Opt = Opt::switch(
 const HISTORY: Opt = Opt::without_default(
     "history-mib",
     "M",
-    "Memory in which a node keeps decided proposals for nodes that are behind; as a rule a quarter of its host's, \
-     shared by the nodes there, and at most 2048.",
+    "MiB of decided proposals that a node keeps for nodes that are behind: in memory, or in its journal if it has one; as a \
+     rule a quarter of its host's memory, shared by the nodes there, and at most 2048.",
 )
 .within(HISTORY_MIB);
 const METRICS: Opt = Opt::without_default(

@@ -50,7 +50,7 @@ impl Onlooker for Looking {
             if let Effect::Executed(report) = effect
                 && report.round == self.height
             {
-                self.text = text_of(replay.core(), report, columns());
+                self.text = text_of(replay, report, columns());
             }
         }
         self.scan.step(replay, now, effects)
@@ -82,10 +82,11 @@ pub(super) fn show(holder: &Holder, height: Round) -> Result<(), String> {
     Ok(())
 }
 
-fn text_of(core: &Core, report: &BlockReport, columns: usize) -> String {
+fn text_of(replay: &Replay, report: &BlockReport, columns: usize) -> String {
+    let core = replay.core();
     let height = report.round;
     let cuts = core.decided_cut(height).zip(core.decided_cut(Round(height.0 - 1)));
-    let entries = cuts.as_ref().and_then(|(cut, previous)| core.block(previous, cut));
+    let entries = cuts.as_ref().and_then(|(cut, previous)| replay.block(previous, cut));
     let ledger = core.ledger();
     let cut = cuts.as_ref().map_or("not known any more".into(), |(cut, previous)| {
         let tips = cut.tips().map(|(lane, tip)| {

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use bft::core::Core;
 use bft::event::Effect;
 use bft::journal::Replay;
 use bft::ledger::{Item, Ledger, Standing};
@@ -73,11 +72,16 @@ pub(super) fn show(holder: &Holder, sought: &Sought) -> Result<bool, String> {
 }
 
 /// Hands over the transactions of the blocks after `last`, each with its height and place, and moves `last`.
-fn transactions(core: &Core, last: &mut Round, mut take: impl FnMut(Round, String, &TransactionView<'_>)) {
+fn transactions(
+    replay: &Replay,
+    last: &mut Round,
+    mut take: impl FnMut(Round, String, &TransactionView<'_>),
+) {
+    let core = replay.core();
     let height = core.ledger().height();
     for round in (last.0 + 1..=height.0).map(Round) {
         let cuts = core.decided_cut(Round(round.0 - 1)).zip(core.decided_cut(round));
-        let entries = cuts.and_then(|(previous, cut)| core.block(&previous, &cut));
+        let entries = cuts.and_then(|(previous, cut)| replay.block(&previous, &cut));
         for entry in entries.into_iter().flatten() {
             let Ok(view) = core.ledger().rules().validate(entry.payload()) else { continue };
             for transaction in view.transactions() {
@@ -144,7 +148,7 @@ impl Onlooker for Finding<'_> {
     fn step(&mut self, replay: &Replay, _: Time, effects: &[Effect]) -> ControlFlow<()> {
         if effects.iter().any(|effect| matches!(effect, Effect::Executed(_))) {
             let mut last = self.last;
-            transactions(replay.core(), &mut last, |_, _, transaction| self.add_transaction(transaction));
+            transactions(replay, &mut last, |_, _, transaction| self.add_transaction(transaction));
             self.last = last;
         }
         ControlFlow::Continue(())
@@ -176,7 +180,7 @@ impl Onlooker for Following {
         }
         let core = replay.core();
         let (thing, id, mut last) = (self.thing, self.id, self.last);
-        transactions(core, &mut last, |height, place, transaction| {
+        transactions(replay, &mut last, |height, place, transaction| {
             if let Some(words) = mention(thing, &id, transaction) {
                 let fate = fate(core, height, transaction);
                 print(format!("  block {height}, {place}: {words}; {fate}"));

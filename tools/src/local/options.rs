@@ -43,8 +43,8 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default(
             "history-mib",
             "M",
-            "Memory in which a node keeps decided proposals for nodes that are behind; as a rule a quarter of this \
-             machine's, shared by all nodes, and at most 2048.",
+            "MiB of decided proposals that a node keeps for nodes that are behind: in memory, or in its journal if it has one; \
+             as a rule a quarter of this machine's memory, shared by all nodes, and at most 2048.",
         )
         .within(HISTORY_MIB),
         Opt::with(

@@ -158,7 +158,7 @@ impl Source {
                 Replay::from_snapshot(head, image, committee, self.node, suite, tracing)
             }),
         };
-        replay.map_err(Cause::Replay)
+        replay.map(Replay::with_blocks).map_err(Cause::Replay)
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) const LIMITS_SECTION: (&str, &str) = (
      mempool-client-percent  50, from 1 to 100\n\
      mempool-peers-percent   50, from 1 to 100\n\
      lane-open-bytes         33554432, from 8388608 to 1073741824\n\
-     history-rounds          10000, from 1 to 100000000\n\
+     history-rounds          100000, from 1 to 100000000\n\
      outbox-bytes            67108864, from 16777216 to 68719476736\n\
      ping-interval-ms        1000, from 10 to 86400000\n\
      ping-timeout-ms         10000, from 10 to 86400000\n\

@@ -6,7 +6,7 @@ use super::*;
 use crate::bytes::Bytes;
 use crate::ids::Digest;
 use crate::rand;
-use crate::record::Record;
+use crate::record::{FRAME_BYTES, Record};
 
 /// A directory for one test.
 struct Place(PathBuf);
@@ -64,6 +64,39 @@ fn some() -> [Record; 4] {
         with_digest(b"two", b"long body"),
         with_digest(b"", b""),
     ]
+}
+
+#[test]
+fn places_of_bodies_are_found_without_reading_them() {
+    let [opening, one, two, empty] = some();
+    let long = with_digest(b"head", &[7; 300_000]);
+    let mut bytes = MAGIC.to_vec();
+    let records = [opening, one, two, long, empty];
+    records.iter().for_each(|record| record.write_to(&mut bytes));
+    let places = |bytes: &[u8]| {
+        let mut segment = Segment::new(io::Cursor::new(bytes), bytes.len() as u64);
+        let mut places = Vec::new();
+        while let Some(place) = segment.next_place().unwrap() {
+            places.push(place);
+        }
+        places
+    };
+    let found = places(&bytes);
+    assert_eq!(found.len(), records.len());
+    for (place, record) in found.iter().zip(&records) {
+        assert_eq!(place.digest, record.digest);
+        assert_eq!(place.first, record.body[..record.body.len().min(1)]);
+        assert_eq!(bytes[place.offset as usize..][..place.bytes as usize], record.body[..]);
+    }
+    // Of an unfinished record there is no place, wherever it ends.
+    let last = found[3].offset as usize;
+    for cut in [1, FRAME_BYTES, last - found[2].offset as usize - 1, 299_999] {
+        let whole = places(&bytes[..found[3].offset as usize + 300_000 - cut]);
+        assert!(whole.len() <= 3 && whole == found[..whole.len()], "{cut}");
+    }
+    bytes[MAGIC.len()] ^= 1;
+    let mut damaged = Segment::new(io::Cursor::new(&bytes), bytes.len() as u64);
+    assert!(damaged.next_place().is_err());
 }
 
 #[test]

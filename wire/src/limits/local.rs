@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{
     ACCEPTS_PER_S_MAX, ACK_DELAY, CLIENT_FRAME_BYTES_MAX, CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX,
     CLIENTS_FRAME_BYTES_MAX, CLIENTS_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN,
-    FRAME_BYTES_MAX, HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MIN,
+    FRAME_BYTES_MAX, HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MAX,
     IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX, JOURNAL_KEPT_BYTES, LANE_OPEN_BYTES_MAX,
     MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX,
     OUTBOX_BYTES_MAX, PEER_SILENCE_MAX, PING_INTERVAL, PING_TIMEOUT, PROPOSAL_BYTES_MAX, SEGMENT_BYTES,
@@ -29,7 +29,7 @@ pub enum Local {
     MempoolPeersPercent,
     /// See [`LANE_OPEN_BYTES_MAX`]; twice as much is kept of others' lanes.
     LaneOpenBytes,
-    /// See [`HISTORY_ROUNDS_MIN`]; of entries, proofs and parts.
+    /// See [`HISTORY_ROUNDS_MAX`]; of entries, proofs and parts.
     HistoryRounds,
     /// See [`OUTBOX_BYTES_MAX`].
     OutboxBytes,
@@ -103,7 +103,7 @@ const ROWS: [Row; 27] = [
     row(Local::MempoolClientPercent, "mempool-client-percent", MEMPOOL_CLIENT_PERCENT_MAX as u64, 1, 100),
     row(Local::MempoolPeersPercent, "mempool-peers-percent", MEMPOOL_PEERS_PERCENT_MAX as u64, 1, 100),
     row(Local::LaneOpenBytes, "lane-open-bytes", LANE_OPEN_BYTES_MAX, PROPOSAL_BYTES_MAX, GIB),
-    row(Local::HistoryRounds, "history-rounds", HISTORY_ROUNDS_MIN, 1, 100 * COUNT),
+    row(Local::HistoryRounds, "history-rounds", HISTORY_ROUNDS_MAX, 1, 100 * COUNT),
     row(Local::OutboxBytes, "outbox-bytes", OUTBOX_BYTES_MAX, FRAME_BYTES_MAX, 64 * GIB),
     row(Local::PingIntervalMs, "ping-interval-ms", ms(PING_INTERVAL), 10, DAY_MS),
     row(Local::PingTimeoutMs, "ping-timeout-ms", ms(PING_TIMEOUT), 10, DAY_MS),

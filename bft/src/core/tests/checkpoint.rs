@@ -74,7 +74,8 @@ impl Bench {
 }
 
 fn config(committee: &Arc<Committee>, node: NodeId) -> CoreConfig {
-    let lanes = LaneSettings { history_rounds_max: HISTORY, ..LaneSettings::default() };
+    let history_place = place(node);
+    let lanes = LaneSettings { history_rounds_max: HISTORY, history_place, ..LaneSettings::default() };
     let (committee, mempool, hash_seed) = (committee.clone(), MempoolLimits::default(), u64::from(node.0));
     CoreConfig { committee, node, lanes, mempool, batch: 1_000, hash_seed, tracing: Tracing::Off }
 }

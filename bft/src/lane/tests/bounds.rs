@@ -7,7 +7,7 @@ use wire::limits::{LANE_OPEN_BYTES_MAX, PROPOSAL_BYTES_MAX, RESEND_BURST_BYTES, 
 use super::net::{Net, final_of, forge, is_echo, is_entry, is_want_entries, send, seq_of};
 use crate::cut::{Cut, Tip};
 use crate::lane::entry::HEADER_BYTES;
-use crate::lane::{LaneEffects, LaneMessage, LaneSend, LaneSettings};
+use crate::lane::{HistoryPlace, LaneEffects, LaneMessage, LaneSend, LaneSettings};
 use crate::time::Span;
 
 fn settings(pipeline: u64, kept_bytes_max: u64) -> LaneSettings {
@@ -156,11 +156,40 @@ fn the_history_is_bounded_by_rounds_and_by_bytes() {
     }
 }
 
+#[test]
+fn a_history_in_the_journal_names_what_the_journal_must_have() {
+    let history_place = HistoryPlace::Journal;
+    let settings = LaneSettings { history_rounds_max: 2, history_place, ..LaneSettings::default() };
+    let mut net = Net::with(4, settings);
+    let mut cut = net.genesis();
+    let mut tips = Vec::new();
+    for round in 1..=3 {
+        net.append(1, &[0; 1_200]);
+        net.deliver();
+        cut = net.parties[0].cut();
+        tips.push(cut.0[1]);
+        net.decide(0..4, round, &cut);
+        (0..4).for_each(|at| net.parties[at].executed(Round(round), &cut));
+    }
+    let digests: Vec<Digest> = tips[1..].iter().map(|tip| tip.digest).collect();
+    assert_eq!(net.parties[0].in_journal().collect::<Vec<_>>(), digests);
+    let Tip { seq, digest } = cut.0[1];
+    let want = LaneMessage::WantEntries { owner: Index(1), seq, digest, count: 3 };
+    let now = net.now;
+    let effects = net.parties[0].handle(now, NodeId(3), want);
+    let kept = |tip: &Tip| {
+        let (owner, bytes) = (Index(1), (HEADER_BYTES + 1_200) as u64);
+        (Dest::Node(NodeId(3)), LaneSend::Kept { owner, seq: tip.seq, digest: tip.digest, bytes })
+    };
+    assert_eq!(effects.sends, [kept(&tips[2]), kept(&tips[1])], "and the oldest is forgotten");
+    assert!(net.block(0, &net.genesis(), &cut).is_none(), "nothing of it is in memory");
+}
+
 /// Bytes that these effects put into the outlet: each entry once, whatever the number of its recipients.
 fn outlet_bytes(effects: &LaneEffects) -> u64 {
     let bytes = effects.sends.iter().map(|(_, send)| match send {
         LaneSend::Entry { body, .. } => body.len() as u64,
-        LaneSend::Message(_) => 0,
+        LaneSend::Kept { .. } | LaneSend::Message(_) => 0,
     });
     bytes.sum()
 }

@@ -28,6 +28,7 @@ impl Party for Lanes {
                 let body = Bytes::from(body.to_vec());
                 self.handle_entry(now, from, digest_of(&body), body)
             }
+            LaneSend::Kept { .. } => panic!("these members have no journal"),
             LaneSend::Message(message) => {
                 let message = codec::decode(&codec::encode(message)).expect("what is encoded decodes");
                 self.handle(now, from, message)
@@ -100,7 +101,7 @@ impl Net {
 
     /// Payloads of a block at a member, with owner and seq.
     pub(super) fn block(&self, at: usize, previous: &Cut, cut: &Cut) -> Option<Vec<(u16, u64, Vec<u8>)>> {
-        let block = self.parties[at].block(previous, cut)?;
+        let block = self.parties[at].block(previous, cut, |_| None)?;
         Some(block.iter().map(|it| (it.owner.0, it.seq.0, it.payload().to_vec())).collect())
     }
 

@@ -28,14 +28,17 @@ pub(super) struct Held {
     /// The part.
     pub part: Arc<Part>,
     proof: TransferProof,
+    /// Digest of the message that brought it.
+    pub message: Digest,
 }
 
 impl Held {
-    /// Verifies a transfer; `None` if the proof does not hold or covers other bytes.
+    /// Verifies the transfer of a message with this digest; `None` if the proof does not hold or covers other bytes.
     pub(super) fn verify(
         member: &Member,
         certificates: &mut CertificateCache,
         source: ShardId,
+        message: Digest,
         transfer: Transfer,
     ) -> Option<Held> {
         let Transfer { proof, part } = transfer;
@@ -54,8 +57,11 @@ impl Held {
         let outgoing = first.outgoing;
         let height = first.height;
         let part = Part::parse(part)?;
-        (part.height == height && is_covered(&part, &proof, outgoing))
-            .then(|| Held { part: Arc::new(part), proof })
+        (part.height == height && is_covered(&part, &proof, outgoing)).then(|| Held {
+            part: Arc::new(part),
+            proof,
+            message,
+        })
     }
 
     /// The transfer that other members are sent.

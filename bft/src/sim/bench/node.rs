@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use wire::codec;
 use wire::ids::{Digest, Index, Round};
-use wire::limits::HISTORY_ROUNDS_MIN;
+use wire::limits::HISTORY_ROUNDS_MAX;
 
 use crate::block::{BlockEffects, BlockVotes, Header};
 use crate::cut::{Cut, Tip};
@@ -68,7 +68,7 @@ pub(super) struct Out {
 impl Node {
     pub(super) fn new(member: Member) -> Node {
         Node {
-            rounds: Rounds::new(member.clone(), HISTORY_ROUNDS_MIN),
+            rounds: Rounds::new(member.clone(), HISTORY_ROUNDS_MAX),
             votes: BlockVotes::new(member.clone()),
             lanes: KnownLanes::default(),
             execution: Execution::AtOnce,

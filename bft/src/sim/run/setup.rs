@@ -14,7 +14,7 @@ use crate::crypto::hash_suite::HashSuite;
 use crate::crypto::real::RealSuite;
 use crate::crypto::suite::Suite;
 use crate::journal::{Durability, Opening, Start};
-use crate::lane::LaneSettings;
+use crate::lane::{HistoryPlace, LaneSettings};
 use crate::member::Member;
 use crate::pending::MempoolLimits;
 use crate::prng::Prng;
@@ -130,6 +130,9 @@ fn start(
         pipeline: *prng.pick(&[1, 2, 8]).expect("the list is not empty"),
         ..LaneSettings::default()
     };
+    if scenario.seed % 2 == 1 {
+        lanes.history_place = HistoryPlace::Journal;
+    }
     if scenario.adversary.shortens_history() {
         // Members that take part in a round may not have executed the last sixteen.
         lanes.history_rounds_max = ROUNDS_UNEXECUTED_MAX + prng.clone().fork().below(16);

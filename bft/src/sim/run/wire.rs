@@ -20,6 +20,7 @@ impl Simulation<'_> {
     pub(super) fn do_honest(&mut self, node: NodeId, effects: Vec<Effect>) -> Ran {
         let mut questions = 0;
         for effect in effects {
+            let Some(effect) = self.checker.messages.read(node, effect) else { continue };
             match effect {
                 Effect::Send { dest, class, body, digest } => {
                     let parcel = Parcel::new(body);
@@ -37,6 +38,7 @@ impl Simulation<'_> {
                         self.transmit(frame);
                     }
                 }
+                Effect::SendKept { .. } => unreachable!("it was read from the journal"),
                 Effect::Reply { client, body } => self.checker.on_reply(node, client, &body)?,
                 Effect::Progress(progress) => {
                     self.decided.insert(node, progress.decided);
@@ -65,7 +67,8 @@ impl Simulation<'_> {
 
     pub(super) fn do_byzantine(&mut self, node: NodeId, at: usize, effects: Vec<Effect>) -> Ran {
         for effect in effects {
-            let Effect::Send { dest, class, body, .. } = effect else { continue };
+            let effect = self.checker.messages.read(node, effect);
+            let Some(Effect::Send { dest, class, body, .. }) = effect else { continue };
             let parcel = Parcel::new(body);
             self.on_wire(node, class, &parcel)?;
             for to in dest.expand(&self.committee, node) {
@@ -108,6 +111,7 @@ impl Simulation<'_> {
     }
 
     fn transmit(&mut self, frame: Frame) {
+        self.checker.messages.note(frame.parcel.digest(), frame.parcel.body());
         let is_run = usize::from(frame.to.0) < self.nodes.len();
         if is_run && !self.down.contains_key(&(frame.from, Child::Sender)) {
             self.net.send(self.now, frame);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use wire::ids::{Digest, NodeId, PartNumber, Round, ShardId};
-use wire::limits::HISTORY_ROUNDS_MIN;
 
 use crate::block::Header;
 use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::crypto::suite::Statement;
+use crate::lane::HistoryPlace;
 use crate::message::{Incoming, Message};
 use crate::part::{Group, Part, PartDigests};
 use crate::proposal::Import;
@@ -21,6 +22,8 @@ use crate::transaction::tx_id;
 /// The shard whose parts most tests follow, and where they go.
 pub(super) const SOURCE: ShardId = ShardId(0);
 pub(super) const TARGET: ShardId = ShardId(1);
+/// Rounds for which executed parts are kept.
+pub(super) const HISTORY_ROUNDS: u64 = 1_000;
 
 impl Party for Transfers {
     type Message = TransferSend;
@@ -30,12 +33,14 @@ impl Party for Transfers {
         let bytes = match send {
             TransferSend::Message(message) => Message::Shard(ShardMessage::Part(message.clone())).encode(),
             TransferSend::Transfer(transfer) => transfer.encode(),
+            TransferSend::Kept { .. } => panic!("these members have no journal"),
         };
+        let digest = Digest(Sha256::digest(&bytes).into());
         match Incoming::decode(&bytes) {
             Some(Incoming::Message(Message::Shard(ShardMessage::Part(message)))) => {
                 self.handle(now, from, message)
             }
-            Some(Incoming::Transfer(transfer)) => self.handle_transfer(now, from, transfer),
+            Some(Incoming::Transfer(transfer)) => self.handle_transfer(now, from, digest, transfer),
             other => panic!("what is encoded decodes, not as {other:?}"),
         }
     }
@@ -58,7 +63,12 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(n: u16, shards: u16) -> Bench {
-        let net = Script::new(n, shards, |member| Transfers::new(member, HISTORY_ROUNDS_MIN, 1 << 20));
+        Bench::with_history(n, shards, HistoryPlace::Memory)
+    }
+
+    pub(super) fn with_history(n: u16, shards: u16, place: HistoryPlace) -> Bench {
+        let transfers = |member| Transfers::new(member, place, HISTORY_ROUNDS, 1 << 20);
+        let net = Script::new(n, shards, transfers);
         Bench { net, chains: BTreeMap::new(), numbers: BTreeMap::new() }
     }
 

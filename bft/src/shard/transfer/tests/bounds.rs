@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wire::ids::{Digest, PartNumber, Round};
-use wire::limits::{HISTORY_ROUNDS_MIN, PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
+use wire::limits::{PART_BYTES_MAX, PARTS_AHEAD_BYTES_MAX, PARTS_AHEAD_MAX};
 
-use super::bench::{Bench, SOURCE, TARGET};
+use sha2::{Digest as _, Sha256};
+
+use super::bench::{Bench, HISTORY_ROUNDS, SOURCE, TARGET};
 use crate::block::Header;
 use crate::crypto::suite::Statement;
+use crate::lane::HistoryPlace;
 use crate::part::{Group, Part, PartDigests, PartRef};
 use crate::shard::message::PartMessage;
 use crate::shard::transfer::TransferSend;
@@ -124,11 +127,37 @@ fn executed_parts_are_forgotten_in_time() {
     bench.import(TARGET, SOURCE, 30);
     let member = bench.net.node(TARGET, 0);
     assert_eq!(bench.net.at(member).history.size().0, 30);
-    bench.idle_blocks(TARGET, HISTORY_ROUNDS_MIN);
+    bench.idle_blocks(TARGET, HISTORY_ROUNDS);
     assert_eq!(bench.net.at(member).history.size().0, 30);
     bench.idle_blocks(TARGET, 1);
     assert_eq!(bench.net.at(member).history.size(), (0, 0));
     assert_eq!(bench.net.at(member).incoming[&SOURCE].len(), 0);
+}
+
+/// With a history in the journal, a part is named by the message that brought it.
+#[test]
+fn an_executed_part_is_sent_from_the_journal() {
+    let mut bench = Bench::with_history(4, 2, HistoryPlace::Journal);
+    let part = bench.block(SOURCE, &[(TARGET, b"x")])[0].reference();
+    bench.certify(SOURCE, 1);
+    bench.net.deliver();
+    let (asker, server) = (bench.net.node(TARGET, 3), bench.net.node(TARGET, 0));
+    assert_eq!(bench.net.at(server).in_journal().count(), 0, "it is not executed");
+    let brought = bench.net.delivered.iter().find_map(|(_, to, send)| match send {
+        TransferSend::Transfer(transfer) if *to == server => Some(transfer.encode()),
+        _ => None,
+    });
+    let brought = Digest(Sha256::digest(brought.expect("its partner sends it")).into());
+    bench.import(TARGET, SOURCE, 1);
+    assert_eq!(bench.net.at(server).in_journal().collect::<Vec<_>>(), [brought]);
+    bench.net.only(|_, _, _| false);
+    bench.net.sent.clear();
+    bench.net.hand(asker, server, &TransferSend::Message(PartMessage::Want(part)));
+    let [(_, to, TransferSend::Kept { message, bytes })] = &bench.net.sent[..] else {
+        panic!("one answer: {:?}", bench.net.sent)
+    };
+    assert_eq!((*to, *message), (asker, brought));
+    assert!(*bytes > 100, "{bytes}");
 }
 
 /// However many bodies are due in one call, few are requested at a time.
