@@ -53,7 +53,7 @@ pub struct Input {
 
 /// The owner of a coin: an ed25519 public key where the protocol is signed, 32 arbitrary bytes where it is not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct Owner(pub [u8; 32]);
+pub struct Owner(#[serde(with = "wire::codec::bytes32")] pub [u8; 32]);
 
 /// A coin to be created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -339,7 +339,8 @@ impl<M: Machine> Driver<M> {
     }
 
     fn snapshot_if_due(&mut self) {
-        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_snapshot_due()) {
+        let machine = &self.machine;
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_snapshot_due(machine)) {
             journal.snapshot(&self.machine);
             // A start does not learn again of blocks from before.
             self.flush_rounds();

@@ -201,9 +201,9 @@ impl Journal {
         self.segment += 1;
     }
 
-    /// Whether a snapshot is due: only between two segments.
-    pub(crate) fn is_snapshot_due(&self) -> bool {
-        self.segment_bytes == 0 && self.snapshots.is_due(self.unsaved_bytes)
+    /// Whether a snapshot of the machine is due: only between two segments.
+    pub(crate) fn is_snapshot_due(&self, machine: &impl Machine) -> bool {
+        self.segment_bytes == 0 && self.snapshots.is_due(machine.state_bytes(), self.unsaved_bytes)
     }
 
     /// Has a snapshot of the machine written.

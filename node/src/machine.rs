@@ -22,6 +22,11 @@ pub(crate) trait Machine {
         None
     }
 
+    /// The length of a snapshot of it, about.
+    fn state_bytes(&self) -> u64 {
+        0
+    }
+
     /// A clone of its ledger, if it has one, which shares memory in the same way.
     fn ledger(&self) -> Option<Ledger> {
         None
@@ -47,6 +52,10 @@ impl Machine for Core {
 
     fn core(&self) -> Option<Box<Core>> {
         Some(Box::new(self.clone()))
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.ledger().allocated_bytes() as u64
     }
 
     fn ledger(&self) -> Option<Ledger> {

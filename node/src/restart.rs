@@ -377,7 +377,7 @@ mod tests {
                 journal.note(now, &event);
                 core.handle(now, event).iter().for_each(|effect| journal.note_effect(effect));
                 journal.flush().wait().unwrap();
-                if journal.is_snapshot_due() {
+                if journal.is_snapshot_due(&core) {
                     journal.snapshot(&core);
                 }
             }

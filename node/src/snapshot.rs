@@ -5,8 +5,9 @@
 //! thread encodes and writes the clone; meanwhile the loop goes on. A snapshot stands between two segments, so a start
 //! reads it and the segments after it.
 //!
-//! One is due when the segments since the last one are long enough, and four times as long as it was: writing
-//! snapshots costs a quarter of writing the journal at most. One that cannot be written is no loss: the journal from
+//! One is due when the segments since the last one are long enough, and longer for a large state: a byte of a snapshot,
+//! and the copies that the loop makes after it, cost three times as much as a byte of the journal. So a start takes
+//! seconds, and snapshots cost a load that fills the machine about a twentieth. One that cannot be written is no loss: the journal from
 //! before stays, and the next one is tried later.
 //!
 //! Two are always kept, with all segments after the older one: if the newer one is damaged, a start takes the older.
@@ -16,7 +17,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,14 +47,16 @@ impl Lengths {
         Lengths { segment_bytes: u64::MAX, snapshot_after_bytes: u64::MAX, kept_bytes: u64::MAX };
 }
 
-/// How many times as long as a snapshot the journal after it is before the next one.
-const JOURNAL_A_SNAPSHOT: u64 = 4;
+/// The longest state after whose [`Lengths::snapshot_after_bytes`] the next snapshot is due; it takes as many times more
+/// as the state is longer. By default the journal before a snapshot is eight times as long as it, or more.
+const STATE_BYTES: u64 = 32 << 20;
 
 /// The loop's end of the thread.
 pub(crate) struct Snapshots {
     jobs: Sender<Job>,
-    /// Bytes since the last snapshot after which the next one is due; `u64::MAX` while one is written.
-    due_after: Arc<AtomicU64>,
+    due_after_bytes: u64,
+    /// Whether one is being written.
+    is_busy: Arc<AtomicBool>,
 }
 
 /// A snapshot to be written.
@@ -80,21 +83,23 @@ impl Snapshots {
         index: Arc<Index>,
     ) -> io::Result<Snapshots> {
         let (jobs, taken) = crossbeam_channel::unbounded();
-        let due_after = Arc::new(AtomicU64::new(lengths.snapshot_after_bytes));
-        let keeper =
-            Keeper { directory: directory.into(), durability, lengths, index, due_after: due_after.clone() };
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let (directory, busy) = (directory.into(), is_busy.clone());
+        let keeper = Keeper { directory, durability, lengths, index, is_busy: busy };
         thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run(&taken))?;
-        Ok(Snapshots { jobs, due_after })
+        Ok(Snapshots { jobs, due_after_bytes: lengths.snapshot_after_bytes, is_busy })
     }
 
-    /// Whether one is due, this long after the last one.
-    pub(crate) fn is_due(&self, bytes: u64) -> bool {
-        bytes >= self.due_after.load(Ordering::Relaxed)
+    /// Whether one of so many bytes is due, this long after the last one.
+    pub(crate) fn is_due(&self, state_bytes: u64, journal_bytes: u64) -> bool {
+        let due_after_bytes = u128::from(self.due_after_bytes) * u128::from(state_bytes.max(STATE_BYTES));
+        u128::from(journal_bytes) * u128::from(STATE_BYTES) >= due_after_bytes
+            && !self.is_busy.load(Ordering::Relaxed)
     }
 
     /// Has one written.
     pub(crate) fn take(&self, job: Job) {
-        self.due_after.store(u64::MAX, Ordering::Relaxed);
+        self.is_busy.store(true, Ordering::Relaxed);
         // The thread runs as long as this end is there.
         let _ = self.jobs.send(job);
     }
@@ -113,7 +118,7 @@ struct Keeper {
     durability: Durability,
     lengths: Lengths,
     index: Arc<Index>,
-    due_after: Arc<AtomicU64>,
+    is_busy: Arc<AtomicBool>,
 }
 
 impl Keeper {
@@ -123,18 +128,16 @@ impl Keeper {
                 // The node ends.
                 return;
             }
-            let mut due_after = self.lengths.snapshot_after_bytes;
-            match self.write(&job) {
-                Ok(bytes) => due_after = due_after.max(JOURNAL_A_SNAPSHOT.saturating_mul(bytes)),
-                Err(error) => log::warn!(
+            if let Err(error) = self.write(&job) {
+                log::warn!(
                     "cannot write {}: {error}; a start would do again what came since the last snapshot",
                     snapshot_path(&self.directory, job.segment).display()
-                ),
+                );
             }
             if let Err(error) = self.prune(&job.core) {
                 log::warn!("cannot remove what is not needed in {}: {error}", self.directory.display());
             }
-            self.due_after.store(due_after, Ordering::Relaxed);
+            self.is_busy.store(false, Ordering::Relaxed);
         }
     }
 
@@ -147,7 +150,7 @@ impl Keeper {
         prune(&self.directory, self.lengths.kept_bytes, history.unwrap_or(older))
     }
 
-    fn write(&self, Job { segment, head, core, stood, .. }: &Job) -> io::Result<u64> {
+    fn write(&self, Job { segment, head, core, stood, .. }: &Job) -> io::Result<()> {
         let began = Instant::now();
         let durable = match self.durability {
             Durability::Process => Durable::WhileSystemRuns,
@@ -161,7 +164,7 @@ impl Keeper {
             began.elapsed().as_millis(),
             stood.as_secs_f64() * 1e3
         );
-        Ok(bytes)
+        Ok(())
     }
 }
 

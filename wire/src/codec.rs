@@ -99,6 +99,33 @@ pub fn decode_own_with_tail<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(
     Ok((value, &bytes[used..]))
 }
 
+/// For `#[serde(with = "…")]` on 32 bytes: they are encoded as four words, to the same bytes as one by one, in an eighth
+/// of the steps. Snapshots and messages are full of ids.
+pub mod bytes32 {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        words.serialize(serializer)
+    }
+
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let words = <[u64; 4]>::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        Ok(bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +148,15 @@ mod tests {
         let mut bytes = encode(&(1u64 << 40));
         bytes.extend([0; 8]);
         assert!(matches!(decode::<Vec<u64>>(&bytes), Err(CodecError::Malformed(_))));
+    }
+
+    #[test]
+    fn words_encode_as_bytes_do() {
+        #[derive(PartialEq, Debug, Serialize, Deserialize)]
+        struct Words(#[serde(with = "bytes32")] [u8; 32]);
+        let bytes: [u8; 32] = std::array::from_fn(|at| at as u8 + 200);
+        assert_eq!(encode(&Words(bytes)), bytes);
+        assert_eq!(decode::<Words>(&bytes), Ok(Words(bytes)));
+        assert!(decode::<Words>(&bytes[..31]).is_err());
     }
 }

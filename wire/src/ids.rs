@@ -80,7 +80,7 @@ macro_rules! digest_id {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(pub [u8; 32]);
+        pub struct $name(#[serde(with = "crate::codec::bytes32")] pub [u8; 32]);
 
         impl fmt::Display for $name {
             /// The first eight bytes in hex: enough to distinguish ids in a log.
@@ -111,8 +111,10 @@ digest_id!(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Signature {
     /// The commitment R, a compressed point.
+    #[serde(with = "crate::codec::bytes32")]
     pub r: [u8; 32],
     /// The response s, a scalar, little endian.
+    #[serde(with = "crate::codec::bytes32")]
     pub s: [u8; 32],
 }
 

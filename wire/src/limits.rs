@@ -106,7 +106,7 @@ pub const HISTORY_BYTES_MAX: u64 = 2048 * MIB;
 /// second.
 pub const SEGMENT_BYTES: u64 = 64 * MIB;
 /// Of a journal after which a snapshot is due: a start does no more again than this and as much as arrives while the
-/// snapshot is written, unless snapshots are longer than a quarter of it.
+/// snapshot is written, unless snapshots are longer than an eighth of it.
 pub const SNAPSHOT_AFTER_BYTES: u64 = 256 * MIB;
 /// Of a journal and its snapshots, kept for replays. What a start needs is kept in any case.
 pub const JOURNAL_KEPT_BYTES: u64 = 4096 * MIB;

@@ -129,10 +129,13 @@ pub struct CoinName {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CoinShare {
     /// H(name)^{s_i}, compressed.
+    #[serde(with = "wire::codec::bytes32")]
     pub value: [u8; 32],
     /// Challenge of the DLEQ proof.
+    #[serde(with = "wire::codec::bytes32")]
     pub challenge: [u8; 32],
     /// Response of the DLEQ proof.
+    #[serde(with = "wire::codec::bytes32")]
     pub response: [u8; 32],
 }
 
