@@ -21,11 +21,12 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bft::journal::is_kept;
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, Sender};
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
 use wire::envelope::Class;
@@ -33,7 +34,7 @@ use wire::ids::{Digest, NodeId};
 use wire::journal::segment_path;
 use wire::segment::{BodyPlace, Segment};
 
-use crate::inbound::InboundSender;
+use crate::inbound::{InboundSender, LoopEnded};
 
 /// Where the bytes of a message stand in its segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,29 +47,37 @@ pub(crate) struct Place {
 ///
 /// Bound: what the segments have. Of those before the last two snapshots, what the core offers.
 #[derive(Default)]
-pub(crate) struct Index(Mutex<BTreeMap<u64, HashMap<Digest, Place>>>);
+pub(crate) struct Index {
+    segments: Mutex<BTreeMap<u64, HashMap<Digest, Place>>>,
+    /// Whether it has what the segments of earlier starts have.
+    is_whole: AtomicBool,
+}
 
 const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
 
 impl Index {
     /// A segment has these.
     pub(crate) fn add(&self, segment: u64, found: impl IntoIterator<Item = (Digest, Place)>) {
-        self.0.lock().expect(NO_PANIC).entry(segment).or_default().extend(found);
+        self.segments.lock().expect(NO_PANIC).entry(segment).or_default().extend(found);
     }
 
     /// A segment that has this message, and where.
     fn find(&self, digest: &Digest) -> Option<(u64, Place)> {
-        let segments = self.0.lock().expect(NO_PANIC);
+        let segments = self.segments.lock().expect(NO_PANIC);
         segments.iter().rev().find_map(|(segment, places)| Some((*segment, *places.get(digest)?)))
     }
 
-    /// Drops from the segments before `recent` what is not among these; the first segment that has one of them.
+    /// Drops from the segments before `recent` what is not among these; the first segment that has one of them, or may
+    /// have one.
     pub(crate) fn keep(&self, needed: &HashSet<Digest>, recent: u64) -> Option<u64> {
+        if !self.is_whole.load(Ordering::Acquire) {
+            return Some(0);
+        }
         let older: Vec<u64> =
-            self.0.lock().expect(NO_PANIC).range(..recent).map(|(number, _)| *number).collect();
+            self.segments.lock().expect(NO_PANIC).range(..recent).map(|(number, _)| *number).collect();
         // One at a time: the writer of the journal waits for this lock.
         for segment in older {
-            let mut segments = self.0.lock().expect(NO_PANIC);
+            let mut segments = self.segments.lock().expect(NO_PANIC);
             let Some(places) = segments.get_mut(&segment) else { continue };
             places.retain(|digest, _| needed.contains(digest));
             places.shrink_to_fit();
@@ -76,7 +85,7 @@ impl Index {
                 segments.remove(&segment);
             }
         }
-        self.0.lock().expect(NO_PANIC).keys().next().copied()
+        self.segments.lock().expect(NO_PANIC).keys().next().copied()
     }
 }
 
@@ -125,33 +134,21 @@ struct Reader {
     inbound: InboundSender,
 }
 
-/// Why the thread ends.
-struct LoopEnded;
-
 impl Reader {
-    fn run(mut self, mut older: Vec<u64>, requests: &Receiver<Wanted>) {
+    fn run(mut self, mut older: Vec<u64>, requests: &Receiver<Wanted>) -> Result<(), LoopEnded> {
         while let Some(segment) = older.pop() {
             if let Err(error) = self.scan(segment) {
                 let path = segment_path(&self.directory, segment);
                 log::debug!("what {} has for other members is not known: {error}", path.display());
             }
-            loop {
-                match requests.try_recv() {
-                    Ok(wanted) => {
-                        if self.serve(wanted).is_err() {
-                            return;
-                        }
-                    }
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
-                }
-            }
+            self.serve_all(requests.try_iter())?;
         }
-        for wanted in requests {
-            if self.serve(wanted).is_err() {
-                return;
-            }
-        }
+        self.index.is_whole.store(true, Ordering::Release);
+        self.serve_all(requests.iter())
+    }
+
+    fn serve_all(&mut self, mut requests: impl Iterator<Item = Wanted>) -> Result<(), LoopEnded> {
+        requests.try_for_each(|wanted| self.serve(wanted))
     }
 
     /// Adds what a segment of an earlier start has. One that was removed meanwhile has nothing.
@@ -177,7 +174,7 @@ impl Reader {
         };
         match self.read(segment, place) {
             Ok(body) if digest.0 == <[u8; 32]>::from(Sha256::digest(&body)) => {
-                self.inbound.send_from_journal(to, class, digest, Bytes::from(body)).map_err(|_| LoopEnded)
+                self.inbound.send_from_journal(to, class, digest, Bytes::from(body))
             }
             read => {
                 let reason = read.map_or_else(|error| error.to_string(), |_| "it was damaged".into());
@@ -263,6 +260,8 @@ mod tests {
         let digest = |segment: u64, number: u8| (Digest([segment as u8 * 10 + number; 32]), place);
         (1..=4).for_each(|segment| index.add(segment, [digest(segment, 1), digest(segment, 2)]));
         let needed = HashSet::from([digest(2, 2).0, digest(4, 1).0]);
+        assert_eq!(index.keep(&needed, 4), Some(0), "what earlier starts have left is not known yet");
+        index.is_whole.store(true, Ordering::Release);
         assert_eq!(index.keep(&needed, 4), Some(2));
         let has = |segment, number| index.find(&digest(segment, number).0).map(|found| found.0);
         assert_eq!([has(1, 1), has(2, 1), has(2, 2), has(3, 1)], [None, None, Some(2), None]);

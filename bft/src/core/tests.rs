@@ -29,7 +29,7 @@ use crate::lane::{HistoryPlace, LaneSettings};
 use crate::message::{Incoming, Message};
 use crate::pending::MempoolLimits;
 use crate::round::{CatchUpMessage, RoundMessage};
-use crate::sim::messages::Messages;
+use crate::sim::messages::{Disks, Messages};
 use crate::sim::net::Net;
 use crate::time::{Span, Time};
 use crate::trace::{TraceEvent, Tracing};
@@ -112,7 +112,7 @@ impl Bench {
             done: Vec::new(),
             events: Vec::new(),
             journaled: None,
-            messages: Messages::default(),
+            messages: Messages::on(Disks::Worn),
             journal: Vec::new(),
             cut_off: None,
             liar: None,

@@ -232,7 +232,7 @@ impl Adversary {
         )
     }
 
-    /// Whether it attacks the duration of something, so that the network must be calm.
+    /// Whether it attacks the duration of something, so that network and disks must be calm.
     pub(super) fn needs_calm(self) -> bool {
         self == Adversary::SilentSigners
     }

@@ -31,7 +31,7 @@ use crate::event::{BlockReport, JumpReport};
 use crate::fault::Fault;
 use crate::ledger::Ledger;
 use crate::proposal::Rules;
-use crate::sim::messages::Messages;
+use crate::sim::messages::{Disks, Messages};
 use crate::sim::parcel::Parcel;
 
 pub use conduct::Subject;
@@ -84,8 +84,8 @@ pub(super) struct Checker {
 type Checked = Result<(), Violation>;
 
 impl Checker {
-    /// For shards with these rules.
-    pub(super) fn new(rules: Vec<Arc<Rules>>, honest: BTreeSet<NodeId>) -> Checker {
+    /// For shards with these rules, whose members have such disks.
+    pub(super) fn new(rules: Vec<Arc<Rules>>, honest: BTreeSet<NodeId>, disks: Disks) -> Checker {
         let committee = rules[0].committee().clone();
         Checker {
             shards: rules.iter().map(|_| History::default()).collect(),
@@ -99,7 +99,7 @@ impl Checker {
             open: BTreeSet::new(),
             askers: BTreeMap::new(),
             must_finish: BTreeSet::new(),
-            messages: Messages::default(),
+            messages: Messages::on(disks),
             honest,
             committee,
         }

@@ -23,6 +23,7 @@ use crate::sim::adversary::{Adversary, Hands};
 use crate::sim::checker::Checker;
 use crate::sim::cost::Cost;
 use crate::sim::links::Links;
+use crate::sim::messages::Disks;
 use crate::sim::plan::{Crashes, Plan, Scenario, SuiteKind};
 use crate::sim::run::journal::{HELD_MAX, Journal};
 use crate::sim::run::shadow::Shadow;
@@ -59,6 +60,7 @@ impl<'a> Simulation<'a> {
             .map(|shard| committee.node_at(shard, Index(0)))
             .map(|node| Member::new(committee.clone(), suites[&node].clone(), node))
             .collect();
+        let disks = if scenario.adversary.needs_calm() { Disks::Sound } else { Disks::Worn };
         let rules: Vec<Arc<Rules>> = observers.iter().map(|member| Arc::new(Rules::new(member))).collect();
         let (mut hands, mut behaviours) = (Vec::new(), Vec::new());
         for shard in shards() {
@@ -91,7 +93,7 @@ impl<'a> Simulation<'a> {
             journals: journals.unwrap_or_default(),
             observers: observers.iter().map(|member| member.suite.clone()).collect(),
             workload: Workload::new(&mut prng, committee.clone(), scenario.shards, habit),
-            checker: Checker::new(rules, honest),
+            checker: Checker::new(rules, honest, disks),
             cost: Cost::new(scenario.adversary, plan.byzantine.len(), held_max),
             shadow,
             transport,
