@@ -4,6 +4,7 @@
 //! share of it. Processor time is that of `/proc`, so it has a resolution of 10 ms; the load's own share is shown
 //! too, since on a small machine it takes from the nodes.
 
+mod durability;
 mod idle;
 mod pipe;
 mod report;
@@ -31,12 +32,14 @@ pub(crate) const COMMAND: Command = Command {
             idle testbed.\n\n\
             With --shards-table something else: throughput at saturation and latency at a steady rate of several shards, \
             and processor time and bytes that transactions within a shard and between shards take.\n\n\
+            With --durability-table something else: throughput at saturation and latency at a steady rate without journals and \
+            with them, as medians of turns, and the ratios.\n\n\
             With --strangers something else: an attack on a testbed under load by everybody who can reach its ports, and \
             verdicts on it. Two runs of five times --duration, the first without the attack, to compare with; in the \
             second it lasts three fifths of the time. Idle and slow connections, false and replayed handshakes, frames \
             that make no sense, with and without a session, and messages far ahead from f members whose processes are \
             crashed. All on this machine alone.\n\n\
-            Durability is off in all of them, and nodes keep 64 MiB of history.",
+            Nodes keep 64 MiB of history, and write no journals (--durability off of tools local) but where that is compared.",
     operands: &[],
     options: &[
         Opt::with("nodes", "N", "4", "Nodes; with --strangers at least 4.")
@@ -58,6 +61,12 @@ pub(crate) const COMMAND: Command = Command {
             "shards-table",
             "Measures 1 to 4 shards instead, each with 0, 10, 50 and 90 % of the transactions between them.",
         ),
+        Opt::switch(
+            "durability-table",
+            "Measures instead what each --durability of tools local costs.",
+        ),
+        Opt::with("turns", "T", "3", "Runs of each durability with --durability-table, in turn.")
+            .within(Range::whole(1, 100)),
         Opt::switch("strangers", "Attacks a testbed under load instead."),
         Opt::with(
             "frames",
@@ -85,7 +94,8 @@ pub(crate) const COMMAND: Command = Command {
         (
             "EXAMPLES",
             "tools bench --nodes 4 --duration 10  The whole row, some two minutes.\n\
-             tools bench --nodes 4 --pipe  What the machine carries without any agreement.",
+             tools bench --nodes 4 --pipe  What the machine carries without any agreement.\n\
+             tools bench --durability-table --turns 5  What journals cost here, some five minutes.",
         ),
     ],
 };
@@ -99,6 +109,8 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let mut report = Report::new(settings.nodes, settings.duration);
     let result = if values.is_given("strangers") {
         strangers::measure(&settings, &mut report)
+    } else if values.is_given("durability-table") {
+        durability::measure(&settings, &mut report)
     } else if values.is_given("shards-table") {
         shards::measure(&settings, &mut report)
     } else {

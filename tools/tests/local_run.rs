@@ -362,6 +362,28 @@ fn a_bench_measures_one_testbed_after_another() {
 }
 
 #[test]
+fn a_bench_shows_what_durability_costs_as_ratios() {
+    let place = Place::new();
+    let bench = place
+        .command(
+            "bench",
+            "--durability-table --duration 1 --rate 200 --turns 1 --data-dir data --log-dir log",
+        )
+        .output()
+        .unwrap();
+    let shown = text(&bench);
+    assert_eq!(bench.status.code(), Some(0), "{shown}");
+    let json = place.read("log/bench.json");
+    for name in ["off, committed", "process/off, committed", "power/off, committed"] {
+        assert!(json.contains(&format!("\"name\": \"{name}\"")), "{name}: {shown}");
+    }
+    for name in ["off", "process", "process/off"].map(|of| format!("{of}, p99 latency at 200 tx/s")) {
+        assert!(json.contains(&format!("\"name\": \"{name}\"")), "{name}: {shown}");
+    }
+    assert!(place.0.join("data/journal-3").is_dir(), "the last run was one with journals");
+}
+
+#[test]
 fn strangers_are_refused_and_counted_while_honest_traffic_goes_on() {
     let place = Place::new();
     let bench = place

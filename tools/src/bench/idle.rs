@@ -1,12 +1,10 @@
 //! An idle testbed: it should cost next to nothing.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::local::{Options, Testbed};
-use crate::run::RunError;
+use crate::run::{RunError, directory_bytes};
 
 /// The costs of an idle testbed.
 pub(crate) struct Idle {
@@ -37,9 +35,4 @@ pub(crate) fn measure(options: &Options, duration: Duration) -> Result<Idle, Run
         cpu_percent: cpu_after.into_iter().map(percent).collect(),
         log_bytes: log_after.saturating_sub(log_before),
     })
-}
-
-fn directory_bytes(directory: &Path) -> u64 {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }

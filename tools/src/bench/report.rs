@@ -112,7 +112,7 @@ impl Report {
     pub(crate) fn to_text(&self, width: usize) -> String {
         let machine = &self.machine;
         let head = format!(
-            "N = {}, {} s each, durability off, on {} cores of {} with {:.0} GiB; load average before it {:.1}",
+            "N = {}, {} s each, durability off unless named, on {} cores of {} with {:.0} GiB; load average before it {:.1}",
             self.nodes,
             self.duration.as_secs_f64(),
             machine.cores,

@@ -22,6 +22,8 @@ pub(super) struct Settings {
     pub(super) duration: Duration,
     pub(super) rate: u64,
     pub(super) pipe: PipeSettings,
+    /// Runs of each durability where they are compared.
+    pub(super) turns: u64,
     /// Frames of an attack that make no sense.
     pub(super) frames: u64,
     pub(super) is_signed: bool,
@@ -54,6 +56,7 @@ impl Settings {
                 body_bytes: values.whole("pipe-bytes")?,
                 window: values.whole("pipe-window")?,
             },
+            turns: values.whole("turns")?,
             is_signed: values.is_given("signed"),
             seed: values.whole("seed")?,
             log: PathBuf::from(values.required("log-dir")?),
@@ -61,19 +64,24 @@ impl Settings {
         })
     }
 
-    /// Options of a local run with these further arguments.
+    /// Options of a local run without journals, with these further arguments.
     pub(super) fn options(&self, further: &[&str]) -> Options {
         self.options_over(self.duration, further)
     }
 
     /// The same, of a run that lasts so long.
     pub(super) fn options_over(&self, duration: Duration, further: &[&str]) -> Options {
+        self.options_with("off", duration, further)
+    }
+
+    fn options_with(&self, durability: &str, duration: Duration, further: &[&str]) -> Options {
         let (log, data) = (self.log.display().to_string(), self.data.display().to_string());
         let common = [
             ("--nodes", self.nodes.to_string()),
             ("--duration", duration.as_secs_f64().to_string()),
             ("--seed", self.seed.to_string()),
             ("--history-mib", HISTORY_MIB.to_string()),
+            ("--durability", durability.to_string()),
             ("--log-dir", log),
             ("--data-dir", data),
         ];
@@ -84,10 +92,22 @@ impl Settings {
         Options::parse(&words).expect("the values were checked by options of the same bounds")
     }
 
-    /// A run with these further arguments; what is not well goes into the report.
+    /// A run without journals, with these further arguments; what is not well goes into the report.
     pub(super) fn run(&self, report: &mut Report, name: &str, further: &[&str]) -> Result<Summary, RunError> {
+        self.run_durably(report, "off", name, further)
+    }
+
+    /// The same with journals of this durability.
+    pub(super) fn run_durably(
+        &self,
+        report: &mut Report,
+        durability: &str,
+        name: &str,
+        further: &[&str],
+    ) -> Result<Summary, RunError> {
         eprintln!("measuring: {name}");
-        let summary = local::run(&self.options(further), Progress::Silent)?;
+        let options = self.options_with(durability, self.duration, further);
+        let summary = local::run(&options, Progress::Silent)?;
         if summary.interrupted {
             return Err(RunError::Interrupted);
         }

@@ -223,6 +223,12 @@ pub(crate) fn free_kib(directory: &Path) -> Option<u64> {
     words.get(percentage.checked_sub(1)?)?.parse().ok()
 }
 
+/// The bytes of all files in a directory; of those that can be looked at.
+pub(crate) fn directory_bytes(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
 /// The nodes that run and log into a directory, by the locks on their logs, which end with the process. Where a file
 /// system has no locks, none are seen.
 pub(crate) fn nodes_writing_in(log: &Path) -> Result<BTreeSet<NodeId>, StartError> {
