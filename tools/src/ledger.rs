@@ -43,8 +43,8 @@ use crate::terminal::{columns, print};
 pub(crate) const COMMAND: Command = Command {
     name: "ledger",
     summary: "shows and verifies the ledgers in data directories, and compares them",
-    about: "Makes the ledgers of a run's nodes again out of their journals (--durability process of tools local or deploy; \
-            tools deploy logs --journals fetches those of other machines), and verifies them: each node does what it did, \
+    about: "Makes the ledgers of a run's nodes again out of their journals, which they have unless --durability is off (tools \
+            deploy logs --journals fetches those of other machines), and verifies them: each node does what it did, \
             N-f members signed its headers, no coin is made or lost, and all members of a shard have the same blocks and the \
             same ledger. If they do not, the first height and the first thing that differ are named. \
             Nothing is sent, and no file is changed.\n\n\
@@ -268,7 +268,7 @@ fn holders(asked: Option<BTreeSet<NodeId>>, directories: &[DataDir]) -> Result<V
     if holders.is_empty() {
         let what =
             asked.map_or("no journal".into(), |asked| format!("no journal of {}", ids::nodes_text(&asked)));
-        let expected = "journal-<id>/, which tools local --durability process makes and tools deploy logs --journals fetches";
+        let expected = "journal-<id>/, which tools local makes unless --durability is off and tools deploy logs --journals fetches";
         let places: Vec<String> = directories.iter().map(|one| one.path.display().to_string()).collect();
         return Err(ParseError::of(&places.join(","), &what, expected).into());
     }

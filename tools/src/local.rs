@@ -1,11 +1,12 @@
 //! `tools local`: one command from nothing to a judged run, all nodes on this machine.
 //!
 //! [`crate::run`] conducts the run; here are its options ([`options`]), free ports ([`ports`]), and how its processes
-//! start and stop ([`cluster`]).
+//! start and stop ([`cluster`]); [`room`] warns where their journals may fill the disk.
 
 mod cluster;
 mod options;
 mod ports;
+mod room;
 mod start;
 mod testbed;
 

@@ -42,8 +42,8 @@ pub(crate) const COMMAND: Command = Command {
     name: "replay",
     summary: "does again what nodes did, from their journals",
     about: "Feeds a core what a node of a run was fed, at the same times, and checks that it does the same: that it sends the \
-            same bytes and executes the same blocks. The run must have had a journal (--durability process of tools local \
-            or deploy; tools deploy logs --journals fetches those of other machines). \
+            same bytes and executes the same blocks. The run must have had journals, so not --durability off; tools deploy logs \
+            --journals fetches those of other machines. \
             Nothing is sent, and no file is changed.",
     operands: &[],
     options: &[
@@ -162,7 +162,7 @@ fn nodes(
     let found: Vec<NodeId> = committee.nodes().filter(|node| directories.journal(*node).is_dir()).collect();
     if found.is_empty() {
         let place = directories.data.display().to_string();
-        let expected = "journal-<id>/, which tools local --durability process makes and tools deploy logs --journals fetches";
+        let expected = "journal-<id>/, which tools local makes unless --durability is off and tools deploy logs --journals fetches";
         return Err(ParseError::of(&place, "no journal", expected).into());
     }
     Ok(found)

@@ -35,12 +35,7 @@ struct Running {
 impl Running {
     /// Starts a run and waits until transactions have been committed.
     fn start(machines: &Machines) -> Running {
-        Running::start_with(machines, "")
-    }
-
-    /// The same with further options.
-    fn start_with(machines: &Machines, options: &str) -> Running {
-        let mut command = machines.deploy(&format!("run --rate 100 --duration 600 --timeout 10 {options}"));
+        let mut command = machines.deploy("run --rate 100 --duration 600 --timeout 10");
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let shown = Lines::of(process.stdout.take().unwrap());
         let mut running = Running { process, shown };
@@ -100,7 +95,7 @@ impl Lines {
 fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
-    let arguments = "run --shards 2 --rate 100 --duration 4 --faults kill-server:5@1";
+    let arguments = "run --shards 2 --rate 100 --duration 4 --durability off --faults kill-server:5@1";
     let shown = assert_shown(&machines, arguments, 0, &[" 8/8 ", "2 shards", "fault: kill-server:5@1"]);
     assert_eq!(place.number("restarts"), 1, "{shown}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
@@ -332,7 +327,7 @@ fn nodes_of_a_run_restart_from_their_journals() {
     let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
     let place = &machines.place;
     let faults = "restart:1@1,crash:3@2,restart:3@3,restart:0-3@4";
-    let arguments = format!("run --rate 200 --duration 6 --durability process --faults {faults}");
+    let arguments = format!("run --rate 200 --duration 6 --faults {faults}");
     place.assert_all_well(&machines.run(&arguments));
     assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
     // A slow machine may still replay when the next restart comes, and logs no start then.
@@ -341,12 +336,12 @@ fn nodes_of_a_run_restart_from_their_journals() {
 
     assert_shown(
         &machines,
-        "start",
+        "start --durability off",
         1,
         &["node 2 goes on from its journal with --durability process or power"],
     );
     let started = ["root@10.77.0.1: nodes 0-1 started from their journals", "4 nodes up"];
-    assert_shown(&machines, "start --durability power", 0, &started);
+    assert_shown(&machines, "start", 0, &started);
     assert_shown(&machines, "load --rate 100 --duration 1", 0, &["in flight 0, orphaned 0, lost 0"]);
     assert_shown(&machines, "stop", 0, &["nodes 2-3 stopped"]);
     let refused = ["ended unasked on root@10.77.0.1", "was written with batch 30000, and this start has 9"];
@@ -363,7 +358,7 @@ fn nodes_of_a_run_restart_from_their_journals() {
 #[test]
 fn a_run_that_was_killed_here_goes_on_once_its_nodes_are_stopped() {
     let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
-    let mut run = Running::start_with(&machines, "--durability process");
+    let mut run = Running::start(&machines);
     run.process.kill().unwrap();
     run.process.wait().unwrap();
     let output = machines.run("run --resume --rate 200 --duration 1.5");
@@ -434,5 +429,5 @@ fn a_run_goes_on_with_what_its_hosts_hold() {
     assert_eq!(place.summary("followers"), "[3]");
     let started =
         ["followers: node 3; a follower", "nodes 2-3 started (node 2 from their journals)", "4 nodes up"];
-    assert_shown(&machines, "start --durability process --follow 3", 0, &started);
+    assert_shown(&machines, "start --follow 3", 0, &started);
 }

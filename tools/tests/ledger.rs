@@ -42,7 +42,7 @@ fn copy_all(from: &Path, to: &Path) {
 #[test]
 fn ledgers_are_made_again_verified_and_shown() {
     let place = Place::new();
-    let run = "--nodes 4 --shards 2 --cross 0.3 --invalid 0.1 --rate 200 --duration 3 --transactions --durability process \
+    let run = "--nodes 4 --shards 2 --cross 0.3 --invalid 0.1 --rate 200 --duration 3 --transactions \
                --faults crash:3@2";
     let output = place.local(run);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -198,7 +198,7 @@ fn forge(data: &Path, node: u16) -> String {
 fn a_ledger_that_differs_in_one_coin_is_named_offline_and_by_the_verdict_of_a_run() {
     let place = Place::new();
     let limits = "--limits segment-bytes=65536,snapshot-after-bytes=65536";
-    let run = format!("--nodes 4 --rate 100 --duration 2 --durability process {limits}");
+    let run = format!("--nodes 4 --rate 100 --duration 2 {limits}");
     let output = place.local(&run);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(ledger(&place, "", 0).contains("all well"));

@@ -5,7 +5,8 @@
 
 mod place;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,6 +91,38 @@ fn files_for_plots_add_up_to_the_summary() {
         let leader = |line: &str| line.split(',').nth(15).unwrap().parse::<u64>().unwrap();
         assert!(rounds.lines().skip(1).all(|line| (shard..shard + 4).contains(&leader(line))), "{rounds}");
     }
+}
+
+/// A PATH on which `df` prints this line after its heading, or fails.
+fn path_with_df(place: &Place, line: Option<&str>) -> String {
+    let programs = place.0.join("programs");
+    fs::create_dir_all(&programs).unwrap();
+    let script = line.map_or_else(|| "exit 1".into(), |line| format!("echo heading; echo '{line}'"));
+    fs::write(programs.join("df"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(programs.join("df"), Permissions::from_mode(0o700)).unwrap();
+    format!("{}:{}", programs.display(), std::env::var("PATH").unwrap())
+}
+
+#[test]
+fn a_disk_that_journals_may_fill_is_named_before_the_run() {
+    let place = Place::new();
+    let run = |options: &str, df: Option<&str>| {
+        let mut command = place.command("local", &format!("--nodes 2 --duration 1 --rate 100 {options}"));
+        let output = command.env("PATH", path_with_df(&place, df)).output().unwrap();
+        place.assert_all_well(&output);
+        text(&output)
+    };
+    let small = Some("/dev/disk 1048576 1028096 20480 98% /");
+    let warning = "only 20 MiB free in data; journals of 2 nodes may take 30 MiB (see --durability)\n";
+    let shown = run("", small);
+    assert!(!shown.contains("MiB free"), "8 MB fit: {shown}");
+    assert!(place.0.join("data/journal-1/journal-00000001").is_file(), "a journal is written by default");
+    let shown = run("--tx-size 60000", small);
+    assert!(shown.contains(warning), "{shown}");
+    assert!(shown.find(warning) < shown.find("2 nodes up"), "{shown}");
+    assert!(!run("--tx-size 60000 --durability off", small).contains("MiB free"));
+    assert!(!place.0.join("data/journal-1").exists(), "the journals of the last run are removed");
+    assert!(!run("--tx-size 60000", None).contains("MiB free"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use place::{Place, text};
 #[test]
 fn a_run_with_faults_is_replayed_and_damage_is_found() {
     let place = Place::new();
-    let run = "--nodes 4 --shards 2 --rate 300 --duration 4 --transactions --durability process \
+    let run = "--nodes 4 --shards 2 --rate 300 --duration 4 --transactions \
                --faults kill-server:1@1,crash:3@2";
     let output = place.local(run);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
@@ -78,6 +78,6 @@ fn a_run_with_faults_is_replayed_and_damage_is_found() {
     assert!(replay("--data-dir none", 2).contains("none/keys/committee.txt: found 'No such file"));
 
     // The next run replaces the journals, and without them there is nothing to replay.
-    assert_eq!(place.local("--nodes 1 --rate 10 --duration 1").status.code(), Some(0));
+    assert_eq!(place.local("--nodes 1 --rate 10 --duration 1 --durability off").status.code(), Some(0));
     assert!(replay("", 2).contains("data: found 'no journal'"));
 }

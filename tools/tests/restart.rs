@@ -17,7 +17,7 @@ fn starts(place: &Place, node: u16) -> usize {
 fn restarted_nodes_go_on_and_nothing_is_lost() {
     let place = Place::new();
     let output = place.local(
-        "--nodes 4 --duration 6 --rate 300 --durability process \
+        "--nodes 4 --duration 6 --rate 300 \
          --faults restart:1@1,crash:3@2,restart:3@3,restart:0-3@4",
     );
     place.assert_all_well(&output);
@@ -77,7 +77,7 @@ fn until_journals_grow(place: &Place, nodes: u16, more: u64) {
 /// Kills all processes of a run ten times, each time at another moment, and has it go on.
 fn kill_ten_times(shape: &str, nodes: u16) {
     let place = Place::new();
-    let mut run = place.start_local(&format!("{shape} --rate 200 --duration 60 --durability process"));
+    let mut run = place.start_local(&format!("{shape} --rate 200 --duration 60"));
     for kill in 0..10 {
         until_journals_grow(&place, nodes, 1 + 15_000 * (kill % 4));
         kill_all(&place, run);
@@ -117,7 +117,7 @@ fn shards_that_are_killed_ten_times_go_on_each_time_with_their_value() {
 #[test]
 fn a_run_that_was_stopped_goes_on_and_both_loads_are_judged_together() {
     let place = Place::new();
-    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1.5 --durability process"));
+    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1.5"));
     let (committed, rounds) = (place.number("committed"), place.number("rounds"));
     for (options, complaint) in [
         ("--nodes 7", "--nodes: found '7', expected 4, with which the run in data began"),
@@ -148,7 +148,7 @@ fn a_run_that_was_stopped_goes_on_and_both_loads_are_judged_together() {
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
     // Without journals there is nothing to go on with.
     let other = Place::new();
-    assert_eq!(other.local("--nodes 1 --rate 10 --duration 0.5").status.code(), Some(0));
+    assert_eq!(other.local("--nodes 1 --rate 10 --duration 0.5 --durability off").status.code(), Some(0));
     let output = other.local("--resume");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output).contains("data/options.txt: found 'No such file"), "{}", text(&output));
@@ -157,7 +157,7 @@ fn a_run_that_was_stopped_goes_on_and_both_loads_are_judged_together() {
 #[test]
 fn a_damaged_or_foreign_journal_stops_the_node_and_a_torn_tail_does_not() {
     let place = Place::new();
-    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1 --durability process"));
+    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1"));
     let segment = place.0.join("data/journal-2/journal-00000001");
     let whole = fs::read(&segment).unwrap();
     let refused = |why: &str, complaint: &str| {
@@ -183,7 +183,7 @@ fn a_damaged_or_foreign_journal_stops_the_node_and_a_torn_tail_does_not() {
     fs::copy(place.0.join("data/journal-1/journal-00000001"), &segment).unwrap();
     refused("the journal of another node", "was written with node 1, and this start has 2");
     let other = Place::new();
-    assert_eq!(other.local("--nodes 4 --rate 200 --duration 1 --durability process").status.code(), Some(0));
+    assert_eq!(other.local("--nodes 4 --rate 200 --duration 1").status.code(), Some(0));
     fs::copy(other.0.join("data/journal-2/journal-00000001"), &segment).unwrap();
     refused("the journal of another testbed", "was written with testbed ");
 }
@@ -191,7 +191,7 @@ fn a_damaged_or_foreign_journal_stops_the_node_and_a_torn_tail_does_not() {
 #[test]
 fn a_run_goes_on_without_a_journal_that_is_damaged_if_that_is_wished() {
     let place = Place::new();
-    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1 --durability process"));
+    place.assert_all_well(&place.local("--nodes 4 --rate 200 --duration 1"));
     let figures = place.read("log/summary.json");
     let segment = place.0.join("data/journal-2/journal-00000001");
     let mut bytes = fs::read(&segment).unwrap();
@@ -226,7 +226,7 @@ fn a_run_goes_on_without_a_journal_that_is_damaged_if_that_is_wished() {
 #[test]
 fn two_nodes_do_not_share_a_journal() {
     let place = Place::new();
-    let run = place.start_local("--nodes 4 --rate 100 --duration 30 --durability process");
+    let run = place.start_local("--nodes 4 --rate 100 --duration 30");
     until_journals_grow(&place, 4, 100_000);
     let node = Path::new(TOOLS).with_file_name("node");
     // A log directory of its own: the log of the first is locked, too.

@@ -19,7 +19,8 @@ pub(crate) const COMMAND: Command = Command {
             ./run_local.sh N builds the release binaries first.\n\n\
             Every transaction is real: it spends a coin of the genesis block or one that an earlier transaction \
             created. Latency is measured from the time at which a transaction was meant to be sent to its receipt.\n\n\
-            Ctrl-C stops all processes and still sums up. With journals (--durability) nodes survive: --resume goes on.",
+            Ctrl-C stops all processes and still sums up. Nodes write journals into DATA_DIR and so survive: --resume goes on. \
+            --durability, below, says how much they write; with off they write none.",
     operands: &[],
     options: &[
         Opt::without_default(
@@ -50,10 +51,12 @@ pub(crate) const COMMAND: Command = Command {
         Opt::with(
             "durability",
             "off|process|power",
-            "off",
-            "Whether nodes write down what their cores are fed, in DATA_DIR/journal-<id>/ for restarts and tools replay, before \
-             its effects leave: to the system (process) or to the disk (power). With --limits journal-kept-bytes it takes that \
-             much room a node, and in any case what a start needs.",
+            "process",
+            "Whether nodes write down what their cores are fed, in DATA_DIR/journal-<id>/ for restarts, --resume and tools \
+             replay, before its effects leave: to the system (process) or to the disk (power). Each node writes some 400 bytes \
+             for a transaction of 250 and 10 kB for a round. It keeps about --limits journal-kept-bytes of them (4 GiB), or \
+             what the history and a start need if that is more; the next run removes them. off writes nothing and commits \
+             more, but a node that ends stays out.",
         ),
         LIMITS,
         FAULTS,
@@ -103,7 +106,8 @@ pub(crate) const COMMAND: Command = Command {
             "tools local --nodes 4  Four nodes, 10,000 transactions a second for ten seconds.\n\
              tools local --nodes 4 --shards 2 --cross 0.5  Two shards, half of the load between them.\n\
              tools local --nodes 4 --duration 8 --faults crash:3@3  The same four, of which one dies after three seconds.\n\
-             tools local --nodes 4 --durability process --faults crash:3@3,restart:3@6  It comes back after three more.\n\
+             tools local --nodes 4 --faults crash:3@3,restart:3@6  It comes back after three more.\n\
+             tools local --nodes 4 --rate max --durability off  At saturation, without journals.\n\
              tools local --resume --rate 1000  Goes on with that testbed, at another rate.\n\
              tools local --resume --follow 2  The same without the journal of node 2, which is damaged.",
         ),
@@ -267,8 +271,8 @@ mod tests {
             ("--nodes 4 --shards 2 --cross 2", "--cross: found '2', expected a share from 0 to 1"),
             ("--nodes 4 --durability disk", "--durability: found 'disk', expected off, process or power"),
             (
-                "--nodes 4 --faults restart:3@1",
-                "--faults: found 'restart:3@1', expected no restart, which needs a journal: --durability process or power",
+                "--nodes 4 --durability off --faults restart:3@1",
+                "--faults: found 'restart:3@1', expected no restart with --durability off, since it needs a journal",
             ),
             ("--nodes 4 --invalid x", "--invalid: found 'x', expected a share from 0 to 1"),
             ("--nodes 4 --shards 0", "--shards: found '0', expected a whole number from 1 to 1024"),

@@ -9,6 +9,7 @@ use wire::text::ParseError;
 use super::cluster::Cluster;
 use super::options::Options;
 use super::ports;
+use super::room;
 use crate::run::{Begins, Progress, Run, RunError, RunPlan, StartError, prepare, prepare_again, resume};
 
 /// Starts all nodes, which get `further` arguments, and begins to connect to them.
@@ -31,6 +32,8 @@ pub(super) fn start<'a>(
     if options.durability.is_some() {
         resume::note(&directories.data, &options.noted)?;
     }
+    // Only now, when the journals of the last run are removed.
+    room::warning(options).iter().for_each(|text| print(text));
     if resumed.is_some() {
         print("nodes do again what their journals hold since their last snapshots");
         refuse_unused_keys(plan)?;

@@ -118,7 +118,7 @@ impl Source {
         let keys = NodeKeys::load(&keys.join(format!("node-{node}.key")))?;
         let suite = Arc::new(RealSuite::new(committee, node, &keys.signing, keys.coin_secret)?);
         if let Err(error) = fs::read_dir(&place) {
-            let expected = "the journal of a run with --durability; --data-dir names the directory above it";
+            let expected = "the journal of a run, unless its --durability was off; --data-dir names the directory above it";
             return Err(ParseError::of(&place.display().to_string(), &error.to_string(), expected));
         }
         Ok(Source { node, place, committee: committee.clone(), suite })

@@ -77,7 +77,7 @@ pub(crate) const FAULTS_SECTION: (&str, &str) = (
     "A comma-separated list of NAME:IDS@SECONDS; IDS are a list of nodes such as 0-3+8, time counts from the beginning of the \
      load.\n\
      crash        kill -9 of all three processes of the node, which stays dead unless a restart follows\n\
-     restart      its start from its journal, after a crash of it if it runs; with --durability process or power\n\
+     restart      its start from its journal, after a crash of it if it runs; not with --durability off\n\
      kill-client  kill -9 of its net_client, which the node restarts\n\
      kill-server  kill -9 of its net_server, which the node restarts",
 );

@@ -120,7 +120,7 @@ impl RunPlan {
     pub(crate) fn refuse_restarts_without(&self, durability: Option<&str>) -> Result<(), UsageError> {
         match self.faults.iter().find(|fault| fault.kind == Kind::Restart && durability.is_none()) {
             Some(fault) => {
-                let expected = "no restart, which needs a journal: --durability process or power";
+                let expected = "no restart with --durability off, since it needs a journal";
                 Err(ParseError::of("--faults", &fault.to_string(), expected).into())
             }
             None => Ok(()),

@@ -63,7 +63,7 @@ fn completed(values: &Values, bound: &[&'static str]) -> Result<Values, UsageErr
     let data = Path::new(values.required("data-dir")?);
     let place = path(data).display().to_string();
     let text = fs::read_to_string(path(data)).map_err(|error| {
-        let expected = "that of a run that can go on: one with --durability process or power";
+        let expected = "that of a run that can go on: one whose nodes have journals, so not --durability off";
         ParseError::of(&place, &error.to_string(), expected)
     })?;
     let mut lines = text.lines();
@@ -138,6 +138,7 @@ mod tests {
         note(dir.path(), &noted(&values("--nodes 4"), &BOUND)).unwrap();
         assert!(error("--signed").contains("--signed: found 'given', expected none"));
         assert!(error("--limits clients=1").contains("--limits: found 'clients=1', expected none"));
-        assert!(error("").contains("--durability: found 'off', expected process or power"));
+        assert!(error("--durability off").contains("--durability: found 'off', expected process or power"));
+        assert_eq!(resolve(&line(""), &BOUND).unwrap().0.text("durability"), Some("process"));
     }
 }
