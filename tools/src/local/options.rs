@@ -198,7 +198,8 @@ mod tests {
     fn defaults_are_those_of_the_contract() {
         let crossing = Mix { cross: Share::TENTH, invalid: Share::TENTH };
         assert_eq!(options("--nodes 4 --shards 2").unwrap().run.load.mix, crossing);
-        let Options { run, base_port, has_metrics, .. } = options("--nodes 4").unwrap();
+        let Options { run, base_port, has_metrics, durability, .. } = options("--nodes 4").unwrap();
+        assert_eq!(durability, Some("process"));
         let mix = Mix { cross: Share::NONE, ..crossing };
         let (duration, warmup) = (Some(Duration::from_secs(10)), Duration::ZERO);
         let rate = Rate::PerSecond(10_000);
