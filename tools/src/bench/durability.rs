@@ -42,7 +42,7 @@ fn medians<const N: usize>(
             found.push(figure(&summary));
         }
     }
-    Ok(found.map(|found| median(found)))
+    Ok(found.map(median))
 }
 
 /// Adds the medians, and each of the others over the first.
