@@ -486,8 +486,8 @@ impl Core {
                     let class = self.lane_class(owner, seq);
                     self.send(dest, class, Some(digest), body);
                 }
-                LaneSend::Kept { owner, seq, digest, bytes } => {
-                    self.send_kept(dest, self.lane_class(owner, seq), digest, bytes);
+                LaneSend::Kept { owner, seq, digest } => {
+                    self.send_kept(dest, self.lane_class(owner, seq), digest);
                 }
                 LaneSend::Message(message) => {
                     let message = Message::Lane(message);
@@ -581,9 +581,9 @@ impl Core {
     }
 
     /// Sends a message that stands in the journal to who has requested it.
-    fn send_kept(&mut self, dest: Dest, class: Class, digest: Digest, bytes: u64) {
+    fn send_kept(&mut self, dest: Dest, class: Class, digest: Digest) {
         let Dest::Node(to) = dest else { unreachable!("an answer goes to who asked") };
-        self.out.push(Effect::SendKept { to, class, digest, bytes });
+        self.out.push(Effect::SendKept { to, class, digest });
     }
 
     /// A peer that requests a decided entry lags behind us, so our own progress must not drop the message.

@@ -78,8 +78,6 @@ pub enum Effect {
         class: Class,
         /// SHA-256 of the message.
         digest: Digest,
-        /// Its length, about.
-        bytes: u64,
     },
     /// Answer a client.
     Reply {

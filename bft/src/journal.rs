@@ -177,7 +177,7 @@ impl Check {
                 (codec::encode(&(0u8, dest, class)), &digest.0)
             }
             Effect::Send { dest, class, digest: None, body } => (codec::encode(&(1u8, dest, class)), body),
-            Effect::SendKept { to, class, digest, .. } => (codec::encode(&(7u8, to, class)), &digest.0),
+            Effect::SendKept { to, class, digest } => (codec::encode(&(7u8, to, class)), &digest.0),
             Effect::Reply { client, body } => (codec::encode(&(2u8, client)), body),
             Effect::Progress(progress) => (codec::encode(&(3u8, progress)), &[]),
             Effect::Executed(report) => (codec::encode(&(4u8, report.round, report.header)), &[]),

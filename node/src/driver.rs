@@ -283,7 +283,7 @@ impl<M: Machine> Driver<M> {
             }
             match effect {
                 Effect::Send { dest, class, digest, body } => self.send(dest, class, digest, body),
-                Effect::SendKept { to, class, digest, .. } => {
+                Effect::SendKept { to, class, digest } => {
                     let journal = self.journal.as_ref().expect("without a journal the history is in memory");
                     journal.send_kept(Wanted { to, class, digest });
                 }

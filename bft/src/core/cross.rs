@@ -82,8 +82,8 @@ impl Core {
             let body = match send {
                 TransferSend::Message(message) => Message::Shard(ShardMessage::Part(message)).encode(),
                 TransferSend::Transfer(transfer) => transfer.encode(),
-                TransferSend::Kept { message, bytes } => {
-                    self.send_kept(dest, Class::Keep, message, bytes);
+                TransferSend::Kept(message) => {
+                    self.send_kept(dest, Class::Keep, message);
                     continue;
                 }
             };

@@ -76,14 +76,18 @@ impl Core {
         if self.tracing != Tracing::All {
             return effects;
         }
-        let event_of = |effect: &Effect| match effect {
-            Effect::Send { dest, digest, body, .. } => {
-                let said = said(&self.member.committee, self.member.node(), *digest, body);
-                let event = TraceEvent::Message(MessageStep::Sent { to: dest.clone(), said: Said(said) });
-                let event = Box::new(event);
-                Some(Effect::Trace { detail: Tracing::All, event })
-            }
-            _ => None,
+        let event_of = |effect: &Effect| {
+            let (to, said) = match effect {
+                Effect::Send { dest, digest, body, .. } => {
+                    (dest.clone(), said(&self.member.committee, self.member.node(), *digest, body))
+                }
+                Effect::SendKept { to, digest, .. } => {
+                    (Dest::Node(*to), format!("message of the journal, digest {digest}"))
+                }
+                _ => return None,
+            };
+            let event = Box::new(TraceEvent::Message(MessageStep::Sent { to, said: Said(said) }));
+            Some(Effect::Trace { detail: Tracing::All, event })
         };
         effects.into_iter().flat_map(|effect| [event_of(&effect), Some(effect)]).flatten().collect()
     }

@@ -75,8 +75,6 @@ pub enum LaneSend {
         seq: Seq,
         /// SHA-256 of the whole frame body.
         digest: Digest,
-        /// Its length.
-        bytes: u64,
     },
     /// Any other message.
     Message(LaneMessage),

@@ -137,7 +137,7 @@ impl Lanes {
             }
             let send = match body {
                 Body::Here(body) => LaneSend::Entry { owner, seq, digest, body },
-                Body::InJournal(bytes) => LaneSend::Kept { owner, seq, digest, bytes },
+                Body::InJournal(_) => LaneSend::Kept { owner, seq, digest },
             };
             effects.push_send(Dest::Node(node), send);
             tip = Tip { seq: Seq(seq.0 - 1), digest: parent };

@@ -63,13 +63,8 @@ pub enum TransferSend {
     Message(PartMessage),
     /// A part with its proof.
     Transfer(Transfer),
-    /// The same, as it stands in the journal.
-    Kept {
-        /// Digest of the message.
-        message: Digest,
-        /// Its length, about.
-        bytes: u64,
-    },
+    /// The same, as the message with this digest, which stands in the journal.
+    Kept(Digest),
 }
 
 /// Outputs for the parent.
@@ -341,8 +336,7 @@ impl Transfers {
                 (Some(held), _) | (None, Some(Body::Here(held))) => Some(held.transfer()),
                 (None, Some(Body::InJournal(message, bytes))) => {
                     if self.serving.entry(from).or_default().admit(now, *bytes) {
-                        let kept = TransferSend::Kept { message: *message, bytes: *bytes };
-                        effects.push_send(Dest::Node(from), kept);
+                        effects.push_send(Dest::Node(from), TransferSend::Kept(*message));
                     }
                     None
                 }

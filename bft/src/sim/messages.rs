@@ -54,7 +54,7 @@ impl Messages {
     /// # Panics
     /// If nobody has ever sent that message.
     pub(crate) fn read(&self, node: NodeId, effect: Effect) -> Option<Effect> {
-        let Effect::SendKept { to, class, digest, .. } = effect else { return Some(effect) };
+        let Effect::SendKept { to, class, digest } = effect else { return Some(effect) };
         let body = self.get(&digest).expect("a member sends what it has had");
         let may_be_lost = u16::from(digest.0[0]) % MEMBERS_A_LOSS == node.0 % MEMBERS_A_LOSS;
         (self.disks == Disks::Sound || !may_be_lost).then_some(Effect::Send {

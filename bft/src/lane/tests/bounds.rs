@@ -178,8 +178,7 @@ fn a_history_in_the_journal_names_what_the_journal_must_have() {
     let now = net.now;
     let effects = net.parties[0].handle(now, NodeId(3), want);
     let kept = |tip: &Tip| {
-        let (owner, bytes) = (Index(1), (HEADER_BYTES + 1_200) as u64);
-        (Dest::Node(NodeId(3)), LaneSend::Kept { owner, seq: tip.seq, digest: tip.digest, bytes })
+        (Dest::Node(NodeId(3)), LaneSend::Kept { owner: Index(1), seq: tip.seq, digest: tip.digest })
     };
     assert_eq!(effects.sends, [kept(&tips[2]), kept(&tips[1])], "and the oldest is forgotten");
     assert!(net.block(0, &net.genesis(), &cut).is_none(), "nothing of it is in memory");

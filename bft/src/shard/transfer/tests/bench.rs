@@ -33,7 +33,7 @@ impl Party for Transfers {
         let bytes = match send {
             TransferSend::Message(message) => Message::Shard(ShardMessage::Part(message.clone())).encode(),
             TransferSend::Transfer(transfer) => transfer.encode(),
-            TransferSend::Kept { .. } => panic!("these members have no journal"),
+            TransferSend::Kept(_) => panic!("these members have no journal"),
         };
         let digest = Digest(Sha256::digest(&bytes).into());
         match Incoming::decode(&bytes) {

@@ -243,7 +243,7 @@ fn parts_to_many_shards_are_sent_again_one_shard_after_another() {
     let bytes = |effects: &crate::shard::transfer::TransferEffects| {
         let transfers = effects.sends.iter().map(|(_, send)| match send {
             TransferSend::Transfer(transfer) => transfer.part.len() as u64,
-            TransferSend::Kept { .. } | TransferSend::Message(_) => 0,
+            TransferSend::Kept(_) | TransferSend::Message(_) => 0,
         });
         transfers.sum::<u64>()
     };
