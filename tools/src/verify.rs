@@ -144,7 +144,7 @@ impl Verdict {
         [
             ("agreement", &self.agreement),
             ("value conserved", &self.value_conserved),
-            ("exchange holds", &self.exchange_holds),
+            ("shards agree", &self.exchange_holds),
             ("receipts hold", &self.receipts_hold),
         ]
     }
@@ -272,7 +272,7 @@ pub(crate) fn check_and_measure(
 /// Remarks on nodes that were down at the end: nothing but their blocks could be judged, if they have any.
 fn remark_on_those_down(gone: &[NodeId], absent: &[NodeId], verdict: &mut Verdict) {
     for (nodes, remark) in [
-        (gone, "down at the end: judged by the blocks before that alone"),
+        (gone, "not up as a member at the end: judged by its blocks alone"),
         (absent, "down all the time: no block, nothing judged"),
     ] {
         if !nodes.is_empty() {

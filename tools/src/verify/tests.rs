@@ -182,7 +182,7 @@ fn an_honest_run_is_clean() {
     assert!(verdict.is_clean());
     assert_eq!((verdict.rounds, verdict.finished, verdict.views), (ROUNDS, ROUNDS * (FINISHED + 1), ROUNDS));
     assert_eq!(verdict.payload_bytes, ROUNDS * 25_000);
-    assert_eq!(verdict.remarks, ["node 3, down at the end: judged by the blocks before that alone"]);
+    assert_eq!(verdict.remarks, ["node 3, not up as a member at the end: judged by its blocks alone"]);
     let names = json_keys(&verdict.to_json(&committee()), &[]);
     assert_eq!(names, documented_keys("`verdict.json`"), "docs/files.md");
     // Without its file nothing shows that the node was ever there.
