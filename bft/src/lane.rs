@@ -163,6 +163,8 @@ impl Lanes {
             headers: settings.pipeline.saturating_mul(8),
             bytes: settings.kept_bytes_max,
         };
+        // Where nobody else is, an entry is in no message, so in no journal.
+        let history_place = if n > 1 { settings.history_place } else { HistoryPlace::Memory };
         Lanes {
             validity,
             chains: vec![Chain::new(reach); n],
@@ -170,12 +172,7 @@ impl Lanes {
             decided: (Round(0), Cut::genesis(&member.committee)),
             fetches: Fetches::new(),
             wants: Wants::new(n),
-            history: History::new(
-                n,
-                settings.history_place,
-                settings.history_rounds_max,
-                settings.history_bytes_max,
-            ),
+            history: History::new(n, history_place, settings.history_rounds_max, settings.history_bytes_max),
             serving: vec![Serving::default(); n],
             certificates: CertificateCache::default(),
             barred: BTreeSet::new(),
