@@ -23,15 +23,20 @@ fi
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-cargo test --workspace --quiet
+# One search takes minutes on one core: it runs beside the build with mutants.
+LONG_SEARCH=search::no_execution_of_four_views_breaks_a_rule
+cargo test --workspace --quiet -- --skip "$LONG_SEARCH"
+cargo test -p bft --test agreement --quiet -- "$LONG_SEARCH" &
+search=$!
 
 # With each rule of safety switched off in turn, the attack aimed at it must succeed and be caught. The target directory
-# is a separate one, so that no binary in use is built with the feature.
+# is a separate one, so that no binary in use is built with the feature. Of whole cores only those attacks run again.
 MUTANTS_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants"
 CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo clippy -p bft --all-targets --features mutants --quiet -- -D warnings
-# The search and the crashes that ran above take minutes and would find the same: no rule is off in them.
-CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet -- \
-    --skip search::no_execution_of_four_views --skip crashes::
+CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet --lib
+CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet --test agreement --test simulation \
+    -- mutants:: without_any_single_rule
+wait "$search"
 
 # No crate may switch the feature on by itself.
 if cargo tree --workspace --edges features,normal | grep --quiet 'feature "mutants"'; then

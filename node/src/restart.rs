@@ -437,8 +437,8 @@ mod tests {
     #[test]
     fn a_start_takes_the_last_snapshot_that_is_whole() {
         let mut place = Place::new(Durability::Process);
-        place.lengths = Lengths { segment_bytes: 200, snapshot_after_bytes: 300, kept_bytes: 0 };
-        // A snapshot is written beside the loop, and is longer than these journals: one a start.
+        place.lengths = Lengths { segment_bytes: 200, snapshot_after_bytes: 2_000, kept_bytes: 0 };
+        // A snapshot is written beside the loop; these lengths make one due in each start.
         let wait_for = |count| {
             let deadline = Instant::now() + Duration::from_secs(20);
             while snapshots(&place.path).unwrap().len() < count {
