@@ -78,7 +78,7 @@ mutants! {
     cancel_is_due_at_once: CancelIsDueAtOnce by Random, 2 x 4 nodes, 20 seeds;
     believe_needs_one_honest: BelieveNeedsOneHonest by FalseReject, 2 x 4 nodes, 20 seeds;
     vouchers_for_checkpoint: VouchersForCheckpoint by FalseCheckpoints, 1 x 4 nodes, 60 seeds;
-    pieces_have_digests: PiecesHaveDigests by FalseCheckpoints, 1 x 4 nodes, 60 seeds;
+    pieces_have_digests: PiecesHaveDigests by FalseCheckpoints, 1 x 4 nodes, 400 seeds;
     resends_are_paced: ResendsArePaced by Reconnecting, 1 x 4 nodes, 10 seeds;
     wants_go_to_proposer: WantsGoToProposer by UnknownTips, 1 x 4 nodes, 10 seeds;
     second_holder_is_asked: SecondHolderIsAsked by SilentSigners, 1 x 7 nodes, 10 seeds;
