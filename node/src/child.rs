@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use wire::envelope::ToCore;
 use wire::ipc::{self, IpcError, IpcRead, IpcReader};
 
-use crate::inbound::{Inbound, InboundSender};
+use crate::inbound::{Inbound, InboundSender, NO_PANIC};
 use crate::outlet::Outlet;
 
 /// One of the two children.
@@ -120,8 +120,6 @@ impl Children {
         }
     }
 }
-
-const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
 
 /// Keeps a child running until the node ends. Ends the node if the child cannot be kept running.
 pub(crate) fn supervise(spec: &Spec, children: &Children, inbound: &InboundSender) {

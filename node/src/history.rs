@@ -31,10 +31,10 @@ use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
 use wire::envelope::Class;
 use wire::ids::{Digest, NodeId};
-use wire::journal::segment_path;
+use wire::journal::{Problem, segment_path};
 use wire::segment::{BodyPlace, Segment};
 
-use crate::inbound::{InboundSender, LoopEnded};
+use crate::inbound::{InboundSender, LoopEnded, NO_PANIC};
 
 /// Where the bytes of a message stand in its segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,8 +52,6 @@ pub(crate) struct Index {
     /// Whether it has what the segments of earlier starts have.
     is_whole: AtomicBool,
 }
-
-const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
 
 impl Index {
     /// A segment has these.
@@ -75,7 +73,7 @@ impl Index {
         }
         let older: Vec<u64> =
             self.segments.lock().expect(NO_PANIC).range(..recent).map(|(number, _)| *number).collect();
-        // One at a time: the writer of the journal waits for this lock.
+        // In the thread of snapshots, and one at a time: the writer of the journal waits for this lock.
         for segment in older {
             let mut segments = self.segments.lock().expect(NO_PANIC);
             let Some(places) = segments.get_mut(&segment) else { continue };
@@ -152,13 +150,13 @@ impl Reader {
     }
 
     /// Adds what a segment of an earlier start has. One that was removed meanwhile has nothing.
-    fn scan(&self, segment: u64) -> io::Result<()> {
-        let file = File::open(segment_path(&self.directory, segment))?;
-        let bytes = file.metadata()?.len();
+    fn scan(&self, segment: u64) -> Result<(), Problem> {
+        let file = File::open(segment_path(&self.directory, segment)).map_err(Problem::Io)?;
+        let bytes = file.metadata().map_err(Problem::Io)?.len();
         let mut reader = Segment::new(BufReader::with_capacity(1 << 18, file), bytes);
         let mut found = Vec::new();
         while let Some(BodyPlace { digest, first, offset, bytes }) = reader.next_place()? {
-            if let Some(digest) = digest.filter(|_| is_kept(&first)) {
+            if let Some(digest) = digest.filter(|_| is_kept(first.as_slice())) {
                 found.push((digest, Place { offset, bytes }));
             }
         }
@@ -267,7 +265,7 @@ mod tests {
         assert_eq!([has(1, 1), has(2, 1), has(2, 2), has(3, 1)], [None, None, Some(2), None]);
         assert_eq!([has(4, 1), has(4, 2)], [Some(4); 2], "recent ones stay");
         assert_eq!(index.keep(&HashSet::new(), 9), None);
-        // What came twice is taken from the later segment, which is kept longer.
+        // A message that came twice is read from the later segment, which is kept longer.
         [7, 8].iter().for_each(|segment| index.add(*segment, [digest(1, 1)]));
         assert_eq!(has(1, 1), Some(8));
     }

@@ -172,7 +172,8 @@ impl Drop for Permit {
     }
 }
 
-const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
+/// Why no lock here is poisoned.
+pub(crate) const NO_PANIC: &str = "nothing that could panic runs while this lock is held";
 
 #[cfg(test)]
 mod tests {

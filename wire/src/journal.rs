@@ -29,17 +29,7 @@ pub struct JournalError {
 impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let JournalError { file, offset, problem } = self;
-        write!(f, "{}, byte {offset}: ", file.display())?;
-        match problem {
-            Problem::Io(error) => error.fmt(f),
-            Problem::Magic => {
-                f.write_str("found other first bytes, expected those of this version of the program")
-            }
-            Problem::Cut => f.write_str("the file ends within a record, though a segment follows"),
-            Problem::Damaged => f.write_str("the record does not fit its checksum: the file was damaged"),
-            Problem::Gap => f.write_str("a segment is missing before it"),
-            Problem::Missing => f.write_str("this segment is missing, and all begins with it"),
-        }
+        write!(f, "{}, byte {offset}: {problem}", file.display())
     }
 }
 

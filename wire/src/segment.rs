@@ -12,6 +12,7 @@
 //!
 //! [`Record`]: crate::record::Record
 
+use std::fmt;
 use std::io::{self, Read, Seek};
 
 use crate::bytes::Bytes;
@@ -38,6 +39,19 @@ pub enum Problem {
     Missing,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Problem::Io(error) => return error.fmt(f),
+            Problem::Magic => "found other first bytes, expected those of this version of the program",
+            Problem::Cut => "the file ends within a record, though a segment follows",
+            Problem::Damaged => "the record does not fit its checksum: the file was damaged",
+            Problem::Gap => "a segment is missing before it",
+            Problem::Missing => "this segment is missing, and all begins with it",
+        })
+    }
+}
+
 /// What a segment holds next.
 #[derive(Debug)]
 pub enum Next {
@@ -55,7 +69,7 @@ pub struct BodyPlace {
     /// Its SHA-256, if the record has it.
     pub digest: Option<Digest>,
     /// Its first byte, if it has one.
-    pub first: Vec<u8>,
+    pub first: Option<u8>,
     /// Its distance from the beginning of the segment.
     pub offset: u64,
     /// Its length.
@@ -86,20 +100,11 @@ impl<R: Read> Segment<R> {
     /// # Errors
     /// If what follows is neither a record nor the beginning of one.
     pub fn next_item(&mut self) -> Result<Next, Problem> {
-        let unfinished = |segment: &Segment<R>| Ok(Next::Unfinished(segment.bytes - segment.offset));
-        if self.offset == 0 {
-            let Some(magic) = self.read(0, MAGIC.len())? else { return unfinished(self) };
-            if magic != MAGIC {
-                return Err(Problem::Magic);
-            }
-            self.offset = MAGIC.len() as u64;
-        }
-        if self.offset == self.bytes {
-            return Ok(Next::End);
-        }
-        let Some(frame) = self.read(0, FRAME_BYTES)? else { return unfinished(self) };
-        let frame = Frame::parse(&frame).ok_or(Problem::Damaged)?;
-        let Some(rest) = self.read(FRAME_BYTES, frame.rest_bytes())? else { return unfinished(self) };
+        let Some(frame) = self.next_frame()? else {
+            let is_at_end = self.offset > 0 && self.offset == self.bytes;
+            return Ok(if is_at_end { Next::End } else { Next::Unfinished(self.bytes - self.offset) });
+        };
+        let rest = self.read(frame.rest_bytes())?;
         let record = frame.record(Bytes::from(rest)).ok_or(Problem::Damaged)?;
         let is_opening = self.offset == MAGIC.len() as u64;
         self.offset += record.file_bytes() as u64;
@@ -111,45 +116,49 @@ impl<R: Read> Segment<R> {
     ///
     /// # Errors
     /// If the source cannot be read, or what follows is not the beginning of a record.
-    pub fn next_place(&mut self) -> io::Result<Option<BodyPlace>>
+    pub fn next_place(&mut self) -> Result<Option<BodyPlace>, Problem>
     where
         R: Seek,
     {
-        let problem = |problem| match problem {
-            Problem::Io(error) => error,
-            other => io::Error::other(format!("{other:?}")),
-        };
-        if self.offset == 0 {
-            let Some(magic) = self.read(0, MAGIC.len()).map_err(problem)? else { return Ok(None) };
-            if magic != MAGIC {
-                return Err(problem(Problem::Magic));
-            }
-            self.offset = MAGIC.len() as u64;
-        }
-        let Some(frame) = self.read(0, FRAME_BYTES).map_err(problem)? else { return Ok(None) };
-        let frame = Frame::parse(&frame).ok_or_else(|| problem(Problem::Damaged))?;
-        if (FRAME_BYTES + frame.rest_bytes()) as u64 > self.bytes - self.offset {
-            return Ok(None);
-        }
+        let Some(frame) = self.next_frame()? else { return Ok(None) };
         let (digest_bytes, head_bytes, body_bytes) = frame.parts();
-        let digest = self.read(FRAME_BYTES, digest_bytes).map_err(problem)?.unwrap_or_default();
-        self.source.seek_relative(head_bytes as i64)?;
+        let digest = self.read(digest_bytes)?.first_chunk().map(|digest| Digest(*digest));
+        self.source.seek_relative(head_bytes as i64).map_err(Problem::Io)?;
+        let first = self.read(body_bytes.min(1))?.first().copied();
+        let unread = body_bytes - first.map_or(0, |_| 1);
+        self.source.seek_relative(unread as i64).map_err(Problem::Io)?;
         let offset = self.offset + (FRAME_BYTES + digest_bytes + head_bytes) as u64;
-        let first = self.read((offset - self.offset) as usize, body_bytes.min(1)).map_err(problem)?;
-        let first = first.unwrap_or_default();
-        self.source.seek_relative((body_bytes - first.len()) as i64)?;
         self.offset = offset + body_bytes as u64;
-        let digest = digest.first_chunk().map(|digest| Digest(*digest));
         Ok(Some(BodyPlace { digest, first, offset, bytes: body_bytes as u64 }))
     }
 
-    /// The next bytes, so many after the beginning of the record; `None` if there are fewer.
-    fn read(&mut self, after: usize, count: usize) -> Result<Option<Vec<u8>>, Problem> {
-        if (after + count) as u64 > self.bytes - self.offset {
+    /// The frame of the next record; `None` if the segment does not have all of it.
+    fn next_frame(&mut self) -> Result<Option<Frame>, Problem> {
+        if self.offset == 0 {
+            if self.has_not(MAGIC.len()) {
+                return Ok(None);
+            }
+            if self.read(MAGIC.len())? != MAGIC {
+                return Err(Problem::Magic);
+            }
+            self.offset = MAGIC.len() as u64;
+        }
+        if self.has_not(FRAME_BYTES) {
             return Ok(None);
         }
+        let frame = Frame::parse(&self.read(FRAME_BYTES)?).ok_or(Problem::Damaged)?;
+        Ok((!self.has_not(FRAME_BYTES + frame.rest_bytes())).then_some(frame))
+    }
+
+    /// Whether it ends before so many bytes of the next record.
+    fn has_not(&self, count: usize) -> bool {
+        count as u64 > self.bytes - self.offset
+    }
+
+    /// The next bytes, which are there.
+    fn read(&mut self, count: usize) -> Result<Vec<u8>, Problem> {
         let mut bytes = vec![0; count];
         self.source.read_exact(&mut bytes).map_err(Problem::Io)?;
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 }

@@ -85,7 +85,7 @@ fn places_of_bodies_are_found_without_reading_them() {
     assert_eq!(found.len(), records.len());
     for (place, record) in found.iter().zip(&records) {
         assert_eq!(place.digest, record.digest);
-        assert_eq!(place.first, record.body[..record.body.len().min(1)]);
+        assert_eq!(place.first, record.body.first().copied());
         assert_eq!(bytes[place.offset as usize..][..place.bytes as usize], record.body[..]);
     }
     // Of an unfinished record there is no place, wherever it ends.
