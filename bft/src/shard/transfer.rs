@@ -39,7 +39,7 @@ use std::sync::Arc;
 use wire::dest::Dest;
 use wire::ids::{Digest, Index, NodeId, PartNumber, Round, ShardId, Signature};
 
-use self::history::{Body, History};
+use self::history::History;
 use self::incoming::{Incoming, Step, Use};
 use self::outgoing::Outgoing;
 use self::proof::{Held, transfer_bytes};
@@ -331,23 +331,23 @@ impl Transfers {
     /// is another shard's.
     fn on_want(&mut self, now: Time, from: NodeId, part: &PartRef, effects: &mut TransferEffects) {
         let is_insider = self.member.index_of(from).is_some();
-        let transfer = match self.incoming.get(&part.source) {
-            Some(incoming) if is_insider => match (incoming.held(part), self.history.get(part)) {
-                (Some(held), _) | (None, Some(Body::Here(held))) => Some(held.transfer()),
-                (None, Some(Body::InJournal(message, bytes))) => {
-                    if self.serving.entry(from).or_default().admit(now, *bytes) {
-                        effects.push_send(Dest::Node(from), TransferSend::Kept(*message));
-                    }
-                    None
-                }
-                (None, None) => None,
-            },
-            None if part.source == self.member.shard && !is_insider => self.outgoing.serve(from, part),
+        let transfer = |transfer: Transfer| {
+            let bytes = transfer_bytes(&transfer);
+            (TransferSend::Transfer(transfer), bytes)
+        };
+        let answer = match self.incoming.get(&part.source) {
+            Some(incoming) if is_insider => {
+                let open = incoming.held(part).map(|held| transfer(held.transfer()));
+                open.or_else(|| self.history.get(part))
+            }
+            None if part.source == self.member.shard && !is_insider => {
+                self.outgoing.serve(from, part).map(transfer)
+            }
             Some(_) | None => return effects.push_fault(from, FaultKind::OutOfRange),
         };
-        let Some(transfer) = transfer else { return };
-        if self.serving.entry(from).or_default().admit(now, transfer_bytes(&transfer)) {
-            effects.push_send(Dest::Node(from), TransferSend::Transfer(transfer));
+        let Some((send, bytes)) = answer else { return };
+        if self.serving.entry(from).or_default().admit(now, bytes) {
+            effects.push_send(Dest::Node(from), send);
         }
     }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, PartNumber, Round, ShardId};
 
-use super::proof::{Held, transfer_bytes};
+use super::TransferSend;
+use super::proof::Held;
 use crate::lane::HistoryPlace;
 use crate::part::PartRef;
 
@@ -30,18 +31,18 @@ pub(super) struct History {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Kept {
     part: Digest,
-    /// The size of the part.
+    /// The size of the part with its proof.
     bytes: u64,
     body: Body,
 }
 
 /// An executed part with its proof.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Body {
+enum Body {
     /// Here it is.
     Here(Arc<Held>),
-    /// The journal has the message with this digest that brought it, of so many bytes.
-    InJournal(Digest, u64),
+    /// The journal has the message with this digest, which brought it.
+    InJournal(Digest),
 }
 
 impl History {
@@ -57,7 +58,7 @@ impl History {
         let (part, bytes) = (held.part.digest, held.bytes());
         let body = match self.place {
             HistoryPlace::Memory => Body::Here(held),
-            HistoryPlace::Journal => Body::InJournal(held.message, transfer_bytes(&held.transfer())),
+            HistoryPlace::Journal => Body::InJournal(held.message),
         };
         self.bytes += bytes;
         self.order.push_back((height, source, number));
@@ -74,16 +75,21 @@ impl History {
         }
     }
 
-    pub(super) fn get(&self, part: &PartRef) -> Option<&Body> {
-        let kept = self.parts.get(&(part.source, part.number));
-        kept.filter(|kept| kept.part == part.digest).map(|kept| &kept.body)
+    /// What a member that lags is sent of this part, and its length.
+    pub(super) fn get(&self, part: &PartRef) -> Option<(TransferSend, u64)> {
+        let kept = self.parts.get(&(part.source, part.number))?;
+        let send = match &kept.body {
+            Body::Here(held) => TransferSend::Transfer(held.transfer()),
+            Body::InJournal(message) => TransferSend::Kept(*message),
+        };
+        (kept.part == part.digest).then_some((send, kept.bytes))
     }
 
     /// The messages that the journal must have.
     pub(super) fn in_journal(&self) -> impl Iterator<Item = Digest> {
         self.parts.values().filter_map(|kept| match &kept.body {
             Body::Here(_) => None,
-            Body::InJournal(message, _) => Some(*message),
+            Body::InJournal(message) => Some(*message),
         })
     }
 

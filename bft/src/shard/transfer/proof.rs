@@ -69,9 +69,9 @@ impl Held {
         Transfer { proof: self.proof.clone(), part: self.part.bytes.clone() }
     }
 
-    /// The size of the part.
+    /// The size of that.
     pub(super) fn bytes(&self) -> u64 {
-        self.part.bytes.len() as u64
+        bytes_of(&self.proof, &self.part.bytes)
     }
 }
 
@@ -91,7 +91,10 @@ fn is_covered(part: &Part, proof: &TransferProof, outgoing: Digest) -> bool {
 
 /// Bytes of a transfer, without the lengths of its lists.
 pub(super) fn transfer_bytes(transfer: &Transfer) -> u64 {
-    let Transfer { proof, part } = transfer;
+    bytes_of(&transfer.proof, &transfer.part)
+}
+
+fn bytes_of(proof: &TransferProof, part: &[u8]) -> u64 {
     let headers = size_of::<Header>() * proof.headers.len();
     (headers + 66 * proof.certificate.0.len() + 32 * proof.branch.len() + part.len()) as u64
 }
