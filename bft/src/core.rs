@@ -42,7 +42,6 @@ use crate::event::{Effect, Event};
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::Steps;
 use crate::image::{Given, Image as _, image};
-use crate::lane::entry::Entry;
 use crate::lane::{Bodies, LaneEffects, LaneOutput, LaneSend, LaneSettings, Lanes};
 use crate::ledger::Ledger;
 use crate::member::Member;
@@ -325,20 +324,9 @@ impl Core {
         }
     }
 
-    /// The entries between two decided cuts, lanes ascending; `None` if one is not here, nor in what `journal` reads.
-    /// For checkers.
-    pub fn block(
-        &self,
-        previous: &Cut,
-        cut: &Cut,
-        journal: impl Fn(&Digest) -> Option<Bytes>,
-    ) -> Option<Vec<Entry>> {
-        self.lanes.block(previous, cut, journal)
-    }
-
-    /// The entries that are here and not executed. For checkers.
-    pub fn open_entries(&self) -> impl Iterator<Item = &Entry> {
-        self.lanes.open_entries()
+    /// The lanes, for checkers.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// Digests of the messages that [`Effect::SendKept`] may name: the journal must have them.

@@ -405,17 +405,16 @@ impl Replay {
         Ok(Replay { core, opening, past: Past::default(), agreed: Check::default(), bodies: None })
     }
 
-    /// The same, which keeps the entries of recent blocks for [`Replay::block`].
-    pub fn with_blocks(mut self) -> Replay {
+    /// Keeps the entries of recent blocks from now on, for [`Replay::block`].
+    pub fn keep_blocks(&mut self) {
         let mut bodies = Bodies::default();
-        self.core.open_entries().for_each(|entry| bodies.add(entry.digest, entry.body.clone()));
+        self.core.lanes().open_entries().for_each(|entry| bodies.add(entry.digest, entry.body.clone()));
         self.bodies = Some(bodies);
-        self
     }
 
     /// The entries between two decided cuts, lanes ascending; `None` if one is not known any more.
     pub fn block(&self, previous: &Cut, cut: &Cut) -> Option<Vec<lane::entry::Entry>> {
-        self.core.block(previous, cut, |digest| self.bodies.as_ref()?.get(digest))
+        self.core.lanes().block(previous, cut, |digest| self.bodies.as_ref()?.get(digest))
     }
 
     /// Goes on with an item of the journal; the time and the effects, if it is an event.

@@ -242,7 +242,7 @@ struct Printing<'a> {
 }
 
 impl Onlooker for Printing<'_> {
-    fn begins(&mut self, from: &Beginning, replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, from: &Beginning, replay: &mut Replay) -> Result<(), Cause> {
         let kept_from = replay.core().status_at_hand().executed;
         match (from, self.wish.until) {
             (Beginning::Snapshot(..), Some(until)) if until <= kept_from => {

@@ -31,7 +31,7 @@ pub struct Halt {
 }
 
 impl Halt {
-    /// Its length, about.
+    /// The memory that it takes, about.
     pub fn bytes(&self) -> usize {
         let (lanes, signers, shares) = (self.cut.0.len(), self.certificate.0.len(), self.shares.len());
         size_of::<Halt>() + 40 * lanes + 66 * signers + size_of::<(Index, CoinShare)>() * shares

@@ -210,7 +210,7 @@ impl Checker {
         if previous == cut || !previous.0.iter().zip(&cut.0).all(is_sound) {
             return Err(Violation::CutMovedBack { height, previous, cut });
         }
-        let block = core.block(&previous, &cut, |digest| self.messages.get(digest));
+        let block = core.lanes().block(&previous, &cut, |digest| self.messages.get(digest));
         let mut entries = block.expect("a member that has executed a block has its entries");
         // docs/design.md §10: lanes in an order rotated by the round, entries by their seq.
         let n = self.committee.n() as u64;

@@ -36,8 +36,9 @@ struct Looking {
 }
 
 impl Onlooker for Looking {
-    fn begins(&mut self, from: &Beginning, replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, from: &Beginning, replay: &mut Replay) -> Result<(), Cause> {
         is_kept(from, replay, Some(self.height))?;
+        replay.keep_blocks();
         self.scan.begins(from, replay)
     }
 

@@ -54,7 +54,7 @@ pub(crate) struct Block {
 }
 
 impl Onlooker for Scan {
-    fn begins(&mut self, _: &Beginning, replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, _: &Beginning, replay: &mut Replay) -> Result<(), Cause> {
         self.from = replay.core().ledger().height();
         self.look(replay);
         Ok(())

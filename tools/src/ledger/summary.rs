@@ -130,7 +130,7 @@ fn facts(scan: &Scan) -> Vec<(&'static str, String)> {
 pub(super) struct Until(pub(super) Option<Round>);
 
 impl Onlooker for Until {
-    fn begins(&mut self, from: &Beginning, replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, from: &Beginning, replay: &mut Replay) -> Result<(), Cause> {
         is_kept(from, replay, self.0)
     }
 

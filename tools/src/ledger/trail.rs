@@ -139,7 +139,8 @@ impl Finding<'_> {
 }
 
 impl Onlooker for Finding<'_> {
-    fn begins(&mut self, _: &Beginning, replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, _: &Beginning, replay: &mut Replay) -> Result<(), Cause> {
+        replay.keep_blocks();
         self.last = replay.core().ledger().height();
         self.add_ledger(replay.core().ledger());
         Ok(())
@@ -164,7 +165,8 @@ struct Following {
 }
 
 impl Onlooker for Following {
-    fn begins(&mut self, _: &Beginning, replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, _: &Beginning, replay: &mut Replay) -> Result<(), Cause> {
+        replay.keep_blocks();
         let ledger = replay.core().ledger();
         self.last = ledger.height();
         self.standing = standing(ledger, self.thing, &self.id);

@@ -40,7 +40,7 @@ pub(crate) trait Onlooker {
     ///
     /// # Errors
     /// Why it need not go on.
-    fn begins(&mut self, _from: &Beginning, _replay: &Replay) -> Result<(), Cause> {
+    fn begins(&mut self, _from: &Beginning, _replay: &mut Replay) -> Result<(), Cause> {
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Source {
     pub(crate) fn walk(&self, tracing: Tracing, onlooker: &mut impl Onlooker) -> Result<Walked, Failure> {
         let (beginning, mut reader) = beginning(&self.place)?;
         let mut replay = self.begin(&beginning, tracing)?;
-        onlooker.begins(&beginning, &replay)?;
+        onlooker.begins(&beginning, &mut replay)?;
         drop(beginning);
         let (version, from) = (replay.opening().version.clone(), replay.done());
         let mut has_stopped = false;
@@ -158,7 +158,7 @@ impl Source {
                 Replay::from_snapshot(head, image, committee, self.node, suite, tracing)
             }),
         };
-        replay.map(Replay::with_blocks).map_err(Cause::Replay)
+        replay.map_err(Cause::Replay)
     }
 }
 
