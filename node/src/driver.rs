@@ -294,12 +294,11 @@ impl<M: Machine> Driver<M> {
                 }
                 Effect::Executed(report) => {
                     self.meters.executed(&report);
-                    self.rounds.add(&report, self.journal.as_ref().map_or(0, Journal::records));
+                    self.rounds.add(&report, self.records());
                 }
                 Effect::Jumped(report) => {
                     log::warn!("{}", took_over(&report));
-                    let records = self.journal.as_ref().map_or(0, Journal::records);
-                    self.rounds.jump(&report, now_ms(), records);
+                    self.rounds.jump(&report, now_ms(), self.records());
                     self.stats.took_over(&report);
                 }
                 Effect::Fault(fault) => self.stats.fault(fault),
@@ -345,6 +344,11 @@ impl<M: Machine> Driver<M> {
             // A start does not learn again of blocks from before.
             self.flush_rounds();
         }
+    }
+
+    /// Records that the journal has once the event that is handled now is written.
+    fn records(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::records)
     }
 
     /// Writes the lines of blocks as far as the journal is written.

@@ -11,10 +11,10 @@
 //! else opens it. If a write fails it never opens again, and the node ends.
 
 mod gathered;
+mod writer;
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -25,12 +25,13 @@ use bft::lane::entry::Entry;
 use bft::time::Time;
 use crossbeam_channel::{Receiver, Sender};
 use wire::dest::Dest;
-use wire::ids::{Digest, Seq};
-use wire::journal::{MAGIC, segment_path, segments};
+use wire::ids::Seq;
+use wire::journal::segments;
 use wire::record::Record;
 
-use self::gathered::Gathered;
-use crate::history::{History, Index, Place, Wanted};
+use self::writer::Writer;
+pub(crate) use self::writer::{BegunSegment, remedy};
+use crate::history::{History, Index, Wanted};
 use crate::inbound::{Inbound, InboundSender, Permit};
 use crate::machine::Machine;
 use crate::snapshot::{self, Job, Lengths, Snapshots};
@@ -297,20 +298,17 @@ fn write_all(
     gate: &Gate,
     index: &Index,
 ) -> Result<(), String> {
-    let mut gathered = Gathered::default();
     while let Ok(first) = batches.recv() {
         let (mut permits, mut end, mut opening) = (Vec::new(), 0, None);
         let mut next = Some(first);
         while let Some(batch) = next {
-            batch.records.into_iter().for_each(|record| writer.gather(record, &mut gathered));
+            batch.records.into_iter().for_each(|record| writer.gather(record));
             permits.extend(batch.permits);
             (end, opening) = (batch.end, batch.next);
-            let is_full = gathered.bytes() >= WRITE_BYTES_MAX || opening.is_some();
+            let is_full = writer.gathered_bytes() >= WRITE_BYTES_MAX || opening.is_some();
             next = if is_full { None } else { batches.try_recv().ok() };
         }
-        writer.write(&gathered)?;
-        index.add(writer.number, writer.found.drain(..));
-        gathered.clear();
+        writer.write(index)?;
         if let Some(opening) = opening {
             writer.next_segment(&opening)?;
         }
@@ -320,117 +318,9 @@ fn write_all(
     Ok(())
 }
 
-/// A segment with its opening, and nothing else.
-pub(crate) struct BegunSegment {
-    opening: Opening,
-    writer: Writer,
-}
-
-impl BegunSegment {
-    /// Begins the segment after those that the directory has.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub(crate) fn begin(directory: &Path, opening: Opening) -> io::Result<BegunSegment> {
-        let number = segments(directory)?.last().map_or(1, |last| last + 1);
-        let durability = opening.start.durability;
-        let (file, path, offset) = new_segment(directory, durability, number, &opening)?;
-        let found = Vec::new();
-        let writer = Writer { directory: directory.into(), durability, file, path, number, offset, found };
-        Ok(BegunSegment { opening, writer })
-    }
-}
-
-/// The files.
-struct Writer {
-    directory: PathBuf,
-    durability: Durability,
-    file: File,
-    path: PathBuf,
-    number: u64,
-    offset: u64,
-    /// What others may request of the records that are written next.
-    found: Vec<(Digest, Place)>,
-}
-
-impl Writer {
-    /// Adds a record to those that are written next.
-    fn gather(&mut self, record: Record, gathered: &mut Gathered) {
-        if let Some(digest) = record.digest.filter(|_| journal::is_kept(&record.body)) {
-            let bytes = record.body.len() as u64;
-            let end = self.offset + (gathered.bytes() + record.file_bytes()) as u64;
-            self.found.push((digest, Place { offset: end - bytes, bytes }));
-        }
-        gathered.add(record);
-    }
-
-    fn write(&mut self, gathered: &Gathered) -> Result<(), String> {
-        let written = self.append(gathered);
-        written.map_err(|error| self.failed(&error))
-    }
-
-    fn append(&mut self, gathered: &Gathered) -> io::Result<()> {
-        gathered.write_to(&mut self.file)?;
-        if self.durability == Durability::Power {
-            self.file.sync_data()?;
-        }
-        self.offset += gathered.bytes() as u64;
-        Ok(())
-    }
-
-    fn next_segment(&mut self, opening: &Opening) -> Result<(), String> {
-        self.number += 1;
-        // An error is of the new file.
-        (self.path, self.offset) = (segment_path(&self.directory, self.number), 0);
-        let begun = new_segment(&self.directory, self.durability, self.number, opening);
-        (self.file, self.path, self.offset) = begun.map_err(|error| self.failed(&error))?;
-        Ok(())
-    }
-
-    fn failed(&self, error: &io::Error) -> String {
-        format!(
-            "cannot write the journal, {} at byte {}: {error}; the node ends, since what it does must be written \
-             first{}",
-            self.path.display(),
-            self.offset,
-            remedy(error)
-        )
-    }
-}
-
-/// What to do about an error of the disk, in words that follow it.
-pub(crate) fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; make room, and it goes on from its journal when it is started again"
-        }
-        _ => "",
-    }
-}
-
-/// Begins a segment; its file, path and length.
-fn new_segment(
-    directory: &Path,
-    durability: Durability,
-    number: u64,
-    opening: &Opening,
-) -> io::Result<(File, PathBuf, u64)> {
-    let path = segment_path(directory, number);
-    let mut file = File::create_new(&path)?;
-    let mut bytes = MAGIC.to_vec();
-    opening.record().write_to(&mut bytes);
-    file.write_all(&bytes)?;
-    if durability == Durability::Power {
-        file.sync_data()?;
-        // The name of a file is in its directory.
-        File::open(directory)?.sync_all()?;
-    }
-    Ok((file, path, bytes.len() as u64))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::time::Duration;
 
     use bft::core::CoreConfig;
