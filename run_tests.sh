@@ -23,11 +23,15 @@ fi
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-# One search takes minutes on one core: it runs beside the build with mutants.
+
+# One search takes minutes on one core: it runs beside the build with mutants, and ends with this script.
 LONG_SEARCH=search::no_execution_of_four_views_breaks_a_rule
 cargo test --workspace --quiet -- --skip "$LONG_SEARCH"
+set -m
 cargo test -p bft --test agreement --quiet -- "$LONG_SEARCH" &
 search=$!
+set +m
+trap 'kill -- -"$search" 2> /dev/null || true' EXIT
 
 # With each rule of safety switched off in turn, the attack aimed at it must succeed and be caught. The target directory
 # is a separate one, so that no binary in use is built with the feature. Of whole cores only those attacks run again.
