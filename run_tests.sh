@@ -24,23 +24,30 @@ cargo fmt --all --check
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
-# One search takes minutes on one core: it runs beside the build with mutants, and ends with this script.
-LONG_SEARCH=search::no_execution_of_four_views_breaks_a_rule
-cargo test --workspace --quiet -- --skip "$LONG_SEARCH"
-set -m
-cargo test -p bft --test agreement --quiet -- "$LONG_SEARCH" &
-search=$!
-set +m
-trap 'kill -- -"$search" 2> /dev/null || true' EXIT
+cargo test --workspace --quiet --no-run
 
 # With each rule of safety switched off in turn, the attack aimed at it must succeed and be caught. The target directory
 # is a separate one, so that no binary in use is built with the feature. Of whole cores only those attacks run again.
-MUTANTS_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants"
-CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo clippy -p bft --all-targets --features mutants --quiet -- -D warnings
-CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet --lib
-CARGO_TARGET_DIR="$MUTANTS_TARGET_DIR" cargo test -p bft --features mutants --quiet --test agreement --test simulation \
-    -- mutants:: without_any_single_rule
-wait "$search"
+LONG_SEARCH=search::no_execution_of_four_views_breaks_a_rule
+beside() {
+    nice -n 19 cargo test -p bft --test agreement --quiet -- "$LONG_SEARCH"
+    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/mutants"
+    nice -n 19 cargo clippy -p bft --all-targets --features mutants --quiet -- -D warnings
+    nice -n 19 cargo test -p bft --features mutants --quiet --lib
+    nice -n 19 cargo test -p bft --features mutants --quiet --test agreement --test simulation \
+        -- mutants:: without_any_single_rule
+}
+# They and the longest search take what tests over real processes leave of the processors, and end with this script.
+said=$(mktemp)
+set -m
+(beside) > "$said" 2>&1 &
+mutants=$!
+set +m
+trap 'kill -- -"$mutants" 2> /dev/null || true; rm -f "$said"' EXIT
+
+cargo test --workspace --quiet -- --skip "$LONG_SEARCH"
+wait "$mutants" || { cat "$said"; exit 1; }
+cat "$said"
 
 # No crate may switch the feature on by itself.
 if cargo tree --workspace --edges features,normal | grep --quiet 'feature "mutants"'; then
