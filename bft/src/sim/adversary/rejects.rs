@@ -219,23 +219,27 @@ impl Behaviour for FalseEntries {
 #[derive(Debug, Default)]
 pub(super) struct FalseOrders {
     heard: Heard,
-    /// Number of transactions made up: each stays in some list until it is ordered, so there are not many.
+    /// Number of transactions made up, or changed in one bit.
     made_up: u64,
 }
 
 impl FalseOrders {
-    const MADE_UP_MAX: u64 = 20;
+    /// Each may stay in some list until it is ordered, up to five seconds. They follow each other within half a second,
+    /// so the last one is gone long before a run must be at rest.
+    const MADE_UP_MAX: u64 = 40;
 
     fn order(&mut self, hands: &mut Hands, to: NodeId) -> Bytes {
         let heard = self.heard.pick(hands).cloned();
         let there = hands.committee.shard_of(to);
+        let is_new = self.made_up < FalseOrders::MADE_UP_MAX;
         match (hands.prng.below(5), heard) {
             (0, _) => {
                 let mut bytes = encode_order(std::iter::empty()).to_vec();
                 bytes.extend([0xFF; 9]);
                 Bytes::from(bytes)
             }
-            (1, Some(heard)) => {
+            (1, Some(heard)) if is_new => {
+                self.made_up += 1;
                 let mut bytes = heard.to_vec();
                 let at = hands.prng.below(bytes.len() as u64) as usize;
                 bytes[at] ^= 0x10;
@@ -243,7 +247,7 @@ impl FalseOrders {
             }
             (2, Some(heard)) => encode_order(vec![&heard[..]; 20].into_iter()),
             // Made up: an unknown coin, or another input or output shard.
-            (3, _) if self.made_up < FalseOrders::MADE_UP_MAX => {
+            (3, _) if is_new => {
                 self.made_up += 1;
                 let shard = if hands.prng.chance(1, 3) { hands.shard } else { there };
                 let coin = genesis_coin(&Digest(hands.prng.bytes()), shard, self.made_up);
