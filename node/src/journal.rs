@@ -200,6 +200,7 @@ impl Journal {
         self.batch.next = Some(self.opening.clone());
         self.unsaved_bytes += std::mem::take(&mut self.segment_bytes);
         self.segment += 1;
+        self.snapshots.look_for_room();
     }
 
     /// Whether a snapshot of the machine is due: only between two segments.

@@ -11,7 +11,8 @@
 //! before stays, and the next one is tried later.
 //!
 //! Two are always kept, with all segments after the older one: if the newer one is damaged, a start takes the older.
-//! What is older still is kept for replays, within a limit.
+//! What is older still is kept for replays, within a limit, and while the disk has room: at the end of each segment the
+//! thread looks how much is free.
 
 use std::fs;
 use std::io;
@@ -27,6 +28,7 @@ use bft::core::Core;
 use bft::journal::{Durability, SnapshotHead};
 use crossbeam_channel::{Receiver, Sender};
 use wire::journal::{segment_path, segments};
+use wire::procfs::free_bytes;
 use wire::snapshot::{self, Durable, snapshot_path, snapshots};
 
 /// Lengths that are not a matter of safety.
@@ -38,6 +40,13 @@ pub(crate) struct Lengths {
     pub(crate) snapshot_after_bytes: u64,
     /// Of all files, if less is enough for a start.
     pub(crate) kept_bytes: u64,
+}
+
+impl Lengths {
+    /// What a node writes from one snapshot to the end of the next, of so many bytes.
+    fn cycle_bytes(self, snapshot_bytes: u64) -> u64 {
+        self.snapshot_after_bytes.saturating_add(self.segment_bytes).saturating_add(snapshot_bytes)
+    }
 }
 
 #[cfg(test)]
@@ -53,10 +62,16 @@ const STATE_BYTES: u64 = 32 << 20;
 
 /// The loop's end of the thread.
 pub(crate) struct Snapshots {
-    jobs: Sender<Job>,
+    tasks: Sender<Task>,
     due_after_bytes: u64,
     /// Whether one is being written.
     is_busy: Arc<AtomicBool>,
+}
+
+/// The work of the thread.
+enum Task {
+    Snapshot(Box<Job>),
+    LookForRoom,
 }
 
 /// A snapshot to be written.
@@ -82,12 +97,13 @@ impl Snapshots {
         lengths: Lengths,
         index: Arc<Index>,
     ) -> io::Result<Snapshots> {
-        let (jobs, taken) = crossbeam_channel::unbounded();
+        let (tasks, taken) = crossbeam_channel::unbounded();
         let is_busy = Arc::new(AtomicBool::new(false));
         let (directory, busy) = (directory.into(), is_busy.clone());
-        let keeper = Keeper { directory, durability, lengths, index, is_busy: busy };
+        let room = Room { cycle_bytes: lengths.cycle_bytes(0), is_short: false };
+        let mut keeper = Keeper { directory, durability, lengths, index, is_busy: busy, room, history: 0 };
         thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run(&taken))?;
-        Ok(Snapshots { jobs, due_after_bytes: lengths.snapshot_after_bytes, is_busy })
+        Ok(Snapshots { tasks, due_after_bytes: lengths.snapshot_after_bytes, is_busy })
     }
 
     /// Whether one of so many bytes is due, this long after the last one.
@@ -101,7 +117,12 @@ impl Snapshots {
     pub(crate) fn take(&self, job: Job) {
         self.is_busy.store(true, Ordering::Relaxed);
         // The thread runs as long as this end is there.
-        let _ = self.jobs.send(job);
+        let _ = self.tasks.send(Task::Snapshot(Box::new(job)));
+    }
+
+    /// A segment has ended: has the thread look whether the disk has room for more.
+    pub(crate) fn look_for_room(&self) {
+        let _ = self.tasks.send(Task::LookForRoom);
     }
 }
 
@@ -119,38 +140,67 @@ struct Keeper {
     lengths: Lengths,
     index: Arc<Index>,
     is_busy: Arc<AtomicBool>,
+    room: Room,
+    /// The first segment of the history, as of the last snapshot.
+    history: u64,
 }
 
 impl Keeper {
-    fn run(&self, jobs: &Receiver<Job>) {
-        for job in jobs {
-            if job.after.wait().is_err() {
-                // The node ends.
-                return;
+    fn run(&mut self, tasks: &Receiver<Task>) {
+        for task in tasks {
+            match task {
+                Task::Snapshot(job) => {
+                    if job.after.wait().is_err() {
+                        // The node ends.
+                        return;
+                    }
+                    match self.write(&job) {
+                        Ok(bytes) => self.room.cycle_bytes = self.lengths.cycle_bytes(bytes),
+                        Err(error) => log::warn!(
+                            "cannot write {}: {error}; a start would do again what came since the last snapshot",
+                            snapshot_path(&self.directory, job.segment).display()
+                        ),
+                    }
+                    if let Err(error) = self.find_history(&job.core) {
+                        log::warn!("cannot list the snapshots in {}: {error}", self.directory.display());
+                    }
+                    self.is_busy.store(false, Ordering::Relaxed);
+                }
+                Task::LookForRoom => self.look_for_room(),
             }
-            if let Err(error) = self.write(&job) {
-                log::warn!(
-                    "cannot write {}: {error}; a start would do again what came since the last snapshot",
-                    snapshot_path(&self.directory, job.segment).display()
-                );
-            }
-            if let Err(error) = self.prune(&job.core) {
+            let kept_bytes = if self.room.is_short { 0 } else { self.lengths.kept_bytes };
+            if let Err(error) = prune(&self.directory, kept_bytes, self.history) {
                 log::warn!("cannot remove what is not needed in {}: {error}", self.directory.display());
             }
-            self.is_busy.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Removes what neither a start nor the history needs, nor fits what is kept for replays.
-    fn prune(&self, core: &Core) -> io::Result<()> {
+    /// Drops from the index what the history does not need, and so finds its first segment.
+    fn find_history(&mut self, core: &Core) -> io::Result<()> {
         let snapshots = snapshots(&self.directory)?;
-        let Some(older) = snapshots.len().checked_sub(2).map(|at| snapshots[at]) else { return Ok(()) };
-        let needed = core.in_journal().collect();
-        let history = self.index.keep(&needed, older);
-        prune(&self.directory, self.lengths.kept_bytes, history.unwrap_or(older))
+        if let Some(older) = snapshots.len().checked_sub(2).map(|at| snapshots[at]) {
+            let needed = core.in_journal().collect();
+            self.history = self.index.keep(&needed, older).unwrap_or(older);
+        }
+        Ok(())
     }
 
-    fn write(&self, Job { segment, head, core, stood, .. }: &Job) -> io::Result<()> {
+    fn look_for_room(&mut self) {
+        // Where `df` is missing or prints something else, nothing is known.
+        let Some(free_bytes) = free_bytes(&self.directory) else { return };
+        let (directory, free_mib) = (self.directory.display(), free_bytes >> 20);
+        match self.room.look(free_bytes) {
+            Some(Change::Short) => log::warn!(
+                "only {free_mib} MiB free for {directory}: what only replays need is removed; the node ends once the \
+                 disk is full"
+            ),
+            Some(Change::Enough) => log::info!("{free_mib} MiB free for {directory}: room again"),
+            None => {}
+        }
+    }
+
+    /// Writes the snapshot; returns its length in bytes.
+    fn write(&self, Job { segment, head, core, stood, .. }: &Job) -> io::Result<u64> {
         let began = Instant::now();
         let durable = match self.durability {
             Durability::Process => Durable::WhileSystemRuns,
@@ -164,7 +214,37 @@ impl Keeper {
             began.elapsed().as_millis(),
             stood.as_secs_f64() * 1e3
         );
-        Ok(())
+        Ok(bytes)
+    }
+}
+
+/// Whether the disk has room.
+struct Room {
+    /// What the node writes from one snapshot to the end of the next.
+    cycle_bytes: u64,
+    is_short: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Change {
+    Short,
+    Enough,
+}
+
+/// Room is short when less than so many cycles are free: the next snapshot makes older files useless, and a machine may
+/// hold several nodes.
+const CYCLES_SHORT: u64 = 4;
+/// Room is enough again when so many are free; more, so that the log does not fill at the bound.
+const CYCLES_ENOUGH: u64 = 6;
+
+impl Room {
+    /// So many bytes are free now.
+    fn look(&mut self, free_bytes: u64) -> Option<Change> {
+        let cycles = if self.is_short { CYCLES_ENOUGH } else { CYCLES_SHORT };
+        let is_short = free_bytes < self.cycle_bytes.saturating_mul(cycles);
+        let changed = std::mem::replace(&mut self.is_short, is_short) != is_short;
+        changed.then_some(if is_short { Change::Short } else { Change::Enough })
     }
 }
 
@@ -199,6 +279,14 @@ mod tests {
     use wire::rand;
 
     use super::*;
+
+    #[test]
+    fn room_is_short_and_comes_back() {
+        let mut room = Room { cycle_bytes: 25, is_short: false };
+        let looks = [100, 99, 100, 149, 0, 150, 100].map(|free_bytes| room.look(free_bytes));
+        let expected = [None, Some(Change::Short), None, None, None, Some(Change::Enough), None];
+        assert_eq!(looks, expected);
+    }
 
     #[test]
     fn the_oldest_goes_first_and_two_snapshots_stay() {

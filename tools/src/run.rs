@@ -32,7 +32,7 @@ mod wind_up;
 
 pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun};
 pub(crate) use self::diagnosis::last_words;
-pub(crate) use self::directories::{Directories, directory_bytes, free_kib, node_of_log, nodes_writing_in};
+pub(crate) use self::directories::{Directories, directory_bytes, node_of_log, nodes_writing_in};
 pub(crate) use self::error::{RunError, StartError};
 pub(crate) use self::faults::{Fault, Kind};
 pub(crate) use self::fleet::{Fleet, UnaskedEnd, killed};

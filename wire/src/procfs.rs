@@ -1,6 +1,8 @@
-//! Processes, from `/proc`.
+//! Processes, from `/proc`, and free space.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 /// A process, from its `stat` file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +51,16 @@ fn parse_memory(status: &str) -> Option<Memory> {
     Some(Memory { resident_bytes: field("VmRSS")?, peak_bytes: field("VmHWM")? })
 }
 
+/// The free space where `directory` is, as `df` prints it; `None` if its output cannot be parsed.
+pub fn free_bytes(directory: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    // Device, size, used, free, percentage, place; the device may hold spaces, so count from the percentage.
+    let words: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
+    let percentage = words.iter().rposition(|word| word.ends_with('%'))?;
+    words.get(percentage.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1 << 10)
+}
+
 /// Parses a `stat` line. The name is in parentheses and may contain spaces and parentheses itself, so the last closing
 /// one ends it.
 pub fn parse_stat(text: &str) -> Option<Process> {
@@ -84,6 +96,12 @@ mod tests {
         assert_eq!(parse_stat(text), Some(expected));
         assert_eq!(parse_stat("42 (x) S 7"), None);
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    fn free_space_is_that_of_a_directory() {
+        assert!(free_bytes(&std::env::temp_dir()).is_some());
+        assert_eq!(free_bytes(Path::new("/no/such/directory")), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use wire::ids::{Digest, NodeId};
 use wire::journal::segment_path;
+use wire::procfs::free_bytes;
 use wire::snapshot::snapshot_path;
 
 use super::clock::{self, Offset};
@@ -15,7 +16,7 @@ use super::deployment::Deployment;
 use super::script::{self, Reply, ReplyError, printable, quoted};
 use super::sites::{Outcomes, Site, on_all};
 use super::ssh_error::SshError;
-use crate::run::{Directories, free_kib, node_of_log};
+use crate::run::{Directories, node_of_log};
 
 /// Fetches the logs of these hosts, and writes how far their clocks are off beside them. A failure on
 /// one host does not stop the others.
@@ -172,9 +173,9 @@ fn total(files: &[Listed]) -> u64 {
 
 fn refuse_without_room(what: &str, files: &[Listed], directory: &Path) -> Result<(), SshError> {
     let total = total(files);
-    match free_kib(directory).filter(|free_kib| total >> 10 >= *free_kib) {
-        Some(free_kib) => {
-            let why = format!("its {what} take {} MiB, and {} are free here", total >> 20, free_kib >> 10);
+    match free_bytes(directory).filter(|free| total >= *free) {
+        Some(free) => {
+            let why = format!("its {what} take {} MiB, and {} are free here", total >> 20, free >> 20);
             Err(refused(ReplyError::Refused(why)))
         }
         None => Ok(()),

@@ -5,10 +5,11 @@
 
 use wire::ids::NodeId;
 use wire::limits::local::Local;
+use wire::procfs::free_bytes;
 
 use super::options::Options;
 use crate::load::Rate;
-use crate::run::{directory_bytes, free_kib};
+use crate::run::directory_bytes;
 
 /// What a journal takes beside transactions: votes, shares and certificates of rounds. It is some 10 kB a round at
 /// N = 4, of which some 200 come in a second at most; twice that.
@@ -24,7 +25,7 @@ pub(super) fn warning(options: &Options) -> Option<String> {
     options.durability?;
     let plan = &options.run;
     let data = &plan.directories.data;
-    let free = free_kib(data)? << 10;
+    let free = free_bytes(data)?;
     let writers = || (0..plan.nodes_in_all()).map(NodeId).filter(|id| !plan.follow.contains(id));
     let more = writers().map(|id| {
         // A run that goes on has written a part of it already.

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use wire::committee::Committee;
 use wire::ids::NodeId;
+use wire::procfs::free_bytes;
 
 use super::error::StartError;
 use crate::keygen::load_committee;
@@ -86,11 +86,11 @@ impl Directories {
 
     fn check_space(&self) -> Result<(), StartError> {
         for directory in [&self.log, &self.data] {
-            if let Some(free_kib) = free_kib(directory).filter(|free_kib| *free_kib < FREE_KIB_MIN) {
+            if let Some(free_bytes) = free_bytes(directory).filter(|free| *free < FREE_BYTES_MIN) {
                 return Err(StartError::DiskFull {
                     directory: directory.clone(),
-                    free_kib,
-                    needed_kib: FREE_KIB_MIN,
+                    free_kib: free_bytes >> 10,
+                    needed_kib: FREE_BYTES_MIN >> 10,
                 });
             }
         }
@@ -211,17 +211,7 @@ impl Drop for Made {
 }
 
 /// Room that the files of a short run need at the least.
-const FREE_KIB_MIN: u64 = 16 << 10;
-
-/// The free space where `directory` is, as `df` prints it; `None` if its output cannot be parsed.
-pub(crate) fn free_kib(directory: &Path) -> Option<u64> {
-    let output = Command::new("df").arg("-Pk").arg(directory).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    // Device, size, used, free, percentage, place; the device may hold spaces, so count from the percentage.
-    let words: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
-    let percentage = words.iter().rposition(|word| word.ends_with('%'))?;
-    words.get(percentage.checked_sub(1)?)?.parse().ok()
-}
+const FREE_BYTES_MIN: u64 = 16 << 20;
 
 /// The bytes of all files in a directory; of those that can be looked at.
 pub(crate) fn directory_bytes(directory: &Path) -> u64 {
@@ -408,12 +398,6 @@ mod tests {
         fs::write(directories.data.join("thesis.tex"), "x").unwrap();
         assert!(directories.clear().unwrap_err().to_string().contains("thesis.tex"));
         assert!(directories.hosts().exists());
-    }
-
-    #[test]
-    fn free_space_is_known_of_directories_that_exist() {
-        assert!(free_kib(&std::env::temp_dir()).is_some());
-        assert_eq!(free_kib(Path::new("/no/such/directory")), None);
     }
 
     #[test]
