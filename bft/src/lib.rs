@@ -33,7 +33,6 @@ pub mod mutant;
 pub mod mvba;
 pub mod part;
 pub mod pending;
-pub mod prng;
 pub mod proposal;
 pub mod quorum;
 pub mod resend;
@@ -47,3 +46,5 @@ pub mod spb;
 pub mod time;
 pub mod trace;
 pub mod transaction;
+
+pub use wire::prng;

@@ -61,6 +61,7 @@ impl Bridge {
                 self.process.set_decided(progress.decided);
             }
             FromCore::Dial { peer } => self.peers[self.index(peer)].dial_now(),
+            FromCore::Rule { peer, rule } => self.peers[self.index(peer)].set_rule(rule),
             FromCore::Reply { .. } | FromCore::Status => {
                 log::error!("the core sent net_client a message for net_server: {message:?}");
             }

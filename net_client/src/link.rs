@@ -8,21 +8,24 @@ use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wire::dial::{self, DialError};
 use wire::frame::Sealer;
 use wire::hosts::Host;
 use wire::limits::local::Local;
+use wire::link_rule::LinkRule;
 use wire::name::Name;
 use wire::rand;
 use wire::session::{Expected, ListenerHello, LocalHello, Session};
+use wire::wan::Conditions;
 
 use crate::acks::{Acks, NewLink};
 use crate::backoff::Backoff;
 use crate::burst::Burst;
+use crate::delay_line::{DelayLine, OnItsWay};
 use crate::outbox::Listener;
-use crate::peer::{Peer, Use, Work};
+use crate::peer::{Peer, Taken, Use, Work};
 use crate::process::Process;
 
 /// The state of a send thread.
@@ -34,13 +37,15 @@ pub(crate) struct Link {
     acks: Acks,
     /// The incarnation of the listener of the last session.
     listener: Option<u64>,
+    line: DelayLine,
 }
 
 impl Link {
     /// A link to `host`, which has to prove that it is `peer`.
     pub(crate) fn new(process: Arc<Process>, peer: Arc<Peer>, host: Host, acks: Acks) -> Link {
         let expected = Expected::of(&process.committee, peer.id());
-        Link { process, peer, host, expected, acks, listener: None }
+        let line = DelayLine::new(Instant::now(), process.limits.get(Local::OutboxBytes), 0);
+        Link { process, peer, host, expected, acks, listener: None, line }
     }
 
     /// Dials and serves sessions for ever.
@@ -50,6 +55,7 @@ impl Link {
         let mut burst = Burst::default();
         let mut last_failure = String::new();
         loop {
+            self.peer.wait_while_cut();
             match self.session(&mut burst) {
                 Ok(Use::Carried) => {
                     last_failure.clear();
@@ -110,7 +116,12 @@ impl Link {
     }
 
     /// Writes frames until the link is lost.
-    fn write_frames(&self, stream: &mut TcpStream, sealer: &mut Sealer, burst: &mut Burst) -> io::Result<()> {
+    fn write_frames(
+        &mut self,
+        stream: &mut TcpStream,
+        sealer: &mut Sealer,
+        burst: &mut Burst,
+    ) -> io::Result<()> {
         let mut outgoing = Vec::new();
         loop {
             match self.peer.take(&mut outgoing) {
@@ -125,8 +136,48 @@ impl Link {
                     }
                     burst.write_to(stream)?;
                 }
+                Work::Delay => self.write_delayed(stream, sealer, burst)?,
             }
         }
+    }
+
+    /// Writes frames when they have passed the delay line, until the link is lost or needs the line no longer.
+    fn write_delayed(
+        &mut self,
+        stream: &mut TcpStream,
+        sealer: &mut Sealer,
+        burst: &mut Burst,
+    ) -> io::Result<()> {
+        self.line.clear(Instant::now());
+        let mut outgoing = Vec::new();
+        while let Some(rule) = self.peer.rule() {
+            let now = Instant::now();
+            self.line.set_conditions(rule.on(Conditions::default()));
+            self.line.set_cut(now, rule == LinkRule::Cut);
+            if rule == LinkRule::None && self.line.is_empty() {
+                break;
+            }
+            let Taken { ping, has_more } = self.peer.take_some(self.line.room(now), &mut outgoing);
+            if let Some(sequence) = ping {
+                self.line.push(now, OnItsWay::Ping { sequence, decided: self.process.decided() });
+            }
+            for outgoing in outgoing.drain(..) {
+                self.line.push(now, OnItsWay::Outgoing(outgoing));
+            }
+            self.line.set_has_more(has_more);
+            while let Some(frame) = self.line.pop(now) {
+                match frame {
+                    OnItsWay::Outgoing(outgoing) => burst.push(sealer, outgoing),
+                    OnItsWay::Ping { sequence, decided } => burst.push_ping(sealer, sequence, decided),
+                }
+            }
+            burst.write_to(stream)?;
+            match self.line.wait(now) {
+                Some(wait) => thread::park_timeout(wait),
+                None => thread::park(),
+            }
+        }
+        Ok(())
     }
 
     fn wait_until_lost(&self) {

@@ -15,6 +15,7 @@ mod acks;
 mod backoff;
 mod bridge;
 mod burst;
+mod delay_line;
 mod link;
 mod outbox;
 mod peer;

@@ -26,6 +26,7 @@ use std::ops::RangeInclusive;
 
 use wire::bytes::Bytes;
 use wire::envelope::{Class, Progress};
+use wire::frame::{HEADER_BYTES, TAG_BYTES};
 use wire::ids::{Digest, NodeId, Round, Seq};
 
 use self::frames::{Age, Frames, cost};
@@ -46,6 +47,17 @@ pub(crate) enum Outgoing {
     Data { sequence: u64, item: Item },
     /// The missing numbers below `to` will never come.
     Skip { to: u64 },
+}
+
+impl Outgoing {
+    /// The length of its frame.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        let body_bytes = match self {
+            Outgoing::Data { item, .. } => item.body.len(),
+            Outgoing::Skip { .. } => 0,
+        };
+        (HEADER_BYTES + body_bytes + TAG_BYTES) as u64
+    }
 }
 
 /// Whether the listener of a new session knows our numbers.
@@ -195,6 +207,11 @@ impl Outbox {
             self.expected = frame.sequence + 1;
             self.handed_out = age.next();
         }
+    }
+
+    /// Whether frames wait to be handed out.
+    pub(crate) fn has_more(&mut self) -> bool {
+        self.frames.at_or_after(self.handed_out).is_some()
     }
 
     /// Frames that were sent, are kept, and are not confirmed.

@@ -13,9 +13,9 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wire::envelope::{LinkCounters, Progress};
-use wire::frame::{HEADER_BYTES, TAG_BYTES};
 use wire::ids::NodeId;
 use wire::limits::DIAL_BACKOFF_MIN;
+use wire::link_rule::LinkRule;
 
 use crate::outbox::{Item, Listener, NeverSent, Outbox, Outgoing};
 
@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     id: NodeId,
     sender: OnceLock<Thread>,
     state: Mutex<State>,
-    /// Signalled when `dials_now` is set.
+    /// Signalled when `dials_now` is set, and when the rule changes.
     dial: Condvar,
 }
 
@@ -36,6 +36,7 @@ struct State {
     dials_now: bool,
     /// The sequence of the ping to write next.
     ping: Option<u64>,
+    rule: LinkRule,
     counters: LinkCounters,
 }
 
@@ -60,13 +61,24 @@ pub(crate) enum Work {
     Write { ping: Option<u64> },
     /// Park.
     Nothing,
+    /// Send through the delay line: the link has a rule or is emulated.
+    Delay,
     /// Dial again.
     Lost,
 }
 
+/// Frames for the delay line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Taken {
+    /// The sequence of a ping, if one is due.
+    pub(crate) ping: Option<u64>,
+    /// Whether further frames wait.
+    pub(crate) has_more: bool,
+}
+
 /// About how many bytes one write takes: enough to fill a socket's buffer, few enough that pings do not wait long and
 /// messages of classes that finish meanwhile are not sent.
-const WRITE_BYTES: u64 = 1 << 20;
+pub(crate) const WRITE_BYTES: u64 = 1 << 20;
 
 impl Peer {
     /// A peer without a link, whose outbox holds at most `outbox_bytes_max`.
@@ -77,6 +89,7 @@ impl Peer {
             link_use: Use::Idle,
             dials_now: false,
             ping: None,
+            rule: LinkRule::None,
             counters: LinkCounters::default(),
         };
         Peer { id, sender: OnceLock::new(), state: Mutex::new(state), dial: Condvar::new() }
@@ -123,9 +136,25 @@ impl Peer {
         let least = pause.min(DIAL_BACKOFF_MIN);
         thread::sleep(least);
         let waiting = self.dial.wait_timeout_while(self.lock(), pause - least, |state| !state.dials_now);
-        let (mut state, _) =
-            waiting.expect("no thread panics while it holds this lock: a panic ends the process");
+        let (mut state, _) = waiting.expect(NO_PANIC);
         std::mem::take(&mut state.dials_now)
+    }
+
+    /// Waits while the link is cut.
+    pub(crate) fn wait_while_cut(&self) {
+        let is_cut = |state: &mut State| state.rule == LinkRule::Cut;
+        drop(self.dial.wait_while(self.lock(), is_cut).expect(NO_PANIC));
+    }
+
+    /// Sets the rule of the link. One that is not cut any more is dialled at once if it is lost.
+    pub(crate) fn set_rule(&self, rule: LinkRule) {
+        let mut state = self.lock();
+        let heals = state.rule == LinkRule::Cut && rule != LinkRule::Cut;
+        state.rule = rule;
+        state.dials_now |= heals && state.link == Link::Lost;
+        self.dial.notify_one();
+        drop(state);
+        self.wake();
     }
 
     /// A session begins; see [`Outbox::resume`].
@@ -160,28 +189,33 @@ impl Peer {
         self.wake();
     }
 
-    /// Hands out the next frames to write.
+    /// Hands out the next frames to write, if the link is one without a rule.
     pub(crate) fn take(&self, out: &mut Vec<Outgoing>) -> Work {
         let mut state = self.lock();
         if state.link == Link::Lost {
             return Work::Lost;
         }
-        state.outbox.take(WRITE_BYTES, out);
-        let ping = state.ping.take();
+        if state.rule != LinkRule::None {
+            return Work::Delay;
+        }
+        let ping = state.take(WRITE_BYTES, out);
         if out.is_empty() && ping.is_none() {
             return Work::Nothing;
         }
-        for outgoing in out {
-            let body_bytes = match outgoing {
-                Outgoing::Data { item, .. } => {
-                    state.counters.data_sent += 1;
-                    item.body.len()
-                }
-                Outgoing::Skip { .. } => 0,
-            };
-            state.counters.bytes += (HEADER_BYTES + body_bytes + TAG_BYTES) as u64;
-        }
         Work::Write { ping }
+    }
+
+    /// The rule of the link; `None` if it is lost.
+    pub(crate) fn rule(&self) -> Option<LinkRule> {
+        let state = self.lock();
+        (state.link == Link::Up).then_some(state.rule)
+    }
+
+    /// Hands out the next frames for the delay line, up to about `bytes_max`; none if that is 0.
+    pub(crate) fn take_some(&self, bytes_max: u64, out: &mut Vec<Outgoing>) -> Taken {
+        let mut state = self.lock();
+        let ping = state.take(bytes_max, out);
+        Taken { ping, has_more: state.outbox.has_more() }
     }
 
     /// The peer has everything below `next_expected`.
@@ -209,7 +243,22 @@ impl Peer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds this lock: a panic ends the process")
+        self.state.lock().expect(NO_PANIC)
+    }
+}
+
+const NO_PANIC: &str = "no thread panics while it holds this lock: a panic ends the process";
+
+impl State {
+    /// Takes frames out of the outbox and counts them; returns the ping that is due.
+    fn take(&mut self, bytes_max: u64, out: &mut Vec<Outgoing>) -> Option<u64> {
+        self.outbox.take(bytes_max, out);
+        for outgoing in out {
+            self.counters.data_sent += u64::from(matches!(outgoing, Outgoing::Data { .. }));
+            self.counters.bytes += outgoing.frame_bytes();
+        }
+        // A link without room has none for a ping either.
+        if bytes_max > 0 { self.ping.take() } else { None }
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Each test acts as the core at one end (a socket pair) and as the peers at the other (free ports).
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 
@@ -21,6 +23,7 @@ use wire::ids::{NodeId, Round};
 use wire::ipc::{self, IpcReader, IpcWriter};
 use wire::keys::NodeKeys;
 use wire::limits::FRAME_BYTES_MAX;
+use wire::link_rule::LinkRule;
 use wire::rand;
 use wire::session::{DialerHello, FINISH_BYTES, HELLO_BYTES, Listener, LocalHello};
 
@@ -37,6 +40,11 @@ struct Bench {
 impl Bench {
     /// Starts it among `nodes` nodes; returns a listening socket for each of the others.
     fn start(nodes: u16) -> (Bench, Vec<TcpListener>) {
+        Bench::start_with(nodes, &[])
+    }
+
+    /// The same with further arguments.
+    fn start_with(nodes: u16, further: &[&str]) -> (Bench, Vec<TcpListener>) {
         let dir = std::env::temp_dir().join(format!("net-client-{}-{:x}", std::process::id(), rand::u64()));
         std::fs::create_dir_all(&dir).unwrap();
         let keys: Vec<SigningKey> = (0..nodes).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
@@ -70,6 +78,7 @@ impl Bench {
             .arg(&dir)
             .arg("--log")
             .arg(dir.join("log"))
+            .args(further)
             .stdin(Stdio::from(theirs))
             .spawn()
             .unwrap();
@@ -282,7 +291,7 @@ fn a_peer_that_never_reads_delays_no_other_and_its_outbox_is_bounded() {
     let mut connection = peer.accept(&listeners[1]);
     let sending = {
         let mut core = bench.core.try_clone().unwrap();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             let mut writer = IpcWriter::new();
             for number in 0..BODIES {
                 let (message, mut body) = keep(number);
@@ -324,6 +333,79 @@ fn finished_messages_are_not_sent_to_a_peer_that_connects_late() {
     };
     let bodies = peer.receive(&mut connection, 11, Acks::Sent);
     assert_eq!(numbers(&bodies), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 20]);
+}
+
+fn rule(text: &str) -> (FromCore, Vec<u8>) {
+    (FromCore::Rule { peer: PEER, rule: LinkRule::parse(text).unwrap() }, Vec::new())
+}
+
+/// A time that a quiet link is watched for, short beside every patience of the processes.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_link_that_is_cut_carries_nothing_and_goes_on_where_it_stopped() {
+    let (mut bench, listeners) = Bench::start(2);
+    let mut peer = bench.peer(1);
+    bench.send([keep(0)]);
+    let mut connection = peer.accept(&listeners[0]);
+    assert_eq!(numbers(&peer.receive(&mut connection, 1, Acks::Sent)), [0]);
+    // Longer than the interval of pings, none of which may pass.
+    bench.send([rule("cut"), keep(1), keep(2)]);
+    thread::sleep(A_WHILE);
+    connection.stream.set_read_timeout(Some(Duration::from_millis(1_500))).unwrap();
+    let silence = connection.stream.peek(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(silence, Err(ErrorKind::WouldBlock));
+    connection.stream.set_read_timeout(None).unwrap();
+    bench.send([keep(3), rule("none"), keep(4)]);
+    assert_eq!(numbers(&peer.receive(&mut connection, 4, Acks::Sent)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_link_lost_while_it_is_cut_is_dialled_when_it_heals() {
+    let (mut bench, listeners) =
+        Bench::start_with(2, &["--limits", "ping-interval-ms=100,ping-timeout-ms=200"]);
+    let mut peer = bench.peer(1);
+    bench.send([keep(0)]);
+    let mut connection = peer.accept(&listeners[0]);
+    assert_eq!(numbers(&peer.receive(&mut connection, 1, Acks::Sent)), [0]);
+    assert_eq!(bench.next_change(), ToCore::PeerUp { peer: PEER });
+    bench.send([rule("cut"), keep(1)]);
+    assert_eq!(bench.next_change(), ToCore::PeerDown { peer: PEER }, "its pings are not answered");
+    listeners[0].set_nonblocking(true).unwrap();
+    // The first dial after a loss comes after 110 ms at most.
+    thread::sleep(2 * A_WHILE);
+    assert_eq!(listeners[0].accept().map_err(|error| error.kind()).unwrap_err(), ErrorKind::WouldBlock);
+    listeners[0].set_nonblocking(false).unwrap();
+    bench.send([rule("delay=1ms")]);
+    let mut connection = peer.accept(&listeners[0]);
+    assert_eq!(numbers(&peer.receive(&mut connection, 1, Acks::Sent)), [1]);
+    assert_eq!(bench.next_change(), ToCore::PeerBack { peer: PEER });
+}
+
+#[test]
+fn a_slow_link_delays_each_message_and_no_other_link() {
+    const DELAY: Duration = Duration::from_millis(150);
+    let (mut bench, listeners) = Bench::start(3);
+    let (mut slow, mut other) = (bench.peer(1), bench.peer(2));
+    bench.send([rule("delay=150ms,bandwidth=100mbit")]);
+    let (mut to_slow, mut to_other) = (slow.accept(&listeners[0]), other.accept(&listeners[1]));
+    let sent = Instant::now();
+    bench.send([keep(0), keep(1)]);
+    assert_eq!(numbers(&other.receive(&mut to_other, 2, Acks::Sent)), [0, 1]);
+    let fast = sent.elapsed();
+    assert_eq!(numbers(&slow.receive(&mut to_slow, 2, Acks::Sent)), [0, 1]);
+    let took = sent.elapsed();
+    assert!(took >= DELAY && fast < DELAY, "{took:?}, the other link {fast:?}");
+    // 1.25 MB at 100 Mbit/s.
+    let (message, mut body) = keep(2);
+    body.resize(1_250_000, 0);
+    let sent = Instant::now();
+    bench.send([(message, body)]);
+    slow.receive(&mut to_slow, 1, Acks::Sent);
+    let took = sent.elapsed();
+    assert!(took >= DELAY + Duration::from_millis(100), "{took:?}");
+    bench.send([rule("none"), keep(3)]);
+    assert_eq!(numbers(&slow.receive(&mut to_slow, 1, Acks::Sent)), [3]);
 }
 
 #[test]

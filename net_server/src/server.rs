@@ -199,7 +199,7 @@ impl Server {
                 FromCore::Reply { client } => self.clients.reply(client, &body, &mut self.shared),
                 FromCore::Progress(progress) => self.shared.decided = progress.decided,
                 FromCore::Status => self.shared.status = Some((self.shared.now, body)),
-                FromCore::Send { .. } | FromCore::Dial { .. } => {
+                FromCore::Send { .. } | FromCore::Dial { .. } | FromCore::Rule { .. } => {
                     let what = "a message for net_client".to_string();
                     return Err(ServerError::Core(IpcError::Malformed(what)));
                 }

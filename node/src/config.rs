@@ -127,10 +127,15 @@ pub(crate) const PROGRAM: Program = Program {
             "If what these keys have signed is not known any more, starts all the same and signs nothing: the node executes \
              what the others decide, takes no transactions, and counts against f.",
         ),
-        Flag::switch("--stop-on-stdin-eof", "Ends in good order at the end of standard input."),
+        Flag::switch(
+            "--stop-on-stdin-eof",
+            "Ends in good order at the end of standard input. Takes the lines of --stop-on-stdin-line, too.",
+        ),
         Flag::switch(
             "--stop-on-stdin-line",
-            "Ends in good order at the line 'stop' on standard input, whose end is ignored.",
+            "Ends in good order at the line 'stop' on standard input, whose end is ignored. A line 'link NODE RULE' sets \
+             the rule of the link to a node: none, cut, delay=TIME, bandwidth=RATE, or the last two with a comma between \
+             them, e.g. 'link 3 delay=200ms,bandwidth=10mbit'.",
         ),
         Flag::optional(
             "--pipe",

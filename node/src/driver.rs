@@ -31,6 +31,7 @@ use crate::history::Wanted;
 use crate::inbound::Inbound;
 use crate::journal::{Journal, Written};
 use crate::lag::LagLog;
+use crate::link_rules::LinkRules;
 use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
 use crate::outlet::Outlet;
@@ -58,6 +59,7 @@ pub(crate) struct Driver<M> {
     meters: Meters,
     /// Since when messages to the children are buffered.
     buffering_since: Time,
+    link_rules: LinkRules,
     net_client: Outbound,
     net_server: Outbound,
 }
@@ -119,6 +121,7 @@ impl<M: Machine> Driver<M> {
             journal,
             meters: Meters::default(),
             buffering_since,
+            link_rules: LinkRules::default(),
             net_client: Outbound::default(),
             net_server: Outbound::default(),
         }
@@ -213,6 +216,10 @@ impl<M: Machine> Driver<M> {
                 drop(permit);
             }
             Inbound::Started { child, pid, outlet } => self.take_start(child, pid, outlet),
+            Inbound::Rule { peer, rule } => {
+                let message = self.link_rules.set(peer, rule);
+                self.net_client.push(message, Bytes::from(Vec::new()));
+            }
             // Fails if the scrape has given up waiting.
             Inbound::Snapshot(reply_to) => drop(reply_to.try_send(Box::new(self.snapshot()))),
             Inbound::Failed(reason) => return Some(Ended::Failed(reason)),
@@ -264,8 +271,13 @@ impl<M: Machine> Driver<M> {
     }
 
     fn take_start(&mut self, child: Child, pid: u32, outlet: Outlet) {
-        let outbound = self.outbound(child);
-        outbound.outlet = Some(outlet);
+        self.outbound(child).outlet = Some(outlet);
+        if child == Child::NetClient {
+            // Before anything is sent: a link that is cut must not carry the first messages of a new process.
+            for rule in self.link_rules.all() {
+                self.net_client.push(rule, Bytes::from(Vec::new()));
+            }
+        }
         let Start::Again(ended) = self.stats.child_started(child, pid) else { return };
         self.sessions_ended(ended.clients, ended.peers);
         self.feed(Event::ChildRestarted);

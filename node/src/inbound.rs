@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use wire::bytes::Bytes;
 use wire::envelope::{Class, ToCore};
 use wire::ids::{Digest, NodeId};
+use wire::link_rule::LinkRule;
 
 use crate::child::Child;
 use crate::metrics::SnapshotRequest;
@@ -34,6 +35,8 @@ pub(crate) enum Inbound {
     FromJournal { to: NodeId, class: Class, digest: Digest, body: Bytes, permit: Permit },
     /// A child runs. All messages of its earlier process precede this in the queue.
     Started { child: Child, pid: u32, outlet: Outlet },
+    /// From now on this rule holds for the link to this peer.
+    Rule { peer: NodeId, rule: LinkRule },
     /// A scrape requests a snapshot.
     Snapshot(SnapshotRequest),
     /// A child cannot be kept running, so the node ends; the reason.

@@ -13,11 +13,13 @@
 mod audit;
 mod child;
 mod config;
+mod control;
 mod driver;
 mod history;
 mod inbound;
 mod journal;
 mod lag;
+mod link_rules;
 mod machine;
 mod metrics;
 mod outlet;
@@ -31,12 +33,12 @@ mod status;
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, Read, Write as _};
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
 use bft::core::{Core, CoreConfig};
@@ -57,6 +59,7 @@ use wire::version;
 
 use crate::child::{Child, Children};
 use crate::config::{Config, CoreSettings, MachineSettings, PROGRAM, StopWhen};
+use crate::control::StdinReader;
 use crate::driver::{Beginning, Driver, Ended};
 use crate::inbound::{Inbound, InboundSender};
 use crate::journal::{BegunSegment, Journal, JournalSettings};
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config, metrics: Option<TcpListener>) -> Result<(), Box<dyn Error>> {
-    let inbox = Inbox::open(config.stop)?;
+    let inbox = Inbox::open(config)?;
     match &config.machine {
         MachineSettings::Core(settings) => run_core(config, *settings, inbox, metrics),
         MachineSettings::Pipe(settings) => run_pipe(config, *settings, inbox, metrics),
@@ -117,18 +120,18 @@ struct Inbox {
 }
 
 impl Inbox {
-    fn open(stop: StopWhen) -> io::Result<Inbox> {
+    fn open(config: &Config) -> io::Result<Inbox> {
         let (sender, receiver) = inbound::queue();
         let stops = Arc::new(AtomicBool::new(false));
-        let (inbound, noted) = (sender.clone(), stops.clone());
-        let stop_now = move || {
-            noted.store(true, Ordering::Relaxed);
-            // Fails only if the loop has ended already.
-            let _ = inbound.send(Inbound::Stop);
+        let reader = StdinReader {
+            id: config.id,
+            committee: config.committee.clone(),
+            inbound: sender.clone(),
+            stops: stops.clone(),
         };
-        match stop {
-            StopWhen::StdinEnds => drop(spawn("stdin", move || stop_at_stdin_end(stop_now))?),
-            StopWhen::StdinLine => drop(spawn("stdin", move || stop_on_stdin_line(stop_now))?),
+        match config.stop {
+            StopWhen::StdinEnds => drop(spawn("stdin", move || reader.stop_at_end())?),
+            StopWhen::StdinLine => drop(spawn("stdin", move || reader.ignore_end())?),
             StopWhen::Never => {}
         }
         Ok(Inbox { sender, receiver, stops })
@@ -405,61 +408,6 @@ fn spawn_supervisor(
     spawn(&format!("{}-supervisor", child.name()), move || child::supervise(&spec, &children, &inbound))
 }
 
-fn stop_at_stdin_end(stop: impl FnOnce()) {
-    let mut stdin = io::stdin().lock();
-    let mut ignored = [0; 256];
-    loop {
-        match stdin.read(&mut ignored) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                log::warn!("standard input cannot be read, which counts as its end: {error}");
-                break;
-            }
-        }
-    }
-    stop();
-}
-
-/// For nodes that outlive their starter. Their standard input is a named pipe, whose permissions decide who may stop
-/// the node. Its end is ignored, since it ends whenever a writer closes it.
-fn stop_on_stdin_line(stop: impl FnOnce()) {
-    match wait_for_stop(&mut io::stdin().lock()) {
-        Ok(StdinEnd::Stop) => stop(),
-        Ok(StdinEnd::Silent) => log::info!("standard input has ended; only a signal can stop this node now"),
-        Err(error) => {
-            log::warn!("standard input cannot be read ({error}); only a signal can stop this node now");
-        }
-    }
-}
-
-/// How reading standard input ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum StdinEnd {
-    /// With the line `stop`.
-    Stop,
-    /// Without it.
-    Silent,
-}
-
-/// Reads lines up to the line `stop` or the end.
-fn wait_for_stop(source: &mut impl BufRead) -> io::Result<StdinEnd> {
-    /// Longer than any known line; the rest of a longer one counts as further lines.
-    const LINE_BYTES_MAX: u64 = 64;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if source.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            return Ok(StdinEnd::Silent);
-        }
-        if line == b"stop\n" {
-            return Ok(StdinEnd::Stop);
-        }
-        log::warn!("an unknown line on standard input: {:?}", String::from_utf8_lossy(&line).trim_end());
-    }
-}
-
 fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -492,26 +440,4 @@ fn log_to(config: &Config) -> Result<(), ParseError> {
         log::warn!("{} cannot be locked, so nothing guards its directory: {error}", path.display());
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_line_stop_stops() {
-        let long = format!("{}stop\n", "x".repeat(64));
-        for (input, end) in [
-            ("stop\n", StdinEnd::Stop),
-            ("status\nstop\n", StdinEnd::Stop),
-            ("stop", StdinEnd::Silent),
-            ("stop it\n", StdinEnd::Silent),
-            ("", StdinEnd::Silent),
-            ("\u{0}\n\n", StdinEnd::Silent),
-            // The rest after 64 bytes counts as a line of its own.
-            (&long, StdinEnd::Stop),
-        ] {
-            assert_eq!(wait_for_stop(&mut input.as_bytes()).unwrap(), end, "{input:?}");
-        }
-    }
 }

@@ -22,8 +22,8 @@ use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
-    Alone, COUNTERS_LATE, Fault, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError, Summary,
-    TRANSACTIONS, UnaskedEnd, conduct_ready, not_begun,
+    Alone, COUNTERS_LATE, DirectedRule, Fault, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError,
+    Summary, TRANSACTIONS, UnaskedEnd, conduct_ready, not_begun,
 };
 use crate::signals;
 use crate::terminal::{columns, print};
@@ -229,6 +229,10 @@ impl Fleet for Neighbours {
     }
 
     fn apply(&mut self, _: &Fault) -> Result<(), String> {
+        Err("these nodes are somebody else's".into())
+    }
+
+    fn set_links(&mut self, _: &[DirectedRule]) -> Result<(), String> {
         Err("these nodes are somebody else's".into())
     }
 

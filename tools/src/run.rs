@@ -17,6 +17,7 @@ mod directories;
 mod error;
 mod faults;
 mod fleet;
+mod links;
 mod ongoing;
 mod options;
 mod plan;
@@ -36,6 +37,7 @@ pub(crate) use self::directories::{Directories, directory_bytes, node_of_log, no
 pub(crate) use self::error::{RunError, StartError};
 pub(crate) use self::faults::{Fault, Kind};
 pub(crate) use self::fleet::{Fleet, UnaskedEnd, killed};
+pub(crate) use self::links::{DirectedRule, control_lines};
 pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
 pub(crate) use self::options::{
     BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS, LIMITS_SECTION,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dest::Dest;
 use crate::ids::{ClientId, Digest, NodeId, Round, Seq};
+use crate::link_rule::LinkRule;
 
 /// For how long a message matters. The core reports finished classes, whose messages the outboxes drop. Not on the
 /// wire.
@@ -128,4 +129,11 @@ pub enum FromCore {
     },
     /// To both: these classes are finished.
     Progress(Progress),
+    /// To `net_client`: from now on this rule holds for the link to this peer.
+    Rule {
+        /// The peer.
+        peer: NodeId,
+        /// The rule, in place of the one before.
+        rule: LinkRule,
+    },
 }

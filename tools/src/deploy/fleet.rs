@@ -19,7 +19,7 @@ use super::logs;
 use super::processes::{self, Depth, Found, Running, StartOptions, ended_unasked, running, stop_on};
 use super::sites::{Site, on_all};
 use crate::json::Json;
-use crate::run::{Directories, Fault, Fleet, Kind, UnaskedEnd, Usage, killed};
+use crate::run::{DirectedRule, Directories, Fault, Fleet, Kind, UnaskedEnd, Usage, control_lines, killed};
 
 /// How often a host is looked at. More often would take from what is measured there.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -176,12 +176,7 @@ impl Fleet for RemoteFleet {
         let sites: Vec<Site> = sites.cloned().collect();
         let fleet = &*self;
         // All hosts at once, as they would fail.
-        let outcomes: Vec<Result<(), String>> = thread::scope(|scope| {
-            let threads: Vec<_> =
-                sites.iter().map(|site| scope.spawn(|| fleet.carry_out(fault, site))).collect();
-            let panicked = |_| Err("the thread of this host panicked".to_string());
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-        });
+        let outcomes = at_once(&sites, |site| fleet.carry_out(fault, site));
         let mut failed = Vec::new();
         for (site, outcome) in sites.iter().zip(outcomes) {
             match outcome {
@@ -190,6 +185,25 @@ impl Fleet for RemoteFleet {
                 Ok(()) => {}
             }
         }
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+    }
+
+    fn set_links(&mut self, rules: &[DirectedRule]) -> Result<(), String> {
+        let lines = control_lines(rules);
+        let of_site = |site: &Site| -> Vec<NodeId> {
+            site.ids().filter(|id| self.up.contains(id) && lines.contains_key(id)).collect()
+        };
+        let sites = self.deployment.target.sites.iter().filter(|site| !of_site(site).is_empty());
+        let sites: Vec<Site> = sites.cloned().collect();
+        let outcomes = at_once(&sites, |site| {
+            let mut nodes = of_site(site).into_iter();
+            nodes.try_for_each(|node| processes::control(&self.deployment, site, node, &lines[&node]))
+        });
+        let failed = sites
+            .iter()
+            .zip(outcomes)
+            .filter_map(|(site, outcome)| outcome.err().map(|error| format!("{site}: {error}")));
+        let failed: Vec<String> = failed.collect();
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 
@@ -256,6 +270,22 @@ impl Fleet for RemoteFleet {
             .map(|(site, facts)| facts.to_json(site))
             .collect()
     }
+}
+
+/// Does something on some hosts at once.
+fn at_once<E: Send>(sites: &[Site], act: impl Fn(&Site) -> Result<(), E> + Sync) -> Vec<Result<(), String>>
+where
+    E: ToString,
+{
+    let act = &act;
+    thread::scope(|scope| {
+        let threads: Vec<_> = sites.iter().map(|site| scope.spawn(move || act(site))).collect();
+        let outcome = |thread: thread::ScopedJoinHandle<'_, Result<(), E>>| match thread.join() {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(_) => Err("the thread of this host panicked".to_string()),
+        };
+        threads.into_iter().map(outcome).collect()
+    })
 }
 
 /// The nodes of a host that a fault is for.

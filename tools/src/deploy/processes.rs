@@ -203,6 +203,17 @@ pub(super) fn kill(
     Ok(reply.all("killed").count())
 }
 
+/// Writes lines to the standard input of a node.
+pub(super) fn control(
+    deployment: &Deployment,
+    site: &Site,
+    node: NodeId,
+    lines: &str,
+) -> Result<(), SshError> {
+    let arguments = [node.to_string()].into_iter().chain(lines.lines().map(String::from));
+    deployment.run(site, script::CONTROL, arguments, Duration::ZERO).map(drop)
+}
+
 /// Starts nodes from their journals, after a crash of those that run.
 pub(super) fn restart(
     deployment: &Deployment,

@@ -45,6 +45,9 @@ pub(super) const STOP: Script = Script { doing: "stopping nodes", body: include_
 pub(super) const CLEAN: Script = Script { doing: "cleaning up", body: include_str!("scripts/clean.sh") };
 /// Kills processes for a planned fault.
 pub(super) const KILL: Script = Script { doing: "killing processes", body: include_str!("scripts/kill.sh") };
+/// Writes lines to the standard input of a node.
+pub(super) const CONTROL: Script =
+    Script { doing: "setting rules of links", body: include_str!("scripts/control.sh") };
 /// Ends a load that runs there.
 pub(super) const END_LOAD: Script =
     Script { doing: "ending load", body: include_str!("scripts/end_load.sh") };
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn every_script_is_one_that_the_shell_understands() {
-        for script in [CHECK, INVENTORY, PLACE, START, STATUS, STOP, CLEAN, KILL, END_LOAD, LOGS] {
+        for script in [CHECK, INVENTORY, PLACE, START, STATUS, STOP, CLEAN, KILL, CONTROL, END_LOAD, LOGS] {
             let text = script.text(&["x".into()]);
             let status = Command::new("sh").args(["-n", "-c", &text]).status().unwrap();
             assert!(status.success(), "{}", script.doing);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
@@ -17,7 +17,8 @@ use wire::ids::NodeId;
 use crate::pids::{self, Entry};
 use crate::procfs::{self, Process};
 use crate::run::{
-    Directories, Fault, Fleet, Kind, StartError, UnaskedEnd, Usage, killed, last_words, program,
+    DirectedRule, Directories, Fault, Fleet, Kind, StartError, UnaskedEnd, Usage, control_lines, killed,
+    last_words, program,
 };
 
 /// How long nodes may take to stop before they are killed.
@@ -41,7 +42,7 @@ struct Node {
     id: NodeId,
     arguments: Vec<String>,
     child: Child,
-    /// Closed to stop the node.
+    /// Takes rules of links. Closed to stop the node.
     stdin: Option<ChildStdin>,
     state: State,
 }
@@ -195,6 +196,20 @@ impl Fleet for Cluster {
 
     fn apply(&mut self, fault: &Fault) -> Result<(), String> {
         self.carry_out(fault)
+    }
+
+    fn set_links(&mut self, rules: &[DirectedRule]) -> Result<(), String> {
+        let mut failed = Vec::new();
+        for (id, lines) in control_lines(rules) {
+            let node = &mut self.nodes[usize::from(id.0)];
+            if node.state == State::Running
+                && let Some(stdin) = &mut node.stdin
+                && let Err(error) = stdin.write_all(lines.as_bytes())
+            {
+                failed.push(format!("node {id}: {error}"));
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 
     fn cpu_s(&mut self) -> BTreeMap<String, f64> {

@@ -7,6 +7,7 @@ use std::fmt;
 use wire::ids::NodeId;
 
 use super::faults::Fault;
+use super::links::DirectedRule;
 use crate::json::Json;
 use crate::pids::Entry;
 
@@ -21,6 +22,10 @@ pub(crate) trait Fleet {
 
     /// Carries a planned fault out, or returns why it could not.
     fn apply(&mut self, fault: &Fault) -> Result<(), String>;
+
+    /// Sets rules of links at their sending nodes, or returns why it could not at some. A node that does not run has
+    /// no rules and begins without any.
+    fn set_links(&mut self, rules: &[DirectedRule]) -> Result<(), String>;
 
     /// Processor seconds by program so far, looked at now.
     fn cpu_s(&mut self) -> BTreeMap<String, f64>;
