@@ -9,6 +9,9 @@
 //! end causes a new event. If that rule ever failed, the socket's read timeout would make a read cost a millisecond
 //! instead of blocking the loop.
 //!
+//! On a link that a WAN emulates, acks and pongs count when they would have arrived, one delay after they were read: the
+//! listener sends them without a delay line. So a ping takes the delays of both directions.
+//!
 //! Cost when idle: one wake-up a second, and one a pong.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +30,7 @@ use wire::limits::local::{Local, LocalLimits};
 use wire::name::Name;
 use wire::session::ListenerHello;
 
+use crate::emulated::Emulated;
 use crate::outbox::{Listener, NeverSent};
 use crate::peer::Peer;
 use crate::report::Reports;
@@ -38,6 +42,7 @@ pub(crate) struct NewLink {
     pub(crate) opener: Opener,
     pub(crate) hello: ListenerHello,
     pub(crate) listener: Listener,
+    pub(crate) emulated: Option<Arc<Emulated>>,
 }
 
 /// A handle of the loop.
@@ -86,6 +91,9 @@ struct Reading {
     frames: FrameReader,
     pings: Pings,
     decided: Round,
+    emulated: Option<Arc<Emulated>>,
+    /// Frames that have not arrived yet as the WAN emulates it, with their arrivals, which ascend.
+    late: VecDeque<(Instant, Frame)>,
 }
 
 /// Why a link is closed.
@@ -138,7 +146,8 @@ impl AcksLoop {
         let mut events = Events::with_capacity(256);
         let mut next_tick = Instant::now() + self.times.interval;
         loop {
-            let wait = next_tick.saturating_duration_since(Instant::now());
+            let next = self.links.values().filter_map(Reading::next_arrival).fold(next_tick, Instant::min);
+            let wait = next.saturating_duration_since(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
@@ -148,6 +157,7 @@ impl AcksLoop {
                     self.read(event.token(), event.is_read_closed() || event.is_error());
                 }
             }
+            self.take_late();
             while let Ok(link) = self.new_links.try_recv() {
                 self.add(link);
             }
@@ -160,7 +170,7 @@ impl AcksLoop {
 
     /// Begins to read a session, or closes it if it cannot be registered.
     fn add(&mut self, link: NewLink) {
-        let NewLink { peer, stream, opener, hello, listener } = link;
+        let NewLink { peer, stream, opener, hello, listener, emulated } = link;
         self.reports.up(peer.id(), listener);
         self.reports.decided(peer.id(), hello.decided);
         let token = Token(usize::from(peer.id().0));
@@ -172,6 +182,8 @@ impl AcksLoop {
             frames: FrameReader::new(opener, 0),
             pings: Pings::default(),
             decided: hello.decided,
+            emulated,
+            late: VecDeque::new(),
         };
         let registered = self.poll.registry().register(&mut reading.stream, token, Interest::READABLE);
         match prepared.and(registered) {
@@ -191,6 +203,26 @@ impl AcksLoop {
             && let Some(reading) = self.links.remove(&token)
         {
             self.close(reading, &closed);
+        }
+    }
+
+    /// Takes the frames of emulated links that have arrived by now.
+    fn take_late(&mut self) {
+        let now = Instant::now();
+        let mut closed = Vec::new();
+        for (token, reading) in &mut self.links {
+            while reading.next_arrival().is_some_and(|arrival| arrival <= now)
+                && let Some((_, frame)) = reading.late.pop_front()
+            {
+                if let Err(why) = reading.accept(&frame, &self.reports) {
+                    closed.push((*token, why));
+                    break;
+                }
+            }
+        }
+        for (token, why) in closed {
+            let reading = self.links.remove(&token).expect("its token was found above");
+            self.close(reading, &why);
         }
     }
 
@@ -232,7 +264,14 @@ impl Reading {
             let outcome = self.frames.read_from(&mut self.stream, scratch, &mut frames);
             // Frames before an error are valid.
             for frame in frames.drain(..) {
-                self.accept(&frame, reports)?;
+                match &self.emulated {
+                    Some(emulated) => {
+                        let now = Instant::now();
+                        let last = self.late.back().map_or(now, |(arrival, _)| *arrival);
+                        self.late.push_back((last.max(now + emulated.delay_back(now)), frame));
+                    }
+                    None => self.accept(&frame, reports)?,
+                }
             }
             match outcome.map_err(Closed::Read)? {
                 ReadOutcome::Ended => return Err(Closed::Ended),
@@ -241,6 +280,11 @@ impl Reading {
                 ReadOutcome::WouldBlock => return Ok(()),
             }
         }
+    }
+
+    /// When the next frame arrives that the WAN holds up.
+    fn next_arrival(&self) -> Option<Instant> {
+        self.late.front().map(|(arrival, _)| *arrival)
     }
 
     fn accept(&mut self, frame: &Frame, reports: &Reports) -> Result<(), Closed> {

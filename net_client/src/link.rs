@@ -24,6 +24,7 @@ use crate::acks::{Acks, NewLink};
 use crate::backoff::Backoff;
 use crate::burst::Burst;
 use crate::delay_line::{DelayLine, OnItsWay};
+use crate::emulated::Emulated;
 use crate::outbox::Listener;
 use crate::peer::{Peer, Taken, Use, Work};
 use crate::process::Process;
@@ -37,15 +38,23 @@ pub(crate) struct Link {
     acks: Acks,
     /// The incarnation of the listener of the last session.
     listener: Option<u64>,
+    emulated: Option<Arc<Emulated>>,
     line: DelayLine,
 }
 
 impl Link {
     /// A link to `host`, which has to prove that it is `peer`.
-    pub(crate) fn new(process: Arc<Process>, peer: Arc<Peer>, host: Host, acks: Acks) -> Link {
+    pub(crate) fn new(
+        process: Arc<Process>,
+        peer: Arc<Peer>,
+        host: Host,
+        emulated: Option<Arc<Emulated>>,
+        acks: Acks,
+    ) -> Link {
         let expected = Expected::of(&process.committee, peer.id());
-        let line = DelayLine::new(Instant::now(), process.limits.get(Local::OutboxBytes), 0);
-        Link { process, peer, host, expected, acks, listener: None, line }
+        let seed = emulated.as_ref().map_or(0, |emulated| emulated.seed());
+        let line = DelayLine::new(Instant::now(), process.limits.get(Local::OutboxBytes), seed);
+        Link { process, peer, host, expected, acks, listener: None, emulated, line }
     }
 
     /// Dials and serves sessions for ever.
@@ -91,6 +100,9 @@ impl Link {
             Some(self.expected),
             local,
         )?;
+        if let Some(emulated) = &self.emulated {
+            thread::sleep(emulated.dial_time(Instant::now()));
+        }
         let Session { mut sealer, opener } = session;
         let listener = self.recognize(&hello);
         if let Err(error) = self.peer.link_up(listener, hello.next_expected) {
@@ -99,7 +111,14 @@ impl Link {
         self.listener = Some(hello.incarnation);
         log::info!("the link to {} is up", Name::Node(self.peer.id()));
         let reading = stream.try_clone()?;
-        self.acks.add(NewLink { peer: self.peer.clone(), stream: reading, opener, hello, listener });
+        self.acks.add(NewLink {
+            peer: self.peer.clone(),
+            stream: reading,
+            opener,
+            hello,
+            listener,
+            emulated: self.emulated.clone(),
+        });
         let ended = self.write_frames(&mut stream, &mut sealer, burst);
         if let Err(error) = ended {
             // The acks loop notices the shutdown; it alone declares the link lost.
@@ -122,6 +141,9 @@ impl Link {
         sealer: &mut Sealer,
         burst: &mut Burst,
     ) -> io::Result<()> {
+        if self.emulated.is_some() {
+            return self.write_delayed(stream, sealer, burst);
+        }
         let mut outgoing = Vec::new();
         loop {
             match self.peer.take(&mut outgoing) {
@@ -152,9 +174,10 @@ impl Link {
         let mut outgoing = Vec::new();
         while let Some(rule) = self.peer.rule() {
             let now = Instant::now();
-            self.line.set_conditions(rule.on(Conditions::default()));
+            let emulated = self.emulated.as_ref().map_or_else(Conditions::default, |link| link.there(now));
+            self.line.set_conditions(rule.on(emulated));
             self.line.set_cut(now, rule == LinkRule::Cut);
-            if rule == LinkRule::None && self.line.is_empty() {
+            if self.emulated.is_none() && rule == LinkRule::None && self.line.is_empty() {
                 break;
             }
             let Taken { ping, has_more } = self.peer.take_some(self.line.room(now), &mut outgoing);

@@ -3,6 +3,7 @@
 //! ```text
 //! core ──IPC queue──▶ bridge ──┬──▶ outbox of peer 1 ──▶ send thread 1 ──▶ TCP
 //!                              └──▶ outbox of peer n ──▶ send thread n ──▶ TCP
+//!                                   (through a delay line if the link is emulated or has a rule)
 //! core ◀──IPC queue── reports ◀── acks loop ◀── acks, pongs, ends of all connections
 //! ```
 //!
@@ -16,6 +17,7 @@ mod backoff;
 mod bridge;
 mod burst;
 mod delay_line;
+mod emulated;
 mod link;
 mod outbox;
 mod peer;
@@ -39,9 +41,11 @@ use wire::rand;
 use wire::session::Identity;
 use wire::startup::Startup;
 use wire::text::{self, ParseError};
+use wire::wan::Wan;
 
 use crate::acks::{AcksLoop, PingTimes};
 use crate::bridge::Bridge;
+use crate::emulated::Emulated;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::process::Process;
@@ -54,7 +58,10 @@ const PROGRAM: Program = Program {
         "A child of node, which starts it, restarts it when it dies, and talks with it over its standard input: a \
          socket, so that it cannot be started by hand. It dials all other nodes and sends them what the core hands it.",
     ],
-    own: &[Flag::required("--log", "FILE", "The log, to which it appends.")],
+    own: &[
+        Flag::required("--log", "FILE", "The log, to which it appends."),
+        Flag::optional("--wan", "FILE", "The WAN that it emulates. Without it there is none."),
+    ],
     exit_status: &[
         (0, "node has ended or was killed"),
         (1, "a message of the core cannot be read, or acks cannot"),
@@ -98,6 +105,8 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     log_to(&flags.path("--log")?)?;
     let queue = ipc::child_stdio()?;
     let Startup { id, committee, hosts, keys, limits, .. } = startup;
+    let wan =
+        flags.has("--wan").then(|| Wan::load(&flags.path("--wan")?, hosts.count() as u16)).transpose()?;
     let process =
         Arc::new(Process::new(id, committee, Identity::peer(id, keys.signing), limits, rand::u64()));
 
@@ -120,7 +129,8 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     })?;
     for peer in &peers {
         let host = hosts.get(peer.id()).expect("there are as many hosts as nodes").clone();
-        let link = Link::new(process.clone(), peer.clone(), host, acks.clone());
+        let emulated = wan.as_ref().and_then(|wan| Emulated::of(wan, process.id, peer.id())).map(Arc::new);
+        let link = Link::new(process.clone(), peer.clone(), host, emulated, acks.clone());
         thread::Builder::new()
             .name(format!("to-{}", peer.id()))
             .stack_size(SEND_STACK_BYTES)

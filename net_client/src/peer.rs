@@ -61,7 +61,7 @@ pub(crate) enum Work {
     Write { ping: Option<u64> },
     /// Park.
     Nothing,
-    /// Send through the delay line: the link has a rule or is emulated.
+    /// Send through the delay line, since the link has a rule.
     Delay,
     /// Dial again.
     Lost,
@@ -189,7 +189,7 @@ impl Peer {
         self.wake();
     }
 
-    /// Hands out the next frames to write, if the link is one without a rule.
+    /// Hands out the next frames to write, if the link has no rule.
     pub(crate) fn take(&self, out: &mut Vec<Outgoing>) -> Work {
         let mut state = self.lock();
         if state.link == Link::Lost {

@@ -14,6 +14,7 @@ use wire::limits::{FRAME_BYTES_MAX, HISTORY_BYTES_MAX, PIPELINE_DEFAULT};
 use wire::program::Program;
 use wire::startup::Startup;
 use wire::text::ParseError;
+use wire::wan::Wan;
 
 use crate::child::{Child, Spec};
 use crate::journal::JournalSettings;
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<u16>,
     hosts_file: PathBuf,
     keys_directory: PathBuf,
+    /// The file of the emulated network, which has been read to find mistakes at once.
+    wan: Option<PathBuf>,
 }
 
 /// When a node ends in an orderly way.
@@ -127,6 +130,11 @@ pub(crate) const PROGRAM: Program = Program {
             "If what these keys have signed is not known any more, starts all the same and signs nothing: the node executes \
              what the others decide, takes no transactions, and counts against f.",
         ),
+        Flag::optional(
+            "--wan",
+            "FILE",
+            "The WAN that net_client emulates, as 'tools local --wan' writes it. Without it there is none.",
+        ),
         Flag::switch(
             "--stop-on-stdin-eof",
             "Ends in good order at the end of standard input. Takes the lines of --stop-on-stdin-line, too.",
@@ -163,7 +171,7 @@ impl Config {
     /// Reads the flags and the files they name.
     pub(crate) fn read(arguments: impl IntoIterator<Item = String>) -> Result<Config, ParseError> {
         let (startup, flags) = Startup::read(arguments, &PROGRAM)?;
-        let Startup { id, committee, keys: own_keys, limits, hosts_file, keys_directory, .. } = startup;
+        let Startup { id, committee, hosts, keys: own_keys, limits, hosts_file, keys_directory } = startup;
         let log_dir = flags.path("--log-dir")?;
         if !log_dir.is_dir() {
             let given = log_dir.display().to_string();
@@ -185,6 +193,10 @@ impl Config {
         };
         let journal = journal(&flags)?;
         let metrics = flags.number("--metrics").map(|port| port as u16);
+        let wan = flags.has("--wan").then(|| flags.path("--wan")).transpose()?;
+        if let Some(path) = &wan {
+            Wan::load(path, hosts.count() as u16)?;
+        }
         let committee = Arc::new(committee);
         Ok(Config {
             id,
@@ -199,6 +211,7 @@ impl Config {
             metrics,
             hosts_file,
             keys_directory,
+            wan,
         })
     }
 
@@ -227,7 +240,8 @@ impl Config {
             flag("--log", &log),
         ];
         let limits = self.limits.text().map(|list| flag("--limits", Path::new(&list)));
-        let arguments = arguments.into_iter().chain(limits).flatten().collect();
+        let wan = self.wan.as_ref().filter(|_| child == Child::NetClient).map(|path| flag("--wan", path));
+        let arguments = arguments.into_iter().chain(limits).chain(wan).flatten().collect();
         let program = own_program.with_file_name(child.name());
         let waiting_bytes_max = outlet::waiting_bytes_max(self.committee.n());
         Spec { child, program, arguments, log, waiting_bytes_max }

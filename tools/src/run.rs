@@ -29,6 +29,7 @@ pub(crate) mod resume;
 mod settle;
 mod summary;
 mod usage;
+pub(crate) mod wan;
 mod wind_up;
 
 pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun};
@@ -53,4 +54,5 @@ pub(crate) use self::summary::Summary;
 #[cfg(test)]
 pub(crate) use self::summary::made_up;
 pub(crate) use self::usage::Usage;
+pub(crate) use self::wan::{WAN, WanPlan};
 pub(crate) use self::wind_up::COUNTERS_LATE;

@@ -2,15 +2,15 @@
 
 use wire::bytes::Bytes;
 use wire::envelope::Class;
-use wire::ids::Digest;
-use wire::wan::Conditions;
+use wire::ids::{Digest, NodeId};
+use wire::wan::{Conditions, Wan};
 
 use super::*;
 use crate::outbox::Item;
 
 fn conditions(words: &str) -> Conditions {
-    let words: Vec<&str> = words.split(' ').collect();
-    Conditions::parse(&words, |found, expected| panic!("found {found}, expected {expected}")).unwrap()
+    let wan = Wan::parse("test", &format!("regions all\nlink * * {words}")).unwrap();
+    wan.link(NodeId(0), NodeId(1)).at(Duration::ZERO)
 }
 
 /// A line and the beginning of its time.

@@ -19,7 +19,7 @@ use crate::flags::{UsageError, Values};
 use crate::grid::{Side, aligned_within};
 use crate::keygen::{self, load_committee, load_testbed};
 use crate::procfs::{Process, TICKS_PER_S};
-use crate::run::Directories;
+use crate::run::{Directories, WanPlan};
 use crate::terminal::{columns, print};
 
 pub(crate) fn check(values: &Values) -> Result<u8, UsageError> {
@@ -32,6 +32,7 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
     with_deployment("install", values, |deployment| {
         let hosts = &deployment.target.hosts;
         let (nodes, shards) = options::shape(values, hosts)?;
+        let wan = WanPlan::of(values, nodes * shards, 0)?;
         let data = PathBuf::from(values.required("data-dir")?);
         let keys = data.join("keys");
         if values.is_given("new-keys")
@@ -80,7 +81,10 @@ pub(crate) fn install(values: &Values) -> Result<u8, UsageError> {
         if let Err(error) = fs::write(data.join("hosts.txt"), hosts.text()) {
             return Ok(not_begun("install", format!("cannot write {}/hosts.txt: {error}", data.display())));
         }
-        let bundle = match Bundle::gather(hosts, &committee, &keys) {
+        if let Err(error) = wan.write(&directories) {
+            return Ok(not_begun("install", error));
+        }
+        let bundle = match Bundle::gather(hosts, &committee, &directories) {
             Ok(bundle) => bundle,
             Err(error) => return Ok(not_begun("install", error)),
         };

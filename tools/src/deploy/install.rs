@@ -5,7 +5,7 @@
 //! they have come whole, so that half a program is never run. In the end each host reports its version.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,7 @@ use super::script::{self, Reply, printable, quoted};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
 use super::step::Input;
-use crate::run::{ProgramError, program};
+use crate::run::{Directories, ProgramError, program, wan};
 
 /// The programs of a node, and the one that offers load.
 const PROGRAMS: [&str; 4] = ["node", "net_client", "net_server", "tools"];
@@ -69,7 +69,12 @@ impl From<ProgramError> for BundleError {
 
 impl Bundle {
     /// The programs beside this one, and the files of a testbed.
-    pub(super) fn gather(hosts: &Hosts, committee: &Committee, keys: &Path) -> Result<Bundle, BundleError> {
+    pub(super) fn gather(
+        hosts: &Hosts,
+        committee: &Committee,
+        directories: &Directories,
+    ) -> Result<Bundle, BundleError> {
+        let keys = directories.keys();
         let mut common = Vec::new();
         for name in PROGRAMS {
             let path = program(name)?;
@@ -78,13 +83,9 @@ impl Bundle {
         // Where to log in is nobody else's business.
         let places = hosts.iter().map(|host| Host { ssh: None, ..host.clone() }).collect();
         common.push(Item::text("hosts.txt", Hosts::new(places).text()));
+        common.push(Item::text("wan.txt", wan_text(directories)?));
         common.push(Item::text("keys/committee.txt", committee.text().to_string()));
-        Ok(Bundle {
-            common,
-            keys: keys.into(),
-            testbed: committee.testbed().to_string(),
-            version: version_of_node()?,
-        })
+        Ok(Bundle { common, keys, testbed: committee.testbed().to_string(), version: version_of_node()? })
     }
 
     fn items_of(&self, site: &Site) -> Result<Vec<Item>, BundleError> {
@@ -94,6 +95,15 @@ impl Bundle {
             items.push(Item::file(format!("keys/{name}"), "0600", self.keys.join(name))?);
         }
         Ok(items)
+    }
+}
+
+/// The network that nodes emulate. Its file replaces that of an earlier run, so there is one even if there is none.
+fn wan_text(directories: &Directories) -> Result<String, BundleError> {
+    match wan::written(directories) {
+        Some(path) => fs::read_to_string(&path)
+            .map_err(|error| BundleError(format!("cannot read {}: {error}", path.display()))),
+        None => Ok("# no network is emulated\n".into()),
     }
 }
 

@@ -132,13 +132,14 @@ pub(crate) const INSTALL: Command = Command {
             keys of its own nodes and of no other. Directories have mode 0700, keys 0600. What is there already is not sent \
             again. A host on which nodes run is left alone.",
     operands: &[],
-    options: &[HOSTS, SHARDS, SIGNED, DATA_DIR, NEW_KEYS, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
+    options: &[HOSTS, SHARDS, SIGNED, DATA_DIR, NEW_KEYS, run::WAN, SSH_CONFIG, REMOTE_DIR, TIMEOUT],
     sections: &[
         EXIT_STATUS,
         (
             "FILES",
-            "On each host, in the run directory: dumbo-testbed.marker (the testbed's id), bin/, keys/, hosts.txt, log/, run/\n\
-             Here: DATA_DIR/keys/, DATA_DIR/hosts.txt",
+            "On each host, in the run directory: dumbo-testbed.marker (the testbed's id), bin/, keys/, hosts.txt, wan.txt, log/, \
+             run/\n\
+             Here: DATA_DIR/keys/, DATA_DIR/hosts.txt, DATA_DIR/wan.txt with --wan",
         ),
         SSH,
     ],
@@ -277,6 +278,7 @@ pub(crate) const RUN: Command = Command {
         METRICS,
         DURABILITY,
         LIMITS,
+        run::WAN,
         FAULTS,
         RESUME,
         run::FOLLOW,

@@ -93,7 +93,7 @@ fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary,
     if options.durability.is_some() {
         resume::note(&plan.directories.data, &options.noted)?;
     }
-    let bundle = Bundle::gather(hosts, &prepared.committee, &plan.directories.keys()).map_err(failed)?;
+    let bundle = Bundle::gather(hosts, &prepared.committee, &plan.directories).map_err(failed)?;
     install(deployment, &bundle).map_err(failed)?;
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);

@@ -8,7 +8,7 @@ use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
     self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS,
-    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, resume,
+    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, WAN, resume,
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -59,6 +59,7 @@ pub(crate) const COMMAND: Command = Command {
              more, but a node that ends stays out.",
         ),
         LIMITS,
+        WAN,
         FAULTS,
         SEED,
         TRANSACTIONS,

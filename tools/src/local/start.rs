@@ -10,7 +10,7 @@ use super::cluster::Cluster;
 use super::options::Options;
 use super::ports;
 use super::room;
-use crate::run::{Begins, Progress, Run, RunError, RunPlan, StartError, prepare, prepare_again, resume};
+use crate::run::{Begins, Progress, Run, RunError, RunPlan, StartError, prepare, prepare_again, resume, wan};
 
 /// Starts all nodes, which get `further` arguments, and begins to connect to them.
 pub(super) fn start<'a>(
@@ -95,6 +95,9 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
     } else if let Some(durability) = options.durability {
         let journal = directories.journal(id).display().to_string();
         words.extend(["--journal", &journal, "--durability", durability].map(String::from));
+    }
+    if let Some(path) = wan::written(directories) {
+        words.extend(["--wan".into(), path.display().to_string()]);
     }
     words.extend(options.run.settings.arguments());
     words

@@ -62,6 +62,11 @@ impl Directories {
         self.data.join(format!("journal-{node}"))
     }
 
+    /// The network that the nodes emulate, if they do.
+    pub(crate) fn wan(&self) -> PathBuf {
+        self.data.join("wan.txt")
+    }
+
     /// The addresses of the nodes' metrics.
     pub(crate) fn metrics(&self) -> PathBuf {
         self.data.join("metrics.txt")
@@ -245,7 +250,14 @@ fn is_data_of_a_run(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     matches!(
         name,
-        "keys" | "dealt.txt" | "hosts.txt" | "options.txt" | "metrics.txt" | "pids.txt" | "pids.draft"
+        "keys"
+            | "dealt.txt"
+            | "hosts.txt"
+            | "wan.txt"
+            | "options.txt"
+            | "metrics.txt"
+            | "pids.txt"
+            | "pids.draft"
     ) || name.strip_prefix("journal-").is_some_and(|id| id.parse::<u16>().is_ok())
 }
 

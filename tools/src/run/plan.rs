@@ -14,6 +14,7 @@ use super::faults::{self, Fault, Kind};
 use super::options::{
     BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS,
 };
+use super::wan::WanPlan;
 use crate::flags::{Command, UsageError, Values};
 use crate::ids;
 use crate::json::Json;
@@ -31,6 +32,7 @@ pub(crate) struct RunPlan {
     /// Whether a line is written for each transaction.
     pub(crate) has_transactions: bool,
     pub(crate) settings: NodeSettings,
+    pub(crate) wan: WanPlan,
     /// Planned faults, in order of time.
     pub(crate) faults: Vec<Fault>,
     /// Nodes that start without their journals, and only follow.
@@ -78,10 +80,12 @@ impl RunPlan {
             let expected = "--resume with it, since nodes of a new testbed sign";
             return Err(ParseError::of("--follow", text, expected).into());
         }
+        let load = load::Plan::of(values, shards, is_signed, duration)?;
         Ok(RunPlan {
             nodes,
             shards,
-            load: load::Plan::of(values, shards, is_signed, duration)?,
+            wan: WanPlan::of(values, nodes * shards, load.seed)?,
+            load,
             rounds,
             is_signed,
             has_transactions: values.is_given(TRANSACTIONS.name),
@@ -109,6 +113,7 @@ impl RunPlan {
             is_signed: committee.protocol().signed,
             has_transactions: values.is_given(TRANSACTIONS.name),
             settings: NodeSettings::default(),
+            wan: WanPlan::Off,
             faults: Vec::new(),
             follow: BTreeSet::new(),
             directories: Directories { data: log.clone(), log },

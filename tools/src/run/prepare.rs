@@ -41,6 +41,7 @@ pub(crate) fn prepare(
     note_this_run(&directories.lock())?;
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
+    plan.wan.write(directories)?;
     let protocol = Protocol { signed: plan.is_signed, ..Protocol::default() };
     let committee = keygen::deal(&directories.keys(), plan.nodes, plan.shards, protocol)?;
     directories.note_dealt(&committee)?;
@@ -81,6 +82,7 @@ pub(crate) fn prepare_again(
     note_this_run(&directories.lock())?;
     fs::write(directories.hosts(), hosts.text())
         .map_err(|error| StartError::file("write", &directories.hosts(), error))?;
+    plan.wan.write(directories)?;
     made.keep();
     Ok((Prepared { committee: Arc::new(committee), hosts }, Resumed { record, cut_off }))
 }

@@ -25,6 +25,9 @@ fi
 if [ "$durability" != off ] && [ ! -e run/history-mib ]; then
     say "$history" > run/history-mib || fail "run/history-mib cannot be written"
 fi
+# A file without this line says that there is none.
+wan=
+! grep -q '^begins ' wan.txt 2> /dev/null || wan=$real/wan.txt
 for place in $places; do
     id=${place%%:*} role=${place##*:} journal=journal-${place%%:*}
     metrics=${place#*:} metrics=${metrics%:*}
@@ -48,7 +51,7 @@ for place in $places; do
     # The full path, so that what lies in the run directory is known by it.
     setsid "$real/bin/node" --id "$id" --stop-on-stdin-line --hosts "$real/hosts.txt" --keys "$real/keys" \
         --log-dir "$real/log" --history-mib "$history" ${metrics:+--metrics "$metrics"} \
-        ${journal:+--journal "$real/$journal" --durability "$durability"} ${follow:+--follow} "$@" \
+        ${journal:+--journal "$real/$journal" --durability "$durability"} ${follow:+--follow} ${wan:+--wan "$wan"} "$@" \
         0<> "run/node-$id.stdin" > /dev/null 2>> "log/stderr-$id.txt" &
     pid=$!
     printf '%s %s %s\n' "$pid" "$(started "$pid")" "$boot" > "run/node-$id.pid" || fail "run/node-$id.pid cannot be written"

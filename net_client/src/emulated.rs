@@ -1,0 +1,87 @@
+//! The link to a peer as a WAN emulates it.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wire::ids::NodeId;
+use wire::wan::{Conditions, Wan, WanLink};
+
+/// Both directions of the link to a peer.
+#[derive(Debug)]
+pub(crate) struct Emulated {
+    there: WanLink,
+    back: WanLink,
+    /// When this process looked at the time of day, and how long the first phase had begun by then. All processes of a
+    /// run count from the same time of day; a clock that is set meanwhile changes nothing.
+    looked: Instant,
+    since_begin: Duration,
+}
+
+impl Emulated {
+    /// The link from `node` to `peer`; `None` if neither direction is emulated.
+    pub(crate) fn of(wan: &Wan, node: NodeId, peer: NodeId) -> Option<Emulated> {
+        let (there, back) = (wan.link(node, peer), wan.link(peer, node));
+        if there.is_plain() && back.is_plain() {
+            return None;
+        }
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_begin = since_epoch.saturating_sub(Duration::from_millis(there.begins_ms));
+        Some(Emulated { there, back, looked: Instant::now(), since_begin })
+    }
+
+    /// The conditions for what is sent to the peer.
+    pub(crate) fn there(&self, now: Instant) -> Conditions {
+        self.there.at(self.since_begin(now))
+    }
+
+    /// How long what the peer sends is on its way.
+    pub(crate) fn delay_back(&self, now: Instant) -> Duration {
+        self.back.at(self.since_begin(now)).delay
+    }
+
+    /// How long a connection takes that is dialled: a round trip of TCP, another for hello and reply.
+    pub(crate) fn dial_time(&self, now: Instant) -> Duration {
+        2 * (self.there(now).delay + self.delay_back(now))
+    }
+
+    /// Of jitter and loss of what is sent to the peer.
+    pub(crate) fn seed(&self) -> u64 {
+        self.there.seed
+    }
+
+    fn since_begin(&self, now: Instant) -> Duration {
+        self.since_begin + now.saturating_duration_since(self.looked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_count_from_the_time_of_day_that_the_file_gives() {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let begins_ms = now_ms - 90_000;
+        let text = format!(
+            "regions all\nbegins {begins_ms}\nphase 120\nlink * * delay=50ms\nphase 120\nlink * * delay=300ms"
+        );
+        let wan = Wan::parse("w", &text).unwrap();
+        let emulated = Emulated::of(&wan, NodeId(0), NodeId(1)).unwrap();
+        let delay_ms = |after_s| {
+            let delay = emulated.there(emulated.looked + Duration::from_secs(after_s)).delay;
+            assert_eq!(emulated.delay_back(emulated.looked + Duration::from_secs(after_s)), delay);
+            delay.as_millis()
+        };
+        assert_eq!([0, 25, 35, 140, 160].map(delay_ms), [50, 50, 300, 300, 50]);
+        assert_eq!(emulated.dial_time(emulated.looked), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_link_that_is_plain_in_both_directions_is_not_emulated() {
+        let wan = Wan::parse("w", "regions a b\nlink a b delay=0ms\nlink b a delay=1ms").unwrap();
+        assert!(Emulated::of(&wan, NodeId(0), NodeId(2)).is_none());
+        let emulated = Emulated::of(&wan, NodeId(0), NodeId(1)).unwrap();
+        let now = Instant::now();
+        assert!(emulated.there(now).is_plain());
+        assert_eq!(emulated.delay_back(now), Duration::from_millis(1));
+    }
+}
