@@ -40,11 +40,11 @@ struct Bench {
 impl Bench {
     /// Starts it among `nodes` nodes; returns a listening socket for each of the others.
     fn start(nodes: u16) -> (Bench, Vec<TcpListener>) {
-        Bench::start_with(nodes, &[])
+        Bench::start_with(nodes, &[], "delay=0ms")
     }
 
-    /// The same with further arguments.
-    fn start_with(nodes: u16, further: &[&str]) -> (Bench, Vec<TcpListener>) {
+    /// The same with further arguments, beside a file `wan.txt` with these conditions for all links.
+    fn start_with(nodes: u16, further: &[&str], conditions: &str) -> (Bench, Vec<TcpListener>) {
         let dir = std::env::temp_dir().join(format!("net-client-{}-{:x}", std::process::id(), rand::u64()));
         std::fs::create_dir_all(&dir).unwrap();
         let keys: Vec<SigningKey> = (0..nodes).map(|_| SigningKey::from_bytes(&rand::bytes32())).collect();
@@ -69,6 +69,7 @@ impl Bench {
         };
         let hosts = Hosts::new(listeners.iter().enumerate().map(host).collect());
         std::fs::write(dir.join("hosts.txt"), hosts.text()).unwrap();
+        std::fs::write(dir.join("wan.txt"), format!("regions all\nlink * * {conditions}\n")).unwrap();
 
         let (core, theirs) = ipc::pair().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_net_client"))
@@ -79,6 +80,7 @@ impl Bench {
             .arg("--log")
             .arg(dir.join("log"))
             .args(further)
+            .current_dir(&dir)
             .stdin(Stdio::from(theirs))
             .spawn()
             .unwrap();
@@ -363,7 +365,7 @@ fn a_link_that_is_cut_carries_nothing_and_goes_on_where_it_stopped() {
 #[test]
 fn a_link_lost_while_it_is_cut_is_dialled_when_it_heals() {
     let (mut bench, listeners) =
-        Bench::start_with(2, &["--limits", "ping-interval-ms=100,ping-timeout-ms=200"]);
+        Bench::start_with(2, &["--limits", "ping-interval-ms=100,ping-timeout-ms=200"], "delay=0ms");
     let mut peer = bench.peer(1);
     bench.send([keep(0)]);
     let mut connection = peer.accept(&listeners[0]);
@@ -406,6 +408,72 @@ fn a_slow_link_delays_each_message_and_no_other_link() {
     assert!(took >= DELAY + Duration::from_millis(100), "{took:?}");
     bench.send([rule("none"), keep(3)]);
     assert_eq!(numbers(&slow.receive(&mut to_slow, 1, Acks::Sent)), [3]);
+}
+
+/// How many microseconds each of so many messages takes, in ascending order. They are sent one by one.
+fn one_way_us(bench: &Bench, peer: &mut FakePeer, connection: &mut Connection, messages: u32) -> Vec<u64> {
+    let began = Instant::now();
+    // Each message carries the moment at which the core writes it.
+    let mut core = bench.core.try_clone().unwrap();
+    let sending = thread::spawn(move || {
+        for number in 0..messages {
+            thread::sleep(Duration::from_millis(3));
+            let (message, mut body) = keep(number);
+            body.extend((began.elapsed().as_micros() as u64).to_le_bytes());
+            let mut writer = IpcWriter::new();
+            writer.push(&message, &Bytes::from(body));
+            writer.write_all(&mut core).unwrap();
+        }
+    });
+    let mut delays_us = Vec::new();
+    while delays_us.len() < messages as usize {
+        let bodies = peer.receive(connection, 1, Acks::Sent);
+        let now_us = began.elapsed().as_micros() as u64;
+        delays_us
+            .extend(bodies.iter().map(|body| now_us - u64::from_le_bytes(body[4..].try_into().unwrap())));
+    }
+    sending.join().unwrap();
+    delays_us.sort_unstable();
+    delays_us
+}
+
+/// The bandwidth between the first and the last of so many long messages that are sent at once.
+fn mbit_per_s(bench: &mut Bench, peer: &mut FakePeer, connection: &mut Connection, messages: u32) -> f64 {
+    const BODY_BYTES: usize = 100_000;
+    bench.send((0..messages).map(|number| {
+        let (message, mut body) = keep(number);
+        body.resize(BODY_BYTES, 0);
+        (message, body)
+    }));
+    peer.receive(connection, 1, Acks::Sent);
+    let first = Instant::now();
+    peer.receive(connection, messages as usize - 1, Acks::Sent);
+    (BODY_BYTES * 8 * (messages as usize - 1)) as f64 / 1e6 / first.elapsed().as_secs_f64()
+}
+
+#[test]
+fn an_emulated_link_has_the_delay_and_the_bandwidth_of_its_file() {
+    /// A machine that does other things is late now and then, so the best of some batches counts.
+    const BATCHES_MAX: usize = 10;
+    let (mut bench, listeners) = Bench::start_with(2, &["--wan", "wan.txt"], "delay=50ms bandwidth=200mbit");
+    let mut peer = bench.peer(1);
+    let mut connection = peer.accept(&listeners[0]);
+    assert_eq!(bench.next_change(), ToCore::PeerUp { peer: PEER });
+    let is_exact = (0..BATCHES_MAX).any(|_| {
+        let delays_us = one_way_us(&bench, &mut peer, &mut connection, 100);
+        let (least, median, p99) = (delays_us[0], delays_us[50], delays_us[98]);
+        println!("one way: least {least} us, median {median} us, p99 {p99} us");
+        assert!(least >= 50_000, "nothing arrives early: {least} us");
+        median < 51_000
+    });
+    assert!(is_exact, "no median within 1 ms of 50 ms");
+    let is_exact = (0..BATCHES_MAX).any(|_| {
+        // 5 MB take 200 ms.
+        let mbit_per_s = mbit_per_s(&mut bench, &mut peer, &mut connection, 50);
+        println!("bandwidth: {mbit_per_s:.1} Mbit/s");
+        (190.0..210.0).contains(&mbit_per_s)
+    });
+    assert!(is_exact, "no bandwidth within 5 % of 200 Mbit/s");
 }
 
 #[test]

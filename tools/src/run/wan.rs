@@ -144,7 +144,7 @@ mod tests {
             let pairs = (0..regions).flat_map(|from| (0..regions).map(move |to| (from, to)));
             for (from, to) in pairs.filter(|(from, to)| from != to) {
                 let (there, back) = (delay(from, to), delay(to, from));
-                assert!((2..175).contains(&there.as_millis()), "{name}: {from} to {to} {there:?}");
+                assert!((2..200).contains(&there.as_millis()), "{name}: {from} to {to} {there:?}");
                 // A slip of a column would break the symmetry that measured round trips have.
                 assert!(there.abs_diff(back) <= Duration::from_micros(2_500), "{name}: {from} and {to}");
             }
