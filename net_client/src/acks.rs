@@ -29,8 +29,8 @@ use wire::limits::PING_FAILURES_MAX;
 use wire::limits::local::{Local, LocalLimits};
 use wire::name::Name;
 use wire::session::ListenerHello;
+use wire::wan::Emulated;
 
-use crate::emulated::Emulated;
 use crate::outbox::{Listener, NeverSent};
 use crate::peer::Peer;
 use crate::report::Reports;

@@ -18,13 +18,12 @@ use wire::link_rule::LinkRule;
 use wire::name::Name;
 use wire::rand;
 use wire::session::{Expected, ListenerHello, LocalHello, Session};
-use wire::wan::Conditions;
+use wire::wan::{Conditions, Emulated};
 
 use crate::acks::{Acks, NewLink};
 use crate::backoff::Backoff;
 use crate::burst::Burst;
 use crate::delay_line::{DelayLine, OnItsWay};
-use crate::emulated::Emulated;
 use crate::outbox::Listener;
 use crate::peer::{Peer, Taken, Use, Work};
 use crate::process::Process;

@@ -17,7 +17,6 @@ mod backoff;
 mod bridge;
 mod burst;
 mod delay_line;
-mod emulated;
 mod link;
 mod outbox;
 mod peer;
@@ -41,11 +40,10 @@ use wire::rand;
 use wire::session::Identity;
 use wire::startup::Startup;
 use wire::text::{self, ParseError};
-use wire::wan::Wan;
+use wire::wan::{Emulated, Wan};
 
 use crate::acks::{AcksLoop, PingTimes};
 use crate::bridge::Bridge;
-use crate::emulated::Emulated;
 use crate::link::Link;
 use crate::peer::Peer;
 use crate::process::Process;
@@ -129,7 +127,8 @@ fn start() -> Result<(Bridge, UnixStream), Box<dyn std::error::Error>> {
     })?;
     for peer in &peers {
         let host = hosts.get(peer.id()).expect("there are as many hosts as nodes").clone();
-        let emulated = wan.as_ref().and_then(|wan| Emulated::of(wan, process.id, peer.id())).map(Arc::new);
+        let emulated =
+            wan.as_ref().and_then(|wan| Emulated::between(wan, process.id, peer.id())).map(Arc::new);
         let link = Link::new(process.clone(), peer.clone(), host, emulated, acks.clone());
         thread::Builder::new()
             .name(format!("to-{}", peer.id()))

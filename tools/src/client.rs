@@ -7,6 +7,7 @@
 //! Getters: [`Connection::is_up`], [`Connection::queued_bytes`]. Commands: [`Connection::send`]. Driven by:
 //! [`Connection::tick`] (dials when due), [`Connection::on_ready`] (the socket is ready), [`Connection::flush`].
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -23,6 +24,7 @@ use wire::ids::{Digest, Round};
 use wire::limits::{DIAL_BACKOFF_MIN, FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
 use wire::session::{Dialer, Expected, HandshakeError, Identity, LocalHello, REPLY_BYTES};
+use wire::wan::Emulated;
 
 /// Longest pause before dialling again: a person waits for it, and it counts in how long a restarted node seems to
 /// take.
@@ -85,6 +87,8 @@ pub(crate) struct Connection {
     token: Token,
     state: State,
     backoff: Duration,
+    /// The link as a WAN emulates it, if it does: requests and replies take its delays.
+    emulated: Option<Emulated>,
 }
 
 enum State {
@@ -93,7 +97,14 @@ enum State {
     /// The hello waits for the socket or for the reply.
     Shaking { stream: TcpStream, dialer: Box<Dialer>, reply: Vec<u8>, out: Vec<u8>, since: Instant },
     /// Established.
-    Up { stream: TcpStream, reader: Box<FrameReader>, sending: Sending },
+    Up { stream: TcpStream, reader: Box<FrameReader>, sending: Sending, transit: Transit },
+}
+
+/// What is on its way over an emulated link, with the times at which it arrives, which ascend.
+#[derive(Default)]
+struct Transit {
+    requests: VecDeque<(Instant, Vec<u8>)>,
+    replies: VecDeque<(Instant, Reply)>,
 }
 
 struct Sending {
@@ -114,6 +125,20 @@ impl Connection {
             token,
             state: State::Down { until: Instant::now() },
             backoff: DIAL_BACKOFF_MIN,
+            emulated: None,
+        }
+    }
+
+    /// From now on requests and replies take the delays of this link.
+    pub(crate) fn emulate(&mut self, emulated: Option<Emulated>) {
+        self.emulated = emulated;
+    }
+
+    /// Whether something is on its way over an emulated link, so that [`Connection::flush`] is due soon.
+    pub(crate) fn is_in_transit(&self) -> bool {
+        match &self.state {
+            State::Up { transit, .. } => !(transit.requests.is_empty() && transit.replies.is_empty()),
+            State::Down { .. } | State::Shaking { .. } => false,
         }
     }
 
@@ -133,11 +158,16 @@ impl Connection {
     /// Frames a request, with `tail` after it, for the next [`Connection::flush`]. Dropped if the connection is not
     /// up: its user gets [`Happened::Up`] and queries again.
     pub(crate) fn send(&mut self, request: &Request, tail: &[u8]) {
-        if let State::Up { sending, .. } = &mut self.state {
+        if let State::Up { sending, transit, .. } = &mut self.state {
             let mut body = codec::encode(request);
             body.extend_from_slice(tail);
-            sending.sealer.seal_data(sending.next, &body, &mut sending.out);
-            sending.next += 1;
+            match &self.emulated {
+                Some(link) => {
+                    let now = Instant::now();
+                    enqueue(&mut transit.requests, now + link.there(now).delay, body);
+                }
+                None => sending.seal(&body),
+            }
         }
     }
 
@@ -171,11 +201,18 @@ impl Connection {
         readiness
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes, of an emulated link what has arrived there by now; reports the replies that
+    /// have arrived here.
     pub(crate) fn flush(&mut self, happened: &mut Vec<Happened>) {
-        if let State::Up { stream, sending, .. } = &mut self.state
-            && let Err(error) = sending.write_to(stream)
-        {
+        let State::Up { stream, sending, transit, .. } = &mut self.state else { return };
+        if self.emulated.is_some() {
+            let now = Instant::now();
+            while let Some(body) = dequeue(&mut transit.requests, now) {
+                sending.seal(&body);
+            }
+            happened.extend(std::iter::from_fn(|| dequeue(&mut transit.replies, now)).map(Happened::Reply));
+        }
+        if let Err(error) = sending.write_to(stream) {
             self.fail(error.to_string(), happened);
         }
     }
@@ -243,20 +280,28 @@ impl Connection {
         let (finish, session, hello) = dialer.on_reply(&reply).map_err(|error| error.to_string())?;
         let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
         let sending = Sending { sealer: session.sealer, next: hello.next_expected, out: finish, written: 0 };
-        self.state = State::Up { stream, reader: Box::new(reader), sending };
+        self.state = State::Up { stream, reader: Box::new(reader), sending, transit: Transit::default() };
         self.backoff = DIAL_BACKOFF_MIN;
         happened.push(Happened::Up);
         Ok(self.read(scratch, happened)?)
     }
 
     fn read(&mut self, scratch: &mut Scratch, happened: &mut Vec<Happened>) -> Result<Readiness, String> {
-        let State::Up { stream, reader, sending } = &mut self.state else { return Ok(Readiness::Drained) };
+        let State::Up { stream, reader, sending, transit } = &mut self.state else {
+            return Ok(Readiness::Drained);
+        };
         let mut frames = Vec::new();
         for _ in 0..READS_MAX {
             let outcome =
                 reader.read_from(stream, scratch, &mut frames).map_err(|error| error.to_string())?;
             for frame in frames.drain(..) {
-                happened.extend(sending.on_frame(&frame)?.map(Happened::Reply));
+                match (sending.on_frame(&frame)?, &self.emulated) {
+                    (Some(reply), Some(link)) => {
+                        let now = Instant::now();
+                        enqueue(&mut transit.replies, now + link.delay_back(now), reply);
+                    }
+                    (reply, _) => happened.extend(reply.map(Happened::Reply)),
+                }
             }
             match outcome {
                 ReadOutcome::Read(_) => {}
@@ -275,7 +320,24 @@ impl Connection {
     }
 }
 
+/// Adds what arrives then, but not before what was sent earlier.
+fn enqueue<T>(queue: &mut VecDeque<(Instant, T)>, arrival: Instant, sent: T) {
+    let last = queue.back().map_or(arrival, |(last, _)| *last);
+    queue.push_back((arrival.max(last), sent));
+}
+
+/// The next that has arrived.
+fn dequeue<T>(queue: &mut VecDeque<(Instant, T)>, now: Instant) -> Option<T> {
+    queue.front().filter(|(arrival, _)| *arrival <= now)?;
+    queue.pop_front().map(|(_, sent)| sent)
+}
+
 impl Sending {
+    fn seal(&mut self, body: &[u8]) {
+        self.sealer.seal_data(self.next, body, &mut self.out);
+        self.next += 1;
+    }
+
     /// Answers pings; gives the reply that a data frame carries.
     fn on_frame(&mut self, frame: &Frame) -> Result<Option<Reply>, String> {
         match frame.kind {

@@ -18,6 +18,7 @@
 //! within a region are not emulated unless a line names them.
 
 mod conditions;
+mod emulated;
 mod file;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::ids::NodeId;
 use crate::text::ParseError;
 
 pub use self::conditions::{BANDWIDTH_EXPECTED, Conditions, DELAY_EXPECTED, Rate, Time, bandwidth, delay};
+pub use self::emulated::Emulated;
 
 /// An emulated network.
 #[derive(Clone, PartialEq, Eq, Debug)]

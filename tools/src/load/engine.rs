@@ -31,6 +31,7 @@ use wire::committee::Committee;
 use wire::frame::Scratch;
 use wire::hosts::Hosts;
 use wire::ids::{NodeId, Round, ShardId};
+use wire::wan::{Emulated, Wan};
 
 use self::gather::Gathering;
 use self::link::Link;
@@ -144,11 +145,14 @@ impl Engine {
         poll: Poll,
         committee: Arc<Committee>,
         hosts: &Hosts,
+        wan: Option<&Wan>,
         commands: Receiver<Command>,
         shared: Arc<Mutex<Shared>>,
     ) -> Engine {
         let link = |(index, host): (usize, &wire::hosts::Host)| {
-            Link::new(host.id, Connection::new(&committee, host, Token(index)))
+            let mut connection = Connection::new(&committee, host, Token(index));
+            connection.emulate(wan.and_then(|wan| Emulated::of_clients(wan, host.id)));
+            Link::new(host.id, connection)
         };
         Engine {
             links: hosts.iter().enumerate().map(link).collect(),
@@ -207,7 +211,8 @@ impl Engine {
     fn sleep(&self, offered: Offered) -> Duration {
         let is_offering = self.load.as_ref().is_some_and(|load| load.is_offering);
         let has_more = self.links.iter().any(|link| link.readiness == Readiness::More);
-        match (has_more || offered == Offered::Part, is_offering) {
+        let is_timed = is_offering || self.links.iter().any(|link| link.connection.is_in_transit());
+        match (has_more || offered == Offered::Part, is_timed) {
             (true, _) => Duration::ZERO,
             (false, true) => STEP,
             (false, false) => IDLE_STEP,

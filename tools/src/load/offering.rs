@@ -12,6 +12,7 @@ use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::hosts::Hosts;
 use wire::ids::NodeId;
+use wire::wan::Wan;
 
 use super::engine::{Command, Engine, Shared};
 use super::plan::Plan;
@@ -32,11 +33,20 @@ impl Offering {
     /// # Errors
     /// If the system has no poll or no thread left.
     pub(crate) fn connect(committee: Arc<Committee>, hosts: &Hosts) -> io::Result<Offering> {
+        Offering::connect_over(None, committee, hosts)
+    }
+
+    /// The same with the clients in the region that this WAN gives them.
+    pub(crate) fn connect_over(
+        wan: Option<&Wan>,
+        committee: Arc<Committee>,
+        hosts: &Hosts,
+    ) -> io::Result<Offering> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
         let (sender, receiver) = crossbeam_channel::unbounded();
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let engine = Engine::new(poll, committee, hosts, receiver, shared.clone());
+        let engine = Engine::new(poll, committee, hosts, wan, receiver, shared.clone());
         let thread = thread::Builder::new().name("load".into()).spawn(|| engine.run())?;
         Ok(Offering { commands: sender, waker, shared, thread: Some(thread) })
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use wire::client::NodeStatus;
 use wire::ids::{NodeId, Round, ShardId};
+use wire::wan::Wan;
 
 use super::diagnosis::{Symptoms, diagnose, last_words};
 use super::error::{RunError, StartError};
@@ -17,6 +18,7 @@ use super::ready::{NotReady, REPLAY, wait_until_ready};
 use super::recovery::{Recoveries, comes_back};
 use super::settle::Before;
 use super::summary::Counters;
+use super::wan;
 use crate::lag::Stalls;
 use crate::load::{Offering, Section, Ticker, TransactionLog};
 use crate::procfs;
@@ -122,7 +124,10 @@ impl Run<'_> {
         fleet: Box<dyn Fleet>,
         progress: Progress,
     ) -> Result<Run<'a>, RunError> {
-        let offering = Offering::connect(prepared.committee.clone(), &prepared.hosts)
+        let nodes = prepared.committee.nodes().count() as u16;
+        let wan = wan::written(&plan.directories).map(|path| Wan::load(&path, nodes)).transpose();
+        let wan = wan.map_err(StartError::from)?;
+        let offering = Offering::connect_over(wan.as_ref(), prepared.committee.clone(), &prepared.hosts)
             .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
         Ok(Run {
             plan,

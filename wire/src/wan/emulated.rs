@@ -1,13 +1,13 @@
-//! The link to a peer as a WAN emulates it.
+//! An emulated link by the clock of a process.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wire::ids::NodeId;
-use wire::wan::{Conditions, Wan, WanLink};
+use super::{Conditions, Wan, WanLink};
+use crate::ids::NodeId;
 
-/// Both directions of the link to a peer.
-#[derive(Debug)]
-pub(crate) struct Emulated {
+/// Both directions of the link to a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Emulated {
     there: WanLink,
     back: WanLink,
     /// When this process looked at the time of day, and how long the first phase had begun by then. All processes of a
@@ -18,8 +18,17 @@ pub(crate) struct Emulated {
 
 impl Emulated {
     /// The link from `node` to `peer`; `None` if neither direction is emulated.
-    pub(crate) fn of(wan: &Wan, node: NodeId, peer: NodeId) -> Option<Emulated> {
-        let (there, back) = (wan.link(node, peer), wan.link(peer, node));
+    pub fn between(wan: &Wan, node: NodeId, peer: NodeId) -> Option<Emulated> {
+        Emulated::of(wan.link(node, peer), wan.link(peer, node))
+    }
+
+    /// The link from the clients to a node; `None` if neither direction is emulated.
+    pub fn of_clients(wan: &Wan, node: NodeId) -> Option<Emulated> {
+        let (there, back) = wan.clients_links(node)?;
+        Emulated::of(there, back)
+    }
+
+    fn of(there: WanLink, back: WanLink) -> Option<Emulated> {
         if there.is_plain() && back.is_plain() {
             return None;
         }
@@ -28,23 +37,23 @@ impl Emulated {
         Some(Emulated { there, back, looked: Instant::now(), since_begin })
     }
 
-    /// The conditions for what is sent to the peer.
-    pub(crate) fn there(&self, now: Instant) -> Conditions {
+    /// The conditions for what is sent there.
+    pub fn there(&self, now: Instant) -> Conditions {
         self.there.at(self.since_begin(now))
     }
 
-    /// How long what the peer sends is on its way.
-    pub(crate) fn delay_back(&self, now: Instant) -> Duration {
+    /// How long what comes back is on its way.
+    pub fn delay_back(&self, now: Instant) -> Duration {
         self.back.at(self.since_begin(now)).delay
     }
 
     /// How long a connection takes that is dialled: a round trip of TCP, another for hello and reply.
-    pub(crate) fn dial_time(&self, now: Instant) -> Duration {
+    pub fn dial_time(&self, now: Instant) -> Duration {
         2 * (self.there(now).delay + self.delay_back(now))
     }
 
-    /// Of jitter and loss of what is sent to the peer.
-    pub(crate) fn seed(&self) -> u64 {
+    /// Of jitter and loss of what is sent there.
+    pub fn seed(&self) -> u64 {
         self.there.seed
     }
 
@@ -65,7 +74,7 @@ mod tests {
             "regions all\nbegins {begins_ms}\nphase 120\nlink * * delay=50ms\nphase 120\nlink * * delay=300ms"
         );
         let wan = Wan::parse("w", &text).unwrap();
-        let emulated = Emulated::of(&wan, NodeId(0), NodeId(1)).unwrap();
+        let emulated = Emulated::between(&wan, NodeId(0), NodeId(1)).unwrap();
         let delay_ms = |after_s| {
             let delay = emulated.there(emulated.looked + Duration::from_secs(after_s)).delay;
             assert_eq!(emulated.delay_back(emulated.looked + Duration::from_secs(after_s)), delay);
@@ -78,8 +87,8 @@ mod tests {
     #[test]
     fn a_link_that_is_plain_in_both_directions_is_not_emulated() {
         let wan = Wan::parse("w", "regions a b\nlink a b delay=0ms\nlink b a delay=1ms").unwrap();
-        assert!(Emulated::of(&wan, NodeId(0), NodeId(2)).is_none());
-        let emulated = Emulated::of(&wan, NodeId(0), NodeId(1)).unwrap();
+        assert!(Emulated::between(&wan, NodeId(0), NodeId(2)).is_none());
+        let emulated = Emulated::between(&wan, NodeId(0), NodeId(1)).unwrap();
         let now = Instant::now();
         assert!(emulated.there(now).is_plain());
         assert_eq!(emulated.delay_back(now), Duration::from_millis(1));
