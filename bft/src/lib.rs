@@ -1,7 +1,7 @@
 //! The consensus core: pure, deterministic, sans-IO.
 //!
 //! No clock, thread, socket, file or ambient randomness: time comes in with each event, effects go out as values. From
-//! the bottom up: `time`, `prng`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and `bucket`,
+//! the bottom up: `time`, `id_index`, `id_map`, `slab` and `merkle` know nothing of the protocol, and `bucket`,
 //! `resend` and `serving` bound what is sent; `effects`, `fault` and `quorum` are the vocabulary; `crypto` signs and
 //! elects; `transaction`, `ledger` and `pending` hold the money; `lane`, `spb`, `mvba` and `round` are the protocol;
 //! `core` is the root that a driver feeds, and `journal` writes down what it is fed. `sim` attacks all of it; no other

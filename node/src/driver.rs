@@ -481,6 +481,7 @@ mod tests {
 
     use wire::ids::ShardId;
     use wire::ipc::IpcReader;
+    use wire::link_rule::LinkRule;
 
     use super::*;
     use crate::inbound;
@@ -557,6 +558,31 @@ mod tests {
             let (message, _) = reader.receive(&mut theirs).unwrap().unwrap();
             assert_eq!(message, FromCore::Dial { peer });
         }
+        sender.send(Inbound::Stop).unwrap();
+        driver.join().unwrap();
+    }
+
+    #[test]
+    fn rules_of_links_are_the_first_that_a_new_net_client_gets() {
+        let (sender, receiver) = inbound::queue();
+        let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
+        let driver = std::thread::spawn(|| {
+            let first = Beginning::First;
+            Driver::new(Counter::default(), receiver, rounds, Silences::default(), None, first).run()
+        });
+        let rule = |peer, rule| sender.send(Inbound::Rule { peer: NodeId(peer), rule }).unwrap();
+        rule(1, LinkRule::Cut);
+        rule(2, LinkRule::Cut);
+        rule(1, LinkRule::None);
+        let mut first_message = |pid| {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let outlet = Outlet::start(Child::NetClient, ours, u64::MAX).unwrap();
+            sender.send(Inbound::Started { child: Child::NetClient, pid, outlet }).unwrap();
+            IpcReader::<FromCore>::new().receive(&mut theirs).unwrap().unwrap().0
+        };
+        // What came before the first start is kept in its order.
+        assert_eq!(first_message(1), FromCore::Rule { peer: NodeId(1), rule: LinkRule::Cut });
+        assert_eq!(first_message(2), FromCore::Rule { peer: NodeId(2), rule: LinkRule::Cut });
         sender.send(Inbound::Stop).unwrap();
         driver.join().unwrap();
     }
