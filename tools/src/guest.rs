@@ -22,7 +22,7 @@ use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
-    Alone, COUNTERS_LATE, DirectedRule, Fault, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError,
+    Alone, COUNTERS_LATE, Deed, DirectedRule, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError,
     Summary, TRANSACTIONS, UnaskedEnd, conduct_ready, not_begun,
 };
 use crate::signals;
@@ -228,7 +228,7 @@ impl Fleet for Neighbours {
         self.up.clone()
     }
 
-    fn apply(&mut self, _: &Fault) -> Result<(), String> {
+    fn apply(&mut self, _: Deed, _: &[NodeId]) -> Result<(), String> {
         Err("these nodes are somebody else's".into())
     }
 

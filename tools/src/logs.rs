@@ -33,8 +33,10 @@ use self::carriers::Carriers;
 use self::clocks::Clocks;
 use self::committed::Committed;
 use self::incidents::Incidents;
+use self::line::Process;
 use self::merge::{Files, Merge, Record};
 use self::moment::Stamp;
+pub(crate) use self::moment::written;
 use self::nothing::Funnel;
 use self::query::{Followed, Query, TxPrefix};
 use self::story::{Added, Columns, Story};
@@ -84,8 +86,8 @@ pub(crate) const COMMAND: Command = Command {
         Opt::without_default("node", "IDS", "Only what these nodes wrote: 3, or 0-3+8."),
         Opt::without_default(
             "process",
-            "node|net_client|net_server",
-            "Only what this process of nodes wrote.",
+            "node|net_client|net_server|tools",
+            "Only what this process of nodes wrote; tools notes what it does to nodes by --faults.",
         ),
         Opt::without_default("level", "error|warn|info|debug|trace", "Only this level and those above it."),
         Opt::without_default("shard", "S", "Only lines that name this shard.")
@@ -220,12 +222,23 @@ impl Logs {
         let carriers = self.carriers_of_followed()?;
         let mut story = Story::default();
         let mut added = Added::Taken;
+        // Faults belong to a story that goes on after them.
+        let mut faults: Vec<Record> = Vec::new();
         self.read(|record| {
-            if self.query.follows(&record) {
-                added = story.add(record);
+            let record = if record.source.process == Process::Tools {
+                if !story.is_empty() {
+                    faults.push(record);
+                }
+                return Then::GoOn;
+            } else if self.query.follows(&record) {
+                record
             } else if let Some(text) = carriers.words(&record) {
-                added = story.add(Record { text, ..record });
-            }
+                Record { text, ..record }
+            } else {
+                return Then::GoOn;
+            };
+            let all = faults.drain(..).chain([record]);
+            added = all.fold(Added::Taken, |added, record| added.max(story.add(record)));
             if added == Added::TooLong { Then::Stop } else { Then::GoOn }
         })?;
         if story.is_empty() {

@@ -93,14 +93,38 @@ fn parse_entry(line: &str) -> Option<Entry> {
     Some(Entry { pid: pid.parse().ok()?, started_ticks: started_ticks.parse().ok()?, what: what.into() })
 }
 
+/// A signal that the run sends to processes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signal {
+    Kill,
+    Stop,
+    Continue,
+}
+
+impl Signal {
+    /// Its name for `kill -s`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Signal::Kill => "KILL",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
+        }
+    }
+}
+
 /// Sends SIGKILL to these processes at once. Nothing happens to those that have ended.
 pub(crate) fn kill(pids: &[u32]) -> io::Result<()> {
+    send(Signal::Kill, pids)
+}
+
+/// Sends a signal to these processes at once. Nothing happens to those that have ended.
+pub(crate) fn send(signal: Signal, pids: &[u32]) -> io::Result<()> {
     if pids.is_empty() {
         return Ok(());
     }
     // The status is of no use: it is a failure too if one of them ended a moment ago.
     Command::new("kill")
-        .arg("-9")
+        .args(["-s", signal.name()])
         .args(pids.iter().map(u32::to_string))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -111,6 +135,16 @@ pub(crate) fn kill(pids: &[u32]) -> io::Result<()> {
 
 /// Ends those of `entries` that still run and waits for it; returns those that run on after `patience`.
 pub(crate) fn end(entries: &[Entry], patience: Duration) -> io::Result<Vec<Entry>> {
+    wait(entries, patience, |alive| kill(&alive.iter().map(|entry| entry.pid).collect::<Vec<_>>()))
+}
+
+/// Waits until none of `entries` runs, and does something to those that do meanwhile; returns those that run on after
+/// `patience`.
+pub(crate) fn wait(
+    entries: &[Entry],
+    patience: Duration,
+    meanwhile: impl Fn(&[Entry]) -> io::Result<()>,
+) -> io::Result<Vec<Entry>> {
     let deadline = Instant::now() + patience;
     loop {
         let all = procfs::processes();
@@ -118,7 +152,7 @@ pub(crate) fn end(entries: &[Entry], patience: Duration) -> io::Result<Vec<Entry
         if alive.is_empty() || Instant::now() >= deadline {
             return Ok(alive);
         }
-        kill(&alive.iter().map(|entry| entry.pid).collect::<Vec<_>>())?;
+        meanwhile(&alive)?;
         thread::sleep(Duration::from_millis(20));
     }
 }

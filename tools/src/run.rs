@@ -3,18 +3,20 @@
 //! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys
 //!    dealt; or, with [`resume`], the keys and journals of an earlier run.
 //! 2. [`ready`]: every node answers a client; [`mod@settle`]: what an earlier run left open ends.
-//! 3. [`ongoing`]: load is offered, planned [`faults`] come at their times, then nothing may stay open. [`diagnosis`]
-//!    explains why nothing moves.
+//! 3. [`ongoing`]: load is offered, planned [`faults`] are carried out at their times ([`mod@carry_out`]) and followed by
+//!    recoveries ([`recovery`]), then nothing may stay open. [`diagnosis`] explains why nothing moves.
 //! 4. [`mod@wind_up`]: last statuses, stop, compare files; [`summary`] is the result.
 //!
 //! Processes are started and stopped by a [`Fleet`]: that of [`crate::local`] on this machine, that of
 //! [`crate::deploy`] on others. Whatever goes wrong once nodes are started, no process is left: a fleet stops its nodes
 //! when it is dropped.
 
+mod carry_out;
 mod conduct;
 mod diagnosis;
 mod directories;
 mod error;
+mod fault_log;
 mod faults;
 mod fleet;
 mod links;
@@ -28,6 +30,7 @@ mod recovery;
 pub(crate) mod resume;
 mod settle;
 mod summary;
+pub(crate) mod throttle;
 mod usage;
 pub(crate) mod wan;
 mod wind_up;
@@ -36,8 +39,8 @@ pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun};
 pub(crate) use self::diagnosis::last_words;
 pub(crate) use self::directories::{Directories, directory_bytes, node_of_log, nodes_writing_in};
 pub(crate) use self::error::{RunError, StartError};
-pub(crate) use self::faults::{Fault, Kind};
-pub(crate) use self::fleet::{Fleet, UnaskedEnd, killed};
+pub(crate) use self::faults::Part;
+pub(crate) use self::fleet::{Deed, Fleet, UnaskedEnd, killed};
 pub(crate) use self::links::{DirectedRule, control_lines};
 pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
 pub(crate) use self::options::{
@@ -48,7 +51,7 @@ pub(crate) use self::plan::{NodeSettings, RunPlan, followers, followers_text};
 pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, refuse_other_run};
 pub(crate) use self::program::{ProgramError, program};
 pub(crate) use self::ready::{NotReady, REPLAY, wait_until_ready};
-pub(crate) use self::recovery::Recovery;
+pub(crate) use self::recovery::{Outcome, Recovery, Start};
 pub(crate) use self::resume::Begins;
 pub(crate) use self::summary::Summary;
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Ctrl-C, SIGTERM and SIGHUP without a signal handler, which std cannot install.
 //!
-//! The process executes itself again, same pid, under `env --block-signal=INT,TERM,HUP`. Blocked signals stay pending
+//! The process executes itself again, same pid, under `env --block-signal=INT,TERM,HUP,XFSZ`. Blocked signals stay pending
 //! and show in `/proc/self/status`; loops call [`is_interrupted`] every 100 ms or so. Children inherit
 //! the mask, so Ctrl-C at a terminal, which reaches the whole foreground group, ends nobody before the run has been
-//! wound up. A pending signal cannot be taken back: it is seen from then on.
+//! wound up. A pending signal cannot be taken back: it is seen from then on. XFSZ is blocked for nodes alone: where no
+//! more may be written to files, as in a planned fault, they get an error as from a full disk and no signal that ends them.
 
 use std::fs;
 use std::io;
@@ -12,6 +13,8 @@ use std::process::Command;
 
 /// HUP (signal 1), INT (2) and TERM (15) as bits of the masks in `/proc/self/status`, where signal s is bit s − 1.
 const WATCHED: u64 = 1 | 1 << 1 | 1 << 14;
+/// These and XFSZ (25).
+const BLOCKED: u64 = WATCHED | 1 << 24;
 
 /// Set for the second execution, so that an `env` that does not block cannot make us execute ourselves for ever.
 const MARKER: &str = "TESTBED_SIGNALS_BLOCKED";
@@ -22,14 +25,14 @@ pub(crate) fn block() -> io::Result<()> {
 }
 
 fn try_to_block() -> io::Result<()> {
-    if mask("SigBlk")? & WATCHED == WATCHED {
+    if mask("SigBlk")? & BLOCKED == BLOCKED {
         return Ok(());
     }
     if std::env::var_os(MARKER).is_some() {
         return Err(io::Error::other("'env --block-signal' did not block signals"));
     }
     Err(Command::new("env")
-        .arg("--block-signal=INT,TERM,HUP")
+        .arg("--block-signal=INT,TERM,HUP,XFSZ")
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(MARKER, "1")

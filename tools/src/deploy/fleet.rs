@@ -19,7 +19,8 @@ use super::logs;
 use super::processes::{self, Depth, Found, Running, StartOptions, ended_unasked, running, stop_on};
 use super::sites::{Site, on_all};
 use crate::json::Json;
-use crate::run::{DirectedRule, Directories, Fault, Fleet, Kind, UnaskedEnd, Usage, control_lines, killed};
+use crate::pids::Signal;
+use crate::run::{Deed, DirectedRule, Directories, Fleet, Part, UnaskedEnd, Usage, control_lines, killed};
 
 /// How often a host is looked at. More often would take from what is measured there.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -132,20 +133,27 @@ impl RemoteFleet {
         }
     }
 
-    /// Carries a fault out on one host.
-    fn carry_out(&self, fault: &Fault, site: &Site) -> Result<(), String> {
-        let nodes = struck(fault, site);
-        let program = match fault.kind {
-            Kind::Restart => return processes::restart(&self.deployment, site, &nodes, &self.start),
-            Kind::Crash => "node",
-            Kind::KillClient => "net_client",
-            Kind::KillServer => "net_server",
-        };
-        match processes::kill(&self.deployment, site, program, &nodes) {
-            Ok(0) => Err("nothing was there to kill".into()),
+    /// Does something to nodes of one host.
+    fn carry_out(&self, deed: Deed, site: &Site, nodes: &[NodeId]) -> Result<(), String> {
+        let deployment = &self.deployment;
+        let signal = |signal, part| match processes::signal(deployment, site, signal, part, nodes) {
+            Ok(0) => Err("nothing was there to send a signal to".into()),
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),
-        }
+        };
+        let done = match deed {
+            Deed::Restart => return processes::restart(deployment, site, nodes, &self.start),
+            Deed::Kill(part) => return signal(Signal::Kill, part),
+            Deed::Pause(part) => return signal(Signal::Stop, part),
+            Deed::Continue(part) => return signal(Signal::Continue, part),
+            Deed::Throttle { percent, lasts } => {
+                processes::throttle(deployment, site, Some((percent, lasts)), nodes)
+            }
+            Deed::Unthrottle => processes::throttle(deployment, site, None, nodes),
+            Deed::FillDisk => processes::limit_files(deployment, site, "0:", nodes),
+            Deed::FreeDisk => processes::limit_files(deployment, site, "unlimited:", nodes),
+        };
+        done.map_err(|error| error.to_string())
     }
 
     /// These nodes of a host run again.
@@ -167,21 +175,21 @@ impl Fleet for RemoteFleet {
         self.up.iter().copied().collect()
     }
 
-    fn apply(&mut self, fault: &Fault) -> Result<(), String> {
-        if matches!(fault.kind, Kind::Crash | Kind::Restart) {
+    fn apply(&mut self, deed: Deed, nodes: &[NodeId]) -> Result<(), String> {
+        if matches!(deed, Deed::Kill(Part::Whole | Part::Core) | Deed::Restart) {
             // From now on their end is no surprise.
-            self.up.retain(|node| !fault.nodes.contains(node));
+            self.up.retain(|node| !nodes.contains(node));
         }
-        let sites = self.deployment.target.sites.iter().filter(|site| !struck(fault, site).is_empty());
+        let sites = self.deployment.target.sites.iter().filter(|site| !struck(nodes, site).is_empty());
         let sites: Vec<Site> = sites.cloned().collect();
         let fleet = &*self;
         // All hosts at once, as they would fail.
-        let outcomes = at_once(&sites, |site| fleet.carry_out(fault, site));
+        let outcomes = at_once(&sites, |site| fleet.carry_out(deed, site, &struck(nodes, site)));
         let mut failed = Vec::new();
         for (site, outcome) in sites.iter().zip(outcomes) {
             match outcome {
                 Err(why) => failed.push(format!("{site}: {why}")),
-                Ok(()) if fault.kind == Kind::Restart => self.note_restarted(site, &struck(fault, site)),
+                Ok(()) if deed == Deed::Restart => self.note_restarted(site, &struck(nodes, site)),
                 Ok(()) => {}
             }
         }
@@ -288,9 +296,9 @@ where
     })
 }
 
-/// The nodes of a host that a fault is for.
-fn struck(fault: &Fault, site: &Site) -> Vec<NodeId> {
-    site.ids().filter(|id| fault.nodes.contains(id)).collect()
+/// Those of some nodes that are on a host.
+fn struck(nodes: &[NodeId], site: &Site) -> Vec<NodeId> {
+    site.ids().filter(|id| nodes.contains(id)).collect()
 }
 
 impl Drop for RemoteFleet {

@@ -12,8 +12,9 @@ use super::script::{self, Reply, ReplyError, printable};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
 use crate::ids;
+use crate::pids::Signal;
 use crate::procfs::{Process, parse_stat};
-use crate::run::{NodeSettings, UnaskedEnd};
+use crate::run::{NodeSettings, Part, UnaskedEnd, throttle};
 
 /// How long nodes may take to stop before they are killed.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -190,17 +191,46 @@ fn note(begun: &Begun, testbed: &str) -> String {
     }
 }
 
-/// Kills a program of these nodes, and waits until it is gone; how many processes that were.
-pub(super) fn kill(
+/// Sends a signal to a part of these nodes, and waits until what it kills is gone; how many processes that were.
+pub(super) fn signal(
     deployment: &Deployment,
     site: &Site,
-    program: &str,
+    signal: Signal,
+    part: Part,
     nodes: &[NodeId],
 ) -> Result<usize, SshError> {
-    let ids = nodes.iter().map(NodeId::to_string);
-    let arguments = [KILL_PATIENCE.as_secs().to_string(), program.to_string()].into_iter().chain(ids);
-    let reply = deployment.run(site, script::KILL, arguments, KILL_PATIENCE)?;
-    Ok(reply.all("killed").count())
+    let head =
+        [KILL_PATIENCE.as_secs().to_string(), signal.name().into(), part.program().unwrap_or("all").into()];
+    let arguments = head.into_iter().chain(nodes.iter().map(NodeId::to_string));
+    let reply = deployment.run(site, script::SIGNAL, arguments, KILL_PATIENCE)?;
+    Ok(reply.all("signalled").count())
+}
+
+/// Lets these nodes run only so much of the time, for so long, or as they can again.
+pub(super) fn throttle(
+    deployment: &Deployment,
+    site: &Site,
+    share: Option<(u8, Duration)>,
+    nodes: &[NodeId],
+) -> Result<(), SshError> {
+    let [on, off, turns] = match share {
+        Some((percent, lasts)) => throttle::arguments(percent, lasts),
+        None => ["0"; 3].map(String::from),
+    };
+    let arguments = [throttle::SCRIPT.to_string(), on, off, turns];
+    let arguments = arguments.into_iter().chain(nodes.iter().map(NodeId::to_string));
+    deployment.run(site, script::SLOW, arguments, Duration::ZERO).map(drop)
+}
+
+/// Sets the most bytes that a file of these nodes may get by writing to it, as `prlimit` reads it.
+pub(super) fn limit_files(
+    deployment: &Deployment,
+    site: &Site,
+    limit: &str,
+    nodes: &[NodeId],
+) -> Result<(), SshError> {
+    let arguments = std::iter::once(limit.to_string()).chain(nodes.iter().map(NodeId::to_string));
+    deployment.run(site, script::LIMIT, arguments, Duration::ZERO).map(drop)
 }
 
 /// Writes lines to the standard input of a node.
@@ -222,7 +252,7 @@ pub(super) fn restart(
     options: &StartOptions,
 ) -> Result<(), String> {
     let failed = |error: SshError| error.to_string();
-    kill(deployment, site, "node", nodes).map_err(failed)?;
+    signal(deployment, site, Signal::Kill, Part::Whole, nodes).map_err(failed)?;
     let begun = start_nodes(deployment, site, nodes, options).map_err(failed)?;
     match nodes.iter().find(|node| !begun.started.contains(node)) {
         Some(node) => Err(format!("node {node} was not started")),

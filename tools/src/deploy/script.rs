@@ -43,8 +43,14 @@ pub(super) const STATUS: Script =
 pub(super) const STOP: Script = Script { doing: "stopping nodes", body: include_str!("scripts/stop.sh") };
 /// Stops nodes and removes the run directory.
 pub(super) const CLEAN: Script = Script { doing: "cleaning up", body: include_str!("scripts/clean.sh") };
-/// Kills processes for a planned fault.
-pub(super) const KILL: Script = Script { doing: "killing processes", body: include_str!("scripts/kill.sh") };
+/// Sends a signal to processes for a planned fault.
+pub(super) const SIGNAL: Script =
+    Script { doing: "sending signals", body: include_str!("scripts/signal.sh") };
+/// Slows processes down for a planned fault.
+pub(super) const SLOW: Script =
+    Script { doing: "slowing processes down", body: include_str!("scripts/slow.sh") };
+/// Limits what processes may write for a planned fault.
+pub(super) const LIMIT: Script = Script { doing: "limiting files", body: include_str!("scripts/limit.sh") };
 /// Writes lines to the standard input of a node.
 pub(super) const CONTROL: Script =
     Script { doing: "setting rules of links", body: include_str!("scripts/control.sh") };
@@ -210,7 +216,9 @@ mod tests {
 
     #[test]
     fn every_script_is_one_that_the_shell_understands() {
-        for script in [CHECK, INVENTORY, PLACE, START, STATUS, STOP, CLEAN, KILL, CONTROL, END_LOAD, LOGS] {
+        for script in [
+            CHECK, INVENTORY, PLACE, START, STATUS, STOP, CLEAN, SIGNAL, SLOW, LIMIT, CONTROL, END_LOAD, LOGS,
+        ] {
             let text = script.text(&["x".into()]);
             let status = Command::new("sh").args(["-n", "-c", &text]).status().unwrap();
             assert!(status.success(), "{}", script.doing);

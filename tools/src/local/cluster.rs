@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use wire::ids::NodeId;
 
-use crate::pids::{self, Entry};
+use crate::pids::{self, Entry, Signal};
 use crate::procfs::{self, Process};
 use crate::run::{
-    DirectedRule, Directories, Fault, Fleet, Kind, StartError, UnaskedEnd, Usage, control_lines, killed,
-    last_words, program,
+    Deed, DirectedRule, Directories, Fleet, Part, StartError, UnaskedEnd, Usage, control_lines, killed,
+    last_words, program, throttle,
 };
 
 /// How long nodes may take to stop before they are killed.
@@ -34,6 +34,8 @@ pub(crate) struct Cluster {
     usage: Usage,
     /// Those that ended unasked since the last call of `observe`.
     ended: Vec<UnaskedEnd>,
+    /// Nodes that are slowed, each with the shell that does it.
+    throttles: Vec<(NodeId, Child)>,
 }
 
 /// One node's processes.
@@ -75,6 +77,7 @@ impl Cluster {
             recorded: Vec::new(),
             usage: Usage::default(),
             ended: Vec::new(),
+            throttles: Vec::new(),
         };
         for id in (0..count).map(NodeId) {
             match spawn(&cluster.program, directories, id, arguments(id)) {
@@ -118,19 +121,89 @@ impl Cluster {
         }
     }
 
-    fn carry_out(&mut self, fault: &Fault) -> Result<(), String> {
-        let failed = |error: io::Error| error.to_string();
-        match fault.kind {
-            Kind::Crash => self.crash(&fault.nodes).map_err(failed),
-            Kind::Restart => {
-                self.crash(&fault.nodes).map_err(failed)?;
-                let restarted = fault.nodes.iter().try_for_each(|id| self.start_again(*id));
+    fn carry_out(&mut self, deed: Deed, nodes: &[NodeId]) -> io::Result<()> {
+        match deed {
+            Deed::Kill(Part::Whole) => self.crash(nodes),
+            Deed::Kill(Part::Core) => self.kill_cores(nodes),
+            Deed::Kill(part @ (Part::Client | Part::Server)) => pids::kill(&self.pids(part, nodes)?),
+            Deed::Restart => {
+                self.crash(nodes)?;
+                let restarted = nodes.iter().try_for_each(|id| self.start_again(*id));
                 self.look();
-                restarted.map_err(|error| error.to_string())
+                restarted.map_err(io::Error::other)
             }
-            Kind::KillClient => self.kill_children(&fault.nodes, "net_client").map_err(failed),
-            Kind::KillServer => self.kill_children(&fault.nodes, "net_server").map_err(failed),
+            Deed::Pause(part) => pids::send(Signal::Stop, &self.pids(part, nodes)?),
+            Deed::Continue(part) => pids::send(Signal::Continue, &self.pids(part, nodes)?),
+            Deed::Throttle { percent, lasts } => self.throttle(percent, lasts, nodes),
+            Deed::Unthrottle => self.unthrottle(|id| nodes.contains(&id)),
+            Deed::FillDisk => limit_files("0:", &self.pids(Part::Whole, nodes)?),
+            Deed::FreeDisk => limit_files("unlimited:", &self.pids(Part::Whole, nodes)?),
         }
+    }
+
+    /// The processes of a part of these nodes; an error if one has none.
+    fn pids(&self, part: Part, nodes: &[NodeId]) -> io::Result<Vec<u32>> {
+        let all = procfs::processes();
+        let mut pids = Vec::new();
+        for id in nodes {
+            let own = processes_of(&self.nodes[usize::from(id.0)], &all);
+            let wanted = |process: &&&Process| part.program().is_none_or(|name| process.name == name);
+            let before = pids.len();
+            pids.extend(own.iter().filter(wanted).map(|process| process.pid));
+            if pids.len() == before {
+                let what = part.program().unwrap_or("process");
+                return Err(io::Error::other(format!("node {id} has no {what} that runs")));
+            }
+        }
+        Ok(pids)
+    }
+
+    /// Kills the first process of each of these nodes and waits until the others have ended for want of it.
+    fn kill_cores(&mut self, nodes: &[NodeId]) -> io::Result<()> {
+        let all = procfs::processes();
+        let own = nodes.iter().flat_map(|id| entries_of(&self.nodes[usize::from(id.0)], &all));
+        let own: Vec<Entry> = own.collect();
+        pids::kill(&self.pids(Part::Core, nodes)?)?;
+        for id in nodes {
+            let node = &mut self.nodes[usize::from(id.0)];
+            node.state = State::Crashed;
+            node.child.wait()?;
+        }
+        let left = pids::wait(&own, STOP_PATIENCE, |_| Ok(()))?;
+        match left.first() {
+            None => Ok(()),
+            Some(entry) => Err(io::Error::other(format!("{} did not end with its core", entry.what))),
+        }
+    }
+
+    fn throttle(&mut self, percent: u8, lasts: Duration, nodes: &[NodeId]) -> io::Result<()> {
+        for id in nodes {
+            let pids = self.pids(Part::Whole, &[*id])?;
+            // The file is there as long as the shell may do its work: it is ended here.
+            let shell = Command::new("sh")
+                .args(["-c", throttle::SCRIPT, "throttle"])
+                .args(throttle::arguments(percent, lasts))
+                .arg("/")
+                .args(pids.iter().map(u32::to_string))
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn()?;
+            self.throttles.push((*id, shell));
+        }
+        Ok(())
+    }
+
+    /// Lets those of the slowed nodes that are meant run as they can.
+    fn unthrottle(&mut self, is_meant: impl Fn(NodeId) -> bool) -> io::Result<()> {
+        let (over, rest) = self.throttles.drain(..).partition(|(id, _)| is_meant(*id));
+        self.throttles = rest;
+        for (id, mut shell) in over {
+            shell.kill()?;
+            shell.wait()?;
+            // It may have been killed while they stood still. They may have ended meanwhile.
+            pids::send(Signal::Continue, &self.pids(Part::Whole, &[id]).unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     /// Kills all processes of these nodes at once and waits until none is left, so that their ports are free.
@@ -164,12 +237,6 @@ impl Cluster {
         Ok(())
     }
 
-    fn kill_children(&self, nodes: &[NodeId], name: &str) -> io::Result<()> {
-        let all = procfs::processes();
-        let own = nodes.iter().map(|id| processes_of(&self.nodes[usize::from(id.0)], &all));
-        pids::kill(&own.flat_map(|own| named(&own, name)).collect::<Vec<_>>())
-    }
-
     fn kill_all(&mut self) {
         for node in &mut self.nodes {
             node.stdin = None;
@@ -194,8 +261,8 @@ impl Fleet for Cluster {
         self.nodes.iter().filter(|node| node.state == State::Running).map(|node| node.id).collect()
     }
 
-    fn apply(&mut self, fault: &Fault) -> Result<(), String> {
-        self.carry_out(fault)
+    fn apply(&mut self, deed: Deed, nodes: &[NodeId]) -> Result<(), String> {
+        self.carry_out(deed, nodes).map_err(|error| error.to_string())
     }
 
     fn set_links(&mut self, rules: &[DirectedRule]) -> Result<(), String> {
@@ -222,6 +289,9 @@ impl Fleet for Cluster {
     }
 
     fn stop(&mut self) -> Vec<String> {
+        if let Err(error) = self.unthrottle(|_| true) {
+            log::error!("could not end what slows nodes down: {error}");
+        }
         self.look();
         let recorded: Vec<Entry> =
             self.recorded.drain(..).filter(|entry| entry.pid != std::process::id()).collect();
@@ -311,6 +381,17 @@ fn entries_of(node: &Node, all: &BTreeMap<u32, Process>) -> Vec<Entry> {
     processes_of(node, all).into_iter().map(entry).collect()
 }
 
-fn named(processes: &[&Process], name: &str) -> Vec<u32> {
-    processes.iter().filter(|process| process.name == name).map(|process| process.pid).collect()
+/// Sets the most bytes that a file of these processes may get by writing to it: `SOFT:`, the hard limit stays. Those that
+/// have ended meanwhile need none.
+fn limit_files(limit: &str, pids: &[u32]) -> io::Result<()> {
+    // The core comes last: it ends as soon as it notices, and its children with it.
+    for pid in pids.iter().rev() {
+        let (target, limit) = (format!("--pid={pid}"), format!("--fsize={limit}"));
+        let output = Command::new("prlimit").args([&target, &limit]).stdin(Stdio::null()).output()?;
+        if !output.status.success() && procfs::process(*pid).is_some() {
+            let why = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(format!("prlimit {target} {limit}: {}", why.trim())));
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use log::Level;
 
 use super::moment::Stamp;
 
-/// A process of a node.
+/// A process of a node, or the one that drives the run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Process {
     /// The core.
@@ -16,16 +16,20 @@ pub(super) enum Process {
     NetClient,
     /// The receiver.
     NetServer,
+    /// What is done to the node by plan.
+    Tools,
 }
 
 impl Process {
-    pub(super) const ALL: [Process; 3] = [Process::Node, Process::NetClient, Process::NetServer];
+    pub(super) const ALL: [Process; 4] =
+        [Process::Node, Process::NetClient, Process::NetServer, Process::Tools];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Process::Node => "node",
             Process::NetClient => "net_client",
             Process::NetServer => "net_server",
+            Process::Tools => "tools",
         }
     }
 }

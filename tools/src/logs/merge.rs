@@ -111,7 +111,12 @@ impl Files {
     pub(super) fn merge(&self, clocks: &Clocks) -> Result<Merge, ParseError> {
         let mut merge = Merge { readers: Vec::new(), heads: BTreeSet::new() };
         for (index, (source, path)) in self.files.iter().enumerate() {
-            let reader = Reader::open(*source, path, clocks.offset_us(source.node))?;
+            // The clock of the machine that fetched the logs is the one that others are compared with.
+            let offset_us = match source.process {
+                Process::Tools => 0,
+                Process::Node | Process::NetClient | Process::NetServer => clocks.offset_us(source.node),
+            };
+            let reader = Reader::open(*source, path, offset_us)?;
             if let Some(record) = &reader.next {
                 merge.heads.insert((record.at(), index));
             }
@@ -127,6 +132,7 @@ fn process_of(name: &str) -> Option<Process> {
         ("consensus-node-", Process::Node),
         ("node-net-client-", Process::NetClient),
         ("node-net-server-", Process::NetServer),
+        ("faults-", Process::Tools),
     ];
     starts.into_iter().find(|(start, _)| name.starts_with(start)).map(|(_, process)| process)
 }
@@ -229,7 +235,7 @@ impl<R: BufRead> Reader<R> {
         }
         let event = match self.source.process {
             Process::Node => TraceEvent::parse(&text),
-            Process::NetClient | Process::NetServer => None,
+            Process::NetClient | Process::NetServer | Process::Tools => None,
         };
         let text = event.as_ref().map_or(text, sentence);
         Ok(Some(Record { source: self.source, head, text, event }))

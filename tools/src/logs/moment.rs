@@ -1,6 +1,7 @@
 //! Times of log lines, and how people name one on the command line.
 
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A time, in microseconds since 1970, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,6 +79,23 @@ impl Moment {
     }
 }
 
+/// A time as it stands at the beginning of a line of a log.
+pub(crate) fn written(at: SystemTime) -> String {
+    let stamp = Stamp(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64);
+    let (mut days_left, mut year) = (stamp.0.div_euclid(DAY_US), *YEARS.start());
+    let of_year = |year| (1..=12).map(|month| days(year, month)).sum::<i64>();
+    while days_left >= of_year(year) {
+        days_left -= of_year(year);
+        year += 1;
+    }
+    let mut month = 1;
+    while days_left >= days(year, month) {
+        days_left -= days(year, month);
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}T{stamp}Z", days_left + 1)
+}
+
 /// Days since 1970 of `2026-11-21`.
 fn day(date: &str) -> Option<i64> {
     let mut parts = date.split('-').map(digits);
@@ -130,7 +148,19 @@ fn digits(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_time_is_written_as_it_is_read() {
+        for us in
+            [0, 951_782_400_000_001, 1_795_282_164_123_456, 1_709_251_199_999_999, 4_102_444_799_000_000]
+        {
+            let text = written(UNIX_EPOCH + Duration::from_micros(us));
+            assert_eq!(Stamp::parse(&text), Some(Stamp(us as i64)), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_read_as_they_are_written() {

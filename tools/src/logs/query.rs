@@ -169,7 +169,7 @@ impl Query {
         let tx = "hex digits, the beginning of a transaction's id; or slowest, median or random";
         followed.extend(values.optional("tx", tx, parse_tx)?);
         let moment = |name| values.optional(name, Moment::EXPECTED, Moment::parse);
-        let processes = "node, net_client or net_server, or several separated by commas";
+        let processes = "node, net_client, net_server or tools, or several separated by commas";
         let shard = values.optional_whole("shard")?;
         let kinds = [
             ("node", values.optional("node", "node ids, as in 0-3+8", parse_nodes)?.map(Kind::Nodes)),
@@ -323,7 +323,7 @@ mod tests {
         for (line, expected) in [
             ("--node 5-3", "--node: found '5-3', expected node ids, as in 0-3+8"),
             ("--node ,", "--node: found ','"),
-            ("--process core", "--process: found 'core', expected node, net_client or net_server"),
+            ("--process core", "--process: found 'core', expected node, net_client, net_server or tools"),
             ("--level loud", "--level: found 'loud', expected error, warn, info, debug or trace"),
             ("--round -1", "--round: found '-1'"),
             ("--lane 3", "--lane: found '3', expected a lane entry"),

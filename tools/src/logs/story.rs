@@ -39,7 +39,7 @@ struct Event {
 }
 
 /// Whether a story goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Added {
     /// The record is in it.
     Taken,

@@ -77,6 +77,11 @@ impl Directories {
         self.log.join(format!("stderr-{node}.txt"))
     }
 
+    /// What was done to a node by plan.
+    pub(crate) fn faults(&self, node: NodeId) -> PathBuf {
+        self.log.join(format!("faults-{node}.log"))
+    }
+
     /// Creates those of the directories that are not there.
     pub(crate) fn create(&self) -> Result<Made, StartError> {
         let mut made = Made(Vec::new());
@@ -287,7 +292,8 @@ const CONSENSUS_LOG: &str = "consensus-node-";
 
 /// The node that writes a log of this name, if one does.
 pub(crate) fn node_of_log(name: &str) -> Option<NodeId> {
-    const NAMES: [(&str, &str); 6] = [
+    const NAMES: [(&str, &str); 7] = [
+        ("faults-", ".log"),
         (CONSENSUS_LOG, ".log"),
         ("node-net-client-", ".log"),
         ("node-net-server-", ".log"),

@@ -1,100 +1,267 @@
-//! `--faults`: which node fails how and when, in seconds since load began.
+//! `--faults`: what fails how, when, and for how long, in seconds since load began.
 //!
-//! `LIST = FAULT ["," FAULT]…`, `FAULT = NAME ":" IDS "@" T`, `IDS = RUN ["+" RUN]…`, `RUN = ID ["-" ID]`; e.g.
-//! `crash:3@3,kill-client:1@5.5`.
+//! [`list`] reads the list, repeats what is to be repeated and draws random faults ([`random`]). [`check`] refuses faults
+//! that cannot be carried out beside each other. The result is a plan: faults in order of time, which [`steps`] turns
+//! into what is to be done when, the beginning of each fault and the end of those that last.
+
+mod check;
+mod list;
+mod random;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use wire::ids::NodeId;
-use wire::nearest;
-use wire::text::ParseError;
 
-use crate::flags::{parse_seconds, seconds_text};
+use crate::flags::seconds_text;
 use crate::ids;
 
-/// A kind of fault.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// All three processes are killed and stay dead, unless a restart follows.
-    Crash,
-    /// The node is started from its journal; before that it is killed, if it runs.
-    Restart,
-    /// `net_client` is killed; the node restarts it.
-    KillClient,
-    /// `net_server` is killed; the node restarts it.
-    KillServer,
+pub(crate) use self::list::List;
+
+/// Which processes of a node a fault is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Part {
+    /// All three.
+    Whole,
+    /// `node`, the parent of the other two.
+    Core,
+    /// `net_client`.
+    Client,
+    /// `net_server`.
+    Server,
 }
 
-impl Kind {
-    const ALL: [(Kind, &'static str); 4] = [
-        (Kind::Crash, "crash"),
-        (Kind::Restart, "restart"),
-        (Kind::KillClient, "kill-client"),
-        (Kind::KillServer, "kill-server"),
-    ];
-
-    /// Its name in the list.
-    pub(crate) fn name(self) -> &'static str {
-        Kind::ALL.iter().find(|(kind, _)| *kind == self).expect("every kind has a name").1
+impl Part {
+    /// The program of a single process.
+    pub(crate) fn program(self) -> Option<&'static str> {
+        match self {
+            Part::Whole => None,
+            Part::Core => Some("node"),
+            Part::Client => Some("net_client"),
+            Part::Server => Some("net_server"),
+        }
     }
 }
 
 /// One planned fault.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Fault {
-    pub(crate) kind: Kind,
-    /// To whom, in the order given.
-    pub(crate) nodes: Vec<NodeId>,
-    /// When, since load began.
+    /// When it begins, since load began.
     pub(crate) at: Duration,
+    pub(crate) kind: Kind,
+}
+
+/// What fails.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Processes are killed. Without its core a node is down until it is restarted; a child is restarted by the core.
+    Kill { part: Part, nodes: Vec<NodeId> },
+    /// The nodes are started from their journals; before that they are killed, if they run.
+    Restart { nodes: Vec<NodeId> },
+    /// Something that lasts.
+    Spell { spell: Spell, lasts: Duration },
+}
+
+/// What fails for a while.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Spell {
+    /// Processes stand still.
+    Pause { part: Part, nodes: Vec<NodeId> },
+    /// All processes of the nodes run only so much of the time.
+    SlowNode { percent: u8, nodes: Vec<NodeId> },
+    /// No process of the nodes can write to a file. A node that notices ends; it is restarted when there is room again.
+    DiskFull { nodes: Vec<NodeId> },
+    /// Links between sides.
+    Links { sides: Sides, rule: Rule },
+}
+
+/// Nodes on two or more sides of a border.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Sides {
+    /// The links between each two sides, in both directions.
+    Between(Vec<Vec<NodeId>>),
+    /// The links from the first to the second.
+    OneWay(Vec<NodeId>, Vec<NodeId>),
+}
+
+/// What a link does to messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rule {
+    /// Nothing passes.
+    Cut,
+    /// They come later by so much, and pass only at a rate if one is given.
+    Slow { delay_ms: u32, mbit_per_s: Option<u32> },
+}
+
+/// A directed link.
+pub(crate) type Link = (NodeId, NodeId);
+
+impl Sides {
+    /// Every link that crosses, sorted.
+    pub(crate) fn links(&self) -> BTreeSet<Link> {
+        let cross = |from: &[NodeId], to: &[NodeId]| -> Vec<Link> {
+            from.iter().flat_map(|from| to.iter().map(|to| (*from, *to))).collect()
+        };
+        match self {
+            Sides::OneWay(from, to) => cross(from, to).into_iter().collect(),
+            Sides::Between(sides) => {
+                let others = |at: usize| sides.iter().enumerate().filter(move |(other, _)| *other != at);
+                let all = sides.iter().enumerate();
+                all.flat_map(|(at, from)| others(at).flat_map(move |(_, to)| cross(from, to))).collect()
+            }
+        }
+    }
+
+    /// All nodes on any side.
+    fn nodes(&self) -> Vec<NodeId> {
+        match self {
+            Sides::OneWay(from, to) => [from.as_slice(), to].concat(),
+            Sides::Between(sides) => sides.concat(),
+        }
+    }
+}
+
+impl fmt::Display for Sides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sides::OneWay(from, to) => write!(f, "{}>{}", ids::nodes(from), ids::nodes(to)),
+            Sides::Between(sides) => {
+                let sides: Vec<String> = sides.iter().map(ids::nodes).collect();
+                f.write_str(&sides.join("/"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Cut => f.write_str("cut"),
+            Rule::Slow { delay_ms, mbit_per_s: None } => write!(f, "{delay_ms}ms"),
+            Rule::Slow { delay_ms: 0, mbit_per_s: Some(rate) } => write!(f, "{rate}mbit"),
+            Rule::Slow { delay_ms, mbit_per_s: Some(rate) } => write!(f, "{delay_ms}ms/{rate}mbit"),
+        }
+    }
+}
+
+impl Fault {
+    /// The nodes that it strikes, in the order given; of links, those at either end.
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        match &self.kind {
+            Kind::Kill { nodes, .. } | Kind::Restart { nodes } => nodes.clone(),
+            Kind::Spell { spell, .. } => match spell {
+                Spell::Pause { nodes, .. } | Spell::SlowNode { nodes, .. } | Spell::DiskFull { nodes } => {
+                    nodes.clone()
+                }
+                Spell::Links { sides, .. } => sides.nodes(),
+            },
+        }
+    }
+
+    /// When it ends, if it lasts.
+    pub(crate) fn until(&self) -> Option<Duration> {
+        match self.kind {
+            Kind::Spell { lasts, .. } => Some(self.at + lasts),
+            Kind::Kill { .. } | Kind::Restart { .. } => None,
+        }
+    }
+
+    /// Whether its nodes are down from then on, until they are restarted.
+    pub(crate) fn takes_down(&self) -> bool {
+        matches!(self.kind, Kind::Kill { part: Part::Whole | Part::Core, .. })
+    }
+
+    /// Whether it is of links, and leaves all processes alone.
+    pub(crate) fn is_of_links(&self) -> bool {
+        matches!(self.kind, Kind::Spell { spell: Spell::Links { .. }, .. })
+    }
+
+    /// Whether nodes go on from their journals in it.
+    pub(crate) fn needs_journals(&self) -> bool {
+        matches!(self.kind, Kind::Restart { .. } | Kind::Spell { spell: Spell::DiskFull { .. }, .. })
+    }
+
+    /// Its name in the list.
+    pub(crate) fn name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Kill { part: Part::Whole, .. } => "crash",
+            Kind::Kill { part: Part::Core, .. } => "kill-core",
+            Kind::Kill { part: Part::Client, .. } => "kill-client",
+            Kind::Kill { part: Part::Server, .. } => "kill-server",
+            Kind::Restart { .. } => "restart",
+            Kind::Spell { spell, .. } => match spell {
+                Spell::Pause { part: Part::Whole, .. } => "pause",
+                Spell::Pause { part: Part::Core, .. } => "pause-core",
+                Spell::Pause { part: Part::Client, .. } => "pause-client",
+                Spell::Pause { part: Part::Server, .. } => "pause-server",
+                Spell::SlowNode { .. } => "slow-node",
+                Spell::DiskFull { .. } => "disk-full",
+                Spell::Links { rule: Rule::Cut, .. } => "partition",
+                Spell::Links { rule: Rule::Slow { .. }, .. } => "slow",
+            },
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}@{}", self.kind.name(), ids::nodes(&self.nodes), seconds_text(self.at))
+        write!(f, "{}:", self.name())?;
+        match &self.kind {
+            Kind::Spell { spell: Spell::Links { sides, rule: Rule::Cut }, .. } => write!(f, "{sides}")?,
+            Kind::Spell { spell: Spell::Links { sides, rule }, .. } => write!(f, "{sides}={rule}")?,
+            Kind::Spell { spell: Spell::SlowNode { percent, nodes }, .. } => {
+                write!(f, "{}={percent}%", ids::nodes(nodes))?;
+            }
+            _ => f.write_str(&ids::nodes(&self.nodes()))?,
+        }
+        write!(f, "@{}", seconds_text(self.at))?;
+        match &self.kind {
+            Kind::Spell { lasts, .. } => write!(f, "+{}", seconds_text(*lasts)),
+            Kind::Kill { .. } | Kind::Restart { .. } => Ok(()),
+        }
     }
 }
 
-/// Reads the value of `--faults` for nodes 0 to `nodes` − 1; the result is in order of time.
-pub(crate) fn parse(text: &str, nodes: u16) -> Result<Vec<Fault>, ParseError> {
-    if text == "none" {
-        return Ok(Vec::new());
-    }
-    let mut faults = text.split(',').map(|item| parse_one(item, nodes)).collect::<Result<Vec<_>, _>>()?;
-    faults.sort_by_key(|fault| fault.at);
-    let mut crashed = BTreeSet::new();
-    for fault in &faults {
-        if fault.kind == Kind::Restart {
-            crashed.retain(|node| !fault.nodes.contains(node));
-        }
-        if let Some(node) = fault.nodes.iter().find(|node| crashed.contains(*node)) {
-            let expected = format!("nothing but a restart for node {node}, which has been crashed by then");
-            return Err(ParseError::of("--faults", &fault.to_string(), expected));
-        }
-        if fault.kind == Kind::Crash {
-            crashed.extend(fault.nodes.iter().copied());
-        }
-    }
-    Ok(faults)
+/// An edge of a fault.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Edge {
+    End,
+    Begin,
 }
 
-fn parse_one(item: &str, nodes: u16) -> Result<Fault, ParseError> {
-    let error = |value: &str, expected: String| ParseError::of("--faults", value, expected);
-    let (name, rest) = item.split_once(':').ok_or_else(|| error(item, "NAME:IDS@SECONDS".into()))?;
-    let kind = Kind::ALL.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind);
-    let kind = kind.ok_or_else(|| {
-        let known = Kind::ALL.map(|(_, name)| name);
-        error(name, format!("one of {}{}", known.join(", "), nearest::hint(name, &known)))
-    })?;
-    let (ids, at) = rest.split_once('@').ok_or_else(|| error(item, format!("{name}:IDS@SECONDS")))?;
-    let known = |ids: &Vec<NodeId>| ids.iter().all(|id| id.0 < nodes);
-    let nodes = ids::parse(ids)
-        .filter(known)
-        .ok_or_else(|| error(item, format!("node ids from 0 to {}, joined by '+'", nodes - 1)))?;
-    let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds".into()))?;
-    Ok(Fault { kind, nodes, at })
+/// Something to be done at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    pub(crate) at: Duration,
+    /// The place of the fault in the plan.
+    pub(crate) fault: usize,
+    pub(crate) edge: Edge,
+}
+
+/// What a plan does when, in order of time; at one time ends come first, so that a fault may follow on another.
+pub(crate) fn steps(plan: &[Fault]) -> Vec<Step> {
+    let of = |(at, fault): (usize, &Fault)| {
+        let begin = Step { at: fault.at, fault: at, edge: Edge::Begin };
+        let end = fault.until().map(|until| Step { at: until, fault: at, edge: Edge::End });
+        [Some(begin), end].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let mut steps: Vec<Step> = plan.iter().enumerate().flat_map(of).collect();
+    steps.sort_by_key(|step| (step.at, step.edge));
+    steps
+}
+
+/// The nodes that a plan takes down and does not start again.
+pub(crate) fn down_for_good(plan: &[Fault]) -> BTreeSet<NodeId> {
+    let mut down = BTreeSet::new();
+    for fault in plan {
+        match &fault.kind {
+            _ if fault.takes_down() => down.extend(fault.nodes()),
+            Kind::Restart { nodes } => down.retain(|node| !nodes.contains(node)),
+            Kind::Kill { .. } | Kind::Spell { .. } => {}
+        }
+    }
+    down
 }
 
 #[cfg(test)]
@@ -102,45 +269,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_read_and_sorted_by_time() {
-        let faults = parse("kill-client:1-2@5.5,crash:3+0@3,kill-server:2@5", 4).unwrap();
-        let texts: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        assert_eq!(texts, ["crash:3+0@3", "kill-server:2@5", "kill-client:1-2@5.5"]);
-        assert_eq!(faults[0].nodes, [NodeId(3), NodeId(0)]);
-        assert_eq!(parse("none", 4), Ok(Vec::new()));
-        let faults = parse("crash:3@3,restart:0-2@4,restart:3@6,crash:3@7,restart:3@7", 4).unwrap();
-        assert_eq!(
-            faults.last().map(|fault| fault.kind),
-            Some(Kind::Restart),
-            "as given where times are equal"
-        );
+    fn links_that_cross_a_border_are_those_between_its_sides() {
+        let link = |from, to| (NodeId(from), NodeId(to));
+        let nodes = |ids: &[u16]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+        let two = Sides::Between(vec![nodes(&[0, 1]), nodes(&[3])]);
+        let both = [link(0, 3), link(1, 3), link(3, 0), link(3, 1)];
+        assert_eq!(two.links(), BTreeSet::from(both));
+        let way = Sides::OneWay(nodes(&[0, 1]), nodes(&[3]));
+        assert_eq!(way.links(), BTreeSet::from([link(0, 3), link(1, 3)]));
+        let three = Sides::Between(vec![nodes(&[0]), nodes(&[1]), nodes(&[2])]);
+        assert_eq!(three.links().len(), 6);
     }
 
     #[test]
-    fn mistakes_are_named() {
-        for (list, expected) in [
-            ("", "--faults: found '', expected NAME:IDS@SECONDS"),
-            ("crash", "--faults: found 'crash', expected NAME:IDS@SECONDS"),
-            ("crash:3", "--faults: found 'crash:3', expected crash:IDS@SECONDS"),
-            (
-                "crush:3@1",
-                "--faults: found 'crush', expected one of crash, restart, kill-client, kill-server; the nearest is 'crash'",
-            ),
-            (
-                "pause:3@1+2",
-                "--faults: found 'pause', expected one of crash, restart, kill-client, kill-server",
-            ),
-            ("crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3, joined by '+'"),
-            ("crash:@1", "--faults: found 'crash:@1', expected node ids from 0 to 3, joined by '+'"),
-            (
-                "crash:1@1,kill-client:2+1@2.9999",
-                "--faults: found 'kill-client:2+1@2.9999', expected nothing but a restart for node 1, which has been crashed by then",
-            ),
-            ("crash:1@x", "--faults: found 'crash:1@x', expected a time after '@', in seconds"),
-            ("crash:1@-1", "--faults: found 'crash:1@-1', expected a time after '@', in seconds"),
-            ("crash:1@NaN", "--faults: found 'crash:1@NaN', expected a time after '@', in seconds"),
-        ] {
-            assert_eq!(parse(list, 4).unwrap_err().to_string(), expected);
-        }
+    fn steps_come_in_order_of_time_and_ends_before_beginnings() {
+        let plan = list::tests::plan("pause:2@3+2,crash:2@5,pause:1@1+9", 4).unwrap();
+        let texts: Vec<String> = plan.iter().map(Fault::to_string).collect();
+        assert_eq!(texts, ["pause:1@1+9", "pause:2@3+2", "crash:2@5"]);
+        let order: Vec<_> =
+            steps(&plan).iter().map(|step| (step.at.as_secs(), step.fault, step.edge)).collect();
+        let (begin, end) = (Edge::Begin, Edge::End);
+        assert_eq!(order, [(1, 0, begin), (3, 1, begin), (5, 1, end), (5, 2, begin), (10, 0, end)]);
+    }
+
+    #[test]
+    fn only_what_is_not_restarted_stays_down() {
+        let plan =
+            list::tests::plan("crash:0-2@1,restart:1@2,kill-core:3@2,restart:3@3,crash:3@4", 7).unwrap();
+        assert_eq!(down_for_good(&plan), BTreeSet::from([0, 2, 3].map(NodeId)));
     }
 }

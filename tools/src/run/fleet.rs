@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use wire::ids::NodeId;
 
-use super::faults::Fault;
+use super::faults::Part;
 use super::links::DirectedRule;
 use crate::json::Json;
 use crate::pids::Entry;
@@ -20,8 +21,8 @@ pub(crate) trait Fleet {
     /// The nodes whose first process runs, as far as is known.
     fn up(&self) -> Vec<NodeId>;
 
-    /// Carries a planned fault out, or returns why it could not.
-    fn apply(&mut self, fault: &Fault) -> Result<(), String>;
+    /// Does something to these nodes, or returns why it could not.
+    fn apply(&mut self, deed: Deed, nodes: &[NodeId]) -> Result<(), String>;
 
     /// Sets rules of links at their sending nodes, or returns why it could not at some. A node that does not run has
     /// no rules and begins without any.
@@ -51,6 +52,27 @@ pub(crate) trait Fleet {
     fn hosts(&self) -> Vec<Json> {
         Vec::new()
     }
+}
+
+/// What a run does to the processes of nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Deed {
+    /// Kills them; without its core a node is down, and its other processes end.
+    Kill(Part),
+    /// Kills all processes that run, and starts the node from its journal.
+    Restart,
+    /// Stops them until they are continued.
+    Pause(Part),
+    Continue(Part),
+    /// Lets all processes run only so much of the time, for so long or until [`Deed::Unthrottle`].
+    Throttle {
+        percent: u8,
+        lasts: Duration,
+    },
+    Unthrottle,
+    /// Lets no process write to a file.
+    FillDisk,
+    FreeDisk,
 }
 
 /// A node whose first process ended, or went out of reach, though nobody stopped it.

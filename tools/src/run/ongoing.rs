@@ -8,14 +8,15 @@ use wire::client::NodeStatus;
 use wire::ids::{NodeId, Round, ShardId};
 use wire::wan::Wan;
 
-use super::diagnosis::{Symptoms, diagnose, last_words};
+use super::carry_out::Carried;
+use super::diagnosis::{Symptoms, diagnose};
 use super::error::{RunError, StartError};
-use super::faults::{Fault, Kind};
+use super::faults::{self, Step};
 use super::fleet::Fleet;
 use super::plan::RunPlan;
 use super::prepare::{Prepared, Resumed};
 use super::ready::{NotReady, REPLAY, wait_until_ready};
-use super::recovery::{Recoveries, comes_back};
+use super::recovery::Recoveries;
 use super::settle::Before;
 use super::summary::Counters;
 use super::wan;
@@ -29,12 +30,12 @@ use crate::terminal;
 pub(super) const STEP: Duration = Duration::from_millis(50);
 /// How long the last transactions may take.
 pub(super) const DRAIN: Duration = Duration::from_secs(30);
+/// How long a recovery is followed after the load, when little is left for nodes to commit.
+const RECOVERY: Duration = Duration::from_secs(1);
 /// How long answers to the last queries may take.
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long finding the coins of a load may take.
 const COINS: Duration = Duration::from_secs(60);
-/// How long nodes about to be crashed may take to report their counters.
-const LAST_WORDS: Duration = Duration::from_millis(200);
 /// After so long without a commit the run prints a diagnosis.
 const STALL: Duration = Duration::from_secs(5);
 /// After so long without a commit a run that waits for commits gives up.
@@ -84,7 +85,8 @@ pub(crate) struct Run<'a> {
     pub(crate) ends: BTreeMap<NodeId, String>,
     /// Those of them that were not planned.
     pub(crate) unplanned_ends: Vec<String>,
-    pub(crate) faults_done: Vec<Fault>,
+    /// What the plan's faults have done so far.
+    pub(super) carried: Carried,
     pub(crate) interrupted: bool,
     /// Processor time at the beginning and at the end of the measured part of the load.
     pub(crate) used: (Used, Used),
@@ -93,7 +95,7 @@ pub(crate) struct Run<'a> {
     pub(crate) stalls: Stalls,
     /// The run that this one goes on after, if it does.
     pub(crate) resumed: Option<Resumed>,
-    /// Nodes that came and went.
+    /// Faults, and nodes that came and went.
     pub(super) recoveries: Recoveries,
     pub(crate) diagnosis: Vec<String>,
     /// The counters of nodes that ran before, which are none of this run's.
@@ -136,7 +138,7 @@ impl Run<'_> {
             offering,
             ends: BTreeMap::new(),
             unplanned_ends: Vec::new(),
-            faults_done: Vec::new(),
+            carried: Carried::default(),
             interrupted: false,
             used: Default::default(),
             series: Vec::new(),
@@ -205,7 +207,8 @@ impl Run<'_> {
         };
         let shards = usize::from(self.plan.shards);
         let mut ticker = Ticker::new(usize::from(self.plan.nodes_in_all()), shards);
-        let mut pending: Vec<Fault> = self.plan.faults.iter().rev().cloned().collect();
+        let mut pending: Vec<Step> = faults::steps(&self.plan.faults);
+        pending.reverse();
         while !self.interrupted && !self.has_enough(&ticker) {
             if self.used.0.at.is_none() && began.elapsed() >= self.plan.load.warmup {
                 self.used.0 = self.use_now();
@@ -213,20 +216,15 @@ impl Run<'_> {
             thread::sleep(STEP.min(self.until_end(began)));
             self.interrupted = signals::is_interrupted();
             self.on_time(&mut ticker);
-            while pending.last().is_some_and(|fault| fault.at <= began.elapsed()) {
-                let fault = pending.pop().expect("the loop has looked at it");
-                self.carry_out(fault);
+            while let Some(step) = pending.pop_if(|step| step.at <= began.elapsed()) {
+                self.carry_out(step);
             }
             companion.step(self, began.elapsed());
         }
         self.used.1 = self.use_now();
         self.offering.end();
+        self.carry_out_rest(&pending);
         self.on_time(&mut ticker);
-        if !self.interrupted {
-            let late = pending.iter().rev();
-            self.unplanned_ends
-                .extend(late.map(|fault| format!("{fault} did not come, since the load had ended")));
-        }
         Ok(ticker)
     }
 
@@ -258,26 +256,6 @@ impl Run<'_> {
             })
     }
 
-    /// A plan may stop the testbed for good; a line says so before.
-    fn warn_of_the_plan(&self) {
-        let faults = &self.plan.faults;
-        let crashes = faults.iter().filter(|fault| fault.kind == Kind::Crash);
-        let victims = crashes.flat_map(|fault| fault.nodes.iter().map(move |node| (*node, fault)));
-        let for_good = victims.filter(|(node, fault)| !comes_back(faults, *node, fault));
-        let crashed: BTreeSet<NodeId> = for_good.map(|(node, _)| node).collect();
-        let committee = &self.prepared.committee;
-        let f = committee.f();
-        for shard in (0..committee.shards()).map(ShardId) {
-            let count = committee.members(shard).filter(|node| crashed.contains(node)).count();
-            if count > f {
-                let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
-                self.progress.print(&format!(
-                    "the plan crashes {count} nodes{whose}, more than f = {f}: after that nothing can be committed there"
-                ));
-            }
-        }
-    }
-
     /// How long load is still to be offered, as far as time decides; a moment at least, since the load's own clock
     /// decides.
     fn until_end(&self, began: Instant) -> Duration {
@@ -290,7 +268,8 @@ impl Run<'_> {
         let began = Instant::now();
         while !self.interrupted && began.elapsed() < DRAIN {
             let in_flight = self.offering.look_at(|shared| shared.in_flight);
-            if in_flight == 0 && self.nothing_is_open() {
+            let is_followed = self.recoveries.are_open() && began.elapsed() < RECOVERY;
+            if in_flight == 0 && !is_followed && self.nothing_is_open() {
                 break;
             }
             // Without a quorum nothing will ever come.
@@ -354,16 +333,12 @@ impl Run<'_> {
     /// Looks at processes and load once a section of the series is over, prints its line, and a diagnosis if nothing
     /// commits.
     fn on_time(&mut self, ticker: &mut Ticker) {
-        self.follow_restarts();
+        self.follow_recoveries();
         let sections = self.offering.take_sections();
         if sections.is_empty() {
             return;
         }
-        for end in self.fleet.observe() {
-            self.progress.print(&end.to_string());
-            self.unplanned_ends.push(end.to_string());
-            self.note_gone(end.node, end.how);
-        }
+        self.note_ends();
         self.query_orphans();
         let nodes = self.fleet.up();
         let (height, lags) =
@@ -412,58 +387,18 @@ impl Run<'_> {
         self.orphans_due = Some((Instant::now(), FIRST_PAUSE));
     }
 
-    fn carry_out(&mut self, fault: Fault) {
-        self.progress.print(&format!("  fault: {fault}"));
-        if matches!(fault.kind, Kind::Crash | Kind::Restart) {
-            // Their counters are lost with them.
-            self.offering.statuses(&fault.nodes, LAST_WORDS);
-        }
-        if let Err(error) = self.fleet.apply(&fault) {
-            // The plan was not carried out, which the summary must show.
-            self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
-            let up = self.fleet.up();
-            for node in fault.nodes.into_iter().filter(|node| !up.contains(node)) {
-                let words = last_words(&self.plan.directories, node);
-                self.note_gone(node, format!("is down, since a planned fault failed{words}"));
-            }
-            return;
-        }
-        let at = self.elapsed();
-        for node in &fault.nodes {
-            match fault.kind {
-                Kind::Crash => {
-                    let how = format!("was crashed as planned at {} s", fault.at.as_secs_f64());
-                    if comes_back(&self.plan.faults, *node, &fault) {
-                        // What is open there waits for it, as for a node that is silent.
-                        self.recoveries.gone(at);
-                        self.ends.insert(*node, how);
-                    } else {
-                        self.note_gone(*node, how);
-                    }
-                }
-                Kind::Restart => {
-                    if self.ends.remove(node).is_some() {
-                        self.recoveries.back(at);
-                    }
-                    self.recoveries.follow(*node, at);
-                }
-                Kind::KillClient | Kind::KillServer => {}
-            }
-        }
-        self.faults_done.push(fault);
-    }
-
     /// Since the load began.
-    fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.offering.look_at(|shared| shared.began).map_or(Duration::ZERO, |began| began.at.elapsed())
     }
 
-    /// Follows nodes that were restarted.
-    fn follow_restarts(&mut self) {
+    /// Follows what comes after faults.
+    fn follow_recoveries(&mut self) {
         if self.recoveries.is_due() {
             self.offering.request_statuses();
         }
-        let lines = self.offering.look_at(|shared| self.recoveries.look(shared));
+        let up: Vec<NodeId> = self.fleet.up().into_iter().filter(|node| !self.follows(*node)).collect();
+        let lines = self.offering.look_at(|shared| self.recoveries.look(shared, &up));
         lines.iter().for_each(|line| self.progress.print(&format!("  {line}")));
     }
 

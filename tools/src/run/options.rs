@@ -15,7 +15,8 @@ pub(crate) const HISTORY_MIB: Range = Range::whole(1, 1 << 20);
 pub(crate) const DURATION: Opt = Opt::without_default(
     "duration",
     "S",
-    "Seconds for which load is offered; 10 unless --rounds is given. If both are given, what comes first ends it.",
+    "Seconds for which load is offered; 10 unless --rounds is given, or 4 more than --faults last if that is longer. If both \
+     are given, what comes first ends it.",
 )
 .within(Range::PositiveSeconds);
 pub(crate) const ROUNDS: Opt =
@@ -44,7 +45,7 @@ pub(crate) const FAULTS: Opt = Opt::with(
     "faults",
     "LIST",
     "none",
-    "What is done to which node when, e.g. crash:3@3,restart:3@6,kill-client:0+1@5. See FAULTS.",
+    "What fails when, and for how long, e.g. crash:3@3,restart:3@6,pause:2@13+3. See FAULTS.",
 );
 pub(crate) const TRANSACTIONS: Opt = Opt::switch(
     "transactions",
@@ -74,12 +75,21 @@ pub(crate) fn durability(values: &Values) -> Result<Option<&'static str>, UsageE
 /// The grammar of `--faults`.
 pub(crate) const FAULTS_SECTION: (&str, &str) = (
     "FAULTS",
-    "A comma-separated list of NAME:IDS@SECONDS; IDS are a list of nodes such as 0-3+8, time counts from the beginning of the \
-     load.\n\
-     crash        kill -9 of all three processes of the node, which stays dead unless a restart follows\n\
-     restart      its start from its journal, after a crash of it if it runs; not with --durability off\n\
-     kill-client  kill -9 of its net_client, which the node restarts\n\
-     kill-server  kill -9 of its net_server, which the node restarts",
+    "A comma-separated list of NAME:WHAT@T for what is done at once, and NAME:WHAT@T+D for what lasts D seconds; times are in \
+     seconds since the load begins. IDS are a list of nodes such as 0-3+8. SIDES are lists of nodes, as in 0+1/2+3 or, in \
+     one direction, 0+1>2. docs/faults.md has what must hold under each.\n\
+     crash:IDS@T            kill -9 of all three processes of a node, which is down until a restart; with +D one comes then\n\
+     kill-core:IDS@T        kill -9 of its first process, with which the others end; as crash\n\
+     kill-client:IDS@T      kill -9 of its net_client, which the node restarts\n\
+     kill-server:IDS@T      kill -9 of its net_server, which the node restarts\n\
+     restart:IDS@T          its start from its journal, after a crash of it if it runs; not with --durability off\n\
+     pause:IDS@T+D          its processes stand still (SIGSTOP); pause-core, pause-client, pause-server: one of them does\n\
+     slow-node:IDS=P%@T+D   its processes run P of each 100 ms\n\
+     disk-full:IDS@T+D      none of its writes to files succeeds; it ends, and starts from its journal when there is room\n\
+     partition:SIDES@T+D    links between the sides are cut: nothing passes\n\
+     slow:SIDES=HOW@T+D     links between the sides are slow: 200ms later, 10mbit a second, or 200ms/10mbit\n\
+     every:S                repeats the faults before it every S seconds, as far back as the list or another every goes\n\
+     random:COUNT           adds random faults, drawn from --seed, of at most f nodes of a shard at a time",
 );
 /// The grammar of `--limits`.
 pub(crate) const LIMITS_SECTION: (&str, &str) = (

@@ -10,7 +10,7 @@ use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
 use super::directories::Directories;
-use super::faults::{self, Fault, Kind};
+use super::faults::{Fault, List};
 use super::options::{
     BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS,
 };
@@ -62,15 +62,9 @@ impl RunPlan {
     ) -> Result<RunPlan, UsageError> {
         let duration = values.optional_seconds(DURATION.name)?;
         let rounds = values.optional_whole(ROUNDS.name)?;
-        let default = (duration.is_none() && rounds.is_none()).then_some(Duration::from_secs(10));
+        let faults = List::parse(values.required(FAULTS.name)?, nodes, shards)?;
+        let default = (duration.is_none() && rounds.is_none()).then(|| default_duration(&faults));
         let duration = duration.or(default);
-        let faults = faults::parse(values.required(FAULTS.name)?, nodes * shards)?;
-        if let (Some(late), None, Some(duration)) = (faults.last(), rounds, duration)
-            && late.at >= duration
-        {
-            let expected = format!("times before the end of the load after {} s", duration.as_secs_f64());
-            return Err(ParseError::of("--faults", &late.to_string(), expected).into());
-        }
         let is_signed = values.is_given(SIGNED.name);
         let (log, data) = (values.required(LOG_DIR.name)?, values.required("data-dir")?);
         if log == data {
@@ -81,6 +75,8 @@ impl RunPlan {
             return Err(ParseError::of("--follow", text, expected).into());
         }
         let load = load::Plan::of(values, shards, is_signed, duration)?;
+        // How long blocks take is not known before.
+        let faults = faults.plan(duration.filter(|_| rounds.is_none()), load.seed)?;
         Ok(RunPlan {
             nodes,
             shards,
@@ -123,9 +119,9 @@ impl RunPlan {
 
     /// Refuses a plan that restarts nodes which have no journals.
     pub(crate) fn refuse_restarts_without(&self, durability: Option<&str>) -> Result<(), UsageError> {
-        match self.faults.iter().find(|fault| fault.kind == Kind::Restart && durability.is_none()) {
+        match self.faults.iter().find(|fault| fault.needs_journals() && durability.is_none()) {
             Some(fault) => {
-                let expected = "no restart with --durability off, since it needs a journal";
+                let expected = format!("no {} with --durability off, since it needs a journal", fault.name());
                 Err(ParseError::of("--faults", &fault.to_string(), expected).into())
             }
             None => Ok(()),
@@ -159,6 +155,13 @@ impl NodeSettings {
         arguments.extend(self.limits.text().map(|list| ("--limits", list)));
         arguments.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
     }
+}
+
+/// How long load is offered if the command line does not say it: long enough to see what comes after the last fault.
+fn default_duration(faults: &List) -> Duration {
+    const USUAL: Duration = Duration::from_secs(10);
+    const AFTER_FAULTS: Duration = Duration::from_secs(4);
+    faults.end().map_or(USUAL, |end| USUAL.max(end + AFTER_FAULTS))
 }
 
 /// The nodes that are only to follow: at most f of each shard of `n` nodes.

@@ -15,7 +15,7 @@ use crate::json::Json;
 use crate::lag::Stall;
 use crate::load::{Found, Plan, Rate, Tally};
 use crate::procfs::Machine;
-use crate::run::Recovery;
+use crate::run::{Outcome, Recovery};
 use crate::verify::{Judgement, Verdict};
 
 pub(crate) use self::counters::Counters;
@@ -58,9 +58,9 @@ pub(crate) struct Summary {
     pub(crate) followers: BTreeSet<NodeId>,
     /// Nodes that were up and stood still or lagged, in the order in which that began.
     pub(crate) stalls: Vec<Stall>,
-    /// Planned faults as given.
-    pub(crate) faults: Vec<String>,
-    /// Nodes that were restarted, in that order.
+    /// Planned faults that were carried out, in order of time.
+    pub(crate) faults: Vec<Outcome>,
+    /// Nodes after faults, in the order in which those ended.
     pub(crate) recoveries: Vec<Recovery>,
     /// Findings besides those of the verdict.
     pub(crate) findings: Vec<String>,

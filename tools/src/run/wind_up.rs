@@ -11,9 +11,9 @@ use wire::ids::NodeId;
 use wire::limits::local::Local;
 
 use super::directories::Directories;
-use super::faults::Fault;
 use super::ongoing::{Run, Used, nodes_up};
 use super::plan::RunPlan;
+use super::recovery::Outcome;
 use super::summary::{self, Counters, Summary, Usage};
 use crate::lag;
 use crate::ledger::live::{self, LastLedger};
@@ -102,7 +102,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         behind,
         followers,
         stalls: stalls.until(series.last().map_or(0.0, |section| section.until_us as f64 / 1e6)),
-        faults: run.faults_done.iter().map(ToString::to_string).collect(),
+        faults: Vec::new(),
         recoveries: Vec::new(),
         findings,
         diagnosis: run.diagnosis,
@@ -116,10 +116,10 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     };
     let series = series.iter().map(|section| {
         let up = nodes_up(plan, &run.recoveries, section);
-        (section, up, faults_in(section, &run.faults_done))
+        (section, up, faults_in(section, run.recoveries.outcomes()))
     });
     let series: Vec<_> = series.collect();
-    summary.recoveries = run.recoveries.into_all();
+    (summary.faults, summary.recoveries) = run.recoveries.into_all();
     let files =
         [("series.csv", summary::series_csv(series)), ("latency.csv", summary::latency_csv(&summary.tally))];
     for (name, text) in files {
@@ -148,11 +148,16 @@ fn measured_ms(shared: &Shared, plan: &RunPlan) -> Range<u64> {
     ms(plan.load.warmup)..ms(plan.load.warmup + shared.measured_for)
 }
 
-/// The faults that came in a section, as they were given.
-fn faults_in(section: &Section, faults: &[Fault]) -> Vec<String> {
+/// The faults that began in a section, as they were given, and the ends of those that lasted and ended in it.
+fn faults_in<'a>(section: &Section, outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<String> {
     let time = section.from_us..section.until_us;
-    let here = faults.iter().filter(|fault| time.contains(&(fault.at.as_micros() as u64)));
-    here.map(ToString::to_string).collect()
+    let is_here = |at: Duration| time.contains(&(at.as_micros() as u64));
+    let of = |outcome: &Outcome| {
+        let begins = is_here(outcome.at).then(|| outcome.fault.to_string());
+        let until = outcome.until.filter(|until| outcome.fault.until().is_some() && is_here(*until));
+        [begins, until.map(|_| format!("end of {}", outcome.fault))]
+    };
+    outcomes.flat_map(of).flatten().collect()
 }
 
 /// The usage between two moments; nothing if the load ended before the first.

@@ -48,6 +48,15 @@ is_up() {
     [ "$at_boot" = "$boot" ] && [ -n "$ticks" ] && [ "$(started "$pid")" = "$ticks" ] &&
         case $(readlink "/proc/$pid/exe" 2>/dev/null) in "$real/bin/"*) true ;; *) false ;; esac
 }
+# The ids of the processes of node $1 if it runs, its first one first.
+family_of() {
+    is_up "$1" || return 1
+    parent=$pid
+    say "$parent"
+    for child in $(own_processes); do
+        if [ "$(stat_field "$child" 2)" = "$parent" ]; then say "$child"; fi
+    done
+}
 # The ids of the nodes that were started here.
 recorded() { (cd "$dir/run" 2>/dev/null && ls node-*.pid 2>/dev/null) | sed 's/^node-\([0-9]*\)\.pid$/\1/' | sort -n; }
 say_running() { for id in $(recorded); do if is_up "$id"; then say "running $id $pid"; fi; done; }

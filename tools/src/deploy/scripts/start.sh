@@ -14,6 +14,8 @@ say "version $("$dir/bin/node" --version 2>&1 | head -n 1)"
 [ -z "$filter" ] || { RUST_LOG=$filter; export RUST_LOG; }
 cd "$dir" || fail "$dir cannot be entered"
 ulimit -n "$(ulimit -Hn)"
+# Where no more may be written to files, nodes get an error as from a full disk and no signal that ends them.
+trap '' XFSZ
 # A journal serves one size of the history, and a system that has booted again may report a little less memory.
 if [ "$history" = auto ] && ! { read -r history < run/history-mib; } 2> /dev/null; then
     # A quarter of the memory for all nodes here together, and no more than a node takes by itself.

@@ -1,6 +1,9 @@
 # Asks all nodes here to stop, waits at most $1 seconds, and then ends every process of ours.
 stop_all() {
     asked=
+    # Who is slowed down or paused would not hear of it.
+    rm -f "$dir"/run/slow-*
+    for pid in $(own_processes); do kill -s CONT "$pid" 2>/dev/null; done
     for id in $(recorded); do
         if is_up "$id"; then
             # Opened for both directions, since a pipe that nobody reads would block.

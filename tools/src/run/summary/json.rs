@@ -6,7 +6,7 @@ use super::{Summary, ms};
 use crate::json::Json;
 use crate::lag::Stall;
 use crate::load::Histogram;
-use crate::run::Recovery;
+use crate::run::{Outcome, Recovery};
 use crate::verify::Judgement;
 
 const LATENCY: [(&str, u64); 3] = [("p50", 500), ("p90", 900), ("p99", 990)];
@@ -106,7 +106,7 @@ impl Summary {
     fn verdict_fields(&self) -> Vec<(&'static str, Json)> {
         let judgement = |answer: &Judgement| answer.to_json();
         vec![
-            ("faults", texts(&self.faults)),
+            ("faults", Json::List(self.faults.iter().map(Outcome::to_json).collect())),
             ("recoveries", Json::List(self.recoveries.iter().map(Recovery::to_json).collect())),
             ("peer_faults", counts(&self.counters.peer_faults)),
             ("rounds_behind", counts(&self.behind)),

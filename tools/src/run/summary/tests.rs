@@ -2,11 +2,34 @@ use wire::client::{Refusal, Rejection};
 
 use super::*;
 use crate::load::Mix;
+use crate::run::faults::{Fault, List};
+use crate::run::recovery::Start;
 use crate::testing::{documented, documented_keys, json_keys};
 use crate::verify::Judgement;
 
-const RECOVERY: Recovery =
-    Recovery { node: NodeId(1), at_s: 6.0, answered_s: Some(0.8), first_commit_s: Some(1.0), level_s: None };
+/// A node that was crashed and restarted, and what came of both.
+fn crash_and_restart() -> (Vec<Outcome>, Vec<Recovery>) {
+    let plan = List::parse("crash:1@3+3", 4, 1).unwrap().plan(None, 1).unwrap();
+    let s = Duration::from_secs;
+    let outcome = |fault: &Fault| Outcome {
+        fault: fault.clone(),
+        at: fault.at,
+        until: Some(s(6)),
+        first_commit_s: Some(1.0),
+        level_s: None,
+    };
+    let recovery = Recovery {
+        node: NodeId(1),
+        fault: plan[1].to_string(),
+        start: Start::Anew,
+        at_s: 6.0,
+        answered_s: Some(0.8),
+        first_commit_s: Some(1.0),
+        level_s: None,
+    };
+    (plan.iter().map(outcome).collect(), vec![recovery])
+}
+
 const STALL: Stall = Stall { node: NodeId(3), from_s: 6.0, length_s: 24.6 };
 
 /// A number for each program.
@@ -17,6 +40,7 @@ fn by_program(numbers: [f64; 4]) -> BTreeMap<String, f64> {
 
 /// A run of ten seconds of 1,000 a second, of which the first two are warm-up.
 pub(crate) fn made_up() -> Summary {
+    let (faults, recoveries) = crash_and_restart();
     let mut tally = Tally::of_shards(1);
     tally.borders.measured_from_us = 2_000_000;
     tally.borders.offered_until_us = 10_000_000;
@@ -66,8 +90,8 @@ pub(crate) fn made_up() -> Summary {
         behind: BTreeMap::from([(NodeId(2), 1_204)]),
         followers: BTreeSet::from([NodeId(2)]),
         stalls: vec![STALL],
-        faults: vec!["crash:3@3".into()],
-        recoveries: vec![RECOVERY],
+        faults,
+        recoveries,
         findings: Vec::new(),
         diagnosis: Vec::new(),
         unplanned_ends: Vec::new(),
@@ -163,7 +187,8 @@ fn figures_are_numbers_in_json() {
         "\"bytes_per_tx\": 500,",
         "\"latency_ms\": {\n    \"p50\": 50.175,\n    \"p90\": 90.111,\n    \"p99\": 100,\n    \"max\": 100\n  }",
         "\"latency_cross_ms\": {\n    \"p50\": null",
-        "\"faults\": [\"crash:3@3\"]",
+        "\"fault\": \"crash:1@3\",\n      \"kind\": \"crash\",\n      \"nodes\": [1],\n      \"at_s\": 3,\n      \"until_s\": 6,",
+        "\"after\": \"restart:1@6\"",
         "\"agreement\": true",
         "\"version\": \"0",
         "\"commit\": null",
@@ -212,6 +237,8 @@ fn the_text_names_what_matters() {
         "stalls             node 3 silent or behind for 25 s from 6 s on",
         "500, 50.0 a second, 1.20 views each",
         "net_client 12.50, net_server 12.50, node 50.00, tools 25.00; 0.10 cores busy",
+        "planned faults     crash:1@3, restart:1@6",
+        "recovered          node 1, restarted at 6.0 s: answered after 0.8 s, committed after 1.0 s, not level",
         "followers          node 2; a follower signs nothing, takes no transactions, and counts against f",
         "agreement          true",
     ] {

@@ -9,12 +9,12 @@ use super::Summary;
 use crate::grid::wrapped_facts;
 use crate::lag::{Stall, grouped};
 use crate::load::Histogram;
-use crate::run::{Recovery, followers_text};
+use crate::run::{Outcome, Recovery, Start, followers_text};
 
 /// More stalls are only counted.
 const STALLS_SHOWN: usize = 4;
-/// More restarts are only counted.
-const RECOVERIES_SHOWN: usize = 4;
+/// More recoveries are only counted.
+const RECOVERIES_SHOWN: usize = 8;
 
 type Row = (&'static str, String);
 
@@ -172,12 +172,19 @@ impl Summary {
         all.join(", ")
     }
 
-    /// Restarts of nodes; empty if there were none. At most as many as fit.
+    fn faults_text(&self) -> String {
+        self.faults.iter().map(|outcome| outcome.fault.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What came after faults: of restarts each node, of others all nodes together. At most as many as fit.
     fn recoveries_text(&self) -> String {
-        let mut all: Vec<String> =
-            self.recoveries.iter().take(RECOVERIES_SHOWN).map(Recovery::text).collect();
-        if self.recoveries.len() > RECOVERIES_SHOWN {
-            all.push(format!("{} more restarts", self.recoveries.len() - RECOVERIES_SHOWN));
+        let starts = self.recoveries.iter().filter(|recovery| recovery.start == Start::Anew);
+        let others = self.faults.iter().filter(|outcome| !outcome.is_of_starts());
+        let mut all: Vec<String> = starts.map(Recovery::text).chain(others.map(Outcome::text)).collect();
+        let left = all.len().saturating_sub(RECOVERIES_SHOWN);
+        if left > 0 {
+            all.truncate(RECOVERIES_SHOWN);
+            all.push(format!("{left} more in summary.json"));
         }
         all.join("; ")
     }
@@ -240,7 +247,7 @@ impl Summary {
                     String::new()
                 },
             ),
-            ("planned faults", self.faults.join(", ")),
+            ("planned faults", self.faults_text()),
             ("recovered", self.recoveries_text()),
             ("peers' faults", counts_text(&self.counters.peer_faults)),
             ("followers", self.followers_text()),

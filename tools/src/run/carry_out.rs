@@ -1,0 +1,211 @@
+//! How planned faults are carried out: each begins and ends at its time, is printed, and is noted in the logs of the
+//! nodes that it strikes.
+//!
+//! A node that is down by plan, or that ended because it could not write, is no surprise. Whatever cannot be carried out
+//! is: the run was not what the plan says. All that lasts is ended when the load ends or is interrupted, so that the
+//! nodes can wind up.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use wire::ids::{NodeId, ShardId};
+
+use super::diagnosis::last_words;
+use super::fault_log;
+use super::faults::{self, Edge, Fault, Kind, Part, Spell, Step};
+use super::fleet::{Deed, UnaskedEnd};
+use super::ongoing::Run;
+use super::recovery::Start;
+
+/// How long nodes about to be killed may take to report their counters.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Nodes that cannot write: their end is expected.
+    full: BTreeSet<NodeId>,
+}
+
+impl Run<'_> {
+    /// Prints before the load what the plan stops for good.
+    pub(super) fn warn_of_the_plan(&self) {
+        let lost: BTreeSet<NodeId> =
+            faults::down_for_good(&self.plan.faults).union(&self.plan.follow).copied().collect();
+        let committee = &self.prepared.committee;
+        let f = committee.f();
+        for shard in (0..committee.shards()).map(ShardId) {
+            let count = committee.members(shard).filter(|node| lost.contains(node)).count();
+            if count > f {
+                let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
+                self.progress.print(&format!(
+                    "the plan crashes {count} nodes{whose}, more than f = {f}: after that nothing can be committed there"
+                ));
+            }
+        }
+    }
+
+    /// Does what the plan has for now.
+    pub(super) fn carry_out(&mut self, step: Step) {
+        let fault = self.plan.faults[step.fault].clone();
+        let text = match step.edge {
+            Edge::Begin => format!("fault: {fault}"),
+            Edge::End => format!("end of fault: {fault}"),
+        };
+        self.progress.print(&format!("  {text}"));
+        if let Err(error) = fault_log::note(&self.plan.directories, &fault.nodes(), &text) {
+            self.unplanned_ends.push(error);
+        }
+        let done = match step.edge {
+            Edge::Begin => self.begin_fault(step.fault, &fault),
+            Edge::End => self.end_fault(&fault),
+        };
+        // When a run is interrupted, stopping the nodes ends what is left.
+        if let Err(error) = done
+            && !self.interrupted
+        {
+            // The plan was not carried out, which the summary must show.
+            self.unplanned_ends.push(format!("{fault} could not be carried out: {error}"));
+            let up = self.fleet.up();
+            for node in fault.nodes().into_iter().filter(|node| !up.contains(node)) {
+                let words = last_words(&self.plan.directories, node);
+                self.note_gone(node, format!("is down, since a planned fault failed{words}"));
+            }
+        }
+    }
+
+    /// Ends what still lasts when the load has ended; `pending` are the steps that have not come, the last one first.
+    pub(super) fn carry_out_rest(&mut self, pending: &[Step]) {
+        for step in pending.iter().rev() {
+            let begins = pending.iter().any(|other| other.fault == step.fault && other.edge == Edge::Begin);
+            match step.edge {
+                Edge::End if !begins => self.carry_out(*step),
+                Edge::Begin if !self.interrupted => {
+                    let fault = &self.plan.faults[step.fault];
+                    self.unplanned_ends.push(format!("{fault} did not come, since the load had ended"));
+                }
+                Edge::Begin | Edge::End => {}
+            }
+        }
+    }
+
+    fn begin_fault(&mut self, place: usize, fault: &Fault) -> Result<(), String> {
+        let nodes = fault.nodes();
+        if matches!(fault.kind, Kind::Kill { .. } | Kind::Restart { .. }) || fault.needs_journals() {
+            // Their counters may be lost with them.
+            self.offering.statuses(&nodes, LAST_WORDS);
+        }
+        let at = self.elapsed();
+        self.recoveries.begin(fault, at);
+        match &fault.kind {
+            Kind::Kill { part, .. } => {
+                self.fleet.apply(Deed::Kill(*part), &nodes)?;
+                if fault.takes_down() {
+                    self.note_down(place, fault, &nodes);
+                } else {
+                    self.note_over(fault, Start::None);
+                }
+                Ok(())
+            }
+            Kind::Restart { .. } => self.restart(fault, &nodes),
+            Kind::Spell { spell: Spell::Pause { part, .. }, .. } => {
+                self.fleet.apply(Deed::Pause(*part), &nodes)
+            }
+            Kind::Spell { spell: Spell::SlowNode { percent, .. }, lasts } => {
+                self.fleet.apply(Deed::Throttle { percent: *percent, lasts: *lasts }, &nodes)
+            }
+            Kind::Spell { spell: Spell::DiskFull { .. }, .. } => {
+                self.carried.full.extend(&nodes);
+                self.fleet.apply(Deed::FillDisk, &nodes)
+            }
+            Kind::Spell { spell: Spell::Links { .. }, .. } => Err("links have no rules yet".into()),
+        }
+    }
+
+    fn end_fault(&mut self, fault: &Fault) -> Result<(), String> {
+        let Kind::Spell { spell, .. } = &fault.kind else { return Ok(()) };
+        match spell {
+            Spell::Pause { part, nodes } => self.fleet.apply(Deed::Continue(*part), nodes)?,
+            Spell::SlowNode { nodes, .. } => self.fleet.apply(Deed::Unthrottle, nodes)?,
+            Spell::DiskFull { nodes } => return self.end_full_disk(fault, nodes),
+            Spell::Links { .. } => return Err("links have no rules yet".into()),
+        }
+        self.note_over(fault, Start::None);
+        Ok(())
+    }
+
+    /// Those that ended for want of room start again.
+    fn end_full_disk(&mut self, fault: &Fault, nodes: &[NodeId]) -> Result<(), String> {
+        self.note_ends();
+        self.carried.full.retain(|node| !nodes.contains(node));
+        let up = self.fleet.up();
+        let (up, down): (Vec<NodeId>, Vec<NodeId>) = nodes.iter().partition(|node| up.contains(node));
+        self.fleet.apply(Deed::FreeDisk, &up)?;
+        if down.is_empty() || self.interrupted {
+            self.note_over(fault, Start::None);
+            return Ok(());
+        }
+        self.restart(fault, &down)
+    }
+
+    /// Starts nodes from their journals, which ends a fault.
+    fn restart(&mut self, fault: &Fault, nodes: &[NodeId]) -> Result<(), String> {
+        self.fleet.apply(Deed::Restart, nodes)?;
+        let at = self.elapsed();
+        for node in nodes {
+            if self.ends.remove(node).is_some() {
+                self.recoveries.back(at);
+            }
+        }
+        self.note_over(fault, Start::Anew);
+        Ok(())
+    }
+
+    fn note_over(&mut self, fault: &Fault, start: Start) {
+        let at = self.elapsed();
+        self.offering.look_at(|shared| self.recoveries.end(fault, at, start, shared));
+    }
+
+    /// Nodes are down as planned.
+    fn note_down(&mut self, place: usize, fault: &Fault, nodes: &[NodeId]) {
+        let what = match fault.kind {
+            Kind::Kill { part: Part::Core, .. } => "lost its core",
+            _ => "was crashed",
+        };
+        for node in nodes {
+            let how = format!("{what} as planned at {} s", fault.at.as_secs_f64());
+            let mut later = self.plan.faults[place + 1..].iter();
+            let comes_back =
+                later.any(|later| matches!(&later.kind, Kind::Restart { nodes } if nodes.contains(node)));
+            if comes_back {
+                // What is open there waits for it, as for a node that is silent.
+                self.note_down_for_now(*node, how);
+            } else {
+                self.note_gone(*node, how);
+            }
+        }
+    }
+
+    fn note_down_for_now(&mut self, node: NodeId, how: String) {
+        let at = self.elapsed();
+        self.recoveries.gone(at);
+        self.ends.insert(node, how);
+    }
+
+    /// Takes note of the nodes that ended since this was last called.
+    pub(super) fn note_ends(&mut self) {
+        for end in self.fleet.observe() {
+            let UnaskedEnd { node, how, .. } = &end;
+            if self.carried.full.contains(node) {
+                // Its last words are of before: it could not write why.
+                let how = format!("{how}, as planned, since it could not write");
+                self.progress.print(&format!("  node {node} {how}"));
+                self.note_down_for_now(*node, how);
+            } else {
+                self.progress.print(&end.to_string());
+                self.unplanned_ends.push(end.to_string());
+                self.note_gone(end.node, end.how);
+            }
+        }
+    }
+}

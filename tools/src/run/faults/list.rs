@@ -1,0 +1,377 @@
+//! The value of `--faults`.
+//!
+//! `LIST = ITEM ["," ITEM]…`; an item is a fault, `every:S` or `random:COUNT`. `FAULT = NAME ":" WHAT "@" T ["+" D]`;
+//! `WHAT` names nodes, as in `0-2+5`, or links by the sides between which they are: `0+1/2+3`, or `0+1>2` for one
+//! direction. `every:S` repeats the faults before it, as far back as the list or the last `every` goes.
+
+use std::time::Duration;
+
+use wire::ids::NodeId;
+use wire::nearest;
+use wire::text::ParseError;
+
+use super::{Fault, Kind, Part, Rule, Sides, Spell, check, random};
+use crate::flags::{parse_seconds, seconds_text};
+use crate::ids;
+
+/// The names of faults with the form of what follows, and what else may stand in the list.
+const NAMES: [&str; 15] = [
+    "crash",
+    "restart",
+    "kill-core",
+    "kill-client",
+    "kill-server",
+    "pause",
+    "pause-core",
+    "pause-client",
+    "pause-server",
+    "slow-node",
+    "disk-full",
+    "partition",
+    "slow",
+    "every",
+    "random",
+];
+/// Repetitions beyond this are a mistake: each is a fault to carry out.
+const FAULTS_MAX: usize = 10_000;
+/// No network delays more.
+const DELAY_MS_MAX: u32 = 60_000;
+/// No more matters: a link of one machine carries less.
+const MBIT_MAX: u32 = 100_000;
+
+/// The testbed that a list is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape {
+    /// Nodes of a shard.
+    pub(crate) n: u16,
+    pub(crate) shards: u16,
+}
+
+impl Shape {
+    pub(crate) fn nodes(self) -> u16 {
+        self.n * self.shards
+    }
+}
+
+/// A list as it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct List {
+    shape: Shape,
+    faults: Vec<Fault>,
+    /// Groups of faults, as places in `faults`, each with the time after which it is repeated.
+    repeated: Vec<(std::ops::Range<usize>, Duration)>,
+    /// How many random faults to add.
+    random: usize,
+}
+
+impl List {
+    /// Reads the value of `--faults` for a testbed of `shards` shards of `n` nodes.
+    pub(crate) fn parse(text: &str, n: u16, shards: u16) -> Result<List, ParseError> {
+        let shape = Shape { n, shards };
+        let mut list = List { shape, faults: Vec::new(), repeated: Vec::new(), random: 0 };
+        if text == "none" {
+            return Ok(list);
+        }
+        let mut group = 0;
+        for item in text.split(',') {
+            let (name, rest) = item.split_once(':').ok_or_else(|| error(item, "NAME:WHAT@SECONDS"))?;
+            match name {
+                "every" => {
+                    let period = parse_seconds(rest).filter(|period| !period.is_zero());
+                    let period = period.ok_or_else(|| error(item, "every:SECONDS, more than 0"))?;
+                    if group == list.faults.len() {
+                        return Err(error(item, "a fault before it, which it repeats"));
+                    }
+                    list.repeated.push((group..list.faults.len(), period));
+                    group = list.faults.len();
+                }
+                "random" => {
+                    let count = rest.parse().ok().filter(|count| (1..=FAULTS_MAX).contains(count));
+                    list.random +=
+                        count.ok_or_else(|| error(item, &format!("random:COUNT, from 1 to {FAULTS_MAX}")))?;
+                }
+                _ => list.faults.extend(parse_fault(item, name, rest, shape)?),
+            }
+        }
+        Ok(list)
+    }
+
+    /// When the last fault of the list ends, repetitions left out; `None` if it has none.
+    pub(crate) fn end(&self) -> Option<Duration> {
+        self.faults.iter().map(|fault| fault.until().unwrap_or(fault.at)).max()
+    }
+
+    /// The plan for a load of this duration, if it is known; random faults are drawn from `seed`.
+    pub(crate) fn plan(&self, duration: Option<Duration>, seed: u64) -> Result<Vec<Fault>, ParseError> {
+        let mut plan = self.faults.clone();
+        for (group, period) in &self.repeated {
+            let group = &self.faults[group.clone()];
+            let whole =
+                duration.ok_or_else(|| needs_duration(&format!("every:{}", seconds_text(*period))))?;
+            let end = group.iter().map(|fault| fault.until().unwrap_or(fault.at)).max().unwrap_or_default();
+            for after in (1..).map(|time| *period * time).take_while(|after| end + *after < whole) {
+                plan.extend(group.iter().map(|fault| Fault { at: fault.at + after, ..fault.clone() }));
+                if plan.len() > FAULTS_MAX {
+                    let text = format!("every:{}", seconds_text(*period));
+                    return Err(error(&text, &format!("at most {FAULTS_MAX} faults in all")));
+                }
+            }
+        }
+        if self.random > 0 {
+            let whole = duration.ok_or_else(|| needs_duration(&format!("random:{}", self.random)))?;
+            random::add(&mut plan, self.random, self.shape, whole, seed)?;
+        }
+        // As given where times are equal.
+        plan.sort_by_key(|fault| fault.at);
+        check::refuse_clashes(&plan)?;
+        let end = |fault: &Fault| fault.until().unwrap_or(fault.at);
+        if let (Some(late), Some(duration)) = (plan.iter().max_by_key(|fault| end(fault)), duration)
+            && end(late) >= duration
+        {
+            let expected = format!("times before the end of the load after {} s", duration.as_secs_f64());
+            return Err(error(&late.to_string(), &expected));
+        }
+        Ok(plan)
+    }
+}
+
+fn error(value: &str, expected: &str) -> ParseError {
+    ParseError::of("--faults", value, expected)
+}
+
+fn needs_duration(item: &str) -> ParseError {
+    error(item, "--duration with it, since it fills the load's time")
+}
+
+/// A fault; of a crash that lasts also the restart that ends it.
+fn parse_fault(item: &str, name: &str, rest: &str, shape: Shape) -> Result<Vec<Fault>, ParseError> {
+    if !NAMES.contains(&name) {
+        return Err(error(name, &format!("one of {}{}", NAMES.join(", "), nearest::hint(name, &NAMES))));
+    }
+    let form = match name {
+        "crash" | "kill-core" => "IDS@SECONDS, or IDS@SECONDS+SECONDS with a restart at the end",
+        "restart" | "kill-client" | "kill-server" => "IDS@SECONDS",
+        "slow-node" => "IDS=PERCENT%@SECONDS+SECONDS",
+        "partition" => "SIDES@SECONDS+SECONDS",
+        "slow" => "SIDES=MILLISECONDSms@SECONDS+SECONDS",
+        _ => "IDS@SECONDS+SECONDS",
+    };
+    let (what, time) = rest.split_once('@').ok_or_else(|| error(item, &format!("{name}:{form}")))?;
+    let (at, lasts) = match time.split_once('+') {
+        Some((at, lasts)) => (at, Some(lasts)),
+        None => (time, None),
+    };
+    let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds"))?;
+    let lasts = match lasts {
+        Some(text) => {
+            let lasts = parse_seconds(text).filter(|lasts| !lasts.is_zero());
+            Some(lasts.ok_or_else(|| error(item, "a length of time after '+', in seconds, more than 0"))?)
+        }
+        None => None,
+    };
+    let nodes = |text: &str| parse_nodes(item, text, shape);
+    let kill = |part| Ok(Kind::Kill { part, nodes: nodes(what)? });
+    let moment = |kind: Result<Kind, ParseError>| match (kind?, lasts) {
+        (kind, None) => Ok(vec![Fault { at, kind }]),
+        (kind @ Kind::Kill { part: Part::Whole | Part::Core, .. }, Some(lasts)) => {
+            let restart = Kind::Restart { nodes: nodes(what)? };
+            Ok(vec![Fault { at, kind }, Fault { at: at + lasts, kind: restart }])
+        }
+        (_, Some(_)) => Err(error(item, &format!("{name}:{form}, since it does not last"))),
+    };
+    let spell = |spell: Result<Spell, ParseError>| {
+        let lasts = lasts.ok_or_else(|| error(item, &format!("{name}:{form}, since it lasts")))?;
+        Ok(vec![Fault { at, kind: Kind::Spell { spell: spell?, lasts } }])
+    };
+    let pause = |part| Ok(Spell::Pause { part, nodes: nodes(what)? });
+    match name {
+        "crash" => moment(kill(Part::Whole)),
+        "kill-core" => moment(kill(Part::Core)),
+        "kill-client" => moment(kill(Part::Client)),
+        "kill-server" => moment(kill(Part::Server)),
+        "restart" => moment(nodes(what).map(|nodes| Kind::Restart { nodes })),
+        "pause" => spell(pause(Part::Whole)),
+        "pause-core" => spell(pause(Part::Core)),
+        "pause-client" => spell(pause(Part::Client)),
+        "pause-server" => spell(pause(Part::Server)),
+        "disk-full" => spell(nodes(what).map(|nodes| Spell::DiskFull { nodes })),
+        "slow-node" => spell(parse_slow_node(item, what, shape)),
+        "partition" => {
+            spell(parse_sides(item, what, shape).map(|sides| Spell::Links { sides, rule: Rule::Cut }))
+        }
+        "slow" => spell(parse_slow_links(item, what, shape)),
+        _ => Err(error(item, "a fault")),
+    }
+}
+
+fn parse_nodes(item: &str, text: &str, shape: Shape) -> Result<Vec<NodeId>, ParseError> {
+    let known = |ids: &Vec<NodeId>| ids.iter().all(|id| id.0 < shape.nodes());
+    ids::parse(text)
+        .filter(known)
+        .ok_or_else(|| error(item, &format!("node ids from 0 to {}, joined by '+'", shape.nodes() - 1)))
+}
+
+fn parse_slow_node(item: &str, what: &str, shape: Shape) -> Result<Spell, ParseError> {
+    let expected = "a share of processor time after '=', from 1% to 99%";
+    let (ids, share) = what.split_once('=').ok_or_else(|| error(item, expected))?;
+    let percent = share.strip_suffix('%').and_then(|text| text.parse().ok());
+    let percent =
+        percent.filter(|percent| (1..=99).contains(percent)).ok_or_else(|| error(item, expected))?;
+    Ok(Spell::SlowNode { percent, nodes: parse_nodes(item, ids, shape)? })
+}
+
+fn parse_sides(item: &str, text: &str, shape: Shape) -> Result<Sides, ParseError> {
+    let nodes = |text: &str| parse_nodes(item, text, shape);
+    let sides = if let Some((from, to)) = text.split_once('>') {
+        Sides::OneWay(nodes(from)?, nodes(to)?)
+    } else if text.contains('/') {
+        Sides::Between(text.split('/').map(nodes).collect::<Result<_, _>>()?)
+    } else {
+        return Err(error(item, "sides, as in 0+1/2+3, or 0+1>2 for one direction"));
+    };
+    let mut all = sides.nodes();
+    all.sort();
+    match all.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(error(item, &format!("node {} on one side only", pair[0]))),
+        None => Ok(sides),
+    }
+}
+
+fn parse_slow_links(item: &str, what: &str, shape: Shape) -> Result<Spell, ParseError> {
+    let expected = format!(
+        "a delay or a rate after '=', as in 200ms, 10mbit or 200ms/10mbit: from 1 to {DELAY_MS_MAX} ms, from 1 to {MBIT_MAX} Mbit/s"
+    );
+    let wrong = || error(item, &expected);
+    let (sides, how) = what.split_once('=').ok_or_else(wrong)?;
+    let sides = parse_sides(item, sides, shape)?;
+    let number = |text: &str, unit: &str, max: u32| {
+        let digits = text.strip_suffix(unit)?;
+        digits.parse::<u32>().ok().filter(|number| (1..=max).contains(number))
+    };
+    let delay = |text: &str| number(text, "ms", DELAY_MS_MAX);
+    let rate = |text: &str| number(text, "mbit", MBIT_MAX);
+    let rule = match how.split_once('/') {
+        Some((first, second)) => {
+            let (delay_ms, mbit) = delay(first).zip(rate(second)).ok_or_else(wrong)?;
+            Rule::Slow { delay_ms, mbit_per_s: Some(mbit) }
+        }
+        None => match (delay(how), rate(how)) {
+            (Some(delay_ms), _) => Rule::Slow { delay_ms, mbit_per_s: None },
+            (None, Some(mbit)) => Rule::Slow { delay_ms: 0, mbit_per_s: Some(mbit) },
+            (None, None) => return Err(wrong()),
+        },
+    };
+    Ok(Spell::Links { sides, rule })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The plan of a list for one shard of `n` nodes and a load of 1,000 s.
+    pub(in crate::run::faults) fn plan(text: &str, n: u16) -> Result<Vec<Fault>, ParseError> {
+        List::parse(text, n, 1)?.plan(Some(Duration::from_secs(1_000)), 1)
+    }
+
+    fn texts(plan: &[Fault]) -> Vec<String> {
+        plan.iter().map(Fault::to_string).collect()
+    }
+
+    #[test]
+    fn lists_are_read_and_sorted_by_time() {
+        let faults = plan("kill-client:1-2@5.5,crash:3+0@3,kill-server:2@5", 4).unwrap();
+        assert_eq!(texts(&faults), ["crash:3+0@3", "kill-server:2@5", "kill-client:1-2@5.5"]);
+        assert_eq!(faults[0].nodes(), [NodeId(3), NodeId(0)]);
+        assert_eq!(plan("none", 4), Ok(Vec::new()));
+        let faults = plan("crash:3@3,restart:0-2@4,restart:3@6,crash:3@7,restart:3@7", 4).unwrap();
+        assert_eq!(faults.last().map(Fault::name), Some("restart"), "as given where times are equal");
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_written_as_it_was_read() {
+        for text in [
+            "crash:3@3",
+            "kill-core:3@3",
+            "kill-client:0-2@3",
+            "kill-server:1@3",
+            "restart:0@3",
+            "pause:2@13+3",
+            "pause-core:2@4+0.5",
+            "pause-client:2@4+3",
+            "pause-server:0+2@4+3",
+            "slow-node:2=25%@5+3",
+            "disk-full:1@5+3",
+            "partition:0-1/2-3@8+3",
+            "partition:0-1>3@8+3",
+            "partition:0/1/2/3@8+3",
+            "slow:0/3=200ms@5+3",
+            "slow:0>3=10mbit@5+3",
+            "slow:0/1-3=200ms/10mbit@5+3",
+        ] {
+            assert_eq!(texts(&plan(text, 4).unwrap()), [text]);
+        }
+        assert_eq!(texts(&plan("crash:3@3+2", 4).unwrap()), ["crash:3@3", "restart:3@5"]);
+    }
+
+    #[test]
+    fn groups_are_repeated_until_the_load_ends() {
+        let list = List::parse("kill-client:1@1,every:4,crash:3@2+1,every:5,pause:2@9+1", 4, 1).unwrap();
+        let plan = list.plan(Some(Duration::from_secs(13)), 1).unwrap();
+        assert_eq!(
+            texts(&plan),
+            [
+                "kill-client:1@1",
+                "crash:3@2",
+                "restart:3@3",
+                "kill-client:1@5",
+                "crash:3@7",
+                "restart:3@8",
+                "pause:2@9+1",
+                "kill-client:1@9",
+            ],
+            "the last crash would be restarted when the load is over"
+        );
+        assert_eq!(list.end(), Some(Duration::from_secs(10)));
+        assert!(
+            list.plan(None, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("found 'every:4', expected --duration with it")
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let names = NAMES.join(", ");
+        for (list, expected) in [
+            ("", "--faults: found '', expected NAME:WHAT@SECONDS".to_string()),
+            ("crash", "--faults: found 'crash', expected NAME:WHAT@SECONDS".into()),
+            (
+                "crash:3",
+                "--faults: found 'crash:3', expected crash:IDS@SECONDS, or IDS@SECONDS+SECONDS with a restart at the end".into(),
+            ),
+            ("crush:3@1", format!("--faults: found 'crush', expected one of {names}; the nearest is 'crash'")),
+            ("pause-clint:3@1+2", format!("--faults: found 'pause-clint', expected one of {names}; the nearest is 'pause-client'")),
+            ("stop:3@1+2", format!("--faults: found 'stop', expected one of {names}")),
+            ("crash:4@1", "--faults: found 'crash:4@1', expected node ids from 0 to 3, joined by '+'".into()),
+            ("crash:@1", "--faults: found 'crash:@1', expected node ids from 0 to 3, joined by '+'".into()),
+            ("crash:1@x", "--faults: found 'crash:1@x', expected a time after '@', in seconds".into()),
+            ("crash:1@-1", "--faults: found 'crash:1@-1', expected a time after '@', in seconds".into()),
+            ("crash:1@NaN", "--faults: found 'crash:1@NaN', expected a time after '@', in seconds".into()),
+            ("pause:1@1", "--faults: found 'pause:1@1', expected pause:IDS@SECONDS+SECONDS, since it lasts".into()),
+            ("kill-client:1@1+2", "--faults: found 'kill-client:1@1+2', expected kill-client:IDS@SECONDS, since it does not last".into()),
+            ("pause:1@1+0", "--faults: found 'pause:1@1+0', expected a length of time after '+', in seconds, more than 0".into()),
+            ("slow-node:1=0%@1+1", "--faults: found 'slow-node:1=0%@1+1', expected a share of processor time after '=', from 1% to 99%".into()),
+            ("partition:0+1@1+1", "--faults: found 'partition:0+1@1+1', expected sides, as in 0+1/2+3, or 0+1>2 for one direction".into()),
+            ("partition:0+1/1@1+1", "--faults: found 'partition:0+1/1@1+1', expected node 1 on one side only".into()),
+            ("every:5", "--faults: found 'every:5', expected a fault before it, which it repeats".into()),
+            ("random:0", "--faults: found 'random:0', expected random:COUNT, from 1 to 10000".into()),
+            ("crash:1@1000", "--faults: found 'crash:1@1000', expected times before the end of the load after 1000 s".into()),
+            ("pause:1@999+2", "--faults: found 'pause:1@999+2', expected times before the end of the load after 1000 s".into()),
+        ] {
+            assert_eq!(plan(list, 4).unwrap_err().to_string(), expected);
+        }
+        let error = plan("slow:0/3=2s@1+1", 4).unwrap_err().to_string();
+        assert!(error.contains("found 'slow:0/3=2s@1+1', expected a delay or a rate after '='"), "{error}");
+    }
+}
