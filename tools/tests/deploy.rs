@@ -95,8 +95,12 @@ impl Lines {
 fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
-    let arguments = "run --shards 2 --rate 100 --duration 4 --durability off --faults kill-server:5@1";
-    let shown = assert_shown(&machines, arguments, 0, &[" 8/8 ", "2 shards", "fault: kill-server:5@1"]);
+    let faults = "kill-server:5@1,pause:2@1+1,slow-node:6=50%@1+1,partition:0/1@1+1,slow:4>7=20ms@1+1";
+    let arguments = format!("run --shards 2 --rate 100 --duration 4 --durability off --faults {faults}");
+    let ends = ["pause:2@1+1", "slow-node:6=50%@1+1", "partition:0/1@1+1", "slow:4>7=20ms@1+1"];
+    let ends = ends.map(|fault| format!("end of fault: {fault}"));
+    let parts: Vec<&str> = ends.iter().map(String::as_str).chain([" 8/8 ", "2 shards"]).collect();
+    let shown = assert_shown(&machines, &arguments, 0, &parts);
     assert_eq!(place.number("restarts"), 1, "{shown}");
     for field in ["agreement", "value_conserved", "exchange_holds"] {
         assert_eq!(place.summary(field), "true", "{field}\n{shown}");
@@ -326,13 +330,13 @@ fn starts_from_journal(machines: &Machines, node: u16) -> usize {
 fn nodes_of_a_run_restart_from_their_journals() {
     let Some(machines) = Machines::new(&[Quirk::None; 2], 2) else { return };
     let place = &machines.place;
-    let faults = "restart:1@1,crash:3@2,restart:3@3,restart:0-3@4";
+    let faults = "restart:1@1,disk-full:2@1+1,crash:3@2,restart:3@3,restart:0-3@4";
     let arguments = format!("run --rate 200 --duration 6 --faults {faults}");
     place.assert_all_well(&machines.run(&arguments));
     assert_eq!(place.summary("peer_faults"), "{}", "no restarted node contradicts itself");
     // A slow machine may still replay when the next restart comes, and logs no start then.
     assert!((0..4).all(|node| starts_from_journal(&machines, node) >= 1));
-    assert_eq!(place.read("log/summary.json").matches("\"answered_s\"").count(), 6);
+    assert_eq!(place.read("log/summary.json").matches("\"answered_s\"").count(), 7);
 
     assert_shown(
         &machines,

@@ -150,8 +150,7 @@ impl RemoteFleet {
                 processes::throttle(deployment, site, Some((percent, lasts)), nodes)
             }
             Deed::Unthrottle => processes::throttle(deployment, site, None, nodes),
-            Deed::FillDisk => processes::limit_files(deployment, site, "0:", nodes),
-            Deed::FreeDisk => processes::limit_files(deployment, site, "unlimited:", nodes),
+            Deed::FillDisk => processes::refuse_writes(deployment, site, nodes),
         };
         done.map_err(|error| error.to_string())
     }
@@ -281,10 +280,10 @@ impl Fleet for RemoteFleet {
 }
 
 /// Does something on some hosts at once.
-fn at_once<E: Send>(sites: &[Site], act: impl Fn(&Site) -> Result<(), E> + Sync) -> Vec<Result<(), String>>
-where
-    E: ToString,
-{
+fn at_once<E: Send + ToString>(
+    sites: &[Site],
+    act: impl Fn(&Site) -> Result<(), E> + Sync,
+) -> Vec<Result<(), String>> {
     let act = &act;
     thread::scope(|scope| {
         let threads: Vec<_> = sites.iter().map(|site| scope.spawn(move || act(site))).collect();

@@ -222,15 +222,10 @@ pub(super) fn throttle(
     deployment.run(site, script::SLOW, arguments, Duration::ZERO).map(drop)
 }
 
-/// Sets the most bytes that a file of these nodes may get by writing to it, as `prlimit` reads it.
-pub(super) fn limit_files(
-    deployment: &Deployment,
-    site: &Site,
-    limit: &str,
-    nodes: &[NodeId],
-) -> Result<(), SshError> {
-    let arguments = std::iter::once(limit.to_string()).chain(nodes.iter().map(NodeId::to_string));
-    deployment.run(site, script::LIMIT, arguments, Duration::ZERO).map(drop)
+/// Lets the processes of these nodes write to no file any more.
+pub(super) fn refuse_writes(deployment: &Deployment, site: &Site, nodes: &[NodeId]) -> Result<(), SshError> {
+    let ids = nodes.iter().map(NodeId::to_string);
+    deployment.run(site, script::REFUSE_WRITES, ids, Duration::ZERO).map(drop)
 }
 
 /// Writes lines to the standard input of a node.

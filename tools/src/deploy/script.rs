@@ -49,8 +49,9 @@ pub(super) const SIGNAL: Script =
 /// Slows processes down for a planned fault.
 pub(super) const SLOW: Script =
     Script { doing: "slowing processes down", body: include_str!("scripts/slow.sh") };
-/// Limits what processes may write for a planned fault.
-pub(super) const LIMIT: Script = Script { doing: "limiting files", body: include_str!("scripts/limit.sh") };
+/// Lets processes write to no file any more for a planned fault.
+pub(super) const REFUSE_WRITES: Script =
+    Script { doing: "limiting files", body: include_str!("scripts/refuse_writes.sh") };
 /// Writes lines to the standard input of a node.
 pub(super) const CONTROL: Script =
     Script { doing: "setting rules of links", body: include_str!("scripts/control.sh") };
@@ -217,7 +218,19 @@ mod tests {
     #[test]
     fn every_script_is_one_that_the_shell_understands() {
         for script in [
-            CHECK, INVENTORY, PLACE, START, STATUS, STOP, CLEAN, SIGNAL, SLOW, LIMIT, CONTROL, END_LOAD, LOGS,
+            CHECK,
+            INVENTORY,
+            PLACE,
+            START,
+            STATUS,
+            STOP,
+            CLEAN,
+            SIGNAL,
+            SLOW,
+            REFUSE_WRITES,
+            CONTROL,
+            END_LOAD,
+            LOGS,
         ] {
             let text = script.text(&["x".into()]);
             let status = Command::new("sh").args(["-n", "-c", &text]).status().unwrap();

@@ -136,8 +136,7 @@ impl Cluster {
             Deed::Continue(part) => pids::send(Signal::Continue, &self.pids(part, nodes)?),
             Deed::Throttle { percent, lasts } => self.throttle(percent, lasts, nodes),
             Deed::Unthrottle => self.unthrottle(|id| nodes.contains(&id)),
-            Deed::FillDisk => limit_files("0:", &self.pids(Part::Whole, nodes)?),
-            Deed::FreeDisk => limit_files("unlimited:", &self.pids(Part::Whole, nodes)?),
+            Deed::FillDisk => refuse_writes(&self.pids(Part::Whole, nodes)?),
         }
     }
 
@@ -381,16 +380,15 @@ fn entries_of(node: &Node, all: &BTreeMap<u32, Process>) -> Vec<Entry> {
     processes_of(node, all).into_iter().map(entry).collect()
 }
 
-/// Sets the most bytes that a file of these processes may get by writing to it: `SOFT:`, the hard limit stays. Those that
-/// have ended meanwhile need none.
-fn limit_files(limit: &str, pids: &[u32]) -> io::Result<()> {
+/// Lets these processes write to no file any more. Those that have ended meanwhile do not.
+fn refuse_writes(pids: &[u32]) -> io::Result<()> {
     // The core comes last: it ends as soon as it notices, and its children with it.
     for pid in pids.iter().rev() {
-        let (target, limit) = (format!("--pid={pid}"), format!("--fsize={limit}"));
-        let output = Command::new("prlimit").args([&target, &limit]).stdin(Stdio::null()).output()?;
+        let target = format!("--pid={pid}");
+        let output = Command::new("prlimit").args([&target, "--fsize=0:"]).stdin(Stdio::null()).output()?;
         if !output.status.success() && procfs::process(*pid).is_some() {
             let why = String::from_utf8_lossy(&output.stderr);
-            return Err(io::Error::other(format!("prlimit {target} {limit}: {}", why.trim())));
+            return Err(io::Error::other(format!("prlimit {target} --fsize=0: failed: {}", why.trim())));
         }
     }
     Ok(())

@@ -5,15 +5,17 @@
 //! is: the run was not what the plan says. All that lasts is ended when the load ends or is interrupted, so that the
 //! nodes can wind up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use wire::ids::{NodeId, ShardId};
+use wire::link_rule::LinkRule;
 
 use super::diagnosis::last_words;
 use super::fault_log;
-use super::faults::{self, Edge, Fault, Kind, Part, Spell, Step};
+use super::faults::{self, Edge, Fault, Kind, Link, Part, Spell, Step};
 use super::fleet::{Deed, UnaskedEnd};
+use super::links::DirectedRule;
 use super::ongoing::Run;
 use super::recovery::Start;
 
@@ -25,6 +27,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub(crate) struct Carried {
     /// Nodes that cannot write: their end is expected.
     full: BTreeSet<NodeId>,
+    /// The rules of links that hold now.
+    rules: BTreeMap<Link, LinkRule>,
 }
 
 impl Run<'_> {
@@ -118,7 +122,10 @@ impl Run<'_> {
                 self.carried.full.extend(&nodes);
                 self.fleet.apply(Deed::FillDisk, &nodes)
             }
-            Kind::Spell { spell: Spell::Links { .. }, .. } => Err("links have no rules yet".into()),
+            Kind::Spell { spell: Spell::Links { sides, rule }, .. } => {
+                self.carried.rules.extend(sides.links().into_iter().map(|link| (link, *rule)));
+                self.set_links(sides.links(), *rule)
+            }
         }
     }
 
@@ -127,25 +134,20 @@ impl Run<'_> {
         match spell {
             Spell::Pause { part, nodes } => self.fleet.apply(Deed::Continue(*part), nodes)?,
             Spell::SlowNode { nodes, .. } => self.fleet.apply(Deed::Unthrottle, nodes)?,
-            Spell::DiskFull { nodes } => return self.end_full_disk(fault, nodes),
-            Spell::Links { .. } => return Err("links have no rules yet".into()),
+            Spell::DiskFull { nodes } => {
+                self.note_ends();
+                self.carried.full.retain(|node| !nodes.contains(node));
+                // As a rule they have ended.
+                return if self.interrupted { Ok(()) } else { self.restart(fault, nodes) };
+            }
+            Spell::Links { sides, .. } => {
+                let links = sides.links();
+                self.carried.rules.retain(|link, _| !links.contains(link));
+                self.set_links(links, LinkRule::None)?;
+            }
         }
         self.note_over(fault, Start::None);
         Ok(())
-    }
-
-    /// Those that ended for want of room start again.
-    fn end_full_disk(&mut self, fault: &Fault, nodes: &[NodeId]) -> Result<(), String> {
-        self.note_ends();
-        self.carried.full.retain(|node| !nodes.contains(node));
-        let up = self.fleet.up();
-        let (up, down): (Vec<NodeId>, Vec<NodeId>) = nodes.iter().partition(|node| up.contains(node));
-        self.fleet.apply(Deed::FreeDisk, &up)?;
-        if down.is_empty() || self.interrupted {
-            self.note_over(fault, Start::None);
-            return Ok(());
-        }
-        self.restart(fault, &down)
     }
 
     /// Starts nodes from their journals, which ends a fault.
@@ -157,13 +159,23 @@ impl Run<'_> {
                 self.recoveries.back(at);
             }
         }
+        // A node begins without rules, whatever held before.
+        let rules = self.carried.rules.iter().filter(|((from, _), _)| nodes.contains(from));
+        let rules: Vec<DirectedRule> =
+            rules.map(|((from, to), rule)| DirectedRule { from: *from, to: *to, rule: *rule }).collect();
+        self.fleet.set_links(&rules)?;
         self.note_over(fault, Start::Anew);
         Ok(())
     }
 
+    fn set_links(&mut self, links: BTreeSet<Link>, rule: LinkRule) -> Result<(), String> {
+        let rules = links.into_iter().map(|(from, to)| DirectedRule { from, to, rule });
+        self.fleet.set_links(&rules.collect::<Vec<_>>())
+    }
+
     fn note_over(&mut self, fault: &Fault, start: Start) {
         let at = self.elapsed();
-        self.offering.look_at(|shared| self.recoveries.end(fault, at, start, shared));
+        self.recoveries.end(fault, at, start);
     }
 
     /// Nodes are down as planned.

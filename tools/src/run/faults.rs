@@ -13,6 +13,8 @@ use std::fmt;
 use std::time::Duration;
 
 use wire::ids::NodeId;
+use wire::link_rule::LinkRule;
+use wire::wan::{Rate, Time};
 
 use crate::flags::seconds_text;
 use crate::ids;
@@ -70,10 +72,10 @@ pub(crate) enum Spell {
     Pause { part: Part, nodes: Vec<NodeId> },
     /// All processes of the nodes run only so much of the time.
     SlowNode { percent: u8, nodes: Vec<NodeId> },
-    /// No process of the nodes can write to a file. A node that notices ends; it is restarted when there is room again.
+    /// No process of the nodes can write to a file. A node that notices ends; in the end all are restarted.
     DiskFull { nodes: Vec<NodeId> },
     /// Links between sides.
-    Links { sides: Sides, rule: Rule },
+    Links { sides: Sides, rule: LinkRule },
 }
 
 /// Nodes on two or more sides of a border.
@@ -83,15 +85,6 @@ pub(crate) enum Sides {
     Between(Vec<Vec<NodeId>>),
     /// The links from the first to the second.
     OneWay(Vec<NodeId>, Vec<NodeId>),
-}
-
-/// What a link does to messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rule {
-    /// Nothing passes.
-    Cut,
-    /// They come later by so much, and pass only at a rate if one is given.
-    Slow { delay_ms: u32, mbit_per_s: Option<u32> },
 }
 
 /// A directed link.
@@ -134,14 +127,14 @@ impl fmt::Display for Sides {
     }
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Rule::Cut => f.write_str("cut"),
-            Rule::Slow { delay_ms, mbit_per_s: None } => write!(f, "{delay_ms}ms"),
-            Rule::Slow { delay_ms: 0, mbit_per_s: Some(rate) } => write!(f, "{rate}mbit"),
-            Rule::Slow { delay_ms, mbit_per_s: Some(rate) } => write!(f, "{delay_ms}ms/{rate}mbit"),
-        }
+/// A rule as the list of faults has it.
+fn rule_text(rule: &LinkRule) -> String {
+    match rule {
+        LinkRule::None => "none".into(),
+        LinkRule::Cut => "cut".into(),
+        LinkRule::Slow { delay, bits_per_s: None } => Time(*delay).to_string(),
+        LinkRule::Slow { delay: Duration::ZERO, bits_per_s: Some(rate) } => Rate(*rate).to_string(),
+        LinkRule::Slow { delay, bits_per_s: Some(rate) } => format!("{}/{}", Time(*delay), Rate(*rate)),
     }
 }
 
@@ -197,8 +190,8 @@ impl Fault {
                 Spell::Pause { part: Part::Server, .. } => "pause-server",
                 Spell::SlowNode { .. } => "slow-node",
                 Spell::DiskFull { .. } => "disk-full",
-                Spell::Links { rule: Rule::Cut, .. } => "partition",
-                Spell::Links { rule: Rule::Slow { .. }, .. } => "slow",
+                Spell::Links { rule: LinkRule::Cut, .. } => "partition",
+                Spell::Links { .. } => "slow",
             },
         }
     }
@@ -208,8 +201,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.name())?;
         match &self.kind {
-            Kind::Spell { spell: Spell::Links { sides, rule: Rule::Cut }, .. } => write!(f, "{sides}")?,
-            Kind::Spell { spell: Spell::Links { sides, rule }, .. } => write!(f, "{sides}={rule}")?,
+            Kind::Spell { spell: Spell::Links { sides, rule: LinkRule::Cut }, .. } => write!(f, "{sides}")?,
+            Kind::Spell { spell: Spell::Links { sides, rule }, .. } => {
+                write!(f, "{sides}={}", rule_text(rule))?
+            }
             Kind::Spell { spell: Spell::SlowNode { percent, nodes }, .. } => {
                 write!(f, "{}={percent}%", ids::nodes(nodes))?;
             }

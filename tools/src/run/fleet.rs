@@ -70,9 +70,8 @@ pub(crate) enum Deed {
         lasts: Duration,
     },
     Unthrottle,
-    /// Lets no process write to a file.
+    /// Lets no process write to a file, until the node is started again.
     FillDisk,
-    FreeDisk,
 }
 
 /// A node whose first process ended, or went out of reach, though nobody stopped it.

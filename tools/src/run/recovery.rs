@@ -28,7 +28,7 @@ pub(crate) struct Recovery {
     pub(crate) at_s: f64,
     /// When it first answered: the replay of one that was restarted had ended.
     pub(crate) answered_s: Option<f64>,
-    /// When it had executed a block that it had not before.
+    /// When it had executed a block that it had not when it first answered.
     pub(crate) first_commit_s: Option<f64>,
     /// When it was level with its shard: it had committed again, and this status and the next found it level.
     pub(crate) level_s: Option<f64>,
@@ -72,7 +72,7 @@ pub(crate) struct Recoveries {
 struct Followed {
     recovery: Recovery,
     since: Instant,
-    /// What it had executed before, once that is known.
+    /// What it had executed when it first answered, once it has.
     from: Option<Round>,
     /// Since when every status has found it level, seconds since the fault's end.
     seems_level_s: Option<f64>,
@@ -135,7 +135,7 @@ impl Recoveries {
     }
 
     /// The last fault like this one is over, as are those that took down the nodes which it starts.
-    pub(super) fn end(&mut self, fault: &Fault, at: Duration, start: Start, shared: &Shared) {
+    pub(super) fn end(&mut self, fault: &Fault, at: Duration, start: Start) {
         let since = Instant::now();
         let struck = fault.nodes();
         for node in &struck {
@@ -149,10 +149,14 @@ impl Recoveries {
                 first_commit_s: None,
                 level_s: None,
             };
-            let before = shared.statuses.get(node).map(|heard| heard.status.executed);
-            let from = before.filter(|_| start == Start::None);
-            let followed =
-                Followed { recovery, since, from, seems_level_s: None, looked_at: since, is_over: false };
+            let followed = Followed {
+                recovery,
+                since,
+                from: None,
+                seems_level_s: None,
+                looked_at: since,
+                is_over: false,
+            };
             self.nodes.push(followed);
         }
         let nodes = &self.nodes;
@@ -388,7 +392,7 @@ mod tests {
         let crash = fault(3, Kind::Kill { part: Part::Whole, nodes: vec![NodeId(3)] });
         recoveries.begin(&crash, Duration::from_secs(3));
         recoveries.begin(&restart(6), Duration::from_millis(6_500));
-        recoveries.end(&restart(6), Duration::from_millis(6_500), Start::Anew, &shared);
+        recoveries.end(&restart(6), Duration::from_millis(6_500), Start::Anew);
         assert!(recoveries.is_due() && !recoveries.is_due(), "not at once again");
         assert!(recoveries.look(&shared, &BOTH).is_empty(), "the status is one of before");
         hear(&mut shared, 0, 1_500, 1_500);
@@ -415,7 +419,7 @@ mod tests {
         // The second restart of the node is the one that its statuses are about.
         for at in [8, 9] {
             recoveries.begin(&restart(at), Duration::from_secs(at));
-            recoveries.end(&restart(at), Duration::from_secs(at), Start::Anew, &shared);
+            recoveries.end(&restart(at), Duration::from_secs(at), Start::Anew);
         }
         for _ in 0..3 {
             hear(&mut shared, 3, 1_602, 1_602);
@@ -446,7 +450,7 @@ mod tests {
         hear(&mut shared, 3, 100);
         recoveries.begin(&pause(3, 2), Duration::from_secs(2));
         assert!(!recoveries.are_open(), "it is not over");
-        recoveries.end(&pause(3, 2), Duration::from_secs(5), Start::None, &shared);
+        recoveries.end(&pause(3, 2), Duration::from_secs(5), Start::None);
         for (executed, lines) in [(100, 0), (300, 0), (400, 0), (500, 1), (600, 0)] {
             hear(&mut shared, 0, 400.max(executed));
             hear(&mut shared, 3, executed);
@@ -461,8 +465,8 @@ mod tests {
         // A node that another fault holds is not waited for, and one that begins ends the wait.
         recoveries.begin(&pause(0, 6), Duration::from_secs(6));
         recoveries.begin(&pause(3, 7), Duration::from_secs(7));
-        recoveries.end(&pause(3, 7), Duration::from_secs(9), Start::None, &shared);
-        for executed in [601, 602] {
+        recoveries.end(&pause(3, 7), Duration::from_secs(9), Start::None);
+        for executed in [601, 602, 603] {
             hear(&mut shared, 3, executed);
             recoveries.look(&shared, &BOTH);
         }

@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use wire::ids::NodeId;
+use wire::link_rule::LinkRule;
 use wire::nearest;
 use wire::text::ParseError;
+use wire::wan;
 
-use super::{Fault, Kind, Part, Rule, Sides, Spell, check, random};
+use super::{Fault, Kind, Part, Sides, Spell, check, random};
 use crate::flags::{parse_seconds, seconds_text};
 use crate::ids;
 
@@ -34,11 +36,6 @@ const NAMES: [&str; 15] = [
 ];
 /// Repetitions beyond this are a mistake: each is a fault to carry out.
 const FAULTS_MAX: usize = 10_000;
-/// No network delays more.
-const DELAY_MS_MAX: u32 = 60_000;
-/// No more matters: a link of one machine carries less.
-const MBIT_MAX: u32 = 100_000;
-
 /// The testbed that a list is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
@@ -197,7 +194,7 @@ fn parse_fault(item: &str, name: &str, rest: &str, shape: Shape) -> Result<Vec<F
         "disk-full" => spell(nodes(what).map(|nodes| Spell::DiskFull { nodes })),
         "slow-node" => spell(parse_slow_node(item, what, shape)),
         "partition" => {
-            spell(parse_sides(item, what, shape).map(|sides| Spell::Links { sides, rule: Rule::Cut }))
+            spell(parse_sides(item, what, shape).map(|sides| Spell::Links { sides, rule: LinkRule::Cut }))
         }
         "slow" => spell(parse_slow_links(item, what, shape)),
         _ => Err(error(item, "a fault")),
@@ -238,26 +235,20 @@ fn parse_sides(item: &str, text: &str, shape: Shape) -> Result<Sides, ParseError
 }
 
 fn parse_slow_links(item: &str, what: &str, shape: Shape) -> Result<Spell, ParseError> {
-    let expected = format!(
-        "a delay or a rate after '=', as in 200ms, 10mbit or 200ms/10mbit: from 1 to {DELAY_MS_MAX} ms, from 1 to {MBIT_MAX} Mbit/s"
-    );
-    let wrong = || error(item, &expected);
+    let expected =
+        "a delay or a rate after '=', as in 200ms, 10mbit or 200ms/10mbit: at most 5 s, at least 1 Mbit/s";
+    let wrong = || error(item, expected);
     let (sides, how) = what.split_once('=').ok_or_else(wrong)?;
     let sides = parse_sides(item, sides, shape)?;
-    let number = |text: &str, unit: &str, max: u32| {
-        let digits = text.strip_suffix(unit)?;
-        digits.parse::<u32>().ok().filter(|number| (1..=max).contains(number))
-    };
-    let delay = |text: &str| number(text, "ms", DELAY_MS_MAX);
-    let rate = |text: &str| number(text, "mbit", MBIT_MAX);
+    let delay = |text: &str| wan::delay(text).filter(|delay| !delay.is_zero());
     let rule = match how.split_once('/') {
         Some((first, second)) => {
-            let (delay_ms, mbit) = delay(first).zip(rate(second)).ok_or_else(wrong)?;
-            Rule::Slow { delay_ms, mbit_per_s: Some(mbit) }
+            let (delay, rate) = delay(first).zip(wan::bandwidth(second)).ok_or_else(wrong)?;
+            LinkRule::Slow { delay, bits_per_s: Some(rate) }
         }
-        None => match (delay(how), rate(how)) {
-            (Some(delay_ms), _) => Rule::Slow { delay_ms, mbit_per_s: None },
-            (None, Some(mbit)) => Rule::Slow { delay_ms: 0, mbit_per_s: Some(mbit) },
+        None => match (delay(how), wan::bandwidth(how)) {
+            (Some(delay), _) => LinkRule::Slow { delay, bits_per_s: None },
+            (None, Some(rate)) => LinkRule::Slow { delay: Duration::ZERO, bits_per_s: Some(rate) },
             (None, None) => return Err(wrong()),
         },
     };
@@ -371,7 +362,7 @@ pub(super) mod tests {
         ] {
             assert_eq!(plan(list, 4).unwrap_err().to_string(), expected);
         }
-        let error = plan("slow:0/3=2s@1+1", 4).unwrap_err().to_string();
-        assert!(error.contains("found 'slow:0/3=2s@1+1', expected a delay or a rate after '='"), "{error}");
+        let error = plan("slow:0/3=2m@1+1", 4).unwrap_err().to_string();
+        assert!(error.contains("found 'slow:0/3=2m@1+1', expected a delay or a rate after '='"), "{error}");
     }
 }

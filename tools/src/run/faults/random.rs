@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bft::prng::Prng;
 use wire::ids::NodeId;
+use wire::link_rule::LinkRule;
 use wire::text::ParseError;
 
 use super::list::Shape;
-use super::{Fault, Kind, Part, Rule, Sides, Spell, check};
+use super::{Fault, Kind, Part, Sides, Spell, check};
 
 /// The first fault comes then, when all is under way.
 const FROM_MS: u64 = 1_000;
@@ -123,10 +124,11 @@ fn draw(prng: &mut Prng, shape: Shape, last_ms: u64) -> (Vec<Fault>, Vec<NodeId>
         4 | 5 => spell(Spell::Pause { part, nodes: nodes.clone() }),
         6 => spell(Spell::SlowNode { percent: prng.within(10..60) as u8, nodes: nodes.clone() }),
         7 => spell(Spell::DiskFull { nodes: nodes.clone() }),
-        8 => spell(Spell::Links { sides: cut_off(prng, &nodes, shape), rule: Rule::Cut }),
+        8 => spell(Spell::Links { sides: cut_off(prng, &nodes, shape), rule: LinkRule::Cut }),
         _ => {
-            let mbit_per_s = prng.chance(1, 3).then(|| prng.within(1..50) as u32);
-            let rule = Rule::Slow { delay_ms: prng.within(10..500) as u32, mbit_per_s };
+            let bits_per_s = prng.chance(1, 3).then(|| prng.within(1..50) * 1_000_000);
+            let delay = Duration::from_millis(prng.within(10..500));
+            let rule = LinkRule::Slow { delay, bits_per_s };
             let sides = Sides::Between(vec![vec![members[0]], vec![members[1]]]);
             return (spell(Spell::Links { sides, rule }), Vec::new());
         }

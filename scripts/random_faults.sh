@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Runs testbeds under random faults, one seed after the other, and reports the runs that do not end as they must: all
+# nodes level, nothing lost, value conserved. docs/faults.md explains it; what a run prints at its end replays it.
+set -euo pipefail
+
+usage() {
+    cat <<'END'
+usage: scripts/random_faults.sh [--seeds FIRST-LAST] [--faults COUNT] [--duration S] [--out DIR] [-- OPTION...]
+
+Each seed runs N = 4 or 7 nodes in K = 1 or 2 shards by turns, with COUNT random faults (default 3) in S seconds of load
+(default 18). OPTIONs go to tools local as well. Runs that fail keep their files in DIR (default random-faults).
+TESTBED_PROFILE names the cargo profile of the programs, which must have been built; default release.
+
+Exit code: 0 if all runs were well, 1 otherwise.
+END
+}
+
+seeds=1-20 faults=3 duration=18 out=random-faults
+while (($#)); do
+    case "$1" in
+        --seeds) seeds="$2" && shift 2 ;;
+        --faults) faults="$2" && shift 2 ;;
+        --duration) duration="$2" && shift 2 ;;
+        --out) out="$2" && shift 2 ;;
+        --) shift && break ;;
+        -h | --help) usage && exit ;;
+        *) usage >&2 && exit 64 ;;
+    esac
+done
+[[ "$seeds" =~ ^[0-9]+-[0-9]+$ ]] || { usage >&2 && exit 64; }
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+tools="${CARGO_TARGET_DIR:-$root/target}/${TESTBED_PROFILE:-release}/tools"
+mkdir -p "$out"
+failed=0
+for ((seed = ${seeds%-*}; seed <= ${seeds#*-}; seed++)); do
+    n=$((seed % 2 ? 4 : 7)) k=$((seed / 2 % 2 + 1))
+    place="$out/seed-$seed"
+    command=("$tools" local --nodes "$n" --shards "$k" --rate 1000 --duration "$duration" --faults "random:$faults"
+        --seed "$seed" --log-dir "$place/log" --data-dir "$place/data" "$@")
+    mkdir -p "$place"
+    code=0
+    "${command[@]}" > "$place/output.txt" 2>&1 || code=$?
+    behind="$(sed -n 's/^  behind  *//p' "$place/output.txt")"
+    printf 'seed %s, N = %s, K = %s: exit %s %s\n' "$seed" "$n" "$k" "$code" "${behind:+behind: $behind}"
+    sed -n '/^  planned faults/,/^  [a-z]/{/^  planned faults/p;/^   /p}' "$place/output.txt"
+    if [[ $code = 0 && -z $behind ]]; then
+        rm -r "$place"
+    else
+        failed=$((failed + 1))
+        grep -E '^  (not well|unplanned|finding|diagnosis) ' "$place/output.txt" || true
+        printf '  again: %s\n' "${command[*]}"
+    fi
+done
+if ((failed)); then
+    echo "$failed runs failed; their files are in $out"
+    exit 1
+fi
