@@ -16,24 +16,50 @@ use super::{Fault, Kind, Part, Sides, Spell, check, random};
 use crate::flags::{parse_seconds, seconds_text};
 use crate::ids;
 
-/// The names of faults with the form of what follows, and what else may stand in the list.
-const NAMES: [&str; 15] = [
-    "crash",
-    "restart",
-    "kill-core",
-    "kill-client",
-    "kill-server",
-    "pause",
-    "pause-core",
-    "pause-client",
-    "pause-server",
-    "slow-node",
-    "disk-full",
-    "partition",
-    "slow",
-    "every",
-    "random",
+/// A kind of fault in the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Kill(Part),
+    Restart,
+    Pause(Part),
+    SlowNode,
+    DiskFull,
+    Partition,
+    SlowLink,
+}
+
+const FORMS: [(&str, Form); 13] = [
+    ("crash", Form::Kill(Part::Whole)),
+    ("restart", Form::Restart),
+    ("kill-core", Form::Kill(Part::Core)),
+    ("kill-client", Form::Kill(Part::Client)),
+    ("kill-server", Form::Kill(Part::Server)),
+    ("pause", Form::Pause(Part::Whole)),
+    ("pause-core", Form::Pause(Part::Core)),
+    ("pause-client", Form::Pause(Part::Client)),
+    ("pause-server", Form::Pause(Part::Server)),
+    ("slow-node", Form::SlowNode),
+    ("disk-full", Form::DiskFull),
+    ("partition", Form::Partition),
+    ("slow", Form::SlowLink),
 ];
+
+impl Form {
+    /// What follows on the name.
+    fn text(self) -> &'static str {
+        match self {
+            Form::Kill(Part::Whole | Part::Core) => {
+                "IDS@SECONDS, or IDS@SECONDS+SECONDS with a restart at the end"
+            }
+            Form::Kill(Part::Client | Part::Server) | Form::Restart => "IDS@SECONDS",
+            Form::Pause(_) | Form::DiskFull => "IDS@SECONDS+SECONDS",
+            Form::SlowNode => "IDS=PERCENT%@SECONDS+SECONDS",
+            Form::Partition => "SIDES@SECONDS+SECONDS",
+            Form::SlowLink => "SIDES=HOW@SECONDS+SECONDS",
+        }
+    }
+}
+
 /// Repetitions beyond this are a mistake: each is a fault to carry out.
 const FAULTS_MAX: usize = 10_000;
 /// The testbed that a list is for.
@@ -142,63 +168,51 @@ fn needs_duration(item: &str) -> ParseError {
 
 /// A fault; of a crash that lasts also the restart that ends it.
 fn parse_fault(item: &str, name: &str, rest: &str, shape: Shape) -> Result<Vec<Fault>, ParseError> {
-    if !NAMES.contains(&name) {
-        return Err(error(name, &format!("one of {}{}", NAMES.join(", "), nearest::hint(name, &NAMES))));
-    }
-    let form = match name {
-        "crash" | "kill-core" => "IDS@SECONDS, or IDS@SECONDS+SECONDS with a restart at the end",
-        "restart" | "kill-client" | "kill-server" => "IDS@SECONDS",
-        "slow-node" => "IDS=PERCENT%@SECONDS+SECONDS",
-        "partition" => "SIDES@SECONDS+SECONDS",
-        "slow" => "SIDES=MILLISECONDSms@SECONDS+SECONDS",
-        _ => "IDS@SECONDS+SECONDS",
+    let form = FORMS.iter().find(|(known, _)| *known == name).map(|(_, form)| *form);
+    let form = form.ok_or_else(|| {
+        let known: Vec<&str> = FORMS.iter().map(|(name, _)| *name).chain(["every", "random"]).collect();
+        error(name, &format!("one of {}{}", known.join(", "), nearest::hint(name, &known)))
+    })?;
+    let whole = || format!("{name}:{}", form.text());
+    let (what, time) = rest.split_once('@').ok_or_else(|| error(item, &whole()))?;
+    let (at, lasts) = parse_time(item, time)?;
+    let nodes = || parse_nodes(item, what, shape);
+    let spell = match form {
+        Form::Kill(part) => {
+            let kill = Fault { at, kind: Kind::Kill { part, nodes: nodes()? } };
+            return match lasts {
+                None => Ok(vec![kill]),
+                Some(lasts) if kill.takes_down() => {
+                    let restart = Fault { at: at + lasts, kind: Kind::Restart { nodes: nodes()? } };
+                    Ok(vec![kill, restart])
+                }
+                Some(_) => Err(error(item, &format!("{}, since it does not last", whole()))),
+            };
+        }
+        Form::Restart => {
+            return match lasts {
+                None => Ok(vec![Fault { at, kind: Kind::Restart { nodes: nodes()? } }]),
+                Some(_) => Err(error(item, &format!("{}, since it does not last", whole()))),
+            };
+        }
+        Form::Pause(part) => Spell::Pause { part, nodes: nodes()? },
+        Form::SlowNode => parse_slow_node(item, what, shape)?,
+        Form::DiskFull => Spell::DiskFull { nodes: nodes()? },
+        Form::Partition => Spell::Links { sides: parse_sides(item, what, shape)?, rule: LinkRule::Cut },
+        Form::SlowLink => parse_slow_links(item, what, shape)?,
     };
-    let (what, time) = rest.split_once('@').ok_or_else(|| error(item, &format!("{name}:{form}")))?;
-    let (at, lasts) = match time.split_once('+') {
-        Some((at, lasts)) => (at, Some(lasts)),
-        None => (time, None),
-    };
+    let lasts = lasts.ok_or_else(|| error(item, &format!("{}, since it lasts", whole())))?;
+    Ok(vec![Fault { at, kind: Kind::Spell { spell, lasts } }])
+}
+
+/// `T`, or `T+D`.
+fn parse_time(item: &str, text: &str) -> Result<(Duration, Option<Duration>), ParseError> {
+    let (at, lasts) = text.split_once('+').map_or((text, None), |(at, lasts)| (at, Some(lasts)));
     let at = parse_seconds(at).ok_or_else(|| error(item, "a time after '@', in seconds"))?;
-    let lasts = match lasts {
-        Some(text) => {
-            let lasts = parse_seconds(text).filter(|lasts| !lasts.is_zero());
-            Some(lasts.ok_or_else(|| error(item, "a length of time after '+', in seconds, more than 0"))?)
-        }
-        None => None,
-    };
-    let nodes = |text: &str| parse_nodes(item, text, shape);
-    let kill = |part| Ok(Kind::Kill { part, nodes: nodes(what)? });
-    let moment = |kind: Result<Kind, ParseError>| match (kind?, lasts) {
-        (kind, None) => Ok(vec![Fault { at, kind }]),
-        (kind @ Kind::Kill { part: Part::Whole | Part::Core, .. }, Some(lasts)) => {
-            let restart = Kind::Restart { nodes: nodes(what)? };
-            Ok(vec![Fault { at, kind }, Fault { at: at + lasts, kind: restart }])
-        }
-        (_, Some(_)) => Err(error(item, &format!("{name}:{form}, since it does not last"))),
-    };
-    let spell = |spell: Result<Spell, ParseError>| {
-        let lasts = lasts.ok_or_else(|| error(item, &format!("{name}:{form}, since it lasts")))?;
-        Ok(vec![Fault { at, kind: Kind::Spell { spell: spell?, lasts } }])
-    };
-    let pause = |part| Ok(Spell::Pause { part, nodes: nodes(what)? });
-    match name {
-        "crash" => moment(kill(Part::Whole)),
-        "kill-core" => moment(kill(Part::Core)),
-        "kill-client" => moment(kill(Part::Client)),
-        "kill-server" => moment(kill(Part::Server)),
-        "restart" => moment(nodes(what).map(|nodes| Kind::Restart { nodes })),
-        "pause" => spell(pause(Part::Whole)),
-        "pause-core" => spell(pause(Part::Core)),
-        "pause-client" => spell(pause(Part::Client)),
-        "pause-server" => spell(pause(Part::Server)),
-        "disk-full" => spell(nodes(what).map(|nodes| Spell::DiskFull { nodes })),
-        "slow-node" => spell(parse_slow_node(item, what, shape)),
-        "partition" => {
-            spell(parse_sides(item, what, shape).map(|sides| Spell::Links { sides, rule: LinkRule::Cut }))
-        }
-        "slow" => spell(parse_slow_links(item, what, shape)),
-        _ => Err(error(item, "a fault")),
-    }
+    let Some(lasts) = lasts else { return Ok((at, None)) };
+    let lasts = parse_seconds(lasts).filter(|lasts| !lasts.is_zero());
+    let lasts = lasts.ok_or_else(|| error(item, "a length of time after '+', in seconds, more than 0"))?;
+    Ok((at, Some(lasts)))
 }
 
 fn parse_nodes(item: &str, text: &str, shape: Shape) -> Result<Vec<NodeId>, ParseError> {
@@ -333,7 +347,8 @@ pub(super) mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        let names = NAMES.join(", ");
+        let names = "crash, restart, kill-core, kill-client, kill-server, pause, pause-core, pause-client, pause-server, \
+                     slow-node, disk-full, partition, slow, every, random";
         for (list, expected) in [
             ("", "--faults: found '', expected NAME:WHAT@SECONDS".to_string()),
             ("crash", "--faults: found 'crash', expected NAME:WHAT@SECONDS".into()),
