@@ -67,10 +67,12 @@ fn random_faults_of_a_seed_leave_shards_well() {
 #[test]
 fn a_plan_that_stops_a_shard_for_good_is_announced() {
     let place = Place::new();
-    let output = place.local("--nodes 4 --rate 100 --duration 1.5 --faults crash:0@0.5,kill-core:3@1");
+    let output = place
+        .local("--nodes 4 --rate 100 --duration 2.5 --durability off --faults restart:0@0.5,kill-core:3@1.5");
     let shown = text(&output);
     assert!(matches!(output.status.code(), Some(0 | 1)), "{shown}");
-    let announced = shown.find("the plan crashes 2 nodes, more than f = 1").expect("announced");
-    assert!(announced < shown.find("fault: crash:0@0.5").expect("carried out"), "before: {shown}");
+    assert_eq!(place.summary("followers"), "[0]", "it has no journal: {shown}");
+    let announced = shown.find("the plan takes 2 nodes out for good, more than f = 1").expect("announced");
+    assert!(announced < shown.find("fault: restart:0@0.5").expect("carried out"), "before: {shown}");
     assert_eq!(place.summary("agreement"), "true", "{shown}");
 }

@@ -239,7 +239,7 @@ pub(super) fn control(
     deployment.run(site, script::CONTROL, arguments, Duration::ZERO).map(drop)
 }
 
-/// Starts nodes from their journals, after a crash of those that run.
+/// Starts nodes from their journals, or as followers if they have none, after a crash of those that run.
 pub(super) fn restart(
     deployment: &Deployment,
     site: &Site,
@@ -248,7 +248,11 @@ pub(super) fn restart(
 ) -> Result<(), String> {
     let failed = |error: SshError| error.to_string();
     signal(deployment, site, Signal::Kill, Part::Whole, nodes).map_err(failed)?;
-    let begun = start_nodes(deployment, site, nodes, options).map_err(failed)?;
+    let mut options = options.clone();
+    if options.durability.is_none() {
+        options.follow.extend(nodes);
+    }
+    let begun = start_nodes(deployment, site, nodes, &options).map_err(failed)?;
     match nodes.iter().find(|node| !begun.started.contains(node)) {
         Some(node) => Err(format!("node {node} was not started")),
         None => Ok(()),

@@ -27,7 +27,6 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let (nodes, shards) = shape(&values, &target.hosts)?;
     let plan = RunPlan::of(&RUN, &values, nodes, shards)?;
     let durability = run::durability(&values)?;
-    plan.refuse_restarts_without(durability)?;
     let per_host = per_host(&values)?;
     refuse_hosts_file_in(&plan.directories, &values)?;
     let purpose = match begins {

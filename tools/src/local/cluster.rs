@@ -232,7 +232,12 @@ impl Cluster {
 
     fn start_again(&mut self, id: NodeId) -> Result<(), StartError> {
         let node = &mut self.nodes[usize::from(id.0)];
-        *node = spawn(&self.program, &self.directories, id, std::mem::take(&mut node.arguments))?;
+        let mut arguments = std::mem::take(&mut node.arguments);
+        // Nobody knows what it has signed.
+        if !arguments.iter().any(|word| word == "--journal" || word == "--follow") {
+            arguments.push("--follow".into());
+        }
+        *node = spawn(&self.program, &self.directories, id, arguments)?;
         Ok(())
     }
 

@@ -153,7 +153,6 @@ impl Options {
         let base_port = values.optional_whole("base-port")?;
         let run = RunPlan::of(&COMMAND, values, nodes, shards)?;
         let durability = run::durability(values)?;
-        run.refuse_restarts_without(durability)?;
         let history_mib = history_mib
             .unwrap_or_else(|| history_mib_by(procfs::machine().mem_gb, u64::from(nodes * shards)));
         Ok(Options {
@@ -273,8 +272,12 @@ mod tests {
             ("--nodes 4 --shards 2 --cross 2", "--cross: found '2', expected a share from 0 to 1"),
             ("--nodes 4 --durability disk", "--durability: found 'disk', expected off, process or power"),
             (
-                "--nodes 4 --durability off --faults restart:3@1",
-                "--faults: found 'restart:3@1', expected no restart with --durability off, since it needs a journal",
+                "--nodes 4 --durability off --faults disk-full:3@1+1",
+                "--faults: found 'disk-full:3@1+1', expected no such fault with --durability off, since nodes that are",
+            ),
+            (
+                "--nodes 4 --durability off --faults random:2",
+                "--faults: found 'random:2', expected no such fault",
             ),
             ("--nodes 4 --invalid x", "--invalid: found 'x', expected a share from 0 to 1"),
             ("--nodes 4 --shards 0", "--shards: found '0', expected a whole number from 1 to 1024"),

@@ -13,7 +13,7 @@ use wire::link_rule::LinkRule;
 
 use super::diagnosis::last_words;
 use super::fault_log;
-use super::faults::{self, Edge, Fault, Kind, Link, Part, Spell, Step};
+use super::faults::{Edge, Fault, Kind, Link, Part, Spell, Step};
 use super::fleet::{Deed, UnaskedEnd};
 use super::links::DirectedRule;
 use super::ongoing::Run;
@@ -34,16 +34,16 @@ pub(crate) struct Carried {
 impl Run<'_> {
     /// Prints before the load what the plan stops for good.
     pub(super) fn warn_of_the_plan(&self) {
-        let lost: BTreeSet<NodeId> =
-            faults::down_for_good(&self.plan.faults).union(&self.plan.follow).copied().collect();
+        let out = self.plan.out_for_good();
         let committee = &self.prepared.committee;
         let f = committee.f();
         for shard in (0..committee.shards()).map(ShardId) {
-            let count = committee.members(shard).filter(|node| lost.contains(node)).count();
+            let count = committee.members(shard).filter(|node| out.contains(node)).count();
             if count > f {
                 let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
                 self.progress.print(&format!(
-                    "the plan crashes {count} nodes{whose}, more than f = {f}: after that nothing can be committed there"
+                    "the plan takes {count} nodes{whose} out for good, more than f = {f}: after that nothing can be \
+                     committed there"
                 ));
             }
         }
@@ -95,7 +95,7 @@ impl Run<'_> {
 
     fn begin_fault(&mut self, place: usize, fault: &Fault) -> Result<(), String> {
         let nodes = fault.nodes();
-        if matches!(fault.kind, Kind::Kill { .. } | Kind::Restart { .. }) || fault.needs_journals() {
+        if fault.ends_processes() {
             // Their counters may be lost with them.
             self.offering.statuses(&nodes, LAST_WORDS);
         }

@@ -59,7 +59,7 @@ pub(crate) struct Fault {
 pub(crate) enum Kind {
     /// Processes are killed. Without its core a node is down until it is restarted; a child is restarted by the core.
     Kill { part: Part, nodes: Vec<NodeId> },
-    /// The nodes are started from their journals; before that they are killed, if they run.
+    /// The nodes are started, from their journals if they have any; before that they are killed, if they run.
     Restart { nodes: Vec<NodeId> },
     /// Something that lasts.
     Spell { spell: Spell, lasts: Duration },
@@ -170,9 +170,12 @@ impl Fault {
         matches!(self.kind, Kind::Spell { spell: Spell::Links { .. }, .. })
     }
 
-    /// Whether nodes go on from their journals in it.
-    pub(crate) fn needs_journals(&self) -> bool {
-        matches!(self.kind, Kind::Restart { .. } | Kind::Spell { spell: Spell::DiskFull { .. }, .. })
+    /// Whether nodes end by it, of which a last report is wanted.
+    pub(crate) fn ends_processes(&self) -> bool {
+        match &self.kind {
+            Kind::Kill { .. } | Kind::Restart { .. } => true,
+            Kind::Spell { spell, .. } => matches!(spell, Spell::DiskFull { .. }),
+        }
     }
 
     /// Its name in the list.

@@ -82,7 +82,7 @@ pub(crate) const FAULTS_SECTION: (&str, &str) = (
      kill-core:IDS@T        kill -9 of its first process, with which the others end; as crash\n\
      kill-client:IDS@T      kill -9 of its net_client, which the node restarts\n\
      kill-server:IDS@T      kill -9 of its net_server, which the node restarts\n\
-     restart:IDS@T          its start from its journal, after a crash of it if it runs; not with --durability off\n\
+     restart:IDS@T          its start from its journal, after a crash of it if it runs; without one it only follows\n\
      pause:IDS@T+D          its processes stand still (SIGSTOP); pause-core, pause-client, pause-server: one of them does\n\
      slow-node:IDS=P%@T+D   its processes run P of each 100 ms\n\
      disk-full:IDS@T+D      none of its writes to files succeeds; it ends, and starts from its journal when there is room\n\

@@ -10,9 +10,9 @@ use wire::limits::local::LocalLimits;
 use wire::text::ParseError;
 
 use super::directories::Directories;
-use super::faults::{Fault, List};
+use super::faults::{self, Fault, Kind, List};
 use super::options::{
-    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS,
+    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS, durability,
 };
 use super::wan::WanPlan;
 use crate::flags::{Command, UsageError, Values};
@@ -35,6 +35,8 @@ pub(crate) struct RunPlan {
     pub(crate) wan: WanPlan,
     /// Planned faults, in order of time.
     pub(crate) faults: Vec<Fault>,
+    /// Whether nodes can go on from journals; else those that are restarted only follow.
+    pub(crate) has_journals: bool,
     /// Nodes that start without their journals, and only follow.
     pub(crate) follow: BTreeSet<NodeId>,
     pub(crate) directories: Directories,
@@ -76,6 +78,10 @@ impl RunPlan {
         }
         let load = load::Plan::of(values, shards, is_signed, duration)?;
         // How long blocks take is not known before.
+        let has_journals = durability(values)?.is_some();
+        if !has_journals {
+            faults.refuse_what_needs_journals()?;
+        }
         let faults = faults.plan(duration.filter(|_| rounds.is_none()), load.seed)?;
         Ok(RunPlan {
             nodes,
@@ -87,6 +93,7 @@ impl RunPlan {
             has_transactions: values.is_given(TRANSACTIONS.name),
             settings: NodeSettings::of(values)?,
             faults,
+            has_journals,
             follow: followers(values, nodes, shards)?,
             directories: Directories { log: PathBuf::from(log), data: PathBuf::from(data) },
             given: given(command, values),
@@ -111,21 +118,21 @@ impl RunPlan {
             settings: NodeSettings::default(),
             wan: WanPlan::Off,
             faults: Vec::new(),
+            has_journals: false,
             follow: BTreeSet::new(),
             directories: Directories { data: log.clone(), log },
             given: given(command, values),
         }
     }
 
-    /// Refuses a plan that restarts nodes which have no journals.
-    pub(crate) fn refuse_restarts_without(&self, durability: Option<&str>) -> Result<(), UsageError> {
-        match self.faults.iter().find(|fault| fault.needs_journals() && durability.is_none()) {
-            Some(fault) => {
-                let expected = format!("no {} with --durability off, since it needs a journal", fault.name());
-                Err(ParseError::of("--faults", &fault.to_string(), expected).into())
-            }
-            None => Ok(()),
+    /// Nodes that sign no more in the end: by plan down for good, or started without a journal.
+    pub(crate) fn out_for_good(&self) -> BTreeSet<NodeId> {
+        let mut out = faults::down_for_good(&self.faults);
+        if !self.has_journals {
+            let restarts = self.faults.iter().filter(|fault| matches!(fault.kind, Kind::Restart { .. }));
+            out.extend(restarts.flat_map(Fault::nodes));
         }
+        out.union(&self.follow).copied().collect()
     }
 
     /// The line about nodes that only follow, if there are any.

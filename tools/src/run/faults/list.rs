@@ -119,6 +119,20 @@ impl List {
         Ok(list)
     }
 
+    /// Refuses what cannot be had from nodes without journals: to come back with all rights after any fault.
+    pub(crate) fn refuse_what_needs_journals(&self) -> Result<(), ParseError> {
+        let random = (self.random > 0).then(|| format!("random:{}", self.random));
+        let full = self.faults.iter().find(|fault| fault.name() == "disk-full").map(Fault::to_string);
+        match random.or(full) {
+            Some(item) => {
+                let expected =
+                    "no such fault with --durability off, since nodes that are restarted need a journal";
+                Err(error(&item, expected))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// When the last fault of the list ends, repetitions left out; `None` if it has none.
     pub(crate) fn end(&self) -> Option<Duration> {
         self.faults.iter().map(|fault| fault.until().unwrap_or(fault.at)).max()
