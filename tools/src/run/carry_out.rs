@@ -1,9 +1,9 @@
 //! How planned faults are carried out: each begins and ends at its time, is printed, and is noted in the logs of the
 //! nodes that it strikes.
 //!
-//! A node that is down by plan, or that ended because it could not write, is no surprise. Whatever cannot be carried out
-//! is: the run was not what the plan says. All that lasts is ended when the load ends or is interrupted, so that the
-//! nodes can wind up.
+//! A node that is down by plan, or that ended because it could not write, is no surprise. Whatever cannot be carried
+//! out is: the run was not what the plan says. All that lasts is ended when the load ends or is interrupted, so that
+//! the nodes can wind up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

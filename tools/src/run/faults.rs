@@ -1,8 +1,8 @@
 //! `--faults`: what fails how, when, and for how long, in seconds since load began.
 //!
-//! [`list`] reads the list, repeats what is to be repeated and draws random faults ([`random`]). [`check`] refuses faults
-//! that cannot be carried out beside each other. The result is a plan: faults in order of time, which [`steps`] turns
-//! into what is to be done when, the beginning of each fault and the end of those that last.
+//! [`list`] reads the list, repeats what is to be repeated and draws random faults ([`random`]). [`check`] refuses
+//! faults that cannot be carried out beside each other. The result is a plan: faults in order of time, which [`steps`]
+//! turns into what is to be done when, the beginning of each fault and the end of those that last.
 
 mod check;
 mod list;

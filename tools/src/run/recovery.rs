@@ -1,5 +1,5 @@
-//! What nodes and testbed came to after each planned fault: how many nodes are up, when those it struck commit again, and
-//! when all are level.
+//! What nodes and testbed came to after each planned fault: how many nodes are up, when those it struck commit again,
+//! and when all are level.
 //!
 //! The end of a fault is followed by the statuses that nodes report from then on, which a run requests often until all
 //! are level: the figures are right within [`LOOK_EVERY`] and the time that a status takes. A fault that ends at once,
@@ -190,7 +190,8 @@ impl Recoveries {
         self.nodes.iter().any(Followed::is_open) || self.faults.iter().any(FollowedFault::is_open)
     }
 
-    /// Looks at the last statuses of the nodes that are up, and returns a line for each node or fault that has recovered.
+    /// Looks at the last statuses of the nodes that are up, and returns a line for each node or fault that has
+    /// recovered.
     pub(super) fn look(&mut self, shared: &Shared, up: &[NodeId]) -> Vec<String> {
         let mut lines = Vec::new();
         for followed in self.nodes.iter_mut().filter(|followed| followed.is_open()) {

@@ -1,8 +1,8 @@
 //! A slow node: its processes are stopped and continued in turn, as the quota of a container does it.
 //!
-//! In each [`PERIOD`], that of the kernel's quotas, they run for the given share and stand still for the rest. A shell does
-//! it, on whichever machine they are, and stops by itself in the end. `sleep` and `kill` lengthen the time that they run;
-//! `docs/faults.md` has by how much.
+//! In each [`PERIOD`], that of the kernel's quotas, they run for the given share and stand still for the rest. A shell
+//! does it, on whichever machine they are, and stops by itself in the end. `sleep` and `kill` lengthen the time that
+//! they run; `docs/faults.md` has by how much.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Random faults, drawn from the seed of the run: the same seed draws the same.
 //!
 //! At no time are more than f nodes of a shard faulty, and a node counts as faulty until it has had time to recover
-//! ([`RECOVERS`]), so a run with such a plan must end with all nodes level and nothing lost. Nodes cut off from the others
-//! count; those at the ends of a slow link do not, since the protocol bears any delay.
+//! ([`RECOVERS`]), so a run with such a plan must end with all nodes level and nothing lost. Nodes cut off from the
+//! others count; those at the ends of a slow link do not, since the protocol bears any delay.
 
 use std::time::Duration;
 
