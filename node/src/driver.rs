@@ -386,7 +386,7 @@ impl<M: Machine> Driver<M> {
         if self.status_shared.is_none_or(|last| last.elapsed() >= STATUS_EVERY) {
             self.status_shared = Some(Instant::now());
             // Without counting coins: a loop that lags has no time for that.
-            let status = self.stats.complete(self.up(), self.machine.status_at_hand());
+            let status = self.complete(self.machine.status_at_hand());
             let body = Bytes::from(codec::encode(&Reply::Status(Box::new(status))));
             self.net_server.push(FromCore::Status, body);
             self.flush();
@@ -394,13 +394,22 @@ impl<M: Machine> Driver<M> {
     }
 
     fn status(&mut self) -> Bytes {
-        let (now, up) = (self.now(), self.up());
-        self.status.at(now, || self.stats.complete(up, self.machine.status()))
+        let mut reply = std::mem::take(&mut self.status);
+        let body = reply.at(self.now(), || self.complete(self.machine.status()));
+        self.status = reply;
+        body
+    }
+
+    /// Adds to a status of the core what only processes know.
+    fn complete(&self, status: NodeStatus) -> NodeStatus {
+        let received = self.meters.received.all().filter(|(_, messages, _)| *messages > 0);
+        let received = received.map(|(kind, messages, bytes)| (kind.name().to_string(), messages, bytes));
+        NodeStatus { received: received.collect(), ..self.stats.complete(self.up(), status) }
     }
 
     /// Everything that the loop knows for a metrics scrape.
     fn snapshot(&self) -> Snapshot {
-        let status = self.stats.complete(self.up(), self.machine.status_at_hand());
+        let status = self.complete(self.machine.status_at_hand());
         let mut snapshot = Snapshot { status, meters: self.meters.clone(), ..self.stats.figures() };
         for (child, outbound) in [(Child::NetClient, &self.net_client), (Child::NetServer, &self.net_server)]
         {

@@ -144,6 +144,7 @@ impl Stats {
             peers_in: ids(&self.net_server.peers),
             up_ms: up.0 / 1_000,
             bytes_sent: links.values().map(|link| link.bytes).sum(),
+            bytes_sent_to: links.iter().map(|(peer, link)| (peer.0, link.bytes)).collect(),
             frames_dropped: links.values().map(|link| link.dropped).sum(),
             restarts: self.net_client.restarts() + self.net_server.restarts(),
             takeovers: self.takeovers,
@@ -249,6 +250,7 @@ mod tests {
         stats.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
         let status = stats.complete(Span(0), NodeStatus::default());
         assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 2, 2));
+        assert_eq!(status.bytes_sent_to, [(PEER.0, 160)]);
         assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 2)]);
         let figures = stats.figures();
         assert_eq!(figures.links[&Child::NetClient][&PEER].bytes, 160);

@@ -21,9 +21,10 @@ use crate::client::DownReason;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
+use crate::report;
 use crate::run::{
     Alone, COUNTERS_LATE, Deed, DirectedRule, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError,
-    Summary, TRANSACTIONS, UnaskedEnd, conduct_ready, not_begun,
+    Summary, TRANSACTIONS, UnaskedEnd, conduct_ready, not_begun, print_report,
 };
 use crate::signals;
 use crate::terminal::{columns, print};
@@ -125,6 +126,7 @@ fn conclude(name: &str, summary: &Summary, adopted: Result<Option<String>, Strin
     let code = match adopted {
         Ok(note) => {
             note.iter().for_each(|note| print(format!("  {note}")));
+            print_report(name, report::write(log));
             summary.exit_code()
         }
         Err(error) => {

@@ -30,7 +30,7 @@ use wire::name::{Name, TxHead};
 use wire::text::{ParseError, complain};
 
 use self::carriers::Carriers;
-use self::clocks::Clocks;
+pub(crate) use self::clocks::Clocks;
 use self::committed::Committed;
 use self::incidents::Incidents;
 use self::line::Process;

@@ -23,6 +23,7 @@ mod logs;
 mod pids;
 mod procfs;
 mod replay;
+mod report;
 mod run;
 mod signals;
 mod sim;
@@ -63,6 +64,7 @@ const COMMANDS: &[Entry] = &[
     (&logs::COMMAND, logs::run),
     (&replay::COMMAND, replay::run),
     (&ledger::COMMAND, ledger::run),
+    (&report::COMMAND, report::run_command),
     (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),

@@ -20,6 +20,7 @@ mod fault_log;
 mod faults;
 mod fleet;
 mod links;
+mod observed;
 mod ongoing;
 mod options;
 mod plan;
@@ -35,12 +36,12 @@ mod usage;
 pub(crate) mod wan;
 mod wind_up;
 
-pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun};
+pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun, print_report};
 pub(crate) use self::diagnosis::last_words;
 pub(crate) use self::directories::{Directories, directory_bytes, node_of_log, nodes_writing_in};
 pub(crate) use self::error::{RunError, StartError};
 pub(crate) use self::faults::Part;
-pub(crate) use self::fleet::{Deed, Fleet, UnaskedEnd, killed};
+pub(crate) use self::fleet::{Deed, Fleet, Reading, UnaskedEnd, killed};
 pub(crate) use self::links::{DirectedRule, control_lines};
 pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
 pub(crate) use self::options::{

@@ -253,6 +253,8 @@ fn sample() -> Look {
         finished: 100,
         peers_out: vec![1],
         peers_in: vec![1],
+        bytes_sent_to: vec![(1, 900)],
+        received: vec![("lane_echo".into(), 3, 120)],
         faults: vec![("malformed".into(), 2), ("equivocation".into(), 1)],
         up_ms: 61_000,
         ..NodeStatus::default()

@@ -38,7 +38,7 @@ use wire::committee::Committee;
 use wire::ids::{Digest, NodeId, Round, ShardId};
 use wire::text::ParseError;
 
-use self::rounds::{Block, Line, Row};
+use self::rounds::Block;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
 use crate::json::Json;
@@ -54,7 +54,7 @@ pub(crate) use self::record::{Clients, Ended, LastStatus, Record};
 pub(crate) use self::report::VERDICT;
 #[cfg(test)]
 pub(crate) use self::rounds::HEADER;
-pub(crate) use self::rounds::RoundsFile;
+pub(crate) use self::rounds::{Line, RoundsFile, Row};
 
 pub(crate) const COMMAND: Command = Command {
     name: "verify",

@@ -270,6 +270,10 @@ pub struct NodeStatus {
     pub up_ms: u64,
     /// Bytes sent by `net_client`.
     pub bytes_sent: u64,
+    /// Of these, by peer.
+    pub bytes_sent_to: Vec<(u16, u64)>,
+    /// Messages of the protocol received from peers, and their bytes, by kind; kinds that never came are left out.
+    pub received: Vec<(String, u64, u64)>,
     /// Frames dropped by the outbox rule.
     pub frames_dropped: u64,
     /// Child processes restarted.

@@ -19,6 +19,8 @@ pub struct Process {
     pub started_ticks: u64,
     /// Processor time it has used, user and system, in ticks.
     pub cpu_ticks: u64,
+    /// How many threads it has.
+    pub threads: u64,
 }
 
 /// Clock ticks a second in `/proc`: always 100 on Linux, whatever the kernel's own rate.
@@ -75,6 +77,7 @@ pub fn parse_stat(text: &str) -> Option<Process> {
         parent: number(1)? as u32,
         cpu_ticks: number(11)? + number(12)?,
         started_ticks: number(19)?,
+        threads: number(17)?,
     })
 }
 
@@ -92,6 +95,7 @@ mod tests {
             is_zombie: false,
             started_ticks: 9876,
             cpu_ticks: 42,
+            threads: 5,
         };
         assert_eq!(parse_stat(text), Some(expected));
         assert_eq!(parse_stat("42 (x) S 7"), None);

@@ -20,7 +20,9 @@ use super::processes::{self, Depth, Found, Running, StartOptions, ended_unasked,
 use super::sites::{Site, on_all};
 use crate::json::Json;
 use crate::pids::Signal;
-use crate::run::{Deed, DirectedRule, Directories, Fleet, Part, UnaskedEnd, Usage, control_lines, killed};
+use crate::run::{
+    Deed, DirectedRule, Directories, Fleet, Part, Reading, UnaskedEnd, Usage, control_lines, killed,
+};
 
 /// How often a host is looked at. More often would take from what is measured there.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -230,6 +232,14 @@ impl Fleet for RemoteFleet {
 
     fn peak_mb(&self) -> BTreeMap<String, f64> {
         self.usage.peak_mb()
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        let all = self.watchers.iter().flat_map(|watcher| {
+            let seen = watcher.seen.lock().expect("nobody panics while holding it");
+            seen.running.readings().collect::<Vec<_>>()
+        });
+        all.collect()
     }
 
     fn stop(&mut self) -> Vec<String> {

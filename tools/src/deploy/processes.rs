@@ -14,7 +14,7 @@ use super::ssh_error::SshError;
 use crate::ids;
 use crate::pids::Signal;
 use crate::procfs::{Process, parse_stat};
-use crate::run::{NodeSettings, Part, UnaskedEnd, throttle};
+use crate::run::{NodeSettings, Part, Reading, UnaskedEnd, throttle};
 
 /// How long nodes may take to stop before they are killed.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -91,6 +91,24 @@ pub(super) struct Running {
     pub(super) journals: BTreeMap<NodeId, u64>,
     /// All processes of ours, with the most memory that each had.
     pub(super) processes: Vec<(Process, u64)>,
+}
+
+impl Running {
+    /// The processes of nodes that run.
+    pub(super) fn readings(&self) -> impl Iterator<Item = Reading> {
+        self.processes.iter().filter_map(|(process, _)| {
+            let is_of = |pid: u32| pid == process.pid || pid == process.parent;
+            let (node, _) =
+                self.nodes.iter().find(|(_, found)| matches!(found, Found::Up(pid) if is_of(*pid)))?;
+            Some(Reading {
+                node: *node,
+                program: process.name.clone(),
+                cpu_ticks: process.cpu_ticks,
+                resident_bytes: None,
+                threads: process.threads,
+            })
+        })
+    }
 }
 
 /// How much is requested from a host.
@@ -363,6 +381,8 @@ mod tests {
         let gone = Found::Gone("the disk is full".into());
         assert_eq!(running.nodes, [(NodeId(1), gone), (NodeId(3), Found::Up(42))]);
         assert_eq!((running.processes[0].0.cpu_ticks, running.processes[0].1), (42, 300 << 10));
+        let readings: Vec<(u16, u64)> = running.readings().map(|one| (one.node.0, one.threads)).collect();
+        assert_eq!(readings, [(3, 5)]);
         assert_eq!(parse(&reply("absent yes\n")).unwrap(), Running::default());
         for line in [
             "node x 1 2",

@@ -15,12 +15,22 @@ use crate::run::{Directories, StartError, note_this_run, refuse_other_run};
 use crate::verify::{Record, VERDICT, testbed_of};
 
 /// Figures of one load. The summary, which says whose they are, is moved after the others.
-const FIGURES: [&str; 4] = ["summary.json", "series.csv", "latency.csv", "transactions.csv"];
+const FIGURES: [&str; 7] = [
+    "summary.json",
+    "series.csv",
+    "latency.csv",
+    "processes.csv",
+    "traffic.csv",
+    "transactions.csv",
+    "report.html",
+];
 /// The record of all loads.
 const RECORD: [&str; 5] = ["nodes.csv", "ledgers.csv", "exchanges.csv", "receipts.csv", "clients.csv"];
 /// Every file of a load.
-pub(crate) const FILES: [&str; 9] =
-    [FIGURES[0], FIGURES[1], FIGURES[2], FIGURES[3], RECORD[0], RECORD[1], RECORD[2], RECORD[3], RECORD[4]];
+pub(crate) const FILES: [&str; 12] = [
+    FIGURES[0], FIGURES[1], FIGURES[2], FIGURES[3], FIGURES[4], FIGURES[5], FIGURES[6], RECORD[0], RECORD[1],
+    RECORD[2], RECORD[3], RECORD[4],
+];
 
 /// Where a load in progress writes.
 pub(crate) fn part(log: &Path) -> PathBuf {

@@ -17,8 +17,8 @@ use wire::ids::NodeId;
 use crate::pids::{self, Entry, Signal};
 use crate::procfs::{self, Process};
 use crate::run::{
-    Deed, DirectedRule, Directories, Fleet, Part, StartError, UnaskedEnd, Usage, control_lines, killed,
-    last_words, program, throttle,
+    Deed, DirectedRule, Directories, Fleet, Part, Reading, StartError, UnaskedEnd, Usage, control_lines,
+    killed, last_words, program, throttle,
 };
 
 /// How long nodes may take to stop before they are killed.
@@ -32,6 +32,7 @@ pub(crate) struct Cluster {
     directories: Directories,
     recorded: Vec<Entry>,
     usage: Usage,
+    readings: Vec<Reading>,
     /// Those that ended unasked since the last call of `observe`.
     ended: Vec<UnaskedEnd>,
     /// Nodes that are slowed, each with the shell that does it.
@@ -76,6 +77,7 @@ impl Cluster {
             directories: directories.clone(),
             recorded: Vec::new(),
             usage: Usage::default(),
+            readings: Vec::new(),
             ended: Vec::new(),
             throttles: Vec::new(),
         };
@@ -97,6 +99,7 @@ impl Cluster {
     fn look(&mut self) {
         let all = procfs::processes();
         let mut found = Entry::of(std::process::id(), pids::RUN).into_iter().collect::<Vec<_>>();
+        self.readings.clear();
         for node in &mut self.nodes {
             if node.state == State::Running
                 && let Ok(Some(status)) = node.child.try_wait()
@@ -107,8 +110,15 @@ impl Cluster {
                 self.ended.push(UnaskedEnd { node: node.id, how, last_words });
             }
             for process in processes_of(node, &all) {
-                let peak_bytes = procfs::memory(process.pid).map_or(0, |memory| memory.peak_bytes);
-                self.usage.note(0, process, peak_bytes);
+                let memory = procfs::memory(process.pid);
+                self.usage.note(0, process, memory.map_or(0, |memory| memory.peak_bytes));
+                self.readings.push(Reading {
+                    node: node.id,
+                    program: process.name.clone(),
+                    cpu_ticks: process.cpu_ticks,
+                    resident_bytes: memory.map(|memory| memory.resident_bytes),
+                    threads: process.threads,
+                });
             }
             found.extend(entries_of(node, &all));
         }
@@ -290,6 +300,10 @@ impl Fleet for Cluster {
 
     fn peak_mb(&self) -> BTreeMap<String, f64> {
         self.usage.peak_mb()
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        self.readings.clone()
     }
 
     fn stop(&mut self) -> Vec<String> {

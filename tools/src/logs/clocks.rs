@@ -27,7 +27,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The clocks of all hosts.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     hosts: Vec<HostClock>,
     /// By node.
     offsets_us: BTreeMap<NodeId, i64>,
@@ -56,7 +56,7 @@ impl fmt::Display for HostClock {
 
 impl Clocks {
     /// Those of the file in `directory`; none if there is no such file.
-    pub(super) fn load(directory: &Path) -> Result<Clocks, ParseError> {
+    pub(crate) fn load(directory: &Path) -> Result<Clocks, ParseError> {
         let path = directory.join("clocks.csv");
         let place = path.display().to_string();
         let unreadable =
@@ -97,7 +97,7 @@ impl Clocks {
     }
 
     /// How far the clock of a node's host is ahead, as far as is known.
-    pub(super) fn offset_us(&self, node: NodeId) -> i64 {
+    pub(crate) fn offset_us(&self, node: NodeId) -> i64 {
         self.offsets_us.get(&node).copied().unwrap_or(0)
     }
 

@@ -1,10 +1,14 @@
 //! A run from its nodes' start to the summary.
 
+use std::io;
+use std::path::PathBuf;
+
 use super::directories::Directories;
 use super::error::RunError;
 use super::ongoing::{Companion, Run};
 use super::summary::Summary;
 use super::wind_up::wind_up;
+use crate::report;
 use crate::signals;
 use crate::terminal::{columns, print};
 
@@ -29,10 +33,19 @@ pub(crate) fn conclude(command: &str, result: Result<Summary, RunError>, directo
         Ok(summary) => {
             let code = summary.exit_code();
             print(format!("\n{}", summary.to_text(columns())));
+            print_report(command, report::write(&directories.log));
             print(format!("  logs in {}, exit code {code}", directories.log.display()));
             code
         }
         Err(error) => not_begun(command, &error),
+    }
+}
+
+/// Prints where the page of a run is. The run is judged without it.
+pub(crate) fn print_report(command: &str, written: io::Result<PathBuf>) {
+    match written {
+        Ok(path) => print(format!("  report in {}", path.display())),
+        Err(error) => eprintln!("tools {command}: cannot write {}: {error}", report::FILE),
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) trait Fleet {
     /// The most memory that one process of each program had, MB.
     fn peak_mb(&self) -> BTreeMap<String, f64>;
 
+    /// The processes of nodes as last observed.
+    fn readings(&self) -> Vec<Reading> {
+        Vec::new()
+    }
+
     /// Stops all nodes, waits until no process of the run is left, and brings their files to the log directory
     /// if they are elsewhere. Returns all that did not go as it should, in words.
     fn stop(&mut self) -> Vec<String>;
@@ -72,6 +77,18 @@ pub(crate) enum Deed {
     Unthrottle,
     /// Lets no process write to a file, until the node is started again.
     FillDisk,
+}
+
+/// What a process of a node uses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Reading {
+    pub(crate) node: NodeId,
+    pub(crate) program: String,
+    /// Processor time since it started, in clock ticks.
+    pub(crate) cpu_ticks: u64,
+    /// `None` where it is not looked at.
+    pub(crate) resident_bytes: Option<u64>,
+    pub(crate) threads: u64,
 }
 
 /// A node whose first process ended, or went out of reach, though nobody stopped it.

@@ -13,6 +13,7 @@ use super::diagnosis::{Symptoms, diagnose};
 use super::error::{RunError, StartError};
 use super::faults::{self, Step};
 use super::fleet::Fleet;
+use super::observed::Observed;
 use super::plan::RunPlan;
 use super::prepare::{Prepared, Resumed};
 use super::ready::{NotReady, REPLAY, wait_until_ready};
@@ -91,6 +92,8 @@ pub(crate) struct Run<'a> {
     /// Processor time at the beginning and at the end of the measured part of the load.
     pub(crate) used: (Used, Used),
     pub(crate) series: Vec<Section>,
+    /// What processes used meanwhile.
+    pub(crate) observed: Observed,
     /// Nodes that were up and stood still or lagged.
     pub(crate) stalls: Stalls,
     /// The run that this one goes on after, if it does.
@@ -142,6 +145,7 @@ impl Run<'_> {
             interrupted: false,
             used: Default::default(),
             series: Vec::new(),
+            observed: Observed::default(),
             stalls: Stalls::default(),
             resumed: None,
             recoveries: Recoveries::default(),
@@ -345,6 +349,7 @@ impl Run<'_> {
             self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(nodes)));
         if let Some(section) = sections.last() {
             self.stalls.note(section.until_us as f64 / 1e6, &lags);
+            self.observed.note(section.until_us, self.fleet.readings());
         }
         for section in sections {
             let up = nodes_up(self.plan, &self.recoveries, &section);

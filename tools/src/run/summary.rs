@@ -30,6 +30,8 @@ pub(crate) struct Summary {
     /// Byzantine members that a shard tolerates.
     pub(crate) f: usize,
     pub(crate) plan: Plan,
+    /// When the load began, Unix time; `None` if it did not.
+    pub(crate) began_unix_ms: Option<u64>,
     pub(crate) offered_for: Duration,
     /// Of that, how long it was measured: all but the warm-up.
     pub(crate) measured_for: Duration,

@@ -11,6 +11,7 @@ use wire::ids::NodeId;
 use wire::limits::local::Local;
 
 use super::directories::Directories;
+use super::observed::traffic_csv;
 use super::ongoing::{Run, Used, nodes_up};
 use super::plan::RunPlan;
 use super::recovery::Outcome;
@@ -58,6 +59,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     while series.last().is_some_and(Section::is_idle) {
         series.pop();
     }
+    let traffic = traffic_csv(&shared);
     unplanned_ends.extend(fleet.stop());
     let mut behind =
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
@@ -111,6 +113,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         commit: wire::commit!().map(String::from),
         machine: procfs::machine(),
         hosts: fleet.hosts(),
+        began_unix_ms: began_ms(&shared),
         options: plan.given.clone(),
         tally: shared.tally,
     };
@@ -120,8 +123,12 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
     });
     let series: Vec<_> = series.collect();
     (summary.faults, summary.recoveries) = run.recoveries.into_all();
-    let files =
-        [("series.csv", summary::series_csv(series)), ("latency.csv", summary::latency_csv(&summary.tally))];
+    let files = [
+        ("series.csv", summary::series_csv(series)),
+        ("latency.csv", summary::latency_csv(&summary.tally)),
+        ("processes.csv", run.observed.processes_csv()),
+        ("traffic.csv", traffic),
+    ];
     for (name, text) in files {
         write(plan, name, &text, &mut summary);
     }
@@ -140,11 +147,16 @@ fn write(plan: &RunPlan, name: &str, text: &str, summary: &mut Summary) {
     }
 }
 
-/// When the load was measured, by the clock that nodes write in their files.
+/// When the load began, by the clock that nodes write in their files.
+fn began_ms(shared: &Shared) -> Option<u64> {
+    let began = shared.began?.system.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(began.as_millis() as u64)
+}
+
+/// When it was measured, by the same.
 fn measured_ms(shared: &Shared, plan: &RunPlan) -> Range<u64> {
-    let Some(began) = shared.began else { return 0..0 };
-    let began = began.system.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let ms = |after: Duration| (began + after).as_millis() as u64;
+    let Some(began_ms) = began_ms(shared) else { return 0..0 };
+    let ms = |after: Duration| began_ms + after.as_millis() as u64;
     ms(plan.load.warmup)..ms(plan.load.warmup + shared.measured_for)
 }
 

@@ -68,6 +68,8 @@ pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("peers_out", ids(&status.peers_out)),
         ("peers_in", ids(&status.peers_in)),
         ("bytes_sent", Json::from(status.bytes_sent)),
+        ("bytes_sent_to", Json::Object(sent_to(status).collect())),
+        ("received", Json::Object(received(status).collect())),
         ("frames_dropped", Json::from(status.frames_dropped)),
         ("restarts", Json::from(status.restarts)),
         ("takeovers", Json::from(status.takeovers)),
@@ -76,6 +78,17 @@ pub(super) fn fields_of(status: &NodeStatus) -> Vec<(&'static str, Json)> {
         ("refused", counts(&status.refused)),
         ("up_s", Json::from(status.up_ms as f64 / 1e3)),
     ]
+}
+
+fn sent_to(status: &NodeStatus) -> impl Iterator<Item = (String, Json)> {
+    status.bytes_sent_to.iter().map(|(peer, bytes)| (peer.to_string(), Json::from(*bytes)))
+}
+
+fn received(status: &NodeStatus) -> impl Iterator<Item = (String, Json)> {
+    let counts = |messages: &u64, bytes: &u64| {
+        Json::object([("messages", Json::from(*messages)), ("bytes", Json::from(*bytes))])
+    };
+    status.received.iter().map(move |(kind, messages, bytes)| (kind.clone(), counts(messages, bytes)))
 }
 
 fn takeover(takeover: &TakeoverStatus) -> Json {
@@ -110,6 +123,8 @@ mod tests {
             "\"up_s\": 61",
             "\"malformed\": 2",
             "\"peers_in\": [1]",
+            "\"bytes_sent_to\": {\n    \"1\": 900\n  }",
+            "\"lane_echo\": {\n      \"messages\": 3,\n      \"bytes\": 120\n    }",
         ] {
             assert!(answering.contains(part), "{part} in {answering}");
         }

@@ -45,8 +45,16 @@ pub(crate) struct Line {
     pub(crate) block: Block,
     /// Views that the agreement took here; 0 if the decision came by HALT.
     pub(crate) views: u64,
+    /// From the own input to N−f FINISHes of the deciding view, microseconds; 0 if they did not come.
+    pub(crate) spb_us: u64,
+    /// From there to the coin.
+    pub(crate) coin_us: u64,
+    /// From there to the decision.
+    pub(crate) decide_us: u64,
     /// From the own input to the decision, microseconds; 0 without an own input.
     pub(crate) agreement_us: u64,
+    /// From the decision to the execution.
+    pub(crate) fetch_us: u64,
     /// When it was executed, Unix time in ms.
     pub(crate) executed_ms: u64,
 }
@@ -185,11 +193,15 @@ fn parse(text: &str) -> Option<Row> {
     };
     let views = number(&mut words)?;
     let _leader = number(&mut words)?;
-    let _spb_us = number(&mut words)?;
-    let _coin_us = number(&mut words)?;
-    let _decide_us = number(&mut words)?;
-    let agreement_us = number(&mut words)?;
-    let _fetch_us = number(&mut words)?;
-    let line = Line { block, views, agreement_us, executed_ms: number(&mut words)? };
+    let line = Line {
+        block,
+        views,
+        spb_us: number(&mut words)?,
+        coin_us: number(&mut words)?,
+        decide_us: number(&mut words)?,
+        agreement_us: number(&mut words)?,
+        fetch_us: number(&mut words)?,
+        executed_ms: number(&mut words)?,
+    };
     words.next().is_none().then(|| Row::Executed(Box::new(line)))
 }

@@ -39,6 +39,7 @@ impl Summary {
             ("f", Json::from(self.f)),
             ("tx_size", Json::from(self.plan.tx_bytes)),
             ("seed", Json::from(self.plan.seed)),
+            ("began_unix_ms", Json::or_null(self.began_unix_ms)),
             ("duration_s", Json::from(self.offered_for.as_secs_f64())),
             ("measured_s", Json::from(self.measured_for.as_secs_f64())),
         ]

@@ -75,6 +75,7 @@ pub(crate) fn made_up() -> Summary {
             expiry_rounds: None,
             seed: 1,
         },
+        began_unix_ms: Some(1_700_000_000_000),
         offered_for: Duration::from_secs(10),
         measured_for: Duration::from_secs(8),
         tally,

@@ -1,0 +1,81 @@
+//! `tools report`: a run as one page for a browser, `report.html`.
+//!
+//! Every run writes it at its end; the command makes it again from the files of a run, whatever is left of them.
+//! [`run`] reads the files, [`figures`] chooses what is shown, [`plot`], [`rows`] and [`matrix`] draw it as SVG on
+//! [`scale`]s, and [`page`] puts it together. Pages are trees of [`markup`], so nothing of a run enters one unescaped.
+//!
+//! A figure shows its unit, how many of what it rests on, and what was offered; without its file it is left out, and
+//! the page names the file.
+
+mod csv;
+mod figure;
+mod figures;
+mod markup;
+mod matrix;
+mod page;
+mod plot;
+mod rows;
+mod run;
+mod scale;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use wire::text::ParseError;
+
+use self::run::RunFiles;
+use crate::flags::{Command, Operand, Opt, UsageError, Values};
+use crate::terminal::print;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "report",
+    summary: "shows a run in figures, as a page for a browser",
+    about: "Makes LOGDIR/report.html from the files of a run: throughput and latency over time with the faults that came, \
+            distributions of latencies, the phases of a round, heights and lags of nodes, traffic, what processes used, and what \
+            was run. Every run writes it at its end. The page is one file that needs nothing else and has no script; a run of \
+            which files are missing has a page that names them.",
+    operands: &[Operand { name: "LOGDIR", words: &[], default: None, help: "The log directory of the run." }],
+    options: &[Opt::without_default("out", "FILE", "Where the page goes, if not to LOGDIR/report.html.")],
+    sections: &[
+        ("EXIT STATUS", "0  written\n2  usage, or there is no run in LOGDIR\n4  the page cannot be written"),
+        ("EXAMPLES", "tools report log  The page of the last run in this directory."),
+    ],
+};
+
+/// The page of a run, in its log directory.
+pub(crate) const FILE: &str = "report.html";
+
+pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
+    let log = PathBuf::from(values.operand("LOGDIR"));
+    let out = values.text("out").map_or_else(|| log.join(FILE), PathBuf::from);
+    let run = RunFiles::load(&log);
+    if run.is_nothing() {
+        let expected = "the log directory of a run, with a summary.json, a series.csv or rounds files";
+        return Err(ParseError::of("LOGDIR", &run.name(), expected).into());
+    }
+    Ok(match fs::write(&out, page_of(&run)) {
+        Ok(()) => {
+            print(format!("written to {}", out.display()));
+            0
+        }
+        Err(error) => {
+            eprintln!("tools report: cannot write {}: {error}", out.display());
+            4
+        }
+    })
+}
+
+/// Writes the page of a run that has ended into its log directory.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write(log: &Path) -> io::Result<PathBuf> {
+    let path = log.join(FILE);
+    fs::write(&path, page_of(&RunFiles::load(log)))?;
+    Ok(path)
+}
+
+fn page_of(run: &RunFiles) -> String {
+    page::of_run(run, &figures::all(run))
+}
