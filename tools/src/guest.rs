@@ -126,7 +126,7 @@ fn conclude(name: &str, summary: &Summary, adopted: Result<Option<String>, Strin
     let code = match adopted {
         Ok(note) => {
             note.iter().for_each(|note| print(format!("  {note}")));
-            print_report(name, report::write(log));
+            print_report(name, report::write_of_load(log));
             summary.exit_code()
         }
         Err(error) => {

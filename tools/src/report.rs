@@ -8,12 +8,14 @@
 //! the page names the file.
 
 mod csv;
+mod diagram;
 mod figure;
 mod figures;
 mod markup;
 mod matrix;
 mod page;
 mod plot;
+mod recorded;
 mod rows;
 mod run;
 mod scale;
@@ -21,12 +23,16 @@ mod scale;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wire::text::ParseError;
 
+use self::recorded::Journals;
 use self::run::RunFiles;
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
+use crate::run::Directories;
 use crate::terminal::print;
+use crate::testbed;
 
 pub(crate) const COMMAND: Command = Command {
     name: "report",
@@ -36,12 +42,19 @@ pub(crate) const COMMAND: Command = Command {
             was run. Every run writes it at its end. The page is one file that needs nothing else and has no script; a run of \
             which files are missing has a page that names them.",
     operands: &[Operand { name: "LOGDIR", words: &[], default: None, help: "The log directory of the run." }],
-    options: &[Opt::without_default("out", "FILE", "Where the page goes, if not to LOGDIR/report.html.")],
+    options: &[
+        testbed::DATA_DIR,
+        Opt::without_default("out", "FILE", "Where the page goes, if not to LOGDIR/report.html."),
+    ],
     sections: &[
         ("EXIT STATUS", "0  written\n2  usage, or there is no run in LOGDIR\n4  the page cannot be written"),
         ("EXAMPLES", "tools report log  The page of the last run in this directory."),
     ],
 };
+
+/// How long the replay of a node may take for its page, and how long at the end of a run, where somebody waits.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE_AFTER_RUN: Duration = Duration::from_secs(5);
 
 /// The page of a run, in its log directory.
 pub(crate) const FILE: &str = "report.html";
@@ -49,12 +62,13 @@ pub(crate) const FILE: &str = "report.html";
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let log = PathBuf::from(values.operand("LOGDIR"));
     let out = values.text("out").map_or_else(|| log.join(FILE), PathBuf::from);
-    let run = RunFiles::load(&log);
+    let directories = Directories { log: log.clone(), data: testbed::data_dir(values) };
+    let mut run = RunFiles::load(&log);
     if run.is_nothing() {
         let expected = "the log directory of a run, with a summary.json, a series.csv or rounds files";
         return Err(ParseError::of("LOGDIR", &run.name(), expected).into());
     }
-    Ok(match fs::write(&out, page_of(&run)) {
+    Ok(match fs::write(&out, page_of(&mut run, Some(&Journals { directories, patience: PATIENCE }))) {
         Ok(()) => {
             print(format!("written to {}", out.display()));
             0
@@ -70,12 +84,24 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
 ///
 /// # Errors
 /// If it cannot be written.
-pub(crate) fn write(log: &Path) -> io::Result<PathBuf> {
-    let path = log.join(FILE);
-    fs::write(&path, page_of(&RunFiles::load(log)))?;
+pub(crate) fn write(directories: &Directories) -> io::Result<PathBuf> {
+    let path = directories.log.join(FILE);
+    let journals = Journals { directories: directories.clone(), patience: PATIENCE_AFTER_RUN };
+    fs::write(&path, page_of(&mut RunFiles::load(&directories.log), Some(&journals)))?;
     Ok(path)
 }
 
-fn page_of(run: &RunFiles) -> String {
-    page::of_run(run, &figures::all(run))
+/// Writes the page of a load, whose nodes go on elsewhere, into its log directory.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_of_load(log: &Path) -> io::Result<PathBuf> {
+    let path = log.join(FILE);
+    fs::write(&path, page_of(&mut RunFiles::load(log), None))?;
+    Ok(path)
+}
+
+fn page_of(run: &mut RunFiles, journals: Option<&Journals>) -> String {
+    let figures = figures::all(run, journals);
+    page::of_run(run, &figures)
 }

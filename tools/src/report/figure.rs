@@ -19,7 +19,7 @@ pub(super) enum Drawing {
     Rows(Rows),
     Matrix(Matrix),
     /// Drawn already, for each of the widths.
-    Drawn([Element; WIDTHS.len()]),
+    Drawn(Box<[Element; WIDTHS.len()]>),
 }
 
 /// See the module.
@@ -31,6 +31,8 @@ pub(super) struct Figure {
     /// What a reader sees in it, in a sentence; it may be empty.
     pub(super) finding: String,
     pub(super) drawings: Vec<Drawing>,
+    /// What the numbers in it stand for.
+    pub(super) list: Vec<String>,
     /// What is drawn, how many of what it rests on, and what was offered.
     pub(super) basis: String,
 }
@@ -68,6 +70,10 @@ impl Figure {
                 .flat_map(|drawing| [Some(drawing.draw(index)), drawing.marks(index)].into_iter().flatten());
             figure = figure.child(Element::new("div").class(class).children(drawn));
         }
+        if !self.list.is_empty() {
+            let items = self.list.iter().map(|item| Element::of("li", item));
+            figure = figure.child(Element::new("ol").class("steps").children(items));
+        }
         figure.child(Element::of("figcaption", &self.basis))
     }
 }
@@ -78,9 +84,9 @@ pub(super) fn offered(run: &RunFiles) -> String {
     let duration = run.number(&["duration_s"]).map(|s| format!(" for {} s", number(s))).unwrap_or_default();
     match run.at(&["options", "rate"]) {
         Some(Json::Text(rate)) if rate == "max" => {
-            format!("offered: as much as it took (closed loop), {} tx/s{duration}", number(tps))
+            format!("{} tx/s offered{duration}, as much as it took (closed loop)", number(tps))
         }
-        _ => format!("offered: {} tx/s{duration}", number(tps)),
+        _ => format!("{} tx/s offered{duration}", number(tps)),
     }
 }
 

@@ -11,7 +11,7 @@ const STYLE: &str = include_str!("page.css");
 
 /// The page of one run.
 pub(super) fn of_run(run: &RunFiles, figures: &[Figure]) -> String {
-    let title = format!("{}: {}", testbed(run), offered(run));
+    let title = format!("{}, {}", testbed(run), offered(run));
     let header = Element::new("header")
         .child(Element::of("p", format!("dumbo-testbed · {}", run.name())).class("kicker"))
         .child(Element::of("h1", sentence(&title)))
@@ -223,7 +223,7 @@ mod tests {
             "✗ NOT: nodes agree",
             "a &lt;fork&gt;",
             "<strong>1,235</strong> tx/s",
-            "2 shards of 4 nodes: offered: 2,000 tx/s",
+            "2 shards of 4 nodes, 2,000 tx/s offered",
             "median latency across shards",
             "<td>--rate</td><td>2000</td>",
             "<td>3</td><td>6</td><td>–</td>",

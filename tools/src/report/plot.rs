@@ -10,8 +10,10 @@ use super::scale::{Scale, tick_text};
 /// From this width on, lines have their labels beside them.
 const WIDE: f64 = 560.0;
 /// The width of a character of a label, on average and a little more.
-const CHARACTER: f64 = 6.4;
+const CHARACTER: f64 = 7.2;
 const ROW: f64 = 15.0;
+/// The label of the shade behind the load: what lines come to there says nothing about them.
+pub(super) const DRAIN: &str = "drain";
 /// More rows of marks would leave no room for the plot: marks have numbers instead of words then.
 const MARK_ROWS_MAX: usize = 4;
 
@@ -102,7 +104,7 @@ impl Plot {
         let labelled: Vec<&Line> = self.lines.iter().filter(|line| !line.label.is_empty()).collect();
         let is_beside = width >= WIDE && labelled.len() as f64 * ROW <= self.height;
         let beside = labelled.iter().map(|line| text_width(&line.label)).fold(0.0, f64::max);
-        let y_ticks = self.y.scale.ticks((self.height / 40.0) as usize);
+        let y_ticks = self.y.scale.ticks((self.height / 30.0) as usize);
         let tick_width = y_ticks.iter().map(|tick| text_width(&tick_text(*tick))).fold(0.0, f64::max);
         let left = tick_width + 12.0;
         let right = width - if is_beside && beside > 0.0 { beside + 14.0 } else { 14.0 };
@@ -118,7 +120,9 @@ impl Plot {
         svg = svg.children(self.lines.iter().flat_map(|line| frame.line(line)));
         svg = svg.children(self.mark_elements(&frame, &head));
         svg = svg.children(legend(&labelled, &head));
-        if is_beside { svg.children(labels_beside(&labelled, &frame)) } else { svg }
+        let load_ends =
+            self.shades.iter().find(|shade| shade.label == DRAIN).map_or(f64::MAX, |shade| shade.from);
+        if is_beside { svg.children(labels_beside(&labelled, &frame, load_ends)) } else { svg }
     }
 
     fn head(&self, x: &Scale, left: f64, width: f64, in_legend: &[&Line]) -> Head {
@@ -266,13 +270,13 @@ fn legend(lines: &[&Line], head: &Head) -> Vec<Element> {
     all
 }
 
-/// Labels at the right ends of lines, moved apart where they would cover each other.
-fn labels_beside(lines: &[&Line], frame: &Frame) -> Vec<Element> {
+/// Labels beside lines, as high as these are when the load ends, moved apart where they would cover each other.
+fn labels_beside(lines: &[&Line], frame: &Frame, load_ends: f64) -> Vec<Element> {
     let mut ends: Vec<(f64, &Line)> = lines
         .iter()
         .map(|line| {
-            let last = line.points.iter().rev().flatten().next();
-            // A line that ends within the plot is named at its height there, too.
+            let points = || line.points.iter().rev().flatten();
+            let last = points().find(|(x, _)| *x <= load_ends).or(points().next());
             (last.map_or(frame.bottom, |(_, y)| frame.y.at(*y)), *line)
         })
         .collect();

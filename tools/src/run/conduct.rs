@@ -33,7 +33,7 @@ pub(crate) fn conclude(command: &str, result: Result<Summary, RunError>, directo
         Ok(summary) => {
             let code = summary.exit_code();
             print(format!("\n{}", summary.to_text(columns())));
-            print_report(command, report::write(&directories.log));
+            print_report(command, report::write(directories));
             print(format!("  logs in {}, exit code {code}", directories.log.display()));
             code
         }

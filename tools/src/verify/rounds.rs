@@ -45,6 +45,8 @@ pub(crate) struct Line {
     pub(crate) block: Block,
     /// Views that the agreement took here; 0 if the decision came by HALT.
     pub(crate) views: u64,
+    /// The node that had proposed the decided cut.
+    pub(crate) leader: u64,
     /// From the own input to N−f FINISHes of the deciding view, microseconds; 0 if they did not come.
     pub(crate) spb_us: u64,
     /// From there to the coin.
@@ -192,10 +194,10 @@ fn parse(text: &str) -> Option<Row> {
         payload_bytes: number(&mut words)?,
     };
     let views = number(&mut words)?;
-    let _leader = number(&mut words)?;
     let line = Line {
         block,
         views,
+        leader: number(&mut words)?,
         spb_us: number(&mut words)?,
         coin_us: number(&mut words)?,
         decide_us: number(&mut words)?,

@@ -62,6 +62,7 @@ pub(super) fn distribution(run: &RunFiles) -> Option<Figure> {
         title: "Latency of transactions".into(),
         finding: words.collect::<Vec<_>>().join(" "),
         drawings: vec![Drawing::Plot(linear), Drawing::Plot(log)],
+        list: Vec::new(),
         basis: basis(
             run,
             &format!(
@@ -168,6 +169,7 @@ pub(super) fn hops(run: &RunFiles) -> Option<Figure> {
         finding: "A long first hop means that nodes did not take transactions as fast as they were offered."
             .into(),
         drawings: vec![Drawing::Rows(ranges(&hops))],
+        list: Vec::new(),
         basis: basis(
             run,
             &format!(
@@ -180,8 +182,7 @@ pub(super) fn hops(run: &RunFiles) -> Option<Figure> {
 }
 
 /// What a range shows, for captions.
-pub(in super::super) const RANGE: &str =
-    "Stroke: median; box: the middle half; line: all but the fastest and slowest 1 %.";
+pub(in super::super) const RANGE: &str = "Stroke: median; box: the middle half; line: all but the fastest and slowest 1 %; 0 stands at the left edge.";
 
 /// Rows of ranges of milliseconds on a logarithmic axis.
 pub(in super::super) fn ranges(all: &[(&str, [f64; 5], usize)]) -> Rows {

@@ -12,6 +12,9 @@ use super::throughput::{marks, shades};
 /// The programs, each with its colour.
 const PROGRAMS: [(&str, usize); 3] = [("node", 0), ("net_client", 1), ("net_server", 2)];
 
+/// A process that was not seen for longer was not there.
+const GAP_S: f64 = 2.5;
+
 /// The looks at one process, in order of time: those of a node and a program.
 type Processes<'a> = BTreeMap<(usize, u16), Vec<&'a Look>>;
 
@@ -33,7 +36,7 @@ pub(super) fn processes(run: &RunFiles) -> Option<Figure> {
     let plots = [
         ("processor time of a process", "cores", cores),
         ("resident memory of a process", "MB", memory),
-        ("threads of a process", "threads", threads),
+        ("threads of a process", "number", threads),
     ];
     let drawings = plots.into_iter().filter_map(|(what, unit, lines)| {
         let most =
@@ -62,6 +65,7 @@ pub(super) fn processes(run: &RunFiles) -> Option<Figure> {
         title: "Processor time, memory and threads of processes".into(),
         finding: busy.unwrap_or_default(),
         drawings: drawings.collect(),
+        list: Vec::new(),
         basis: basis(run, &n_of(processes.len() as f64, "processes, looked at once a second; a line each")),
     })
 }
@@ -71,9 +75,11 @@ fn lines(processes: &Processes<'_>, value: impl Fn(Option<&Look>, &Look) -> Opti
     let mut lines: Vec<(usize, Line)> = processes
         .iter()
         .map(|((program, _), looks)| {
-            let points = looks.iter().enumerate().map(|(at, look)| {
+            let points = looks.iter().enumerate().flat_map(|(at, look)| {
                 let before = at.checked_sub(1).map(|before| looks[before]);
-                Some((look.at_s, value(before, look)?))
+                let before = before.filter(|before| look.at_s - before.at_s <= GAP_S);
+                let gap = (at > 0 && before.is_none()).then_some(None);
+                gap.into_iter().chain([value(before, look).map(|value| (look.at_s, value))])
             });
             let points = points.collect();
             (

@@ -52,6 +52,7 @@ pub(super) fn phases(run: &RunFiles) -> Option<Figure> {
         title: "Where the time of a round goes".into(),
         finding: finding.unwrap_or_default(),
         drawings: vec![Drawing::Rows(ranges(&measured))],
+        list: Vec::new(),
         basis: basis(
             run,
             &format!(
@@ -93,6 +94,7 @@ pub(super) fn views(run: &RunFiles) -> Option<Figure> {
             x: Axis::of("share of rounds", "%", Scale::linear(0.0, 100.0)),
             rows: counts.iter().map(row).collect(),
         })],
+        list: Vec::new(),
         basis: basis(run, &n_of(total, "rounds of all shards")),
     })
 }
@@ -142,8 +144,9 @@ pub(super) fn heights(run: &RunFiles) -> Option<Figure> {
         finding: format!("The farthest behind was node {node}, by {} rounds.", number(worst)),
         drawings: vec![
             plot("height: the last block that a node had executed", &heights, 150.0),
-            plot("lag: rounds behind the highest member of the shard", &behind, 110.0),
+            plot("lag: rounds behind the highest member of the shard", &behind, 130.0),
         ],
+        list: Vec::new(),
         basis: basis(
             run,
             &n_of(blocks as f64, "blocks executed, all nodes counted, at the times that nodes wrote down"),

@@ -1,7 +1,7 @@
 //! What happened over time: load, commits, latencies, and the faults that came meanwhile.
 
 use super::super::figure::{Drawing, Figure, basis, n_of};
-use super::super::plot::{Axis, Line, Mark, Plot, Shade, Shape};
+use super::super::plot::{Axis, DRAIN, Line, Mark, Plot, Shade, Shape};
 use super::super::run::{RunFiles, Second};
 use super::super::scale::{Scale, number};
 
@@ -16,7 +16,10 @@ pub(super) fn over_time(run: &RunFiles) -> Option<Figure> {
     let rate = |count: fn(&Second) -> f64| -> Vec<Option<(f64, f64)>> {
         seconds.iter().map(|second| Some((middle(second), count(second) / length(second)))).collect()
     };
-    let mut lines = vec![line("offered", 6, Shape::Dashed, rate(|second| second.meant))];
+    let offered = rate(|second| second.meant);
+    let is_offered = seconds.iter().map(|second| second.phase != DRAIN);
+    let offered = offered.into_iter().zip(is_offered).map(|(point, is_offered)| point.filter(|_| is_offered));
+    let mut lines = vec![line("offered", 6, Shape::Dashed, offered.collect())];
     lines.push(line("committed", 0, Shape::Line, committed(run)));
     if run.shards() > 1 {
         lines.push(line("of these across shards", 1, Shape::Line, rate(|second| second.committed_cross)));
@@ -46,6 +49,7 @@ pub(super) fn over_time(run: &RunFiles) -> Option<Figure> {
             shades: shades(run),
             height: 200.0,
         })],
+        list: Vec::new(),
         basis: basis(run, &n_of(committed, "committed transactions, counted when their receipts were read")),
     })
 }
@@ -62,7 +66,7 @@ pub(super) fn latency_over_time(run: &RunFiles) -> Option<Figure> {
         seconds.iter().map(|second| Some((middle(second), of(second)?))).collect()
     };
     let lines = vec![
-        line("99 % are faster", 1, Shape::Line, points(|second| second.p99_ms)),
+        line("99 % quantile", 1, Shape::Line, points(|second| second.p99_ms)),
         line("median", 0, Shape::Line, points(|second| second.p50_ms)),
     ];
     let values = || lines.iter().flat_map(|line| line.points.iter().flatten().map(|(_, y)| *y));
@@ -83,6 +87,7 @@ pub(super) fn latency_over_time(run: &RunFiles) -> Option<Figure> {
             shades: shades(run),
             height: 150.0,
         })],
+        list: Vec::new(),
         basis: basis(
             run,
             &n_of(committed, "committed transactions, each from when it was meant to be sent to its receipt"),
@@ -130,7 +135,7 @@ pub(super) fn shades(run: &RunFiles) -> Vec<Shade> {
         let (from, to) = span(fault)?;
         (to > from).then(|| Shade { from, to, label: String::new() })
     });
-    [phase("warm-up"), phase("drain")].into_iter().flatten().chain(lasting).collect()
+    [phase("warm-up"), phase(DRAIN)].into_iter().flatten().chain(lasting).collect()
 }
 
 /// When a fault `NAME:…@T` or `NAME:…@T+D` begins and ends, seconds.

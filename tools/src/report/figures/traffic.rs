@@ -40,11 +40,16 @@ pub(super) fn by_kind(run: &RunFiles) -> Option<Figure> {
     Some(Figure {
         id: "traffic-by-kind",
         title: "Traffic by kind of message".into(),
-        finding: format!("{} % of {} are {first}.", number(100.0 * most / total.max(1.0)), bytes(total)),
+        finding: format!(
+            "Most bytes are of the kind {first}: {} % of {}.",
+            number(100.0 * most / total.max(1.0)),
+            bytes(total)
+        ),
         drawings: vec![Drawing::Rows(Rows {
             x: Axis::of("received, all nodes together", "MB", Scale::from_zero(most / 1e6, 5)),
             rows: kinds.iter().map(row).collect(),
         })],
+        list: Vec::new(),
         basis: basis(
             run,
             &n_of(messages, "messages received in the whole run, counted once at each recipient"),
@@ -79,6 +84,7 @@ pub(super) fn by_link(run: &RunFiles) -> Option<Figure> {
         title: "Traffic by link".into(),
         finding: matrix.most().map(|most| format!("The busiest link is {most}.")).unwrap_or_default(),
         drawings: vec![Drawing::Matrix(matrix)],
+        list: Vec::new(),
         basis: basis(
             run,
             &format!(
@@ -104,7 +110,7 @@ mod tests {
             traffic: vec![received("a", 75.0), received("b", 100.0), received("a", 125.0), sent(0, 2, 6e6)],
             ..RunFiles::default()
         };
-        assert_eq!(by_kind(&run).unwrap().finding, "66.7 % of 300 B are a.");
+        assert_eq!(by_kind(&run).unwrap().finding, "Most bytes are of the kind a: 66.7 % of 300 B.");
         assert!(by_link(&run).is_none(), "a rate needs the length of the load");
         run.series = vec![Second {
             from_s: 1.0,

@@ -1,0 +1,231 @@
+//! One round as a space-time diagram.
+
+use bft::trace::{RoundStep, TraceEvent};
+use wire::ids::{NodeId, Round, ShardId};
+
+use super::super::diagram::{Arrow, Diagram, Dot, Phase};
+use super::super::figure::{Drawing, Figure, offered, testbed};
+use super::super::recorded::{Message, Recorded};
+use super::super::run::RunFiles;
+use super::super::scale::number;
+
+/// Kinds of messages of a round in their order: how they are called in a trace, in words, and their colours.
+const KINDS: [(&str, &str, usize); 12] = [
+    ("SPB SEND", "SEND: a leader proposes", 0),
+    ("SPB ECHO", "ECHO: signed", 5),
+    ("SPB LOCK", "LOCK: N−f signed", 1),
+    ("SPB READY", "READY: signed again", 4),
+    ("SPB FINISH", "FINISH: N−f signed again", 3),
+    ("coin share", "coin share", 2),
+    ("PRE-VOTE", "PRE-VOTE", 4),
+    ("VOTE yes", "ballot yes", 4),
+    ("VOTE no", "ballot no", 4),
+    ("HALT", "HALT: decided", 7),
+    ("VOTE on", "VOTE on the block", 6),
+    ("", "other", 6),
+];
+/// With more members only what the elected leader began is drawn.
+const ALL_MAX: usize = 7;
+
+/// The round that a diagram shows.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(in super::super) struct Chosen {
+    pub(in super::super) shard: ShardId,
+    pub(in super::super) round: Round,
+    pub(in super::super) leader: NodeId,
+    /// When its block was executed first and last, Unix time.
+    pub(in super::super) executed_ms: (u64, u64),
+    /// From the first input to its decision, ms.
+    pub(in super::super) took_ms: f64,
+}
+
+/// An ordinary round of the first shard: it has transactions, one view, an input of every member, and comes after the
+/// load has begun to flow. `None` if the files of its members have none.
+pub(in super::super) fn choose(run: &RunFiles) -> Option<Chosen> {
+    let members: Vec<NodeId> = (0..run.whole("n")?).map(|node| NodeId(node as u16)).collect();
+    let began_ms = run.number(&["began_unix_ms"])?;
+    let flows_ms = began_ms + run.number(&["duration_s"])?.min(4.0) * 250.0;
+    let first = run.rounds.get(members.first()?)?;
+    let chosen =
+        first.iter().filter(|block| block.executed_ms as f64 >= flows_ms).take(200).find_map(|block| {
+            let round = block.block.round;
+            let same: Vec<_> = members
+                .iter()
+                .filter_map(|node| {
+                    let blocks = run.rounds.get(node)?;
+                    blocks.get(blocks.binary_search_by_key(&round, |one| one.block.round).ok()?)
+                })
+                .collect();
+            let is_whole = same.len() == members.len();
+            let is_plain =
+                |block: &&&crate::verify::Line| block.views == 1 && block.spb_us > 0 && block.coin_us > 0;
+            if !is_whole || same.iter().filter(is_plain).count() < same.len() || block.block.entries == 0 {
+                return None;
+            }
+            let executed = || same.iter().map(|block| block.executed_ms);
+            Some(Chosen {
+                shard: ShardId(0),
+                round,
+                leader: NodeId(block.leader as u16),
+                executed_ms: (executed().min()?, executed().max()?),
+                took_ms: same.iter().map(|block| block.agreement_us + block.fetch_us).max()? as f64 / 1e3,
+            })
+        });
+    chosen
+}
+
+/// The diagram of a round.
+pub(in super::super) fn figure(run: &RunFiles, chosen: &Chosen, recorded: &Recorded) -> Option<Figure> {
+    let Chosen { shard, round, leader, .. } = *chosen;
+    let n = run.whole("n")? as u16;
+    let members: Vec<NodeId> = (0..n).map(|place| NodeId(shard.0 * n + place)).collect();
+    let steps: Vec<(NodeId, i64, &RoundStep)> = recorded
+        .steps
+        .iter()
+        .filter_map(|step| match &step.event {
+            TraceEvent::Round { round: of, step: did, .. }
+                if *of == round && members.contains(&step.node) =>
+            {
+                Some((step.node, step.at_us, did))
+            }
+            _ => None,
+        })
+        .collect();
+    let times =
+        |is: fn(&RoundStep) -> bool| steps.iter().filter(move |(_, _, step)| is(step)).map(|(_, at, _)| *at);
+    let began = times(|step| matches!(step, RoundStep::Begun)).min()?;
+    let decided = times(|step| matches!(step, RoundStep::Decided { .. })).min()?;
+    let executed = times(|step| matches!(step, RoundStep::Executed { .. })).max()?;
+    let of_round = format!("round {round} of shard {shard}");
+    let of_leader = format!("leader node {leader}");
+    let ms = |at_us: i64| (at_us - began) as f64 / 1e3;
+    let messages: Vec<(&Message, usize)> = recorded
+        .messages
+        .iter()
+        .filter(|message| is_of(&message.said, &of_round) && members.contains(&message.from))
+        .map(|message| (message, kind_of(&message.said)))
+        .collect();
+    let coin = messages.iter().filter(|(message, _)| message.said.starts_with("coin share"));
+    let coin = coin.map(|(message, _)| message.sent_us).min().unwrap_or(decided);
+    let voted = messages.iter().filter(|(message, _)| message.said.starts_with("VOTE"));
+    let voted = voted.map(|(message, _)| message.received_us).max().unwrap_or(executed);
+    let until = ms(voted.max(executed)) * 1.02;
+    let place = |node: NodeId| members.iter().position(|member| *member == node);
+    let arrows: Vec<Arrow> = messages
+        .iter()
+        .filter_map(|(message, kind)| {
+            let is_aside = message.said.starts_with("SPB") && !message.said.contains(&of_leader);
+            let is_shown = !is_aside || members.len() <= ALL_MAX;
+            is_shown.then_some(Arrow {
+                from: place(message.from)?,
+                to: place(message.to)?,
+                sent: ms(message.sent_us),
+                received: ms(message.received_us).min(until),
+                kind: *kind,
+                is_aside,
+            })
+        })
+        .collect();
+    let dots = steps.iter().filter_map(|(node, at, step)| {
+        let number = match step {
+            RoundStep::Begun => 1,
+            RoundStep::Decided { .. } => 2,
+            RoundStep::Executed { .. } => 3,
+            RoundStep::Entered { .. } | RoundStep::Certified => return None,
+        };
+        Some(Dot { line: place(*node)?, at: ms(*at), number: Some(number) })
+    });
+    let (kinds, arrows) = used(arrows);
+    let phase = |from: i64, to: i64, name: &str| Phase { from: ms(from), to: ms(to), name: name.into() };
+    let count = arrows.len();
+    let diagram = Diagram {
+        description: format!("Messages of {of_round} over time"),
+        nodes: members.iter().map(|node| named(*node, *node == leader)).collect(),
+        kinds,
+        arrows,
+        dots: dots.collect(),
+        phases: vec![
+            phase(began, coin, "broadcasts"),
+            phase(coin, decided, "coin elects"),
+            phase(decided, voted.max(decided), "HALT, execution, votes"),
+        ],
+        bands: Vec::new(),
+        until,
+    };
+    let aside = match members.len() <= ALL_MAX {
+        true => "the broadcasts of the others are faint",
+        false => "the broadcasts of the others are left out",
+    };
+    Some(Figure {
+        id: "round",
+        title: format!("One round, message by message: round {round} of shard {shard}"),
+        list: Vec::new(),
+        finding: format!(
+            "Each member broadcasts a cut; the coin elects one of them, node {leader}, whose broadcast is bold ({aside}). \
+             ① a node gives its input, ② it knows the decision, ③ it has executed the block: {} ms from the first to the last.",
+            number(ms(executed))
+        ),
+        drawings: vec![Drawing::Drawn(Box::new(diagram.drawn()))],
+        basis: format!(
+            "An arrow goes from when a message was sent to when it was handled. N = {count} messages of one round, an ordinary one \
+             of this run, from the journals of {} nodes; {}; {}.",
+            members.len(),
+            testbed(run),
+            offered(run)
+        ),
+    })
+}
+
+/// The name of a node's line.
+fn named(node: NodeId, is_leader: bool) -> String {
+    if is_leader { format!("node {node} (elected)") } else { format!("node {node}") }
+}
+
+/// Whether a message is of a round, and not of one whose number only begins alike.
+fn is_of(said: &str, of_round: &str) -> bool {
+    said.match_indices(of_round)
+        .any(|(at, _)| !said[at + of_round.len()..].starts_with(|c: char| c.is_ascii_digit()))
+}
+
+fn kind_of(said: &str) -> usize {
+    KINDS.iter().position(|(begins, _, _)| said.starts_with(begins)).expect("the last begins everything")
+}
+
+/// Only the kinds that there are, and the arrows with those.
+fn used(arrows: Vec<Arrow>) -> (Vec<(String, usize)>, Vec<Arrow>) {
+    let there: Vec<usize> =
+        (0..KINDS.len()).filter(|kind| arrows.iter().any(|arrow| arrow.kind == *kind)).collect();
+    let kinds = there.iter().map(|kind| (KINDS[*kind].1.to_string(), KINDS[*kind].2)).collect();
+    let again = |arrow: Arrow| Arrow {
+        kind: there.iter().position(|kind| *kind == arrow.kind).unwrap_or_default(),
+        ..arrow
+    };
+    (kinds, arrows.into_iter().map(again).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_known_by_what_they_say() {
+        let of = "round 4 of shard 0";
+        assert!(is_of("SPB ECHO, leader node 3 in round 4 of shard 0 in view 0", of));
+        assert!(is_of("VOTE on round 4 of shard 0, header 12", of) && is_of("x round 4 of shard 0", of));
+        assert!(
+            !is_of("coin share in round 4 of shard 01 in view 0", of) && !is_of("an order of 4 bytes", of)
+        );
+        let kinds =
+            ["SPB FINISH, leader node 1", "VOTE on round 1", "VOTE no in view 0", "PRE-VOTE no", "odd"];
+        let names = ["FINISH: N−f signed again", "VOTE on the block", "ballot no", "PRE-VOTE", "other"];
+        assert_eq!(kinds.map(|said| KINDS[kind_of(said)].1), names);
+    }
+
+    #[test]
+    fn a_legend_has_the_kinds_that_there_are() {
+        let arrow = |kind| Arrow { from: 0, to: 1, sent: 0.0, received: 1.0, kind, is_aside: false };
+        let (kinds, arrows) = used(vec![arrow(5), arrow(0)]);
+        assert_eq!(kinds, [(KINDS[0].1.to_string(), 0), (KINDS[5].1.to_string(), 2)]);
+        assert_eq!(arrows.iter().map(|arrow| arrow.kind).collect::<Vec<_>>(), [1, 0]);
+    }
+}

@@ -1,0 +1,391 @@
+//! Transactions from their admission to their receipt: the hops of all that were seen whole, and one that crossed
+//! shards as a space-time diagram.
+
+use std::collections::BTreeMap;
+
+use bft::ledger::{Outcome, Settled};
+use bft::trace::{LaneStep, PartStep, RoundStep, TraceEvent, TxStep};
+use wire::client::Fate;
+use wire::ids::{NodeId, Round, ShardId};
+use wire::name::{Name, TxHead};
+
+use super::super::diagram::{Arrow, Band, Diagram, Dot, Phase};
+use super::super::figure::{Drawing, Figure, basis, n_of, offered, quantiles, testbed};
+use super::super::recorded::{Message, Recorded};
+use super::super::run::RunFiles;
+use super::super::scale::number;
+use super::latency::{RANGE, ranges};
+
+/// More members of a shard than these have no line of their own in a diagram, unless they have a part in it.
+const LINES_MAX: usize = 4;
+
+/// Transactions that are looked at until one is found whose steps came in their order.
+const TRIES: usize = 200;
+
+/// When something was first done, and by whom.
+type First = Option<(i64, NodeId)>;
+
+/// What became of one transaction, as far as it was seen.
+#[derive(Clone, Debug, Default)]
+struct Story {
+    admitted: First,
+    requested: First,
+    proposed: First,
+    entry: Option<Name>,
+    /// By the first member of the last input shard.
+    spent: First,
+    spent_in: Option<(ShardId, Round)>,
+    part: Option<Name>,
+    /// Within a shard, by its contact.
+    settled: First,
+    finished: First,
+    finished_in: Option<(ShardId, Round)>,
+    answered: First,
+}
+
+/// Both figures, as far as there is anything for them.
+pub(in super::super) fn figures(run: &RunFiles, recorded: &Recorded) -> (Option<Figure>, Option<Figure>) {
+    let stories = stories(recorded);
+    (hops(run, recorded, &stories), diagram(run, recorded, &stories))
+}
+
+fn stories(recorded: &Recorded) -> BTreeMap<TxHead, Story> {
+    let mut stories: BTreeMap<TxHead, Story> = BTreeMap::new();
+    for step in &recorded.steps {
+        let TraceEvent::Tx { tx, step: did } = &step.event else { continue };
+        let (story, here) = (stories.entry(*tx).or_default(), Some((step.at_us, step.node)));
+        match did {
+            TxStep::Admitted { .. } => story.admitted = story.admitted.or(here),
+            TxStep::Requested { .. } => story.requested = story.requested.or(here),
+            TxStep::Proposed { entry } if story.proposed.is_none() => {
+                (story.proposed, story.entry) = (here, Some(*entry));
+            }
+            TxStep::Spent { place, part, .. }
+                if story.spent_in.is_none_or(|(shard, _)| shard != place.shard) =>
+            {
+                story.spent = here;
+                story.spent_in = Some((place.shard, place.round));
+                story.part = part.or(story.part);
+            }
+            TxStep::Settled { end: Outcome::Settled(Settled::Finished), .. }
+                if is_contact(story, step.node) =>
+            {
+                story.settled = story.settled.or(here);
+            }
+            TxStep::Finished { place, .. } if story.finished.is_none() => {
+                (story.finished, story.finished_in) = (here, Some((place.shard, place.round)));
+            }
+            TxStep::Answered { fate: Fate::Finished(_), .. } => story.answered = story.answered.or(here),
+            _ => {}
+        }
+    }
+    stories
+}
+
+fn is_contact(story: &Story, node: NodeId) -> bool {
+    story.admitted.is_some_and(|(_, contact)| contact == node)
+}
+
+/// The times between moments that all came, one after the other.
+fn between<const N: usize>(moments: [First; N]) -> Option<[i64; N]> {
+    let times = moments.map(|moment| moment.map(|(at, _)| at));
+    let is_whole = times.iter().all(Option::is_some);
+    is_whole.then(|| times.map(Option::unwrap_or_default))
+}
+
+/// The hops of all transactions that were seen from their admission to their receipt.
+fn hops(run: &RunFiles, recorded: &Recorded, stories: &BTreeMap<TxHead, Story>) -> Option<Figure> {
+    // Each entry by when its owner knew its certificate.
+    let certified: BTreeMap<(NodeId, Name), i64> = recorded
+        .steps
+        .iter()
+        .filter_map(|step| match &step.event {
+            TraceEvent::Lane { entry, step: LaneStep::Certified } => Some(((step.node, *entry), step.at_us)),
+            _ => None,
+        })
+        .collect();
+    let within = stories.values().filter_map(|story| {
+        let (_, contact) = story.admitted?;
+        let certified = certified.get(&(contact, story.entry?)).map(|at| (*at, contact));
+        between([story.admitted, story.proposed, certified, story.settled, story.answered])
+    });
+    let across = stories.values().filter_map(|story| {
+        between([
+            story.admitted,
+            story.requested,
+            story.proposed,
+            story.spent,
+            story.finished,
+            story.answered,
+        ])
+    });
+    let within: Vec<[i64; 5]> = within.collect();
+    let across: Vec<[i64; 6]> = across.collect();
+    let rows = |names: &[&'static str], times: &dyn Fn(usize) -> Vec<f64>, colour: usize| {
+        let range = |(hop, name): (usize, &&'static str)| Some((*name, quantiles(&mut times(hop))?, colour));
+        names.iter().enumerate().filter_map(range).collect::<Vec<_>>()
+    };
+    let hop = |from: i64, to: i64| (to - from).max(0) as f64 / 1e3;
+    let names =
+        ["admitted → in an entry", "→ entry certified", "→ block executed at the contact", "→ receipt sent"];
+    let inside = rows(&names, &|at| within.iter().map(|times| hop(times[at], times[at + 1])).collect(), 0);
+    let names = [
+        "admitted → order at an input shard",
+        "→ in an entry there",
+        "→ spent by a block there",
+        "→ finished by a block of the output shard",
+        "→ receipt sent",
+    ];
+    let crossing = rows(&names, &|at| across.iter().map(|times| hop(times[at], times[at + 1])).collect(), 1);
+    let both = [inside, crossing].into_iter().filter(|rows| !rows.is_empty());
+    let drawings: Vec<Drawing> = both.map(|rows| Drawing::Rows(ranges(&rows))).collect();
+    let count = (within.len() + across.len()) as f64;
+    let crossed =
+        if across.is_empty() { String::new() } else { format!(", of which {} crossed shards", across.len()) };
+    (!drawings.is_empty()).then(|| Figure {
+        id: "hops",
+        title: "Where the time of a transaction goes".into(),
+        finding: match across.is_empty() {
+            true => "Each row is one hop; their sum is the latency inside of the testbed.".into(),
+            false => {
+                "Each row is one hop: within a shard (blue) and across shards (orange), each in its order."
+                    .into()
+            }
+        },
+        drawings,
+        list: Vec::new(),
+        basis: basis(
+            run,
+            &format!(
+                "{RANGE} {}{crossed}, from the journals of nodes",
+                n_of(count, "transactions in a short stretch of the run")
+            ),
+        ),
+    })
+}
+
+/// The transaction of median duration among those that crossed from one other shard and were seen whole.
+fn diagram(run: &RunFiles, recorded: &Recorded, stories: &BTreeMap<TxHead, Story>) -> Option<Figure> {
+    let mut whole: Vec<(i64, TxHead, &Story)> = stories
+        .iter()
+        .filter_map(|(tx, story)| {
+            let times = between([
+                story.admitted,
+                story.requested,
+                story.proposed,
+                story.spent,
+                story.finished,
+                story.answered,
+            ])?;
+            let (input, output) = (story.spent_in?.0, story.finished_in?.0);
+            let is_in_order = times.windows(2).all(|two| two[0] <= two[1]);
+            (input != output && story.part.is_some() && is_in_order).then_some((
+                times[5] - times[0],
+                *tx,
+                story,
+            ))
+        })
+        .collect();
+    whole.sort_by_key(|(took, tx, _)| (*took, *tx));
+    let middle = whole.len() / 2;
+    let mut by_distance: Vec<usize> = (0..whole.len()).collect();
+    by_distance.sort_by_key(|index| index.abs_diff(middle));
+    let scene = |index: usize| {
+        let (_, tx, story) = whole[index];
+        Some((tx, Scene::of(run, recorded, story).filter(Scene::is_in_order)?))
+    };
+    let (tx, scene) = by_distance.into_iter().take(TRIES).find_map(scene)?;
+    scene.figure(run, tx)
+}
+
+/// All that is drawn of one transaction.
+struct Scene<'a> {
+    recorded: &'a Recorded,
+    story: &'a Story,
+    n: u16,
+    began: i64,
+    nodes: Vec<NodeId>,
+    /// Entries of lanes that carry it or its part.
+    entries: Vec<Name>,
+    part: Name,
+    /// When the part was received, could be imported, and was listed.
+    parts: [First; 3],
+}
+
+impl<'a> Scene<'a> {
+    fn of(run: &RunFiles, recorded: &'a Recorded, story: &'a Story) -> Option<Scene<'a>> {
+        let (n, part) = (run.whole("n")? as u16, story.part?);
+        let (input, output) = (story.spent_in?.0, story.finished_in?.0);
+        let mut parts: [First; 3] = [None; 3];
+        let mut listed_in = None;
+        for step in &recorded.steps {
+            let TraceEvent::Part { part: of, step: did } = &step.event else { continue };
+            if *of != part || step.node.0 / n != output.0 {
+                continue;
+            }
+            let here = Some((step.at_us, step.node));
+            match did {
+                PartStep::Received { .. } => parts[0] = parts[0].or(here),
+                PartStep::Eligible { .. } => parts[1] = parts[1].or(here),
+                PartStep::Listed { entry } if parts[2].is_none() => {
+                    (parts[2], listed_in) = (here, Some(*entry))
+                }
+                _ => {}
+            }
+        }
+        let moments =
+            [story.admitted, story.requested, story.proposed, story.finished, parts[0], parts[1], parts[2]];
+        let taking_part: Vec<NodeId> = moments.iter().flatten().map(|(_, node)| *node).collect();
+        let mut nodes = Vec::new();
+        for shard in [output, input] {
+            let members = || (0..n).map(|place| NodeId(shard.0 * n + place));
+            let others = members().filter(|node| !taking_part.contains(node));
+            let room = LINES_MAX.saturating_sub(members().filter(|node| taking_part.contains(node)).count());
+            let shown: Vec<NodeId> = others.take(room).collect();
+            nodes.extend(members().filter(|node| taking_part.contains(node) || shown.contains(node)));
+        }
+        let entries = [story.entry, listed_in].into_iter().flatten().collect();
+        Some(Scene { recorded, story, n, began: story.admitted?.0, nodes, entries, part, parts })
+    }
+
+    /// Whether every step was seen, one after the other: another member may have done one of them first.
+    fn is_in_order(&self) -> bool {
+        let Story { admitted, requested, proposed, spent, finished, answered, .. } = self.story;
+        let [received, eligible, listed] = self.parts;
+        let moments =
+            [*admitted, *requested, *proposed, *spent, received, eligible, listed, *finished, *answered];
+        between(moments).is_some_and(|times| times.windows(2).all(|two| two[0] <= two[1]))
+    }
+
+    fn ms(&self, at_us: i64) -> f64 {
+        (at_us - self.began) as f64 / 1e3
+    }
+
+    fn line(&self, node: NodeId) -> Option<usize> {
+        self.nodes.iter().position(|one| *one == node)
+    }
+
+    /// The kind of a message that has to do with the transaction.
+    fn kind(&self, message: &Message) -> Option<usize> {
+        let said = &message.said;
+        if said.starts_with("an order of") {
+            // Orders do not name what they order: that of the contact when it admitted the transaction.
+            let (admitted, contact) = self.story.admitted?;
+            return (message.from == contact && message.sent_us == admitted).then_some(0);
+        }
+        let of = |name: &Name| {
+            let name = name.to_string();
+            said.split_once(&name).is_some_and(|(_, rest)| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let of_entry = self.entries.iter().any(of);
+        match said.split(' ').next() {
+            Some("SEND") if of_entry => Some(1),
+            Some("ECHO") if of_entry => Some(2),
+            Some("FINAL") if of_entry => Some(3),
+            Some("LD") if of(&self.part) => Some(4),
+            Some("SIGN") if of(&self.part) => Some(5),
+            _ => None,
+        }
+    }
+
+    /// The agreement of a round over the lines of its shard.
+    fn band(&self, (shard, round): (ShardId, Round)) -> Option<Band> {
+        let of_round = |is: fn(&RoundStep) -> bool| {
+            self.recorded.steps.iter().filter(move |step| match &step.event {
+                TraceEvent::Round { shard: of, round: number, step } => {
+                    *of == shard && *number == round && is(step)
+                }
+                _ => false,
+            })
+        };
+        let from = of_round(|step| matches!(step, RoundStep::Begun)).map(|step| step.at_us).min()?;
+        let to = of_round(|step| matches!(step, RoundStep::Executed { .. })).map(|step| step.at_us).max()?;
+        let mut lines = (0..self.nodes.len()).filter(|line| self.nodes[*line].0 / self.n == shard.0);
+        let first = lines.next()?;
+        let name = format!("round {round} of shard {shard}");
+        Some(Band {
+            lines: (first, lines.last().unwrap_or(first)),
+            from: self.ms(from).max(0.0),
+            to: self.ms(to),
+            name,
+        })
+    }
+
+    fn figure(&self, run: &RunFiles, tx: TxHead) -> Option<Figure> {
+        let Story { admitted, requested, proposed, spent, finished, answered, .. } = self.story;
+        let (input, output) = (self.story.spent_in?, self.story.finished_in?);
+        let [received, eligible, listed] = self.parts;
+        let steps = [
+            (*admitted, format!("its contact in shard {} admits it", output.0)),
+            (*requested, format!("its order reaches shard {}, where its input is", input.0)),
+            (*proposed, "it goes into an entry there".into()),
+            (*spent, format!("round {} of shard {} spends the input", input.1, input.0)),
+            (received, format!("{} reaches shard {} (LD)", self.part, output.0)),
+            (eligible, "N−f members have signed the part (SIGN)".into()),
+            (listed, "an entry lists the part".into()),
+            (*finished, format!("round {} of shard {} finishes it", output.1, output.0)),
+            (*answered, "the contact sends the receipt".into()),
+        ];
+        let until = self.ms(answered.as_ref()?.0) * 1.03;
+        let seen = || steps.iter().filter_map(|(moment, text)| moment.map(|(at, node)| (at, node, text)));
+        let dots = seen().enumerate().filter_map(|(index, (at, node, _))| {
+            Some(Dot { line: self.line(node)?, at: self.ms(at), number: Some(index + 1) })
+        });
+        let list = seen()
+            .map(|(at, node, text)| format!("{} ms, node {node}: {text}", number(self.ms(at))))
+            .collect();
+        let arrows: Vec<Arrow> = self
+            .recorded
+            .messages
+            .iter()
+            .filter(|message| message.sent_us >= self.began && self.ms(message.sent_us) <= until)
+            .filter_map(|message| {
+                Some(Arrow {
+                    from: self.line(message.from)?,
+                    to: self.line(message.to)?,
+                    sent: self.ms(message.sent_us),
+                    received: self.ms(message.received_us).min(until),
+                    kind: self.kind(message)?,
+                    is_aside: false,
+                })
+            })
+            .collect();
+        let phase = |from: First, to: First, name: &str| {
+            Some(Phase { from: self.ms(from?.0), to: self.ms(to?.0), name: name.into() })
+        };
+        let phases = [
+            phase(*admitted, *spent, "input shard"),
+            phase(*spent, eligible, "part"),
+            phase(eligible, *finished, "output shard"),
+        ];
+        let kinds = ["order", "SEND of an entry", "ECHO", "FINAL: certified", "LD: the part", "SIGN"];
+        let colours = [7, 0, 5, 3, 1, 4];
+        let count = arrows.len();
+        let named = |node: &NodeId| format!("node {node}, shard {}", node.0 / self.n);
+        let diagram = Diagram {
+            description: format!("Messages of transaction {tx} over time"),
+            nodes: self.nodes.iter().map(named).collect(),
+            kinds: kinds.iter().zip(colours).map(|(kind, colour)| (kind.to_string(), colour)).collect(),
+            arrows,
+            dots: dots.collect(),
+            phases: phases.into_iter().flatten().collect(),
+            bands: [input, output].into_iter().filter_map(|place| self.band(place)).collect(),
+            until,
+        };
+        Some(Figure {
+            id: "transaction",
+            title: format!("One transaction across shards, message by message: {tx}"),
+            finding: "Green: the rounds that ordered it, whose messages are those of the figure above."
+                .into(),
+            drawings: vec![Drawing::Drawn(Box::new(diagram.drawn()))],
+            list,
+            basis: format!(
+                "An arrow goes from when a message was sent to when it was handled. N = {count} messages of one transaction, that of \
+                 median duration in a stretch of the run, from the journals of {} nodes; {}; {}.",
+                self.nodes.len(),
+                testbed(run),
+                offered(run)
+            ),
+        })
+    }
+}
