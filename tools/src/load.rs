@@ -23,7 +23,7 @@ pub(crate) use self::histogram::Histogram;
 pub(crate) use self::mix::{Mix, Share};
 pub(crate) use self::offering::Offering;
 pub(crate) use self::plan::{
-    CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, Rate, SEED, TX_SIZE, WARMUP,
+    CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, Rate, SEED, TX_BYTES_MIN, TX_SIZE, WARMUP,
 };
 pub(crate) use self::series::Section;
 pub(crate) use self::tally::{Finished, Tally};

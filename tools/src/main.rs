@@ -28,6 +28,7 @@ mod run;
 mod signals;
 mod sim;
 mod status;
+mod sweep;
 mod terminal;
 mod testbed;
 #[cfg(test)]
@@ -68,6 +69,7 @@ const COMMANDS: &[Entry] = &[
     (&compare::COMMAND, compare::run_command),
     (&sim::COMMAND, sim::run),
     (&bench::COMMAND, bench::run),
+    (&sweep::COMMAND, sweep::run_command),
     (&completion::COMMAND, run_completion),
 ];
 

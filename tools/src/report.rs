@@ -8,11 +8,13 @@
 //! the page names the file.
 
 mod csv;
+mod curve;
 mod diagram;
 mod figure;
 mod figures;
 mod markup;
 mod matrix;
+mod overlay;
 mod page;
 mod plot;
 mod recorded;
@@ -27,6 +29,10 @@ use std::time::Duration;
 
 use wire::text::ParseError;
 
+pub(crate) use self::csv::read as read_csv;
+pub(crate) use self::curve::{Peer, peers, sweep_page};
+
+use self::overlay::RUNS_MAX;
 use self::recorded::Journals;
 use self::run::RunFiles;
 use crate::flags::{Command, Operand, Opt, UsageError, Values};
@@ -41,14 +47,27 @@ pub(crate) const COMMAND: Command = Command {
             distributions of latencies, the phases of a round, heights and lags of nodes, traffic, what processes used, and what \
             was run. Every run writes it at its end. The page is one file that needs nothing else and has no script; a run of \
             which files are missing has a page that names them.",
-    operands: &[Operand { name: "LOGDIR", words: &[], default: None, help: "The log directory of the run." }],
+    operands: &[Operand {
+        name: "LOGDIR…",
+        words: &[],
+        default: None,
+        help: "The log directory of the run. Several are laid over each other: throughput, latency, a table, what differs.",
+    }],
     options: &[
         testbed::DATA_DIR,
-        Opt::without_default("out", "FILE", "Where the page goes, if not to LOGDIR/report.html."),
+        Opt::without_default(
+            "out",
+            "FILE",
+            "Where the page goes; LOGDIR/report.html if not given, or comparison.html of several runs.",
+        ),
     ],
     sections: &[
         ("EXIT STATUS", "0  written\n2  usage, or there is no run in LOGDIR\n4  the page cannot be written"),
-        ("EXAMPLES", "tools report log  The page of the last run in this directory."),
+        (
+            "EXAMPLES",
+            "tools report log  The page of the last run in this directory.\n\
+             tools report log-4 log-7 --out n.html  Two runs on one page.",
+        ),
     ],
 };
 
@@ -58,17 +77,30 @@ const PATIENCE_AFTER_RUN: Duration = Duration::from_secs(5);
 
 /// The page of a run, in its log directory.
 pub(crate) const FILE: &str = "report.html";
+/// The page of several runs, in the current directory.
+const FILE_OF_SEVERAL: &str = "comparison.html";
 
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
-    let log = PathBuf::from(values.operand("LOGDIR"));
-    let out = values.text("out").map_or_else(|| log.join(FILE), PathBuf::from);
-    let directories = Directories { log: log.clone(), data: testbed::data_dir(values) };
-    let mut run = RunFiles::load(&log);
-    if run.is_nothing() {
+    let logs: Vec<PathBuf> = values.repeated().iter().map(PathBuf::from).collect();
+    if logs.len() > RUNS_MAX {
+        let found = format!("{} runs", logs.len());
+        return Err(ParseError::of("LOGDIR…", &found, format!("at most {RUNS_MAX}")).into());
+    }
+    let mut runs: Vec<RunFiles> = logs.iter().map(|log| RunFiles::load(log)).collect();
+    if let Some(run) = runs.iter().find(|run| run.is_nothing()) {
         let expected = "the log directory of a run, with a summary.json, a series.csv or rounds files";
         return Err(ParseError::of("LOGDIR", &run.name(), expected).into());
     }
-    Ok(match fs::write(&out, page_of(&mut run, Some(&Journals { directories, patience: PATIENCE }))) {
+    let out = values.text("out").map(PathBuf::from);
+    let (out, text) = match runs.as_mut_slice() {
+        [run] => {
+            let directories = Directories { log: logs[0].clone(), data: testbed::data_dir(values) };
+            let out = out.unwrap_or_else(|| directories.log.join(FILE));
+            (out, page_of(run, Some(&Journals { directories, patience: PATIENCE })))
+        }
+        runs => (out.unwrap_or_else(|| PathBuf::from(FILE_OF_SEVERAL)), overlay::of_runs(runs)),
+    };
+    Ok(match fs::write(&out, text) {
         Ok(()) => {
             print(format!("written to {}", out.display()));
             0

@@ -69,6 +69,13 @@ pub(crate) struct Operand {
     pub(crate) help: &'static str,
 }
 
+impl Operand {
+    /// Whether it may be given more than once; its name ends with an ellipsis then. Only the last one may.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.name.ends_with('…')
+    }
+}
+
 /// A command and what it takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Command {
@@ -195,8 +202,9 @@ impl Command {
 
     fn parse_operand(&self, index: usize, argument: &str) -> Result<String, UsageError> {
         let unexpected = || UsageError::Unexpected(argument.into());
-        let operand =
-            self.operands.get(index).filter(|_| !argument.starts_with('-')).ok_or_else(unexpected)?;
+        let repeated = self.operands.last().filter(|operand| operand.is_repeated());
+        let operand = self.operands.get(index).or(repeated);
+        let operand = operand.filter(|_| !argument.starts_with('-')).ok_or_else(unexpected)?;
         if !operand.words.is_empty() && !operand.words.contains(&argument) {
             return Err(UsageError::Unknown {
                 what: operand.name,
@@ -230,6 +238,11 @@ impl Values {
         let index = operands.iter().position(|operand| operand.name == name).expect("it is declared");
         let given = self.operands.get(index).map(String::as_str);
         given.or(operands[index].default).expect("parsing requires those without a default")
+    }
+
+    /// The last operand of the command, which may be given more than once, as often as it was given.
+    pub(crate) fn repeated(&self) -> &[String] {
+        self.operands.get(self.command.operands.len().saturating_sub(1)..).unwrap_or_default()
     }
 
     /// The same with one option more, as if it stood on the command line.

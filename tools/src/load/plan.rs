@@ -31,7 +31,7 @@ impl Rate {
 /// Instead of a rate.
 const MAX: &str = "max";
 /// The least transaction that is not signed, bytes.
-const TX_BYTES_MIN: u64 = 110;
+pub(crate) const TX_BYTES_MIN: u64 = 110;
 
 /// The load to be offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,7 +15,7 @@ const LINE_BYTES_MAX: u64 = 64 << 10;
 ///
 /// # Errors
 /// If the file cannot be read, lacks a column, or has a line that `parse` refuses.
-pub(super) fn read<T, const N: usize>(
+pub(crate) fn read<T, const N: usize>(
     path: &Path,
     columns: [&str; N],
     mut parse: impl FnMut([&str; N]) -> Option<T>,

@@ -9,6 +9,9 @@ mod throughput;
 mod traffic;
 mod transaction_diagram;
 
+pub(super) use self::latency::{cdf, cdf_plot};
+pub(super) use self::throughput::committed;
+
 use std::sync::Arc;
 
 use wire::ids::{NodeId, ShardId};

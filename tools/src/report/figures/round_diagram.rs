@@ -115,7 +115,7 @@ pub(in super::super) fn figure(run: &RunFiles, chosen: &Chosen, recorded: &Recor
         .iter()
         .filter_map(|(message, kind)| {
             let is_aside = message.said.starts_with("SPB") && !message.said.contains(&of_leader);
-            let is_shown = !is_aside || members.len() <= ALL_MAX;
+            let is_shown = (!is_aside || members.len() <= ALL_MAX) && ms(message.sent_us) < until;
             is_shown.then_some(Arrow {
                 from: place(message.from)?,
                 to: place(message.to)?,
@@ -126,12 +126,18 @@ pub(in super::super) fn figure(run: &RunFiles, chosen: &Chosen, recorded: &Recor
             })
         })
         .collect();
+    // At most nodes the execution comes with the decision, and one number would cover the other.
+    let is_executed_then = |node: NodeId, at: i64| {
+        steps.iter().any(|(one, then, step)| {
+            *one == node && (*then - at).abs() < 300 && matches!(step, RoundStep::Executed { .. })
+        })
+    };
     let dots = steps.iter().filter_map(|(node, at, step)| {
         let number = match step {
             RoundStep::Begun => 1,
-            RoundStep::Decided { .. } => 2,
+            RoundStep::Decided { .. } if !is_executed_then(*node, *at) => 2,
             RoundStep::Executed { .. } => 3,
-            RoundStep::Entered { .. } | RoundStep::Certified => return None,
+            _ => return None,
         };
         Some(Dot { line: place(*node)?, at: ms(*at), number: Some(number) })
     });
@@ -162,7 +168,7 @@ pub(in super::super) fn figure(run: &RunFiles, chosen: &Chosen, recorded: &Recor
         list: Vec::new(),
         finding: format!(
             "Each member broadcasts a cut; the coin elects one of them, node {leader}, whose broadcast is bold ({aside}). \
-             ① a node gives its input, ② it knows the decision, ③ it has executed the block: {} ms from the first to the last.",
+             ① a node gives its input, ② it knows the decision, if it cannot execute it at once, ③ it has executed the block: {} ms from the first to the last.",
             number(ms(executed))
         ),
         drawings: vec![Drawing::Drawn(Box::new(diagram.drawn()))],

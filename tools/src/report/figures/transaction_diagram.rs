@@ -29,6 +29,7 @@ type First = Option<(i64, NodeId)>;
 #[derive(Clone, Debug, Default)]
 struct Story {
     admitted: First,
+    forwarded: First,
     requested: First,
     proposed: First,
     entry: Option<Name>,
@@ -56,6 +57,7 @@ fn stories(recorded: &Recorded) -> BTreeMap<TxHead, Story> {
         let (story, here) = (stories.entry(*tx).or_default(), Some((step.at_us, step.node)));
         match did {
             TxStep::Admitted { .. } => story.admitted = story.admitted.or(here),
+            TxStep::Forwarded { .. } => story.forwarded = story.forwarded.or(here),
             TxStep::Requested { .. } => story.requested = story.requested.or(here),
             TxStep::Proposed { entry } if story.proposed.is_none() => {
                 (story.proposed, story.entry) = (here, Some(*entry));
@@ -269,9 +271,9 @@ impl<'a> Scene<'a> {
     fn kind(&self, message: &Message) -> Option<usize> {
         let said = &message.said;
         if said.starts_with("an order of") {
-            // Orders do not name what they order: that of the contact when it admitted the transaction.
-            let (admitted, contact) = self.story.admitted?;
-            return (message.from == contact && message.sent_us == admitted).then_some(0);
+            // Orders do not name what they order: it is the one that the contact sent at that moment.
+            let (forwarded, contact) = self.story.forwarded?;
+            return (message.from == contact && message.sent_us == forwarded).then_some(0);
         }
         let of = |name: &Name| {
             let name = name.to_string();
