@@ -97,7 +97,7 @@ impl Diagram {
             let (phases, apart) = (ROW * 2.0, (340.0 / count as f64).clamp(30.0, 64.0));
             let first = top + phases + 16.0;
             let bottom = first + apart * (count - 1) as f64 + 18.0;
-            let time = Scale::linear(0.0, self.until).between(names + 16.0, width - 16.0);
+            let time = Scale::linear(0.0, self.until).between(names + 26.0, width - 16.0);
             (Space { is_wide, time, first, apart, right: width }, bottom + 2.0 * ROW + 8.0)
         } else {
             let apart = (width - 70.0) / count as f64;
@@ -173,7 +173,7 @@ impl Diagram {
             let (from, to) = (space.at(line, 0.0), space.at(line, self.until));
             all.push(path(&[from, to]).class("line"));
             let name = if space.is_wide {
-                label(from.0 - 8.0, from.1 + 4.0, name).class("tick strong").with("text-anchor", "end")
+                label(from.0 - 14.0, from.1 + 4.0, name).class("tick strong").with("text-anchor", "end")
             } else {
                 let short = name.split(' ').nth(1).unwrap_or(name);
                 label(from.0, from.1 - 8.0, short).class("tick strong").with("text-anchor", "middle")
@@ -227,7 +227,7 @@ fn drawn_band(band: &Band, space: &Space) -> Vec<Element> {
     let rect = Element::new("rect").class("band f2").at("x", from.0 - dx).at("y", from.1 - dy);
     let rect = rect.at("width", to.0 - from.0 + 2.0 * dx).at("height", to.1 - from.1 + 2.0 * dy);
     let x = (from.0 - dx + 4.0).min(space.right - text_width(&band.name));
-    let name = label(x, from.1 - dy + 12.0, &band.name).class("tick halo");
+    let name = label(x, to.1 + dy - 4.0, &band.name).class("tick halo");
     vec![rect.child(Element::of("title", &band.name)), name]
 }
 

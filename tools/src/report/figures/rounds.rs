@@ -87,8 +87,7 @@ pub(super) fn views(run: &RunFiles) -> Option<Figure> {
         id: "views",
         title: "Views a round".into(),
         finding: format!(
-            "{} views a round on average; more than one means that the elected leader's broadcast had not finished.",
-            number(mean)
+            "{mean:.2} views a round on average; more than one means that the elected leader's broadcast had not finished."
         ),
         drawings: vec![Drawing::Rows(Rows {
             x: Axis::of("share of rounds", "%", Scale::linear(0.0, 100.0)),
@@ -141,7 +140,7 @@ pub(super) fn heights(run: &RunFiles) -> Option<Figure> {
     Some(Figure {
         id: "heights",
         title: "Height and lag of each node".into(),
-        finding: format!("The farthest behind was node {node}, by {} rounds.", number(worst)),
+        finding: format!("The largest lag was that of node {node}: {} rounds.", number(worst)),
         drawings: vec![
             plot("height: the last block that a node had executed", &heights, 150.0),
             plot("lag: rounds behind the highest member of the shard", &behind, 130.0),

@@ -31,6 +31,8 @@ struct Story {
     admitted: First,
     forwarded: First,
     requested: First,
+    /// By whom else, and when.
+    requests: Vec<(i64, NodeId)>,
     proposed: First,
     entry: Option<Name>,
     /// By the first member of the last input shard.
@@ -58,7 +60,10 @@ fn stories(recorded: &Recorded) -> BTreeMap<TxHead, Story> {
         match did {
             TxStep::Admitted { .. } => story.admitted = story.admitted.or(here),
             TxStep::Forwarded { .. } => story.forwarded = story.forwarded.or(here),
-            TxStep::Requested { .. } => story.requested = story.requested.or(here),
+            TxStep::Requested { .. } => {
+                story.requested = story.requested.or(here);
+                story.requests.push((step.at_us, step.node));
+            }
             TxStep::Proposed { entry } if story.proposed.is_none() => {
                 (story.proposed, story.entry) = (here, Some(*entry));
             }
@@ -267,14 +272,9 @@ impl<'a> Scene<'a> {
         self.nodes.iter().position(|one| *one == node)
     }
 
-    /// The kind of a message that has to do with the transaction.
+    /// The kind of a message that has to do with the transaction. Orders do not name what they order: see [`Scene::orders`].
     fn kind(&self, message: &Message) -> Option<usize> {
         let said = &message.said;
-        if said.starts_with("an order of") {
-            // Orders do not name what they order: it is the one that the contact sent at that moment.
-            let (forwarded, contact) = self.story.forwarded?;
-            return (message.from == contact && message.sent_us == forwarded).then_some(0);
-        }
         let of = |name: &Name| {
             let name = name.to_string();
             said.split_once(&name).is_some_and(|(_, rest)| !rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -288,6 +288,17 @@ impl<'a> Scene<'a> {
             Some("SIGN") if of(&self.part) => Some(5),
             _ => None,
         }
+    }
+
+    /// The orders of the contact, by when it sent them and when members of input shards took them.
+    fn orders(&self) -> Vec<Arrow> {
+        let Some((sent, contact)) = self.story.forwarded else { return Vec::new() };
+        let order = |(received, node): &(i64, NodeId)| {
+            let (from, to) = (self.line(contact)?, self.line(*node)?);
+            let (sent, received) = (self.ms(sent), self.ms(*received));
+            (sent <= received).then_some(Arrow { from, to, sent, received, kind: 0, is_aside: false })
+        };
+        self.story.requests.iter().filter_map(order).collect()
     }
 
     /// The agreement of a round over the lines of its shard.
@@ -336,11 +347,9 @@ impl<'a> Scene<'a> {
         let list = seen()
             .map(|(at, node, text)| format!("{} ms, node {node}: {text}", number(self.ms(at))))
             .collect();
-        let arrows: Vec<Arrow> = self
-            .recorded
-            .messages
-            .iter()
-            .filter(|message| message.sent_us >= self.began && self.ms(message.sent_us) <= until)
+        let messages = self.recorded.messages.iter();
+        let messages = messages
+            .filter(|one| one.sent_us >= self.began && self.ms(one.sent_us) <= until)
             .filter_map(|message| {
                 Some(Arrow {
                     from: self.line(message.from)?,
@@ -350,8 +359,8 @@ impl<'a> Scene<'a> {
                     kind: self.kind(message)?,
                     is_aside: false,
                 })
-            })
-            .collect();
+            });
+        let arrows: Vec<Arrow> = self.orders().into_iter().chain(messages).collect();
         let phase = |from: First, to: First, name: &str| {
             Some(Phase { from: self.ms(from?.0), to: self.ms(to?.0), name: name.into() })
         };
