@@ -71,7 +71,7 @@ pub(crate) const COMMAND: Command = Command {
         ),
         (
             "FILES",
-            "LOG_DIR/summary.json, series.csv, latency.csv, transactions.csv  Of the last load. Those of the load before it are \
+            "LOG_DIR/summary.json, series.csv, latency.csv, traffic.csv, transactions.csv, report.html  Of the last load. Those of the load before it are \
              moved to LOG_DIR/load-1, and so on.\n\
              LOG_DIR/nodes.csv, ledgers.csv, exchanges.csv, receipts.csv, clients.csv  Of all loads of the testbed, for tools verify.",
         ),

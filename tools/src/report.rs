@@ -137,3 +137,119 @@ fn page_of(run: &mut RunFiles, journals: Option<&Journals>) -> String {
     let figures = figures::all(run, journals);
     page::of_run(run, &figures)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::figure::{Drawing, Figure};
+    use super::markup::check;
+    use super::*;
+    use crate::run::made_up;
+    use crate::testing::TestDir;
+    use crate::verify::HEADER;
+
+    /// The files of a made-up run, but for its journals.
+    fn write_files(log: &Path) {
+        let write = |name: &str, text: &str| fs::write(log.join(name), text).unwrap();
+        write("summary.json", &made_up().to_json().to_string());
+        write(
+            "series.csv",
+            "from_s,until_s,phase,meant,sent,committed,committed_cross,rejected,open,p50_ms,p99_ms,max_ms,nodes_up,faults\n\
+             0,1,warm-up,100,100,90,0,0,10,5,9,9,4,\n1,2,measured,100,100,100,0,0,10,5,9,9,3,crash:3@1.5; pause:2@1.6+0.3\n",
+        );
+        write("latency.csv", "kind,from_us,until_us,count\nintra,4000,5000,90\nintra,9000,9100,10\n");
+        write(
+            "processes.csv",
+            "at_s,node,program,cpu_s,resident_mb,threads\n1,0,node,0.5,20,9\n2,0,node,0.9,21,9\n",
+        );
+        write(
+            "traffic.csv",
+            "node,direction,kind,peer,messages,bytes\n0,received,entry,,5,900\n0,sent,,1,,950\n1,sent,,0,,800\n",
+        );
+        write(
+            "transactions.csv",
+            "tx,stands_for,intended_us,sent_us,receipt_us,fate\nab,1,0,10,5010,finished\n",
+        );
+        for node in 0..4 {
+            let row = |round: u64| {
+                let header = "0".repeat(64);
+                format!(
+                    "{node},0,{round},{header},5,0,0,0,0,0,0,0,4,1000,1,2,900,300,0,1200,0,{}\n",
+                    1_700_000_000_000 + 400 * round
+                )
+            };
+            write(&format!("rounds-{node}.csv"), &format!("{HEADER}\n{}{}", row(1), row(2)));
+        }
+    }
+
+    fn axes(figure: &Figure) -> Vec<String> {
+        let axes = figure.drawings.iter().flat_map(|drawing| match drawing {
+            Drawing::Plot(plot) => vec![plot.x.label.clone(), plot.y.label.clone()],
+            Drawing::Rows(rows) => vec![rows.x.label.clone()],
+            Drawing::Matrix(matrix) => vec![matrix.label.clone()],
+            Drawing::Drawn(_) => Vec::new(),
+        });
+        axes.collect()
+    }
+
+    #[test]
+    fn a_whole_run_has_all_figures_with_units_a_count_and_what_was_offered() {
+        let dir = TestDir::new();
+        write_files(dir.path());
+        let mut run = RunFiles::load(dir.path());
+        assert_eq!(run.missing, [] as [String; 0]);
+        let figures = figures::all(&mut run, None);
+        let ids: Vec<&str> = figures.iter().map(|figure| figure.id).collect();
+        assert_eq!(
+            ids,
+            [
+                "throughput",
+                "latency-over-time",
+                "latency",
+                "hops-of-the-load",
+                "phases",
+                "views",
+                "heights",
+                "traffic-by-kind",
+                "traffic-by-link",
+                "processes"
+            ]
+        );
+        for figure in &figures {
+            assert!(figure.basis.contains("N = "), "{}: {}", figure.id, figure.basis);
+            assert!(figure.basis.contains("1,000 tx/s offered"), "{}: {}", figure.id, figure.basis);
+            for axis in axes(figure) {
+                assert!(axis.ends_with(')') && axis.contains('('), "{}: '{axis}' has no unit", figure.id);
+            }
+        }
+        let text = page::of_run(&run, &figures);
+        let names = check(&text).unwrap();
+        let count = |name: &str| names.iter().filter(|one| *one == name).count();
+        assert_eq!(count("figure"), figures.len());
+        assert_eq!(count("script") + count("link") + count("img"), 0, "a page stands alone");
+        assert!(text.contains("crash:3@1.5") && text.contains("pause:2@1.6+0.3") && text.contains("--rate"));
+    }
+
+    #[test]
+    fn a_run_that_was_killed_has_a_page_that_says_what_is_missing() {
+        let dir = TestDir::new();
+        write_files(dir.path());
+        for name in ["summary.json", "latency.csv", "traffic.csv"] {
+            fs::remove_file(dir.path().join(name)).unwrap();
+        }
+        let journals = Journals {
+            directories: Directories { log: dir.path().into(), data: dir.path().into() },
+            patience: PATIENCE,
+        };
+        let text = page_of(&mut RunFiles::load(dir.path()), Some(&journals));
+        check(&text).unwrap();
+        for part in [
+            "the run has not ended, or was killed",
+            "latency.csv",
+            "no traffic",
+            "message by message",
+            "id=\"throughput\"",
+        ] {
+            assert!(text.contains(part), "{part}");
+        }
+    }
+}

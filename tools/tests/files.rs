@@ -44,6 +44,35 @@ fn every_file_and_column_of_a_run_is_defined() {
             assert_eq!(documented(&format!("`{name}`")).join(","), columns, "docs/files.md, {name}");
         }
     }
+    // The page of the run has all figures, those from journals too, and is made again as it was.
+    let page = place.read("log/report.html");
+    for id in
+        ["throughput", "latency", "hops", "phases", "round", "transaction", "traffic-by-link", "processes"]
+    {
+        assert!(page.contains(&format!("<figure id=\"{id}\">")), "no figure {id}");
+    }
+    assert!(!page.contains("What is missing"), "{page}");
+    let output = place.command("report", "log --out again.html").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(place.read("again.html") == page, "the page is another one when it is made again");
+    let output = place.command("report", "log log").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(place.read("comparison.html").contains("2 runs side by side"));
+    assert_eq!(place.command("report", "data").output().unwrap().status.code(), Some(2), "there is no run");
+}
+
+#[test]
+fn a_sweep_is_not_run_again_and_has_a_row_for_each_combination() {
+    let place = Place::new();
+    let sweep = "--rate 100,200 --repeat 1 --duration 1 --warmup 0 --durability off --out s";
+    let output = place.command("sweep", sweep).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(place.read("s/sweep.csv").lines().count(), 3, "{}", place.read("s/sweep.csv"));
+    assert!(place.read("s/sweep.html").contains("<figure id=\"median\">"));
+    fs::write(place.0.join("peers.csv"), "name,tps,latency_ms\nOther,150,9\n").unwrap();
+    let output = place.command("sweep", &format!("{sweep} --against peers.csv")).output().unwrap();
+    assert!(text(&output).contains("2 of 2 runs are in runs.csv already"), "{}", text(&output));
+    assert!(place.read("s/sweep.html").contains("Other (theirs)"));
 }
 
 /// The columns of a file's lines, all numbers but for empty ones and names.

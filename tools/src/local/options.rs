@@ -95,7 +95,8 @@ pub(crate) const COMMAND: Command = Command {
              LOG_DIR/rounds-<id>.csv  A line an executed block.\n\
              LOG_DIR/nodes.csv, ledgers.csv, exchanges.csv, receipts.csv, clients.csv  What 'tools verify' compares those with.\n\
              LOG_DIR/summary.json  Everything in the summary, as numbers.\n\
-             LOG_DIR/series.csv, latency.csv  A line a second, and whole histograms.\n\
+             LOG_DIR/series.csv, latency.csv, processes.csv, traffic.csv  For plots: load, latencies, processes, messages.\n\
+             LOG_DIR/report.html  The run in figures, for a browser.\n\
              LOG_DIR/transactions.csv  With --transactions: a line a transaction.\n\
              DATA_DIR/keys/, hosts.txt, pids.txt  Keys and committee, where the nodes are, and their processes.\n\
              DATA_DIR/journal-<id>/, options.txt  Unless --durability is off: what each core was fed, and the options that \

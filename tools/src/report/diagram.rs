@@ -90,7 +90,8 @@ impl Diagram {
 
     fn draw(&self, width: f64, is_wide: bool) -> Element {
         let (legend, legend_rows) = self.legend(width);
-        let top = ROW * legend_rows as f64 + 10.0;
+        let rows = legend_rows + if is_wide { 0 } else { self.phases.len() };
+        let top = ROW * rows as f64 + 10.0;
         let names = self.nodes.iter().map(|name| text_width(name)).fold(0.0, f64::max);
         let count = self.nodes.len();
         let (space, height) = if is_wide {
@@ -159,9 +160,11 @@ impl Diagram {
             } else {
                 let rect = rect.at("x", 0.0).at("y", from).at("width", width);
                 all.push(rect.at("height", (to - from).max(0.5)));
-                let y = (from + 12.0).max(free_from);
-                free_from = y + ROW;
-                all.push(label(60.0, y, &text).class("tick strong halo"));
+                // Among the arrows there is no room for words: the phases stand above, shaded as below.
+                let y = top - 10.0 - ROW * (self.phases.len() - index) as f64;
+                let swatch = Element::new("rect").class(shade).at("x", 0.0).at("y", y + 2.0);
+                all.push(swatch.at("width", 20.0).at("height", ROW - 4.0));
+                all.push(label(26.0, y + 12.0, &text).class("tick strong"));
             }
         }
         all
@@ -175,7 +178,7 @@ impl Diagram {
             let name = if space.is_wide {
                 label(from.0 - 14.0, from.1 + 4.0, name).class("tick strong").with("text-anchor", "end")
             } else {
-                let short = name.split(' ').nth(1).unwrap_or(name);
+                let short = name.split(' ').nth(1).unwrap_or(name).trim_end_matches(',');
                 label(from.0, from.1 - 8.0, short).class("tick strong").with("text-anchor", "middle")
             };
             all.push(name);
@@ -227,7 +230,8 @@ fn drawn_band(band: &Band, space: &Space) -> Vec<Element> {
     let rect = Element::new("rect").class("band f2").at("x", from.0 - dx).at("y", from.1 - dy);
     let rect = rect.at("width", to.0 - from.0 + 2.0 * dx).at("height", to.1 - from.1 + 2.0 * dy);
     let x = (from.0 - dx + 4.0).min(space.right - text_width(&band.name));
-    let name = label(x, to.1 + dy - 4.0, &band.name).class("tick halo");
+    let y = if space.is_wide { to.1 + dy - 4.0 } else { from.1 + 14.0 };
+    let name = label(x, y, &band.name).class("tick halo");
     vec![rect.child(Element::of("title", &band.name)), name]
 }
 

@@ -116,7 +116,7 @@ impl Plot {
         let height = bottom + 2.0 * ROW + 8.0;
         let mut svg = svg(width, height, &format!("{} by {}", self.y.label, self.x.label));
         svg = svg.children(self.shades.iter().flat_map(|shade| frame.shade(shade)));
-        svg = svg.children(self.axes(&frame, &y_ticks));
+        svg = svg.children(self.axes(&frame, &y_ticks, width));
         svg = svg.children(self.lines.iter().flat_map(|line| frame.line(line)));
         svg = svg.children(self.mark_elements(&frame, &head));
         svg = svg.children(legend(&labelled, &head));
@@ -162,7 +162,7 @@ impl Plot {
         self.marks.iter().enumerate().map(place).collect()
     }
 
-    fn axes(&self, frame: &Frame, y_ticks: &[f64]) -> Vec<Element> {
+    fn axes(&self, frame: &Frame, y_ticks: &[f64], width: f64) -> Vec<Element> {
         let Frame { left, right, top, bottom, x, y } = frame;
         let mut all = vec![label(0.0, 11.0, &self.y.label).class("axis")];
         for tick in y_ticks {
@@ -177,7 +177,9 @@ impl Plot {
             let half = text_width(&text) / 2.0;
             if at - half >= free_from {
                 free_from = at + half + 6.0;
-                all.push(label(at, bottom + 16.0, &text).class("tick").with("text-anchor", "middle"));
+                // The last one stands at the edge of the drawing.
+                let x = at.min(width - half);
+                all.push(label(x, bottom + 16.0, &text).class("tick").with("text-anchor", "middle"));
             }
         }
         all.push(path(&[(*left, *top), (*left, *bottom), (*right, *bottom)]).class("line"));

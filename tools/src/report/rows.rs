@@ -5,6 +5,10 @@ use super::plot::{Axis, label, path, svg, text_width};
 use super::scale::tick_text;
 
 const ROW: f64 = 24.0;
+/// A line of words above a bar.
+const WORDS: f64 = 16.0;
+/// Names are bold, and so much wider.
+const BOLD: f64 = 1.1;
 /// Names take at most this share of the width; longer ones stand on a line of their own.
 const NAME_SHARE: f64 = 0.36;
 
@@ -39,14 +43,14 @@ impl Rows {
     pub(super) fn draw(&self, width: f64) -> Element {
         let widest =
             |texts: &mut dyn Iterator<Item = &String>| texts.map(|text| text_width(text)).fold(0.0, f64::max);
-        let (names, texts) = (
-            widest(&mut self.rows.iter().map(|row| &row.name)),
-            widest(&mut self.rows.iter().map(|row| &row.text)),
-        );
+        let names = BOLD * widest(&mut self.rows.iter().map(|row| &row.name));
+        let texts = widest(&mut self.rows.iter().map(|row| &row.text));
         let is_beside = names <= width * NAME_SHARE && names + texts + 180.0 <= width;
+        // Name and figures stand on one line above the bar if both have room there.
+        let lines = if names + texts + 24.0 <= width { 1.0 } else { 2.0 };
         let (left, right, step) = match is_beside {
             true => (names + 12.0, width - texts - 16.0, ROW),
-            false => (8.0, width - 16.0, ROW + 16.0),
+            false => (8.0, width - 16.0, ROW + WORDS * lines),
         };
         let bottom = step * self.rows.len() as f64 + 4.0;
         let x = self.x.scale.between(left, right);
@@ -65,7 +69,7 @@ impl Rows {
         all.push(axis.with("text-anchor", "middle"));
         for (index, row) in self.rows.iter().enumerate() {
             let top = step * index as f64;
-            let middle = top + if is_beside { ROW / 2.0 } else { ROW / 2.0 + 16.0 };
+            let middle = top + if is_beside { ROW / 2.0 } else { ROW / 2.0 + WORDS * lines };
             if is_beside {
                 all.push(
                     label(left - 8.0, middle + 4.0, &row.name)
@@ -75,7 +79,8 @@ impl Rows {
                 all.push(label(right + 12.0, middle + 4.0, &row.text).class("tick"));
             } else {
                 all.push(label(left, top + 14.0, &row.name).class("tick strong"));
-                all.push(label(width - 4.0, top + 14.0, &row.text).class("tick").with("text-anchor", "end"));
+                let (x, y) = (width - 4.0, top + 14.0 + WORDS * (lines - 1.0));
+                all.push(label(x, y, &row.text).class("tick").with("text-anchor", "end"));
             }
             all.extend(shown(row, middle, |value| x.at(value)));
         }
