@@ -64,8 +64,11 @@ struct Seen {
 const BEFORE_MS: f64 = 200.0;
 /// How long it goes on after the round, for transactions of one shard and of several: some median latencies.
 const AFTER_LATENCIES: f64 = 3.0;
-/// It never goes on for longer.
+/// It never goes on for less or longer.
+const AFTER_MS_MIN: f64 = 500.0;
 const AFTER_MS_MAX: f64 = 2_000.0;
+/// The replays of more nodes would take minutes, and a diagram of them would show nothing.
+const NODES_MAX: usize = 32;
 /// Of more shards, only the first ones are looked at.
 const SHARDS_MAX: u16 = 2;
 
@@ -86,12 +89,15 @@ impl Seen {
         }
         let chosen = round_diagram::choose(run).ok_or("no round has an input of every member of shard 0")?;
         let p50 = run.number(&["latency_cross_ms", "p50"]).or(run.number(&["latency_ms", "p50"]));
-        let after_ms = (p50.unwrap_or_default() * AFTER_LATENCIES).clamp(BEFORE_MS, AFTER_MS_MAX);
+        let after_ms = (p50.unwrap_or_default() * AFTER_LATENCIES).clamp(AFTER_MS_MIN, AFTER_MS_MAX);
         let (first_ms, last_ms) = chosen.executed_ms;
         let us = |ms: f64| (ms * 1e3) as i64;
         let stretch = us(first_ms as f64 - chosen.took_ms - BEFORE_MS)..us(last_ms as f64 + after_ms);
         let shards = committee.shards().min(SHARDS_MAX);
         let nodes: Vec<NodeId> = (0..shards).flat_map(|shard| committee.members(ShardId(shard))).collect();
+        if nodes.len() > NODES_MAX {
+            return Err(format!("only those of at most {NODES_MAX} nodes are replayed for it"));
+        }
         let recorded = Recorded::of(journals, &committee, run, &nodes, &stretch)?;
         Ok(Seen { chosen, recorded })
     }

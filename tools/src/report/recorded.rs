@@ -27,7 +27,7 @@ use crate::verify::Line as Block;
 #[derive(Clone, Debug)]
 pub(super) struct Journals {
     pub(super) directories: Directories,
-    /// How long the replay of a node may take.
+    /// How long the replays may take.
     pub(super) patience: Duration,
 }
 
@@ -73,6 +73,7 @@ impl Recorded {
         nodes: &[NodeId],
         stretch: &Range<i64>,
     ) -> Result<Recorded, String> {
+        let deadline = Instant::now() + journals.patience;
         let walk = |node: NodeId| -> Result<SeenBy, String> {
             let keys = journals.directories.keys();
             let source = Source::open(&keys, journals.directories.journal(node), committee, node);
@@ -82,7 +83,7 @@ impl Recorded {
                 offset_us: run.clocks.offset_us(node),
                 blocks: run.rounds.get(&node).map_or(&[], Vec::as_slice),
                 origin_us: None,
-                deadline: Instant::now() + journals.patience,
+                deadline,
                 seen: SeenBy { node, steps: Vec::new(), before: BTreeMap::new() },
                 committee: committee.clone(),
                 trouble: None,
@@ -94,11 +95,19 @@ impl Recorded {
             walked.map_err(|failure| format!("node {node}: {failure}"))?;
             Ok(watch.seen)
         };
-        let walked: Vec<Result<SeenBy, String>> = thread::scope(|scope| {
-            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| walk(*node))).collect();
-            let panicked = |_| Err("the thread of a replay panicked".to_string());
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-        });
+        // As many at a time as there are processors: each holds a whole ledger.
+        let at_a_time = thread::available_parallelism().map_or(1, usize::from);
+        let mut walked: Vec<Result<SeenBy, String>> = Vec::new();
+        for nodes in nodes.chunks(at_a_time) {
+            walked.extend(thread::scope(|scope| {
+                let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| walk(*node))).collect();
+                let panicked = |_| Err("the thread of a replay panicked".to_string());
+                threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect::<Vec<_>>()
+            }));
+            if walked.iter().any(Result::is_err) {
+                break;
+            }
+        }
         Ok(Recorded::from_seen(committee, walked.into_iter().collect::<Result<Vec<_>, _>>()?))
     }
 
@@ -277,7 +286,7 @@ impl Onlooker for Watch<'_> {
             }
         }
         if Instant::now() > self.deadline {
-            self.trouble = Some("its replay takes too long; tools report allows it more time".into());
+            self.trouble = Some("the replays take too long; tools report allows them more time".into());
         }
         ControlFlow::Continue(())
     }

@@ -132,6 +132,7 @@ impl RunFiles {
 
     fn load_rounds(&mut self) {
         let (Some(n), Some(shards)) = (self.whole("n"), self.whole("shards")) else { return };
+        let mut troubles = Vec::new();
         for id in 0..n.saturating_mul(shards).min(u64::from(u16::MAX)) {
             let (node, shard) = (NodeId(id as u16), ShardId((id / n.max(1)) as u16));
             let path = self.directory.join(format!("rounds-{node}.csv"));
@@ -149,14 +150,19 @@ impl RunFiles {
                 }
                 Ok(())
             };
-            let read = go();
-            self.noted(
-                read,
-                &format!("the rounds of node {node} are not in the figures, or only a part of them"),
-            );
+            troubles.extend(go().err().map(|error| (node, error)));
             if !blocks.is_empty() {
                 self.rounds.insert(node, blocks);
             }
+        }
+        // Those of a load are with its nodes, and of many nodes one line says so.
+        if let (true, [(_, first), _, ..]) = (self.rounds.is_empty(), troubles.as_slice()) {
+            self.missing.push(format!("{first}, and so of all nodes: no phases, views and heights"));
+            return;
+        }
+        for (node, error) in troubles {
+            let means = "are not in the figures, or only a part of them";
+            self.missing.push(format!("{error}: the rounds of node {node} {means}"));
         }
     }
 
@@ -305,7 +311,7 @@ mod tests {
         let run = RunFiles::load(dir.path());
         assert_eq!((run.whole("n"), run.texts("faults")), (Some(4), vec!["crash:3@3".to_string()]));
         assert_eq!(run.traffic[1], Traffic::Sent { node: 1, peer: 0, bytes: 70.0 });
-        for part in ["series.csv", "latency.csv:2", "processes.csv", "rounds-3.csv"] {
+        for part in ["series.csv", "latency.csv:2", "processes.csv", "rounds-0.csv", "of all nodes"] {
             assert!(run.missing.iter().any(|missing| missing.contains(part)), "{part}: {:?}", run.missing);
         }
         assert!(

@@ -12,8 +12,10 @@ use super::throughput::{marks, shades};
 /// The programs, each with its colour.
 const PROGRAMS: [(&str, usize); 3] = [("node", 0), ("net_client", 1), ("net_server", 2)];
 
-/// A process that was not seen for longer was not there.
-const GAP_S: f64 = 2.5;
+/// More points of a line than these cannot be told apart.
+const POINTS_MAX: usize = 300;
+/// A process that was not seen for so many times the usual pause was not there.
+const GAP: f64 = 2.5;
 
 /// The looks at one process, in order of time: those of a node and a program.
 type Processes<'a> = BTreeMap<(usize, u16), Vec<&'a Look>>;
@@ -26,6 +28,14 @@ pub(super) fn processes(run: &RunFiles) -> Option<Figure> {
         processes.entry((program, look.node)).or_default().push(look);
     }
     let end_s = run.looks.last()?.at_s;
+    for looks in processes.values_mut() {
+        let every = looks.len().div_ceil(POINTS_MAX);
+        let mut at = 0;
+        looks.retain(|_| {
+            at += 1;
+            at % every == 0
+        });
+    }
     let cores = lines(&processes, |before, look| {
         // A process that was started again begins anew.
         let before = before.filter(|before| before.cpu_s <= look.cpu_s && before.at_s < look.at_s)?;
@@ -75,9 +85,10 @@ fn lines(processes: &Processes<'_>, value: impl Fn(Option<&Look>, &Look) -> Opti
     let mut lines: Vec<(usize, Line)> = processes
         .iter()
         .map(|((program, _), looks)| {
+            let pause_s = usual_pause_s(looks);
             let points = looks.iter().enumerate().flat_map(|(at, look)| {
                 let before = at.checked_sub(1).map(|before| looks[before]);
-                let before = before.filter(|before| look.at_s - before.at_s <= GAP_S);
+                let before = before.filter(|before| look.at_s - before.at_s <= GAP * pause_s);
                 let gap = (at > 0 && before.is_none()).then_some(None);
                 gap.into_iter().chain([value(before, look).map(|value| (look.at_s, value))])
             });
@@ -97,6 +108,13 @@ fn lines(processes: &Processes<'_>, value: impl Fn(Option<&Look>, &Look) -> Opti
         }
     }
     lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// How long it was between most looks.
+fn usual_pause_s(looks: &[&Look]) -> f64 {
+    let mut pauses: Vec<f64> = looks.windows(2).map(|two| two[1].at_s - two[0].at_s).collect();
+    pauses.sort_by(f64::total_cmp);
+    pauses.get(pauses.len() / 2).copied().unwrap_or(1.0).max(1.0)
 }
 
 #[cfg(test)]

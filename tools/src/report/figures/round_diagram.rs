@@ -8,6 +8,7 @@ use super::super::figure::{Drawing, Figure, offered, testbed};
 use super::super::recorded::{Message, Recorded};
 use super::super::run::RunFiles;
 use super::super::scale::number;
+use crate::verify::Line as Block;
 
 /// Kinds of messages of a round in their order: how they are called in a trace, in words, and their colours.
 const KINDS: [(&str, &str, usize); 12] = [
@@ -24,6 +25,8 @@ const KINDS: [(&str, &str, usize); 12] = [
     ("VOTE on", "VOTE on the block", 6),
     ("", "other", 6),
 ];
+/// Rounds that are looked at until an ordinary one is found.
+const CANDIDATES: usize = 200;
 /// With more members only what the elected leader began is drawn.
 const ALL_MAX: usize = 7;
 
@@ -40,38 +43,38 @@ pub(in super::super) struct Chosen {
 }
 
 /// An ordinary round of the first shard: it has transactions, one view, an input of every member, and comes after the
-/// load has begun to flow. `None` if the files of its members have none.
+/// load has begun to flow. If there is none, one that is less so. `None` if no round is in the files of all members.
 pub(in super::super) fn choose(run: &RunFiles) -> Option<Chosen> {
     let members: Vec<NodeId> = (0..run.whole("n")?).map(|node| NodeId(node as u16)).collect();
     let began_ms = run.number(&["began_unix_ms"])?;
     let flows_ms = began_ms + run.number(&["duration_s"])?.min(4.0) * 250.0;
     let first = run.rounds.get(members.first()?)?;
-    let chosen =
-        first.iter().filter(|block| block.executed_ms as f64 >= flows_ms).take(200).find_map(|block| {
-            let round = block.block.round;
-            let same: Vec<_> = members
-                .iter()
-                .filter_map(|node| {
-                    let blocks = run.rounds.get(node)?;
-                    blocks.get(blocks.binary_search_by_key(&round, |one| one.block.round).ok()?)
-                })
-                .collect();
-            let is_whole = same.len() == members.len();
-            let is_plain =
-                |block: &&&crate::verify::Line| block.views == 1 && block.spb_us > 0 && block.coin_us > 0;
-            if !is_whole || same.iter().filter(is_plain).count() < same.len() || block.block.entries == 0 {
-                return None;
-            }
-            let executed = || same.iter().map(|block| block.executed_ms);
-            Some(Chosen {
-                shard: ShardId(0),
-                round,
-                leader: NodeId(block.leader as u16),
-                executed_ms: (executed().min()?, executed().max()?),
-                took_ms: same.iter().map(|block| block.agreement_us + block.fetch_us).max()? as f64 / 1e3,
-            })
-        });
-    chosen
+    let flowing = || first.iter().filter(|block| block.executed_ms as f64 >= flows_ms).take(CANDIDATES);
+    let plain = |block: &Block| block.views == 1 && block.spb_us > 0 && block.coin_us > 0;
+    let with_input = |block: &Block| block.agreement_us > 0;
+    let chosen = |is: &dyn Fn(&Block) -> bool| flowing().find_map(|block| chosen(run, &members, block, is));
+    chosen(&plain).or_else(|| chosen(&with_input)).or_else(|| chosen(&|_| true))
+}
+
+/// The round of a block, if all members have it and it is such at each.
+fn chosen(run: &RunFiles, members: &[NodeId], block: &Block, is: &dyn Fn(&Block) -> bool) -> Option<Chosen> {
+    let round = block.block.round;
+    let of = |node: &NodeId| {
+        let blocks = run.rounds.get(node)?;
+        blocks.get(blocks.binary_search_by_key(&round, |one| one.block.round).ok()?)
+    };
+    let same = members.iter().map(of).collect::<Option<Vec<&Block>>>()?;
+    if block.block.entries == 0 || !same.iter().all(|block| is(block)) {
+        return None;
+    }
+    let executed = || same.iter().map(|block| block.executed_ms);
+    Some(Chosen {
+        shard: ShardId(0),
+        round,
+        leader: NodeId(block.leader as u16),
+        executed_ms: (executed().min()?, executed().max()?),
+        took_ms: same.iter().map(|block| block.agreement_us + block.fetch_us).max()? as f64 / 1e3,
+    })
 }
 
 /// The diagram of a round.

@@ -400,3 +400,91 @@ impl<'a> Scene<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bft::trace::Place;
+    use wire::dest::Dest;
+    use wire::ids::{ClientId, PartNumber, Seq};
+
+    use super::super::super::markup::check;
+    use super::super::super::recorded::Step;
+    use super::*;
+    use crate::json::Json;
+
+    const TX: TxHead = TxHead([7; 8]);
+
+    /// Two shards of two nodes: a transaction with its input in shard 0 and its output in shard 1.
+    fn recorded() -> Recorded {
+        let part = Name::Part { source: ShardId(0), destination: ShardId(1), number: PartNumber(1) };
+        let (first, second) = (Name::entry(NodeId(0), Seq(3)), Name::entry(NodeId(3), Seq(2)));
+        let place = |shard: u16, round: u64| Place { shard: ShardId(shard), round: Round(round) };
+        let tx = |step| TraceEvent::Tx { tx: TX, step };
+        let did = |step| TraceEvent::Part { part, step };
+        let of_round = |shard: u16, round: u64, step| TraceEvent::Round {
+            shard: ShardId(shard),
+            round: Round(round),
+            step,
+        };
+        let steps = [
+            (2, 0, tx(TxStep::Admitted { client: ClientId(1) })),
+            (2, 100, tx(TxStep::Forwarded { to: Dest::Node(NodeId(0)) })),
+            (0, 400, tx(TxStep::Requested { by: NodeId(2), home: NodeId(0) })),
+            (0, 900, tx(TxStep::Proposed { entry: first })),
+            (0, 1_000, of_round(0, 4, RoundStep::Begun)),
+            (1, 5_000, tx(TxStep::Spent { place: place(0, 4), entry: first, part: Some(part) })),
+            (3, 6_000, did(PartStep::Received { from: NodeId(1) })),
+            (3, 7_000, did(PartStep::Eligible { shard: ShardId(1) })),
+            (3, 7_500, did(PartStep::Listed { entry: second })),
+            (2, 9_000, tx(TxStep::Finished { place: place(1, 6), parts: vec![part] })),
+            (2, 9_100, tx(TxStep::Answered { client: ClientId(1), fate: Fate::Finished(Round(6)) })),
+        ];
+        let step = |(node, at_us, event)| Step { node: NodeId(node), at_us, event };
+        let message = |from: u16, to: u16, sent_us, said: &str| Message {
+            from: NodeId(from),
+            to: NodeId(to),
+            sent_us,
+            received_us: sent_us + 200,
+            said: said.into(),
+        };
+        let messages = vec![
+            message(0, 1, 900, "SEND of lane 0:3, 90 bytes, digest 00"),
+            message(0, 1, 950, "SEND of lane 0:31, 90 bytes, digest 00"),
+            message(1, 3, 5_500, "LD of part 0>1:1"),
+            message(3, 2, 6_100, "SIGN of part 0>1:1, digest 00"),
+            message(1, 3, 5_600, "LD of part 0>1:12"),
+        ];
+        Recorded { steps: steps.into_iter().map(step).collect(), messages }
+    }
+
+    fn run() -> RunFiles {
+        let summary = "{\"n\": 2, \"shards\": 2, \"offered_tps\": 5}";
+        RunFiles { summary: Some(Json::parse(summary).unwrap()), ..RunFiles::default() }
+    }
+
+    #[test]
+    fn a_transaction_is_drawn_with_its_own_messages_and_steps_alone() {
+        let (hops, diagram) = figures(&run(), &recorded());
+        let diagram = diagram.unwrap();
+        assert!(diagram.basis.contains("N = 4 messages"), "{}", diagram.basis);
+        assert_eq!(diagram.list.len(), 9);
+        assert_eq!(diagram.list[1], "0.4 ms, node 0: its order reaches shard 0, where its input is");
+        assert_eq!(diagram.list[7], "9 ms, node 2: round 6 of shard 1 finishes it");
+        check(&diagram.to_element().to_string()).unwrap();
+        let Drawing::Rows(rows) = &hops.unwrap().drawings[0] else { panic!("no rows") };
+        let texts: Vec<&str> = rows.rows.iter().map(|row| row.text.split(',').next().unwrap()).collect();
+        assert_eq!(texts, ["0.4 ms", "0.5 ms", "4.1 ms", "4 ms", "0.1 ms"]);
+    }
+
+    #[test]
+    fn one_whose_steps_are_not_in_order_is_not_drawn() {
+        let mut recorded = recorded();
+        recorded.steps.iter_mut().for_each(|step| {
+            if let TraceEvent::Part { step: PartStep::Received { .. }, .. } = step.event {
+                step.at_us = 4_000;
+            }
+        });
+        assert!(figures(&run(), &recorded).1.is_none(), "the part came before it was made");
+        assert!(figures(&run(), &Recorded::default()).0.is_none());
+    }
+}
