@@ -143,11 +143,11 @@ fn figures(runs: &[RunFiles]) -> Vec<Figure> {
         list: Vec::new(),
         basis: basis("committed transactions"),
     });
-    let lines: Vec<_> = runs
+    let lines: Vec<Line> = runs
         .iter()
         .enumerate()
-        .map(|(index, run)| (run.name(), index, shape(index), cdf(run)))
-        .filter(|(_, _, _, points)| !points.is_empty())
+        .map(|(index, run)| Line { label: run.name(), colour: index, shape: shape(index), points: cdf(run) })
+        .filter(|line| !line.points.is_empty())
         .collect();
     let latency = (!lines.is_empty()).then(|| Figure {
         id: "latency",

@@ -45,12 +45,10 @@ pub(super) fn distribution(run: &RunFiles) -> Option<Figure> {
         shades: Vec::new(),
         height: 150.0,
     };
-    let log = cdf_plot(
-        kinds
-            .iter()
-            .map(|(name, colour, buckets)| (label(name), *colour, Shape::Line, cumulated(buckets)))
-            .collect(),
-    );
+    let shares = kinds
+        .iter()
+        .map(|(name, colour, buckets)| line(&label(name), *colour, Shape::Line, cumulated(buckets)));
+    let log = cdf_plot(shares.collect());
     let words = kinds.iter().map(|(name, _, buckets)| in_words(name, buckets, has_both));
     let never: f64 = of_kind(run, "never sent").iter().map(|bucket| bucket.count).sum();
     let never = match never {
@@ -81,16 +79,13 @@ pub(in super::super) fn cdf(run: &RunFiles) -> Vec<Option<(f64, f64)>> {
 }
 
 /// A plot of shares by latency on a logarithmic axis.
-pub(in super::super) fn cdf_plot(lines: Vec<(String, usize, Shape, Vec<Option<(f64, f64)>>)>) -> Plot {
-    let values = || lines.iter().flat_map(|(_, _, _, points)| points.iter().flatten().map(|(x, _)| *x));
+pub(in super::super) fn cdf_plot(lines: Vec<Line>) -> Plot {
+    let values = || lines.iter().flat_map(|line| line.points.iter().flatten().map(|(x, _)| *x));
     let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
     Plot {
         x: Axis::of("latency", "ms, log", Scale::log(least, most)),
         y: Axis::of("share of transactions that took at most so long", "%", Scale::linear(0.0, 100.0)),
-        lines: lines
-            .into_iter()
-            .map(|(name, colour, shape, points)| line(&name, colour, shape, points))
-            .collect(),
+        lines,
         marks: Vec::new(),
         shades: Vec::new(),
         height: 150.0,

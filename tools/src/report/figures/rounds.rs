@@ -20,6 +20,9 @@ const NAMED_MAX: usize = 8;
 /// A node that lagged by more rounds than this is named even among many.
 const LAGGED: f64 = 50.0;
 
+/// A value of a node at each moment.
+type ByMoment = (NodeId, Vec<f64>);
+
 /// The time of each phase of a round.
 pub(super) fn phases(run: &RunFiles) -> Option<Figure> {
     let blocks = || run.rounds.values().flatten();
@@ -27,7 +30,7 @@ pub(super) fn phases(run: &RunFiles) -> Option<Figure> {
         blocks().filter(|block| counts(block)).map(|block| of(block) as f64 / 1e3).collect()
     };
     let finished = |block: &Block| block.spb_us > 0;
-    let mut phases = vec![
+    let mut phases = [
         ("own input → N−f FINISHes", ms(|block| block.spb_us, finished), 0),
         ("N−f FINISHes → coin", ms(|block| block.coin_us, |block| block.spb_us > 0 && block.coin_us > 0), 1),
         ("coin → decision", ms(|block| block.decide_us, finished), 2),
@@ -102,7 +105,7 @@ pub(super) fn views(run: &RunFiles) -> Option<Figure> {
 pub(super) fn heights(run: &RunFiles) -> Option<Figure> {
     let (began_ms, end_s) = (run.began_ms()?, end_s(run)?);
     let moments: Vec<f64> = (0..=MOMENTS).map(|index| end_s * index as f64 / MOMENTS as f64).collect();
-    let heights: Vec<(NodeId, Vec<f64>)> = run
+    let heights: Vec<ByMoment> = run
         .rounds
         .iter()
         .map(|(node, blocks)| (*node, heights_at(run, *node, blocks, began_ms, &moments)))
@@ -112,21 +115,21 @@ pub(super) fn heights(run: &RunFiles) -> Option<Figure> {
         let of_shard = highest.entry(run.shard_of(*node)).or_insert_with(|| vec![0.0; moments.len()]);
         of_shard.iter_mut().zip(heights).for_each(|(most, height)| *most = most.max(*height));
     }
-    let behind: Vec<(NodeId, Vec<f64>)> = heights
+    let behind: Vec<ByMoment> = heights
         .iter()
         .map(|(node, heights)| {
             let of_shard = &highest[&run.shard_of(*node)];
             (*node, of_shard.iter().zip(heights).map(|(most, height)| most - height).collect())
         })
         .collect();
-    let most = |all: &[(NodeId, Vec<f64>)]| {
+    let most = |all: &[ByMoment]| {
         all.iter().flat_map(|(_, values)| values).fold(0.0, |most: f64, value| most.max(*value))
     };
     let worst = behind
         .iter()
         .map(|(node, values)| (values.iter().fold(0.0, |most: f64, value| most.max(*value)), node));
     let (worst, node) = worst.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    let plot = |what: &str, all: &[(NodeId, Vec<f64>)], height: f64| {
+    let plot = |what: &str, all: &[ByMoment], height: f64| {
         Drawing::Plot(Plot {
             x: Axis::of("time since the load began", "s", Scale::linear(0.0, end_s)),
             y: Axis::of(what, "rounds", Scale::from_zero(most(all), 4)),
@@ -174,15 +177,10 @@ fn heights_at(run: &RunFiles, node: NodeId, blocks: &[Block], began_ms: f64, mom
 }
 
 /// A line a node; of many nodes one of each shard is named, and those that lagged.
-fn lines(
-    run: &RunFiles,
-    all: &[(NodeId, Vec<f64>)],
-    behind: &[(NodeId, Vec<f64>)],
-    moments: &[f64],
-) -> Vec<Line> {
+fn lines(run: &RunFiles, all: &[ByMoment], behind: &[ByMoment], moments: &[f64]) -> Vec<Line> {
     let has_names = all.len() <= NAMED_MAX;
     let mut shards = Vec::new();
-    let one = |((node, values), (_, behind)): (&(NodeId, Vec<f64>), &(NodeId, Vec<f64>))| {
+    let one = |((node, values), (_, behind)): (&ByMoment, &ByMoment)| {
         let shard = run.shard_of(*node);
         let is_first = !shards.contains(&shard);
         if is_first {

@@ -317,7 +317,7 @@ impl<'a> Scene<'a> {
         let first = lines.next()?;
         let name = format!("round {round} of shard {shard}");
         Some(Band {
-            lines: (first, lines.last().unwrap_or(first)),
+            lines: (first, lines.next_back().unwrap_or(first)),
             from: self.ms(from).max(0.0),
             to: self.ms(to),
             name,
