@@ -324,6 +324,22 @@ impl<'a> Scene<'a> {
         })
     }
 
+    fn arrows(&self, until: f64) -> Vec<Arrow> {
+        let is_within = |one: &&Message| one.sent_us >= self.began && self.ms(one.sent_us) <= until;
+        let arrow = |message: &Message| {
+            Some(Arrow {
+                from: self.line(message.from)?,
+                to: self.line(message.to)?,
+                sent: self.ms(message.sent_us),
+                received: self.ms(message.received_us).min(until),
+                kind: self.kind(message)?,
+                is_aside: false,
+            })
+        };
+        let messages = self.recorded.messages.iter().filter(is_within).filter_map(arrow);
+        self.orders().into_iter().chain(messages).collect()
+    }
+
     fn figure(&self, run: &RunFiles, tx: TxHead) -> Option<Figure> {
         let Story { admitted, requested, proposed, spent, finished, answered, .. } = self.story;
         let (input, output) = (self.story.spent_in?, self.story.finished_in?);
@@ -347,20 +363,7 @@ impl<'a> Scene<'a> {
         let list = seen()
             .map(|(at, node, text)| format!("{} ms, node {node}: {text}", number(self.ms(at))))
             .collect();
-        let messages = self.recorded.messages.iter();
-        let messages = messages
-            .filter(|one| one.sent_us >= self.began && self.ms(one.sent_us) <= until)
-            .filter_map(|message| {
-                Some(Arrow {
-                    from: self.line(message.from)?,
-                    to: self.line(message.to)?,
-                    sent: self.ms(message.sent_us),
-                    received: self.ms(message.received_us).min(until),
-                    kind: self.kind(message)?,
-                    is_aside: false,
-                })
-            });
-        let arrows: Vec<Arrow> = self.orders().into_iter().chain(messages).collect();
+        let arrows = self.arrows(until);
         let phase = |from: First, to: First, name: &str| {
             Some(Phase { from: self.ms(from?.0), to: self.ms(to?.0), name: name.into() })
         };
@@ -386,7 +389,7 @@ impl<'a> Scene<'a> {
         Some(Figure {
             id: "transaction",
             title: format!("One transaction across shards, message by message: {tx}"),
-            finding: "Green: the rounds that ordered it, whose messages are those of the figure above."
+            finding: "Green: the rounds that ordered it; the figure of a round shows what goes on in one."
                 .into(),
             drawings: vec![Drawing::Drawn(Box::new(diagram.drawn()))],
             list,
