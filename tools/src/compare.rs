@@ -8,6 +8,8 @@ mod noise;
 mod report;
 mod run;
 
+pub(crate) use self::run::PLACES;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

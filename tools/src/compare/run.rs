@@ -26,7 +26,7 @@ pub(super) struct Run {
 const SUMMARY_BYTES_MAX: u64 = 16 << 20;
 /// Options of places and of ways to reach them, not of what is run: they differ between any two runs that are kept, and
 /// commands of which one has them and the other has not run the same.
-const PLACES: [&str; 8] =
+pub(crate) const PLACES: [&str; 8] =
     ["log-dir", "data-dir", "base-port", "hosts", "keys", "ssh-config", "remote-dir", "timeout"];
 
 impl Run {

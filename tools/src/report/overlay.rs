@@ -7,9 +7,10 @@ use super::figure::{Drawing, Figure, offered, testbed};
 use super::figures::{cdf, cdf_plot, committed};
 use super::markup::Element;
 use super::page::{page, plain, table};
-use super::plot::{Axis, Line, Plot, Shape};
+use super::plot::{Axis, DRAIN, Line, Plot, Shape};
 use super::run::RunFiles;
 use super::scale::{Scale, number};
+use crate::compare::PLACES;
 use crate::json::Json;
 
 /// More runs have no colours of their own.
@@ -75,6 +76,13 @@ fn verdict(run: &RunFiles) -> String {
     }
 }
 
+/// Transactions committed a second until the load ended: loads that end at different times would cross on their way down.
+fn while_offered(run: &RunFiles) -> Vec<Option<(f64, f64)>> {
+    let ends_s =
+        run.series.iter().rev().find(|second| second.phase != DRAIN).map_or(0.0, |second| second.until_s);
+    committed(run).into_iter().filter(|point| point.is_some_and(|(at_s, _)| at_s <= ends_s)).collect()
+}
+
 /// Options, machine, version and commit that are not the same everywhere.
 fn differences(runs: &[RunFiles]) -> Vec<Vec<String>> {
     let names = |field: &str| -> BTreeSet<String> {
@@ -91,7 +99,8 @@ fn differences(runs: &[RunFiles]) -> Vec<Vec<String>> {
             names(field).into_iter().map(|name| (format!("{heading}{name}"), vec![field.into(), name])),
         );
     }
-    let rows = all.into_iter().filter_map(|(what, path)| {
+    let is_told_apart_by = |what: &str| what.strip_prefix("--").is_none_or(|name| !PLACES.contains(&name));
+    let rows = all.into_iter().filter(|(what, _)| is_told_apart_by(what)).filter_map(|(what, path)| {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let cells: Vec<String> = runs.iter().map(|run| run.at(&path).map_or("–".into(), plain)).collect();
         let is_same = cells.iter().all(|cell| *cell == cells[0]);
@@ -110,7 +119,7 @@ fn figures(runs: &[RunFiles]) -> Vec<Figure> {
             label: run.name(),
             colour: *index,
             shape: shape(*index),
-            points: committed(run),
+            points: while_offered(run),
         })
         .collect();
     let end = whole

@@ -140,7 +140,7 @@ pub(super) fn tick_text(value: f64) -> String {
     match value.abs() {
         size if size >= 1e9 => format!("{}G", number(value / 1e9)),
         size if size >= 1e6 => format!("{}M", number(value / 1e6)),
-        size if size >= 1e4 => format!("{}k", number(value / 1e3)),
+        size if size >= 1e5 => format!("{}k", number(value / 1e3)),
         size if size > 0.0 && size < 0.001 => format!("{value:e}"),
         _ => number(value),
     }
@@ -205,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!([50_000.0, 2e6, 500.0, 3e9].map(tick_text), ["50k", "2M", "500", "3G"]);
+        assert_eq!([50_000.0, 200_000.0, 2e6, 500.0].map(tick_text), ["50,000", "200k", "2M", "500"]);
         assert_eq!([12.0, 1_500.0, 2.5e7].map(bytes), ["12 B", "1.5 kB", "25 MB"]);
     }
 }
