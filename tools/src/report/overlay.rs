@@ -99,8 +99,8 @@ fn differences(runs: &[RunFiles]) -> Vec<Vec<String>> {
             names(field).into_iter().map(|name| (format!("{heading}{name}"), vec![field.into(), name])),
         );
     }
-    let is_told_apart_by = |what: &str| what.strip_prefix("--").is_none_or(|name| !PLACES.contains(&name));
-    let rows = all.into_iter().filter(|(what, _)| is_told_apart_by(what)).filter_map(|(what, path)| {
+    let says_what_ran = |what: &str| what.strip_prefix("--").is_none_or(|name| !PLACES.contains(&name));
+    let rows = all.into_iter().filter(|(what, _)| says_what_ran(what)).filter_map(|(what, path)| {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let cells: Vec<String> = runs.iter().map(|run| run.at(&path).map_or("–".into(), plain)).collect();
         let is_same = cells.iter().all(|cell| *cell == cells[0]);
