@@ -17,6 +17,7 @@ use self::start::start;
 use crate::flags::{UsageError, Values};
 use crate::run::{Alone, Companion, Progress, RunError, Summary, conclude, conduct};
 use crate::signals;
+use crate::watch::conduct_watched;
 
 pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let options = Options::from_values(values)?;
@@ -24,7 +25,8 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
         eprintln!("tools local: {error}");
         return Ok(4);
     }
-    Ok(conclude("local", run(&options, Progress::Printed), &options.run.directories))
+    let summary = conduct_watched(&options.run, |progress| start(&options, &[], progress));
+    Ok(conclude("local", summary, &options.run.directories))
 }
 
 /// Runs a testbed. Signals must be blocked (see [`signals::block`]).

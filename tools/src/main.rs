@@ -34,6 +34,7 @@ mod testbed;
 #[cfg(test)]
 mod testing;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 

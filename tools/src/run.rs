@@ -11,6 +11,7 @@
 //! [`crate::deploy`] on others. Whatever goes wrong once nodes are started, no process is left: a fleet stops its nodes
 //! when it is dropped.
 
+mod by_hand;
 mod carry_out;
 mod conduct;
 mod diagnosis;
@@ -26,6 +27,7 @@ mod options;
 mod plan;
 mod prepare;
 mod program;
+mod progress;
 mod ready;
 mod recovery;
 pub(crate) mod resume;
@@ -36,6 +38,7 @@ mod usage;
 pub(crate) mod wan;
 mod wind_up;
 
+pub(crate) use self::by_hand::ByHand;
 pub(crate) use self::conduct::{conclude, conduct, conduct_ready, not_begun, print_report};
 pub(crate) use self::diagnosis::last_words;
 pub(crate) use self::directories::{Directories, directory_bytes, node_of_log, nodes_writing_in};
@@ -43,14 +46,15 @@ pub(crate) use self::error::{RunError, StartError};
 pub(crate) use self::faults::Part;
 pub(crate) use self::fleet::{Deed, Fleet, Reading, UnaskedEnd, killed};
 pub(crate) use self::links::{DirectedRule, control_lines};
-pub(crate) use self::ongoing::{Alone, Companion, Progress, Run};
+pub(crate) use self::ongoing::{Alone, Companion, Run};
 pub(crate) use self::options::{
     BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS, LIMITS_SECTION,
-    LOG_DIR, PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS, durability,
+    LOG_DIR, PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS, WATCH, durability,
 };
 pub(crate) use self::plan::{NodeSettings, RunPlan, followers, followers_text};
 pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, refuse_other_run};
 pub(crate) use self::program::{ProgramError, program};
+pub(crate) use self::progress::Progress;
 pub(crate) use self::ready::{NotReady, REPLAY, wait_until_ready};
 pub(crate) use self::recovery::{Outcome, Recovery, Start};
 pub(crate) use self::resume::Begins;

@@ -13,7 +13,7 @@ use crate::guest;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
     self, BATCH, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS,
-    SIGNED, TRANSACTIONS,
+    SIGNED, TRANSACTIONS, WATCH,
 };
 use crate::testbed::refuse_missing_hosts;
 
@@ -284,6 +284,7 @@ pub(crate) const RUN: Command = Command {
         run::FOLLOW,
         SEED,
         TRANSACTIONS,
+        WATCH,
         run::LOG_DIR,
         Opt::with(
             "data-dir",

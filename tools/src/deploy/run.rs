@@ -16,10 +16,11 @@ use super::sites::{Failures, Site, all_or_failures, on_all};
 use crate::flags::{UsageError, Values};
 use crate::keygen::load_testbed;
 use crate::run::{
-    self, Alone, Begins, Directories, Progress, Run, RunError, RunPlan, StartError, Summary, conclude,
-    conduct, prepare, prepare_again, resume,
+    self, Begins, Directories, Progress, Run, RunError, RunPlan, StartError, conclude, prepare,
+    prepare_again, resume,
 };
 use crate::signals;
+use crate::watch::conduct_watched;
 
 pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
     let (values, begins) = resume::resolve(values, &BOUND)?;
@@ -45,7 +46,8 @@ pub(crate) fn run(values: &Values) -> Result<u8, UsageError> {
         Ok(deployment) => Arc::new(deployment),
         Err(error) => return Ok(not_begun("run", error)),
     };
-    Ok(conclude("deploy run", whole_run(&deployment, &options), &options.plan.directories))
+    let summary = conduct_watched(&options.plan, |progress| begin(&deployment, &options, progress));
+    Ok(conclude("deploy run", summary, &options.plan.directories))
 }
 
 /// What a run is to be.
@@ -73,12 +75,16 @@ fn refuse_hosts_file_in(directories: &Directories, values: &Values) -> Result<()
     Ok(())
 }
 
-fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary, RunError> {
+fn begin<'a>(
+    deployment: &Arc<Deployment>,
+    options: &'a Options,
+    progress: Progress,
+) -> Result<Run<'a>, RunError> {
     let (hosts, plan) = (&deployment.target.hosts, &options.plan);
     plan.directories.try_out()?;
     // Before the files of the last run go, and before anything is sent.
     let facts = check(deployment, &options.purpose).map_err(failed)?;
-    let print = |line: &str| Progress::Printed.print(line);
+    let print = |line: &str| progress.print(line);
     let (prepared, resumed) = match options.purpose {
         Purpose::Resume { .. } => {
             let (prepared, resumed) = prepare_again(plan, |_| Ok(hosts.clone()), print)?;
@@ -102,9 +108,9 @@ fn whole_run(deployment: &Arc<Deployment>, options: &Options) -> Result<Summary,
         ..StartOptions::new(&prepared.committee, options.per_host, options.durability, &plan.settings)
     };
     let fleet = start_all(deployment, plan, start, facts)?;
-    let mut run = Run::begin(plan, prepared, Box::new(fleet), Progress::Printed)?;
+    let mut run = Run::begin(plan, prepared, Box::new(fleet), progress)?;
     run.resumed = resumed;
-    conduct(run, &mut Alone)
+    Ok(run)
 }
 
 /// Stops nodes that an earlier run of the testbed has left running, because it was killed here.

@@ -8,7 +8,7 @@ use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
     self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS,
-    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, WAN, resume,
+    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, WAN, WATCH, resume,
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -63,6 +63,7 @@ pub(crate) const COMMAND: Command = Command {
         FAULTS,
         SEED,
         TRANSACTIONS,
+        WATCH,
         LOG_DIR,
         Opt::with("data-dir", "DIR", "data", "Keys, journals, hosts and pid file. An earlier run's are replaced."),
         Opt::switch(

@@ -40,7 +40,7 @@ pub(super) fn start<'a>(
         plan.followers_text().iter().for_each(|text| print(text));
     }
     let metrics = if options.has_metrics { ports::for_metrics(&prepared.hosts)? } else { Vec::new() };
-    save_metrics(&metrics, &directories.metrics(), progress)?;
+    save_metrics(&metrics, &directories.metrics(), &progress)?;
     let cluster = Cluster::start(directories, nodes, |id| {
         let mut words = arguments(options, id);
         if let Some(port) = metrics.get(usize::from(id.0)) {
@@ -67,7 +67,7 @@ fn refuse_unused_keys(plan: &RunPlan) -> Result<(), StartError> {
 }
 
 /// Writes down where nodes serve metrics, if they do.
-fn save_metrics(ports: &[u16], path: &Path, progress: Progress) -> Result<(), StartError> {
+fn save_metrics(ports: &[u16], path: &Path, progress: &Progress) -> Result<(), StartError> {
     let Some(first) = ports.first() else { return Ok(()) };
     let lines =
         (0..).zip(ports).map(|(id, port): (u16, _)| format!("{id} http://127.0.0.1:{port}/metrics\n"));

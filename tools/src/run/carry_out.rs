@@ -29,6 +29,18 @@ pub(crate) struct Carried {
     full: BTreeSet<NodeId>,
     /// The rules of links that hold now.
     rules: BTreeMap<Link, LinkRule>,
+    /// What was begun by hand and lasts.
+    pub(super) by_hand: Vec<Fault>,
+    /// Nodes that were killed by hand, and how, in words.
+    pub(super) killed_by_hand: BTreeMap<NodeId, String>,
+}
+
+/// Where a fault comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// It has this place in the plan.
+    Plan(usize),
+    ByHand,
 }
 
 impl Run<'_> {
@@ -52,7 +64,12 @@ impl Run<'_> {
     /// Does what the plan has for now.
     pub(super) fn carry_out(&mut self, step: Step) {
         let fault = self.plan.faults[step.fault].clone();
-        let text = match step.edge {
+        self.carry_out_edge(step.edge, Place::Plan(step.fault), &fault);
+    }
+
+    /// Begins or ends a fault.
+    pub(super) fn carry_out_edge(&mut self, edge: Edge, place: Place, fault: &Fault) {
+        let text = match edge {
             Edge::Begin => format!("fault: {fault}"),
             Edge::End => format!("end of fault: {fault}"),
         };
@@ -60,9 +77,9 @@ impl Run<'_> {
         if let Err(error) = fault_log::note(&self.plan.directories, &fault.nodes(), &text) {
             self.unplanned_ends.push(error);
         }
-        let done = match step.edge {
-            Edge::Begin => self.begin_fault(step.fault, &fault),
-            Edge::End => self.end_fault(&fault),
+        let done = match edge {
+            Edge::Begin => self.begin_fault(place, fault),
+            Edge::End => self.end_fault(fault),
         };
         // When a run is interrupted, stopping the nodes ends what is left.
         if let Err(error) = done
@@ -93,7 +110,7 @@ impl Run<'_> {
         }
     }
 
-    fn begin_fault(&mut self, place: usize, fault: &Fault) -> Result<(), String> {
+    fn begin_fault(&mut self, place: Place, fault: &Fault) -> Result<(), String> {
         let nodes = fault.nodes();
         if fault.ends_processes() {
             // Their counters may be lost with them.
@@ -179,16 +196,23 @@ impl Run<'_> {
     }
 
     /// Nodes are down as planned.
-    fn note_down(&mut self, place: usize, fault: &Fault, nodes: &[NodeId]) {
+    fn note_down(&mut self, place: Place, fault: &Fault, nodes: &[NodeId]) {
         let what = match fault.kind {
             Kind::Kill { part: Part::Core, .. } => "lost its core",
             _ => "was crashed",
         };
         for node in nodes {
-            let how = format!("{what} as planned at {} s", fault.at.as_secs_f64());
-            let mut later = self.plan.faults[place + 1..].iter();
-            let comes_back =
-                later.any(|later| matches!(&later.kind, Kind::Restart { nodes } if nodes.contains(node)));
+            let whose = if place == Place::ByHand { "by hand" } else { "as planned" };
+            let how = format!("{what} {whose} at {} s", fault.at.as_secs_f64());
+            let comes_back = match place {
+                Place::Plan(place) => self.plan.faults[place + 1..]
+                    .iter()
+                    .any(|later| matches!(&later.kind, Kind::Restart { nodes } if nodes.contains(node))),
+                Place::ByHand => {
+                    self.carried.killed_by_hand.insert(*node, how.clone());
+                    true
+                }
+            };
             if comes_back {
                 // What is open there waits for it, as for a node that is silent.
                 self.note_down_for_now(*node, how);

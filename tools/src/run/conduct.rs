@@ -22,7 +22,7 @@ pub(crate) fn conduct(mut run: Run<'_>, companion: &mut dyn Companion) -> Result
 /// The same with nodes that answer.
 pub(crate) fn conduct_ready(mut run: Run<'_>, companion: &mut dyn Companion) -> Result<Summary, RunError> {
     let mut ticker = run.offer(companion)?;
-    run.drain(&mut ticker);
+    run.drain(&mut ticker, companion);
     companion.end(&run);
     Ok(wind_up(run))
 }

@@ -8,6 +8,7 @@ use wire::client::NodeStatus;
 use wire::ids::{NodeId, Round, ShardId};
 use wire::wan::Wan;
 
+use super::by_hand::ByHand;
 use super::carry_out::Carried;
 use super::diagnosis::{Symptoms, diagnose};
 use super::error::{RunError, StartError};
@@ -16,6 +17,7 @@ use super::fleet::Fleet;
 use super::observed::Observed;
 use super::plan::RunPlan;
 use super::prepare::{Prepared, Resumed};
+use super::progress::Progress;
 use super::ready::{NotReady, REPLAY, wait_until_ready};
 use super::recovery::Recoveries;
 use super::settle::Before;
@@ -25,7 +27,6 @@ use crate::lag::Stalls;
 use crate::load::{Offering, Section, Ticker, TransactionLog};
 use crate::procfs;
 use crate::signals;
-use crate::terminal;
 
 /// How often a run looks after itself: signals, faults that are due.
 pub(super) const STEP: Duration = Duration::from_millis(50);
@@ -42,28 +43,16 @@ const STALL: Duration = Duration::from_secs(5);
 /// After so long without a commit a run that waits for commits gives up.
 const HOPELESS: Duration = Duration::from_secs(30);
 
-/// Whether a run prints how it goes while it goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Progress {
-    /// On standard output.
-    Printed,
-    /// Not at all: benchmarks have a table of their own.
-    Silent,
-}
-
-impl Progress {
-    /// Prints a line, if anything is to be printed.
-    pub(crate) fn print(self, line: &str) {
-        if self == Progress::Printed {
-            terminal::print(line);
-        }
-    }
-}
-
 /// Something that goes on beside a run and looks at it.
 pub(crate) trait Companion {
     /// Called every now and then while load is offered, `elapsed` after that began.
     fn step(&mut self, run: &Run<'_>, elapsed: Duration);
+    /// Called every now and then until nothing is open any more.
+    fn drain(&mut self, _: &Run<'_>, _: Duration) {}
+    /// What somebody wants to be done to nodes, since this was last called.
+    fn by_hand(&mut self) -> Vec<ByHand> {
+        Vec::new()
+    }
     /// Called when the drain has ended, before the nodes stop.
     fn end(&mut self, run: &Run<'_>);
 }
@@ -224,10 +213,12 @@ impl Run<'_> {
                 self.carry_out(step);
             }
             companion.step(self, began.elapsed());
+            companion.by_hand().into_iter().for_each(|deed| self.by_hand(deed));
         }
         self.used.1 = self.use_now();
         self.offering.end();
         self.carry_out_rest(&pending);
+        self.end_by_hand();
         self.on_time(&mut ticker);
         Ok(ticker)
     }
@@ -268,7 +259,7 @@ impl Run<'_> {
     }
 
     /// Waits until nothing is open, at most [`DRAIN`].
-    pub(crate) fn drain(&mut self, ticker: &mut Ticker) {
+    pub(crate) fn drain(&mut self, ticker: &mut Ticker, companion: &mut dyn Companion) {
         let began = Instant::now();
         while !self.interrupted && began.elapsed() < DRAIN {
             let in_flight = self.offering.look_at(|shared| shared.in_flight);
@@ -283,6 +274,7 @@ impl Run<'_> {
             thread::sleep(STEP);
             self.interrupted = signals::is_interrupted();
             self.on_time(ticker);
+            companion.drain(self, self.elapsed());
         }
         if !self.interrupted && self.offering.look_at(|shared| shared.orphaned > 0) {
             self.offering.query_orphans();
@@ -354,7 +346,7 @@ impl Run<'_> {
         for section in sections {
             let up = nodes_up(self.plan, &self.recoveries, &section);
             for line in ticker.lines(&section, height, up, &lags) {
-                self.progress.print(&line);
+                self.progress.print_second(&line);
             }
             self.series.push(section);
         }

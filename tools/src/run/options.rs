@@ -52,6 +52,11 @@ pub(crate) const TRANSACTIONS: Opt = Opt::switch(
     "Writes a line for each transaction to LOG_DIR/transactions.csv: when it was meant to be sent, when it was sent, its \
      receipt, its fate. Of more than 10000 a second one in so many, as each line shows; of --rate max one in 32.",
 );
+pub(crate) const WATCH: Opt = Opt::switch(
+    "watch",
+    "Shows load, nodes and faults to come on the whole terminal, with keys that pause, kill, cut off and restart a node. \
+     Prints lines if standard output is no terminal.",
+);
 pub(crate) const LOG_DIR: Opt =
     Opt::with("log-dir", "DIR", "log", "Logs and the other FILES. An earlier run's are replaced.");
 

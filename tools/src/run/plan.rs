@@ -12,7 +12,8 @@ use wire::text::ParseError;
 use super::directories::Directories;
 use super::faults::{self, Fault, Kind, List};
 use super::options::{
-    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS, durability,
+    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS, WATCH,
+    durability,
 };
 use super::wan::WanPlan;
 use crate::flags::{Command, UsageError, Values};
@@ -31,6 +32,8 @@ pub(crate) struct RunPlan {
     pub(crate) is_signed: bool,
     /// Whether a line is written for each transaction.
     pub(crate) has_transactions: bool,
+    /// Whether it is shown on the whole terminal.
+    pub(crate) is_watched: bool,
     pub(crate) settings: NodeSettings,
     pub(crate) wan: WanPlan,
     /// Planned faults, in order of time.
@@ -91,6 +94,7 @@ impl RunPlan {
             rounds,
             is_signed,
             has_transactions: values.is_given(TRANSACTIONS.name),
+            is_watched: values.is_given(WATCH.name),
             settings: NodeSettings::of(values)?,
             faults,
             has_journals,
@@ -115,6 +119,7 @@ impl RunPlan {
             rounds: None,
             is_signed: committee.protocol().signed,
             has_transactions: values.is_given(TRANSACTIONS.name),
+            is_watched: false,
             settings: NodeSettings::default(),
             wan: WanPlan::Off,
             faults: Vec::new(),
