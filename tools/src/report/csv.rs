@@ -76,7 +76,7 @@ mod tests {
             "the last line has no end"
         );
         assert!(read("a,c\n1,2\n").unwrap_err().contains("expected a column b"));
-        assert!(read("a,b\n1\n").unwrap_err().contains(":2: found '1', expected values of b, a"));
+        assert!(read("a,b\n1\n").unwrap_err().contains("line 2: found '1', expected values of b, a"));
         assert!(read("a,b\n1,x\n").is_err() && read("").is_err());
         fs::remove_file(&path).unwrap();
         assert!(super::read(&path, ["a"], |_| Some(())).unwrap_err().to_string().contains("x.csv"));

@@ -189,6 +189,6 @@ mod tests {
         }
         assert!(!text.contains("id=\"p99\""), "nothing was measured of it");
         fs::write(&path, "name,tps,latency_ms\nx,0,9\n").unwrap();
-        assert!(super::peers(&path).unwrap_err().to_string().contains(":2: found 'x,0,9'"));
+        assert!(super::peers(&path).unwrap_err().to_string().contains("line 2: found 'x,0,9'"));
     }
 }

@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn messages_are_matched_and_clocks_are_set_by_the_quickest() {
         let member = Member { public_key: [1; 32], coin_commitment: [2; 32] };
-        let committee = Committee::new(1, Protocol::default(), vec![member; 3], [0; 32]);
+        let committee = Committee::new(3, Protocol::default(), vec![member; 3], [0; 32]);
         let said = |text: &str| Said(text.into());
         let step = |node: u16, at_us, event| Step { node: NodeId(node), at_us, event };
         let sent = |text: &str, to| TraceEvent::Message(MessageStep::Sent { to, said: said(text) });

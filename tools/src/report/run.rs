@@ -311,7 +311,7 @@ mod tests {
         let run = RunFiles::load(dir.path());
         assert_eq!((run.whole("n"), run.texts("faults")), (Some(4), vec!["crash:3@3".to_string()]));
         assert_eq!(run.traffic[1], Traffic::Sent { node: 1, peer: 0, bytes: 70.0 });
-        for part in ["series.csv", "latency.csv:2", "processes.csv", "rounds-0.csv", "of all nodes"] {
+        for part in ["series.csv", "latency.csv, line 2", "processes.csv", "rounds-0.csv", "of all nodes"] {
             assert!(run.missing.iter().any(|missing| missing.contains(part)), "{part}: {:?}", run.missing);
         }
         assert!(
