@@ -179,7 +179,7 @@ impl Diagram {
                 label(from.0 - 14.0, from.1 + 4.0, name).class("tick strong").with("text-anchor", "end")
             } else {
                 let short = name.split(' ').nth(1).unwrap_or(name).trim_end_matches(',');
-                label(from.0, from.1 - 8.0, short).class("tick strong").with("text-anchor", "middle")
+                label(from.0, from.1 - 13.0, short).class("tick strong").with("text-anchor", "middle")
             };
             all.push(name);
         }
