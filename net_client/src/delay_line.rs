@@ -5,7 +5,8 @@
 //! is kept, as TCP keeps it: a frame that is late (jitter, a lost segment) holds up those behind it.
 //!
 //! *Bandwidth.* The link is busy until `free_at`. [`DelayLine::room`] lets the caller fill a few milliseconds ahead, no
-//! more: what must wait for longer waits in the outbox, under its rule. A caller that wakes late while frames wait
+//! more: what must wait for longer waits in the outbox, under its rule. What is on its way is kept here, up to as much
+//! again as the outbox may hold, even if the outbox has dropped it by then. A caller that wakes late while frames wait
 //! loses no bandwidth, because the next frame begins where the last one ended, up to [`CREDIT_MAX`] ago.
 //!
 //! *Loss.* A message travels in segments. Each lost one is sent again after a round trip, which may be lost too; so a

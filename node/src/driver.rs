@@ -583,7 +583,7 @@ mod tests {
         rule(1, LinkRule::Cut);
         rule(2, LinkRule::Cut);
         rule(1, LinkRule::None);
-        let mut first_message = |pid| {
+        let first_message = |pid| {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             let outlet = Outlet::start(Child::NetClient, ours, u64::MAX).unwrap();
             sender.send(Inbound::Started { child: Child::NetClient, pid, outlet }).unwrap();
