@@ -97,7 +97,7 @@ enum State {
     /// The hello waits for the socket or for the reply.
     Shaking { stream: TcpStream, dialer: Box<Dialer>, reply: Vec<u8>, out: Vec<u8>, since: Instant },
     /// Established.
-    Up { stream: TcpStream, reader: Box<FrameReader>, sending: Sending, transit: Transit },
+    Up { stream: TcpStream, reader: Box<FrameReader>, sending: Box<Sending>, transit: Transit },
 }
 
 /// What is on its way over an emulated link, with the times at which it arrives, which ascend.
@@ -280,6 +280,7 @@ impl Connection {
         let (finish, session, hello) = dialer.on_reply(&reply).map_err(|error| error.to_string())?;
         let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
         let sending = Sending { sealer: session.sealer, next: hello.next_expected, out: finish, written: 0 };
+        let sending = Box::new(sending);
         self.state = State::Up { stream, reader: Box::new(reader), sending, transit: Transit::default() };
         self.backoff = DIAL_BACKOFF_MIN;
         happened.push(Happened::Up);
