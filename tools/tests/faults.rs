@@ -7,33 +7,31 @@ use place::{Place, eventually, is_alive, signal, text};
 #[test]
 fn faults_that_last_begin_and_end_and_nothing_is_lost() {
     let place = Place::new();
-    let faults = "kill-core:1@1+1,pause-client:2@3.5+1,slow:0/3=50ms@3.5+1,disk-full:3@5.5+1,partition:0+1/2+3@9+2,\
-                  slow-node:0=50%@12+0.5,partition:2>0+1+3@12.5+1";
-    let output = place.local(&format!("--nodes 4 --rate 300 --faults {faults}"));
+    let faults = "kill-core:1@0.5+0.5,pause-client:2@2+1,slow:0/3=50ms@2+1,disk-full:3@3.5+0.5,partition:0+1/2+3@6+2,\
+                  slow-node:0=50%@8.5+0.5,partition:2>0+1+3@8.5+0.5";
+    let output = place.local(&format!("--nodes 4 --rate 300 --duration 10 --faults {faults}"));
     let shown = text(&output);
     place.assert_all_well(&output);
     assert_eq!(place.summary("peer_faults"), "{}", "nobody is blamed: {shown}");
-    let names = "kill-core:1@1, restart:1@2, pause-client:2@3.5+1, slow:0/3=50ms@3.5+1, disk-full:3@5.5+1, \
-                 partition:0-1/2-3@9+2, slow-node:0=50%@12+0.5, partition:2>0-1+3@12.5+1";
+    let names = "kill-core:1@0.5, restart:1@1, pause-client:2@2+1, slow:0/3=50ms@2+1, disk-full:3@3.5+0.5, \
+                 partition:0-1/2-3@6+2, slow-node:0=50%@8.5+0.5, partition:2>0-1+3@8.5+0.5";
     for name in names.split(", ") {
         assert!(shown.contains(&format!("  fault: {name}\n")), "{name}: {shown}");
     }
     assert!(shown.contains("node 3 ended unasked") && shown.contains("as planned, since it could not write"));
-    assert!(shown.contains("partition:0-1/2-3@9+2, over at 11."), "{shown}");
+    assert!(shown.contains("partition:0-1/2-3@6+2, over at 8."), "{shown}");
     let summary = place.read("log/summary.json");
     assert_eq!(summary.matches("\"until_s\": null").count(), 0, "all are over: {summary}");
     assert_eq!(place.summary("rounds_behind"), "{}", "all nodes are level: {shown}");
-    let duration_s: f64 = place.summary("duration_s").parse().unwrap();
-    assert!(duration_s >= 17.5, "four seconds more than the faults: {shown}");
 
     // Neither half has a quorum, so nothing is committed from shortly after the cut until it is healed.
     let series = place.read("log/series.csv");
-    let line = series.lines().find(|line| line.starts_with("10.000,11.000,")).unwrap();
+    let line = series.lines().find(|line| line.starts_with("7.000,8.000,")).unwrap();
     assert_eq!(line.split(',').nth(5), Some("0"), "{series}");
     let merged = place.command("logs", "--process tools --node 2").output().unwrap();
     let merged = text(&merged);
     assert_eq!(merged.lines().count(), 6, "beginnings and ends: {merged}");
-    assert!(merged.contains("node 2   tools      WARN  end of fault: pause-client:2@3.5+1"), "{merged}");
+    assert!(merged.contains("node 2   tools      WARN  end of fault: pause-client:2@2+1"), "{merged}");
 }
 
 #[test]
@@ -52,16 +50,6 @@ fn what_lasts_is_ended_when_a_run_is_interrupted() {
     assert_eq!(place.summary("agreement"), "true");
     assert_eq!(place.summary("unplanned_ends"), "[]", "all nodes stop when asked to: {shown}");
     assert!(processes.values().all(|pid| !is_alive(*pid)));
-}
-
-#[test]
-fn random_faults_of_a_seed_leave_shards_well() {
-    let place = Place::new();
-    let output = place.local("--nodes 4 --shards 2 --rate 300 --duration 12 --faults random:2 --seed 5");
-    let shown = text(&output);
-    assert_eq!(output.status.code(), Some(0), "{shown}");
-    assert_eq!((place.number("lost"), place.number("in_flight")), (0, 0), "{shown}");
-    assert_eq!(place.summary("rounds_behind"), "{}", "{shown}");
 }
 
 #[test]

@@ -226,6 +226,10 @@ mod tests {
             options(line).map(|options| (options.run.load.duration, options.run.rounds)).unwrap()
         };
         assert_eq!(end("--nodes 4 --rounds 7"), (None, Some(7)));
+        let default =
+            |faults: &str| end(&format!("--nodes 4 --faults {faults}")).0.map(|time| time.as_secs());
+        assert_eq!(default("crash:1@6"), Some(10));
+        assert_eq!(default("crash:1@6,pause:2@9+2"), Some(15), "what comes after the last fault is seen");
         assert_eq!(end("--nodes 4 --rounds 7 --duration 1.5"), (Some(Duration::from_millis(1_500)), Some(7)));
     }
 
