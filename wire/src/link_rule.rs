@@ -32,7 +32,7 @@ pub const RULE_EXPECTED: &str = "none, cut, delay=TIME, bandwidth=RATE or delay=
                                  e.g. delay=200ms,bandwidth=10mbit";
 
 impl LinkRule {
-    /// Reads a rule as [`LinkRule::fmt`] writes it; `None` if it is none.
+    /// Reads a rule as its `Display` writes it; `None` if it is none.
     pub fn parse(text: &str) -> Option<LinkRule> {
         match text {
             "none" => return Some(LinkRule::None),
