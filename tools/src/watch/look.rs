@@ -19,11 +19,14 @@ pub(super) struct Used {
     pub(super) memory_mb: f64,
 }
 
-/// Processor time of each process of a node, by program, when it was last looked at.
+/// Processor time of each process when it was last looked at.
 #[derive(Default)]
 pub(super) struct Usage {
-    last: Option<(Instant, BTreeMap<(NodeId, String), u64>)>,
+    last: Option<(Instant, Ticks)>,
 }
+
+/// By node and program.
+type Ticks = BTreeMap<(NodeId, String), u64>;
 
 /// Hosts are looked at each two seconds, and shares of shorter times would be of none or of all of that.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -34,7 +37,7 @@ impl Usage {
         if self.last.as_ref().is_some_and(|(at, _)| at.elapsed() < PAUSE) {
             return None;
         }
-        let (last, mut ticks) = (self.last.take(), BTreeMap::new());
+        let (last, mut ticks) = (self.last.take(), Ticks::new());
         let mut used: BTreeMap<NodeId, Used> = BTreeMap::new();
         for Reading { node, program, cpu_ticks, resident_bytes, .. } in readings() {
             let used = used.entry(node).or_default();
