@@ -196,7 +196,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a transaction may have been executed and forgotten here: nothing that we remember shows what became of it.
+    /// Whether a transaction may have been executed and forgotten here: nothing we remember shows what became of it.
     pub fn may_have_forgotten(&self, transaction: &TransactionView<'_>) -> bool {
         match transaction.expiry_in(self.shard) {
             Some(expiry) => expiry.0.saturating_add(FORGET_ROUNDS_AFTER_EXPIRY) <= self.height().0,

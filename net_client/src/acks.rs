@@ -9,8 +9,8 @@
 //! end causes a new event. If that rule ever failed, the socket's read timeout would make a read cost a millisecond
 //! instead of blocking the loop.
 //!
-//! On a link that a WAN emulates, acks and pongs count when they would have arrived, one delay after they were read: the
-//! listener sends them without a delay line. So a ping takes the delays of both directions.
+//! On an emulated link, acks and pongs count one delay after they were read, because the listener sends them without a
+//! delay line. So a ping takes the delays of both directions.
 //!
 //! Cost when idle: one wake-up a second, and one a pong.
 
@@ -92,7 +92,7 @@ struct Reading {
     pings: Pings,
     decided: Round,
     emulated: Option<Arc<Emulated>>,
-    /// Frames that have not arrived yet as the WAN emulates it, with their arrivals, which ascend.
+    /// Frames of an emulated link that were read but have not arrived yet, with their arrivals, which ascend.
     late: VecDeque<(Instant, Frame)>,
 }
 
@@ -282,7 +282,7 @@ impl Reading {
         }
     }
 
-    /// When the next frame arrives that the WAN holds up.
+    /// When the next frame in `late` arrives.
     fn next_arrival(&self) -> Option<Instant> {
         self.late.front().map(|(arrival, _)| *arrival)
     }

@@ -84,7 +84,7 @@ impl DelayLine {
         self.frames.is_empty()
     }
 
-    /// The session has ended: what was on its way is lost. The outbox has it.
+    /// The session has ended, and frames on their way are lost. The outbox hands out again those that it still keeps.
     pub(crate) fn clear(&mut self, now: Instant) {
         self.frames.clear();
         self.bytes = 0;
@@ -149,14 +149,14 @@ impl DelayLine {
         Some(frame)
     }
 
-    /// How long nothing is to be done unless something is pushed or changes; `None` if that may be for ever.
+    /// How long the caller may sleep unless something is pushed or changes; `None` if there is no limit.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         if self.is_cut {
             return None;
         }
         let arrival = self.frames.front().map(|(arrival, _)| *arrival);
         let room = if self.free_at > now + AHEAD / 2 {
-            // What is pushed meanwhile follows at once.
+            // Even if no frame waits: a ping may, and `has_more` does not count it.
             self.free_at.checked_sub(AHEAD / 2)
         } else {
             (self.has_more && self.room(now) > 0).then_some(now)

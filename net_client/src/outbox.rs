@@ -186,8 +186,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Hands out the next frames, up to about `bytes_max` and at least one if there is any; numbers those without a
-    /// number. Empty when there is nothing to write.
+    /// Hands out the next frames, up to about `bytes_max` and at least one if there is any, but none if that is 0;
+    /// numbers those without a number. Empty when there is nothing to write.
     pub(crate) fn take(&mut self, bytes_max: u64, out: &mut Vec<Outgoing>) {
         let mut bytes = 0;
         while bytes < bytes_max

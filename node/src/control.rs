@@ -15,7 +15,7 @@ use wire::name::Name;
 
 use crate::inbound::{Inbound, InboundSender};
 
-/// Passes on what standard input says.
+/// Reads standard input and passes on its requests.
 pub(crate) struct StdinReader {
     pub(crate) id: NodeId,
     pub(crate) committee: Arc<Committee>,
@@ -69,7 +69,7 @@ impl StdinReader {
             if source.by_ref().take(CONTROL_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
                 return Ok(StdinEnd::Silent);
             }
-            // Half a line is that of a writer who was killed.
+            // An incomplete line: its writer was killed, or it is too long.
             let Some(text) = line.strip_suffix(b"\n") else { continue };
             match Control::parse(&String::from_utf8_lossy(text)) {
                 Ok(Control::Stop) => return Ok(StdinEnd::Stop),

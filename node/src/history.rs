@@ -1,8 +1,9 @@
-//! The history in the journal: which segment has which entry or part, and a thread that reads them for members that lag.
+//! The history in the journal: which segment has which entry or part, and a thread that reads them for members that
+//! lag.
 //!
 //! The bytes of entries and parts stand in the journal anyway, in the messages that brought them. So they are written
-//! once, memory and snapshots are free of them, and the history may be as long as the disk is large. The core knows what
-//! it can offer by digest ([`Effect::SendKept`]); the *index* knows where that is.
+//! once, memory and snapshots are free of them, and the history may be as long as the disk is large. The core knows
+//! what it can offer by digest ([`Effect::SendKept`]); the *index* knows where that is.
 //!
 //! The writer of the journal adds what it has written, to the map of its segment. After a snapshot, older segments lose
 //! what no member can request of us any more, and files that nothing needs are removed. At a start the thread scans the

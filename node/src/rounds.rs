@@ -5,8 +5,8 @@
 //! replay, and lines of blocks that it executes anew are removed.
 //!
 //! Lines are flushed within a second and at the end, but none before the journal has the event that executed its block:
-//! the file never knows more than the node would after a crash. If the file cannot be written any more, on a full disk for
-//! example, it ends there, with an error in the log. Consensus does not depend on it, and `tools verify` lists the
+//! the file never knows more than the node would after a crash. If the file cannot be written any more, on a full disk
+//! for example, it ends there, with an error in the log. Consensus does not depend on it, and `tools verify` lists the
 //! missing rounds.
 
 use std::collections::VecDeque;

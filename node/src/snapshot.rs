@@ -7,8 +7,8 @@
 //!
 //! One is due when the segments since the last one are long enough, and longer for a large state: a byte of a snapshot,
 //! and the copies that the loop makes after it, cost three times as much as a byte of the journal. So a start takes
-//! seconds, and snapshots cost a load that fills the machine about a twentieth. One that cannot be written is no loss: the journal from
-//! before stays, and the next one is tried later.
+//! seconds, and snapshots cost a load that fills the machine about a twentieth. One that cannot be written is no loss:
+//! the journal from before stays, and the next one is tried later.
 //!
 //! Two are always kept, with all segments after the older one: if the newer one is damaged, a start takes the older.
 //! What is older still is kept for replays, within a limit, and while the disk has room: at the end of each segment the
@@ -56,8 +56,8 @@ impl Lengths {
         Lengths { segment_bytes: u64::MAX, snapshot_after_bytes: u64::MAX, kept_bytes: u64::MAX };
 }
 
-/// The longest state after whose [`Lengths::snapshot_after_bytes`] the next snapshot is due; it takes as many times more
-/// as the state is longer. By default the journal before a snapshot is eight times as long as it, or more.
+/// The longest state after whose [`Lengths::snapshot_after_bytes`] the next snapshot is due; it takes as many times
+/// more as the state is longer. By default the journal before a snapshot is eight times as long as it, or more.
 const STATE_BYTES: u64 = 32 << 20;
 
 /// The loop's end of the thread.
@@ -225,7 +225,7 @@ struct Room {
     is_short: bool,
 }
 
-/// What became of it.
+/// How [`Room`] has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Change {
     Short,
@@ -239,7 +239,7 @@ const CYCLES_SHORT: u64 = 4;
 const CYCLES_ENOUGH: u64 = 6;
 
 impl Room {
-    /// So many bytes are free now.
+    /// Takes note of the bytes that are free now.
     fn look(&mut self, free_bytes: u64) -> Option<Change> {
         let cycles = if self.is_short { CYCLES_ENOUGH } else { CYCLES_SHORT };
         let is_short = free_bytes < self.cycle_bytes.saturating_mul(cycles);

@@ -99,8 +99,8 @@ pub fn decode_own_with_tail<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(
     Ok((value, &bytes[used..]))
 }
 
-/// For `#[serde(with = "…")]` on 32 bytes: they are encoded as four words, to the same bytes as one by one, in an eighth
-/// of the steps. Snapshots and messages are full of ids.
+/// For `#[serde(with = "…")]` on 32 bytes: they are encoded as four words, to the same bytes as one by one, in an
+/// eighth of the steps. Snapshots and messages are full of ids.
 pub mod bytes32 {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

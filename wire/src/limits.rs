@@ -23,7 +23,7 @@ pub const PROPOSAL_BYTES_MAX: u64 = 8 * MIB;
 /// Longest transaction: a tenth of what the smallest sensible batch holds; keeps one client from filling an entry.
 pub const TRANSACTION_BYTES_MAX: u64 = 64 * KIB;
 
-/// How long a handshake may take: three round trips at the worst emulated delay (300 ms one way) fit well inside.
+/// How long a handshake may take: three round trips of 600 ms fit well inside. Emulated links do not delay handshakes.
 pub const HANDSHAKE_TIME: Duration = Duration::from_secs(3);
 /// Most memory of a connection that is not authenticated yet.
 pub const HANDSHAKE_BYTES_MAX: u64 = KIB;

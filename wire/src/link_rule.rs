@@ -1,4 +1,4 @@
-//! Rules of directed links that a run sets and takes back while it goes: cut, slower, narrower.
+//! Rules of directed links that a run sets and lifts while it goes: cut, slower, narrower.
 //!
 //! A rule stands at the sending node and comes on top of what a WAN emulates ([`crate::wan`]). A node that is started
 //! again has none.
@@ -13,16 +13,16 @@ use crate::wan::{self, Conditions, Rate, Time};
 /// What holds for the link to one peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum LinkRule {
-    /// Nothing.
+    /// The link is as the WAN has it.
     #[default]
     None,
     /// Nothing passes, as if each packet were dropped: no message, ping or dial.
     Cut,
     /// Each message takes longer.
     Slow {
-        /// Beside the delay that the link has anyway.
+        /// On top of the link's own delay.
         delay: Duration,
-        /// The most bits a second, if that is bounded.
+        /// Bits a second at most; `None` if the rule sets no bound.
         bits_per_s: Option<u64>,
     },
 }
@@ -53,7 +53,7 @@ impl LinkRule {
         }
     }
 
-    /// The conditions of a link with this rule, which are `without` it. Those of one that is cut do not matter.
+    /// The conditions under this rule of a link that has `without` otherwise; those of a cut link do not matter.
     pub fn on(self, without: Conditions) -> Conditions {
         match self {
             LinkRule::None | LinkRule::Cut => without,

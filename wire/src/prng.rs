@@ -1,5 +1,5 @@
-//! The pseudo-random numbers of hash seeds, simulations, emulated links, workloads and tests: xoshiro256**
-//! seeded by splitmix64 (Blackman, Vigna).
+//! The pseudo-random numbers of hash seeds, simulations, emulated links, workloads and tests: xoshiro256** seeded by
+//! splitmix64 (Blackman, Vigna).
 //!
 //! The same seed gives the same numbers on every machine and in every version of the standard library. Not for
 //! secrets: keys come from the operating system.

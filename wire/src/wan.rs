@@ -114,7 +114,7 @@ impl Wan {
     fn between(&self, from: usize, to: usize, pair: u64) -> WanLink {
         let place = from * self.regions.len() + to;
         let phases = self.phases.iter().map(|phase| (phase.length, phase.links[place])).collect();
-        // Nearby seeds give unrelated numbers.
+        // Each link has a seed of its own. `Prng` makes unrelated numbers of nearby seeds.
         WanLink {
             phases,
             seed: self.seed ^ pair.wrapping_mul(0x9E37_79B9_7F4A_7C15),

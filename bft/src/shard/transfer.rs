@@ -263,8 +263,8 @@ impl Transfers {
         effects
     }
 
-    /// Handles a part with its proof, from a member of its source or, fetched, of our own shard. `message` is the digest
-    /// of the bytes that it came in.
+    /// Handles a part with its proof, from a member of its source or, fetched, of our own shard. `message` is the
+    /// digest of the bytes that it came in.
     pub fn handle_transfer(
         &mut self,
         now: Time,

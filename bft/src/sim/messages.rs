@@ -1,7 +1,7 @@
 //! What the journals of all members have: the entries and parts that were ever sent, by digest.
 //!
-//! A member sends executed ones from its journal. It has had the message, so one table serves all members. A *worn* disk
-//! fails to give some back: each message is lost to one member in sixteen.
+//! A member sends executed ones from its journal. It has had the message, so one table serves all members. A *worn*
+//! disk fails to give some back: each message is lost to one member in sixteen.
 
 use std::collections::BTreeMap;
 

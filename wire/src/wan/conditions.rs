@@ -1,4 +1,4 @@
-//! How one directed link is, and the units in which people write that.
+//! The conditions of one directed link, and the units in which people write them.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Conditions {
 
 /// Longer than any path on Earth, and shorter than a peer's patience with a silent link.
 const DELAY_MAX: Duration = Duration::from_secs(5);
-/// A message of 16 MiB takes over a minute at the least rate.
+/// A message of 16 MiB takes over two minutes at the least rate.
 const BITS_PER_S: std::ops::RangeInclusive<u64> = 1_000_000..=1_000_000_000_000;
 /// At a half, every message waits for retransmissions.
 const LOSS_PPM_MAX: u32 = 500_000;
@@ -83,7 +83,7 @@ impl Words {
         Ok(read)
     }
 
-    /// What these words set, and for the rest what earlier ones did.
+    /// Values of these words; where they set none, those of `earlier`.
     pub(super) fn or(self, earlier: Words) -> Words {
         Words {
             delay: self.delay.or(earlier.delay),

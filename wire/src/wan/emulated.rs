@@ -10,8 +10,8 @@ use crate::ids::NodeId;
 pub struct Emulated {
     there: WanLink,
     back: WanLink,
-    /// When this process looked at the time of day, and how long the first phase had begun by then. All processes of a
-    /// run count from the same time of day; a clock that is set meanwhile changes nothing.
+    /// When this process read the time of day, and how long ago the first phase had begun by then. All processes of a
+    /// run count from the same time of day; setting the clock later changes nothing.
     looked: Instant,
     since_begin: Duration,
 }
@@ -37,12 +37,12 @@ impl Emulated {
         Some(Emulated { there, back, looked: Instant::now(), since_begin })
     }
 
-    /// The conditions for what is sent there.
+    /// The conditions of what is sent to the node.
     pub fn there(&self, now: Instant) -> Conditions {
         self.there.at(self.since_begin(now))
     }
 
-    /// How long what comes back is on its way.
+    /// The delay of what comes back.
     pub fn delay_back(&self, now: Instant) -> Duration {
         self.back.at(self.since_begin(now)).delay
     }
@@ -52,7 +52,7 @@ impl Emulated {
         2 * (self.there(now).delay + self.delay_back(now))
     }
 
-    /// Of jitter and loss of what is sent there.
+    /// The seed of jitter and loss on the way to the node.
     pub fn seed(&self) -> u64 {
         self.there.seed
     }
