@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs testbeds under random faults, one seed after the other, and reports the runs that do not end as they must: all
-# nodes level, nothing lost, value conserved, nobody blamed for what a fault did. docs/faults.md explains it; what a run prints at its end replays it.
+# nodes level, nothing lost, value conserved, nobody blamed for what a fault did. For each it prints the command
+# that runs the same plan again. docs/faults.md explains it.
 set -euo pipefail
 
 usage() {
@@ -11,7 +12,7 @@ Each seed runs N = 4 or 7 nodes in K = 1 or 2 shards by turns, with COUNT random
 (default 18). OPTIONs go to tools local as well. Runs that fail keep their files in DIR (default random-faults).
 TESTBED_PROFILE names the cargo profile of the programs, which must have been built; default release.
 
-Exit code: 0 if all runs were well, 1 otherwise.
+Exit code: 0 if all runs ended well, 1 otherwise, 64 for a wrong command line.
 END
 }
 

@@ -71,7 +71,7 @@ pub(crate) const COMMAND: Command = Command {
     ],
 };
 
-/// How long the replay of a node may take for its page, and how long at the end of a run, where somebody waits.
+/// How long the replays of all nodes may take together, and how long at the end of a run, where somebody waits.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_AFTER_RUN: Duration = Duration::from_secs(5);
 

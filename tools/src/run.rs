@@ -3,8 +3,8 @@
 //! 1. [`plan`] and [`mod@prepare`]: what is to happen, leftovers of an earlier run ended, directories cleared, keys
 //!    dealt; or, with [`resume`], the keys and journals of an earlier run.
 //! 2. [`ready`]: every node answers a client; [`mod@settle`]: what an earlier run left open ends.
-//! 3. [`ongoing`]: load is offered, planned [`faults`] are carried out at their times ([`mod@carry_out`]) and followed by
-//!    recoveries ([`recovery`]), then nothing may stay open. [`diagnosis`] explains why nothing moves.
+//! 3. [`ongoing`]: load is offered, planned [`faults`] are carried out at their times ([`mod@carry_out`]) and their
+//!    recoveries followed ([`recovery`]), then nothing may stay open. [`diagnosis`] explains why nothing moves.
 //! 4. [`mod@wind_up`]: last statuses, stop, compare files; [`summary`] is the result.
 //!
 //! Processes are started and stopped by a [`Fleet`]: that of [`crate::local`] on this machine, that of

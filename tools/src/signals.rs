@@ -1,10 +1,12 @@
 //! Ctrl-C, SIGTERM and SIGHUP without a signal handler, which std cannot install.
 //!
-//! The process executes itself again, same pid, under `env --block-signal=INT,TERM,HUP,XFSZ`. Blocked signals stay pending
-//! and show in `/proc/self/status`; loops call [`is_interrupted`] every 100 ms or so. Children inherit
-//! the mask, so Ctrl-C at a terminal, which reaches the whole foreground group, ends nobody before the run has been
-//! wound up. A pending signal cannot be taken back: it is seen from then on. XFSZ is blocked for nodes alone: where no
-//! more may be written to files, as in a planned fault, they get an error as from a full disk and no signal that ends them.
+//! The process executes itself again, same pid, under `env --block-signal=INT,TERM,HUP,XFSZ`. Blocked signals stay
+//! pending and show in `/proc/self/status`; loops call [`is_interrupted`] every 100 ms or so. Children inherit the
+//! mask, so Ctrl-C at a terminal, which reaches the whole foreground group, ends nobody before the run has been wound
+//! up. A pending signal cannot be taken back: it is seen from then on.
+//!
+//! XFSZ is blocked for the sake of nodes, which inherit that too: when a planned fault forbids them to write to files,
+//! their writes fail as on a full disk, and no signal ends them.
 
 use std::fs;
 use std::io;

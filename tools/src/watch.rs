@@ -1,9 +1,9 @@
 //! `--watch`: a run on the whole terminal: load, nodes, faults to come, and keys that make nodes fail by hand.
 //!
 //! The screen is drawn twice a second and after each key, from what the run knows anyway: last statuses of the nodes,
-//! the series of the load, what processes use. It is an alternate screen, so the terminal shows
-//! afterwards what it showed before, followed by the messages of the run and its summary. Where standard output is no
-//! terminal, lines are printed as without the option.
+//! the series of the load, what processes use. It is an alternate screen, so afterwards the terminal shows what it
+//! showed before, followed by the messages of the run and its summary. Where standard output is no terminal, lines are
+//! printed as without the option.
 
 mod keys;
 mod look;

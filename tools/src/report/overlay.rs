@@ -76,7 +76,8 @@ fn verdict(run: &RunFiles) -> String {
     }
 }
 
-/// Transactions committed a second until the load ended: loads that end at different times would cross on their way down.
+/// Transactions committed a second until the load ended. Loads that end at different times would have lines that
+/// cross on their way down.
 fn while_offered(run: &RunFiles) -> Vec<Option<(f64, f64)>> {
     let ends_s =
         run.series.iter().rev().find(|second| second.phase != DRAIN).map_or(0.0, |second| second.until_s);

@@ -2,8 +2,8 @@
 //! of one are matched with the receipts of the others.
 //!
 //! Times are those at which the cores handled their events. A core's time is brought to its host's clock by the blocks
-//! that the node wrote down, to a millisecond, and the clocks of hosts are moved as `tools logs` does it. What is left is
-//! taken out by the quickest messages: of two nodes each way must take the same time then, as in NTP.
+//! that the node wrote down, to a millisecond, and the clocks of hosts are corrected as `tools logs` does it. The
+//! quickest messages remove the offset that is left: as in NTP, they are taken to need the same time each way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
@@ -215,7 +215,7 @@ struct Watch<'a> {
     offset_us: i64,
     /// The blocks of the node, with the times at which it executed them.
     blocks: &'a [Block],
-    /// The Unix time at which its core's time is 0, by these.
+    /// The Unix time at which its core's time is 0, by these blocks.
     origin_us: Option<i64>,
     deadline: Instant,
     committee: Arc<Committee>,

@@ -73,7 +73,7 @@ pub(super) struct RunFiles {
     pub(super) missing: Vec<String>,
 }
 
-/// Of more blocks of a node figures show no more than of so many, and reading them takes memory.
+/// Figures show no more with more blocks of a node than these, and reading them takes memory.
 const BLOCKS_MAX: usize = 200_000;
 /// Longer files are no summaries.
 const SUMMARY_BYTES_MAX: u64 = 16 << 20;
@@ -212,7 +212,7 @@ impl RunFiles {
         u64::from(node.0) / self.whole("n").unwrap_or(u64::MAX).max(1)
     }
 
-    /// When the load began, Unix time in milliseconds; without a summary that has it, when the first block was executed.
+    /// When the load began, Unix time in milliseconds; without a summary that has it, the time of the first block.
     pub(super) fn began_ms(&self) -> Option<f64> {
         let first =
             || self.rounds.values().filter_map(|blocks| blocks.first()).map(|line| line.executed_ms).min();

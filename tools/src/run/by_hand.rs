@@ -1,8 +1,8 @@
-//! Faults that somebody at the terminal makes while the run goes (`--watch`): carried out, noted, followed and summed up
-//! as planned ones are, with the time at which they came.
+//! Faults that somebody at the terminal causes during a run (`--watch`): they are carried out, noted, followed and
+//! summed up as planned ones are, with the time at which they came.
 //!
-//! What lasts does so until the same key ends it, or the load ends. A node killed by hand may be started again by hand,
-//! so what is open there waits for it until the load ends.
+//! A fault that lasts does so until the same key ends it, or the load ends. A node killed by hand may be started again
+//! by hand, so transactions that are open there wait for it until the load ends.
 
 use std::time::Duration;
 

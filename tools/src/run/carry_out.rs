@@ -1,9 +1,9 @@
 //! How planned faults are carried out: each begins and ends at its time, is printed, and is noted in the logs of the
 //! nodes that it strikes.
 //!
-//! A node that is down by plan, or that ended because it could not write, is no surprise. Whatever cannot be carried
-//! out is: the run was not what the plan says. All that lasts is ended when the load ends or is interrupted, so that
-//! the nodes can wind up.
+//! A node that is down by plan, or that ended because it could not write, did not end unasked. A fault that cannot be
+//! carried out counts as if one had, since the run was not what the plan says. Faults that last are ended when the load
+//! ends or is interrupted, so that the nodes can wind up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(super) enum Place {
 }
 
 impl Run<'_> {
-    /// Prints before the load what the plan stops for good.
+    /// Prints, before the load begins, which shards the plan stops for good.
     pub(super) fn warn_of_the_plan(&self) {
         let out = self.plan.out_for_good();
         let committee = &self.prepared.committee;

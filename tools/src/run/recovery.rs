@@ -1,9 +1,9 @@
-//! What nodes and testbed came to after each planned fault: how many nodes are up, when those it struck commit again,
-//! and when all are level.
+//! How nodes and testbed recover from each fault: how many nodes are up, when those it struck commit again, and when
+//! all are level.
 //!
-//! The end of a fault is followed by the statuses that nodes report from then on, which a run requests often until all
-//! are level: the figures are right within [`LOOK_EVERY`] and the time that a status takes. A fault that ends at once,
-//! such as the kill of a child, is followed from its beginning; that of a crash is the restart.
+//! From the end of a fault on, a run often requests statuses until all nodes are level: the figures are right within
+//! [`LOOK_EVERY`] and the time that a status takes. A fault that ends at once, such as the kill of a child, is followed
+//! from its beginning; a crash ends with the restart.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ impl Recoveries {
         usize::from(nodes) - before(&self.gone_at) + before(&self.back_at)
     }
 
-    /// A fault begins. What earlier ones that are over had not come to by now cannot be told any more.
+    /// A fault begins. From now on no recovery from an earlier one can be told from what this one causes.
     pub(super) fn begin(&mut self, fault: &Fault, at: Duration) {
         let struck = fault.nodes();
         let processes = !fault.is_of_links();
@@ -134,7 +134,7 @@ impl Recoveries {
         self.faults.push(FollowedFault { outcome, holds: struck.into_iter().collect(), ended: None });
     }
 
-    /// The last fault like this one is over, as are those that took down the nodes which it starts.
+    /// This fault is over, and if it is a restart, so are those that took its nodes down.
     pub(super) fn end(&mut self, fault: &Fault, at: Duration, start: Start) {
         let since = Instant::now();
         let struck = fault.nodes();

@@ -1,5 +1,5 @@
-# ON_S OFF_S TURNS FILE PID...: lets processes run ON_S and stops them for OFF_S in turn, TURNS times at most, as long as
-# FILE exists. They run in the end, however it ends: HUP, INT and TERM are blocked, and nobody kills it.
+# ON_S OFF_S TURNS FILE PID...: stops processes for OFF_S and lets them run for ON_S in turn, TURNS times at most, as
+# long as FILE exists. They run when it ends by itself; whoever kills it must let them run on.
 on=$1 off=$2 turns=$3 file=$4
 shift 4
 while [ "$turns" -gt 0 ] && [ -e "$file" ]; do

@@ -28,7 +28,7 @@ pub(super) struct Usage {
 /// By node and program.
 type Ticks = BTreeMap<(NodeId, String), u64>;
 
-/// Hosts are looked at each two seconds, and shares of shorter times would be of none or of all of that.
+/// Hosts are looked at every two seconds: over shorter times a share would count none of such a period or all of it.
 const PAUSE: Duration = Duration::from_secs(2);
 
 impl Usage {

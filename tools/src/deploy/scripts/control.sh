@@ -1,4 +1,4 @@
-# DIR ID LINE...: writes these lines to the standard input of node ID, if it runs.
+# DIR ID LINE...: writes these lines to the standard input of node ID, which must run.
 id=$1
 shift
 is_up "$id" || fail "node $id does not run"

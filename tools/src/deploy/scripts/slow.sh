@@ -1,4 +1,4 @@
-# DIR SCRIPT ON_S OFF_S TURNS ID...: slows the processes of those nodes down as SCRIPT does it; of 0 turns: no more.
+# DIR SCRIPT ON_S OFF_S TURNS ID...: slows the processes of those nodes down by SCRIPT; with 0 turns, no longer.
 script=$1 on=$2 off=$3 turns=$4
 shift 4
 for id in "$@"; do

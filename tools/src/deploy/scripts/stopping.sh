@@ -1,7 +1,7 @@
 # Asks all nodes here to stop, waits at most $1 seconds, and then ends every process of ours.
 stop_all() {
     asked=
-    # Who is slowed down or paused would not hear of it.
+    # A node that is slowed or paused would not read the request in time.
     rm -f "$dir"/run/slow-*
     for pid in $(own_processes); do kill -s CONT "$pid" 2>/dev/null; done
     for id in $(recorded); do

@@ -272,7 +272,8 @@ impl<'a> Scene<'a> {
         self.nodes.iter().position(|one| *one == node)
     }
 
-    /// The kind of a message that has to do with the transaction. Orders do not name what they order: see [`Scene::orders`].
+    /// The kind of a message that has to do with the transaction. Orders do not name what they order; for them see
+    /// [`Scene::orders`].
     fn kind(&self, message: &Message) -> Option<usize> {
         let said = &message.said;
         let of = |name: &Name| {

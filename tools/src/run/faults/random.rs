@@ -1,8 +1,8 @@
 //! Random faults, drawn from the seed of the run: the same seed draws the same.
 //!
-//! At no time are more than f nodes of a shard faulty, and a node counts as faulty until it has had time to recover
-//! ([`RECOVERS`]), so a run with such a plan must end with all nodes level and nothing lost. Nodes cut off from the
-//! others count; those at the ends of a slow link do not, since the protocol bears any delay.
+//! At no time do random faults alone hold more than f nodes of a shard, and a node counts as faulty until it has had
+//! time to recover ([`RECOVERS`]), so a run with nothing else in its list must end with all nodes level and nothing lost.
+//! Nodes cut off from the others count; those at the ends of a slow link do not, since the protocol bears any delay.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const FROM_MS: u64 = 1_000;
 const CALM_MS: u64 = 3_000;
 /// How long a fault lasts.
 const LASTS_MS: std::ops::Range<u64> = 500..4_000;
-/// How long a node may take to be of use again after a fault.
+/// How long a node counts as faulty after the end of a fault.
 const RECOVERS: Duration = Duration::from_secs(2);
 /// After so many draws in vain there is no room for one more.
 const DRAWS: usize = 2_000;
