@@ -43,9 +43,16 @@ pub(crate) struct Lengths {
 }
 
 impl Lengths {
+    /// The journal after which a snapshot of a state of so many bytes is due.
+    fn due_after_bytes(self, state_bytes: u64) -> u64 {
+        let scaled = u128::from(self.snapshot_after_bytes) * u128::from(state_bytes.max(STATE_BYTES));
+        u64::try_from(scaled / u128::from(STATE_BYTES)).unwrap_or(u64::MAX)
+    }
+
     /// What a node writes from one snapshot to the end of the next, of so many bytes.
     fn cycle_bytes(self, snapshot_bytes: u64) -> u64 {
-        self.snapshot_after_bytes.saturating_add(self.segment_bytes).saturating_add(snapshot_bytes)
+        let journal_bytes = self.due_after_bytes(snapshot_bytes).saturating_add(self.segment_bytes);
+        journal_bytes.saturating_add(snapshot_bytes)
     }
 }
 
@@ -63,7 +70,7 @@ const STATE_BYTES: u64 = 32 << 20;
 /// The loop's end of the thread.
 pub(crate) struct Snapshots {
     tasks: Sender<Task>,
-    due_after_bytes: u64,
+    lengths: Lengths,
     /// Whether one is being written.
     is_busy: Arc<AtomicBool>,
 }
@@ -103,14 +110,12 @@ impl Snapshots {
         let room = Room { cycle_bytes: lengths.cycle_bytes(0), is_short: false };
         let mut keeper = Keeper { directory, durability, lengths, index, is_busy: busy, room, history: 0 };
         thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run(&taken))?;
-        Ok(Snapshots { tasks, due_after_bytes: lengths.snapshot_after_bytes, is_busy })
+        Ok(Snapshots { tasks, lengths, is_busy })
     }
 
     /// Whether one of so many bytes is due, this long after the last one.
     pub(crate) fn is_due(&self, state_bytes: u64, journal_bytes: u64) -> bool {
-        let due_after_bytes = u128::from(self.due_after_bytes) * u128::from(state_bytes.max(STATE_BYTES));
-        u128::from(journal_bytes) * u128::from(STATE_BYTES) >= due_after_bytes
-            && !self.is_busy.load(Ordering::Relaxed)
+        journal_bytes >= self.lengths.due_after_bytes(state_bytes) && !self.is_busy.load(Ordering::Relaxed)
     }
 
     /// Has one written.
