@@ -131,8 +131,7 @@ impl DelayLine {
     /// Sends a frame now.
     pub(crate) fn push(&mut self, now: Instant, frame: OnItsWay) {
         let frame_bytes = bytes_of(&frame);
-        let ready = if self.has_more { now.checked_sub(CREDIT_MAX).unwrap_or(now) } else { now };
-        let begins = self.free_at.max(ready);
+        let begins = self.next_begin(now);
         self.free_at =
             begins + self.conditions.bits_per_s.map_or(Duration::ZERO, |rate| time_of(frame_bytes, rate));
         let arrival = self.free_at + self.delay() + self.retransmissions(frame_bytes);

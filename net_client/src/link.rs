@@ -88,6 +88,10 @@ impl Link {
     /// Dials, and serves the session to its end. `Err` if there was no session.
     fn session(&mut self, burst: &mut Burst) -> Result<Use, DialError> {
         let patience = self.process.limits.time(Local::HandshakeTimeMs);
+        // Before the handshake, from which on the listener counts our silence: four long delays exceed its patience.
+        if let Some(emulated) = &self.emulated {
+            thread::sleep(emulated.dial_time(Instant::now()));
+        }
         let mut stream = connect(&self.host, patience)?;
         let local = LocalHello { incarnation: self.process.incarnation, decided: self.process.decided() };
         let testbed = self.process.committee.testbed();
@@ -99,9 +103,6 @@ impl Link {
             Some(self.expected),
             local,
         )?;
-        if let Some(emulated) = &self.emulated {
-            thread::sleep(emulated.dial_time(Instant::now()));
-        }
         let Session { mut sealer, opener } = session;
         let listener = self.recognize(&hello);
         if let Err(error) = self.peer.link_up(listener, hello.next_expected) {

@@ -79,7 +79,7 @@ impl StdinReader {
                     let _ = self.inbound.send(Inbound::Rule { peer, rule });
                 }
                 Ok(Control::Link(peer, _)) => {
-                    log::warn!("a rule for a link to {peer}, which is no other node")
+                    log::warn!("standard input: found 'link {peer}', expected the id of another node");
                 }
                 Err(error) => log::warn!("{error}"),
             }

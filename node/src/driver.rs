@@ -274,9 +274,8 @@ impl<M: Machine> Driver<M> {
         self.outbound(child).outlet = Some(outlet);
         if child == Child::NetClient {
             // Before anything is sent: a link that is cut must not carry the first messages of a new process.
-            for rule in self.link_rules.all() {
-                self.net_client.push(rule, Bytes::from(Vec::new()));
-            }
+            let rules = self.link_rules.all().map(|rule| (rule, Bytes::from(Vec::new())));
+            self.net_client.messages.splice(..0, rules);
         }
         let Start::Again(ended) = self.stats.child_started(child, pid) else { return };
         self.sessions_ended(ended.clients, ended.peers);
@@ -589,8 +588,8 @@ mod tests {
             sender.send(Inbound::Started { child: Child::NetClient, pid, outlet }).unwrap();
             IpcReader::<FromCore>::new().receive(&mut theirs).unwrap().unwrap().0
         };
-        // What came before the first start is kept in its order.
-        assert_eq!(first_message(1), FromCore::Rule { peer: NodeId(1), rule: LinkRule::Cut });
+        // Rules that hold precede even what was queued before the first start.
+        assert_eq!(first_message(1), FromCore::Rule { peer: NodeId(2), rule: LinkRule::Cut });
         assert_eq!(first_message(2), FromCore::Rule { peer: NodeId(2), rule: LinkRule::Cut });
         sender.send(Inbound::Stop).unwrap();
         driver.join().unwrap();

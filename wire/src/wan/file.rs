@@ -191,16 +191,16 @@ impl Reading {
     /// The conditions of one pair of regions in a phase.
     fn conditions(&self, place: &str, index: usize, of_phase: Link) -> Result<Conditions, ParseError> {
         let words = of_phase.words.or(self.common[index].words);
-        let (from, to) = (index / self.regions.len(), index % self.regions.len());
+        let (from, to) =
+            (&self.regions[index / self.regions.len()], &self.regions[index % self.regions.len()]);
         if from != to && words.delay.is_none() {
-            let (from, to) = (&self.regions[from], &self.regions[to]);
             let found = format!("no delay from {from} to {to}");
             return Err(ParseError::of(place, &found, "one for each pair of regions, in each phase"));
         }
         let conditions = words.conditions();
         if conditions.jitter > conditions.delay {
             let line = of_phase.line.max(self.common[index].line);
-            let found = format!("jitter={}", Time(conditions.jitter));
+            let found = format!("jitter={} from {from} to {to}", Time(conditions.jitter));
             let expected = format!("at most the delay of {}", Time(conditions.delay));
             return Err(ParseError::at_line(place, line, &found, expected));
         }

@@ -91,7 +91,7 @@ fn mistakes_are_named_with_their_lines() {
         ("regions a b\nlink a b delay=5ms", "w: found 'no delay from b to a', expected one for each pair"),
         (
             "regions a b\nlink * * delay=5ms\nlink a b jitter=6ms",
-            "w, line 3: found 'jitter=6ms', expected at most the delay of 5ms",
+            "w, line 3: found 'jitter=6ms from a to b', expected at most the delay of 5ms",
         ),
         ("regions a b\nround-trip a 1", "w, line 2: found '1 round trips', expected 2, as there are regions"),
         ("regions a b\nround-trip a - x", "w, line 2: found 'x', expected milliseconds from 0 to 5000"),
