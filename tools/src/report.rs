@@ -73,7 +73,7 @@ pub(crate) const COMMAND: Command = Command {
 
 /// How long the replays of all nodes may take together, and how long at the end of a run, where somebody waits.
 const PATIENCE: Duration = Duration::from_secs(120);
-const PATIENCE_AFTER_RUN: Duration = Duration::from_secs(5);
+const PATIENCE_AFTER_RUN: Duration = Duration::from_secs(2);
 
 /// The page of a run, in its log directory.
 pub(crate) const FILE: &str = "report.html";

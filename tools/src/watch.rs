@@ -38,6 +38,8 @@ const FRAME: Duration = Duration::from_millis(500);
 /// Draws a run, and turns keys into faults.
 struct Watch {
     screen: Option<FullScreen>,
+    /// Whether a screen was opened, or could not be.
+    has_tried: bool,
     progress: Progress,
     keys: Keys,
     /// The node that keys are for.
@@ -54,6 +56,7 @@ impl Watch {
     fn new(progress: Progress) -> Watch {
         Watch {
             screen: None,
+            has_tried: false,
             progress,
             keys: Keys::default(),
             chosen: NodeId(0),
@@ -67,7 +70,9 @@ impl Watch {
     fn draw(&mut self, run: &Run<'_>, elapsed: Duration) {
         let screen = match &mut self.screen {
             Some(screen) => screen,
+            None if self.has_tried => return,
             None => {
+                self.has_tried = true;
                 let Some(screen) = FullScreen::open() else { return };
                 self.progress.keep();
                 self.screen.insert(screen)

@@ -181,18 +181,22 @@ impl Cluster {
         let left = pids::wait(&own, STOP_PATIENCE, |_| Ok(()))?;
         match left.first() {
             None => Ok(()),
-            Some(entry) => Err(io::Error::other(format!("{} did not end with its core", entry.what))),
+            Some(entry) => {
+                let what = format!("{} did not end with its core", entry.what);
+                pids::end(&left, STOP_PATIENCE)?;
+                Err(io::Error::other(what))
+            }
         }
     }
 
     fn throttle(&mut self, percent: u8, lasts: Duration, nodes: &[NodeId]) -> io::Result<()> {
         for id in nodes {
             let pids = self.pids(Part::Whole, &[*id])?;
-            // The file is there as long as the shell may do its work: it is ended here.
+            // Should this process be killed, the shell ends too: its file is gone then.
             let shell = Command::new("sh")
                 .args(["-c", throttle::SCRIPT, "throttle"])
                 .args(throttle::arguments(percent, lasts))
-                .arg("/")
+                .arg(format!("/proc/{}", std::process::id()))
                 .args(pids.iter().map(u32::to_string))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())

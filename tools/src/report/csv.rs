@@ -9,6 +9,8 @@ use wire::text::ParseError;
 
 /// Far more than a line's columns can take; bounds what a file of something else costs.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// More rows would fill the memory of whoever reads them, and no plot shows them.
+const ROWS_MAX: usize = 4_000_000;
 
 /// Reads what each line of a file comes to: `parse` gets the cells of these columns, in this order. A last line without
 /// its end is left out, since its writer was killed.
@@ -39,6 +41,9 @@ pub(crate) fn read<T, const N: usize>(
     }
     while next(&mut text)? {
         line += 1;
+        if rows.len() == ROWS_MAX {
+            return Err(ParseError::of(&place, "more", format!("at most {ROWS_MAX} lines")));
+        }
         let cells: Vec<&str> = text.trim_end().split(',').collect();
         let chosen = at.map(|index| cells.get(index).copied());
         let row = chosen.iter().all(Option::is_some).then(|| chosen.map(Option::unwrap_or_default));

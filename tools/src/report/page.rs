@@ -126,7 +126,8 @@ fn facts(run: &RunFiles) -> Vec<Element> {
         all.push(Element::of("h2", "Recoveries"));
         let columns = [
             ("node", "node"),
-            ("at_s", "restarted at (s)"),
+            ("after", "after fault"),
+            ("at_s", "over at (s)"),
             ("answered_s", "answered after (s)"),
             ("first_commit_s", "first commit after (s)"),
             ("level_s", "level after (s)"),
@@ -136,7 +137,7 @@ fn facts(run: &RunFiles) -> Vec<Element> {
             |one: &Json| columns.iter().map(|(name, _)| one.field(name).map_or("–".into(), plain)).collect();
         all.push(table(head, recoveries.iter().map(row).collect()));
     }
-    let faults = run.texts("faults");
+    let faults = run.faults();
     if !faults.is_empty() {
         all.push(Element::of("h2", "Planned faults"));
         all.push(Element::new("ul").children(faults.iter().map(|fault| Element::of("li", fault))));
@@ -226,7 +227,7 @@ mod tests {
             "2 shards of 4 nodes, 2,000 tx/s offered",
             "median latency across shards",
             "<td>--rate</td><td>2000</td>",
-            "<td>3</td><td>6</td><td>–</td>",
+            "<td>3</td><td>–</td><td>6</td><td>–</td>",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -58,7 +58,7 @@ pub(super) struct Recorded {
     pub(super) messages: Vec<Message>,
 }
 
-/// More steps of a node than these would fill the memory; the stretch ends there.
+/// More steps of all nodes than these would fill the memory; the stretch ends there.
 const STEPS_MAX: usize = 2_000_000;
 
 impl Recorded {
@@ -84,6 +84,7 @@ impl Recorded {
                 blocks: run.rounds.get(&node).map_or(&[], Vec::as_slice),
                 origin_us: None,
                 deadline,
+                steps_max: STEPS_MAX / nodes.len().max(1),
                 seen: SeenBy { node, steps: Vec::new(), before: BTreeMap::new() },
                 committee: committee.clone(),
                 trouble: None,
@@ -218,6 +219,7 @@ struct Watch<'a> {
     /// The Unix time at which its core's time is 0, by these blocks.
     origin_us: Option<i64>,
     deadline: Instant,
+    steps_max: usize,
     committee: Arc<Committee>,
     seen: SeenBy,
     trouble: Option<String>,
@@ -271,7 +273,7 @@ impl Onlooker for Watch<'_> {
     fn step(&mut self, replay: &Replay, now: Time, effects: &[Effect]) -> ControlFlow<()> {
         self.set_clock(now, effects);
         let at_us = self.unix_us(replay, now);
-        if at_us >= self.stretch.end || self.trouble.is_some() || self.seen.steps.len() >= STEPS_MAX {
+        if at_us >= self.stretch.end || self.trouble.is_some() || self.seen.steps.len() >= self.steps_max {
             return ControlFlow::Break(());
         }
         let events = effects.iter().filter_map(|effect| match effect {

@@ -23,6 +23,7 @@ pub(super) struct Second {
     pub(super) committed_cross: f64,
     pub(super) p50_ms: Option<f64>,
     pub(super) p99_ms: Option<f64>,
+    /// Those that began in it.
     pub(super) faults: Vec<String>,
 }
 
@@ -197,6 +198,16 @@ impl RunFiles {
             .collect()
     }
 
+    /// The faults that were carried out, as the list of `--faults` names them.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let Some(Json::List(faults)) = self.at(&["faults"]) else { return Vec::new() };
+        let name = |fault: &Json| match fault.field("fault") {
+            Some(Json::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        faults.iter().filter_map(name).collect()
+    }
+
     /// The name that a person gave the run: that of its directory.
     pub(super) fn name(&self) -> String {
         self.directory.display().to_string()
@@ -247,7 +258,11 @@ fn second(cells: [&str; 9]) -> Option<Second> {
         committed_cross: committed_cross.parse().ok()?,
         p50_ms: optional(p50_ms)?,
         p99_ms: optional(p99_ms)?,
-        faults: faults.split("; ").filter(|fault| !fault.is_empty()).map(String::from).collect(),
+        faults: faults
+            .split("; ")
+            .filter(|fault| !fault.is_empty() && !fault.starts_with("end of "))
+            .map(String::from)
+            .collect(),
     })
 }
 
@@ -302,14 +317,17 @@ mod tests {
     #[test]
     fn missing_and_damaged_files_are_named_and_the_rest_is_read() {
         let dir = TestDir::new();
-        fs::write(dir.path().join("summary.json"), "{\"n\": 4, \"shards\": 1, \"faults\": [\"crash:3@3\"]}")
-            .unwrap();
+        fs::write(
+            dir.path().join("summary.json"),
+            "{\"n\": 4, \"shards\": 1, \"faults\": [{\"fault\": \"crash:3@3\"}]}",
+        )
+        .unwrap();
         fs::write(dir.path().join("latency.csv"), "kind,from_us,until_us,count\nintra,1000,1100,x\n")
             .unwrap();
         let traffic = "node,direction,kind,peer,messages,bytes\n1,received,spb_send,,2,90\n1,sent,,0,,70\n";
         fs::write(dir.path().join("traffic.csv"), traffic).unwrap();
         let run = RunFiles::load(dir.path());
-        assert_eq!((run.whole("n"), run.texts("faults")), (Some(4), vec!["crash:3@3".to_string()]));
+        assert_eq!((run.whole("n"), run.faults()), (Some(4), vec!["crash:3@3".to_string()]));
         assert_eq!(run.traffic[1], Traffic::Sent { node: 1, peer: 0, bytes: 70.0 });
         for part in ["series.csv", "latency.csv, line 2", "processes.csv", "rounds-0.csv", "of all nodes"] {
             assert!(run.missing.iter().any(|missing| missing.contains(part)), "{part}: {:?}", run.missing);

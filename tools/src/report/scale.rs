@@ -36,7 +36,8 @@ impl Scale {
 
     /// A logarithmic scale over whole parts of decades (1, 2 and 5) around these positive values.
     pub(super) fn log(min: f64, max: f64) -> Scale {
-        let min = if min > 0.0 { min } else { 1.0 };
+        let max = if max.is_finite() { max } else { 1.0 };
+        let min = if min >= 1e-9 && min <= max { min } else { 1.0 };
         let (low, high) = (floor_125(min), ceil_125(max.max(min)));
         let high = if high > low { high } else { low * 10.0 };
         Scale { kind: Kind::Log, min: low, max: high, from: 0.0, to: 1.0 }

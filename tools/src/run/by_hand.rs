@@ -64,21 +64,24 @@ impl Run<'_> {
     fn why_not(&self, fault: &Fault) -> Option<String> {
         let node = *fault.nodes().first()?;
         let is_up = self.fleet.up().contains(&node);
-        let is_paused = self.recoveries.outcomes().any(|outcome| {
-            let holds = |spell: &Spell| matches!(spell, Spell::Pause { nodes, .. } if nodes.contains(&node));
-            let is_pause = matches!(&outcome.fault.kind, Kind::Spell { spell, .. } if holds(spell));
-            is_pause && outcome.until.is_none()
+        let held = self.recoveries.outcomes().find_map(|outcome| {
+            let Kind::Spell { spell, .. } = &outcome.fault.kind else { return None };
+            let nodes = match spell {
+                Spell::Pause { nodes, .. } | Spell::SlowNode { nodes, .. } | Spell::DiskFull { nodes } => {
+                    nodes
+                }
+                Spell::Links { .. } => return None,
+            };
+            (outcome.until.is_none() && nodes.contains(&node)).then(|| outcome.fault.to_string())
         });
         match &fault.kind {
-            Kind::Restart { .. } | Kind::Kill { .. } if is_paused => {
-                Some(format!("node {node} stands still"))
+            Kind::Spell { spell: Spell::Links { sides, .. }, .. } if is_up => {
+                let has_rule = sides.links().iter().any(|link| self.carried.rules.contains_key(link));
+                has_rule.then(|| format!("a link of node {node} has a rule already"))
             }
-            Kind::Restart { .. } => None,
+            Kind::Restart { .. } if held.is_none() => None,
             _ if !is_up => Some(format!("node {node} is down")),
-            Kind::Spell { spell: Spell::Pause { .. }, .. } if is_paused => {
-                Some(format!("node {node} stands still by plan"))
-            }
-            _ => None,
+            _ => held.map(|fault| format!("node {node} is held by {fault}")),
         }
     }
 

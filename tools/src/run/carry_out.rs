@@ -28,7 +28,7 @@ pub(crate) struct Carried {
     /// Nodes that cannot write: their end is expected.
     full: BTreeSet<NodeId>,
     /// The rules of links that hold now.
-    rules: BTreeMap<Link, LinkRule>,
+    pub(super) rules: BTreeMap<Link, LinkRule>,
     /// What was begun by hand and lasts.
     pub(super) by_hand: Vec<Fault>,
     /// Nodes that were killed by hand, and how, in words.
@@ -112,9 +112,11 @@ impl Run<'_> {
 
     fn begin_fault(&mut self, place: Place, fault: &Fault) -> Result<(), String> {
         let nodes = fault.nodes();
-        if fault.ends_processes() {
+        let up = self.fleet.up();
+        let asked: Vec<NodeId> = nodes.iter().copied().filter(|node| up.contains(node)).collect();
+        if fault.ends_processes() && !asked.is_empty() {
             // Their counters may be lost with them.
-            self.offering.statuses(&nodes, LAST_WORDS);
+            self.offering.statuses(&asked, LAST_WORDS);
         }
         let at = self.elapsed();
         self.recoveries.begin(fault, at);
@@ -149,7 +151,12 @@ impl Run<'_> {
     fn end_fault(&mut self, fault: &Fault) -> Result<(), String> {
         let Kind::Spell { spell, .. } = &fault.kind else { return Ok(()) };
         match spell {
-            Spell::Pause { part, nodes } => self.fleet.apply(Deed::Continue(*part), nodes)?,
+            Spell::Pause { part, nodes } => {
+                // A planned crash may have come during a pause by hand.
+                let up = self.fleet.up();
+                let nodes: Vec<NodeId> = nodes.iter().copied().filter(|node| up.contains(node)).collect();
+                self.fleet.apply(Deed::Continue(*part), &nodes)?;
+            }
             Spell::SlowNode { nodes, .. } => self.fleet.apply(Deed::Unthrottle, nodes)?,
             Spell::DiskFull { nodes } => {
                 self.note_ends();

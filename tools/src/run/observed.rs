@@ -19,13 +19,13 @@ pub(crate) struct Observed {
     looks: Vec<(u64, Vec<Reading>)>,
 }
 
-/// More looks than this, a day of them, would fill the memory of `tools`; later ones are not kept.
-const LOOKS_MAX: usize = 86_400;
+/// More readings than this, 46 hours of four nodes, would fill the memory of `tools`; later ones are not kept.
+const READINGS_MAX: usize = 2_000_000;
 
 impl Observed {
     /// The processes as they were so many microseconds after the load began.
     pub(super) fn note(&mut self, at_us: u64, readings: Vec<Reading>) {
-        if self.looks.len() < LOOKS_MAX && !readings.is_empty() {
+        if self.looks.len() * readings.len() < READINGS_MAX && !readings.is_empty() {
             self.looks.push((at_us, readings));
         }
     }

@@ -391,6 +391,9 @@ impl Run<'_> {
 
     /// Follows what comes after faults.
     fn follow_recoveries(&mut self) {
+        if !self.recoveries.are_open() {
+            return;
+        }
         if self.recoveries.is_due() {
             self.offering.request_statuses();
         }

@@ -117,7 +117,7 @@ impl Recoveries {
     /// How many of `nodes` nodes were up at a moment.
     pub(super) fn nodes_up(&self, nodes: u16, at: Duration) -> usize {
         let before = |moments: &[Duration]| moments.iter().filter(|moment| **moment < at).count();
-        usize::from(nodes) - before(&self.gone_at) + before(&self.back_at)
+        usize::from(nodes) + before(&self.back_at) - before(&self.gone_at)
     }
 
     /// A fault begins. From now on no recovery from an earlier one can be told from what this one causes.

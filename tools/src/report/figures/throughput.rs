@@ -31,7 +31,7 @@ pub(super) fn over_time(run: &RunFiles) -> Option<Figure> {
     let committed = run.number(&["committed"]).unwrap_or_default();
     let tps =
         run.number(&["tps"]).map(|tps| format!("{} tx/s committed on average while measured", number(tps)));
-    let faults = run.texts("faults").len();
+    let faults = run.faults().len();
     let faults = match faults {
         0 => String::new(),
         1 => "; 1 planned fault is marked".into(),

@@ -57,6 +57,9 @@ pub(super) fn by_kind(run: &RunFiles) -> Option<Figure> {
     })
 }
 
+/// Of more nodes a matrix shows nothing, and the page would be too long to open.
+const LINKS_OF_MAX: u16 = 128;
+
 /// Bytes a second on each link between two nodes.
 pub(super) fn by_link(run: &RunFiles) -> Option<Figure> {
     let links: BTreeMap<(u16, u16), f64> = run
@@ -67,7 +70,8 @@ pub(super) fn by_link(run: &RunFiles) -> Option<Figure> {
             Traffic::Received { .. } => None,
         })
         .collect();
-    let count = links.keys().flat_map(|(from, to)| [*from, *to]).max()? + 1;
+    let last = links.keys().flat_map(|(from, to)| [*from, *to]).max()?;
+    let count = Some(last).filter(|last| *last < LINKS_OF_MAX)? + 1;
     let seconds = run.series.last().map(|second| second.until_s).filter(|seconds| *seconds > 0.0)?;
     let cell = |from: u16, to: u16| links.get(&(from, to)).map(|bytes| bytes / seconds);
     let matrix = Matrix {

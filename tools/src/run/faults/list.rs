@@ -156,6 +156,9 @@ impl List {
         }
         if self.random > 0 {
             let whole = duration.ok_or_else(|| needs_duration(&format!("random:{}", self.random)))?;
+            // What clashes without them is not theirs to be blamed for.
+            plan.sort_by_key(|fault| fault.at);
+            check::refuse_clashes(&plan)?;
             random::add(&mut plan, self.random, self.shape, whole, seed)?;
         }
         // As given where times are equal.

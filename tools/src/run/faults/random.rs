@@ -56,10 +56,12 @@ pub(super) fn add(
         let fits = (0..DRAWS).find_map(|_| {
             let (faults, faulty) = draw(&mut prng, shape, last_ms);
             let (from, until) = (faults[0].at, end(&faults) + RECOVERS);
+            if !spans.bears(&faulty, from, until) {
+                return None;
+            }
             let mut more = [plan.as_slice(), &faults].concat();
             more.sort_by_key(|fault| fault.at);
-            (spans.bears(&faulty, from, until) && check::refuse_clashes(&more).is_ok())
-                .then_some((faults, faulty, from, until))
+            check::refuse_clashes(&more).is_ok().then_some((faults, faulty, from, until))
         });
         let Some((faults, faulty, from, until)) = fits else {
             return Err(refused(format!("at most {drawn}, or a longer load: no more fit into this one")));
