@@ -33,7 +33,7 @@ use crate::terminal::print;
 pub(crate) const COMMAND: Command = Command {
     name: "sweep",
     summary: "runs all combinations of rates, sizes and numbers of nodes",
-    about: "Runs tools local for each combination of --nodes, --shards, --tx-size and --rate, each --repeat times, prints how \
+    about: "Runs tools local for each combination of nodes, shards, sizes and rates, each --repeat times, prints how \
             far it is, and writes medians and spreads into OUT/sweep.csv and the throughput-latency curve into OUT/sweep.html. \
             Runs that OUT/runs.csv has already, with the same lengths and durability, are not run again: a sweep that was \
             interrupted goes on where it stopped, and one with more rates adds these.\n\n\

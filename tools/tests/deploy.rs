@@ -135,7 +135,7 @@ fn what_is_installed_is_each_host_s_own(machines: &Machines) {
         assert_eq!(machines.on_host(number, "stat -c %a dumbo-testbed"), "700\n");
         assert_eq!(machines.on_host(number, "grep -c root@ dumbo-testbed/hosts.txt; true"), "0\n");
     }
-    assert_shown(machines, "install --shards 2", 0, &["sent 0 files (0.0 MB), 8 unchanged"]);
+    assert_shown(machines, "install --shards 2", 0, &["sent 0 files (0.0 MB), 9 unchanged"]);
 }
 
 fn nodes_outlive_the_connection_and_start_once(machines: &Machines) {
@@ -353,7 +353,7 @@ fn nodes_of_a_run_restart_from_their_journals() {
     assert_shown(&machines, "install --new-keys", 0, &["is installed"]);
     assert_eq!(
         machines.on_host(1, "ls dumbo-testbed"),
-        "bin\ndumbo-testbed.marker\nhosts.txt\nkeys\nlog\nrun\n"
+        "bin\ndumbo-testbed.marker\nhosts.txt\nkeys\nlog\nrun\nwan.txt\n"
     );
     assert_shown(&machines, "clean", 0, &["removed"]);
     machines.assert_clean(1);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use wire::ids::NodeId;
 
 use super::screen::{Node, View};
-use crate::lag::Heard;
+use crate::lag::{Heard, grouped};
 use crate::load::{Rate, Shared};
 use crate::procfs;
 use crate::run::{Reading, Run};
@@ -70,7 +70,7 @@ pub(super) fn view(
         shards => format!("{} nodes in {shards} shards", plan.nodes_in_all()),
     };
     let rate = match plan.load.rate {
-        Rate::PerSecond(rate) => format!("{rate} tx/s offered"),
+        Rate::PerSecond(rate) => format!("{} tx/s offered", grouped(rate)),
         Rate::Max => "as much load as they take".into(),
     };
     let last = run.series.last();

@@ -62,7 +62,7 @@ const COLUMNS: [(&str, Side); 9] = [
     ("MB", Side::Right),
 ];
 /// What the keys do.
-const HELP: &str = "up/down or digit: node   p pause/go on   k kill   r restart   c cut/heal   Ctrl-C stop";
+const HELP: &str = "up, down, 0-9: node   p pause or go on   k kill   r restart   c cut or heal";
 /// A state is cut off here.
 const STATE_COLUMNS: usize = 24;
 /// Faults to come that are shown.
@@ -227,8 +227,8 @@ mod tests {
         assert!(texts[0].starts_with("4 nodes, 10000 tx/s offered ") && texts[0].ends_with("  7 of 20 s"));
         assert_eq!(texts[1], "70,123 committed, 0 open; p50 12.0, p99 20.5, max 31.0 ms");
         assert_eq!(texts[2], "tx/s 1  ▄█▁");
-        assert_eq!(texts[4], "  node  state  round  behind  mempool  peers  sent MB  CPU %  MB");
-        assert_eq!(texts[5], "     0  up     1,234               12      3      4.2     43   -");
+        assert_eq!(texts[4], "node  state  round  behind  mempool  peers  sent MB  CPU %  MB");
+        assert_eq!(texts[5], "   0  up     1,234               12      3      4.2     43   -");
         assert_eq!(texts[10], "to come: pause:2@9+3 in 1 s");
         assert_eq!((texts[11], texts[22]), ("message 38", "message 49"), "the last ones");
         assert_eq!(texts[23], HELP);
