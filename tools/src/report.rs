@@ -31,6 +31,7 @@ use wire::text::ParseError;
 
 pub(crate) use self::csv::read as read_csv;
 pub(crate) use self::curve::{Peer, peers, sweep_page};
+pub(crate) use self::run::summary_text;
 
 use self::overlay::RUNS_MAX;
 use self::recorded::Journals;

@@ -7,6 +7,7 @@ use wire::text::ParseError;
 
 use super::figures::FIGURES;
 use crate::json::Json;
+use crate::report::summary_text;
 use crate::verify::VERDICT;
 
 /// A run.
@@ -22,8 +23,6 @@ pub(super) struct Run {
     pub(super) trouble: Option<String>,
 }
 
-/// Longer files are no summaries.
-const SUMMARY_BYTES_MAX: u64 = 16 << 20;
 /// Options of places and of ways to reach them, not of what is run: they differ between any two runs that are kept, and
 /// commands of which one has them and the other has not run the same.
 pub(crate) const PLACES: [&str; 8] =
@@ -33,18 +32,7 @@ impl Run {
     /// Reads the summary at `path`, or in the directory that it is.
     pub(super) fn load(path: &Path) -> Result<Run, ParseError> {
         let path = if path.is_dir() { path.join("summary.json") } else { path.into() };
-        let place = path.display().to_string();
-        let expected = "a readable summary.json";
-        let unreadable = |error: std::io::Error| ParseError::of(&place, &error.to_string(), expected);
-        let length = fs::metadata(&path).map_err(unreadable)?.len();
-        if length > SUMMARY_BYTES_MAX {
-            return Err(ParseError::of(
-                &place,
-                &format!("{length} bytes"),
-                "a summary.json, which is far shorter",
-            ));
-        }
-        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        let text = summary_text(&path)?;
         Run::parse(&path, &text, verdict_on(&path).as_ref())
     }
 

@@ -232,6 +232,16 @@ impl RunFiles {
 }
 
 fn load_summary(path: &Path) -> Result<Json, ParseError> {
+    let text = summary_text(path)?;
+    let place = path.display().to_string();
+    Json::parse(&text).map_err(|error| ParseError::at_line(&place, error.line, &error.found, error.expected))
+}
+
+/// The text of a summary.
+///
+/// # Errors
+/// If it cannot be read, or is far too long for one.
+pub(crate) fn summary_text(path: &Path) -> Result<String, ParseError> {
     let place = path.display().to_string();
     let unreadable =
         |error: std::io::Error| ParseError::of(&place, &error.to_string(), "a readable summary.json");
@@ -243,8 +253,7 @@ fn load_summary(path: &Path) -> Result<Json, ParseError> {
             "a summary.json, which is far shorter",
         ));
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    Json::parse(&text).map_err(|error| ParseError::at_line(&place, error.line, &error.found, error.expected))
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 fn second(cells: [&str; 9]) -> Option<Second> {

@@ -46,6 +46,14 @@ struct Story {
     answered: First,
 }
 
+impl Story {
+    /// The moments of one that went across shards, if all were seen, microseconds.
+    fn across(&self) -> Option<[i64; 6]> {
+        let Story { admitted, requested, proposed, spent, finished, answered, .. } = *self;
+        between([admitted, requested, proposed, spent, finished, answered])
+    }
+}
+
 /// Both figures, as far as there is anything for them.
 pub(in super::super) fn figures(run: &RunFiles, recorded: &Recorded) -> (Option<Figure>, Option<Figure>) {
     let stories = stories(recorded);
@@ -116,16 +124,7 @@ fn hops(run: &RunFiles, recorded: &Recorded, stories: &BTreeMap<TxHead, Story>) 
         let certified = certified.get(&(contact, story.entry?)).map(|at| (*at, contact));
         between([story.admitted, story.proposed, certified, story.settled, story.answered])
     });
-    let across = stories.values().filter_map(|story| {
-        between([
-            story.admitted,
-            story.requested,
-            story.proposed,
-            story.spent,
-            story.finished,
-            story.answered,
-        ])
-    });
+    let across = stories.values().filter_map(Story::across);
     let within: Vec<[i64; 5]> = within.collect();
     let across: Vec<[i64; 6]> = across.collect();
     let rows = |names: &[&'static str], times: &dyn Fn(usize) -> Vec<f64>, colour: usize| {
@@ -176,14 +175,7 @@ fn diagram(run: &RunFiles, recorded: &Recorded, stories: &BTreeMap<TxHead, Story
     let mut whole: Vec<(i64, TxHead, &Story)> = stories
         .iter()
         .filter_map(|(tx, story)| {
-            let times = between([
-                story.admitted,
-                story.requested,
-                story.proposed,
-                story.spent,
-                story.finished,
-                story.answered,
-            ])?;
+            let times = story.across()?;
             let (input, output) = (story.spent_in?.0, story.finished_in?.0);
             let is_in_order = times.windows(2).all(|two| two[0] <= two[1]);
             (input != output && story.part.is_some() && is_in_order).then_some((
