@@ -10,7 +10,7 @@ const FIGURES_MAX: usize = 8;
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Matrix {
-    /// What rows and columns are, and the unit of cells.
+    /// The meaning of rows and columns, and the unit of cells.
     pub(super) label: String,
     pub(super) names: Vec<String>,
     /// Bytes a second, a row after the other; `None` where there is nothing.

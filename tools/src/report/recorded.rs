@@ -232,7 +232,7 @@ impl Watch<'_> {
         now.0 as i64 + self.origin_us.unwrap_or_else(by_start) - self.offset_us
     }
 
-    /// A block tells the time: its node wrote down by its clock when it executed it.
+    /// Sets the clock by a block: `rounds-<id>.csv` has the Unix time at which the node executed it.
     fn set_clock(&mut self, now: Time, effects: &[Effect]) {
         for effect in effects {
             let Effect::Executed(report) = effect else { continue };

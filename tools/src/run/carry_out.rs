@@ -22,7 +22,7 @@ use super::recovery::Start;
 /// How long nodes about to be killed may take to report their counters.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// What a run has done so far.
+/// Faults in force, as far as their end or the end of the run depends on them.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     /// Nodes that cannot write: their end is expected.

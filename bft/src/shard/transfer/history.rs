@@ -75,7 +75,7 @@ impl History {
         }
     }
 
-    /// What a member that lags is sent of this part, and its length.
+    /// The message that brings this part to a member that lags, and its length in bytes.
     pub(super) fn get(&self, part: &PartRef) -> Option<(TransferSend, u64)> {
         let kept = self.parts.get(&(part.source, part.number))?;
         let send = match &kept.body {

@@ -12,7 +12,7 @@ use super::throughput::{marks, shades};
 /// The programs, each with its colour.
 const PROGRAMS: [(&str, usize); 3] = [("node", 0), ("net_client", 1), ("net_server", 2)];
 
-/// More points of a line than these cannot be told apart.
+/// A line has no more points: at the width of the page they would lie on each other.
 const POINTS_MAX: usize = 300;
 /// A process that was not seen for so many times the usual pause was not there.
 const GAP: f64 = 2.5;

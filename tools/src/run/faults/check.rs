@@ -1,7 +1,7 @@
 //! Which faults of a plan do not go together.
 //!
 //! A node that is down can only be restarted. While its processes are stopped, slowed or without room on the disk,
-//! nothing else is done to them: the effects of two faults could not be told apart. A link has one rule at a time.
+//! no other fault strikes them, because nobody could say which of the two caused what. A link has one rule at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
