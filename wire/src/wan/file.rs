@@ -13,6 +13,8 @@ use super::{Conditions, Phase, Time, Wan};
 
 /// Far more regions than any cloud has.
 const REGIONS_MAX: usize = 256;
+/// Links of all phases together: a thousand phases of 32 regions, which take some 100 MB.
+const LINKS_MAX: usize = 1 << 20;
 /// Of a phase, in seconds.
 const PHASE_S: std::ops::RangeInclusive<u64> = 1..=86_400;
 const LINES: [&str; 8] = ["regions", "nodes", "clients", "link", "round-trip", "phase", "seed", "begins"];
@@ -86,6 +88,11 @@ impl Reading {
                 let expected = "whole seconds from 1 to 86400";
                 let seconds = seconds.parse().ok().filter(|seconds| PHASE_S.contains(seconds));
                 let seconds = seconds.ok_or_else(|| line.wrong(rest[0], expected))?;
+                if (self.phases.len() + 1) * self.common.len() > LINKS_MAX {
+                    let most = LINKS_MAX / self.common.len();
+                    let expected = format!("at most {most} phases of {} regions", self.regions.len());
+                    return Err(line.wrong(line.text, &expected));
+                }
                 self.phases.push((Duration::from_secs(seconds), vec![Link::default(); self.common.len()]));
                 Ok(())
             }

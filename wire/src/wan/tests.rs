@@ -103,4 +103,8 @@ fn mistakes_are_named_with_their_lines() {
         let found = Wan::parse("w", text).unwrap_err().to_string();
         assert!(found.starts_with(error), "{found}");
     }
+    let names: Vec<String> = (0..256).map(|region| format!("r{region}")).collect();
+    let text = format!("regions {}\n{}", names.join(" "), "phase 9\n".repeat(17));
+    let found = Wan::parse("w", &text).unwrap_err().to_string();
+    assert_eq!(found, "w, line 18: found 'phase 9', expected at most 16 phases of 256 regions");
 }
