@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::json::Json;
 
-pub(crate) use wire::procfs::{Process, TICKS_PER_S, memory, parse_stat, process};
+pub(crate) use wire::procfs::{Memory, Process, TICKS_PER_S, memory, parse_stat, process};
 
 /// All processes there are, by id.
 pub(crate) fn processes() -> BTreeMap<u32, Process> {

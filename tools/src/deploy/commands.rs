@@ -18,7 +18,7 @@ use super::sites::{Site, all_or_failures, on_all};
 use crate::flags::{UsageError, Values};
 use crate::grid::{Side, aligned_within};
 use crate::keygen::{self, load_committee, load_testbed};
-use crate::procfs::{Process, TICKS_PER_S};
+use crate::procfs::{Memory, Process, TICKS_PER_S};
 use crate::run::{Directories, WanPlan};
 use crate::terminal::{columns, print};
 
@@ -142,9 +142,9 @@ fn node_row(node: NodeId, found: Option<&Found>, running: Option<&Running>) -> V
     let (Some(Found::Up(pid)), Some(running)) = (found, running) else {
         return vec![dash(), dash(), dash(), dash(), journal, state];
     };
-    let own = |process: &&(Process, u64)| process.0.pid == *pid || process.0.parent == *pid;
+    let own = |process: &&(Process, Memory)| process.0.pid == *pid || process.0.parent == *pid;
     let own: Vec<_> = running.processes.iter().filter(own).collect();
-    let peak_bytes: u64 = own.iter().map(|(_, peak_bytes)| peak_bytes).sum();
+    let peak_bytes: u64 = own.iter().map(|(_, memory)| memory.peak_bytes).sum();
     let cpu_ticks: u64 = own.iter().map(|(process, _)| process.cpu_ticks).sum();
     vec![
         pid.to_string(),

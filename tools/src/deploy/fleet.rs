@@ -101,8 +101,8 @@ impl RemoteFleet {
     fn take_in(&mut self) {
         for (site, watcher) in self.deployment.target.sites.iter().zip(&self.watchers) {
             let seen = watcher.seen.lock().expect("nobody panics while holding it");
-            for (process, peak_bytes) in &seen.running.processes {
-                self.usage.note(site.index, process, *peak_bytes);
+            for (process, memory) in &seen.running.processes {
+                self.usage.note(site.index, process, memory.peak_bytes);
             }
             let is_lost = seen.trouble.is_some() && seen.answered.elapsed() > LOST_AFTER;
             for id in site.ids().filter(|id| self.up.contains(id)).collect::<Vec<_>>() {

@@ -13,7 +13,7 @@ use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
 use crate::ids;
 use crate::pids::Signal;
-use crate::procfs::{Process, parse_stat};
+use crate::procfs::{Memory, Process, parse_stat};
 use crate::run::{NodeSettings, Part, Reading, UnaskedEnd, throttle};
 
 /// How long nodes may take to stop before they are killed.
@@ -89,14 +89,14 @@ pub(super) struct Running {
     pub(super) nodes: Vec<(NodeId, Found)>,
     /// The journals there and their bytes, if that was requested.
     pub(super) journals: BTreeMap<NodeId, u64>,
-    /// All processes of ours, with the most memory that each had.
-    pub(super) processes: Vec<(Process, u64)>,
+    /// All processes of ours, with their memory.
+    pub(super) processes: Vec<(Process, Memory)>,
 }
 
 impl Running {
     /// The processes of nodes that run.
     pub(super) fn readings(&self) -> impl Iterator<Item = Reading> {
-        self.processes.iter().filter_map(|(process, _)| {
+        self.processes.iter().filter_map(|(process, memory)| {
             let is_of = |pid: u32| pid == process.pid || pid == process.parent;
             let (node, _) =
                 self.nodes.iter().find(|(_, found)| matches!(found, Found::Up(pid) if is_of(*pid)))?;
@@ -104,7 +104,7 @@ impl Running {
                 node: *node,
                 program: process.name.clone(),
                 cpu_ticks: process.cpu_ticks,
-                resident_bytes: None,
+                resident_bytes: Some(memory.resident_bytes),
                 threads: process.threads,
             })
         })
@@ -298,10 +298,11 @@ fn parse(reply: &Reply) -> Result<Running, wire::text::ParseError> {
         let (id, words) = text.split_once(' ').unwrap_or((text, ""));
         Some((NodeId(id.parse().ok()?), Found::Gone(printable(words))))
     })?;
-    let processes = reply.each("process", "'PEAK_KIB STAT'", |text| {
-        let (peak_kib, stat) = text.split_once(' ')?;
-        let peak_kib: u64 = peak_kib.parse().ok()?;
-        Some((parse_stat(stat)?, peak_kib.checked_mul(1 << 10)?))
+    let processes = reply.each("process", "'PEAK_KIB RESIDENT_KIB STAT'", |text| {
+        let mut parts = text.splitn(3, ' ');
+        let mut bytes = || parts.next()?.parse::<u64>().ok()?.checked_mul(1 << 10);
+        let memory = Memory { peak_bytes: bytes()?, resident_bytes: bytes()? };
+        Some((parse_stat(parts.next()?)?, memory))
     })?;
     let mut nodes: Vec<(NodeId, Found)> = up.into_iter().chain(gone).collect();
     nodes.sort_by_key(|(id, _)| *id);
@@ -375,21 +376,24 @@ mod tests {
     fn what_runs_is_read() {
         let stat = "42 (node) S 1 42 42 0 -1 4194304 100 0 0 0 30 12 0 0 20 0 5 0 9876 1000000 321 1 1";
         let running = parse(&reply(&format!(
-            "testbed ab\nversion node 1\nnode 3 42 9876\ngone 1 the disk is full\nprocess 300 {stat}\n"
+            "testbed ab\nversion node 1\nnode 3 42 9876\ngone 1 the disk is full\nprocess 300 200 {stat}\n"
         )))
         .unwrap();
         let gone = Found::Gone("the disk is full".into());
         assert_eq!(running.nodes, [(NodeId(1), gone), (NodeId(3), Found::Up(42))]);
-        assert_eq!((running.processes[0].0.cpu_ticks, running.processes[0].1), (42, 300 << 10));
-        let readings: Vec<(u16, u64)> = running.readings().map(|one| (one.node.0, one.threads)).collect();
-        assert_eq!(readings, [(3, 5)]);
+        let memory = Memory { peak_bytes: 300 << 10, resident_bytes: 200 << 10 };
+        assert_eq!((running.processes[0].0.cpu_ticks, running.processes[0].1), (42, memory));
+        let readings: Vec<_> =
+            running.readings().map(|one| (one.node.0, one.threads, one.resident_bytes)).collect();
+        assert_eq!(readings, [(3, 5, Some(200 << 10))]);
         assert_eq!(parse(&reply("absent yes\n")).unwrap(), Running::default());
         for line in [
             "node x 1 2",
             "node 1",
             "gone x",
             "process 1 2",
-            "process 99999999999999999 1 (x) S",
+            "process 300 200",
+            "process 99999999999999999 1 1 (x) S",
             "colour red",
         ] {
             assert!(parse(&reply(&format!("{line}\n"))).is_err(), "{line}");

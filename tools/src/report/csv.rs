@@ -28,8 +28,12 @@ pub(crate) fn read<T, const N: usize>(
     let (mut text, mut line, mut rows) = (String::new(), 1, Vec::new());
     let mut next = |text: &mut String| {
         text.clear();
-        let read = io::Read::take(&mut reader, LINE_BYTES_MAX).read_line(text);
-        read.map(|_| text.strip_suffix('\n').is_some()).map_err(unreadable)
+        let read = io::Read::take(&mut reader, LINE_BYTES_MAX).read_line(text).map_err(unreadable)?;
+        if read as u64 == LINE_BYTES_MAX && !text.ends_with('\n') {
+            let expected = format!("lines of at most {LINE_BYTES_MAX} bytes");
+            return Err(ParseError::of(&place, "a longer line", expected));
+        }
+        Ok(text.ends_with('\n'))
     };
     next(&mut text)?;
     let head: Vec<&str> = text.trim_end().split(',').collect();
@@ -83,6 +87,12 @@ mod tests {
         assert!(read("a,c\n1,2\n").unwrap_err().contains("expected a column b"));
         assert!(read("a,b\n1\n").unwrap_err().contains("line 2: found '1', expected values of b, a"));
         assert!(read("a,b\n1,x\n").is_err() && read("").is_err());
+        let long = "x".repeat(LINE_BYTES_MAX as usize);
+        assert!(
+            read(&format!("a,b\n1,2\n{long}\n"))
+                .unwrap_err()
+                .contains("expected lines of at most 65536 bytes")
+        );
         fs::remove_file(&path).unwrap();
         assert!(super::read(&path, ["a"], |_| Some(())).unwrap_err().to_string().contains("x.csv"));
     }

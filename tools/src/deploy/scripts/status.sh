@@ -18,9 +18,12 @@ done
 for pid in $(own_processes); do
     { read -r stat < "/proc/$pid/stat"; } 2>/dev/null || continue
     peak=0
+    resident=0
+    # VmRSS comes after VmHWM.
     while read -r key value rest; do
-        if [ "$key" = VmHWM: ]; then peak=$value; break; fi
+        if [ "$key" = VmHWM: ]; then peak=$value; fi
+        if [ "$key" = VmRSS: ]; then resident=$value; break; fi
     done 2>/dev/null < "/proc/$pid/status"
-    say "process $peak $stat"
+    say "process $peak $resident $stat"
 done
 finish
