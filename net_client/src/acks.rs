@@ -4,10 +4,16 @@
 //! thread even from a write that blocks, and then declares it lost. No other thread declares a link lost.
 //!
 //! # Correctness
-//! Reader and writer share one socket, which is blocking for the writer's sake. So the reader stops after a read that
-//! did not fill its buffer: by the rules of edge-triggered epoll the socket was empty then, and the next byte or the
-//! end causes a new event. If that rule ever failed, the socket's read timeout would make a read cost a millisecond
-//! instead of blocking the loop.
+//! Reader and writer share one socket, which is blocking for the writer's sake. So the reader reads only what an event
+//! announces, once for each event. After a read that did not fill its buffer the socket was empty, and the next byte or
+//! the end causes a new event, by the rules of edge-triggered epoll. After one that did, the link is registered again,
+//! which causes an event at once if there is more. If that rule ever failed, the socket's read timeout would make a read
+//! cost a millisecond instead of blocking the loop.
+//!
+//! # Security
+//! In a turn of the loop a link gets one read of 4 KiB, however much its listener sends, so no listener keeps the loop
+//! from the others. A listener that sends more than [`LISTENER_CHATTER_MAX`] frames without news between two pings is
+//! closed and counted.
 //!
 //! On an emulated link, acks and pongs count one delay after they were read, because the listener sends them without a
 //! delay line. So a ping takes the delays of both directions.
@@ -24,16 +30,16 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use wire::frame::{Frame, FrameReader, Kind, Opener, ReadError, ReadOutcome, Scratch};
-use wire::ids::{NodeId, Round};
-use wire::limits::PING_FAILURES_MAX;
+use wire::ids::Round;
+use wire::limits::{LISTENER_CHATTER_MAX, PING_FAILURES_MAX};
 use wire::limits::local::{Local, LocalLimits};
 use wire::name::Name;
 use wire::session::ListenerHello;
 use wire::wan::Emulated;
 
-use crate::outbox::{Listener, NeverSent};
+use crate::outbox::{Ack, Listener, NeverSent};
 use crate::peer::Peer;
-use crate::report::Reports;
+use crate::report::{Counters, Reports};
 
 /// The reading half of a session that a send thread has established.
 pub(crate) struct NewLink {
@@ -50,6 +56,7 @@ pub(crate) struct NewLink {
 pub(crate) struct Acks {
     links: Sender<NewLink>,
     waker: Arc<Waker>,
+    reports: Arc<Reports>,
 }
 
 impl Acks {
@@ -57,6 +64,11 @@ impl Acks {
     pub(crate) fn add(&self, link: NewLink) {
         self.links.send(link).expect("the loop ends only with the process");
         self.waker.wake().expect("an eventfd can be written to as long as its loop runs");
+    }
+
+    /// Counts a breach of a listener's in its hello.
+    pub(crate) fn refuse(&self, reason: &'static str) {
+        self.reports.refuse(reason);
     }
 }
 
@@ -69,7 +81,7 @@ pub(crate) struct AcksLoop {
     reports: Arc<Reports>,
     times: PingTimes,
     scratch: Scratch,
-    last_counters: Vec<(NodeId, wire::envelope::LinkCounters)>,
+    last_counters: Counters,
 }
 
 /// How often each link is pinged, and how long a ping may stay unanswered.
@@ -90,6 +102,8 @@ struct Reading {
     stream: mio::net::TcpStream,
     frames: FrameReader,
     pings: Pings,
+    /// Frames without news since the last ping.
+    chatter: u32,
     decided: Round,
     emulated: Option<Arc<Emulated>>,
     /// Frames of an emulated link that were read but have not arrived yet, with their arrivals, which ascend.
@@ -104,7 +118,32 @@ enum Closed {
     Read(ReadError),
     Ack(NeverSent),
     Kind(Kind),
+    Chatter,
 }
+
+/// Whether a link may have more to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    /// The next event announces it.
+    No,
+    Perhaps,
+}
+
+impl Closed {
+    /// The name under which a breach of the listener's is counted; `None` if it broke no rule.
+    fn breach(&self) -> Option<&'static str> {
+        match self {
+            Closed::Read(ReadError::Frame(error)) => Some(error.name()),
+            Closed::Ack(_) => Some(ACK_NEVER_SENT),
+            Closed::Kind(_) => Some("frame of a kind not taken here"),
+            Closed::Chatter => Some("listener that floods"),
+            Closed::Ended | Closed::Silent | Closed::Read(ReadError::Io(_)) => None,
+        }
+    }
+}
+
+/// The name under which a listener is counted that confirms what it cannot have.
+pub(crate) const ACK_NEVER_SENT: &str = "ack of what was never sent";
 
 impl std::fmt::Display for Closed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -114,6 +153,9 @@ impl std::fmt::Display for Closed {
             Closed::Read(error) => error.fmt(f),
             Closed::Ack(error) => error.fmt(f),
             Closed::Kind(kind) => write!(f, "a listener must not send {kind:?}"),
+            Closed::Chatter => {
+                write!(f, "it sent more than {LISTENER_CHATTER_MAX} frames without news between two pings")
+            }
         }
     }
 }
@@ -139,9 +181,10 @@ impl AcksLoop {
         // the previous one.
         let (sender, new_links) = crossbeam_channel::unbounded();
         let (links, scratch) = (BTreeMap::new(), Scratch::of_bytes(SCRATCH_BYTES));
-        let last_counters = peers.iter().map(|peer| (peer.id(), peer.counters())).collect();
+        let last_counters = counters(&peers, &reports);
+        let acks = Acks { links: sender, waker, reports: reports.clone() };
         let acks_loop = AcksLoop { poll, new_links, links, peers, reports, times, scratch, last_counters };
-        Ok((acks_loop, Acks { links: sender, waker }))
+        Ok((acks_loop, acks))
     }
 
     /// Runs for ever.
@@ -184,6 +227,7 @@ impl AcksLoop {
             // A listener sends no data.
             frames: FrameReader::new(opener, 0),
             pings: Pings::default(),
+            chatter: 0,
             decided: hello.decided,
             emulated,
             late: VecDeque::new(),
@@ -198,11 +242,19 @@ impl AcksLoop {
         }
     }
 
-    /// Reads a link until its socket is empty; to the end of the stream if `end_has_come`.
+    /// Reads a link once; asks for another event if there may be more, as there is if `end_has_come`.
     fn read(&mut self, token: Token, end_has_come: bool) {
         // The link may have been closed by an earlier event of the same batch.
         let Some(reading) = self.links.get_mut(&token) else { return };
-        if let Err(closed) = reading.read(end_has_come, &mut self.scratch, &self.reports)
+        let result = match reading.read(&mut self.scratch, &self.reports) {
+            Ok(more) if more == More::Perhaps || end_has_come => {
+                let registry = self.poll.registry();
+                let asked = registry.reregister(&mut reading.stream, token, Interest::READABLE);
+                asked.map_err(|error| Closed::Read(ReadError::Io(error)))
+            }
+            result => result.map(drop),
+        };
+        if let Err(closed) = result
             && let Some(reading) = self.links.remove(&token)
         {
             self.close(reading, &closed);
@@ -231,6 +283,9 @@ impl AcksLoop {
 
     fn close(&mut self, mut reading: Reading, closed: &Closed) {
         log::info!("closed the link to {}: {closed}", Name::Node(reading.peer.id()));
+        if let Some(breach) = closed.breach() {
+            self.reports.refuse(breach);
+        }
         // If either fails, the connection is closed already.
         let _ = self.poll.registry().deregister(&mut reading.stream);
         let _ = reading.stream.shutdown(Shutdown::Both);
@@ -243,6 +298,7 @@ impl AcksLoop {
         let now = Instant::now();
         let mut silent = Vec::new();
         for (token, reading) in &mut self.links {
+            reading.chatter = 0;
             match reading.pings.next(now, self.times.timeout) {
                 Some(sequence) => reading.peer.request_ping(sequence),
                 None => silent.push(*token),
@@ -252,7 +308,7 @@ impl AcksLoop {
             let reading = self.links.remove(&token).expect("its token was found above");
             self.close(reading, &Closed::Silent);
         }
-        let counters: Vec<_> = self.peers.iter().map(|peer| (peer.id(), peer.counters())).collect();
+        let counters = counters(&self.peers, &self.reports);
         if counters != self.last_counters {
             self.reports.counters(counters.clone());
             self.last_counters = counters;
@@ -260,33 +316,36 @@ impl AcksLoop {
     }
 }
 
+fn counters(peers: &[Arc<Peer>], reports: &Reports) -> Counters {
+    let links = peers.iter().map(|peer| (peer.id(), peer.counters())).collect();
+    Counters { links, refused: reports.refused() }
+}
+
 impl Reading {
-    fn read(&mut self, end_has_come: bool, scratch: &mut Scratch, reports: &Reports) -> Result<(), Closed> {
+    /// Reads once.
+    fn read(&mut self, scratch: &mut Scratch, reports: &Reports) -> Result<More, Closed> {
         let mut frames = Vec::new();
-        loop {
-            let outcome = self.frames.read_from(&mut self.stream, scratch, &mut frames);
-            // Frames before an error are valid.
-            for frame in frames.drain(..) {
-                match &self.emulated {
-                    Some(emulated) => {
-                        let now = Instant::now();
-                        let last = self.late.back().map_or(now, |(arrival, _)| *arrival);
-                        self.late.push_back((last.max(now + emulated.delay_back(now)), frame));
-                        if self.late.len() > LATE_MAX
-                            && let Some((_, early)) = self.late.pop_front()
-                        {
-                            self.accept(&early, reports)?;
-                        }
+        let outcome = self.frames.read_from(&mut self.stream, scratch, &mut frames);
+        // Frames before an error are valid.
+        for frame in frames {
+            match &self.emulated {
+                Some(emulated) => {
+                    let now = Instant::now();
+                    let last = self.late.back().map_or(now, |(arrival, _)| *arrival);
+                    self.late.push_back((last.max(now + emulated.delay_back(now)), frame));
+                    if self.late.len() > LATE_MAX
+                        && let Some((_, early)) = self.late.pop_front()
+                    {
+                        self.accept(&early, reports)?;
                     }
-                    None => self.accept(&frame, reports)?,
                 }
+                None => self.accept(&frame, reports)?,
             }
-            match outcome.map_err(Closed::Read)? {
-                ReadOutcome::Ended => return Err(Closed::Ended),
-                ReadOutcome::Read(count) if count < SCRATCH_BYTES && !end_has_come => return Ok(()),
-                ReadOutcome::Read(_) => {}
-                ReadOutcome::WouldBlock => return Ok(()),
-            }
+        }
+        match outcome.map_err(Closed::Read)? {
+            ReadOutcome::Ended => Err(Closed::Ended),
+            ReadOutcome::Read(count) if count >= SCRATCH_BYTES => Ok(More::Perhaps),
+            ReadOutcome::Read(_) | ReadOutcome::WouldBlock => Ok(More::No),
         }
     }
 
@@ -299,7 +358,10 @@ impl Reading {
         match frame.kind {
             Kind::Ack => {
                 self.pings.alive();
-                self.peer.acknowledge(frame.sequence).map_err(Closed::Ack)
+                match self.peer.acknowledge(frame.sequence).map_err(Closed::Ack)? {
+                    Ack::New => Ok(()),
+                    Ack::Repeated => self.chatter(),
+                }
             }
             Kind::Pong => {
                 self.pings.answered(frame.sequence);
@@ -310,10 +372,16 @@ impl Reading {
                     self.decided = decided;
                     reports.decided(self.peer.id(), decided);
                 }
-                Ok(())
+                self.chatter()
             }
             kind @ (Kind::Data | Kind::Ping | Kind::Skip) => Err(Closed::Kind(kind)),
         }
+    }
+
+    /// Counts a frame without news.
+    fn chatter(&mut self) -> Result<(), Closed> {
+        self.chatter += 1;
+        if self.chatter > LISTENER_CHATTER_MAX { Err(Closed::Chatter) } else { Ok(()) }
     }
 }
 

@@ -20,7 +20,7 @@ use wire::rand;
 use wire::session::{Expected, ListenerHello, LocalHello, Session};
 use wire::wan::{Conditions, Emulated};
 
-use crate::acks::{Acks, NewLink};
+use crate::acks::{ACK_NEVER_SENT, Acks, NewLink};
 use crate::backoff::Backoff;
 use crate::burst::Burst;
 use crate::delay_line::{DelayLine, OnItsWay};
@@ -106,6 +106,7 @@ impl Link {
         let Session { mut sealer, opener } = session;
         let listener = self.recognize(&hello);
         if let Err(error) = self.peer.link_up(listener, hello.next_expected) {
+            self.acks.refuse(ACK_NEVER_SENT);
             return Err(io::Error::other(format!("the listener {error}")).into());
         }
         self.listener = Some(hello.incarnation);

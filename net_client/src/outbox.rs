@@ -82,6 +82,13 @@ impl std::fmt::Display for NeverSent {
     }
 }
 
+/// Whether an ack confirms more than those before it in its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ack {
+    New,
+    Repeated,
+}
+
 /// The frames for one peer. See the module.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -96,6 +103,8 @@ pub(crate) struct Outbox {
     handed_out: Age,
     /// The number that the listener expects once it has read everything handed out in the present session.
     expected: u64,
+    /// The number that the listener named last in the present session.
+    acked: u64,
     bytes_max: u64,
     dropped: u64,
     /// The last finished round. Round 0 is genesis, on which nobody agrees, so no message is of its class.
@@ -117,6 +126,7 @@ impl Outbox {
             next: 0,
             handed_out: Age::FIRST,
             expected: 0,
+            acked: 0,
             bytes_max,
             dropped: 0,
             decided: Round(0),
@@ -174,16 +184,21 @@ impl Outbox {
         }
         self.handed_out = Age::FIRST;
         self.expected = next_expected;
+        self.acked = next_expected;
         Ok(())
     }
 
     /// The peer has everything below `next_expected`.
-    pub(crate) fn acknowledge(&mut self, next_expected: u64) -> Result<(), NeverSent> {
+    pub(crate) fn acknowledge(&mut self, next_expected: u64) -> Result<Ack, NeverSent> {
         if next_expected > self.expected {
             return Err(NeverSent { named: next_expected, next: self.expected });
         }
+        if next_expected <= self.acked {
+            return Ok(Ack::Repeated);
+        }
+        self.acked = next_expected;
         self.confirm(next_expected);
-        Ok(())
+        Ok(Ack::New)
     }
 
     /// Hands out the next frames, up to about `bytes_max` and at least one if there is any, but none if that is 0;

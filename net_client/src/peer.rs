@@ -17,7 +17,7 @@ use wire::ids::NodeId;
 use wire::limits::DIAL_BACKOFF_MIN;
 use wire::link_rule::LinkRule;
 
-use crate::outbox::{Item, Listener, NeverSent, Outbox, Outgoing};
+use crate::outbox::{Ack, Item, Listener, NeverSent, Outbox, Outgoing};
 
 /// One peer.
 pub(crate) struct Peer {
@@ -219,7 +219,7 @@ impl Peer {
     }
 
     /// The peer has everything below `next_expected`.
-    pub(crate) fn acknowledge(&self, next_expected: u64) -> Result<(), NeverSent> {
+    pub(crate) fn acknowledge(&self, next_expected: u64) -> Result<Ack, NeverSent> {
         let mut state = self.lock();
         state.counters.ack_received += 1;
         state.link_use = Use::Carried;

@@ -19,12 +19,21 @@ use crate::outbox::Listener;
 pub(crate) struct Reports {
     unwritten: Mutex<Unwritten>,
     added: Condvar,
+    /// What listeners did that they must not, by reason, since the process started.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Default)]
 struct Unwritten {
     peers: BTreeMap<NodeId, News>,
-    counters: Option<Vec<(NodeId, LinkCounters)>>,
+    counters: Option<Counters>,
+}
+
+/// The counters of all links, and refusals by reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Counters {
+    pub(crate) links: Vec<(NodeId, LinkCounters)>,
+    pub(crate) refused: Vec<(String, u64)>,
 }
 
 /// The news of one peer since the last write.
@@ -63,9 +72,20 @@ impl Reports {
         self.add(|unwritten| unwritten.peers.entry(peer).or_default().decided = Some(decided));
     }
 
-    /// The counters of all links.
-    pub(crate) fn counters(&self, links: Vec<(NodeId, LinkCounters)>) {
-        self.add(|unwritten| unwritten.counters = Some(links));
+    /// The counters of all links and refusals.
+    pub(crate) fn counters(&self, counters: Counters) {
+        self.add(|unwritten| unwritten.counters = Some(counters));
+    }
+
+    /// Counts a refusal, for the next report of counters.
+    pub(crate) fn refuse(&self, reason: &'static str) {
+        *self.refused.lock().expect(NO_PANIC).entry(reason).or_default() += 1;
+    }
+
+    /// Refusals by reason.
+    pub(crate) fn refused(&self) -> Vec<(String, u64)> {
+        let refused = self.refused.lock().expect(NO_PANIC);
+        refused.iter().map(|(reason, count)| (reason.to_string(), *count)).collect()
     }
 
     /// Writes reports for ever.
@@ -113,7 +133,8 @@ impl Unwritten {
                 messages.push(ToCore::PeerDown { peer });
             }
         }
-        messages.extend(self.counters.map(|links| ToCore::Counters { links, refused: Vec::new() }));
+        let counters = self.counters.map(|Counters { links, refused }| ToCore::Counters { links, refused });
+        messages.extend(counters);
         messages
     }
 }
@@ -153,9 +174,10 @@ mod tests {
     fn only_the_last_counters_are_reported() {
         let links = |sent| vec![(PEER, LinkCounters { data_sent: sent, ..LinkCounters::default() })];
         let written = messages(|reports| {
-            reports.counters(links(1));
-            reports.counters(links(2));
+            reports.counters(Counters { links: links(1), refused: reports.refused() });
+            reports.refuse("a reason");
+            reports.counters(Counters { links: links(2), refused: reports.refused() });
         });
-        assert_eq!(written, [ToCore::Counters { links: links(2), refused: Vec::new() }]);
+        assert_eq!(written, [ToCore::Counters { links: links(2), refused: vec![("a reason".into(), 1)] }]);
     }
 }

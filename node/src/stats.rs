@@ -131,8 +131,9 @@ impl Stats {
     /// Adds our fields to a status of the core, this long after the start of the node.
     pub(crate) fn complete(&self, up: Span, status: NodeStatus) -> NodeStatus {
         let ids = |peers: &BTreeSet<NodeId>| peers.iter().map(|peer| peer.0).collect();
-        let Totals { links, .. } = self.net_client.totals();
+        let Totals { links, refused: by_net_client } = self.net_client.totals();
         let Totals { mut refused, .. } = self.net_server.totals();
+        add_counts(&mut refused, &by_net_client);
         add_counts(&mut refused, &status.refused.into_iter().collect());
         let mut faults: BTreeMap<FaultKind, u64> = BTreeMap::new();
         for ((kind, _), count) in &self.faults {
@@ -246,12 +247,12 @@ mod tests {
         stats.counted(Child::NetServer, &link(9, 9), vec![("full".into(), 3)]);
         stats.child_started(Child::NetClient, 1);
         stats.child_started(Child::NetServer, 2);
-        stats.counted(Child::NetClient, &link(10, 0), vec![]);
+        stats.counted(Child::NetClient, &link(10, 0), vec![("late".into(), 3)]);
         stats.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
         let status = stats.complete(Span(0), NodeStatus::default());
         assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 2, 2));
         assert_eq!(status.bytes_sent_to, [(PEER.0, 160)]);
-        assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 2)]);
+        assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 5)]);
         let figures = stats.figures();
         assert_eq!(figures.links[&Child::NetClient][&PEER].bytes, 160);
         assert_eq!(figures.children[&Child::NetServer].restarts, 1);

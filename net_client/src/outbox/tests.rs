@@ -65,8 +65,9 @@ fn frames_are_numbered_in_order_and_kept_until_confirmed() {
     assert_eq!(taken(&mut outbox), "1@0 2@1 3@2");
     assert_eq!(taken(&mut outbox), "");
     assert_eq!(outbox.unconfirmed(), 3);
-    outbox.acknowledge(2).unwrap();
-    outbox.acknowledge(1).unwrap();
+    assert_eq!(outbox.acknowledge(2), Ok(Ack::New));
+    assert_eq!(outbox.acknowledge(1), Ok(Ack::Repeated));
+    assert_eq!(outbox.acknowledge(2), Ok(Ack::Repeated));
     assert_eq!(outbox.unconfirmed(), 1);
     assert_eq!(outbox.acknowledge(4), Err(NeverSent { named: 4, next: 3 }));
     outbox.acknowledge(3).unwrap();
@@ -322,7 +323,7 @@ fn an_event_costs_what_it_changes_however_many_frames_wait() {
             outbox.push(keep(1));
         }),
         ("frames are handed out", |outbox| outbox.take(10 * FRAME_BYTES, &mut Vec::new())),
-        ("frames are confirmed", |outbox| outbox.acknowledge(20).unwrap()),
+        ("frames are confirmed", |outbox| assert_eq!(outbox.acknowledge(20), Ok(Ack::New))),
         ("the same listener comes back", |outbox| {
             outbox.resume(Listener::Same, 10).unwrap();
             outbox.take(10 * FRAME_BYTES, &mut Vec::new());
