@@ -374,6 +374,10 @@ impl Reading {
                 }
                 self.chatter()
             }
+            Kind::Heard => {
+                self.pings.alive();
+                self.chatter()
+            }
             kind @ (Kind::Data | Kind::Ping | Kind::Skip) => Err(Closed::Kind(kind)),
         }
     }

@@ -1,13 +1,13 @@
 //! Writes many frames at once.
 //!
-//! Small frames are copied into one buffer. A long body is written from its shared buffer, between its header and its
-//! tag. So a burst of votes costs one system call, and a proposal is never copied, however many recipients it has.
+//! Small frames are copied into one buffer. A long body, or a piece of it, is written from its shared buffer, behind its
+//! header. So a burst of votes costs one system call, and a proposal is never copied, however many recipients it has.
 
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;
 
 use wire::bytes::Bytes;
-use wire::frame::{Kind, Sealed, Sealer};
+use wire::frame::{Kind, Sealed, Sealer, piece_header};
 use wire::ids::Round;
 
 use crate::outbox::Outgoing;
@@ -33,21 +33,32 @@ const SLICES_MAX: usize = 256;
 const SMALL_BYTES_KEPT: usize = 1 << 20;
 
 impl Burst {
-    /// Appends a numbered message or a skip.
+    /// Appends a frame of the outbox.
     pub(crate) fn push(&mut self, sealer: &mut Sealer, outgoing: Outgoing) {
         match outgoing {
             Outgoing::Skip { to } => sealer.seal_skip(to, &mut self.small),
+            Outgoing::Long { sequence, item } => {
+                sealer.seal_long(sequence, &item.digest, item.body.len(), &mut self.small);
+            }
+            Outgoing::Piece { sequence, piece } => {
+                self.small.extend_from_slice(&piece_header(sequence, piece.len()));
+                self.push_body(piece);
+            }
             Outgoing::Data { sequence, item } => {
                 let Sealed { header, tag } = sealer.seal(Kind::Data, sequence, &item.digest, item.body.len());
                 self.small.extend_from_slice(&header);
-                if item.body.len() < LARGE_BODY_BYTES {
-                    self.small.extend_from_slice(&item.body);
-                } else {
-                    self.close_small();
-                    self.segments.push(Segment::Body(item.body));
-                }
+                self.push_body(item.body);
                 self.small.extend_from_slice(&tag);
             }
+        }
+    }
+
+    fn push_body(&mut self, body: Bytes) {
+        if body.len() < LARGE_BODY_BYTES {
+            self.small.extend_from_slice(&body);
+        } else {
+            self.close_small();
+            self.segments.push(Segment::Body(body));
         }
     }
 

@@ -13,6 +13,9 @@
 //! makes up for them. A number whose frame is gone is never silently missing: `Skip` comes in its place, because the
 //! listener takes a gap for an attack.
 //!
+//! A long body is handed out in pieces, so that a ping can leave between two of them. It is begun and finished before the
+//! next frame, since the order of frames is that of their pushes: an entry's certificate never overtakes the entry.
+//!
 //! Cost: a logarithm of the frames that wait for each frame pushed, handed out, confirmed or dropped. A report of
 //! finished classes costs the frames that it finishes and the lanes that it names, and a reconnect costs nothing before
 //! frames go out again, however many wait.
@@ -26,10 +29,11 @@ use std::ops::RangeInclusive;
 
 use wire::bytes::Bytes;
 use wire::envelope::{Class, Progress};
-use wire::frame::{HEADER_BYTES, TAG_BYTES};
+use wire::frame::{HEADER_BYTES, LONG_FRAME_BYTES, TAG_BYTES, is_long};
 use wire::ids::{Digest, NodeId, Round, Seq};
+use wire::limits::PIECE_BYTES_MAX;
 
-use self::frames::{Age, Frames, cost};
+use self::frames::{Age, FRAME_BYTES, Frames, cost};
 
 /// One message on its way to a peer; the body is shared with all its other recipients.
 #[derive(Clone, Debug)]
@@ -45,6 +49,10 @@ pub(crate) struct Item {
 pub(crate) enum Outgoing {
     /// A numbered message.
     Data { sequence: u64, item: Item },
+    /// A numbered message whose body follows in pieces.
+    Long { sequence: u64, item: Item },
+    /// The next piece of that body.
+    Piece { sequence: u64, piece: Bytes },
     /// The missing numbers below `to` will never come.
     Skip { to: u64 },
 }
@@ -52,11 +60,34 @@ pub(crate) enum Outgoing {
 impl Outgoing {
     /// The length of its frame.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        let body_bytes = match self {
-            Outgoing::Data { item, .. } => item.body.len(),
-            Outgoing::Skip { .. } => 0,
+        let bytes = match self {
+            Outgoing::Data { item, .. } => HEADER_BYTES + item.body.len() + TAG_BYTES,
+            Outgoing::Long { .. } => LONG_FRAME_BYTES,
+            Outgoing::Piece { piece, .. } => HEADER_BYTES + piece.len(),
+            Outgoing::Skip { .. } => HEADER_BYTES + TAG_BYTES,
         };
-        (HEADER_BYTES + body_bytes + TAG_BYTES) as u64
+        bytes as u64
+    }
+}
+
+/// A long body of which some pieces have been handed out. It goes on even if its message is dropped meanwhile.
+#[derive(Debug)]
+struct Begun {
+    sequence: u64,
+    body: Bytes,
+    handed_out: usize,
+}
+
+impl Begun {
+    fn next_piece(&mut self) -> Bytes {
+        let end = self.body.len().min(self.handed_out + PIECE_BYTES_MAX as usize);
+        let piece = self.body.slice(self.handed_out..end);
+        self.handed_out = end;
+        piece
+    }
+
+    fn is_whole(&self) -> bool {
+        self.handed_out == self.body.len()
     }
 }
 
@@ -101,6 +132,8 @@ pub(crate) struct Outbox {
     next: u64,
     /// The frames below were handed out in the present session.
     handed_out: Age,
+    /// The body that is being handed out.
+    begun: Option<Begun>,
     /// The number that the listener expects once it has read everything handed out in the present session.
     expected: u64,
     /// The number that the listener named last in the present session.
@@ -125,6 +158,7 @@ impl Outbox {
             unconfirmed: 0,
             next: 0,
             handed_out: Age::FIRST,
+            begun: None,
             expected: 0,
             acked: 0,
             bytes_max,
@@ -183,6 +217,7 @@ impl Outbox {
             Listener::Same => self.confirm(next_expected),
         }
         self.handed_out = Age::FIRST;
+        self.begun = None;
         self.expected = next_expected;
         self.acked = next_expected;
         Ok(())
@@ -201,13 +236,22 @@ impl Outbox {
         Ok(Ack::New)
     }
 
-    /// Hands out the next frames, up to about `bytes_max` and at least one if there is any, but none if that is 0;
-    /// numbers those without a number. Empty when there is nothing to write.
+    /// Hands out the next frames and pieces, up to about `bytes_max` and at least one if there is any, but none if that
+    /// is 0; numbers those without a number. Empty when there is nothing to write.
     pub(crate) fn take(&mut self, bytes_max: u64, out: &mut Vec<Outgoing>) {
         let mut bytes = 0;
-        while bytes < bytes_max
-            && let Some((age, frame)) = self.frames.at_or_after(self.handed_out)
-        {
+        while bytes < bytes_max {
+            if let Some(begun) = &mut self.begun {
+                let (sequence, piece) = (begun.sequence, begun.next_piece());
+                bytes += piece.len() as u64;
+                out.push(Outgoing::Piece { sequence, piece });
+                if begun.is_whole() {
+                    self.begun = None;
+                    self.expected = sequence + 1;
+                }
+                continue;
+            }
+            let Some((age, frame)) = self.frames.at_or_after(self.handed_out) else { return };
             if age >= self.numbered {
                 frame.sequence = self.next;
                 self.next += 1;
@@ -217,16 +261,23 @@ impl Outbox {
             if frame.sequence > self.expected {
                 out.push(Outgoing::Skip { to: frame.sequence });
             }
-            bytes += cost(&frame.item);
-            out.push(Outgoing::Data { sequence: frame.sequence, item: frame.item.clone() });
-            self.expected = frame.sequence + 1;
+            let (sequence, item) = (frame.sequence, frame.item.clone());
             self.handed_out = age.next();
+            if is_long(item.body.len()) {
+                bytes += FRAME_BYTES;
+                self.begun = Some(Begun { sequence, body: item.body.clone(), handed_out: 0 });
+                out.push(Outgoing::Long { sequence, item });
+            } else {
+                bytes += cost(&item);
+                self.expected = sequence + 1;
+                out.push(Outgoing::Data { sequence, item });
+            }
         }
     }
 
     /// Whether frames wait to be handed out.
     pub(crate) fn has_more(&mut self) -> bool {
-        self.frames.at_or_after(self.handed_out).is_some()
+        self.begun.is_some() || self.frames.at_or_after(self.handed_out).is_some()
     }
 
     /// Frames that were sent, are kept, and are not confirmed.

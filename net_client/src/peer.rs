@@ -76,9 +76,9 @@ pub(crate) struct Taken {
     pub(crate) has_more: bool,
 }
 
-/// About how many bytes one write takes: enough to fill a socket's buffer, few enough that pings do not wait long and
-/// messages of classes that finish meanwhile are not sent.
-pub(crate) const WRITE_BYTES: u64 = 1 << 20;
+/// About how many bytes one write takes: enough that the system call costs little, few enough that a ping does not wait
+/// long on a slow link and messages of classes that finish meanwhile are not sent.
+pub(crate) const WRITE_BYTES: u64 = 256 << 10;
 
 impl Peer {
     /// A peer without a link, whose outbox holds at most `outbox_bytes_max`.
@@ -254,7 +254,8 @@ impl State {
     fn take(&mut self, bytes_max: u64, out: &mut Vec<Outgoing>) -> Option<u64> {
         self.outbox.take(bytes_max, out);
         for outgoing in out {
-            self.counters.data_sent += u64::from(matches!(outgoing, Outgoing::Data { .. }));
+            let is_data = matches!(outgoing, Outgoing::Data { .. } | Outgoing::Long { .. });
+            self.counters.data_sent += u64::from(is_data);
             self.counters.bytes += outgoing.frame_bytes();
         }
         // A link without room has none for a ping either.

@@ -367,7 +367,7 @@ impl Client {
                 self.pong_due = Some(frame.sequence);
                 Ok(())
             }
-            Kind::Ack | Kind::Pong | Kind::Skip => Err(Refused::UnexpectedKind),
+            Kind::Ack | Kind::Pong | Kind::Skip | Kind::Heard => Err(Refused::UnexpectedKind),
         }
     }
 

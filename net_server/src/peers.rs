@@ -6,6 +6,10 @@
 //!
 //! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait for `Local::AckDelayMs`
 //! for further frames, unless a mebibyte is due.
+//!
+//! Bytes are signs of life, whether or not they complete a frame: on a slow link a long body takes longer than either
+//! side waits for a sign. So a session is silent only if no byte arrives, and while bytes arrive its dialer gets a frame
+//! at each ping interval: an ack, a pong, or a [`Kind::Heard`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -82,7 +86,13 @@ struct PeerSession {
     ack_due: bool,
     /// The ping to answer: the latest.
     pong_due: Option<u64>,
-    last_frame: Instant,
+    /// Whether the dialer is owed a sign that its bytes arrive.
+    heard_due: bool,
+    received_bytes: u64,
+    /// When bytes last arrived.
+    last_heard: Instant,
+    /// When a frame last went out.
+    last_answer: Instant,
     allowance: Option<Allowance>,
 }
 
@@ -144,13 +154,16 @@ impl Peers {
             PeerSession {
                 peer,
                 stream,
-                reader: FrameReader::new(session.opener, FRAME_BYTES_MAX),
+                reader: FrameReader::new(session.opener, FRAME_BYTES_MAX).with_pieces(),
                 sealer: session.sealer,
                 outgoing: Outgoing::default(),
                 acked: link.settled,
                 ack_due: false,
                 pong_due: None,
-                last_frame: shared.now,
+                heard_due: false,
+                received_bytes: 0,
+                last_heard: shared.now,
+                last_answer: shared.now,
                 allowance,
             },
         );
@@ -229,7 +242,7 @@ impl Peers {
         let Some(session) = self.sessions.get(&token) else { return };
         // The unread bytes may contain a ping; that they are unread is not the peer's fault.
         let unread = self.ready.contains(token) || session.allowance.as_ref().is_some_and(|it| it.waits);
-        let due = session.last_frame + shared.limits.time(Local::PeerSilenceMs);
+        let due = session.last_heard + shared.limits.time(Local::PeerSilenceMs);
         if due <= shared.now && !unread {
             self.end(token, Some(Refused::Silent), shared);
         } else {
@@ -269,13 +282,27 @@ impl Peers {
         match shared::outcome_of_read(taken, outcome) {
             Ok(0) => {}
             Ok(bytes) => {
-                let allowance = self.sessions.get_mut(&token).and_then(|it| it.allowance.as_mut());
-                if let Some(allowance) = allowance {
-                    allowance.bucket.take(bytes as u64);
-                }
                 self.ready.add(token);
+                self.on_bytes(token, bytes as u64, shared);
             }
             Err(refused) => self.end(token, refused, shared),
+        }
+    }
+
+    /// Notes that bytes have arrived, and lets the dialer know if it has heard nothing for a while.
+    fn on_bytes(&mut self, token: Token, bytes: u64, shared: &mut Shared) {
+        let Some(session) = self.sessions.get_mut(&token) else { return };
+        if let Some(allowance) = &mut session.allowance {
+            allowance.bucket.take(bytes);
+        }
+        if let Some(link) = self.links.get_mut(&session.peer) {
+            link.counters.bytes += bytes;
+        }
+        session.received_bytes += bytes;
+        session.last_heard = shared.now;
+        if session.last_answer + shared.limits.time(Local::PingIntervalMs) <= shared.now {
+            session.heard_due = true;
+            self.write(token, shared);
         }
     }
 
@@ -286,11 +313,9 @@ impl Peers {
         if frames.is_empty() {
             return Ok(());
         }
-        session.last_frame = shared.now;
         let next_before = link.in_order.next();
         let mut bytes = 0;
         let result = frames.drain(..).try_for_each(|frame| {
-            link.counters.bytes += frame.wire_bytes();
             bytes += frame.wire_bytes();
             link.take(session, frame, shared)
         });
@@ -321,7 +346,7 @@ impl Peers {
     fn write(&mut self, token: Token, shared: &mut Shared) {
         let Some(session) = self.sessions.get_mut(&token) else { return };
         let Some(link) = self.links.get_mut(&session.peer) else { return };
-        if session.write(link, shared.decided).is_err() {
+        if session.write(link, shared).is_err() {
             self.end(token, None, shared);
         }
     }
@@ -373,7 +398,7 @@ impl Link {
                     self.on_decided(session.peer, decided, shared);
                 }
             }
-            Kind::Ack | Kind::Pong => return Err(Refused::UnexpectedKind),
+            Kind::Ack | Kind::Pong | Kind::Heard => return Err(Refused::UnexpectedKind),
         }
         Ok(())
     }
@@ -388,9 +413,9 @@ impl Link {
 }
 
 impl PeerSession {
-    /// Writes due acks and pongs. At most one of each is ever in the buffer; later ones are sealed when it is empty and
-    /// then carry later numbers. So a dialer that does not read occupies hardly any memory.
-    fn write(&mut self, link: &mut Link, decided: Round) -> io::Result<()> {
+    /// Writes due acks, pongs and signs. At most one of each is ever in the buffer; later ones are sealed when it is
+    /// empty and then carry later numbers. So a dialer that does not read occupies hardly any memory.
+    fn write(&mut self, link: &mut Link, shared: &Shared) -> io::Result<()> {
         loop {
             let bytes = self.outgoing.write_to(&mut self.stream)?;
             link.counters.bytes += bytes as u64;
@@ -404,11 +429,15 @@ impl PeerSession {
                 self.sealer.seal_ack(self.acked, self.outgoing.buffer());
             }
             if let Some(sequence) = self.pong_due.take() {
-                self.sealer.seal_pong(sequence, decided, self.outgoing.buffer());
+                self.sealer.seal_pong(sequence, shared.decided, self.outgoing.buffer());
+            }
+            if std::mem::take(&mut self.heard_due) && self.outgoing.is_empty() {
+                self.sealer.seal_heard(self.received_bytes, self.outgoing.buffer());
             }
             if self.outgoing.is_empty() {
                 return Ok(());
             }
+            self.last_answer = shared.now;
         }
     }
 }

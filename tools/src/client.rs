@@ -348,7 +348,7 @@ impl Sending {
                 Ok(None)
             }
             // Nothing is resent on this connection, so acks are of no use.
-            Kind::Ack | Kind::Pong | Kind::Skip => Ok(None),
+            Kind::Ack | Kind::Pong | Kind::Skip | Kind::Heard => Ok(None),
         }
     }
 

@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-const KINDS: [Kind; 5] = [Kind::Data, Kind::Ack, Kind::Ping, Kind::Pong, Kind::Skip];
+const KINDS: [Kind; 6] = [Kind::Data, Kind::Ack, Kind::Ping, Kind::Pong, Kind::Skip, Kind::Heard];
 const KEYS: [[u8; 32]; 2] = [[1; 32], [2; 32]];
 
 /// Bodies of several lengths, some with the bytes of a header or count of another frame.
@@ -49,7 +49,7 @@ fn a_tag_belongs_to_one_position_of_one_direction() {
                     let is_lawful = match kind {
                         Kind::Data => true,
                         Kind::Ping | Kind::Pong => body.len() == 8,
-                        Kind::Ack | Kind::Skip => body.is_empty(),
+                        Kind::Ack | Kind::Skip | Kind::Heard => body.is_empty(),
                     };
                     if is_lawful {
                         let sealed = sealer.seal(kind, sequence, &digest, body.len());

@@ -30,8 +30,9 @@ impl Filling {
     pub(crate) fn take<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
         let taken = &input[..input.len().min(self.missing_bytes())];
         self.reserve(taken.len());
-        self.body.truncate(self.filled);
-        self.body.extend_from_slice(taken);
+        let (within, beyond) = taken.split_at(taken.len().min(self.body.len() - self.filled));
+        self.body[self.filled..][..within.len()].copy_from_slice(within);
+        self.body.extend_from_slice(beyond);
         self.filled += taken.len();
         taken
     }
@@ -43,17 +44,27 @@ impl Filling {
         source: &mut impl Read,
         spill: &mut [u8],
     ) -> io::Result<(&[u8], usize)> {
+        self.read_part_from(source, self.missing_bytes(), spill)
+    }
+
+    /// The same if only the next `part_bytes` bytes of the source belong to the body.
+    pub(crate) fn read_part_from(
+        &mut self,
+        source: &mut impl Read,
+        part_bytes: usize,
+        spill: &mut [u8],
+    ) -> io::Result<(&[u8], usize)> {
         let start = self.filled;
         if start == self.body.len() {
-            let more = self.missing_bytes().min(STEP_BYTES);
+            let more = part_bytes.min(STEP_BYTES);
             self.reserve(more);
             self.body.resize(start + more, 0);
         }
-        let room = self.body.len() - start;
-        // Only the last piece may spill.
-        let spill = if self.body.len() == self.length { spill } else { &mut [] };
-        let read =
-            source.read_vectored(&mut [IoSliceMut::new(&mut self.body[start..]), IoSliceMut::new(spill)])?;
+        let room = part_bytes.min(self.body.len() - start);
+        // Only what follows the part may spill.
+        let spill = if room == part_bytes { spill } else { &mut [] };
+        let part = &mut self.body[start..start + room];
+        let read = source.read_vectored(&mut [IoSliceMut::new(part), IoSliceMut::new(spill)])?;
         self.filled += read.min(room);
         Ok((&self.body[start..self.filled], read.saturating_sub(room)))
     }

@@ -14,12 +14,16 @@
 //! [`InOrder`] is the receiver's side: it drops duplicates, and a gap closes the connection. `Ack` and `Skip` carry the
 //! number that is expected next: all below it have arrived, or will never come.
 //!
+//! **Pieces.** A long body travels in pieces ([`is_long`]), between which pings pass. A listener that receives bytes and
+//! completes no frame for a while sends a `Heard`, so that a dialer does not take a slow link for a dead one.
+//!
 //! # Security
 //! Nothing is allocated for a frame before its kind and length are checked, and at most a mebibyte for a long body
 //! before that much has arrived. After an error the connection must be closed, since the start of the next frame is
 //! unknown.
 
 mod in_order;
+mod pieces;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -28,16 +32,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bytes::Bytes;
 use crate::ids::{Digest, Round};
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, PIECE_BYTES_MAX};
 use crate::mac::{MacKey, tags_equal};
 
 pub use in_order::{Arrival, InOrder};
+pub use pieces::{is_long, piece_header};
 pub use reader::{FrameReader, ReadError, ReadOutcome, Scratch};
 
 /// Bytes of a frame before its body.
 pub const HEADER_BYTES: usize = 13;
 /// Bytes of a frame after its body.
 pub const TAG_BYTES: usize = 32;
+/// The length of the frame that announces a body in pieces.
+pub const LONG_FRAME_BYTES: usize = HEADER_BYTES + pieces::LONG_BYTES + TAG_BYTES;
 /// SHA-256 of nothing: the digest of a frame without a body.
 pub const EMPTY_DIGEST: Digest = Digest([
     0xE3, 0xB0, 0xC4, 0x42, 0x98, 0xFC, 0x1C, 0x14, 0x9A, 0xFB, 0xF4, 0xC8, 0x99, 0x6F, 0xB9, 0x24, 0x27,
@@ -59,11 +66,23 @@ pub enum Kind {
     Pong = 4,
     /// All data frames below the sequence that have not arrived will never come.
     Skip = 5,
+    /// Bytes have arrived; the sequence is their number in this session. Of a listener.
+    Heard = 8,
+}
+
+/// What a header begins: a whole frame, or one of the two from which a reader makes a data frame (see `pieces`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unit {
+    Whole(Kind),
+    /// Announces a data frame whose body follows in pieces.
+    Long,
+    /// A part of an announced body; has no tag.
+    Piece,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Data, Kind::Ack, Kind::Ping, Kind::Pong, Kind::Skip]
+        [Kind::Data, Kind::Ack, Kind::Ping, Kind::Pong, Kind::Skip, Kind::Heard]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -72,7 +91,44 @@ impl Kind {
         match self {
             Kind::Data => length <= data_bytes_max,
             Kind::Ping | Kind::Pong => length == ROUND_BYTES,
-            Kind::Ack | Kind::Skip => length == 0,
+            Kind::Ack | Kind::Skip | Kind::Heard => length == 0,
+        }
+    }
+}
+
+impl Unit {
+    const LONG: u8 = 6;
+    const PIECE: u8 = 7;
+
+    fn from_byte(byte: u8) -> Option<Unit> {
+        match byte {
+            Unit::LONG => Some(Unit::Long),
+            Unit::PIECE => Some(Unit::Piece),
+            _ => Kind::from_byte(byte).map(Unit::Whole),
+        }
+    }
+
+    fn to_byte(self) -> u8 {
+        match self {
+            Unit::Whole(kind) => kind as u8,
+            Unit::Long => Unit::LONG,
+            Unit::Piece => Unit::PIECE,
+        }
+    }
+
+    fn admits_length(self, length: usize, data_bytes_max: usize) -> bool {
+        match self {
+            Unit::Whole(kind) => kind.admits_length(length, data_bytes_max),
+            Unit::Long => length == pieces::LONG_BYTES,
+            Unit::Piece => (1..=PIECE_BYTES_MAX as usize).contains(&length),
+        }
+    }
+
+    /// The kind of the frame that comes of it.
+    fn kind(self) -> Kind {
+        match self {
+            Unit::Whole(kind) => kind,
+            Unit::Long | Unit::Piece => Kind::Data,
         }
     }
 }
@@ -117,6 +173,10 @@ pub enum FrameError {
     },
     /// The tag is wrong.
     Tag,
+    /// The pieces do not make the body that was announced.
+    Digest,
+    /// A piece that was not announced, or a second announcement before the first body is complete.
+    Piece,
     /// The connection ended within a frame.
     Truncated,
 }
@@ -128,6 +188,8 @@ impl FrameError {
             FrameError::Kind(_) => "frame of unknown kind",
             FrameError::Length { .. } => "frame of unlawful length",
             FrameError::Tag => "frame with a wrong tag",
+            FrameError::Digest => "frame with a wrong digest",
+            FrameError::Piece => "piece out of place",
             FrameError::Truncated => "frame cut off",
         }
     }
@@ -139,7 +201,7 @@ impl std::fmt::Display for FrameError {
         match self {
             FrameError::Kind(byte) => write!(f, ": {byte}"),
             FrameError::Length { kind, length } => write!(f, ": {length} bytes of {kind:?}"),
-            FrameError::Tag | FrameError::Truncated => Ok(()),
+            FrameError::Tag | FrameError::Digest | FrameError::Piece | FrameError::Truncated => Ok(()),
         }
     }
 }
@@ -176,7 +238,11 @@ impl Sealer {
     /// If the body is longer than a frame: our own messages are bounded below that.
     pub fn seal(&mut self, kind: Kind, sequence: u64, body_digest: &Digest, body_bytes: usize) -> Sealed {
         assert!(kind.admits_length(body_bytes, FRAME_BYTES_MAX as usize), "a {kind:?} of {body_bytes} bytes");
-        let header = Header { length: body_bytes as u32, kind, sequence }.to_bytes();
+        self.seal_unit(Unit::Whole(kind), sequence, body_digest, body_bytes)
+    }
+
+    fn seal_unit(&mut self, unit: Unit, sequence: u64, body_digest: &Digest, body_bytes: usize) -> Sealed {
+        let header = Header { length: body_bytes as u32, unit, sequence }.to_bytes();
         let tag = tag(&self.key, self.count, &header, body_digest);
         self.count += 1;
         Sealed { header, tag }
@@ -186,6 +252,22 @@ impl Sealer {
     pub fn seal_data(&mut self, sequence: u64, body: &[u8], out: &mut Vec<u8>) {
         let digest = Digest(Sha256::digest(body).into());
         self.append(Kind::Data, sequence, &digest, body, out);
+    }
+
+    /// Appends the announcement of a data frame whose body of `body_bytes` bytes with this SHA-256 follows in pieces.
+    ///
+    /// # Panics
+    /// If the body is longer than a frame: our own messages are bounded below that.
+    pub fn seal_long(&mut self, sequence: u64, body_digest: &Digest, body_bytes: usize, out: &mut Vec<u8>) {
+        assert!(body_bytes <= FRAME_BYTES_MAX as usize, "a body of {body_bytes} bytes");
+        let body = pieces::announcement(body_bytes, body_digest);
+        let digest = Digest(Sha256::digest(body).into());
+        self.append_unit(Unit::Long, sequence, &digest, &body, out);
+    }
+
+    /// Appends to `out` that `bytes` have arrived in this session.
+    pub fn seal_heard(&mut self, bytes: u64, out: &mut Vec<u8>) {
+        self.append(Kind::Heard, bytes, &EMPTY_DIGEST, &[], out);
     }
 
     /// Appends an ack to `out`: all data frames below `next` have arrived.
@@ -215,7 +297,12 @@ impl Sealer {
     }
 
     fn append(&mut self, kind: Kind, sequence: u64, digest: &Digest, body: &[u8], out: &mut Vec<u8>) {
-        let Sealed { header, tag } = self.seal(kind, sequence, digest, body.len());
+        assert!(kind.admits_length(body.len(), FRAME_BYTES_MAX as usize), "a {kind:?} of {} bytes", body.len());
+        self.append_unit(Unit::Whole(kind), sequence, digest, body, out);
+    }
+
+    fn append_unit(&mut self, unit: Unit, sequence: u64, digest: &Digest, body: &[u8], out: &mut Vec<u8>) {
+        let Sealed { header, tag } = self.seal_unit(unit, sequence, digest, body.len());
         out.reserve(HEADER_BYTES + body.len() + TAG_BYTES);
         out.extend_from_slice(&header);
         out.extend_from_slice(body);
@@ -253,7 +340,7 @@ fn tag(key: &MacKey, count: u64, header: &[u8; HEADER_BYTES], digest: &Digest) -
 
 struct Header {
     length: u32,
-    kind: Kind,
+    unit: Unit,
     sequence: u64,
 }
 
@@ -261,7 +348,7 @@ impl Header {
     fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..4].copy_from_slice(&self.length.to_le_bytes());
-        bytes[4] = self.kind as u8;
+        bytes[4] = self.unit.to_byte();
         bytes[5..].copy_from_slice(&self.sequence.to_le_bytes());
         bytes
     }
@@ -269,11 +356,11 @@ impl Header {
     fn parse(bytes: &[u8; HEADER_BYTES], data_bytes_max: usize) -> Result<Header, FrameError> {
         let [l0, l1, l2, l3, kind, sequence @ ..] = *bytes;
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
-        let kind = Kind::from_byte(kind).ok_or(FrameError::Kind(kind))?;
-        if !kind.admits_length(length as usize, data_bytes_max) {
-            return Err(FrameError::Length { kind, length });
+        let unit = Unit::from_byte(kind).ok_or(FrameError::Kind(kind))?;
+        if !unit.admits_length(length as usize, data_bytes_max) {
+            return Err(FrameError::Length { kind: unit.kind(), length });
         }
         let sequence = u64::from_le_bytes(sequence);
-        Ok(Header { length, kind, sequence })
+        Ok(Header { length, unit, sequence })
     }
 }

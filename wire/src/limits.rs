@@ -18,6 +18,8 @@ pub const NODES_MAX: u16 = 1024;
 
 /// Longest frame body: a proposal body, its header, and room for the rest of its message.
 pub const FRAME_BYTES_MAX: u64 = 16 * MIB;
+/// Longest piece of a body that travels in pieces: a sixth of a second of a link of 400 kB/s, for which a ping waits.
+pub const PIECE_BYTES_MAX: u64 = 64 * KIB;
 /// Longest payload of one lane entry: half a frame, so that two fit the smallest buffer sized in frames.
 pub const PROPOSAL_BYTES_MAX: u64 = 8 * MIB;
 /// Longest transaction: a tenth of what the smallest sensible batch holds; keeps one client from filling an entry.

@@ -31,6 +31,8 @@ fn taken_up_to(bytes_max: u64, outbox: &mut Outbox) -> String {
         .iter()
         .map(|outgoing| match outgoing {
             Outgoing::Data { sequence, item } => format!("{}@{sequence}", item.digest.0[0]),
+            Outgoing::Long { sequence, item } => format!("{}@{sequence}:", item.digest.0[0]),
+            Outgoing::Piece { piece, .. } => format!("+{}", piece.len()),
             Outgoing::Skip { to } => format!(">{to}"),
         })
         .collect();
@@ -291,6 +293,28 @@ fn take_stops_at_its_limit_but_hands_out_at_least_one() {
     for names in ["2@1", "3@2", "4@3", "5@4", ""] {
         assert_eq!(taken_up_to(FRAME_BYTES + 10, &mut outbox), names);
     }
+}
+
+#[test]
+fn a_long_body_goes_out_in_pieces_before_the_next_frame() {
+    let mut outbox = Outbox::new(1 << 20);
+    outbox.resume(Listener::New, 0).unwrap();
+    outbox.push(keep(1));
+    outbox.push(item(Class::Round(Round(1)), 2, 150_000));
+    outbox.push(keep(3));
+    assert_eq!(taken_up_to(FRAME_BYTES + 11, &mut outbox), "1@0 2@1:");
+    assert_eq!(taken_up_to(1, &mut outbox), "+65536");
+    assert_eq!(outbox.acknowledge(2), Err(NeverSent { named: 2, next: 1 }), "it is not yet written");
+    assert!(outbox.has_more());
+    // What is begun is finished, although nobody needs it any more.
+    outbox.finish(&decided(1));
+    assert_eq!(taken(&mut outbox), "+65536 +18928 3@2");
+    assert_eq!(outbox.acknowledge(2), Ok(Ack::New));
+    outbox.push(item(Class::Keep, 4, 70_000));
+    assert_eq!(taken_up_to(FRAME_BYTES, &mut outbox), "4@3:");
+    outbox.resume(Listener::Same, 2).unwrap();
+    assert_eq!(taken(&mut outbox), "3@2 4@3: +65536 +4464", "a new session begins it anew");
+    assert!(!outbox.has_more());
 }
 
 /// A full outbox of `frames` frames of all classes, half of them sent and unconfirmed.

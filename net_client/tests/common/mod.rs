@@ -168,7 +168,7 @@ impl FakePeer {
         let mut finish = [0; FINISH_BYTES];
         stream.read_exact(&mut finish).unwrap();
         let (session, dialer) = state.on_finish(&finish).unwrap();
-        let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
+        let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX).with_pieces();
         // Small, so that a read seldom brings a whole burst and connections end in the middle of one.
         (Connection { stream, sealer: session.sealer, reader, scratch: Scratch::of_bytes(700) }, dialer)
     }

@@ -60,6 +60,13 @@ impl Testbed {
         Identity::peer(claimed, self.keys[usize::from(signer.0)].clone())
     }
 
+    /// Writes the keys of a node beside those of the server.
+    pub(crate) fn save_keys(&self, id: NodeId) {
+        let signing = self.keys[usize::from(id.0)].clone();
+        let keys = NodeKeys { id, signing, coin_secret: rand::bytes32() };
+        keys.save(&self.directory.join(format!("node-{id}.key"))).unwrap();
+    }
+
     /// Writes a hosts file whose first node listens on `address`.
     pub(crate) fn write_hosts(&self, address: SocketAddr) -> PathBuf {
         let host = |id: u16| Host {

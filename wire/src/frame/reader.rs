@@ -4,7 +4,8 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Frame, FrameError, HEADER_BYTES, Header, Kind, Opener, TAG_BYTES};
+use super::pieces::Long;
+use super::{Frame, FrameError, HEADER_BYTES, Header, Opener, TAG_BYTES, Unit};
 use crate::bytes::Bytes;
 use crate::filling::Filling;
 use crate::ids::Digest;
@@ -76,14 +77,26 @@ impl Default for Scratch {
 pub struct FrameReader {
     opener: Opener,
     data_bytes_max: usize,
+    pieces: Pieces,
     stage: Stage,
+    /// The body whose pieces are arriving.
+    long: Option<Long>,
+}
+
+/// Whether bodies may come in pieces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    Refused,
+    Taken,
 }
 
 /// The part of a frame to which the next byte belongs.
 enum Stage {
     Header { bytes: [u8; HEADER_BYTES], filled: usize },
-    Body { header: [u8; HEADER_BYTES], kind: Kind, sequence: u64, body: Filling, hash: Sha256 },
-    Tag { header: [u8; HEADER_BYTES], frame: Frame, bytes: [u8; TAG_BYTES], filled: usize },
+    Body { header: [u8; HEADER_BYTES], unit: Unit, sequence: u64, body: Filling, hash: Sha256 },
+    Tag { header: [u8; HEADER_BYTES], unit: Unit, frame: Frame, bytes: [u8; TAG_BYTES], filled: usize },
+    /// A piece of `FrameReader::long`, of which so many bytes are missing.
+    Piece { missing: usize },
 }
 
 const START: Stage = Stage::Header { bytes: [0; HEADER_BYTES], filled: 0 };
@@ -91,7 +104,13 @@ const START: Stage = Stage::Header { bytes: [0; HEADER_BYTES], filled: 0 };
 impl FrameReader {
     /// A reader of frames whose data bodies are at most `data_bytes_max` long (never above [`FRAME_BYTES_MAX`]).
     pub fn new(opener: Opener, data_bytes_max: u64) -> FrameReader {
-        FrameReader { opener, data_bytes_max: data_bytes_max.min(FRAME_BYTES_MAX) as usize, stage: START }
+        let data_bytes_max = data_bytes_max.min(FRAME_BYTES_MAX) as usize;
+        FrameReader { opener, data_bytes_max, pieces: Pieces::Refused, stage: START, long: None }
+    }
+
+    /// The same reader, which takes bodies in pieces too. [`FrameReader::unfinished_bytes`] does not count these.
+    pub fn with_pieces(self) -> FrameReader {
+        FrameReader { pieces: Pieces::Taken, ..self }
     }
 
     /// Reads once and appends the frames that this completes to `frames`.
@@ -122,13 +141,13 @@ impl FrameReader {
         }
     }
 
-    /// Length of the body that is being received; 0 between bodies.
+    /// Length of the body that is being received in one go; 0 between bodies.
     pub fn unfinished_bytes(&self) -> usize {
         match &self.stage {
             Stage::Body { header, .. } => {
                 u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize
             }
-            Stage::Header { .. } | Stage::Tag { .. } => 0,
+            Stage::Header { .. } | Stage::Tag { .. } | Stage::Piece { .. } => 0,
         }
     }
 
@@ -141,12 +160,19 @@ impl FrameReader {
                 hash.update(added);
                 Ok((added.len() + spilled, spilled))
             }
+            Stage::Piece { missing } => {
+                let long = self.long.as_mut().expect("a piece is begun only if its body is announced");
+                let (added, spilled) = long.body.read_part_from(source, *missing, scratch)?;
+                long.hash.update(added);
+                *missing -= added.len();
+                Ok((added.len() + spilled, spilled))
+            }
             Stage::Header { .. } | Stage::Tag { .. } => source.read(scratch).map(|read| (read, read)),
         }
     }
 
     fn is_between_frames(&self) -> bool {
-        matches!(self.stage, Stage::Header { filled: 0, .. })
+        matches!(self.stage, Stage::Header { filled: 0, .. }) && self.long.is_none()
     }
 
     /// Parses the next bytes.
@@ -159,30 +185,50 @@ impl FrameReader {
                     if filled < HEADER_BYTES {
                         Stage::Header { bytes, filled }
                     } else {
-                        let Header { length, kind, sequence } = Header::parse(&bytes, self.data_bytes_max)?;
-                        let body = Filling::new(length as usize);
-                        Stage::Body { header: bytes, kind, sequence, body, hash: Sha256::new() }
+                        self.begin(bytes)?
                     }
                 }
-                Stage::Body { header, kind, sequence, mut body, mut hash } => {
+                Stage::Body { header, unit, sequence, mut body, mut hash } => {
                     let taken = body.take(input);
                     hash.update(taken);
                     input = &input[taken.len()..];
                     if body.missing_bytes() > 0 {
-                        Stage::Body { header, kind, sequence, body, hash }
+                        Stage::Body { header, unit, sequence, body, hash }
                     } else {
                         let digest = Digest(hash.finalize().into());
-                        let frame = Frame { kind, sequence, body: Bytes::from(body.finish()), digest };
-                        Stage::Tag { header, frame, bytes: [0; TAG_BYTES], filled: 0 }
+                        let body = Bytes::from(body.finish());
+                        let frame = Frame { kind: unit.kind(), sequence, body, digest };
+                        Stage::Tag { header, unit, frame, bytes: [0; TAG_BYTES], filled: 0 }
                     }
                 }
-                Stage::Tag { header, frame, mut bytes, mut filled } => {
+                Stage::Tag { header, unit, frame, mut bytes, mut filled } => {
                     fill(&mut bytes, &mut filled, &mut input);
                     if filled < TAG_BYTES {
-                        Stage::Tag { header, frame, bytes, filled }
+                        Stage::Tag { header, unit, frame, bytes, filled }
                     } else {
                         self.opener.open(&header, &frame.digest, &bytes)?;
-                        frames.push(frame);
+                        if unit != Unit::Long {
+                            frames.push(frame);
+                        } else if self.long.is_none() {
+                            let Frame { sequence, body, .. } = frame;
+                            self.long = Some(Long::announced(sequence, &body, self.data_bytes_max)?);
+                        } else {
+                            return Err(FrameError::Piece);
+                        }
+                        START
+                    }
+                }
+                Stage::Piece { missing } => {
+                    let (head, rest) = input.split_at(input.len().min(missing));
+                    let long = self.long.as_mut().expect("a piece is begun only if its body is announced");
+                    long.take(head);
+                    input = rest;
+                    if head.len() < missing {
+                        Stage::Piece { missing: missing - head.len() }
+                    } else {
+                        if long.body.missing_bytes() == 0 {
+                            frames.extend(self.long.take().map(Long::finish).transpose()?);
+                        }
                         START
                     }
                 }
@@ -195,8 +241,29 @@ impl FrameReader {
         }
     }
 
+    /// The stage that follows a header.
+    fn begin(&self, bytes: [u8; HEADER_BYTES]) -> Result<Stage, FrameError> {
+        let is_of_pieces = matches!(Unit::from_byte(bytes[4]), Some(Unit::Long | Unit::Piece));
+        if is_of_pieces && self.pieces == Pieces::Refused {
+            return Err(FrameError::Kind(bytes[4]));
+        }
+        let header = Header::parse(&bytes, self.data_bytes_max)?;
+        let Header { length, unit, sequence } = header;
+        if unit != Unit::Piece {
+            let body = Filling::new(length as usize);
+            return Ok(Stage::Body { header: bytes, unit, sequence, body, hash: Sha256::new() });
+        }
+        let announced = self.long.as_ref().is_some_and(|long| long.admits(&header));
+        if announced { Ok(Stage::Piece { missing: length as usize }) } else { Err(FrameError::Piece) }
+    }
+
+    /// Whether the body or piece that is being received is complete.
     fn has_complete_body(&self) -> bool {
-        matches!(&self.stage, Stage::Body { body, .. } if body.missing_bytes() == 0)
+        match &self.stage {
+            Stage::Body { body, .. } => body.missing_bytes() == 0,
+            Stage::Piece { missing } => *missing == 0,
+            Stage::Header { .. } | Stage::Tag { .. } => false,
+        }
     }
 }
 

@@ -60,6 +60,8 @@ fn sample(lengths: &[usize]) -> (Vec<u8>, Vec<usize>) {
     sealer.seal_pong(9, Round(90), &mut bytes);
     starts.push(bytes.len());
     sealer.seal_skip(10, &mut bytes);
+    starts.push(bytes.len());
+    sealer.seal_heard(11, &mut bytes);
     (bytes, starts)
 }
 
@@ -69,7 +71,7 @@ fn frames_round_trip_in_whatever_pieces_they_arrive() {
     let (bytes, _) = sample(&lengths);
     for pieces in [&[usize::MAX][..], &[4096], &[1000, 7, 1, 300_000], &[13, 32], &[1 << 20, 1]] {
         let (frames, error) = read(&bytes, pieces);
-        assert_eq!((frames.len(), error), (lengths.len() + 4, None));
+        assert_eq!((frames.len(), error), (lengths.len() + 5, None));
         for (sequence, length) in lengths.iter().enumerate() {
             let frame = &frames[sequence];
             assert_eq!((frame.kind, frame.sequence), (Kind::Data, sequence as u64));
@@ -83,13 +85,14 @@ fn frames_round_trip_in_whatever_pieces_they_arrive() {
             (Kind::Ping, 8, Some(Round(80))),
             (Kind::Pong, 9, Some(Round(90))),
             (Kind::Skip, 10, None),
+            (Kind::Heard, 11, None),
         ];
         assert_eq!(rest, expected);
         let wire_bytes: u64 = frames.iter().map(Frame::wire_bytes).sum();
         assert_eq!(wire_bytes, bytes.len() as u64);
     }
     let (small, _) = sample(&[0, 5, 64]);
-    assert_eq!(read(&small, &[1]).0.len(), 7, "byte by byte");
+    assert_eq!(read(&small, &[1]).0.len(), 8, "byte by byte");
 }
 
 #[test]
@@ -139,7 +142,8 @@ fn unlawful_lengths_and_kinds_are_refused_by_name() {
     ] {
         assert_eq!(read(&header(length, kind), &[64]).1, Some(FrameError::Length { kind: of, length }));
     }
-    for kind in [0, 6, 255] {
+    // Those of pieces are unknown to a reader that takes none.
+    for kind in [0, 6, 7, 9, 255] {
         assert_eq!(read(&header(0, kind), &[64]).1, Some(FrameError::Kind(kind)));
     }
     // A reader's limit does not exceed that of all frames.

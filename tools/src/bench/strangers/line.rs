@@ -176,7 +176,7 @@ impl Line {
                     self.heard.errors += 1;
                 }
             }
-            Kind::Ping | Kind::Skip => {}
+            Kind::Ping | Kind::Skip | Kind::Heard => {}
         }
     }
 }
