@@ -85,6 +85,8 @@ pub(crate) struct Admitted {
     pub(crate) remote: SocketAddr,
     pub(crate) session: Session,
     pub(crate) dialer: DialerHello,
+    /// The number of the data frame that our reply has named as the next.
+    pub(crate) next_expected: u64,
 }
 
 /// All unfinished handshakes.
@@ -122,9 +124,9 @@ impl Admission {
                 shared.refuse(Refused::HandshakeEvicted, &evicted.remote);
             }
         }
-        let stage = Stage::Hello;
+        let (stage, bytes) = (Stage::Hello, [0; HELLO_BYTES]);
         self.handshakes
-            .insert(token, Handshake { stream, remote, stage, bytes: [0; HELLO_BYTES], filled: 0 });
+            .insert(token, Handshake { stream, remote, stage, bytes, filled: 0, next_expected: 0 });
         shared.timers.arm(shared.now + shared.limits.time(Local::HandshakeTimeMs), Timer::Handshake(token));
     }
 
@@ -141,8 +143,8 @@ impl Admission {
         match handshake.advance(&self.myself, local, next_expected) {
             Ok(None) => None,
             Ok(Some((session, dialer))) => {
-                let Handshake { stream, remote, .. } = self.handshakes.remove(&token)?;
-                Some(Admitted { token, stream, remote, session, dialer })
+                let Handshake { stream, remote, next_expected, .. } = self.handshakes.remove(&token)?;
+                Some(Admitted { token, stream, remote, session, dialer, next_expected })
             }
             Err(refused) => {
                 self.refuse(token, refused, shared);
@@ -178,6 +180,8 @@ struct Handshake {
     /// The message that is being received. A finish is shorter than a hello.
     bytes: [u8; HELLO_BYTES],
     filled: usize,
+    /// What the reply has named, once it is sent.
+    next_expected: u64,
 }
 
 const _: () = assert!(FINISH_BYTES <= HELLO_BYTES, "one buffer serves both messages");
@@ -199,6 +203,11 @@ impl Handshake {
                 return Ok(None);
             }
             let me = (myself.keys.id, &myself.keys.signing);
+            let named = &mut self.next_expected;
+            let next_expected = |dialer: &DialerHello| {
+                *named = next_expected(dialer);
+                *named
+            };
             let answer = Listener::on_hello(me, &myself.committee, local, next_expected, &self.bytes);
             let (listener, reply) = match answer {
                 Ok(answer) => answer,

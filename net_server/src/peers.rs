@@ -4,8 +4,11 @@
 //! the next data frame, so that after a reconnect duplicates are dropped and gaps noticed. A link has at most one
 //! session: a new one replaces the old, because only the dialer knows which of its connections it still uses.
 //!
-//! A frame is acknowledged once it was written to the IPC queue. Acks are cumulative and wait for `Local::AckDelayMs`
-//! for further frames, unless a mebibyte is due.
+//! A frame is *settled* once it was written to the IPC queue: from then on the core gets it, even if this process dies.
+//! Hellos and acks confirm settled frames alone. So after a reconnect frames may come again that wait here; they are
+//! dropped, and acknowledged once they are settled. An ack names no frame that its session has not brought, since a
+//! dialer takes that for a lie. Acks are cumulative and wait for `Local::AckDelayMs` for further frames, unless a
+//! mebibyte is due.
 //!
 //! Bytes are signs of life, whether or not they complete a frame: on a slow link a long body takes longer than either
 //! side waits for a sign. So a session is silent only if no byte arrives, and while bytes arrive its dialer gets a frame
@@ -81,8 +84,10 @@ struct PeerSession {
     reader: FrameReader,
     sealer: Sealer,
     outgoing: Outgoing,
-    /// The dialer knows that all frames below this number have arrived.
+    /// The dialer knows that all frames below this number are settled.
     acked: u64,
+    /// The number after the last frame that came in this session.
+    brought: u64,
     ack_due: bool,
     /// The ping to answer: the latest.
     pong_due: Option<u64>,
@@ -122,17 +127,18 @@ impl Peers {
         self.ready.count() > 0
     }
 
-    /// The number of the data frame that comes next from this dialer.
+    /// The number of the first data frame from this dialer that is not settled: what is on its way to the core would be
+    /// lost with this process, so the dialer must keep it.
     pub(crate) fn next_expected(&self, peer: NodeId, dialer: &DialerHello) -> u64 {
         self.links
             .get(&peer)
             .filter(|link| link.incarnation == Some(dialer.incarnation))
-            .map_or(0, |link| link.in_order.next())
+            .map_or(0, |link| link.settled)
     }
 
     /// Begins the session of a peer, in place of an older one.
     pub(crate) fn begin(&mut self, peer: NodeId, admitted: Admitted, shared: &mut Shared) {
-        let Admitted { token, stream, remote, session, dialer } = admitted;
+        let Admitted { token, stream, remote, session, dialer, next_expected } = admitted;
         let link = self.links.entry(peer).or_default();
         if let Some(older) = link.session.replace(token) {
             self.sessions.remove(&older);
@@ -144,6 +150,9 @@ impl Peers {
             let Link { counters, decided, sessions, .. } = std::mem::take(link);
             let (incarnation, session) = (Some(dialer.incarnation), Some(token));
             *link = Link { incarnation, session, counters, decided, sessions, ..Link::default() };
+            // Not 0 if a session of another incarnation has come between hello and finish.
+            link.in_order.skip_to(next_expected);
+            link.settled = next_expected;
             shared.bridge.push_message(&ToCore::PeerUp { peer });
         }
         let bytes_per_s = shared.limits.get(Local::PeerBytesPerS);
@@ -157,7 +166,8 @@ impl Peers {
                 reader: FrameReader::new(session.opener, FRAME_BYTES_MAX).with_pieces(),
                 sealer: session.sealer,
                 outgoing: Outgoing::default(),
-                acked: link.settled,
+                acked: next_expected,
+                brought: next_expected,
                 ack_due: false,
                 pong_due: None,
                 heard_due: false,
@@ -319,6 +329,10 @@ impl Peers {
             bytes += frame.wire_bytes();
             link.take(session, frame, shared)
         });
+        if session.acked < session.confirmable(link) {
+            // Frames came again.
+            self.unacknowledged.insert(session.peer);
+        }
         if link.in_order.next() > next_before {
             let (end, next) = (shared.bridge.pushed_bytes(), link.in_order.next());
             let (peer, incarnation) = (session.peer, link.incarnation);
@@ -335,7 +349,7 @@ impl Peers {
         let Some(link) = self.links.get(&peer) else { return };
         let Some(token) = link.session else { return };
         if let Some(session) = self.sessions.get_mut(&token)
-            && session.acked < link.settled
+            && session.acked < session.confirmable(link)
             && !session.ack_due
         {
             session.ack_due = true;
@@ -382,6 +396,7 @@ impl Link {
             Kind::Data => {
                 self.counters.data_received += 1;
                 shared.counters_changed();
+                session.brought = session.brought.max(frame.sequence.saturating_add(1));
                 match self.in_order.accept(frame.sequence) {
                     Arrival::Next => {
                         let message = ToCore::Peer { from: session.peer, digest: frame.digest };
@@ -391,7 +406,10 @@ impl Link {
                     Arrival::Gap => return Err(Refused::OutOfSequence),
                 }
             }
-            Kind::Skip => self.in_order.skip_to(frame.sequence),
+            Kind::Skip => {
+                session.brought = session.brought.max(frame.sequence);
+                self.in_order.skip_to(frame.sequence);
+            }
             Kind::Ping => {
                 session.pong_due = Some(frame.sequence);
                 if let Some(decided) = frame.decided() {
@@ -413,6 +431,11 @@ impl Link {
 }
 
 impl PeerSession {
+    /// All frames below this number may be acknowledged.
+    fn confirmable(&self, link: &Link) -> u64 {
+        link.settled.min(self.brought)
+    }
+
     /// Writes due acks, pongs and signs. At most one of each is ever in the buffer; later ones are sealed when it is
     /// empty and then carry later numbers. So a dialer that does not read occupies hardly any memory.
     fn write(&mut self, link: &mut Link, shared: &Shared) -> io::Result<()> {
@@ -423,7 +446,7 @@ impl PeerSession {
                 return Ok(());
             }
             if std::mem::take(&mut self.ack_due) {
-                self.acked = link.settled;
+                self.acked = self.confirmable(link);
                 link.settled_bytes = 0;
                 link.counters.ack_sent += 1;
                 self.sealer.seal_ack(self.acked, self.outgoing.buffer());

@@ -63,7 +63,7 @@ impl Bench {
         let (finish, _, _) = dialer.on_reply(&reply).unwrap();
         let (session, dialer) = listener.on_finish(&finish).unwrap();
         let (stream, end) = self.connection();
-        (Admitted { token, stream, remote: remote("192.0.2.1:9"), session, dialer }, end)
+        (Admitted { token, stream, remote: remote("192.0.2.1:9"), session, dialer, next_expected: 0 }, end)
     }
 
     /// The number of refusals under a name.

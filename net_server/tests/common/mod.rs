@@ -147,8 +147,13 @@ impl Server {
         let (session, hello) =
             dial::handshake(&mut stream, PATIENCE, identity, committee.testbed(), expected, local)?;
         let reader = FrameReader::new(session.opener, FRAME_BYTES_MAX);
-        let next = hello.next_expected;
-        Ok(Link { stream, sealer: session.sealer, reader, hello, next, received: Vec::new() })
+        Ok(Link::new(stream, session.sealer, reader, hello))
+    }
+
+    /// Kills the process. What it has written to the core can still be read.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Closes the core's end and returns the exit code.
@@ -258,6 +263,20 @@ impl Core {
         }
     }
 
+    /// The messages that a process which has ended has left in the queue.
+    pub(crate) fn rest(&mut self) -> Vec<ToCore> {
+        let mut messages = Vec::new();
+        let stream = self.stream.as_mut().expect("the queue is open until the test closes it");
+        loop {
+            while let Some((message, _)) = self.reader.pop().unwrap() {
+                messages.push(message);
+            }
+            if self.reader.read_from(stream).unwrap() == IpcRead::Ended {
+                return messages;
+            }
+        }
+    }
+
     /// The next message; `None` if there is none within 100 ms.
     pub(crate) fn poll(&mut self) -> Option<(ToCore, Bytes)> {
         let stream = self.stream.as_mut().expect("the queue is open until the test closes it");
@@ -290,6 +309,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// A session after its handshake.
+    pub(crate) fn new(stream: TcpStream, sealer: Sealer, reader: FrameReader, hello: ListenerHello) -> Link {
+        let next = hello.next_expected;
+        Link { stream, sealer, reader, hello, next, received: Vec::new() }
+    }
+
     /// Sends the next data frame.
     pub(crate) fn send(&mut self, body: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::new();
