@@ -1,8 +1,9 @@
 //! The client port: the sessions of clients, which submit transactions and query the node.
 //!
-//! Anybody can be a client, so the memory that clients can occupy is bounded for all of them together: sessions (an
-//! idle client is evicted), unfinished frames (a long one needs a permit and has to arrive in time), and unread replies
-//! (the client with the most is closed).
+//! Anybody can be a client, so the memory that clients can occupy is bounded for all of them together: sessions (one
+//! address has only some of the places; a connection that never sent a request is evicted, and an idle client),
+//! unfinished frames (a long one needs a permit and has to arrive in time), and unread replies (the client with the most
+//! is closed).
 //!
 //! While the core lags, clients are held back: each is read only until it has sent a request for the core, which waits
 //! here. So status requests are still answered, with the status that a lagging core hands over, and each client
@@ -22,7 +23,10 @@ use wire::envelope::ToCore;
 use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, Scratch, Sealer};
 use wire::ids::{ClientId, Round};
 use wire::limits::local::Local;
-use wire::limits::{CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE, CLIENT_FRAME_TIME};
+use wire::limits::{
+    CLIENT_FIRST_REQUEST_TIME, CLIENT_FRAME_BYTES_MAX, CLIENT_FRAME_FREE_BYTES, CLIENT_FRAME_PAUSE,
+    CLIENT_FRAME_TIME,
+};
 use wire::name::Name;
 use wire::rand;
 
@@ -63,7 +67,9 @@ struct Client {
     next_sent: u64,
     outgoing: Outgoing,
     pong_due: Option<u64>,
+    since: Instant,
     last_active: Instant,
+    usage: Usage,
     permit: Permit,
     deadline: Deadline,
     /// Requests that are held back: those of one short read.
@@ -87,6 +93,13 @@ enum Permit {
 enum Deadline {
     Unarmed,
     Armed,
+}
+
+/// Whether a client has sent a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    None,
+    Requests,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,19 +141,20 @@ impl Clients {
         self.ready.count() > 0 || self.held.count() > 0 && !shared.holds_clients_back()
     }
 
-    /// Begins the session of a client, unless there are too many clients and none is idle.
+    /// Begins the session of a client, unless its address has too many, or all have and none may be evicted.
     pub(crate) fn begin(&mut self, admitted: Admitted, shared: &mut Shared) {
         let Admitted { token, stream, remote, session, .. } = admitted;
+        let ip = remote.ip().to_canonical();
+        let of_address = if ip.is_loopback() { Local::ClientsPerLoopback } else { Local::ClientsPerIp };
+        // Walks over all clients, here and below, but once for each accepted connection.
+        let same_address = self.sessions.values().filter(|it| it.remote.ip().to_canonical() == ip).count();
+        if same_address >= shared.limits.count(of_address) {
+            return shared.refuse(Refused::ClientsOfAddress, &remote);
+        }
         if self.sessions.len() >= shared.limits.count(Local::Clients) {
-            // Walks over all clients, but once for each accepted connection.
-            let idlest = self.sessions.iter().min_by_key(|(_, client)| client.last_active);
-            match idlest {
-                Some((token, client))
-                    if client.last_active + shared.limits.time(Local::ClientIdleMs) <= shared.now =>
-                {
-                    self.end(*token, Some(Refused::ClientEvicted), shared);
-                }
-                _ => return shared.refuse(Refused::ClientsFull, &remote),
+            match self.evictable(shared) {
+                Some((token, refused)) => self.end(token, Some(refused), shared),
+                None => return shared.refuse(Refused::ClientsFull, &remote),
             }
         }
         let id = self.next_id;
@@ -158,7 +172,9 @@ impl Clients {
                 next_sent: 0,
                 outgoing: Outgoing::default(),
                 pong_due: None,
+                since: shared.now,
                 last_active: shared.now,
+                usage: Usage::None,
                 permit: Permit::NotNeeded,
                 deadline: Deadline::Unarmed,
                 held: Vec::new(),
@@ -168,6 +184,24 @@ impl Clients {
         );
         self.ready.add(token);
         log::debug!("{} connected from {remote}", Name::Client(id));
+    }
+
+    /// The client to evict for a new one: the oldest connection that has sent no request in time, or the client that
+    /// has been idle for the longest, if that is long. A long frame that is under way has its own time.
+    fn evictable(&self, shared: &Shared) -> Option<(Token, Refused)> {
+        let unused = |client: &&Client| {
+            client.usage == Usage::None && matches!(client.permit, Permit::NotNeeded | Permit::Requested)
+        };
+        let clients = || self.sessions.iter();
+        let oldest = clients().filter(|(_, it)| unused(it)).min_by_key(|(_, it)| it.since);
+        if let Some((token, client)) = oldest
+            && client.since + CLIENT_FIRST_REQUEST_TIME <= shared.now
+        {
+            return Some((*token, Refused::ClientWithoutRequest));
+        }
+        let (token, idlest) = clients().min_by_key(|(_, it)| it.last_active)?;
+        let is_idle = idlest.last_active + shared.limits.time(Local::ClientIdleMs) <= shared.now;
+        is_idle.then_some((*token, Refused::ClientEvicted))
     }
 
     /// Handles the readiness of a connection.
@@ -354,6 +388,7 @@ impl Client {
                 if self.in_order.accept(frame.sequence) != Arrival::Next {
                     return Err(Refused::OutOfSequence);
                 }
+                self.usage = Usage::Requests;
                 if Request::is_status(&frame.body) && shared.status().is_some() {
                     self.statuses_due += 1;
                 } else if shared.holds_clients_back() {
@@ -411,7 +446,7 @@ mod tests {
     use wire::limits::local::LocalLimits;
 
     use super::*;
-    use crate::testing::Bench;
+    use crate::testing::{Bench, remote};
 
     #[test]
     fn a_long_idle_client_is_evicted_and_an_active_one_is_not() {
@@ -427,6 +462,7 @@ mod tests {
         assert!(begin(&mut clients, &mut bench, 1));
         bench.shared.now += Duration::from_secs(1);
         assert!(begin(&mut clients, &mut bench, 2));
+        clients.sessions.values_mut().for_each(|client| client.usage = Usage::Requests);
         bench.shared.now += CLIENT_IDLE_EVICTABLE - Duration::from_secs(2);
         assert!(!begin(&mut clients, &mut bench, 3), "no client has been idle for long enough");
         assert_eq!(bench.refused("client beyond the limit"), 1);
@@ -435,5 +471,29 @@ mod tests {
         assert!(!clients.has(Token(1)) && clients.has(Token(2)), "the idlest one is evicted");
         assert_eq!(bench.refused("idle client evicted"), 1);
         assert_eq!((clients.sessions.len(), clients.tokens.len()), (2, 2));
+    }
+
+    #[test]
+    fn one_address_has_only_some_of_the_places_and_those_without_a_request_make_room() {
+        let mut bench = Bench::new();
+        bench.shared.limits = LocalLimits::parse("clients=3,clients-per-ip=2").unwrap();
+        let (mut clients, mut ends) = (Clients::new(), Vec::new());
+        let mut begin = |clients: &mut Clients, bench: &mut Bench, token: usize, from: &str| {
+            let (admitted, end) = bench.client(Token(token));
+            ends.push(end);
+            clients.begin(Admitted { remote: remote(from), ..admitted }, &mut bench.shared);
+            clients.has(Token(token))
+        };
+        assert!(begin(&mut clients, &mut bench, 1, "192.0.2.1:1"));
+        assert!(begin(&mut clients, &mut bench, 2, "[::ffff:192.0.2.1]:2"));
+        assert!(!begin(&mut clients, &mut bench, 3, "192.0.2.1:3"));
+        assert_eq!(bench.refused("too many clients of one address"), 1);
+        clients.sessions.get_mut(&Token(1)).unwrap().usage = Usage::Requests;
+        assert!(begin(&mut clients, &mut bench, 4, "127.0.0.1:4"));
+        assert!(!begin(&mut clients, &mut bench, 5, "127.0.0.1:5"), "nobody has had time for a request");
+        bench.shared.now += CLIENT_FIRST_REQUEST_TIME;
+        assert!(begin(&mut clients, &mut bench, 6, "127.0.0.1:6"), "loopback has no limit");
+        assert!(!clients.has(Token(2)) && clients.has(Token(1)), "the oldest without a request is evicted");
+        assert_eq!(bench.refused("client without a request evicted"), 1);
     }
 }

@@ -43,6 +43,10 @@ pub(crate) enum Refused {
     ClientsFull,
     /// A client was idle for long and had to make room.
     ClientEvicted,
+    /// A connection that never sent a request had to make room.
+    ClientWithoutRequest,
+    /// Its address had too many clients.
+    ClientsOfAddress,
     /// A client took too long to send a long frame.
     ClientTooSlow,
     /// A client did not read its replies.
@@ -68,6 +72,8 @@ impl Refused {
             Refused::Silent => "peer silent",
             Refused::ClientsFull => "client beyond the limit",
             Refused::ClientEvicted => "idle client evicted",
+            Refused::ClientWithoutRequest => "client without a request evicted",
+            Refused::ClientsOfAddress => "too many clients of one address",
             Refused::ClientTooSlow => "client frame too slow",
             Refused::ClientUnread => "client that does not read",
             Refused::AcceptFailed => "accept failed",

@@ -7,7 +7,9 @@ use std::io::Write;
 use wire::envelope::{FromCore, ToCore};
 use wire::frame::Kind;
 use wire::ids::{ClientId, NodeId, Round};
-use wire::limits::{CLIENT_FRAME_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX};
+use wire::limits::{
+    CLIENT_FIRST_REQUEST_TIME, CLIENT_FRAME_BYTES_MAX, CLIENTS_FRAME_BYTES_MAX, CLIENTS_UNREAD_BYTES_MAX,
+};
 use wire::rand;
 use wire::session::Identity;
 
@@ -172,4 +174,39 @@ fn unfinished_long_frames_wait_for_a_permit_while_others_are_served() {
     assert_eq!(next_request(&mut server).1.len(), frame_bytes);
     server.core.wait_refused("client frame too slow", permits as u64);
     writer.join().unwrap();
+}
+
+#[test]
+fn connections_that_only_ping_make_room_for_clients_that_ask() {
+    const PLACES: usize = 24;
+    let mut server = Server::start(&["--limits", "accepts-per-s=100000,clients=24"]);
+    let mut idle: Vec<_> = (0..PLACES).map(|_| server.dial_client()).collect();
+    std::thread::sleep(CLIENT_FIRST_REQUEST_TIME);
+    for client in &mut idle {
+        client.send_with(|sealer, out| sealer.seal_ping(1, Round(0), out));
+        assert_eq!(client.receive().unwrap().kind, Kind::Pong);
+    }
+    let mut asking = server.dial_client();
+    asking.send(b"a request").unwrap();
+    assert_eq!(next_request(&mut server).1, b"a request");
+    server.core.wait_refused("client without a request evicted", 1);
+    // Those that come later take the places of those that never asked.
+    let more: Vec<_> = (0..PLACES).filter_map(|_| server.dial(&Identity::client(), rand::u64()).ok()).collect();
+    asking.send(b"another request").unwrap();
+    assert_eq!(next_request(&mut server).1, b"another request");
+    drop((idle, more));
+}
+
+#[test]
+fn clients_of_one_address_are_limited() {
+    let mut server = Server::start(&["--limits", "clients-per-loopback=3"]);
+    let mut served: Vec<_> = (0..3).map(|_| server.dial_client()).collect();
+    if let Ok(mut fourth) = server.dial(&Identity::client(), rand::u64()) {
+        fourth.wait_closed();
+    }
+    server.core.wait_refused("too many clients of one address", 1);
+    for client in &mut served {
+        client.send(b"served").unwrap();
+        assert_eq!(next_request(&mut server).1, b"served");
+    }
 }

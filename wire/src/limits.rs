@@ -146,6 +146,12 @@ pub const AUDIT_ITEMS_MAX: usize = 20_000;
 
 /// Client connections of one `net_server`.
 pub const CLIENTS_MAX: usize = 256;
+/// The same of one remote address: four addresses fill all places. Loopback has a limit of its own, by default none,
+/// since all clients of a local run share it.
+pub const CLIENTS_PER_IP_MAX: usize = 64;
+/// A connection that has sent no request for this long may be evicted by a new one, whatever else it sends: a client
+/// connects because it wants something. With 100 accepts a second no crowd holds all places for so long.
+pub const CLIENT_FIRST_REQUEST_TIME: Duration = Duration::from_secs(1);
 /// A client that neither sent nor received anything for this long may be evicted by a new one.
 pub const CLIENT_IDLE_EVICTABLE: Duration = Duration::from_secs(60);
 /// Longest frame body of a client: a full submission of 250-byte transactions fits with room.

@@ -116,6 +116,8 @@ pub(crate) const LIMITS_SECTION: (&str, &str) = (
      handshakes-per-ip       8, from 1 to 1000000\n\
      accepts-per-s           100, from 1 to 1000000\n\
      clients                 256, from 1 to 1000000\n\
+     clients-per-ip          64, from 1 to 1000000\n\
+     clients-per-loopback    no limit, from 1\n\
      client-idle-ms          60000, from 1 to 86400000\n\
      client-unread-bytes     4194304, from 65536 to 1073741824\n\
      clients-unread-bytes    16777216, from 65536 to 68719476736\n\

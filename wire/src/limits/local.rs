@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ACCEPTS_PER_S_MAX, ACK_DELAY, CLIENT_FRAME_BYTES_MAX, CLIENT_IDLE_EVICTABLE, CLIENT_UNREAD_BYTES_MAX,
-    CLIENTS_FRAME_BYTES_MAX, CLIENTS_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN,
+    CLIENTS_FRAME_BYTES_MAX, CLIENTS_MAX, CLIENTS_PER_IP_MAX, CLIENTS_UNREAD_BYTES_MAX, DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN,
     FRAME_BYTES_MAX, HANDSHAKE_TIME, HANDSHAKES_MAX, HANDSHAKES_PER_IP_MAX, HISTORY_ROUNDS_MAX,
     IPC_QUEUE_CLIENTS_BYTES_MAX, IPC_QUEUE_PEERS_BYTES_MAX, JOURNAL_KEPT_BYTES, LANE_OPEN_BYTES_MAX,
     MEMPOOL_BYTES_MAX, MEMPOOL_CLIENT_PERCENT_MAX, MEMPOOL_PEERS_PERCENT_MAX, MEMPOOL_TRANSACTIONS_MAX,
@@ -49,6 +49,10 @@ pub enum Local {
     AcceptsPerS,
     /// See [`CLIENTS_MAX`].
     Clients,
+    /// See [`CLIENTS_PER_IP_MAX`].
+    ClientsPerIp,
+    /// Client connections of one loopback address; unlimited by default.
+    ClientsPerLoopback,
     /// See [`CLIENT_IDLE_EVICTABLE`].
     ClientIdleMs,
     /// See [`CLIENT_UNREAD_BYTES_MAX`].
@@ -97,7 +101,7 @@ const GIB: u64 = 1 << 30;
 const COUNT: u64 = 1_000_000;
 
 /// All limits, in the order of [`Local`].
-const ROWS: [Row; 27] = [
+const ROWS: [Row; 29] = [
     row(Local::MempoolTransactions, "mempool-transactions", MEMPOOL_TRANSACTIONS_MAX as u64, 1, 100 * COUNT),
     row(Local::MempoolBytes, "mempool-bytes", MEMPOOL_BYTES_MAX, 1 << 16, 64 * GIB),
     row(Local::MempoolClientPercent, "mempool-client-percent", MEMPOOL_CLIENT_PERCENT_MAX as u64, 1, 100),
@@ -113,6 +117,8 @@ const ROWS: [Row; 27] = [
     row(Local::HandshakesPerIp, "handshakes-per-ip", HANDSHAKES_PER_IP_MAX as u64, 1, COUNT),
     row(Local::AcceptsPerS, "accepts-per-s", ACCEPTS_PER_S_MAX as u64, 1, COUNT),
     row(Local::Clients, "clients", CLIENTS_MAX as u64, 1, COUNT),
+    row(Local::ClientsPerIp, "clients-per-ip", CLIENTS_PER_IP_MAX as u64, 1, COUNT),
+    row(Local::ClientsPerLoopback, "clients-per-loopback", u64::MAX, 1, u64::MAX),
     row(Local::ClientIdleMs, "client-idle-ms", ms(CLIENT_IDLE_EVICTABLE), 1, DAY_MS),
     row(Local::ClientUnreadBytes, "client-unread-bytes", CLIENT_UNREAD_BYTES_MAX, 1 << 16, GIB),
     row(Local::ClientsUnreadBytes, "clients-unread-bytes", CLIENTS_UNREAD_BYTES_MAX, 1 << 16, 64 * GIB),
