@@ -282,7 +282,9 @@ impl AcksLoop {
     }
 
     fn close(&mut self, mut reading: Reading, closed: &Closed) {
-        log::info!("closed the link to {}: {closed}", Name::Node(reading.peer.id()));
+        if reading.peer.is_logged() {
+            log::info!("closed the link to {}: {closed}", Name::Node(reading.peer.id()));
+        }
         if let Some(breach) = closed.breach() {
             self.reports.refuse(breach);
         }

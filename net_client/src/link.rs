@@ -15,6 +15,7 @@ use wire::frame::Sealer;
 use wire::hosts::Host;
 use wire::limits::local::Local;
 use wire::link_rule::LinkRule;
+use wire::logging::is_logged;
 use wire::name::Name;
 use wire::rand;
 use wire::session::{Expected, ListenerHello, LocalHello, Session};
@@ -61,7 +62,7 @@ impl Link {
         self.peer.set_send_thread();
         let mut backoff = Backoff::new(self.process.limits.time(Local::DialBackoffMs));
         let mut burst = Burst::default();
-        let mut last_failure = String::new();
+        let (mut last_failure, mut failures) = (String::new(), 0);
         loop {
             self.peer.wait_while_cut();
             match self.session(&mut burst) {
@@ -70,11 +71,14 @@ impl Link {
                     backoff.reset();
                 }
                 Ok(Use::Idle) => last_failure.clear(),
-                // Logged once while the reason stays the same, not at every dial.
+                // Logged once while the reason stays the same, not at every dial; and seldom if it changes all the time.
                 Err(error) => {
                     let failure = error.to_string();
                     if failure != last_failure {
-                        log::info!("no link to {}: {failure}; dialling again", Name::Node(self.peer.id()));
+                        failures += 1;
+                        if is_logged(failures) {
+                            log::info!("no link to {}: {failure}; dialling again", Name::Node(self.peer.id()));
+                        }
                         last_failure = failure;
                     }
                 }
@@ -110,7 +114,9 @@ impl Link {
             return Err(io::Error::other(format!("the listener {error}")).into());
         }
         self.listener = Some(hello.incarnation);
-        log::info!("the link to {} is up", Name::Node(self.peer.id()));
+        if self.peer.is_logged() {
+            log::info!("the link to {} is up", Name::Node(self.peer.id()));
+        }
         let reading = stream.try_clone()?;
         self.acks.add(NewLink {
             peer: self.peer.clone(),
@@ -127,7 +133,9 @@ impl Link {
             let _ = stream.shutdown(Shutdown::Both);
             self.wait_until_lost();
         }
-        log::info!("the link to {} is lost", Name::Node(self.peer.id()));
+        if self.peer.is_logged() {
+            log::info!("the link to {} is lost", Name::Node(self.peer.id()));
+        }
         Ok(self.peer.link_use())
     }
 

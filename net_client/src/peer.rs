@@ -16,6 +16,7 @@ use wire::envelope::{LinkCounters, Progress};
 use wire::ids::NodeId;
 use wire::limits::DIAL_BACKOFF_MIN;
 use wire::link_rule::LinkRule;
+use wire::logging::is_logged;
 
 use crate::outbox::{Ack, Item, Listener, NeverSent, Outbox, Outgoing};
 
@@ -37,6 +38,8 @@ struct State {
     /// The sequence of the ping to write next.
     ping: Option<u64>,
     rule: LinkRule,
+    /// Sessions so far.
+    sessions: u64,
     counters: LinkCounters,
 }
 
@@ -90,6 +93,7 @@ impl Peer {
             dials_now: false,
             ping: None,
             rule: LinkRule::None,
+            sessions: 0,
             counters: LinkCounters::default(),
         };
         Peer { id, sender: OnceLock::new(), state: Mutex::new(state), dial: Condvar::new() }
@@ -165,6 +169,7 @@ impl Peer {
         state.link_use = Use::Idle;
         state.dials_now = false;
         state.ping = None;
+        state.sessions += 1;
         Ok(())
     }
 
@@ -176,6 +181,12 @@ impl Peer {
     /// Whether a session is open.
     pub(crate) fn is_linked(&self) -> bool {
         self.lock().link == Link::Up
+    }
+
+    /// Whether to log the beginning and the end of the present or last session: a Byzantine peer can end sessions at
+    /// will.
+    pub(crate) fn is_logged(&self) -> bool {
+        is_logged(self.lock().sessions)
     }
 
     /// Whether the peer responded in the present or last session.

@@ -83,3 +83,21 @@ fn a_few_acks_without_news_are_lawful_and_a_lie_is_not() {
     wait_down(&mut bench, HOSTILE);
     wait_refused(&mut bench, "ack of what was never sent", 1);
 }
+
+#[test]
+fn a_listener_that_closes_again_and_again_is_seldom_logged() {
+    const SESSIONS: u32 = 25;
+    let (mut bench, listeners) = Bench::start(2);
+    let mut peer = bench.peer(HOSTILE.0);
+    for number in 0..SESSIONS {
+        bench.send([keep(number)]);
+        let mut connection = peer.accept(&listeners[0]);
+        // A link that carried something is dialled again soon.
+        peer.receive(&mut connection, 1, Acks::Sent);
+        connection.close();
+        wait_down(&mut bench, HOSTILE);
+    }
+    let log = std::fs::read_to_string(bench.dir.join("log")).unwrap();
+    let lines = log.lines().filter(|line| line.contains("link")).count();
+    assert!((10..=33).contains(&lines), "{lines} lines for {SESSIONS} sessions:\n{log}");
+}

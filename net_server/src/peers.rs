@@ -26,12 +26,13 @@ use wire::frame::{Arrival, Frame, FrameReader, InOrder, Kind, Sealer};
 use wire::ids::{NodeId, Round};
 use wire::limits::local::Local;
 use wire::limits::{ACK_BYTES_MAX, FRAME_BYTES_MAX};
+use wire::logging::is_logged;
 use wire::name::Name;
 use wire::session::DialerHello;
 
 use crate::admission::Admitted;
 use crate::bucket::Bucket;
-use crate::counters::{Refused, is_power_of_ten};
+use crate::counters::Refused;
 use crate::outgoing::Outgoing;
 use crate::ready::Ready;
 use crate::shared::{self, Shared};
@@ -182,7 +183,7 @@ impl Peers {
         // The first frames may have arrived together with the finish.
         self.ready.add(token);
         link.sessions += 1;
-        if link.is_logged() {
+        if is_logged(link.sessions) {
             log::info!("{} connected from {remote}, session number {}", Name::Node(peer), link.sessions);
         }
     }
@@ -375,7 +376,7 @@ impl Peers {
         {
             link.session = None;
             shared.bridge.push_message(&ToCore::PeerDown { peer });
-            if link.is_logged() {
+            if is_logged(link.sessions) {
                 log::info!("{} disconnected, session number {}", Name::Node(peer), link.sessions);
             }
         }
@@ -383,13 +384,6 @@ impl Peers {
 }
 
 impl Link {
-    /// Whether to log the present session: each of the first ones, later those with numbers that are powers of ten,
-    /// since a Byzantine peer can reconnect at will.
-    fn is_logged(&self) -> bool {
-        const EACH_UP_TO: u64 = 10;
-        self.sessions <= EACH_UP_TO || is_power_of_ten(self.sessions)
-    }
-
     /// Handles one frame of the session, in order.
     fn take(&mut self, session: &mut PeerSession, frame: Frame, shared: &mut Shared) -> Result<(), Refused> {
         match frame.kind {
@@ -462,17 +456,5 @@ impl PeerSession {
             }
             self.last_answer = shared.now;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_that_reconnects_again_and_again_is_seldom_logged() {
-        let is_logged = |sessions: &u64| Link { sessions: *sessions, ..Link::default() }.is_logged();
-        let logged: Vec<u64> = (1..=2_000).filter(is_logged).collect();
-        assert_eq!(logged, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1_000]);
     }
 }

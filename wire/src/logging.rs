@@ -27,6 +27,21 @@ pub fn filter(default: &str) -> Result<String, ParseError> {
     }
 }
 
+/// Whether to log the event with this number, from 1, of a kind that others can cause at will: each of the first ten,
+/// later those whose numbers are powers of ten.
+pub fn is_logged(number: u64) -> bool {
+    const EACH_UP_TO: u64 = 10;
+    number <= EACH_UP_TO || is_power_of_ten(number)
+}
+
+/// The same, but only powers of ten from the beginning.
+pub fn is_power_of_ten(mut number: u64) -> bool {
+    while number >= 10 && number.is_multiple_of(10) {
+        number /= 10;
+    }
+    number == 1
+}
+
 fn check(filter: &str) -> Result<(), ParseError> {
     let directives = filter.split_once('/').map_or(filter, |(directives, _)| directives);
     for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
@@ -60,6 +75,14 @@ fn unknown(word: &str, what: &str, names: &[&str]) -> ParseError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_that_others_cause_are_seldom_logged() {
+        let logged: Vec<u64> = (1..=2_000).filter(|number| is_logged(*number)).collect();
+        assert_eq!(logged, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1_000]);
+        let logged: Vec<u64> = (1..=2_000).filter(|number| is_power_of_ten(*number)).collect();
+        assert_eq!(logged, [1, 10, 100, 1_000]);
+    }
 
     #[test]
     fn filters_that_exist_pass() {
