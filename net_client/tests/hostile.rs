@@ -1,4 +1,4 @@
-//! The real `net_client` against Byzantine listeners: they cost their own link alone.
+//! The real `net_client` against Byzantine listeners and a dead one: they cost their own link alone.
 
 mod common;
 
@@ -7,9 +7,10 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wire::envelope::ToCore;
-use wire::ids::NodeId;
-use wire::limits::LISTENER_CHATTER_MAX;
+use wire::dest::Dest;
+use wire::envelope::{Class, FromCore, Progress, ToCore};
+use wire::ids::{NodeId, Round, Seq};
+use wire::limits::{LISTENER_CHATTER_MAX, OUTBOX_BYTES_MAX};
 
 use common::{Acks, Bench, Connection, keep};
 
@@ -100,4 +101,37 @@ fn a_listener_that_closes_again_and_again_is_seldom_logged() {
     let log = std::fs::read_to_string(bench.dir.join("log")).unwrap();
     let lines = log.lines().filter(|line| line.contains("link")).count();
     assert!((10..=33).contains(&lines), "{lines} lines for {SESSIONS} sessions:\n{log}");
+}
+
+/// Processor time of a process so far, in ticks of 10 ms.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn a_dead_peer_costs_no_processor_time_however_much_waits_for_it() {
+    const DEAD: NodeId = NodeId(1);
+    const ROUNDS: u64 = 3_000;
+    let (mut bench, listeners) = Bench::start(3);
+    let mut honest = bench.peer(HONEST.0);
+    let mut connection = honest.accept(&listeners[1]);
+    // Its outbox is full, of messages that no progress finishes.
+    let messages = OUTBOX_BYTES_MAX / 300;
+    let to_dead =
+        |_| (FromCore::Send { dest: Dest::Node(DEAD), class: Class::Keep, digest: None }, vec![7; 100]);
+    bench.send((0..messages).map(to_dead));
+    bench.send([keep(0)]);
+    honest.receive(&mut connection, 1, Acks::Sent);
+    let before = cpu_ticks(bench.child.id());
+    bench.send((1..=ROUNDS).map(|round| {
+        let lanes = (0..3).map(|node| (NodeId(node), Seq(round))).collect();
+        (FromCore::Progress(Progress { decided: Round(round), lanes }), vec![])
+    }));
+    bench.send([keep(1)]);
+    honest.receive(&mut connection, 1, Acks::Sent);
+    let used = cpu_ticks(bench.child.id()) - before;
+    println!("{used} ticks of 10 ms for {ROUNDS} rounds with {messages} messages waiting");
+    assert!(used <= 30, "{used} ticks of 10 ms for {ROUNDS} rounds");
 }
