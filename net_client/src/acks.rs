@@ -31,8 +31,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use wire::frame::{Frame, FrameReader, Kind, Opener, ReadError, ReadOutcome, Scratch};
 use wire::ids::Round;
-use wire::limits::{LISTENER_CHATTER_MAX, PING_FAILURES_MAX};
 use wire::limits::local::{Local, LocalLimits};
+use wire::limits::{LISTENER_CHATTER_MAX, PING_FAILURES_MAX};
 use wire::name::Name;
 use wire::session::ListenerHello;
 use wire::wan::Emulated;

@@ -77,7 +77,10 @@ impl Link {
                     if failure != last_failure {
                         failures += 1;
                         if is_logged(failures) {
-                            log::info!("no link to {}: {failure}; dialling again", Name::Node(self.peer.id()));
+                            log::info!(
+                                "no link to {}: {failure}; dialling again",
+                                Name::Node(self.peer.id())
+                            );
                         }
                         last_failure = failure;
                     }

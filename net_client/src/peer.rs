@@ -79,9 +79,9 @@ pub(crate) struct Taken {
     pub(crate) has_more: bool,
 }
 
-/// About how many bytes one write takes: enough that the system call costs little, few enough that a ping does not wait
-/// long on a slow link and messages of classes that finish meanwhile are not sent.
-pub(crate) const WRITE_BYTES: u64 = 256 << 10;
+/// About how many bytes one write takes, of small frames and of pieces of a long body alike: enough to fill a socket's
+/// buffer, few enough that pings do not wait long and messages of classes that finish meanwhile are not sent.
+pub(crate) const WRITE_BYTES: u64 = 1 << 20;
 
 impl Peer {
     /// A peer without a link, whose outbox holds at most `outbox_bytes_max`.

@@ -191,7 +191,8 @@ fn connections_that_only_ping_make_room_for_clients_that_ask() {
     assert_eq!(next_request(&mut server).1, b"a request");
     server.core.wait_refused("client without a request evicted", 1);
     // Those that come later take the places of those that never asked.
-    let more: Vec<_> = (0..PLACES).filter_map(|_| server.dial(&Identity::client(), rand::u64()).ok()).collect();
+    let more: Vec<_> =
+        (0..PLACES).filter_map(|_| server.dial(&Identity::client(), rand::u64()).ok()).collect();
     asking.send(b"another request").unwrap();
     assert_eq!(next_request(&mut server).1, b"another request");
     drop((idle, more));

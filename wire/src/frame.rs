@@ -297,7 +297,11 @@ impl Sealer {
     }
 
     fn append(&mut self, kind: Kind, sequence: u64, digest: &Digest, body: &[u8], out: &mut Vec<u8>) {
-        assert!(kind.admits_length(body.len(), FRAME_BYTES_MAX as usize), "a {kind:?} of {} bytes", body.len());
+        assert!(
+            kind.admits_length(body.len(), FRAME_BYTES_MAX as usize),
+            "a {kind:?} of {} bytes",
+            body.len()
+        );
         self.append_unit(Unit::Whole(kind), sequence, digest, body, out);
     }
 

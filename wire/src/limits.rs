@@ -47,7 +47,7 @@ pub const PING_FAILURES_MAX: u32 = 5;
 /// Frames of a listener between two pings to it that bring nothing new: acks of what is confirmed, and pongs. An honest
 /// one sends a pong for each ping, even if its pings and ours are timed differently.
 pub const LISTENER_CHATTER_MAX: u32 = 256;
-/// How long a listener waits for a frame of a dialer: longer than a dialer that keeps the link stays silent.
+/// How long a listener waits for bytes of a dialer: longer than a dialer that keeps the link stays silent.
 pub const PEER_SILENCE_MAX: Duration =
     PING_INTERVAL.saturating_mul(PING_FAILURES_MAX).saturating_add(PING_TIMEOUT);
 

@@ -92,11 +92,28 @@ enum Pieces {
 
 /// The part of a frame to which the next byte belongs.
 enum Stage {
-    Header { bytes: [u8; HEADER_BYTES], filled: usize },
-    Body { header: [u8; HEADER_BYTES], unit: Unit, sequence: u64, body: Filling, hash: Sha256 },
-    Tag { header: [u8; HEADER_BYTES], unit: Unit, frame: Frame, bytes: [u8; TAG_BYTES], filled: usize },
+    Header {
+        bytes: [u8; HEADER_BYTES],
+        filled: usize,
+    },
+    Body {
+        header: [u8; HEADER_BYTES],
+        unit: Unit,
+        sequence: u64,
+        body: Filling,
+        hash: Sha256,
+    },
+    Tag {
+        header: [u8; HEADER_BYTES],
+        unit: Unit,
+        frame: Frame,
+        bytes: [u8; TAG_BYTES],
+        filled: usize,
+    },
     /// A piece of `FrameReader::long`, of which so many bytes are missing.
-    Piece { missing: usize },
+    Piece {
+        missing: usize,
+    },
 }
 
 const START: Stage = Stage::Header { bytes: [0; HEADER_BYTES], filled: 0 };
@@ -182,11 +199,7 @@ impl FrameReader {
             self.stage = match stage {
                 Stage::Header { mut bytes, mut filled } => {
                     fill(&mut bytes, &mut filled, &mut input);
-                    if filled < HEADER_BYTES {
-                        Stage::Header { bytes, filled }
-                    } else {
-                        self.begin(bytes)?
-                    }
+                    if filled < HEADER_BYTES { Stage::Header { bytes, filled } } else { self.begin(bytes)? }
                 }
                 Stage::Body { header, unit, sequence, mut body, mut hash } => {
                     let taken = body.take(input);
