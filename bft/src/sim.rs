@@ -14,6 +14,7 @@
 //! | `parcel` | messages, decoded once for all observers |
 //! | `workload` | clients, of one shard and of several |
 //! | `adversary` | Byzantine members and hostile schedulers |
+//! | `liar` | one Byzantine member for a real testbed, with the same attacks |
 //! | `checker` | the checks after every step |
 //! | `run` | the loop; journals, crashes, restarts; checks that a core is idle after each event; liveness after healing
 //! |
@@ -26,6 +27,7 @@ pub mod bench;
 mod checker;
 mod cost;
 mod disk;
+mod liar;
 mod links;
 pub(crate) mod messages;
 pub(crate) mod net;
@@ -38,8 +40,9 @@ pub mod search;
 mod trace;
 mod workload;
 
-pub use adversary::Adversary;
+pub use adversary::{Adversary, Conduct};
 pub use checker::{Subject, Violation};
+pub use liar::Liar;
 pub use links::HEALED_DELAY_MAX;
 pub use plan::{Crashes, REAL_SUITE_EVERY, Scenario, SuiteKind};
 pub use run::{DECISION_WITHIN, Direct, FATES_WITHIN, Report, Transport, run};

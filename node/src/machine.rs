@@ -10,7 +10,7 @@ use bft::time::Time;
 use wire::client::NodeStatus;
 
 /// It has no clock: each event has a time, which never runs backwards.
-pub(crate) trait Machine {
+pub trait Machine {
     /// Handles an event and returns the effects to carry out, in this order.
     fn handle(&mut self, now: Time, event: Event) -> Vec<Effect>;
 

@@ -9,6 +9,7 @@ mod certificates;
 mod checkpoints;
 mod claims;
 mod coin;
+mod conduct;
 mod equivocation;
 mod floods;
 mod hands;
@@ -25,6 +26,7 @@ use std::fmt;
 
 use crate::sim::parcel::{Frame, Parcel};
 
+pub use conduct::Conduct;
 pub(super) use hands::Hands;
 
 use certificates::{BadCertificates, Flavour};
@@ -79,7 +81,7 @@ adversaries! {
     EquivocatingBallots = "equivocating-ballots",
     /// Two cores with the same key.
     Twins = "twins",
-    /// Entries that only f+1 honest members get.
+    /// Entries that only as many members get as make a certificate.
     WithheldPayload = "withheld-payload",
     /// Certificates with signatures that others never gave.
     ForgedCertificate = "forged-certificate",
@@ -149,7 +151,8 @@ adversaries! {
     Reconnecting = "reconnecting",
     /// Values with an entry without a certificate in every lane.
     UnknownTips = "unknown-tips",
-    /// Signs the entries and parts of others but never serves them; sends its own entries to f+1 honest members.
+    /// Signs the entries and parts of others but never serves them; sends its own entries to as few as make a
+    /// certificate.
     SilentSigners = "silent-signers",
     /// Claims to have decided rounds that do not exist.
     FalseClaim = "false-claim",
@@ -325,11 +328,12 @@ impl Behaviour for Faithful {
     }
 }
 
-/// Every behaviour at once, drawn anew for each frame.
+/// Several behaviours at once, one drawn anew for each frame.
 #[derive(Debug)]
 struct Chaos(Vec<Box<dyn Behaviour>>);
 
 impl Chaos {
+    /// Of all.
     fn new(hands: &mut Hands) -> Chaos {
         let is_apt = |adversary: &Adversary| {
             *adversary != Adversary::Chaos
@@ -337,7 +341,12 @@ impl Chaos {
                 && (hands.committee.shards() > 1 || !adversary.needs_shards())
         };
         let all: Vec<Adversary> = Adversary::ALL.into_iter().filter(is_apt).collect();
-        Chaos(all.into_iter().map(|adversary| adversary.behaviour(hands)).collect())
+        Chaos::of(&all, hands)
+    }
+
+    /// Of these only.
+    fn of(adversaries: &[Adversary], hands: &mut Hands) -> Chaos {
+        Chaos(adversaries.iter().map(|adversary| adversary.behaviour(hands)).collect())
     }
 
     fn any(&mut self, hands: &mut Hands) -> &mut Box<dyn Behaviour> {

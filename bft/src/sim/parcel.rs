@@ -49,7 +49,11 @@ pub(super) enum Seen {
 impl Parcel {
     /// Decodes the bytes.
     pub(super) fn new(body: Bytes) -> Parcel {
-        let digest = Digest(Sha256::digest(&body[..]).into());
+        Parcel::with_digest(Digest(Sha256::digest(&body[..]).into()), body)
+    }
+
+    /// The same with their digest, where it is known.
+    pub(super) fn with_digest(digest: Digest, body: Bytes) -> Parcel {
         let seen = match Incoming::decode(&body) {
             Some(Incoming::Entry) => Entry::parse(digest, body.clone()).map_or(Seen::Garbage, Seen::Entry),
             Some(Incoming::Message(message)) => Seen::Message(message),
@@ -64,6 +68,11 @@ impl Parcel {
     /// A message that an adversary made.
     pub(super) fn of(message: &Message) -> Parcel {
         Parcel::new(message.encode())
+    }
+
+    /// Whether it is this very one.
+    pub(super) fn is(&self, other: &Parcel) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// SHA-256 of the bytes.

@@ -15,6 +15,7 @@ use crate::lane::entry::{self, Entry};
 use crate::message::Message;
 use crate::mvba::{Ballot, MvbaMessage, PreVote, Vote};
 use crate::round::RoundMessage;
+use crate::sim::adversary::leading::KEPT;
 use crate::sim::adversary::{Behaviour, Hands, instead};
 use crate::sim::parcel::{Frame, Parcel, Seen};
 use crate::spb::SpbMessage;
@@ -86,6 +87,7 @@ impl BadCertificates {
     }
 
     fn value(&mut self, hands: &Hands, round: Round, cut: &Cut) -> Cut {
+        self.values.retain(|other, _| other.0 + KEPT >= round.0);
         let value = self.values.entry(round);
         value.or_insert_with(|| hands.known.other_value(round, cut).unwrap_or_else(|| cut.clone())).clone()
     }
@@ -179,6 +181,7 @@ impl BadCertificates {
         if entry.owner != hands.index(frame.from) {
             return;
         }
+        self.entries.retain(|(owner, seq), _| *owner != frame.from || seq.0 + KEPT >= entry.seq.0);
         let other = self.entries.entry((frame.from, entry.seq)).or_insert_with(|| {
             let mut buffer = entry::buffer(1);
             buffer.push(0);

@@ -29,6 +29,8 @@ pub(super) struct StaleFlood {
 
 impl StaleFlood {
     const HEARD_MAX: usize = 400;
+    /// Longer messages are not repeated: the flood is one of messages, not of bytes.
+    const BYTES_MAX: usize = 64 << 10;
 }
 
 impl Behaviour for StaleFlood {
@@ -37,7 +39,7 @@ impl Behaviour for StaleFlood {
     }
 
     fn see(&mut self, hands: &mut Hands, frame: &Frame) {
-        if hands.prng.chance(1, 8) {
+        if hands.prng.chance(1, 8) && frame.parcel.body().len() <= StaleFlood::BYTES_MAX {
             if self.heard.len() == StaleFlood::HEARD_MAX {
                 let at = hands.prng.below(StaleFlood::HEARD_MAX as u64) as usize;
                 self.heard.swap_remove(at);

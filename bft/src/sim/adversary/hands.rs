@@ -8,11 +8,12 @@ use wire::committee::Committee;
 use wire::envelope::Class;
 use wire::ids::{Index, NodeId, ShardId, Signature};
 
-use crate::crypto::cert::Certificate;
+use crate::crypto::cert::{Certificate, CertificateCache};
 use crate::crypto::suite::{Statement, Suite};
+use crate::lane::entry::Entry;
 use crate::message::Message;
 use crate::prng::Prng;
-use crate::proposal::Rules;
+use crate::proposal::{ProposalView, Rules};
 use crate::sim::adversary::known::Known;
 use crate::sim::parcel::{Frame, Parcel};
 
@@ -55,6 +56,21 @@ impl Hands {
     /// The frames it has sent since the last call, and the proofs it has found that a guarantee is broken.
     pub(in crate::sim) fn take(&mut self) -> (Vec<Frame>, Vec<String>) {
         (std::mem::take(&mut self.out), std::mem::take(&mut self.proofs))
+    }
+
+    /// The frames it has sent since they were last taken.
+    pub(in crate::sim) fn frames(&self) -> &[Frame] {
+        &self.out
+    }
+
+    /// Takes them.
+    pub(in crate::sim) fn take_frames(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// What an entry holds, if it is valid.
+    pub(in crate::sim) fn validated<'a>(&self, entry: &'a Entry) -> Option<ProposalView<'a>> {
+        self.rules.validate(entry.payload()).ok()
     }
 
     /// Whether it owns a node.
@@ -131,6 +147,14 @@ impl Hands {
     /// Whether a member signed a statement.
     pub(super) fn is_signed(&self, signer: Index, statement: &Statement, signature: &Signature) -> bool {
         self.suites.values().next().is_some_and(|suite| suite.verify(signer, statement, signature))
+    }
+
+    /// Whether a certificate proves a statement.
+    pub(super) fn is_certified(&self, statement: &Statement, certificate: &Certificate) -> bool {
+        let verify = |suite: &Arc<dyn Suite>| {
+            CertificateCache::default().verify(&self.committee, &**suite, statement, certificate)
+        };
+        self.suites.values().next().is_some_and(verify)
     }
 
     /// Reports a proof that cannot exist if the protocol is safe.

@@ -11,7 +11,7 @@ use crate::cut::{Cut, Tip};
 use crate::lane::LaneMessage;
 use crate::message::Message;
 use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
-use crate::round::RoundMessage;
+use crate::round::{CatchUpMessage, RoundMessage};
 use crate::sim::parcel::{Frame, Seen};
 use crate::spb::{Certified, SpbMessage};
 
@@ -112,6 +112,9 @@ impl Known {
                 self.see_agreement(committee.index_of(frame.from), *round, message);
             }
             Message::Round(RoundMessage::Halt(halt)) => self.see_halt(halt),
+            Message::Round(RoundMessage::CatchUp(CatchUpMessage::Halts(answer))) => {
+                answer.halts.iter().for_each(|halt| self.see_halt(halt));
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
 
+use crate::crypto::cert::Certificate;
 use crate::crypto::suite::{Stage, Statement};
 use crate::cut::Cut;
 use crate::lane::LaneMessage;
@@ -20,6 +21,9 @@ use crate::sim::parcel::Frame;
 use crate::spb::SpbMessage;
 
 type Signatures = BTreeMap<Index, Signature>;
+
+/// Entries of each lane, and rounds, that are remembered: an answer that comes later is of no use any more.
+pub(super) const KEPT: u64 = 200;
 
 /// SPBs that it leads with values of its own choice.
 #[derive(Debug, Default)]
@@ -37,10 +41,18 @@ impl Leading {
 
     /// Remembers a value that a member it owns proposes.
     pub(super) fn propose(&mut self, leader: NodeId, round: Round, view: View, cut: &Cut) {
+        self.forget_before(round.0.saturating_sub(KEPT));
         let values = self.values.entry((leader, round, view)).or_default();
         if !values.contains(cut) {
             values.push(cut.clone());
         }
+    }
+
+    fn forget_before(&mut self, oldest: u64) {
+        let Leading { values, votes, certified } = self;
+        values.retain(|(_, round, _), _| round.0 >= oldest);
+        votes.retain(|(_, round, ..), _| round.0 >= oldest);
+        certified.retain(|(_, round, ..), _| round.0 >= oldest);
     }
 
     /// Collects ECHO and READY, and goes on with LOCK and FINISH.
@@ -86,7 +98,8 @@ pub(super) struct Branches {
     /// By lane and seq.
     entries: BTreeMap<(NodeId, Seq), Entry>,
     echoes: BTreeMap<(Index, Seq, Digest), Signatures>,
-    certified: BTreeMap<(Index, Seq), BTreeSet<Digest>>,
+    /// Claims of other liars among them.
+    certified: BTreeMap<(Index, Seq), BTreeMap<Digest, Certificate>>,
 }
 
 impl Branches {
@@ -97,6 +110,8 @@ impl Branches {
 
     /// Remembers an inserted entry.
     pub(super) fn insert(&mut self, owner: NodeId, entry: Entry) {
+        let oldest = Seq(entry.seq.0.saturating_sub(KEPT));
+        self.entries.retain(|(node, seq), _| *node != owner || *seq >= oldest);
         self.entries.insert((owner, entry.seq), entry);
     }
 
@@ -111,8 +126,8 @@ impl Branches {
                     self.on_echo(hands, (node, *seq, *digest), signer, *signature);
                 }
             }
-            LaneMessage::Final { owner, seq, digest, .. } if !hands.owns(frame.from) => {
-                self.note_certified(hands, (*owner, *seq), *digest);
+            LaneMessage::Final { owner, seq, digest, certificate } if !hands.owns(frame.from) => {
+                self.note_certified(hands, (*owner, *seq), *digest, certificate);
             }
             _ => {}
         }
@@ -130,21 +145,35 @@ impl Branches {
         if !hands.is_signed(signer, &statement, &signature) {
             return;
         }
+        self.echoes.retain(|(lane, at, _), _| *lane != owner || at.0 + KEPT >= seq.0);
         let given = self.echoes.entry((owner, seq, digest)).or_default();
         given.insert(signer, signature);
         let Some(certificate) = hands.certificate(&statement, given) else { return };
-        self.note_certified(hands, (owner, seq), digest);
+        self.note_certified(hands, (owner, seq), digest, &certificate);
         if self.entry(node, seq).is_some_and(|entry| entry.digest == digest) {
             let message = LaneMessage::Final { owner, seq, digest, certificate };
             hands.send_to_honest(node, &Message::Lane(message));
         }
     }
 
-    fn note_certified(&mut self, hands: &mut Hands, position: (Index, Seq), digest: Digest) {
-        let digests = self.certified.entry(position).or_default();
-        digests.insert(digest);
-        if digests.len() == 2 {
-            hands.prove(format!("two certified entries at seq {} of lane {}", position.1, position.0));
+    fn note_certified(
+        &mut self,
+        hands: &mut Hands,
+        (owner, seq): (Index, Seq),
+        digest: Digest,
+        certificate: &Certificate,
+    ) {
+        self.certified.retain(|(lane, at), _| *lane != owner || at.0 + KEPT >= seq.0);
+        let certified = self.certified.entry((owner, seq)).or_default();
+        if certified.insert(digest, certificate.clone()).is_some() || certified.len() == 1 {
+            return;
+        }
+        // Seldom looked at: only where they contradict each other.
+        let holds = |(digest, certificate): (&Digest, &Certificate)| {
+            hands.is_certified(&Statement::Lane { owner, seq, digest: *digest }, certificate)
+        };
+        if certified.iter().filter(|one| holds(*one)).count() > 1 {
+            hands.prove(format!("two certified entries at seq {seq} of lane {owner}"));
         }
     }
 }

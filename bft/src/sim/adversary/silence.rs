@@ -56,7 +56,7 @@ impl Behaviour for Mute {
 /// Withholds one kind of message.
 #[derive(Debug)]
 pub(super) enum Withheld {
-    /// Entries of its own lanes go to f+1 honest members only: with its own members, enough for a certificate.
+    /// Entries of its own lanes go to as few honest members as make a certificate with its own.
     Payloads,
     /// It sends no coin shares.
     CoinShares,
@@ -76,7 +76,8 @@ impl Behaviour for Withheld {
                 // The receivers change from entry to entry.
                 let first = entry.seq.0 as usize % honest.len();
                 honest.rotate_left(first);
-                !hands.owns(frame.to) && !honest[..hands.committee.one_honest()].contains(&frame.to)
+                let enough = hands.committee.quorum() - hands.nodes().len();
+                !hands.owns(frame.to) && !honest[..enough].contains(&frame.to)
             }
             (Withheld::CoinShares, _) => {
                 matches!(frame.parcel.mvba(), Some((_, MvbaMessage::CoinShare { .. })))
