@@ -36,6 +36,10 @@ done
 # From the root, since cargo reads its settings from the current directory. The run itself stays in the caller's.
 profile="${TESTBED_PROFILE:-release}"
 (cd "$root" && cargo build --profile "$profile" --workspace) || exit 4
+# An ordinary build has no Byzantine nodes; random faults may have some.
+if [[ " ${arguments[*]} " =~ (byzantine|random): ]]; then
+    (cd "$root" && cargo build --profile "$profile" -p node --features byzantine --bin byzantine_node) || exit 4
+fi
 # A node has a connection to and from each other node, and benchmarks open a thousand more.
 ulimit -n "$(ulimit -Hn)"
 target="${CARGO_TARGET_DIR:-target}"

@@ -53,7 +53,7 @@ pub(crate) use self::options::{
 };
 pub(crate) use self::plan::{NodeSettings, RunPlan, followers, followers_text};
 pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, refuse_other_run};
-pub(crate) use self::program::{ProgramError, program};
+pub(crate) use self::program::{BYZANTINE, ProgramError, program};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::ready::{NotReady, REPLAY, wait_until_ready};
 pub(crate) use self::recovery::{Outcome, Recovery, Start};

@@ -241,7 +241,7 @@ pub(crate) fn check_and_measure(
             let status = record.nodes.get(&node).and_then(Option::as_ref);
             let path = log.join(format!("rounds-{node}.csv"));
             // A node that was killed before it wrote anything has no file; one that was up at the end must have.
-            if status.is_some() || path.exists() {
+            if status.is_some() || path.exists() && !record.byzantine.contains(&node) {
                 nodes.push(Reading::new(node, RoundsFile::open(&path, node, shard)?, status));
             }
         }
@@ -254,6 +254,7 @@ pub(crate) fn check_and_measure(
             match nodes.iter().find(|reading| reading.id == node) {
                 Some(reading) if reading.status.is_some() => {}
                 Some(reading) if reading.file.last().is_some() => gone.push(node),
+                None if record.byzantine.contains(&node) => {}
                 Some(_) | None => absent.push(node),
             }
         }
@@ -261,6 +262,10 @@ pub(crate) fn check_and_measure(
         ledgers::check(committee, shard, record, &mut verdict);
     }
     remark_on_those_down(&gone, &absent, &mut verdict);
+    if !record.byzantine.is_empty() {
+        let nodes: Vec<NodeId> = record.byzantine.iter().copied().collect();
+        verdict.remarks.push(format!("{}, Byzantine: nothing of it judged", ids::nodes_text(&nodes)));
+    }
     exchange::check(committee, record, &mut verdict);
     if record.clients.had_to_rest() {
         std::mem::take(&mut verdict.unrest).into_iter().for_each(|text| verdict.find(text));

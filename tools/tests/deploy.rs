@@ -95,7 +95,7 @@ impl Lines {
 fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     let Some(machines) = Machines::new(&[Quirk::None; 4], 2) else { return };
     let place = &machines.place;
-    let faults = "kill-server:5@1,pause:2@1+1,slow-node:6=50%@1+1,partition:0/1@1+1,slow:4>7=20ms@1+1";
+    let faults = "byzantine:7=forge,kill-server:5@1,pause:2@1+1,slow-node:6=50%@1+1,partition:0/1@1+1,slow:4>7=20ms@1+1";
     let arguments = format!("run --shards 2 --rate 100 --duration 4 --durability off --faults {faults}");
     let ends = ["pause:2@1+1", "slow-node:6=50%@1+1", "partition:0/1@1+1", "slow:4>7=20ms@1+1"];
     let ends = ends.map(|fault| format!("end of fault: {fault}"));
@@ -105,6 +105,7 @@ fn a_run_over_four_hosts_is_judged_and_every_step_can_be_taken_alone() {
     for field in ["agreement", "value_conserved", "exchange_holds"] {
         assert_eq!(place.summary(field), "true", "{field}\n{shown}");
     }
+    assert!(place.read("log/summary.json").contains("\"bad_certificate\": "), "node 7 lies: {shown}");
     assert!(place.number("committed_intra") > 0 && place.number("committed_cross") > 0, "{shown}");
     assert_eq!((place.number("lost"), place.number("in_flight")), (0, 0), "{shown}");
     assert!(place.read("log/summary.json").contains("\"clock_offset_ms\""), "{shown}");

@@ -2,7 +2,7 @@
 
 mod place;
 
-use place::{Place, eventually, is_alive, signal, text};
+use place::{Place, TOOLS, build_byzantine_node, eventually, is_alive, signal, text};
 
 #[test]
 fn faults_that_last_begin_and_end_and_nothing_is_lost() {
@@ -63,4 +63,63 @@ fn a_plan_that_stops_a_shard_for_good_is_announced() {
     let announced = shown.find("the plan takes 2 nodes out for good, more than f = 1").expect("announced");
     assert!(announced < shown.find("fault: restart:0@0.5").expect("carried out"), "before: {shown}");
     assert_eq!(place.summary("agreement"), "true", "{shown}");
+}
+
+/// Kinds of faults that honest nodes found, by the node that they blame; what a liar says is left out.
+fn blamed(place: &Place, nodes: u16, liar: u16) -> Vec<String> {
+    let logs = (0..nodes).filter(|node| *node != liar).map(|node| place.log(node));
+    let lines = logs.flat_map(|log| log.lines().map(String::from).collect::<Vec<_>>());
+    lines.filter(|line| line.contains(" is at fault: ")).collect()
+}
+
+#[test]
+fn a_byzantine_node_is_found_out_and_harms_nobody() {
+    build_byzantine_node();
+    for (behaviour, proof) in [("equivocate", "equivocation"), ("forge", "bad_certificate")] {
+        let place = Place::new();
+        let faults = format!("byzantine:2={behaviour},partition:2/0@0.5+0.5");
+        let output = place.local(&format!("--nodes 4 --rate 500 --duration 2.5 --faults {faults}"));
+        let shown = text(&output);
+        place.assert_all_well(&output);
+        assert!(shown.contains(&format!("  fault: byzantine:2={behaviour}\n")), "{shown}");
+        assert!(shown.contains("partition:2/0@0.5+0.5, over at 1."), "honest nodes are followed: {shown}");
+        let blamed = blamed(&place, 4, 2);
+        assert!(blamed.iter().any(|line| line.contains(proof)), "{behaviour} bites: {blamed:?}");
+        assert!(blamed.iter().all(|line| line.contains("node 2 is at fault")), "nobody else: {blamed:?}");
+        let summary = place.read("log/summary.json");
+        assert!(summary.contains(&format!("\"fault\": \"byzantine:2={behaviour}\"")), "{summary}");
+
+        // Whatever the liar wrote is neither held against the run nor for it.
+        assert!(place.read("log/nodes.csv").lines().any(|line| line == "2,0,byzantine,,,,,,,,,,,,,"));
+        std::fs::write(place.0.join("log/rounds-2.csv"), "all is lost\n").unwrap();
+        let verified = place.command("verify", "").output().unwrap();
+        let verdict = text(&verified);
+        assert!(verified.status.success(), "{verdict}");
+        assert!(verdict.contains("node 2, Byzantine: nothing of it judged"), "{verdict}");
+    }
+}
+
+#[test]
+fn too_many_byzantine_nodes_are_announced_and_excused_by_nothing() {
+    build_byzantine_node();
+    let place = Place::new();
+    let output = place.local("--nodes 4 --rate 100 --duration 1.5 --faults byzantine:2-3=mute");
+    let shown = text(&output);
+    let announced = shown.find("the plan makes 2 nodes Byzantine, more than f = 1").expect("announced");
+    assert!(announced < shown.find("fault: byzantine:2-3=mute").expect("begun"), "before: {shown}");
+    assert_eq!(output.status.code(), Some(3), "nothing was committed: {shown}");
+}
+
+/// Only the program made for it can lie.
+#[test]
+fn the_program_of_an_honest_node_has_no_attack() {
+    build_byzantine_node();
+    // A node proves to itself that a certificate is false; only a liar looks for two true ones.
+    let attack = b"two certified entries at seq";
+    let has = |program: &str, text: &[u8]| {
+        let bytes = std::fs::read(std::path::Path::new(TOOLS).with_file_name(program)).unwrap();
+        bytes.windows(text.len()).any(|window| window == text)
+    };
+    assert!(has("byzantine_node", attack) && has("byzantine_node", b"--stop-on-stdin-eof"));
+    assert!(has("node", b"--stop-on-stdin-eof") && !has("node", attack) && !has("node", b"--behaviour"));
 }

@@ -21,7 +21,7 @@ use super::script::{self, Reply, printable, quoted};
 use super::sites::{Failures, Site, all_or_failures, on_all};
 use super::ssh_error::SshError;
 use super::step::Input;
-use crate::run::{Directories, ProgramError, program, wan};
+use crate::run::{BYZANTINE, Directories, ProgramError, program, wan};
 
 /// The programs of a node, and the one that offers load.
 const PROGRAMS: [&str; 4] = ["node", "net_client", "net_server", "tools"];
@@ -86,6 +86,12 @@ impl Bundle {
         common.push(Item::text("wan.txt", wan_text(directories)?));
         common.push(Item::text("keys/committee.txt", committee.text().to_string()));
         Ok(Bundle { common, keys, testbed: committee.testbed().to_string(), version: version_of_node()? })
+    }
+
+    /// The same with the program of Byzantine nodes.
+    pub(super) fn with_byzantine(mut self) -> Result<Bundle, BundleError> {
+        self.common.push(Item::file(format!("bin/{BYZANTINE}"), "0700", program(BYZANTINE)?)?);
+        Ok(self)
     }
 
     fn items_of(&self, site: &Site) -> Result<Vec<Item>, BundleError> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bft::sim::Conduct;
 use wire::committee::Committee;
 use wire::ids::NodeId;
 
@@ -31,6 +32,8 @@ pub(super) struct StartOptions {
     pub(super) durability: Option<&'static str>,
     /// Nodes that start without their journals, and only follow.
     pub(super) follow: BTreeSet<NodeId>,
+    /// Nodes that are Byzantine, and how they behave; they have no journals.
+    pub(super) byzantine: BTreeMap<NodeId, Conduct>,
     /// Further arguments of all nodes.
     pub(super) arguments: Vec<String>,
 }
@@ -49,6 +52,7 @@ impl StartOptions {
             per_host,
             durability,
             follow: BTreeSet::new(),
+            byzantine: BTreeMap::new(),
             arguments: settings.arguments(),
         }
     }
@@ -178,7 +182,11 @@ fn start_nodes(
     // The port goes by the place among all nodes of the host, so that a node that is started alone has its own again.
     let places = site.ids().zip(0..).filter(|(id, _)| nodes.contains(id)).map(|(id, place): (_, u16)| {
         let metrics = metrics_port.map_or_else(|| "none".to_string(), |port| (port + place).to_string());
-        let role = if options.follow.contains(&id) { "follower" } else { "member" };
+        let role = match options.byzantine.get(&id) {
+            Some(conduct) => format!("byzantine={}", conduct.name()),
+            None if options.follow.contains(&id) => "follower".into(),
+            None => "member".into(),
+        };
         format!("{id}:{metrics}:{role}")
     });
     let head = [options.testbed.clone(), filter, history, site.nodes.len().to_string(), durability];

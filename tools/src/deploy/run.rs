@@ -99,12 +99,15 @@ fn begin<'a>(
         resume::note(&plan.directories.data, &options.noted)?;
     }
     let bundle = Bundle::gather(hosts, &prepared.committee, &plan.directories).map_err(failed)?;
+    let bundle =
+        if plan.byzantine().is_empty() { bundle } else { bundle.with_byzantine().map_err(failed)? };
     install(deployment, &bundle).map_err(failed)?;
     if signals::is_interrupted() {
         return Err(RunError::Interrupted);
     }
     let start = StartOptions {
         follow: plan.follow.clone(),
+        byzantine: plan.byzantine(),
         ..StartOptions::new(&prepared.committee, options.per_host, options.durability, &plan.settings)
     };
     let fleet = start_all(deployment, plan, start, facts)?;

@@ -187,6 +187,7 @@ mod tests {
         };
         let finished = Finished { intra: committed, cross: 0 };
         let record = Record {
+            byzantine: Default::default(),
             nodes: [(NodeId(0), None)].into(),
             ledgers: [(NodeId(0), None)].into(),
             receipts: [

@@ -17,8 +17,8 @@ use wire::ids::NodeId;
 use crate::pids::{self, Entry, Signal};
 use crate::procfs::{self, Process};
 use crate::run::{
-    Deed, DirectedRule, Directories, Fleet, Part, Reading, StartError, UnaskedEnd, Usage, control_lines,
-    killed, last_words, program, throttle,
+    BYZANTINE, Deed, DirectedRule, Directories, Fleet, Part, Reading, StartError, UnaskedEnd, Usage,
+    control_lines, killed, last_words, program, throttle,
 };
 
 /// How long nodes may take to stop before they are killed.
@@ -27,7 +27,6 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// All nodes of a run.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    program: PathBuf,
     nodes: Vec<Node>,
     directories: Directories,
     recorded: Vec<Entry>,
@@ -43,6 +42,7 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 struct Node {
     id: NodeId,
+    program: PathBuf,
     arguments: Vec<String>,
     child: Child,
     /// Takes rules of links. Closed to stop the node.
@@ -63,16 +63,18 @@ enum State {
 }
 
 impl Cluster {
-    /// Starts `count` nodes, each with the arguments that `arguments` gives it. If one cannot be started, those
-    /// that could are ended.
+    /// Starts `count` nodes, each with the arguments that `arguments` gives it, and the program of a Byzantine one if it
+    /// is one. If one cannot be started, those that could are ended.
     pub(crate) fn start(
         directories: &Directories,
         count: u16,
+        is_byzantine: impl Fn(NodeId) -> bool,
         arguments: impl Fn(NodeId) -> Vec<String>,
     ) -> Result<Cluster, StartError> {
-        let program = program("node")?;
+        let honest = program("node")?;
+        let has_liars = (0..count).map(NodeId).any(&is_byzantine);
+        let dishonest = has_liars.then(|| program(BYZANTINE)).transpose()?;
         let mut cluster = Cluster {
-            program,
             nodes: Vec::new(),
             directories: directories.clone(),
             recorded: Vec::new(),
@@ -82,7 +84,8 @@ impl Cluster {
             throttles: Vec::new(),
         };
         for id in (0..count).map(NodeId) {
-            match spawn(&cluster.program, directories, id, arguments(id)) {
+            let program = if is_byzantine(id) { dishonest.as_ref() } else { None };
+            match spawn(program.unwrap_or(&honest), directories, id, arguments(id)) {
                 Ok(node) => cluster.nodes.push(node),
                 Err(error) => {
                     cluster.kill_all();
@@ -251,7 +254,8 @@ impl Cluster {
         if !arguments.iter().any(|word| word == "--journal" || word == "--follow") {
             arguments.push("--follow".into());
         }
-        *node = spawn(&self.program, &self.directories, id, arguments)?;
+        let program = std::mem::take(&mut node.program);
+        *node = spawn(&program, &self.directories, id, arguments)?;
         Ok(())
     }
 
@@ -375,7 +379,7 @@ fn spawn(
         .spawn()
         .map_err(|error| StartError::file("start", program, error))?;
     let stdin = child.stdin.take();
-    Ok(Node { id, arguments, child, stdin, state: State::Running })
+    Ok(Node { id, program: program.into(), arguments, child, stdin, state: State::Running })
 }
 
 /// The programs that a node starts.

@@ -41,8 +41,12 @@ pub(super) fn start<'a>(
     }
     let metrics = if options.has_metrics { ports::for_metrics(&prepared.hosts)? } else { Vec::new() };
     save_metrics(&metrics, &directories.metrics(), &progress)?;
-    let cluster = Cluster::start(directories, nodes, |id| {
-        let mut words = arguments(options, id);
+    let liars = plan.byzantine();
+    let is_byzantine = |id| liars.contains_key(&id);
+    let cluster = Cluster::start(directories, nodes, is_byzantine, |id| {
+        let conduct = liars.get(&id).map(|conduct| ["--behaviour".to_string(), conduct.name().into()]);
+        let mut words: Vec<String> = conduct.into_iter().flatten().collect();
+        words.extend(arguments(options, id, is_byzantine(id)));
         if let Some(port) = metrics.get(usize::from(id.0)) {
             words.extend(["--metrics".to_string(), port.to_string()]);
         }
@@ -78,7 +82,7 @@ fn save_metrics(ports: &[u16], path: &Path, progress: &Progress) -> Result<(), S
 }
 
 /// The command line of a node.
-fn arguments(options: &Options, id: NodeId) -> Vec<String> {
+fn arguments(options: &Options, id: NodeId, is_byzantine: bool) -> Vec<String> {
     let directories = &options.run.directories;
     let mut words = vec!["--stop-on-stdin-eof".to_string()];
     for (name, value) in [
@@ -92,7 +96,7 @@ fn arguments(options: &Options, id: NodeId) -> Vec<String> {
     }
     if options.run.follow.contains(&id) {
         words.push("--follow".into());
-    } else if let Some(durability) = options.durability {
+    } else if let Some(durability) = options.durability.filter(|_| !is_byzantine) {
         let journal = directories.journal(id).display().to_string();
         words.extend(["--journal", &journal, "--durability", durability].map(String::from));
     }

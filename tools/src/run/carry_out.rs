@@ -44,18 +44,25 @@ pub(super) enum Place {
 }
 
 impl Run<'_> {
-    /// Prints, before the load begins, which shards the plan stops for good.
+    /// Prints, before the load begins, which shards the plan stops for good or leaves without guarantees.
     pub(super) fn warn_of_the_plan(&self) {
-        let out = self.plan.out_for_good();
+        let (out, liars) = (self.plan.out_for_good(), self.plan.byzantine());
         let committee = &self.prepared.committee;
         let f = committee.f();
         for shard in (0..committee.shards()).map(ShardId) {
-            let count = committee.members(shard).filter(|node| out.contains(node)).count();
-            if count > f {
-                let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
+            let whose = if committee.shards() > 1 { format!(" of shard {shard}") } else { String::new() };
+            let lying = committee.members(shard).filter(|node| liars.contains_key(node)).count();
+            let gone = committee.members(shard).filter(|node| out.contains(node)).count();
+            if lying > f {
                 self.progress.print(&format!(
-                    "the plan takes {count} nodes{whose} out for good, more than f = {f}: after that nothing can be \
-                     committed there"
+                    "the plan makes {lying} nodes{whose} Byzantine, more than f = {f}: nothing is guaranteed there, \
+                     neither agreement nor that anything is committed"
+                ));
+            } else if gone > 0 && gone + lying > f {
+                let beside = if lying > 0 { format!(" and makes {lying} Byzantine") } else { String::new() };
+                self.progress.print(&format!(
+                    "the plan takes {gone} nodes{whose} out for good{beside}, more than f = {f}: after that nothing can \
+                     be committed there"
                 ));
             }
         }
@@ -131,6 +138,8 @@ impl Run<'_> {
                 Ok(())
             }
             Kind::Restart { .. } => self.restart(fault, &nodes),
+            // They have been that since they were started.
+            Kind::Byzantine { .. } => Ok(()),
             Kind::Spell { spell: Spell::Pause { part, .. }, .. } => {
                 self.fleet.apply(Deed::Pause(*part), &nodes)
             }

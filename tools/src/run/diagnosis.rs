@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use bft::sim::Conduct;
 use wire::client::NodeStatus;
 use wire::committee::Committee;
 use wire::ids::{Index, NodeId, ShardId};
@@ -20,6 +21,8 @@ pub(crate) struct Symptoms<'a> {
     pub(crate) committee: &'a Committee,
     /// Nodes whose first process runs.
     pub(crate) up: &'a [NodeId],
+    /// Byzantine nodes, which are not among them.
+    pub(crate) liars: &'a BTreeMap<NodeId, Conduct>,
     /// How the others ended, in words; what they wrote last was printed when they did.
     pub(crate) ends: &'a BTreeMap<NodeId, String>,
     /// The statuses of nodes that are up.
@@ -31,10 +34,11 @@ pub(crate) struct Symptoms<'a> {
 
 /// The findings, the gravest first.
 pub(crate) fn diagnose(symptoms: &Symptoms<'_>) -> Vec<String> {
-    let Symptoms { committee, up, ends, statuses, down, directories } = symptoms;
+    let Symptoms { committee, up, liars, ends, statuses, down, directories } = symptoms;
     let mut notes = Vec::new();
     let shards = (0..committee.shards()).map(ShardId);
     notes.extend(shards.filter_map(|shard| missing_quorum(committee, shard, up)));
+    notes.extend(liars.iter().map(|(node, how)| format!("node {node} is Byzantine: {}", how.name())));
     for (node, end) in *ends {
         notes.push(format!("node {node} {end}"));
     }
@@ -166,6 +170,7 @@ mod tests {
         let notes = diagnose(&Symptoms {
             committee: &committee,
             up: &[NodeId(0), NodeId(1)],
+            liars: &BTreeMap::from([(NodeId(2), Conduct::BadShare)]),
             ends: &ends,
             statuses: &BTreeMap::from([(NodeId(0), status)]),
             down: &BTreeMap::from([(NodeId(1), String::from("Connection refused").into())]),
@@ -175,6 +180,7 @@ mod tests {
             notes,
             [
                 "2 of 4 nodes are up (0-1), but a quorum is 3: nothing can be decided until 1 more are",
+                "node 2 is Byzantine: bad-share",
                 "node 2 was crashed as planned",
                 "node 3 ended unasked (exit status: 1)",
                 "node 0 has decided round 14 and executed 13, is in view 0, waits for 3 of FINISH of view 0: has 2 \

@@ -8,10 +8,11 @@ mod check;
 mod list;
 mod random;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use bft::sim::Conduct;
 use wire::ids::NodeId;
 use wire::link_rule::LinkRule;
 use wire::wan::{Rate, Time};
@@ -61,6 +62,8 @@ pub(crate) enum Kind {
     Kill { part: Part, nodes: Vec<NodeId> },
     /// The nodes are started, from their journals if they have any; before that they are killed, if they run.
     Restart { nodes: Vec<NodeId> },
+    /// The nodes attack the others, from their start to their end.
+    Byzantine { conduct: Conduct, nodes: Vec<NodeId> },
     /// Something that lasts.
     Spell { spell: Spell, lasts: Duration },
 }
@@ -142,7 +145,9 @@ impl Fault {
     /// The nodes that it strikes, in the order given; of links, those at either end.
     pub(crate) fn nodes(&self) -> Vec<NodeId> {
         match &self.kind {
-            Kind::Kill { nodes, .. } | Kind::Restart { nodes } => nodes.clone(),
+            Kind::Kill { nodes, .. } | Kind::Restart { nodes } | Kind::Byzantine { nodes, .. } => {
+                nodes.clone()
+            }
             Kind::Spell { spell, .. } => match spell {
                 Spell::Pause { nodes, .. } | Spell::SlowNode { nodes, .. } | Spell::DiskFull { nodes } => {
                     nodes.clone()
@@ -156,8 +161,13 @@ impl Fault {
     pub(crate) fn until(&self) -> Option<Duration> {
         match self.kind {
             Kind::Spell { lasts, .. } => Some(self.at + lasts),
-            Kind::Kill { .. } | Kind::Restart { .. } => None,
+            Kind::Kill { .. } | Kind::Restart { .. } | Kind::Byzantine { .. } => None,
         }
+    }
+
+    /// Whether its nodes are Byzantine.
+    pub(crate) fn is_byzantine(&self) -> bool {
+        matches!(self.kind, Kind::Byzantine { .. })
     }
 
     /// Whether its nodes are down from then on, until they are restarted.
@@ -174,6 +184,7 @@ impl Fault {
     pub(crate) fn ends_processes(&self) -> bool {
         match &self.kind {
             Kind::Kill { .. } | Kind::Restart { .. } => true,
+            Kind::Byzantine { .. } => false,
             Kind::Spell { spell, .. } => matches!(spell, Spell::DiskFull { .. }),
         }
     }
@@ -186,6 +197,7 @@ impl Fault {
             Kind::Kill { part: Part::Client, .. } => "kill-client",
             Kind::Kill { part: Part::Server, .. } => "kill-server",
             Kind::Restart { .. } => "restart",
+            Kind::Byzantine { .. } => "byzantine",
             Kind::Spell { spell, .. } => match spell {
                 Spell::Pause { part: Part::Whole, .. } => "pause",
                 Spell::Pause { part: Part::Core, .. } => "pause-core",
@@ -204,6 +216,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.name())?;
         match &self.kind {
+            Kind::Byzantine { conduct, nodes } => {
+                return write!(f, "{}={}", ids::nodes(nodes), conduct.name());
+            }
             Kind::Spell { spell: Spell::Links { sides, rule: LinkRule::Cut }, .. } => write!(f, "{sides}")?,
             Kind::Spell { spell: Spell::Links { sides, rule }, .. } => {
                 write!(f, "{sides}={}", rule_text(rule))?
@@ -216,7 +231,7 @@ impl fmt::Display for Fault {
         write!(f, "@{}", seconds_text(self.at))?;
         match &self.kind {
             Kind::Spell { lasts, .. } => write!(f, "+{}", seconds_text(*lasts)),
-            Kind::Kill { .. } | Kind::Restart { .. } => Ok(()),
+            Kind::Kill { .. } | Kind::Restart { .. } | Kind::Byzantine { .. } => Ok(()),
         }
     }
 }
@@ -256,10 +271,21 @@ pub(crate) fn down_for_good(plan: &[Fault]) -> BTreeSet<NodeId> {
         match &fault.kind {
             _ if fault.takes_down() => down.extend(fault.nodes()),
             Kind::Restart { nodes } => down.retain(|node| !nodes.contains(node)),
-            Kind::Kill { .. } | Kind::Spell { .. } => {}
+            Kind::Kill { .. } | Kind::Byzantine { .. } | Kind::Spell { .. } => {}
         }
     }
     down
+}
+
+/// The Byzantine nodes of a plan, and how they behave.
+pub(crate) fn byzantine(plan: &[Fault]) -> BTreeMap<NodeId, Conduct> {
+    let mut all = BTreeMap::new();
+    for fault in plan {
+        if let Kind::Byzantine { conduct, nodes } = &fault.kind {
+            all.extend(nodes.iter().map(|node| (*node, *conduct)));
+        }
+    }
+    all
 }
 
 #[cfg(test)]

@@ -123,6 +123,8 @@ impl Run<'_> {
         let wan = wan.map_err(StartError::from)?;
         let offering = Offering::connect_over(wan.as_ref(), prepared.committee.clone(), &prepared.hosts)
             .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
+        // What a liar says counts for nothing, and a load knows better than to hand it anything.
+        plan.byzantine().keys().for_each(|node| offering.node_is_gone(*node));
         Ok(Run {
             plan,
             prepared,
@@ -137,7 +139,7 @@ impl Run<'_> {
             observed: Observed::default(),
             stalls: Stalls::default(),
             resumed: None,
-            recoveries: Recoveries::default(),
+            recoveries: Recoveries::beside(plan.byzantine().into_keys().collect()),
             diagnosis: Vec::new(),
             counted_before: Counters::default(),
             before: Before::default(),
@@ -148,7 +150,7 @@ impl Run<'_> {
 
     /// Waits until every node answers a client.
     pub(crate) fn wait_until_ready(&mut self) -> Result<(), RunError> {
-        let (nodes, began) = (self.fleet.up(), Instant::now());
+        let (nodes, began) = (self.honest_up(), Instant::now());
         loop {
             let error = match wait_until_ready(&self.offering, &nodes, || self.fleet.observe()) {
                 Ok(_) => break,
@@ -168,7 +170,7 @@ impl Run<'_> {
         }
         self.progress.print(&format!(
             "{} nodes up after {:.1} s; testbed {}",
-            nodes.len(),
+            self.fleet.up().len(),
             began.elapsed().as_secs_f64(),
             self.prepared.committee.testbed()
         ));
@@ -298,9 +300,15 @@ impl Run<'_> {
     pub(super) fn lacks_a_quorum(&self) -> bool {
         let committee = &self.prepared.committee;
         let mut up = vec![0; usize::from(committee.shards())];
-        let signing = self.fleet.up().into_iter().filter(|node| !self.follows(*node));
+        let signing = self.honest_up().into_iter().filter(|node| !self.follows(*node));
         signing.for_each(|node| up[usize::from(committee.shard_of(node).0)] += 1);
         up.iter().any(|count| *count < committee.quorum())
+    }
+
+    /// The nodes that run and are not Byzantine.
+    pub(crate) fn honest_up(&self) -> Vec<NodeId> {
+        let liars = self.plan.byzantine();
+        self.fleet.up().into_iter().filter(|node| !liars.contains_key(node)).collect()
     }
 
     /// Whether a node only follows, by its last status.
@@ -311,7 +319,7 @@ impl Run<'_> {
     /// Whether every node that is up and signs reports that nothing is open there, and those of a shard stand at one
     /// height. A follower that has missed much may be on its way for long.
     pub(super) fn nothing_is_open(&self) -> bool {
-        let up: Vec<NodeId> = self.fleet.up().into_iter().filter(|node| !self.follows(*node)).collect();
+        let up: Vec<NodeId> = self.honest_up().into_iter().filter(|node| !self.follows(*node)).collect();
         let statuses = self.offering.statuses(&up, Duration::from_secs(1));
         let heights: BTreeSet<(ShardId, Round)> = statuses
             .iter()
@@ -336,7 +344,7 @@ impl Run<'_> {
         }
         self.note_ends();
         self.query_orphans();
-        let nodes = self.fleet.up();
+        let nodes = self.honest_up();
         let (height, lags) =
             self.offering.look_at(|shared| (shared.tally.height_of_all(), shared.lags(nodes)));
         if let Some(section) = sections.last() {
@@ -353,7 +361,7 @@ impl Run<'_> {
         let waits =
             self.offering.look_at(|shared| shared.in_flight > 0 || shared.intended > shared.tally.submitted);
         if waits && ticker.stalled_for() > STALL && self.diagnosis.is_empty() {
-            let statuses = self.offering.statuses(&self.fleet.up(), Duration::from_millis(500));
+            let statuses = self.offering.statuses(&self.honest_up(), Duration::from_millis(500));
             self.diagnosis = self.diagnose(&statuses);
             self.progress.print(&format!("  nothing was committed for {} s:", STALL.as_secs()));
             self.diagnosis.iter().for_each(|note| self.progress.print(&format!("    {note}")));
@@ -397,7 +405,7 @@ impl Run<'_> {
         if self.recoveries.is_due() {
             self.offering.request_statuses();
         }
-        let up: Vec<NodeId> = self.fleet.up().into_iter().filter(|node| !self.follows(*node)).collect();
+        let up: Vec<NodeId> = self.honest_up().into_iter().filter(|node| !self.follows(*node)).collect();
         let lines = self.offering.look_at(|shared| self.recoveries.look(shared, &up));
         lines.iter().for_each(|line| self.progress.print(&format!("  {line}")));
     }
@@ -405,7 +413,8 @@ impl Run<'_> {
     pub(crate) fn diagnose(&self, statuses: &BTreeMap<NodeId, NodeStatus>) -> Vec<String> {
         diagnose(&Symptoms {
             committee: &self.prepared.committee,
-            up: &self.fleet.up(),
+            up: &self.honest_up(),
+            liars: &self.plan.byzantine(),
             ends: &self.ends,
             statuses,
             down: &self.offering.look_at(|shared| shared.down.clone()),

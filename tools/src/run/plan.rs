@@ -1,9 +1,10 @@
 //! The plan of a run, as a command line gives it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bft::sim::Conduct;
 use wire::committee::Committee;
 use wire::ids::NodeId;
 use wire::limits::local::LocalLimits;
@@ -67,7 +68,11 @@ impl RunPlan {
     ) -> Result<RunPlan, UsageError> {
         let duration = values.optional_seconds(DURATION.name)?;
         let rounds = values.optional_whole(ROUNDS.name)?;
-        let faults = List::parse(values.required(FAULTS.name)?, nodes, shards)?;
+        let mut faults = List::parse(values.required(FAULTS.name)?, nodes, shards)?;
+        if values.is_given("resume") {
+            faults = faults
+                .without_byzantine("a new testbed for it: a Byzantine node has no journal to go on from")?;
+        }
         let default = (duration.is_none() && rounds.is_none()).then(|| default_duration(&faults));
         let duration = duration.or(default);
         let is_signed = values.is_given(SIGNED.name);
@@ -138,6 +143,11 @@ impl RunPlan {
             out.extend(restarts.flat_map(Fault::nodes));
         }
         out.union(&self.follow).copied().collect()
+    }
+
+    /// The Byzantine nodes, and how they behave.
+    pub(crate) fn byzantine(&self) -> BTreeMap<NodeId, Conduct> {
+        faults::byzantine(&self.faults)
     }
 
     /// The line about nodes that only follow, if there are any.

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+/// The program of Byzantine nodes, which an ordinary build leaves out.
+pub(crate) const BYZANTINE: &str = "byzantine_node";
+
 /// Why there is no such program.
 #[derive(Debug)]
 pub(crate) enum ProgramError {
@@ -16,6 +19,10 @@ impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProgramError::Own(error) => write!(f, "cannot find this program: {error}"),
+            ProgramError::Missing(path) if path.ends_with(BYZANTINE) => {
+                let path = path.display();
+                write!(f, "{path} is missing; build it with cargo build -p node --features byzantine")
+            }
             ProgramError::Missing(path) => {
                 write!(f, "{} is missing; build all binaries with cargo build --workspace", path.display())
             }

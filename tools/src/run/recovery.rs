@@ -59,6 +59,8 @@ pub(crate) struct Outcome {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Recoveries {
+    /// Byzantine nodes, whose recovery is nobody's concern.
+    liars: BTreeSet<NodeId>,
     nodes: Vec<Followed>,
     faults: Vec<FollowedFault>,
     last_look: Option<Instant>,
@@ -104,6 +106,16 @@ struct Ended {
 }
 
 impl Recoveries {
+    /// Of a run with these Byzantine nodes.
+    pub(super) fn beside(liars: BTreeSet<NodeId>) -> Recoveries {
+        Recoveries { liars, ..Recoveries::default() }
+    }
+
+    /// The nodes that a fault strikes and that may recover from it.
+    fn struck(&self, fault: &Fault) -> Vec<NodeId> {
+        fault.nodes().into_iter().filter(|node| !self.liars.contains(node)).collect()
+    }
+
     /// A node is gone, for good or until it is restarted.
     pub(super) fn gone(&mut self, at: Duration) {
         self.gone_at.push(at);
@@ -122,7 +134,7 @@ impl Recoveries {
 
     /// A fault begins. From now on no recovery from an earlier one can be told from what this one causes.
     pub(super) fn begin(&mut self, fault: &Fault, at: Duration) {
-        let struck = fault.nodes();
+        let struck = self.struck(fault);
         let processes = !fault.is_of_links();
         for followed in self.nodes.iter_mut().filter(|one| processes && struck.contains(&one.recovery.node)) {
             followed.is_over = true;
@@ -137,7 +149,7 @@ impl Recoveries {
     /// This fault is over, and if it is a restart, so are those that took its nodes down.
     pub(super) fn end(&mut self, fault: &Fault, at: Duration, start: Start) {
         let since = Instant::now();
-        let struck = fault.nodes();
+        let struck = self.struck(fault);
         for node in &struck {
             let (at_s, fault) = (at.as_secs_f64(), fault.to_string());
             let recovery = Recovery {

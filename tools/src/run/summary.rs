@@ -118,11 +118,13 @@ impl Summary {
 
     /// Why a run that is safe is not well, in words.
     fn complaints(&self) -> Vec<String> {
-        // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
-        let is_in_the_dark = !self.faults.is_empty() && self.shards > 1;
+        // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection. Nor
+        // does anything that Byzantine nodes do.
+        let has_faults = self.faults.iter().any(|outcome| !outcome.fault.is_byzantine());
+        let is_in_the_dark = has_faults && self.shards > 1;
         // An expiry as long as the load chooses it passes only while something stands still.
         let is_late_for_no_reason =
-            self.faults.is_empty() && self.stalls.is_empty() && self.plan.expiry_rounds.is_none();
+            !has_faults && self.stalls.is_empty() && self.plan.expiry_rounds.is_none();
         let lost = format!("{} transactions are lost", self.tally.lost);
         let open = format!("{} transactions are in flight", self.in_flight);
         let rejected = format!(

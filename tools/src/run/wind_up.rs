@@ -65,7 +65,7 @@ pub(crate) fn wind_up(mut run: Run<'_>) -> Summary {
         lag::rounds_behind(&prepared.committee, statuses.iter().map(|(node, status)| (*node, status)));
     let followers = statuses.iter().filter(|(_, status)| status.follows).map(|(node, _)| *node).collect();
     behind.retain(|_, rounds| *rounds > lag::LEVEL_ROUNDS);
-    let mut record = record(plan.nodes_in_all(), &statuses, ledgers, ended, &shared);
+    let mut record = record(plan, &statuses, ledgers, ended, &shared);
     record.clients.cut_off = run.resumed.as_ref().map_or(0, |resumed| resumed.cut_off);
     let record = match run.resumed.and_then(|resumed| resumed.record) {
         Some(earlier) => record.after(earlier),
@@ -184,7 +184,7 @@ fn usage((before, after): &(Used, Used)) -> Usage {
 
 /// The last statuses of nodes that are up; if not all went well, the diagnosis too.
 fn last_statuses(run: &mut Run<'_>) -> BTreeMap<NodeId, NodeStatus> {
-    let up = run.fleet.up();
+    let up = run.honest_up();
     let statuses = run.offering.statuses(&up, STATUS_PATIENCE);
     for node in up.iter().filter(|node| !statuses.contains_key(node)) {
         run.unplanned_ends.push(format!("node {node} should be up but did not report its status at the end"));
@@ -209,7 +209,7 @@ fn last_ledgers(run: &Run<'_>, statuses: &BTreeMap<NodeId, NodeStatus>) -> BTree
 }
 
 fn record(
-    nodes: u16,
+    plan: &RunPlan,
     statuses: &BTreeMap<NodeId, NodeStatus>,
     mut ledgers: BTreeMap<NodeId, LastLedger>,
     ended: Ended,
@@ -231,7 +231,9 @@ fn record(
         orphaned: shared.orphaned,
         cut_off: 0,
     };
+    let nodes = plan.nodes_in_all();
     Record {
+        byzantine: plan.byzantine().into_keys().collect(),
         nodes: (0..nodes).map(last).collect(),
         ledgers: (0..nodes).map(|id| (NodeId(id), ledgers.remove(&NodeId(id)))).collect(),
         receipts: shared.receipts.clone(),

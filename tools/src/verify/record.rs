@@ -10,7 +10,7 @@
 //! Lines stand in ascending order and each ends with a newline, so a file that is cut off, shuffled or has a line twice
 //! is not read at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -168,7 +168,9 @@ impl Clients {
 /// The record that is checked against the nodes' own files.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Record {
-    /// Each node's last status; `None` if it was down at the end.
+    /// Nodes that were Byzantine by plan: nothing that they say is judged.
+    pub(crate) byzantine: BTreeSet<NodeId>,
+    /// Each node's last status; `None` if it was down at the end, or Byzantine.
     pub(crate) nodes: BTreeMap<NodeId, Option<LastStatus>>,
     /// Each node's whole ledger; `None` if it was down at the end, or did not answer.
     pub(crate) ledgers: BTreeMap<NodeId, Option<LastLedger>>,
@@ -178,6 +180,8 @@ pub(crate) struct Record {
     pub(crate) clients: Clients,
 }
 
+/// The state of a node that was Byzantine by plan.
+const BYZANTINE: &str = "byzantine";
 const NODES_HEADER: &str = "node,shard,state,executed,header,finished,rejected,taken,coins,value,open_records,pool,parts_open,\
                             held,finished_cross,cancelled";
 const EXCHANGES_HEADER: &str = "node,shard,with_shard,spent,spent_sum,closed,closed_sum,refunded,refunded_sum,ticked,\
@@ -206,6 +210,11 @@ impl Record {
             finished.cross += earlier.cross;
         }
         self.clients = self.clients.plus(&before.clients);
+        self.byzantine.extend(before.byzantine);
+        for node in &self.byzantine {
+            self.nodes.insert(*node, None);
+            self.ledgers.insert(*node, None);
+        }
         self
     }
 
@@ -215,7 +224,8 @@ impl Record {
         let mut exchanges = format!("{EXCHANGES_HEADER}\n");
         for (node, status) in &self.nodes {
             let owner = format!("{node},{}", committee.shard_of(*node));
-            nodes += &format!("{owner},{}", status_columns(status.as_ref()));
+            let is_byzantine = self.byzantine.contains(node);
+            nodes += &format!("{owner},{}", status_columns(status.as_ref(), is_byzantine));
             let exchanged = status.iter().flat_map(|status| &status.exchanged);
             exchanged.for_each(|exchange| exchanges += &format!("{owner},{}", exchange_columns(exchange)));
         }
@@ -248,6 +258,7 @@ impl Record {
         let nothing =
             || ParseError::of(&clients_path.display().to_string(), "no line after the first", CLIENTS_HEADER);
         let mut record = Record {
+            byzantine: BTreeSet::new(),
             nodes: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             receipts: BTreeMap::new(),
@@ -255,6 +266,9 @@ impl Record {
         };
         each_line(&log.join("nodes.csv"), NODES_HEADER, |words| {
             let (node, words) = parse_owner(words, committee)?;
+            if words.first() == Some(&BYZANTINE) {
+                record.byzantine.insert(node);
+            }
             push_last(&mut record.nodes, node, parse_status(words)?)
         })?;
         each_line(&log.join("ledgers.csv"), LEDGERS_HEADER, |words| {
@@ -309,8 +323,10 @@ fn parse_owner<'a, 'b>(words: &'a [&'b str], committee: &Committee) -> Option<(N
     (committee.shard_of(node) == shard).then_some((node, rest))
 }
 
-fn status_columns(status: Option<&LastStatus>) -> String {
-    let Some(status) = status else { return "down,,,,,,,,,,,,,\n".into() };
+fn status_columns(status: Option<&LastStatus>, is_byzantine: bool) -> String {
+    let Some(status) = status else {
+        return format!("{},,,,,,,,,,,,,\n", if is_byzantine { BYZANTINE } else { "down" });
+    };
     format!(
         "up,{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
         status.executed,
@@ -332,7 +348,7 @@ fn status_columns(status: Option<&LastStatus>) -> String {
 fn parse_status(words: &[&str]) -> Option<Option<LastStatus>> {
     let words: &[&str; 14] = words.try_into().ok()?;
     let status = match words[0] {
-        "down" if words[1..].iter().all(|word| word.is_empty()) => None,
+        "down" | BYZANTINE if words[1..].iter().all(|word| word.is_empty()) => None,
         "up" => Some(LastStatus {
             executed: Round(words[1].parse().ok()?),
             header: Digest(hex::decode_32(words[2])?),

@@ -121,8 +121,13 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
         orphaned: u64::from(shards) * ROUNDS,
         cut_off: 0,
     };
-    let mut record =
-        Record { nodes: BTreeMap::new(), ledgers: BTreeMap::new(), receipts: BTreeMap::new(), clients };
+    let mut record = Record {
+        byzantine: Default::default(),
+        nodes: BTreeMap::new(),
+        ledgers: BTreeMap::new(),
+        receipts: BTreeMap::new(),
+        clients,
+    };
     let first = 4 * shard.0;
     for (node, id) in (0..4u16).map(|index| (index, first + index)) {
         let rounds = if node == 3 { 3 } else { ROUNDS };
@@ -552,4 +557,25 @@ fn a_missing_round_and_garbage_are_errors_with_file_and_line() {
     }
     fs::remove_file(dir.path().join("rounds-0.csv")).unwrap();
     assert!(check(dir.path(), &committee(), &record).is_err());
+}
+
+#[test]
+fn what_a_byzantine_node_wrote_is_not_judged() {
+    let dir = TestDir::new();
+    let mut record = write_run(&dir);
+    let path = dir.path().join("rounds-3.csv");
+    for text in ["all is lost\n".to_string(), fs::read_to_string(&path).unwrap().replace(&line(3, 2), "")] {
+        fs::write(&path, text).unwrap();
+        record.byzantine.clear();
+        record.save(dir.path(), &committee()).unwrap();
+        let verdict = check(dir.path(), &committee(), &record);
+        assert!(verdict.is_err() || !verdict.unwrap().is_clean(), "of an honest one it would count");
+        record.byzantine.insert(NodeId(3));
+        record.save(dir.path(), &committee()).unwrap();
+        let read = Record::load(dir.path(), &committee()).unwrap();
+        assert_eq!(read, record);
+        let verdict = check(dir.path(), &committee(), &read).unwrap();
+        assert!(verdict.is_clean(), "{:?}", verdict.findings);
+        assert_eq!(verdict.remarks, ["node 3, Byzantine: nothing of it judged"]);
+    }
 }

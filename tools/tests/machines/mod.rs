@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use wire::rand;
 
-use crate::place::{Place, TOOLS, eventually};
+use crate::place::{Place, TOOLS, build_byzantine_node, eventually};
 
 const PREFIX: &str = "dumbo-tb-";
 /// The table of nft on the hub that drops packets.
@@ -182,7 +182,8 @@ impl Machines {
     /// Without what only a debugger wants, which would be most of what is sent.
     fn copy_programs(&self) {
         fs::create_dir(self.path("bin")).unwrap();
-        for name in ["tools", "node", "net_client", "net_server"] {
+        build_byzantine_node();
+        for name in ["tools", "node", "byzantine_node", "net_client", "net_server"] {
             let (from, to) = (Path::new(TOOLS).with_file_name(name), self.path("bin").join(name));
             let stripped = Command::new("strip").arg("-o").arg(&to).arg(&from).stderr(Stdio::null()).status();
             if !stripped.is_ok_and(|status| status.success()) {

@@ -201,18 +201,34 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
     }
 }
 
-/// Builds the programs that a run starts, as this test was built: `cargo test -p tools` alone does not.
+/// Builds the programs that a run starts.
 fn build_nodes() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-        let target = Path::new(TOOLS).parent().and_then(Path::parent).unwrap();
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--offline", "--profile", profile])
-            .args(["--package", "node", "--package", "net_client", "--package", "net_server", "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success());
+        build(&["--package", "node", "--package", "net_client", "--package", "net_server"]);
     });
+}
+
+/// Builds the program of Byzantine nodes, which no other build does.
+pub(crate) fn build_byzantine_node() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        build(&["--package", "node", "--features", "byzantine", "--bin", "byzantine_node"]);
+    });
+}
+
+/// Builds programs as this test was built: `cargo test -p tools` alone does not.
+fn build(what: &[&str]) {
+    let place = Path::new(TOOLS).parent().unwrap();
+    let (target, name) = (place.parent().unwrap(), place.file_name().and_then(|name| name.to_str()).unwrap());
+    // Of all profiles this one's directory has another name.
+    let profile = if name == "debug" { "dev" } else { name };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--offline", "--profile", profile])
+        .args(what)
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.unwrap().success());
 }

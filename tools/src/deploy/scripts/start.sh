@@ -1,5 +1,5 @@
 # DIR TESTBED LOG_FILTER HISTORY_MIB|auto NODES_HERE off|process|power
-# ID:METRICS_PORT|none:member|follower... -- ARGUMENT...: starts those nodes that do not run.
+# ID:METRICS_PORT|none:member|follower|byzantine=BEHAVIOUR... -- ARGUMENT...: starts those nodes that do not run.
 testbed=$1 filter=$2 history=$3 nodes=$4 durability=$5
 shift 5
 is_marked || fail "$dir is not there; tools deploy install makes it"
@@ -35,6 +35,12 @@ for place in $places; do
     metrics=${place#*:} metrics=${metrics%:*}
     [ "$metrics" != none ] || metrics=
     if is_up "$id"; then say "already $id $pid"; continue; fi
+    program=node behaviour=
+    case $role in byzantine=*)
+        program=byzantine_node behaviour=${role#*=} journal=
+        [ -x "$dir/bin/$program" ] || fail "$dir/bin/$program is missing; tools deploy run brings it"
+        ;;
+    esac
     follow=
     if [ "$role" = follower ]; then
         [ -e "keys/node-$id.used" ] ||
@@ -51,7 +57,7 @@ for place in $places; do
     # What it reads says when to stop. Opened for both directions, it neither blocks nor ends.
     mkfifo "run/node-$id.stdin" || fail "run/node-$id.stdin cannot be made"
     # The full path, so that what lies in the run directory is known by it.
-    setsid "$real/bin/node" --id "$id" --stop-on-stdin-line --hosts "$real/hosts.txt" --keys "$real/keys" \
+    setsid "$real/bin/$program" ${behaviour:+--behaviour "$behaviour"} --id "$id" --stop-on-stdin-line --hosts "$real/hosts.txt" --keys "$real/keys" \
         --log-dir "$real/log" --history-mib "$history" ${metrics:+--metrics "$metrics"} \
         ${journal:+--journal "$real/$journal" --durability "$durability"} ${follow:+--follow} ${wan:+--wan "$wan"} "$@" \
         0<> "run/node-$id.stdin" > /dev/null 2>> "log/stderr-$id.txt" &

@@ -1,7 +1,8 @@
 //! Which faults of a plan do not go together.
 //!
 //! A node that is down can only be restarted. While its processes are stopped, slowed or without room on the disk,
-//! no other fault strikes them, because nobody could say which of the two caused what. A link has one rule at a time.
+//! no other fault strikes them, because nobody could say which of the two caused what. Nor does one strike the processes
+//! of a Byzantine node. A link has one rule at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::flags::seconds_text;
 /// What is the matter with a node.
 enum Trouble<'a> {
     Down,
+    Byzantine,
     Spell(&'a Fault),
 }
 
@@ -44,10 +46,13 @@ pub(super) fn refuse_clashes(plan: &[Fault]) -> Result<(), ParseError> {
             match (nodes.get(&node), &fault.kind) {
                 (None, _) => {}
                 (Some(Trouble::Down), Kind::Restart { .. }) => _ = nodes.remove(&node),
+                (Some(Trouble::Byzantine), _) => return Err(left_alone(fault, node)),
                 (Some(Trouble::Down), _) => return Err(not_up(fault, node)),
                 (Some(Trouble::Spell(other)), _) => return Err(meanwhile(fault, node, other)),
             }
-            if fault.takes_down() {
+            if fault.is_byzantine() {
+                nodes.insert(node, Trouble::Byzantine);
+            } else if fault.takes_down() {
                 nodes.insert(node, Trouble::Down);
             } else if fault.until().is_some() {
                 nodes.insert(node, Trouble::Spell(fault));
@@ -59,6 +64,13 @@ pub(super) fn refuse_clashes(plan: &[Fault]) -> Result<(), ParseError> {
 
 fn not_up(fault: &Fault, node: NodeId) -> ParseError {
     let expected = format!("nothing but a restart for node {node}, which has been crashed by then");
+    ParseError::of("--faults", &fault.to_string(), expected)
+}
+
+fn left_alone(fault: &Fault, node: NodeId) -> ParseError {
+    let expected = format!(
+        "nothing but faults of links for node {node}, which is Byzantine from beginning to end: its processes are left alone"
+    );
     ParseError::of("--faults", &fault.to_string(), expected)
 }
 
@@ -97,6 +109,11 @@ mod tests {
                 "expected nothing for node 1 before 4 s, until when disk-full:1@1+3 lasts",
             ),
             ("slow-node:0-2=50%@1+3,pause-core:2@2+1", "expected nothing for node 2 before 4 s"),
+            (
+                "crash:2@0,byzantine:2=mute",
+                "found 'crash:2@0', expected nothing but faults of links for node 2, which is Byzantine",
+            ),
+            ("byzantine:2=mute,byzantine:0+2=stale", "found 'byzantine:0+2=stale', expected nothing but"),
             ("pause:1+1@1+3", "found 'pause:1+1@1+3', expected nothing for node 1 before 4 s"),
             (
                 "slow:2>0=5ms@1+8,partition:0/2@2+2",
@@ -113,6 +130,7 @@ mod tests {
             "crash:3@1,partition:3/0@2+5,restart:3@4",
             "slow:0>2=5ms@1+8,partition:2>0@2+2",
             "pause:1@1+3,pause:2@1+3",
+            "byzantine:2=mute,crash:1@1,partition:2/0@2+1",
         ] {
             assert!(plan(list, 4).is_ok(), "{list}");
         }

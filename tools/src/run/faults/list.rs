@@ -2,10 +2,11 @@
 //!
 //! `LIST = ITEM ["," ITEM]…`; an item is a fault, `every:S` or `random:COUNT`. `FAULT = NAME ":" WHAT "@" T ["+" D]`;
 //! `WHAT` names nodes, as in `0-2+5`, or links by the sides between which they are: `0+1/2+3`, or `0+1>2` for one
-//! direction. `every:S` repeats the faults before it, as far back as the list or the last `every` goes.
+//! direction. `byzantine:IDS=BEHAVIOUR` has no time, since it holds from beginning to end. `every:S` repeats the faults before it, as far back as the list or the last `every` goes.
 
 use std::time::Duration;
 
+use bft::sim::Conduct;
 use wire::ids::NodeId;
 use wire::link_rule::LinkRule;
 use wire::nearest;
@@ -23,12 +24,13 @@ enum Form {
     Restart,
     Pause(Part),
     SlowNode,
+    Byzantine,
     DiskFull,
     Partition,
     SlowLink,
 }
 
-const FORMS: [(&str, Form); 13] = [
+const FORMS: [(&str, Form); 14] = [
     ("crash", Form::Kill(Part::Whole)),
     ("restart", Form::Restart),
     ("kill-core", Form::Kill(Part::Core)),
@@ -39,6 +41,7 @@ const FORMS: [(&str, Form); 13] = [
     ("pause-client", Form::Pause(Part::Client)),
     ("pause-server", Form::Pause(Part::Server)),
     ("slow-node", Form::SlowNode),
+    ("byzantine", Form::Byzantine),
     ("disk-full", Form::DiskFull),
     ("partition", Form::Partition),
     ("slow", Form::SlowLink),
@@ -54,6 +57,7 @@ impl Form {
             Form::Kill(Part::Client | Part::Server) | Form::Restart => "IDS@SECONDS",
             Form::Pause(_) | Form::DiskFull => "IDS@SECONDS+SECONDS",
             Form::SlowNode => "IDS=PERCENT%@SECONDS+SECONDS",
+            Form::Byzantine => "IDS=BEHAVIOUR",
             Form::Partition => "SIDES@SECONDS+SECONDS",
             Form::SlowLink => "SIDES=HOW@SECONDS+SECONDS",
         }
@@ -79,19 +83,22 @@ impl Shape {
 /// A list as it was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct List {
-    shape: Shape,
+    pub(super) shape: Shape,
     faults: Vec<Fault>,
     /// Groups of faults, as places in `faults`, each with the time after which it is repeated.
     repeated: Vec<(std::ops::Range<usize>, Duration)>,
     /// How many random faults to add.
-    random: usize,
+    pub(super) random: usize,
+    /// Whether Byzantine nodes may be among them.
+    pub(super) random_byzantine: bool,
 }
 
 impl List {
     /// Reads the value of `--faults` for a testbed of `shards` shards of `n` nodes.
     pub(crate) fn parse(text: &str, n: u16, shards: u16) -> Result<List, ParseError> {
         let shape = Shape { n, shards };
-        let mut list = List { shape, faults: Vec::new(), repeated: Vec::new(), random: 0 };
+        let mut list =
+            List { shape, faults: Vec::new(), repeated: Vec::new(), random: 0, random_byzantine: true };
         if text == "none" {
             return Ok(list);
         }
@@ -133,6 +140,15 @@ impl List {
         }
     }
 
+    /// Refuses Byzantine nodes, which are possible only where `expected` says, and draws none.
+    pub(crate) fn without_byzantine(mut self, expected: &str) -> Result<List, ParseError> {
+        self.random_byzantine = false;
+        match self.faults.iter().find(|fault| fault.is_byzantine()) {
+            Some(fault) => Err(error(&fault.to_string(), expected)),
+            None => Ok(self),
+        }
+    }
+
     /// When the last fault of the list ends, repetitions left out; `None` if it has none.
     pub(crate) fn end(&self) -> Option<Duration> {
         self.faults.iter().map(|fault| fault.until().unwrap_or(fault.at)).max()
@@ -147,7 +163,8 @@ impl List {
                 duration.ok_or_else(|| needs_duration(&format!("every:{}", seconds_text(*period))))?;
             let end = group.iter().map(|fault| fault.until().unwrap_or(fault.at)).max().unwrap_or_default();
             for after in (1..).map(|time| *period * time).take_while(|after| end + *after < whole) {
-                plan.extend(group.iter().map(|fault| Fault { at: fault.at + after, ..fault.clone() }));
+                let again = group.iter().filter(|fault| !fault.is_byzantine());
+                plan.extend(again.map(|fault| Fault { at: fault.at + after, ..fault.clone() }));
                 if plan.len() > FAULTS_MAX {
                     let text = format!("every:{}", seconds_text(*period));
                     return Err(error(&text, &format!("at most {FAULTS_MAX} faults in all")));
@@ -157,12 +174,11 @@ impl List {
         if self.random > 0 {
             let whole = duration.ok_or_else(|| needs_duration(&format!("random:{}", self.random)))?;
             // What clashes without them is not theirs to be blamed for.
-            plan.sort_by_key(|fault| fault.at);
+            sort(&mut plan);
             check::refuse_clashes(&plan)?;
-            random::add(&mut plan, self.random, self.shape, whole, seed)?;
+            random::add(&mut plan, self, whole, seed)?;
         }
-        // As given where times are equal.
-        plan.sort_by_key(|fault| fault.at);
+        sort(&mut plan);
         check::refuse_clashes(&plan)?;
         let end = |fault: &Fault| fault.until().unwrap_or(fault.at);
         if let (Some(late), Some(duration)) = (plan.iter().max_by_key(|fault| end(fault)), duration)
@@ -173,6 +189,11 @@ impl List {
         }
         Ok(plan)
     }
+}
+
+/// Sorts by time. Where times are equal, Byzantine nodes come first, and the rest as it was given.
+pub(super) fn sort(plan: &mut [Fault]) {
+    plan.sort_by_key(|fault| (fault.at, !fault.is_byzantine()));
 }
 
 fn error(value: &str, expected: &str) -> ParseError {
@@ -190,6 +211,9 @@ fn parse_fault(item: &str, name: &str, rest: &str, shape: Shape) -> Result<Vec<F
         let known: Vec<&str> = FORMS.iter().map(|(name, _)| *name).chain(["every", "random"]).collect();
         error(name, &format!("one of {}{}", known.join(", "), nearest::hint(name, &known)))
     })?;
+    if form == Form::Byzantine {
+        return Ok(vec![parse_byzantine(item, rest, shape)?]);
+    }
     let whole = || format!("{name}:{}", form.text());
     let (what, time) = rest.split_once('@').ok_or_else(|| error(item, &whole()))?;
     let (at, lasts) = parse_time(item, time)?;
@@ -212,6 +236,7 @@ fn parse_fault(item: &str, name: &str, rest: &str, shape: Shape) -> Result<Vec<F
                 Some(_) => Err(error(item, &format!("{}, since it does not last", whole()))),
             };
         }
+        Form::Byzantine => unreachable!("it has no time, so it was read before"),
         Form::Pause(part) => Spell::Pause { part, nodes: nodes()? },
         Form::SlowNode => parse_slow_node(item, what, shape)?,
         Form::DiskFull => Spell::DiskFull { nodes: nodes()? },
@@ -246,6 +271,27 @@ fn parse_slow_node(item: &str, what: &str, shape: Shape) -> Result<Spell, ParseE
     let percent =
         percent.filter(|percent| (1..=99).contains(percent)).ok_or_else(|| error(item, expected))?;
     Ok(Spell::SlowNode { percent, nodes: parse_nodes(item, ids, shape)? })
+}
+
+/// Byzantine nodes, which have no time.
+fn parse_byzantine(item: &str, rest: &str, shape: Shape) -> Result<Fault, ParseError> {
+    if rest.contains('@') {
+        return Err(error(
+            item,
+            "byzantine:IDS=BEHAVIOUR, without a time, since it lasts from beginning to end",
+        ));
+    }
+    let names = Conduct::ALL.map(Conduct::name);
+    let expected = || format!("byzantine:IDS=BEHAVIOUR, where BEHAVIOUR is one of {}", names.join(", "));
+    let (ids, name) = rest.split_once('=').ok_or_else(|| error(item, &expected()))?;
+    let conduct = Conduct::parse(name);
+    let conduct =
+        conduct.ok_or_else(|| error(item, &format!("{}{}", expected(), nearest::hint(name, &names))))?;
+    if conduct.needs_shards() && shape.shards == 1 {
+        return Err(error(item, "several shards for it, since it attacks what they exchange (see --shards)"));
+    }
+    let nodes = parse_nodes(item, ids, shape)?;
+    Ok(Fault { at: Duration::ZERO, kind: Kind::Byzantine { conduct, nodes } })
 }
 
 fn parse_sides(item: &str, text: &str, shape: Shape) -> Result<Sides, ParseError> {
@@ -328,6 +374,8 @@ pub(super) mod tests {
             "partition:0/1/2/3@8+3",
             "slow:0/3=200ms@5+3",
             "slow:0>3=10mbit@5+3",
+            "byzantine:2=mute",
+            "byzantine:0+2=bad-share",
             "slow:0/1-3=200ms/10mbit@5+3",
         ] {
             assert_eq!(texts(&plan(text, 4).unwrap()), [text]);
@@ -365,7 +413,7 @@ pub(super) mod tests {
     #[test]
     fn mistakes_are_named() {
         let names = "crash, restart, kill-core, kill-client, kill-server, pause, pause-core, pause-client, pause-server, \
-                     slow-node, disk-full, partition, slow, every, random";
+                     slow-node, byzantine, disk-full, partition, slow, every, random";
         for (list, expected) in [
             ("", "--faults: found '', expected NAME:WHAT@SECONDS".to_string()),
             ("crash", "--faults: found 'crash', expected NAME:WHAT@SECONDS".into()),
@@ -393,6 +441,16 @@ pub(super) mod tests {
             ("pause:1@999+2", "--faults: found 'pause:1@999+2', expected times before the end of the load after 1000 s".into()),
         ] {
             assert_eq!(plan(list, 4).unwrap_err().to_string(), expected);
+        }
+        for (list, expected) in [
+            ("byzantine:2", "expected byzantine:IDS=BEHAVIOUR, where BEHAVIOUR is one of mute, equivocate, "),
+            ("byzantine:2=equivocat", "garbage, false-reject; the nearest is 'equivocate'"),
+            ("byzantine:4=mute", "found 'byzantine:4=mute', expected node ids from 0 to 3"),
+            ("byzantine:2=mute@3", "expected byzantine:IDS=BEHAVIOUR, without a time"),
+            ("byzantine:2=false-reject", "expected several shards for it"),
+        ] {
+            let error = plan(list, 4).unwrap_err().to_string();
+            assert!(error.contains(expected), "{list}: {error}");
         }
         let error = plan("slow:0/3=2m@1+1", 4).unwrap_err().to_string();
         assert!(error.contains("found 'slow:0/3=2m@1+1', expected a delay or a rate after '='"), "{error}");

@@ -1,19 +1,20 @@
 //! Random faults, drawn from the seed of the run: the same seed draws the same.
 //!
 //! At no time do random faults alone hold more than f nodes of a shard, and a node counts as faulty until it has had
-//! time to recover ([`RECOVERS`]), so a run with nothing else in its list must end with all nodes level and nothing
+//! time to recover ([`RECOVERS`]), a Byzantine one all the time, so a run with nothing else in its list must end with all nodes level and nothing
 //! lost. Nodes cut off from the others count; those at the ends of a slow link do not, since the protocol bears any
 //! delay.
 
 use std::time::Duration;
 
 use bft::prng::Prng;
+use bft::sim::Conduct;
 use wire::ids::NodeId;
 use wire::link_rule::LinkRule;
 use wire::text::ParseError;
 
 use super::list::Shape;
-use super::{Fault, Kind, Part, Sides, Spell, check};
+use super::{Fault, Kind, List, Part, Sides, Spell, check, list};
 
 /// The first fault comes then, when all is under way.
 const FROM_MS: u64 = 1_000;
@@ -32,14 +33,14 @@ struct Spans {
     spans: Vec<(NodeId, Duration, Duration)>,
 }
 
-/// Adds `count` random faults to a plan for a load of this duration.
+/// Adds the random faults of a list to a plan for a load of this duration.
 pub(super) fn add(
     plan: &mut Vec<Fault>,
-    count: usize,
-    shape: Shape,
+    list: &List,
     duration: Duration,
     seed: u64,
 ) -> Result<(), ParseError> {
+    let List { random: count, shape, random_byzantine, .. } = *list;
     let refused = |expected: String| ParseError::of("--faults", &format!("random:{count}"), expected);
     if shape.n < 4 {
         let expected = format!("shards of at least 4 nodes, since one of {} bears no faulty member", shape.n);
@@ -54,13 +55,16 @@ pub(super) fn add(
     let mut spans = Spans { shape, spans: Vec::new() };
     for drawn in 0..count {
         let fits = (0..DRAWS).find_map(|_| {
-            let (faults, faulty) = draw(&mut prng, shape, last_ms);
-            let (from, until) = (faults[0].at, end(&faults) + RECOVERS);
+            let (faults, faulty) = draw(&mut prng, shape, last_ms, random_byzantine);
+            let (from, until) = match faults.iter().any(Fault::is_byzantine) {
+                true => (Duration::ZERO, Duration::MAX),
+                false => (faults[0].at, end(&faults) + RECOVERS),
+            };
             if !spans.bears(&faulty, from, until) {
                 return None;
             }
             let mut more = [plan.as_slice(), &faults].concat();
-            more.sort_by_key(|fault| fault.at);
+            list::sort(&mut more);
             check::refuse_clashes(&more).is_ok().then_some((faults, faulty, from, until))
         });
         let Some((faults, faulty, from, until)) = fits else {
@@ -96,7 +100,7 @@ fn end(faults: &[Fault]) -> Duration {
 }
 
 /// One fault, in the plan's parts, and the nodes that are faulty by it.
-fn draw(prng: &mut Prng, shape: Shape, last_ms: u64) -> (Vec<Fault>, Vec<NodeId>) {
+fn draw(prng: &mut Prng, shape: Shape, last_ms: u64, byzantine: bool) -> (Vec<Fault>, Vec<NodeId>) {
     let tenths = |ms: u64| Duration::from_millis(ms / 100 * 100);
     let at = tenths(prng.within(FROM_MS..last_ms));
     let lasts = tenths(prng.within(LASTS_MS));
@@ -116,7 +120,9 @@ fn draw(prng: &mut Prng, shape: Shape, last_ms: u64) -> (Vec<Fault>, Vec<NodeId>
         ]
     };
     let part = *prng.pick(&[Part::Whole, Part::Core, Part::Client, Part::Server]).expect("there are four");
-    let faults = match prng.below(10) {
+    // Byzantine nodes seldom fit: none of their shard may be faulty beside them, at whatever time.
+    let kinds = if byzantine { 12 } else { 10 };
+    let faults = match prng.below(kinds) {
         0 => down(Part::Whole, &nodes),
         1 => down(Part::Core, &nodes),
         2 => one(Kind::Restart { nodes: nodes.clone() }),
@@ -128,6 +134,14 @@ fn draw(prng: &mut Prng, shape: Shape, last_ms: u64) -> (Vec<Fault>, Vec<NodeId>
         6 => spell(Spell::SlowNode { percent: prng.within(10..60) as u8, nodes: nodes.clone() }),
         7 => spell(Spell::DiskFull { nodes: nodes.clone() }),
         8 => spell(Spell::Links { sides: cut_off(prng, &nodes, shape), rule: LinkRule::Cut }),
+        10 | 11 => {
+            let conducts: Vec<Conduct> = Conduct::ALL
+                .into_iter()
+                .filter(|conduct| shape.shards > 1 || !conduct.needs_shards())
+                .collect();
+            let conduct = *prng.pick(&conducts).expect("most need one shard");
+            vec![Fault { at: Duration::ZERO, kind: Kind::Byzantine { conduct, nodes: nodes.clone() } }]
+        }
         _ => {
             let bits_per_s = prng.chance(1, 3).then(|| prng.within(1..50) * 1_000_000);
             let delay = Duration::from_millis(prng.within(10..500));
@@ -178,6 +192,7 @@ mod tests {
                     for fault in drawn.iter().filter(|fault| fault.at <= now) {
                         let is_over = fault.until().is_some_and(|until| until <= now);
                         match &fault.kind {
+                            Kind::Byzantine { nodes, .. } => faulty.extend(nodes.iter().copied()),
                             Kind::Restart { nodes } => faulty.retain(|node| !nodes.contains(node)),
                             Kind::Kill { .. } if fault.takes_down() => faulty.extend(fault.nodes()),
                             Kind::Spell { spell: Spell::Links { .. }, .. } | Kind::Kill { .. } => {}
@@ -190,7 +205,19 @@ mod tests {
                 assert!((0..shards).all(|shard| faulty(shard) <= f), "seed {seed} at {ms} ms: {drawn:?}");
             }
         }
-        assert_eq!(names.len(), 13, "every kind is drawn: {names:?}");
+        assert_eq!(names.len(), 14, "every kind is drawn: {names:?}");
+    }
+
+    #[test]
+    fn no_byzantine_nodes_are_drawn_where_there_can_be_none() {
+        for seed in 1..200 {
+            let list = List::parse("random:4", 7, 1).unwrap().without_byzantine("elsewhere").unwrap();
+            let plan = list.plan(Some(Duration::from_secs(40)), seed).unwrap();
+            assert!(!plan.iter().any(Fault::is_byzantine), "seed {seed}: {plan:?}");
+        }
+        let list = List::parse("pause:1@1+1,byzantine:2=mute", 4, 1).unwrap();
+        let error = list.without_byzantine("another machine").unwrap_err().to_string();
+        assert_eq!(error, "--faults: found 'byzantine:2=mute', expected another machine");
     }
 
     #[test]

@@ -179,7 +179,8 @@ impl Summary {
     /// What came after faults: of restarts each node, of others all nodes together. At most as many as fit.
     fn recoveries_text(&self) -> String {
         let starts = self.recoveries.iter().filter(|recovery| recovery.start == Start::Anew);
-        let others = self.faults.iter().filter(|outcome| !outcome.is_of_starts());
+        let is_followed = |outcome: &&Outcome| !outcome.is_of_starts() && !outcome.fault.is_byzantine();
+        let others = self.faults.iter().filter(is_followed);
         let mut all: Vec<String> = starts.map(Recovery::text).chain(others.map(Outcome::text)).collect();
         let left = all.len().saturating_sub(RECOVERIES_SHOWN);
         if left > 0 {
