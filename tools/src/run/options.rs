@@ -90,8 +90,8 @@ pub(crate) const FAULTS_SECTION: (&str, &str) = (
      restart:IDS@T          its start from its journal, after a crash of it if it runs; without one it only follows\n\
      pause:IDS@T+D          its processes stand still (SIGSTOP); pause-core, pause-client, pause-server: one of them does\n\
      slow-node:IDS=P%@T+D   its processes run P of each 100 ms\n\
-     byzantine:IDS=WHAT     they attack the others from beginning to end; WHAT is mute, equivocate, withhold, forge, bad-share,\n\
-                            wrong-vote, invalid, stale, flood, garbage or false-reject\n\
+     byzantine:IDS=WHAT     they attack the others from beginning to end; WHAT is mute, equivocate, withhold, forge, bad-share, \
+     wrong-vote, invalid, stale, flood, garbage or false-reject\n\
      disk-full:IDS@T+D      none of its writes to files succeeds; it ends, and starts from its journal when there is room\n\
      partition:SIDES@T+D    links between the sides are cut: nothing passes\n\
      slow:SIDES=HOW@T+D     links between the sides are slow: 200ms later, 10mbit a second, or 200ms/10mbit\n\
@@ -147,7 +147,17 @@ pub(crate) const EXIT_STATUS: (&str, &str) = (
 
 #[cfg(test)]
 mod tests {
+    use bft::sim::Conduct;
+
     use super::*;
+
+    #[test]
+    fn the_page_names_all_behaviours_of_byzantine_nodes() {
+        let (_, text) = FAULTS_SECTION;
+        let line = text.lines().find(|line| line.trim_start().starts_with("byzantine:")).unwrap();
+        let names = line.rsplit_once("WHAT is ").unwrap().1.replace(" or ", ", ");
+        assert_eq!(names, Conduct::ALL.map(Conduct::name).join(", "));
+    }
 
     #[test]
     fn the_page_names_all_limits_with_defaults_and_ranges() {
