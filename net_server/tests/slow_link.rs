@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -27,7 +27,9 @@ const LIMITS: &str = "ping-interval-ms=100,ping-timeout-ms=300,peer-silence-ms=8
 const BYTES_PER_S: usize = 4 << 20;
 /// Takes three seconds, of which what the sockets hold is less than half.
 const BODY_BYTES: usize = 12 << 20;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For the emulated link, as fast as the line of the relay.
+const WAN: &str = "regions all\nlink * * delay=20ms bandwidth=32mbit\n";
 
 /// One process of a node, with the test as its core.
 struct Process {
@@ -37,7 +39,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(program: &str, id: NodeId, dir: &Path) -> Process {
+    fn start(program: &str, id: NodeId, dir: &Path, further: &[&str]) -> Process {
         let program_path = Path::new(env!("CARGO_BIN_EXE_net_server")).with_file_name(program);
         let (core, theirs) = ipc::pair().unwrap();
         core.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
@@ -48,6 +50,8 @@ impl Process {
             .arg(dir.join("hosts.txt"))
             .arg("--log")
             .arg(dir.join(format!("{program}.log")))
+            .args(further)
+            .current_dir(dir)
             .stdin(Stdio::from(theirs))
             .spawn()
             .unwrap();
@@ -128,25 +132,29 @@ fn build_net_client() {
     assert!(built.unwrap().success());
 }
 
-#[test]
-fn a_body_that_takes_longer_than_the_patience_arrives_once_and_pings_pass_it() {
+/// A `net_client` that dials a `net_server` at `public`, which listens at `own`; the test is the core of both.
+fn pair(public: IpAddr, own: SocketAddr, further: &[&str]) -> (Testbed, Process, Process) {
     build_net_client();
-    let (relayed, own) = addresses();
     let testbed = Testbed::deal();
     testbed.save_keys(DIALER);
-    let public = relayed.local_addr().unwrap().ip().to_string();
     let host = |id| Host {
         id: NodeId(id),
         private_ip: own.ip(),
-        public: if NodeId(id) == SERVER { public.clone() } else { format!("node-{id}.invalid") },
+        public: if NodeId(id) == SERVER { public.to_string() } else { format!("node-{id}.invalid") },
         port: own.port(),
         ssh: None,
     };
-    fs::write(testbed.directory.join("hosts.txt"), Hosts::new((0..4).map(host).collect()).text()).unwrap();
-    thread::spawn(move || relay(relayed, own));
-    let mut server = Process::start("net_server", SERVER, &testbed.directory);
-    let mut client = Process::start("net_client", DIALER, &testbed.directory);
+    let directory = &testbed.directory;
+    fs::write(directory.join("hosts.txt"), Hosts::new((0..4).map(host).collect()).text()).unwrap();
+    fs::write(directory.join("wan.txt"), WAN).unwrap();
+    let server = Process::start("net_server", SERVER, directory, &[]);
+    let client = Process::start("net_client", DIALER, directory, further);
+    (testbed, server, client)
+}
 
+/// Sends a long body and a short one; both arrive, without a lost session, and so does the round of a ping that leaves
+/// after the long body has begun and before it has ended.
+fn a_long_body_arrives(server: &mut Process, client: &mut Process) -> Duration {
     let send = FromCore::Send { dest: Dest::Node(SERVER), class: Class::Keep, digest: None };
     client.send(&send, vec![1; BODY_BYTES]);
     client.send(&send, b"the next".to_vec());
@@ -169,10 +177,30 @@ fn a_body_that_takes_longer_than_the_patience_arrives_once_and_pings_pass_it() {
         }
         client.take();
     }
-    println!("{} bytes arrived after {:?}", BODY_BYTES, begun.elapsed());
+    let took = begun.elapsed();
+    println!("{BODY_BYTES} bytes arrived after {took:?}");
     assert!(bodies[0].len() == BODY_BYTES && bodies[0].iter().all(|byte| *byte == 1));
     assert_eq!(bodies[1][..], b"the next"[..]);
     assert_eq!(downs, 0, "bytes are signs of life at both ends");
-    assert!(begun.elapsed() > Duration::from_secs(2), "the line is slow");
+    assert!(took > Duration::from_secs(2), "the line is slow");
     assert!(decided_before, "a ping overtakes the rest of the body");
+    took
+}
+
+#[test]
+fn a_body_that_takes_longer_than_the_patience_arrives_once_and_pings_pass_it() {
+    let (relayed, own) = addresses();
+    let (_testbed, mut server, mut client) = pair(relayed.local_addr().unwrap().ip(), own, &[]);
+    thread::spawn(move || relay(relayed, own));
+    a_long_body_arrives(&mut server, &mut client);
+}
+
+#[test]
+fn a_long_body_takes_its_time_on_an_emulated_link_and_no_session() {
+    let (relayed, own) = addresses();
+    drop(relayed);
+    let (_testbed, mut server, mut client) = pair(own.ip(), own, &["--wan", "wan.txt"]);
+    let took = a_long_body_arrives(&mut server, &mut client);
+    // 12 MiB at 32 Mbit/s take 3.1 s.
+    assert!(took >= Duration::from_millis(3_100), "{took:?}");
 }
