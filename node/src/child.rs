@@ -25,7 +25,7 @@ use wire::envelope::ToCore;
 use wire::ipc::{self, IpcError, IpcRead, IpcReader};
 
 use crate::inbound::{Inbound, InboundSender, NO_PANIC};
-use crate::outlet::Outlet;
+use crate::outlet::{Bounds, Outlet};
 
 /// One of the two children.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -54,8 +54,8 @@ pub(crate) struct Spec {
     pub(crate) arguments: Vec<OsString>,
     /// Its log, whose last line may explain its end.
     pub(crate) log: PathBuf,
-    /// Bytes that may wait to be written to it.
-    pub(crate) waiting_bytes_max: u64,
+    /// What may wait to be written to it.
+    pub(crate) bounds: Bounds,
 }
 
 /// The exit code of a child whose flags or files are wrong, as it has explained on standard error.
@@ -170,7 +170,7 @@ fn serve_one(spec: &Spec, children: &Children, inbound: &InboundSender) -> io::R
     let mut process = spawn(spec, theirs)?;
     log::info!("{} runs as process {}", spec.child.name(), process.id());
     let (child, pid) = (spec.child, process.id());
-    let started = Outlet::start(child, socket.try_clone()?, spec.waiting_bytes_max)
+    let started = Outlet::start(child, socket.try_clone()?, spec.bounds)
         .map(|outlet| inbound.send(Inbound::Started { child, pid, outlet }));
     if let Ok(Ok(())) = started {
         read_all(spec.child, socket, inbound);

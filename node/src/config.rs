@@ -18,7 +18,7 @@ use wire::wan::Wan;
 
 use crate::child::{Child, Spec};
 use crate::journal::JournalSettings;
-use crate::outlet;
+use crate::outlet::Bounds;
 use crate::pipe::{self, PipeSettings};
 
 /// A node's settings, checked.
@@ -243,8 +243,8 @@ impl Config {
         let wan = self.wan.as_ref().filter(|_| child == Child::NetClient).map(|path| flag("--wan", path));
         let arguments = arguments.into_iter().chain(limits).chain(wan).flatten().collect();
         let program = own_program.with_file_name(child.name());
-        let waiting_bytes_max = outlet::waiting_bytes_max(self.committee.n());
-        Spec { child, program, arguments, log, waiting_bytes_max }
+        let bounds = Bounds::of(self.committee.n(), &self.limits);
+        Spec { child, program, arguments, log, bounds }
     }
 }
 

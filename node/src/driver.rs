@@ -34,7 +34,7 @@ use crate::lag::LagLog;
 use crate::link_rules::LinkRules;
 use crate::machine::Machine;
 use crate::metrics::{Meters, Snapshot};
-use crate::outlet::Outlet;
+use crate::outlet::{Dropped, Outlet};
 use crate::rounds::{RoundsFile, now_ms};
 use crate::silence::Silences;
 use crate::stats::{Start, Stats};
@@ -344,7 +344,9 @@ impl<M: Machine> Driver<M> {
 
     fn pass_on(&mut self) {
         let after = self.journal.as_mut().map(Journal::flush);
-        self.net_client.flush(after.clone());
+        let dropped = self.net_client.flush(after.clone());
+        self.stats.dropped(dropped);
+        // Nothing that goes to net_server is for a peer.
         self.net_server.flush(after);
     }
 
@@ -451,11 +453,12 @@ impl Outbound {
 
     /// Passes the buffer to the writer. Before the child first runs the buffer is kept; it stays short, since the core
     /// has no input yet: at most what was open when an earlier start of the node ended.
-    fn flush(&mut self, after: Option<Written>) {
-        if let Some(outlet) = &self.outlet
-            && !self.messages.is_empty()
-        {
-            outlet.send(std::mem::take(&mut self.messages), after);
+    fn flush(&mut self, after: Option<Written>) -> Dropped {
+        match &self.outlet {
+            Some(outlet) if !self.messages.is_empty() => {
+                outlet.send(std::mem::take(&mut self.messages), after)
+            }
+            _ => Dropped::new(),
         }
     }
 }

@@ -112,6 +112,13 @@ impl Stats {
             Totals { links: links.iter().copied().collect(), refused: refused.into_iter().collect() };
     }
 
+    /// Messages for peers were dropped on their way to `net_client`.
+    pub(crate) fn dropped(&mut self, dropped: BTreeMap<NodeId, u64>) {
+        for (peer, count) in dropped {
+            self.net_client.earlier_processes.links.entry(peer).or_default().dropped += count;
+        }
+    }
+
     /// The core has taken over a checkpoint.
     pub(crate) fn took_over(&mut self, report: &JumpReport) {
         self.takeovers += 1;
@@ -249,8 +256,9 @@ mod tests {
         stats.child_started(Child::NetServer, 2);
         stats.counted(Child::NetClient, &link(10, 0), vec![("late".into(), 3)]);
         stats.counted(Child::NetServer, &[], vec![("full".into(), 1), ("late".into(), 2)]);
+        stats.dropped(BTreeMap::from([(PEER, 5)]));
         let status = stats.complete(Span(0), NodeStatus::default());
-        assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 2, 2));
+        assert_eq!((status.bytes_sent, status.frames_dropped, status.restarts), (160, 7, 2));
         assert_eq!(status.bytes_sent_to, [(PEER.0, 160)]);
         assert_eq!(status.refused, [("full".to_string(), 4), ("late".to_string(), 5)]);
         let figures = stats.figures();

@@ -8,8 +8,10 @@ use wire::link_rule::LinkRule;
 
 use super::*;
 use crate::inbound;
+use crate::outlet::Bounds;
 
 const CLIENT: ClientId = ClientId(7);
+const UNBOUNDED: Bounds = Bounds { bytes: u64::MAX, of_one_peer_bytes: u64::MAX };
 
 /// A machine that counts events.
 #[derive(Default)]
@@ -35,7 +37,7 @@ impl Machine for Counter {
 fn sent(waited: &[Duration]) -> Vec<(FromCore, u64)> {
     let (sender, receiver) = inbound::queue();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let outlet = Outlet::start(Child::NetServer, ours, u64::MAX).unwrap();
+    let outlet = Outlet::start(Child::NetServer, ours, UNBOUNDED).unwrap();
     sender.send(Inbound::Started { child: Child::NetServer, pid: 1, outlet }).unwrap();
     for waited in waited {
         let peer_up = (ToCore::PeerUp { peer: NodeId(1) }, Bytes::from(Vec::new()));
@@ -63,7 +65,7 @@ fn sent(waited: &[Duration]) -> Vec<(FromCore, u64)> {
 fn a_peer_that_dials_us_is_dialled_and_one_that_we_dialled_is_not() {
     let (sender, receiver) = inbound::queue();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let outlet = Outlet::start(Child::NetClient, ours, u64::MAX).unwrap();
+    let outlet = Outlet::start(Child::NetClient, ours, UNBOUNDED).unwrap();
     sender.send(Inbound::Started { child: Child::NetClient, pid: 1, outlet }).unwrap();
     let up = |child, peer: ToCore| {
         sender.messages(child, vec![(peer, Bytes::from(Vec::new()))]).unwrap();
@@ -99,7 +101,7 @@ fn rules_of_links_are_the_first_that_a_new_net_client_gets() {
     rule(1, LinkRule::None);
     let first_message = |pid| {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let outlet = Outlet::start(Child::NetClient, ours, u64::MAX).unwrap();
+        let outlet = Outlet::start(Child::NetClient, ours, UNBOUNDED).unwrap();
         sender.send(Inbound::Started { child: Child::NetClient, pid, outlet }).unwrap();
         IpcReader::<FromCore>::new().receive(&mut theirs).unwrap().unwrap().0
     };
