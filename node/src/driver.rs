@@ -21,7 +21,7 @@ use wire::bytes::Bytes;
 use wire::client::{NodeStatus, Reply, Request};
 use wire::codec;
 use wire::dest::Dest;
-use wire::envelope::{Class, FromCore, ToCore};
+use wire::envelope::{Class, FromCore, Progress, ToCore};
 use wire::ids::{ClientId, Digest, NodeId};
 use wire::limits::STATUS_EVERY;
 
@@ -60,6 +60,8 @@ pub(crate) struct Driver<M> {
     /// Since when messages to the children are buffered.
     buffering_since: Time,
     link_rules: LinkRules,
+    /// The last one, for a child that starts again.
+    progress: Option<Progress>,
     net_client: Outbound,
     net_server: Outbound,
 }
@@ -122,6 +124,7 @@ impl<M: Machine> Driver<M> {
             meters: Meters::default(),
             buffering_since,
             link_rules: LinkRules::default(),
+            progress: None,
             net_client: Outbound::default(),
             net_server: Outbound::default(),
         }
@@ -272,6 +275,9 @@ impl<M: Machine> Driver<M> {
 
     fn take_start(&mut self, child: Child, pid: u32, outlet: Outlet) {
         self.outbound(child).outlet = Some(outlet);
+        // First of all: hellos name the decided round, and what is finished need not be sent.
+        let progress = self.progress.clone().map(|it| (FromCore::Progress(it), Bytes::from(Vec::new())));
+        self.outbound(child).messages.splice(..0, progress);
         if child == Child::NetClient {
             // Before anything is sent: a link that is cut must not carry the first messages of a new process.
             let rules = self.link_rules.all().map(|rule| (rule, Bytes::from(Vec::new())));
@@ -301,7 +307,8 @@ impl<M: Machine> Driver<M> {
                 Effect::Reply { client, body } => self.net_server.push(FromCore::Reply { client }, body),
                 Effect::Progress(progress) => {
                     self.net_client.push(FromCore::Progress(progress.clone()), Bytes::from(Vec::new()));
-                    self.net_server.push(FromCore::Progress(progress), Bytes::from(Vec::new()));
+                    self.net_server.push(FromCore::Progress(progress.clone()), Bytes::from(Vec::new()));
+                    self.progress = Some(progress);
                 }
                 Effect::Executed(report) => {
                     self.meters.executed(&report);

@@ -137,6 +137,12 @@ fn a_transaction_is_ordered_in_the_same_block_at_all_nodes() {
         });
         assert_eq!(status.finished, 1);
     }
+    // A child that starts again learns of the rounds that are decided, although no further one is.
+    let server = children_of(nodes[0].pid()).into_iter().find(|child| child.name == "net_server").unwrap();
+    kill(server.pid);
+    eventually("its hello names the decided round", || {
+        testbed.decided(0).filter(|decided| *decided >= height)
+    });
     for node in &mut nodes {
         node.close_stdin();
         assert!(node.wait().success());

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -22,7 +22,7 @@ use wire::ids::{Round, ShardId};
 use wire::keys::NodeKeys;
 use wire::limits::{FRAME_BYTES_MAX, HANDSHAKE_TIME};
 use wire::rand;
-use wire::session::{Identity, LocalHello, Session};
+use wire::session::{Identity, ListenerHello, LocalHello, Session};
 
 /// Its directory is removed when it is dropped.
 pub(crate) struct Testbed {
@@ -150,14 +150,24 @@ impl Testbed {
 
     /// A client's session with a node; `None` if it does not accept one.
     pub(crate) fn client(&self, id: u16) -> Option<Client> {
+        self.dial(id).map(|(client, _)| client)
+    }
+
+    /// The round that a node's hello names; `None` if it does not accept clients.
+    pub(crate) fn decided(&self, id: u16) -> Option<Round> {
+        self.dial(id).map(|(_, hello)| hello.decided)
+    }
+
+    fn dial(&self, id: u16) -> Option<(Client, ListenerHello)> {
         let mut stream = TcpStream::connect(self.address(id)).ok()?;
         let local = LocalHello { incarnation: rand::u64(), decided: Round(0) };
         let testbed = self.committee.testbed();
-        let (Session { sealer, opener }, _) =
+        let (Session { sealer, opener }, hello) =
             dial::handshake(&mut stream, HANDSHAKE_TIME, &Identity::client(), testbed, None, local).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let reader = FrameReader::new(opener, FRAME_BYTES_MAX);
-        Some(Client { stream, sealer, reader, scratch: Scratch::new(), frames: Vec::new(), sent: 0 })
+        let (scratch, frames) = (Scratch::new(), Vec::new());
+        Some((Client { stream, sealer, reader, scratch, frames, sent: 0 }, hello))
     }
 }
 
@@ -298,12 +308,15 @@ pub(crate) fn run(program: &str, arguments: &str) -> std::process::Output {
 }
 
 /// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
-fn build_children() {
+pub(crate) fn build_children() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-        let target = PathBuf::from(env!("CARGO_BIN_EXE_node"));
-        let target = target.parent().and_then(|directory| directory.parent()).unwrap();
+        let programs = Path::new(env!("CARGO_BIN_EXE_node")).parent().unwrap();
+        let profile = match programs.file_name().and_then(|name| name.to_str()).unwrap() {
+            "debug" => "dev",
+            other => other,
+        };
+        let target = programs.parent().unwrap();
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--offline", "--profile", profile])
             .args(["--package", "net_client", "--package", "net_server", "--target-dir"])
