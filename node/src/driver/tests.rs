@@ -2,8 +2,8 @@
 
 use std::os::unix::net::UnixStream;
 
-use wire::ids::ShardId;
-use wire::ipc::IpcReader;
+use wire::ids::{Round, ShardId};
+use wire::ipc::{IpcRead, IpcReader};
 use wire::link_rule::LinkRule;
 
 use super::*;
@@ -108,6 +108,63 @@ fn rules_of_links_are_the_first_that_a_new_net_client_gets() {
     // Rules that hold precede even what was queued before the first start.
     assert_eq!(first_message(1), FromCore::Rule { peer: NodeId(2), rule: LinkRule::Cut });
     assert_eq!(first_message(2), FromCore::Rule { peer: NodeId(2), rule: LinkRule::Cut });
+    sender.send(Inbound::Stop).unwrap();
+    driver.join().unwrap();
+}
+
+/// A machine that decides what it hears is decided.
+struct Follower;
+
+impl Machine for Follower {
+    fn handle(&mut self, _: Time, event: Event) -> Vec<Effect> {
+        match event {
+            Event::PeerDecided { decided, .. } => {
+                vec![Effect::Progress(Progress { decided, ..Progress::default() })]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<Time> {
+        None
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus::default()
+    }
+}
+
+#[test]
+fn a_child_that_starts_again_gets_the_last_progress_first() {
+    let (sender, receiver) = inbound::queue();
+    let rounds = RoundsFile::create("/dev/null".as_ref(), NodeId(0), ShardId(0)).unwrap();
+    let driver = std::thread::spawn(|| {
+        let first = Beginning::First;
+        drop(Driver::new(Follower, receiver, rounds, Silences::default(), None, first).run())
+    });
+    let start = |child, pid| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outlet = Outlet::start(child, ours, UNBOUNDED).unwrap();
+        sender.send(Inbound::Started { child, pid, outlet }).unwrap();
+        theirs
+    };
+    let first_message = |mut theirs: UnixStream| {
+        theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut reader = IpcReader::<FromCore>::new();
+        assert_eq!(reader.read_from(&mut theirs).unwrap(), IpcRead::Some, "a message comes within the time");
+        reader.pop().unwrap().unwrap().0
+    };
+    let of_round = |round| FromCore::Progress(Progress { decided: Round(round), ..Progress::default() });
+    let server = start(Child::NetServer, 1);
+    let decided = |round| {
+        let message = ToCore::PeerDecided { peer: NodeId(1), decided: Round(round) };
+        sender.messages(Child::NetServer, vec![(message, Bytes::from(Vec::new()))]).unwrap();
+    };
+    decided(4);
+    assert_eq!(first_message(server), of_round(4));
+    for (child, pid) in [(Child::NetServer, 2), (Child::NetClient, 3), (Child::NetClient, 4)] {
+        assert_eq!(first_message(start(child, pid)), of_round(4), "{}", child.name());
+    }
     sender.send(Inbound::Stop).unwrap();
     driver.join().unwrap();
 }
