@@ -36,6 +36,15 @@ pub(crate) struct Cluster {
     ended: Vec<UnaskedEnd>,
     /// Nodes that are slowed, each with the shell that does it.
     throttles: Vec<(NodeId, Child)>,
+    nodes_are: NodesAre,
+}
+
+/// Whether all processes of nodes have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NodesAre {
+    /// Not for certain.
+    There,
+    Gone,
 }
 
 /// One node's processes.
@@ -82,6 +91,7 @@ impl Cluster {
             readings: Vec::new(),
             ended: Vec::new(),
             throttles: Vec::new(),
+            nodes_are: NodesAre::There,
         };
         for id in (0..count).map(NodeId) {
             let program = if is_byzantine(id) { dishonest.as_ref() } else { None };
@@ -342,10 +352,7 @@ impl Fleet for Cluster {
         // Children of a node end when it does; what has not after a moment is killed too.
         thread::sleep(Duration::from_millis(if recorded.is_empty() { 0 } else { 20 }));
         match pids::end(&recorded, STOP_PATIENCE) {
-            Ok(left) if left.is_empty() => {
-                // No process is left for a later run to find.
-                let _ = std::fs::remove_file(self.directories.pids());
-            }
+            Ok(left) if left.is_empty() => self.note_judging(),
             Ok(left) => log::error!("could not end {left:?}"),
             Err(error) => log::error!("could not end the processes of the run: {error}"),
         }
@@ -353,10 +360,26 @@ impl Fleet for Cluster {
     }
 }
 
+impl Cluster {
+    /// No node is left. This process alone is noted: it judges the logs, and until it has another run must not take
+    /// their place.
+    fn note_judging(&mut self) {
+        let own: Vec<Entry> = Entry::of(std::process::id(), pids::RUN).into_iter().collect();
+        if let Err(error) = pids::save(&self.directories.pids(), &own) {
+            log::warn!("cannot write {}: {error}", self.directories.pids().display());
+        }
+        self.nodes_are = NodesAre::Gone;
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if !self.recorded.is_empty() {
             self.stop();
+        }
+        if self.nodes_are == NodesAre::Gone {
+            // Nothing is left for a later run to find.
+            let _ = std::fs::remove_file(self.directories.pids());
         }
     }
 }
@@ -419,4 +442,34 @@ fn refuse_writes(pids: &[u32]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestDir;
+
+    #[test]
+    fn a_run_is_noted_until_it_is_dropped_and_no_longer() {
+        let dir = TestDir::new();
+        let directories = Directories { log: dir.path().join("log"), data: dir.path().join("data") };
+        std::fs::create_dir(&directories.data).unwrap();
+        let mut cluster = Cluster {
+            program: PathBuf::new(),
+            nodes: Vec::new(),
+            directories: directories.clone(),
+            recorded: Vec::new(),
+            usage: Usage::default(),
+            readings: Vec::new(),
+            ended: Vec::new(),
+            throttles: Vec::new(),
+            nodes_are: NodesAre::There,
+        };
+        assert!(cluster.stop().is_empty());
+        let noted = std::fs::read_to_string(directories.pids()).unwrap();
+        let own = format!("{} ", std::process::id());
+        assert!(noted.lines().nth(1).is_some_and(|line| line.starts_with(&own)), "{noted}");
+        drop(cluster);
+        assert!(!directories.pids().exists());
+    }
 }
