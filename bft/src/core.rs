@@ -454,8 +454,10 @@ impl Core {
             }
             let executed = self.execute_next(now);
             let proposed = self.propose(now);
-            if !self.follows() {
-                let effects = self.rounds.consider_input(now, self.lanes.cut(), &self.lanes);
+            if !self.follows() && self.rounds.is_input_due(now, |cut| self.lanes.may_be_ahead_of(cut)) {
+                let effects = self.lanes.prove_all_claims(now);
+                self.absorb_lanes(effects);
+                let effects = self.rounds.input(now, self.lanes.cut(), &self.lanes);
                 self.absorb_rounds(now, effects);
             }
             if !executed && !proposed && self.local.is_empty() && self.certificates == News::None {

@@ -13,14 +13,16 @@
 //! - *Validity*: a certified entry is valid. Validity is a function of its bytes and the committee alone; otherwise one
 //!   crafted transaction would split the honest members and block an honest lane for ever.
 //!
-//! Cost: an entry of b bytes costs N−1 sends of b, N signatures, one batch of N−f verifications at the owner and one at
-//! each receiver of FINAL. No node hashes an entry twice (see [`entry`]).
+//! Cost: an entry of b bytes costs N−1 sends of b, N signatures and one batch of N−f verifications at the owner. A
+//! receiver of FINALs verifies the highest of those that come between two cuts. No node hashes an entry twice (see
+//! [`entry`]).
 //!
 //! Source: Dumbo-NG (CCS 2022), §IV, with its multi-use provable broadcast. Deviations: the owner does not wait for
 //! a certificate before it sends the next entry (up to `pipeline` are open); certificates travel as FINAL, not inside
 //! the next entry.
 //!
-//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, missing bodies), `own`
+//! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, certificates, missing
+//! bodies), `own`
 //! (the own lane: votes, re-sending), `fetch` and `want` (requests for bodies and certificates), `history` (entries of
 //! executed blocks), `steps` (steps that several inputs share).
 
@@ -317,9 +319,23 @@ impl Lanes {
 
     // Calls of the round loop.
 
-    /// For each lane the highest entry known to be certified, never below the decided cut.
+    /// For each lane the highest entry that has a certificate here, never below the decided cut.
     pub fn cut(&self) -> Cut {
         Cut(self.chains.iter().map(Chain::top).collect())
+    }
+
+    /// Lanes that may be ahead of a cut, once [`Lanes::prove_all_claims`] has verified what their owners sent.
+    pub fn may_be_ahead_of(&self, cut: &Cut) -> usize {
+        cut.tips().filter(|(lane, tip)| self.chain(*lane).may_be_ahead_of(tip.seq)).count()
+    }
+
+    /// Verifies the highest FINAL of each lane that was only kept so far, for our next cut.
+    pub fn prove_all_claims(&mut self, now: Time) -> LaneEffects {
+        let mut effects = Effects::none();
+        for owner in self.member.committee.indices() {
+            effects.extend(self.prove_claims(now, owner, self.chain(owner).top().seq.next()));
+        }
+        effects
     }
 
     /// The last decided round and its cut.
@@ -340,16 +356,20 @@ impl Lanes {
     /// Requests the certificates of those tips of a cut that are not known to be certified: from its proposer now, and
     /// from others if they do not arrive. May be called again at any time. Wants end when the next cut is decided.
     pub fn want_certificates(&mut self, now: Time, proposer: Index, tips: &[(Index, Tip)]) -> LaneEffects {
-        let mut asked = Vec::new();
+        let (mut asked, mut effects) = (Vec::new(), Effects::none());
         for (lane, tip) in tips {
-            let is_useful = self.is_lane(*lane)
-                && self.chain(*lane).in_reach(tip.seq)
-                && self.chain(*lane).certified(tip.seq).is_none();
-            if is_useful && self.wants.add(now, proposer, *lane, *tip, &self.member) {
+            if !self.is_lane(*lane) || !self.chain(*lane).in_reach(tip.seq) {
+                continue;
+            }
+            effects.extend(self.prove_claims(now, *lane, tip.seq));
+            if self.chain(*lane).certified(tip.seq).is_some() {
+                continue;
+            }
+            self.chain_mut(*lane).demand();
+            if self.wants.add(now, proposer, *lane, *tip, &self.member) {
                 asked.push((*lane, *tip));
             }
         }
-        let mut effects = Effects::none();
         if !asked.is_empty() {
             asked.sort_unstable();
             let dest = Dest::Node(self.member.node_at(proposer));
@@ -369,9 +389,7 @@ impl Lanes {
         if round <= self.decided.0 {
             return Effects::none();
         }
-        self.decided = (round, cut.clone());
-        self.wants.clear();
-        self.own.decide(cut.tip(self.member.index));
+        self.begin_after(round, cut);
         let mut effects = Effects::none();
         for (lane, tip) in cut.tips() {
             if tip.seq > self.chain(lane).decided().seq {
@@ -387,9 +405,7 @@ impl Lanes {
     pub fn jump(&mut self, now: Time, round: Round, cut: &Cut) -> LaneEffects {
         assert_eq!(cut.0.len(), self.member.committee.n(), "a decided cut names every lane");
         if round > self.decided.0 {
-            self.decided = (round, cut.clone());
-            self.wants.clear();
-            self.own.decide(cut.tip(self.member.index));
+            self.begin_after(round, cut);
         }
         self.history.clear();
         let mut effects = Effects::none();
@@ -399,6 +415,13 @@ impl Lanes {
             effects.extend(self.advance(now, lane));
         }
         effects
+    }
+
+    fn begin_after(&mut self, round: Round, cut: &Cut) {
+        self.decided = (round, cut.clone());
+        self.wants.clear();
+        self.chains.iter_mut().for_each(Chain::end_demand);
+        self.own.decide(cut.tip(self.member.index));
     }
 
     /// Whether all entries up to the decided `cut` are here.

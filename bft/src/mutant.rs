@@ -13,6 +13,8 @@ pub enum Mutant {
     EchoOnlyAboveCut,
     /// An entry is echoed only if its bytes are valid.
     EntryStaticValidity,
+    /// A certificate of a lane covers the entries that it chains to, whatever else stands at their positions.
+    CoverFollowsParents,
     /// A lane that is not ahead equals the previous cut, digest included.
     TipNotAheadIsEqual,
     /// A cut needs a certificate for each lane that is ahead.
@@ -113,10 +115,11 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 51] = [
+    pub const ALL: [Mutant; 52] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
+        Mutant::CoverFollowsParents,
         Mutant::TipNotAheadIsEqual,
         Mutant::TipAheadIsCertified,
         Mutant::SpbEchoOnce,

@@ -274,17 +274,28 @@ impl Rounds {
         round.0 <= self.decided.0 + ROUNDS_AHEAD_MAX
     }
 
-    /// Gives our input if it is due: some lane is ahead, and N−f are, or the wait has ended, or the round has begun.
-    pub fn consider_input(&mut self, now: Time, cut: Cut, lanes: &dyn LaneCertificates) -> RoundEffects {
-        if self.mvba.has_input() || !self.may_run_ahead() || !cut.may_follow(&self.cut) {
-            return Effects::none();
+    /// Whether the running round may have our input: some lane is ahead, and N−f are, or the wait has ended, or the round
+    /// has begun. `lanes_ahead` returns how many lanes may be ahead of a cut.
+    pub fn is_input_due(&mut self, now: Time, lanes_ahead: impl Fn(&Cut) -> usize) -> bool {
+        if self.mvba.has_input() || !self.may_run_ahead() {
+            return false;
         }
-        let gathered = cut.ahead_of(&self.cut).count() >= self.member.committee.quorum();
+        let ahead = lanes_ahead(&self.cut);
+        if ahead == 0 {
+            // What was ahead may have been a false claim.
+            self.gather_until = None;
+            return false;
+        }
         let until = *self.gather_until.get_or_insert(now + GATHER);
-        if !gathered && self.joined.is_empty() && now < until {
+        ahead >= self.member.committee.quorum() || !self.joined.is_empty() || now >= until
+    }
+
+    /// Gives the running round its input, if this cut may be one.
+    pub fn input(&mut self, now: Time, cut: Cut, lanes: &dyn LaneCertificates) -> RoundEffects {
+        self.gather_until = None;
+        if !cut.may_follow(&self.cut) {
             return Effects::none();
         }
-        self.gather_until = None;
         self.stopwatch.input(now);
         let child = self.mvba.input(cut, lanes);
         let mut effects = Effects::none();
@@ -368,7 +379,7 @@ impl Rounds {
         effects
     }
 
-    /// When [`Rounds::tick`] or [`Rounds::consider_input`] is due; `None` while nothing is open.
+    /// When [`Rounds::tick`] is due, or an input by [`Rounds::is_input_due`]; `None` while nothing is open.
     pub fn next_wakeup(&self) -> Option<Time> {
         let gather = self.gather_until.filter(|_| self.may_run_ahead());
         [gather, self.behind.due(), self.resend.due()].into_iter().flatten().min()

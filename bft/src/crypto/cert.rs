@@ -42,7 +42,7 @@ impl Certificate {
     }
 
     /// Exactly N−f signers, all members, strictly ascending (so none twice).
-    fn is_well_formed(&self, committee: &Committee) -> bool {
+    pub(crate) fn is_well_formed(&self, committee: &Committee) -> bool {
         (self.0.len() == committee.quorum() || !in_force(Mutant::CertificateQuorum))
             && self.0.windows(2).all(|pair| pair[0].0 < pair[1].0)
             && self.0.last().is_some_and(|(last, _)| usize::from(last.0) < committee.n())

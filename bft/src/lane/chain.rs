@@ -17,6 +17,7 @@
 //! An event costs what it changes. For decided positions, whose number grows with the unexecuted backlog, only changes
 //! are reported ([`Missing`]); of undecided positions an event visits those whose bodies are kept, twice the pipeline.
 
+mod claims;
 mod needs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +113,12 @@ pub(super) struct Chain {
     slots: BTreeMap<Seq, Slot>,
     /// Positions of `slots` that have a certificate.
     with_certificate: BTreeSet<Seq>,
+    /// Undecided positions that are not known to be certified, and whose FINAL is here and not verified.
+    with_claim: BTreeSet<Seq>,
+    /// Whether the running round needs more of this lane than is certified: then each FINAL is verified as it comes.
+    is_demanded: bool,
+    /// Positions found to be certified that were not reported yet.
+    newly_certified: Vec<Seq>,
     /// Bytes of the bodies beyond the decided cut.
     kept_bytes: u64,
     /// Bytes of the bodies at decided positions whose entry is not known yet.
@@ -133,6 +140,9 @@ impl Chain {
             top: Tip::default(),
             slots: BTreeMap::new(),
             with_certificate: BTreeSet::new(),
+            with_claim: BTreeSet::new(),
+            is_demanded: false,
+            newly_certified: Vec::new(),
             kept_bytes: 0,
             unsettled_bytes: 0,
             missing: Missing::default(),
@@ -176,9 +186,9 @@ impl Chain {
     }
 
     /// The certificate of exactly this entry.
-    pub(super) fn certificate(&self, seq: Seq, digest: Digest) -> Option<&Certificate> {
-        let (certified, certificate) = self.slots.get(&seq)?.certificate.as_ref()?;
-        (*certified == digest).then_some(certificate)
+    pub(super) fn certificate(&self, tip: Tip) -> Option<&Certificate> {
+        let (certified, certificate) = self.slots.get(&tip.seq)?.certificate.as_ref()?;
+        (*certified == tip.digest).then_some(certificate)
     }
 
     /// The body of exactly this entry.
@@ -234,7 +244,9 @@ impl Chain {
         match (slot.first, slot.echo) {
             (None, _) => {
                 slot.first = Some(header);
+                let tip = entry.tip();
                 self.keep_body(entry);
+                self.cover_below(tip);
                 Received::News
             }
             (Some(first), _) if first.digest != entry.digest => {
@@ -299,8 +311,10 @@ impl Chain {
             return false;
         }
         let slot = self.slots.get_mut(&entry.seq).expect("it was found above");
+        let (seq, digest) = (entry.seq, entry.digest);
         slot.body = Some(entry.kept());
         self.kept_bytes += bytes;
+        self.cover_below(Tip { seq, digest });
         true
     }
 
@@ -398,17 +412,6 @@ impl Chain {
         self.slots.get(&seq)?.body.as_ref()
     }
 
-    /// Stores a verified certificate for a position in reach that has none yet.
-    pub(super) fn certify(&mut self, seq: Seq, digest: Digest, certificate: Certificate) {
-        let slot = self.slots.entry(seq).or_default();
-        slot.certificate = Some((digest, certificate));
-        self.kept_bytes -= slot.drop_superseded();
-        self.with_certificate.insert(seq);
-        if seq > self.top.seq {
-            self.top = Tip { seq, digest };
-        }
-    }
-
     /// Moves the decided tip forward.
     pub(super) fn decide(&mut self, tip: Tip) {
         if tip.seq <= self.decided.seq {
@@ -420,6 +423,7 @@ impl Chain {
             self.unsettled_bytes += slot.body_bytes();
         }
         self.decided = tip;
+        self.drop_claims_below(tip.seq.next());
         if tip.seq >= self.top.seq {
             self.top = tip;
         }

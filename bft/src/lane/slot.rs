@@ -1,4 +1,4 @@
-//! One position of a lane: the owner's first entry, our signature, the certificate, the decided entry, one body.
+//! One position of a lane: the owner's first entry, our signature, certificates, the decided entry, one body.
 
 use serde::{Deserialize, Serialize};
 use wire::ids::{Digest, Signature};
@@ -27,15 +27,21 @@ pub(super) enum Echo {
 pub(super) struct Slot {
     pub(super) first: Option<Header>,
     pub(super) echo: Echo,
+    /// The owner's FINAL for the entry that we echoed, not verified.
+    pub(super) claim: Option<Certificate>,
+    /// The certificate of the entry here, verified.
     pub(super) certificate: Option<(Digest, Certificate)>,
+    /// The entry here that a verified certificate further up covers.
+    pub(super) covered: Option<Digest>,
     /// The entry that a decided cut implies here.
     pub(super) settled: Option<Digest>,
     pub(super) body: Option<Entry>,
 }
 
 impl Slot {
+    /// The entry that is known to be certified, by its own certificate or by one further up.
     pub(super) fn certified(&self) -> Option<Digest> {
-        self.certificate.as_ref().map(|(digest, _)| *digest)
+        self.certificate.as_ref().map(|(digest, _)| *digest).or(self.covered)
     }
 
     pub(super) fn echoed(&self) -> Option<Digest> {
@@ -85,6 +91,6 @@ impl Slot {
 
     /// Whether its body may be evicted: no signature of ours promises that we hold it.
     pub(super) fn is_evictable(&self) -> bool {
-        self.echoed().is_none() && self.certificate.is_none()
+        self.echoed().is_none() && self.certified().is_none()
     }
 }

@@ -35,27 +35,57 @@ impl Lanes {
         if !chain.in_reach(tip.seq) || chain.certified(tip.seq).is_some() || self.barred.contains(&sender) {
             return Effects::none();
         }
+        let may_wait = sender == owner && certificate.is_well_formed(&self.member.committee);
+        let chain = self.chain_mut(owner);
+        let to_verify = if may_wait { chain.claim(tip, certificate) } else { Some(certificate) };
+        to_verify.map_or_else(Effects::none, |certificate| self.prove(now, sender, owner, tip, certificate))
+    }
+
+    /// Verifies a certificate that `sender` sent, and takes the steps that follow.
+    fn prove(
+        &mut self,
+        now: Time,
+        sender: Index,
+        owner: Index,
+        tip: Tip,
+        certificate: Certificate,
+    ) -> LaneEffects {
         let statement = statement(owner, tip);
         let Member { committee, suite, .. } = &self.member;
         if !self.certificates.verify(committee, &**suite, &statement, &certificate) {
             self.barred.insert(sender);
+            self.chain_mut(sender).drop_claims();
             return Effects::fault(self.member.node_at(sender), FaultKind::BadCertificate);
         }
-        let mut effects = self.certify(owner, tip, certificate);
-        effects.extend(self.advance(now, owner));
+        self.certify(owner, tip, certificate);
+        self.advance(now, owner)
+    }
+
+    /// Verifies the FINALs that a lane's owner sent for `from` and beyond, the highest first, until one holds.
+    pub(super) fn prove_claims(&mut self, now: Time, owner: Index, from: Seq) -> LaneEffects {
+        let mut effects = Effects::none();
+        while let Some((tip, certificate)) = self.chain_mut(owner).take_highest_claim(from) {
+            effects.extend(self.prove(now, owner, owner, tip, certificate));
+        }
         effects
     }
 
     /// Stores a certificate that is known to be valid.
-    fn certify(&mut self, owner: Index, tip: Tip, certificate: Certificate) -> LaneEffects {
-        self.chain_mut(owner).certify(tip.seq, tip.digest, certificate);
+    fn certify(&mut self, owner: Index, tip: Tip, certificate: Certificate) {
+        self.chain_mut(owner).certify(tip, certificate);
         if owner == self.member.index {
             self.own.certified(tip);
         }
-        self.wants.answered(owner, tip.seq);
-        // Reported even if it is below the highest one or not wanted at present: wants may be evicted by others, and a
-        // SEND that waits for this certificate would otherwise wait for ever.
-        Effects::output(LaneOutput::Certified(owner, tip.seq))
+    }
+
+    /// Ends wants that are answered, and reports what is certified now: even what is below the highest one or not
+    /// wanted at present. Wants may be evicted by others, and a SEND that waits for this certificate would otherwise
+    /// wait for ever.
+    fn report_certified(&mut self, owner: Index, effects: &mut LaneEffects) {
+        for seq in self.chain_mut(owner).take_newly_certified() {
+            self.wants.answered(owner, seq);
+            effects.outputs.push(LaneOutput::Certified(owner, seq));
+        }
     }
 
     /// After any change in a lane: echoes entries that may be echoed, requests missing ones.
@@ -79,6 +109,7 @@ impl Lanes {
             self.chain_mut(owner).echo_given(tip.seq, tip.digest, signature);
             effects.extend(self.echo(owner, tip, signature));
         }
+        self.report_certified(owner, &mut effects);
         let missing = self.chain_mut(owner).take_missing();
         self.fetches.follow(now, owner, missing, bodies);
         self.launch(now, &mut effects);
@@ -97,16 +128,17 @@ impl Lanes {
             effects.push_fault(self.member.node_at(author), kind);
         }
         if let Some(certificate) = echoed.certificate
-            && self.own_chain().certified(tip.seq).is_none()
+            && self.own_chain().certificate(tip).is_none()
         {
-            effects.extend(self.certify(self.member.index, tip, certificate));
+            self.certify(self.member.index, tip, certificate);
+            self.report_certified(self.member.index, &mut effects);
             effects.sends.extend(self.final_of(self.member.index, tip).map(|send| (Dest::ShardOthers, send)));
         }
         effects
     }
 
     pub(super) fn final_of(&self, owner: Index, tip: Tip) -> Option<LaneSend> {
-        let certificate = self.chain(owner).certificate(tip.seq, tip.digest)?.clone();
+        let certificate = self.chain(owner).certificate(tip)?.clone();
         Some(LaneSend::Message(LaneMessage::Final { owner, seq: tip.seq, digest: tip.digest, certificate }))
     }
 
@@ -158,12 +190,13 @@ impl Lanes {
         }
         let mut effects = Effects::none();
         for (owner, tip) in tips {
-            let Some(certificate) = self.chain(*owner).certificate(tip.seq, tip.digest) else { continue };
+            effects.extend(self.prove_claims(now, *owner, tip.seq));
+            let Some((proven, certificate)) = self.chain(*owner).proof(*tip) else { continue };
             let bytes = FINAL_BYTES + SIGNATURE_BYTES * certificate.0.len() as u64;
             if !self.serving[usize::from(to.0)].admit(now, bytes) {
                 return effects;
             }
-            effects.sends.extend(self.final_of(*owner, *tip).map(|send| (Dest::Node(node), send)));
+            effects.sends.extend(self.final_of(*owner, proven).map(|send| (Dest::Node(node), send)));
         }
         effects
     }

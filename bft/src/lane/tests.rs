@@ -3,6 +3,7 @@
 mod attacks;
 mod bounds;
 mod fetching;
+mod finals;
 mod happy;
 mod net;
 mod random;

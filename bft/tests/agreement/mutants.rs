@@ -50,6 +50,7 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
         | Mutant::EchoOncePerEntry
         | Mutant::EchoOnlyAboveCut
         | Mutant::EntryStaticValidity
+        | Mutant::CoverFollowsParents
         | Mutant::ExecuteOnce
         | Mutant::RejectedForGood
         | Mutant::FinishedOutlivesExpiries

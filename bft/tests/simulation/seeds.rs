@@ -32,3 +32,10 @@ fn a_rejection_is_repeated_when_its_cause_is_forgotten() {
 fn a_look_for_work_leaves_the_state_as_it_was() {
     clean_shards(3308, 7, 2, Adversary::FalseOrder);
 }
+
+/// A member waited for more lanes because of a FINAL that it had only kept. The owner then sent a false one and its
+/// claims were dropped, but not the wait: the member was due for ever.
+#[test]
+fn a_wait_for_lanes_ends_when_none_is_ahead_any_more() {
+    clean(20061, 7, Adversary::WrongRound);
+}

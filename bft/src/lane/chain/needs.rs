@@ -46,7 +46,7 @@ impl Chain {
     fn missing_parent(&self, seq: Seq, slot: &Slot) -> Option<Need> {
         let before = Seq(seq.0 - 1);
         let first = slot.first.filter(|_| slot.echo == Echo::NotGiven)?;
-        let is_known = |slot: &Slot| slot.first.is_some() || slot.certificate.is_some();
+        let is_known = |slot: &Slot| slot.first.is_some() || slot.certified().is_some();
         let is_missed = before > self.decided.seq && !self.slots.get(&before).is_some_and(is_known);
         is_missed.then_some(Need { seq: before, digest: first.parent, cause: Cause::Claimed, bytes: None })
     }

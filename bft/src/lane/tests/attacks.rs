@@ -49,7 +49,7 @@ fn only_one_branch_of_an_equivocating_lane_is_certified() {
     net.filter(|from, to, _| from != 3 && to != 3);
     net.pass_ms(2_000);
     assert!(net.count(|from, _, send| from == 2 && is_want_entries(send)) > 0);
-    assert!((0..3).all(|at| net.parties[at].cut().0[3] == a.tip()));
+    assert!((0..3).all(|at| net.cut(at).0[3] == a.tip()));
 
     // The next entry of the certified branch is echoed by all, that of the dead branch by none.
     let next = forge(3, a.tip(), b"next");
@@ -59,7 +59,7 @@ fn only_one_branch_of_an_equivocating_lane_is_certified() {
     }
     net.deliver();
     assert_eq!([0, 1, 2].map(|at| echoes(&net, at, 3, 2)), [1, 1, 1]);
-    let (genesis, cut) = (net.genesis(), net.parties[2].cut());
+    let (genesis, cut) = (net.genesis(), net.cut(2));
     net.decide(0..3, 1, &cut);
     assert!((0..3).all(|at| net.block(at, &genesis, &cut) == Some(vec![(3, 1, b"a".to_vec())])));
 }
@@ -156,7 +156,7 @@ fn certificates_are_checked_in_every_field() {
         assert!(!net.parties[0].is_certified(Index(6), tip), "{what}");
         // Its FINALs are not looked at any more; those of others are.
         net.give(5, 0, &final_of(6, tip, good.clone()));
-        assert_eq!(net.parties[0].cut(), net.genesis(), "{what}");
+        assert_eq!(net.cut(0), net.genesis(), "{what}");
         net.give(4, 0, &final_of(6, tip, good.clone()));
         assert!(net.parties[0].is_certified(Index(6), tip), "{what}");
     }
@@ -167,7 +167,7 @@ fn certificates_are_checked_in_every_field() {
     let far = Tip { seq: Seq(1_000), ..tip };
     let certificate = net.certified_by(&[0, 1, 2, 3, 4], 6, far);
     net.give(5, 0, &final_of(6, far, certificate));
-    assert_eq!((net.parties[0].cut(), net.faults.len()), (cut, 0));
+    assert_eq!((net.cut(0), net.faults.len()), (cut, 0));
 }
 
 #[test]
@@ -186,9 +186,9 @@ fn a_bad_echo_bars_its_author_only() {
         net.give(3, 0, &echo(signature));
         // Even a good signature of it does not count any more.
         net.give(3, 0, &echo(net.sign(3, tip, 0)));
-        assert_eq!(seq_of(&net.parties[0].cut(), 0), Seq(seq - 1));
+        assert_eq!(seq_of(&net.cut(0), 0), Seq(seq - 1));
         net.give(2, 0, &echo(net.sign(2, tip, 0)));
-        assert_eq!(seq_of(&net.parties[0].cut(), 0), Seq(seq));
+        assert_eq!(seq_of(&net.cut(0), 0), Seq(seq));
     }
     assert_eq!(net.faults_of(3), [FaultKind::BadSignature], "one failed batch in all");
 }

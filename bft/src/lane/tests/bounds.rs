@@ -23,14 +23,14 @@ fn a_member_that_is_behind_keeps_headers_and_fetches_bodies() {
         net.append(0, &[round as u8; 1_000]);
         net.append(0, &[round as u8; 1_000]);
         net.deliver();
-        cuts.push(net.parties[0].cut());
+        cuts.push(net.cut(0));
         net.decide(0..3, round, &cuts[round as usize].clone());
     }
-    assert_eq!(net.parties[0].cut().0[0].seq, Seq(24));
+    assert_eq!(net.cut(0).0[0].seq, Seq(24));
     let echoed = net.count(|from, to, send| (from, to) == (3, 0) && is_echo(send));
     assert_eq!(echoed, 4, "twice the pipeline");
     assert_eq!(net.parties[3].chains[0].bodies(), 4);
-    assert_eq!(net.parties[3].cut().0[0].seq, Seq(16), "headers and certificates reach eight times as far");
+    assert_eq!(net.cut(3).0[0].seq, Seq(16), "headers and certificates reach eight times as far");
     assert!(net.faults_of(0).is_empty(), "being ahead is no fault");
     for round in 1..=12usize {
         let cut = cuts[round].clone();
@@ -144,7 +144,7 @@ fn the_history_is_bounded_by_rounds_and_by_bytes() {
         for round in 1..=10 {
             net.append(1, &[0; 1_200]);
             net.deliver();
-            cuts.push(net.parties[0].cut());
+            cuts.push(net.cut(0));
             net.decide(0..4, round, &cuts[round as usize].clone());
             (0..4).for_each(|at| net.parties[at].executed(Round(round), &cuts[round as usize]));
         }
@@ -166,7 +166,7 @@ fn a_history_in_the_journal_names_what_the_journal_must_have() {
     for round in 1..=3 {
         net.append(1, &[0; 1_200]);
         net.deliver();
-        cut = net.parties[0].cut();
+        cut = net.cut(0);
         tips.push(cut.0[1]);
         net.decide(0..4, round, &cut);
         (0..4).for_each(|at| net.parties[at].executed(Round(round), &cut));
@@ -244,7 +244,7 @@ fn a_lost_window_is_sent_again_once_at_a_bounded_rate() {
     );
     net.did(0, restarted);
     net.pass_ms(3_000);
-    assert_eq!(seq_of(&net.parties[0].cut(), 0), Seq(8), "the whole window is certified");
+    assert_eq!(seq_of(&net.cut(0), 0), Seq(8), "the whole window is certified");
     let sent = net.count(|from, _, send| from == 0 && is_entry(send));
     assert_eq!(sent, 8 * 30, "each entry once to each");
     assert!(net.faults.is_empty());

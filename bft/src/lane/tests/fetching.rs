@@ -69,7 +69,7 @@ fn a_node_that_learns_only_the_cut_fetches_back_through_parents() {
         net.append(0, payload);
     }
     net.deliver();
-    let (genesis, cut) = (net.genesis(), net.parties[0].cut());
+    let (genesis, cut) = (net.genesis(), net.cut(0));
     net.decide(0..3, 1, &cut);
     for at in 0..3 {
         net.parties[at].executed(Round(1), &cut);
@@ -91,7 +91,7 @@ fn a_restart_of_our_child_repeats_open_requests_at_once() {
     net.append(0, b"x");
     net.filter(|_, to, send| !(to == 3 && is_entry(send)));
     net.deliver();
-    let cut = net.parties[3].cut();
+    let cut = net.cut(3);
     net.decide([3], 1, &cut);
     net.pass_ms(60);
     assert_eq!(net.count(|from, _, send| from == 3 && is_want_entries(send)), 1);
@@ -109,7 +109,7 @@ fn forty_rounds_without_one() -> (Net, Vec<Cut>) {
     for round in 1..=ENTRIES {
         net.append(0, &[round as u8]);
         net.deliver();
-        let cut = net.parties[0].cut();
+        let cut = net.cut(0);
         net.decide(0..3, round, &cut);
         (0..3).for_each(|at| net.parties[at].executed(Round(round), &cut));
         cuts.push(cut);
@@ -158,7 +158,7 @@ fn a_fetch_goes_on_from_silent_signers_to_all_members() {
     net.append(0, b"x");
     net.filter(|_, to, send| !(to == 3 && is_entry(send)));
     net.deliver();
-    let cut = net.parties[3].cut();
+    let cut = net.cut(3);
     assert_eq!(seq_of(&cut, 0), Seq(1), "certified without it");
     net.decide(0..4, 1, &cut);
     net.pass_ms(30_000);
@@ -204,7 +204,7 @@ fn a_wanted_certificate_is_requested_until_it_comes() {
     net.filter(|_, to, _| to != 3);
     net.append(0, b"x");
     net.deliver();
-    let tip = net.parties[0].cut().0[0];
+    let tip = net.cut(0).0[0];
     assert!(!net.parties[3].is_certified(Index(0), tip));
     net.act(3, |it, now| it.want_certificates(now, Index(1), &[(Index(0), tip), (Index(1), Tip::default())]));
     net.deliver();
@@ -218,7 +218,7 @@ fn a_wanted_certificate_is_requested_until_it_comes() {
 
     // After the decision the certificate is still served, since others may be in that round yet; after the execution
     // it is not.
-    let cut = net.parties[0].cut();
+    let cut = net.cut(0);
     let want = LaneSend::Message(LaneMessage::WantCertificates { tips: vec![(Index(0), tip)] });
     net.decide([0], 1, &cut);
     let before = net.delivered.len();
@@ -250,7 +250,7 @@ fn a_certificate_is_found_without_its_proposer() {
     // Only member 0 learns the certificate.
     net.filter(|from, to, send| !(from == 0 && is_final(send)) && to != 6);
     net.deliver();
-    let tip = net.parties[0].cut().0[0];
+    let tip = net.cut(0).0[0];
     net.filter(|_, to, _| to != 5);
     net.act(1, |it, now| it.want_certificates(now, Index(5), &[(Index(0), tip)]));
     net.pass_ms(700);
@@ -289,8 +289,10 @@ fn a_certificate_is_reported_although_its_want_was_displaced() {
         want(&mut net, Tip { seq: Seq(3), digest: Digest([number; 32]) });
     }
     for entry in [second, first] {
-        let certificate =
-            net.parties[0].chains[0].certificate(entry.0, entry.1).expect("it is certified").clone();
+        let certificate = net.parties[0].chains[0]
+            .certificate(Tip { seq: entry.0, digest: entry.1 })
+            .expect("it is certified")
+            .clone();
         net.outputs[3].clear();
         net.give(0, 3, &final_of(0, tip(entry), certificate));
         assert_eq!(net.outputs[3], [LaneOutput::Certified(Index(0), entry.0)]);
@@ -307,7 +309,7 @@ fn silent_signers_in_a_row_cost_a_few_waits() {
             net.append(0, b"x");
             net.filter(move |_, to, send| !(to == usize::from(at) && is_entry(send)));
             net.deliver();
-            let cut = net.parties[usize::from(at)].cut();
+            let cut = net.cut(usize::from(at));
             assert_eq!(seq_of(&cut, 0), Seq(1));
             // The signers that get the first requests.
             let signers = net.parties[usize::from(at)].chains[0].signers(Seq(1)).expect("it is certified");

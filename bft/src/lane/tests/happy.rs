@@ -17,10 +17,10 @@ fn an_entry_is_certified_decided_executed_and_served() {
             net.append(at, &[]);
         }
         net.deliver();
-        let (genesis, cut) = (net.genesis(), net.parties[0].cut());
+        let (genesis, cut) = (net.genesis(), net.cut(0));
         assert!(cut.tips().all(|(_, tip)| tip.seq == Seq(2)), "N = {n}: {cut:?}");
         for at in members.clone() {
-            assert_eq!(net.parties[at].cut(), cut);
+            assert_eq!(net.cut(at), cut);
             assert!(cut.tips().all(|(lane, tip)| net.parties[at].is_certified(lane, tip)));
             assert!(net.outputs[at].contains(&LaneOutput::Certified(Index(0), Seq(2))));
         }
@@ -32,7 +32,7 @@ fn an_entry_is_certified_decided_executed_and_served() {
             assert_eq!(net.block(at, &genesis, &cut).as_ref(), Some(&block));
             net.parties[at].executed(wire::ids::Round(1), &cut);
             assert_eq!(net.block(at, &genesis, &cut).as_ref(), Some(&block), "served from the history");
-            assert_eq!((net.parties[at].own_open(), net.parties[at].cut()), (0, cut.clone()));
+            assert_eq!((net.parties[at].own_open(), net.cut(at)), (0, cut.clone()));
             assert_eq!(net.parties[at].next_wakeup(), None, "nothing is open, so no timer is armed");
         }
         assert!(net.faults.is_empty());
@@ -64,7 +64,7 @@ fn the_window_closes_and_opens_with_the_decided_cut() {
     assert_eq!((net.parties[0].room(), net.parties[0].own_open()), (None, 2), "two entries are open");
     net.deliver();
     assert_eq!(net.parties[0].room(), None, "certified is not decided");
-    let cut = net.parties[0].cut();
+    let cut = net.cut(0);
     net.decide(0..4, 1, &cut);
     assert_eq!((net.parties[0].room(), net.parties[0].own_open()), (Some(1_000 - 43), 0));
     net.append(0, &[0; 950]);
@@ -77,7 +77,7 @@ fn one_crashed_member_of_four_stops_no_lane() {
     net.filter(|from, to, _| from != 3 && to != 3);
     net.append(0, b"x");
     net.deliver();
-    assert!((0..3).all(|at| seq_of(&net.parties[at].cut(), 0) == Seq(1)));
+    assert!((0..3).all(|at| seq_of(&net.cut(at), 0) == Seq(1)));
 }
 
 #[test]
@@ -86,12 +86,12 @@ fn without_a_quorum_sends_get_rare() {
     net.filter(|from, to, _| from < 2 && to < 2);
     net.append(0, b"x");
     net.pass_ms(60_000);
-    assert_eq!(net.parties[0].cut(), net.genesis());
+    assert_eq!(net.cut(0), net.genesis());
     assert_eq!(net.count(|_, to, send| to == 1 && is_entry(send)), 1, "who has echoed gets no second copy");
     assert!(net.parties[0].next_wakeup().is_some_and(|due| due - net.now <= Span::from_ms(10_000)));
     net.heal();
     net.pass_ms(10_000);
-    assert!((0..4).all(|at| seq_of(&net.parties[at].cut(), 0) == Seq(1)), "once they are back it goes on");
+    assert!((0..4).all(|at| seq_of(&net.cut(at), 0) == Seq(1)), "once they are back it goes on");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn lost_sends_echoes_and_finals_are_repeated() {
         net.pass_ms(900);
         net.heal();
         net.pass_ms(2_000);
-        assert!((0..4).all(|at| seq_of(&net.parties[at].cut(), 0) == Seq(2)));
+        assert!((0..4).all(|at| seq_of(&net.cut(at), 0) == Seq(2)));
         assert!(net.faults.is_empty());
     }
 }
@@ -121,15 +121,15 @@ fn a_new_process_of_a_peer_gets_open_entries_at_once() {
     net.heal();
     net.act(0, |it, now| it.on_peer_up(now, NodeId(3)));
     net.deliver();
-    assert_eq!(seq_of(&net.parties[3].cut(), 0), Seq(1));
-    assert_eq!(seq_of(&net.parties[3].cut(), 1), Seq(0), "member 1 has not seen it come up");
+    assert_eq!(seq_of(&net.cut(3), 0), Seq(1));
+    assert_eq!(seq_of(&net.cut(3), 1), Seq(0), "member 1 has not seen it come up");
     assert_eq!(net.count(|from, to, send| (from, to) == (0, 3) && is_entry(send)), 0, "it is certified");
     net.pass_ms(250);
     assert_eq!(net.count(|_, to, send| to == 3 && is_entry(send)), 1, "a peer without the body fetches it");
     // The other direction: a restarted child of member 3 has lost its own entry and all it was to echo.
     net.act(3, |it, now| it.on_child_restarted(now));
     net.deliver();
-    assert!((0..4).all(|at| seq_of(&net.parties[at].cut(), 3) == Seq(1)));
+    assert!((0..4).all(|at| seq_of(&net.cut(at), 3) == Seq(1)));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn echoes_lost_with_a_child_are_sent_again() {
         net.act(at, |it, now| it.on_peer_up(now, NodeId(0)));
     }
     net.deliver();
-    assert!((0..4).all(|at| seq_of(&net.parties[at].cut(), 0) == Seq(1)));
+    assert!((0..4).all(|at| seq_of(&net.cut(at), 0) == Seq(1)));
     for (stranger, why) in [(NodeId(3), "never to ourselves"), (NodeId(99), "no member")] {
         assert!(net.parties[3].on_peer_up(net.now, stranger).sends.is_empty(), "{why}");
     }

@@ -75,6 +75,12 @@ impl Net {
         self.absorb(NodeId(at as u16), effects);
     }
 
+    /// The cut that a member would propose now.
+    pub(super) fn cut(&mut self, at: usize) -> Cut {
+        self.act(at, Lanes::prove_all_claims);
+        self.parties[at].cut()
+    }
+
     /// Makes a member handle a message at once, as if `from` had sent it.
     pub(super) fn give(&mut self, from: usize, to: usize, send: &LaneSend) {
         self.hand(NodeId(from as u16), NodeId(to as u16), send);

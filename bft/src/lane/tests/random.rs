@@ -174,9 +174,22 @@ impl Bench {
             return;
         }
         let proposer = current[self.pick(current.len())];
-        let cut = self.net.parties[proposer].cut();
+        let mut cut = self.net.cut(proposer);
+        self.lower_a_tip(proposer, &mut cut);
         if cut.may_follow(&self.cuts[last]) {
             self.cuts.push(cut);
+        }
+    }
+
+    /// A Byzantine proposer may name any entry that a certificate covers.
+    fn lower_a_tip(&mut self, at: usize, cut: &mut Cut) {
+        let lane = self.pick(cut.0.len());
+        let certified: Vec<_> = self.net.parties[at].chains[lane].all_certified().collect();
+        if self.pick(3) == 0 && !certified.is_empty() {
+            let (seq, digest) = certified[self.pick(certified.len())];
+            if seq > self.cuts[self.cuts.len() - 1].0[lane].seq {
+                cut.0[lane] = Tip { seq, digest };
+            }
         }
     }
 
@@ -271,7 +284,13 @@ fn promises_hold_under_random_schedules_of_seven() {
 fn without_any_single_rule_some_seed_fails() {
     use crate::mutant::{Mutant, set};
 
-    for rule in [Mutant::EchoOncePerEntry, Mutant::EchoOnlyAboveCut, Mutant::EntryStaticValidity] {
+    let rules = [
+        Mutant::EchoOncePerEntry,
+        Mutant::EchoOnlyAboveCut,
+        Mutant::EntryStaticValidity,
+        Mutant::CoverFollowsParents,
+    ];
+    for rule in rules {
         set(Some(rule));
         let caught = (0..40).any(|seed| std::panic::catch_unwind(|| run(4, seed, 2_500)).is_err());
         set(None);

@@ -149,8 +149,11 @@ impl Node {
                 self.handle(now, self.member.index, Digest::default(), 0, content);
             }
             let executed = self.execute(now);
-            let effects = self.rounds.consider_input(now, self.cut(), &self.lanes);
-            self.absorb_rounds(effects);
+            let known = self.cut();
+            if self.rounds.is_input_due(now, |cut| known.ahead_of(cut).count()) {
+                let effects = self.rounds.input(now, known, &self.lanes);
+                self.absorb_rounds(effects);
+            }
             if !executed && self.local.is_empty() {
                 return;
             }
