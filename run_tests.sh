@@ -10,13 +10,15 @@ missing=()
 command -v ssh > /dev/null || missing+=(openssh-client)
 command -v ip > /dev/null || missing+=(iproute2)
 command -v nft > /dev/null || missing+=(nftables)
+# A client in Python runs in a test.
+python3 -c 'import cryptography' 2> /dev/null || missing+=(python3-cryptography)
 if ((${#missing[@]})); then
     if ((EUID == 0)) && command -v apt-get > /dev/null; then
         apt-get update -qq &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null ||
-            echo "cannot install ${missing[*]}: the tests over namespaces will be skipped" >&2
+            echo "cannot install ${missing[*]}: the tests that need them will be skipped" >&2
     else
-        echo "without ${missing[*]} the tests over namespaces are skipped; as root on Debian they are installed" >&2
+        echo "without ${missing[*]} the tests that need them are skipped; as root on Debian they are installed" >&2
     fi
 fi
 
@@ -58,7 +60,7 @@ fi
 
 # The vectors are the output of the independent scripts, which need Python.
 if command -v python3 > /dev/null; then
-    for vectors in coin_vectors session_vectors; do
+    for vectors in coin_vectors session_vectors client_vectors; do
         python3 "docs/$vectors.py" | diff - "docs/$vectors.txt"
     done
 fi

@@ -39,6 +39,7 @@ use crate::rounds::{RoundsFile, now_ms};
 use crate::silence::Silences;
 use crate::stats::{Start, Stats};
 use crate::status::StatusReply;
+use crate::subscriptions::Subscriptions;
 
 /// The state of the loop.
 pub(crate) struct Driver<M> {
@@ -50,6 +51,7 @@ pub(crate) struct Driver<M> {
     stats: Stats,
     status: StatusReply,
     audits: Audits,
+    subscriptions: Subscriptions,
     /// When a status was last handed to `net_server` without a request.
     status_shared: Option<Instant>,
     lag: LagLog,
@@ -117,6 +119,7 @@ impl<M: Machine> Driver<M> {
             stats: Stats::default(),
             status: StatusReply::default(),
             audits: Audits::default(),
+            subscriptions: Subscriptions::default(),
             status_shared: None,
             lag: LagLog::default(),
             silences,
@@ -181,7 +184,10 @@ impl<M: Machine> Driver<M> {
         clients: impl IntoIterator<Item = ClientId>,
         peers: impl IntoIterator<Item = NodeId>,
     ) {
-        clients.into_iter().for_each(|client| self.feed(Event::ClientGone { client }));
+        for client in clients {
+            self.subscriptions.gone(client);
+            self.feed(Event::ClientGone { client });
+        }
         peers.into_iter().for_each(|peer| self.feed(Event::PeerDown { peer }));
     }
 
@@ -250,18 +256,26 @@ impl<M: Machine> Driver<M> {
                 }
             }
             ToCore::Client { client } if Request::is_status(&body) => self.reply_status(client),
-            ToCore::Client { client } => match Request::ledger_question(&body) {
-                Some(question) => self.reply_of_ledger(client, question),
-                None => {
-                    self.stats.client_seen(client);
-                    self.feed(Event::Client { client, body });
-                }
-            },
+            ToCore::Client { client } => self.take_request(client, body),
             ToCore::ClientGone { client } => {
+                self.subscriptions.gone(client);
                 self.stats.client_gone(client);
                 self.feed(Event::ClientGone { client });
             }
             ToCore::Counters { links, refused } => self.stats.counted(child, &links, refused),
+        }
+    }
+
+    /// A request but for the status: those that need no core are answered here.
+    fn take_request(&mut self, client: ClientId, body: Bytes) {
+        if let Some(question) = Request::ledger_question(&body) {
+            self.reply_of_ledger(client, question);
+            return;
+        }
+        self.stats.client_seen(client);
+        match Request::subscription(&body) {
+            Some(events) => self.subscriptions.grant(client, events),
+            None => self.feed(Event::Client { client, body }),
         }
     }
 
@@ -313,6 +327,9 @@ impl<M: Machine> Driver<M> {
                 Effect::Executed(report) => {
                     self.meters.executed(&report);
                     self.rounds.add(&report, self.records());
+                    for (client, body) in self.subscriptions.executed(&report) {
+                        self.net_server.push(FromCore::Reply { client }, body);
+                    }
                 }
                 Effect::Jumped(report) => {
                     log::warn!("{}", took_over(&report));

@@ -32,6 +32,7 @@ mod rounds;
 mod silence;
 mod snapshot;
 mod stats;
+mod subscriptions;
 mod status;
 
 use std::error::Error;

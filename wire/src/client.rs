@@ -34,6 +34,12 @@ pub enum Request {
     },
     /// Compare the node's whole ledger with others'; see [`Question`].
     Ledger(Question),
+    /// Send a [`Reply::Commit`] for each block that is executed from now on, so many of them beyond what was granted
+    /// before, and at most `limits::SUBSCRIPTION_EVENTS_MAX`.
+    Subscribe {
+        /// How many.
+        events: u32,
+    },
 }
 
 impl Request {
@@ -42,6 +48,15 @@ impl Request {
         /// A request without fields is encoded as its number; other requests are longer or have a tail.
         const STATUS_BYTES: usize = 4;
         body.len() == STATUS_BYTES && codec::decode(body) == Ok(Request::Status)
+    }
+
+    /// The events that a body subscribes to, if it does: the node answers without its core, too.
+    pub fn subscription(body: &[u8]) -> Option<u32> {
+        const SUBSCRIPTION_BYTES: usize = 8;
+        match (body.len() == SUBSCRIPTION_BYTES).then(|| codec::decode(body)) {
+            Some(Ok(Request::Subscribe { events })) => Some(events),
+            Some(_) | None => None,
+        }
     }
 
     /// The question about the ledger that a body is, if it is one: it is answered without the core, too.
@@ -84,6 +99,28 @@ pub enum Reply {
         /// Each as `bft::ledger::Item` encodes it.
         items: Vec<Vec<u8>>,
     },
+    /// A block was executed, for a subscriber.
+    Commit(Commit),
+}
+
+/// A block that a node has executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Commit {
+    /// Its height.
+    pub height: Round,
+    /// The digest of its header.
+    pub header: Digest,
+    /// Transactions within the shard that it finished.
+    pub finished: u64,
+    /// Transactions that it rejected for good.
+    pub rejected: u64,
+    /// Cross-shard transactions that it finished, at their output shard.
+    pub finished_cross: u64,
+    /// Cross-shard transactions that it cancelled, at their output shard.
+    pub cancelled: u64,
+    /// Blocks since the last event of this subscriber that it heard nothing of, for want of a grant, or since the node
+    /// took over the state after them.
+    pub missed: u64,
 }
 
 /// The fate of one transaction.
@@ -445,6 +482,9 @@ pub mod list {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -468,5 +508,11 @@ mod tests {
         }
         let trailing = [codec::encode(&Request::Ledger(Question::Sums)), vec![0]].concat();
         assert_eq!(Request::ledger_question(&trailing), None);
+        let subscribe = codec::encode(&Request::Subscribe { events: 7 });
+        assert_eq!(
+            (Request::ledger_question(&subscribe), Request::subscription(&subscribe)),
+            (None, Some(7))
+        );
+        assert_eq!(Request::subscription(&codec::encode(&Request::Ledger(Question::Sums))), None);
     }
 }

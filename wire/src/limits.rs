@@ -179,6 +179,8 @@ pub const IPC_QUEUE_CLIENTS_BYTES_MAX: u64 = 4 * MIB;
 pub const IPC_QUEUE_PEERS_BYTES_MAX: u64 = 16 * MIB;
 /// Transactions in one submission.
 pub const SUBMISSION_TRANSACTIONS_MAX: usize = 10_000;
+/// Events that a subscriber may have granted: some megabyte of replies that it has not read.
+pub const SUBSCRIPTION_EVENTS_MAX: u32 = 10_000;
 /// Ids in one query of a client.
 pub const QUERY_IDS_MAX: usize = 10_000;
 /// Transactions a mempool holds.

@@ -70,8 +70,8 @@ impl Core {
             Request::Status => {
                 self.refuse(client, "a status request, which the node answers without its core".into());
             }
-            Request::Ledger(_) => {
-                self.refuse(client, "a question that the node answers without its core".into());
+            Request::Ledger(_) | Request::Subscribe { .. } => {
+                self.refuse(client, "a request that the node answers without its core".into());
             }
         }
     }

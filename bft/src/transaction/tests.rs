@@ -249,3 +249,48 @@ fn ids_of_coins_are_told_apart() {
     }
     assert_ne!(genesis_owner(&one), genesis_owner(&two));
 }
+
+/// The line of this name in the output of `docs/client_vectors.py`.
+fn vector(name: &str) -> Vec<u8> {
+    let lines = include_str!("../../../docs/client_vectors.txt").lines();
+    let text = lines.filter_map(|line| line.split_once(' ')).find(|(key, _)| *key == name).unwrap().1;
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn vectors_of_the_independent_script() {
+    let testbed = Digest(vector("testbed").try_into().unwrap());
+    let (a, b) = (genesis_coin(&testbed, ShardId(0), 7), genesis_coin(&testbed, ShardId(1), 8));
+    assert_eq!((&a.0[..], &b.0[..]), (&vector("genesis_coin_0_7")[..], &vector("genesis_coin_1_8")[..]));
+    assert_eq!(genesis_secret(&testbed)[..], vector("genesis_secret"));
+    assert_eq!(genesis_owner(&testbed).0[..], vector("genesis_owner"));
+    let input = |shard, coin| Input { shard: ShardId(shard), coin, amount: 1_000 };
+    let expiry = |shard, round| Expiry { shard: ShardId(shard), round: Round(round) };
+    let output = |owner, amount| Output { owner, amount };
+    let plain = Transaction {
+        inputs: &[input(0, a)],
+        output_shard: ShardId(0),
+        outputs: &[output(Owner([2; 32]), 1_000)],
+        expiries: &[expiry(0, 90)],
+        payload: b"hello",
+    };
+    assert_eq!(plain.encode(), vector("transaction_plain"));
+    assert_eq!(tx_id(&plain.encode()).0[..], vector("transaction_plain_id"));
+    let crossing = Transaction {
+        inputs: &[input(0, a), input(1, b)],
+        output_shard: ShardId(2),
+        outputs: &[output(Owner([2; 32]), 1_500), output(genesis_owner(&testbed), 500)],
+        expiries: &[expiry(0, 90), expiry(1, 91)],
+        payload: b"",
+    };
+    let key = ed25519_dalek::SigningKey::from_bytes(&genesis_secret(&testbed));
+    let mut bytes = Vec::new();
+    crossing.encode_signed_into(&mut bytes, &testbed, |_, message| {
+        Signature::from_bytes(ed25519_dalek::Signer::sign(&key, message).to_bytes())
+    });
+    assert_eq!(bytes, vector("transaction_crossing"));
+    let id = tx_id(&bytes);
+    assert_eq!(id.0[..], vector("transaction_crossing_id"));
+    assert_eq!(output_coin(&id, 1).0[..], vector("output_coin_crossing_1"));
+    assert_eq!(refund_coin(&id, &a).0[..], vector("refund_coin_crossing_a"));
+}

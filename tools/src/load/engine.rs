@@ -380,7 +380,7 @@ impl Engine {
                     }
                 }
                 // It asks no such question.
-                Happened::Reply(Reply::LedgerSums(_) | Reply::LedgerItems { .. }) => {}
+                Happened::Reply(Reply::LedgerSums(_) | Reply::LedgerItems { .. } | Reply::Commit(_)) => {}
                 Happened::Reply(Reply::Error(reason)) => {
                     log::error!("node {node} did not understand a request: {reason}");
                 }
