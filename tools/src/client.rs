@@ -87,6 +87,8 @@ pub(crate) struct Connection {
     token: Token,
     state: State,
     backoff: Duration,
+    /// When anything came from the node, or its session began.
+    heard: Option<Instant>,
     /// The link as a WAN emulates it, if it does: requests and replies take its delays.
     emulated: Option<Emulated>,
 }
@@ -125,6 +127,7 @@ impl Connection {
             token,
             state: State::Down { until: Instant::now() },
             backoff: DIAL_BACKOFF_MIN,
+            heard: None,
             emulated: None,
         }
     }
@@ -145,6 +148,21 @@ impl Connection {
     /// Whether requests can be sent.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, State::Up { .. })
+    }
+
+    /// When anything came from the node, or its session began; pongs count and bytes of unfinished frames.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.heard
+    }
+
+    /// Has the node answer at the next [`Connection::flush`], even if it has nothing to say. Not while the socket has
+    /// not taken what was sent before, behind which a ping would wait too.
+    pub(crate) fn ping(&mut self) {
+        if let State::Up { sending, .. } = &mut self.state
+            && sending.written == sending.out.len()
+        {
+            sending.sealer.seal_ping(sending.next, Round(0), &mut sending.out);
+        }
     }
 
     /// Framed bytes that the socket has not taken yet.
@@ -283,6 +301,7 @@ impl Connection {
         let sending = Box::new(sending);
         self.state = State::Up { stream, reader: Box::new(reader), sending, transit: Transit::default() };
         self.backoff = DIAL_BACKOFF_MIN;
+        self.heard = Some(Instant::now());
         happened.push(Happened::Up);
         Ok(self.read(scratch, happened)?)
     }
@@ -305,7 +324,7 @@ impl Connection {
                 }
             }
             match outcome {
-                ReadOutcome::Read(_) => {}
+                ReadOutcome::Read(_) => self.heard = Some(Instant::now()),
                 ReadOutcome::WouldBlock => return Ok(Readiness::Drained),
                 ReadOutcome::Ended => return Err("closed by the node".into()),
             }

@@ -20,7 +20,7 @@ use wire::limits::PING_INTERVAL;
 use crate::client::DownReason;
 use crate::flags::{Command, Opt, UsageError, Values};
 use crate::ids;
-use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
+use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, HAND_ON, INVALID, Plan, RATE, SEED, TX_SIZE, WARMUP};
 use crate::report;
 use crate::run::{
     Alone, COUNTERS_LATE, Deed, DirectedRule, Fleet, Prepared, Progress, Run, RunError, RunPlan, StartError,
@@ -55,6 +55,7 @@ pub(crate) const COMMAND: Command = Command {
         CROSS,
         INVALID,
         EXPIRY_ROUNDS,
+        HAND_ON,
         SEED,
         TRANSACTIONS,
         LOG_DIR,

@@ -27,7 +27,7 @@ pub(crate) struct Heard {
     pub(crate) came: Instant,
     pub(crate) status: NodeStatus,
     /// How many rounds the node was behind then.
-    behind: u64,
+    pub(crate) behind: u64,
 }
 
 impl Heard {

@@ -97,7 +97,8 @@ fn bring(
 /// Runs `tools load` on a host, whose lines are printed here; its exit code.
 fn load_there(deployment: &Deployment, site: &Site, values: &Values) -> u8 {
     print(format!("load from {site}; its files are in {DIRECTORY} there, and fetched at the end"));
-    let names = ["rate", "duration", "warmup", "tx-size", "cross", "invalid", "expiry-rounds", "seed"];
+    let names =
+        ["rate", "duration", "warmup", "tx-size", "cross", "invalid", "expiry-rounds", "hand-on", "seed"];
     let mut options: Vec<String> =
         names.iter().filter_map(|name| Some(format!("--{name} {}", quoted(values.text(name)?)))).collect();
     if values.is_given("transactions") {

@@ -10,7 +10,7 @@ use super::processes::PerHost;
 use super::sites::sites;
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::guest;
-use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
+use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, HAND_ON, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
     self, BATCH, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS,
     SIGNED, TRANSACTIONS, WATCH,
@@ -205,6 +205,7 @@ pub(crate) const LOAD: Command = Command {
         CROSS,
         INVALID,
         EXPIRY_ROUNDS,
+        HAND_ON,
         SEED,
         TRANSACTIONS,
         guest::LOG_DIR,
@@ -272,6 +273,7 @@ pub(crate) const RUN: Command = Command {
         CROSS,
         INVALID,
         EXPIRY_ROUNDS,
+        HAND_ON,
         BATCH,
         PIPELINE,
         HISTORY,

@@ -184,6 +184,7 @@ mod tests {
             in_flight: 0,
             orphaned: 0,
             cut_off: 0,
+            resubmitted: 0,
         };
         let finished = Finished { intra: committed, cross: 0 };
         let record = Record {

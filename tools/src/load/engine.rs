@@ -17,8 +17,9 @@ mod gather;
 mod link;
 mod offer;
 mod pace;
+mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,20 +31,21 @@ use wire::client::{Reply, Request};
 use wire::committee::Committee;
 use wire::frame::Scratch;
 use wire::hosts::Hosts;
-use wire::ids::{NodeId, Round, ShardId};
+use wire::ids::{CoinId, NodeId, Round, ShardId};
 use wire::wan::{Emulated, Wan};
 
 use self::gather::Gathering;
 use self::link::Link;
 use self::offer::{Load, Offered};
+use super::contact::Contact;
 use super::plan::Plan;
 use super::series::Section;
 use super::tally::{Finished, Tally};
 use super::transactions::TransactionLog;
 use super::window::Found;
-use super::workload::{Coins, WhenUnknown, Workload, genesis_coins};
+use super::workload::{Coins, WhenUnknown, Workload, genesis_coins, spare_coins};
 use crate::client::{Connection, DownReason, Happened, Readiness};
-use crate::lag::{Heard, Lags};
+use crate::lag::{Heard, LEVEL_ROUNDS, Lags};
 
 /// How long the loop sleeps while it offers load: batches go out about this often.
 const STEP: Duration = Duration::from_millis(1);
@@ -194,6 +196,7 @@ impl Engine {
                 }
                 self.on_command(command);
             }
+            self.watch_contacts();
             offered = self.offer();
             self.serve_links();
             let now = Instant::now();
@@ -311,7 +314,13 @@ impl Engine {
         let executed = self.executed();
         gathering.ask(Instant::now(), &self.committee, &mut self.links, |node| executed.get(&node).copied());
         match gathering.finished() {
-            Some(coins) => self.begin_with(coins, plan, log),
+            Some(mut coins) => {
+                for (shard, coins) in (0..).map(ShardId).zip(&mut coins) {
+                    let spare: BTreeSet<CoinId> = spare_coins(&self.committee, shard).into_iter().collect();
+                    coins.retain(|(coin, _)| !spare.contains(coin));
+                }
+                self.begin_with(coins, plan, log);
+            }
             None => self.gathering = Some((gathering, plan, log)),
         }
     }
@@ -331,6 +340,7 @@ impl Engine {
         });
         // Making the chains took a while: the clock starts after it.
         let began = Began { at: Instant::now(), system: SystemTime::now() };
+        self.links.iter_mut().for_each(|link| link.contact = Contact::new(plan.hand_on_after));
         self.load = Some(Load::new(workload, plan, began.at, self.links.len()));
         self.lock_shared(|shared| shared.began = Some(began));
     }
@@ -347,7 +357,9 @@ impl Engine {
         for event in happened {
             match event {
                 Happened::Up => {
+                    self.links[index].contact.connected_anew();
                     if let Some(load) = &mut self.load {
+                        load.workload.note_silence(node, false);
                         load.workload.connected_anew(node);
                     }
                     self.links[index].connection.send(&Request::Status, &[]);
@@ -363,6 +375,7 @@ impl Engine {
                     self.lock_shared(|shared| drop(shared.down.insert(node, reason)));
                 }
                 Happened::Reply(Reply::Receipts(receipts)) => {
+                    self.links[index].has_receipts = true;
                     if let Some(load) = &mut self.load {
                         load.on_receipts(node, &receipts, load.us(now));
                     }
@@ -391,10 +404,13 @@ impl Engine {
                     if let Some(load) = &mut self.load {
                         load.workload.tally_mut().heard_of(self.committee.shard_of(node), status.executed);
                     }
+                    let mut behind = 0;
                     self.lock_shared(|shared| {
                         let heard = Heard::of(now, &self.committee, node, *status, &shared.statuses);
+                        behind = heard.behind;
                         shared.statuses.insert(node, heard);
                     });
+                    self.links[index].is_catching_up &= behind > LEVEL_ROUNDS;
                 }
             }
         }
@@ -409,6 +425,16 @@ impl Engine {
             if let Some(load) = &mut self.load {
                 load.workload.node_is_gone(link.node);
             }
+        }
+    }
+
+    /// Looks after transactions whose contact is silent.
+    fn watch_contacts(&mut self) {
+        if let Some(load) = &mut self.load {
+            let now = Instant::now();
+            load.watch_contacts(&mut self.links, &self.committee, now);
+            let now_us = load.us(now);
+            load.workload.retry(now_us);
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) mix: Mix,
     /// Rounds after which a transaction expires, if that is not to follow the pace.
     pub(crate) expiry_rounds: Option<u64>,
+    /// How long a contact may be silent before what is open there is handed on; zero for any time.
+    pub(crate) hand_on_after: Duration,
     pub(crate) seed: u64,
 }
 
@@ -95,6 +97,14 @@ pub(crate) const EXPIRY_ROUNDS: Opt = Opt::without_default(
 )
 // A node that is ahead of what clients know must not find an expiry too far.
 .within(Range::whole(1, EXPIRY_ROUNDS_AHEAD_MAX - 1_000));
+pub(crate) const HAND_ON: Opt = Opt::with(
+    "hand-on",
+    "S",
+    "1",
+    "Seconds that a node may be silent while transactions wait there; then they are asked for at other members of its \
+     shard, and handed in there if they are not known. 0: never.",
+)
+.within(Range::Seconds { min_ms: 0 });
 pub(crate) const SEED: Opt = Opt::with(
     "seed",
     "S",
@@ -120,6 +130,7 @@ impl Plan {
             tx_bytes: values.number(TX_SIZE.name, tx_bytes_min, TRANSACTION_BYTES_MAX)? as usize,
             mix: mix(values, shards)?,
             expiry_rounds: values.optional_whole(EXPIRY_ROUNDS.name)?,
+            hand_on_after: values.seconds(HAND_ON.name)?,
             seed: values.whole(SEED.name)?,
         })
     }

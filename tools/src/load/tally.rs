@@ -75,7 +75,9 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
     /// Final receipts for what had a final receipt before, unless it was queried.
     pub(crate) duplicated: u64,
-    /// Handed over a second time, since the node had lost them with a connection.
+    /// Asked for at another member, since their node was silent or gone; each counts as often as that happened.
+    pub(crate) handed_on: u64,
+    /// Handed over a second time, since the node had lost them with a connection or another member did not know them.
     pub(crate) resubmitted: u64,
     /// From the intended send time to the receipt, of all that were committed within a shard.
     pub(crate) latency_intra: Histogram,

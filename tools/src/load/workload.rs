@@ -10,9 +10,9 @@
 //! *Expected* is the rejection of a transaction with an input that was spoiled on purpose, or with one whose chain
 //! could not know what had become of its coin. Every other rejection is unexpected.
 //!
-//! A transaction is *open* from being handed over to its final receipt. When its node dies for good it is an
-//! *orphan*: other members are queried for its fate, and it counts as orphaned if none knows it. When a node only lost
-//! its connection, the node is queried for its open ones, which are handed over again if it does not know them.
+//! A transaction is *open* from being handed over to its final receipt. While its node is silent or gone it is handed
+//! on to another member ([`handing_on`]); where no member is left it is an *orphan*. When a node only lost its
+//! connection, the node is queried for its open ones, which are handed over again if it does not know them.
 //!
 //! Cost: about a microsecond a transaction, most of it two hashes (TxId, next coin) and the map; some 200 bytes of
 //! memory a chain.
@@ -21,6 +21,7 @@ mod chain;
 mod cross;
 mod doubt;
 mod fates;
+mod handing_on;
 mod idle;
 mod maker;
 
@@ -62,6 +63,8 @@ pub(crate) struct Workload {
     idle: Idle,
     /// Chains that rest: until when, and the node they go on at; ascending.
     resting: VecDeque<(u64, NodeId, u32)>,
+    /// Transactions that were handed on and found no room: when they are asked for again; ascending.
+    to_retry: VecDeque<(u64, TxId)>,
     /// By shard: its nodes that are not gone, ascending.
     up: Vec<Vec<NodeId>>,
     /// The chain that keeps the books of each open transaction.
@@ -97,17 +100,33 @@ struct Pool {
     /// Chains whose coins were requested from the node, which has not answered.
     coins_requested: Vec<u32>,
     is_gone: bool,
+    /// Whether nothing comes from the node, so that others take its chains.
+    is_silent: bool,
 }
 
 /// Unspent coins with their amounts.
 pub(crate) type Coins = Vec<(CoinId, u64)>;
 
-/// The genesis coins of each shard.
+/// The genesis coins of each shard that a load may spend.
 pub(crate) fn genesis_coins(committee: &Committee) -> Vec<Coins> {
     let Protocol { genesis_coins, genesis_amount, .. } = *committee.protocol();
     let coin = |shard, index| transaction::genesis_coin(&committee.testbed(), shard, index);
-    let of_shard = |shard| (0..genesis_coins).map(|index| (coin(shard, index), genesis_amount)).collect();
+    let count = genesis_coins - spare_count(committee);
+    let of_shard = |shard| (0..count).map(|index| (coin(shard, index), genesis_amount)).collect();
     (0..committee.shards()).map(|shard| of_shard(ShardId(shard))).collect()
+}
+
+/// The genesis coins of a shard that no load spends, so that single transactions can be submitted beside one.
+pub(crate) fn spare_coins(committee: &Committee, shard: ShardId) -> Vec<CoinId> {
+    let count = committee.protocol().genesis_coins;
+    let spare = count - spare_count(committee)..count;
+    spare.map(|index| transaction::genesis_coin(&committee.testbed(), shard, index)).collect()
+}
+
+/// How many these are: none in a shard with few.
+fn spare_count(committee: &Committee) -> u64 {
+    const SPARE: u64 = 64;
+    if committee.protocol().genesis_coins < 10_000 { 0 } else { SPARE }
 }
 
 impl Workload {
@@ -140,6 +159,7 @@ impl Workload {
             chains,
             idle,
             resting: VecDeque::new(),
+            to_retry: VecDeque::new(),
             up: (0..committee.shards()).map(|shard| committee.members(ShardId(shard)).collect()).collect(),
             pools: vec![Pool::default(); committee.nodes().count()],
             tally: Tally::of_shards(committee.shards()),
@@ -238,12 +258,13 @@ impl Workload {
         out: &mut Vec<u8>,
     ) -> bool {
         self.release(now_us);
-        let (index, cross) = if self.drawer.draws_cross() {
+        let (index, home, cross) = if self.drawer.draws_cross() {
             let Some(cross) = self.draw_cross(node, expiries) else { return false };
-            (cross.chains[0], Some(cross))
+            (cross.chains[0], node, Some(cross))
         } else {
-            let Some(index) = self.idle.pop(node) else { return false };
-            (index, None)
+            let own = self.idle.pop(node).map(|index| (index, node));
+            let Some((index, home)) = own.or_else(|| self.borrow(node)) else { return false };
+            (index, home, None)
         };
         self.tally.handed_over(cross.as_ref().is_some_and(|cross| cross.is_spoiled()), now_us);
         for joined in cross.iter().flat_map(|cross| &cross.chains) {
@@ -253,7 +274,7 @@ impl Workload {
         let expiry = expiries[usize::from(self.maker.committee.shard_of(node).0)];
         let id = TxId::default();
         let (position, sent_us, query) = (self.open_at(node), now_us, Query::Never);
-        let mut open = Open { id, node, position, intended_us, sent_us, counter, expiry, cross, query };
+        let mut open = Open { id, node, home, position, intended_us, sent_us, counter, expiry, cross, query };
         open.id = self.write(index, &open, out);
         self.pool_mut(node).open.push(index);
         self.by_id.insert(open.id, index);
@@ -321,11 +342,14 @@ impl Workload {
     /// Appends a transaction that is to be handed to `node` again; `false` if there is none.
     pub(crate) fn make_again(&mut self, node: NodeId, out: &mut Vec<u8>) -> bool {
         while let Some(index) = self.pool_mut(node).again.pop() {
-            if let State::Open(open) = &self.chains[index as usize].state {
+            if let State::Open(open) = &self.chains[index as usize].state
+                && open.node == node
+            {
                 let open = open.clone();
                 let id = self.write(index, &open, out);
                 assert_eq!(id, open.id, "a transaction is made of what its chain remembers");
-                self.chains[index as usize].state = State::Open(Open { query: Query::Made, ..open });
+                let query = if open.query == Query::Never { Query::Made } else { open.query };
+                self.chains[index as usize].state = State::Open(Open { query, ..open });
                 self.tally.resubmitted += 1;
                 return true;
             }

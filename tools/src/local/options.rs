@@ -4,7 +4,7 @@ use wire::limits::{HISTORY_BYTES_MAX, NODES_PER_SHARD_MAX};
 
 use crate::flags::{Command, Invocation, Opt, Range, UsageError, Values};
 use crate::keygen;
-use crate::load::{CROSS, EXPIRY_ROUNDS, INVALID, RATE, SEED, TX_SIZE, WARMUP};
+use crate::load::{CROSS, EXPIRY_ROUNDS, HAND_ON, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::procfs;
 use crate::run::{
     self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS,
@@ -39,6 +39,7 @@ pub(crate) const COMMAND: Command = Command {
         CROSS,
         INVALID,
         EXPIRY_ROUNDS,
+        HAND_ON,
         BATCH,
         PIPELINE,
         Opt::without_default(
@@ -205,7 +206,16 @@ mod tests {
         let mix = Mix { cross: Share::NONE, ..crossing };
         let (duration, warmup) = (Some(Duration::from_secs(10)), Duration::ZERO);
         let rate = Rate::PerSecond(10_000);
-        let plan = Plan { rate, duration, warmup, tx_bytes: 250, mix, expiry_rounds: None, seed: 1 };
+        let plan = Plan {
+            rate,
+            duration,
+            warmup,
+            tx_bytes: 250,
+            mix,
+            expiry_rounds: None,
+            hand_on_after: Duration::from_secs(1),
+            seed: 1,
+        };
         assert_eq!((run.load, run.rounds), (plan, None));
         assert_eq!((run.is_signed, run.has_transactions), (false, false));
         let pipeline = wire::limits::PIPELINE_DEFAULT.to_string();

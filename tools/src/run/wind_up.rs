@@ -230,6 +230,7 @@ fn record(
         in_flight: shared.in_flight,
         orphaned: shared.orphaned,
         cut_off: 0,
+        resubmitted: tally.resubmitted,
     };
     let nodes = plan.nodes_in_all();
     Record {

@@ -123,6 +123,8 @@ pub(crate) struct Clients {
     pub(crate) orphaned: u64,
     /// Loads that were killed, of which nothing is known but what nodes took.
     pub(crate) cut_off: u64,
+    /// Handed in more than once, so that as many nodes may have taken them.
+    pub(crate) resubmitted: u64,
 }
 
 impl Clients {
@@ -155,6 +157,7 @@ impl Clients {
             in_flight: self.in_flight + other.in_flight,
             orphaned: self.orphaned + other.orphaned,
             cut_off: self.cut_off + other.cut_off,
+            resubmitted: self.resubmitted + other.resubmitted,
         }
     }
 
@@ -189,7 +192,7 @@ const EXCHANGES_HEADER: &str = "node,shard,with_shard,spent,spent_sum,closed,clo
 const LEDGERS_HEADER: &str = "node,shard,height,coins,spent,settled,open,pool,early,exchanged,ends,differs";
 const RECEIPTS_HEADER: &str = "shard,height,finished,finished_cross";
 const CLIENTS_HEADER: &str =
-    "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned,cut_off";
+    "ended,submitted,committed,rejected,expired,refused,lost,in_flight,orphaned,cut_off,resubmitted";
 
 impl Record {
     /// The members of a shard, ascending, with their last statuses.
@@ -243,8 +246,8 @@ impl Record {
         }
         fs::write(log.join("receipts.csv"), text)?;
         let clients = self.clients.values().map(|value| value.to_string()).join(",");
-        let Clients { ended, cut_off, .. } = self.clients;
-        let text = format!("{CLIENTS_HEADER}\n{},{clients},{cut_off}\n", ended.name());
+        let Clients { ended, cut_off, resubmitted, .. } = self.clients;
+        let text = format!("{CLIENTS_HEADER}\n{},{clients},{cut_off},{resubmitted}\n", ended.name());
         fs::write(log.join("clients.csv"), text)
     }
 
@@ -300,7 +303,7 @@ fn push_last<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Option<()
 }
 
 fn parse_clients(words: &[&str]) -> Option<Clients> {
-    let words: &[&str; 10] = words.try_into().ok()?;
+    let words: &[&str; 11] = words.try_into().ok()?;
     let number = |at: usize| words[at].parse().ok();
     Some(Clients {
         ended: Ended::ALL.into_iter().find(|ended| ended.name() == words[0])?,
@@ -313,6 +316,7 @@ fn parse_clients(words: &[&str]) -> Option<Clients> {
         in_flight: number(7)?,
         orphaned: number(8)?,
         cut_off: number(9)?,
+        resubmitted: number(10)?,
     })
 }
 

@@ -120,6 +120,7 @@ fn write_members(dir: &TestDir, shard: ShardId, shards: u16) -> Record {
         // In each round one transaction finished whose receipt never left node 3.
         orphaned: u64::from(shards) * ROUNDS,
         cut_off: 0,
+        resubmitted: 0,
     };
     let mut record = Record {
         byzantine: Default::default(),
@@ -501,6 +502,9 @@ fn what_other_clients_handed_in_has_receipts_elsewhere() {
     record.nodes.get_mut(&NodeId(0)).unwrap().as_mut().unwrap().taken = 52 - 20 + 3;
     let why = "not judged: other clients took part, and nodes that are down do not report with how much";
     assert_eq!(check(&record).receipts_hold.to_string(), why);
+    record.clients.resubmitted = 1_000;
+    assert_eq!(check(&record).findings, Vec::<String>::new(), "the load may have handed them in twice");
+    record.clients.resubmitted = 0;
     let three = record.nodes[&NodeId(2)].clone();
     record.nodes.insert(NodeId(3), three);
     record.ledgers.insert(NodeId(3), record.ledgers[&NodeId(2)].clone());

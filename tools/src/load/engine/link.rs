@@ -1,10 +1,13 @@
 //! The connection to one node, and the submission that is being filled for it.
 
+use std::time::{Duration, Instant};
+
 use wire::client::{Request, list};
 use wire::ids::{NodeId, Round};
 use wire::limits::{QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::client::{Connection, Readiness};
+use crate::load::contact::{Contact, Others};
 use crate::load::workload::Workload;
 
 /// A node that has not taken so many bytes gets no new transactions until it has.
@@ -22,6 +25,16 @@ pub(super) struct Link {
     pub(super) follows: bool,
     /// Whether the socket may hold more than was read.
     pub(super) readiness: Readiness,
+    /// Whether the node answers.
+    pub(super) contact: Contact,
+    /// The last sign of it that the contact took into account.
+    pub(super) heard: Option<Instant>,
+    /// Whether a receipt has come since then.
+    pub(super) has_receipts: bool,
+    /// Whether it was silent and has not reported since then that it is level with its shard.
+    pub(super) is_catching_up: bool,
+    /// Whether new transactions go to others.
+    pub(super) is_passed_over: bool,
     /// The submission being filled, and how many transactions it holds.
     batch: Vec<u8>,
     batched: usize,
@@ -29,8 +42,30 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(node: NodeId, connection: Connection) -> Link {
-        let readiness = Readiness::Drained;
-        Link { node, connection, is_gone: false, follows: false, readiness, batch: Vec::new(), batched: 0 }
+        Link {
+            node,
+            connection,
+            is_gone: false,
+            follows: false,
+            readiness: Readiness::Drained,
+            contact: Contact::new(Duration::ZERO),
+            heard: None,
+            has_receipts: false,
+            is_catching_up: false,
+            is_passed_over: false,
+            batch: Vec::new(),
+            batched: 0,
+        }
+    }
+
+    /// Whether the node takes no transactions for good.
+    pub(super) fn is_out(&self) -> bool {
+        self.is_gone || self.follows
+    }
+
+    /// How far other nodes' transactions can rely on it.
+    pub(super) fn reliance(&self) -> Others {
+        if self.is_out() || !self.connection.is_up() { Others::None } else { self.contact.reliance() }
     }
 
     /// Makes one transaction into the batch, if the node can take one.
@@ -41,8 +76,8 @@ impl Link {
         intended_us: u64,
         now_us: u64,
     ) -> bool {
-        if self.is_gone
-            || self.follows
+        if self.is_out()
+            || self.is_passed_over
             || !self.connection.is_up()
             || self.connection.queued_bytes() + self.batch.len() > QUEUED_BYTES_MAX
         {
@@ -59,7 +94,7 @@ impl Link {
 
     /// Hands over again what the node had lost, submits the batch, and sends queries and requests for coins.
     pub(super) fn serve(&mut self, workload: &mut Workload, now_us: u64) {
-        if self.is_gone || self.follows || !self.connection.is_up() {
+        if self.is_out() || !self.connection.is_up() {
             return;
         }
         loop {

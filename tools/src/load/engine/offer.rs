@@ -30,6 +30,8 @@ pub(super) struct Load {
     pub(super) workload: Workload,
     plan: Plan,
     began: Instant,
+    /// When the contacts last had their turn.
+    pub(super) watched: Instant,
     pub(super) is_offering: bool,
     pub(super) series: Series,
     pacing: Pacing,
@@ -72,6 +74,7 @@ impl Load {
         Load {
             workload,
             began,
+            watched: began,
             is_offering: true,
             series: Series::default(),
             pacing: match plan.rate {
@@ -89,6 +92,11 @@ impl Load {
     /// A moment in the load's time.
     pub(super) fn us(&self, moment: Instant) -> u64 {
         moment.saturating_duration_since(self.began).as_micros() as u64
+    }
+
+    /// How long a contact may be silent; zero for any time.
+    pub(super) fn hands_on_after(&self) -> Duration {
+        self.plan.hand_on_after
     }
 
     /// How long load is or was offered.
@@ -286,6 +294,7 @@ mod tests {
             tx_bytes: 250,
             mix: Mix::default(),
             expiry_rounds: None,
+            hand_on_after: Duration::from_secs(1),
             seed: 1,
         };
         let workload = Workload::genesis(&Arc::new(committee), plan.tx_bytes, plan.seed, plan.mix);

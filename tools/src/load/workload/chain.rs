@@ -34,7 +34,10 @@ pub(super) enum State {
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) id: TxId,
+    /// The node it was handed to, or handed on to.
     pub(super) node: NodeId,
+    /// The node at which its chain goes on.
+    pub(super) home: NodeId,
     /// Among the open ones of its node.
     pub(super) position: usize,
     pub(super) intended_us: u64,
@@ -47,13 +50,15 @@ pub(super) struct Open {
     pub(super) query: Query,
 }
 
-/// Whether its node was queried for the fate of an open transaction, or was handed it again.
+/// Whether its node was queried for the fate of an open transaction, or was handed it again or instead of another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Query {
     Never,
     Made,
-    /// And the node has refused it as spent, which may mean that it has executed it. If it does not know it even then,
-    /// the refusal stands.
+    /// Another node has it or had it, and is silent: a refusal for want of room does not end it.
+    HandedOn,
+    /// It was queried or handed on, and its node has refused it as spent, which may mean that it has executed it. If the
+    /// node does not know it even then, the refusal stands.
     RefusedSpent,
 }
 

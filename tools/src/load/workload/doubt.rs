@@ -26,9 +26,16 @@ impl Workload {
     /// Lets a chain rest, and then requests its coins.
     pub(super) fn begin_doubt(&mut self, index: u32, now_us: u64) {
         self.chains[index as usize].state = State::Doubtful;
-        if let Some(node) = self.successor(self.home(index), index) {
+        if let Some(node) = self.asked_of(index) {
             self.pool_mut(node).doubtful.push_back((now_us + DOUBT_US, index));
         }
+    }
+
+    /// The node of which the coins of a chain are requested: its home, or another member that answers.
+    fn asked_of(&self, index: u32) -> Option<NodeId> {
+        let node = self.successor(self.home(index), index)?;
+        let answers = |node: &NodeId| !self.pool(*node).is_gone && !self.pool(*node).is_silent;
+        Some(if answers(&node) { node } else { self.members_of(node).find(answers).unwrap_or(node) })
     }
 
     /// A chain's coin may be given back as this one.
@@ -92,7 +99,7 @@ impl Workload {
     }
 
     /// The answer of `node` to the last request was lost: its coins are requested again.
-    pub(super) fn forget_coin_request(&mut self, node: NodeId) {
+    pub(crate) fn forget_coin_request(&mut self, node: NodeId) {
         let pool = self.pool_mut(node);
         for index in std::mem::take(&mut pool.coins_requested) {
             pool.doubtful.push_front((0, index));

@@ -36,7 +36,7 @@ impl Workload {
     ) {
         let Some(&index) = self.by_id.get(&receipt.id) else {
             // It had its fate before, or is nothing that we ever sent.
-            let crossed = self.queried.get(&receipt.id) == Some(&receipt.fate);
+            let crossed = self.queried.get(&receipt.id).is_some_and(|fate| agree(*fate, receipt.fate));
             self.tally.duplicated += u64::from(is_final(receipt.fate) && !crossed);
             return;
         };
@@ -74,7 +74,7 @@ impl Workload {
             }
             // Of a queried transaction these mean only that this node has it, or has executed it.
             Fate::Refused(reason @ (Refusal::Duplicate | Refusal::Spent)) if open.query != Query::Never => {
-                if reason == Refusal::Spent {
+                if reason == Refusal::Spent && node == open.node {
                     let query = Query::RefusedSpent;
                     self.chains[index as usize].state = State::Open(Open { query, ..open.clone() });
                 }
@@ -82,7 +82,7 @@ impl Workload {
             }
             // Handed in again, since its node did not know it. A node that was behind every history takes over a state and
             // cannot say what the blocks before did: it may have been executed.
-            Fate::Refused(Refusal::Expired) if open.query != Query::Never => {
+            Fate::Refused(Refusal::Expired) if open.query != Query::Never && node == open.node => {
                 *self.tally.refused.entry(Refusal::Expired).or_default() += 1;
                 if open.cross.is_none() {
                     self.keep_in_mind(index, transaction::output_coin(&open.id, 0));
@@ -91,6 +91,12 @@ impl Workload {
             }
             // Another node than its own can neither refuse it nor know that it does not exist.
             Fate::Refused(_) | Fate::Unknown if node != open.node => {}
+            // The silent one may still have it: to make another one of its coin would spend that twice.
+            Fate::Refused(Refusal::Full | Refusal::ClientShare | Refusal::ExpiryTooFar)
+                if open.query == Query::HandedOn =>
+            {
+                self.to_retry.push_back((now_us + REST_US, open.id));
+            }
             Fate::Refused(reason) => self.on_refused(index, open, reason, now_us),
             Fate::Unknown if open.query == Query::RefusedSpent => {
                 self.on_refused(index, open, Refusal::Spent, now_us);
@@ -176,7 +182,7 @@ impl Workload {
         let shard = self.chains[index as usize].shard;
         log_end(&mut self.log, &open, shard, End::Receipt(fate), Some(now_us));
         match &open.cross {
-            None => self.go_on(index, open.node, then, now_us),
+            None => self.go_on(index, open.home, then, now_us),
             Some(cross) => {
                 let inputs = cross.inputs.iter().zip(&cross.spoiled);
                 for (chain, (input, spoiled)) in cross.chains.iter().zip(inputs) {
@@ -184,7 +190,7 @@ impl Workload {
                         self.keep_in_mind(*chain, transaction::refund_coin(&open.id, &input.coin));
                     }
                     // A finished transaction moves its chain to the node it was submitted to; the others stay.
-                    let at = if matches!(fate, Fate::Finished(_)) { open.node } else { self.home(*chain) };
+                    let at = if matches!(fate, Fate::Finished(_)) { open.home } else { self.home(*chain) };
                     self.go_on(*chain, at, then, now_us);
                 }
             }
@@ -217,6 +223,11 @@ impl Workload {
             }
         }
     }
+}
+
+/// Whether two final receipts say the same: nodes may know different reasons for a rejection.
+fn agree(one: Fate, other: Fate) -> bool {
+    one == other || matches!((one, other), (Fate::Rejected(_), Fate::Rejected(_)))
 }
 
 /// Whether a fate is the end of a transaction everywhere.

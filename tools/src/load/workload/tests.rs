@@ -548,3 +548,5 @@ fn a_crossing_transaction_is_handed_over_again_to_the_byte() {
         assert_eq!(out[4..], one);
     }
 }
+
+mod handing_on;

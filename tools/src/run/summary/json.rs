@@ -71,6 +71,7 @@ impl Summary {
             ("orphaned", Json::from(self.orphaned)),
             ("lost", Json::from(tally.lost)),
             ("duplicated", Json::from(tally.duplicated)),
+            ("handed_on", Json::from(tally.handed_on)),
             ("resubmitted", Json::from(tally.resubmitted)),
             ("chains_doubtful", Json::from(self.doubtful)),
             ("chains_dead", Json::from(self.dead)),

@@ -73,6 +73,7 @@ pub(crate) fn made_up() -> Summary {
             tx_bytes: 250,
             mix: Mix::default(),
             expiry_rounds: None,
+            hand_on_after: Duration::from_secs(1),
             seed: 1,
         },
         began_unix_ms: Some(1_700_000_000_000),

@@ -222,10 +222,11 @@ impl Summary {
     /// The costs.
     fn cost_rows(&self) -> Vec<Row> {
         let network = format!(
-            "{:.1} MB sent, {} frames dropped, {} restarts of children, {} resubmitted",
+            "{:.1} MB sent, {} frames dropped, {} restarts of children, {} handed on, {} resubmitted",
             self.counters.bytes_sent as f64 / 1e6,
             self.counters.frames_dropped,
             self.counters.restarts,
+            self.tally.handed_on,
             self.tally.resubmitted
         );
         let costs = values_text(&self.cpu_us_per_tx(), 2);
