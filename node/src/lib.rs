@@ -32,8 +32,8 @@ mod rounds;
 mod silence;
 mod snapshot;
 mod stats;
-mod subscriptions;
 mod status;
+mod subscriptions;
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions, TryLockError};

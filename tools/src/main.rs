@@ -22,12 +22,15 @@ mod local;
 mod logs;
 mod pids;
 mod procfs;
+mod query;
 mod replay;
 mod report;
 mod run;
+mod sessions;
 mod signals;
 mod sim;
 mod status;
+mod submit;
 mod sweep;
 mod terminal;
 mod testbed;
@@ -61,6 +64,8 @@ const COMMANDS: &[Entry] = &[
     (&deploy::CLEAN, deploy::clean),
     (&deploy::RUN, deploy::run),
     (&guest::COMMAND, guest::run_command),
+    (&submit::COMMAND, submit::run_command),
+    (&query::COMMAND, query::run_command),
     (&status::COMMAND, status::run_command),
     (&verify::COMMAND, verify::run),
     (&logs::COMMAND, logs::run),

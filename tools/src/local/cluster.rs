@@ -455,7 +455,6 @@ mod tests {
         let directories = Directories { log: dir.path().join("log"), data: dir.path().join("data") };
         std::fs::create_dir(&directories.data).unwrap();
         let mut cluster = Cluster {
-            program: PathBuf::new(),
             nodes: Vec::new(),
             directories: directories.clone(),
             recorded: Vec::new(),
