@@ -14,6 +14,7 @@ mod clients;
 mod cross;
 mod follower;
 mod pace;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -35,6 +36,7 @@ use wire::limits::ROUNDS_UNEXECUTED_MAX;
 use crate::block::{BlockEffects, BlockOutput, BlockVotes, Header};
 use crate::checkpoint::{Offers, Takeover};
 use crate::core::follower::Role;
+use crate::core::tails::Tails;
 use crate::crypto::suite::Suite;
 use crate::cut::Cut;
 use crate::effects::{Effects, To};
@@ -97,6 +99,8 @@ pub struct Core {
     offers: Offers,
     takeover: Takeover,
     idle: IdleLanes,
+    /// Lanes with entries that are not certified.
+    tails: Tails,
     /// Peers with a new process, to which open messages must be sent again.
     returns: Returns,
     /// The header of the last executed block, and the cut up to which it executes.
@@ -131,7 +135,7 @@ image! {
         // Empty between two events.
         local = |_| VecDeque::new(), out = |_| Vec::new();
     parts lanes, rounds, votes, ledger, pending, transfers, gather, offers, takeover;
-    plain batch, idle, returns, header, executed_cut, undone, certificates, imports, views, too_early, requests_refused;
+    plain batch, idle, tails, returns, header, executed_cut, undone, certificates, imports, views, too_early, requests_refused;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -159,6 +163,7 @@ impl Core {
             ),
             gather: Gather::new(config.committee.clone()),
             idle: IdleLanes::new(member.committee.n()),
+            tails: Tails::default(),
             returns: Returns::default(),
             offers: Offers::new(member.clone()),
             takeover: Takeover::new(member.clone()),
@@ -213,11 +218,12 @@ impl Core {
         match event {
             Event::Peer { from, digest, body } => self.on_peer(now, from, digest, body),
             Event::PeerUp { peer } if self.member.committee.contains(peer) => {
+                self.pending.peer_up(peer);
                 self.returns.is_up(now, peer);
                 self.serve_returns(now);
             }
-            Event::PeerUp { .. } => {}
-            Event::PeerDown { .. } | Event::Tick => {}
+            Event::PeerUp { .. } | Event::Tick => {}
+            Event::PeerDown { peer } => self.pending.peer_down(peer),
             Event::PeerDecided { peer, decided } => {
                 if let Some(author) = self.member.index_of(peer) {
                     self.rounds.peer_decided(now, author, decided);
@@ -361,10 +367,12 @@ impl Core {
         match (incoming, self.member.index_of(from)) {
             (Incoming::Transfer(transfer), _) => self.on_transfer(now, from, digest, transfer),
             (Incoming::Order(list), _) => self.on_order(now, from, &list),
+            (Incoming::Copies(copies), _) => self.on_copies(now, from, &copies),
             (Incoming::Message(Message::Shard(message)), _) => self.on_shard(now, from, message),
             (Incoming::Entry, Some(_)) => {
                 let effects = self.lanes.handle_entry(now, from, digest, body);
                 self.absorb_lanes(effects);
+                self.watch_tail(now, from);
             }
             (Incoming::Message(message), Some(author)) => {
                 self.on_message(now, author, digest, body.len(), message);
@@ -416,6 +424,7 @@ impl Core {
         self.absorb_sends(rounds.sends, Message::Round);
         let votes = self.votes.on_peer_up(peer);
         self.absorb_votes(now, votes);
+        self.pending.start_over(peer);
     }
 
     fn on_child_restarted(&mut self, now: Time) {
@@ -511,8 +520,10 @@ impl Core {
                     let effects = self.lanes.decide(now, decision.round, &decision.cut, bodies);
                     self.absorb_lanes(effects);
                     self.out.push(Effect::Progress(self.progress_of(decision.round, &decision.cut)));
-                    let ahead = decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane);
-                    self.idle.decided(decision.round, ahead);
+                    let ahead: Vec<Index> =
+                        decision.cut.ahead_of(&decision.previous).map(|(lane, _)| lane).collect();
+                    ahead.iter().for_each(|lane| self.pending.hear(now, *lane));
+                    self.idle.decided(decision.round, ahead.into_iter());
                     self.undone.push_back(*decision);
                     assert!(self.undone.len() as u64 <= ROUNDS_UNEXECUTED_MAX, "rounds wait for execution");
                 }

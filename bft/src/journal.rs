@@ -126,6 +126,7 @@ impl Opening {
                 ("mempool-bytes", mempool.bytes_max.to_string()),
                 ("mempool-client-percent", mempool.client_percent_max.to_string()),
                 ("mempool-peers-percent", mempool.peers_percent_max.to_string()),
+                ("share", mempool.share.name().to_string()),
             ]
         };
         let pairs = values(self).into_iter().zip(values(other));

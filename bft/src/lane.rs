@@ -216,6 +216,16 @@ impl Lanes {
         self.chains.iter().flat_map(Chain::bodies_kept)
     }
 
+    /// Whether we have echoed an entry of this lane that is not known to be certified.
+    pub fn has_tail(&self, owner: Index) -> bool {
+        self.tail(owner).next().is_some()
+    }
+
+    /// Those entries, ascending.
+    pub fn tail(&self, owner: Index) -> impl Iterator<Item = &Entry> {
+        self.chain(owner).tail()
+    }
+
     /// When the last own entry was appended.
     pub fn last_append(&self) -> Option<Time> {
         self.own.last_append()

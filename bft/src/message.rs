@@ -1,8 +1,8 @@
 //! The root of the message tree, and its encoding on the wire.
 //!
 //! The first byte distinguishes messages that carry long bytes: an entry of a lane, which is its own bytes so that no
-//! node hashes a proposal twice (`lane::entry`), a group part behind its proof, and an order with its list of
-//! transactions. Everything else is one enum through the one codec.
+//! node hashes a proposal twice (`lane::entry`), a group part behind its proof, an order with its list of transactions,
+//! and copies of transactions behind their positions. Everything else is one enum through the one codec.
 
 mod kind;
 mod said;
@@ -18,6 +18,7 @@ use crate::block::BlockMessage;
 use crate::checkpoint::{CheckpointMessage, Piece};
 use crate::lane::LaneMessage;
 use crate::lane::entry::ENTRY_TAG;
+use crate::pending::{Copies, Position};
 use crate::round::RoundMessage;
 use crate::shard::message::{ShardMessage, Transfer};
 
@@ -32,6 +33,8 @@ const TRANSFER_TAG: u8 = 0x02;
 const ORDER_TAG: u8 = 0x03;
 /// The first byte of a piece of a checkpoint: height and number follow, then its bytes.
 const PIECE_TAG: u8 = 0x04;
+/// The first byte of copies: their positions follow, then a list of transactions.
+const COPIES_TAG: u8 = 0x05;
 
 /// All messages between nodes, except entries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub enum Incoming {
     Order(Bytes),
     /// A piece of a checkpoint.
     Piece(Piece),
+    /// Copies of what another member has from its clients.
+    Copies(Copies),
     /// A message.
     Message(Message),
 }
@@ -117,6 +122,21 @@ pub fn encode_order<'a>(transactions: impl ExactSizeIterator<Item = &'a [u8]>) -
     Bytes::from(buffer)
 }
 
+/// The bytes that go into a frame of copies of these transactions.
+pub fn encode_copies<'a>(
+    after: Option<Position>,
+    through: Position,
+    transactions: impl ExactSizeIterator<Item = &'a [u8]>,
+) -> Bytes {
+    let mut buffer = vec![COPIES_TAG];
+    codec::encode_into(&(after, through), &mut buffer);
+    let at = list::begin(&mut buffer);
+    let count = transactions.len();
+    transactions.for_each(|transaction| list::push(&mut buffer, transaction));
+    list::finish(&mut buffer, at, count);
+    Bytes::from(buffer)
+}
+
 impl Incoming {
     /// Parses the bytes of a frame; `None` if they are no message.
     pub fn decode(body: &Bytes) -> Option<Incoming> {
@@ -134,6 +154,11 @@ impl Incoming {
                 Some(Incoming::Piece(Piece { height, number, bytes }))
             }
             ORDER_TAG => Some(Incoming::Order(body.slice(1..body.len()))),
+            COPIES_TAG => {
+                let ((after, through), list) = codec::decode_with_tail(&body[1..]).ok()?;
+                let list = body.slice(body.len() - list.len()..body.len());
+                Some(Incoming::Copies(Copies { after, through, list }))
+            }
             _ => None,
         }
     }
@@ -259,13 +284,14 @@ mod tests {
         ]
     }
 
-    fn between_shards() -> [(&'static str, ShardMessage); 6] {
+    fn between_shards() -> [(&'static str, ShardMessage); 7] {
         let part = PartRef { source: ShardId(1), number: PartNumber(2), digest: Digest([3; 32]) };
         let (id, cause) = (TxId([4; 32]), Cause::Rejected(Rejection::Spent));
         let vote = RejectVote { id, others: vec![ShardId(1)], cause };
         let ids = vec![(id, cause)];
         [
             ("`Spent`", ShardMessage::Spent(vec![(id, part.number)])),
+            ("`Held`", ShardMessage::Held(Position::FIRST)),
             (
                 "SIGN (`PartMessage::Vote`)",
                 ShardMessage::Part(PartMessage::Vote { part, signature: signature() }),
@@ -290,11 +316,18 @@ mod tests {
     }
 
     /// Messages that carry long bytes, with the names of their rows.
-    fn long() -> [(&'static str, Bytes); 3] {
+    fn long() -> [(&'static str, Bytes); 4] {
         let transaction = [0; 250];
         let order = encode_order([&transaction[..]].into_iter());
         let piece = Piece { height: Round(4), number: 5, bytes: Bytes::from(vec![6; 1_000]) };
-        [("LD (`Transfer`)", transfer().encode()), ("Order", order), ("`Piece`", piece.encode())]
+        let copies =
+            encode_copies(Some(Position::FIRST), Position::FIRST.next(), [&transaction[..]].into_iter());
+        [
+            ("LD (`Transfer`)", transfer().encode()),
+            ("Order", order),
+            ("`Piece`", piece.encode()),
+            ("`Copies`", copies),
+        ]
     }
 
     #[test]
@@ -336,10 +369,15 @@ mod tests {
         for end in 0..bytes.len() - 3 {
             assert_eq!(Incoming::decode(&bytes.slice(0..end)), None, "a proof cut at {end}");
         }
-        let [_, (_, order), _] = long();
+        let [_, (_, order), _, (_, copies)] = long();
         let list = order.slice(1..order.len());
         assert_eq!(list::parse(&list, 1).map(|items| items.len()), Some(1));
-        assert_eq!(Incoming::decode(&order), Some(Incoming::Order(list)));
+        assert_eq!(Incoming::decode(&order), Some(Incoming::Order(list.clone())));
+        let sent = Copies { after: Some(Position::FIRST), through: Position::FIRST.next(), list };
+        assert_eq!(Incoming::decode(&copies), Some(Incoming::Copies(sent)));
+        for end in 0..copies.len() - order.len() + 1 {
+            assert_eq!(Incoming::decode(&copies.slice(0..end)), None, "positions cut at {end}");
+        }
     }
 
     #[test]
@@ -381,6 +419,8 @@ mod tests {
             "`Passed`" | "`Offer`" => "checkpoint",
             "`WantPiece`" => "want_piece",
             "`Piece`" => "piece",
+            "`Copies`" => "copies",
+            "`Held`" => "held",
             _ => "spb",
         };
         let short = all().into_iter().map(|(name, message)| (name, message.encode()));

@@ -111,11 +111,17 @@ pub enum Mutant {
     VouchersForCheckpoint,
     /// A piece of a checkpoint has the digest that was vouched for.
     PiecesHaveDigests,
+    /// A holder acknowledges copies only if it holds those before them.
+    GapIsNotHeld,
+    /// Holders propose copies only once their home is silent. Bounds cost.
+    CopiesWaitForSilence,
+    /// Holders adopt what stands in uncertified entries of a silent member.
+    TailsAreAdopted,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 52] = [
+    pub const ALL: [Mutant; 55] = [
         Mutant::EchoOncePerEntry,
         Mutant::EchoOnlyAboveCut,
         Mutant::EntryStaticValidity,
@@ -168,6 +174,9 @@ impl Mutant {
         Mutant::UsedKeysNeedJournal,
         Mutant::VouchersForCheckpoint,
         Mutant::PiecesHaveDigests,
+        Mutant::GapIsNotHeld,
+        Mutant::CopiesWaitForSilence,
+        Mutant::TailsAreAdopted,
     ];
 }
 

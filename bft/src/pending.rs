@@ -11,7 +11,8 @@
 //!
 //! **What can happen to it,** one method each: a client hands it in ([`Pending::submit`]), asks for it
 //! ([`Pending::query`]) or goes ([`Pending::client_gone`]); a peer orders it ([`Pending::on_order`]), answers our order
-//! ([`Pending::on_spent`]) or calls it rejected ([`Pending::on_reject`]); it is put into a proposal or found to be
+//! ([`Pending::on_spent`]), calls it rejected ([`Pending::on_reject`]), has us hold a copy ([`Pending::on_copies`]) or
+//! holds one of ours ([`Pending::on_held`]); it is put into a proposal or found to be
 //! beyond hope ([`Pending::take`]); a block is executed ([`Pending::executed`]); time passes ([`Pending::tick`],
 //! [`Pending::promote`]); a child restarts ([`Pending::on_child_restarted`]). Each returns an [`Output`]: receipts and
 //! messages.
@@ -36,12 +37,16 @@
 mod accounts;
 mod admission;
 mod asking;
+mod copies;
+mod crowd;
 pub mod gather;
 mod jump;
 mod list;
 mod opinions;
 mod order;
 mod queues;
+mod sharing;
+mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -59,6 +64,7 @@ use crate::pending::accounts::Accounts;
 use crate::pending::asking::Asking;
 use crate::pending::list::{Line, List, Payer, Phase};
 use crate::pending::opinions::{Draft, Opinions};
+use crate::pending::sharing::Sharing;
 use crate::proposal::{ProposalBuilder, Push};
 use crate::shard::message::{RejectMessage, RejectVote};
 use crate::slab::Place;
@@ -66,6 +72,8 @@ use crate::time::Time;
 use crate::transaction::{Part, TransactionView};
 
 pub use accounts::MempoolLimits;
+pub use sharing::{Copies, Share};
+pub use timeline::Position;
 
 /// Receipts by the client they go to.
 pub type Receipts = BTreeMap<ClientId, Vec<Receipt>>;
@@ -78,6 +86,8 @@ pub struct Output {
     pub receipts: Receipts,
     /// Messages to members of any shard.
     pub sends: Vec<(Dest, PendingSend)>,
+    /// Encoded messages that are not collected first.
+    pub prompt: Vec<(Dest, Bytes)>,
     /// Steps that leave no other mark, for those who follow a transaction.
     pub steps: Vec<PendingStep>,
     /// Misbehaviour noticed.
@@ -125,13 +135,14 @@ pub struct Pending {
     accounts: Accounts,
     asking: Asking,
     opinions: Opinions,
+    sharing: Sharing,
 }
 
 image! {
     Pending:
     given member = |given| given.member.clone();
     parts opinions;
-    plain list, accounts, asking;
+    plain list, accounts, asking, sharing;
 }
 
 impl Pending {
@@ -142,6 +153,7 @@ impl Pending {
             accounts: Accounts::new(limits),
             asking: Asking::new(),
             opinions: Opinions::new(member.clone(), hash_seed),
+            sharing: Sharing::new(limits.share, &member),
             member,
         }
     }
@@ -181,9 +193,10 @@ impl Pending {
         self.list.waiting_bytes()
     }
 
-    /// When [`Pending::tick`] or [`Pending::promote`] has something to do though no round passes.
+    /// When [`Pending::tick`], [`Pending::promote`] or [`Pending::share`] has something to do though no round passes.
     pub fn next_wakeup(&self, height: Round) -> Option<Time> {
-        [self.asking.due(), self.list.next_due(height)].into_iter().flatten().min()
+        let timers = [self.asking.due(), self.list.next_due(height), self.sharing.due(&self.list)];
+        timers.into_iter().flatten().min()
     }
 
     /// Moves waiting transactions into a proposal, the oldest of our own first, then those that others left to us. One
@@ -232,6 +245,7 @@ impl Pending {
         let mut draft = Draft::default();
         self.opinions.executed(now, &outcome.cross, ledger, &mut draft);
         self.heed(draft, ledger, &mut output);
+        let mut duplicates = 0;
         for group in outcome.transactions.chunks(GROUP) {
             if self.list.is_empty() {
                 break;
@@ -239,7 +253,10 @@ impl Pending {
             self.list.warm(group.iter().map(|executed| &executed.id));
             for executed in group {
                 // One that was passed over was settled by an earlier block, or earlier in this one; so was it here.
-                let Outcome::Settled(settled) = executed.outcome else { continue };
+                let Outcome::Settled(settled) = executed.outcome else {
+                    duplicates += usize::from(executed.outcome == Outcome::Duplicate);
+                    continue;
+                };
                 let Some(place) = self.list.find(&executed.id) else { continue };
                 match Standing::Settled(settled, outcome.round).fate() {
                     Some(fate) => self.settle(place, fate, ledger, &mut output),
@@ -248,6 +265,7 @@ impl Pending {
                 }
             }
         }
+        self.sharing.note_duplicates(now, duplicates, outcome.transactions.len());
         for event in &outcome.cross {
             match event {
                 CrossEvent::Pooled { id } => {
@@ -281,8 +299,8 @@ impl Pending {
         let mut receipts = Vec::new();
         for id in ids {
             let record = self.list.find(id).map(|place| self.list.get_mut(place));
-            if let Some(Payer::Client { asker, .. }) = record.map(|record| &mut record.payer) {
-                *asker = Some(client);
+            if let Some(record) = record.filter(|record| record.payer.is_of_shard(&self.member)) {
+                record.asker = Some(client);
                 self.accounts.note(client);
             } else {
                 let fate = ledger.known(id).fate().unwrap_or(Fate::Unknown);
@@ -304,6 +322,16 @@ impl Pending {
         self.opinions.handle(now, from, message, ledger, &mut draft);
         self.heed(draft, ledger, &mut output);
         output
+    }
+
+    /// A decided cut has an entry of this member.
+    pub fn hear(&mut self, now: Time, home: Index) {
+        self.list.hear(now, home);
+    }
+
+    /// When a decided cut last had an entry of this member.
+    pub fn heard(&self, home: Index) -> Time {
+        self.list.heard(home)
     }
 
     /// Has backups wait to be proposed whose home has had its chance. `idle_cuts` returns for how many decided cuts a
@@ -337,7 +365,7 @@ impl Pending {
         {
             let asker = match record.payer {
                 Payer::Peer(peer) => Some(peer),
-                Payer::Client { .. } | Payer::Pool => None,
+                Payer::Client(_) | Payer::Pool => None,
             };
             let vote = RejectVote { id, others: other_shards(&view, ledger.shard()), cause };
             hopeless.entry(asker).or_default().push(vote);
@@ -351,7 +379,7 @@ impl Pending {
         self.list.set_phase(place, Phase::Proposed);
         let record = self.list.get_mut(place);
         // A contact keeps the bytes of what other shards are asked for.
-        let keeps_bytes = record.asked.is_some() && matches!(record.payer, Payer::Client { .. });
+        let keeps_bytes = record.asked.is_some() && matches!(record.payer, Payer::Client(_));
         if !keeps_bytes {
             let (payer, held) = (record.payer, record.held_bytes());
             record.bytes = None;
@@ -381,8 +409,8 @@ impl Pending {
             let record = self.list.get(place);
             match record.payer {
                 // It is this shard's alone: no other has a say in it.
-                Payer::Client { .. } if record.asked.is_none() => {}
-                Payer::Client { .. } if ledger.pool_entry(&id).is_none() => {
+                Payer::Client(_) if record.asked.is_none() => {}
+                Payer::Client(_) if ledger.pool_entry(&id).is_none() => {
                     self.settle(place, cause.fate(), ledger, output);
                 }
                 _ if record.phase == Phase::Proposed => {}
@@ -401,11 +429,14 @@ impl Pending {
     fn settle(&mut self, place: Place, fate: Fate, ledger: &Ledger, output: &mut Output) {
         let id = self.list.id(place);
         self.list.set_phase(place, Phase::Unlisted);
-        if let Payer::Client { client, asker } = self.take_over(place) {
-            for to in [Some(client), asker.filter(|asker| *asker != client)].into_iter().flatten() {
-                if self.accounts.is_connected(to) {
-                    output.receipt(to, id, fate);
-                }
+        let asker = self.list.get_mut(place).asker.take();
+        let client = match self.take_over(place) {
+            Payer::Client(client) => Some(client),
+            Payer::Peer(_) | Payer::Pool => None,
+        };
+        for to in [client, asker.filter(|asker| Some(*asker) != client)].into_iter().flatten() {
+            if self.accounts.is_connected(to) {
+                output.receipt(to, id, fate);
             }
         }
         self.forget_if_done(place, ledger);

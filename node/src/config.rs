@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bft::journal::Durability;
+use bft::pending::Share;
 use wire::committee::Committee;
 use wire::flags::{Flag, Flags, Value};
 use wire::ids::NodeId;
@@ -72,6 +73,8 @@ pub(crate) struct CoreSettings {
     pub(crate) pipeline: u64,
     /// Bytes of executed entries kept for members that lag.
     pub(crate) history_bytes_max: u64,
+    /// The members that hold copies of what waits here.
+    pub(crate) share: Share,
 }
 
 /// The command line of `node`.
@@ -113,6 +116,12 @@ pub(crate) const PROGRAM: Program = Program {
             value: Value::Number { shape: "PORT", min: 1, max: PORT_MAX, default: None },
             help: "Serves metrics on this port of 127.0.0.1. Without it there are none.",
         },
+        Flag::optional(
+            "--share",
+            "all|backup|none",
+            "Which other members of the shard hold copies of transactions that wait here: all, the next f that are connected \
+             (backup), or none. backup unless given.",
+        ),
         Flag::optional(
             "--journal",
             "DIR",
@@ -189,7 +198,7 @@ impl Config {
         let parse_pipe = |text: &str| parse_pipe(text, limits.get(Local::OutboxBytes));
         let machine = match flags.value("--pipe", PIPE_EXPECTED, parse_pipe)? {
             Some(settings) => MachineSettings::Pipe(settings),
-            None => MachineSettings::Core(core_settings(&flags)),
+            None => MachineSettings::Core(core_settings(&flags)?),
         };
         let journal = journal(&flags)?;
         let metrics = flags.number("--metrics").map(|port| port as u16);
@@ -257,13 +266,14 @@ const HISTORY_MIB_DEFAULT: u64 = HISTORY_BYTES_MAX >> 20;
 const HISTORY_MIB_MAX: u64 = 1 << 20;
 const PORT_MAX: u64 = u16::MAX as u64;
 
-fn core_settings(flags: &Flags) -> CoreSettings {
+fn core_settings(flags: &Flags) -> Result<CoreSettings, ParseError> {
     let number = |name| flags.number(name).expect("it has a default");
-    CoreSettings {
+    Ok(CoreSettings {
         batch: number("--batch") as usize,
         pipeline: number("--pipeline"),
         history_bytes_max: number("--history-mib") << 20,
-    }
+        share: flags.value("--share", "all, backup or none", Share::parse)?.unwrap_or_default(),
+    })
 }
 
 fn journal(flags: &Flags) -> Result<Option<JournalSettings>, ParseError> {

@@ -329,7 +329,7 @@ mod tests {
     use bft::cut::Tip;
     use bft::journal::{Entry, Start};
     use bft::lane::LaneSettings;
-    use bft::pending::MempoolLimits;
+    use bft::pending::{MempoolLimits, Share};
     use bft::trace::Tracing;
     use wire::bytes::Bytes;
     use wire::committee::Protocol;
@@ -388,8 +388,13 @@ mod tests {
 
     fn opening() -> Opening {
         let (committee, _) = deal_committee(4, 1, Protocol::default(), seeded_entropy(7));
-        let mempool =
-            MempoolLimits { transactions_max: 1, bytes_max: 1, client_percent_max: 1, peers_percent_max: 1 };
+        let mempool = MempoolLimits {
+            transactions_max: 1,
+            bytes_max: 1,
+            client_percent_max: 1,
+            peers_percent_max: 1,
+            share: Share::None,
+        };
         let (lanes, tracing) = (LaneSettings::default(), Tracing::Off);
         let (committee, node) = (Arc::new(committee), NodeId(0));
         let config = CoreConfig { committee, node, lanes, mempool, batch: 1, hash_seed: 1, tracing };

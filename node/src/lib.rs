@@ -177,6 +177,7 @@ fn run_core<M: Machine>(
         bytes_max: limits.get(Local::MempoolBytes),
         client_percent_max: limits.count(Local::MempoolClientPercent),
         peers_percent_max: limits.count(Local::MempoolPeersPercent),
+        share: settings.share,
     };
     let core = CoreConfig {
         committee: config.committee.clone(),

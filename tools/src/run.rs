@@ -49,7 +49,7 @@ pub(crate) use self::links::{DirectedRule, control_lines};
 pub(crate) use self::ongoing::{Alone, Companion, Run};
 pub(crate) use self::options::{
     BATCH, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS, LIMITS_SECTION,
-    LOG_DIR, PIPELINE, ROUNDS, SHARDS, SIGNED, TRANSACTIONS, WATCH, durability,
+    LOG_DIR, PIPELINE, ROUNDS, SHARDS, SHARE, SIGNED, TRANSACTIONS, WATCH, durability,
 };
 pub(crate) use self::plan::{NodeSettings, RunPlan, followers, followers_text};
 pub(crate) use self::prepare::{Prepared, note_this_run, prepare, prepare_again, refuse_other_run};

@@ -77,7 +77,7 @@ pub(crate) const COMMAND: Command = Command {
              invalid-entry wrong-vote bad-share early-share missing-share stale-flood \
              future-flood mutated-bytes chaos dying-child starved-leader last-in-first-out \
              resubmitting reconnecting unknown-tips silent-signers false-claim false-certificates \
-             short-history false-checkpoints\n\
+             short-history false-checkpoints false-copies\n\
              Between shards, of which there must be two at least: silent-partner false-transfer \
              reshaped-transfer false-sign false-reject false-cancel forged-import false-order \
              slow-shards chosen-ids",

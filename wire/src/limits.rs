@@ -195,3 +195,7 @@ pub const MEMPOOL_PEERS_PERCENT_MAX: usize = 50;
 /// Longest list of transactions in one request to another shard: as long as a client's submission, so that it fits one
 /// frame and delays other messages little.
 pub const ORDER_BYTES_MAX: u64 = CLIENT_FRAME_BYTES_MAX;
+/// Bytes from which a batch of copies of transactions is sent: worth its frame, and no delay to other messages.
+pub const SHARE_BATCH_BYTES: u64 = 256 << 10;
+/// Bytes of such copies that one member has not acknowledged: enough for 8 MiB/s at a quarter of a second there and back.
+pub const SHARE_WINDOW_BYTES: u64 = 2 * MIB;

@@ -11,7 +11,7 @@ use wire::ids::{Digest, NodeId, ShardId};
 use crate::core::{Core, News};
 use crate::event::Effect;
 use crate::message::Message;
-use crate::pending::Output;
+use crate::pending::{Copies, Output};
 use crate::shard::message::{ShardMessage, Transfer};
 use crate::shard::transfer::{TransferEffects, TransferOutput, TransferSend};
 use crate::time::Time;
@@ -31,6 +31,12 @@ impl Core {
         self.absorb_pending(output);
     }
 
+    /// Another member has us hold copies.
+    pub(super) fn on_copies(&mut self, now: Time, from: NodeId, copies: &Copies) {
+        let output = self.pending.on_copies(now, from, copies, &self.ledger);
+        self.absorb_pending(output);
+    }
+
     /// Any other message about cross-shard transactions.
     pub(super) fn on_shard(&mut self, now: Time, from: NodeId, message: ShardMessage) {
         match message {
@@ -46,6 +52,10 @@ impl Core {
                 let output = self.pending.on_spent(now, from, &ids);
                 self.absorb_pending(output);
             }
+            ShardMessage::Held(through) => {
+                let output = self.pending.on_held(now, from, through);
+                self.absorb_pending(output);
+            }
         }
     }
 
@@ -54,6 +64,8 @@ impl Core {
         let effects = self.transfers.tick(now);
         self.absorb_transfers(effects);
         let output = self.pending.tick(now, &self.ledger);
+        self.absorb_pending(output);
+        let output = self.pending.share(now);
         self.absorb_pending(output);
         // Time alone can make us the backup of an import, without any event.
         if self.transfers.has_eligible(now) || self.pending.has_cancels() {
@@ -64,7 +76,7 @@ impl Core {
     /// When [`Core::cross_tick`] is due.
     pub(super) fn cross_wakeup(&self) -> Option<Time> {
         let pending = self.pending.next_wakeup(self.ledger.height());
-        let timers = [self.transfers.next_wakeup(), pending, self.gather.due()];
+        let timers = [self.transfers.next_wakeup(), pending, self.gather.due(), self.tails_due()];
         timers.into_iter().flatten().min()
     }
 
@@ -101,6 +113,9 @@ impl Core {
         self.absorb_faults(output.faults);
         for (dest, send) in output.sends {
             self.gather.add(dest, send);
+        }
+        for (dest, body) in output.prompt {
+            self.send_out(dest, body);
         }
         self.reply_all(output.receipts);
     }

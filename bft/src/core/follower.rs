@@ -71,6 +71,8 @@ fn is_passed(body: &[u8]) -> bool {
         | MessageKind::Rejected
         | MessageKind::Spent
         | MessageKind::Order
+        | MessageKind::Copies
+        | MessageKind::Held
         | MessageKind::Unknown => false,
     }
 }

@@ -31,6 +31,7 @@ impl Core {
     /// Appends entries to the own lane while they are due; returns whether it did.
     pub(super) fn propose(&mut self, now: Time) -> bool {
         let mut proposed = false;
+        self.adopt_tails(now);
         let decided = self.rounds.decided();
         self.pending.promote(now, self.ledger.height(), |lane| self.idle.cuts(lane, decided));
         while self.proposal_due().is_some_and(|due| due <= now) {

@@ -7,6 +7,7 @@ mod follower;
 mod replay;
 mod resends;
 mod shards;
+mod sharing;
 mod stories;
 
 use std::sync::Arc;

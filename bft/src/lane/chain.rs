@@ -407,6 +407,12 @@ impl Chain {
         self.slots.values().filter_map(|slot| slot.body.as_ref())
     }
 
+    /// The entries above the highest certified one that we have echoed, ascending.
+    pub(super) fn tail(&self) -> impl Iterator<Item = &Entry> {
+        let beyond = self.slots.range(self.top.seq.next()..).map(|(_, slot)| slot);
+        beyond.filter_map(|slot| slot.body.as_ref().filter(|entry| slot.echoed() == Some(entry.digest)))
+    }
+
     /// The entry of the own lane that is open at a position.
     pub(super) fn own_entry(&self, seq: Seq) -> Option<&Entry> {
         self.slots.get(&seq)?.body.as_ref()

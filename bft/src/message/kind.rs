@@ -1,7 +1,7 @@
 //! The kind of message in a frame, by its first few bytes: for counting, so it must cost next to nothing. Nothing is
 //! decoded or trusted; bytes that decode as no message may still look like one here.
 
-use super::{MESSAGE_TAG, ORDER_TAG, PIECE_TAG, TRANSFER_TAG};
+use super::{COPIES_TAG, MESSAGE_TAG, ORDER_TAG, PIECE_TAG, TRANSFER_TAG};
 use crate::lane::entry::ENTRY_TAG;
 
 /// The kinds of messages, as docs/messages.md lists them; those of one SPB are one kind, and so are those of one
@@ -56,13 +56,17 @@ pub enum MessageKind {
     WantPiece,
     /// A piece of a checkpoint.
     Piece,
+    /// Copies of what a member has from its clients.
+    Copies,
+    /// Copies are held.
+    Held,
     /// None of these.
     Unknown,
 }
 
 impl MessageKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [MessageKind; 25] = [
+    pub const ALL: [MessageKind; 27] = [
         MessageKind::Entry,
         MessageKind::Echo,
         MessageKind::Final,
@@ -87,6 +91,8 @@ impl MessageKind {
         MessageKind::Checkpoint,
         MessageKind::WantPiece,
         MessageKind::Piece,
+        MessageKind::Copies,
+        MessageKind::Held,
         MessageKind::Unknown,
     ];
 
@@ -97,6 +103,7 @@ impl MessageKind {
             Some(&TRANSFER_TAG) => MessageKind::Transfer,
             Some(&PIECE_TAG) => MessageKind::Piece,
             Some(&ORDER_TAG) => MessageKind::Order,
+            Some(&COPIES_TAG) => MessageKind::Copies,
             Some(&MESSAGE_TAG) => MessageKind::of_message(body).unwrap_or(MessageKind::Unknown),
             _ => MessageKind::Unknown,
         }
@@ -134,6 +141,7 @@ impl MessageKind {
                 _ => return None,
             },
             (3, 2) => MessageKind::Spent,
+            (3, 3) => MessageKind::Held,
             (4, 0) => MessageKind::AskCheckpoint,
             (4, 1 | 2) => MessageKind::Checkpoint,
             (4, 3) => MessageKind::WantPiece,
@@ -168,6 +176,8 @@ impl MessageKind {
             MessageKind::Checkpoint => "checkpoint",
             MessageKind::WantPiece => "want_piece",
             MessageKind::Piece => "piece",
+            MessageKind::Copies => "copies",
+            MessageKind::Held => "held",
             MessageKind::Unknown => "unknown",
         }
     }

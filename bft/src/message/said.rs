@@ -62,6 +62,10 @@ impl fmt::Display for Said<'_> {
                 write!(f, "piece {number} of the checkpoint of {of}, {} bytes", bytes.len())
             }
             Incoming::Order(list) => write!(f, "an order of {} bytes", list.len()),
+            Incoming::Copies(copies) => {
+                let (through, bytes) = (copies.through.0, copies.list.len());
+                write!(f, "copies up to position {through}, {bytes} bytes")
+            }
         }
     }
 }
@@ -170,6 +174,7 @@ impl Said<'_> {
                 write!(f, "CL of {} transactions as of imported number {imported}", ids.len())
             }
             ShardMessage::Spent(ids) => write!(f, "that {} ordered transactions have spent", ids.len()),
+            ShardMessage::Held(through) => write!(f, "that copies up to position {} are held", through.0),
         }
     }
 

@@ -14,8 +14,9 @@ use wire::limits::{
 };
 
 use crate::pending::list::Payer;
+use crate::pending::sharing::Share;
 
-/// How many transactions may be pending.
+/// How many transactions may be pending, and which other members hold copies of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MempoolLimits {
     /// Open transactions of clients.
@@ -26,6 +27,8 @@ pub struct MempoolLimits {
     pub client_percent_max: usize,
     /// The additional room of peers, in percent of both.
     pub peers_percent_max: usize,
+    /// The members that hold copies of what waits here.
+    pub share: Share,
 }
 
 impl Default for MempoolLimits {
@@ -35,6 +38,7 @@ impl Default for MempoolLimits {
             bytes_max: MEMPOOL_BYTES_MAX,
             client_percent_max: MEMPOOL_CLIENT_PERCENT_MAX,
             peers_percent_max: MEMPOOL_PEERS_PERCENT_MAX,
+            share: Share::default(),
         }
     }
 }
@@ -136,7 +140,7 @@ impl Accounts {
 
     /// A transaction is pending on the account of `payer`, which holds so many bytes.
     pub(super) fn add(&mut self, payer: Payer, bytes: u64) {
-        self.taken += u64::from(matches!(payer, Payer::Client { .. }));
+        self.taken += u64::from(matches!(payer, Payer::Client(_)));
         self.change(payer, |held| held.add(bytes));
     }
 
@@ -149,7 +153,7 @@ impl Accounts {
     pub(super) fn remove(&mut self, payer: Payer, bytes: u64) {
         self.change(payer, |held| held.remove(bytes));
         match payer {
-            Payer::Client { client, .. } => self.forget_client_if_idle(client),
+            Payer::Client(client) => self.forget_client_if_idle(client),
             Payer::Peer(peer) if self.peers.get(&peer).is_some_and(|held| held.open == 0) => {
                 self.peers.remove(&peer);
             }
@@ -176,7 +180,7 @@ impl Accounts {
 
     fn change(&mut self, payer: Payer, change: impl Fn(&mut Held)) {
         match payer {
-            Payer::Client { client, .. } => {
+            Payer::Client(client) => {
                 change(&mut self.of_clients);
                 change(&mut self.clients.entry(client).or_default().held);
             }

@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use wire::bytes::Bytes;
 use wire::client::{Fate, Refusal, Rejection};
-use wire::ids::{ClientId, TxId};
+use wire::ids::{ClientId, Index, TxId};
 
 use crate::id_index::GROUP;
 use crate::ledger::{Cause, Ledger, Settled, Standing};
+use crate::pending::crowd::Left;
 use crate::pending::list::{Payer, Phase};
 use crate::pending::{Output, Pending, PendingStep};
 use crate::proposal::payload_bytes;
+use crate::shard::home::{Claim, Since};
 use crate::time::Time;
 use crate::trace::Tracing;
 use crate::transaction::{self, Part, TransactionView, tx_id};
@@ -20,6 +22,14 @@ struct Candidate<'a> {
     id: TxId,
     view: TransactionView<'a>,
     item: &'a Range<usize>,
+}
+
+/// A transaction is pending from now on.
+struct Admitted {
+    /// How it concerns this shard.
+    part: Part,
+    /// The member that is to propose it, if that is another one.
+    left_to: Option<Index>,
 }
 
 impl Pending {
@@ -36,6 +46,7 @@ impl Pending {
     ) -> Output {
         let mut output = Output::default();
         let mut crossing = Vec::new();
+        let mut left = Left::new();
         let mut group: Vec<Candidate<'_>> = Vec::with_capacity(GROUP);
         for items in items.chunks(GROUP) {
             group.clear();
@@ -50,8 +61,11 @@ impl Pending {
             ledger.warm(group.iter().map(|candidate| (&candidate.id, &candidate.view)));
             for Candidate { id, view, item } in &group {
                 let bytes = || body.slice((*item).clone());
-                match self.admit(now, client, id, view, bytes, ledger) {
-                    Ok(part) => {
+                match self.admit(now, client, id, view, &bytes, ledger) {
+                    Ok(Admitted { part, left_to }) => {
+                        if let Some(home) = left_to {
+                            left.entry(home).or_default().push(bytes());
+                        }
                         if part != Part::Intra {
                             crossing.push(*id);
                         }
@@ -63,23 +77,24 @@ impl Pending {
                 }
             }
         }
+        self.ask_homes(left, &mut output);
         self.ask_first(&crossing, ledger, &mut output);
         output
     }
 
-    /// Admission of a transaction that is statically fit, cheapest checks first. Returns how it concerns this shard.
+    /// Admission of a transaction that is statically fit, cheapest checks first.
     fn admit(
         &mut self,
         now: Time,
         client: ClientId,
         id: &TxId,
         view: &TransactionView<'_>,
-        bytes: impl FnOnce() -> Bytes,
+        bytes: &impl Fn() -> Bytes,
         ledger: &Ledger,
-    ) -> Result<Part, Fate> {
+    ) -> Result<Admitted, Fate> {
         let known = self.list.find(id);
         let payer = known.map(|place| self.list.get(place).payer);
-        if matches!(payer, Some(Payer::Client { .. })) {
+        if matches!(payer, Some(Payer::Client(_))) {
             return Err(Fate::Refused(Refusal::Duplicate));
         }
         let length = view.bytes().len() as u64;
@@ -108,20 +123,35 @@ impl Pending {
         let place = known.unwrap_or_else(|| self.list.add(*id));
         self.take_over(place);
         let record = self.list.get_mut(place);
-        record.payer = Payer::Client { client, asker: None };
+        record.payer = Payer::Client(client);
         // A cross-shard one may stay for long, and must not keep a whole submission in memory.
         let copied = || Bytes::from(view.bytes().to_vec());
         record.bytes = Some(if part == Part::Intra { bytes() } else { copied() });
-        self.accounts.add(Payer::Client { client, asker: None }, length);
+        self.accounts.add(Payer::Client(client), length);
         if part != Part::Intra {
             self.asking.start(now, &mut self.list, place);
         }
-        // A peer may have asked for it before; now its home is here.
-        let is_proposed = self.list.get(place).phase == Phase::Proposed;
-        if let Some(expiry) = expiry.filter(|_| !is_proposed) {
-            self.list.wait(place, expiry, ledger.height());
+        match (self.list.get(place).phase, expiry) {
+            (Phase::Proposed, _) | (_, None) => {}
+            // Its home has it from a client, too, and proposes it. If that is a lie it does not delay the transaction for
+            // longer than an order that is left to its home.
+            (Phase::Backup { claim: Claim::Copied, home, since, .. }, Some(expiry)) => {
+                self.list.back_up(place, home, Claim::Ordered, expiry, since);
+            }
+            // A peer may have asked for it before; now its home is here.
+            (Phase::Unlisted | Phase::Waiting { .. } | Phase::Backup { .. }, Some(expiry)) => {
+                if let Some(home) = self.home_in_crowd(now, id) {
+                    let since = Since { time: now, round: ledger.height() };
+                    self.list.back_up(place, home, Claim::Ordered, expiry, since);
+                    return Ok(Admitted { part, left_to: Some(home) });
+                }
+                self.list.wait(place, expiry, ledger.height());
+                if self.sharing.is_on() {
+                    self.list.share(now, place);
+                }
+            }
         }
-        Ok(part)
+        Ok(Admitted { part, left_to: None })
     }
 }
 

@@ -132,10 +132,11 @@ impl Pending {
         output
     }
 
-    /// Messages may be lost with a child: all orders are repeated at once.
+    /// Messages may be lost with a child: all orders are repeated at once, and copies that nobody acknowledged.
     pub fn on_child_restarted(&mut self, now: Time) {
         self.asking.rest_until = now;
         self.asking.schedule.retry_now(last_on_grid(now));
+        self.sharing.retry_now();
     }
 
     /// A member of an input shard claims that these have spent there; then that shard is asked only every 10 s. It may

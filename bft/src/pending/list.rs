@@ -1,25 +1,30 @@
 //! The records of pending transactions, and the lines in which they wait to be proposed.
 //!
-//! Three kinds of lines, oldest first: *own* for what this node is the home of, one a home for what it is only the
-//! backup of, *spare* for backups whose home has not proposed them ([`crate::shard::home`]). Own goes before spare:
-//! backups take only the room that the own transactions leave.
+//! Lines, oldest first: *own* for what this node is the home of, two a home for what it is only the backup of (what it
+//! was asked to order, and copies of what the home has), *spare* for backups whose home has not proposed them
+//! ([`crate::shard::home`]). Own goes before spare: backups take only the room that the own transactions leave.
 //!
 //! Lines, and the transactions of each expiry, are queues through the records ([`queues`](super::queues)). They hold
 //! exactly the records that stand in a line, so nothing is ever walked to clean them or to find the next due time. No
 //! allocation for a transaction within a shard.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wire::bytes::Bytes;
+use wire::client::list;
 use wire::ids::{ClientId, Index, NodeId, Round, ShardId, TxId};
+use wire::limits::{SHARE_BATCH_BYTES, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::id_index::{GROUP, Steps};
 use crate::id_map::IdMap;
 use crate::ledger::Ledger;
+use crate::member::Member;
 use crate::pending::queues::{Kind, Neighbours, Queues};
+use crate::pending::timeline::{Position, Timeline};
 use crate::retries::Retry;
-use crate::shard::home::Since;
+use crate::shard::home::{Claim, Since};
 use crate::slab::Place;
 use crate::time::Time;
 use crate::transaction::TransactionView;
@@ -28,6 +33,10 @@ use crate::transaction::TransactionView;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) payer: Payer,
+    /// The client that asked for it last, which gets its receipt too.
+    pub(super) asker: Option<ClientId>,
+    /// Where it stands on the timeline, while it waits here for a client and copies are made.
+    position: Option<Position>,
     /// The encoding: while the transaction is listed, and as long as a client waits for other shards.
     pub(super) bytes: Option<Bytes>,
     pub(super) phase: Phase,
@@ -42,10 +51,21 @@ pub(super) struct Record {
 pub(super) enum Payer {
     /// Nobody's: it waits in the ledger's pool.
     Pool,
-    /// This client handed it in. The client that asked for it last gets its receipt too.
-    Client { client: ClientId, asker: Option<ClientId> },
-    /// This node asked us to order it.
+    /// This client handed it in.
+    Client(ClientId),
+    /// This node asked us to order it, or had us hold a copy.
     Peer(NodeId),
+}
+
+impl Payer {
+    /// Whether its transactions end in this shard: a client hands them in here, and so do the clients of other members.
+    pub(super) fn is_of_shard(self, member: &Member) -> bool {
+        match self {
+            Payer::Client(_) => true,
+            Payer::Peer(node) => member.index_of(node).is_some(),
+            Payer::Pool => false,
+        }
+    }
 }
 
 /// How far a transaction is on its way into a proposal.
@@ -62,7 +82,7 @@ pub(super) enum Phase {
         checked: Round,
     },
     /// In the line of its home, which is to propose it.
-    Backup { home: Index, expiry: Round, since: Since },
+    Backup { home: Index, claim: Claim, expiry: Round, since: Since },
     /// In an entry of our lane.
     Proposed,
 }
@@ -72,7 +92,24 @@ pub(super) enum Phase {
 pub(super) enum Line {
     Own,
     Spare,
-    Backup(Index),
+    Backup(Claim, Index),
+}
+
+impl Line {
+    /// The lines of homes come last.
+    const FIRST_BACKUP: Line = Line::Backup(Claim::Ordered, Index(0));
+
+    /// The line of a home after this one.
+    fn next_backup(self) -> Option<Line> {
+        match self {
+            Line::Own | Line::Spare => Some(Line::FIRST_BACKUP),
+            Line::Backup(claim, Index(home)) => match (home.checked_add(1), claim) {
+                (Some(next), _) => Some(Line::Backup(claim, Index(next))),
+                (None, Claim::Ordered) => Some(Line::Backup(Claim::Copied, Index(0))),
+                (None, Claim::Copied) => None,
+            },
+        }
+    }
 }
 
 /// How other shards are asked to order a transaction.
@@ -100,6 +137,8 @@ impl Record {
     pub(super) fn of_pool() -> Record {
         Record {
             payer: Payer::Pool,
+            asker: None,
+            position: None,
             bytes: None,
             phase: Phase::Unlisted,
             in_line: Neighbours::default(),
@@ -146,6 +185,9 @@ pub(super) struct List {
     lines: Queues<Line>,
     /// Waiting transactions, by the last round in which each can execute here.
     expiries: Queues<Round>,
+    timeline: Timeline,
+    /// By index, when the lane of this member last advanced. Bound: members.
+    heard: BTreeMap<Index, Time>,
     waiting: usize,
     waiting_bytes: u64,
     /// Records looked up, and places in lines looked at, for the work meter.
@@ -159,6 +201,8 @@ impl List {
             records: IdMap::new(hash_seed),
             lines: Queues::new(Kind::Line),
             expiries: Queues::new(Kind::Expiry),
+            timeline: Timeline::new(),
+            heard: BTreeMap::new(),
             waiting: 0,
             waiting_bytes: 0,
             work: Cell::new(0),
@@ -233,8 +277,49 @@ impl List {
     }
 
     /// Puts a transaction at the end of the line of its home.
-    pub(super) fn back_up(&mut self, place: Place, home: Index, expiry: Round, since: Since) {
-        self.set_phase(place, Phase::Backup { home, expiry, since });
+    pub(super) fn back_up(&mut self, place: Place, home: Index, claim: Claim, expiry: Round, since: Since) {
+        self.set_phase(place, Phase::Backup { home, claim, expiry, since });
+    }
+
+    /// The lane of a member has advanced.
+    pub(super) fn hear(&mut self, now: Time, home: Index) {
+        self.heard.insert(home, now);
+    }
+
+    /// When the lane of a member last advanced.
+    pub(super) fn heard(&self, home: Index) -> Time {
+        self.heard.get(&home).copied().unwrap_or_default()
+    }
+
+    /// Puts a transaction on the timeline, until it waits no longer.
+    pub(super) fn share(&mut self, now: Time, place: Place) {
+        self.records.at_mut(place).position = Some(self.timeline.push(now, place));
+    }
+
+    pub(super) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The transactions after a position of the timeline that are due, as many as one batch holds; the position up to
+    /// which these are all.
+    ///
+    /// # Panics
+    /// If none is due.
+    pub(super) fn batch(&self, after: Option<Position>, now: Time) -> (Position, Vec<Bytes>) {
+        let (mut transactions, mut through, mut length) = (Vec::new(), None, 0);
+        for (position, place) in self.timeline.after(after, now) {
+            self.count();
+            through = Some(position);
+            if let Some(place) = place {
+                let bytes = self.get(place).bytes.clone().expect("what waits has its bytes");
+                length += list::item_bytes(bytes.len()) as u64;
+                transactions.push(bytes);
+            }
+            if length >= SHARE_BATCH_BYTES || transactions.len() >= SUBMISSION_TRANSACTIONS_MAX {
+                break;
+            }
+        }
+        (through.expect("something is due"), transactions)
     }
 
     /// The transaction at the front of a line.
@@ -246,6 +331,9 @@ impl List {
     pub(super) fn set_phase(&mut self, place: Place, phase: Phase) {
         let record = self.records.at_mut(place);
         let bytes = record.held_bytes();
+        if let Some(position) = record.position.take() {
+            self.timeline.remove(position);
+        }
         match std::mem::replace(&mut record.phase, phase) {
             Phase::Waiting { line, expiry, .. } => {
                 self.lines.take_out(&mut self.records, line, place);
@@ -253,7 +341,9 @@ impl List {
                 self.waiting -= 1;
                 self.waiting_bytes -= bytes;
             }
-            Phase::Backup { home, .. } => self.lines.take_out(&mut self.records, Line::Backup(home), place),
+            Phase::Backup { home, claim, .. } => {
+                self.lines.take_out(&mut self.records, Line::Backup(claim, home), place);
+            }
             Phase::Unlisted | Phase::Proposed => {}
         }
         match phase {
@@ -263,7 +353,9 @@ impl List {
                 self.waiting += 1;
                 self.waiting_bytes += bytes;
             }
-            Phase::Backup { home, .. } => self.lines.push(&mut self.records, Line::Backup(home), place),
+            Phase::Backup { home, claim, .. } => {
+                self.lines.push(&mut self.records, Line::Backup(claim, home), place);
+            }
             Phase::Unlisted | Phase::Proposed => {}
         }
     }
@@ -271,17 +363,17 @@ impl List {
     /// Promotes backups whose home has had its chance: they now wait to be proposed. `idle_cuts` returns for how many
     /// cuts a member's lane has not advanced.
     pub(super) fn promote(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
-        let mut first = self.first_backup(Index(0));
-        while let Some((home, place)) = first {
-            let Phase::Backup { since, expiry, .. } = self.get(place).phase else {
+        let mut first = self.first_backup(Line::FIRST_BACKUP);
+        while let Some((line, place)) = first {
+            let Phase::Backup { home, claim, since, expiry } = self.get(place).phase else {
                 unreachable!("only backups stand in the line of a home")
             };
-            if since.is_promotable(now, height, idle_cuts(home)) {
+            if since.is_promotable(now, height, idle_cuts(home), claim, self.heard(home)) {
                 let checked = since.round;
                 self.set_phase(place, Phase::Waiting { line: Line::Spare, expiry, checked });
-                first = self.first_backup(home);
+                first = self.first_backup(line);
             } else {
-                first = home.0.checked_add(1).and_then(|next| self.first_backup(Index(next)));
+                first = line.next_backup().and_then(|next| self.first_backup(next));
             }
         }
     }
@@ -289,13 +381,13 @@ impl List {
     /// When [`List::promote`] has something to do though no round passes.
     pub(super) fn next_due(&self, height: Round) -> Option<Time> {
         let mut earliest: Option<Time> = None;
-        let mut first = self.first_backup(Index(0));
-        while let Some((home, place)) = first {
-            if let Phase::Backup { since, .. } = self.get(place).phase {
-                let due = since.due(height);
+        let mut first = self.first_backup(Line::FIRST_BACKUP);
+        while let Some((line, place)) = first {
+            if let Phase::Backup { home, since, claim, .. } = self.get(place).phase {
+                let due = since.due(height, claim, self.heard(home));
                 earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
             }
-            first = home.0.checked_add(1).and_then(|next| self.first_backup(Index(next)));
+            first = line.next_backup().and_then(|next| self.first_backup(next));
         }
         earliest
     }
@@ -334,13 +426,10 @@ impl List {
         self.lines.of(&self.records, line).inspect(|_| self.count())
     }
 
-    /// The first home from `from` on that something is left to, and the oldest of that.
-    fn first_backup(&self, from: Index) -> Option<(Index, Place)> {
+    /// The first line of a home from `from` on in which something stands, and the oldest of that.
+    fn first_backup(&self, from: Line) -> Option<(Line, Place)> {
         self.count();
-        match self.lines.first_from(Line::Backup(from)) {
-            Some((Line::Backup(home), place)) => Some((home, place)),
-            _ => None,
-        }
+        self.lines.first_from(from)
     }
 
     fn count(&self) {
@@ -362,8 +451,8 @@ impl List {
             standing += self.lines.of(&self.records, key).count();
             let next = match key {
                 Line::Own => Some(Line::Spare),
-                Line::Spare => Some(Line::Backup(Index(0))),
-                Line::Backup(home) => home.0.checked_add(1).map(|home| Line::Backup(Index(home))),
+                Line::Spare => Some(Line::FIRST_BACKUP),
+                Line::Backup(..) => key.next_backup(),
             };
             line = next.and_then(|next| self.lines.first_from(next));
         }

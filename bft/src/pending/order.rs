@@ -26,7 +26,7 @@ use crate::pending::list::{Payer, Phase};
 use crate::pending::opinions::Draft;
 use crate::pending::{Output, Pending, PendingSend, other_shards};
 use crate::proposal::payload_bytes;
-use crate::shard::home::{Since, home_of};
+use crate::shard::home::{Claim, Since, home_of};
 use crate::shard::message::RejectVote;
 use crate::time::Time;
 use crate::transaction::{self, Part, TransactionView, tx_id};
@@ -60,7 +60,12 @@ impl Pending {
             }
             ledger.warm(group.iter().map(|(id, view)| (id, view)));
             for (id, view) in &group {
-                self.judge(now, from, *id, *view, ledger, &mut answer);
+                if view.part_of(self.member.shard) == Part::Cross {
+                    self.judge(now, from, *id, *view, ledger, &mut answer);
+                } else if ledger.standing(id, view) == Standing::Open {
+                    // The member that left it to us has the same ledger, so it needs no answer.
+                    self.list_order(now, from, *id, *view, ledger);
+                }
             }
         }
         if !answer.spent.is_empty() {
@@ -76,12 +81,12 @@ impl Pending {
         output
     }
 
-    /// The view of a transaction that a member may ask us to order: valid, cross-shard, short enough for a proposal,
-    /// with an input here and its output in the shard of the node that asks.
+    /// The view of a transaction that a member may ask us to order: valid, short enough for a proposal, with an input here
+    /// and its output in the shard of the node that asks, which may be ours.
     fn check<'a>(&self, from: NodeId, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
         let committee = &self.member.committee;
         let view = transaction::validate(bytes, committee).ok()?;
-        let concerns = view.part_of(self.member.shard) == Part::Cross
+        let concerns = view.expiry_in(self.member.shard).is_some()
             && view.output_shard() == committee.shard_of(from)
             && payload_bytes(bytes.len()) <= committee.protocol().proposal_bytes_max;
         concerns.then_some(view)
@@ -145,7 +150,8 @@ impl Pending {
         if is_paid || home == self.member.index {
             self.list.wait(place, expiry, ledger.height());
         } else {
-            self.list.back_up(place, home, expiry, Since { time: now, round: ledger.height() });
+            let since = Since { time: now, round: ledger.height() };
+            self.list.back_up(place, home, Claim::Ordered, expiry, since);
         }
     }
 }

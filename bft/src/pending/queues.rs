@@ -1,5 +1,5 @@
 //! Queues through the records themselves: each record names its neighbours, so a record joins a queue at its end and
-//! leaves it from anywhere at the cost of two neighbours and one look at the ends. Bound of those: N + 2 lines, an
+//! leaves it from anywhere at the cost of two neighbours and one look at the ends. Bound of those: 2 N + 2 lines, an
 //! expiry for each round within reach (10,000), some hundred turns to ask again.
 //!
 //! An ordered index over all pending transactions in their place would cost insertions and removals in a tree of some

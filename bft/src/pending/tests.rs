@@ -12,6 +12,7 @@ use crate::proposal::{Rules, payload_bytes};
 use crate::trace::Tracing;
 use crate::transaction::{self, Expiry, Input, Owner, Transaction, genesis_coin, output_coin, tx_id};
 
+mod copies;
 mod cross;
 mod orders;
 mod work;

@@ -10,22 +10,36 @@
 use serde::{Deserialize, Serialize};
 use wire::ids::{Index, Round, TxId};
 
+use crate::mutant::{Mutant, in_force};
 use crate::time::{Span, Time};
 
 /// The backups of a home step in after so many cuts without an entry of it.
 const IDLE_CUTS: u64 = 16;
-/// They also step in after this time, if `OPEN_ROUNDS` rounds have passed as well.
+/// They also step in after this time, if `OPEN_ROUNDS` rounds have passed as well: for items that were ordered.
 const OPEN_TIME: Span = Span::from_ms(2_000);
 /// See [`OPEN_TIME`].
 const OPEN_ROUNDS: u64 = 8;
 /// They step in after this time in any case.
 const OPEN_TIME_MAX: Span = Span::from_ms(5_000);
+/// A copy is looked at after this time though its home advances: the home may have found that it can never execute. Far
+/// longer than a mempool's worth of transactions waits, and less than an expiry.
+const COPY_TIME_MAX: Span = Span::from_ms(15_000);
 
 /// The first member of a shard of `n` that is requested to order a transaction: its home there.
 pub fn home_of(id: &TxId, n: usize) -> Index {
     let (head, _) = id.0.split_first_chunk().expect("an id has 32 bytes");
     let index = u64::from_le_bytes(*head) % n as u64;
     Index(u16::try_from(index).expect("a shard has fewer than 2^16 members"))
+}
+
+/// How a backup came to an item.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Claim {
+    /// It was requested to order it, as its home was.
+    Ordered,
+    /// The home has it from a client, and the backup holds a copy. A home with a backlog proposes it in its turn, so its
+    /// silence makes backups step in, and time only after `COPY_TIME_MAX`: otherwise a backlog would be ordered twice.
+    Copied,
 }
 
 /// The arrival here of an item that has a home.
@@ -40,18 +54,20 @@ pub struct Since {
 impl Since {
     /// Whether backups step in. `idle_cuts` is how many decided cuts the home's lane has not advanced for; those before
     /// the arrival do not count, since a home with nothing to propose is idle for good reason.
-    pub fn is_promotable(self, now: Time, height: Round, idle_cuts: u64) -> bool {
+    pub fn is_promotable(self, now: Time, height: Round, idle_cuts: u64, claim: Claim, heard: Time) -> bool {
         let rounds = height.0.saturating_sub(self.round.0);
-        let open = now.since(self.time);
-        idle_cuts.min(rounds) >= IDLE_CUTS
-            || open >= OPEN_TIME_MAX
-            || (open >= OPEN_TIME && rounds >= OPEN_ROUNDS)
+        idle_cuts.min(rounds) >= IDLE_CUTS || self.due(height, claim, heard) <= now
     }
 
-    /// The time from which they may step in even if no further round passes.
-    pub fn due(self, height: Round) -> Time {
+    /// The time from which they may step in even if no further round passes. The home's lane last advanced at `heard`.
+    pub fn due(self, height: Round, claim: Claim, heard: Time) -> Time {
         let rounds = height.0.saturating_sub(self.round.0);
-        self.time + if rounds >= OPEN_ROUNDS { OPEN_TIME } else { OPEN_TIME_MAX }
+        match claim {
+            Claim::Ordered if rounds >= OPEN_ROUNDS => self.time + OPEN_TIME,
+            Claim::Ordered => self.time + OPEN_TIME_MAX,
+            Claim::Copied if !in_force(Mutant::CopiesWaitForSilence) => self.time + OPEN_TIME,
+            Claim::Copied => (self.time.max(heard) + OPEN_TIME_MAX).min(self.time + COPY_TIME_MAX),
+        }
     }
 }
 
@@ -92,6 +108,15 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_a_home_that_advances_waits_longer() {
+        let since = Since { time: Time(1_000), round: Round(100) };
+        for (heard_ms, due_ms) in [(0, 5_000), (3_000, 8_000), (10_000, 15_000), (14_000, 15_000)] {
+            let due = since.due(Round(400), Claim::Copied, since.time + Span::from_ms(heard_ms));
+            assert_eq!(due, since.time + Span::from_ms(due_ms), "heard after {heard_ms} ms");
+        }
+    }
+
+    #[test]
     fn the_home_is_the_first_eight_bytes_modulo_n() {
         let mut id = TxId([0xFF; 32]);
         id.0[..8].copy_from_slice(&10u64.to_le_bytes());
@@ -113,10 +138,17 @@ mod tests {
         ] {
             let (now, height) = (since.time + Span::from_ms(open_ms), Round(100 + rounds));
             let case = (open_ms, rounds, idle_cuts);
-            assert_eq!(since.is_promotable(now, height, idle_cuts), promotable, "{case:?}");
+            assert_eq!(
+                since.is_promotable(now, height, idle_cuts, Claim::Ordered, now),
+                promotable,
+                "{case:?}"
+            );
             if idle_cuts == 0 {
-                assert_eq!(since.due(height) <= now, promotable, "{case:?}");
+                assert_eq!(since.due(height, Claim::Ordered, now) <= now, promotable, "{case:?}");
             }
+            let of_copy = |heard| since.is_promotable(now, height, idle_cuts, Claim::Copied, heard);
+            assert_eq!(of_copy(now), idle_cuts.min(rounds) >= 16, "{case:?}");
+            assert_eq!(of_copy(Time(0)), idle_cuts.min(rounds) >= 16 || open_ms >= 5_000, "{case:?}");
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::block::Header;
 use crate::crypto::cert::Certificate;
 use crate::ledger::Cause;
 use crate::part::PartRef;
+use crate::pending::Position;
 
-/// All messages about cross-shard transactions except transfers and orders.
+/// All messages about cross-shard transactions except transfers and orders, and about copies of transactions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ShardMessage {
     /// Parts of groups.
@@ -22,6 +23,8 @@ pub enum ShardMessage {
     Reject(RejectMessage),
     /// Answer to an order: these transactions have spent their inputs here, and this part carries each.
     Spent(Vec<(TxId, PartNumber)>),
+    /// Inside a shard: the sender holds copies of everything up to this position of the receiver's timeline.
+    Held(Position),
 }
 
 /// Messages about group parts, except the transfer itself.

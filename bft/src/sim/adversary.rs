@@ -10,6 +10,7 @@ mod checkpoints;
 mod claims;
 mod coin;
 mod conduct;
+mod copies;
 mod equivocation;
 mod floods;
 mod hands;
@@ -33,6 +34,7 @@ use certificates::{BadCertificates, Flavour};
 use checkpoints::FalseCheckpoints;
 use claims::{FalseCertificates, FalseClaims};
 use coin::{BadShares, EarlyShares, FalseHalts};
+use copies::FalseCopies;
 use equivocation::{EquivocatingBallots, EquivocatingLane, EquivocatingSpb, InvalidEntries, WrongVotes};
 use floods::{FutureFlood, MutatedBytes, StaleFlood};
 use ids::ChosenIds;
@@ -162,6 +164,8 @@ adversaries! {
     ShortHistory = "short-history",
     /// The same, with false offers of checkpoints, false pieces, and requests for checkpoints of everybody.
     FalseCheckpoints = "false-checkpoints",
+    /// Copies of what nobody handed in, under false positions, and acknowledgements of copies that it never got.
+    FalseCopies = "false-copies",
 }
 
 impl Adversary {
@@ -298,6 +302,7 @@ impl Adversary {
             Adversary::FalseClaim => Box::new(FalseClaims::default()),
             Adversary::FalseCertificates => Box::new(FalseCertificates::default()),
             Adversary::FalseCheckpoints => Box::new(FalseCheckpoints::default()),
+            Adversary::FalseCopies => Box::new(FalseCopies::default()),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::checkpoint::Piece;
 use crate::lane::entry::Entry;
 use crate::message::{Incoming, Message, said};
 use crate::mvba::MvbaMessage;
+use crate::pending::Copies;
 use crate::round::RoundMessage;
 use crate::shard::message::Transfer;
 
@@ -42,6 +43,8 @@ pub(super) enum Seen {
     Order(Bytes),
     /// A piece of a checkpoint.
     Piece(Piece),
+    /// Copies of transactions.
+    Copies(Copies),
     /// No message.
     Garbage,
 }
@@ -60,6 +63,7 @@ impl Parcel {
             Some(Incoming::Transfer(transfer)) => Seen::Transfer(transfer),
             Some(Incoming::Order(list)) => Seen::Order(list),
             Some(Incoming::Piece(piece)) => Seen::Piece(piece),
+            Some(Incoming::Copies(copies)) => Seen::Copies(copies),
             None => Seen::Garbage,
         };
         Parcel(Arc::new(Content { digest, body, seen }))
@@ -99,7 +103,8 @@ impl Parcel {
     pub(super) fn message(&self) -> Option<&Message> {
         match self.seen() {
             Seen::Message(message) => Some(message),
-            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Piece(_) | Seen::Garbage => None,
+            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Piece(_) | Seen::Copies(_) => None,
+            Seen::Garbage => None,
         }
     }
 

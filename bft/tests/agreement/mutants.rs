@@ -72,6 +72,9 @@ fn scripts_against(rule: Mutant) -> Option<(&'static [Script], Damage)> {
         | Mutant::UsedKeysNeedJournal
         | Mutant::VouchersForCheckpoint
         | Mutant::PiecesHaveDigests
+        | Mutant::GapIsNotHeld
+        | Mutant::CopiesWaitForSilence
+        | Mutant::TailsAreAdopted
         | Mutant::SignOncePerPart
         | Mutant::TransferNeedsCertificate
         | Mutant::TransferHeaderChain

@@ -120,6 +120,7 @@ attacks! {
     false_certificates: FalseCertificates, ["bad_certificate"];
     short_history: ShortHistory, [TAKEN_OVER];
     false_checkpoints: FalseCheckpoints, [TAKEN_OVER, "bad_piece"];
+    false_copies: FalseCopies, ["bad_request", "out_of_range"];
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::guest;
 use crate::load::{CROSS, DURATION, EXPIRY_ROUNDS, HAND_ON, INVALID, RATE, SEED, TX_SIZE, WARMUP};
 use crate::run::{
     self, BATCH, FAULTS, FAULTS_SECTION, HISTORY_MIB, LIMITS, LIMITS_SECTION, PIPELINE, ROUNDS, SHARDS,
-    SIGNED, TRANSACTIONS, WATCH,
+    SHARE, SIGNED, TRANSACTIONS, WATCH,
 };
 use crate::testbed::refuse_missing_hosts;
 
@@ -158,6 +158,7 @@ pub(crate) const START: Command = Command {
         DATA_DIR,
         BATCH,
         PIPELINE,
+        SHARE,
         HISTORY,
         METRICS,
         DURABILITY,
@@ -276,6 +277,7 @@ pub(crate) const RUN: Command = Command {
         HAND_ON,
         BATCH,
         PIPELINE,
+        SHARE,
         HISTORY,
         METRICS,
         DURABILITY,
@@ -312,8 +314,8 @@ pub(crate) const RUN: Command = Command {
 };
 
 /// The options of a run that one which goes on with its journals has in common with it.
-pub(super) const BOUND: [&str; 7] =
-    ["shards", "signed", "batch", "pipeline", "history-mib", "limits", "remote-dir"];
+pub(super) const BOUND: [&str; 8] =
+    ["shards", "signed", "batch", "pipeline", "share", "history-mib", "limits", "remote-dir"];
 
 /// The target of a command line.
 pub(super) fn target(values: &Values) -> Result<Target, UsageError> {

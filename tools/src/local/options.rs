@@ -8,7 +8,8 @@ use crate::load::{CROSS, EXPIRY_ROUNDS, HAND_ON, INVALID, RATE, SEED, TX_SIZE, W
 use crate::procfs;
 use crate::run::{
     self, BATCH, Begins, DURATION, EXIT_STATUS, FAULTS, FAULTS_SECTION, FOLLOW, HISTORY_MIB, LIMITS,
-    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SIGNED, TRANSACTIONS, WAN, WATCH, resume,
+    LIMITS_SECTION, LOG_DIR, PIPELINE, ROUNDS, RunPlan, SHARDS, SHARE, SIGNED, TRANSACTIONS, WAN, WATCH,
+    resume,
 };
 
 pub(crate) const COMMAND: Command = Command {
@@ -42,6 +43,7 @@ pub(crate) const COMMAND: Command = Command {
         HAND_ON,
         BATCH,
         PIPELINE,
+        SHARE,
         Opt::without_default(
             "history-mib",
             "M",
@@ -135,7 +137,7 @@ pub(crate) struct Options {
 }
 
 /// The options that runs of one testbed have in common.
-const BOUND: [&str; 7] = ["nodes", "shards", "signed", "batch", "pipeline", "history-mib", "limits"];
+const BOUND: [&str; 8] = ["nodes", "shards", "signed", "batch", "pipeline", "share", "history-mib", "limits"];
 
 impl Options {
     /// The options of these arguments of `tools local`, none of which may be `--help`.
@@ -219,7 +221,10 @@ mod tests {
         assert_eq!((run.load, run.rounds), (plan, None));
         assert_eq!((run.is_signed, run.has_transactions), (false, false));
         let pipeline = wire::limits::PIPELINE_DEFAULT.to_string();
-        assert_eq!(run.settings.arguments(), ["--batch", "30000", "--pipeline", &pipeline]);
+        assert_eq!(
+            run.settings.arguments(),
+            ["--batch", "30000", "--pipeline", &pipeline, "--share", "backup"]
+        );
         assert_eq!((run.nodes, run.shards), (4, 1));
         assert_eq!((run.faults, base_port, has_metrics), (Vec::new(), None, false));
     }

@@ -36,6 +36,13 @@ pub(crate) const BATCH: Opt = Opt::with(
 pub(crate) const PIPELINE: Opt =
     Opt::with("pipeline", "W", "8", "Proposals that a node may have under way beyond the last decided cut.")
         .within(Range::whole(1, 64));
+pub(crate) const SHARE: Opt = Opt::with(
+    "share",
+    "all|backup|none",
+    "backup",
+    "Which other members of its shard hold copies of transactions that wait at a node, and propose them if it falls silent: \
+     all, the next f that are connected (backup), or none.",
+);
 pub(crate) const LIMITS: Opt = Opt::without_default(
     "limits",
     "LIST",

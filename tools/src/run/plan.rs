@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bft::sim::Conduct;
+use bft::pending::Share;
 use wire::committee::Committee;
 use wire::ids::NodeId;
 use wire::limits::local::LocalLimits;
@@ -13,7 +14,7 @@ use wire::text::ParseError;
 use super::directories::Directories;
 use super::faults::{self, Fault, Kind, List};
 use super::options::{
-    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SIGNED, TRANSACTIONS, WATCH,
+    BATCH, DURATION, FAULTS, FOLLOW, LIMITS, LOG_DIR, PIPELINE, ROUNDS, SHARE, SIGNED, TRANSACTIONS, WATCH,
     durability,
 };
 use super::wan::WanPlan;
@@ -55,6 +56,8 @@ pub(crate) struct NodeSettings {
     batch: u64,
     /// Proposals under way.
     pipeline: u64,
+    /// The members that hold copies of what waits at a node.
+    share: Share,
     pub(crate) limits: LocalLimits,
 }
 
@@ -166,14 +169,18 @@ impl NodeSettings {
         Ok(NodeSettings {
             batch: values.whole(BATCH.name)?,
             pipeline: values.whole(PIPELINE.name)?,
+            share: values.value(SHARE.name, "all, backup or none", Share::parse)?,
             limits: LocalLimits::of(values.text(LIMITS.name))?,
         })
     }
 
     /// The part of a node's command line that is the same for all.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let mut arguments =
-            vec![("--batch", self.batch.to_string()), ("--pipeline", self.pipeline.to_string())];
+        let mut arguments = vec![
+            ("--batch", self.batch.to_string()),
+            ("--pipeline", self.pipeline.to_string()),
+            ("--share", self.share.name().to_string()),
+        ];
         arguments.extend(self.limits.text().map(|list| ("--limits", list)));
         arguments.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
     }

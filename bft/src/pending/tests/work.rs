@@ -4,7 +4,7 @@
 use wire::ids::PartNumber;
 
 use super::*;
-use crate::message::encode_order;
+use crate::message::{Incoming, encode_copies, encode_order};
 use crate::proposal::ProposalBuilder;
 use crate::time::Span;
 
@@ -27,6 +27,8 @@ enum Backlog {
     Open,
     /// Orders of another shard, as home or as backup.
     Orders,
+    /// Copies of what another member has.
+    Copies,
 }
 
 impl Bench {
@@ -34,7 +36,8 @@ impl Bench {
     fn with(backlog: Backlog, count: u64) -> Bench {
         let protocol =
             Protocol { genesis_coins: BACKLOG_MAX + EVENT_COINS, genesis_amount: 100, ..Protocol::default() };
-        let limits = MempoolLimits { transactions_max: 4_000_000, ..MempoolLimits::default() };
+        let (transactions_max, bytes_max) = (4_000_000, 1 << 40);
+        let limits = MempoolLimits { transactions_max, bytes_max, ..MempoolLimits::default() };
         let mut bench = Bench::of(Committee::new(4, protocol, vec![keys(); 12], [3; 32]), limits);
         let made: Vec<u64> = (0..count).collect();
         for indexes in made.chunks(1_000) {
@@ -44,13 +47,14 @@ impl Bench {
                 Backlog::Pooled => bench.execute_few(few, &[HERE, ONE], HERE),
                 Backlog::Open => bench.execute_few(few, &[HERE, ONE], ONE),
                 Backlog::Orders => bench.order_few(few),
+                Backlog::Copies => bench.copy_few(few),
             }
         }
         let waiting = match backlog {
             Backlog::Waiting => bench.pending.waiting(),
             Backlog::Pooled => bench.ledger.pool_len().min(bench.pending.list.asked_for()),
             Backlog::Open => bench.ledger.open_records(),
-            Backlog::Orders => bench.pending.len(),
+            Backlog::Orders | Backlog::Copies => bench.pending.len(),
         };
         assert_eq!(waiting as u64, count, "{backlog:?}");
         bench
@@ -99,8 +103,18 @@ impl Bench {
         assert_eq!(output, Output::default());
     }
 
+    fn copy_few(&mut self, indexes: impl Iterator<Item = u64>) {
+        let copies = self.spends(indexes, &[HERE], HERE);
+        let body = encode_copies(None, Position::FIRST, copies.iter().map(Vec::as_slice));
+        let Some(Incoming::Copies(copies)) = Incoming::decode(&body) else { panic!("copies") };
+        let output = self.pending.on_copies(START, NodeId(1), &copies, &self.ledger);
+        assert_eq!((output.faults, output.prompt.len()), (vec![], 1));
+    }
+
     /// The steps of each event, one after another.
     fn measure(&mut self) -> Vec<(&'static str, u64)> {
+        // As many copies as the window holds are on their way.
+        let _ = self.pending.share(START);
         let coins = |event: u64| (BACKLOG_MAX + FEW * event)..(BACKLOG_MAX + FEW * (event + 1));
         let ids: Vec<TxId> = (0..FEW).map(|number| TxId([number as u8; 32])).collect();
         let mut measured = Vec::new();
@@ -111,6 +125,9 @@ impl Bench {
         };
         event(self, "submission", &mut |bench| bench.submit_few(coins(0)));
         event(self, "order", &mut |bench| bench.order_few(coins(1)));
+        event(self, "copies", &mut |bench| bench.copy_few(coins(5)));
+        event(self, "tick of copies", &mut |bench| _ = bench.pending.share(START + Span::from_ms(100)));
+        event(self, "new process of a holder", &mut |bench| bench.pending.start_over(NodeId(2)));
         event(self, "query", &mut |bench| _ = bench.pending.query(BOB, &ids, &bench.ledger));
         for node in [4, 5] {
             event(self, "CL", &mut |bench| {
@@ -143,7 +160,9 @@ impl Bench {
 
 #[test]
 fn an_event_costs_no_more_steps_however_many_wait() {
-    for backlog in [Backlog::Waiting, Backlog::Pooled, Backlog::Open, Backlog::Orders] {
+    for backlog in
+        [Backlog::Waiting, Backlog::Pooled, Backlog::Open, Backlog::Orders, Backlog::Copies]
+    {
         let [few, more, most] =
             [1_000, 10_000, BACKLOG_MAX].map(|count| Bench::with(backlog, count).measure());
         assert!(few.iter().map(|(_, steps)| steps).sum::<u64>() > 10 * FEW, "{backlog:?}: {few:?}");

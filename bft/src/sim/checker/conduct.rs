@@ -100,7 +100,7 @@ impl Conduct {
                 }
                 None => None,
             },
-            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Piece(_) => None,
+            Seen::Entry(_) | Seen::Transfer(_) | Seen::Order(_) | Seen::Piece(_) | Seen::Copies(_) => None,
             Seen::Garbage => return Err(Violation::Unreadable { node }),
         };
         let Some((subject, content)) = sent else { return Ok(()) };

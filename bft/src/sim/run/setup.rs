@@ -16,7 +16,7 @@ use crate::crypto::suite::Suite;
 use crate::journal::{Durability, Opening, Start};
 use crate::lane::{HistoryPlace, LaneSettings};
 use crate::member::Member;
-use crate::pending::MempoolLimits;
+use crate::pending::{MempoolLimits, Share};
 use crate::prng::Prng;
 use crate::proposal::Rules;
 use crate::sim::adversary::{Adversary, Hands};
@@ -144,7 +144,13 @@ fn start(
     let config = |node: NodeId| {
         let (committee, tracing) = (committee.clone(), Tracing::Off);
         let hash_seed = scenario.seed.wrapping_add(u64::from(node.0));
-        let mempool = MempoolLimits::default();
+        // Mostly the default; the others must do no harm either.
+        let share = match scenario.seed % 8 {
+            6 => Share::All,
+            7 => Share::None,
+            _ => Share::Backup,
+        };
+        let mempool = MempoolLimits { share, ..MempoolLimits::default() };
         CoreConfig { committee, node, lanes, mempool, batch, hash_seed, tracing }
     };
     let core = |node: NodeId, suite: Arc<dyn Suite>| Core::new(config(node), suite);

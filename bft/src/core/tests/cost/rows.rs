@@ -2,6 +2,8 @@
 
 mod shards;
 
+use std::num::NonZeroU64;
+
 use sha2::{Digest as _, Sha256};
 use wire::bytes::Bytes;
 use wire::ids::{Digest, Index, NodeId, Round, Seq, Signature, View};
@@ -17,9 +19,11 @@ use crate::cut::{Cut, Tip};
 use crate::justification::Justification;
 use crate::lane::LaneMessage;
 use crate::lane::entry::{self, Entry};
-use crate::message::{Message, MessageKind};
+use crate::message::{Message, MessageKind, encode_copies};
 use crate::mvba::{Ballot, Halt, MvbaMessage, PreVote, Vote};
+use crate::pending::Position;
 use crate::round::{Answer, CATCH_UP_ROUNDS_MAX, CatchUpMessage, RoundMessage};
+use crate::shard::message::ShardMessage;
 use crate::spb::SpbMessage;
 use crate::time::Span;
 
@@ -97,6 +101,10 @@ fn checkpoint(message: CheckpointMessage) -> Bytes {
     Message::Checkpoint(message).encode()
 }
 
+fn position(number: u64) -> Position {
+    Position(NonZeroU64::MIN.saturating_add(number))
+}
+
 fn stranger(victim: &Victim) -> NodeId {
     NodeId(victim.n)
 }
@@ -145,6 +153,17 @@ pub(super) fn rows(kind: MessageKind) -> Vec<Row> {
             wait: Span::from_ms(100),
             // Two CL_M to the shard: the first at once, the second with all that was gathered since.
             limit: |n, _| Cost { verified: 0, frames: 2 * (n - 1), bytes: TIMES * (n - 1) * 100 },
+            ..ROW
+        }],
+        MessageKind::Copies => vec![Row {
+            name: "copies of nothing",
+            message: |_, i| encode_copies(None, position(i), std::iter::empty()),
+            limit: |_, _| answered(17),
+            ..ROW
+        }],
+        MessageKind::Held => vec![Row {
+            name: "acknowledgement of copies that were never sent",
+            message: |_, i| Message::Shard(ShardMessage::Held(position(i))).encode(),
             ..ROW
         }],
         MessageKind::AskCheckpoint => vec![Row {

@@ -1,0 +1,140 @@
+//! Copies: transactions that another member has from its clients and that we hold for the time when it falls silent.
+//!
+//! They come in batches ([`Copies`]), or stand in an entry of its lane that was not certified before it fell silent.
+//! Each is held as a backup of that member ([`Claim::Copied`]), takes up its share of the peers' room, and leaves like
+//! any other: when a block orders it, when it can never execute, or when it is promoted and proposed.
+//!
+//! # Security
+//! Nothing of a batch is trusted but the bytes of its transactions: they are valid, concern this shard, and are what a
+//! client could have handed in here; anything else is a fault, since honest members send what they have admitted.
+//! A member's copies fill its own share of the room and no other. A batch that does not fit is not acknowledged, and its
+//! sender tries again after a pause. What we hold as a copy its home may keep from being ordered for 5 s at most, even
+//! if a client hands it in here as well. A position serves the sender alone: a false one harms nobody else.
+//!
+//! **Cost.** One id and two look-ups for each transaction, and a copy of its bytes.
+
+use wire::bytes::Bytes;
+use wire::client::list;
+use wire::dest::Dest;
+use wire::ids::{Index, NodeId, TxId};
+use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
+
+use crate::fault::FaultKind;
+use crate::id_index::GROUP;
+use crate::ledger::{Ledger, Standing};
+use crate::message::Message;
+use crate::mutant::{Mutant, in_force};
+use crate::pending::list::{Payer, Phase};
+use crate::pending::{Copies, Output, Pending};
+use crate::proposal::{ProposalView, payload_bytes};
+use crate::shard::home::{Claim, Since};
+use crate::shard::message::ShardMessage;
+use crate::time::Time;
+use crate::transaction::{self, TransactionView, tx_id};
+
+/// Whether a copy is held; needless ones count as held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold {
+    Held,
+    NoRoom,
+}
+
+impl Pending {
+    /// Copies of what another member of our shard has from its clients.
+    pub fn on_copies(&mut self, now: Time, from: NodeId, copies: &Copies, ledger: &Ledger) -> Output {
+        let Some(home) = self.member.index_of(from) else {
+            return Output::fault(from, FaultKind::NotAMember);
+        };
+        let body = &copies.list;
+        let items = (body.len() as u64 <= ORDER_BYTES_MAX && copies.after < Some(copies.through))
+            .then(|| list::parse(body, SUBMISSION_TRANSACTIONS_MAX))
+            .flatten();
+        let Some(items) = items else { return Output::fault(from, FaultKind::BadRequest) };
+        let since = Since { time: now, round: ledger.height() };
+        let mut group = Vec::with_capacity(GROUP);
+        for items in items.chunks(GROUP) {
+            group.clear();
+            for item in items {
+                // No honest member sends such: the rest is not looked at.
+                let Some(view) = self.check_copy(&body[item.clone()]) else {
+                    return Output::fault(from, FaultKind::BadRequest);
+                };
+                group.push((tx_id(view.bytes()), view));
+            }
+            self.list.warm(group.iter().map(|(id, _)| id));
+            ledger.warm(group.iter().map(|(id, view)| (id, view)));
+            for (id, view) in &group {
+                if self.hold(home, *id, *view, since, ledger) == Hold::NoRoom {
+                    return Output::default();
+                }
+            }
+        }
+        let held = &mut self.sharing.held[usize::from(home.0)];
+        let is_gap = copies.after.is_some() && copies.after > *held;
+        if is_gap && in_force(Mutant::GapIsNotHeld) {
+            // A batch before it was lost.
+            return Output::default();
+        }
+        *held = Some(copies.through).max(*held);
+        let acknowledged = Message::Shard(ShardMessage::Held(copies.through)).encode();
+        Output { prompt: vec![(Dest::Node(from), acknowledged)], ..Output::default() }
+    }
+
+    /// Holds what stands in an entry of a silent member that nobody has certified.
+    pub fn adopt(&mut self, home: Index, proposal: &ProposalView<'_>, since: Since, ledger: &Ledger) {
+        for view in proposal.transactions() {
+            if self.hold(home, view.id(), view, since, ledger) == Hold::NoRoom {
+                return;
+            }
+        }
+    }
+
+    /// Whether we are to hold what a member has.
+    pub fn is_holder_of(&self, home: Index) -> bool {
+        home != self.member.index && self.sharing.holders_of(home, &self.member).contains(&self.member.index)
+    }
+
+    /// The view of a transaction that a client may hand in here and that we can list.
+    fn check_copy<'a>(&self, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
+        let committee = &self.member.committee;
+        let view = transaction::validate(bytes, committee).ok()?;
+        let concerns = view.output_shard() == self.member.shard
+            && view.expiry_in(self.member.shard).is_some()
+            && payload_bytes(bytes.len()) <= committee.protocol().proposal_bytes_max;
+        concerns.then_some(view)
+    }
+
+    /// Holds one transaction for its home if it may execute and is not here yet.
+    fn hold(
+        &mut self,
+        home: Index,
+        id: TxId,
+        view: TransactionView<'_>,
+        since: Since,
+        ledger: &Ledger,
+    ) -> Hold {
+        let known = self.list.find(&id);
+        let record = known.map(|place| self.list.get(place));
+        let is_here =
+            record.is_some_and(|record| record.phase != Phase::Unlisted || record.payer != Payer::Pool);
+        let may_execute =
+            || ledger.standing(&id, &view) == Standing::Open && self.opinions.believed(&id).is_none();
+        if is_here || !may_execute() {
+            return Hold::Held;
+        }
+        let Some(expiry) = view.expiry_in(self.member.shard) else { return Hold::Held };
+        let (from, length) = (self.member.node_at(home), view.bytes().len() as u64);
+        let nodes = self.member.committee.nodes().count() as u64;
+        if !self.accounts.has_room(from, nodes, length) {
+            return Hold::NoRoom;
+        }
+        let place = known.unwrap_or_else(|| self.list.add(id));
+        let record = self.list.get_mut(place);
+        record.payer = Payer::Peer(from);
+        // A copy of its own: a message must not stay in memory for the sake of one transaction of it.
+        record.bytes = Some(Bytes::from(view.bytes().to_vec()));
+        self.accounts.add(Payer::Peer(from), length);
+        self.list.back_up(place, home, Claim::Copied, expiry, since);
+        Hold::Held
+    }
+}
