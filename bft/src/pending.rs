@@ -62,7 +62,7 @@ use crate::ledger::{BlockOutcome, Cause, CrossEvent, Ledger, Outcome, Standing};
 use crate::member::Member;
 use crate::pending::accounts::Accounts;
 use crate::pending::asking::Asking;
-use crate::pending::list::{Line, List, Payer, Phase};
+use crate::pending::list::{Line, List, Payer, Phase, Record};
 use crate::pending::opinions::{Draft, Opinions};
 use crate::pending::sharing::Sharing;
 use crate::proposal::{ProposalBuilder, Push};
@@ -261,7 +261,7 @@ impl Pending {
                 match Standing::Settled(settled, outcome.round).fate() {
                     Some(fate) => self.settle(place, fate, ledger, &mut output),
                     // Its inputs here are spent: nothing is left to propose, and its output shard reports the rest.
-                    None => self.unlist(place, ledger),
+                    None => self.unlist(place, ledger, &mut output),
                 }
             }
         }
@@ -299,7 +299,8 @@ impl Pending {
         let mut receipts = Vec::new();
         for id in ids {
             let record = self.list.find(id).map(|place| self.list.get_mut(place));
-            if let Some(record) = record.filter(|record| record.payer.is_of_shard(&self.member)) {
+            let waits = |record: &Record| record.payer.is_of_shard(&self.member) || record.asker.is_some();
+            if let Some(record) = record.filter(|record| waits(record)) {
                 record.asker = Some(client);
                 self.accounts.note(client);
             } else {
@@ -414,7 +415,7 @@ impl Pending {
                     self.settle(place, cause.fate(), ledger, output);
                 }
                 _ if record.phase == Phase::Proposed => {}
-                _ => self.unlist(place, ledger),
+                _ => self.unlist(place, ledger, output),
             }
         }
     }
@@ -439,16 +440,16 @@ impl Pending {
                 output.receipt(to, id, fate);
             }
         }
-        self.forget_if_done(place, ledger);
+        self.forget_if_done(place, ledger, output);
     }
 
     /// There is nothing to propose of a transaction. A client goes on waiting for its fate.
-    fn unlist(&mut self, place: Place, ledger: &Ledger) {
+    fn unlist(&mut self, place: Place, ledger: &Ledger, output: &mut Output) {
         self.list.set_phase(place, Phase::Unlisted);
         if matches!(self.list.get(place).payer, Payer::Peer(_)) {
             self.take_over(place);
         }
-        self.forget_if_done(place, ledger);
+        self.forget_if_done(place, ledger, output);
     }
 
     /// Takes a transaction off its payer's account; returns that. It stays in its line.
@@ -460,14 +461,18 @@ impl Pending {
     }
 
     /// Forgets a transaction that nobody waits for: that is on no account and not in the pool.
-    fn forget_if_done(&mut self, place: Place, ledger: &Ledger) {
+    fn forget_if_done(&mut self, place: Place, ledger: &Ledger, output: &mut Output) {
         let record = self.list.get(place);
         if record.payer != Payer::Pool {
             return;
         }
-        if record.asked.is_some() && ledger.pool_entry(&self.list.id(place)).is_some() {
+        let (id, asker) = (self.list.id(place), record.asker);
+        if (record.asked.is_some() || asker.is_some()) && ledger.pool_entry(&id).is_some() {
             self.list.get_mut(place).bytes = None;
             return;
+        }
+        if let Some(asker) = asker.filter(|asker| self.accounts.is_connected(*asker)) {
+            output.receipt(asker, id, Fate::Unknown);
         }
         self.asking.stop(&mut self.list, place);
         self.list.remove(place);

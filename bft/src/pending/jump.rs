@@ -53,7 +53,7 @@ impl Pending {
         }
         if known != Standing::Open {
             // Its inputs here are spent, and its output shard decides.
-            return self.unlist(place, ledger);
+            return self.unlist(place, ledger, output);
         }
         let record = self.list.get(place);
         let is_forgotten = match &record.bytes {
@@ -63,7 +63,7 @@ impl Pending {
         if is_forgotten {
             self.settle(place, Fate::Unknown, ledger, output);
         } else {
-            self.forget_if_done(place, ledger);
+            self.forget_if_done(place, ledger, output);
         }
     }
 }

@@ -160,9 +160,7 @@ impl Bench {
 
 #[test]
 fn an_event_costs_no_more_steps_however_many_wait() {
-    for backlog in
-        [Backlog::Waiting, Backlog::Pooled, Backlog::Open, Backlog::Orders, Backlog::Copies]
-    {
+    for backlog in [Backlog::Waiting, Backlog::Pooled, Backlog::Open, Backlog::Orders, Backlog::Copies] {
         let [few, more, most] =
             [1_000, 10_000, BACKLOG_MAX].map(|count| Bench::with(backlog, count).measure());
         assert!(few.iter().map(|(_, steps)| steps).sum::<u64>() > 10 * FEW, "{backlog:?}: {few:?}");
