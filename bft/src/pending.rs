@@ -68,7 +68,7 @@ use crate::pending::sharing::Sharing;
 use crate::proposal::{ProposalBuilder, Push};
 use crate::shard::message::{RejectMessage, RejectVote};
 use crate::slab::Place;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::transaction::{Part, TransactionView};
 
 pub use accounts::MempoolLimits;
@@ -86,6 +86,8 @@ pub struct Output {
     pub receipts: Receipts,
     /// Messages to members of any shard.
     pub sends: Vec<(Dest, PendingSend)>,
+    /// For the client whose submission found no room: about when there is some.
+    pub try_again: Option<(ClientId, Span)>,
     /// Encoded messages that are not collected first.
     pub prompt: Vec<(Dest, Bytes)>,
     /// Steps that leave no other mark, for those who follow a transaction.
@@ -266,6 +268,7 @@ impl Pending {
             }
         }
         self.sharing.note_duplicates(now, duplicates, outcome.transactions.len());
+        self.accounts.measure(now);
         for event in &outcome.cross {
             match event {
                 CrossEvent::Pooled { id } => {

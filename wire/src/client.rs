@@ -101,6 +101,11 @@ pub enum Reply {
     },
     /// A block was executed, for a subscriber.
     Commit(Commit),
+    /// Beside receipts that refuse for want of room (`Refusal::Full`, `Refusal::ClientShare`): about when there is some.
+    TryAgain {
+        /// After so many milliseconds.
+        after_ms: u32,
+    },
 }
 
 /// A block that a node has executed.

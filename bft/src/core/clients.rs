@@ -9,7 +9,7 @@ use wire::limits::{QUERY_COINS_MAX, QUERY_IDS_MAX, SUBMISSION_TRANSACTIONS_MAX};
 use crate::core::Core;
 use crate::event::Effect;
 use crate::pending::Receipts;
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::transaction::Owner;
 
 /// Receipts in one reply: some 400 KB, well inside a frame.
@@ -80,6 +80,11 @@ impl Core {
         for (client, receipts) in receipts {
             self.reply_receipts(client, &receipts);
         }
+    }
+
+    pub(super) fn reply_try_again(&mut self, client: ClientId, after: Span) {
+        let after_ms = u32::try_from(after.0 / 1_000).unwrap_or(u32::MAX);
+        self.reply(client, &Reply::TryAgain { after_ms });
     }
 
     fn reply_receipts(&mut self, client: ClientId, receipts: &[Receipt]) {

@@ -118,6 +118,9 @@ impl Core {
             self.send_out(dest, body);
         }
         self.reply_all(output.receipts);
+        if let Some((client, after)) = output.try_again {
+            self.reply_try_again(client, after);
+        }
     }
 
     /// Every shard but ours, ascending.

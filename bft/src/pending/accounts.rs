@@ -15,6 +15,17 @@ use wire::limits::{
 
 use crate::pending::list::Payer;
 use crate::pending::sharing::Share;
+use crate::time::{Span, Time};
+
+/// See [`Drain`].
+const DRAIN_SPAN: Span = Span::from_ms(500);
+/// Clients refused for want of room are told to wait for at least so long: a full room frees a place each time that
+/// something leaves it, and many clients wait for it.
+const TRY_AGAIN_MIN: Span = Span::from_ms(20);
+/// And for at most so long.
+const TRY_AGAIN_MAX: Span = Span::from_ms(5_000);
+/// They may try again when a share of the room has emptied, as its divisor.
+const TRY_AGAIN_DIVISOR: u64 = 32;
 
 /// How many transactions may be pending, and which other members hold copies of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -81,6 +92,35 @@ pub(super) struct Client {
     presence: Presence,
 }
 
+/// How fast transactions of clients leave, measured over about [`DRAIN_SPAN`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Drain {
+    since: Time,
+    left: u64,
+    per_s: u64,
+}
+
+impl Drain {
+    fn left(&mut self) {
+        self.left += 1;
+    }
+
+    fn measure(&mut self, now: Time) {
+        let span = now - self.since;
+        if span >= DRAIN_SPAN {
+            *self = Drain { since: now, left: 0, per_s: self.left * 1_000_000 / span.0 };
+        }
+    }
+
+    /// How long so many take to leave.
+    fn time_of(self, transactions: u64) -> Span {
+        match self.per_s {
+            0 => TRY_AGAIN_MAX,
+            per_s => Span(transactions * 1_000_000 / per_s).clamp(TRY_AGAIN_MIN, TRY_AGAIN_MAX),
+        }
+    }
+}
+
 /// The books.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Accounts {
@@ -91,6 +131,7 @@ pub(super) struct Accounts {
     of_peers: Held,
     /// Transactions that clients ever added.
     taken: u64,
+    drain: Drain,
     /// Bound: clients with something open, and those connected that have asked for something.
     pub(super) clients: BTreeMap<ClientId, Client>,
     /// Bound: nodes of the testbed.
@@ -104,6 +145,7 @@ impl Accounts {
             of_clients: Held::default(),
             of_peers: Held::default(),
             taken: 0,
+            drain: Drain::default(),
             clients: BTreeMap::new(),
             peers: BTreeMap::new(),
         }
@@ -130,6 +172,16 @@ impl Accounts {
         full.then_some(Refusal::ClientShare)
     }
 
+    /// About when there is room again for a client that found none.
+    pub(super) fn try_again_after(&self) -> Span {
+        self.drain.time_of(self.limits.transactions_max as u64 / TRY_AGAIN_DIVISOR)
+    }
+
+    /// A block was executed.
+    pub(super) fn measure(&mut self, now: Time) {
+        self.drain.measure(now);
+    }
+
     /// Whether `bytes` more of one of `nodes` peers fit into its part of the peers' room.
     pub(super) fn has_room(&self, peer: NodeId, nodes: u64, bytes: u64) -> bool {
         let MempoolLimits { transactions_max, bytes_max, peers_percent_max, .. } = self.limits;
@@ -153,7 +205,10 @@ impl Accounts {
     pub(super) fn remove(&mut self, payer: Payer, bytes: u64) {
         self.change(payer, |held| held.remove(bytes));
         match payer {
-            Payer::Client(client) => self.forget_client_if_idle(client),
+            Payer::Client(client) => {
+                self.drain.left();
+                self.forget_client_if_idle(client);
+            }
             Payer::Peer(peer) if self.peers.get(&peer).is_some_and(|held| held.open == 0) => {
                 self.peers.remove(&peer);
             }
@@ -196,6 +251,33 @@ impl Accounts {
         let is_idle = |state: &Client| state.held.open == 0 && state.presence == Presence::Gone;
         if self.clients.get(&client).is_some_and(is_idle) {
             self.clients.remove(&client);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_client_waits_for_as_long_as_a_part_of_the_room_takes_to_empty() {
+        let limits = MempoolLimits { transactions_max: 32_000, ..MempoolLimits::default() };
+        let mut accounts = Accounts::new(limits);
+        assert_eq!(accounts.try_again_after(), TRY_AGAIN_MAX, "nothing leaves yet");
+        let payer = Payer::Client(ClientId(1));
+        for (ms, leave, expected) in [
+            (1_000, 10_000, 100),
+            (1_400, 90_000, 100),
+            (2_000, 0, 20),
+            (3_000, 500, 2_000),
+            (4_000, 0, 5_000),
+        ] {
+            for _ in 0..leave {
+                accounts.add(payer, 1);
+                accounts.remove(payer, 1);
+            }
+            accounts.measure(Time(0) + Span::from_ms(ms));
+            assert_eq!(accounts.try_again_after(), Span::from_ms(expected), "at {ms} ms");
         }
     }
 }

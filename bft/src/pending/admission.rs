@@ -73,7 +73,12 @@ impl Pending {
                             output.steps.push(PendingStep::Admitted(*id, part));
                         }
                     }
-                    Err(fate) => output.receipt(client, *id, fate),
+                    Err(fate) => {
+                        if matches!(fate, Fate::Refused(Refusal::Full | Refusal::ClientShare)) {
+                            output.try_again = Some((client, self.accounts.try_again_after()));
+                        }
+                        output.receipt(client, *id, fate);
+                    }
                 }
             }
         }

@@ -16,7 +16,8 @@
 //! nothing, and from the last acknowledged position when no acknowledgement comes: then a batch was lost, or the
 //! receiver has no room.
 //!
-//! **Bounds.** At most [`SHARE_WINDOW_BYTES`] are unacknowledged at each member; without acknowledgements one batch goes out
+//! **Bounds.** Copies leave at [`SHARE_BYTES_PER_S`], the oldest first, so that a shard with more load than it can carry
+//! spends its time on ordering it; the clients of a contact that fails then hand on what is not copied. At most [`SHARE_WINDOW_BYTES`] are unacknowledged at each member; without acknowledgements one batch goes out
 //! after 1 s, 2 s and so on up to every 10 s. The timeline is as long as what clients may have pending.
 //!
 //! **Cost.** A tick each [`TICK`] while something is due, in proportion to what it sends. Members at one position share
@@ -29,8 +30,9 @@ use wire::bytes::Bytes;
 use wire::committee::Committee;
 use wire::dest::Dest;
 use wire::ids::{Index, NodeId};
-use wire::limits::SHARE_WINDOW_BYTES;
+use wire::limits::{SHARE_BYTES_PER_S, SHARE_WINDOW_BYTES};
 
+use crate::bucket::Bucket;
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::message::encode_copies;
@@ -198,6 +200,7 @@ pub(super) struct Sharing {
     /// By index: everything of this member's timeline up to here is held here.
     pub(super) held: Vec<Option<Position>>,
     rest_until: Time,
+    pace: Bucket,
     /// Until then clients hand the same transactions to several members ([`super::crowd`]).
     pub(super) crowd_until: Time,
 }
@@ -206,8 +209,16 @@ impl Sharing {
     pub(super) fn new(share: Share, member: &Member) -> Sharing {
         let n = member.committee.n();
         let (holders, held) = (vec![Holder::new(); n], vec![None; n]);
-        let mut sharing =
-            Sharing { share, holders, chosen: Vec::new(), held, rest_until: Time(0), crowd_until: Time(0) };
+        let pace = Bucket::new(SHARE_BYTES_PER_S, SHARE_WINDOW_BYTES);
+        let mut sharing = Sharing {
+            share,
+            holders,
+            chosen: Vec::new(),
+            held,
+            rest_until: Time(0),
+            pace,
+            crowd_until: Time(0),
+        };
         sharing.chosen = sharing.holders_of(member.index, member);
         sharing
     }
@@ -239,7 +250,8 @@ impl Sharing {
     pub(super) fn due(&self, list: &List) -> Option<Time> {
         let of_holder = |index: &Index| {
             let holder = &self.holders[usize::from(index.0)];
-            let next = || list.timeline().due_after(holder.sent).map(|due| due.max(self.rest_until));
+            let allowed = self.rest_until.max(self.pace.opens_at());
+            let next = || list.timeline().due_after(holder.sent).map(|due| due.max(allowed));
             [holder.has_room().then(next).flatten(), holder.retry.due()].into_iter().flatten().min()
         };
         self.chosen.iter().filter_map(of_holder).min()
@@ -288,8 +300,8 @@ impl Pending {
         let mut is_sent = false;
         while is_due {
             let ready = self.sharing.ready(now, &self.list);
-            is_due = !ready.is_empty();
-            for ((after, sent), members) in ready {
+            is_due = !ready.is_empty() && self.sharing.pace.is_open(now);
+            for ((after, sent), members) in ready.into_iter().filter(|_| is_due) {
                 let (through, transactions) = self.list.batch(sent, now);
                 let body = (!transactions.is_empty())
                     .then(|| encode_copies(after, through, transactions.iter().map(|bytes| &bytes[..])));
@@ -302,6 +314,7 @@ impl Pending {
                 }
                 if let Some(body) = body {
                     is_sent = true;
+                    self.sharing.pace.spend(now, body.len() as u64);
                     output.prompt.push((Dest::Set(self.nodes(&members)), body));
                 }
             }

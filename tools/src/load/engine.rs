@@ -393,7 +393,12 @@ impl Engine {
                     }
                 }
                 // It asks no such question.
-                Happened::Reply(Reply::LedgerSums(_) | Reply::LedgerItems { .. } | Reply::Commit(_)) => {}
+                Happened::Reply(
+                    Reply::LedgerSums(_)
+                    | Reply::LedgerItems { .. }
+                    | Reply::Commit(_)
+                    | Reply::TryAgain { .. },
+                ) => {}
                 Happened::Reply(Reply::Error(reason)) => {
                     log::error!("node {node} did not understand a request: {reason}");
                 }

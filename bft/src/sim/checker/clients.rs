@@ -119,8 +119,11 @@ impl Checker {
 
     /// An honest member answers a client.
     pub(in crate::sim) fn on_reply(&mut self, node: NodeId, client: ClientId, body: &[u8]) -> Checked {
-        let Ok(Reply::Receipts(receipts)) = codec::decode::<Reply>(body) else {
-            return Err(Violation::StrayReply { node, client });
+        let receipts = match codec::decode::<Reply>(body) {
+            Ok(Reply::Receipts(receipts)) => receipts,
+            // It answers nothing by itself.
+            Ok(Reply::TryAgain { .. }) => return Ok(()),
+            _ => return Err(Violation::StrayReply { node, client }),
         };
         receipts.into_iter().try_for_each(|receipt| self.on_receipt(node, client, receipt))
     }
