@@ -225,6 +225,8 @@ impl Core {
             Event::PeerUp { .. } | Event::Tick => {}
             Event::PeerDown { peer } => self.pending.peer_down(peer),
             Event::PeerDecided { peer, decided } => {
+                // It comes with each session, and so with one that the same process has begun again.
+                self.pending.peer_up(peer);
                 if let Some(author) = self.member.index_of(peer) {
                     self.rounds.peer_decided(now, author, decided);
                 }

@@ -6,10 +6,10 @@
 //!
 //! # Security
 //! Nothing of a batch is trusted but the bytes of its transactions: they are valid, concern this shard, and are what a
-//! client could have handed in here; anything else is a fault, since honest members send what they have admitted.
-//! A member's copies fill its own share of the room and no other. A batch that does not fit is not acknowledged, and its
-//! sender tries again after a pause. What we hold as a copy its home may keep from being ordered for 5 s at most, even
-//! if a client hands it in here as well. A position serves the sender alone: a false one harms nobody else.
+//! client could have handed in here; anything else is a fault, since honest members send what they have admitted. A
+//! member's copies fill its own share of the room and no other. A batch that does not fit is not acknowledged, and its
+//! sender tries again after a pause. If a client hands in here what we hold as a copy, its home can delay it by 5 s at
+//! most. A position serves the sender alone: a false one harms nobody else.
 //!
 //! **Cost.** One id and two look-ups for each transaction, and a copy of its bytes.
 

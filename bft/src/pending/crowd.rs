@@ -1,10 +1,10 @@
 //! Crowds: clients that hand the same transactions to several members at once.
 //!
-//! Each contact proposes at once what it is handed, so that a transaction waits for nobody; handed to all, it is ordered
-//! N times. Executed blocks show that: once [`DUPLICATES_PERCENT`] of the transactions of one were there before, each
-//! contact leaves what it is handed for [`CROWD_TIME`] to its home at index TxId mod N, asks that to propose it, and
-//! backs it up as any member does that is asked to order something. So while there is a crowd a transaction is ordered
-//! once and travels once more; without one nothing changes.
+//! Each contact proposes at once what it is handed, so that a transaction waits for nobody; handed to all, it is
+//! ordered N times. Executed blocks show that: once more than [`DUPLICATES_PERCENT`] of the transactions of one were
+//! there before, each contact leaves what it is handed in the next [`CROWD_TIME`] to its home at index TxId mod N, asks
+//! that to propose it, and backs it up as any member does that is asked to order something. So while there is a crowd a
+//! transaction is ordered once and travels once more; without one nothing changes.
 //!
 //! # Security
 //! A member or client that has transactions ordered twice on purpose costs others that one trip. A home that does not
@@ -23,8 +23,8 @@ use crate::time::{Span, Time};
 
 /// So much of a block is ordered twice now and then: clients hand on what a silent member has.
 const DUPLICATES_PERCENT: usize = 2;
-/// While copies of a transaction arrive together it is ordered once, so that blocks do not show whether it goes on: long
-/// beside the time after which they would.
+/// While contacts leave transactions to their homes, blocks do not show whether the crowd goes on: long beside the time
+/// after which they would.
 const CROWD_TIME: Span = Span::from_ms(60_000);
 
 /// Transactions left to their homes, by those.

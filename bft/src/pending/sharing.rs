@@ -1,11 +1,10 @@
 //! Sharing: what waits here for long is copied to other members, so that it survives this one (docs/design.md §14).
 //!
-//! Transactions of clients that wait to be proposed stand on a [`Timeline`]. Each member that shall hold copies has
-//! a position on it. What lies after its position and has waited for [`PATIENCE`](super::timeline::PATIENCE) goes to it
-//! in batches; it acknowledges each batch once it holds all of it. A transaction that is proposed leaves the timeline:
+//! Transactions of clients that wait to be proposed stand on a timeline (`timeline`). Each member that shall hold copies has
+//! a position on it. What lies after its position and has waited for 200 ms goes to it in batches; it acknowledges each batch once it holds all of it. A transaction that is proposed leaves the timeline:
 //! its entry is on its way to all members and sent again until N−f have echoed it, so it needs no second copy. Those
 //! that hold an entry whose owner falls silent before it is certified adopt what stands in it
-//! ([`Pending::adopt`](super::Pending::adopt)).
+//! ([`Pending::adopt`]).
 //!
 //! **Who holds copies** ([`Share`]): with `backup` the next f members after us that are connected, since the home and f
 //! others are f+1, of which one survives f crashes; with `all` every other member.
@@ -16,11 +15,12 @@
 //! nothing, and from the last acknowledged position when no acknowledgement comes: then a batch was lost, or the
 //! receiver has no room.
 //!
-//! **Bounds.** Copies leave at [`SHARE_BYTES_PER_S`], the oldest first, so that a shard with more load than it can carry
-//! spends its time on ordering it; the clients of a contact that fails then hand on what is not copied. At most [`SHARE_WINDOW_BYTES`] are unacknowledged at each member; without acknowledgements one batch goes out
-//! after 1 s, 2 s and so on up to every 10 s. The timeline is as long as what clients may have pending.
+//! **Bounds.** Copies leave at [`SHARE_BYTES_PER_S`], oldest first, so that a shard with more load than it can carry
+//! spends its time on ordering it; the clients of a contact that fails then hand on what is not copied. At most
+//! [`SHARE_WINDOW_BYTES`] are unacknowledged at each member; without acknowledgements one batch goes out after 1 s, 2 s
+//! and so on up to every 10 s. The timeline is as long as what clients may have pending.
 //!
-//! **Cost.** A tick each [`TICK`] while something is due, in proportion to what it sends. Members at one position share
+//! **Cost.** A look each 50 ms while something is due, in proportion to what it sends. Members at one position share
 //! one encoding.
 
 use std::collections::{BTreeMap, VecDeque};

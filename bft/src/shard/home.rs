@@ -37,8 +37,9 @@ pub fn home_of(id: &TxId, n: usize) -> Index {
 pub enum Claim {
     /// It was requested to order it, as its home was.
     Ordered,
-    /// The home has it from a client, and the backup holds a copy. A home with a backlog proposes it in its turn, so its
-    /// silence makes backups step in, and time only after `COPY_TIME_MAX`: otherwise a backlog would be ordered twice.
+    /// The home has it from a client, and the backup holds a copy. A home with a backlog proposes it in its turn, so
+    /// its silence makes backups step in, and time only after `COPY_TIME_MAX`: otherwise a backlog would be ordered
+    /// twice.
     Copied,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wire::client::Request;
 use wire::codec;
-use wire::ids::{ClientId, NodeId, TxId};
+use wire::ids::{ClientId, NodeId, Round, TxId};
 
 use super::{Bench, HASH_SEED};
 use crate::core::{Core, CoreConfig};
@@ -212,6 +212,10 @@ fn a_lost_holder_is_replaced_by_the_next_member_and_starts_over_when_it_is_back(
     bench.give(HOME, Event::PeerDown { peer: NodeId(1) });
     bench.run_for(Span::from_ms(100));
     assert_eq!(held(&bench), [1, 2, 1, 0, 0, 0], "member 3 still has its copies");
+    bench.give(HOME, Event::PeerDecided { peer: NodeId(1), decided: Round(0) });
+    bench.accept(HOME, 200..210);
+    bench.run_for(Span::from_ms(400));
+    assert_eq!(held(&bench), [2, 3, 1, 0, 0, 0], "the same process is back");
 }
 
 /// A receipt for a client that asks a holder of copies, and for one that hands them in there.

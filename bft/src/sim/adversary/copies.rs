@@ -38,7 +38,7 @@ impl FalseCopies {
         self.heard.drain(..surplus);
     }
 
-    /// One that spends a coin of a shard that does not exist, at times one of another shard.
+    /// One that spends a coin that does not exist, at times in another shard.
     fn made_up(&mut self, hands: &mut Hands) -> Bytes {
         self.made_up += 1;
         let shard = if hands.prng.chance(1, 3) { ShardId(hands.shard.0 + 1) } else { hands.shard };
