@@ -138,8 +138,8 @@ impl Pending {
         }
         match (self.list.get(place).phase, expiry) {
             (Phase::Proposed, _) | (_, None) => {}
-            // Its home has it from a client, too, and proposes it. If that is a lie it does not delay the transaction for
-            // longer than an order that is left to its home.
+            // Its home has it from a client, too, and proposes it. If that is a lie, the transaction waits no longer than
+            // an order that is left to its home.
             (Phase::Backup { claim: Claim::Copied, home, since, .. }, Some(expiry)) => {
                 self.list.back_up(place, home, Claim::Ordered, expiry, since);
             }

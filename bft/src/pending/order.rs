@@ -81,8 +81,8 @@ impl Pending {
         output
     }
 
-    /// The view of a transaction that a member may ask us to order: valid, short enough for a proposal, with an input here
-    /// and its output in the shard of the node that asks, which may be ours.
+    /// The view of a transaction that a member may ask us to order: valid, short enough for a proposal, with an input
+    /// here and its output in the shard of the node that asks, which may be ours.
     fn check<'a>(&self, from: NodeId, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
         let committee = &self.member.committee;
         let view = transaction::validate(bytes, committee).ok()?;

@@ -182,8 +182,9 @@ impl Holder {
         }
         (self.acked, self.flow) = (Some(through), Flow::Open);
         self.sent = self.sent.max(self.acked);
-        while let Some((_, bytes)) = self.in_flight.pop_front_if(|(end, _)| *end <= through) {
+        while let Some((_, bytes)) = self.in_flight.front().copied().filter(|(end, _)| *end <= through) {
             self.in_flight_bytes -= bytes;
+            self.in_flight.pop_front();
         }
         if self.in_flight.is_empty() { self.retry.stop() } else { self.retry.progressed(now) }
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bft::sim::Conduct;
 use bft::pending::Share;
+use bft::sim::Conduct;
 use wire::committee::Committee;
 use wire::ids::NodeId;
 use wire::limits::local::LocalLimits;

@@ -220,7 +220,7 @@ fn invalid_and_foreign_transactions_are_faults() {
         assert!(bench.pending.is_empty());
     }
     assert_eq!(
-        bench.hold(PEER, Some(position(3)), 3, &[good.clone()]),
+        bench.hold(PEER, Some(position(3)), 3, std::slice::from_ref(&good)),
         bad,
         "a batch that ends where it begins"
     );
@@ -234,9 +234,9 @@ fn invalid_and_foreign_transactions_are_faults() {
 fn what_a_client_has_handed_in_here_stays_its_own() {
     let mut bench = Bench::of_four(40, MempoolLimits::default());
     let (mine, copied) = (bench.spend(0), bench.spend(1));
-    bench.submit_all(&[mine.clone()]);
+    bench.submit_all(std::slice::from_ref(&mine));
     assert_eq!(bench.hold(PEER, None, 2, &[mine.clone(), copied.clone()]), held(PEER, 2));
-    bench.submit_all(&[copied.clone()]);
+    bench.submit_all(std::slice::from_ref(&copied));
     let payload = bench.take().0.unwrap();
     assert_eq!(payload, of(&[&mine]), "the home of the other proposes it");
     let done = bench.execute(&[payload, of(&[&copied])]);

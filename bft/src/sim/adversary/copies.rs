@@ -32,8 +32,8 @@ impl FalseCopies {
     /// Each stays with its receivers for up to fifteen seconds, as if its home were busy, so they are few.
     const MADE_UP_MAX: u64 = 40;
 
-    fn note(&mut self, bytes: &Bytes, items: &[std::ops::Range<usize>]) {
-        self.heard.extend(items.iter().map(|item| Bytes::from(bytes[item.clone()].to_vec())));
+    fn note<'a>(&mut self, transactions: impl Iterator<Item = &'a [u8]>) {
+        self.heard.extend(transactions.map(|bytes| Bytes::from(bytes.to_vec())));
         let surplus = self.heard.len().saturating_sub(HEARD_MAX);
         self.heard.drain(..surplus);
     }
@@ -96,13 +96,12 @@ impl Behaviour for FalseCopies {
             Seen::Copies(copies) => {
                 self.position = self.position.max(copies.through.0.get().min(u64::MAX - 50));
                 if let Some(items) = list::parse(&copies.list, HEARD_MAX) {
-                    self.note(&copies.list, &items);
+                    self.note(items.into_iter().map(|item| &copies.list[item]));
                 }
             }
             Seen::Entry(entry) => {
                 if let Ok(proposal) = hands.rules.validate(entry.payload()) {
-                    let first = proposal.transactions().next().map(|view| Bytes::from(view.bytes().to_vec()));
-                    first.into_iter().for_each(|bytes| self.note(&bytes, &[0..bytes.len()]));
+                    self.note(proposal.transactions().map(|view| view.bytes()).take(1));
                 }
             }
             _ => {}
