@@ -102,7 +102,7 @@ fn finished_of_copies_with_a_loss() -> u64 {
     bench.delay = |to, event| match event {
         Event::Peer { body, .. } if to == HOME && MessageKind::of(body) != MessageKind::Held => NEVER,
         Event::Peer { from: HOME, body, .. }
-            if MessageKind::of(body) == MessageKind::Copies && body.len() > 30_000 =>
+            if MessageKind::of(body) == MessageKind::Copies && body.len() > 5_000 =>
         {
             NEVER
         }
