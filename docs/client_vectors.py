@@ -130,6 +130,7 @@ def main():
         "reply_error": u32(3) + u64(len(error)) + error,
         "reply_coins_from": u32(4) + coins([(a, 1000)]) + option(u32(20_000)),
         "reply_commit": u32(7) + u64(12) + b"\x03" * 32 + b"".join(u64(number) for number in (5, 4, 3, 2, 1)),
+        "reply_try_again": u32(8) + u32(250),
         "reply_coins_from_end": u32(4) + coins([]) + option(None),
     }
     print("# Printed by docs/client_vectors.py; everything in hex. docs/client-protocol.md says what it is.")

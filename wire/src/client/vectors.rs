@@ -74,6 +74,7 @@ fn vectors_of_the_independent_script() {
         ("reply_error", Reply::Error(error)),
         ("reply_coins_from", Reply::CoinsFrom { coins: vec![(a, 1_000)], next: Some(20_000) }),
         ("reply_commit", Reply::Commit(commit)),
+        ("reply_try_again", Reply::TryAgain { after_ms: 250 }),
         ("reply_coins_from_end", Reply::CoinsFrom { coins: vec![], next: None }),
     ] {
         assert_eq!(codec::encode(&reply), vector(name), "{name}");
