@@ -30,8 +30,8 @@
 //! [`PIECE_EVERY`], and the bytes that [`crate::serving`] grants. At most f+1 checkpoints are kept, each for
 //! [`KEPT_FOR`] after its last use; so f Byzantine members leave room for an honest one.
 //!
-//! Source: checkpoints and state transfer of PBFT (OSDI 1999, §4.3 and §6.2.2), made on request instead of every so many
-//! rounds.
+//! Source: checkpoints and state transfer of PBFT (OSDI 1999, §4.3 and §6.2.2), made on request instead of every so
+//! many rounds.
 
 mod offers;
 mod takeover;

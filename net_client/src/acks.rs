@@ -7,8 +7,8 @@
 //! Reader and writer share one socket, which is blocking for the writer's sake. So the reader reads only what an event
 //! announces, once for each event. After a read that did not fill its buffer the socket was empty, and the next byte or
 //! the end causes a new event, by the rules of edge-triggered epoll. After one that did, the link is registered again,
-//! which causes an event at once if there is more. If that rule ever failed, the socket's read timeout would make a read
-//! cost a millisecond instead of blocking the loop.
+//! which causes an event at once if there is more. If that rule ever failed, the socket's read timeout would make a
+//! read cost a millisecond instead of blocking the loop.
 //!
 //! # Security
 //! In a turn of the loop a link gets one read of 4 KiB, however much its listener sends, so no listener keeps the loop
@@ -164,8 +164,8 @@ const WAKER: Token = Token(usize::MAX);
 /// Room for some ninety acks.
 const SCRATCH_BYTES: usize = 4096;
 const READ_TIMEOUT: Duration = Duration::from_millis(1);
-/// Frames of a link that may be on their way. A listener sends some hundred acks a second, and one more for each MiB; of
-/// one that sends more the oldest count early.
+/// Frames of a link that may be on their way. A listener sends some hundred acks a second, and one more for each MiB;
+/// of one that sends more the oldest count early.
 const LATE_MAX: usize = 1 << 14;
 
 impl AcksLoop {

@@ -1,7 +1,8 @@
 //! Writes many frames at once.
 //!
-//! Small frames are copied into one buffer. A long body, or a piece of it, is written from its shared buffer, behind its
-//! header. So a burst of votes costs one system call, and a proposal is never copied, however many recipients it has.
+//! Small frames are copied into one buffer. A long body, or a piece of it, is written from its shared buffer, behind
+//! its header. So a burst of votes costs one system call, and a proposal is never copied, however many recipients it
+//! has.
 
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;

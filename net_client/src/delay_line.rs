@@ -2,8 +2,8 @@
 //!
 //! A frame that is pushed at some moment occupies the link for its bytes at the link's rate, after the frames before
 //! it, and arrives one delay later. So frames do not wait for each other except for the link itself. Only their order
-//! is kept, as TCP keeps it: a frame that is late (jitter, a lost segment) holds up those behind it. Each piece of a long
-//! body counts as a frame, so that a slow link brings bytes all the time.
+//! is kept, as TCP keeps it: a frame that is late (jitter, a lost segment) holds up those behind it. Each piece of a
+//! long body counts as a frame, so that a slow link brings bytes all the time.
 //!
 //! *Bandwidth.* The link is busy until `free_at`. [`DelayLine::room`] lets the caller fill a few milliseconds ahead, no
 //! more: what must wait for longer waits in the outbox, under its rule. What is on its way is kept here, up to as much

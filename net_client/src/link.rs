@@ -71,7 +71,8 @@ impl Link {
                     backoff.reset();
                 }
                 Ok(Use::Idle) => last_failure.clear(),
-                // Logged once while the reason stays the same, not at every dial; and seldom if it changes all the time.
+                // Logged once while the reason stays the same, not at every dial; and seldom if it changes all the
+                // time.
                 Err(error) => {
                     let failure = error.to_string();
                     if failure != last_failure {

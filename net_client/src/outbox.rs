@@ -13,8 +13,8 @@
 //! makes up for them. A number whose frame is gone is never silently missing: `Skip` comes in its place, because the
 //! listener takes a gap for an attack.
 //!
-//! A long body is handed out in pieces, so that a ping can leave between two of them. It is begun and finished before the
-//! next frame, since the order of frames is that of their pushes: an entry's certificate never overtakes the entry.
+//! A long body is handed out in pieces, so that a ping can leave between two of them. It is begun and finished before
+//! the next frame, since the order of frames is that of their pushes: an entry's certificate never overtakes the entry.
 //!
 //! Cost: a logarithm of the frames that wait for each frame pushed, handed out, confirmed or dropped. A report of
 //! finished classes costs the frames that it finishes and the lanes that it names, and a reconnect costs nothing before

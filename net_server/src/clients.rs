@@ -2,8 +2,8 @@
 //!
 //! Anybody can be a client, so the memory that clients can occupy is bounded for all of them together: sessions (one
 //! address has only some of the places; a connection that never sent a request is evicted, and an idle client),
-//! unfinished frames (a long one needs a permit and has to arrive in time), and unread replies (the client with the most
-//! is closed).
+//! unfinished frames (a long one needs a permit and has to arrive in time), and unread replies (the client with the
+//! most is closed).
 //!
 //! While the core lags, clients are held back: each is read only until it has sent a request for the core, which waits
 //! here. So status requests are still answered, with the status that a lagging core hands over, and each client

@@ -11,8 +11,8 @@
 //! mebibyte is due.
 //!
 //! Bytes are signs of life, whether or not they complete a frame: on a slow link a long body takes longer than either
-//! side waits for a sign. So a session is silent only if no byte arrives, and while bytes arrive its dialer gets a frame
-//! at each ping interval: an ack, a pong, or a [`Kind::Heard`].
+//! side waits for a sign. So a session is silent only if no byte arrives, and while bytes arrive its dialer gets a
+//! frame at each ping interval: an ack, a pong, or a [`Kind::Heard`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;

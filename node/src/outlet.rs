@@ -4,13 +4,13 @@
 //! [`HUNG_AFTER`] while more than its bound waits has hung; its socket is closed, so that its supervisor restarts it,
 //! and the core sends lost messages again.
 //!
-//! *One peer's traffic.* Of the messages for one peer alone no more wait than its outbox in `net_client` would keep. More
-//! of them are dropped and counted, as there. So a peer for which the core has much to send, because its handshakes or
-//! requests make it, delays the others, and never costs them the child.
+//! *One peer's traffic.* Of the messages for one peer alone no more wait than its outbox in `net_client` would keep.
+//! More of them are dropped and counted, as there. So a peer for which the core has much to send, because its
+//! handshakes or requests make it, delays the others, and never costs them the child.
 //!
 //! The bytes that the core sends at once must stay below the bound, or a slow child would be restarted again and again.
-//! So re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of parts at once), and each
-//! member gets at most two of the longest entries at once (`bft::serving`).
+//! So re-sending is paced (`bft::round::resend_pace`: at most 16 MiB of the lane and as much of parts at once), and
+//! each member gets at most two of the longest entries at once (`bft::serving`).
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Write};

@@ -1,8 +1,8 @@
 //! Offering load and keeping the books on it.
 //!
 //! [`offering`] is the handle; it owns the thread of [`engine`]. [`plan`] holds what is offered, [`workload`] makes the
-//! transactions and judges the receipts, [`contact`] notices which nodes are silent, [`tally`] counts, [`histogram`] keeps latencies, [`series`] counts by the
-//! second, [`transactions`] writes down single ones.
+//! transactions and judges the receipts, [`contact`] notices which nodes are silent, [`tally`] counts, [`histogram`]
+//! keeps latencies, [`series`] counts by the second, [`transactions`] writes down single ones.
 
 mod contact;
 mod engine;

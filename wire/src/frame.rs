@@ -14,8 +14,8 @@
 //! [`InOrder`] is the receiver's side: it drops duplicates, and a gap closes the connection. `Ack` and `Skip` carry the
 //! number that is expected next: all below it have arrived, or will never come.
 //!
-//! **Pieces.** A long body travels in pieces ([`is_long`]), between which pings pass. A listener that receives bytes and
-//! completes no frame for a while sends a `Heard`, so that a dialer does not take a slow link for a dead one.
+//! **Pieces.** A long body travels in pieces ([`is_long`]), between which pings pass. A listener that receives bytes
+//! and completes no frame for a while sends a `Heard`, so that a dialer does not take a slow link for a dead one.
 //!
 //! # Security
 //! Nothing is allocated for a frame before its kind and length are checked, and at most a mebibyte for a long body

@@ -100,9 +100,10 @@ impl Server {
     /// Starts one with additional flags.
     pub(crate) fn start(flags: &[&str]) -> Server {
         let testbed = Testbed::deal();
-        // The address is random, port included, so that no server of another test answers at it. Asking the system for a
-        // free port would need a listener, and a child that another test starts just then holds a copy of it until its
-        // `exec`: who connects meanwhile is reset. A port that is taken all the same ends the server; the next is tried.
+        // The address is random, port included, so that no server of another test answers at it. Asking the system for
+        // a free port would need a listener, and a child that another test starts just then holds a copy of it until
+        // its `exec`: who connects meanwhile is reset. A port that is taken all the same ends the server; the next is
+        // tried.
         for _ in 0..20 {
             let [_, a, b, c] = rand::u64().to_le_bytes()[..4] else { unreachable!("these are four") };
             let port = 10_000 + rand::below(20_000) as u16;

@@ -72,8 +72,8 @@ enum State {
 }
 
 impl Cluster {
-    /// Starts `count` nodes, each with the arguments that `arguments` gives it, and the program of a Byzantine one if it
-    /// is one. If one cannot be started, those that could are ended.
+    /// Starts `count` nodes, each with the arguments that `arguments` gives it, and the program of a Byzantine one if
+    /// it is one. If one cannot be started, those that could are ended.
     pub(crate) fn start(
         directories: &Directories,
         count: u16,

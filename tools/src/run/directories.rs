@@ -182,7 +182,8 @@ impl Directories {
         Ok(self.log.join("clients.csv").exists())
     }
 
-    /// Whether the last run that used the log directory ended without a summary: it was killed, or its load never began.
+    /// Whether the last run that used the log directory ended without a summary: it was killed, or its load never
+    /// began.
     pub(crate) fn lacks_figures(&self) -> bool {
         self.lock().exists() && !self.log.join("summary.json").exists()
     }

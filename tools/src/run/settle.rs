@@ -1,4 +1,5 @@
-//! The beginning of a run that goes on: it closes the files of the last run, and keeps the figures of earlier ones apart.
+//! The beginning of a run that goes on: it closes the files of the last run, and keeps the figures of earlier ones
+//! apart.
 //!
 //! Nodes that go on from journals keep what their cores have counted and all blocks in their files. The judgement is of
 //! all of that; the figures of a run are its own.
@@ -45,8 +46,8 @@ impl Before {
 }
 
 impl Run<'_> {
-    /// The error that these nodes have ended while they did their journals again. If a shard can spare them, it says how
-    /// to go on without their signatures.
+    /// The error that these nodes have ended while they did their journals again. If a shard can spare them, it says
+    /// how to go on without their signatures.
     pub(super) fn not_resumed(&self, ends: Vec<UnaskedEnd>) -> StartError {
         let committee = &self.prepared.committee;
         let lost: BTreeSet<NodeId> =
@@ -86,8 +87,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes room for the figures of this load. Only now, so that a run which cannot go on leaves those of the last load
-    /// where they are.
+    /// Makes room for the figures of this load. Only now, so that a run which cannot go on leaves those of the last
+    /// load where they are.
     fn put_figures_aside(&self) -> Result<(), StartError> {
         let aside = put_aside(&self.plan.directories.log).map_err(StartError::Hosts)?;
         if let Some(aside) = aside {

@@ -118,8 +118,8 @@ impl Summary {
 
     /// Why a run that is safe is not well, in words.
     fn complaints(&self) -> Vec<String> {
-        // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection. Nor
-        // does anything that Byzantine nodes do.
+        // Faults may leave a client in the dark about a coin between shards; within one nothing excuses a rejection.
+        // Nor does anything that Byzantine nodes do.
         let has_faults = self.faults.iter().any(|outcome| !outcome.fault.is_byzantine());
         let is_in_the_dark = has_faults && self.shards > 1;
         // An expiry as long as the load chooses it passes only while something stands still.

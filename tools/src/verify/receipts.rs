@@ -78,8 +78,8 @@ pub(super) fn check_totals(record: &Record, shards: u16, verdict: &mut Verdict) 
     // Nodes serve any client: what they took beyond what the run handed them is not the run's.
     let up = record.nodes.values().flatten();
     let taken = up.fold(0u64, |sum, status| sum.saturating_add(status.taken));
-    // A transaction that a node refused was not taken, one that it knew to be rejected neither, and one that was handed on
-    // may have been taken twice.
+    // A transaction that a node refused was not taken, one that it knew to be rejected neither, and one that was handed
+    // on may have been taken twice.
     let maybe_not_taken = clients.refused.saturating_add(clients.rejected);
     let of_others_at_most = taken.saturating_sub(clients.submitted.saturating_sub(maybe_not_taken));
     let some_are_down = record.nodes.values().any(Option::is_none);

@@ -11,8 +11,8 @@
 //!
 //! # Security
 //! The announcement is authenticated before anything is allocated. It binds the body by its digest, so pieces need no
-//! tag of their own: whoever alters, leaves out or moves one makes another digest, which closes the connection. A reader
-//! holds one unfinished body at most.
+//! tag of their own: whoever alters, leaves out or moves one makes another digest, which closes the connection. A
+//! reader holds one unfinished body at most.
 
 use sha2::{Digest as _, Sha256};
 

@@ -57,8 +57,8 @@ pub(super) enum Query {
     Made,
     /// Another node has it or had it, and is silent: a refusal for want of room does not end it.
     HandedOn,
-    /// It was queried or handed on, and its node has refused it as spent, which may mean that it has executed it. If the
-    /// node does not know it even then, the refusal stands.
+    /// It was queried or handed on, and its node has refused it as spent, which may mean that it has executed it. If
+    /// the node does not know it even then, the refusal stands.
     RefusedSpent,
 }
 

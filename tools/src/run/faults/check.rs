@@ -1,8 +1,8 @@
 //! Which faults of a plan do not go together.
 //!
 //! A node that is down can only be restarted. While its processes are stopped, slowed or without room on the disk,
-//! no other fault strikes them, because nobody could say which of the two caused what. Nor does one strike the processes
-//! of a Byzantine node. A link has one rule at a time.
+//! no other fault strikes them, because nobody could say which of the two caused what. Nor does one strike the
+//! processes of a Byzantine node. A link has one rule at a time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

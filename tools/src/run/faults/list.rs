@@ -2,7 +2,8 @@
 //!
 //! `LIST = ITEM ["," ITEM]…`; an item is a fault, `every:S` or `random:COUNT`. `FAULT = NAME ":" WHAT "@" T ["+" D]`;
 //! `WHAT` names nodes, as in `0-2+5`, or links by the sides between which they are: `0+1/2+3`, or `0+1>2` for one
-//! direction. `byzantine:IDS=BEHAVIOUR` has no time, since it holds from beginning to end. `every:S` repeats the faults before it, as far back as the list or the last `every` goes.
+//! direction. `byzantine:IDS=BEHAVIOUR` has no time, since it holds from beginning to end. `every:S` repeats the faults
+//! before it, as far back as the list or the last `every` goes.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Random faults, drawn from the seed of the run: the same seed draws the same.
 //!
 //! At no time do random faults alone hold more than f nodes of a shard, and a node counts as faulty until it has had
-//! time to recover ([`RECOVERS`]), a Byzantine one all the time, so a run with nothing else in its list must end with all nodes level and nothing
-//! lost. Nodes cut off from the others count; those at the ends of a slow link do not, since the protocol bears any
-//! delay.
+//! time to recover ([`RECOVERS`]), a Byzantine one all the time, so a run with nothing else in its list must end with
+//! all nodes level and nothing lost. Nodes cut off from the others count; those at the ends of a slow link do not,
+//! since the protocol bears any delay.
 
 use std::time::Duration;
 
