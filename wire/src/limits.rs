@@ -197,7 +197,8 @@ pub const MEMPOOL_PEERS_PERCENT_MAX: usize = 50;
 pub const ORDER_BYTES_MAX: u64 = CLIENT_FRAME_BYTES_MAX;
 /// Bytes from which a batch of copies of transactions is sent: worth its frame, and no delay to other messages.
 pub const SHARE_BATCH_BYTES: u64 = 256 << 10;
-/// Bytes of such copies that one member has not acknowledged: enough for 8 MiB/s where an answer takes 250 ms.
+/// Bytes of such copies that one member has not acknowledged: two seconds of [`SHARE_BYTES_PER_S`], so that a slow
+/// answer does not slow the copies down.
 pub const SHARE_WINDOW_BYTES: u64 = 2 * MIB;
 /// Bytes of such copies that a member sends in a second, each batch counted once: what waits at 4,000 transactions a
 /// second. Where a shard has more than it can carry, copies of all that waits would take a quarter of its processor

@@ -352,7 +352,7 @@ pub(super) const METRICS: &[Metric] = &[
         "testbed_frames_dropped_total",
         Counter,
         &["peer"],
-        "Frames for the peer that were dropped since its outbox was full.",
+        "Frames for the peer that were dropped since its outbox was full, or too much waited on the way to net_client.",
         |scrape, samples| {
             for (peer, counters) in links_of(scrape, Child::NetClient) {
                 samples.add(&[&peer], counters.dropped);
@@ -375,8 +375,8 @@ pub(super) const METRICS: &[Metric] = &[
         "testbed_refused_total",
         Counter,
         &["reason"],
-        "Connections refused, frames thrown away and requests not understood, by reason. Reasons that never occurred \
-         have no sample.",
+        "Connections refused, frames thrown away, requests not understood and listeners that broke a rule, by reason. \
+         Reasons that never occurred have no sample.",
         |scrape, samples| {
             for (reason, count) in &scrape.snapshot.status.refused {
                 samples.add(&[reason], count);
