@@ -63,7 +63,7 @@ pub(crate) const COMMAND: Command = Command {
 /// What the nodes know of transactions.
 #[derive(Default)]
 struct Known {
-    /// By transaction and node; `None` where it is open.
+    /// Of each transaction that was asked for, by node; `None` where it is open.
     fates: BTreeMap<TxId, BTreeMap<NodeId, Option<Fate>>>,
     /// Nodes that have answered.
     answered: BTreeSet<NodeId>,
@@ -86,7 +86,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
             return Ok(4);
         }
     };
-    if known.fates.is_empty() {
+    if known.fates.values().all(BTreeMap::is_empty) {
         let why = |node: &NodeId| format!("node {node}: {}", known.reason(*node));
         let all: Vec<String> = nodes.iter().map(why).collect();
         eprintln!("tools query: no node answers: {}", all.join("; "));
@@ -94,7 +94,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     }
     ids.iter().for_each(|id| print(known.line(id, &committee)));
     for node in nodes.difference(&known.answered).filter(|_| !known.all_have_ended(&ids)) {
-        eprintln!("tools query: node {node} was not asked: {}", known.reason(*node));
+        eprintln!("tools query: node {node} has not answered: {}", known.reason(*node));
     }
     Ok(u8::from(!known.all_have_ended(&ids)))
 }
@@ -121,7 +121,7 @@ fn ask(
     patience: Duration,
 ) -> io::Result<Known> {
     let mut sessions = Sessions::begin(committee, hosts, nodes.iter().copied())?;
-    let mut known = Known::default();
+    let mut known = Known::of(ids);
     let until = Instant::now() + patience;
     while !known.all_have_ended(ids) && known.answered.len() < nodes.len() {
         let Some((node, happened)) = sessions.next(until)? else { break };
@@ -133,25 +133,33 @@ fn ask(
             Happened::Down(reason) => {
                 known.down.insert(node, reason.to_string());
             }
-            Happened::Reply(reply) => known.take(node, reply, ids),
+            Happened::Reply(reply) => known.take(node, reply),
         }
     }
     Ok(known)
 }
 
 impl Known {
-    fn take(&mut self, node: NodeId, reply: Reply, ids: &[TxId]) {
+    /// Nothing yet of these transactions.
+    fn of(ids: &[TxId]) -> Known {
+        Known { fates: ids.iter().map(|id| (*id, BTreeMap::new())).collect(), ..Known::default() }
+    }
+
+    fn take(&mut self, node: NodeId, reply: Reply) {
         match reply {
             Reply::Receipts(receipts) => {
+                // A node may send receipts for anything.
                 for receipt in receipts {
-                    self.fates.entry(receipt.id).or_default().insert(node, Some(receipt.fate));
+                    if let Some(fates) = self.fates.get_mut(&receipt.id) {
+                        fates.insert(node, Some(receipt.fate));
+                    }
                 }
             }
             // The answer to what was asked after the query.
             Reply::Coins(_) => {
                 self.answered.insert(node);
-                for id in ids {
-                    self.fates.entry(*id).or_default().entry(node).or_insert(None);
+                for fates in self.fates.values_mut() {
+                    fates.entry(node).or_insert(None);
                 }
             }
             Reply::Error(reason) => {
@@ -163,9 +171,8 @@ impl Known {
 
     /// A node that knows the end of a transaction, and the end.
     fn end(&self, id: &TxId) -> Option<(NodeId, Fate)> {
-        let is_end = |fate: &Fate| matches!(fate, Fate::Finished(_) | Fate::Rejected(_) | Fate::Expired);
         let mut fates = self.fates.get(id)?.iter().filter_map(|(node, fate)| Some((*node, (*fate)?)));
-        fates.find(|(_, fate)| is_end(fate))
+        fates.find(|(_, fate)| fate.is_final())
     }
 
     fn all_have_ended(&self, ids: &[TxId]) -> bool {
@@ -181,8 +188,8 @@ impl Known {
         if let Some((node, fate)) = self.end(id) {
             let shard = committee.shard_of(node);
             return match fate {
-                Fate::Finished(_) => format!("{text}  {fate} of shard {shard}, says node {node}"),
-                _ => format!("{text}  {fate}, says node {node}"),
+                Fate::Finished(_) => format!("{text}  {fate} of shard {shard}, reported by node {node}"),
+                _ => format!("{text}  {fate}, reported by node {node}"),
             };
         }
         let fates = self.fates.get(id);
@@ -212,28 +219,36 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_receipt_when_the_next_answer_comes_is_open() {
+    fn no_receipt_before_the_next_reply_means_open() {
         let (committee, _) = deal_committee(4, 2, Protocol::default(), seeded_entropy(7));
         let line = |known: &Known| known.line(&ID, &committee).split_off(66);
-        let mut known = Known::default();
-        known.take(NodeId(1), receipt(Fate::Unknown), &[ID]);
-        known.take(NodeId(1), Reply::Coins(Vec::new()), &[ID]);
+        let mut known = Known::of(&[ID]);
+        known.take(NodeId(1), receipt(Fate::Unknown));
+        known.take(NodeId(1), Reply::Coins(Vec::new()));
         assert_eq!(line(&known), "unknown to node 1");
-        known.take(NodeId(2), Reply::Coins(Vec::new()), &[ID]);
+        known.take(NodeId(2), Reply::Coins(Vec::new()));
         assert_eq!(line(&known), "open at node 2");
         assert!(!known.all_have_ended(&[ID]));
-        known.take(NodeId(5), receipt(Fate::Finished(Round(12))), &[ID]);
-        assert_eq!(line(&known), "finished in round 12 of shard 1, says node 5");
+        known.take(NodeId(5), receipt(Fate::Finished(Round(12))));
+        assert_eq!(line(&known), "finished in round 12 of shard 1, reported by node 5");
         assert!(known.all_have_ended(&[ID]));
     }
 
     #[test]
     fn ends_are_those_that_hold_everywhere() {
-        let mut known = Known::default();
-        known.take(NodeId(1), receipt(Fate::Refused(wire::client::Refusal::Full)), &[ID]);
+        let mut known = Known::of(&[ID]);
+        known.take(NodeId(1), receipt(Fate::Refused(wire::client::Refusal::Full)));
         assert_eq!(known.end(&ID), None);
-        known.take(NodeId(2), receipt(Fate::Rejected(Rejection::Spent)), &[ID]);
+        known.take(NodeId(2), receipt(Fate::Rejected(Rejection::Spent)));
         assert_eq!(known.end(&ID), Some((NodeId(2), Fate::Rejected(Rejection::Spent))));
+    }
+
+    #[test]
+    fn receipts_that_nobody_asked_for_are_dropped() {
+        let mut known = Known::of(&[ID]);
+        let other = Receipt { id: TxId([1; 32]), fate: Fate::Expired };
+        known.take(NodeId(1), Reply::Receipts(vec![other]));
+        assert!(known.fates.keys().eq([&ID]));
     }
 
     #[test]

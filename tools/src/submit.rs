@@ -1,8 +1,10 @@
 //! `tools submit`: one transaction by hand, with its coins looked up, and its receipt.
 //!
-//! [`transfer`] chooses the coins and writes the transaction, [`mod@conduct`] talks to the nodes.
+//! [`transfer`] chooses the coins and writes the transaction, [`mod@conduct`] talks to the nodes, [`handed`] has what
+//! their replies mean.
 
 mod conduct;
+mod handed;
 mod transfer;
 
 use std::fs;
@@ -19,7 +21,7 @@ use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, TRANSACTION_BYTES_MAX};
 use wire::rand;
 use wire::text::ParseError;
 
-use self::conduct::{Conducted, NotSubmitted, Request, conduct};
+use self::conduct::{Conducted, NotSubmitted, Wanted, conduct};
 use self::transfer::Transfer;
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::ids;
@@ -80,7 +82,7 @@ pub(crate) const COMMAND: Command = Command {
             "Rounds of each input shard after which it expires if it is not ordered.",
         )
         .within(Range::whole(1, EXPIRY_ROUNDS_AHEAD_MAX - 1_000)),
-        Opt::with("timeout", "S", "30", "Seconds to wait for its receipt, all questions before included.")
+        Opt::with("timeout", "S", "30", "Seconds to wait for its receipt, including the look-up of coins.")
             .within(Range::PositiveSeconds),
     ],
     sections: &[
@@ -120,7 +122,7 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
 }
 
 /// What a command line asks for.
-fn request(values: &Values, committee: &Committee) -> Result<Request, UsageError> {
+fn request(values: &Values, committee: &Committee) -> Result<Wanted, UsageError> {
     let shards = committee.shards();
     let expected = format!("shards of 0 to {}, such as 0 or 0+{}", shards - 1, shards - 1);
     let from = values.value("from", &expected, |text| shards_of(text, shards))?;
@@ -147,7 +149,7 @@ fn request(values: &Values, committee: &Committee) -> Result<Request, UsageError
     };
     let expiry_rounds = values.whole("expiry-rounds")?;
     let until = Instant::now() + values.seconds("timeout")?;
-    Ok(Request { transfer, has_own_key: values.is_given("key"), at, expiry_rounds, until })
+    Ok(Wanted { transfer, has_own_key: values.is_given("key"), at, expiry_rounds, until })
 }
 
 /// Shards of a list, ascending and each once.
@@ -178,7 +180,7 @@ fn secret(path: &Path) -> Result<SigningKey, ParseError> {
 }
 
 /// The result as people read it.
-fn text(conducted: &Conducted, request: &Request, took: Duration) -> String {
+fn text(conducted: &Conducted, request: &Wanted, took: Duration) -> String {
     let Conducted { written, inputs, contact, handed_on, receipt_after, fate } = conducted;
     let id = hex::encode(&written.id.0);
     let coin = |(shard, coin, amount): (ShardId, &[u8], u64)| {
@@ -190,7 +192,7 @@ fn text(conducted: &Conducted, request: &Request, took: Duration) -> String {
     );
     lines.push(match handed_on {
         0 => format!("contact  node {contact}"),
-        _ => format!("contact  node {contact}, since {handed_on} before it were silent"),
+        _ => format!("contact  node {contact}, after {handed_on} silent"),
     });
     let to = request.transfer.to;
     match (fate, receipt_after) {

@@ -107,11 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         transaction.extend(key.sign(&message).to_bytes());
     }
     let id = TxId(sha256(&[&transaction]));
-    let mut items = Vec::new();
-    let at = list::begin(&mut items);
-    list::push(&mut items, &transaction);
-    list::finish(&mut items, at, 1);
-    session.send(&Request::Submit, &items)?;
+    session.send(&Request::Submit, &list::of([&transaction]))?;
     let fate = session.wait(|reply| match reply {
         Reply::Receipts(receipts) => {
             receipts.iter().find(|receipt| receipt.id == id).map(|receipt| receipt.fate)

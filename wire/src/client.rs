@@ -101,7 +101,8 @@ pub enum Reply {
     },
     /// A block was executed, for a subscriber.
     Commit(Commit),
-    /// Beside receipts that refuse for want of room (`Refusal::Full`, `Refusal::ClientShare`): about when there is some.
+    /// Beside receipts that refuse for want of room (`Refusal::Full`, `Refusal::ClientShare`): about when there is
+    /// some.
     TryAgain {
         /// After so many milliseconds.
         after_ms: u32,
@@ -151,6 +152,13 @@ pub enum Fate {
     Refused(Refusal),
     /// Neither open nor remembered here.
     Unknown,
+}
+
+impl Fate {
+    /// Whether it is the end of a transaction everywhere.
+    pub fn is_final(self) -> bool {
+        matches!(self, Fate::Finished(_) | Fate::Rejected(_) | Fate::Expired)
+    }
 }
 
 /// Why execution rejected a transaction for good.
@@ -405,6 +413,19 @@ pub struct Waiting {
 /// A list of byte strings in place: a count and, for each, a length and the bytes; all integers 32 bits, little
 /// endian. The whole input is the list: trailing bytes are refused.
 pub mod list {
+    /// The list of these byte strings.
+    pub fn of<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let at = begin(&mut buffer);
+        let mut count = 0;
+        for item in items {
+            push(&mut buffer, item.as_ref());
+            count += 1;
+        }
+        finish(&mut buffer, at, count);
+        buffer
+    }
+
     /// Starts an empty list in `buffer` and returns the position of its count, for [`finish`].
     pub fn begin(buffer: &mut Vec<u8>) -> usize {
         buffer.extend([0; 4]);

@@ -6,12 +6,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bft::transaction::{self, Input, Invalid};
-use wire::client::{Fate, Refusal, Reply, Request as Ask, list};
+use wire::client::{Fate, Reply, Request, list};
 use wire::committee::Committee;
 use wire::hosts::Hosts;
 use wire::ids::{CoinId, NodeId, Round, ShardId, TxId};
 use wire::limits::INPUTS_MAX;
+use wire::rand;
 
+use super::handed::{Handed, Step};
 use super::transfer::{Shortage, Transfer, Written};
 use crate::client::Happened;
 use crate::load::{Advice, Contact, Others, Turn, spare_coins};
@@ -23,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_millis(50);
 
 /// What to submit.
-pub(super) struct Request {
+pub(super) struct Wanted {
     pub(super) transfer: Transfer,
     /// Whether the coins are other ones than those of the beginning.
     pub(super) has_own_key: bool,
@@ -76,7 +78,7 @@ impl From<io::Error> for NotSubmitted {
 pub(super) fn conduct(
     committee: &Committee,
     hosts: &Hosts,
-    request: &Request,
+    request: &Wanted,
 ) -> Result<Conducted, NotSubmitted> {
     let transfer = &request.transfer;
     let shards: BTreeSet<ShardId> = transfer.from.iter().copied().chain([transfer.to]).collect();
@@ -90,7 +92,7 @@ pub(super) fn conduct(
             None => talk.answering(*shard).next().is_some(),
         };
         while !is_there(&talk) {
-            if talk.next(request.until)?.is_none() {
+            if let Next::Over = talk.next(request.until)? {
                 return Err(talk.not_reached(*shard));
             }
         }
@@ -107,10 +109,19 @@ pub(super) fn conduct(
     talk.submit(written, inputs)
 }
 
+/// What comes next of the nodes.
+enum Next {
+    Reply(NodeId, Reply),
+    /// The state of a node has changed.
+    Noted,
+    /// The time is over.
+    Over,
+}
+
 /// The talk with the nodes of the shards that a transaction concerns.
 struct Talk<'a> {
     committee: &'a Committee,
-    request: &'a Request,
+    request: &'a Wanted,
     sessions: Sessions,
     /// Of the nodes that have reported their status and take transactions.
     heights: BTreeMap<NodeId, Round>,
@@ -133,22 +144,19 @@ impl Talk<'_> {
         here.map(|(_, height)| *height).max().unwrap_or_default()
     }
 
-    /// The next reply that is not about a node's state; `None` when the time is over. Gives a node that turns up at any
-    /// time its question about that.
-    fn next(&mut self, until: Instant) -> io::Result<Option<Option<(NodeId, Reply)>>> {
-        let Some((node, happened)) = self.sessions.next(until)? else { return Ok(None) };
-        Ok(Some(match happened {
+    /// The next event. Requests the state of a node that turns up at any time.
+    fn next(&mut self, until: Instant) -> io::Result<Next> {
+        let Some((node, happened)) = self.sessions.next(until)? else { return Ok(Next::Over) };
+        match happened {
             Happened::Up => {
                 self.down.remove(&node);
-                self.sessions.send(node, &Ask::Status, &[]);
+                self.sessions.send(node, &Request::Status, &[]);
                 if let Some(id) = self.open {
-                    self.sessions.send(node, &Ask::Query(vec![id]), &[]);
+                    self.sessions.send(node, &Request::Query(vec![id]), &[]);
                 }
-                None
             }
             Happened::Down(reason) => {
                 self.down.insert(node, reason.to_string());
-                None
             }
             Happened::Reply(Reply::Status(status)) => {
                 if status.follows {
@@ -156,10 +164,10 @@ impl Talk<'_> {
                 } else {
                     self.heights.insert(node, status.executed);
                 }
-                None
             }
-            Happened::Reply(reply) => Some((node, reply)),
-        }))
+            Happened::Reply(reply) => return Ok(Next::Reply(node, reply)),
+        }
+        Ok(Next::Noted)
     }
 
     fn not_reached(&self, shard: ShardId) -> NotSubmitted {
@@ -196,24 +204,23 @@ impl Talk<'_> {
         let transfer = &self.request.transfer;
         let owner = transfer.owner().0;
         let spare = if self.request.has_own_key { Vec::new() } else { spare_coins(self.committee, shard) };
-        self.sessions.send(node, &Ask::Coins(spare), &[]);
+        self.sessions.send(node, &Request::Coins(spare), &[]);
         let mut coins: Vec<(CoinId, u64)> = Vec::new();
+        let mut spare_count = 0;
         loop {
             let until = self.request.until.min(Instant::now() + PATIENCE);
             let reply = loop {
                 match self.next(until)? {
-                    Some(Some((from, reply))) if from == node => break reply,
-                    Some(_) if Instant::now() < until => {}
-                    Some(_) | None => return Ok(None),
+                    Next::Reply(from, reply) if from == node => break reply,
+                    Next::Reply(..) | Next::Noted if Instant::now() < until => {}
+                    Next::Reply(..) | Next::Noted | Next::Over => return Ok(None),
                 }
             };
             let next = match reply {
                 Reply::Coins(unspent) => {
                     coins.extend(unspent);
-                    // Two that are submitted at once rarely take the same one.
-                    let turn = self.request.transfer.payload.first().map_or(0, |byte| usize::from(*byte));
-                    let count = coins.len().max(1);
-                    coins.rotate_left(turn % count);
+                    turn(&mut coins);
+                    spare_count = coins.len();
                     Some(0)
                 }
                 Reply::CoinsFrom { coins: more, next } => {
@@ -224,8 +231,11 @@ impl Talk<'_> {
                 _ => continue,
             };
             match next.filter(|_| !suffice(&coins, transfer.amount)) {
-                Some(place) => self.sessions.send(node, &Ask::CoinsFrom { owner, place }, &[]),
-                None => return Ok(Some(coins)),
+                Some(place) => self.sessions.send(node, &Request::CoinsFrom { owner, place }, &[]),
+                None => {
+                    turn(&mut coins[spare_count..]);
+                    return Ok(Some(coins));
+                }
             }
         }
     }
@@ -233,27 +243,34 @@ impl Talk<'_> {
     /// Hands the transaction in, and on where a node is silent, until its receipt comes or the time is over.
     fn submit(mut self, written: Written, inputs: Vec<Input>) -> Result<Conducted, NotSubmitted> {
         let to = self.request.transfer.to;
-        let mut contact = match self.request.at {
+        let first = match self.request.at {
             Some(at) => at,
             None => self.answering(to).next().ok_or_else(|| self.not_reached(to))?,
         };
         self.open = Some(written.id);
-        self.hand_in(contact, &written);
+        let mut handed = Handed::to(first, written);
+        self.hand_in(&handed);
         let began = Instant::now();
-        let (mut watch, mut turned, mut heard) =
-            (Contact::new(PATIENCE), began, self.sessions.heard(contact));
-        let mut tried = vec![contact];
+        let (mut watch, mut turned, mut heard) = (Contact::new(PATIENCE), began, self.sessions.heard(first));
         let mut fate = None;
         while fate.is_none() && Instant::now() < self.request.until {
-            if let Some(Some((node, reply))) = self.next(self.request.until.min(Instant::now() + TURN))? {
-                fate = self.fate(node, reply, contact, &written);
+            if let Next::Reply(node, reply) = self.next(self.request.until.min(Instant::now() + TURN))? {
+                match handed.on_reply(node, &reply, Instant::now()) {
+                    Step::Nothing => {}
+                    Step::Query(node) => self.query(node, &handed),
+                    Step::Submit => self.hand_in(&handed),
+                    Step::End(end) => fate = Some(end),
+                }
             }
             let now = Instant::now();
+            if handed.is_due(now) {
+                self.query(handed.contact(), &handed);
+            }
             if now.duration_since(turned) < TURN {
                 continue;
             }
-            let next = self.answering(to).find(|node| !tried.contains(node));
-            let last = std::mem::replace(&mut heard, self.sessions.heard(contact));
+            let next = self.answering(to).find(|node| !handed.was_at(*node));
+            let last = std::mem::replace(&mut heard, self.sessions.heard(handed.contact()));
             let turn = Turn {
                 elapsed: now.duration_since(turned),
                 heard: heard != last,
@@ -263,46 +280,33 @@ impl Talk<'_> {
             };
             turned = now;
             match (watch.turn(turn), next) {
-                (Advice::Ping, _) => self.sessions.ping(contact),
+                (Advice::Ping, _) => self.sessions.ping(handed.contact()),
                 (Advice::HandOn(_), Some(next)) => {
-                    contact = next;
-                    tried.push(next);
+                    handed.hand_on(next);
                     (watch, heard) = (Contact::new(PATIENCE), self.sessions.heard(next));
-                    self.sessions.send(next, &Ask::Query(vec![written.id]), &[]);
+                    self.query(next, &handed);
                 }
                 (Advice::Nothing | Advice::Back | Advice::HandOn(_), _) => {}
             }
         }
         let receipt_after = fate.map(|_| began.elapsed());
-        Ok(Conducted { written, inputs, contact, handed_on: tried.len() - 1, receipt_after, fate })
+        let (contact, handed_on) = (handed.contact(), handed.handed_on());
+        Ok(Conducted { written: handed.written, inputs, contact, handed_on, receipt_after, fate })
     }
 
-    /// The end of the transaction, if a reply says it.
-    fn fate(&mut self, node: NodeId, reply: Reply, contact: NodeId, written: &Written) -> Option<Fate> {
-        let Reply::Receipts(receipts) = reply else { return None };
-        let fate = receipts.iter().find(|receipt| receipt.id == written.id)?.fate;
-        match fate {
-            Fate::Finished(_) | Fate::Rejected(_) | Fate::Expired => Some(fate),
-            // It was handed on, and this node has it meanwhile.
-            Fate::Refused(Refusal::Duplicate) => {
-                self.sessions.send(node, &Ask::Query(vec![written.id]), &[]);
-                None
-            }
-            Fate::Refused(_) => (node == contact).then_some(fate),
-            Fate::Unknown if node == contact => {
-                self.hand_in(node, written);
-                None
-            }
-            Fate::Unknown => None,
-        }
+    fn query(&mut self, node: NodeId, handed: &Handed) {
+        self.sessions.send(node, &Request::Query(vec![handed.written.id]), &[]);
     }
 
-    fn hand_in(&mut self, node: NodeId, written: &Written) {
-        let mut items = Vec::new();
-        let at = list::begin(&mut items);
-        list::push(&mut items, &written.bytes);
-        list::finish(&mut items, at, 1);
-        self.sessions.send(node, &Ask::Submit, &items);
+    fn hand_in(&mut self, handed: &Handed) {
+        self.sessions.send(handed.contact(), &Request::Submit, &list::of([&handed.written.bytes]));
+    }
+}
+
+/// Begins with any of the coins, so that two transactions that are submitted at once rarely spend the same one.
+fn turn(coins: &mut [(CoinId, u64)]) {
+    if !coins.is_empty() {
+        coins.rotate_left((rand::u64() % coins.len() as u64) as usize);
     }
 }
 

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_coins_do_not_suffice_for_is_said() {
+    fn a_shortage_names_coins_and_sum() {
         let none = transfer(&[0, 1], None).inputs(&[coins(&[5]), coins(&[])]);
         assert_eq!(none, Err(Shortage::NoCoin(ShardId(1))));
         let few = transfer(&[0], Some(100)).inputs(&[coins(&[5, 6])]);

@@ -62,8 +62,6 @@ pub(super) fn send(scene: &Scene, victim: Victim, frames: u64, seed: u64) -> Tal
 /// A submission of one transaction that is none: whatever is done to it, it gets one answer.
 fn sample(prng: &mut Prng) -> Vec<u8> {
     let mut body = codec::encode(&Request::Submit);
-    let at = list::begin(&mut body);
-    list::push(&mut body, &prng.bytes::<ITEM_BYTES>());
-    list::finish(&mut body, at, 1);
+    body.extend(list::of([prng.bytes::<ITEM_BYTES>()]));
     body
 }

@@ -37,7 +37,7 @@ impl Workload {
         let Some(&index) = self.by_id.get(&receipt.id) else {
             // It had its fate before, or is nothing that we ever sent.
             let crossed = self.queried.get(&receipt.id).is_some_and(|fate| agree(*fate, receipt.fate));
-            self.tally.duplicated += u64::from(is_final(receipt.fate) && !crossed);
+            self.tally.duplicated += u64::from(receipt.fate.is_final() && !crossed);
             return;
         };
         let State::Open(open) = &self.chains[index as usize].state else {
@@ -80,8 +80,8 @@ impl Workload {
                 }
                 self.pool_mut(node).to_query.insert(open.id);
             }
-            // Handed in again, since its node did not know it. A node that was behind every history takes over a state and
-            // cannot say what the blocks before did: it may have been executed.
+            // Handed in again, since its node did not know it. A node that was behind every history takes over a state
+            // and cannot say what the blocks before did: it may have been executed.
             Fate::Refused(Refusal::Expired) if open.query != Query::Never && node == open.node => {
                 *self.tally.refused.entry(Refusal::Expired).or_default() += 1;
                 if open.cross.is_none() {
@@ -228,9 +228,4 @@ impl Workload {
 /// Whether two final receipts say the same: nodes may know different reasons for a rejection.
 fn agree(one: Fate, other: Fate) -> bool {
     one == other || matches!((one, other), (Fate::Rejected(_), Fate::Rejected(_)))
-}
-
-/// Whether a fate is the end of a transaction everywhere.
-fn is_final(fate: Fate) -> bool {
-    matches!(fate, Fate::Finished(_) | Fate::Rejected(_) | Fate::Expired)
 }
