@@ -4,7 +4,9 @@
 Runs `tools local` for each number of nodes and each fault, the repeats in turns, and writes the table as CSV and as
 Markdown: medians of the repeats. `sensitivity` is what STABL (Gramoli et al.) calls so: the area between the two
 distribution functions of latency, with the fault and without, in milliseconds; 0 is no difference.
-docs/faults.md explains the faults. Exit code: 0 if all runs ended well, 1 otherwise.
+docs/faults.md explains the faults. The programs must have been built, those of TESTBED_PROFILE (default release), with
+byzantine_node: cargo build --release -p node --features byzantine --bin byzantine_node.
+Exit code: 0 if all runs ended well, 1 otherwise.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Of node 1, a third into the load and for a third of it. A crash is for good; `restart` follows on one.
+# Each fault strikes node 1, a third into the load, and lasts a third of it where it lasts.
 TIMED = {
     "crash": "crash:1@{at}",
     "crash and restart": "crash:1@{at}+{lasts}",
@@ -30,6 +32,7 @@ TIMED = {
     "partition of one": "partition:1/{others}@{at}+{lasts}",
     "slow links": "slow:1/{others}=100ms@{at}+{lasts}",
 }
+# Those that need one shard only; false-reject needs several.
 BEHAVIOURS = "mute equivocate withhold forge bad-share wrong-vote invalid stale flood garbage".split()
 COLUMNS = (
     "nodes fault plan runs not_well offered_tps tps p50_ms p90_ms p99_ms p999_ms max_ms sensitivity_ms level_s"
@@ -128,7 +131,7 @@ def median(values):
     return statistics.median(known) if known else None
 
 
-def rows(measured, repeat):
+def rows(measured):
     for (nodes, fault, plan), runs in measured.items():
         without = next(other for (n, name, _), other in measured.items() if n == nodes and name == "none")
         row = {"nodes": nodes, "fault": fault, "plan": plan, "runs": len(runs)}
@@ -147,7 +150,7 @@ def text(value):
 
 
 def write(options, measured):
-    table = list(rows(measured, options.repeat))
+    table = list(rows(measured))
     with (options.out / "faults.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -180,7 +183,9 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default="fault-table", help="where the table goes (fault-table)")
     options = parser.parse_args()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    options.tools = str(target / os.environ.get("TESTBED_PROFILE", "release") / "tools")
+    profile = os.environ.get("TESTBED_PROFILE", "release")
+    programs = target / ("debug" if profile == "dev" else profile)
+    options.tools = str(programs / "tools")
     options.out.mkdir(parents=True, exist_ok=True)
     planned = [
         (int(nodes), fault, plan)
@@ -188,6 +193,10 @@ def main():
         for fault, plan in plans(int(nodes), options.duration)
         if options.only in fault or fault == "none"
     ]
+    liar = programs / "byzantine_node"
+    if any(plan.startswith("byzantine:") for _, _, plan in planned) and not liar.exists():
+        build = "cargo build -p node --features byzantine --bin byzantine_node --profile"
+        sys.exit(f"{liar} is missing; build it with {build} {profile}")
     measured = {one: [] for one in planned}
     began, done = time.monotonic(), 0
     for seed in range(1, options.repeat + 1):

@@ -10,14 +10,14 @@ usage: scripts/random_faults.sh [--seeds FIRST-LAST] [--faults COUNT] [--duratio
 
 Each seed runs N = 4 or 7 nodes in K = 1 or 2 shards by turns, with COUNT random faults (default 3) in S seconds of load
 (default 18). OPTIONs go to tools local as well. Runs that fail keep their files in DIR (default random-faults).
-TESTBED_PROFILE names the cargo profile of the programs, which must have been built, byzantine_node among them (cargo
-build -p node --features byzantine); default release.
+TESTBED_PROFILE names the cargo profile of the programs (default release), which must have been built, byzantine_node
+among them: cargo build --release -p node --features byzantine --bin byzantine_node.
 
 Exit code: 0 if all runs ended well, 1 otherwise, 64 for a wrong command line.
 END
 }
 
-# What honest nodes say of honest nodes, by their logs.
+# Lines of logs in which honest nodes blame honest nodes.
 blamed() {
     local log liars
     liars="$(awk -F, '$3 == "byzantine" { print $1 }' "$1/nodes.csv" 2> /dev/null | paste -sd '|')"
@@ -53,10 +53,10 @@ for ((seed = ${seeds%-*}; seed <= ${seeds#*-}; seed++)); do
     code=0
     "${command[@]}" > "$place/output.txt" 2>&1 || code=$?
     wrong="$(grep -E "^  (behind|not well|unplanned|finding|diagnosis) " "$place/output.txt")" || true
-    wrong+="$(blamed "$place/log")"
+    wrong+=$'\n'"$(blamed "$place/log")"
     printf 'seed %s, N = %s, K = %s: exit %s\n' "$seed" "$n" "$k" "$code"
     sed -n '/^  planned faults/,/^  [a-z]/{/^  planned faults/p;/^   /p}' "$place/output.txt"
-    if [[ $code = 0 && -z $wrong ]]; then
+    if [[ $code = 0 && -z ${wrong//[[:space:]]/} ]]; then
         rm -r "$place"
     else
         failed=$((failed + 1))

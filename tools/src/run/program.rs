@@ -1,8 +1,9 @@
 //! Our executables, which all stand in one directory.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The program of Byzantine nodes, which an ordinary build leaves out.
 pub(crate) const BYZANTINE: &str = "byzantine_node";
@@ -20,8 +21,8 @@ impl fmt::Display for ProgramError {
         match self {
             ProgramError::Own(error) => write!(f, "cannot find this program: {error}"),
             ProgramError::Missing(path) if path.ends_with(BYZANTINE) => {
-                let path = path.display();
-                write!(f, "{path} is missing; build it with cargo build -p node --features byzantine")
+                let command = "cargo build -p node --features byzantine --bin byzantine_node --profile";
+                write!(f, "{} is missing; build it with {command} {}", path.display(), profile(path))
             }
             ProgramError::Missing(path) => {
                 write!(f, "{} is missing; build all binaries with cargo build --workspace", path.display())
@@ -30,8 +31,31 @@ impl fmt::Display for ProgramError {
     }
 }
 
+/// The cargo profile that builds into the directory of a program.
+fn profile(program: &Path) -> &str {
+    match program.parent().and_then(Path::file_name).and_then(OsStr::to_str) {
+        Some("debug") => "dev",
+        Some(name) => name,
+        None => "release",
+    }
+}
+
 /// The path of one of our executables.
 pub(crate) fn program(name: &str) -> Result<PathBuf, ProgramError> {
     let path = std::env::current_exe().map_err(ProgramError::Own)?.with_file_name(name);
     if path.is_file() { Ok(path) } else { Err(ProgramError::Missing(path)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_builds_into_the_directory_of_the_program() {
+        for (directory, profile) in [("debug", "dev"), ("release", "release"), ("quick", "quick")] {
+            let missing = ProgramError::Missing(Path::new("target").join(directory).join(BYZANTINE));
+            let text = missing.to_string();
+            assert!(text.ends_with(&format!("--bin byzantine_node --profile {profile}")), "{text}");
+        }
+    }
 }
