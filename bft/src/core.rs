@@ -135,7 +135,8 @@ image! {
         // Empty between two events.
         local = |_| VecDeque::new(), out = |_| Vec::new();
     parts lanes, rounds, votes, ledger, pending, transfers, gather, offers, takeover;
-    plain batch, idle, tails, returns, header, executed_cut, undone, certificates, imports, views, too_early, requests_refused;
+    plain batch, idle, tails, returns, header, executed_cut, undone, certificates, imports, views, too_early,
+        requests_refused;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

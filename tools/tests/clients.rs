@@ -6,7 +6,7 @@ mod place;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use place::{Place, TOOLS, eventually, text};
+use place::{Place, TOOLS, build, eventually, text};
 
 /// The id and what is said of it, of a line that a client of the examples prints.
 fn finished(output: &Output) -> String {
@@ -19,27 +19,8 @@ fn finished(output: &Output) -> String {
 
 /// The example of `wire`, built as this test was.
 fn rust_client() -> Command {
-    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let target = Path::new(TOOLS).parent().and_then(Path::parent).unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--offline",
-            "--profile",
-            profile,
-            "--package",
-            "wire",
-            "--example",
-            "client",
-        ])
-        .arg("--target-dir")
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.unwrap().success());
-    let directory = if cfg!(debug_assertions) { "debug" } else { "release" };
-    Command::new(target.join(directory).join("examples/client"))
+    build(&["--package", "wire", "--example", "client"]);
+    Command::new(Path::new(TOOLS).with_file_name("examples").join("client"))
 }
 
 /// The example in Python; `None` if Python or the package it needs is not there.

@@ -79,7 +79,7 @@ impl Run<'_> {
                 let has_rule = sides.links().iter().any(|link| self.carried.rules.contains_key(link));
                 has_rule.then(|| format!("a link of node {node} has a rule already"))
             }
-            _ if self.plan.byzantine().contains_key(&node) => {
+            _ if self.liars.contains_key(&node) => {
                 Some(format!("node {node} is Byzantine, and its processes are left alone"))
             }
             Kind::Restart { .. } if held.is_none() => None,

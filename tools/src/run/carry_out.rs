@@ -46,7 +46,7 @@ pub(super) enum Place {
 impl Run<'_> {
     /// Prints, before the load begins, which shards the plan stops for good or leaves without guarantees.
     pub(super) fn warn_of_the_plan(&self) {
-        let (out, liars) = (self.plan.out_for_good(), self.plan.byzantine());
+        let (out, liars) = (self.plan.out_for_good(), &self.liars);
         let committee = &self.prepared.committee;
         let f = committee.f();
         for shard in (0..committee.shards()).map(ShardId) {

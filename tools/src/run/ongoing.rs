@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bft::sim::Conduct;
 use wire::client::NodeStatus;
 use wire::ids::{NodeId, Round, ShardId};
 use wire::wan::Wan;
@@ -68,6 +69,8 @@ impl Companion for Alone {
 /// A testbed that is up, and the record of its run so far.
 pub(crate) struct Run<'a> {
     pub(crate) plan: &'a RunPlan,
+    /// The plan's Byzantine nodes.
+    pub(crate) liars: BTreeMap<NodeId, Conduct>,
     pub(crate) prepared: Prepared,
     pub(crate) fleet: Box<dyn Fleet>,
     pub(crate) offering: Offering,
@@ -124,7 +127,8 @@ impl Run<'_> {
         let offering = Offering::connect_over(wan.as_ref(), prepared.committee.clone(), &prepared.hosts)
             .map_err(|error| StartError::System { what: "cannot start the load's thread", error })?;
         // What a liar says counts for nothing, and a load knows better than to hand it anything.
-        plan.byzantine().keys().for_each(|node| offering.node_is_gone(*node));
+        let liars = plan.byzantine();
+        liars.keys().for_each(|node| offering.node_is_gone(*node));
         Ok(Run {
             plan,
             prepared,
@@ -139,7 +143,8 @@ impl Run<'_> {
             observed: Observed::default(),
             stalls: Stalls::default(),
             resumed: None,
-            recoveries: Recoveries::beside(plan.byzantine().into_keys().collect()),
+            recoveries: Recoveries::beside(liars.keys().copied().collect()),
+            liars,
             diagnosis: Vec::new(),
             counted_before: Counters::default(),
             before: Before::default(),
@@ -307,8 +312,7 @@ impl Run<'_> {
 
     /// The nodes that run and are not Byzantine.
     pub(crate) fn honest_up(&self) -> Vec<NodeId> {
-        let liars = self.plan.byzantine();
-        self.fleet.up().into_iter().filter(|node| !liars.contains_key(node)).collect()
+        self.fleet.up().into_iter().filter(|node| !self.liars.contains_key(node)).collect()
     }
 
     /// Whether a node only follows, by its last status.
@@ -414,7 +418,7 @@ impl Run<'_> {
         diagnose(&Symptoms {
             committee: &self.prepared.committee,
             up: &self.honest_up(),
-            liars: &self.plan.byzantine(),
+            liars: &self.liars,
             ends: &self.ends,
             statuses,
             down: &self.offering.look_at(|shared| shared.down.clone()),

@@ -99,7 +99,7 @@ fn node(run: &Run<'_>, shared: &Shared, up: &[NodeId], id: NodeId, used: &BTreeM
     let is_up = up.contains(&id);
     let heard = shared.statuses.get(&id).map(|Heard { status, .. }| status);
     let mut troubles = run.troubles(id);
-    troubles.extend(run.plan.byzantine().get(&id).map(|conduct| format!("Byzantine {}", conduct.name())));
+    troubles.extend(run.liars.get(&id).map(|conduct| format!("Byzantine {}", conduct.name())));
     let (state, ails) = match lags.silent.get(&id) {
         _ if !is_up => ("down".into(), true),
         _ if !troubles.is_empty() => (troubles.join(", "), true),

@@ -217,8 +217,8 @@ pub(crate) fn build_byzantine_node() {
     });
 }
 
-/// Builds programs as this test was built: `cargo test -p tools` alone does not.
-fn build(what: &[&str]) {
+/// Builds programs as this test was built, since `cargo test -p tools` alone builds no other package.
+pub(crate) fn build(what: &[&str]) {
     let place = Path::new(TOOLS).parent().unwrap();
     let (target, name) = (place.parent().unwrap(), place.file_name().and_then(|name| name.to_str()).unwrap());
     // Of all profiles this one's directory has another name.

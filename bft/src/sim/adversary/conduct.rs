@@ -35,13 +35,14 @@ conducts! {
     Equivocate = "equivocate",
     /// Sends its entries to as few members as make a certificate, and serves none that it has signed.
     Withhold = "withhold",
-    /// Forged, short and repeated certificates, and those of other statements; false HALTs, parts and imports.
+    /// Forged, short and repeated certificates, and those of other statements; false HALTs; between
+    /// shards false parts, SIGNs and imports.
     Forge = "forge",
     /// Coin shares that do not verify.
     BadShare = "bad-share",
     /// Votes for headers that no member computed, and certificates of them.
     WrongVote = "wrong-vote",
-    /// Cuts with tips that are not certified, and entries that break static validity.
+    /// Cuts with tips that are not certified, false justifications, entries that break static validity.
     Invalid = "invalid",
     /// Old messages of all nodes, again and again.
     Stale = "stale",
@@ -52,6 +53,20 @@ conducts! {
     /// CL and CL_M without cause, orders of garbage, cancels of what can finish.
     FalseReject = "false-reject",
 }
+
+/// What forges; those that forge between shards come last.
+const FORGE: [Adversary; 8] = [
+    Adversary::ForgedCertificate,
+    Adversary::ShortCertificate,
+    Adversary::DuplicateSigner,
+    Adversary::WrongRound,
+    Adversary::FalseHalt,
+    Adversary::FalseTransfer,
+    Adversary::ForgedImport,
+    Adversary::FalseSign,
+];
+/// How many of them forge where there is one shard.
+const FORGE_WITHIN_SHARD: usize = 5;
 
 impl Conduct {
     /// The conduct of a name.
@@ -74,23 +89,8 @@ impl Conduct {
                 return Box::new(InTurn(all.map(|adversary| adversary.behaviour(hands))));
             }
             Conduct::Withhold => &[Adversary::SilentSigners],
-            Conduct::Forge if hands.committee.shards() > 1 => &[
-                Adversary::ForgedCertificate,
-                Adversary::ShortCertificate,
-                Adversary::DuplicateSigner,
-                Adversary::WrongRound,
-                Adversary::FalseHalt,
-                Adversary::FalseTransfer,
-                Adversary::ForgedImport,
-                Adversary::FalseSign,
-            ],
-            Conduct::Forge => &[
-                Adversary::ForgedCertificate,
-                Adversary::ShortCertificate,
-                Adversary::DuplicateSigner,
-                Adversary::WrongRound,
-                Adversary::FalseHalt,
-            ],
+            Conduct::Forge if hands.committee.shards() > 1 => &FORGE,
+            Conduct::Forge => &FORGE[..FORGE_WITHIN_SHARD],
             Conduct::BadShare => &[Adversary::BadShare],
             Conduct::WrongVote => &[Adversary::WrongVote],
             Conduct::Invalid => &[

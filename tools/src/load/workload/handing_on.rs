@@ -1,5 +1,5 @@
-//! Transactions whose contact is silent: they are asked for at other members of its shard, and handed in there where
-//! they are not known.
+//! Transactions whose contact is silent: they are queried at other members of its shard, and submitted there if
+//! unknown.
 //!
 //! The id of a transaction makes that safe. Whoever orders it, and however often, it executes once, and every member
 //! reports the same end. So the first final receipt counts, whoever sends it; when the silent one is back, its receipts
@@ -65,9 +65,8 @@ impl Workload {
 
     /// An idle chain of a silent member of the shard of `node`.
     pub(super) fn borrow(&mut self, node: NodeId) -> Option<(u32, NodeId)> {
-        let mut silent =
-            self.members_of(node).filter(|other| self.pool(*other).is_silent).collect::<Vec<_>>();
-        silent.retain(|other| *other != node);
+        let is_silent = |other: &NodeId| *other != node && self.pool(*other).is_silent;
+        let silent: Vec<NodeId> = self.members_of(node).filter(is_silent).collect();
         silent.into_iter().find_map(|other| Some((self.idle.pop(other)?, other)))
     }
 }
