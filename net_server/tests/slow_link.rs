@@ -117,7 +117,7 @@ fn addresses() -> (TcpListener, SocketAddr) {
     (relay, own)
 }
 
-/// Builds `net_client` as this test was built: `cargo test -p net_server` alone does not.
+/// Builds `net_client` as this test was built, since `cargo test -p net_server` alone builds no other package.
 fn build_net_client() {
     let programs = Path::new(env!("CARGO_BIN_EXE_net_server")).parent().unwrap();
     let profile = match programs.file_name().and_then(|name| name.to_str()).unwrap() {

@@ -155,7 +155,7 @@ impl Connection {
         self.heard
     }
 
-    /// Has the node answer at the next [`Connection::flush`], even if it has nothing to say. Not while the socket has
+    /// Sends a ping at the next [`Connection::flush`]. Not while the socket has
     /// not taken what was sent before, behind which a ping would wait too.
     pub(crate) fn ping(&mut self) {
         if let State::Up { sending, .. } = &mut self.state

@@ -73,7 +73,7 @@ impl Sessions {
         }
     }
 
-    /// Has a node answer that it is there.
+    /// Pings a node, unless its session is not up.
     pub(crate) fn ping(&mut self, node: NodeId) {
         if let Some(session) = self.sessions.iter_mut().find(|session| session.node == node) {
             session.connection.ping();

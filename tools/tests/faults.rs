@@ -100,7 +100,7 @@ fn a_byzantine_node_is_found_out_and_harms_nobody() {
 }
 
 #[test]
-fn too_many_byzantine_nodes_are_announced_and_excused_by_nothing() {
+fn more_than_f_byzantine_nodes_are_announced_and_fail() {
     build_byzantine_node();
     let place = Place::new();
     let output = place.local("--nodes 4 --rate 100 --duration 1.5 --faults byzantine:2-3=mute");

@@ -136,9 +136,7 @@ impl Testbed {
         };
         let transaction = transaction.encode();
         let mut request = codec::encode(&Request::Submit);
-        let at = list::begin(&mut request);
-        list::push(&mut request, &transaction);
-        list::finish(&mut request, at, 1);
+        request.extend(list::of([&transaction]));
 
         let mut client = eventually("a node accepts clients", || self.client(node));
         client.send(&request).unwrap();
@@ -307,7 +305,8 @@ pub(crate) fn run(program: &str, arguments: &str) -> std::process::Output {
     Command::new(program).args(arguments.split_whitespace()).output().unwrap()
 }
 
-/// Builds the programs that a node starts, as this test was built: `cargo test -p node` alone does not.
+/// Builds the programs that a node starts, as this test was built, since `cargo test -p node` alone builds no other
+/// package.
 pub(crate) fn build_children() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -2,8 +2,8 @@
 //!
 //! What decides is the stream of what comes from the node: receipts, statuses, pongs, anything at all. A node that is
 //! paused, cut off or dead sends nothing. A node that is merely slow sends something all the time: `net_server` answers
-//! pings without the core, and its core sends refusals and receipts. So a contact is *silent* once nothing has come from
-//! it for the time of patience although a transaction waits there and it was pinged meanwhile.
+//! pings without the core, and its core sends refusals and receipts. So a contact is *silent* once nothing has come
+//! from it for the time of patience although a transaction waits there and it was pinged meanwhile.
 //!
 //! A core can hang behind a `net_server` that answers, or be cut off from the other members. So a contact counts as
 //! silent, too, once it has sent no receipt for [`RECEIPTLESS`] times the patience while other members do.
@@ -14,12 +14,13 @@
 //! nobody, and that is nobody's silence. And a contact that comes back at once was slow and not away: its next silence
 //! must last twice as long. So a contact whose answers take seconds has its transactions handed on a few times in all.
 
+use std::fmt;
 use std::time::Duration;
 
-/// Without a word for this share of the patience a contact is pinged, and again after as long.
-const PINGS: u32 = 4;
-/// Without a word for this share of the patience, pings included, new transactions go to others.
-const WARY: u32 = 2;
+/// A contact is pinged after the patience divided by this without a word, and again after as long.
+const PING_DIVISOR: u32 = 4;
+/// New transactions go to others after the patience divided by this without a word, pings included.
+const WARY_DIVISOR: u32 = 2;
 /// How many times the patience a contact may go without a receipt while others send some.
 const RECEIPTLESS: u32 = 4;
 /// The patience grows to so many times what it was.
@@ -52,6 +53,15 @@ pub(crate) enum Silence {
     Nothing,
     /// It answers, but no receipts come.
     NoReceipts,
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Silence::Nothing => "nothing comes from it",
+            Silence::NoReceipts => "it sends no receipts",
+        })
+    }
 }
 
 /// What happened at a contact since the last turn.
@@ -141,7 +151,7 @@ impl Contact {
             self.silent = Some((silence, Duration::ZERO));
             return Advice::HandOn(silence);
         }
-        let is_ping_due = self.quiet >= self.patience / PINGS && self.since_ping >= self.patience / PINGS;
+        let is_ping_due = self.quiet.min(self.since_ping) >= self.patience / PING_DIVISOR;
         if is_ping_due {
             self.since_ping = Duration::ZERO;
             return Advice::Ping;
@@ -161,7 +171,7 @@ impl Contact {
 
     /// Whether new transactions should rather go to others.
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.is_silent() || !self.patience.is_zero() && self.quiet >= self.patience / WARY
+        self.is_silent() || !self.patience.is_zero() && self.quiet >= self.patience / WARY_DIVISOR
     }
 
     /// How far others can rely on it.

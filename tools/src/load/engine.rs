@@ -392,13 +392,10 @@ impl Engine {
                         self.gather();
                     }
                 }
-                // It asks no such question.
-                Happened::Reply(
-                    Reply::LedgerSums(_)
-                    | Reply::LedgerItems { .. }
-                    | Reply::Commit(_)
-                    | Reply::TryAgain { .. },
-                ) => {}
+                // The load asks no such question.
+                Happened::Reply(Reply::LedgerSums(_) | Reply::LedgerItems { .. } | Reply::Commit(_)) => {}
+                // Chains that were refused rest for a fixed time.
+                Happened::Reply(Reply::TryAgain { .. }) => {}
                 Happened::Reply(Reply::Error(reason)) => {
                     log::error!("node {node} did not understand a request: {reason}");
                 }

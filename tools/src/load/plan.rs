@@ -101,7 +101,7 @@ pub(crate) const HAND_ON: Opt = Opt::with(
     "hand-on",
     "S",
     "1",
-    "Seconds that a node may be silent while transactions wait there; then they are asked for at other members of its \
+    "Seconds that a node may be silent while transactions wait there; then they are queried at other members of its \
      shard, and handed in there if they are not known. 0: never.",
 )
 .within(Range::Seconds { min_ms: 0 });

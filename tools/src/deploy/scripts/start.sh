@@ -57,8 +57,9 @@ for place in $places; do
     # What it reads says when to stop. Opened for both directions, it neither blocks nor ends.
     mkfifo "run/node-$id.stdin" || fail "run/node-$id.stdin cannot be made"
     # The full path, so that what lies in the run directory is known by it.
-    setsid "$real/bin/$program" ${behaviour:+--behaviour "$behaviour"} --id "$id" --stop-on-stdin-line --hosts "$real/hosts.txt" --keys "$real/keys" \
-        --log-dir "$real/log" --history-mib "$history" ${metrics:+--metrics "$metrics"} \
+    setsid "$real/bin/$program" ${behaviour:+--behaviour "$behaviour"} --id "$id" --stop-on-stdin-line \
+        --hosts "$real/hosts.txt" --keys "$real/keys" --log-dir "$real/log" \
+        --history-mib "$history" ${metrics:+--metrics "$metrics"} \
         ${journal:+--journal "$real/$journal" --durability "$durability"} ${follow:+--follow} ${wan:+--wan "$wan"} "$@" \
         0<> "run/node-$id.stdin" > /dev/null 2>> "log/stderr-$id.txt" &
     pid=$!

@@ -58,7 +58,7 @@ impl Load {
             match link.contact.turn(turn) {
                 Advice::Ping => link.connection.ping(),
                 Advice::HandOn(silence) => {
-                    log::info!("node {} is silent ({silence:?}): {open} open there are handed on", link.node);
+                    log::info!("node {} is silent ({silence}): {open} open there are handed on", link.node);
                     self.workload.note_silence(link.node, true);
                     if !link.connection.is_up() {
                         self.workload.forget_coin_request(link.node);

@@ -111,7 +111,7 @@ fn chains_stay_at_their_nodes_and_others_borrow_them_meanwhile() {
 }
 
 #[test]
-fn one_is_handed_on_as_often_as_nodes_are_silent_and_orphans_too() {
+fn each_silence_hands_on_again_even_orphans() {
     let (mut workload, one) = handed_on();
     workload.hand_on(NodeId(0), &[NodeId(1)]);
     workload.hand_on(NodeId(1), &[]);
