@@ -1,9 +1,9 @@
 //! `tools submit`: one transaction by hand, with its coins looked up, and its receipt.
 //!
-//! [`transfer`] chooses the coins and writes the transaction, [`mod@conduct`] talks to the nodes, [`handed`] has what
+//! [`transfer`] chooses the coins and writes the transaction, [`mod@exchange`] talks to the nodes, [`handed`] has what
 //! their replies mean.
 
-mod conduct;
+mod exchange;
 mod handed;
 mod transfer;
 
@@ -21,7 +21,7 @@ use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, TRANSACTION_BYTES_MAX};
 use wire::rand;
 use wire::text::ParseError;
 
-use self::conduct::{Conducted, NotSubmitted, Wanted, conduct};
+use self::exchange::{Exchanged, NotSubmitted, Wanted, exchange};
 use self::transfer::Transfer;
 use crate::flags::{Command, Opt, Range, UsageError, Values};
 use crate::ids;
@@ -106,10 +106,10 @@ pub(crate) fn run_command(values: &Values) -> Result<u8, UsageError> {
     let (hosts, committee) = testbed::load(values)?;
     let request = request(values, &committee)?;
     let began = Instant::now();
-    Ok(match conduct(&committee, &hosts, &request) {
-        Ok(conducted) => {
-            print(text(&conducted, &request, began.elapsed()).trim_end());
-            u8::from(!matches!(conducted.fate, Some(Fate::Finished(_))))
+    Ok(match exchange(&committee, &hosts, &request) {
+        Ok(exchanged) => {
+            print(text(&exchanged, &request, began.elapsed()).trim_end());
+            u8::from(!matches!(exchanged.fate, Some(Fate::Finished(_))))
         }
         Err(error) => {
             eprintln!("tools submit: {error}");
@@ -180,8 +180,8 @@ fn secret(path: &Path) -> Result<SigningKey, ParseError> {
 }
 
 /// The result as people read it.
-fn text(conducted: &Conducted, request: &Wanted, took: Duration) -> String {
-    let Conducted { written, inputs, contact, handed_on, receipt_after, fate } = conducted;
+fn text(exchanged: &Exchanged, request: &Wanted, took: Duration) -> String {
+    let Exchanged { written, inputs, contact, handed_on, receipt_after, fate } = exchanged;
     let id = hex::encode(&written.id.0);
     let coin = |(shard, coin, amount): (ShardId, &[u8], u64)| {
         format!("{} worth {amount}, shard {shard}", hex::encode(coin))

@@ -36,7 +36,7 @@ pub(super) struct Wanted {
 }
 
 /// What became of it.
-pub(super) struct Conducted {
+pub(super) struct Exchanged {
     pub(super) written: Written,
     pub(super) inputs: Vec<Input>,
     /// The node that had it last.
@@ -75,11 +75,11 @@ impl From<io::Error> for NotSubmitted {
 }
 
 /// Submits a transaction and waits for its receipt.
-pub(super) fn conduct(
+pub(super) fn exchange(
     committee: &Committee,
     hosts: &Hosts,
     request: &Wanted,
-) -> Result<Conducted, NotSubmitted> {
+) -> Result<Exchanged, NotSubmitted> {
     let transfer = &request.transfer;
     let shards: BTreeSet<ShardId> = transfer.from.iter().copied().chain([transfer.to]).collect();
     let nodes = shards.iter().flat_map(|shard| committee.members(*shard));
@@ -241,7 +241,7 @@ impl Talk<'_> {
     }
 
     /// Hands the transaction in, and on where a node is silent, until its receipt comes or the time is over.
-    fn submit(mut self, written: Written, inputs: Vec<Input>) -> Result<Conducted, NotSubmitted> {
+    fn submit(mut self, written: Written, inputs: Vec<Input>) -> Result<Exchanged, NotSubmitted> {
         let to = self.request.transfer.to;
         let first = match self.request.at {
             Some(at) => at,
@@ -291,7 +291,7 @@ impl Talk<'_> {
         }
         let receipt_after = fate.map(|_| began.elapsed());
         let (contact, handed_on) = (handed.contact(), handed.handed_on());
-        Ok(Conducted { written: handed.written, inputs, contact, handed_on, receipt_after, fate })
+        Ok(Exchanged { written: handed.written, inputs, contact, handed_on, receipt_after, fate })
     }
 
     fn query(&mut self, node: NodeId, handed: &Handed) {
