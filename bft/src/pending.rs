@@ -66,6 +66,7 @@ use crate::pending::list::{Line, List, Payer, Phase, Record};
 use crate::pending::opinions::{Draft, Opinions};
 use crate::pending::sharing::Sharing;
 use crate::proposal::{ProposalBuilder, Push};
+use crate::shard::home::{Claim, Turn};
 use crate::shard::message::{RejectMessage, RejectVote};
 use crate::slab::Place;
 use crate::time::{Span, Time};
@@ -197,7 +198,8 @@ impl Pending {
 
     /// When [`Pending::tick`], [`Pending::promote`] or [`Pending::share`] has something to do though no round passes.
     pub fn next_wakeup(&self, height: Round) -> Option<Time> {
-        let timers = [self.asking.due(), self.list.next_due(height), self.sharing.due(&self.list)];
+        let backups = self.list.next_due(height, |home| self.sharing.rank(home, &self.member));
+        let timers = [self.asking.due(), backups, self.sharing.due(&self.list)];
         timers.into_iter().flatten().min()
     }
 
@@ -267,7 +269,7 @@ impl Pending {
                 }
             }
         }
-        self.sharing.note_duplicates(now, duplicates, outcome.transactions.len());
+        self.sharing.crowd.count(now, duplicates, outcome.transactions.len());
         self.accounts.measure(now);
         for event in &outcome.cross {
             match event {
@@ -333,15 +335,17 @@ impl Pending {
         self.list.hear(now, home);
     }
 
-    /// When a decided cut last had an entry of this member.
-    pub fn heard(&self, home: Index) -> Time {
-        self.list.heard(home)
+    /// Our turn as a holder of what this member has.
+    pub fn turn(&self, home: Index) -> Turn {
+        let rank = self.sharing.rank(home, &self.member);
+        Turn { claim: Claim::Copied, heard: self.list.heard(home), rank }
     }
 
     /// Has backups wait to be proposed whose home has had its chance. `idle_cuts` returns for how many decided cuts a
     /// member's lane has not advanced.
     pub fn promote(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
-        self.list.promote(now, height, idle_cuts);
+        let Pending { list, sharing, member, .. } = self;
+        list.promote(now, height, idle_cuts, |home| sharing.rank(home, member));
     }
 
     /// Has a waiting transaction leave if it can never execute; whether it did.
@@ -361,8 +365,12 @@ impl Pending {
         *checked = ledger.height();
         let view = record.view();
         let standing = ledger.standing(&id, &view);
-        // An expiry that is too far ahead comes within reach as rounds pass.
-        let end = standing.fate().filter(|_| standing != Standing::Never(Cause::ExpiryTooFar));
+        // An expiry that is too far ahead comes within reach as rounds pass. That of a copy had its time: it was held
+        // though out of reach, and a block that passes it over would leave it here for ever.
+        let is_kept = |payer| !matches!(payer, Payer::Peer(_));
+        let end = standing
+            .fate()
+            .filter(|_| standing != Standing::Never(Cause::ExpiryTooFar) || !is_kept(record.payer));
         let Some(fate) = end else { return false };
         if view.part_of(ledger.shard()) == Part::Cross
             && let Some(cause) = standing.never()

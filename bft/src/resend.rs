@@ -39,6 +39,12 @@ impl Resend {
         }
     }
 
+    /// Something is open again: the wait begins anew, as long as it was.
+    pub fn wait_again(&mut self, now: Time) {
+        let wait = self.armed.map_or(FIRST, |(_, wait)| wait);
+        self.armed = Some((now + wait, wait));
+    }
+
     /// Nothing is open.
     pub fn stop(&mut self) {
         self.armed = None;
@@ -156,7 +162,13 @@ mod tests {
         assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
         resend.progressed(now);
         assert_eq!(resend.due(), Some(now + FIRST));
+        assert!(resend.is_due(now + FIRST));
+        let later = now + Span::from_ms(5_000);
+        resend.wait_again(later);
+        assert_eq!(resend.due(), Some(later + Span::from_ms(2_000)), "as long as it was");
         resend.stop();
         assert_eq!(resend.due(), None);
+        resend.wait_again(later);
+        assert_eq!(resend.due(), Some(later + FIRST));
     }
 }

@@ -11,7 +11,7 @@ use wire::ids::{Index, NodeId};
 
 use crate::core::Core;
 use crate::mutant::{Mutant, in_force};
-use crate::shard::home::{Claim, Since};
+use crate::shard::home::Since;
 use crate::time::Time;
 
 /// When the last entry of each lane with a tail came. Bound: members.
@@ -30,9 +30,8 @@ impl Core {
 
     /// When a tail may be adopted though no further round passes.
     pub(super) fn tails_due(&self) -> Option<Time> {
-        let due = |(owner, since): (&Index, &Since)| {
-            since.due(self.ledger.height(), Claim::Copied, self.pending.heard(*owner))
-        };
+        let due =
+            |(owner, since): (&Index, &Since)| since.due(self.ledger.height(), self.pending.turn(*owner));
         self.tails.0.iter().map(due).min()
     }
 
@@ -42,8 +41,7 @@ impl Core {
         let (lanes, pending) = (&self.lanes, &self.pending);
         self.tails.0.retain(|owner, _| lanes.has_tail(*owner));
         let is_silent = |(owner, since): &(&Index, &Since)| {
-            let (idle_cuts, heard) = (self.idle.cuts(**owner, decided), pending.heard(**owner));
-            since.is_promotable(now, height, idle_cuts, Claim::Copied, heard)
+            since.is_promotable(now, height, self.idle.cuts(**owner, decided), pending.turn(**owner))
         };
         let silent: Vec<(Index, Since)> =
             self.tails.0.iter().filter(is_silent).map(|(owner, since)| (*owner, *since)).collect();

@@ -9,7 +9,7 @@ use wire::ids::{ClientId, Index, TxId};
 use crate::id_index::GROUP;
 use crate::ledger::{Cause, Ledger, Settled, Standing};
 use crate::pending::crowd::Left;
-use crate::pending::list::{Payer, Phase};
+use crate::pending::list::{Line, Payer, Phase};
 use crate::pending::{Output, Pending, PendingStep};
 use crate::proposal::payload_bytes;
 use crate::shard::home::{Claim, Since};
@@ -150,7 +150,7 @@ impl Pending {
                     self.list.back_up(place, home, Claim::Ordered, expiry, since);
                     return Ok(Admitted { part, left_to: Some(home) });
                 }
-                self.list.wait(place, expiry, ledger.height());
+                self.list.wait(place, Line::Own, expiry, ledger.height());
                 if self.sharing.is_on() {
                     self.list.share(now, place);
                 }

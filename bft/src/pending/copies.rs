@@ -7,9 +7,11 @@
 //! # Security
 //! Nothing of a batch is trusted but the bytes of its transactions: they are valid, concern this shard, and are what a
 //! client could have handed in here; anything else is a fault, since honest members send what they have admitted. A
-//! member's copies fill its own share of the room and no other. A batch that does not fit is not acknowledged, and its
-//! sender tries again after a pause. If a client hands in here what we hold as a copy, its home can delay it by 5 s at
-//! most. A position serves the sender alone: a false one harms nobody else.
+//! member's copies fill its own share of the room and no other. Only the members that hold what it has take them, and
+//! step in one after another: what a member sends to all is ordered by one of them, not by each. A batch from another
+//! member is dropped: the two may differ for a moment about who is connected, and its sender tries again. One that
+//! does not fit is not acknowledged either. If a client hands in here what we hold as a copy, its home can delay it by
+//! 5 s at most. A position serves the sender alone: a false one harms nobody else.
 //!
 //! **Cost.** One id and two look-ups for each transaction, and a copy of its bytes.
 
@@ -21,7 +23,7 @@ use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
 
 use crate::fault::FaultKind;
 use crate::id_index::GROUP;
-use crate::ledger::{Ledger, Standing};
+use crate::ledger::{Cause, Ledger, Standing};
 use crate::message::Message;
 use crate::mutant::{Mutant, in_force};
 use crate::pending::list::{Payer, Phase};
@@ -45,6 +47,9 @@ impl Pending {
         let Some(home) = self.member.index_of(from) else {
             return Output::fault(from, FaultKind::NotAMember);
         };
+        if !self.is_holder_of(home) {
+            return Output::default();
+        }
         let body = &copies.list;
         let items = (body.len() as u64 <= ORDER_BYTES_MAX && copies.after < Some(copies.through))
             .then(|| list::parse(body, SUBMISSION_TRANSACTIONS_MAX))
@@ -91,7 +96,7 @@ impl Pending {
 
     /// Whether we are to hold what a member has.
     pub fn is_holder_of(&self, home: Index) -> bool {
-        home != self.member.index && self.sharing.holders_of(home, &self.member).contains(&self.member.index)
+        home != self.member.index && self.sharing.is_holder_of(home, &self.member)
     }
 
     /// The view of a transaction that a client may hand in here and that we can list.
@@ -117,8 +122,14 @@ impl Pending {
         let record = known.map(|place| self.list.get(place));
         let is_here =
             record.is_some_and(|record| record.phase != Phase::Unlisted || record.payer != Payer::Pool);
-        let may_execute =
-            || ledger.standing(&id, &view) == Standing::Open && self.opinions.believed(&id).is_none();
+        let may_execute = || {
+            // Our ledger may lag behind that of the home: what is out of reach here may be within reach there.
+            let is_open = match ledger.standing(&id, &view) {
+                Standing::Open | Standing::Never(Cause::ExpiryTooFar) => true,
+                Standing::Never(_) | Standing::Settled(..) | Standing::Spent => false,
+            };
+            is_open && self.opinions.believed(&id).is_none()
+        };
         if is_here || !may_execute() {
             return Hold::Held;
         }

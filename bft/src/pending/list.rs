@@ -24,7 +24,7 @@ use crate::member::Member;
 use crate::pending::queues::{Kind, Neighbours, Queues};
 use crate::pending::timeline::{Position, Timeline};
 use crate::retries::Retry;
-use crate::shard::home::{Claim, Since};
+use crate::shard::home::{Claim, Since, Turn};
 use crate::slab::Place;
 use crate::time::Time;
 use crate::transaction::TransactionView;
@@ -271,9 +271,9 @@ impl List {
         assert!(removed.phase == Phase::Unlisted, "a record leaves its line first");
     }
 
-    /// Puts a transaction at the end of the own line.
-    pub(super) fn wait(&mut self, place: Place, expiry: Round, checked: Round) {
-        self.set_phase(place, Phase::Waiting { line: Line::Own, expiry, checked });
+    /// Puts a transaction at the end of the own line or of the spare one.
+    pub(super) fn wait(&mut self, place: Place, line: Line, expiry: Round, checked: Round) {
+        self.set_phase(place, Phase::Waiting { line, expiry, checked });
     }
 
     /// Puts a transaction at the end of the line of its home.
@@ -361,15 +361,23 @@ impl List {
     }
 
     /// Promotes backups whose home has had its chance: they now wait to be proposed. `idle_cuts` returns for how many
-    /// cuts a member's lane has not advanced.
-    pub(super) fn promote(&mut self, now: Time, height: Round, idle_cuts: impl Fn(Index) -> u64) {
+    /// cuts a member's lane has not advanced, `rank` how many holders of its copies step in before us.
+    pub(super) fn promote(
+        &mut self,
+        now: Time,
+        height: Round,
+        idle_cuts: impl Fn(Index) -> u64,
+        rank: impl Fn(Index) -> u64,
+    ) {
         let mut first = self.first_backup(Line::FIRST_BACKUP);
         while let Some((line, place)) = first {
             let Phase::Backup { home, claim, since, expiry } = self.get(place).phase else {
                 unreachable!("only backups stand in the line of a home")
             };
-            if since.is_promotable(now, height, idle_cuts(home), claim, self.heard(home)) {
-                let checked = since.round;
+            let turn = Turn { claim, heard: self.heard(home), rank: rank(home) };
+            if since.is_promotable(now, height, idle_cuts(home), turn) {
+                // What a copy stands for was perhaps out of reach when it came, so the filter looks at each.
+                let checked = if claim == Claim::Copied { Round(0) } else { since.round };
                 self.set_phase(place, Phase::Waiting { line: Line::Spare, expiry, checked });
                 first = self.first_backup(line);
             } else {
@@ -379,12 +387,12 @@ impl List {
     }
 
     /// When [`List::promote`] has something to do though no round passes.
-    pub(super) fn next_due(&self, height: Round) -> Option<Time> {
+    pub(super) fn next_due(&self, height: Round, rank: impl Fn(Index) -> u64) -> Option<Time> {
         let mut earliest: Option<Time> = None;
         let mut first = self.first_backup(Line::FIRST_BACKUP);
         while let Some((line, place)) = first {
             if let Phase::Backup { home, since, claim, .. } = self.get(place).phase {
-                let due = since.due(height, claim, self.heard(home));
+                let due = since.due(height, Turn { claim, heard: self.heard(home), rank: rank(home) });
                 earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
             }
             first = line.next_backup().and_then(|next| self.first_backup(next));

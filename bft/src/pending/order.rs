@@ -7,9 +7,14 @@
 //! rejects it, when it can never execute here, or when another of its shards is believed to reject it while it is not
 //! proposed yet: then nothing needs to be ordered at all.
 //!
+//! **Lines.** What another shard needs stands in the own line of its home, among what clients handed in. What a member
+//! of our shard leaves to us stands there only while there is a crowd, since then each member leaves its part to each
+//! other; at any other time no honest member sends such, and it takes only the room that the own line leaves.
+//!
 //! **Bound.** Listed transactions take up the asker's share of the list (`accounts`). Those that can never execute take
-//! no room there, so the reports that they cause are rationed for each peer (`opinions::ration`). An honest asker asks
-//! again.
+//! no room there, so the reports that they cause are rationed for each peer (`opinions::ration`). What finds no room is
+//! asked for again by another shard (`asking`); a member of ours asks once, and proposes itself what stays undone
+//! (`crowd`).
 //!
 //! **Cost.** One id and two look-ups for each transaction and each that asks.
 
@@ -22,7 +27,7 @@ use wire::limits::{ORDER_BYTES_MAX, SUBMISSION_TRANSACTIONS_MAX};
 use crate::fault::{Fault, FaultKind};
 use crate::id_index::GROUP;
 use crate::ledger::{Ledger, Standing};
-use crate::pending::list::{Payer, Phase};
+use crate::pending::list::{Line, Payer, Phase};
 use crate::pending::opinions::Draft;
 use crate::pending::{Output, Pending, PendingSend, other_shards};
 use crate::proposal::payload_bytes;
@@ -63,7 +68,8 @@ impl Pending {
                 if view.part_of(self.member.shard) == Part::Cross {
                     self.judge(now, from, *id, *view, ledger, &mut answer);
                 } else if ledger.standing(id, view) == Standing::Open {
-                    // The member that left it to us has the same ledger, so it needs no answer.
+                    // The member that left it to us learns of its end from the same blocks, so it needs no answer. If
+                    // we lag, and it may not execute here yet, that member proposes it.
                     self.list_order(now, from, *id, *view, ledger);
                 }
             }
@@ -123,7 +129,7 @@ impl Pending {
         }
     }
 
-    /// Lists what may execute, in the line of its home. What finds no room is asked for again.
+    /// Lists what may execute, in the line of its home, if there is room for it.
     fn list_order(&mut self, now: Time, from: NodeId, id: TxId, view: TransactionView<'_>, ledger: &Ledger) {
         let Some(expiry) = view.expiry_in(self.member.shard) else { return };
         let known = self.list.find(&id);
@@ -148,7 +154,9 @@ impl Pending {
         let home = home_of(&id, self.member.committee.n());
         // The home of a client's transaction is the node that took it: ours.
         if is_paid || home == self.member.index {
-            self.list.wait(place, expiry, ledger.height());
+            let is_due = is_paid || view.part_of(self.member.shard) == Part::Cross || self.is_crowd(now);
+            let line = if is_due { Line::Own } else { Line::Spare };
+            self.list.wait(place, line, expiry, ledger.height());
         } else {
             let since = Since { time: now, round: ledger.height() };
             self.list.back_up(place, home, Claim::Ordered, expiry, since);

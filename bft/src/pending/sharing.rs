@@ -1,13 +1,14 @@
 //! Sharing: what waits here for long is copied to other members, so that it survives this one (docs/design.md §14).
 //!
-//! Transactions of clients that wait to be proposed stand on a timeline (`timeline`). Each member that shall hold copies has
-//! a position on it. What lies after its position and has waited for 200 ms goes to it in batches; it acknowledges each batch once it holds all of it. A transaction that is proposed leaves the timeline:
-//! its entry is on its way to all members and sent again until N−f have echoed it, so it needs no second copy. Those
-//! that hold an entry whose owner falls silent before it is certified adopt what stands in it
-//! ([`Pending::adopt`]).
+//! Transactions of clients that wait to be proposed stand on a timeline (`timeline`). Each member that shall hold
+//! copies has a position on it. What lies after its position and has waited for 200 ms goes to it in batches; it
+//! acknowledges each batch once it holds all of it. A transaction that is proposed leaves the timeline: its entry is
+//! on its way to all members and sent again until N−f have echoed it, so it needs no second copy. Those that hold an
+//! entry whose owner falls silent before it is certified adopt what stands in it ([`Pending::adopt`]).
 //!
-//! **Who holds copies** ([`Share`]): with `backup` the next f members after us that are connected, since the home and f
-//! others are f+1, of which one survives f crashes; with `all` every other member.
+//! **Who holds copies** ([`Share`]): with `backup` the next f members after us that are connected, since the home and
+//! f others are f+1, of which one survives f crashes; with `all` every other member. A member counts as connected from
+//! its first session with us on.
 //!
 //! **Positions.** A run is a series of batches, each of which names the end of the one before. A receiver acknowledges
 //! a batch only if it holds that, so that a lost batch leaves no gap. The first batch of a run names none: what lies
@@ -36,6 +37,7 @@ use crate::bucket::Bucket;
 use crate::fault::FaultKind;
 use crate::member::Member;
 use crate::message::encode_copies;
+use crate::pending::crowd::Crowd;
 use crate::pending::list::List;
 use crate::pending::timeline::Position;
 use crate::pending::{Output, Pending};
@@ -107,7 +109,7 @@ enum Presence {
 enum Flow {
     /// A whole window.
     Open,
-    /// One batch: it did not acknowledge the last run.
+    /// One batch: it did not acknowledge the last run, or is new.
     Probing,
 }
 
@@ -127,14 +129,15 @@ struct Holder {
     /// Ends of the batches that it has not acknowledged, with their bytes.
     in_flight: VecDeque<(Position, u64)>,
     in_flight_bytes: u64,
-    /// Armed while anything is in flight.
+    /// Armed while anything is in flight. It keeps its wait while nothing is, since the pace may be closed; only an
+    /// acknowledgement or a new process ends that.
     retry: Resend,
 }
 
 impl Holder {
     fn new() -> Holder {
         Holder {
-            presence: Presence::Connected,
+            presence: Presence::Gone,
             flow: Flow::Open,
             acked: None,
             sent: None,
@@ -153,9 +156,10 @@ impl Holder {
         self.in_flight_bytes = 0;
     }
 
-    /// A new process of it may know nothing.
+    /// A new process of it may know nothing. Until it acknowledges something it gets one batch, so that one that comes
+    /// again and again does not take the pace from others.
     fn start_over(&mut self) {
-        (self.acked, self.flow) = (None, Flow::Open);
+        (self.acked, self.flow) = (None, Flow::Probing);
         self.go_back();
         self.retry.stop();
     }
@@ -170,9 +174,11 @@ impl Holder {
     fn sent_batch(&mut self, now: Time, through: Position, bytes: u64) {
         (self.sent, self.run) = (Some(through), Some(through));
         self.sent_most = self.sent_most.max(Some(through));
+        if self.in_flight.is_empty() {
+            self.retry.wait_again(now);
+        }
         self.in_flight.push_back((through, bytes));
         self.in_flight_bytes += bytes;
-        self.retry.arm(now);
     }
 
     /// It acknowledges everything up to a position. Nothing changes if it has done so before.
@@ -198,12 +204,13 @@ pub(super) struct Sharing {
     holders: Vec<Holder>,
     /// The members that hold copies of what we have.
     chosen: Vec<Index>,
+    /// By index: how many members that are connected come after this one and before us.
+    ranks: Vec<u64>,
     /// By index: everything of this member's timeline up to here is held here.
     pub(super) held: Vec<Option<Position>>,
     rest_until: Time,
-    pace: Bucket,
-    /// Until then clients hand the same transactions to several members ([`super::crowd`]).
-    pub(super) crowd_until: Time,
+    pub(super) pace: Bucket,
+    pub(super) crowd: Crowd,
 }
 
 impl Sharing {
@@ -215,12 +222,13 @@ impl Sharing {
             share,
             holders,
             chosen: Vec::new(),
+            ranks: vec![0; n],
             held,
             rest_until: Time(0),
             pace,
-            crowd_until: Time(0),
+            crowd: Crowd::default(),
         };
-        sharing.chosen = sharing.holders_of(member.index, member);
+        sharing.choose(member);
         sharing
     }
 
@@ -239,12 +247,27 @@ impl Sharing {
         self.holders[usize::from(index.0)].presence == Presence::Connected
     }
 
-    /// The members that hold copies of what `home` has, as far as we know which are connected.
-    pub(super) fn holders_of(&self, home: Index, member: &Member) -> Vec<Index> {
-        let n = self.holders.len();
-        let others = (1..n).map(|step| Index(((usize::from(home.0) + step) % n) as u16));
-        let is_here = |index: &Index| *index == member.index || self.is_connected(*index);
-        others.filter(is_here).take(self.copies(member)).collect()
+    /// Finds the holders of what we have, and our place among those of others, from which members are connected.
+    fn choose(&mut self, member: &Member) {
+        let (n, ours) = (self.holders.len(), usize::from(member.index.0));
+        let after = (1..n).map(|step| Index(((ours + step) % n) as u16));
+        self.chosen = after.filter(|index| self.is_connected(*index)).take(self.copies(member)).collect();
+        let mut rank = 0;
+        for home in (1..n).map(|step| (ours + n - step) % n) {
+            self.ranks[home] = rank;
+            rank += u64::from(self.is_connected(Index(home as u16)));
+        }
+    }
+
+    /// Whether we are one of the holders of what `home` has, which is another member.
+    pub(super) fn is_holder_of(&self, home: Index, member: &Member) -> bool {
+        self.ranks[usize::from(home.0)] < self.copies(member) as u64
+    }
+
+    /// Our place among the holders of what `home` has, counted from 0, as far as we know which are connected. At most f
+    /// of those before us are faulty, so it counts no further than that.
+    pub(super) fn rank(&self, home: Index, member: &Member) -> u64 {
+        self.ranks[usize::from(home.0)].min(member.committee.f() as u64)
     }
 
     /// When [`Pending::share`] has something to do.
@@ -253,7 +276,8 @@ impl Sharing {
             let holder = &self.holders[usize::from(index.0)];
             let allowed = self.rest_until.max(self.pace.opens_at());
             let next = || list.timeline().due_after(holder.sent).map(|due| due.max(allowed));
-            [holder.has_room().then(next).flatten(), holder.retry.due()].into_iter().flatten().min()
+            let retry = holder.retry.due().filter(|_| !holder.in_flight.is_empty());
+            [holder.has_room().then(next).flatten(), retry].into_iter().flatten().min()
         };
         self.chosen.iter().filter_map(of_holder).min()
     }
@@ -292,7 +316,7 @@ impl Pending {
         let mut output = Output::default();
         let mut is_due = now >= self.sharing.rest_until;
         for holder in self.sharing.chosen_holders() {
-            if holder.retry.is_due(now) {
+            if !holder.in_flight.is_empty() && holder.retry.is_due(now) {
                 holder.flow = Flow::Probing;
                 holder.go_back();
                 is_due = true;
@@ -322,9 +346,6 @@ impl Pending {
         }
         if is_sent {
             self.sharing.rest_until = now + TICK;
-        }
-        for holder in self.sharing.chosen_holders().filter(|holder| holder.in_flight.is_empty()) {
-            holder.retry.stop();
         }
         output
     }
@@ -363,7 +384,7 @@ impl Pending {
         let Some(Index(index)) = self.member.index_of(peer) else { return };
         let holder = &mut self.sharing.holders[usize::from(index)];
         if std::mem::replace(&mut holder.presence, presence) != presence {
-            self.sharing.chosen = self.sharing.holders_of(self.member.index, &self.member);
+            self.sharing.choose(&self.member);
         }
     }
 

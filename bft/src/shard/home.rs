@@ -4,8 +4,10 @@
 //! request: it proposes at once. The others are its backups. They wait until the home seems to fail, since otherwise
 //! everything would be ordered f+1 times: until its lane has not advanced for `IDLE_CUTS` cuts, or the transaction is
 //! open for `OPEN_TIME` *and* `OPEN_ROUNDS` rounds (a fast shard has had its chance), or for `OPEN_TIME_MAX` (nothing
-//! moves at all). For one home, all three conditions come true in the order of arrival, so backups keep one queue for
-//! each home. (Parts of other shards have homes, too, but less patient backups: see `transfer`.)
+//! moves at all). Of a copy the first holder after the home steps in first: each further one waits as much longer,
+//! since all of them at once would order a crashed contact's backlog f times. For one home, all three conditions come
+//! true in the order of arrival, so backups keep one queue for each home. (Parts of other shards have homes, too, but
+//! less patient backups: see `transfer`.)
 
 use serde::{Deserialize, Serialize};
 use wire::ids::{Index, Round, TxId};
@@ -21,8 +23,8 @@ const OPEN_TIME: Span = Span::from_ms(2_000);
 const OPEN_ROUNDS: u64 = 8;
 /// They step in after this time in any case.
 const OPEN_TIME_MAX: Span = Span::from_ms(5_000);
-/// A copy is looked at after this time though its home advances: the home may have found that it can never execute. Far
-/// longer than a mempool's worth of transactions waits, and less than an expiry.
+/// A copy is looked at after this time though its home advances: the home may have found that it can never execute.
+/// Longer than most backlogs last, and less than an expiry; what waits longer at a home that is alive is ordered twice.
 const COPY_TIME_MAX: Span = Span::from_ms(15_000);
 
 /// The first member of a shard of `n` that is requested to order a transaction: its home there.
@@ -43,6 +45,17 @@ pub enum Claim {
     Copied,
 }
 
+/// What a backup's turn depends on besides the arrival of the item.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// How it came to the item.
+    pub claim: Claim,
+    /// When the home's lane last advanced.
+    pub heard: Time,
+    /// Of a copy: the holders that step in before this one.
+    pub rank: u64,
+}
+
 /// The arrival here of an item that has a home.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Since {
@@ -55,19 +68,26 @@ pub struct Since {
 impl Since {
     /// Whether backups step in. `idle_cuts` is how many decided cuts the home's lane has not advanced for; those before
     /// the arrival do not count, since a home with nothing to propose is idle for good reason.
-    pub fn is_promotable(self, now: Time, height: Round, idle_cuts: u64, claim: Claim, heard: Time) -> bool {
+    pub fn is_promotable(self, now: Time, height: Round, idle_cuts: u64, turn: Turn) -> bool {
         let rounds = height.0.saturating_sub(self.round.0);
-        idle_cuts.min(rounds) >= IDLE_CUTS || self.due(height, claim, heard) <= now
+        let steps = match turn.claim {
+            Claim::Ordered => 1,
+            Claim::Copied => 1 + turn.rank,
+        };
+        idle_cuts.min(rounds) >= IDLE_CUTS * steps || self.due(height, turn) <= now
     }
 
-    /// The time from which they may step in even if no further round passes. The home's lane last advanced at `heard`.
-    pub fn due(self, height: Round, claim: Claim, heard: Time) -> Time {
+    /// The time from which they may step in even if no further round passes.
+    pub fn due(self, height: Round, turn: Turn) -> Time {
         let rounds = height.0.saturating_sub(self.round.0);
-        match claim {
+        match turn.claim {
             Claim::Ordered if rounds >= OPEN_ROUNDS => self.time + OPEN_TIME,
             Claim::Ordered => self.time + OPEN_TIME_MAX,
             Claim::Copied if !in_force(Mutant::CopiesWaitForSilence) => self.time + OPEN_TIME,
-            Claim::Copied => (self.time.max(heard) + OPEN_TIME_MAX).min(self.time + COPY_TIME_MAX),
+            Claim::Copied => {
+                let first = (self.time.max(turn.heard) + OPEN_TIME_MAX).min(self.time + COPY_TIME_MAX);
+                first + Span(OPEN_TIME_MAX.0 * turn.rank)
+            }
         }
     }
 }
@@ -112,8 +132,23 @@ mod tests {
     fn a_copy_of_a_home_that_advances_waits_longer() {
         let since = Since { time: Time(1_000), round: Round(100) };
         for (heard_ms, due_ms) in [(0, 5_000), (3_000, 8_000), (10_000, 15_000), (14_000, 15_000)] {
-            let due = since.due(Round(400), Claim::Copied, since.time + Span::from_ms(heard_ms));
-            assert_eq!(due, since.time + Span::from_ms(due_ms), "heard after {heard_ms} ms");
+            for rank in 0..3 {
+                let turn = Turn { claim: Claim::Copied, heard: since.time + Span::from_ms(heard_ms), rank };
+                let due = since.time + Span::from_ms(due_ms + 5_000 * rank);
+                assert_eq!(since.due(Round(400), turn), due, "heard after {heard_ms} ms, rank {rank}");
+            }
+        }
+    }
+
+    #[test]
+    fn holders_of_a_silent_home_step_in_one_after_another_and_backups_of_an_order_at_once() {
+        let since = Since { time: Time(1_000), round: Round(100) };
+        for (rank, cuts) in [(0, 16), (1, 32), (2, 48)] {
+            for (claim, cuts) in [(Claim::Copied, cuts), (Claim::Ordered, 16)] {
+                let turn = Turn { claim, heard: since.time, rank };
+                let steps_in = |cuts| since.is_promotable(since.time, Round(400), cuts, turn);
+                assert!(steps_in(cuts) && !steps_in(cuts - 1), "{claim:?}, rank {rank}");
+            }
         }
     }
 
@@ -139,15 +174,15 @@ mod tests {
         ] {
             let (now, height) = (since.time + Span::from_ms(open_ms), Round(100 + rounds));
             let case = (open_ms, rounds, idle_cuts);
-            assert_eq!(
-                since.is_promotable(now, height, idle_cuts, Claim::Ordered, now),
-                promotable,
-                "{case:?}"
-            );
+            let ordered = Turn { claim: Claim::Ordered, heard: now, rank: 0 };
+            assert_eq!(since.is_promotable(now, height, idle_cuts, ordered), promotable, "{case:?}");
             if idle_cuts == 0 {
-                assert_eq!(since.due(height, Claim::Ordered, now) <= now, promotable, "{case:?}");
+                assert_eq!(since.due(height, ordered) <= now, promotable, "{case:?}");
             }
-            let of_copy = |heard| since.is_promotable(now, height, idle_cuts, Claim::Copied, heard);
+            let of_copy = |heard| {
+                let turn = Turn { claim: Claim::Copied, heard, rank: 0 };
+                since.is_promotable(now, height, idle_cuts, turn)
+            };
             assert_eq!(of_copy(now), idle_cuts.min(rounds) >= 16, "{case:?}");
             assert_eq!(of_copy(Time(0)), idle_cuts.min(rounds) >= 16 || open_ms >= 5_000, "{case:?}");
         }

@@ -224,9 +224,20 @@ impl Simulation<'_> {
     }
 
     fn run(&mut self) -> Ran {
+        self.connect()?;
         while self.step()? == Onward::Go {}
         self.check_tables()?;
         self.check_verified()
+    }
+
+    /// All sessions begin, before anything else.
+    fn connect(&mut self) -> Ran {
+        for node in self.everybody() {
+            for peer in self.everybody().filter(|peer| *peer != node) {
+                self.feed_all(node, Event::PeerUp { peer }, || format!("peer {peer} is up"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes the next event, be it a timer of a core or one of the network.

@@ -1,9 +1,10 @@
 //! Copies of waiting transactions: who sends what when, what a holder makes of them, and what a false one costs.
 
-use wire::limits::{SHARE_BATCH_BYTES, SHARE_WINDOW_BYTES};
+use wire::limits::{EXPIRY_ROUNDS_AHEAD_MAX, SHARE_BATCH_BYTES, SHARE_WINDOW_BYTES};
 
 use super::*;
-use crate::message::{Incoming, Message, encode_copies};
+use crate::message::{Incoming, Message, encode_copies, encode_order};
+use crate::shard::home::home_of;
 use crate::shard::message::ShardMessage;
 use crate::time::Span;
 
@@ -20,10 +21,12 @@ fn position(number: u64) -> Position {
 }
 
 impl Bench {
-    /// Member 0 of a shard of four, whose copies go to member 1.
+    /// Member 0 of a shard of four, of which member 1 is connected: each holds copies of the other.
     fn of_four(coins: u64, limits: MempoolLimits) -> Bench {
         let protocol = Protocol { genesis_coins: coins, genesis_amount: 100, ..Protocol::default() };
-        Bench::of(Committee::new(4, protocol, vec![keys(); 8], [3; 32]), limits)
+        let mut bench = Bench::of(Committee::new(4, protocol, vec![keys(); 8], [3; 32]), limits);
+        bench.pending.peer_up(PEER);
+        bench
     }
 
     fn submit_all(&mut self, transactions: &[Vec<u8>]) {
@@ -94,12 +97,46 @@ fn members_at_one_position_share_a_message_and_none_sends_nothing() {
         (Share::None, None),
     ] {
         let mut bench = Bench::of_four(40, MempoolLimits { share, ..MempoolLimits::default() });
+        (2..4).for_each(|node| bench.pending.peer_up(NodeId(node)));
         let spends = bench.long(0..5, 10);
         bench.submit_all(&spends);
         let sent = bench.copies(DUE);
         assert_eq!(sent.first().map(|(dest, _)| dest), to.map(Dest::Set).as_ref(), "{share:?}");
         assert!(sent.len() <= 1, "{share:?}");
     }
+}
+
+#[test]
+fn a_member_that_never_came_holds_no_copies() {
+    let mut bench = Bench::of_four(40, MempoolLimits::default());
+    bench.pending.peer_down(PEER);
+    bench.pending.peer_up(NodeId(3));
+    let spends = bench.long(0..5, 10);
+    bench.submit_all(&spends);
+    let sent = bench.copies(DUE);
+    assert_eq!(sent.iter().map(|(dest, _)| dest).collect::<Vec<_>>(), [&Dest::Set(vec![NodeId(3)])]);
+    bench.pending.peer_up(NodeId(2));
+    assert_eq!(bench.copies(at(300))[0].0, Dest::Set(vec![NodeId(2)]), "it comes before member 3");
+}
+
+#[test]
+fn only_holders_take_copies_and_each_further_one_waits_longer() {
+    let mut bench = Bench::of_four(40, MempoolLimits::default());
+    let spends = bench.long(0..4, 10);
+    // The holders of member 1 are now members 2 and 0, of which f is one.
+    bench.pending.peer_up(NodeId(2));
+    assert_eq!(bench.hold(PEER, None, 2, &spends[..2]), Output::default(), "no fault, and no answer");
+    assert!(bench.pending.is_empty());
+    bench.pending.peer_down(NodeId(2));
+    assert_eq!(bench.hold(PEER, None, 2, &spends[..2]), held(PEER, 2));
+    // It holds them, and member 2 is back, so that is to step in first.
+    bench.pending.peer_up(NodeId(2));
+    let height = bench.ledger.height().0;
+    bench.pending.promote(at(1), Round(height + 31), |_| 31);
+    assert_eq!(bench.pending.waiting(), 0);
+    assert_eq!(bench.pending.next_wakeup(Round(height + 31)), Some(at(10_000)));
+    bench.pending.promote(at(1), Round(height + 32), |_| 32);
+    assert_eq!(bench.pending.waiting(), 2);
 }
 
 #[test]
@@ -241,4 +278,90 @@ fn what_a_client_has_handed_in_here_stays_its_own() {
     assert_eq!(payload, of(&[&mine]), "the home of the other proposes it");
     let done = bench.execute(&[payload, of(&[&copied])]);
     assert_eq!(done, receipts(&[(ALICE, &mine, FINISHED_1), (ALICE, &copied, FINISHED_1)]));
+}
+
+#[test]
+fn what_a_member_leaves_to_us_goes_behind_our_own_unless_there_is_a_crowd() {
+    for is_crowd in [false, true] {
+        let mut bench = Bench::of_four(40, MempoolLimits::default());
+        if is_crowd {
+            bench.pending.sharing.crowd.count(Time(0), 2_000, 2_000);
+        }
+        let spends: Vec<Vec<u8>> = (0..40)
+            .map(|coin| bench.spend(coin))
+            .filter(|bytes| home_of(&tx_id(bytes), 4) == Index(0))
+            .collect();
+        let (left, mine) = (&spends[0], &spends[1]);
+        let body = encode_order([left.as_slice()].into_iter());
+        let output = bench.pending.on_order(Time(0), PEER, &body.slice(1..body.len()), &bench.ledger);
+        assert_eq!(output, Output::default());
+        bench.submit_all(std::slice::from_ref(mine));
+        let payload = bench.take().0.unwrap();
+        assert_eq!(payload, if is_crowd { of(&[left, mine]) } else { of(&[mine, left]) });
+    }
+}
+
+#[test]
+fn in_a_crowd_nothing_is_left_to_a_home_that_is_idle_or_gone() {
+    let mut bench = Bench::of_four(40, MempoolLimits::default());
+    let mut id = TxId([0; 32]);
+    id.0[0] = 1;
+    let home = |bench: &Bench, ms| bench.pending.home_in_crowd(at(ms), &id);
+    bench.pending.hear(at(9_000), Index(1));
+    assert_eq!(home(&bench, 10_000), None, "no crowd");
+    bench.pending.sharing.crowd.count(at(10_000), 2_000, 2_000);
+    assert_eq!([10_000, 13_999, 14_000].map(|ms| home(&bench, ms)), [Some(Index(1)), Some(Index(1)), None]);
+    bench.pending.peer_down(PEER);
+    assert_eq!(home(&bench, 10_000), None);
+}
+
+#[test]
+fn a_copy_that_is_out_of_reach_of_a_ledger_that_lags_is_held_and_dropped_if_it_stays_so() {
+    let mut bench = Bench::of_four(40, MempoolLimits::default());
+    let reach = bench.ledger.height().0 + EXPIRY_ROUNDS_AHEAD_MAX;
+    let soon = transfer(HERE, bench.coin(0), 100, reach + 10, b"");
+    let never = transfer(HERE, bench.coin(1), 100, reach + 10_000, b"");
+    assert_eq!(bench.hold(PEER, None, 2, &[never, soon.clone()]), held(PEER, 2));
+    assert_eq!(bench.pending.len(), 2);
+    bench.skip_to(20);
+    bench.pending.promote(at(1), Round(20), |_| 16);
+    assert_eq!(bench.take().0.unwrap(), of(&[&soon]));
+    assert_eq!(bench.pending.len(), 1);
+}
+
+#[test]
+fn a_new_process_gets_one_batch_until_it_acknowledges_something() {
+    let mut bench = Bench::of_four(4_000, MempoolLimits::default());
+    bench.pending.start_over(PEER);
+    let spends = bench.long(0..2_000, 1_000);
+    spends.chunks(1_000).for_each(|few| bench.submit_all(few));
+    let sent = bench.copies(DUE);
+    assert_eq!(sent.len(), 1);
+    bench.pending.start_over(PEER);
+    assert_eq!(bench.copies(at(300)), sent, "once more, and no more than that");
+    assert_eq!(bench.pending.on_held(at(300), PEER, sent[0].1.through), Output::default());
+    assert!(bench.copies(at(400)).len() > 1);
+}
+
+#[test]
+fn the_pause_between_two_probes_grows_while_the_pace_is_closed() {
+    let mut bench = Bench::of_four(4_000, MempoolLimits::default());
+    let spends = bench.long(0..100, 1_000);
+    bench.submit_all(&spends);
+    let sent = bench.copies(DUE);
+    assert_eq!(sent.len(), 1);
+    let mut due = at(1_200);
+    for wait_ms in [2_000, 4_000, 8_000, 10_000, 10_000] {
+        assert_eq!(bench.pending.next_wakeup(Round(0)), Some(due));
+        // Other holders have taken the pace.
+        let pace = &mut bench.pending.sharing.pace;
+        while pace.opens_at() < due + Span::from_ms(300) {
+            pace.spend(due, 1_000);
+        }
+        let opens = pace.opens_at();
+        assert_eq!(bench.copies(due), []);
+        assert_eq!(bench.pending.next_wakeup(Round(0)), Some(opens));
+        assert_eq!(bench.copies(opens), sent);
+        due = opens + Span::from_ms(wait_ms);
+    }
 }

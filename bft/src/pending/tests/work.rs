@@ -32,13 +32,14 @@ enum Backlog {
 }
 
 impl Bench {
-    /// A shard of three of four, in which so many of a kind wait.
+    /// A shard of three of four, of which one other member is connected, in which so many of a kind wait.
     fn with(backlog: Backlog, count: u64) -> Bench {
         let protocol =
             Protocol { genesis_coins: BACKLOG_MAX + EVENT_COINS, genesis_amount: 100, ..Protocol::default() };
         let (transactions_max, bytes_max) = (4_000_000, 1 << 40);
         let limits = MempoolLimits { transactions_max, bytes_max, ..MempoolLimits::default() };
         let mut bench = Bench::of(Committee::new(4, protocol, vec![keys(); 12], [3; 32]), limits);
+        bench.pending.peer_up(NodeId(1));
         let made: Vec<u64> = (0..count).collect();
         for indexes in made.chunks(1_000) {
             let few = indexes.iter().copied();
