@@ -483,7 +483,8 @@ impl Pending {
             return;
         }
         if let Some(asker) = asker.filter(|asker| self.accounts.is_connected(*asker)) {
-            output.receipt(asker, id, Fate::Unknown);
+            // The block that spent its inputs here may have finished it, too.
+            output.receipt(asker, id, ledger.known(&id).fate().unwrap_or(Fate::Unknown));
         }
         self.asking.stop(&mut self.list, place);
         self.list.remove(place);
