@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn limits_are_passed_on_to_nodes() {
         let arguments = options("--nodes 4 --limits clients=3").unwrap().run.settings.arguments();
-        assert_eq!(arguments[4..], ["--limits", "clients=3"]);
+        assert_eq!(arguments[6..], ["--limits", "clients=3"]);
     }
 
     #[test]
