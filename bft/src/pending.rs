@@ -12,9 +12,9 @@
 //! **What can happen to it,** one method each: a client hands it in ([`Pending::submit`]), asks for it
 //! ([`Pending::query`]) or goes ([`Pending::client_gone`]); a peer orders it ([`Pending::on_order`]), answers our order
 //! ([`Pending::on_spent`]), calls it rejected ([`Pending::on_reject`]), has us hold a copy ([`Pending::on_copies`]) or
-//! holds one of ours ([`Pending::on_held`]); it is put into a proposal or found to be
-//! beyond hope ([`Pending::take`]); a block is executed ([`Pending::executed`]); time passes ([`Pending::tick`],
-//! [`Pending::promote`]); a child restarts ([`Pending::on_child_restarted`]). Each returns an [`Output`]: receipts and
+//! holds one of ours ([`Pending::on_held`]); it is put into a proposal or found to be beyond hope ([`Pending::take`]);
+//! a block is executed ([`Pending::executed`]); time passes ([`Pending::tick`], [`Pending::promote`],
+//! [`Pending::share`]); a child restarts ([`Pending::on_child_restarted`]). Each returns an [`Output`]: receipts and
 //! messages.
 //!
 //! **Cross-shard transactions** have two sides here (docs/design.md §14). At the output shard the node that a client
@@ -365,12 +365,10 @@ impl Pending {
         *checked = ledger.height();
         let view = record.view();
         let standing = ledger.standing(&id, &view);
-        // An expiry that is too far ahead comes within reach as rounds pass. That of a copy had its time: it was held
-        // though out of reach, and a block that passes it over would leave it here for ever.
-        let is_kept = |payer| !matches!(payer, Payer::Peer(_));
-        let end = standing
-            .fate()
-            .filter(|_| standing != Standing::Never(Cause::ExpiryTooFar) || !is_kept(record.payer));
+        // An expiry that is too far ahead comes within reach as rounds pass. A copy has waited for that already, and a
+        // block that passed it over would leave it here for ever.
+        let is_copy = matches!(record.payer, Payer::Peer(_));
+        let end = standing.fate().filter(|_| is_copy || standing != Standing::Never(Cause::ExpiryTooFar));
         let Some(fate) = end else { return false };
         if view.part_of(ledger.shard()) == Part::Cross
             && let Some(cause) = standing.never()

@@ -19,12 +19,12 @@ use crate::time::{Span, Time};
 
 /// See [`Drain`].
 const DRAIN_SPAN: Span = Span::from_ms(500);
-/// Clients refused for want of room are told to wait for at least so long: a full room frees a place each time that
-/// something leaves it, and many clients wait for it.
+/// The shortest wait named to a client that found no room. Each transaction that leaves frees one place, and many
+/// clients wait for it.
 const TRY_AGAIN_MIN: Span = Span::from_ms(20);
-/// And for at most so long.
+/// The longest one.
 const TRY_AGAIN_MAX: Span = Span::from_ms(5_000);
-/// They may try again when a share of the room has emptied, as its divisor.
+/// A client may try again once this part of the room has emptied: its divisor.
 const TRY_AGAIN_DIVISOR: u64 = 32;
 
 /// How many transactions may be pending, and which other members hold copies of them.

@@ -15,7 +15,6 @@
 //!
 //! **Cost.** One id and two look-ups for each transaction, and a copy of its bytes.
 
-use wire::bytes::Bytes;
 use wire::client::list;
 use wire::dest::Dest;
 use wire::ids::{Index, NodeId, TxId};
@@ -28,11 +27,11 @@ use crate::message::Message;
 use crate::mutant::{Mutant, in_force};
 use crate::pending::list::{Payer, Phase};
 use crate::pending::{Copies, Output, Pending};
-use crate::proposal::{ProposalView, payload_bytes};
+use crate::proposal::ProposalView;
 use crate::shard::home::{Claim, Since};
 use crate::shard::message::ShardMessage;
 use crate::time::Time;
-use crate::transaction::{self, TransactionView, tx_id};
+use crate::transaction::{TransactionView, tx_id};
 
 /// Whether a copy is held; needless ones count as held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +60,7 @@ impl Pending {
             group.clear();
             for item in items {
                 // No honest member sends such: the rest is not looked at.
-                let Some(view) = self.check_copy(&body[item.clone()]) else {
+                let Some(view) = self.check(from, &body[item.clone()]) else {
                     return Output::fault(from, FaultKind::BadRequest);
                 };
                 group.push((tx_id(view.bytes()), view));
@@ -99,16 +98,6 @@ impl Pending {
         home != self.member.index && self.sharing.is_holder_of(home, &self.member)
     }
 
-    /// The view of a transaction that a client may hand in here and that we can list.
-    fn check_copy<'a>(&self, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
-        let committee = &self.member.committee;
-        let view = transaction::validate(bytes, committee).ok()?;
-        let concerns = view.output_shard() == self.member.shard
-            && view.expiry_in(self.member.shard).is_some()
-            && payload_bytes(bytes.len()) <= committee.protocol().proposal_bytes_max;
-        concerns.then_some(view)
-    }
-
     /// Holds one transaction for its home if it may execute and is not here yet.
     fn hold(
         &mut self,
@@ -134,17 +123,8 @@ impl Pending {
             return Hold::Held;
         }
         let Some(expiry) = view.expiry_in(self.member.shard) else { return Hold::Held };
-        let (from, length) = (self.member.node_at(home), view.bytes().len() as u64);
-        let nodes = self.member.committee.nodes().count() as u64;
-        if !self.accounts.has_room(from, nodes, length) {
-            return Hold::NoRoom;
-        }
-        let place = known.unwrap_or_else(|| self.list.add(id));
-        let record = self.list.get_mut(place);
-        record.payer = Payer::Peer(from);
-        // A copy of its own: a message must not stay in memory for the sake of one transaction of it.
-        record.bytes = Some(Bytes::from(view.bytes().to_vec()));
-        self.accounts.add(Payer::Peer(from), length);
+        let from = self.member.node_at(home);
+        let Some(place) = self.charge(from, id, known, view.bytes()) else { return Hold::NoRoom };
         self.list.back_up(place, home, Claim::Copied, expiry, since);
         Hold::Held
     }

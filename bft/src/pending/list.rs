@@ -376,7 +376,7 @@ impl List {
             };
             let turn = Turn { claim, heard: self.heard(home), rank: rank(home) };
             if since.is_promotable(now, height, idle_cuts(home), turn) {
-                // What a copy stands for was perhaps out of reach when it came, so the filter looks at each.
+                // A copy may have come before its expiry was within reach here, so the filter must look at it.
                 let checked = if claim == Claim::Copied { Round(0) } else { since.round };
                 self.set_phase(place, Phase::Waiting { line: Line::Spare, expiry, checked });
                 first = self.first_backup(line);

@@ -33,6 +33,7 @@ use crate::pending::{Output, Pending, PendingSend, other_shards};
 use crate::proposal::payload_bytes;
 use crate::shard::home::{Claim, Since, home_of};
 use crate::shard::message::RejectVote;
+use crate::slab::Place;
 use crate::time::Time;
 use crate::transaction::{self, Part, TransactionView, tx_id};
 
@@ -87,9 +88,9 @@ impl Pending {
         output
     }
 
-    /// The view of a transaction that a member may ask us to order: valid, short enough for a proposal, with an input
-    /// here and its output in the shard of the node that asks, which may be ours.
-    fn check<'a>(&self, from: NodeId, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
+    /// The view of a transaction that a member may ask us to order or to hold: valid, short enough for a proposal, with
+    /// an input here, and its output in the shard of the node that asks, which may be ours.
+    pub(super) fn check<'a>(&self, from: NodeId, bytes: &'a [u8]) -> Option<TransactionView<'a>> {
         let committee = &self.member.committee;
         let view = transaction::validate(bytes, committee).ok()?;
         let concerns = view.expiry_in(self.member.shard).is_some()
@@ -129,6 +130,29 @@ impl Pending {
         }
     }
 
+    /// Takes a transaction on the account of the node that wants it ordered, or held; `None` if its part of the room is
+    /// full. `known` is the place of a record that nobody pays for.
+    pub(super) fn charge(
+        &mut self,
+        from: NodeId,
+        id: TxId,
+        known: Option<Place>,
+        bytes: &[u8],
+    ) -> Option<Place> {
+        let (committee, length) = (&self.member.committee, bytes.len() as u64);
+        let nodes = u64::from(committee.shards()) * committee.n() as u64;
+        if !self.accounts.has_room(from, nodes, length) {
+            return None;
+        }
+        let place = known.unwrap_or_else(|| self.list.add(id));
+        let record = self.list.get_mut(place);
+        record.payer = Payer::Peer(from);
+        // A copy of its own: a message must not stay in memory for the sake of one transaction of it.
+        record.bytes = Some(Bytes::from(bytes.to_vec()));
+        self.accounts.add(Payer::Peer(from), length);
+        Some(place)
+    }
+
     /// Lists what may execute, in the line of its home, if there is room for it.
     fn list_order(&mut self, now: Time, from: NodeId, id: TxId, view: TransactionView<'_>, ledger: &Ledger) {
         let Some(expiry) = view.expiry_in(self.member.shard) else { return };
@@ -138,19 +162,8 @@ impl Pending {
             return;
         }
         let is_paid = record.is_some_and(|record| record.payer != Payer::Pool);
-        let length = view.bytes().len() as u64;
-        let nodes = self.member.committee.nodes().count() as u64;
-        if !is_paid && !self.accounts.has_room(from, nodes, length) {
-            return;
-        }
-        let place = known.unwrap_or_else(|| self.list.add(id));
-        if !is_paid {
-            let record = self.list.get_mut(place);
-            record.payer = Payer::Peer(from);
-            // A copy of its own: a message must not stay in memory for the sake of one transaction of it.
-            record.bytes = Some(Bytes::from(view.bytes().to_vec()));
-            self.accounts.add(Payer::Peer(from), length);
-        }
+        let place = known.filter(|_| is_paid).or_else(|| self.charge(from, id, known, view.bytes()));
+        let Some(place) = place else { return };
         let home = home_of(&id, self.member.committee.n());
         // The home of a client's transaction is the node that took it: ours.
         if is_paid || home == self.member.index {

@@ -290,13 +290,6 @@ impl Sharing {
         }
     }
 
-    fn chosen_holders(&mut self) -> impl Iterator<Item = &mut Holder> {
-        let Sharing { holders, chosen, .. } = self;
-        let mut is_chosen = vec![false; holders.len()];
-        chosen.iter().for_each(|index| is_chosen[usize::from(index.0)] = true);
-        holders.iter_mut().zip(is_chosen).filter_map(|(holder, is_chosen)| is_chosen.then_some(holder))
-    }
-
     /// The chosen holders that may get what is due, by where they stand: those in one place get one message.
     fn ready(&self, now: Time, list: &List) -> BTreeMap<(Option<Position>, Option<Position>), Vec<Index>> {
         let mut ready: BTreeMap<_, Vec<Index>> = BTreeMap::new();
@@ -315,7 +308,9 @@ impl Pending {
     pub fn share(&mut self, now: Time) -> Output {
         let mut output = Output::default();
         let mut is_due = now >= self.sharing.rest_until;
-        for holder in self.sharing.chosen_holders() {
+        let Sharing { holders, chosen, .. } = &mut self.sharing;
+        for index in chosen {
+            let holder = &mut holders[usize::from(index.0)];
             if !holder.in_flight.is_empty() && holder.retry.is_due(now) {
                 holder.flow = Flow::Probing;
                 holder.go_back();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::slab::Place;
 use crate::time::{Span, Time};
 
-/// What is proposed within this time is never copied: at a load that the shard can carry that is nearly everything.
+/// A transaction that is proposed within this time is never copied. While a shard carries its load, nearly all are.
 pub(super) const PATIENCE: Span = Span::from_ms(200);
 /// Transactions that come within one such step fall due together.
 const GRID: Span = Span::from_ms(25);
