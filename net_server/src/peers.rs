@@ -324,8 +324,7 @@ impl Peers {
         if frames.is_empty() {
             return Ok(());
         }
-        let next_before = link.in_order.next();
-        let mut bytes = 0;
+        let (pushed_before, mut bytes) = (shared.bridge.pushed_bytes(), 0);
         let result = frames.drain(..).try_for_each(|frame| {
             bytes += frame.wire_bytes();
             link.take(session, frame, shared)
@@ -334,7 +333,8 @@ impl Peers {
             // Frames came again.
             self.unacknowledged.insert(session.peer);
         }
-        if link.in_order.next() > next_before {
+        // Skips alone need not be settled: a dialer sends one only before the frame that follows the gap.
+        if shared.bridge.pushed_bytes() > pushed_before {
             let (end, next) = (shared.bridge.pushed_bytes(), link.in_order.next());
             let (peer, incarnation) = (session.peer, link.incarnation);
             self.queued.push_back(Queued { end, peer, incarnation, next, bytes });
@@ -456,5 +456,33 @@ impl PeerSession {
             }
             self.last_answer = shared.now;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    #[test]
+    fn skips_take_no_memory_while_the_core_does_not_read() {
+        let mut bench = Bench::new();
+        let (mut peers, token) = (Peers::default(), Token(7));
+        let (admitted, _dialer) = bench.client(token);
+        peers.begin(NodeId(0), admitted, &mut bench.shared);
+        let frame = |kind, sequence, body: &[u8]| Frame {
+            kind,
+            sequence,
+            body: wire::bytes::Bytes::from(body.to_vec()),
+            digest: wire::ids::Digest::default(),
+        };
+        peers.take(token, &mut vec![frame(Kind::Data, 0, b"x")], &mut bench.shared).unwrap();
+        let before = peers.queued.len();
+        for next in 2..10_000 {
+            peers.take(token, &mut vec![frame(Kind::Skip, next, b"")], &mut bench.shared).unwrap();
+        }
+        assert_eq!(peers.queued.len(), before);
+        peers.take(token, &mut vec![frame(Kind::Data, 9_999, b"y")], &mut bench.shared).unwrap();
+        assert_eq!((peers.queued.len(), peers.queued.back().unwrap().next), (before + 1, 10_000));
     }
 }
