@@ -48,10 +48,9 @@ impl Bounds {
     /// Those in a shard of `members`: what the core sends by itself, and what each member may fetch at once. Bodies are
     /// shared, so they occupy hardly any memory.
     pub(crate) fn of(members: usize, limits: &LocalLimits) -> Bounds {
-        Bounds {
-            bytes: OWN_BYTES_MAX + members as u64 * FETCHES_IN_FLIGHT_MAX as u64 * PROPOSAL_BYTES_MAX,
-            of_one_peer_bytes: limits.get(Local::OutboxBytes),
-        }
+        let bytes = OWN_BYTES_MAX + members as u64 * FETCHES_IN_FLIGHT_MAX as u64 * PROPOSAL_BYTES_MAX;
+        // However long its outbox may be, one peer's messages alone never reach the bound of all.
+        Bounds { bytes, of_one_peer_bytes: limits.get(Local::OutboxBytes).min(bytes / 2) }
     }
 }
 

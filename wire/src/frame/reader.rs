@@ -179,7 +179,12 @@ impl FrameReader {
             }
             Stage::Piece { missing } => {
                 let long = self.long.as_mut().expect("a piece is begun only if its body is announced");
-                let (added, spilled) = long.body.read_part_from(source, *missing, scratch)?;
+                // Another piece follows as a rule: no more than its header is read with this one, so that its bytes go
+                // into the body and not by way of the scratch buffer.
+                let is_last = long.body.missing_bytes() == *missing;
+                let spill_max = if is_last { scratch.len() } else { scratch.len().min(HEADER_BYTES) };
+                let (added, spilled) =
+                    long.body.read_part_from(source, *missing, &mut scratch[..spill_max])?;
                 long.hash.update(added);
                 *missing -= added.len();
                 Ok((added.len() + spilled, spilled))
