@@ -22,9 +22,8 @@
 //! the next entry.
 //!
 //! Submodules: `entry` (bytes of an entry), `message`, `chain` and `slot` (one lane: echo rule, certificates, missing
-//! bodies), `own`
-//! (the own lane: votes, re-sending), `fetch` and `want` (requests for bodies and certificates), `history` (entries of
-//! executed blocks), `steps` (steps that several inputs share).
+//! bodies), `own` (the own lane: votes, re-sending), `fetch` and `want` (requests for bodies and certificates),
+//! `history` (entries of executed blocks), `steps` (steps that several inputs share).
 
 use std::collections::BTreeSet;
 use std::fmt;

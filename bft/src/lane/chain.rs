@@ -245,8 +245,9 @@ impl Chain {
             (None, _) => {
                 slot.first = Some(header);
                 let tip = entry.tip();
-                self.keep_body(entry);
-                self.cover_below(tip);
+                if !self.keep_body(entry) {
+                    self.cover_below(tip);
+                }
                 Received::News
             }
             (Some(first), _) if first.digest != entry.digest => {
@@ -311,10 +312,10 @@ impl Chain {
             return false;
         }
         let slot = self.slots.get_mut(&entry.seq).expect("it was found above");
-        let (seq, digest) = (entry.seq, entry.digest);
+        let tip = entry.tip();
         slot.body = Some(entry.kept());
         self.kept_bytes += bytes;
-        self.cover_below(Tip { seq, digest });
+        self.cover_below(tip);
         true
     }
 

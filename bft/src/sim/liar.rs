@@ -31,7 +31,7 @@ const TURN_EVERY: Span = Span::from_ms(10);
 /// How often it copies transactions, and how many.
 const COPY_EVERY: Span = Span::from_ms(50);
 const COPIED_MAX: usize = 20;
-/// The client in whose name it hands them to its core. Real ones are counted from 0.
+/// The client in whose name it hands them to its core. `net_server` numbers real ones from below 2^63 on.
 const ITSELF: ClientId = ClientId(u64::MAX);
 
 /// See the module.
@@ -70,7 +70,7 @@ impl Liar {
         &self.core
     }
 
-    /// What it has found that cannot exist if the protocol is safe, since this was last called.
+    /// Takes the proofs found since the last call that the protocol is not safe.
     pub fn take_proofs(&mut self) -> Vec<String> {
         std::mem::take(&mut self.proofs)
     }

@@ -72,6 +72,19 @@ enum State {
 }
 
 impl Cluster {
+    fn without_nodes(directories: &Directories) -> Cluster {
+        Cluster {
+            nodes: Vec::new(),
+            directories: directories.clone(),
+            recorded: Vec::new(),
+            usage: Usage::default(),
+            readings: Vec::new(),
+            ended: Vec::new(),
+            throttles: Vec::new(),
+            nodes_are: NodesAre::There,
+        }
+    }
+
     /// Starts `count` nodes, each with the arguments that `arguments` gives it, and the program of a Byzantine one if
     /// it is one. If one cannot be started, those that could are ended.
     pub(crate) fn start(
@@ -83,16 +96,7 @@ impl Cluster {
         let honest = program("node")?;
         let has_liars = (0..count).map(NodeId).any(&is_byzantine);
         let dishonest = has_liars.then(|| program(BYZANTINE)).transpose()?;
-        let mut cluster = Cluster {
-            nodes: Vec::new(),
-            directories: directories.clone(),
-            recorded: Vec::new(),
-            usage: Usage::default(),
-            readings: Vec::new(),
-            ended: Vec::new(),
-            throttles: Vec::new(),
-            nodes_are: NodesAre::There,
-        };
+        let mut cluster = Cluster::without_nodes(directories);
         for id in (0..count).map(NodeId) {
             let program = if is_byzantine(id) { dishonest.as_ref() } else { None };
             match spawn(program.unwrap_or(&honest), directories, id, arguments(id)) {
@@ -264,7 +268,7 @@ impl Cluster {
         if !arguments.iter().any(|word| word == "--journal" || word == "--follow") {
             arguments.push("--follow".into());
         }
-        let program = std::mem::take(&mut node.program);
+        let program = node.program.clone();
         *node = spawn(&program, &self.directories, id, arguments)?;
         Ok(())
     }
@@ -454,16 +458,7 @@ mod tests {
         let dir = TestDir::new();
         let directories = Directories { log: dir.path().join("log"), data: dir.path().join("data") };
         std::fs::create_dir(&directories.data).unwrap();
-        let mut cluster = Cluster {
-            nodes: Vec::new(),
-            directories: directories.clone(),
-            recorded: Vec::new(),
-            usage: Usage::default(),
-            readings: Vec::new(),
-            ended: Vec::new(),
-            throttles: Vec::new(),
-            nodes_are: NodesAre::There,
-        };
+        let mut cluster = Cluster::without_nodes(&directories);
         assert!(cluster.stop().is_empty());
         let noted = std::fs::read_to_string(directories.pids()).unwrap();
         let own = format!("{} ", std::process::id());

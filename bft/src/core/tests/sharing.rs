@@ -266,7 +266,7 @@ fn what_all_members_are_handed_is_ordered_once() {
     assert_eq!(skipped.last(), Some(&skipped[35]), "two thousand are");
     assert_eq!(bench.finished_at(HOME), 1_200);
     assert_eq!(bench.finished().len(), 4_800, "a receipt from each contact");
-    // What only one member is handed while the crowd lasts goes by its home, and finishes as soon.
+    // While the crowd lasts, a transaction handed to one member alone takes the trip to its home and finishes too.
     let orders = bench.sent(NodeId(2), MessageKind::Order);
     let ids = bench.accept(NodeId(2), 1_200..1_400);
     bench.run_for(Span::from_ms(200));

@@ -93,8 +93,8 @@ impl Chain {
         self.cover_below(tip);
     }
 
-    /// What lies below a certified entry is covered, as far as headers and bodies name the parents. Goes on when
-    /// another of them arrives. Does nothing for an entry that is not certified.
+    /// Marks the entries below a certified one as covered, down to the first whose header and body are both missing.
+    /// Called again when one of these arrives. Does nothing for an entry that is not certified.
     pub(super) fn cover_below(&mut self, mut tip: Tip) {
         while self.slots.get(&tip.seq).is_some_and(|slot| slot.certified() == Some(tip.digest)) {
             let Some(parent) = self.slots[&tip.seq].parent_of(tip.digest) else { return };

@@ -17,6 +17,8 @@ use crate::spb::{Certified, SpbMessage};
 
 /// Rounds that are remembered.
 const ROUNDS: u64 = 4;
+/// Entries of a lane that are remembered: in a real testbed they come for hours.
+const TIPS_MAX: usize = 1_024;
 /// Certificates kept to be shown for other statements.
 const OLD_CERTIFICATES_MAX: usize = 200;
 
@@ -39,7 +41,7 @@ pub(in crate::sim) struct Known {
     views: BTreeMap<(Round, View), KnownView>,
     decided: BTreeMap<Round, Halt>,
     genesis: Cut,
-    /// Certified entries of each lane, newest last.
+    /// Certified entries of each lane, newest last. Bound: [`TIPS_MAX`] a lane.
     tips: BTreeMap<Index, BTreeMap<Seq, Digest>>,
     old: Vec<Certificate>,
 }
@@ -105,7 +107,11 @@ impl Known {
         let Seen::Message(message) = frame.parcel.seen() else { return };
         match message {
             Message::Lane(LaneMessage::Final { owner, seq, digest, certificate }) => {
-                self.tips.entry(*owner).or_default().entry(*seq).or_insert(*digest);
+                let tips = self.tips.entry(*owner).or_default();
+                tips.entry(*seq).or_insert(*digest);
+                if tips.len() > TIPS_MAX {
+                    tips.pop_first();
+                }
                 self.keep_old(certificate);
             }
             Message::Round(RoundMessage::Mvba { round, message }) => {
